@@ -1,0 +1,1 @@
+"""Evaluation: tasks, runs, statistics and reports. The only place that knows reference answers."""

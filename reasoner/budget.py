@@ -1,0 +1,322 @@
+"""What was spent, what may be spent, and the ledger that keeps the first within the second."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
+
+MIN_USEFUL_TOKENS = 16
+"""A sample is not clamped below this many tokens (or its own `max_tokens`, if smaller): it is refused instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was spent, each token in one field only.
+
+    `prompt_tokens` were computed, `cached_tokens` were served from the prefix cache. `generated_tokens` belong to
+    sequences that finished, `cancelled_tokens` to sequences that were cut off. `verifier_tokens` are all that verifiers
+    computed. `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None where the
+    model's geometry is unknown. `seconds` is the latency of one operation, and elapsed time for a whole run.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    verifier_tokens: int = 0
+    cancelled_tokens: int = 0
+    requests: int = 0
+    samples: int = 0
+    flops: int | None = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that were computed: uncached prompt, generated, verifier and cancelled; cached ones are not."""
+        return self.prompt_tokens + self.generated_tokens + self.verifier_tokens + self.cancelled_tokens
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.verifier_tokens + other.verifier_tokens,
+            self.cancelled_tokens + other.cancelled_tokens,
+            self.requests + other.requests,
+            self.samples + other.samples,
+            None if self.flops is None or other.flops is None else self.flops + other.flops,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """US dollars per million tokens. Verifier tokens cost what generated ones do, unless `verifier` is given."""
+
+    prompt: float
+    generated: float
+    cached: float | None = None
+    verifier: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "generated", "cached", "verifier"):
+            price = getattr(self, name)
+            if price is not None and not (math.isfinite(price) and price >= 0):
+                raise UsageError(f"price {name}={price} is not a number of dollars: give 0 or more per million tokens")
+        if self.cached is not None and self.cached > self.prompt:
+            raise UsageError(
+                f"price cached={self.cached} is above prompt={self.prompt}: a cached token never costs more than a computed one"
+            )
+
+    def usd(self, cost: Cost) -> float:
+        """The price of `cost` in US dollars."""
+        cached = self.prompt if self.cached is None else self.cached
+        verifier = self.generated if self.verifier is None else self.verifier
+        return (
+            self.prompt * cost.prompt_tokens
+            + cached * cost.cached_tokens
+            + self.generated * (cost.generated_tokens + cost.cancelled_tokens)
+            + verifier * cost.verifier_tokens
+        ) / 1e6
+
+
+UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd")
+_SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d+)?)\s*([kmgtp]?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent; None leaves a unit unbounded.
+
+    `tokens` bounds `Cost.tokens`; `generated` bounds generated and cancelled tokens; `samples` bounds sequences drawn;
+    `flops` and `usd` need a model geometry and a price table. `seconds` is a deadline: work in flight is cut when it
+    passes, so the overshoot is at most one engine step. All others are never exceeded at all.
+    """
+
+    tokens: int | None = None
+    generated: int | None = None
+    samples: int | None = None
+    seconds: float | None = None
+    flops: float | None = None
+    usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for unit in UNITS:
+            limit = getattr(self, unit)
+            if limit is not None and (math.isnan(limit) or limit < 0):
+                raise UsageError(f"budget {unit}={limit:g} is negative: give 0 or more, or leave {unit} out")
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """A budget from `tokens=4000,seconds=30`; amounts may end in k, m, g, t or p.
+
+        Raises:
+            UsageError: an unknown unit, an amount that is no positive number, a unit given twice.
+        """
+        limits: dict[str, float] = {}
+        for part in text.split(","):
+            unit, equals, amount = (piece.strip() for piece in part.partition("="))
+            if not equals:
+                raise UsageError(f"budget {part.strip()!r} has no unit: write UNIT=AMOUNT, as in tokens=4000,seconds=30")
+            if unit not in UNITS:
+                raise UnknownName("budget unit", unit, UNITS)
+            if unit in limits:
+                raise UsageError(f"budget {unit} is given twice: keep one")
+            limits[unit] = _amount(unit, amount)
+        whole = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
+        return cls(**whole, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
+
+    def __str__(self) -> str:
+        return ",".join(f"{unit}={limit:.15g}" for unit in UNITS if (limit := getattr(self, unit)) is not None)
+
+
+def _amount(unit: str, text: str) -> float:
+    match = _AMOUNT.fullmatch(text)
+    if not match:
+        raise UsageError(f"budget {unit}={text!r} is not a number: write {unit}=4000 or {unit}=4k")
+    amount = float(match[1]) * _SUFFIX[match[2].lower()]
+    if not 0 < amount < math.inf:
+        raise UsageError(f"budget {unit}={text} allows nothing: give a positive number, or leave {unit} out")
+    if unit in ("tokens", "generated", "samples") and amount != int(amount):
+        raise UsageError(f"budget {unit}={text} is not a whole number: {unit} are counted one by one")
+    return amount
+
+
+@dataclass(slots=True, eq=False)
+class Reservation:
+    """An operation's worst case, held until `Ledger.settle`."""
+
+    worst: Cost
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Why a reservation does not fit: the ledger that refuses, the unit, and whether work in flight may yet free some."""
+
+    ledger: "Ledger"
+    refusal: BudgetExhausted
+
+    @property
+    def may_ease(self) -> bool:
+        """Whether something is reserved here, so that settling it may make room."""
+        return self.ledger.in_flight > 0 and self.refusal.unit != "seconds"
+
+
+class Ledger:
+    """The one place where a budget is decided: reserve the worst case, run, settle the actual.
+
+    Ledgers nest: a reservation must fit this ledger and every one above it. Invariant, whatever the schedule:
+    `settled + reserved <= budget` in every bounded unit of every ledger, hence zero overshoot.
+    """
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        *,
+        parent: "Ledger | None" = None,
+        prices: Prices | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budget = budget or Budget()
+        self.parent = parent
+        self.prices = prices or (parent.prices if parent else None)
+        if self.budget.usd is not None and self.prices is None:
+            raise UsageError("a usd budget needs prices: give dollars per million tokens, as in prompt=0.15,generated=0.60")
+        self._clock = clock
+        self._opened = clock()
+        self._limits = [(unit, limit) for unit in UNITS if (limit := getattr(self.budget, unit)) is not None]
+        self._settled = Cost()
+        self._reserved = Cost()
+        self._broken: LedgerViolation | None = None
+        self.in_flight = 0
+
+    def child(self, budget: Budget | None = None) -> "Ledger":
+        """A ledger within this one: what it admits, this one admits too."""
+        return Ledger(budget, parent=self, clock=self._clock)
+
+    @property
+    def settled(self) -> Cost:
+        """What was spent so far, with the seconds since this ledger opened."""
+        spent = self._settled
+        return Cost(*(getattr(spent, f.name) for f in fields(spent) if f.name != "seconds"), seconds=self.elapsed)
+
+    @property
+    def reserved(self) -> Cost:
+        """The worst case of all that is in flight."""
+        return self._reserved
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this ledger opened."""
+        return self._clock() - self._opened
+
+    def remaining_seconds(self) -> float:
+        """Seconds until the nearest deadline here or above; infinite where there is none."""
+        here = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
+        return min(here, self.parent.remaining_seconds()) if self.parent else here
+
+    def lineage(self) -> Iterator["Ledger"]:
+        """This ledger, then each one above it."""
+        node: Ledger | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def _measure(self, unit: str, cost: Cost) -> float:
+        if unit == "tokens":
+            return cost.tokens
+        if unit == "generated":
+            return cost.generated_tokens + cost.cancelled_tokens
+        if unit == "samples":
+            return cost.samples
+        if unit == "flops":
+            if cost.flops is None:
+                raise UsageError("a flops budget needs the model's geometry, which this engine does not know: use tokens")
+            return cost.flops
+        assert self.prices is not None
+        return self.prices.usd(cost)
+
+    def shortfall(self, worst: Cost) -> Shortfall | None:
+        """The first ledger of the lineage that would refuse `worst`, or None where all would admit it."""
+        for ledger in self.lineage():
+            if ledger._broken:
+                raise ledger._broken
+            for unit, limit in ledger._limits:
+                if unit == "seconds":
+                    fits, needed, free = ledger.elapsed < limit, 0.0, limit - ledger.elapsed
+                else:
+                    held = ledger._settled + ledger._reserved
+                    fits = ledger._measure(unit, held + worst) <= limit
+                    needed, free = ledger._measure(unit, worst), limit - ledger._measure(unit, held)
+                if not fits:
+                    return Shortfall(ledger, BudgetExhausted(unit, needed=needed, free=free, limit=limit))
+        return None
+
+    def reserve(self, worst: Cost) -> Reservation:
+        """Hold `worst` here and in every ledger above, or raise `BudgetExhausted` and hold nothing."""
+        if short := self.shortfall(worst):
+            raise short.refusal
+        for ledger in self.lineage():
+            ledger._reserved += worst
+            ledger.in_flight += 1
+        return Reservation(worst)
+
+    def fit(self, price: Callable[[int], Cost], *, most: int) -> int:
+        """The largest number of tokens up to `most` whose `price` fits, which is at least the useful minimum.
+
+        Raises:
+            BudgetExhausted: not even the useful minimum fits.
+        """
+        if self.shortfall(price(most)) is None:
+            return most
+        least = min(most, MIN_USEFUL_TOKENS)
+        if short := self.shortfall(price(least)):
+            raise short.refusal
+        low, high = least, most - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (low, middle - 1) if self.shortfall(price(middle)) else (middle, high)
+        return low
+
+    def settle(self, reservation: Reservation, actual: Cost) -> None:
+        """Release a reservation and book what was really spent.
+
+        Raises:
+            LedgerViolation: the actual cost exceeds the reservation in a bounded unit. It is booked all the same, and
+                these ledgers admit nothing more.
+        """
+        if not reservation.open:
+            raise ValueError("this reservation was settled before")
+        reservation.open = False
+        violation: LedgerViolation | None = None
+        for ledger in self.lineage():
+            ledger.in_flight -= 1
+            ledger._reserved = _minus(ledger._reserved, reservation.worst)
+            ledger._settled += actual
+            for unit, _ in ledger._limits:
+                if unit == "seconds":
+                    continue
+                used, held = ledger._measure(unit, actual), ledger._measure(unit, reservation.worst)
+                if used > held:
+                    violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
+                    ledger._broken = violation
+        if violation:
+            raise violation
+
+
+def _minus(total: Cost, part: Cost) -> Cost:
+    flops = None if total.flops is None or part.flops is None else total.flops - part.flops
+    return Cost(
+        total.prompt_tokens - part.prompt_tokens,
+        total.cached_tokens - part.cached_tokens,
+        total.generated_tokens - part.generated_tokens,
+        total.verifier_tokens - part.verifier_tokens,
+        total.cancelled_tokens - part.cancelled_tokens,
+        total.requests - part.requests,
+        total.samples - part.samples,
+        flops,
+    )

@@ -1,0 +1,154 @@
+"""Objects by name: `best_of_n:n=16` becomes a strategy, found through entry points on first use."""
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.types import SamplingParams
+
+Kind = Literal["strategy", "verifier", "engine"]
+_GROUPS: Mapping[str, str] = {
+    "strategy": "reasoner.strategies",
+    "verifier": "reasoner.verifiers",
+    "engine": "reasoner.engines",
+}
+
+
+@cache
+def entries(kind: Kind) -> Mapping[str, EntryPoint]:
+    """The registered names of one kind; nothing is imported yet."""
+    return {entry.name: entry for entry in entry_points(group=_GROUPS[kind])}
+
+
+def load(kind: Kind, name: str) -> type:
+    """The class registered as `name`.
+
+    Raises:
+        UnknownName: there is none; the message suggests the nearest.
+        UsageError: it is registered and cannot be imported.
+    """
+    known = entries(kind)
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    try:
+        loaded = known[name].load()
+    except Exception as error:
+        raise UsageError(f"the {kind} {name!r} ({known[name].value}) cannot be imported: {error}") from error
+    if not (inspect.isclass(loaded) and dataclasses.is_dataclass(loaded)):
+        raise UsageError(f"the {kind} {name!r} ({known[name].value}) is no dataclass, so it has no options to set")
+    return loaded
+
+
+def build(kind: Kind, spec: str, /, **common: Any) -> Any:
+    """The object that `NAME` or `NAME:OPTION=VALUE,...` describes.
+
+    Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too. `common` are options
+    given elsewhere, which the spec may override.
+
+    Raises:
+        UsageError: an unknown name or option, or a value that does not fit.
+    """
+    name, _, tail = spec.partition(":")
+    cls = load(kind, name.strip())
+    own = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    nested = {f.name for f in dataclasses.fields(SamplingParams)} if "params" in own else set()
+    allowed = sorted((own.keys() | nested) - {"params"})
+    values: dict[str, Any] = dict(common)
+    params: dict[str, Any] = {}
+    for option, text in _options(kind, name, tail).items():
+        if option not in allowed:
+            raise UnknownName("option", option, allowed, of=f"{kind} {name}")
+        (values if option in own else params)[option] = text
+    types_of = typing.get_type_hints(cls)
+    made = {option: _value(f"{kind} {name}", option, value, types_of[option]) for option, value in values.items()}
+    if params:
+        hints = typing.get_type_hints(SamplingParams)
+        base = own["params"].default
+        if own["params"].default_factory is not dataclasses.MISSING:
+            base = own["params"].default_factory()
+        changed = {option: _value(f"{kind} {name}", option, text, hints[option]) for option, text in params.items()}
+        made["params"] = dataclasses.replace(base, **changed)
+    try:
+        return cls(**made)
+    except TypeError as error:
+        raise UsageError(f"{kind} {name}: {error}") from error
+
+
+def _options(kind: Kind, name: str, tail: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in tail.split(","))):
+        option, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            if kind == "engine" and not found and "path" in {f.name for f in dataclasses.fields(load(kind, name))}:
+                option, text = "path", part
+            else:
+                raise UsageError(f"{kind} {name}: {part!r} sets nothing: write OPTION=VALUE, as in {name}:n=8")
+        if option in found:
+            raise UsageError(f"{kind} {name}: {option} is given twice: keep one")
+        found[option] = text
+    return found
+
+
+def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
+    if isinstance(value, str):
+        if value.lower() == "none" and _optional(hint):
+            return None
+        if typing.get_origin(hint) is tuple:
+            value = tuple(value.encode().decode("unicode_escape").split("|"))
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]["msg"].lower()
+        raise UsageError(f"{owner}: {option}={value!r} does not fit: {problem}") from error
+    except ReasonerError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{owner}: {option} cannot be set from text ({error})") from error
+
+
+def _optional(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
+
+
+def spec_of(thing: object) -> str:
+    """The spec that builds `thing` again: its registered name, or its class, and the options that are not default."""
+    cls = type(thing)
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    named = (e.name for kind in _GROUPS for e in entries(kind).values() if e.value == value)  # type: ignore[arg-type]
+    name = next(named, value)
+    options = ",".join(f"{option}={_written(value)}" for option, value in _changed(thing))
+    return f"{name}:{options}" if options else name
+
+
+def _changed(thing: object) -> list[tuple[str, Any]]:
+    if not dataclasses.is_dataclass(thing):
+        return []
+    changed: list[tuple[str, Any]] = []
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name)
+        if not field.init or not field.repr or value == field.default:
+            continue
+        if isinstance(value, SamplingParams):
+            base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()
+            changed += [
+                (f.name, getattr(value, f.name))
+                for f in dataclasses.fields(value)
+                if getattr(value, f.name) != getattr(base, f.name)
+            ]
+        else:
+            changed.append((field.name, value))
+    return changed
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return "|".join(str(part) for part in value).encode("unicode_escape").decode()
+    return "none" if value is None else str(value)

@@ -1,0 +1,239 @@
+"""One question on its way: sends a plan its replies and keeps what it started."""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
+
+from reasoner.budget import Cost
+from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
+from reasoner.plan import Cancel, Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
+from reasoner.protocols import StopRule, Strategy, Verifier
+from reasoner.recorder import RunFacts
+from reasoner.solution import EndedBy, Proposal, Solution
+from reasoner.types import Answer, Completion, Rating, SamplingParams
+from reasoner.work import Draw, Worker
+
+T = TypeVar("T")
+
+
+class _End(NamedTuple):
+    answer: Answer | None
+    by: EndedBy
+    reason: str
+    error: ReasonerError | None = None
+
+
+@dataclass(slots=True)
+class Drive:
+    """Runs one plan to its end, whatever happens on the way."""
+
+    strategy: Strategy
+    verifier: Verifier | None
+    stop: StopRule | None
+    worker: Worker
+    facts: RunFacts
+    _proposals: list[Proposal] = field(default_factory=list)
+    _children: dict[str, int] = field(default_factory=dict)
+    _ops: int = 0
+    _running: dict[Handle, asyncio.Task[Finished]] = field(default_factory=dict)
+    _arrived: deque[Handle] = field(default_factory=deque)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _told: BudgetExhausted | None = None
+    _untold: BudgetExhausted | None = None
+
+    async def solve(self) -> Solution:
+        """The solution; failures are in its `error`. Cancelling books what was in flight and closes the trace."""
+        try:
+            self.worker.recorder.began(self.facts)
+            end = await self._run()
+        except asyncio.CancelledError:
+            self._record_end(_End(self._best(), "error", "interrupted"))
+            raise
+        except ReasonerError as error:
+            end = _End(self._best(), "error", str(error), error)
+        end = self._record_end(end)
+        cost = self.worker.admission.ledger.settled
+        return Solution(
+            self.worker.question.id, end.answer, cost, tuple(self._proposals), end.by, end.reason, end.error
+        )
+
+    def _record_end(self, end: _End) -> _End:
+        try:
+            self.worker.recorder.ended(end.answer, end.by, end.reason, self.worker.admission.ledger.settled)
+        except ReasonerError as error:
+            return _End(end.answer, "error", str(error), end.error or error)
+        return end
+
+    async def _run(self) -> _End:
+        plan = self.strategy.plan(self.worker.question)
+        try:
+            return await self._follow(plan)
+        except BudgetExhausted as refusal:
+            return _End(self._best(), "budget", str(refusal))
+        finally:
+            plan.close()
+            await cancel_all(self._running.values())
+
+    async def _follow(self, plan: Plan[Answer | None]) -> _End:
+        reply: object = None
+        error: ReasonerError | None = None
+        while True:
+            try:
+                op = plan.throw(error) if error else plan.send(reply)
+            except StopIteration as finished:
+                answer = finished.value or self._best()
+                if self._told:
+                    return _End(answer, "budget", str(self._told))
+                return _End(answer, "strategy", "the strategy finished")
+            except ReasonerError:
+                raise
+            except Exception as failure:
+                raise PlanError(f"the strategy failed with {type(failure).__name__}: {failure}") from failure
+            reply, error = None, None
+            try:
+                reply = await self._perform(op)
+            except BudgetExhausted as refusal:
+                if self._told:
+                    raise
+                self.worker.recorder.refused(self._ops, refusal)
+                self._told = error = refusal
+            except (PlanError, UsageError) as failure:
+                error = failure
+            if isinstance(op, Propose) and self.stop:
+                last = self._proposals[-1]
+                if why := self.stop.stop(last.standing, last.cost):
+                    return _End(last.answer, "rule", why)
+
+    def _best(self) -> Answer | None:
+        return self._proposals[-1].answer if self._proposals else None
+
+    async def _perform(self, op: Operation) -> object:
+        match op:
+            case Sample():
+                return await self._sample(self._name(op), op.params)
+            case Score():
+                self._ops += 1
+                return await self._score(self._ops, op.candidates)
+            case Start():
+                return self._start(op.op)
+            case Next():
+                return await self._next()
+            case Cancel():
+                if task := self._running.pop(op.handle, None):
+                    await cancel_all([task])
+            case Propose():
+                proposal = Proposal(op.answer, op.standing, self.worker.admission.ledger.settled)
+                self._proposals.append(proposal)
+                self.worker.recorder.proposed(proposal)
+            case _:
+                raise PlanError(f"the strategy yielded {type(op).__name__}, which is no operation")
+        return None
+
+    def _name(self, op: Sample) -> list[Draw]:
+        self._ops += 1
+        draws: list[Draw] = []
+        for prompt in op.prompts:
+            digest = prompt.digest
+            first = self._children.get(digest, 0)
+            self._children[digest] = first + op.n
+            draws.extend(Draw(self._ops, prompt, digest, index) for index in range(first, first + op.n))
+        return draws
+
+    async def _sample(self, draws: Sequence[Draw], params: SamplingParams) -> tuple[Completion, ...]:
+        needed = self.verifier.logprobs if self.verifier else None
+        if needed is not None and (params.logprobs is None or params.logprobs < needed):
+            params = replace(params, logprobs=needed)
+        drawn = await _each([self.worker.sequence(draw, params) for draw in draws])
+        _raise_if_all_refused(drawn)
+        return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
+
+    async def _score(self, number: int, candidates: Sequence[Completion]) -> tuple[Rating, ...]:
+        if self.verifier is None:
+            raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
+        rated = await _each([self.worker.rating(number, self.verifier, one) for one in candidates])
+        _raise_if_all_refused(rated)
+        return tuple(_as_rating(one) for one in rated)
+
+    def _start(self, op: Sample | Score) -> Handle:
+        if isinstance(op, Sample):
+            draws = self._name(op)
+            handle = Handle(self._ops)
+            task = asyncio.ensure_future(self._sample_behind(handle, draws, op.params))
+        else:
+            self._ops += 1
+            handle = Handle(self._ops)
+            task = asyncio.ensure_future(self._score_behind(handle, op.candidates))
+        self._running[handle] = task
+        task.add_done_callback(lambda _: self._arrive(handle))
+        return handle
+
+    async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], params: SamplingParams) -> Finished:
+        return Finished(handle, completions=await self._sample(draws, params))
+
+    async def _score_behind(self, handle: Handle, candidates: Sequence[Completion]) -> Finished:
+        return Finished(handle, ratings=await self._score(handle, candidates))
+
+    def _arrive(self, handle: Handle) -> None:
+        self._arrived.append(handle)
+        self._news.set()
+
+    async def _next(self) -> Finished:
+        while True:
+            while self._arrived:
+                task = self._running.pop(self._arrived.popleft(), None)
+                if task is None:
+                    continue
+                failure = task.exception()
+                if failure is None:
+                    return task.result()
+                if not isinstance(failure, BudgetExhausted):
+                    raise failure
+                self._untold = self._untold or failure
+            if not self._running:
+                break
+            self._news.clear()
+            await self._news.wait()
+        if self._untold:
+            refusal, self._untold = self._untold, None
+            raise refusal
+        raise PlanError("the strategy waits for a result and has started nothing")
+
+
+def _as_rating(rated: Rating | BudgetExhausted) -> Rating:
+    return Rating(None, Cost(), error=f"not rated: {rated}") if isinstance(rated, BudgetExhausted) else rated
+
+
+def _raise_if_all_refused(results: Sequence[object]) -> None:
+    if results and all(isinstance(one, BudgetExhausted) for one in results):
+        first = results[0]
+        assert isinstance(first, BudgetExhausted)
+        raise first
+
+
+async def _each(work: Sequence[Coroutine[Any, Any, T]]) -> list[T | BudgetExhausted]:
+    """Run all at once, refusals as values; the first other failure cancels the rest."""
+    if len(work) == 1:
+        return [await _refusal_as_value(work[0])]
+    tasks = [asyncio.ensure_future(_refusal_as_value(one)) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        await cancel_all(tasks)
+
+
+async def _refusal_as_value(work: Coroutine[Any, Any, T]) -> T | BudgetExhausted:
+    try:
+        return await work
+    except BudgetExhausted as refusal:
+        return refusal
+
+
+async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Cancel what still runs and wait until it is booked."""
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)

@@ -1,0 +1,191 @@
+"""An engine that plays a trace back: same replies, same order of completion, no model."""
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from reasoner.budget import Cost
+from reasoner.errors import BudgetExhausted, RequestLost, TraceError
+from reasoner.models.card import ModelCard
+from reasoner.protocols import Engine, Rendered, SampleRequest
+from reasoner.trace import Began, Dropped, Prompted, Refused, Sampled, Scored, read_trace
+from reasoner.types import Completion, Prompt, Question, Rating
+
+PATIENCE = 200
+"""Turns of the event loop that a reply waits for an earlier one that is not asked for, before it goes ahead."""
+
+
+class _Key(NamedTuple):
+    question_id: str
+    prompt: str
+    index: int
+
+
+@dataclass(slots=True)
+class _Stage:
+    """The replies of one question in recorded order, and who waits for one."""
+
+    order: list[_Key] = field(default_factory=list)
+    place: int = 0
+    waiting: dict[_Key, asyncio.Future[None]] = field(default_factory=dict)
+    pump: "asyncio.Task[None] | None" = None
+
+
+@dataclass(slots=True)
+class ReplayEngine:
+    """Answers each request with what the trace at `path` holds for it.
+
+    Replies come in the recorded order, so that a plan that reacts to what finishes first takes the same course; ask the
+    same question with the same strategy and budget. A request that the trace does not hold is a `TraceError`.
+    """
+
+    path: str
+    name: str = field(default="replay", init=False, repr=False)
+    notes: tuple[str, ...] = field(default=("replayed: no model was run",), init=False, repr=False)
+    capacity: int | None = field(default=None, init=False, repr=False)
+    model: ModelCard = field(default=ModelCard("replay"), init=False, repr=False)
+    _records: dict[_Key, deque[Sampled | Dropped]] = field(init=False, repr=False, default_factory=dict)
+    _heads: dict[str, int] = field(init=False, repr=False, default_factory=dict)
+    _scores: dict[_Key, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
+    _late: set[str] = field(init=False, repr=False, default_factory=set)
+    _stages: defaultdict[str, _Stage] = field(init=False, repr=False, default_factory=lambda: defaultdict(_Stage))
+    _began: list[Began] = field(init=False, repr=False, default_factory=list)
+
+    async def start(self) -> None:
+        """Read the trace.
+
+        Raises:
+            TraceError: it cannot be read, or holds no run.
+        """
+        if self._began:
+            return
+        for event in read_trace(Path(self.path)):
+            match event:
+                case Began():
+                    self._began.append(event)
+                case Prompted():
+                    self._heads[event.prompt] = event.tokens
+                case Sampled() | Dropped():
+                    key = _Key(event.question_id, event.prompt, event.index)
+                    self._records.setdefault(key, deque()).append(event)
+                    if isinstance(event, Sampled) or event.why == "lost":
+                        self._stages[event.question_id].order.append(key)
+                case Scored():
+                    key = _Key(event.question_id, event.prompt, event.index)
+                    self._scores.setdefault(key, deque()).append(event)
+                case Refused() if event.unit == "seconds":
+                    self._late.add(event.question_id)
+        if not self._began:
+            raise TraceError(f"the trace {self.path} holds no run: it is empty")
+        self.model = replace(self.model, name=self._began[0].model)
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        """The recorded number of tokens of the head, and what was generated since."""
+        head = Prompt(prompt.messages, prompt.raw) if prompt.text else prompt
+        tokens = self._heads.get(head.digest)
+        if tokens is None:
+            known = ", ".join(repr(run.text[:60]) for run in self._began[:3])
+            raise TraceError(f"the trace {self.path} does not hold this prompt: it is of {known}; ask the same question")
+        return Rendered(None, tokens + len(prompt.token_ids))
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """The recorded reply, when its turn comes. Raises what the recorded request met with."""
+        key = _Key(request.question_id, request.prompt.digest, request.index)
+        records = self._records.get(key)
+        if not records:
+            if request.question_id in self._late:
+                raise TimeoutError
+            raise TraceError(
+                f"the trace {self.path} holds no sample {request.index} of this prompt of question "
+                f"{request.question_id}: replay with the same strategy, seed and budget"
+            )
+        record = records.popleft()
+        request.meter.usage = record.usage
+        if isinstance(record, Dropped) and record.why != "lost":
+            if record.why == "deadline":
+                raise TimeoutError
+            await asyncio.get_running_loop().create_future()
+        await self._turn(key)
+        if isinstance(record, Dropped):
+            raise RequestLost("the recorded request was lost here")
+        return Completion(
+            request.prompt,
+            record.text,
+            record.token_ids,
+            record.finish_reason,
+            record.stop,
+            record.usage,
+            record.logprobs,
+            record.index,
+            record.seed,
+        )
+
+    async def _turn(self, key: _Key) -> None:
+        stage = self._stages[key.question_id]
+        ticket = asyncio.get_running_loop().create_future()
+        stage.waiting[key] = ticket
+        if stage.pump is None or stage.pump.done():
+            stage.pump = asyncio.ensure_future(_pump(stage))
+        try:
+            await ticket
+        finally:
+            stage.waiting.pop(key, None)
+
+    def verifier(self) -> "ReplayVerifier":
+        """The recorded ratings as a verifier."""
+        return ReplayVerifier(self.path, self._scores)
+
+
+async def _pump(stage: _Stage) -> None:
+    """Deliver in recorded order; what is never asked for is passed over."""
+    idle = 0
+    while stage.waiting:
+        due = stage.order[stage.place] if stage.place < len(stage.order) else None
+        ticket = stage.waiting.get(due) if due else None
+        if ticket is None and idle < PATIENCE:
+            idle += 1
+            await asyncio.sleep(0)
+            continue
+        if ticket is None:
+            ranks = {key: rank for rank, key in enumerate(stage.order)}
+            due = min(stage.waiting, key=lambda key: ranks.get(key, len(ranks)))
+            ticket = stage.waiting[due]
+            stage.place = max(stage.place, ranks.get(due, stage.place))
+        stage.place += 1
+        stage.waiting.pop(due, None)  # type: ignore[arg-type]
+        idle = 0
+        if not ticket.done():
+            ticket.set_result(None)
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayVerifier:
+    """Gives each candidate the rating that the trace holds for it."""
+
+    path: str
+    _scores: dict[_Key, deque[Scored]] = field(repr=False)
+    logprobs: int | None = None
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """What the recorded rating cost."""
+        return replace(self._recorded(question, candidate).cost, seconds=0)
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+        """The recorded rating."""
+        record = self._recorded(question, candidate)
+        self._scores[_Key(question.id, candidate.prompt.digest, candidate.index)].popleft()
+        if record.value is None and record.error.startswith("not rated"):
+            raise BudgetExhausted("tokens", needed=0, free=0, limit=0)
+        return Rating(record.value, record.cost, record.steps, record.error)
+
+    def _recorded(self, question: Question, candidate: Completion) -> Scored:
+        records = self._scores.get(_Key(question.id, candidate.prompt.digest, candidate.index))
+        if not records:
+            raise TraceError(f"the trace {self.path} holds no rating of sample {candidate.index} of {question.id}")
+        return records[0]

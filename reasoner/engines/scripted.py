@@ -1,0 +1,119 @@
+"""An engine that says what it is told to: for tests, documentation, and work on strategies without a model."""
+
+import asyncio
+import math
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from reasoner.models.card import ModelCard
+from reasoner.protocols import Rendered, SampleRequest
+from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
+
+_WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
+CARD = ModelCard("scripted", context=1 << 20, parameters=1000, layers=2, heads=2, kv_heads=1, head_dim=8)
+
+
+async def _at_once(request: SampleRequest) -> None:
+    await asyncio.sleep(0)
+
+
+@dataclass(slots=True)
+class ScriptedEngine:
+    """Replies with `script(request)`, one word a token, cut at `max_tokens` or the first stop string.
+
+    `certainty` gives the probability of every token of a reply. `pause` is awaited before each reply and lets a test
+    decide what finishes first. `block_size` above 0 keeps a prefix cache of whole blocks and reports hits.
+    """
+
+    script: Callable[[SampleRequest], str]
+    certainty: Callable[[SampleRequest], float] = lambda request: 1.0
+    pause: Callable[[SampleRequest], Awaitable[None]] = _at_once
+    block_size: int = 0
+    model: ModelCard = CARD
+    capacity: int | None = None
+    name: str = field(default="scripted", init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
+    usage: list[Usage] = field(default_factory=list, init=False)
+    _ids: dict[str, int] = field(default_factory=dict, init=False)
+    _words: list[str] = field(default_factory=list, init=False)
+    _blocks: set[TokenIds] = field(default_factory=set, init=False)
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        """The words of the prompt, then what was generated."""
+        head = prompt.raw or " ".join(f"{message.role} {message.content}" for message in prompt.messages)
+        ids = self._encode(head) + prompt.token_ids
+        return Rendered(ids, len(ids))
+
+    def _encode(self, text: str) -> TokenIds:
+        ids = []
+        for word in _WORD.findall(text):
+            if word not in self._ids:
+                self._ids[word] = len(self._words)
+                self._words.append(word)
+            ids.append(self._ids[word])
+        return tuple(ids)
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """The scripted reply to one request."""
+        prompt_tokens, cached = request.rendered.tokens, self._cached(request)
+        request.meter.usage = Usage(prompt_tokens, cached, 0)
+        try:
+            await self.pause(request)
+        except BaseException:
+            if request.meter.usage:
+                self.usage.append(request.meter.usage)
+            raise
+        text, stop = _until_stop(self.script(request), request.params.stop)
+        ids = self._encode(text)
+        finish: FinishReason = "stop"
+        if len(ids) > request.params.max_tokens:
+            ids, stop, finish = ids[: request.params.max_tokens], None, "length"
+            text = "".join(self._words[i] for i in ids)
+        usage = Usage(prompt_tokens, cached, len(ids))
+        self.usage.append(usage)
+        ended = finish == "stop" and stop is None
+        return Completion(
+            request.prompt,
+            text,
+            (*ids, -1) if ended else ids,
+            finish,
+            stop,
+            usage,
+            self._logprobs(request, len(ids)),
+            request.index,
+            request.seed,
+        )
+
+    def _cached(self, request: SampleRequest) -> int:
+        ids = request.rendered.token_ids
+        if not self.block_size or ids is None:
+            return 0
+        hits = 0
+        for end in range(self.block_size, len(ids), self.block_size):
+            if ids[:end] in self._blocks:
+                hits = end
+            self._blocks.add(ids[:end])
+        return hits
+
+    def _logprobs(self, request: SampleRequest, tokens: int) -> Logprobs | None:
+        kept = request.params.logprobs
+        if kept is None:
+            return None
+        sure = math.log(max(self.certainty(request), 1e-9))
+        rest = math.log(max(1 - math.exp(sure), 1e-9) / max(kept - 1, 1))
+        return Logprobs((sure,) * tokens, (((sure,) + (rest,) * (kept - 1)),) * tokens if kept else ())
+
+
+def _until_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:
+    found = [(place, stop) for stop in stops if (place := text.find(stop)) >= 0]
+    if not found:
+        return text, None
+    place, stop = min(found)
+    return text[:place], stop

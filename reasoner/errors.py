@@ -1,0 +1,97 @@
+"""Everything this library raises on purpose.
+
+    ReasonerError
+    ├── UsageError            what the caller gave cannot work
+    │   ├── UnknownName       no strategy, verifier, engine, option or unit of that name
+    │   └── PromptTooLong     the prompt alone fills the model's context window
+    ├── BudgetExhausted       the ledger refused an operation; raised *into* a plan
+    ├── PlanError             a strategy broke the plan contract, or failed itself
+    ├── VerifierError         a verifier could not rate a candidate
+    ├── TraceError            a trace cannot be written, read, or does not match
+    └── EngineError           the engine failed
+        ├── EngineUnavailable it is not installed, not reachable, or refuses us
+        ├── RequestLost       one request failed part-way; trying again may work
+        ├── EngineDied        it died, was restarted, and died again
+        └── LedgerViolation   it computed more than was reserved
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ReasonerError(Exception):
+    """The root: catch this to catch everything below."""
+
+
+class UsageError(ReasonerError):
+    """What the caller gave cannot work; the message says what would."""
+
+
+class UnknownName(UsageError):
+    """A name that does not exist, with the ones that do."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "") -> None:
+        self.kind = kind
+        self.name = name
+        self.known = tuple(sorted(known))
+        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        owner = f" of {of}" if of else ""
+        listed = ", ".join(self.known) if self.known else "none"
+        super().__init__(f"no {kind}{owner} named {name!r}{guess} (there are: {listed})")
+
+
+class PromptTooLong(UsageError):
+    """The prompt alone fills the context window of the model."""
+
+    def __init__(self, tokens: int, context: int) -> None:
+        self.tokens = tokens
+        self.context = context
+        over = tokens + 1 - context
+        super().__init__(
+            f"the prompt is {tokens:,} tokens and the model's context window is {context:,}: shorten it by at least "
+            f"{over:,} token{'s' if over > 1 else ''} or choose a model with a longer context"
+        )
+
+
+class BudgetExhausted(ReasonerError):
+    """The ledger refused: the worst case of the operation exceeds what is free of `unit`."""
+
+    def __init__(self, unit: str, *, needed: float, free: float, limit: float) -> None:
+        self.unit = unit
+        self.needed = needed
+        self.free = free
+        self.limit = limit
+        super().__init__(f"budget {unit}={limit:g}: the next operation needs {needed:g} and {max(free, 0):g} is free")
+
+
+class PlanError(ReasonerError):
+    """A strategy broke the plan contract, or raised an exception of its own."""
+
+
+class VerifierError(ReasonerError):
+    """A verifier could not rate a candidate; never turned into a score."""
+
+
+class TraceError(ReasonerError):
+    """A trace cannot be written or read, or does not belong to this run."""
+
+
+class EngineError(ReasonerError):
+    """The engine failed."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine or its model is missing, unreachable, or refuses the request for good."""
+
+
+class RequestLost(EngineError):
+    """One request failed part-way through no fault of its own; the runner books it and may try again."""
+
+
+class EngineDied(EngineError):
+    """The engine died, was restarted once, and died again."""
+
+
+class LedgerViolation(EngineError):
+    """An operation cost more than was reserved for it: the engine broke its contract."""

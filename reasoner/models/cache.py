@@ -1,0 +1,176 @@
+"""A folder in the user's cache that is built once, verified whenever it is used, and built again when damaged."""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from reasoner.errors import EngineUnavailable
+from reasoner.protocols import Notify
+
+CHECKSUMS = "checksums.json"
+
+
+class FileChecksum(BaseModel):
+    """One file: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+class Checksums(BaseModel):
+    """What `checksums.json` holds: the file that the folder was built from, and every file in it."""
+
+    version: Literal[1] = 1
+    gguf_sha256: str
+    files: Annotated[dict[str, FileChecksum], Field(min_length=1)]
+
+
+def cache_home() -> Path:
+    """Where this library keeps what it can build again: `$REASONER_CACHE`, `$XDG_CACHE_HOME/reasoner` or ~/.cache/reasoner.
+
+    Raises:
+        EngineUnavailable: it would be in a home folder, and there is none.
+    """
+    try:
+        if own := os.environ.get("REASONER_CACHE"):
+            return Path(own).expanduser().absolute()
+        if shared := os.environ.get("XDG_CACHE_HOME"):
+            return Path(shared).expanduser().absolute() / "reasoner"
+        return Path.home() / ".cache" / "reasoner"
+    except RuntimeError as error:
+        raise EngineUnavailable("no home folder to keep the model in: set REASONER_CACHE to a folder") from error
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's content, in hex. On processors with SHA instructions it outruns BLAKE2b."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class CachedModel:
+    """A model's folder at `path`, which `fill` builds from the GGUF file whose SHA-256 is `gguf_sha256`.
+
+    `fill` is given an empty folder next to `path`. `megabytes` is the disk space that it needs.
+    """
+
+    path: Path
+    gguf_sha256: str
+    megabytes: int
+    fill: Callable[[Path], None]
+
+    def ready(self, notify: Notify) -> Path:
+        """The folder, complete and verified; built first where it is missing or damaged.
+
+        Processes that need it at the same time build it once: the others wait. A folder is never seen half-written.
+
+        Raises:
+            EngineUnavailable: it cannot be built; the message says why and what to do.
+        """
+        try:
+            if self.path.exists() and self.damage() is None:
+                return self.path
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked(notify):
+                self._build(notify)
+        except OSError as error:
+            raise self._unusable(error) from error
+        return self.path
+
+    def damage(self) -> str | None:
+        """The first thing wrong with the folder, as "file: what"; None where every byte is as it was written."""
+        name = CHECKSUMS
+        try:
+            sums = Checksums.model_validate_json((self.path / name).read_bytes())
+            if sums.gguf_sha256 != self.gguf_sha256:
+                return f"{name}: made for another model"
+            for name, expected in sums.files.items():
+                if (self.path / name).stat().st_size != expected.size:
+                    return f"{name}: size differs"
+                if sha256_of(self.path / name) != expected.sha256:
+                    return f"{name}: checksum differs"
+        except FileNotFoundError:
+            return f"{name}: missing"
+        except ValidationError:
+            return f"{name}: not readable"
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+        return None
+
+    @contextmanager
+    def _locked(self, notify: Notify) -> Iterator[None]:
+        # Not on Windows, where the rest of this library works.
+        import fcntl
+
+        with (self.path.parent / f".{self.path.name}.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                notify("another process is building the embedded model: waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _build(self, notify: Notify) -> None:
+        """Build the folder unless it was built while we waited; the lock is held."""
+        if self.path.exists():
+            damage = self.damage()
+            if damage is None:
+                return
+            notify(f"the cached model is damaged ({damage}): building it again")
+            shutil.rmtree(self.path)
+        else:
+            notify(f"converting the embedded model, once (about 25 s, {self.megabytes} MB in {self.path.parent})")
+        prefix = f".{self.path.name}.tmp-"
+        for left_over in self.path.parent.glob(f"{prefix}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        if shutil.disk_usage(self.path.parent).free < self.megabytes * 10**6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.path.parent, ignore_cleanup_errors=True) as scratch:
+            staged = Path(scratch) / "model"
+            staged.mkdir()
+            self.fill(staged)
+            self._seal(staged)
+            staged.rename(self.path)
+        _sync(self.path.parent)
+
+    def _seal(self, folder: Path) -> None:
+        """Force every file to disk and write down its checksum, `checksums.json` last."""
+        files = sorted(folder.iterdir())
+        sums = {file.name: FileChecksum(size=file.stat().st_size, sha256=sha256_of(file)) for file in files}
+        checksums = Checksums(gguf_sha256=self.gguf_sha256, files=sums)
+        (folder / CHECKSUMS).write_text(checksums.model_dump_json(indent=2), encoding="utf-8")
+        for file in files:
+            # Safetensors are written for their owner alone; the umask decides instead, so that a cache can be shared.
+            shutil.copymode(folder / CHECKSUMS, file)
+            _sync(file)
+        _sync(folder / CHECKSUMS)
+        _sync(folder)
+
+    def _unusable(self, error: OSError) -> EngineUnavailable:
+        folder = self.path.parent
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return EngineUnavailable(
+                f"no space left for the embedded model in {folder}: it needs {self.megabytes} MB; free some, or set "
+                "REASONER_CACHE to a folder on another disk"
+            )
+        return EngineUnavailable(
+            f"cannot build the embedded model in {folder}: {error.strerror or error}; set REASONER_CACHE to a folder "
+            "that can be written"
+        )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,44 @@
+"""The conversion of the embedded model, a process of its own: `python -m reasoner.models.convert GGUF FOLDER`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """Write the model of a GGUF file into `folder` as bfloat16 safetensors, with its tokenizer.
+
+    Raises:
+        ValueError: the model came out quantized.
+        OSError: the process that asked for it is gone, or the folder cannot be written.
+    """
+    asker = os.getppid()
+    import torch
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    home = str(gguf.parent)
+    dequantize = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        home, gguf_file=gguf.name, quantization_config=dequantize, dtype=torch.bfloat16
+    )
+    tokenizer = AutoTokenizer.from_pretrained(home, gguf_file=gguf.name)
+    # The file names its pre-tokenizer `smollm`, which splits digits off first. Transformers reads it as plain GPT-2, and
+    # then white space before a number becomes other tokens than the model was trained on.
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+    )
+    if os.getppid() != asker:
+        raise OSError("the process that asked for the model is gone")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        raise ValueError("the model came out quantized")
+
+
+if __name__ == "__main__":
+    try:
+        convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    except Exception as error:  # noqa: BLE001 whatever it is, the parent passes it on as one line
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -1,0 +1,128 @@
+"""A model's card, read from the files of a Hugging Face folder without loading any weights."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.models.card import ModelCard
+
+_LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
+_PACKED = {"I32", "U8"}  # several quantized weights share one element of these
+
+# Some models give a list, one number a layer: no single number is right, so it counts as not known.
+_Count = Annotated[int, BeforeValidator(lambda given: 0 if isinstance(given, list) else given), Field(ge=0)]
+
+
+class _Config(BaseModel):
+    """The fields of `config.json` that decide what a token costs."""
+
+    max_position_embeddings: _Count | None = None
+    num_hidden_layers: _Count | None = None
+    hidden_size: _Count | None = None
+    num_attention_heads: _Count | None = None
+    num_key_value_heads: _Count | None = None
+    head_dim: _Count | None = None
+    kv_lora_rank: _Count | None = None
+
+
+class _Tensor(BaseModel):
+    """One entry of a safetensors header."""
+
+    dtype: str
+    shape: list[Annotated[int, Field(ge=0)]]
+
+
+def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelCard:
+    """The card of the model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
+
+    What the files do not tell is 0. Tied embeddings are stored, and counted, once. Weights that are packed several to
+    an element have no count, and compressed KV caches (MLA) no KV heads. The revision is the snapshot's, in a hub cache.
+
+    Raises:
+        EngineUnavailable: `config.json` is missing, or it or a safetensors header is malformed.
+    """
+    config = _read_config(folder / "config.json")
+    heads = config.num_attention_heads or 0
+    kv_heads = heads if config.num_key_value_heads is None else config.num_key_value_heads
+    return ModelCard(
+        name=name,
+        context=config.max_position_embeddings or 0,
+        parameters=_count_parameters(folder),
+        layers=config.num_hidden_layers or 0,
+        heads=heads,
+        kv_heads=0 if config.kv_lora_rank else kv_heads,
+        head_dim=config.head_dim or ((config.hidden_size or 0) // heads if heads else 0),
+        kv_bytes_per_element=kv_bytes_per_element,
+        revision=folder.name if folder.parent.name == "snapshots" else "",
+    )
+
+
+def sequences_that_fit(card: ModelCard, *, kv_bytes: int, tokens: int) -> int:
+    """How many sequences of `tokens` tokens fit a KV cache of `kv_bytes` bytes, sharing nothing.
+
+    0 where not even one fits, and where the card has no geometry. Raises UsageError unless `tokens` is 1 or more.
+    """
+    if tokens < 1:
+        raise UsageError(f"tokens={tokens} is out of range: tokens is 1 or more")
+    needed = card.kv_bytes_per_token * tokens
+    return kv_bytes // needed if needed else 0
+
+
+def _read_config(file: Path) -> _Config:
+    try:
+        fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        # Models with more than text keep the geometry of the language model apart.
+        return _Config.model_validate({**fields, **(fields.get("text_config") or {})})
+    except FileNotFoundError as error:
+        raise EngineUnavailable(f"no {file}: --model takes a folder that holds config.json") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1])
+        raise EngineUnavailable(
+            f"malformed {file}: {where}={first['input']!r} is not a whole number, 0 or more"
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise EngineUnavailable(f"malformed {file}: {error}") from error
+
+
+def _count_parameters(folder: Path) -> int:
+    total = 0
+    for shard in _shards(folder):
+        for tensor in _read_header(shard):
+            if tensor.dtype in _PACKED:
+                return 0
+            total += math.prod(tensor.shape)
+    return total
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The safetensors files that make up the model; none where one of them is not here yet."""
+    index = folder / "model.safetensors.index.json"
+    single = folder / "model.safetensors"
+    if single.exists():
+        return [single]
+    if not index.exists():
+        return sorted(folder.glob("*.safetensors"))
+    try:
+        shards = [folder / file for file in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EngineUnavailable(f"malformed {index}: {type(error).__name__}: {error}") from error
+    return shards if all(shard.exists() for shard in shards) else []
+
+
+def _read_header(file: Path) -> Iterable[_Tensor]:
+    """The tensors of a safetensors file: 8 bytes of length, little-endian, then that much JSON."""
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > _LONGEST_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            header: dict[str, Any] = json.loads(opened.read(length))
+        return [_Tensor.model_validate(entry) for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, AttributeError) as error:
+        raise EngineUnavailable(f"malformed {file}: not a safetensors file") from error

@@ -1,0 +1,131 @@
+"""What a strategy may ask for, and typed helpers around it.
+
+A plan is a synchronous generator: it yields an operation and is sent the reply. It does no I/O. Composition is
+`yield from`. The runner raises `BudgetExhausted` *into* a plan when the ledger refuses an operation; the plan may return
+its best, otherwise its last proposal is the answer.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, NewType, TypeAlias, TypeVar
+
+from reasoner.errors import UsageError
+from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing
+
+Handle = NewType("Handle", int)
+"""Names an operation that was started and runs on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Draw `n` sequences from each prompt.
+
+    Reply: the completions in launch order, prompt by prompt. Where the budget admits only some of them the reply is
+    shorter; where it admits none, `BudgetExhausted` is raised.
+    """
+
+    prompts: tuple[Prompt, ...]
+    n: int = 1
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if not self.prompts:
+            raise UsageError("nothing to sample from: give at least one prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Rate each candidate with the run's verifier.
+
+    Reply: one rating a candidate, in order. A candidate that could not be rated has a rating with an `error`.
+    """
+
+    question: Question
+    candidates: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run an operation without waiting for it. Reply: its handle."""
+
+    op: Sample | Score
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Wait for any started operation. Reply: the next `Finished`.
+
+    Refused operations are told last and once: when all that were admitted have been delivered, `BudgetExhausted` is
+    raised. With nothing started at all, waiting is a `PlanError`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Abort a started operation; what it computed is booked as cancelled. Reply: None, also for a finished one."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Publish the best answer so far. Reply: None. A stop rule may end the plan here."""
+
+    answer: Answer | None
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A started operation that ended: its `completions`, or its `ratings`."""
+
+    handle: Handle
+    completions: tuple[Completion, ...] = ()
+    ratings: tuple[Rating, ...] = ()
+
+
+Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose
+T = TypeVar("T")
+Plan: TypeAlias = Generator[Operation, Any, T]
+
+
+def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
+    """Draw `n` sequences from one prompt and wait for all."""
+    reply: tuple[Completion, ...] = yield Sample((prompt,), n, params)
+    return reply
+
+
+def sample_each(prompts: Sequence[Prompt], *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
+    """Draw `n` sequences from each of several prompts and wait for all."""
+    reply: tuple[Completion, ...] = yield Sample(tuple(prompts), n, params)
+    return reply
+
+
+def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Rating, ...]]:
+    """Rate candidates with the run's verifier and wait for all."""
+    reply: tuple[Rating, ...] = yield Score(question, tuple(candidates))
+    return reply
+
+
+def start(op: Sample | Score) -> Plan[Handle]:
+    """Run an operation without waiting for it."""
+    handle: Handle = yield Start(op)
+    return handle
+
+
+def next_finished() -> Plan[Finished]:
+    """Wait for any started operation."""
+    finished: Finished = yield Next()
+    return finished
+
+
+def cancel(handle: Handle) -> Plan[None]:
+    """Abort a started operation."""
+    yield Cancel(handle)
+
+
+def propose(answer: Answer | None, standing: Standing) -> Plan[None]:
+    """Publish the best answer so far."""
+    yield Propose(answer, standing)

@@ -1,0 +1,131 @@
+"""The four things that others may bring: a strategy, an engine, a verifier, a stop rule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from reasoner.budget import Cost
+from reasoner.models.card import ModelCard
+from reasoner.plan import Plan
+from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing, TokenIds, Usage
+
+
+class Strategy(Protocol):
+    """An algorithm as a plan; a frozen dataclass whose fields are its options. It holds no state and does no I/O."""
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """A fresh plan for one question; given the same replies it does the same."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt as the model reads it: its token ids, or None and an upper bound of their number in `tokens`."""
+
+    token_ids: TokenIds | None
+    tokens: int
+
+
+@dataclass(slots=True)
+class Meter:
+    """What the engine has computed for one request so far.
+
+    The engine writes it and the runner reads it when a request does not complete. None means the engine cannot tell,
+    and the request is then booked at its worst case.
+    """
+
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One sequence to draw. (`question_id`, `prompt.digest`, `index`) identify it in every run with the same `seed`."""
+
+    question_id: str
+    prompt: Prompt
+    rendered: Rendered
+    params: SamplingParams
+    index: int
+    seed: int
+    priority: int = 0
+    meter: Meter = field(default_factory=Meter)
+
+
+class Engine(Protocol):
+    """Draws sequences from one model. Many requests may be in flight at once."""
+
+    @property
+    def name(self) -> str:
+        """What the engine is, for people and traces."""
+        ...
+
+    @property
+    def model(self) -> ModelCard:
+        """The model being served; available once started."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What this engine cannot do exactly, such as taking token ids; recorded in the trace."""
+        ...
+
+    @property
+    def capacity(self) -> int | None:
+        """Tokens that fit the KV cache at once; None where the engine looks after itself."""
+        ...
+
+    async def start(self) -> None:
+        """Make the engine ready. Calling it again does nothing.
+
+        Raises:
+            EngineUnavailable: it cannot be made ready; the message says what to do.
+        """
+        ...
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        """The prompt as the model reads it; the head is rendered once and generated ids are appended."""
+        ...
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """Draw one sequence. Cancelling the awaiting task aborts it inside the engine and leaves the meter exact.
+
+        Raises:
+            RequestLost: it failed part-way and may be tried again; the meter says what it cost.
+            EngineError: it failed for good.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop and free everything. Calling it again does nothing."""
+        ...
+
+
+class Verifier(Protocol):
+    """Rates a candidate without a reference answer.
+
+    `logprobs` is what the sequences must carry for it: None for nothing, 0 for the sampled token's log-probability, k for
+    the best k alternatives too. The runner asks the engine for them.
+    """
+
+    @property
+    def logprobs(self) -> int | None: ...
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """The most that `score` may cost; reserved before it runs."""
+        ...
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+        """One rating, its own cost included. Raising is recorded as an error, never as a value."""
+        ...
+
+
+class StopRule(Protocol):
+    """Says when a question has had enough; pure, imposed from outside on what a plan proposes."""
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        """The reason to stop now, or None to go on."""
+        ...
+
+
+Notify = Callable[[str], None]
+"""Receives one line for a person about what takes long: downloads, conversions, restarts."""

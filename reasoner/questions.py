@@ -1,0 +1,29 @@
+"""Turning what a person asks into a `Question`: its id, its prompt, the kind of answer it has."""
+
+import hashlib
+
+from reasoner.answers import AnswerSpace, space_for
+from reasoner.errors import UsageError
+from reasoner.types import Prompt, Question
+
+PROMPT_VERSION = "1"
+"""Changes with every change of wording below; recorded in traces."""
+
+
+def ask(text: str, *, space: AnswerSpace | str = "auto", context: str = "", id: str = "") -> Question:
+    """A question in words, optionally about a document.
+
+    The document comes first in the prompt, so that all samples, and all questions about it, share it as a cached prefix.
+    `space` is an answer space or the name of one. Without `id` the question is named by a hash of its content.
+
+    Raises:
+        UsageError: the text is empty, or no space fits it.
+    """
+    if not text.strip():
+        raise UsageError("the question is empty: write it as the argument, or pass - to read it from standard input")
+    text = text.strip()
+    kind = space_for(space, text) if isinstance(space, str) else space
+    document = f"{context.strip()}\n\n" if context.strip() else ""
+    prompt = Prompt.chat(f"{document}{text}\n\n{kind.instruction}")
+    name = id or "q-" + hashlib.blake2b(f"{kind.name}\0{context}\0{text}".encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return Question(name, text, prompt, kind)

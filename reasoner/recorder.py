@@ -1,0 +1,170 @@
+"""Turns what happens to one question into trace events."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from reasoner.budget import Cost
+from reasoner.errors import BudgetExhausted
+from reasoner.solution import EndedBy, Proposal
+from reasoner.trace import Began, Dropped, Ended, Prompted, Proposed, Refused, Sampled, Scored, Sink
+from reasoner.types import Answer, Completion, Prompt, Question, Rating, Usage
+
+if TYPE_CHECKING:
+    from reasoner.work import Draw
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a trace says of the run as a whole; specs as the catalog reads them."""
+
+    strategy: str
+    verifier: str
+    engine: str
+    model: str
+    notes: tuple[str, ...]
+    budget: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes one question's events to the run's sink; without a sink it does nothing, at no cost."""
+
+    question: Question
+    sink: Sink | None
+    started: float
+    _heads: set[str] = field(default_factory=set)
+
+    @property
+    def _t(self) -> float:
+        return round(time.monotonic() - self.started, 6)
+
+    def began(self, facts: RunFacts) -> None:
+        """The question was taken up."""
+        if self.sink:
+            question = self.question
+            self.sink(
+                Began(
+                    question_id=question.id,
+                    t=self._t,
+                    text=question.text,
+                    answer_space=question.space.name,
+                    strategy=facts.strategy,
+                    verifier=facts.verifier,
+                    engine=facts.engine,
+                    model=facts.model,
+                    budget=facts.budget,
+                    seed=facts.seed,
+                    notes=facts.notes,
+                )
+            )
+
+    def head(self, prompt: Prompt, digest: str, tokens: int) -> None:
+        """A prompt is used; its head is recorded the first time, continuations are told by `Sampled.child`."""
+        if self.sink and not prompt.text and digest not in self._heads:
+            self._heads.add(digest)
+            self.sink(
+                Prompted(
+                    question_id=self.question.id,
+                    t=self._t,
+                    prompt=digest,
+                    messages=prompt.messages,
+                    raw=prompt.raw,
+                    tokens=tokens,
+                )
+            )
+
+    def sampled(self, draw: "Draw", completion: Completion, cost: Cost) -> None:
+        """A sequence was drawn."""
+        if self.sink:
+            self.sink(
+                Sampled(
+                    question_id=self.question.id,
+                    t=self._t,
+                    op=draw.op,
+                    prompt=draw.digest,
+                    index=draw.index,
+                    child=draw.prompt.then(completion).digest,
+                    seed=completion.seed,
+                    text=completion.text,
+                    token_ids=completion.token_ids,
+                    finish_reason=completion.finish_reason,
+                    stop=completion.stop,
+                    usage=completion.usage,
+                    logprobs=completion.logprobs,
+                    cost=cost,
+                )
+            )
+
+    def dropped(
+        self, draw: "Draw", why: Literal["cancelled", "deadline", "lost"], usage: Usage | None, cost: Cost
+    ) -> None:
+        """A sequence did not complete."""
+        if self.sink:
+            self.sink(
+                Dropped(
+                    question_id=self.question.id,
+                    t=self._t,
+                    op=draw.op,
+                    prompt=draw.digest,
+                    index=draw.index,
+                    why=why,
+                    usage=usage,
+                    cost=cost,
+                )
+            )
+
+    def scored(self, op: int, candidate: Completion, rating: Rating, cost: Cost) -> None:
+        """A candidate was rated, or could not be."""
+        if self.sink:
+            self.sink(
+                Scored(
+                    question_id=self.question.id,
+                    t=self._t,
+                    op=op,
+                    prompt=candidate.prompt.digest,
+                    index=candidate.index,
+                    value=rating.value,
+                    steps=rating.steps,
+                    error=rating.error,
+                    cost=cost,
+                )
+            )
+
+    def refused(self, op: int, refusal: BudgetExhausted) -> None:
+        """The plan was told that the budget is exhausted."""
+        if self.sink:
+            self.sink(
+                Refused(
+                    question_id=self.question.id,
+                    t=self._t,
+                    op=op,
+                    unit=refusal.unit,
+                    needed=refusal.needed,
+                    free=refusal.free,
+                    limit=refusal.limit,
+                )
+            )
+
+    def proposed(self, proposal: Proposal) -> None:
+        """The plan published its best answer."""
+        if self.sink:
+            self.sink(
+                Proposed(
+                    question_id=self.question.id,
+                    t=self._t,
+                    answer=proposal.answer,
+                    standing=proposal.standing,
+                    cost=proposal.cost,
+                )
+            )
+
+    def ended(self, answer: Answer | None, by: EndedBy, reason: str, cost: Cost) -> None:
+        """The question was closed."""
+        if self.sink:
+            self.sink(
+                Ended(
+                    question_id=self.question.id, t=self._t, answer=answer, ended_by=by, reason=reason, cost=cost
+                )
+            )

@@ -1,0 +1,149 @@
+"""Answering questions: the only place where plans meet engines, verifiers and the ledger."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+
+from typing import Any
+
+from reasoner.admission import Admission, KvGate, new_lines
+from reasoner.budget import Budget, Ledger, Prices
+from reasoner.catalog import spec_of
+from reasoner.drive import Drive, cancel_all
+from reasoner.errors import UsageError
+from reasoner.protocols import Engine, StopRule, Strategy, Verifier
+from reasoner.recorder import Recorder, RunFacts
+from reasoner.solution import Solution
+from reasoner.trace import Sink
+from reasoner.types import Question
+from reasoner.work import Worker
+
+KV_SHARE = 0.9
+"""The part of the KV cache that may be in flight; beyond it the engine preempts and computes again."""
+
+
+async def solve(
+    question: Question,
+    strategy: Strategy,
+    engine: Engine,
+    *,
+    verifier: Verifier | None = None,
+    budget: Budget | None = None,
+    prices: Prices | None = None,
+    stop: StopRule | None = None,
+    trace: Sink | None = None,
+    seed: int = 0,
+) -> Solution:
+    """Answer one question within a budget. What fails on the way is in `Solution.error`, beside the best answer so far.
+
+    Raises:
+        EngineUnavailable: the engine cannot be started.
+        UsageError: the budget cannot be counted with this engine, or without prices.
+    """
+    [solution] = await solve_many(
+        [question], strategy, engine, verifier=verifier, each=budget, prices=prices, stop=stop, trace=trace, seed=seed
+    )
+    return solution
+
+
+async def solve_many(
+    questions: Iterable[Question],
+    strategy: Strategy,
+    engine: Engine,
+    *,
+    verifier: Verifier | None = None,
+    budget: Budget | None = None,
+    each: Budget | None = None,
+    prices: Prices | None = None,
+    stop: StopRule | None = None,
+    trace: Sink | None = None,
+    seed: int = 0,
+) -> list[Solution]:
+    """Answer many questions at once through one engine; solutions come in the order of the questions.
+
+    `budget` bounds all of them together, `each` every single one. One question's failure leaves the others alone.
+    Raises as `solve`.
+    """
+    found: dict[int, Solution] = {}
+    stream = solve_each(
+        questions,
+        strategy,
+        engine,
+        verifier=verifier,
+        budget=budget,
+        each=each,
+        prices=prices,
+        stop=stop,
+        trace=trace,
+        seed=seed,
+    )
+    async with aclosing(stream):
+        async for place, solution in stream:
+            found[place] = solution
+    return [found[place] for place in sorted(found)]
+
+
+async def solve_each(
+    questions: Iterable[Question],
+    strategy: Strategy,
+    engine: Engine,
+    *,
+    verifier: Verifier | None = None,
+    budget: Budget | None = None,
+    each: Budget | None = None,
+    prices: Prices | None = None,
+    stop: StopRule | None = None,
+    trace: Sink | None = None,
+    seed: int = 0,
+) -> AsyncGenerator[tuple[int, Solution], None]:
+    """Like `solve_many`, but yields each solution as soon as it is there, with its question's place in the input."""
+    asked = list(questions)
+    if len({question.id for question in asked}) < len(asked):
+        raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
+    await engine.start()
+    run = Ledger(budget, prices=prices)
+    ledgers = [run.child(each) for _ in asked]
+    for bound in (budget, each):
+        if bound and bound.flops is not None and engine.model.flops(prompt=1, cached=0, generated=1) is None:
+            raise UsageError(f"a flops budget needs the geometry of {engine.model.name}, which the engine does not know")
+    gate = KvGate(int(engine.capacity * KV_SHARE)) if engine.capacity else None
+    lines = new_lines()
+    started = time.monotonic()
+    limits = "; ".join(f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound)
+    facts = RunFacts(
+        strategy=spec_of(strategy),
+        verifier=spec_of(verifier) if verifier else "",
+        engine=engine.name,
+        model=engine.model.name,
+        notes=engine.notes,
+        budget=limits,
+        seed=seed,
+    )
+    finished: asyncio.Queue[asyncio.Task[Solution]] = asyncio.Queue()
+    places: dict[asyncio.Task[Solution], int] = {}
+    for place, (question, ledger) in enumerate(zip(asked, ledgers, strict=True)):
+        worker = Worker(
+            question, engine, Admission(ledger, lines), gate, Recorder(question, trace, started), seed, place
+        )
+        task = asyncio.ensure_future(Drive(strategy, verifier, stop, worker, facts).solve())
+        task.add_done_callback(finished.put_nowait)
+        places[task] = place
+    try:
+        while places:
+            task = await finished.get()
+            yield places.pop(task), task.result()
+    finally:
+        await cancel_all(places)
+
+
+def solve_sync(question: Question, strategy: Strategy, engine: Engine, **options: Any) -> Solution:
+    """`solve` for code that is not asynchronous; takes the same keywords."""
+    return asyncio.run(solve(question, strategy, engine, **options))
+
+
+def solve_many_sync(
+    questions: Iterable[Question], strategy: Strategy, engine: Engine, **options: Any
+) -> list[Solution]:
+    """`solve_many` for code that is not asynchronous; takes the same keywords."""
+    return asyncio.run(solve_many(questions, strategy, engine, **options))

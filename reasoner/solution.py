@@ -1,0 +1,42 @@
+"""What a run gives back for one question."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reasoner.budget import Cost
+from reasoner.errors import ReasonerError
+from reasoner.types import Answer, Standing
+
+EndedBy = Literal["strategy", "budget", "rule", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The best answer at one moment, what stood behind it, and all that was spent until then."""
+
+    answer: Answer | None
+    standing: Standing
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The answer to one question and its price.
+
+    `answer` is None where no sample held one. `proposals` are the answers along the way, so one run gives the whole
+    compute-accuracy curve. `ended_by` says who ended it and `reason` says it in words. With `error` set, `answer` is
+    the best until then.
+    """
+
+    question_id: str
+    answer: Answer | None
+    cost: Cost
+    proposals: tuple[Proposal, ...]
+    ended_by: EndedBy
+    reason: str
+    error: ReasonerError | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """The votes behind the last proposal."""
+        return self.proposals[-1].standing if self.proposals else Standing()

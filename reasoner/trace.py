@@ -1,0 +1,193 @@
+"""The record of a run: one versioned JSON object a line, enough to replay it without a model."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from reasoner.budget import Cost
+from reasoner.errors import TraceError
+from reasoner.solution import EndedBy
+from reasoner.types import Answer, FinishReason, Logprobs, Message, Standing, TokenIds, Usage
+
+VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = VERSION
+    question_id: str
+    t: float
+    """Seconds since the run began."""
+
+
+class Began(_Record):
+    """A question was taken up, with all that decides its course."""
+
+    event: Literal["began"] = "began"
+    text: str
+    answer_space: str
+    strategy: str
+    verifier: str
+    engine: str
+    model: str
+    budget: str
+    seed: int
+    notes: tuple[str, ...]
+
+
+class Prompted(_Record):
+    """The head of a prompt, the first time the question uses it."""
+
+    event: Literal["prompted"] = "prompted"
+    prompt: str
+    messages: tuple[Message, ...]
+    raw: str
+    tokens: int
+
+
+class Sampled(_Record):
+    """A sequence was drawn. (`prompt`, `index`) names it; `child` is the digest of the prompt that continues it."""
+
+    event: Literal["sampled"] = "sampled"
+    op: int
+    prompt: str
+    index: int
+    child: str
+    seed: int
+    text: str
+    token_ids: TokenIds
+    finish_reason: FinishReason
+    stop: str | int | None
+    usage: Usage
+    logprobs: Logprobs | None
+    cost: Cost
+
+
+class Dropped(_Record):
+    """A sequence did not complete: `why` is "cancelled", "deadline" or "lost". Its tokens were spent all the same."""
+
+    event: Literal["dropped"] = "dropped"
+    op: int
+    prompt: str
+    index: int
+    why: Literal["cancelled", "deadline", "lost"]
+    usage: Usage | None
+    cost: Cost
+
+
+class Scored(_Record):
+    """A candidate was rated, or could not be."""
+
+    event: Literal["scored"] = "scored"
+    op: int
+    prompt: str
+    index: int
+    value: float | None
+    steps: tuple[float, ...]
+    error: str
+    cost: Cost
+
+
+class Refused(_Record):
+    """The ledger refused an operation."""
+
+    event: Literal["refused"] = "refused"
+    op: int
+    unit: str
+    needed: float
+    free: float
+    limit: float
+
+
+class Proposed(_Record):
+    """The plan published its best answer; `cost` is all that was spent until then."""
+
+    event: Literal["proposed"] = "proposed"
+    answer: Answer | None
+    standing: Standing
+    cost: Cost
+
+
+class Ended(_Record):
+    """The question was closed."""
+
+    event: Literal["ended"] = "ended"
+    answer: Answer | None
+    ended_by: EndedBy
+    reason: str
+    cost: Cost
+
+
+Event = Annotated[
+    Began | Prompted | Sampled | Dropped | Scored | Refused | Proposed | Ended, Field(discriminator="event")
+]
+Sink = Callable[[Event], None]
+"""Receives each event as it happens."""
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def tee(*sinks: Sink) -> Sink:
+    """One sink that hands each event to all of these, in order."""
+
+    def emit(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return emit
+
+
+class TraceWriter:
+    """A sink that appends each event to a JSONL file and flushes it, so that a killed run keeps all but its last line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: IO[str] = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise TraceError(f"cannot write the trace {path}: {error.strerror}") from error
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self._file.write(event.model_dump_json() + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise TraceError(f"cannot write the trace {self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file; what was flushed stays."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise TraceError(f"cannot write the trace {self.path}: {error.strerror}") from error
+
+
+def read_trace(path: Path) -> Iterator[Event]:
+    """The events of a trace file, streamed. A torn last line, left by a killed run, is skipped.
+
+    Raises:
+        TraceError: the file cannot be read, or a line is not an event of this version.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield _EVENT.validate_json(line)
+                except ValidationError as error:
+                    if not line.endswith("\n"):
+                        return
+                    raise TraceError(_complaint(path, number, line, error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise TraceError(f"cannot read the trace {path}: {reason}") from error
+
+
+def _complaint(path: Path, number: int, line: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "line"
+    if '"v":' in line and f'"v":{VERSION}' not in line:
+        return f"{path}:{number} was written by another version: this one reads traces of version {VERSION}"
+    return f"{path}:{number} is no trace event: {where}: {first['msg'].lower()}"

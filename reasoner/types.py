@@ -1,0 +1,227 @@
+"""The values that flow through a run: questions, prompts, completions, answers, ratings."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from reasoner.errors import UsageError
+
+if TYPE_CHECKING:
+    from reasoner.answers import AnswerSpace
+    from reasoner.budget import Cost
+
+TokenIds = tuple[int, ...]
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "abort"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+@lru_cache(maxsize=4096)
+def _head_digest(messages: tuple[Message, ...], raw: str) -> bytes:
+    digest = hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=16)
+    for message in messages:
+        digest.update(f"\0{message.role}\0{len(message.content)}\0".encode())
+        digest.update(message.content.encode("utf-8", "surrogatepass"))
+    return digest.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the engine continues: a chat (or raw text) plus what was generated after it.
+
+    The engine renders the head once and appends `token_ids`, so a continuation is exact at token level and text is
+    never tokenised again. `text` is the same continuation for people, and for engines that take no token ids.
+    """
+
+    messages: tuple[Message, ...] = ()
+    raw: str = ""
+    token_ids: TokenIds = ()
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.messages) == bool(self.raw):
+            raise UsageError("a prompt is either messages or raw text, and neither is empty")
+
+    @classmethod
+    def chat(cls, user: str, *, system: str = "") -> "Prompt":
+        """A prompt of one user turn, after a system turn where `system` is given."""
+        head = (Message("system", system),) if system else ()
+        return cls(messages=(*head, Message("user", user)))
+
+    def then(self, completion: "Completion") -> "Prompt":
+        """This prompt extended by a completion, its end-of-sequence token left out."""
+        return replace(
+            self, token_ids=self.token_ids + completion.continuation, text=self.text + completion.text
+        )
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of the content, 32 hex digits: equal prompts have equal digests in every process."""
+        digest = hashlib.blake2b(_head_digest(self.messages, self.raw), digest_size=16)
+        if self.token_ids:
+            digest.update(repr(self.token_ids).encode())
+        elif self.text:
+            digest.update(self.text.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How a sequence is drawn.
+
+    `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the number of alternatives kept per token: 0 keeps the sampled
+    token's own log-probability, None keeps nothing.
+    """
+
+    temperature: float = 0.7
+    max_tokens: int = 512
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: TokenIds = ()
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        ranges: tuple[tuple[str, bool, str], ...] = (
+            ("temperature", 0 <= self.temperature <= 10, "0 to 10"),
+            ("max_tokens", self.max_tokens >= 1, "1 or more"),
+            ("top_p", 0 < self.top_p <= 1, "above 0, up to 1"),
+            ("top_k", self.top_k >= 0, "0 (no cut) or more"),
+            ("min_p", 0 <= self.min_p <= 1, "0 to 1"),
+            ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 20, "none, or 0 to 20"),
+        )
+        for name, fine, allowed in ranges:
+            if not fine:
+                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        if "" in self.stop:
+            raise UsageError("stop='' is empty: a stop string has at least one character")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request, as the engine counted them; `cached_tokens` is the part of the prompt it did not compute."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    """Natural-log probabilities, one entry a token: of the sampled token, and of the best alternatives, best first."""
+
+    sampled: tuple[float, ...] = ()
+    top: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sequence drawn from a prompt.
+
+    `token_ids` are what the engine produced, a closing end-of-sequence or stop token included. `stop` is the stop
+    string or token id that matched; with `finish_reason` "stop" and no `stop`, the model ended the sequence itself.
+    `index` counts the sequences drawn from this same prompt in launch order.
+    """
+
+    prompt: Prompt
+    text: str
+    token_ids: TokenIds
+    finish_reason: FinishReason
+    stop: str | int | None = None
+    usage: Usage = Usage()
+    logprobs: Logprobs | None = None
+    index: int = 0
+    seed: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model ended the sequence itself."""
+        return self.finish_reason == "stop" and self.stop is None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the sequence was cut by a token limit or an abort, so that it may not be read for an answer."""
+        return self.finish_reason != "stop"
+
+    @property
+    def continuation(self) -> TokenIds:
+        """The token ids to continue from: all but the end-of-sequence token."""
+        return self.token_ids[:-1] if self.ended else self.token_ids
+
+    @property
+    def chain(self) -> str:
+        """All that was generated since the question: earlier steps and this one."""
+        return self.prompt.text + self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer read out of text: as written, its canonical `key`, and the rule that found it."""
+
+    text: str
+    key: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked. It holds no reference answer, so nothing that receives it can leak one."""
+
+    id: str
+    text: str
+    prompt: Prompt
+    space: "AnswerSpace"
+
+    def read(self, completion: Completion) -> Answer | None:
+        """The answer in a completion; None where there is none, or where the sequence was cut."""
+        return None if completion.truncated else self.space.read(completion.chain)
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A verifier's verdict on one candidate: `value` in [0, 1], or None and the `error` that prevented it."""
+
+    value: float | None
+    cost: "Cost"
+    steps: tuple[float, ...] = ()
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != bool(self.error):
+            raise ValueError("a rating has either a value or an error")
+        for value in (*self.steps, *(() if self.value is None else (self.value,))):
+            if not 0 <= value <= 1:
+                raise ValueError(f"a rating is between 0 and 1, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One equivalence class of answers: its representative, total weight, and number of members."""
+
+    answer: Answer
+    weight: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a question stands: the classes of answers, heaviest first, and how many samples were looked at."""
+
+    votes: tuple[Vote, ...] = ()
+    samples: int = 0
+    tied: bool = field(default=False)
+
+    @property
+    def share(self) -> float:
+        """The leader's share of all the weight cast, 0 to 1; 0 where nothing voted."""
+        total = sum(vote.weight for vote in self.votes)
+        return self.votes[0].weight / total if total else 0.0

@@ -1,0 +1,172 @@
+"""One sequence or one rating from start to end: reserve, run, settle, record."""
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from reasoner.admission import Admission, KvGate
+from reasoner.budget import Cost, Reservation
+from reasoner.errors import BudgetExhausted, LedgerViolation, PromptTooLong, RequestLost
+from reasoner.protocols import Engine, Rendered, SampleRequest, Verifier
+from reasoner.recorder import Recorder
+from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, Usage
+
+ATTEMPTS = 3
+"""How often a sequence is tried when the engine loses it."""
+
+
+class Draw(NamedTuple):
+    """A sequence to draw, named before it runs: its prompt, the prompt's digest, its place among the prompt's children."""
+
+    op: int
+    prompt: Prompt
+    digest: str
+    index: int
+
+
+def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
+    """The seed of one sequence: a function of what it is, never of when it runs. 0 to 2^63 - 1."""
+    path = f"{seed}\0{question_id}\0{prompt}\0{index}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big") >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Does a question's single pieces of work against the engine, the verifier and the ledger."""
+
+    question: Question
+    engine: Engine
+    admission: Admission
+    gate: KvGate | None
+    recorder: Recorder
+    seed: int
+    priority: int
+
+    async def sequence(self, draw: Draw, params: SamplingParams) -> Completion:
+        """Draw one sequence; a lost one is booked, reserved anew and tried again.
+
+        Raises:
+            BudgetExhausted: the ledger refused it, or the deadline passed.
+            PromptTooLong: the question fills the context window. (A chain that has grown to fill it is cut, "length".)
+        """
+        rendered = await self.engine.render(draw.prompt)
+        self.recorder.head(draw.prompt, draw.digest, rendered.tokens)
+        most = self._room(draw.prompt, rendered, params.max_tokens)
+        if most < 1:
+            return Completion(draw.prompt, "", (), "length", index=draw.index)
+
+        def price(tokens: int) -> Cost:
+            return self._cost(Usage(rendered.tokens, 0, tokens))
+
+        attempt = 1
+        while True:
+            reservation, granted = await self.admission.admit(price, most=most)
+            try:
+                return await self._attempt(draw, replace(params, max_tokens=granted), rendered, reservation)
+            except RequestLost as lost:
+                if attempt == ATTEMPTS:
+                    raise RequestLost(f"{lost} (tried {ATTEMPTS} times)") from lost
+                attempt += 1
+
+    def _room(self, prompt: Prompt, rendered: Rendered, wanted: int) -> int:
+        context = self.engine.model.context
+        if not context or rendered.token_ids is None:
+            return wanted
+        if rendered.tokens >= context and not prompt.text:
+            raise PromptTooLong(rendered.tokens, context)
+        return min(wanted, context - rendered.tokens)
+
+    async def _attempt(
+        self, draw: Draw, params: SamplingParams, rendered: Rendered, reservation: Reservation
+    ) -> Completion:
+        seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
+        request = SampleRequest(self.question.id, draw.prompt, rendered, params, draw.index, seed, self.priority)
+        began = time.monotonic()
+        deadline = self.admission.ledger.remaining_seconds()
+        try:
+            async with asyncio.timeout(None if deadline == float("inf") else deadline):
+                completion = await self._through_gate(request, draw.digest)
+        except BaseException as failure:
+            self._book_dropped(draw, request, reservation, failure, time.monotonic() - began)
+            if isinstance(failure, TimeoutError):
+                limit = deadline + self.admission.ledger.elapsed
+                raise BudgetExhausted("seconds", needed=0, free=0, limit=round(limit, 3)) from None
+            raise
+        cost = self._cost(completion.usage, seconds=time.monotonic() - began)
+        self.admission.settle(reservation, cost)
+        self.recorder.sampled(draw, completion, cost)
+        return completion
+
+    async def _through_gate(self, request: SampleRequest, digest: str) -> Completion:
+        if self.gate is None:
+            return await self.engine.sample(request)
+        request.meter.usage = Usage()
+        await self.gate.enter(digest, shared=request.rendered.tokens, own=request.params.max_tokens)
+        request.meter.usage = None
+        try:
+            return await self.engine.sample(request)
+        finally:
+            self.gate.leave(digest, shared=request.rendered.tokens, own=request.params.max_tokens)
+
+    def _book_dropped(
+        self, draw: Draw, request: SampleRequest, reservation: Reservation, failure: BaseException, seconds: float
+    ) -> None:
+        usage = request.meter.usage
+        unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
+        cost = self._cost(usage or unknown, seconds=seconds, cancelled=True)
+        self.admission.settle(reservation, cost)
+        self.recorder.dropped(draw, why_dropped(failure), usage, cost)
+
+    def _cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False) -> Cost:
+        computed = usage.prompt_tokens - usage.cached_tokens
+        flops = self.engine.model.flops(
+            prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
+        )
+        return Cost(
+            prompt_tokens=computed,
+            cached_tokens=usage.cached_tokens,
+            generated_tokens=0 if cancelled else usage.generated_tokens,
+            cancelled_tokens=usage.generated_tokens if cancelled else 0,
+            requests=1,
+            samples=1,
+            flops=flops,
+            seconds=seconds,
+        )
+
+    async def rating(self, op: int, verifier: Verifier, candidate: Completion) -> Rating:
+        """Rate one candidate; what the verifier raises becomes a rating with an error.
+
+        Raises:
+            BudgetExhausted: the ledger refused it, or the deadline passed.
+        """
+        began = time.monotonic()
+        reservation: Reservation | None = None
+        try:
+            bound = await verifier.bound(self.question, candidate, self.engine)
+            reservation, _ = await self.admission.admit(lambda _: bound, most=1)
+            rating = await verifier.score(self.question, candidate, self.engine)
+            cost = replace(rating.cost, seconds=time.monotonic() - began)
+        except (BudgetExhausted, LedgerViolation):
+            raise
+        except Exception as failure:
+            cost = reservation.worst if reservation else Cost()
+            rating = Rating(None, cost, error=f"{type(failure).__name__}: {failure}"[:500])
+        except BaseException:
+            if reservation:
+                self.admission.settle(reservation, reservation.worst)
+            raise
+        if reservation:
+            self.admission.settle(reservation, cost)
+        self.recorder.scored(op, candidate, rating, cost)
+        return rating
+
+
+def why_dropped(failure: BaseException) -> Literal["cancelled", "deadline", "lost"]:
+    """What cut a sequence short, in the trace's words."""
+    if isinstance(failure, TimeoutError):
+        return "deadline"
+    return "cancelled" if isinstance(failure, asyncio.CancelledError) else "lost"
+
+

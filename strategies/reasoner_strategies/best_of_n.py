@@ -1,0 +1,60 @@
+"""Best-of-N: draw many chains, let a verifier choose."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Plan, propose, sample, score
+from reasoner.types import Answer, Question, Rating, SamplingParams
+from reasoner.votes import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class BestOfN:
+    """The best rated of `n` samples, or the class of answers with the highest total rating.
+
+    `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
+    of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and stays
+    in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
+    """
+
+    n: int = 16
+    selector: Literal["argmax", "weighted"] = "argmax"
+    params: SamplingParams = SamplingParams(temperature=0.8)
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if self.selector not in ("argmax", "weighted"):
+            raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Draw, propose the majority, rate those that hold an answer, select."""
+        drawn = yield from sample(question.prompt, n=self.n, params=self.params)
+        answers = [question.read(completion) for completion in drawn]
+        majority = Tally(question.space)
+        for completion, answer in zip(drawn, answers, strict=True):
+            majority.add(answer, index=completion.index)
+        yield from propose(majority.leader(), majority.standing())
+        candidates = [(c, a) for c, a in zip(drawn, answers, strict=True) if a is not None]
+        if len(candidates) < 2:
+            return majority.leader()
+        try:
+            ratings = yield from score(question, [completion for completion, _ in candidates])
+        except BudgetExhausted:
+            return majority.leader()
+        chosen = self._select(question, [(c.index, a, r) for (c, a), r in zip(candidates, ratings, strict=True)])
+        if not chosen.standing().votes:
+            return majority.leader()
+        yield from propose(chosen.leader(), chosen.standing())
+        return chosen.leader()
+
+    def _select(self, question: Question, rated: list[tuple[int, Answer, Rating]]) -> Tally:
+        tally = Tally(question.space)
+        valued = [(index, answer, r.value) for index, answer, r in rated if r.value is not None]
+        if self.selector == "argmax" and valued:
+            best = min(valued, key=lambda row: (-row[2], row[0]))
+            valued = [best]
+        for index, answer, value in valued:
+            tally.add(answer, index=index, weight=value)
+        return tally

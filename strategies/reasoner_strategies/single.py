@@ -1,0 +1,26 @@
+"""One sample: the baseline that everything else has to beat."""
+
+from dataclasses import dataclass
+
+from reasoner.plan import Plan, propose, sample
+from reasoner.types import Answer, Question, SamplingParams
+from reasoner.votes import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One sequence, greedy unless `temperature` says otherwise (chain of thought: Wei 2022, 2201.11903).
+
+    A truncated sequence holds no answer.
+    """
+
+    params: SamplingParams = SamplingParams(temperature=0.0)
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Draw one sequence and read its answer."""
+        drawn = yield from sample(question.prompt, params=self.params)
+        tally = Tally(question.space)
+        for completion in drawn:
+            tally.add(question.read(completion), index=completion.index)
+        yield from propose(tally.leader(), tally.standing())
+        return tally.leader()

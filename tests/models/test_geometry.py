@@ -1,0 +1,179 @@
+"""Cards read from config.json and safetensors headers, and what follows from them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.models.card import ModelCard
+from reasoner.models.geometry import read_card, sequences_that_fit
+
+from .conftest import Converted
+
+SMOLLM = {
+    "max_position_embeddings": 8192,
+    "num_hidden_layers": 30,
+    "hidden_size": 576,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "rope_parameters": {"rope_theta": 100000.0},
+}
+
+
+def write_config(folder: Path, config: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def write_safetensors(file: Path, shapes: dict[str, list[int]], dtype: str = "BF16") -> None:
+    entries = {name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {key: value for key, value in SMOLLM.items() if key not in names}
+
+
+def test_the_embedded_model(converted: Converted) -> None:
+    card = read_card(converted.folder, name="SmolLM2-135M-Instruct")
+    assert card == ModelCard(
+        name="SmolLM2-135M-Instruct",
+        context=8192,
+        parameters=134_515_008,
+        layers=30,
+        heads=9,
+        kv_heads=3,
+        head_dim=64,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "attention", "kv_bytes"),
+    [
+        (SMOLLM, "GQA", 23_040),
+        (without("num_key_value_heads"), "MHA", 3 * 23_040),
+        ({**SMOLLM, "num_key_value_heads": None}, "MHA", 3 * 23_040),
+        ({**SMOLLM, "num_key_value_heads": 1}, "MQA", 23_040 // 3),
+        (without("head_dim"), "GQA", 23_040),
+        ({**SMOLLM, "head_dim": 128}, "GQA", 2 * 23_040),
+        ({"vision_config": {"num_hidden_layers": 5}, "text_config": SMOLLM}, "GQA", 23_040),
+        ({**SMOLLM, "text_config": None}, "GQA", 23_040),
+        ({**SMOLLM, "kv_lora_rank": 512}, "unknown", 0),
+        ({**SMOLLM, "num_key_value_heads": [3, 1, 3]}, "unknown", 0),
+        ({}, "unknown", 0),
+    ],
+)
+def test_kv_bytes_per_token(config: dict[str, Any], attention: str, kv_bytes: int, tmp_path: Path) -> None:
+    card = read_card(write_config(tmp_path, config), name="m")
+    assert card.attention == attention
+    assert card.kv_bytes_per_token == kv_bytes
+
+
+def test_an_8_bit_cache_takes_half(tmp_path: Path) -> None:
+    assert read_card(write_config(tmp_path, SMOLLM), name="m", kv_bytes_per_element=1).kv_bytes_per_token == 11_520
+
+
+def test_flops() -> None:
+    card = ModelCard("m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128)
+    assert card.flops(prompt=200, cached=0, generated=1000) == pytest.approx(5.03715e12, rel=1e-6)
+    assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=2e-6)
+
+
+def test_parameters_are_counted_over_all_shards_of_the_index(tmp_path: Path) -> None:
+    write_config(tmp_path, SMOLLM)
+    assert read_card(tmp_path, name="m").parameters == 0
+    write_safetensors(tmp_path / "model-1.safetensors", {"embed": [10, 4], "norm": [4]})
+    write_safetensors(tmp_path / "model-2.safetensors", {"mlp": [4, 3, 2], "scale": []})
+    assert read_card(tmp_path, name="m").parameters == 40 + 4 + 24 + 1
+    # The same weights once more, in another layout, as some repositories hold them.
+    write_safetensors(tmp_path / "consolidated.safetensors", {"all": [69]})
+    index = {
+        "weight_map": {"embed": "model-1.safetensors", "norm": "model-1.safetensors", "mlp": "model-2.safetensors"}
+    }
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert read_card(tmp_path, name="m").parameters == 69
+    (tmp_path / "model-2.safetensors").unlink()
+    assert read_card(tmp_path, name="m").parameters == 0
+
+
+def test_one_file_is_the_whole_model(tmp_path: Path) -> None:
+    write_config(tmp_path, SMOLLM)
+    write_safetensors(tmp_path / "model.safetensors", {"embed": [10, 4]})
+    write_safetensors(tmp_path / "consolidated.safetensors", {"all": [40]})
+    assert read_card(tmp_path, name="m").parameters == 40
+
+
+def test_packed_weights_have_no_count(tmp_path: Path) -> None:
+    write_config(tmp_path, SMOLLM)
+    write_safetensors(tmp_path / "model.safetensors", {"qweight": [10, 4]}, dtype="I32")
+    assert read_card(tmp_path, name="m").parameters == 0
+
+
+def test_the_revision_is_the_snapshot_of_a_hub_cache(tmp_path: Path) -> None:
+    assert read_card(write_config(tmp_path / "snapshots" / "0a1b", SMOLLM), name="m").revision == "0a1b"
+    assert read_card(write_config(tmp_path / "mine", SMOLLM), name="m").revision == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "malformed"),
+        ("[]", "malformed"),
+        ('{"text_config": "none"}', "malformed"),
+        ('{"num_hidden_layers": "thirty"}', "num_hidden_layers='thirty'"),
+        ('{"num_hidden_layers": -1}', "num_hidden_layers=-1"),
+    ],
+)
+def test_a_malformed_config_is_named(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(EngineUnavailable) as caught:
+        read_card(tmp_path, name="m")
+    assert said in str(caught.value)
+    assert str(tmp_path / "config.json") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match=r"no .*config\.json: "):
+        read_card(tmp_path, name="m")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"version https://git-lfs",
+        (5).to_bytes(8, "little") + b"{",
+        (2).to_bytes(8, "little") + b"[]",
+        (8).to_bytes(8, "little") + b'{"a": 1}',
+        (2**40).to_bytes(8, "little"),
+    ],
+)
+def test_a_file_that_is_no_safetensors_is_named(content: bytes, tmp_path: Path) -> None:
+    write_config(tmp_path, SMOLLM)
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(EngineUnavailable, match=r"model\.safetensors: not a safetensors file"):
+        read_card(tmp_path, name="m")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": 3}'])
+def test_a_malformed_index_is_named(text: str, tmp_path: Path) -> None:
+    write_config(tmp_path, SMOLLM)
+    (tmp_path / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    with pytest.raises(EngineUnavailable, match=r"malformed .*index\.json"):
+        read_card(tmp_path, name="m")
+
+
+def test_sequences_that_fit(tmp_path: Path) -> None:
+    card = read_card(write_config(tmp_path, SMOLLM), name="m")
+    assert sequences_that_fit(card, kv_bytes=4 * 2**30, tokens=1024) == 182
+    assert sequences_that_fit(card, kv_bytes=23_040 * 100, tokens=100) == 1
+    assert sequences_that_fit(card, kv_bytes=23_040 * 100 - 1, tokens=100) == 0
+    assert sequences_that_fit(ModelCard("unknown"), kv_bytes=4 * 2**30, tokens=1024) == 0
+    with pytest.raises(UsageError, match="tokens=0"):
+        sequences_that_fit(card, kv_bytes=1, tokens=0)

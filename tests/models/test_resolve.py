@@ -1,0 +1,74 @@
+"""What the name given as a model stands for."""
+
+from pathlib import Path
+
+import pytest
+
+from reasoner.errors import UnknownName, UsageError
+from reasoner.models.resolve import Resolved, resolve
+
+from .conftest import Converted
+
+
+def quiet(line: str) -> None:
+    raise AssertionError(line)
+
+
+def test_the_embedded_one(converted: Converted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REASONER_CACHE", str(converted.cache))
+    expected = Resolved("SmolLM2-135M-Instruct", str(converted.folder), converted.folder)
+    assert resolve("embedded", quiet) == expected
+
+
+def test_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "org" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    assert resolve(str(folder), quiet) == Resolved(str(folder), str(folder), folder)
+    # A relative path that looks like a hub id is the folder, too.
+    monkeypatch.chdir(tmp_path)
+    assert resolve("org/mine", quiet).folder == Path("org/mine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve("~/org/mine", quiet) == Resolved("~/org/mine", str(folder), folder)
+
+
+def test_a_path_without_a_config(tmp_path: Path) -> None:
+    (tmp_path / "weights.gguf").touch()
+    for path in (tmp_path, tmp_path / "weights.gguf"):
+        with pytest.raises(UsageError, match=r"holds no config\.json"):
+            resolve(str(path), quiet)
+
+
+def test_a_hub_id_is_left_to_the_engine() -> None:
+    assert resolve("some-org/No-Such.Model_1", quiet) == Resolved(
+        "some-org/No-Such.Model_1", "some-org/No-Such.Model_1", None
+    )
+
+
+def test_a_hub_id_in_the_cache_has_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    repository = tmp_path / "models--org--tiny"
+    snapshot = repository / "snapshots" / "0a1b"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}", encoding="utf-8")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0a1b", encoding="utf-8")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert resolve("org/tiny", quiet) == Resolved("org/tiny", "org/tiny", snapshot)
+
+
+@pytest.mark.parametrize(
+    "model", ["", "gpt2", "./mine/model", "a/b/c", "org/na--me", "org/..", "org/x.git", "org /x", "é/x"]
+)
+def test_anything_else_is_refused_with_what_would_do(model: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(model, quiet)
+    assert str(caught.value) == (
+        f"no model named {model!r}: it is no folder here, and no Hugging Face id (org/name); `embedded` is built in"
+    )
+
+
+@pytest.mark.parametrize("model", ["embeded", "Embedded", "embed"])
+def test_a_near_miss_is_pointed_at_the_embedded_one(model: str) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'embedded'"):
+        resolve(model, quiet)
