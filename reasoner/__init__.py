@@ -1,20 +1,36 @@
 """Spend inference-time compute where it buys accuracy: strategies, verifiers and a budget on one engine."""
 
-from reasoner.budget import Budget, Cost, Ledger, Prices
-from reasoner.questions import ask
-from reasoner.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
-from reasoner.solution import Proposal, Solution
-from reasoner.types import (
-    Answer,
-    Completion,
-    Message,
-    Prompt,
-    Question,
-    Rating,
-    SamplingParams,
-    Standing,
-    Usage,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reasoner.budget import Budget, Cost, Ledger, Prices
+    from reasoner.questions import ask
+    from reasoner.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
+    from reasoner.solution import Proposal, Solution
+    from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing
+
+_HOMES = {
+    "Answer": "types",
+    "Budget": "budget",
+    "Completion": "types",
+    "Cost": "budget",
+    "Ledger": "budget",
+    "Prices": "budget",
+    "Prompt": "types",
+    "Proposal": "solution",
+    "Question": "types",
+    "Rating": "types",
+    "SamplingParams": "types",
+    "Solution": "solution",
+    "Standing": "types",
+    "ask": "questions",
+    "solve": "runner",
+    "solve_each": "runner",
+    "solve_many": "runner",
+    "solve_many_sync": "runner",
+    "solve_sync": "runner",
+}
 
 __all__ = [
     "Answer",
@@ -22,7 +38,6 @@ __all__ = [
     "Completion",
     "Cost",
     "Ledger",
-    "Message",
     "Prices",
     "Prompt",
     "Proposal",
@@ -31,7 +46,6 @@ __all__ = [
     "SamplingParams",
     "Solution",
     "Standing",
-    "Usage",
     "ask",
     "solve",
     "solve_each",
@@ -39,3 +53,14 @@ __all__ = [
     "solve_many_sync",
     "solve_sync",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name on first use, so that `reasoner --help` does not wait for all of them."""
+    if name in _HOMES:
+        return getattr(import_module(f"reasoner.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'reasoner' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
 
@@ -48,6 +48,20 @@ class Cost:
             self.samples + other.samples,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
             self.seconds + other.seconds,
+        )
+
+    def taking(self, seconds: float) -> "Cost":
+        """The same spending over `seconds`."""
+        return Cost(
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.generated_tokens,
+            self.verifier_tokens,
+            self.cancelled_tokens,
+            self.requests,
+            self.samples,
+            self.flops,
+            seconds,
         )
 
 
@@ -201,8 +215,7 @@ class Ledger:
     @property
     def settled(self) -> Cost:
         """What was spent so far, with the seconds since this ledger opened."""
-        spent = self._settled
-        return Cost(*(getattr(spent, f.name) for f in fields(spent) if f.name != "seconds"), seconds=self.elapsed)
+        return self._settled.taking(self.elapsed)
 
     @property
     def reserved(self) -> Cost:
@@ -226,7 +239,8 @@ class Ledger:
             yield node
             node = node.parent
 
-    def _measure(self, unit: str, cost: Cost) -> float:
+    def measure(self, unit: str, cost: Cost) -> float:
+        """How much of `unit` a cost is; any unit but seconds."""
         if unit == "tokens":
             return cost.tokens
         if unit == "generated":
@@ -250,8 +264,8 @@ class Ledger:
                     fits, needed, free = ledger.elapsed < limit, 0.0, limit - ledger.elapsed
                 else:
                     held = ledger._settled + ledger._reserved
-                    fits = ledger._measure(unit, held + worst) <= limit
-                    needed, free = ledger._measure(unit, worst), limit - ledger._measure(unit, held)
+                    fits = ledger.measure(unit, held + worst) <= limit
+                    needed, free = ledger.measure(unit, worst), limit - ledger.measure(unit, held)
                 if not fits:
                     return Shortfall(ledger, BudgetExhausted(unit, needed=needed, free=free, limit=limit))
         return None
@@ -300,7 +314,7 @@ class Ledger:
             for unit, _ in ledger._limits:
                 if unit == "seconds":
                     continue
-                used, held = ledger._measure(unit, actual), ledger._measure(unit, reservation.worst)
+                used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
                 if used > held:
                     violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
                     ledger._broken = violation

@@ -40,6 +40,7 @@ class Drive:
     _running: dict[Handle, asyncio.Task[Finished]] = field(default_factory=dict)
     _arrived: deque[Handle] = field(default_factory=deque)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _seen: Cost = field(default_factory=Cost)
     _told: BudgetExhausted | None = None
     _untold: BudgetExhausted | None = None
 
@@ -112,24 +113,38 @@ class Drive:
     async def _perform(self, op: Operation) -> object:
         match op:
             case Sample():
-                return await self._sample(self._name(op), op.params)
+                return self._count(await self._sample(self._name(op), op.params))
             case Score():
                 self._ops += 1
-                return await self._score(self._ops, op.candidates)
+                return self._weigh(await self._score(self._ops, op.candidates))
             case Start():
                 return self._start(op.op)
             case Next():
-                return await self._next()
+                finished = await self._next()
+                self._count(finished.completions)
+                self._weigh(finished.ratings)
+                return finished
             case Cancel():
                 if task := self._running.pop(op.handle, None):
                     await cancel_all([task])
             case Propose():
-                proposal = Proposal(op.answer, op.standing, self.worker.admission.ledger.settled)
+                proposal = Proposal(op.answer, op.standing, self._seen)
                 self._proposals.append(proposal)
                 self.worker.recorder.proposed(proposal)
             case _:
                 raise PlanError(f"the strategy yielded {type(op).__name__}, which is no operation")
         return None
+
+    def _count(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
+        for one in completions:
+            if one.usage.prompt_tokens:
+                self._seen += self.worker.cost(one.usage)
+        return completions
+
+    def _weigh(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
+        for one in ratings:
+            self._seen += one.cost
+        return ratings
 
     def _name(self, op: Sample) -> list[Draw]:
         self._ops += 1
@@ -151,7 +166,7 @@ class Drive:
 
     async def _score(self, number: int, candidates: Sequence[Completion]) -> tuple[Rating, ...]:
         if self.verifier is None:
-            raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
+            raise PlanError("the strategy asks for scores though it says that it uses no verifier")
         rated = await _each([self.worker.rating(number, self.verifier, one) for one in candidates])
         _raise_if_all_refused(rated)
         return tuple(_as_rating(one) for one in rated)

@@ -13,6 +13,11 @@ from reasoner.types import Answer, Completion, Prompt, Question, Rating, Samplin
 class Strategy(Protocol):
     """An algorithm as a plan; a frozen dataclass whose fields are its options. It holds no state and does no I/O."""
 
+    @property
+    def uses_verifier(self) -> bool:
+        """Whether its plans ask for scores, so that a run needs a verifier."""
+        ...
+
     def plan(self, question: Question) -> Plan[Answer | None]:
         """A fresh plan for one question; given the same replies it does the same."""
         ...

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
+from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy, Proposal
 from reasoner.trace import Began, Dropped, Ended, Prompted, Proposed, Refused, Sampled, Scored, Sink
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, Usage
@@ -21,7 +22,7 @@ class RunFacts:
     strategy: str
     verifier: str
     engine: str
-    model: str
+    model: ModelCard
     notes: tuple[str, ...]
     budget: str
     seed: int

@@ -39,7 +39,7 @@ async def solve(
 
     Raises:
         EngineUnavailable: the engine cannot be started.
-        UsageError: the budget cannot be counted with this engine, or without prices.
+        UsageError: the budget cannot be counted with this engine, or without prices; the strategy needs a verifier.
     """
     [solution] = await solve_many(
         [question], strategy, engine, verifier=verifier, each=budget, prices=prices, stop=stop, trace=trace, seed=seed
@@ -101,6 +101,8 @@ async def solve_each(
     asked = list(questions)
     if len({question.id for question in asked}) < len(asked):
         raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
+    if strategy.uses_verifier and verifier is None:
+        raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
     await engine.start()
     run = Ledger(budget, prices=prices)
     ledgers = [run.child(each) for _ in asked]
@@ -115,7 +117,7 @@ async def solve_each(
         strategy=spec_of(strategy),
         verifier=spec_of(verifier) if verifier else "",
         engine=engine.name,
-        model=engine.model.name,
+        model=engine.model,
         notes=engine.notes,
         budget=limits,
         seed=seed,

@@ -12,7 +12,10 @@ EndedBy = Literal["strategy", "budget", "rule", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The best answer at one moment, what stood behind it, and all that was spent until then."""
+    """The best answer at one moment, what stood behind it, and what the results seen until then had cost.
+
+    Work still in flight is not in `cost`, so the curve of proposals depends on the replies alone.
+    """
 
     answer: Answer | None
     standing: Standing

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
+from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy
 from reasoner.types import Answer, FinishReason, Logprobs, Message, Standing, TokenIds, Usage
 
@@ -32,7 +33,7 @@ class Began(_Record):
     strategy: str
     verifier: str
     engine: str
-    model: str
+    model: ModelCard
     budget: str
     seed: int
     notes: tuple[str, ...]
@@ -103,7 +104,7 @@ class Refused(_Record):
 
 
 class Proposed(_Record):
-    """The plan published its best answer; `cost` is all that was spent until then."""
+    """The plan published its best answer; `cost` is that of the results it had seen."""
 
     event: Literal["proposed"] = "proposed"
     answer: Answer | None

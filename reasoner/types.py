@@ -1,7 +1,7 @@
 """The values that flow through a run: questions, prompts, completions, answers, ratings."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -218,7 +218,12 @@ class Standing:
 
     votes: tuple[Vote, ...] = ()
     samples: int = 0
-    tied: bool = field(default=False)
+    tied: bool = False
+
+    @property
+    def leader(self) -> Answer | None:
+        """The representative of the heaviest class; None where nothing voted."""
+        return self.votes[0].answer if self.votes else None
 
     @property
     def share(self) -> float:

@@ -1,5 +1,6 @@
 """Counting votes by equivalence class, with an outcome that does not depend on the order of arrival."""
 
+import bisect
 import math
 from dataclasses import dataclass, field
 
@@ -7,16 +8,25 @@ from reasoner.answers import AnswerSpace
 from reasoner.types import Answer, Standing, Vote
 
 
-@dataclass(frozen=True, slots=True)
-class _Ballot:
-    index: int
+@dataclass(slots=True)
+class _Pile:
+    """The votes for one key: weights ascending, the first launch index, the heaviest member and its index."""
+
     answer: Answer
-    weight: float
+    first: int
+    heaviest: tuple[float, int]
+    weights: list[float] = field(default_factory=list)
+
+    def add(self, answer: Answer, index: int, weight: float) -> None:
+        bisect.insort(self.weights, weight)
+        self.first = min(self.first, index)
+        if (-weight, index) < self.heaviest:
+            self.heaviest, self.answer = (-weight, index), answer
 
 
 @dataclass(slots=True)
 class Tally:
-    """Votes of one question (`algorithms`: the vote of self-consistency, Wang 2022, 2203.11171).
+    """The votes of one question (self-consistency: Wang 2022, 2203.11171).
 
     Two answers are one class when their keys are equal or their space says so in both directions; classes are closed
     under transitivity. Abstentions count as samples and never vote. Ties go to the earliest launch index. Weights are 0
@@ -24,9 +34,8 @@ class Tally:
     """
 
     space: AnswerSpace
-    _ballots: list[_Ballot] = field(default_factory=list)
+    _piles: dict[str, _Pile] = field(default_factory=dict)
     _classes: list[set[str]] = field(default_factory=list)
-    _by_key: dict[str, Answer] = field(default_factory=dict)
     _samples: int = 0
 
     def add(self, answer: Answer | None, *, index: int, weight: float = 1.0) -> None:
@@ -36,13 +45,13 @@ class Tally:
         self._samples += 1
         if answer is None:
             return
-        self._ballots.append(_Ballot(index, answer, weight))
-        if answer.key not in self._by_key:
+        if answer.key not in self._piles:
             self._join(answer)
+            self._piles[answer.key] = _Pile(answer, index, (-weight, index))
+        self._piles[answer.key].add(answer, index, weight)
 
     def _join(self, answer: Answer) -> None:
-        same = [group for group in self._classes if any(self._one(answer, self._by_key[key]) for key in group)]
-        self._by_key[answer.key] = answer
+        same = [group for group in self._classes if any(self._one(answer, self._piles[key].answer) for key in group)]
         self._classes = [group for group in self._classes if group not in same]
         self._classes.append({answer.key}.union(*same))
 
@@ -51,23 +60,15 @@ class Tally:
 
     def standing(self) -> Standing:
         """The classes, winner first."""
-        class_of = {key: number for number, group in enumerate(self._classes) for key in group}
-        members: dict[int, list[_Ballot]] = {}
-        for ballot in self._ballots:
-            members.setdefault(class_of[ballot.answer.key], []).append(ballot)
-        weightless = all(ballot.weight == 0 for ballot in self._ballots)
+        weightless = all(pile.weights[-1] == 0 for pile in self._piles.values())
         ranked: list[tuple[float, int, Vote]] = []
-        for ballots in members.values():
-            best = min(ballots, key=lambda ballot: (-ballot.weight, ballot.index))
-            weight = float(len(ballots)) if weightless else math.fsum(sorted(ballot.weight for ballot in ballots))
-            first = min(ballot.index for ballot in ballots)
-            ranked.append((-weight, first, Vote(best.answer, weight, len(ballots))))
+        for group in self._classes:
+            piles = [self._piles[key] for key in group]
+            weights = piles[0].weights if len(piles) == 1 else sorted(w for pile in piles for w in pile.weights)
+            weight = float(len(weights)) if weightless else math.fsum(weights)
+            best = min(piles, key=lambda pile: pile.heaviest)
+            ranked.append((-weight, min(pile.first for pile in piles), Vote(best.answer, weight, len(weights))))
         ranked.sort(key=lambda row: row[:2])
         votes = tuple(vote for _, _, vote in ranked)
         tied = len(votes) > 1 and votes[0].weight == votes[1].weight
         return Standing(votes, self._samples, tied)
-
-    def leader(self) -> Answer | None:
-        """The winner's representative; None where nothing voted."""
-        votes = self.standing().votes
-        return votes[0].answer if votes else None

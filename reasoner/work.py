@@ -58,7 +58,7 @@ class Worker:
             return Completion(draw.prompt, "", (), "length", index=draw.index)
 
         def price(tokens: int) -> Cost:
-            return self._cost(Usage(rendered.tokens, 0, tokens))
+            return self.cost(Usage(rendered.tokens, 0, tokens))
 
         attempt = 1
         while True:
@@ -94,7 +94,7 @@ class Worker:
                 limit = deadline + self.admission.ledger.elapsed
                 raise BudgetExhausted("seconds", needed=0, free=0, limit=round(limit, 3)) from None
             raise
-        cost = self._cost(completion.usage, seconds=time.monotonic() - began)
+        cost = self.cost(completion.usage, seconds=time.monotonic() - began)
         self.admission.settle(reservation, cost)
         self.recorder.sampled(draw, completion, cost)
         return completion
@@ -115,11 +115,12 @@ class Worker:
     ) -> None:
         usage = request.meter.usage
         unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
-        cost = self._cost(usage or unknown, seconds=seconds, cancelled=True)
+        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True)
         self.admission.settle(reservation, cost)
         self.recorder.dropped(draw, why_dropped(failure), usage, cost)
 
-    def _cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False) -> Cost:
+    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False) -> Cost:
+        """What one request with this usage costs."""
         computed = usage.prompt_tokens - usage.cached_tokens
         flops = self.engine.model.flops(
             prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
@@ -147,7 +148,7 @@ class Worker:
             bound = await verifier.bound(self.question, candidate, self.engine)
             reservation, _ = await self.admission.admit(lambda _: bound, most=1)
             rating = await verifier.score(self.question, candidate, self.engine)
-            cost = replace(rating.cost, seconds=time.monotonic() - began)
+            cost = rating.cost.taking(time.monotonic() - began)
         except (BudgetExhausted, LedgerViolation):
             raise
         except Exception as failure:

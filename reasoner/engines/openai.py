@@ -49,7 +49,7 @@ class OpenAIEngine:
     def __post_init__(self) -> None:
         ranges: tuple[tuple[str, bool, str], ...] = (
             ("timeout", 0 < self.timeout < float("inf"), "a number of seconds above 0"),
-            ("retries", 0 <= self.retries <= 100, "0 to 100"),
+            ("retries", self.retries >= 0, "0 or more"),
             ("context", self.context >= 0, "0 (unknown) or more"),
         )
         for name, fine, allowed in ranges:
@@ -93,7 +93,7 @@ class OpenAIEngine:
         reply = await self._http.call("POST", self._http.root + "/tokenize", {"model": card.id, "prompt": "1"})
         told: TokenizeReply | None = None
         with suppress(ValidationError):
-            told = TokenizeReply.model_validate_json(reply.body) if reply.status == 200 else None
+            told = TokenizeReply.model_validate_json(reply.body) if reply.ok else None
         self._exact = told is not None
         self._vllm = self._exact or card.owned_by == "vllm"
         if not self._exact:
@@ -145,7 +145,7 @@ class OpenAIEngine:
 
     async def _choose(self) -> ListedModel:
         reply = await self._http.call("GET", self._http.base_url + "/models")
-        if reply.status != 200:
+        if not reply.ok:
             raise self._http.refusal(reply)
         try:
             cards = {card.id: card for card in ModelList.model_validate_json(reply.body).data}
@@ -175,7 +175,7 @@ class OpenAIEngine:
             else:
                 body["prompt"] = prompt.raw
             reply = await self._http.call("POST", self._http.root + "/tokenize", body)
-            if reply.status != 200:
+            if not reply.ok:
                 raise self._http.refusal(reply)
             try:
                 ids = tuple(TokenizeReply.model_validate_json(reply.body).tokens)
@@ -214,8 +214,7 @@ class OpenAIEngine:
     def _learn(self, draft: Draft) -> None:
         """Note what a whole reply shows that the server cannot do."""
         if draft.request.rendered.token_ids is not None and draft.text and not draft.token_ids:
-            self._exact = False
-            self._note("the server returns no token ids: prompts go as text and continuation is not token-exact")
+            self._note("the server returns no token ids: what continues a reply goes as text and is not token-exact")
         if draft.told is None:
             self._note("the server reports no usage: prompts are counted at a bound and generated tokens by the chunk")
         elif draft.told.prompt_tokens_details is None or draft.told.prompt_tokens_details.cached_tokens is None:

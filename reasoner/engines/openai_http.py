@@ -3,12 +3,13 @@
 import asyncio
 import json
 import os
-import random
 import time
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -53,6 +54,11 @@ class Reply:
 
     status: int
     body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server did what it was asked."""
+        return self.status == HTTPStatus.OK
 
 
 @dataclass(slots=True, eq=False)
@@ -114,7 +120,7 @@ class Connection:
         """
         response = await self._send("POST", self.base_url + path, body, seed=seed, free=False)
         try:
-            if response.status_code != 200:
+            if response.status_code != HTTPStatus.OK:
                 raise self.refusal(Reply(response.status_code, await _error_body(response)))
             async with aclosing(_events(response)) as events:
                 yield events
@@ -156,7 +162,7 @@ class Connection:
                 failure, asked = await self._busy(response)
                 way_out = "try later, or send fewer requests at once"
             if attempt < self.retries:
-                await self.sleep(backoff(attempt, seed) + min(asked, self.timeout))
+                await self.sleep(backoff(attempt, seed) )
         tries = f"{self.retries + 1} tries" if self.retries else "1 try"
         raise EngineUnavailable(f"no answer from {self.where} in {tries}, the last: {failure}: {way_out}")
 
@@ -207,7 +213,7 @@ class Connection:
 def backoff(attempt: int, seed: int) -> float:
     """Seconds to wait after failure number `attempt` (from 0): doubling, capped, spread by a jitter fixed by `seed`."""
     longest = min(BACKOFF_SECONDS * 2.0 ** min(attempt, 16), BACKOFF_CAP)
-    return longest * (0.5 + random.Random(f"{seed}:{attempt}").random() / 2)
+    return longest * (0.5 + zlib.crc32(f"{seed}:{attempt}".encode()) / 2**33)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -220,7 +226,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _worth_retrying(status: int) -> bool:
-    return status in _BUSY or (status >= 500 and status != 501)
+    return status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:

@@ -15,35 +15,49 @@ _FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
 class ListedModel(BaseModel):
+    """A model in the reply of /models; `max_model_len` is vLLM's, in tokens."""
+
     id: str
     owned_by: str | None = None
     max_model_len: Count | None = None
 
 
 class ModelList(BaseModel):
+    """The reply of /models."""
+
     data: list[ListedModel]
 
 
 class TokenizeReply(BaseModel):
+    """The reply of vLLM's /tokenize."""
+
     tokens: list[Count] = Field(min_length=1)
     max_model_len: Count
 
 
 class PromptDetails(BaseModel):
+    """Which part of the prompt came from a cache."""
+
     cached_tokens: Count | None = None
 
 
 class CountedUsage(BaseModel):
+    """The server's own counts, in tokens; None and 0 where it does not say."""
+
     prompt_tokens: Count = 0
     completion_tokens: Count | None = None
     prompt_tokens_details: PromptDetails | None = None
 
 
 class Alternative(BaseModel):
+    """A token that might have been sampled."""
+
     logprob: FiniteFloat
 
 
 class TokenLogprob(Alternative):
+    """A token that was sampled, among the most likely ones."""
+
     top_logprobs: list[Alternative] = []
 
 
@@ -64,12 +78,16 @@ class ChoiceLogprobs(BaseModel):
 
 
 class Delta(BaseModel):
+    """A piece of a chat reply; some servers put what a model thinks to itself in a field of its own."""
+
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
 
 
 class Choice(BaseModel):
+    """A piece of one sequence; `stop_reason` and `token_ids` are vLLM's."""
+
     text: str | None = None
     delta: Delta | None = None
     finish_reason: str | None = None
@@ -79,6 +97,8 @@ class Choice(BaseModel):
 
 
 class Chunk(BaseModel):
+    """One event of a stream."""
+
     choices: list[Choice] = []
     usage: CountedUsage | None = None
     error: object = None

@@ -79,7 +79,7 @@ class ReplayEngine:
                     self._late.add(event.question_id)
         if not self._began:
             raise TraceError(f"the trace {self.path} holds no run: it is empty")
-        self.model = replace(self.model, name=self._began[0].model)
+        self.model = self._began[0].model
 
     async def close(self) -> None:
         """Nothing to do."""

@@ -11,6 +11,8 @@ from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
+END = -1
+"""The token id that ends a reply."""
 CARD = ModelCard("scripted", context=1 << 20, parameters=1000, layers=2, heads=2, kv_heads=1, head_dim=8)
 
 
@@ -73,16 +75,17 @@ class ScriptedEngine:
         text, stop = _until_stop(self.script(request), request.params.stop)
         ids = self._encode(text)
         finish: FinishReason = "stop"
+        if stop is None:
+            ids = (*ids, END)
         if len(ids) > request.params.max_tokens:
             ids, stop, finish = ids[: request.params.max_tokens], None, "length"
             text = "".join(self._words[i] for i in ids)
         usage = Usage(prompt_tokens, cached, len(ids))
         self.usage.append(usage)
-        ended = finish == "stop" and stop is None
         return Completion(
             request.prompt,
             text,
-            (*ids, -1) if ended else ids,
+            ids,
             finish,
             stop,
             usage,

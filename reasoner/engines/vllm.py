@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -27,6 +27,10 @@ CPU_BLOCK = 32
 """Tokens per KV block on a CPU: the smallest its attention takes, so that short prompts hit the prefix cache."""
 NO_LOGPROB = -9999.0
 """Stands for a log-probability of minus infinity, which JSON cannot hold."""
+
+
+def _unheard(line: str) -> None:
+    """Nobody listens to what takes long."""
 
 
 class Timing(NamedTuple):
@@ -50,7 +54,7 @@ class VllmEngine:
     seed beside other requests may differ after some tokens. A trace replays exactly.
     """
 
-    model_name: str = "embedded"
+    model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
     context: int = 0
     max_sequences: int = 256
@@ -59,7 +63,7 @@ class VllmEngine:
     kv_gib: float = 2.0
     gpu_memory: float = 0.9
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    notify: Notify = field(default=lambda line: None, repr=False)
+    notify: Notify = field(default=_unheard, init=False, repr=False)
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
@@ -98,7 +102,7 @@ class VllmEngine:
     async def start(self) -> None:
         """Find the model, import vLLM and start it, or start it again after it died."""
         if self._core is None:
-            await asyncio.to_thread(self._start)
+            await _in_daemon(self._start)
 
     def _start(self) -> None:
         with self._lock:
@@ -111,7 +115,7 @@ class VllmEngine:
                     "vLLM is not installed: install the extra `cpu` or, with an NVIDIA GPU, `gpu`; or use a server with "
                     "--engine openai --base-url URL"
                 )
-            resolved = resolve(self.model_name, self.notify)
+            resolved = resolve(self.model_id, self.notify)
             found = time.monotonic()
             _prepare_environment(build, local=resolved.folder is not None)
             arguments = self._arguments(build, resolved)
@@ -121,7 +125,7 @@ class VllmEngine:
             try:
                 facts = core.started.result()
             except BaseException as error:
-                raise EngineUnavailable(f"vLLM could not serve {self.model_name!r}: {_first_line(error)}") from error
+                raise EngineUnavailable(f"vLLM could not serve {self.model_id!r}: {_first_line(error)}") from error
             self._adopt(resolved, facts.config, facts.tokenizer)
             self._core = core
             self.timing = Timing(found - began, imported - found, time.monotonic() - imported)
@@ -158,7 +162,7 @@ class VllmEngine:
 
     def _adopt(self, resolved: Resolved, config: Any, tokenizer: Any) -> None:
         model = config.model_config
-        folder = resolved.folder or resolve(self.model_name, self.notify).folder
+        folder = resolved.folder or resolve(self.model_id, self.notify).folder
         card = read_card(folder, name=resolved.name) if folder else ModelCard(resolved.name)
         self._card = replace(card, context=model.max_model_len, revision=model.revision or "")
         self._capacity = config.cache_config.kv_cache_size_tokens
@@ -226,7 +230,24 @@ class VllmEngine:
         """Stop the core."""
         core, self._core = self._core, None
         if core is not None:
-            await asyncio.to_thread(core.close)
+            await _in_daemon(core.close)
+
+
+async def _in_daemon(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that an interrupt does not wait for, as it would for the loop's own executor."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    done.set_running_or_notify_cancel()
+    threading.Thread(target=run, daemon=True).start()
+    await asyncio.wrap_future(done)
 
 
 class Build(NamedTuple):

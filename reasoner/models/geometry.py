@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,10 +81,8 @@ def _read_config(file: Path) -> _Config:
         raise EngineUnavailable(f"no {file}: --model takes a folder that holds config.json") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:1])
-        raise EngineUnavailable(
-            f"malformed {file}: {where}={first['input']!r} is not a whole number, 0 or more"
-        ) from error
+        given = f"{first['loc'][0]}={first['input']!r:.80}"
+        raise EngineUnavailable(f"malformed {file}: {given} is not a whole number, 0 or more") from error
     except (OSError, ValueError, TypeError) as error:
         raise EngineUnavailable(f"malformed {file}: {error}") from error
 
@@ -115,7 +112,7 @@ def _shards(folder: Path) -> list[Path]:
     return shards if all(shard.exists() for shard in shards) else []
 
 
-def _read_header(file: Path) -> Iterable[_Tensor]:
+def _read_header(file: Path) -> list[_Tensor]:
     """The tensors of a safetensors file: 8 bytes of length, little-endian, then that much JSON."""
     try:
         with file.open("rb") as opened:

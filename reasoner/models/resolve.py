@@ -1,6 +1,7 @@
 """What the name given as a model stands for: the embedded one, a folder here, or a Hugging Face id."""
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +34,9 @@ def resolve(model: str, notify: Notify) -> Resolved:
     if model == EMBEDDED:
         folder = embedded_path(notify)
         return Resolved(EMBEDDED_NAME, str(folder), folder)
-    local = Path(model).expanduser()
-    if local.exists():
+    # Not pathlib, which takes "" for this folder and raises on names too long to exist.
+    if os.path.exists(os.path.expanduser(model)):
+        local = Path(model).expanduser()
         if not (local / "config.json").is_file():
             raise UsageError(f"{model!r} holds no config.json: give the folder of a model in Hugging Face format")
         return Resolved(model, str(local), local)

@@ -1,11 +1,11 @@
 """Best-of-N: draw many chains, let a verifier choose."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Plan, propose, sample, score
-from reasoner.types import Answer, Question, Rating, SamplingParams
+from reasoner.types import Answer, Question, Rating, SamplingParams, Standing
 from reasoner.votes import Tally
 
 
@@ -17,6 +17,8 @@ class BestOfN:
     of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and stays
     in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
     """
+
+    uses_verifier: ClassVar[bool] = True
 
     n: int = 16
     selector: Literal["argmax", "weighted"] = "argmax"
@@ -32,24 +34,25 @@ class BestOfN:
         """Draw, propose the majority, rate those that hold an answer, select."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
         answers = [question.read(completion) for completion in drawn]
-        majority = Tally(question.space)
+        tally = Tally(question.space)
         for completion, answer in zip(drawn, answers, strict=True):
-            majority.add(answer, index=completion.index)
-        yield from propose(majority.leader(), majority.standing())
+            tally.add(answer, index=completion.index)
+        majority = tally.standing()
+        yield from propose(majority.leader, majority)
         candidates = [(c, a) for c, a in zip(drawn, answers, strict=True) if a is not None]
         if len(candidates) < 2:
-            return majority.leader()
+            return majority.leader
         try:
             ratings = yield from score(question, [completion for completion, _ in candidates])
         except BudgetExhausted:
-            return majority.leader()
+            return majority.leader
         chosen = self._select(question, [(c.index, a, r) for (c, a), r in zip(candidates, ratings, strict=True)])
-        if not chosen.standing().votes:
-            return majority.leader()
-        yield from propose(chosen.leader(), chosen.standing())
-        return chosen.leader()
+        if chosen.leader is None:
+            return majority.leader
+        yield from propose(chosen.leader, chosen)
+        return chosen.leader
 
-    def _select(self, question: Question, rated: list[tuple[int, Answer, Rating]]) -> Tally:
+    def _select(self, question: Question, rated: list[tuple[int, Answer, Rating]]) -> Standing:
         tally = Tally(question.space)
         valued = [(index, answer, r.value) for index, answer, r in rated if r.value is not None]
         if self.selector == "argmax" and valued:
@@ -57,4 +60,4 @@ class BestOfN:
             valued = [best]
         for index, answer, value in valued:
             tally.add(answer, index=index, weight=value)
-        return tally
+        return tally.standing()

@@ -1,6 +1,7 @@
 """Self-consistency: draw many chains, answer with the class of answers that most of them reach."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Plan, Sample, next_finished, propose, start
@@ -16,6 +17,8 @@ class SelfConsistency:
     earliest launched. It proposes after every sample, so one run holds the result for every smaller number of samples.
     """
 
+    uses_verifier: ClassVar[bool] = False
+
     n: int = 8
     params: SamplingParams = SamplingParams()
 
@@ -27,7 +30,7 @@ class SelfConsistency:
         """Start all samples, count each as it arrives."""
         for _ in range(self.n):
             yield from start(Sample((question.prompt,), params=self.params))
-        tally = Tally(question.space)
+        tally, answer = Tally(question.space), None
         for _ in range(self.n):
             try:
                 finished = yield from next_finished()
@@ -35,5 +38,7 @@ class SelfConsistency:
                 break
             for completion in finished.completions:
                 tally.add(question.read(completion), index=completion.index)
-            yield from propose(tally.leader(), tally.standing())
-        return tally.leader()
+            standing = tally.standing()
+            answer = standing.leader
+            yield from propose(answer, standing)
+        return answer

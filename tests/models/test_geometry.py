@@ -10,8 +10,6 @@ from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.card import ModelCard
 from reasoner.models.geometry import read_card, sequences_that_fit
 
-from .conftest import Converted
-
 SMOLLM = {
     "max_position_embeddings": 8192,
     "num_hidden_layers": 30,
@@ -39,8 +37,8 @@ def without(*names: str) -> dict[str, Any]:
     return {key: value for key, value in SMOLLM.items() if key not in names}
 
 
-def test_the_embedded_model(converted: Converted) -> None:
-    card = read_card(converted.folder, name="SmolLM2-135M-Instruct")
+def test_the_embedded_model(converted: Path) -> None:
+    card = read_card(converted, name="SmolLM2-135M-Instruct")
     assert card == ModelCard(
         name="SmolLM2-135M-Instruct",
         context=8192,

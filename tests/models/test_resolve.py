@@ -7,16 +7,14 @@ import pytest
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.resolve import Resolved, resolve
 
-from .conftest import Converted
-
 
 def quiet(line: str) -> None:
     raise AssertionError(line)
 
 
-def test_the_embedded_one(converted: Converted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REASONER_CACHE", str(converted.cache))
-    expected = Resolved("SmolLM2-135M-Instruct", str(converted.folder), converted.folder)
+def test_the_embedded_one(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REASONER_CACHE", str(converted.parents[1]))
+    expected = Resolved("SmolLM2-135M-Instruct", str(converted), converted)
     assert resolve("embedded", quiet) == expected
 
 
@@ -58,7 +56,20 @@ def test_a_hub_id_in_the_cache_has_a_folder(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "model", ["", "gpt2", "./mine/model", "a/b/c", "org/na--me", "org/..", "org/x.git", "org /x", "é/x"]
+    "model",
+    [
+        "",
+        300 * "m",
+        "~nobody-of-that-name/model",
+        "gpt2",
+        "./mine/model",
+        "a/b/c",
+        "org/na--me",
+        "org/..",
+        "org/x.git",
+        "org /x",
+        "é/x",
+    ],
 )
 def test_anything_else_is_refused_with_what_would_do(model: str) -> None:
     with pytest.raises(UsageError) as caught:

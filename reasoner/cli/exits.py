@@ -1,0 +1,41 @@
+"""What the exit codes mean, and errors as one line."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import click
+
+from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
+
+ANSWERED = 0
+OTHER = 1
+USAGE = 2
+EXHAUSTED = 3
+ENGINE = 4
+INTERRUPTED = 130
+
+P = ParamSpec("P")
+
+
+def code_of(error: ReasonerError) -> int:
+    """The exit code that stands for an error."""
+    if isinstance(error, (UsageError, TraceError)):
+        return USAGE
+    if isinstance(error, BudgetExhausted):
+        return EXHAUSTED
+    return ENGINE if isinstance(error, EngineError) else OTHER
+
+
+def guarded(command: Callable[P, int]) -> Callable[P, int]:
+    """A command whose library errors become one line on stderr and an exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return command(*args, **kwargs)
+        except ReasonerError as error:
+            click.echo(f"error: {error}", err=True)
+            return code_of(error)
+
+    return run

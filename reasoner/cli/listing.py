@@ -1,0 +1,75 @@
+"""`reasoner list`: what can be named on the command line."""
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+import click
+
+from reasoner.cli.exits import ANSWERED, guarded
+
+_KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine"}
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice([*_KINDS, "models"]))
+@click.option("--json", "as_json", is_flag=True, help="Give the list as JSON.")
+@guarded
+def command(what: str, *, as_json: bool) -> int:
+    """Show what there is: strategies, verifiers, engines or models, with their options."""
+    rows = _models() if what == "models" else _entries(_KINDS[what])
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return ANSWERED
+    for row in rows:
+        click.echo(f"{row['name']:<18} {row['what']}")
+        for option, default in row["options"].items():
+            click.echo(f"{'':<18}   {option}={default}")
+    return ANSWERED
+
+
+def _models() -> list[dict[str, Any]]:
+    from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
+
+    return [
+        {"name": EMBEDDED, "what": f"{EMBEDDED_NAME}, comes with the extras `cpu` and `gpu`", "options": {}},
+        {"name": "PATH", "what": "a folder with a model in Hugging Face format", "options": {}},
+        {"name": "ORG/NAME", "what": "a Hugging Face id, fetched by vLLM", "options": {}},
+    ]
+
+
+def _entries(kind: Any) -> list[dict[str, Any]]:
+    from reasoner.catalog import entries, load
+    from reasoner.errors import UsageError
+
+    rows = []
+    for name in sorted(entries(kind)):
+        try:
+            cls = load(kind, name)
+        except UsageError as error:
+            rows.append({"name": name, "what": f"broken: {error}", "options": {}})
+            continue
+        what = (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
+        rows.append({"name": name, "what": what, "options": _options(cls)})
+    return rows
+
+
+def _options(cls: Any) -> dict[str, str]:
+    from reasoner.types import SamplingParams
+
+    shown: dict[str, str] = {}
+    for field in dataclasses.fields(cls):
+        if not field.init or field.default_factory is not dataclasses.MISSING:
+            continue
+        if isinstance(field.default, SamplingParams):
+            shown |= {f.name: _text(getattr(field.default, f.name)) for f in dataclasses.fields(field.default)}
+        else:
+            shown[field.name] = "(required)" if field.default is dataclasses.MISSING else _text(field.default)
+    return shown
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return "|".join(str(part) for part in value)
+    return "none" if value is None else str(value)

@@ -1,0 +1,256 @@
+"""`reasoner solve`: answer one question within a budget."""
+
+import asyncio
+import os
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reasoner.cli.exits import ANSWERED, EXHAUSTED, INTERRUPTED, OTHER, code_of, guarded
+from reasoner.errors import UsageError
+
+if TYPE_CHECKING:
+    from reasoner.budget import Budget, Prices
+    from reasoner.cli.progress import Progress
+    from reasoner.cli.terminal import Terminal
+    from reasoner.protocols import Engine, Strategy, Verifier
+    from reasoner.solution import Solution
+    from reasoner.trace import Sink
+    from reasoner.types import Question
+
+LONGEST_CONTEXT = 10_000_000
+"""Bytes of a --context file beyond which no model's window could hold it."""
+STARTED = time.perf_counter()
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """All that was asked for on the command line, as objects."""
+
+    question: "Question"
+    strategy: "Strategy"
+    verifier: "Verifier | None"
+    engine: "Engine"
+    budget: "Budget"
+    prices: "Prices | None"
+    seed: int
+
+
+@click.command("solve")
+@click.argument("question")
+@click.option("-s", "--strategy", default="self_consistency", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
+              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9.")  # fmt: skip
+@click.option("--verifier", metavar="NAME[:OPTION=VALUE,...]",
+              help="Who rates candidates, for strategies that ask for it.  [default: certainty]")  # fmt: skip
+@click.option("-b", "--budget", default="", metavar="UNIT=AMOUNT,...",
+              help="What may be spent at most: tokens, generated, samples, seconds, flops, usd.")  # fmt: skip
+@click.option("--prices", default="", metavar="KIND=USD,...",
+              help="Dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.")  # fmt: skip
+@click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
+              help="What the answer is: auto, number, choice or text.")  # fmt: skip
+@click.option("--context", type=click.Path(path_type=Path), metavar="FILE",
+              help="A text file that the question is about; its cached prefix is shared by all samples.")  # fmt: skip
+@click.option("-m", "--model", metavar="PATH_OR_ID",
+              help="A model folder or Hugging Face id.  [default: embedded]")  # fmt: skip
+@click.option("-e", "--engine", default="vllm", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
+              help="What runs the model: vllm, openai, simulated, replay:FILE.")  # fmt: skip
+@click.option("--base-url", metavar="URL", help="The server of --engine openai.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Repeats a run where the engine can.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write every event to a JSONL file, which replay:FILE plays back.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Give the whole solution as JSON.")
+@guarded
+def command(
+    question: str,
+    strategy: str,
+    verifier: str | None,
+    budget: str,
+    prices: str,
+    answer: str,
+    context: Path | None,
+    model: str | None,
+    engine: str,
+    base_url: str | None,
+    seed: int,
+    trace: Path | None,
+    as_json: bool,
+) -> int:
+    """Answer QUESTION; pass - to read it from standard input.
+
+    The answer goes to standard output, the vote, the cost and the time to standard error. Exit codes: 0 answered, 1 no
+    answer found, 2 usage, 3 budget exhausted before any answer, 4 engine or model failure, 130 interrupted.
+    """
+    from reasoner.budget import Budget
+    from reasoner.catalog import build
+    from reasoner.questions import ask
+
+    asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
+    chosen = build("strategy", strategy)
+    runs_on = _engine(engine, model_id=model, base_url=base_url)
+    plan = _Plan(
+        asked,
+        chosen,
+        _verifier(verifier, chosen, runs_on),
+        runs_on,
+        Budget.parse(budget) if budget else Budget(),
+        _prices(prices) if prices else None,
+        seed,
+    )
+    if plan.budget.usd is not None and plan.prices is None:
+        raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")
+    return _run(plan, trace, as_json=as_json, quiet=engine.partition(":")[0] == "vllm")
+
+
+def _question_text(argument: str) -> str:
+    if argument != "-":
+        return argument
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError("standard input is not UTF-8 text: pass the question as text") from error
+
+
+def _context_text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > LONGEST_CONTEXT:
+            raise UsageError(f"--context {path} is {size:,} bytes: at most {LONGEST_CONTEXT:,} are read")
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read --context {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--context {path} is not UTF-8 text: convert it to plain text first") from error
+    if "\0" in text:
+        raise UsageError(f"--context {path} is a binary file: convert it to plain text first")
+    if not text.strip():
+        raise UsageError(f"--context {path} is empty: leave it out, or give a file with text")
+    return text
+
+
+def _engine(spec: str, **common: str | None) -> "Engine":
+    from reasoner.catalog import build, load
+
+    name = spec.partition(":")[0]
+    options = {field.name for field in fields(load("engine", name))}
+    flags = {"model_id": "--model", "base_url": "--base-url"}
+    given = {option: value for option, value in common.items() if value is not None}
+    for option in given:
+        if option not in options:
+            raise UsageError(f"engine {name} takes no {flags[option]}: leave it out")
+    engine: Engine = build("engine", spec, **given)
+    return engine
+
+
+def _verifier(spec: str | None, strategy: "Strategy", engine: "Engine") -> "Verifier | None":
+    from reasoner.catalog import build
+    from reasoner.engines.replay import ReplayEngine
+
+    if not strategy.uses_verifier:
+        if spec:
+            raise UsageError("--verifier has no effect: this strategy asks for no scores; leave it out")
+        return None
+    if isinstance(engine, ReplayEngine):
+        return engine.verifier()
+    verifier: Verifier = build("verifier", spec or "certainty")
+    return verifier
+
+
+def _prices(text: str) -> "Prices":
+    from reasoner.budget import Prices
+    from reasoner.errors import UnknownName
+
+    known = tuple(field.name for field in fields(Prices))
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        kind, _, amount = (piece.strip() for piece in part.partition("="))
+        if kind not in known:
+            raise UnknownName("price", kind, known)
+        try:
+            given[kind] = float(amount)
+        except ValueError as error:
+            raise UsageError(f"price {kind}={amount!r} is not a number: give dollars per million tokens") from error
+    if missing := {"prompt", "generated"} - given.keys():
+        raise UsageError(f"--prices needs {' and '.join(sorted(missing))} too, in dollars per million tokens")
+    return Prices(**given)
+
+
+def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
+    from reasoner.cli.progress import Progress
+    from reasoner.cli.terminal import own_streams
+    from reasoner.models.cache import cache_home
+    from reasoner.trace import TraceWriter, tee
+
+    writer = TraceWriter(trace) if trace else None
+    with own_streams(cache_home() / "engine.log" if quiet else None) as terminal:
+        progress = Progress(terminal, plan.budget)
+        sink = tee(progress, writer) if writer else progress
+        try:
+            solution = asyncio.run(_solve(plan, progress, sink))
+        except KeyboardInterrupt:
+            _leave_now(terminal, progress)
+        finally:
+            if writer:
+                writer.close()
+        return _tell(terminal, plan, solution, progress, as_json=as_json)
+
+
+async def _solve(plan: _Plan, progress: "Progress", sink: "Sink") -> "Solution":
+    from reasoner.runner import solve
+
+    if hasattr(plan.engine, "notify"):
+        plan.engine.notify = progress.terminal.say
+    with progress.shown():
+        try:
+            progress.begin(f"starting {plan.engine.name}")
+            await plan.engine.start()
+            progress.begin(f"solving with {plan.engine.model.name}")
+            return await solve(
+                plan.question,
+                plan.strategy,
+                plan.engine,
+                verifier=plan.verifier,
+                budget=plan.budget,
+                prices=plan.prices,
+                trace=sink,
+                seed=plan.seed,
+            )
+        finally:
+            await plan.engine.close()
+
+
+def _leave_now(terminal: "Terminal", progress: "Progress") -> Any:
+    """Exit at once: threads inside vLLM may be anywhere, and waiting for them is what an interrupt is meant to end."""
+    import multiprocessing
+
+    best = f"; best until then: {progress.line()}" if progress.samples else ""
+    terminal.say(f"interrupted{best}")
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(INTERRUPTED)
+
+
+def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Progress", *, as_json: bool) -> int:
+    from reasoner.cli.summary import as_document, summary
+    from reasoner.cli.terminal import printable
+
+    elapsed = time.perf_counter() - STARTED
+    if as_json:
+        terminal.give(as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution))
+    elif solution.answer:
+        terminal.give(printable(solution.answer.text, limit=2000))
+    for line in summary(solution, plan.budget, plan.prices, plan.engine, progress.first_answer, elapsed):
+        terminal.say(line)
+    if solution.error:
+        terminal.say(f"error: {solution.error}")
+        return code_of(solution.error)
+    if solution.answer:
+        return ANSWERED
+    if solution.ended_by == "budget":
+        terminal.say(f"error: {solution.reason}: raise it, or lower max_tokens or n of the strategy")
+        return EXHAUSTED
+    terminal.say(f"error: none of {solution.cost.samples} samples held an answer: try more samples or another --answer kind")
+    return OTHER

@@ -1,0 +1,114 @@
+"""A solution in a few lines for a person, and as JSON for a program."""
+
+import json
+from dataclasses import asdict
+
+from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
+from reasoner.catalog import spec_of
+from reasoner.cli.terminal import printable
+from reasoner.protocols import Engine, Strategy, Verifier
+from reasoner.solution import Solution
+from reasoner.types import Question, Standing
+
+SHOWN = 6
+"""Classes of answers that the vote line names."""
+
+
+def summary(
+    solution: Solution,
+    budget: Budget,
+    prices: Prices | None,
+    engine: Engine,
+    first_answer: float | None,
+    elapsed: float,
+) -> list[str]:
+    """The vote, the cost, the budget and the time, a line each."""
+    lines = [f"vote     {_vote(solution.standing)}"] if solution.standing.samples else []
+    lines.append(f"cost     {_cost(solution.cost, prices)}")
+    if str(budget):
+        lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
+    lines.append(f"time     {_time(engine, first_answer, solution.cost.seconds, elapsed)}")
+    lines += [f"note     {note}" for note in engine.notes]
+    return lines
+
+
+def _vote(standing: Standing) -> str:
+    votes = standing.votes
+    weighted = any(vote.weight != vote.count for vote in votes)
+    named = [
+        f"{printable(vote.answer.text, limit=32)} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if weighted else "")
+        for vote in votes[:SHOWN]
+    ]
+    more = [f"{len(votes) - SHOWN} more"] if len(votes) > SHOWN else []
+    silent = standing.samples - sum(vote.count for vote in votes)
+    counted = f"{standing.samples} sample{'s' if standing.samples != 1 else ''}, {silent} without an answer"
+    return " · ".join([*named, *more]) + (f" ({counted})" if votes else counted)
+
+
+def _cost(cost: Cost, prices: Prices | None) -> str:
+    parts = [f"{cost.prompt_tokens:,} prompt", f"{cost.generated_tokens:,} generated"]
+    parts += [f"{cost.verifier_tokens:,} verifier"] if cost.verifier_tokens else []
+    parts += [f"{cost.cancelled_tokens:,} cancelled"] if cost.cancelled_tokens else []
+    text = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}), {cost.cached_tokens:,} prompt tokens from cache"
+    if cost.flops:
+        text += f", {cost.flops / 1e12:.3g} TFLOP"
+    return text + (f", ${prices.usd(cost):.6f}" if prices else "")
+
+
+def _budget(budget: Budget, cost: Cost, prices: Prices | None) -> str:
+    ledger = Ledger(budget, prices=prices)
+    shown = []
+    for unit in UNITS:
+        limit = getattr(budget, unit)
+        if limit is not None:
+            spent = cost.seconds if unit == "seconds" else ledger.measure(unit, cost)
+            shown.append(f"{unit} {spent:,.6g} of {limit:,.6g}")
+    return ", ".join(shown)
+
+
+def _time(engine: Engine, first_answer: float | None, solving: float, elapsed: float) -> str:
+    parts: list[tuple[str, float]] = []
+    timing = getattr(engine, "timing", None)
+    if timing:
+        parts += [("model files", timing.model), ("import vLLM", timing.imports), ("start engine", timing.engine)]
+    if first_answer is not None:
+        parts += [("first sample", first_answer), ("other samples", solving - first_answer)]
+    rest = elapsed - sum(seconds for _, seconds in parts)
+    return f"{elapsed:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in [*parts, ("all else", rest)])
+
+
+def as_document(
+    question: Question,
+    strategy: Strategy,
+    verifier: Verifier | None,
+    engine: Engine,
+    budget: Budget,
+    seed: int,
+    solution: Solution,
+) -> str:
+    """The whole solution as one JSON object."""
+    standing = solution.standing
+    document = {
+        "question_id": question.id,
+        "question": question.text,
+        "answer": asdict(solution.answer) if solution.answer else None,
+        "votes": [{"answer": vote.answer.text, "weight": vote.weight, "count": vote.count} for vote in standing.votes],
+        "samples": standing.samples,
+        "tied": standing.tied,
+        "cost": {**asdict(solution.cost), "tokens": solution.cost.tokens},
+        "budget": {unit: limit for unit in UNITS if (limit := getattr(budget, unit)) is not None},
+        "ended_by": solution.ended_by,
+        "reason": solution.reason,
+        "error": str(solution.error) if solution.error else None,
+        "strategy": spec_of(strategy),
+        "verifier": spec_of(verifier) if verifier else None,
+        "engine": engine.name,
+        "model": engine.model.name,
+        "notes": list(engine.notes),
+        "seed": seed,
+        "proposals": [
+            {"answer": p.answer.text if p.answer else None, "samples": p.standing.samples, "tokens": p.cost.tokens}
+            for p in solution.proposals
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False)

@@ -1,0 +1,274 @@
+"""A small HTTP server on this machine that speaks OpenAI's routes as vLLM or a text-only server does, with faults."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Literal, Self
+
+BOS, EOS, TURN = 1, 2, 3
+_BYTE, _PIECE = 10, 500
+_PATIENCE = 10.0
+
+
+def spell(text: str) -> list[int]:
+    """The fake tokeniser: one id a byte."""
+    return [_BYTE + byte for byte in text.encode("utf-8", "surrogatepass")]
+
+
+def spell_chat(messages: list[dict[str, str]]) -> list[int]:
+    """The fake chat template: a turn token before each message and before the reply."""
+    ids = [BOS]
+    for message in messages:
+        ids += [TURN, *spell(message["content"])]
+    return [*ids, TURN]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one request: a status in place of the reply, or something after `after` events of it.
+
+    "close" drops the connection before any reply, "silent" never answers; "cut", "stall" and "send" let it begin.
+    """
+
+    kind: Literal["status", "close", "silent", "cut", "stall", "send"]
+    status: int = 0
+    body: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as it arrived; `port` tells connections apart."""
+
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+    port: int
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeServer:
+    """Serves while the `with` block runs. Every field may be changed between requests.
+
+    `reply` is the text of each token. `vllm` switches on /tokenize, token ids and all else that only vLLM has; the
+    other flags take single parts of it away. `faults` are used up by the sampling requests, one each.
+    """
+
+    vllm: bool = True
+    tokenizes: bool = True
+    returns_ids: bool = True
+    reports_usage: bool = True
+    reports_cached: bool = True
+    owner: str = "vllm"
+    models: tuple[str, ...] = ("tiny",)
+    context: int | None = 512
+    reply: tuple[str, ...] = ("The", " answer", " is", " 4")
+    finish: str = "stop"
+    stop_reason: int | str | None = None
+    cached: int = 0
+    bytes_per_write: int = 1 << 20
+    faults: list[Fault] = field(default_factory=list)
+    start_fault: Fault | None = None
+    seen: list[Seen] = field(default_factory=list)
+    disconnected: threading.Event = field(default_factory=threading.Event)
+    _open: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _server: "_Server" = field(init=False)
+
+    def __enter__(self) -> Self:
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.state = self
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where it serves, /v1 included."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def count(self, connections: int) -> None:
+        """Note that connections were opened, or closed where negative."""
+        with self._changed:
+            self._open += connections
+            self._changed.notify_all()
+
+    def wait_until_left(self) -> bool:
+        """Whether all connections are closed, soon."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, _PATIENCE)
+
+    def sent(self, path: str) -> list[dict[str, Any]]:
+        """The bodies that arrived at one path, in order."""
+        return [seen.body for seen in self.seen if seen.path == path]
+
+    def tokens(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The reply of /tokenize."""
+        ids = spell_chat(body["messages"]) if "messages" in body else [BOS, *spell(body["prompt"])]
+        return {"count": len(ids), "max_model_len": self.context or 512, "tokens": ids, "token_strs": None}
+
+    def events(self, body: dict[str, Any], *, chat: bool) -> Iterator[dict[str, Any]]:
+        """The events of one reply, as the kind of server that this is would send them."""
+        ids = [*range(_PIECE, _PIECE + len(self.reply))]
+        pieces = list(self.reply)
+        if self.finish == "stop" and self.stop_reason is None:
+            ids, pieces = [*ids, EOS], [*pieces, ""]
+        most = int(body["max_tokens"])
+        finish = self.finish if len(ids) <= most else "length"
+        prompt = self._prompt_tokens(body)
+        if chat:
+            yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+        for place, (number, piece) in enumerate(zip(ids[:most], pieces[:most], strict=True)):
+            last = place == min(len(ids), most) - 1
+            choice: dict[str, Any] = {"index": 0, "finish_reason": finish if last else None}
+            choice |= {"delta": {"content": piece}} if chat else {"text": piece}
+            if body.get("logprobs") is not None:
+                choice["logprobs"] = self._logprobs(body, number, place, chat=chat)
+            if self.vllm:
+                choice["stop_reason"] = self.stop_reason if last else None
+            if self.vllm and self.returns_ids and body.get("return_token_ids"):
+                choice["token_ids"] = [number]
+            event: dict[str, Any] = {"choices": [choice]}
+            if self.vllm and body["stream_options"].get("continuous_usage_stats"):
+                event["usage"] = {"prompt_tokens": prompt, "completion_tokens": place + 1}
+            yield event
+        if self.reports_usage and body["stream_options"]["include_usage"]:
+            usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": min(len(ids), most)}
+            if self.reports_cached:
+                usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+            yield {"choices": [], "usage": usage}
+
+    def _prompt_tokens(self, body: dict[str, Any]) -> int:
+        if "messages" in body:
+            return len(spell_chat(body["messages"]))
+        return len(body["prompt"]) + isinstance(body["prompt"], str)
+
+    def _logprobs(self, body: dict[str, Any], number: int, place: int, *, chat: bool) -> dict[str, Any]:
+        own = -0.5 * (place + 1)
+        others = {f"token_id:{number}": own, "token_id:7": -3.0, "token_id:8": -0.25}
+        if chat:
+            top = [{"token": token, "logprob": value} for token, value in others.items()][: body["top_logprobs"]]
+            return {"content": [{"token": "x", "logprob": own, "top_logprobs": top}]}
+        return {"tokens": ["x"], "token_logprobs": [own], "top_logprobs": [others]}
+
+
+class _Server(ThreadingHTTPServer):
+    state: FakeServer
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    @property
+    def state(self) -> FakeServer:
+        assert isinstance(self.server, _Server)
+        return self.server.state
+
+    def setup(self) -> None:
+        super().setup()
+        self.state.count(1)
+
+    def finish(self) -> None:
+        super().finish()
+        self.state.count(-1)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+    def do_GET(self) -> None:
+        self._note({})
+        state = self.state
+        if state.start_fault:
+            self._fail(state.start_fault)
+        elif self.path == "/v1/models":
+            extra = {"max_model_len": state.context} if state.vllm else {}
+            self._json({"object": "list", "data": [{"id": m, "owned_by": state.owner, **extra} for m in state.models]})
+        else:
+            self._json({"detail": "Not Found"}, 404)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self._note(body)
+        state = self.state
+        if self.path == "/tokenize" and state.vllm and state.tokenizes:
+            self._json(state.tokens(body))
+        elif self.path in ("/v1/completions", "/v1/chat/completions"):
+            fault = state.faults.pop(0) if state.faults else None
+            if fault and fault.kind in ("status", "close", "silent"):
+                self._fail(fault)
+            else:
+                self._stream(list(state.events(body, chat="chat" in self.path)), fault)
+        else:
+            self._json({"detail": "Not Found"}, 404)
+
+    def _note(self, body: dict[str, Any]) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.state.seen.append(Seen(self.path, body, headers, self.client_address[1]))
+
+    def _json(self, content: object, status: int = 200) -> None:
+        self._whole(status, json.dumps(content), ())
+
+    def _whole(self, status: int, body: str, headers: tuple[tuple[str, str], ...]) -> None:
+        payload = body.encode()
+        self.send_response(status)
+        for name, value in (*headers, ("Content-Length", str(len(payload)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def _fail(self, fault: Fault) -> None:
+        if fault.kind == "status":
+            self._whole(fault.status, fault.body, fault.headers)
+        elif fault.kind == "silent":
+            self._wait_for_client_to_leave()
+        else:
+            self.close_connection = True
+
+    def _stream(self, events: list[dict[str, Any]], fault: Fault | None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        lines = [f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events]
+        if fault:
+            lines = lines[: fault.after]
+        for line in lines:
+            self._chunk(line)
+        if fault is None:
+            self._chunk(b"data: [DONE]\n\n")
+            self.wfile.write(b"0\r\n\r\n")
+        elif fault.kind == "send":
+            self._chunk(fault.body.encode("utf-8", "surrogateescape"))
+            self.wfile.write(b"0\r\n\r\n")
+        elif fault.kind == "stall":
+            self._wait_for_client_to_leave()
+        else:
+            self.close_connection = True
+
+    def _chunk(self, data: bytes) -> None:
+        size = self.state.bytes_per_write
+        for start in range(0, len(data), size):
+            part = data[start : start + size]
+            self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+
+    def _wait_for_client_to_leave(self) -> None:
+        self.close_connection = True
+        self.connection.settimeout(_PATIENCE)
+        try:
+            gone = self.connection.recv(1) == b""
+        except ConnectionError:
+            gone = True
+        except TimeoutError:
+            gone = False
+        if gone:
+            self.state.disconnected.set()

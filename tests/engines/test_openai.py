@@ -1,0 +1,316 @@
+"""The engine over HTTP against a server that replies well: what is sent, and what is made of the reply."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.protocols import Rendered, SampleRequest
+from reasoner.types import Completion, Logprobs, Message, Prompt, SamplingParams, Usage
+from tests.engines.fake_server import EOS, FakeServer, spell, spell_chat
+
+ASKED = Prompt.chat("2+2?", system="Be brief.")
+TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
+TEXT_ONLY = "the server takes no token ids: prompts go as text and continuation is not token-exact"
+NO_CACHE = "the server reports no cached tokens: all prompt tokens count as computed"
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def text_only() -> FakeServer:
+    return FakeServer(vllm=False, owner="someone", context=None)
+
+
+async def draw(engine: OpenAIEngine, prompt: Prompt = ASKED, **options: Any) -> Completion:
+    await engine.start()
+    params = replace(SamplingParams(max_tokens=32), **options)
+    return await engine.sample(SampleRequest("q", prompt, await engine.render(prompt), params, index=3, seed=41))
+
+
+def drawn(server: FakeServer, prompt: Prompt = ASKED, **options: Any) -> Completion:
+    return asyncio.run(draw(OpenAIEngine(base_url=server.url), prompt, **options))
+
+
+# A server that takes token ids
+
+
+def test_heads_are_rendered_by_the_server_once_and_ids_are_appended() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await engine.start()
+        ids = tuple(spell_chat(TURNS))
+        assert await engine.render(ASKED) == Rendered(ids, len(ids))
+        longer = replace(ASKED, token_ids=(901, 902), text="ab")
+        assert await engine.render(longer) == Rendered((*ids, 901, 902), len(ids) + 2)
+        raw = await engine.render(Prompt(raw="Once"))
+        assert raw.token_ids == (1, *spell("Once"))
+
+    with FakeServer() as server:
+        asyncio.run(run(OpenAIEngine(base_url=server.url)))
+        _probe, *heads = server.sent("/tokenize")
+        assert heads == [
+            {"model": "tiny", "messages": TURNS, "add_generation_prompt": True},
+            {"model": "tiny", "prompt": "Once"},
+        ]
+
+
+def test_token_ids_and_every_option_are_sent() -> None:
+    with FakeServer() as server:
+        drawn(
+            server,
+            temperature=0.5,
+            top_p=0.9,
+            top_k=40,
+            min_p=0.1,
+            logprobs=2,
+            stop=("\n", "##"),
+            stop_token_ids=(5,),
+        )
+        assert server.sent("/v1/completions") == [
+            {
+                "model": "tiny",
+                "prompt": spell_chat(TURNS),
+                "return_token_ids": True,
+                "temperature": 0.5,
+                "max_tokens": 32,
+                "top_p": 0.9,
+                "top_k": 40,
+                "min_p": 0.1,
+                "repetition_penalty": 1.0,
+                "seed": 41,
+                "stop": ["\n", "##"],
+                "stop_token_ids": [5],
+                "logprobs": 2,
+                "return_tokens_as_token_ids": True,
+                "stream": True,
+                "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+            }
+        ]
+
+
+def test_a_vllm_server_is_told_the_cuts_that_the_models_own_files_would_set() -> None:
+    with FakeServer() as server:
+        drawn(server)
+        (body,) = server.sent("/v1/completions")
+        assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0)
+        assert body.keys().isdisjoint({"stop", "stop_token_ids", "logprobs"})
+
+
+def test_a_completion_holds_what_the_server_sent() -> None:
+    with FakeServer(cached=8) as server:
+        completion = drawn(server)
+        assert completion == Completion(
+            prompt=ASKED,
+            text="The answer is 4",
+            token_ids=(500, 501, 502, 503, EOS),
+            finish_reason="stop",
+            stop=None,
+            usage=Usage(len(spell_chat(TURNS)), 8, 5),
+            logprobs=None,
+            index=3,
+            seed=41,
+        )
+        assert completion.ended
+        assert completion.continuation == (500, 501, 502, 503)
+
+
+def test_a_continuation_goes_out_with_exactly_the_ids_that_came_in() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        first = await draw(engine, max_tokens=2)
+        await draw(engine, ASKED.then(first).then(await draw(engine)))
+
+    with FakeServer() as server:
+        asyncio.run(run(OpenAIEngine(base_url=server.url)))
+        assert server.sent("/v1/completions")[-1]["prompt"] == [*spell_chat(TURNS), 500, 501, 500, 501, 502, 503]
+
+
+def test_a_continuation_that_is_text_only_goes_as_text_to_be_continued() -> None:
+    with FakeServer() as server:
+        drawn(server, replace(ASKED, text="Well,"))
+        (body,) = server.sent("/v1/chat/completions")
+        assert body["messages"] == [*TURNS, {"role": "assistant", "content": "Well,"}]
+        assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason", "stop", "ended"),
+    [
+        ({"stop": ("\n",)}, "\n", "\n", False),
+        ({"stop_token_ids": (9,)}, 9, 9, False),
+        ({}, 9, None, True),  # a second end-of-sequence token, from the model's own files
+    ],
+)
+def test_what_stopped_a_sequence(asked: dict[str, Any], reason: str | int, stop: str | int, ended: bool) -> None:
+    with FakeServer(stop_reason=reason) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        completion = asyncio.run(draw(engine, **asked))
+        assert not [note for note in engine.notes if "what stopped" in note]
+        assert (completion.finish_reason, completion.stop, completion.ended) == ("stop", stop, ended)
+        assert completion.continuation == ((500, 501, 502) if ended else (500, 501, 502, 503))
+
+
+@pytest.mark.parametrize(("sent", "read"), [("length", "length"), ("content_filter", "abort"), ("abort", "abort")])
+def test_a_cut_sequence_is_truncated_and_has_no_stop(sent: str, read: str) -> None:
+    with FakeServer(finish=sent, stop_reason="repetition") as server:
+        completion = drawn(server)
+        assert (completion.finish_reason, completion.stop, completion.truncated) == (read, None, True)
+
+
+def test_logprobs_keep_the_best_first_and_no_more_than_asked() -> None:
+    with FakeServer(reply=("a", "b"), finish="length") as server:
+        assert drawn(server, logprobs=2).logprobs == Logprobs((-0.5, -1.0), ((-0.25, -0.5), (-0.25, -1.0)))
+        assert drawn(server, logprobs=0).logprobs == Logprobs((-0.5, -1.0), ())
+
+
+def test_text_is_whole_whatever_it_holds_and_however_it_is_cut_up() -> None:
+    reply = ("é\u2028\x85", "\n\ndata: x\r\n", "日本🙂")
+    with FakeServer(reply=reply, bytes_per_write=3) as server:
+        assert drawn(server).text == "".join(reply)
+
+
+def test_where_no_ids_come_back_the_continuation_is_text() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        first = await draw(engine, max_tokens=2)
+        assert first.continuation == ()
+        await draw(engine, ASKED.then(first))
+
+    with FakeServer(returns_ids=False) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(run(engine))
+        assert any(note.startswith("the server returns no token ids") for note in engine.notes)
+        assert server.sent("/v1/chat/completions")[0]["messages"][-1]["content"] == "The answer"
+
+
+# A server that takes text only
+
+
+def test_a_text_server_gets_messages_and_only_what_openai_defines() -> None:
+    with text_only() as server:
+        engine = OpenAIEngine(base_url=server.url)
+        completion = asyncio.run(draw(engine, stop=("##",), logprobs=1))
+        assert server.sent("/v1/chat/completions") == [
+            {
+                "model": "tiny",
+                "messages": TURNS,
+                "temperature": 0.7,
+                "max_tokens": 32,
+                "top_p": 1.0,
+                "seed": 41,
+                "stop": ["##"],
+                "logprobs": True,
+                "top_logprobs": 1,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            }
+        ]
+        assert completion.text == "The answer is 4"
+        assert (completion.token_ids, completion.continuation, completion.finish_reason) == ((), (), "stop")
+        assert completion.usage == Usage(len(spell_chat(TURNS)), 0, 5)
+        assert completion.logprobs is not None
+        assert completion.logprobs.top[1] == (-1.0,)
+        assert engine.notes[0] == TEXT_ONLY
+
+
+def test_what_a_text_server_cannot_say_is_noted_once() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await draw(engine)
+        assert not [note for note in engine.notes if note == NO_CACHE or "what stopped" in note]
+        server.reports_cached = False
+        await draw(engine, stop=("##",))
+        await draw(engine, stop=("##",))
+
+    with text_only() as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(run(engine))
+        assert engine.notes.count(NO_CACHE) == 1
+        assert len([note for note in engine.notes if "does not say what stopped" in note]) == 1
+
+
+def test_extensions_go_to_a_text_server_only_when_asked_for() -> None:
+    with text_only() as server:
+        drawn(server, top_k=5, min_p=0.2, stop_token_ids=(9,))
+        (body,) = server.sent("/v1/chat/completions")
+        assert (body["top_k"], body["min_p"], body["stop_token_ids"]) == (5, 0.2, [9])
+
+
+def test_a_text_server_continues_an_assistant_turn_or_the_raw_text() -> None:
+    with text_only() as server:
+        drawn(server, replace(ASKED, text="Well,"))
+        drawn(server, replace(Prompt(raw="Once"), text=" upon"), logprobs=1)
+        (chat,) = server.sent("/v1/chat/completions")
+        assert chat["messages"][-1] == {"role": "assistant", "content": "Well,"}
+        assert "continue_final_message" not in chat
+        (raw,) = server.sent("/v1/completions")
+        assert (raw["prompt"], raw["logprobs"]) == ("Once upon", 1)
+
+
+def test_a_vllm_server_behind_a_gateway_still_continues_the_last_turn() -> None:
+    with FakeServer(tokenizes=False) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(draw(engine, replace(ASKED, text="Well,"), logprobs=2))
+        (body,) = server.sent("/v1/chat/completions")
+        assert TEXT_ONLY in engine.notes
+        assert (body["continue_final_message"], body["top_logprobs"]) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [ASKED, Prompt.chat("é🙂\ud83d"), replace(ASKED, text="Well,"), Prompt(raw="Once"), Prompt.chat("x" * 999)],
+)
+def test_the_bound_of_a_text_prompt_is_above_one_token_a_byte(prompt: Prompt) -> None:
+    async def run(engine: OpenAIEngine) -> Rendered:
+        await engine.start()
+        return await engine.render(prompt)
+
+    with text_only() as server:
+        rendered = asyncio.run(run(OpenAIEngine(base_url=server.url)))
+        contents = [message.content for message in prompt.messages] + [prompt.raw, prompt.text]
+        spelled = sum(len(content.encode("utf-8", "surrogatepass")) for content in contents)
+        assert rendered.token_ids is None
+        assert rendered.tokens >= spelled + 16 * len(prompt.messages) + 16
+
+
+def test_a_lone_surrogate_in_a_prompt_is_for_the_server_to_judge() -> None:
+    with text_only() as server:
+        drawn(server, Prompt(messages=(Message("user", "\ud83d?"),)))
+        assert server.sent("/v1/chat/completions")[0]["messages"][0]["content"] == "\ud83d?"
+
+
+# Connections
+
+
+def test_one_connection_serves_one_request_after_another() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        for _ in range(3):
+            await draw(engine)
+
+    with FakeServer() as server:
+        asyncio.run(run(OpenAIEngine(base_url=server.url)))
+        assert len({seen.port for seen in server.seen}) == 1
+
+
+def test_one_engine_serves_many_event_loops_and_leaves_nothing_open() -> None:
+    with FakeServer() as server:
+        engine = OpenAIEngine(base_url=server.url)
+        for _ in range(3):
+            assert asyncio.run(draw(engine)).text == "The answer is 4"
+            assert server.wait_until_left()
+        assert len(server.sent("/v1/models")) == 1
+        assert len(engine._http._clients) == 1
+
+
+def test_close_closes_and_a_later_request_opens_again() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await draw(engine)
+        await engine.close()
+        assert await asyncio.to_thread(server.wait_until_left)
+        await engine.close()
+        assert (await draw(engine)).text == "The answer is 4"
+
+    with FakeServer() as server:
+        asyncio.run(run(OpenAIEngine(base_url=server.url)))

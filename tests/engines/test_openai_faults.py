@@ -1,0 +1,343 @@
+"""The engine over HTTP against a server that fails: what is tried again, what is lost, and what the meter holds."""
+
+import asyncio
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.openai_http import backoff, retry_after, server_message
+from reasoner.errors import EngineUnavailable, RequestLost
+from reasoner.protocols import Meter, SampleRequest
+from reasoner.types import Completion, Prompt, SamplingParams, Usage
+from tests.engines.fake_server import FakeServer, Fault, spell_chat
+
+ASKED = Prompt.chat("2+2?")
+PROMPT_TOKENS = len(spell_chat([{"role": "user", "content": "2+2?"}]))
+BUSY = Fault("status", 503, '{"error": {"message": "overloaded"}}')
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+class Watched(Meter):
+    """A meter that tells what is written to it."""
+
+    def __init__(self, tell: Callable[[Usage | None], object]) -> None:
+        self._tell = tell
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "usage":
+            self._tell(value)
+
+
+class Run:
+    """One sequence drawn by an engine that waits in no time: its meter, and the waits that it would have made."""
+
+    def __init__(self, server: FakeServer, *, seed: int = 1, timeout: float = 20.0, retries: int = 4) -> None:
+        self.engine = OpenAIEngine(base_url=server.url, timeout=timeout, retries=retries)
+        self.engine._http.sleep = self._sleep
+        self.meter = Meter()
+        self.waits: list[float] = []
+        self.metered: list[Usage | None] = []
+        self.seed = seed
+
+    async def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.metered.append(self.meter.usage)
+
+    async def sample(self, max_tokens: int = 32) -> Completion:
+        await self.engine.start()
+        params = SamplingParams(max_tokens=max_tokens)
+        rendered = await self.engine.render(ASKED)
+        return await self.engine.sample(SampleRequest("q", ASKED, rendered, params, 0, self.seed, meter=self.meter))
+
+    def __call__(self, max_tokens: int = 32) -> Completion:
+        return asyncio.run(self.sample(max_tokens))
+
+    def lost(self, match: str, max_tokens: int = 32) -> Usage | None:
+        with pytest.raises(RequestLost, match=match) as caught:
+            self(max_tokens)
+        assert "\n" not in str(caught.value)
+        return self.meter.usage
+
+    def refused(self, match: str) -> str:
+        with pytest.raises(EngineUnavailable, match=match) as caught:
+            self()
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+
+# What cost nothing is tried again
+
+
+def test_a_busy_server_is_waited_for_as_long_as_it_asks() -> None:
+    with FakeServer(faults=[Fault("status", 429, "slow down", (("Retry-After", "7"),))]) as server:
+        run = Run(server)
+        assert run().text == "The answer is 4"
+        assert len(server.sent("/v1/completions")) == 2
+        assert len(run.waits) == 1
+        assert 7.25 <= run.waits[0] <= 7.5
+        assert run.metered == [Usage()]
+
+
+def test_no_server_can_ask_for_more_than_the_timeout() -> None:
+    with FakeServer(faults=[Fault("status", 429, "", (("Retry-After", "99999999"),))]) as server:
+        run = Run(server)
+        run()
+        assert 20 < run.waits[0] <= 20.5
+
+
+def test_waits_double_and_depend_on_the_seed_alone() -> None:
+    def waits(seed: int) -> list[float]:
+        with FakeServer(faults=[BUSY] * 4) as server:
+            run = Run(server, seed=seed)
+            run()
+            return run.waits
+
+    first = waits(1)
+    assert all(0.25 * 2**n <= wait <= 0.5 * 2**n for n, wait in enumerate(first))
+    assert first == waits(1)
+    assert first != waits(2)
+
+
+def test_after_the_last_try_one_line_says_what_happened() -> None:
+    with FakeServer(faults=[BUSY] * 9) as server:
+        run = Run(server, retries=2)
+        said = run.refused(
+            r"no answer from http://127.0.0.1:\d+/v1 in 3 tries, the last: 503 \(overloaded\): try later"
+        )
+        assert len(server.sent("/v1/completions")) == 3
+        assert len(run.waits) == 2
+        assert len(said) < 200
+        assert run.meter.usage == Usage()
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
+def test_passing_failures_are_tried_again(status: int) -> None:
+    with FakeServer(faults=[Fault("status", status)]) as server:
+        run = Run(server)
+        run()
+        assert len(run.waits) == 1
+
+
+def test_a_connection_dropped_before_any_reply_is_tried_again() -> None:
+    with FakeServer(faults=[Fault("close"), Fault("close")]) as server:
+        run = Run(server)
+        assert run().text == "The answer is 4"
+        assert len(run.waits) == 2
+
+
+def test_a_server_that_is_down_gives_one_clear_line() -> None:
+    with FakeServer() as server:
+        run = Run(server)
+    said = run.refused(
+        r"no answer from http://127.0.0.1:\d+/v1 in 5 tries, the last: .+: start the server there, or set"
+    )
+    assert len(run.waits) == 4
+    assert len(said) < 250
+
+
+def test_a_server_that_goes_down_later_costs_nothing() -> None:
+    with FakeServer() as server:
+        run = Run(server, retries=1)
+        asyncio.run(run.engine.start())
+        asyncio.run(run.engine.render(ASKED))
+    run.refused("in 2 tries")
+    assert run.meter.usage == Usage()
+
+
+# What trying again would not change
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "match"),
+    [
+        (400, '{"error": {"message": "maximum context length is 512"}}', r"400 \(maximum context length is 512\)"),
+        (401, '{"error": "no such key"}', r"401 \(no such key\): set api_key, or the environment variable"),
+        (403, '{"detail": "forbidden"}', r"403 \(forbidden\): use an api_key"),
+        (404, '{"message": "no such model"}', r"404 \(no such model\): set base_url to the address that ends in /v1"),
+        (422, "top_k is not known", r"422 \(top_k is not known\): change what it names"),
+        (501, "", "answered 501: "),
+        (307, "", "answered 307: "),
+    ],
+)
+def test_refusals_are_final_and_show_what_the_server_says(status: int, body: str, match: str) -> None:
+    with FakeServer(faults=[Fault("status", status, body)]) as server:
+        run = Run(server)
+        run.refused(match)
+        assert len(server.sent("/v1/completions")) == 1
+        assert run.waits == []
+        assert run.meter.usage == Usage()
+
+
+def test_a_refusal_at_the_start_is_final_too() -> None:
+    with FakeServer(start_fault=Fault("status", 401)) as server:
+        Run(server).refused("answered 401: set api_key")
+        assert len(server.seen) == 1
+
+
+def test_a_servers_message_is_one_short_printable_line() -> None:
+    with FakeServer(faults=[Fault("status", 400, "\x1b[31m" + "so wrong\n" * 10_000)]) as server:
+        said = Run(server).refused("so wrong so wrong")
+        assert "\x1b" not in said
+        assert said.count("so wrong") < 40
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": {"error": "deep"}}', '{"error": {"error": "deep"}}'),
+        (b'{"error": {"message": "m"}, "message": "x"}', "m"),
+        (b'{"detail": [{"msg": "field required"}]}', '{"detail": [{"msg": "field required"}]}'),
+        (b"[" * 100_000, "[" * 297 + "..."),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"7", "7"),
+    ],
+)
+def test_error_bodies_of_any_form_can_be_shown(body: bytes, said: str) -> None:
+    assert server_message(body) == said
+
+
+# What is lost part-way
+
+
+def test_a_cut_stream_is_lost_with_what_it_cost() -> None:
+    with FakeServer(faults=[Fault("cut", after=2)]) as server:
+        run = Run(server)
+        assert run.lost("the stream from .* was cut") == Usage(PROMPT_TOKENS, 0, 2)
+        assert len(server.sent("/v1/completions")) == 1
+        assert run.waits == []
+
+
+def test_a_stream_cut_before_its_first_event_has_cost_the_prompt() -> None:
+    with FakeServer(faults=[Fault("cut", after=0)]) as server:
+        assert Run(server).lost("was cut") == Usage(PROMPT_TOKENS, 0, 0)
+
+
+def test_a_stream_that_falls_silent_is_lost() -> None:
+    with FakeServer(faults=[Fault("stall", after=3)]) as server:
+        assert Run(server, timeout=0.3).lost("was cut: no byte within 0.3 s") == Usage(PROMPT_TOKENS, 0, 3)
+        assert server.disconnected.wait(5)
+
+
+def test_nobody_can_tell_what_a_silent_request_cost() -> None:
+    with FakeServer(faults=[Fault("silent")]) as server:
+        assert Run(server, timeout=0.3).lost("took a request and sent nothing: no byte within 0.3 s") is None
+        assert len(server.sent("/v1/completions")) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        ("data: {not json\n\n", "malformed event: {not json"),
+        ("data: [1]\n\n", "malformed event"),
+        ("data: \udcff\n\n", "malformed event"),
+        ('data: {"choices": [{"text": 7}]}\n\n', "malformed event"),
+        ('data: {"choices": [{"token_ids": [-1]}]}\n\n', "malformed event"),
+        ('data: {"choices": [], "usage": {"prompt_tokens": -5}}\n\n', "malformed event"),
+        ('data: {"choices": [{"logprobs": {"token_logprobs": [NaN]}}]}\n\n', "malformed event"),
+        ('data: {"choices": [{"logprobs": {"token_logprobs": [-1], "top_logprobs": [{}, {}]}}]}\n\n', "malformed"),
+        ('data: {"error": {"message": "engine died"}}\n\n', r"gave up part-way: engine died"),
+        ("data: [DONE]\n\n", "ended before the sequence did"),
+        (": keep-alive\n\nevent: x\n\n", "ended before the sequence did"),
+        ('{"choices": [{"text": "whole reply", "finish_reason": "stop"}]}', "ended before the sequence did"),
+        ("", "ended before the sequence did"),
+        ('data: {"choices": [{"text": "x"}]}\n\n' * 200, "did not stop at max_tokens=32"),
+    ],
+)
+def test_nonsense_after_two_tokens_is_lost_with_what_they_cost(body: str, match: str) -> None:
+    with FakeServer(faults=[Fault("send", body=body, after=2)]) as server:
+        usage = Run(server).lost(match)
+        assert usage is not None
+        assert usage.prompt_tokens == PROMPT_TOKENS
+        assert 2 <= usage.generated_tokens <= 32
+
+
+def test_a_lost_request_leaves_the_engine_able_to_try_again() -> None:
+    async def both(run: Run) -> Completion:
+        with pytest.raises(RequestLost):
+            await run.sample()
+        return await run.sample()
+
+    with FakeServer(faults=[Fault("cut", after=1)]) as server:
+        run = Run(server)
+        assert asyncio.run(both(run)).text == "The answer is 4"
+        assert run.meter.usage == Usage(PROMPT_TOKENS, 0, 5)
+
+
+def test_cancelling_closes_the_connection_and_keeps_the_meter() -> None:
+    async def cancel(run: Run) -> None:
+        two_tokens = asyncio.Event()
+        run.meter = Watched(lambda usage: two_tokens.set() if usage and usage.generated_tokens == 2 else None)
+        task = asyncio.create_task(run.sample())
+        await two_tokens.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.disconnected.wait, 5)
+        assert run.meter.usage == Usage(PROMPT_TOKENS, 0, 2)
+
+    with FakeServer(faults=[Fault("stall", after=2)]) as server:
+        asyncio.run(asyncio.wait_for(cancel(Run(server)), 10))
+
+
+# Counting without the server's help
+
+
+def test_the_meter_follows_the_stream() -> None:
+    with FakeServer(cached=4) as server:
+        shown: list[Usage | None] = []
+        run = Run(server)
+        run.meter = Watched(shown.append)
+        usage = run().usage
+        assert shown[0] == Usage()
+        assert shown[1:] == [Usage(PROMPT_TOKENS, 0, n) for n in range(6)] + [usage]
+        assert usage == Usage(PROMPT_TOKENS, 4, 5)
+
+
+def test_a_server_without_usage_is_estimated_and_never_above_the_limit() -> None:
+    with FakeServer(vllm=False, owner="someone", reports_usage=False, reply=("a",) * 9) as server:
+        run = Run(server)
+        completion = run(4)
+        assert completion.usage.generated_tokens == 4
+        assert completion.usage.prompt_tokens == asyncio.run(run.engine.render(ASKED)).tokens
+        assert any("reports no usage" in note for note in run.engine.notes)
+
+
+def test_more_chunks_than_tokens_stay_within_the_limit() -> None:
+    body = 'data: {"choices": [{"delta": {"content": "x"}}]}\n\n' * 9
+    with FakeServer(vllm=False, owner="someone", faults=[Fault("send", body=body)]) as server:
+        usage = Run(server).lost("ended before", max_tokens=4)
+        assert usage is not None
+        assert usage.generated_tokens == 4
+
+
+def test_no_more_tokens_are_cached_than_there_are() -> None:
+    with FakeServer(cached=10_000) as server:
+        assert Run(server)().usage == Usage(PROMPT_TOKENS, PROMPT_TOKENS, 5)
+
+
+# Waiting
+
+
+def test_backoff_is_capped() -> None:
+    assert [15 <= backoff(attempt, seed=0) <= 30 for attempt in (6, 7, 60, 5000)] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("3", 3.0), ("1.5", 1.5), ("", 0.0), ("-3", 0.0), ("nan", 0.0), ("soon", 0.0), (formatdate(0, usegmt=True), 0.0)],
+)
+def test_retry_after_is_read_in_every_form(value: str, seconds: float) -> None:
+    assert retry_after({"retry-after": value}) == seconds
+
+
+def test_retry_after_may_be_a_date() -> None:
+    assert retry_after({"retry-after": formatdate(32503680000, usegmt=True)}) > 1e9

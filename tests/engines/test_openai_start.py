@@ -1,0 +1,126 @@
+"""The engine over HTTP before the first sequence: its options, its key, and which model it takes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.errors import EngineUnavailable, UnknownName, UsageError
+from tests.engines.fake_server import FakeServer, Fault
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def test_the_only_model_is_taken_and_asked_about_once() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await engine.start()
+        await engine.start()
+        assert (engine.model.name, engine.model.context, engine.model.parameters) == ("tiny", 512, 0)
+
+    with FakeServer() as server:
+        engine = OpenAIEngine(base_url=server.url + "/")
+        asyncio.run(run(engine))
+        assert [seen.path for seen in server.seen] == ["/v1/models", "/tokenize"]
+        assert engine.name == f"openai at {server.url}"
+        assert not [note for note in engine.notes if "token-exact" in note]
+        assert engine.capacity is None
+
+
+@pytest.mark.parametrize(
+    ("server", "context"),
+    [
+        (FakeServer(tokenizes=False), 512),
+        (FakeServer(context=None), 512),
+        (FakeServer(vllm=False, context=None), 4096),
+    ],
+)
+def test_the_given_context_serves_where_the_server_reports_none(server: FakeServer, context: int) -> None:
+    with server:
+        engine = OpenAIEngine(base_url=server.url, context=4096)
+        asyncio.run(engine.start())
+        assert engine.model.context == context
+
+
+def test_several_models_need_a_choice_and_the_error_names_them() -> None:
+    with FakeServer(models=("small", "large")) as server:
+        with pytest.raises(UsageError, match="serves several models: set model_id to one of small, large"):
+            asyncio.run(OpenAIEngine(base_url=server.url).start())
+        engine = OpenAIEngine(base_url=server.url, model_id="large")
+        asyncio.run(engine.start())
+        assert engine.model.name == "large"
+        assert [body["model"] for body in server.sent("/tokenize")] == ["large"]
+
+
+def test_an_unknown_model_is_answered_with_the_nearest() -> None:
+    with FakeServer(models=("small", "large", *(f"other-{n}\x1b[31m" for n in range(40)))) as server:
+        with pytest.raises(UnknownName, match="named 'smal'; did you mean 'small'") as caught:
+            asyncio.run(OpenAIEngine(base_url=server.url, model_id="smal").start())
+        assert len(caught.value.known) == 20
+        assert "\x1b" not in str(caught.value)
+
+
+def test_a_server_without_a_model_is_no_use() -> None:
+    with FakeServer(models=()) as server, pytest.raises(EngineUnavailable, match="lists no model"):
+        asyncio.run(OpenAIEngine(base_url=server.url).start())
+
+
+@pytest.mark.parametrize("body", ["<html>welcome</html>", '{"data": 3}', "[]", '{"data": [{"id": 7}]}', ""])
+def test_what_is_no_list_of_models_is_told_apart(body: str) -> None:
+    said = pytest.raises(EngineUnavailable, match="is no list of models: set base_url")
+    with FakeServer(start_fault=Fault("status", 200, body)) as server, said:
+        asyncio.run(OpenAIEngine(base_url=server.url).start())
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"base_url": "localhost:8000/v1"}, "base_url='localhost:8000/v1' is no http address"),
+        ({"base_url": "http://"}, "is no http address"),
+        ({"base_url": "http://h/v1?key=1"}, "is no http address"),
+        ({"base_url": "http://h:port/v1"}, "is no http address"),
+        ({"timeout": 0}, "timeout=0 is out of range"),
+        ({"timeout": float("nan")}, "timeout=nan is out of range"),
+        ({"retries": -1}, "retries=-1 is out of range"),
+        ({"context": -1}, "context=-1 is out of range"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        OpenAIEngine(**options)
+
+
+def test_an_engine_that_was_not_started_says_so() -> None:
+    with pytest.raises(EngineUnavailable, match="was not started"):
+        OpenAIEngine().model  # noqa: B018
+
+
+@pytest.mark.parametrize(("option", "variable", "sent"), [("k1", "k2", "k1"), ("", " k2\n", "k2"), ("", "", None)])
+def test_the_key_comes_from_the_option_then_the_environment(
+    monkeypatch: pytest.MonkeyPatch, option: str, variable: str, sent: str | None
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", variable)
+    with FakeServer() as server:
+        engine = OpenAIEngine(base_url=server.url, api_key=option)
+        asyncio.run(engine.start())
+        assert len(server.seen) == 2
+        assert {seen.headers.get("authorization") for seen in server.seen} == {sent and f"Bearer {sent}"}
+        assert "k1" not in repr(engine)
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it() -> None:
+    with FakeServer() as server, pytest.raises(UsageError, match="api_key has characters") as caught:
+        asyncio.run(OpenAIEngine(base_url=server.url, api_key="sécret").start())
+    assert "cret" not in str(caught.value)
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    engine = OpenAIEngine(base_url="http://me:hidden@127.0.0.1:9/v1", retries=0)
+    assert engine.name == "openai at http://127.0.0.1:9/v1"
+    with pytest.raises(EngineUnavailable) as caught:
+        asyncio.run(engine.start())
+    assert "hidden" not in str(caught.value)
