@@ -3,6 +3,7 @@
 import bisect
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from reasoner.answers import AnswerSpace
 from reasoner.types import Answer, Standing, Vote
@@ -31,9 +32,11 @@ class Tally:
     Two answers are one class when their keys are equal or their space says so in both directions; classes are closed
     under transitivity. Abstentions count as samples and never vote. Ties go to the earliest launch index. Weights are 0
     or more; where all are 0 the majority decides. The representative of a class is its heaviest member, earliest first.
+    A class weighs the sum of its members, or with `by` "max" as much as the heaviest, whose launch index decides ties.
     """
 
     space: AnswerSpace
+    by: Literal["sum", "max"] = "sum"
     _piles: dict[str, _Pile] = field(default_factory=dict)
     _classes: list[set[str]] = field(default_factory=list)
     _samples: int = 0
@@ -65,9 +68,15 @@ class Tally:
         for group in self._classes:
             piles = [self._piles[key] for key in group]
             weights = piles[0].weights if len(piles) == 1 else sorted(w for pile in piles for w in pile.weights)
-            weight = float(len(weights)) if weightless else math.fsum(weights)
             best = min(piles, key=lambda pile: pile.heaviest)
-            ranked.append((-weight, min(pile.first for pile in piles), Vote(best.answer, weight, len(weights))))
+            first = min(pile.first for pile in piles)
+            if weightless:
+                weight = float(len(weights))
+            elif self.by == "max":
+                weight, first = weights[-1], best.heaviest[1]
+            else:
+                weight = math.fsum(weights)
+            ranked.append((-weight, first, Vote(best.answer, weight, len(weights))))
         ranked.sort(key=lambda row: row[:2])
         votes = tuple(vote for _, _, vote in ranked)
         tied = len(votes) > 1 and votes[0].weight == votes[1].weight

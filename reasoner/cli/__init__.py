@@ -1,5 +1,7 @@
 """The `reasoner` command."""
 
+import multiprocessing
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -43,4 +45,15 @@ def main(arguments: list[str] | None = None) -> Any:
         # Whoever read our output has gone; there is nobody left to tell.
         sys.stdout = None  # type: ignore[assignment]
         code = 1
-    sys.exit(code or 0)
+    _leave(code or 0)
+
+
+def _leave(code: int) -> None:
+    """Exit, and do not wait for vLLM where it was imported: its threads may be anywhere, and torch takes seconds."""
+    if "vllm" not in sys.modules:
+        sys.exit(code)
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

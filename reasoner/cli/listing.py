@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import textwrap
 from typing import Any
 
 import click
@@ -24,8 +25,9 @@ def command(what: str, *, as_json: bool) -> int:
         return ANSWERED
     for row in rows:
         click.echo(f"{row['name']:<18} {row['what']}")
-        for option, default in row["options"].items():
-            click.echo(f"{'':<18}   {option}={default}")
+        if row["options"]:
+            options = ", ".join(f"{option}={default}" for option, default in row["options"].items())
+            click.echo(textwrap.indent(textwrap.fill(options, 88), " " * 21))
     return ANSWERED
 
 

@@ -1,17 +1,16 @@
 """`reasoner solve`: answer one question within a budget."""
 
 import asyncio
-import os
 import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from reasoner.cli.exits import ANSWERED, EXHAUSTED, INTERRUPTED, OTHER, code_of, guarded
-from reasoner.errors import UsageError
+from reasoner.errors import ReasonerError, UsageError
 
 if TYPE_CHECKING:
     from reasoner.budget import Budget, Prices
@@ -189,26 +188,30 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
         progress = Progress(terminal, plan.budget)
         sink = tee(progress, writer) if writer else progress
         try:
-            solution = asyncio.run(_solve(plan, progress, sink))
+            return asyncio.run(_solve(plan, progress, sink, as_json=as_json))
         except KeyboardInterrupt:
-            _leave_now(terminal, progress)
+            best = f"; best until then: {progress.line()}" if progress.samples else ""
+            terminal.say(f"interrupted{best}")
+            return INTERRUPTED
+        except ReasonerError as error:
+            terminal.say(f"error: {error}")
+            return code_of(error)
         finally:
             if writer:
                 writer.close()
-        return _tell(terminal, plan, solution, progress, as_json=as_json)
 
 
-async def _solve(plan: _Plan, progress: "Progress", sink: "Sink") -> "Solution":
+async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
     from reasoner.runner import solve
 
     if hasattr(plan.engine, "notify"):
         plan.engine.notify = progress.terminal.say
-    with progress.shown():
-        try:
+    try:
+        with progress.shown():
             progress.begin(f"starting {plan.engine.name}")
             await plan.engine.start()
             progress.begin(f"solving with {plan.engine.model.name}")
-            return await solve(
+            solution = await solve(
                 plan.question,
                 plan.strategy,
                 plan.engine,
@@ -218,19 +221,9 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink") -> "Solution":
                 trace=sink,
                 seed=plan.seed,
             )
-        finally:
-            await plan.engine.close()
-
-
-def _leave_now(terminal: "Terminal", progress: "Progress") -> Any:
-    """Exit at once: threads inside vLLM may be anywhere, and waiting for them is what an interrupt is meant to end."""
-    import multiprocessing
-
-    best = f"; best until then: {progress.line()}" if progress.samples else ""
-    terminal.say(f"interrupted{best}")
-    for child in multiprocessing.active_children():
-        child.kill()
-    os._exit(INTERRUPTED)
+        return _tell(progress.terminal, plan, solution, progress, as_json=as_json)
+    finally:
+        await plan.engine.close()
 
 
 def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Progress", *, as_json: bool) -> int:

@@ -162,7 +162,7 @@ class Connection:
                 failure, asked = await self._busy(response)
                 way_out = "try later, or send fewer requests at once"
             if attempt < self.retries:
-                await self.sleep(backoff(attempt, seed) )
+                await self.sleep(backoff(attempt, seed) + min(asked, self.timeout))
         tries = f"{self.retries + 1} tries" if self.retries else "1 try"
         raise EngineUnavailable(f"no answer from {self.where} in {tries}, the last: {failure}: {way_out}")
 

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -72,7 +72,7 @@ class VllmEngine:
     _capacity: int | None = field(default=None, init=False, repr=False)
     _tokenizer: Any = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _names: "itertools.count[int]" = field(default_factory=itertools.count, init=False, repr=False)
+    _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
     _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,11 +1,12 @@
 """Best-of-N: draw many chains, let a verifier choose."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Plan, propose, sample, score
-from reasoner.types import Answer, Question, Rating, SamplingParams, Standing
+from reasoner.types import Answer, Completion, Question, Rating, SamplingParams, Standing
 from reasoner.votes import Tally
 
 
@@ -39,25 +40,25 @@ class BestOfN:
             tally.add(answer, index=completion.index)
         majority = tally.standing()
         yield from propose(majority.leader, majority)
-        candidates = [(c, a) for c, a in zip(drawn, answers, strict=True) if a is not None]
-        if len(candidates) < 2:
+        answered = [completion for completion, answer in zip(drawn, answers, strict=True) if answer]
+        if len(answered) < 2:
             return majority.leader
         try:
-            ratings = yield from score(question, [completion for completion, _ in candidates])
+            ratings = yield from score(question, answered)
         except BudgetExhausted:
             return majority.leader
-        chosen = self._select(question, [(c.index, a, r) for (c, a), r in zip(candidates, ratings, strict=True)])
+        chosen = self._select(question, drawn, dict(zip((c.index for c in answered), ratings, strict=True)))
         if chosen.leader is None:
             return majority.leader
         yield from propose(chosen.leader, chosen)
         return chosen.leader
 
-    def _select(self, question: Question, rated: list[tuple[int, Answer, Rating]]) -> Standing:
-        tally = Tally(question.space)
-        valued = [(index, answer, r.value) for index, answer, r in rated if r.value is not None]
-        if self.selector == "argmax" and valued:
-            best = min(valued, key=lambda row: (-row[2], row[0]))
-            valued = [best]
-        for index, answer, value in valued:
-            tally.add(answer, index=index, weight=value)
+    def _select(self, question: Question, drawn: Sequence[Completion], ratings: Mapping[int, Rating]) -> Standing:
+        tally = Tally(question.space, by="max" if self.selector == "argmax" else "sum")
+        for completion in drawn:
+            rating = ratings.get(completion.index)
+            if rating is None or rating.value is None:
+                tally.add(None, index=completion.index)
+            else:
+                tally.add(question.read(completion), index=completion.index, weight=rating.value)
         return tally.standing()

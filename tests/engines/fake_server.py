@@ -1,6 +1,7 @@
 """A small HTTP server on this machine that speaks OpenAI's routes as vLLM or a text-only server does, with faults."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -163,6 +164,11 @@ class FakeServer:
 
 class _Server(ThreadingHTTPServer):
     state: FakeServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what goes wrong here, and not that a client left, which is what tests are about."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

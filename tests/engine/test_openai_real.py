@@ -1,0 +1,185 @@
+"""The engine over HTTP against a real vLLM server with the embedded model."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.protocols import Meter, SampleRequest
+from reasoner.types import Completion, Prompt, SamplingParams, Usage
+
+BLOCK = 32
+START_SECONDS = 300
+
+
+def count(manner: str) -> Prompt:
+    """A prompt that shares no block with one of another `manner`, so that the tests may run in any order."""
+    system = f"You are a {manner} counting assistant who answers at length and with care."
+    return Prompt.chat("Count from one to twenty in words, one per line.", system=system)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
+                return
+        time.sleep(0.5)
+    pytest.fail(f"the vLLM server did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port, log = _free_port(), tmp_path_factory.mktemp("vllm") / "server.log"
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(embedded_model)]
+    command += ["--served-model-name", "embedded", "--host", "127.0.0.1", "--port", str(port)]
+    # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
+    command += ["--dtype", "float32", "--enforce-eager", "--block-size", str(BLOCK), "--max-model-len", "2048"]
+    command += ["--enable-prompt-tokens-details", "--gpu-memory-utilization", "0.2"]
+    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with pytest.MonkeyPatch.context() as patch, log.open("wb") as output:
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.delenv("OPENAI_API_KEY", raising=False)
+        process = subprocess.Popen(
+            command, env={**os.environ, **settings}, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            _wait_until_ready(process, port, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _idles_soon(server: str) -> bool:
+    """Whether the server has nothing left to run, well before the sequence that was cancelled could have ended."""
+    for _ in range(100):
+        lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()
+        running = [line for line in lines if line.startswith("vllm:num_requests_running")]
+        if float(running[0].split()[-1]) == 0:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+class ToldAt(Meter):
+    """A meter that sets `reached` when so many tokens were generated."""
+
+    def __init__(self, tokens: int) -> None:
+        self._tokens = tokens
+        self.reached = asyncio.Event()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, Usage) and value.generated_tokens >= self._tokens:
+            self.reached.set()
+
+
+async def draw(engine: OpenAIEngine, prompt: Prompt, meter: Meter | None = None, **options: Any) -> Completion:
+    await engine.start()
+    params = SamplingParams(**{"temperature": 0.0, "max_tokens": 12, **options})
+    rendered = await engine.render(prompt)
+    return await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 7, meter=meter or Meter()))
+
+
+def test_a_continuation_is_exact_to_the_token_and_its_prefix_is_cached(server: str) -> None:
+    # A series that no model ends.
+    prompt = Prompt(raw="Numbers in order: " + ", ".join(str(number) for number in range(1, 21)) + ",")
+
+    async def run(engine: OpenAIEngine) -> None:
+        first = await draw(engine, prompt)
+        assert first.finish_reason == "length"
+        assert first.usage == Usage((await engine.render(prompt)).tokens, 0, 12)
+        second = await draw(engine, prompt.then(first))
+        whole = await draw(engine, prompt, max_tokens=24)
+        assert whole.token_ids == first.token_ids + second.token_ids
+        assert second.usage.prompt_tokens == first.usage.prompt_tokens + 12
+        assert whole.usage.cached_tokens == (whole.usage.prompt_tokens - 1) // BLOCK * BLOCK > 0
+        assert second.usage.cached_tokens >= whole.usage.cached_tokens
+
+    engine = OpenAIEngine(base_url=server)
+    asyncio.run(run(engine))
+    assert (engine.model.name, engine.model.context) == ("embedded", 2048)
+    assert not [note for note in engine.notes if "token-exact" in note or "cached" in note]
+
+
+def test_a_chat_continues_where_its_reply_was_cut(server: str) -> None:
+    prompt = count("careful")
+
+    async def run(engine: OpenAIEngine) -> None:
+        whole = await draw(engine, prompt, max_tokens=8)
+        first = await draw(engine, prompt, max_tokens=3)
+        second = await draw(engine, prompt.then(first), max_tokens=5)
+        assert first.token_ids + second.token_ids == whole.token_ids
+        assert first.text + second.text == whole.text
+
+    asyncio.run(run(OpenAIEngine(base_url=server)))
+
+
+def test_a_stop_string_a_stop_token_and_the_models_own_end_are_told_apart(server: str) -> None:
+    prompt = count("quick")
+
+    async def run(engine: OpenAIEngine) -> None:
+        line = await draw(engine, prompt, max_tokens=200, stop=("\n",))
+        assert (line.finish_reason, line.stop, line.ended) == ("stop", "\n", False)
+        assert "\n" not in line.text
+        assert len(line.continuation) == line.usage.generated_tokens
+        token = await draw(engine, prompt, max_tokens=200, stop_token_ids=(line.token_ids[2],))
+        assert (token.stop, token.token_ids) == (line.token_ids[2], line.token_ids[:3])
+        own = await draw(engine, Prompt.chat("What is 2+2? Answer with one number."), max_tokens=200)
+        assert (own.finish_reason, own.stop, own.ended) == ("stop", None, True)
+        assert len(own.token_ids) == own.usage.generated_tokens == len(own.continuation) + 1
+
+    asyncio.run(run(OpenAIEngine(base_url=server)))
+
+
+def test_logprobs_come_for_each_token_the_best_first(server: str) -> None:
+    drawn = asyncio.run(draw(OpenAIEngine(base_url=server), count("proud"), temperature=2.0, logprobs=3))
+    assert drawn.logprobs is not None
+    assert len(drawn.logprobs.sampled) == len(drawn.logprobs.top) == len(drawn.token_ids)
+    assert drawn.token_ids
+    for own, top in zip(drawn.logprobs.sampled, drawn.logprobs.top, strict=True):
+        assert len(top) == 3
+        assert top[0] >= top[1] >= top[2]
+        assert own in top or own <= top[2]
+
+
+def test_a_cancelled_sequence_is_aborted_and_the_server_serves_on(server: str) -> None:
+    prompt = count("patient")
+
+    async def run(engine: OpenAIEngine) -> None:
+        meter = ToldAt(3)
+        task = asyncio.create_task(draw(engine, prompt, meter, temperature=1.0, max_tokens=1900))
+        await meter.reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert meter.usage is not None
+        assert 3 <= meter.usage.generated_tokens < 1900
+        assert (await draw(engine, prompt)).text
+
+    asyncio.run(asyncio.wait_for(run(OpenAIEngine(base_url=server)), 60))
+    assert _idles_soon(server)
