@@ -1,7 +1,12 @@
+# make demo    set up, then answer a question
+# make test    the whole test suite, real vLLM included
+# make check   what CI runs: format, lint, types, architecture, tests
+
 PYTHON ?= python3
+# An NVIDIA driver that answers gets the CUDA build of vLLM, everything else the CPU build.
 EXTRA ?= $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 
-# uv looks where pip would: a local CPU build of torch there is preferred to PyPI's CUDA one.
+# uv looks where pip would: a local CPU build of torch found there is preferred to PyPI's CUDA one.
 empty :=
 space := $(empty) $(empty)
 comma := ,
@@ -9,8 +14,30 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 endif
 
+QUESTION ?= A box holds 3 apples and 4 more are added. How many apples are in it?
+
+.PHONY: demo test lint check clean
+
+demo: .venv/.synced
+	.venv/bin/reasoner solve "$(QUESTION)" --strategy self_consistency:n=8
+
+test: .venv/.synced
+	.venv/bin/python -m pytest
+
+lint: .venv/.synced
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/mypy tests examples bench
+	.venv/bin/lint-imports
+
+check: lint test
+
 .venv/.synced: pyproject.toml Makefile
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv/bin/uv sync --quiet --inexact --extra $(EXTRA)
 	touch $@
+
+clean:
+	rm -rf .venv dist

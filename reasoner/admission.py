@@ -71,13 +71,16 @@ class Admission:
         try:
             await ticket
         except asyncio.CancelledError:
-            if ticket.done() and not ticket.cancelled():
-                self._wake()
+            self._leave(node, ticket)
+            self._wake()
             raise
-        finally:
-            line.remove(ticket)
-            if not line:
-                del self._lines[node]
+        self._leave(node, ticket)
+
+    def _leave(self, node: Ledger, ticket: asyncio.Future[None]) -> None:
+        line = self._lines[node]
+        line.remove(ticket)
+        if not line:
+            del self._lines[node]
 
     def _wake(self) -> None:
         if not self._lines:

@@ -8,37 +8,14 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 from reasoner.errors import UnknownName, UsageError
-from reasoner.types import Answer
+from reasoner.types import Answer, AnswerSpace
 
 TAIL = 20_000
 """Characters at the end of a text that are searched for an answer."""
 MAX_DIGITS = 256
 """A longer run of digits is no answer: parsing it would cost more than it can be worth."""
-
-
-class AnswerSpace(Protocol):
-    """The kind of answer a question has."""
-
-    @property
-    def name(self) -> str:
-        """How the space is chosen on the command line."""
-        ...
-
-    @property
-    def instruction(self) -> str:
-        """What the model is told about how to give its answer."""
-        ...
-
-    def read(self, text: str) -> Answer | None:
-        """The last answer in `text`, or None. Never raises, whatever the text."""
-        ...
-
-    def same(self, a: Answer, b: Answer) -> bool:
-        """Whether `a`, taken as the reference, accepts `b`."""
-        ...
 
 
 def final_segment(text: str) -> str | None:
@@ -50,14 +27,16 @@ def final_segment(text: str) -> str | None:
     return segment[-TAIL:]
 
 
-_CUE = r"(?:final\s+answer|answer|result)\s*(?:is|are|:|=)\s*:?\s*"
+# Possessive throughout: what a cue or a number took is never tried shorter, so hostile text costs linear time.
+_IS = r"\s*+\**+\s*+(?:is\b|are\b|:|=)\s*+:?+\s*+"
+_CUE = rf"(?i:\b(?:answer|result){_IS})"
 
 
-def _last(pattern: re.Pattern[str], text: str) -> str | None:
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     found = None
     for match in pattern.finditer(text):
         found = match
-    return found[1] if found else None
+    return found
 
 
 def boxed(text: str) -> str | None:
@@ -73,11 +52,40 @@ def boxed(text: str) -> str | None:
     return None
 
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
-_NUMBER = rf"[-+\u2212]?\s?(?:[$€£]\s?)?(?:{_DIGITS}(?:\.\d+)?(?:\s?/\s?{_DIGITS}(?!\.?\d))?|\.\d+)"
-_STRICT = re.compile(rf"####\s*({_NUMBER})")
-_CUED = re.compile(rf"{_CUE}(?:\*\*|\\\(|\$)*\s*({_NUMBER})", re.IGNORECASE)
-_ANY = re.compile(rf"(?<![\w.])({_NUMBER})")
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)"
+_DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?(?:[eE][-+]?\d{{1,2}}(?!\w))?|\.\d++)"
+_NUMBER = rf"(?>(?:[$€£]\s?)?(?:{_DIGITS}\s{_DIGITS}\s?/\s?{_DIGITS}(?!\.?\d)|{_DECIMAL}(?:\s?/\s?{_DECIMAL})?))"
+_SIGN = r"[-+\u2212]"
+_SIGNED = rf"(?>(?:{_SIGN}\s?)?{_NUMBER})"
+_OPERATOR = r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b)"
+_STRICT = re.compile(rf"####\s*+({_SIGNED})(?![.)][^\S\n]+\S)")
+_CUED = re.compile(rf"{_CUE}(?:[*$`\s]|\\[(\[])*+({_SIGNED})")
+_EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?=\s*+({_SIGNED})")
+# A sign that follows an operand is an operator, and one that stands apart is a dash or a bullet.
+_ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[$€£.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
+_FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
+_GROUPING = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
+_SCRIPT = re.compile(r"[\^_]\{[^{}]*+\}")
+
+
+def _unlatexed(text: str) -> str:
+    """Fractions as a/b, thousands grouped by commas, no exponents and subscripts in braces."""
+    flat = _FRAC.sub(_flat_fraction, text)
+    return _SCRIPT.sub(" ", _GROUPING.sub(",", flat))
+
+
+def _flat_fraction(match: re.Match[str]) -> str:
+    after_whole = match.string[: match.start()][-1:].isdigit()
+    return f"{' ' if after_whole else ''}{match[1] or match[2]}/{match[3] or match[4]}"
+
+
+def _computed(match: re.Match[str] | None) -> str | None:
+    """The number that was found, or what an equation that begins with it comes to: 7 in `3 + 4 = 7`."""
+    written = None
+    while match:
+        written, end = match[1], match.end(1)
+        match = _EQUALS.match(match.string, end)
+    return written
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +104,12 @@ class NumberSpace:
         if segment is None:
             return None
         box = boxed(segment)
+        plain = _unlatexed(segment)
         found = (
-            ("hashes", _last(_STRICT, segment)),
-            ("boxed", _last(_ANY, box) if box else None),
-            ("cue", _last(_CUED, segment)),
-            ("last", _last(_ANY, segment)),
+            ("hashes", _computed(_last(_STRICT, plain))),
+            ("boxed", _boxed_number(box) if box else None),
+            ("cue", _computed(_last(_CUED, plain))),
+            ("last", match[1] if (match := _last(_ANY, plain)) else None),
         )
         for rule, written in found:
             if written is not None:
@@ -113,14 +122,26 @@ class NumberSpace:
         return a.key == b.key
 
 
+def _boxed_number(box: str) -> str | None:
+    plain = re.sub(rf"^\s*({_SIGN})\s", r"\1", _unlatexed(box))
+    match = _last(_ANY, plain)
+    return match[1] if match else None
+
+
 def _fraction(written: str) -> Fraction | None:
-    plain = re.sub(r"[\s,$€£+]", "", written).replace("\u2212", "-")
-    if sum(map(str.isdigit, plain)) > MAX_DIGITS:
+    if sum(map(str.isdigit, written)) > MAX_DIGITS:
         return None
+    plain = re.sub(r"[,$€£+]", "", written.replace("\u2212", "-")).strip()
+    sign = -1 if plain.startswith("-") else 1
+    *whole, part = re.sub(r"\s*/\s*", "/", plain.lstrip("-")).split()
+    over, _, under = part.partition("/")
     try:
-        return Fraction(plain)
+        value = Fraction(over) / Fraction(under or 1)
     except (ValueError, ZeroDivisionError):
         return None
+    if whole and value < 1:
+        value += Fraction(whole[0])
+    return sign * value
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +171,16 @@ class ChoiceSpace:
             return None
         last_line = segment.strip().rpartition("\n")[2].strip()
         found = (
-            ("boxed", re.search(r"\b([A-Za-z])\b(?!\w)", box) if (box := boxed(segment)) else None),
-            ("cue", _last_match(_CHOICE_CUED, segment)),
-            ("marked", _last_match(_CHOICE_MARKED, segment)),
+            ("boxed", re.search(r"\b([A-Za-z])\b", box) if (box := boxed(segment)) else None),
+            ("cue", _last(_CHOICE_CUED, segment)),
+            ("marked", _last(_CHOICE_MARKED, segment)),
             ("alone", re.fullmatch(r"\W{0,4}([A-Za-z])\W{0,4}", last_line)),
         )
         for rule, match in found:
             if match:
-                letter = (match[1] or "").upper()
+                letter = match[1].upper()
                 return Answer(letter, letter, rule) if letter in self._letters else None
-        lowered = segment.lower()
-        named = [letter for letter, option in zip(self._letters, self.options, strict=True) if option.lower() in lowered]
+        named = [letter for letter, option in zip(self._letters, self.options, strict=True) if _says(segment, option)]
         return Answer(named[0], named[0], "text") if len(named) == 1 else None
 
     def same(self, a: Answer, b: Answer) -> bool:
@@ -168,20 +188,25 @@ class ChoiceSpace:
         return a.key == b.key
 
 
-_CHOICE_CUED = re.compile(rf"{_CUE}(?:option\s+)?(?:\*\*|\\\(|\$|\(|\[)*([A-Za-z])(?![\w'])", re.IGNORECASE)
+_ARTICLE = r"(?<=[AaIi])[^\S\n]+(?!(?:because|since|as|is|which|and|but|with|for|due)\b)[a-z]"
+_CHOICE_CUED = re.compile(
+    rf"(?i:\b(?:answer|result|(?:correct|right|best)\s++(?:option|choice)){_IS}(?:(?:option|choice)\s++)?+)"
+    rf"(?:[*$`\s(\[]|\\[(\[])*+([A-Za-z])(?![\w'\u2019])(?!{_ARTICLE})"
+)
 _CHOICE_MARKED = re.compile(r"(?:\*\*\(?|\()([A-Z])(?:\)?\*\*|\)|\.\*\*)")
 
 
-def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    found = None
-    for match in pattern.finditer(text):
-        found = match
-    return found
+def _says(text: str, option: str) -> bool:
+    """Whether the text holds the option as words of its own, so that 15 does not say 5."""
+    return re.search(rf"(?<![\w.]){re.escape(option)}(?!\w|\.\d)", text, re.IGNORECASE) is not None
 
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_TEXT_CUED = re.compile(rf"{_CUE}([^\n]+)", re.IGNORECASE)
+MAX_TEXT = 500
+"""Characters of a free text that count."""
+_TEXT_CUED = re.compile(rf"{_CUE}(?=([^\n]{{1,{MAX_TEXT}}}))")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*+)\}")
 
 
 def squad_normal(text: str) -> str:
@@ -197,13 +222,17 @@ class TextSpace:
     instruction: str = "Give the answer in a few words."
 
     def read(self, text: str) -> Answer | None:
-        """What follows the last answer cue, else the last line that is not empty."""
+        """The last box, else what follows the last answer cue, else the last line that is not empty."""
         segment = final_segment(text)
         if segment is None:
             return None
-        cued = _last(_TEXT_CUED, segment)
-        rule, written = ("cue", cued) if cued else ("last", segment.strip().rpartition("\n")[2])
-        written = written.strip()[:500]
+        if box := boxed(segment):
+            rule, written = "boxed", _WRAPPED.sub(r"\1", box)
+        elif cued := _last(_TEXT_CUED, segment):
+            rule, written = "cue", cued[1]
+        else:
+            rule, written = "last", segment.strip().rpartition("\n")[2]
+        written = written.replace("**", "").strip()[:MAX_TEXT]
         key = squad_normal(written)
         return Answer(written, key, rule) if key else None
 
@@ -212,7 +241,7 @@ class TextSpace:
         return a.key == b.key
 
 
-_OPTION = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S.*?)(?=(?:[\s(]\(?[A-Z][).:]\s)|$)", re.DOTALL)
+_OPTION = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
 _NUMERIC = re.compile(
     r"\bhow (?:many|much|old|far|long|tall|fast)\b|\b(?:sum|product|difference|quotient|total|average|percent|remainder)\b"
     r"|\bcalculate\b|\bcompute\b|\d\s*[-+*/x×÷^=]\s*\d|\b(?:plus|minus|times|divided by)\b",

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
 
@@ -98,7 +99,7 @@ class Prices:
 
 UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd")
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d+)?)\s*([kmgtp]?)", re.IGNORECASE)
+_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,9 @@ class Budget:
         for part in text.split(","):
             unit, equals, amount = (piece.strip() for piece in part.partition("="))
             if not equals:
-                raise UsageError(f"budget {part.strip()!r} has no unit: write UNIT=AMOUNT, as in tokens=4000,seconds=30")
+                raise UsageError(
+                    f"budget {part.strip()!r} has no unit: write UNIT=AMOUNT, as in tokens=4000,seconds=30"
+                )
             if unit not in UNITS:
                 raise UnknownName("budget unit", unit, UNITS)
             if unit in limits:
@@ -151,7 +154,7 @@ def _amount(unit: str, text: str) -> float:
     match = _AMOUNT.fullmatch(text)
     if not match:
         raise UsageError(f"budget {unit}={text!r} is not a number: write {unit}=4000 or {unit}=4k")
-    amount = float(match[1]) * _SUFFIX[match[2].lower()]
+    amount = float(Decimal(match[1]) * _SUFFIX[match[2].lower()])
     if not 0 < amount < math.inf:
         raise UsageError(f"budget {unit}={text} allows nothing: give a positive number, or leave {unit} out")
     if unit in ("tokens", "generated", "samples") and amount != int(amount):
@@ -197,9 +200,11 @@ class Ledger:
     ) -> None:
         self.budget = budget or Budget()
         self.parent = parent
-        self.prices = prices or (parent.prices if parent else None)
+        self.prices: Prices | None = prices or (parent.prices if parent else None)
         if self.budget.usd is not None and self.prices is None:
-            raise UsageError("a usd budget needs prices: give dollars per million tokens, as in prompt=0.15,generated=0.60")
+            raise UsageError(
+                "a usd budget needs prices: give dollars per million tokens, as in prompt=0.15,generated=0.60"
+            )
         self._clock = clock
         self._opened = clock()
         self._limits = [(unit, limit) for unit in UNITS if (limit := getattr(self.budget, unit)) is not None]
@@ -249,7 +254,9 @@ class Ledger:
             return cost.samples
         if unit == "flops":
             if cost.flops is None:
-                raise UsageError("a flops budget needs the model's geometry, which this engine does not know: use tokens")
+                raise UsageError(
+                    "a flops budget needs the model's geometry, which this engine does not know: use tokens"
+                )
             return cost.flops
         assert self.prices is not None
         return self.prices.usd(cost)

@@ -15,7 +15,7 @@ from reasoner.errors import ReasonerError, UnknownName, UsageError
 from reasoner.types import SamplingParams
 
 Kind = Literal["strategy", "verifier", "engine"]
-_GROUPS: Mapping[str, str] = {
+_GROUPS: Mapping[Kind, str] = {
     "strategy": "reasoner.strategies",
     "verifier": "reasoner.verifiers",
     "engine": "reasoner.engines",
@@ -59,7 +59,8 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     name, _, tail = spec.partition(":")
     cls = load(kind, name.strip())
     own = {field.name: field for field in dataclasses.fields(cls) if field.init}
-    nested = {f.name for f in dataclasses.fields(SamplingParams)} if "params" in own else set()
+    base = own["params"].default if "params" in own else None
+    nested = {f.name for f in dataclasses.fields(SamplingParams)} if isinstance(base, SamplingParams) else set()
     allowed = sorted((own.keys() | nested) - {"params"})
     values: dict[str, Any] = dict(common)
     params: dict[str, Any] = {}
@@ -67,13 +68,10 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=f"{kind} {name}")
         (values if option in own else params)[option] = text
-    types_of = typing.get_type_hints(cls)
-    made = {option: _value(f"{kind} {name}", option, value, types_of[option]) for option, value in values.items()}
-    if params:
+    hints = typing.get_type_hints(cls)
+    made = {option: _value(f"{kind} {name}", option, value, hints[option]) for option, value in values.items()}
+    if params and isinstance(base, SamplingParams):
         hints = typing.get_type_hints(SamplingParams)
-        base = own["params"].default
-        if own["params"].default_factory is not dataclasses.MISSING:
-            base = own["params"].default_factory()
         changed = {option: _value(f"{kind} {name}", option, text, hints[option]) for option, text in params.items()}
         made["params"] = dataclasses.replace(base, **changed)
     try:
@@ -102,7 +100,7 @@ def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
         if value.lower() == "none" and _optional(hint):
             return None
         if typing.get_origin(hint) is tuple:
-            value = tuple(value.encode().decode("unicode_escape").split("|"))
+            value = tuple(_unescaped(owner, option, part) for part in value.split("|")) if value else ()
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
@@ -114,6 +112,13 @@ def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
         raise UsageError(f"{owner}: {option} cannot be set from text ({error})") from error
 
 
+def _unescaped(owner: str, option: str, text: str) -> str:
+    try:
+        return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{owner}: {option}={text!r} does not fit: write a backslash as \\\\") from error
+
+
 def _optional(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
 
@@ -122,7 +127,7 @@ def spec_of(thing: object) -> str:
     """The spec that builds `thing` again: its registered name, or its class, and the options that are not default."""
     cls = type(thing)
     value = f"{cls.__module__}:{cls.__qualname__}"
-    named = (e.name for kind in _GROUPS for e in entries(kind).values() if e.value == value)  # type: ignore[arg-type]
+    named = (e.name for kind in _GROUPS for e in entries(kind).values() if e.value == value)
     name = next(named, value)
     options = ",".join(f"{option}={_written(value)}" for option, value in _changed(thing))
     return f"{name}:{options}" if options else name
@@ -150,5 +155,11 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
 
 def _written(value: object) -> str:
     if isinstance(value, tuple):
-        return "|".join(str(part) for part in value).encode("unicode_escape").decode()
+        return "|".join(_escaped(str(part)) for part in value)
     return "none" if value is None else str(value)
+
+
+def _escaped(text: str) -> str:
+    """The text without what separates options and values in a spec; blanks at its ends would be stripped."""
+    plain = text.encode("unicode_escape").decode()
+    return "".join(f"\\x{ord(char):02x}" if char in ",| " else char for char in plain)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,10 +11,10 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
 from reasoner.plan import Cancel, Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.protocols import StopRule, Strategy, Verifier
-from reasoner.recorder import RunFacts
+from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
-from reasoner.types import Answer, Completion, Rating, SamplingParams
-from reasoner.work import Draw, Worker
+from reasoner.types import NOT_RATED, Answer, Completion, Rating, SamplingParams
+from reasoner.work import Worker
 
 T = TypeVar("T")
 
@@ -62,36 +63,40 @@ class Drive:
 
     def _record_end(self, end: _End) -> _End:
         try:
-            self.worker.recorder.ended(end.answer, end.by, end.reason, self.worker.admission.ledger.settled)
+            spent, notes = self.worker.admission.ledger.settled, self.worker.engine.notes
+            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, notes)
         except ReasonerError as error:
             return _End(end.answer, "error", str(error), end.error or error)
         return end
 
     async def _run(self) -> _End:
-        plan = self.strategy.plan(self.worker.question)
+        plan: Plan[Answer | None] | None = None
         try:
+            with _blaming("the strategy"):
+                plan = self.strategy.plan(self.worker.question)
             return await self._follow(plan)
         except BudgetExhausted as refusal:
             return _End(self._best(), "budget", str(refusal))
         finally:
-            plan.close()
-            await cancel_all(self._running.values())
+            try:
+                with _blaming("the strategy"):
+                    if plan is not None:
+                        plan.close()
+            finally:
+                await cancel_all(self._running.values())
 
     async def _follow(self, plan: Plan[Answer | None]) -> _End:
         reply: object = None
         error: ReasonerError | None = None
         while True:
             try:
-                op = plan.throw(error) if error else plan.send(reply)
+                with _blaming("the strategy"):
+                    op = plan.throw(error) if error else plan.send(reply)
             except StopIteration as finished:
                 answer = finished.value or self._best()
                 if self._told:
                     return _End(answer, "budget", str(self._told))
                 return _End(answer, "strategy", "the strategy finished")
-            except ReasonerError:
-                raise
-            except Exception as failure:
-                raise PlanError(f"the strategy failed with {type(failure).__name__}: {failure}") from failure
             reply, error = None, None
             try:
                 reply = await self._perform(op)
@@ -104,7 +109,9 @@ class Drive:
                 error = failure
             if isinstance(op, Propose) and self.stop:
                 last = self._proposals[-1]
-                if why := self.stop.stop(last.standing, last.cost):
+                with _blaming("the stop rule"):
+                    why = self.stop.stop(last.standing, last.cost)
+                if why:
                     return _End(last.answer, "rule", why)
 
     def _best(self) -> Answer | None:
@@ -181,7 +188,7 @@ class Drive:
             handle = Handle(self._ops)
             task = asyncio.ensure_future(self._score_behind(handle, op.candidates))
         self._running[handle] = task
-        task.add_done_callback(lambda _: self._arrive(handle))
+        task.add_done_callback(lambda done: self._arrive(handle, done))
         return handle
 
     async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], params: SamplingParams) -> Finished:
@@ -190,7 +197,10 @@ class Drive:
     async def _score_behind(self, handle: Handle, candidates: Sequence[Completion]) -> Finished:
         return Finished(handle, ratings=await self._score(handle, candidates))
 
-    def _arrive(self, handle: Handle) -> None:
+    def _arrive(self, handle: Handle, task: "asyncio.Task[Finished]") -> None:
+        # Looking at the exception tells asyncio that one which the plan never waits for was not overlooked.
+        if not task.cancelled():
+            task.exception()
         self._arrived.append(handle)
         self._news.set()
 
@@ -216,8 +226,19 @@ class Drive:
         raise PlanError("the strategy waits for a result and has started nothing")
 
 
+@contextmanager
+def _blaming(who: str) -> Iterator[None]:
+    """Turns what foreign code raises into a `PlanError`."""
+    try:
+        yield
+    except (ReasonerError, StopIteration):
+        raise
+    except Exception as failure:
+        raise PlanError(f"{who} failed with {type(failure).__name__}: {failure}") from failure
+
+
 def _as_rating(rated: Rating | BudgetExhausted) -> Rating:
-    return Rating(None, Cost(), error=f"not rated: {rated}") if isinstance(rated, BudgetExhausted) else rated
+    return Rating(None, Cost(), error=f"{NOT_RATED}: {rated}") if isinstance(rated, BudgetExhausted) else rated
 
 
 def _raise_if_all_refused(results: Sequence[object]) -> None:

@@ -1,18 +1,18 @@
 """Everything this library raises on purpose.
 
-    ReasonerError
-    ├── UsageError            what the caller gave cannot work
-    │   ├── UnknownName       no strategy, verifier, engine, option or unit of that name
-    │   └── PromptTooLong     the prompt alone fills the model's context window
-    ├── BudgetExhausted       the ledger refused an operation; raised *into* a plan
-    ├── PlanError             a strategy broke the plan contract, or failed itself
-    ├── VerifierError         a verifier could not rate a candidate
-    ├── TraceError            a trace cannot be written, read, or does not match
-    └── EngineError           the engine failed
-        ├── EngineUnavailable it is not installed, not reachable, or refuses us
-        ├── RequestLost       one request failed part-way; trying again may work
-        ├── EngineDied        it died, was restarted, and died again
-        └── LedgerViolation   it computed more than was reserved
+ReasonerError
+├── UsageError            what the caller gave cannot work
+│   ├── UnknownName       no strategy, verifier, engine, option or unit of that name
+│   └── PromptTooLong     the prompt alone fills the model's context window
+├── BudgetExhausted       the ledger refused an operation; raised *into* a plan
+├── PlanError             a strategy broke the plan contract, or failed itself
+├── VerifierError         a verifier could not rate a candidate
+├── TraceError            a trace cannot be written, read, or does not match
+└── EngineError           the engine failed
+├── EngineUnavailable it is not installed, not reachable, or refuses us
+├── RequestLost       one request failed part-way; trying again may work
+├── EngineDied        it died, was restarted, and died again
+└── LedgerViolation   it computed more than was reserved
 """
 
 import difflib

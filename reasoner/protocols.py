@@ -1,6 +1,5 @@
 """The four things that others may bring: a strategy, an engine, a verifier, a stop rule."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -130,7 +129,3 @@ class StopRule(Protocol):
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The reason to stop now, or None to go on."""
         ...
-
-
-Notify = Callable[[str], None]
-"""Receives one line for a person about what takes long: downloads, conversions, restarts."""

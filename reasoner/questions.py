@@ -2,9 +2,9 @@
 
 import hashlib
 
-from reasoner.answers import AnswerSpace, space_for
+from reasoner.answers import space_for
 from reasoner.errors import UsageError
-from reasoner.types import Prompt, Question
+from reasoner.types import AnswerSpace, Prompt, Question
 
 PROMPT_VERSION = "1"
 """Changes with every change of wording below; recorded in traces."""
@@ -25,5 +25,9 @@ def ask(text: str, *, space: AnswerSpace | str = "auto", context: str = "", id: 
     kind = space_for(space, text) if isinstance(space, str) else space
     document = f"{context.strip()}\n\n" if context.strip() else ""
     prompt = Prompt.chat(f"{document}{text}\n\n{kind.instruction}")
-    name = id or "q-" + hashlib.blake2b(f"{kind.name}\0{context}\0{text}".encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    name = (
+        id
+        or "q-"
+        + hashlib.blake2b(f"{kind.name}\0{context}\0{text}".encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    )
     return Question(name, text, prompt, kind)

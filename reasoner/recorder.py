@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
@@ -11,8 +11,15 @@ from reasoner.solution import EndedBy, Proposal
 from reasoner.trace import Began, Dropped, Ended, Prompted, Proposed, Refused, Sampled, Scored, Sink
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, Usage
 
-if TYPE_CHECKING:
-    from reasoner.work import Draw
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A sequence to draw, named before it runs: its prompt, the prompt's digest, its place among the prompt's children."""
+
+    op: int
+    prompt: Prompt
+    digest: str
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ class Recorder:
 
     def head(self, prompt: Prompt, digest: str, tokens: int) -> None:
         """A prompt is used; its head is recorded the first time, continuations are told by `Sampled.child`."""
-        if self.sink and not prompt.text and digest not in self._heads:
+        if self.sink and not (prompt.text or prompt.token_ids) and digest not in self._heads:
             self._heads.add(digest)
             self.sink(
                 Prompted(
@@ -76,7 +83,7 @@ class Recorder:
                 )
             )
 
-    def sampled(self, draw: "Draw", completion: Completion, cost: Cost) -> None:
+    def sampled(self, draw: Draw, completion: Completion, cost: Cost) -> None:
         """A sequence was drawn."""
         if self.sink:
             self.sink(
@@ -99,7 +106,7 @@ class Recorder:
             )
 
     def dropped(
-        self, draw: "Draw", why: Literal["cancelled", "deadline", "lost"], usage: Usage | None, cost: Cost
+        self, draw: Draw, why: Literal["cancelled", "deadline", "lost"], usage: Usage | None, cost: Cost
     ) -> None:
         """A sequence did not complete."""
         if self.sink:
@@ -161,11 +168,17 @@ class Recorder:
                 )
             )
 
-    def ended(self, answer: Answer | None, by: EndedBy, reason: str, cost: Cost) -> None:
+    def ended(self, answer: Answer | None, by: EndedBy, reason: str, cost: Cost, notes: tuple[str, ...]) -> None:
         """The question was closed."""
         if self.sink:
             self.sink(
                 Ended(
-                    question_id=self.question.id, t=self._t, answer=answer, ended_by=by, reason=reason, cost=cost
+                    question_id=self.question.id,
+                    t=self._t,
+                    answer=answer,
+                    ended_by=by,
+                    reason=reason,
+                    cost=cost,
+                    notes=notes,
                 )
             )

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-
 from typing import Any
 
 from reasoner.admission import Admission, KvGate, new_lines
@@ -108,7 +107,9 @@ async def solve_each(
     ledgers = [run.child(each) for _ in asked]
     for bound in (budget, each):
         if bound and bound.flops is not None and engine.model.flops(prompt=1, cached=0, generated=1) is None:
-            raise UsageError(f"a flops budget needs the geometry of {engine.model.name}, which the engine does not know")
+            raise UsageError(
+                f"a flops budget needs the geometry of {engine.model.name}, which the engine does not know"
+            )
     gate = KvGate(int(engine.capacity * KV_SHARE)) if engine.capacity else None
     lines = new_lines()
     started = time.monotonic()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -12,11 +12,11 @@ from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy
 from reasoner.types import Answer, FinishReason, Logprobs, Message, Standing, TokenIds, Usage
 
-VERSION = 1
+VERSION: Final = 1
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     v: Literal[1] = VERSION
     question_id: str
@@ -113,13 +113,14 @@ class Proposed(_Record):
 
 
 class Ended(_Record):
-    """The question was closed."""
+    """The question was closed; `notes` are the engine's by then, some of which it learns from its first replies."""
 
     event: Literal["ended"] = "ended"
     answer: Answer | None
     ended_by: EndedBy
     reason: str
     cost: Cost
+    notes: tuple[str, ...]
 
 
 Event = Annotated[
@@ -157,6 +158,8 @@ class TraceWriter:
             self._file.flush()
         except OSError as error:
             raise TraceError(f"cannot write the trace {self.path}: {error.strerror}") from error
+        except ValueError as error:
+            raise TraceError(f"cannot write the trace {self.path}: {str(error).lower()}") from error
 
     def close(self) -> None:
         """Close the file; what was flushed stays."""
@@ -173,22 +176,21 @@ def read_trace(path: Path) -> Iterator[Event]:
         TraceError: the file cannot be read, or a line is not an event of this version.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
                     yield _EVENT.validate_json(line)
                 except ValidationError as error:
-                    if not line.endswith("\n"):
+                    if not line.endswith(b"\n"):
                         return
                     raise TraceError(_complaint(path, number, line, error)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise TraceError(f"cannot read the trace {path}: {reason}") from error
+    except OSError as error:
+        raise TraceError(f"cannot read the trace {path}: {error.strerror}") from error
 
 
-def _complaint(path: Path, number: int, line: str, error: ValidationError) -> str:
+def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "line"
-    if '"v":' in line and f'"v":{VERSION}' not in line:
+    if b'"v":' in line and b'"v":%d,' % VERSION not in line:
         return f"{path}:{number} was written by another version: this one reads traces of version {VERSION}"
     return f"{path}:{number} is no trace event: {where}: {first['msg'].lower()}"

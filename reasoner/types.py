@@ -1,19 +1,21 @@
 """The values that flow through a run: questions, prompts, completions, answers, ratings."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
-    from reasoner.answers import AnswerSpace
     from reasoner.budget import Cost
 
 TokenIds = tuple[int, ...]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
+Notify = Callable[[str], None]
+"""Receives one line for a person about what takes long: a conversion, a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,7 @@ class Prompt:
 
     def then(self, completion: "Completion") -> "Prompt":
         """This prompt extended by a completion, its end-of-sequence token left out."""
-        return replace(
-            self, token_ids=self.token_ids + completion.continuation, text=self.text + completion.text
-        )
+        return replace(self, token_ids=self.token_ids + completion.continuation, text=self.text + completion.text)
 
     @property
     def digest(self) -> str:
@@ -172,6 +172,28 @@ class Answer:
     rule: str = ""
 
 
+class AnswerSpace(Protocol):
+    """The kind of answer a question has."""
+
+    @property
+    def name(self) -> str:
+        """How the space is chosen on the command line."""
+        ...
+
+    @property
+    def instruction(self) -> str:
+        """What the model is told about how to give its answer."""
+        ...
+
+    def read(self, text: str) -> Answer | None:
+        """The last answer in `text`, or None. Never raises, whatever the text."""
+        ...
+
+    def same(self, a: Answer, b: Answer) -> bool:
+        """Whether `a`, taken as the reference, accepts `b`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked. It holds no reference answer, so nothing that receives it can leak one."""
@@ -179,11 +201,15 @@ class Question:
     id: str
     text: str
     prompt: Prompt
-    space: "AnswerSpace"
+    space: AnswerSpace
 
     def read(self, completion: Completion) -> Answer | None:
         """The answer in a completion; None where there is none, or where the sequence was cut."""
         return None if completion.truncated else self.space.read(completion.chain)
+
+
+NOT_RATED = "not rated"
+"""Begins the error of a rating that the ledger refused."""
 
 
 @dataclass(frozen=True, slots=True)

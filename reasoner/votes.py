@@ -5,8 +5,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reasoner.answers import AnswerSpace
-from reasoner.types import Answer, Standing, Vote
+from reasoner.types import Answer, AnswerSpace, Standing, Vote
 
 
 @dataclass(slots=True)

@@ -2,28 +2,20 @@
 
 import asyncio
 import hashlib
+import math
 import time
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from reasoner.admission import Admission, KvGate
 from reasoner.budget import Cost, Reservation
-from reasoner.errors import BudgetExhausted, LedgerViolation, PromptTooLong, RequestLost
+from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, PromptTooLong, ReasonerError, RequestLost
 from reasoner.protocols import Engine, Rendered, SampleRequest, Verifier
-from reasoner.recorder import Recorder
-from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, Usage
+from reasoner.recorder import Draw, Recorder
+from reasoner.types import NOT_RATED, Completion, Prompt, Question, Rating, SamplingParams, Usage
 
 ATTEMPTS = 3
 """How often a sequence is tried when the engine loses it."""
-
-
-class Draw(NamedTuple):
-    """A sequence to draw, named before it runs: its prompt, the prompt's digest, its place among the prompt's children."""
-
-    op: int
-    prompt: Prompt
-    digest: str
-    index: int
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
@@ -74,7 +66,7 @@ class Worker:
         context = self.engine.model.context
         if not context or rendered.token_ids is None:
             return wanted
-        if rendered.tokens >= context and not prompt.text:
+        if rendered.tokens >= context and not (prompt.text or prompt.token_ids):
             raise PromptTooLong(rendered.tokens, context)
         return min(wanted, context - rendered.tokens)
 
@@ -84,20 +76,28 @@ class Worker:
         seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
         request = SampleRequest(self.question.id, draw.prompt, rendered, params, draw.index, seed, self.priority)
         began = time.monotonic()
-        deadline = self.admission.ledger.remaining_seconds()
+        deadline, too_late = self._deadline()
         try:
-            async with asyncio.timeout(None if deadline == float("inf") else deadline):
+            async with deadline:
                 completion = await self._through_gate(request, draw.digest)
         except BaseException as failure:
             self._book_dropped(draw, request, reservation, failure, time.monotonic() - began)
             if isinstance(failure, TimeoutError):
-                limit = deadline + self.admission.ledger.elapsed
-                raise BudgetExhausted("seconds", needed=0, free=0, limit=round(limit, 3)) from None
+                raise too_late from None
+            if isinstance(failure, Exception) and not isinstance(failure, ReasonerError):
+                raise EngineError(f"the engine failed with {type(failure).__name__}: {failure}") from failure
             raise
         cost = self.cost(completion.usage, seconds=time.monotonic() - began)
         self.admission.settle(reservation, cost)
         self.recorder.sampled(draw, completion, cost)
         return completion
+
+    def _deadline(self) -> tuple[asyncio.Timeout, BudgetExhausted]:
+        """A timeout at the nearest deadline, and what it means when it passes."""
+        ledger = self.admission.ledger
+        left = ledger.remaining_seconds()
+        too_late = BudgetExhausted("seconds", needed=0, free=0, limit=round(left + ledger.elapsed, 3))
+        return asyncio.timeout(None if left == math.inf else left), too_late
 
     async def _through_gate(self, request: SampleRequest, digest: str) -> Completion:
         if self.gate is None:
@@ -120,7 +120,8 @@ class Worker:
         self.recorder.dropped(draw, why_dropped(failure), usage, cost)
 
     def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False) -> Cost:
-        """What one request with this usage costs."""
+        """What one request with this usage costs; nothing, where it never reached the engine."""
+        ran = int(usage.prompt_tokens > 0)
         computed = usage.prompt_tokens - usage.cached_tokens
         flops = self.engine.model.flops(
             prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
@@ -130,8 +131,8 @@ class Worker:
             cached_tokens=usage.cached_tokens,
             generated_tokens=0 if cancelled else usage.generated_tokens,
             cancelled_tokens=usage.generated_tokens if cancelled else 0,
-            requests=1,
-            samples=1,
+            requests=ran,
+            samples=ran,
             flops=flops,
             seconds=seconds,
         )
@@ -142,26 +143,40 @@ class Worker:
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
         """
-        began = time.monotonic()
-        reservation: Reservation | None = None
         try:
             bound = await verifier.bound(self.question, candidate, self.engine)
             reservation, _ = await self.admission.admit(lambda _: bound, most=1)
-            rating = await verifier.score(self.question, candidate, self.engine)
-            cost = rating.cost.taking(time.monotonic() - began)
-        except (BudgetExhausted, LedgerViolation):
+        except BudgetExhausted as refusal:
+            self.recorder.scored(op, candidate, Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
+            raise
+        except LedgerViolation:
             raise
         except Exception as failure:
-            cost = reservation.worst if reservation else Cost()
-            rating = Rating(None, cost, error=f"{type(failure).__name__}: {failure}"[:500])
-        except BaseException:
-            if reservation:
-                self.admission.settle(reservation, reservation.worst)
-            raise
-        if reservation:
-            self.admission.settle(reservation, cost)
+            rating, cost = _failed(failure, Cost()), Cost()
+        else:
+            rating, cost = await self._rate(verifier, candidate, reservation)
         self.recorder.scored(op, candidate, rating, cost)
         return rating
+
+    async def _rate(self, verifier: Verifier, candidate: Completion, reservation: Reservation) -> tuple[Rating, Cost]:
+        began = time.monotonic()
+        deadline, too_late = self._deadline()
+        cost = reservation.worst
+        try:
+            async with deadline:
+                rating = await verifier.score(self.question, candidate, self.engine)
+            cost = rating.cost.taking(time.monotonic() - began)
+        except Exception as failure:
+            if deadline.expired():
+                raise too_late from None
+            rating = _failed(failure, cost)
+        finally:
+            self.admission.settle(reservation, cost)
+        return rating, cost
+
+
+def _failed(failure: Exception, cost: Cost) -> Rating:
+    return Rating(None, cost, error=f"{type(failure).__name__}: {failure}"[:500])
 
 
 def why_dropped(failure: BaseException) -> Literal["cancelled", "deadline", "lost"]:
@@ -169,5 +184,3 @@ def why_dropped(failure: BaseException) -> Literal["cancelled", "deadline", "los
     if isinstance(failure, TimeoutError):
         return "deadline"
     return "cancelled" if isinstance(failure, asyncio.CancelledError) else "lost"
-
-

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> Any:
         code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         code = 1
     _leave(code or 0)
 

@@ -19,7 +19,9 @@ LENGTHS = (512, 2048, 8192)
 
 
 @click.command("doctor")
-@click.option("-m", "--model", default="embedded", show_default=True, metavar="PATH_OR_ID", help="The model to look at.")
+@click.option(
+    "-m", "--model", default="embedded", show_default=True, metavar="PATH_OR_ID", help="The model to look at."
+)
 @click.option("--json", "as_json", is_flag=True, help="Give the findings as JSON.")
 @guarded
 def command(model: str, *, as_json: bool) -> int:

@@ -58,7 +58,9 @@ class _Plan:
 @click.option("-e", "--engine", default="vllm", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
               help="What runs the model: vllm, openai, simulated, replay:FILE.")  # fmt: skip
 @click.option("--base-url", metavar="URL", help="The server of --engine openai.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Repeats a run where the engine can.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Repeats a run where the engine can."
+)
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
               help="Write every event to a JSONL file, which replay:FILE plays back.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Give the whole solution as JSON.")
@@ -232,7 +234,9 @@ def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Pr
 
     elapsed = time.perf_counter() - STARTED
     if as_json:
-        terminal.give(as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution))
+        terminal.give(
+            as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution)
+        )
     elif solution.answer:
         terminal.give(printable(solution.answer.text, limit=2000))
     for line in summary(solution, plan.budget, plan.prices, plan.engine, progress.first_answer, elapsed):
@@ -245,5 +249,7 @@ def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Pr
     if solution.ended_by == "budget":
         terminal.say(f"error: {solution.reason}: raise it, or lower max_tokens or n of the strategy")
         return EXHAUSTED
-    terminal.say(f"error: none of {solution.cost.samples} samples held an answer: try more samples or another --answer kind")
+    terminal.say(
+        f"error: none of {solution.cost.samples} samples held an answer: try more samples or another --answer kind"
+    )
     return OTHER

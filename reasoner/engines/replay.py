@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from reasoner.errors import BudgetExhausted, RequestLost, TraceError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Engine, Rendered, SampleRequest
 from reasoner.trace import Began, Dropped, Prompted, Refused, Sampled, Scored, read_trace
-from reasoner.types import Completion, Prompt, Question, Rating
+from reasoner.types import NOT_RATED, Completion, Prompt, Question, Rating, Usage
 
 PATIENCE = 200
 """Turns of the event loop that a reply waits for an earlier one that is not asked for, before it goes ahead."""
@@ -20,16 +20,17 @@ PATIENCE = 200
 class _Key(NamedTuple):
     question_id: str
     prompt: str
-    index: int
+    sample: int
 
 
 @dataclass(slots=True)
 class _Stage:
-    """The replies of one question in recorded order, and who waits for one."""
+    """The replies of one question in recorded order, who waits for one, and who for a recorded cancellation."""
 
     order: list[_Key] = field(default_factory=list)
     place: int = 0
     waiting: dict[_Key, asyncio.Future[None]] = field(default_factory=dict)
+    held: dict[_Key, asyncio.Future[None]] = field(default_factory=dict)
     pump: "asyncio.Task[None] | None" = None
 
 
@@ -86,11 +87,13 @@ class ReplayEngine:
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The recorded number of tokens of the head, and what was generated since."""
-        head = Prompt(prompt.messages, prompt.raw) if prompt.text else prompt
+        head = Prompt(prompt.messages, prompt.raw)
         tokens = self._heads.get(head.digest)
         if tokens is None:
             known = ", ".join(repr(run.text[:60]) for run in self._began[:3])
-            raise TraceError(f"the trace {self.path} does not hold this prompt: it is of {known}; ask the same question")
+            raise TraceError(
+                f"the trace {self.path} does not hold this prompt: it is of {known}; ask the same question"
+            )
         return Rendered(None, tokens + len(prompt.token_ids))
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -98,6 +101,7 @@ class ReplayEngine:
         key = _Key(request.question_id, request.prompt.digest, request.index)
         records = self._records.get(key)
         if not records:
+            request.meter.usage = Usage()
             if request.question_id in self._late:
                 raise TimeoutError
             raise TraceError(
@@ -106,11 +110,16 @@ class ReplayEngine:
             )
         record = records.popleft()
         request.meter.usage = record.usage
-        if isinstance(record, Dropped) and record.why != "lost":
-            if record.why == "deadline":
-                raise TimeoutError
-            await asyncio.get_running_loop().create_future()
-        await self._turn(key)
+        stage = self._stages[request.question_id]
+        if isinstance(record, Dropped) and record.why == "deadline":
+            raise TimeoutError
+        if isinstance(record, Dropped) and record.why == "cancelled":
+            await _turn(stage, key, stage.held)
+            raise TraceError(
+                f"the trace {self.path} holds only a part of sample {request.index} of question {request.question_id}, "
+                "which was cancelled: replay with the same strategy, seed, budget and stop rule"
+            )
+        await _turn(stage, key, stage.waiting)
         if isinstance(record, Dropped):
             raise RequestLost("the recorded request was lost here")
         return Completion(
@@ -125,32 +134,37 @@ class ReplayEngine:
             record.seed,
         )
 
-    async def _turn(self, key: _Key) -> None:
-        stage = self._stages[key.question_id]
-        ticket = asyncio.get_running_loop().create_future()
-        stage.waiting[key] = ticket
-        if stage.pump is None or stage.pump.done():
-            stage.pump = asyncio.ensure_future(_pump(stage))
-        try:
-            await ticket
-        finally:
-            stage.waiting.pop(key, None)
-
     def verifier(self) -> "ReplayVerifier":
         """The recorded ratings as a verifier."""
         return ReplayVerifier(self.path, self._scores)
 
 
+async def _turn(stage: _Stage, key: _Key, line: dict[_Key, asyncio.Future[None]]) -> None:
+    ticket = asyncio.get_running_loop().create_future()
+    line[key] = ticket
+    if stage.pump is None or stage.pump.done():
+        stage.pump = asyncio.ensure_future(_pump(stage))
+    try:
+        await ticket
+    finally:
+        line.pop(key, None)
+
+
 async def _pump(stage: _Stage) -> None:
-    """Deliver in recorded order; what is never asked for is passed over."""
+    """Deliver in recorded order; what is never asked for is passed over, and what is never cancelled is let go."""
     idle = 0
-    while stage.waiting:
+    while stage.waiting or stage.held:
         due = stage.order[stage.place] if stage.place < len(stage.order) else None
         ticket = stage.waiting.get(due) if due else None
         if ticket is None and idle < PATIENCE:
             idle += 1
             await asyncio.sleep(0)
             continue
+        if ticket is None and not stage.waiting:
+            for held in stage.held.values():
+                if not held.done():
+                    held.set_result(None)
+            return
         if ticket is None:
             ranks = {key: rank for rank, key in enumerate(stage.order)}
             due = min(stage.waiting, key=lambda key: ranks.get(key, len(ranks)))
@@ -173,16 +187,21 @@ class ReplayVerifier:
     logprobs: int | None = None
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """What the recorded rating cost."""
-        return replace(self._recorded(question, candidate).cost, seconds=0)
+        """What the recorded rating cost. Raises `BudgetExhausted` where the recorded ledger refused it."""
+        record = self._recorded(question, candidate)
+        if record.error.startswith(NOT_RATED):
+            self._take(question, candidate)
+            raise BudgetExhausted("tokens", needed=0, free=0, limit=0)
+        return record.cost.taking(0)
 
     async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
         """The recorded rating."""
         record = self._recorded(question, candidate)
-        self._scores[_Key(question.id, candidate.prompt.digest, candidate.index)].popleft()
-        if record.value is None and record.error.startswith("not rated"):
-            raise BudgetExhausted("tokens", needed=0, free=0, limit=0)
+        self._take(question, candidate)
         return Rating(record.value, record.cost, record.steps, record.error)
+
+    def _take(self, question: Question, candidate: Completion) -> None:
+        self._scores[_Key(question.id, candidate.prompt.digest, candidate.index)].popleft()
 
     def _recorded(self, question: Question, candidate: Completion) -> Scored:
         records = self._scores.get(_Key(question.id, candidate.prompt.digest, candidate.index))

@@ -18,8 +18,8 @@ from reasoner.errors import EngineDied, EngineError, EngineUnavailable, Reasoner
 from reasoner.models.card import ModelCard
 from reasoner.models.geometry import read_card
 from reasoner.models.resolve import Resolved, resolve
-from reasoner.protocols import Notify, Rendered, SampleRequest
-from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.protocols import Rendered, SampleRequest
+from reasoner.types import Completion, Logprobs, Notify, Prompt, SamplingParams, TokenIds, Usage
 
 CPU_CONTEXT = 8192
 """The longest window served on a CPU unless `context` asks for more."""
@@ -68,6 +68,7 @@ class VllmEngine:
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
     _core: Core | None = field(default=None, init=False, repr=False)
+    _dead: Core | None = field(default=None, init=False, repr=False)
     _card: ModelCard | None = field(default=None, init=False, repr=False)
     _capacity: int | None = field(default=None, init=False, repr=False)
     _tokenizer: Any = field(default=None, init=False, repr=False)
@@ -83,7 +84,7 @@ class VllmEngine:
 
     @property
     def name(self) -> str:
-        """vLLM and its version."""
+        """VLLM and its version."""
         build = installed_build()
         return f"{build.package} {build.version}" if build else "vllm"
 
@@ -108,6 +109,10 @@ class VllmEngine:
         with self._lock:
             if self._core is not None:
                 return
+            if self._dead is not None:
+                # vLLM keeps state for the whole process, so the dead core must be gone before the next one comes.
+                self._dead.close()
+                self._dead = None
             began = time.monotonic()
             build = installed_build()
             if build is None:
@@ -120,8 +125,8 @@ class VllmEngine:
             _prepare_environment(build, local=resolved.folder is not None)
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
-            kind = {"in_process": InProcessCore, "async": AsyncCore}.get(self.core)
-            core = (kind or (InProcessCore if build.cpu else AsyncCore))(arguments)
+            in_process = build.cpu if self.core == "auto" else self.core == "in_process"
+            core: InProcessCore | AsyncCore = InProcessCore(arguments) if in_process else AsyncCore(arguments)
             try:
                 facts = core.started.result()
             except BaseException as error:
@@ -153,7 +158,11 @@ class VllmEngine:
         window = read_card(resolved.folder, name=resolved.name).context if resolved.folder else CPU_CONTEXT
         length = self.context or min(window or CPU_CONTEXT, CPU_CONTEXT)
         # A seeded request whose prefill is split kills the CPU core, so no prefill is ever split.
-        common |= {"max_model_len": length, "enable_chunked_prefill": False, "max_num_batched_tokens": max(length, 8192)}
+        common |= {
+            "max_model_len": length,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(length, 8192),
+        }
         common |= {"enforce_eager": True, "kv_cache_memory_bytes": int(self.kv_gib * 2**30)}
         common.setdefault("block_size", CPU_BLOCK)
         if self.dtype == "auto":
@@ -222,9 +231,8 @@ class VllmEngine:
             if self.restarts:
                 raise EngineDied(f"the engine died again after a restart: {_first_line(death)}") from death
             self.restarts += 1
-            self._core = None
+            self._core, self._dead = None, core
         self.notify(f"the engine died ({_first_line(death)}): starting it again, then drawing anew what was in flight")
-        threading.Thread(target=core.close, daemon=True).start()
 
     async def close(self) -> None:
         """Stop the core."""
@@ -270,13 +278,17 @@ def installed_build() -> Build | None:
 
 
 def _prepare_environment(build: Build, *, local: bool) -> None:
-    """vLLM reads these when it is imported; what the user set stays."""
+    """VLLM reads these when it is imported; what the user set stays."""
     wanted: Mapping[str, str] = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         **({"HF_HUB_OFFLINE": "1"} if local else {}),
-        **({"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if build.cpu else {}),
+        **(
+            {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+            if build.cpu
+            else {}
+        ),
     }
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
@@ -309,12 +321,17 @@ def _completion(request: SampleRequest, output: Any) -> Completion:
         sequence.text,
         ids,
         sequence.finish_reason,
-        sequence.stop_reason,
+        _matched(request.params, sequence.stop_reason),
         usage,
         _logprobs(ids, sequence.logprobs, request.params.logprobs),
         request.index,
         request.seed,
     )
+
+
+def _matched(params: SamplingParams, reason: str | int | None) -> str | int | None:
+    """The stop that was asked for; an id that was not is one more end-of-sequence token of the model."""
+    return None if isinstance(reason, int) and reason not in params.stop_token_ids else reason
 
 
 def _logprobs(ids: TokenIds, rows: Any, kept: int | None) -> Logprobs | None:

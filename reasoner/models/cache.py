@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from reasoner.errors import EngineUnavailable
-from reasoner.protocols import Notify
+from reasoner.types import Notify
 
 CHECKSUMS = "checksums.json"
 

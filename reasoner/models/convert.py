@@ -40,5 +40,5 @@ def convert(gguf: Path, folder: Path) -> None:
 if __name__ == "__main__":
     try:
         convert(Path(sys.argv[1]), Path(sys.argv[2]))
-    except Exception as error:  # noqa: BLE001 whatever it is, the parent passes it on as one line
+    except Exception as error:
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")

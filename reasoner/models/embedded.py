@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reasoner.errors import EngineUnavailable
 from reasoner.models.cache import CachedModel, cache_home, sha256_of
-from reasoner.protocols import Notify
+from reasoner.types import Notify
 
 EMBEDDED = "embedded"
 """Its name on the command line."""

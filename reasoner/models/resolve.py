@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
-from reasoner.protocols import Notify
+from reasoner.types import Notify
 
 # What the hub accepts, with the organisation required.
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))\b[\w\-.]{1,96}\b/\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII)

@@ -1,0 +1,18 @@
+"""One real vLLM engine for all tests that can share it: starting one costs half a minute."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reasoner.engines.vllm import VllmEngine
+
+
+@pytest.fixture(scope="session")
+def engine(embedded_model: Path) -> Iterator[VllmEngine]:
+    """The embedded model in this process, in 32 bits, where greedy decoding does not depend on the batch."""
+    started = VllmEngine(model_id=str(embedded_model), context=2048, kv_gib=1.0, dtype="float32")
+    asyncio.run(started.start())
+    yield started
+    asyncio.run(started.close())

@@ -1,0 +1,250 @@
+"""The vLLM engine on the embedded model: tokens, seeds, prefixes, cancellation, death."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+
+from reasoner import Answer, Budget, Prompt, Question, SamplingParams, ask, solve_many_sync, solve_sync
+from reasoner.engines.vllm import VllmEngine
+from reasoner.errors import EngineDied, PromptTooLong
+from reasoner.plan import Plan, Sample, cancel, next_finished, propose, sample, start
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Dropped, Event, Sampled
+from reasoner.types import Completion, Standing
+from reasoner_strategies import BestOfN, SelfConsistency, Single
+from reasoner_verifiers import Certainty
+
+ADD = "What is 3 + 4?"
+ESSAY = Prompt.chat("Write a long story about a ship and a storm.")
+
+
+async def draw(engine: VllmEngine, prompt: Prompt, params: SamplingParams, seeds: Sequence[int]) -> list[Completion]:
+    rendered = await engine.render(prompt)
+    requests = [SampleRequest("q", prompt, rendered, params, index, seed) for index, seed in enumerate(seeds)]
+    return list(await asyncio.gather(*(engine.sample(request) for request in requests)))
+
+
+def test_every_token_of_the_engine_is_in_the_ledger(engine: VllmEngine) -> None:
+    events: list[Event] = []
+    questions = [ask(f"What is {a} + {a + 1}?") for a in range(1, 7)]
+    solutions = solve_many_sync(
+        questions, SelfConsistency(n=4, params=SamplingParams(max_tokens=64)), engine, trace=events.append
+    )
+    drawn = [event for event in events if isinstance(event, Sampled)]
+    assert len(drawn) == 24
+    assert all(len(event.token_ids) == event.usage.generated_tokens for event in drawn)
+    assert sum(s.cost.generated_tokens for s in solutions) == sum(e.usage.generated_tokens for e in drawn)
+    assert sum(s.cost.cached_tokens for s in solutions) == sum(e.usage.cached_tokens for e in drawn)
+    computed = sum(e.usage.prompt_tokens - e.usage.cached_tokens for e in drawn)
+    assert sum(s.cost.prompt_tokens for s in solutions) == computed
+
+
+def test_siblings_share_their_prompt_in_whole_blocks(engine: VllmEngine) -> None:
+    prompt = Prompt.chat("A sentence that no other test uses, for its blocks to be new. " * 12 + ADD)
+    params = SamplingParams(max_tokens=1)
+    drawn = asyncio.run(draw(engine, prompt, params, range(8)))
+    tokens = drawn[0].usage.prompt_tokens
+    whole = (tokens - 1) // 32 * 32
+    assert sorted(one.usage.cached_tokens for one in drawn) == [0] + [whole] * 7
+
+
+def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
+    prompt = Prompt.chat("Count from one to ten in words.")
+    greedy = SamplingParams(temperature=0.0, max_tokens=24)
+
+    async def both() -> tuple[Completion, Completion, Completion]:
+        [whole] = await draw(engine, prompt, greedy, [0])
+        [first] = await draw(engine, prompt, replace(greedy, max_tokens=9), [0])
+        [second] = await draw(engine, prompt.then(first), replace(greedy, max_tokens=15), [0])
+        return whole, first, second
+
+    whole, first, second = asyncio.run(both())
+    assert first.finish_reason == "length"
+    assert first.token_ids + second.token_ids == whole.token_ids
+    rendered = asyncio.run(engine.render(prompt.then(first)))
+    head = asyncio.run(engine.render(prompt))
+    assert rendered.token_ids == (head.token_ids or ()) + first.token_ids
+
+
+def test_the_head_begins_with_one_bos(engine: VllmEngine) -> None:
+    ids = asyncio.run(engine.render(Prompt.chat(ADD))).token_ids
+    assert ids is not None
+    start_of_turn = 1
+    assert ids[0] == start_of_turn
+    assert ids[1] != start_of_turn
+
+
+def test_finish_reasons_are_told_apart(engine: VllmEngine) -> None:
+    greedy = SamplingParams(temperature=0.0, max_tokens=120)
+
+    async def three() -> list[Completion]:
+        [ended] = await draw(engine, Prompt.chat(ADD), greedy, [0])
+        [stopped] = await draw(engine, Prompt.chat(ADD), replace(greedy, stop=("=",)), [0])
+        [cut] = await draw(engine, Prompt.chat(ADD), replace(greedy, max_tokens=2), [0])
+        return [ended, stopped, cut]
+
+    ended, stopped, cut = asyncio.run(three())
+    assert (ended.finish_reason, ended.stop, ended.ended) == ("stop", None, True)
+    assert ended.continuation == ended.token_ids[:-1]
+    assert (stopped.finish_reason, stopped.stop, stopped.ended) == ("stop", "=", False)
+    assert "=" not in stopped.text
+    assert (cut.finish_reason, cut.truncated, len(cut.token_ids)) == ("length", True, 2)
+
+
+def test_log_probabilities_of_the_sampled_and_the_best(engine: VllmEngine) -> None:
+    params = SamplingParams(temperature=0.0, max_tokens=8, logprobs=3)
+    [one] = asyncio.run(draw(engine, Prompt.chat(ADD), params, [0]))
+    assert one.logprobs is not None
+    assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids)
+    for sampled, top in zip(one.logprobs.sampled, one.logprobs.top, strict=True):
+        assert len(top) == 3
+        assert list(top) == sorted(top, reverse=True)
+        assert sampled == pytest.approx(top[0])
+
+
+def test_seeded_requests_survive_prefills_that_fill_the_step(engine: VllmEngine) -> None:
+    """A split prefill of a seeded request kills vLLM's CPU core, so the engine must never let one be split."""
+    prompts = [Prompt.chat(f"Note {n}. " + f"The item number {n} lies on shelf {n * 7}. " * 40 + ADD) for n in range(64)]
+    params = SamplingParams(max_tokens=4)
+
+    async def all_at_once() -> list[Completion]:
+        drawn = await asyncio.gather(*(draw(engine, prompt, params, [n]) for n, prompt in enumerate(prompts)))
+        return [one for [one] in drawn]
+
+    drawn = asyncio.run(all_at_once())
+    assert sum(one.usage.prompt_tokens for one in drawn) > 3 * 8192
+    assert all(one.usage.generated_tokens >= 1 for one in drawn)
+    assert engine.restarts == 0
+
+
+def test_the_same_seed_alone_draws_the_same_sequence(engine: VllmEngine) -> None:
+    params = SamplingParams(temperature=1.0, max_tokens=24)
+    [first] = asyncio.run(draw(engine, ESSAY, params, [11]))
+    [again] = asyncio.run(draw(engine, ESSAY, params, [11]))
+    [other] = asyncio.run(draw(engine, ESSAY, params, [12]))
+    assert first.token_ids == again.token_ids
+    assert first.token_ids != other.token_ids
+
+
+@dataclass(frozen=True, slots=True)
+class CancelHalf:
+    """Starts eight long samples, and cancels all others when the first short one is there."""
+
+    uses_verifier: ClassVar[bool] = False
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        long = []
+        for _ in range(8):
+            long.append((yield from start(Sample((ESSAY,), params=SamplingParams(max_tokens=400)))))
+        yield from start(Sample((question.prompt,), params=SamplingParams(max_tokens=12)))
+        yield from next_finished()
+        for handle in long:
+            yield from cancel(handle)
+        drawn = yield from sample(question.prompt, params=SamplingParams(max_tokens=60))
+        answer = question.read(drawn[0])
+        yield from propose(answer, Standing())
+        return answer
+
+
+def test_cancelled_work_is_freed_and_booked(engine: VllmEngine) -> None:
+    events: list[Event] = []
+    solution = solve_sync(ask(ADD), CancelHalf(), engine, trace=events.append)
+    dropped = [event for event in events if isinstance(event, Dropped)]
+    assert solution.error is None
+    assert [event.why for event in dropped] == ["cancelled"] * 8
+    assert all(event.usage is not None for event in dropped)
+    assert solution.cost.cancelled_tokens == sum(e.usage.generated_tokens for e in dropped if e.usage)
+    assert 8 <= solution.cost.cancelled_tokens < 8 * 400
+    assert solution.cost.samples == 10
+
+
+def test_a_deadline_cuts_what_is_in_flight(engine: VllmEngine) -> None:
+    strategy = SelfConsistency(n=4, params=SamplingParams(temperature=1.5, max_tokens=1500))
+    solution = solve_sync(Question("long", "", ESSAY, ask(ADD).space), strategy, engine, budget=Budget(seconds=1.0))
+    assert solution.ended_by == "budget"
+    assert solution.cost.cancelled_tokens > 0
+    assert solution.cost.generated_tokens + solution.cost.cancelled_tokens < 4 * 1500
+
+
+@pytest.mark.parametrize("tokens", [40, 120, 600])
+def test_a_token_budget_is_never_exceeded(engine: VllmEngine, tokens: int) -> None:
+    solution = solve_sync(ask(ADD), SelfConsistency(n=16), engine, budget=Budget(tokens=tokens))
+    assert solution.error is None
+    assert solution.cost.tokens <= tokens
+
+
+def test_a_prompt_beyond_the_window_says_by_how_much(engine: VllmEngine) -> None:
+    question = ask(ADD, context="word " * 4000)
+    solution = solve_sync(question, Single(), engine)
+    assert isinstance(solution.error, PromptTooLong)
+    over = solution.error.tokens + 1 - engine.model.context
+    assert f"{over:,} tokens" in str(solution.error)
+    assert solution.cost.tokens == 0
+
+
+def test_a_chain_that_fills_the_window_is_cut(engine: VllmEngine) -> None:
+    """Steps go on until the window is full; the last one is shorter, the next one empty."""
+    prompt = Prompt.chat("word " * 1950)
+
+    @dataclass(frozen=True, slots=True)
+    class Grow:
+        uses_verifier: ClassVar[bool] = False
+
+        def plan(self, question: Question) -> Plan[Answer | None]:
+            here, lengths = prompt, []
+            for _ in range(4):
+                params = SamplingParams(temperature=2.0, min_p=0.0, max_tokens=48)
+                [step] = yield from sample(here, params=params)
+                lengths.append(len(step.token_ids))
+                here = here.then(step)
+            return Answer(" ".join(map(str, lengths)), "lengths")
+
+    solution = solve_sync(ask(ADD), Grow(), engine)
+    assert solution.error is None
+    assert solution.answer is not None
+    assert solution.answer.text.endswith(" 0")
+
+
+def test_best_of_n_selects_by_certainty(engine: VllmEngine) -> None:
+    events: list[Event] = []
+    solution = solve_sync(ask(ADD), BestOfN(n=4), engine, verifier=Certainty(), trace=events.append)
+    assert solution.error is None
+    scored = [event for event in events if event.event == "scored"]
+    assert len(scored) >= 2
+    assert all(event.value is not None and 0 < event.value <= 1 for event in scored)
+    best = max(scored, key=lambda event: (event.value or 0, -event.index))
+    chosen = next(e for e in events if isinstance(e, Sampled) and e.index == best.index)
+    assert solution.answer is not None
+    assert solution.answer.text in chosen.text
+
+
+def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs last in this file: it leaves the shared engine restarted, with its one restart used up."""
+    told: list[str] = []
+    monkeypatch.setattr(engine, "notify", told.append)
+    first = engine._core
+    assert first is not None
+
+    def die() -> None:
+        raise RuntimeError("the core was made to fail")
+
+    monkeypatch.setattr(first._engine, "step", die)  # type: ignore[attr-defined]
+    events: list[Event] = []
+    strategy = SelfConsistency(n=3, params=SamplingParams(max_tokens=48))
+    solution = solve_sync(ask(ADD), strategy, engine, trace=events.append)
+    assert solution.error is None
+    assert engine.restarts == 1
+    assert "the core was made to fail" in told[0]
+    lost = [event for event in events if isinstance(event, Dropped)]
+    assert [event.why for event in lost] == ["lost"] * 3
+    assert len([event for event in events if isinstance(event, Sampled)]) == 3
+    assert solution.cost.requests == 6
+
+    second = engine._core
+    monkeypatch.setattr(second._engine, "step", die)  # type: ignore[union-attr]
+    solution = solve_sync(ask(ADD), strategy, engine)
+    assert isinstance(solution.error, EngineDied)
+    monkeypatch.undo()

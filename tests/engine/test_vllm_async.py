@@ -1,0 +1,66 @@
+"""The vLLM engine with its core in a process of its own, as on a GPU: it answers, cancels, and survives a kill."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reasoner import SamplingParams, ask, solve_sync
+from reasoner.engines.vllm import VllmEngine
+from reasoner.trace import Dropped, Event
+from reasoner_strategies import SelfConsistency
+from tests.engine.test_vllm import CancelHalf
+
+
+@pytest.fixture(scope="module")
+def engine(embedded_model: Path) -> Iterator[VllmEngine]:
+    started = VllmEngine(model_id=str(embedded_model), core="async", context=1024, kv_gib=0.5)
+    asyncio.run(started.start())
+    yield started
+    asyncio.run(started.close())
+
+
+def _core_processes() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()]
+
+
+def test_it_answers_with_shared_prefixes(engine: VllmEngine) -> None:
+    strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=32))
+    solution = solve_sync(ask("What is 3 + 4?", context="Some words come first. " * 30), strategy, engine)
+    assert solution.error is None
+    assert solution.cost.samples == 4
+    assert solution.cost.cached_tokens >= 3 * 32
+
+
+def test_it_frees_and_books_cancelled_work(engine: VllmEngine) -> None:
+    events: list[Event] = []
+    solution = solve_sync(ask("What is 3 + 4?"), CancelHalf(), engine, trace=events.append)
+    assert solution.error is None
+    dropped = [event for event in events if isinstance(event, Dropped)]
+    assert len(dropped) == 8
+    assert all(event.usage is not None for event in dropped)
+    assert 8 <= solution.cost.cancelled_tokens < 8 * 400
+
+
+def test_a_killed_core_is_started_again_and_its_work_drawn_anew(engine: VllmEngine) -> None:
+    [core] = _core_processes()
+    told: list[str] = []
+    engine.notify = told.append
+    killed: list[int] = []
+
+    def kill_once(event: Event) -> None:
+        if event.event == "prompted" and not killed:
+            killed.append(core.pid)
+            os.kill(core.pid, signal.SIGKILL)
+
+    strategy = SelfConsistency(n=3, params=SamplingParams(max_tokens=48))
+    solution = solve_sync(ask("What is 4 + 4?"), strategy, engine, trace=kill_once)
+    assert solution.error is None
+    assert solution.cost.samples >= 3
+    assert engine.restarts == 1
+    assert "starting it again" in told[0]
