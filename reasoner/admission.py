@@ -110,15 +110,13 @@ class KvGate:
             self._take(prompt, shared, own)
             return
         ticket = asyncio.get_running_loop().create_future()
-        entry = (prompt, shared, own, ticket)
-        self._line.append(entry)
+        self._line.append((prompt, shared, own, ticket))
         try:
             await ticket
         except asyncio.CancelledError:
             if ticket.done() and not ticket.cancelled():
                 self.leave(prompt, shared=shared, own=own)
             else:
-                self._line.remove(entry)
                 self._advance()
             raise
 
@@ -140,7 +138,9 @@ class KvGate:
         self._sharing[prompt] = self._sharing.get(prompt, 0) + 1
 
     def _advance(self) -> None:
-        while self._line and self._fits(*self._line[0][:3]):
+        # A cancelled waiter has not run yet when others leave before it does: it is passed over.
+        while self._line and (self._line[0][3].cancelled() or self._fits(*self._line[0][:3])):
             prompt, shared, own, ticket = self._line.popleft()
-            self._take(prompt, shared, own)
-            ticket.set_result(None)
+            if not ticket.cancelled():
+                self._take(prompt, shared, own)
+                ticket.set_result(None)

@@ -1,6 +1,6 @@
 """Answer spaces: read an answer out of text, give it a canonical key, say when two answers are one.
 
-The text is what a model wrote, so it is hostile: only its tail is looked at, patterns are linear, and nothing is evaluated.
+The text is what a model wrote, so it is hostile: only its tail is looked at, patterns are linear, nothing is evaluated.
 """
 
 import re
@@ -165,7 +165,7 @@ class ChoiceSpace:
         return string.ascii_uppercase[: len(self.options)]
 
     def read(self, text: str) -> Answer | None:
-        """A boxed letter, a cued one, a bold or bracketed one, or one alone on the last line; else one option's text."""
+        """A letter that is boxed, cued, bold or bracketed, or alone on the last line; else one option's text."""
         segment = final_segment(text)
         if segment is None:
             return None
@@ -243,7 +243,8 @@ class TextSpace:
 
 _OPTION = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
 _NUMERIC = re.compile(
-    r"\bhow (?:many|much|old|far|long|tall|fast)\b|\b(?:sum|product|difference|quotient|total|average|percent|remainder)\b"
+    r"\bhow (?:many|much|old|far|long|tall|fast)\b"
+    r"|\b(?:sum|product|difference|quotient|total|average|percent|remainder)\b"
     r"|\bcalculate\b|\bcompute\b|\d\s*[-+*/x×÷^=]\s*\d|\b(?:plus|minus|times|divided by)\b",
     re.IGNORECASE,
 )

@@ -19,8 +19,8 @@ class Cost:
 
     `prompt_tokens` were computed, `cached_tokens` were served from the prefix cache. `generated_tokens` belong to
     sequences that finished, `cancelled_tokens` to sequences that were cut off. `verifier_tokens` are all that verifiers
-    computed. `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None where the
-    model's geometry is unknown. `seconds` is the latency of one operation, and elapsed time for a whole run.
+    computed. `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None where
+    the model's geometry is unknown. `seconds` is the latency of one operation, and elapsed time for a whole run.
     """
 
     prompt_tokens: int = 0
@@ -82,7 +82,7 @@ class Prices:
                 raise UsageError(f"price {name}={price} is not a number of dollars: give 0 or more per million tokens")
         if self.cached is not None and self.cached > self.prompt:
             raise UsageError(
-                f"price cached={self.cached} is above prompt={self.prompt}: a cached token never costs more than a computed one"
+                f"price cached={self.cached} is above prompt={self.prompt}: a cached token costs no more than a computed one"
             )
 
     def usd(self, cost: Cost) -> float:
@@ -172,7 +172,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Why a reservation does not fit: the ledger that refuses, the unit, and whether work in flight may yet free some."""
+    """Why a reservation does not fit: the ledger that refuses, the unit, whether work in flight may yet free some."""
 
     ledger: "Ledger"
     refusal: BudgetExhausted

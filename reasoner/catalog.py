@@ -68,6 +68,8 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=f"{kind} {name}")
         (values if option in own else params)[option] = text
+    if unknown := values.keys() - own.keys():
+        raise UnknownName("option", min(unknown), allowed, of=f"{kind} {name}")
     hints = typing.get_type_hints(cls)
     made = {option: _value(f"{kind} {name}", option, value, hints[option]) for option, value in values.items()}
     if params and isinstance(base, SamplingParams):
@@ -139,7 +141,8 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
     changed: list[tuple[str, Any]] = []
     for field in dataclasses.fields(thing):
         value = getattr(thing, field.name)
-        if not field.init or not field.repr or value == field.default:
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if not field.init or not field.repr or value == default:
             continue
         if isinstance(value, SamplingParams):
             base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from reasoner.budget import Cost
@@ -167,14 +168,14 @@ class Drive:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (params.logprobs is None or params.logprobs < needed):
             params = replace(params, logprobs=needed)
-        drawn = await _each([self.worker.sequence(draw, params) for draw in draws])
+        drawn = await _each([partial(self.worker.sequence, draw, params) for draw in draws])
         _raise_if_all_refused(drawn)
         return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
 
     async def _score(self, number: int, candidates: Sequence[Completion]) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores though it says that it uses no verifier")
-        rated = await _each([self.worker.rating(number, self.verifier, one) for one in candidates])
+        rated = await _each([partial(self.worker.rating, number, self.verifier, one) for one in candidates])
         _raise_if_all_refused(rated)
         return tuple(_as_rating(one) for one in rated)
 
@@ -248,10 +249,11 @@ def _raise_if_all_refused(results: Sequence[object]) -> None:
         raise first
 
 
-async def _each(work: Sequence[Coroutine[Any, Any, T]]) -> list[T | BudgetExhausted]:
-    """Run all at once, refusals as values; the first other failure cancels the rest."""
-    if len(work) == 1:
-        return [await _refusal_as_value(work[0])]
+async def _each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:
+    """Run all at once, refusals as values; the first other failure cancels the rest.
+
+    One alone goes the same way as many: operations then arrive in the order in which their last piece was done.
+    """
     tasks = [asyncio.ensure_future(_refusal_as_value(one)) for one in work]
     try:
         return list(await asyncio.gather(*tasks))
@@ -259,9 +261,9 @@ async def _each(work: Sequence[Coroutine[Any, Any, T]]) -> list[T | BudgetExhaus
         await cancel_all(tasks)
 
 
-async def _refusal_as_value(work: Coroutine[Any, Any, T]) -> T | BudgetExhausted:
+async def _refusal_as_value(work: Callable[[], Awaitable[T]]) -> T | BudgetExhausted:
     try:
-        return await work
+        return await work()
     except BudgetExhausted as refusal:
         return refusal
 

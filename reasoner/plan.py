@@ -1,8 +1,8 @@
 """What a strategy may ask for, and typed helpers around it.
 
 A plan is a synchronous generator: it yields an operation and is sent the reply. It does no I/O. Composition is
-`yield from`. The runner raises `BudgetExhausted` *into* a plan when the ledger refuses an operation; the plan may return
-its best, otherwise its last proposal is the answer.
+`yield from`. The runner raises `BudgetExhausted` *into* a plan when the ledger refuses an operation; the plan may
+return its best, otherwise its last proposal is the answer.
 """
 
 from collections.abc import Generator, Sequence

@@ -107,8 +107,8 @@ class Engine(Protocol):
 class Verifier(Protocol):
     """Rates a candidate without a reference answer.
 
-    `logprobs` is what the sequences must carry for it: None for nothing, 0 for the sampled token's log-probability, k for
-    the best k alternatives too. The runner asks the engine for them.
+    `logprobs` is what the sequences must carry for it: None for nothing, 0 for the sampled token's log-probability, k
+    for the best k alternatives too. The runner asks the engine for them.
     """
 
     @property

@@ -13,7 +13,7 @@ PROMPT_VERSION = "1"
 def ask(text: str, *, space: AnswerSpace | str = "auto", context: str = "", id: str = "") -> Question:
     """A question in words, optionally about a document.
 
-    The document comes first in the prompt, so that all samples, and all questions about it, share it as a cached prefix.
+    The document comes first in the prompt, so that all samples and all questions about it share a cached prefix.
     `space` is an answer space or the name of one. Without `id` the question is named by a hash of its content.
 
     Raises:

@@ -14,7 +14,7 @@ from reasoner.types import Answer, Completion, Prompt, Question, Rating, Usage
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A sequence to draw, named before it runs: its prompt, the prompt's digest, its place among the prompt's children."""
+    """A sequence to draw, named before it runs: its prompt, the prompt's digest, its place among the prompt's draws."""
 
     op: int
     prompt: Prompt

@@ -64,7 +64,6 @@ async def solve_many(
     `budget` bounds all of them together, `each` every single one. One question's failure leaves the others alone.
     Raises as `solve`.
     """
-    found: dict[int, Solution] = {}
     stream = solve_each(
         questions,
         strategy,
@@ -78,8 +77,7 @@ async def solve_many(
         seed=seed,
     )
     async with aclosing(stream):
-        async for place, solution in stream:
-            found[place] = solution
+        found = {place: solution async for place, solution in stream}
     return [found[place] for place in sorted(found)]
 
 

@@ -143,7 +143,7 @@ def tee(*sinks: Sink) -> Sink:
 
 
 class TraceWriter:
-    """A sink that appends each event to a JSONL file and flushes it, so that a killed run keeps all but its last line."""
+    """A sink that appends each event to a JSONL file and flushes it, so a killed run keeps all but its last line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

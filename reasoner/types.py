@@ -108,7 +108,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request, as the engine counted them; `cached_tokens` is the part of the prompt it did not compute."""
+    """Tokens of one request, as the engine counted them; `cached_tokens` is what it did not compute of the prompt."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -208,6 +208,8 @@ class Question:
         return None if completion.truncated else self.space.read(completion.chain)
 
 
+CANCELLED = "cancelled"
+"""The error of a rating that nobody waited for any more; only traces hold it."""
 NOT_RATED = "not rated"
 """Begins the error of a rating that the ledger refused."""
 

@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from reasoner.admission import Admission, KvGate
@@ -12,7 +14,7 @@ from reasoner.budget import Cost, Reservation
 from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, PromptTooLong, ReasonerError, RequestLost
 from reasoner.protocols import Engine, Rendered, SampleRequest, Verifier
 from reasoner.recorder import Draw, Recorder
-from reasoner.types import NOT_RATED, Completion, Prompt, Question, Rating, SamplingParams, Usage
+from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, SamplingParams, Usage
 
 ATTEMPTS = 3
 """How often a sequence is tried when the engine loses it."""
@@ -88,8 +90,7 @@ class Worker:
                 raise EngineError(f"the engine failed with {type(failure).__name__}: {failure}") from failure
             raise
         cost = self.cost(completion.usage, seconds=time.monotonic() - began)
-        self.admission.settle(reservation, cost)
-        self.recorder.sampled(draw, completion, cost)
+        self._settle(reservation, cost, partial(self.recorder.sampled, draw, completion, cost))
         return completion
 
     def _deadline(self) -> tuple[asyncio.Timeout, BudgetExhausted]:
@@ -116,8 +117,14 @@ class Worker:
         usage = request.meter.usage
         unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
         cost = self.cost(usage or unknown, seconds=seconds, cancelled=True)
-        self.admission.settle(reservation, cost)
-        self.recorder.dropped(draw, why_dropped(failure), usage, cost)
+        self._settle(reservation, cost, partial(self.recorder.dropped, draw, why_dropped(failure), usage, cost))
+
+    def _settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
+        """Book an operation and record it, also one that turns out to have broken its reservation."""
+        try:
+            self.admission.settle(reservation, cost)
+        finally:
+            record()
 
     def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False) -> Cost:
         """What one request with this usage costs; nothing, where it never reached the engine."""
@@ -152,27 +159,28 @@ class Worker:
         except LedgerViolation:
             raise
         except Exception as failure:
-            rating, cost = _failed(failure, Cost()), Cost()
-        else:
-            rating, cost = await self._rate(verifier, candidate, reservation)
-        self.recorder.scored(op, candidate, rating, cost)
-        return rating
+            rating = _failed(failure, Cost())
+            self.recorder.scored(op, candidate, rating, Cost())
+            return rating
+        return await self._rate(op, verifier, candidate, reservation)
 
-    async def _rate(self, verifier: Verifier, candidate: Completion, reservation: Reservation) -> tuple[Rating, Cost]:
+    async def _rate(self, op: int, verifier: Verifier, candidate: Completion, reservation: Reservation) -> Rating:
         began = time.monotonic()
         deadline, too_late = self._deadline()
         cost = reservation.worst
+        rating = Rating(None, cost, error=CANCELLED)
         try:
             async with deadline:
                 rating = await verifier.score(self.question, candidate, self.engine)
             cost = rating.cost.taking(time.monotonic() - began)
         except Exception as failure:
             if deadline.expired():
+                rating = Rating(None, cost, error=f"{NOT_RATED}: {too_late}")
                 raise too_late from None
             rating = _failed(failure, cost)
         finally:
-            self.admission.settle(reservation, cost)
-        return rating, cost
+            self._settle(reservation, cost, partial(self.recorder.scored, op, candidate, rating, cost))
+        return rating
 
 
 def _failed(failure: Exception, cost: Cost) -> Rating:

@@ -1,14 +1,17 @@
 """The `reasoner` command."""
 
-import multiprocessing
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
-from reasoner.cli.exits import INTERRUPTED
+from reasoner.cli.exits import INTERRUPTED, OTHER, error_line
+from reasoner.cli.terminal import abandon
+from reasoner.errors import UnknownName
 
 _COMMANDS = {"solve": "solve", "list": "listing", "doctor": "doctor"}
 
@@ -25,6 +28,13 @@ class _Lazy(click.Group):
         command: click.Command = import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in _COMMANDS:
+            ctx.fail(str(UnknownName("command", args[0], _COMMANDS)))
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="reasoner-kit", prog_name="reasoner")
@@ -34,26 +44,56 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command and exit with its code."""
+    _open_closed_streams()
     try:
         code = cli.main(args=arguments, prog_name="reasoner", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
+    except click.ClickException as error:
+        click.echo(error_line(_in_one_line(error)), err=True)
+        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
-        sys.stdout = None
-        code = 1
+    except OSError as error:
+        # Only help is left: all that commands print goes through a `Terminal`.
+        abandon(sys.stdout)
+        with suppress(OSError):
+            click.echo(error_line(f"cannot write to standard output: {error.strerror}"), err=True)
+        code = OTHER
     _leave(code or 0)
+
+
+def _in_one_line(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    message = message[0].lower() + message[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return message
+    if isinstance(error, click.NoSuchOption):
+        options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
+        known = [option for option in options if option.startswith("--")]
+        return str(UnknownName("option", error.option_name, known, of=context.command_path))
+    return f"{message} (see `{context.command_path} --help`)"
+
+
+def _open_closed_streams() -> None:
+    """Open those that were closed before the start, as None is no file and their numbers would go to other files."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 open to the end
 
 
 def _leave(code: int) -> None:
     """Exit, and do not wait for vLLM where it was imported: its threads may be anywhere, and torch takes seconds."""
     if "vllm" not in sys.modules:
         sys.exit(code)
+    import multiprocessing
+
     for child in multiprocessing.active_children():
         child.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

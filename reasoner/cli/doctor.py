@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
 
 if TYPE_CHECKING:
+    from reasoner.cli.terminal import Terminal
     from reasoner.models.card import ModelCard
 
 LENGTHS = (512, 2048, 8192)
@@ -25,17 +27,40 @@ LENGTHS = (512, 2048, 8192)
 @click.option("--json", "as_json", is_flag=True, help="Give the findings as JSON.")
 @guarded
 def command(model: str, *, as_json: bool) -> int:
-    """Tell what is installed, which engine and device would be used, and how many sequences fit the KV cache.
+    """Tell what is installed, and what fits the KV cache.
 
-    Starts no engine. Exit code 4 when vLLM is missing.
+    Names the engine and the device that would be used, the model's geometry, and how many sequences without a shared
+    prefix fit. Starts no engine. Exit code 4 when vLLM or the model is missing.
     """
-    findings = {**_software(), **_engine(), **_model(model)}
+    from reasoner.cli.terminal import Terminal, clean
+    from reasoner.errors import EngineError
+
+    terminal = Terminal(sys.stdout, sys.stderr)
+    findings = {**_software(), **_engine()}
+    broken = findings["vllm"] is None
+    try:
+        findings |= _model(model, terminal)
+    except EngineError as error:
+        findings |= {"model": model, "trouble": str(error)}
+        broken = True
     if as_json:
-        click.echo(json.dumps(findings, ensure_ascii=False))
+        terminal.give(json.dumps(findings))
     else:
         for name, value in findings.items():
-            click.echo(f"{name:<26} {value}")
-    return ANSWERED if findings["vllm"] != "not installed" else ENGINE
+            terminal.give(clean(f"{name.replace('_', ' ').replace('kv ', 'KV '):<22} {_shown(value)}"))
+    return ENGINE if broken else ANSWERED
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{number:,} of {tokens} tokens" for tokens, number in value.items())
+    return "unknown" if value is None else str(value)
 
 
 def _software() -> dict[str, Any]:
@@ -45,8 +70,8 @@ def _software() -> dict[str, Any]:
     return {
         "reasoner": _version("reasoner-kit"),
         "python": platform.python_version(),
-        "strategies": ", ".join(sorted(entries("strategy"))) or "none",
-        "verifiers": ", ".join(sorted(entries("verifier"))) or "none",
+        "strategies": sorted(entries("strategy")),
+        "verifiers": sorted(entries("verifier")),
         "cache": str(cache_home()),
     }
 
@@ -56,62 +81,62 @@ def _engine() -> dict[str, Any]:
 
     build = installed_build()
     if build is None:
-        return {"vllm": "not installed", "way out": "install the extra `cpu` or, with an NVIDIA GPU, `gpu`"}
+        return {"vllm": None, "way_out": "install the extra `cpu` or, with an NVIDIA GPU, `gpu`"}
     defaults = VllmEngine()
     return {
         "vllm": f"{build.package} {build.version}",
         "torch": _version("torch"),
         "device": f"CPU, {len(os.sched_getaffinity(0))} cores usable" if build.cpu else _gpus(),
         "core": "in process" if build.cpu else "a process of its own",
-        "prefix caching": "on" if defaults.prefix_caching else "off",
-        "block size": f"{CPU_BLOCK} tokens" if build.cpu else "vLLM's own choice, 16 tokens on most GPUs",
+        "prefix_caching": defaults.prefix_caching,
+        "block_size": CPU_BLOCK if build.cpu else None,
     }
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm import CPU_CONTEXT, VllmEngine, installed_build
     from reasoner.models.geometry import read_card, sequences_that_fit
     from reasoner.models.resolve import resolve
 
-    resolved = resolve(name, lambda line: click.echo(line, err=True))
+    resolved = resolve(name, terminal.say)
     if resolved.folder is None:
-        return {"model": f"{resolved.name}, not on this machine yet: vLLM fetches it at the first start"}
+        return {"model": resolved.name, "folder": "not on this machine yet: vLLM fetches it at the first start"}
     card = read_card(resolved.folder, name=resolved.name)
     found: dict[str, Any] = {"model": card.name, "folder": str(resolved.folder), **_geometry(card)}
     build = installed_build()
     if build and build.cpu and card.kv_bytes_per_token:
-        gib = VllmEngine().kv_gib
-        room = int(gib * 2**30)
-        found["KV cache"] = f"{gib:g} GiB, {room // card.kv_bytes_per_token:,} tokens"
-        for tokens in LENGTHS:
-            if tokens <= min(card.context or tokens, CPU_CONTEXT):
-                fits = sequences_that_fit(card, kv_bytes=room, tokens=tokens)
-                found[f"fit at {tokens:,} tokens each"] = f"{fits:,} sequences without a shared prefix"
+        room = int(VllmEngine().kv_gib * 2**30)
+        window = min(card.context or CPU_CONTEXT, CPU_CONTEXT)
+        lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
+        found["kv_cache_bytes"] = room
+        found["kv_cache_tokens"] = room // card.kv_bytes_per_token
+        found["sequences_that_fit"] = {str(n): sequences_that_fit(card, kv_bytes=room, tokens=n) for n in lengths}
     return found
 
 
 def _geometry(card: "ModelCard") -> dict[str, Any]:
-    if not card.kv_bytes_per_token:
-        return {"geometry": "not told by its config.json"}
     return {
-        "parameters": f"{card.parameters:,}" if card.parameters else "unknown",
-        "layers": card.layers,
-        "attention": f"{card.attention}, {card.heads} query heads, {card.kv_heads} KV heads of {card.head_dim}",
-        "context": f"{card.context:,} tokens",
-        "KV bytes per token": f"{card.kv_bytes_per_token:,}",
+        "parameters": card.parameters or None,
+        "context_tokens": card.context or None,
+        "layers": card.layers or None,
+        "attention": card.attention,
+        "query_heads": card.heads or None,
+        "kv_heads": card.kv_heads or None,
+        "head_dim": card.head_dim or None,
+        "kv_bytes_per_token": card.kv_bytes_per_token or None,
     }
 
 
 def _gpus() -> str:
     try:
-        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout
+        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S607 wherever the driver is
     except (OSError, subprocess.SubprocessError):
         return "no NVIDIA driver answers"
     return "; ".join(told.split("\n")).strip("; ")
 
 
-def _version(package: str) -> str:
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return None

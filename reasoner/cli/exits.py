@@ -6,6 +6,7 @@ from typing import ParamSpec
 
 import click
 
+from reasoner.cli.terminal import printable
 from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
 ANSWERED = 0
@@ -14,6 +15,9 @@ USAGE = 2
 EXHAUSTED = 3
 ENGINE = 4
 INTERRUPTED = 130
+
+LONGEST_ERROR = 2000
+"""Characters of an error that are shown: what it names may be as long as its author likes."""
 
 P = ParamSpec("P")
 
@@ -27,6 +31,11 @@ def code_of(error: ReasonerError) -> int:
     return ENGINE if isinstance(error, EngineError) else OTHER
 
 
+def error_line(error: object) -> str:
+    """An error as the one line that is shown."""
+    return f"error: {printable(str(error), limit=LONGEST_ERROR)}"
+
+
 def guarded(command: Callable[P, int]) -> Callable[P, int]:
     """A command whose library errors become one line on stderr and an exit code."""
 
@@ -35,7 +44,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
         try:
             return command(*args, **kwargs)
         except ReasonerError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(error_line(error), err=True)
             return code_of(error)
 
     return run

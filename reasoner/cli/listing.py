@@ -3,6 +3,8 @@
 import dataclasses
 import inspect
 import json
+import shutil
+import sys
 import textwrap
 from typing import Any
 
@@ -11,24 +13,52 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 
 _KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine"}
+_LISTS = (*_KINDS, "models")
+_INDENT = 19
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice([*_KINDS, "models"]))
+@click.argument("what", metavar="|".join(_LISTS))
 @click.option("--json", "as_json", is_flag=True, help="Give the list as JSON.")
 @guarded
 def command(what: str, *, as_json: bool) -> int:
-    """Show what there is: strategies, verifiers, engines or models, with their options."""
+    """Show what there is: strategies, verifiers, engines or models, with their options.
+
+    An option is shown with its default; one shown without has none.
+    """
+    from reasoner.cli.terminal import Terminal
+    from reasoner.errors import UnknownName
+
+    if what not in _LISTS:
+        raise UnknownName("list", what, _LISTS)
     rows = _models() if what == "models" else _entries(_KINDS[what])
+    terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        terminal.give(json.dumps(rows))
         return ANSWERED
-    for row in rows:
-        click.echo(f"{row['name']:<18} {row['what']}")
-        if row["options"]:
-            options = ", ".join(f"{option}={default}" for option, default in row["options"].items())
-            click.echo(textwrap.indent(textwrap.fill(options, 88), " " * 21))
+    for line in _lines(rows, min(shutil.get_terminal_size().columns, 100)):
+        terminal.give(line)
     return ANSWERED
+
+
+def _lines(rows: list[dict[str, Any]], width: int) -> list[str]:
+    lines: list[str] = []
+    for row in rows:
+        options = ", ".join(f"{name}={default}" if default else name for name, default in row["options"].items())
+        lines += _wrapped(row["what"], f"{row['name']:<{_INDENT - 1}} ", " " * _INDENT, width)
+        lines += _wrapped(options, " " * (_INDENT + 2), " " * (_INDENT + 2), width)
+    return lines
+
+
+def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        max(width, 40),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _models() -> list[dict[str, Any]]:

@@ -1,14 +1,19 @@
 """What a person sees while a question is being solved."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from reasoner.budget import Budget, Cost
-from reasoner.cli.terminal import Terminal, printable
-from reasoner.trace import Dropped, Event, Proposed, Sampled
+from reasoner.cli.terminal import Terminal, clean, printable
+from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored
 from reasoner.types import Answer, Standing
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(slots=True)
@@ -22,58 +27,88 @@ class Progress:
     cost: Cost = field(default_factory=Cost)
     answer: Answer | None = None
     standing: Standing = field(default_factory=Standing)
-    first_answer: float | None = None
+    first_sample: float | None = None
     _since: float = field(default_factory=time.monotonic)
+    _console: "Console | None" = None
+
+    @property
+    def live(self) -> bool:
+        """Whether one line can be written over and over."""
+        return self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
 
     def begin(self, stage: str) -> None:
         """A new stage, told on a line of its own where nothing is live."""
         self.stage, self._since = stage, time.monotonic()
-        if not self.terminal.err.isatty():
+        if not self.live:
             self.terminal.say(stage)
+
+    def note(self, line: str) -> None:
+        """A line that stays, above the live one where there is one. May be called from any thread."""
+        if self._console is None:
+            self.terminal.say(line)
+        else:
+            self._console.print(clean(line), markup=False, highlight=False, emoji=False)
 
     def __call__(self, event: Event) -> None:
         match event:
             case Sampled():
                 self.samples += 1
                 self.cost += event.cost
-                self.first_answer = event.t if self.first_answer is None else self.first_answer
-            case Dropped():
+                self.first_sample = event.t if self.first_sample is None else self.first_sample
+            case Dropped() | Scored():
                 self.cost += event.cost
             case Proposed():
                 self.answer, self.standing = event.answer, event.standing
-                plain = not self.terminal.err.isatty()
-                if plain and self.standing.samples & (self.standing.samples - 1) == 0:
-                    self.terminal.say(self.line())
+                if not self.live and event.standing.samples.bit_count() == 1:
+                    self.terminal.say(self._line(event.standing.samples, event.cost))
             case _:
                 pass
 
     def line(self) -> str:
         """How far it is, in one line."""
         if not self.samples:
-            return f"{self.stage} … {time.monotonic() - self._since:.0f} s"
-        spent = f"{self.cost.tokens:,} tokens"
+            return clean(f"{self.stage} … {time.monotonic() - self._since:.0f} s")
+        return self._line(self.samples, self.cost)
+
+    def _line(self, samples: int, cost: Cost) -> str:
+        spent = f"{cost.tokens:,} tokens"
         if self.budget.tokens is not None:
-            spent = f"{self.cost.tokens:,} of {self.budget.tokens:,} tokens"
+            spent = f"{cost.tokens:,} of {self.budget.tokens:,} tokens"
         leader = "no answer yet"
         if self.answer:
             leader = f"leading {printable(self.answer.text, limit=24)} ({self.standing.share:.0%})"
-        seen = self.standing.samples or self.samples
-        return f"{seen} sample{'s' if seen != 1 else ''} · {spent} · {leader}"
+        return f"{samples} sample{'s' if samples != 1 else ''} · {spent} · {leader}"
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Keep the live line up to date while the body runs; it leaves no trace behind."""
-        if not self.terminal.err.isatty():
+        if not self.live:
             yield
             return
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
 
-        console = Console(file=self.terminal.err)
+        # Rich would measure standard output and error, which may be redirected to a log by now.
+        console = Console(file=self.terminal.err, width=self._columns(), force_terminal=True)
 
         def render() -> Text:
+            console.width = self._columns()
             return Text(self.line(), overflow="ellipsis", no_wrap=True)
 
-        with Live(get_renderable=render, console=console, refresh_per_second=8, transient=True):
-            yield
+        with Live(
+            get_renderable=render,
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ):
+            self._console = console
+            try:
+                yield
+            finally:
+                self._console = None
+
+    def _columns(self) -> int:
+        return os.get_terminal_size(self.terminal.err.fileno()).columns or 80

@@ -1,16 +1,17 @@
 """`reasoner solve`: answer one question within a budget."""
 
 import asyncio
+import io
 import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
-from reasoner.cli.exits import ANSWERED, EXHAUSTED, INTERRUPTED, OTHER, code_of, guarded
-from reasoner.errors import ReasonerError, UsageError
+from reasoner.cli.exits import ANSWERED, EXHAUSTED, INTERRUPTED, OTHER, code_of, error_line, guarded
+from reasoner.errors import ReasonerError, TraceError, UsageError
 
 if TYPE_CHECKING:
     from reasoner.budget import Budget, Prices
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
     from reasoner.protocols import Engine, Strategy, Verifier
     from reasoner.solution import Solution
-    from reasoner.trace import Sink
+    from reasoner.trace import Event, Sink, TraceWriter
     from reasoner.types import Question
 
-LONGEST_CONTEXT = 10_000_000
-"""Bytes of a --context file beyond which no model's window could hold it."""
+LONGEST_INPUT = 10_000_000
+"""Bytes of a question or a --context file beyond which no model's window could hold it."""
 STARTED = time.perf_counter()
 
 
@@ -39,15 +40,36 @@ class _Plan:
     seed: int
 
 
+@dataclass(slots=True)
+class _Recording:
+    """A trace being written. Where that fails the trace ends there, and the run goes on: its answer is worth more."""
+
+    writer: "TraceWriter"
+    failure: TraceError | None = None
+
+    def __call__(self, event: "Event") -> None:
+        if self.failure is None:
+            try:
+                self.writer(event)
+            except TraceError as error:
+                self.failure = error
+
+    def close(self) -> None:
+        try:
+            self.writer.close()
+        except TraceError as error:
+            self.failure = self.failure or error
+
+
 @click.command("solve")
 @click.argument("question")
 @click.option("-s", "--strategy", default="self_consistency", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
               help="How to spend the compute, as in self_consistency:n=16,temperature=0.9.")  # fmt: skip
 @click.option("--verifier", metavar="NAME[:OPTION=VALUE,...]",
               help="Who rates candidates, for strategies that ask for it.  [default: certainty]")  # fmt: skip
-@click.option("-b", "--budget", default="", metavar="UNIT=AMOUNT,...",
+@click.option("-b", "--budget", metavar="UNIT=AMOUNT,...",
               help="What may be spent at most: tokens, generated, samples, seconds, flops, usd.")  # fmt: skip
-@click.option("--prices", default="", metavar="KIND=USD,...",
+@click.option("--prices", metavar="KIND=USD,...",
               help="Dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.")  # fmt: skip
 @click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
               help="What the answer is: auto, number, choice or text.")  # fmt: skip
@@ -58,9 +80,7 @@ class _Plan:
 @click.option("-e", "--engine", default="vllm", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
               help="What runs the model: vllm, openai, simulated, replay:FILE.")  # fmt: skip
 @click.option("--base-url", metavar="URL", help="The server of --engine openai.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Repeats a run where the engine can."
-)
+@click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run where the engine can.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
               help="Write every event to a JSONL file, which replay:FILE plays back.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Give the whole solution as JSON.")
@@ -69,8 +89,8 @@ def command(
     question: str,
     strategy: str,
     verifier: str | None,
-    budget: str,
-    prices: str,
+    budget: str | None,
+    prices: str | None,
     answer: str,
     context: Path | None,
     model: str | None,
@@ -80,15 +100,18 @@ def command(
     trace: Path | None,
     as_json: bool,
 ) -> int:
-    """Answer QUESTION; pass - to read it from standard input.
+    """Answer QUESTION, one quoted argument; pass - to read it from standard input.
 
     The answer goes to standard output, the vote, the cost and the time to standard error. Exit codes: 0 answered, 1 no
-    answer found, 2 usage, 3 budget exhausted before any answer, 4 engine or model failure, 130 interrupted.
+    answer found or no place to write it, 2 usage, 3 budget exhausted before any answer, 4 engine or model failure, 130
+    interrupted.
     """
     from reasoner.budget import Budget
     from reasoner.catalog import build
     from reasoner.questions import ask
 
+    if seed < 0:
+        raise UsageError(f"--seed {seed} is negative: give 0 or more")
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
     chosen = build("strategy", strategy)
     runs_on = _engine(engine, model_id=model, base_url=base_url)
@@ -97,8 +120,8 @@ def command(
         chosen,
         _verifier(verifier, chosen, runs_on),
         runs_on,
-        Budget.parse(budget) if budget else Budget(),
-        _prices(prices) if prices else None,
+        Budget() if budget is None else Budget.parse(budget),
+        None if prices is None else _prices(prices),
         seed,
     )
     if plan.budget.usd is not None and plan.prices is None:
@@ -107,56 +130,62 @@ def command(
 
 
 def _question_text(argument: str) -> str:
-    if argument != "-":
-        return argument
-    try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError("standard input is not UTF-8 text: pass the question as text") from error
+    if argument == "-":
+        return _text(sys.stdin.buffer, "the question on standard input")
+    return _text(io.BytesIO(argument.encode("utf-8", "surrogatepass")), "the question")
 
 
 def _context_text(path: Path) -> str:
     try:
-        size = path.stat().st_size
-        if size > LONGEST_CONTEXT:
-            raise UsageError(f"--context {path} is {size:,} bytes: at most {LONGEST_CONTEXT:,} are read")
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            text = _text(file, f"--context {path}")
     except OSError as error:
         raise UsageError(f"cannot read --context {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--context {path} is not UTF-8 text: convert it to plain text first") from error
-    if "\0" in text:
-        raise UsageError(f"--context {path} is a binary file: convert it to plain text first")
     if not text.strip():
         raise UsageError(f"--context {path} is empty: leave it out, or give a file with text")
     return text
 
 
+def _text(file: IO[bytes], name: str) -> str:
+    data = file.read(LONGEST_INPUT + 1)
+    if len(data) > LONGEST_INPUT:
+        raise UsageError(f"{name} is too long: at most {LONGEST_INPUT:,} bytes are read")
+    if b"\0" in data:
+        raise UsageError(f"{name} is binary: convert it to plain text first")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: convert it first") from error
+
+
 def _engine(spec: str, **common: str | None) -> "Engine":
     from reasoner.catalog import build, load
 
-    name = spec.partition(":")[0]
+    name, _, tail = spec.partition(":")
     options = {field.name for field in fields(load("engine", name))}
+    in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}
     flags = {"model_id": "--model", "base_url": "--base-url"}
     given = {option: value for option, value in common.items() if value is not None}
     for option in given:
         if option not in options:
             raise UsageError(f"engine {name} takes no {flags[option]}: leave it out")
+        if option in in_spec:
+            raise UsageError(f"{flags[option]} and {option} of --engine say the same thing: keep one")
     engine: Engine = build("engine", spec, **given)
     return engine
 
 
 def _verifier(spec: str | None, strategy: "Strategy", engine: "Engine") -> "Verifier | None":
-    from reasoner.catalog import build
+    from reasoner.catalog import build, spec_of
     from reasoner.engines.replay import ReplayEngine
 
     if not strategy.uses_verifier:
-        if spec:
-            raise UsageError("--verifier has no effect: this strategy asks for no scores; leave it out")
+        if spec is not None:
+            raise UsageError(f"--verifier {spec} has no effect: {spec_of(strategy)} asks for no scores; leave it out")
         return None
     if isinstance(engine, ReplayEngine):
         return engine.verifier()
-    verifier: Verifier = build("verifier", spec or "certainty")
+    verifier: Verifier = build("verifier", "certainty" if spec is None else spec)
     return verifier
 
 
@@ -170,6 +199,8 @@ def _prices(text: str) -> "Prices":
         kind, _, amount = (piece.strip() for piece in part.partition("="))
         if kind not in known:
             raise UnknownName("price", kind, known)
+        if kind in given:
+            raise UsageError(f"price {kind} is given twice: keep one")
         try:
             given[kind] = float(amount)
         except ValueError as error:
@@ -183,34 +214,47 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
     from reasoner.cli.progress import Progress
     from reasoner.cli.terminal import own_streams
     from reasoner.models.cache import cache_home
-    from reasoner.trace import TraceWriter, tee
+    from reasoner.trace import tee
 
-    writer = TraceWriter(trace) if trace else None
+    recording = _recording(trace, plan.engine) if trace else None
     with own_streams(cache_home() / "engine.log" if quiet else None) as terminal:
         progress = Progress(terminal, plan.budget)
-        sink = tee(progress, writer) if writer else progress
         try:
-            return asyncio.run(_solve(plan, progress, sink, as_json=as_json))
+            sink = tee(progress, recording) if recording else progress
+            code = asyncio.run(_solve(plan, progress, sink, as_json=as_json))
         except KeyboardInterrupt:
-            best = f"; best until then: {progress.line()}" if progress.samples else ""
+            best = f"; until then: {progress.line()}" if progress.samples else ""
             terminal.say(f"interrupted{best}")
-            return INTERRUPTED
+            code = INTERRUPTED
         except ReasonerError as error:
-            terminal.say(f"error: {error}")
-            return code_of(error)
-        finally:
-            if writer:
-                writer.close()
+            terminal.say(error_line(error))
+            code = code_of(error)
+        if recording:
+            recording.close()
+            if recording.failure:
+                terminal.say(error_line(recording.failure))
+                code = code or OTHER
+        return code
+
+
+def _recording(path: Path, engine: "Engine") -> _Recording:
+    from reasoner.engines.replay import ReplayEngine
+    from reasoner.trace import TraceWriter
+
+    played = Path(engine.path) if isinstance(engine, ReplayEngine) else None
+    if played and played.exists() and path.exists() and path.samefile(played):
+        raise UsageError(f"--trace {path} is the trace that is played back: give it another name")
+    return _Recording(TraceWriter(path))
 
 
 async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
     from reasoner.runner import solve
 
     if hasattr(plan.engine, "notify"):
-        plan.engine.notify = progress.terminal.say
+        plan.engine.notify = progress.note
     try:
+        progress.begin(f"starting {plan.engine.name}")
         with progress.shown():
-            progress.begin(f"starting {plan.engine.name}")
             await plan.engine.start()
             progress.begin(f"solving with {plan.engine.model.name}")
             solution = await solve(
@@ -233,23 +277,27 @@ def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Pr
     from reasoner.cli.terminal import printable
 
     elapsed = time.perf_counter() - STARTED
-    if as_json:
-        terminal.give(
-            as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution)
-        )
-    elif solution.answer:
-        terminal.give(printable(solution.answer.text, limit=2000))
-    for line in summary(solution, plan.budget, plan.prices, plan.engine, progress.first_answer, elapsed):
-        terminal.say(line)
+    try:
+        if as_json:
+            terminal.give(
+                as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution)
+            )
+        elif solution.answer:
+            terminal.give(printable(solution.answer.text, limit=2000))
+    finally:
+        for line in summary(solution, plan.budget, plan.prices, plan.engine, progress.first_sample, elapsed):
+            terminal.say(line)
     if solution.error:
-        terminal.say(f"error: {solution.error}")
+        terminal.say(error_line(solution.error))
         return code_of(solution.error)
     if solution.answer:
         return ANSWERED
     if solution.ended_by == "budget":
-        terminal.say(f"error: {solution.reason}: raise it, or lower max_tokens or n of the strategy")
+        way_out = "raise it" if solution.cost.samples else "raise it, or shorten the question"
+        terminal.say(error_line(f"{solution.reason}: {way_out}"))
         return EXHAUSTED
-    terminal.say(
-        f"error: none of {solution.cost.samples} samples held an answer: try more samples or another --answer kind"
+    samples = (
+        "the one sample held no" if solution.cost.samples == 1 else f"none of {solution.cost.samples} samples held an"
     )
+    terminal.say(error_line(f"{samples} answer: try more samples, a higher max_tokens or another --answer kind"))
     return OTHER

@@ -19,7 +19,7 @@ def summary(
     budget: Budget,
     prices: Prices | None,
     engine: Engine,
-    first_answer: float | None,
+    first_sample: float | None,
     elapsed: float,
 ) -> list[str]:
     """The vote, the cost, the budget and the time, a line each."""
@@ -27,7 +27,7 @@ def summary(
     lines.append(f"cost     {_cost(solution.cost, prices)}")
     if str(budget):
         lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
-    lines.append(f"time     {_time(engine, first_answer, solution.cost.seconds, elapsed)}")
+    lines.append(f"time     {_time(engine, first_sample, solution.cost.seconds, elapsed)}")
     lines += [f"note     {note}" for note in engine.notes]
     return lines
 
@@ -62,17 +62,21 @@ def _budget(budget: Budget, cost: Cost, prices: Prices | None) -> str:
         limit = getattr(budget, unit)
         if limit is not None:
             spent = cost.seconds if unit == "seconds" else ledger.measure(unit, cost)
-            shown.append(f"{unit} {spent:,.6g} of {limit:,.6g}")
+            shown.append(f"{unit} {_number(spent)} of {_number(limit)}")
     return ", ".join(shown)
 
 
-def _time(engine: Engine, first_answer: float | None, solving: float, elapsed: float) -> str:
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def _time(engine: Engine, first_sample: float | None, solving: float, elapsed: float) -> str:
     parts: list[tuple[str, float]] = []
     timing = getattr(engine, "timing", None)
     if timing:
         parts += [("model files", timing.model), ("import vLLM", timing.imports), ("start engine", timing.engine)]
-    if first_answer is not None:
-        parts += [("first sample", first_answer), ("other samples", solving - first_answer)]
+    if first_sample is not None:
+        parts += [("first sample", first_sample), ("other samples", solving - first_sample)]
     rest = elapsed - sum(seconds for _, seconds in parts)
     return f"{elapsed:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in [*parts, ("all else", rest)])
 
@@ -86,7 +90,7 @@ def as_document(
     seed: int,
     solution: Solution,
 ) -> str:
-    """The whole solution as one JSON object."""
+    """The whole solution as one JSON object, in ASCII: what a terminal might obey is escaped."""
     standing = solution.standing
     document = {
         "question_id": question.id,
@@ -111,4 +115,4 @@ def as_document(
             for p in solution.proposals
         ],
     }
-    return json.dumps(document, ensure_ascii=False)
+    return json.dumps(document)

@@ -1,30 +1,60 @@
-"""Where the command writes: its own streams, kept clean of what libraries print."""
+"""Where the command writes: its own streams, kept clean of what libraries print and of what models wrote."""
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import TextIO
+
+from reasoner.errors import ReasonerError
+
+
+class OutputLost(ReasonerError):
+    """Standard output takes no more: its reader has gone, or the disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
     """Data goes to `out`, everything else to `err`."""
 
-    out: IO[str]
-    err: IO[str]
+    out: TextIO
+    err: TextIO
 
     def say(self, line: str) -> None:
-        """One line for a person."""
-        self.err.write(line + "\n")
-        self.err.flush()
+        """One line for a person; dropped where it cannot be written, as the run matters more."""
+        with suppress(OSError):
+            _write(self.err, clean(line))
 
     def give(self, line: str) -> None:
-        """One line of data."""
-        self.out.write(line + "\n")
-        self.out.flush()
+        """One line of data.
+
+        Raises:
+            OutputLost: it cannot be written.
+        """
+        try:
+            _write(self.out, line)
+        except OSError as error:
+            raise OutputLost(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _write(stream: TextIO, line: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    try:
+        stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+        stream.flush()
+    except OSError:
+        abandon(stream)
+        raise
+
+
+def abandon(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere, so that closing it does not fail a second time."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 @contextmanager
@@ -64,8 +94,12 @@ def _open_log(log: Path) -> int:
         return os.open(os.devnull, os.O_WRONLY)
 
 
+def clean(text: str) -> str:
+    """Text with a space for each control, format or line-end character, which a terminal might obey."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
 def printable(text: str, *, limit: int = 60) -> str:
     """Text that a model wrote, fit for a terminal: one line, no control characters, at most `limit` characters."""
-    clean = "".join(char if char.isprintable() else " " for char in text[: 4 * limit])
-    clean = " ".join(clean.split())
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    line = " ".join(clean(text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from reasoner.errors import BudgetExhausted, RequestLost, TraceError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Engine, Rendered, SampleRequest
 from reasoner.trace import Began, Dropped, Prompted, Refused, Sampled, Scored, read_trace
-from reasoner.types import NOT_RATED, Completion, Prompt, Question, Rating, Usage
+from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, Usage
 
 PATIENCE = 200
 """Turns of the event loop that a reply waits for an earlier one that is not asked for, before it goes ahead."""
@@ -25,7 +26,7 @@ class _Key(NamedTuple):
 
 @dataclass(slots=True)
 class _Stage:
-    """The replies of one question in recorded order, who waits for one, and who for a recorded cancellation."""
+    """The replies of one question in recorded order, who waits for one, and who for one that was never recorded."""
 
     order: list[_Key] = field(default_factory=list)
     place: int = 0
@@ -99,18 +100,18 @@ class ReplayEngine:
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded reply, when its turn comes. Raises what the recorded request met with."""
         key = _Key(request.question_id, request.prompt.digest, request.index)
-        records = self._records.get(key)
+        records, stage = self._records.get(key), self._stages[request.question_id]
         if not records:
             request.meter.usage = Usage()
             if request.question_id in self._late:
                 raise TimeoutError
+            await _turn(stage, key, stage.held)
             raise TraceError(
                 f"the trace {self.path} holds no sample {request.index} of this prompt of question "
                 f"{request.question_id}: replay with the same strategy, seed and budget"
             )
         record = records.popleft()
         request.meter.usage = record.usage
-        stage = self._stages[request.question_id]
         if isinstance(record, Dropped) and record.why == "deadline":
             raise TimeoutError
         if isinstance(record, Dropped) and record.why == "cancelled":
@@ -119,7 +120,9 @@ class ReplayEngine:
                 f"the trace {self.path} holds only a part of sample {request.index} of question {request.question_id}, "
                 "which was cancelled: replay with the same strategy, seed, budget and stop rule"
             )
-        await _turn(stage, key, stage.waiting)
+        # A cancellation came too late for this one when it was recorded: it had ended, and was paid.
+        with suppress(asyncio.CancelledError):
+            await _turn(stage, key, stage.waiting)
         if isinstance(record, Dropped):
             raise RequestLost("the recorded request was lost here")
         return Completion(
@@ -151,7 +154,7 @@ async def _turn(stage: _Stage, key: _Key, line: dict[_Key, asyncio.Future[None]]
 
 
 async def _pump(stage: _Stage) -> None:
-    """Deliver in recorded order; what is never asked for is passed over, and what is never cancelled is let go."""
+    """Deliver in recorded order; what is never asked for is passed over, and at the end `held` is let go."""
     idle = 0
     while stage.waiting or stage.held:
         due = stage.order[stage.place] if stage.place < len(stage.order) else None
@@ -198,6 +201,10 @@ class ReplayVerifier:
         """The recorded rating."""
         record = self._recorded(question, candidate)
         self._take(question, candidate)
+        if record.error == CANCELLED:
+            for _ in range(PATIENCE):
+                await asyncio.sleep(0)
+            raise TraceError(f"the trace {self.path} holds no rating of sample {record.index}, which was cancelled")
         return Rating(record.value, record.cost, record.steps, record.error)
 
     def _take(self, question: Question, candidate: Completion) -> None:

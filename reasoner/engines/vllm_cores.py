@@ -201,16 +201,15 @@ class AsyncCore:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        output = None
+        stream = self._engine.generate(prompt, job.params, job.request_id, priority=job.priority)
         try:
-            async for output in self._engine.generate(prompt, job.params, job.request_id, priority=job.priority):
-                pass
+            outputs = [output async for output in stream]
         except EngineDeadError as error:
             future.set_exception(CoreDied(str(error)))
         except Exception as error:
             future.set_exception(error)
         else:
-            future.set_result(output)
+            future.set_result(outputs[-1])
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)

@@ -35,7 +35,7 @@ class Checksums(BaseModel):
 
 
 def cache_home() -> Path:
-    """Where this library keeps what it can build again: `$REASONER_CACHE`, `$XDG_CACHE_HOME/reasoner` or ~/.cache/reasoner.
+    """Where what can be built again is kept: `$REASONER_CACHE`, `$XDG_CACHE_HOME/reasoner` or ~/.cache/reasoner.
 
     Raises:
         EngineUnavailable: it would be in a home folder, and there is none.

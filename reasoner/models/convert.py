@@ -24,8 +24,8 @@ def convert(gguf: Path, folder: Path) -> None:
         home, gguf_file=gguf.name, quantization_config=dequantize, dtype=torch.bfloat16
     )
     tokenizer = AutoTokenizer.from_pretrained(home, gguf_file=gguf.name)
-    # The file names its pre-tokenizer `smollm`, which splits digits off first. Transformers reads it as plain GPT-2, and
-    # then white space before a number becomes other tokens than the model was trained on.
+    # The file names its pre-tokenizer `smollm`, which splits digits off first. Transformers reads it as plain GPT-2,
+    # and then white space before a number becomes other tokens than the model was trained on.
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
         [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
     )

@@ -1,4 +1,4 @@
-"""The embedded default model: SmolLM2-135M-Instruct (Apache-2.0), converted once from the weights that a package carries."""
+"""The embedded default model: SmolLM2-135M-Instruct (Apache-2.0), converted once from a package's weights."""
 
 import errno
 import importlib.util
@@ -69,7 +69,7 @@ def _gguf() -> Path:
 
 def _run(module: str, *arguments: str) -> None:
     """Run a module in a process of its own, so that neither its imports nor its output become ours."""
-    finished = subprocess.run(  # kills the process where we are interrupted
+    finished = subprocess.run(  # noqa: S603 # kills the process where we are interrupted
         [sys.executable, "-m", module, *arguments],
         # The folder that holds this package: a child finds it there even where it is not installed.
         cwd=Path(__file__).parents[2],

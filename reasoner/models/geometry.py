@@ -40,7 +40,7 @@ def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> Mode
     """The card of the model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
     What the files do not tell is 0. Tied embeddings are stored, and counted, once. Weights that are packed several to
-    an element have no count, and compressed KV caches (MLA) no KV heads. The revision is the snapshot's, in a hub cache.
+    an element have no count, compressed KV caches (MLA) no KV heads. The revision is the snapshot's, in a hub cache.
 
     Raises:
         EngineUnavailable: `config.json` is missing, or it or a safetensors header is malformed.

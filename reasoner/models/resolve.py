@@ -35,7 +35,7 @@ def resolve(model: str, notify: Notify) -> Resolved:
         folder = embedded_path(notify)
         return Resolved(EMBEDDED_NAME, str(folder), folder)
     # Not pathlib, which takes "" for this folder and raises on names too long to exist.
-    if os.path.exists(os.path.expanduser(model)):
+    if os.path.exists(os.path.expanduser(model)):  # noqa: PTH110, PTH111
         local = Path(model).expanduser()
         if not (local / "config.json").is_file():
             raise UsageError(f"{model!r} holds no config.json: give the folder of a model in Hugging Face format")

@@ -15,8 +15,8 @@ class BestOfN:
     """The best rated of `n` samples, or the class of answers with the highest total rating.
 
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
-    of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and stays
-    in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
+    of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and
+    stays in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
     """
 
     uses_verifier: ClassVar[bool] = True

@@ -1,0 +1,124 @@
+"""Tokens per second of `solve_many` against the same requests sent straight to vLLM, and the prefix cache's share.
+
+    python bench/throughput.py [ROUNDS]
+
+32 questions x 8 samples, with and without a 600-token document before each question. The two ways alternate in one
+process on one engine whose prefix cache is emptied before every round, so that what else the machine does hits both.
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from typing import Any
+
+from reasoner import Question, SamplingParams, ask, solve_many
+from reasoner.engines.vllm import VllmEngine, _vllm_params
+from reasoner.engines.vllm_cores import InProcessCore
+from reasoner.trace import Event, Sampled
+from reasoner.work import derive_seed
+from reasoner_strategies import SelfConsistency
+
+SAMPLES = 8
+PARAMS = SamplingParams(max_tokens=64)
+DOCUMENT = "The harbour master wrote down every ship that came in, its cargo and the name of its captain. " * 29
+
+
+def questions(document: str) -> list[Question]:
+    """32 sums, each about the same document."""
+    return [ask(f"What is {2 + n % 8} + {3 + n // 8}? This is question {n}.", context=document) for n in range(32)]
+
+
+def in_core(core: InProcessCore, work: Any) -> Any:
+    """Run `work(vllm_engine)` in the thread that owns vLLM."""
+    done = core.abort("nothing")
+    done.result()
+    box: list[Any] = []
+    core._inbox.put(lambda: box.append(work(core._engine)))
+    while not box:
+        time.sleep(0.001)
+    return box[0]
+
+
+async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, float]:
+    """All requests handed to vLLM at once and stepped to the end; generated tokens and seconds."""
+    jobs = []
+    for place, question in enumerate(asked):
+        ids = (await engine.render(question.prompt)).token_ids or ()
+        for index in range(SAMPLES):
+            seed = derive_seed(0, question.id, question.prompt.digest, index)
+            jobs.append((f"{place}-{index}", list(ids), _vllm_params(PARAMS, seed), place))
+
+    def run(vllm: Any) -> tuple[int, float]:
+        began = time.perf_counter()
+        for name, ids, params, priority in jobs:
+            vllm.add_request(name, {"prompt_token_ids": ids}, params, priority=priority)
+        tokens = 0
+        while vllm.has_unfinished_requests():
+            tokens += sum(len(output.outputs[0].token_ids) for output in vllm.step())
+        return tokens, time.perf_counter() - began
+
+    result: tuple[int, float] = in_core(engine._core, run)  # type: ignore[arg-type]
+    return result
+
+
+async def through_runner(engine: VllmEngine, asked: list[Question]) -> tuple[int, float, list[Event]]:
+    """The same through `solve_many`, trace included."""
+    events: list[Event] = []
+    began = time.perf_counter()
+    solutions = await solve_many(asked, SelfConsistency(n=SAMPLES, params=PARAMS), engine, trace=events.append)
+    return sum(s.cost.generated_tokens for s in solutions), time.perf_counter() - began, events
+
+
+async def cached_share(engine: VllmEngine, asked: list[Question], events: list[Event]) -> tuple[int, int, int]:
+    """Prompt tokens, those served from cache, and those an ideal prefix tree would share in whole blocks."""
+    size = 32
+    of = {question.id: (await engine.render(question.prompt)).token_ids or () for question in asked}
+    seen: set[tuple[int, ...]] = set()
+    prompt = cached = ideal = 0
+    for event in events:
+        if not isinstance(event, Sampled):
+            continue
+        ids = of[event.question_id]
+        prompt += event.usage.prompt_tokens
+        cached += event.usage.cached_tokens
+        # The last token is always computed: its logits are what the first sampled token comes from.
+        ends = range(size, (len(ids) - 1) // size * size + 1, size)
+        ideal += max((end for end in ends if ids[:end] in seen), default=0)
+        seen.update(ids[:end] for end in ends)
+    return prompt, cached, ideal
+
+
+async def main(rounds: int) -> None:
+    engine = VllmEngine(context=2048)
+    await engine.start()
+    core = engine._core
+    assert isinstance(core, InProcessCore)
+    for label, document in (("no document", ""), ("600-token document", DOCUMENT)):
+        asked = questions(document)
+        await straight(engine, asked[:4])
+        ratios, rates = [], []
+        for turn in range(rounds):
+            measured: dict[str, tuple[int, float]] = {}
+            for way in ("straight", "runner") if turn % 2 else ("runner", "straight"):
+                in_core(core, lambda vllm: vllm.reset_prefix_cache())
+                if way == "straight":
+                    measured[way] = await straight(engine, asked)
+                else:
+                    tokens, seconds, events = await through_runner(engine, asked)
+                    measured[way] = tokens, seconds
+            rate = {way: tokens / seconds for way, (tokens, seconds) in measured.items()}
+            rates.append(rate)
+            ratios.append(rate["runner"] / rate["straight"])
+        prompt, cached, ideal = await cached_share(engine, asked, events)
+        runner = statistics.median(rate["runner"] for rate in rates)
+        direct = statistics.median(rate["straight"] for rate in rates)
+        spread = ", ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
+        print(f"{label}: runner {runner:.0f} tok/s, straight {direct:.0f} tok/s, median ratio "
+              f"{statistics.median(ratios):.3f} ({spread})")  # fmt: skip
+        print(f"{label}: {prompt:,} prompt tokens, {cached:,} from cache, {ideal:,} ideally: {cached / ideal:.3f}")
+    await engine.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 6))

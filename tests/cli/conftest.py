@@ -1,0 +1,37 @@
+"""Fixtures of the command's tests."""
+
+import io
+import sys
+from typing import BinaryIO
+
+import pytest
+
+from reasoner.cli import main
+from tests.cli.command import Ended, Run
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    for name in ("OPENAI_API_KEY", "FORCE_COLOR", "PYTHONIOENCODING"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command in this process."""
+    # It would end this process at once where another test imported vLLM.
+    monkeypatch.setattr("reasoner.cli._leave", sys.exit)
+
+    def run(*arguments: str, stdin: BinaryIO | bytes = b"") -> Ended:
+        file = io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        assert isinstance(left.value.code, int)
+        return Ended(left.value.code, *capsys.readouterr())
+
+    return run

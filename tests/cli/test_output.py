@@ -1,0 +1,181 @@
+"""Output that cannot be written, and text of models that must not reach a terminal as it is."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.cli.terminal import OutputLost, Terminal, own_streams, printable
+from tests.cli.command import Ended, Run, finish, start
+from tests.engines.fake_server import FakeServer, Fault
+
+SOLVE = ("solve", "What is 3+4?", "-e", "simulated")
+HOSTILE = "\x1b[2J\x1b[31mred\x07\r\nherring\x9b31m\u202egnirts\u2028\x7f\x00\t"
+ANY_TEXT = st.text(st.characters(codec=None, categories=None))
+
+
+@pytest.fixture(params=["closed pipe", "full disk"])
+def sink(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A file descriptor that takes nothing."""
+    if request.param == "full disk":
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, descriptor = os.pipe()
+        os.close(reader)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("arguments", [SOLVE, (*SOLVE, "--json"), ("list", "engines"), ("list", "models", "--json")])
+def test_a_standard_output_that_takes_nothing_is_an_error_in_one_line(arguments: tuple[str, ...], sink: int) -> None:
+    ended = finish(start(*arguments, stdout=sink))
+    assert ended.code == 1
+    assert ended.error.startswith("error: cannot write to standard output: ")
+    assert ("vote     7 ×" in ended.err) == (arguments[0] == "solve")
+
+
+def test_help_that_cannot_be_written_gives_no_traceback(sink: int) -> None:
+    ended = finish(start("solve", "--help", stdout=sink))
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    assert "Exception ignored" not in ended.err
+
+
+def test_a_standard_error_that_takes_nothing_costs_nothing(sink: int) -> None:
+    ended = finish(start(*SOLVE, stderr=sink))
+    assert (ended.code, ended.out) == (0, "7\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "expected"),
+    [
+        ("2>&-", SOLVE, Ended(0, "7\n", "")),
+        (">&-", (*SOLVE, "-s", "nope"), 2),
+        (">&-", SOLVE, 0),
+        ("<&-", ("solve", "-", "-e", "simulated"), 2),
+    ],
+)
+def test_streams_that_were_closed_before_the_start(
+    closed: str, arguments: tuple[str, ...], expected: Ended | int
+) -> None:
+    shell = ("sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-c", "from reasoner.cli import main; main()")
+    ended = finish(start(*arguments, command=shell))
+    assert "Traceback" not in ended.err
+    assert ended == expected if isinstance(expected, Ended) else ended.code == expected
+
+
+def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    asked = ("solve", "q", "-a", "text", "-s", "self_consistency:n=20", "-e", "simulated:answers=café,weights=1")
+    ended = finish(start(*asked, env=environment))
+    assert (ended.code, ended.out) == (0, "caf?\n")
+    ended = finish(start(*asked, "--json", env=environment))
+    assert json.loads(ended.out)["answer"]["text"] == "café"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_a_model_wrote_never_reaches_the_terminal_raw(as_json: bool, run: Run, tmp_path: Path) -> None:
+    trace = tmp_path / "out.jsonl"
+    asked = ("solve", "Say it.", "-a", "text", *(("--json",) if as_json else ()))
+    with FakeServer(reply=("\\boxed{", HOSTILE, "long " * 40, "}"), models=("ti\x1b[31mny\nerror: fake",)) as server:
+        drawn = run(*asked, "-e", "openai", "--base-url", server.url, "--trace", str(trace))
+    played = run(*asked, "-e", f"replay:{trace}")
+    for ended in (drawn, played):
+        assert ended.code == 0
+        assert ended.out.count("\n") == 1
+        assert not [line for line in (ended.out + ended.err).split("\n") if not line.isprintable()]
+        assert "error: fake" not in ended.err.splitlines()
+    if as_json:
+        assert "\x1b[31mred\x07" in json.loads(played.out)["answer"]["text"]
+    else:
+        assert played.out == drawn.out
+        assert "red herring 31m gnirts" in played.out
+        assert len(played.out) < 600
+
+
+def test_what_a_server_says_never_reaches_the_terminal_raw(run: Run) -> None:
+    with FakeServer(faults=[Fault("status", 400, json.dumps({"error": {"message": HOSTILE}}))]) as server:
+        ended = run("solve", "q", "-s", "single", "-e", "openai", "--base-url", server.url)
+    assert (ended.code, ended.out) == (4, "")
+    assert ended.error.isprintable()
+    assert "red herring" in ended.error
+
+
+@given(ANY_TEXT, st.integers(1, 200))
+def test_printable_text_is_one_bounded_line_without_control_characters(text: str, limit: int) -> None:
+    shown = printable(text, limit=limit)
+    assert shown.isprintable()
+    assert len(shown) <= limit
+    assert shown == " ".join(shown.split())
+
+
+@given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), max_size=60))
+def test_printable_text_is_left_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_text_that_was_cut_says_so() -> None:
+    assert printable("a" * 61) == "a" * 59 + "…"
+    assert printable("\x1b" * 500 + "b") == ""
+
+
+@given(ANY_TEXT)
+def test_whatever_is_said_is_one_line(line: str) -> None:
+    err = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="")
+    Terminal(sys.stdout, err).say(line)
+    err.seek(0)
+    said = err.read()
+    assert said.endswith("\n")
+    assert said[:-1].isprintable()
+    assert len(said) == len(line) + 1
+
+
+NOISE = """
+import os, subprocess, sys
+from pathlib import Path
+from reasoner.cli.terminal import own_streams
+print("before")
+with own_streams(Path(sys.argv[1])) as terminal:
+    print("noise of Python")
+    os.write(1, b"noise of C++\\n")
+    subprocess.run(["sh", "-c", "echo noise of a child >&2"])
+    terminal.say("for a person")
+    terminal.give("data")
+print("after")
+"""
+
+
+def test_what_libraries_print_goes_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "new" / "engine.log"
+    ended = finish(start(str(log), command=(sys.executable, "-c", NOISE)))
+    assert ended == Ended(0, "before\ndata\nafter\n", "for a person\n")
+    noise = log.read_text(encoding="utf-8").splitlines()
+    assert sorted(noise) == ["noise of C++", "noise of Python", "noise of a child"]
+
+
+def test_a_log_that_cannot_be_written_costs_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with own_streams(tmp_path / "file" / "engine.log") as terminal:
+        os.write(1, b"noise\n")
+        terminal.give("data")
+    assert capfd.readouterr() == ("data\n", "")
+
+
+def test_streams_come_back_after_output_was_lost(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    saved, full = os.dup(1), os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 1)
+    try:
+        with pytest.raises(OutputLost, match="No space left"), own_streams(tmp_path / "log") as terminal:
+            terminal.give("data")
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(full)
+    print("after")  # noqa: T201
+    assert capfd.readouterr().out == "after\n"

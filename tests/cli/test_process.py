@@ -1,0 +1,82 @@
+"""The command as a process: what it imports, how it ends."""
+
+import json
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from tests.cli.command import Run, finish, start
+
+IMPORTS = """
+import json, sys
+before = set(sys.modules)
+from reasoner.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})), file=sys.stderr)
+"""
+
+
+def imported(*arguments: str) -> set[str]:
+    """What one call imports beside the standard library, by top-level name."""
+    ended = finish(start(*arguments, command=(sys.executable, "-c", IMPORTS)))
+    assert ended.out, ended.err
+    return set(json.loads(ended.err.splitlines()[-1])) - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("solve", "--help"), ("list", "--help"), ("doctor", "--help")])
+def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> None:
+    assert imported(*arguments) == {"click", "reasoner"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("list", "engines"), ("list", "models"), ("solve", "What is 3+4?", "-e", "simulated")]
+)
+def test_what_needs_no_model_imports_no_vllm(arguments: tuple[str, ...]) -> None:
+    assert not imported(*arguments) & {"torch", "vllm", "transformers", "huggingface_hub"}
+
+
+def test_without_arguments_help_is_shown_as_an_error(run: Run) -> None:
+    ended = run()
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == run("--help").out
+
+
+def test_the_version(run: Run) -> None:
+    assert run("--version").out.startswith("reasoner, version ")
+
+
+def test_it_does_not_wait_for_what_vllm_left_running() -> None:
+    stuck = """
+import sys, threading, types
+sys.modules["vllm"] = types.ModuleType("vllm")
+threading.Thread(target=threading.Event().wait).start()
+from reasoner.cli import main
+main()
+"""
+    ended = finish(start("solve", "What is 3+4?", "-e", "simulated", command=(sys.executable, "-c", stuck)))
+    assert (ended.code, ended.out) == (0, "7\n")
+
+
+@pytest.mark.parametrize("what", ["strategies", "verifiers", "engines", "models"])
+def test_lists_as_json_hold_what_the_text_holds(what: str, run: Run) -> None:
+    rows = json.loads(run("list", what, "--json").out)
+    text = run("list", what).out
+    assert rows
+    for row in rows:
+        assert sorted(row) == ["name", "options", "what"]
+        assert row["what"]
+        assert row["name"] in text
+        for option, default in row["options"].items():
+            assert (f"{option}={default}" if default else option) in text
+
+
+def test_a_broken_plug_in_is_listed_as_such(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("mine", "no_such_package:Mine", "reasoner.strategies")
+    monkeypatch.setattr("reasoner.catalog.entries", lambda kind: {"mine": entry})
+    ended = run("list", "strategies")
+    assert ended.code == 0
+    assert "broken: the strategy 'mine' (no_such_package:Mine) cannot be imported" in " ".join(ended.out.split())

@@ -1,0 +1,131 @@
+"""What every engine that needs no model promises; the others are held to the same beside their own tests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from reasoner import solve
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.protocols import Engine, SampleRequest
+from reasoner.trace import Event
+from reasoner.types import Completion, Prompt, SamplingParams
+from reasoner_strategies import SelfConsistency
+from tests.helpers import number_question, says, turns, write_trace
+
+QUESTION = number_question()
+PARAMS = SamplingParams(max_tokens=3, logprobs=2)
+Make = Callable[[Path], Awaitable[Engine]]
+
+
+async def scripted(folder: Path) -> Engine:
+    return ScriptedEngine(says("7"), block_size=2)
+
+
+async def simulated(folder: Path) -> Engine:
+    return SimulatedEngine(tokens=2)
+
+
+async def replay(folder: Path) -> Engine:
+    events: list[Event] = []
+    await solve(QUESTION, SelfConsistency(8, PARAMS), SimulatedEngine(tokens=2), trace=events.append)
+    return ReplayEngine(str(write_trace(folder / "t.jsonl", events)))
+
+
+pytestmark = pytest.mark.parametrize("make", [scripted, simulated, replay])
+
+
+async def draw(engine: Engine, index: int = 0, *, prompt: Prompt = QUESTION.prompt, seed: int = 1) -> Completion:
+    rendered = await engine.render(prompt)
+    return await engine.sample(SampleRequest("q", prompt, rendered, PARAMS, index, seed))
+
+
+def test_it_starts_and_closes_as_often_as_one_likes(make: Make, tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = await make(tmp_path)
+        await engine.start()
+        await engine.start()
+        assert engine.name
+        assert engine.model.name
+        assert isinstance(engine.notes, tuple)
+        await engine.close()
+        await engine.close()
+
+    asyncio.run(test())
+
+
+def test_usage_is_the_rendered_prompt_and_what_was_generated_within_the_limit(make: Make, tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = await make(tmp_path)
+        await engine.start()
+        for index in range(8):
+            one = await draw(engine, index)
+            rendered = await engine.render(QUESTION.prompt)
+            assert one.usage.prompt_tokens == rendered.tokens
+            assert 0 <= one.usage.cached_tokens < one.usage.prompt_tokens
+            assert len(one.token_ids) == one.usage.generated_tokens <= PARAMS.max_tokens
+            assert (one.prompt, one.index) == (QUESTION.prompt, index)
+            assert one.finish_reason in ("stop", "length")
+            assert one.logprobs is not None
+            assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids)
+            assert {len(top) for top in one.logprobs.top} <= {2}
+
+    asyncio.run(test())
+
+
+def test_a_continuation_is_as_long_as_the_prompt_and_what_was_generated(make: Make, tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = await make(tmp_path)
+        await engine.start()
+        head = await engine.render(QUESTION.prompt)
+        one = await draw(engine)
+        grown = await engine.render(QUESTION.prompt.then(one))
+        assert grown.tokens == head.tokens + len(one.continuation)
+        if head.token_ids is not None:
+            assert grown.token_ids == head.token_ids + one.continuation
+
+    asyncio.run(test())
+
+
+def test_the_meter_says_what_a_cancelled_request_cost(make: Make, tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = await make(tmp_path)
+        await engine.start()
+        rendered = await engine.render(QUESTION.prompt)
+        request = SampleRequest("q", QUESTION.prompt, rendered, PARAMS, 0, 1)
+        task = asyncio.ensure_future(engine.sample(request))
+        await turns(1)
+        task.cancel()
+        await asyncio.wait([task])
+        usage = request.meter.usage
+        assert usage is not None
+        assert usage.prompt_tokens == rendered.tokens
+        assert usage.generated_tokens <= PARAMS.max_tokens
+
+    asyncio.run(test())
+
+
+def test_the_same_request_gets_the_same_reply(make: Make, tmp_path: Path) -> None:
+    async def test() -> None:
+        replies = []
+        for attempt in ("one", "two"):
+            (tmp_path / attempt).mkdir()
+            engine = await make(tmp_path / attempt)
+            await engine.start()
+            replies.append([await draw(engine, index, seed=index) for index in range(4)])
+        assert replies[0] == replies[1]
+
+    asyncio.run(test())
+
+
+def test_many_requests_may_be_in_flight(make: Make, tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = await make(tmp_path)
+        await engine.start()
+        drawn = await asyncio.gather(*(draw(engine, index) for index in reversed(range(8))))
+        assert [one.index for one in drawn] == [7, 6, 5, 4, 3, 2, 1, 0]
+
+    asyncio.run(test())

@@ -1,0 +1,321 @@
+"""What every registered strategy promises, built-in or a third party's: one suite, run over the catalog."""
+
+import asyncio
+import dataclasses
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import Budget, Cost, Solution, solve, solve_sync
+from reasoner.catalog import build, entries, load, spec_of
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import UnknownName, VerifierError
+from reasoner.protocols import SampleRequest, Strategy, Verifier
+from reasoner.trace import Ended, Event, Sampled
+from reasoner.types import Completion, SamplingParams
+from tests.helpers import (
+    Judge,
+    books,
+    course,
+    jumbled,
+    meter_of,
+    number_question,
+    says,
+    told,
+    turns,
+    varied,
+    write_trace,
+)
+
+NAMES = sorted(entries("strategy"))
+QUESTION = number_question()
+
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+
+def made(name: str, options: str = "") -> Strategy:
+    """The strategy with its own defaults, but for short replies where it draws samples itself."""
+    short = ["max_tokens=40"] if has_params(name) and "max_tokens" not in options else []
+    strategy: Strategy = build("strategy", f"{name}:{','.join([*short, *filter(None, [options])])}")
+    return strategy
+
+
+def has_params(name: str) -> bool:
+    return any(field.name == "params" for field in dataclasses.fields(load("strategy", name)))
+
+
+def judge_for(strategy: Strategy, judge: Verifier | None = None) -> Verifier | None:
+    return (judge or Judge()) if strategy.uses_verifier else None
+
+
+def run(name: str, engine: ScriptedEngine, judge: Verifier | None = None, **options: Any) -> Solution:
+    strategy = made(name)
+    return solve_sync(QUESTION, strategy, engine, verifier=judge_for(strategy, judge), **options)
+
+
+# Budgets
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 5, 20, 50, 90, 200, 500, 5000])
+def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str, tokens: int) -> None:
+    for seed in range(3):
+        engine, judge = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1), block_size=seed), Judge()
+        events: list[Event] = []
+        solution = run(name, engine, judge, budget=Budget(tokens=tokens), seed=seed, trace=events.append)
+        assert solution.error is None
+        assert solution.cost.tokens <= tokens
+        assert books(solution.cost) == meter_of(engine)
+        assert solution.cost.verifier_tokens == sum(judge.spent)
+        assert told(events).taking(0) == solution.cost.taking(0)
+        if tokens <= 5:
+            assert (solution.ended_by, solution.answer, solution.cost.tokens) == ("budget", None, 0)
+            assert "budget tokens=" in solution.reason
+
+
+def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str) -> None:
+    free = run(name, ScriptedEngine(varied))
+    assert free.ended_by == "strategy"
+    for limit in range(free.cost.samples + 2):
+        solution = run(name, ScriptedEngine(varied), budget=Budget(samples=limit))
+        assert solution.error is None
+        assert solution.cost.samples == min(limit, free.cost.samples)
+        if limit >= free.cost.samples:
+            assert course(solution) == course(free)
+        if limit == 0:
+            assert (solution.ended_by, solution.answer) == ("budget", None)
+
+
+def test_what_is_left_of_a_budget_never_costs_an_answer(name: str) -> None:
+    """Whatever is refused, an answer that a sample already gave is returned."""
+    engine = ScriptedEngine(says("7"))
+    one = run(name, engine, budget=Budget(samples=1))
+    assert (one.answer and one.answer.key) == "7"
+    for tokens in range(one.cost.tokens, 4 * one.cost.tokens, 7):
+        some = run(name, ScriptedEngine(says("7")), budget=Budget(tokens=tokens))
+        assert (some.answer is not None) == (some.standing.leader is not None)
+        assert some.standing.samples == 0 or (some.answer and some.answer.key) == "7"
+
+
+# Anytime
+
+
+def test_proposals_lead_to_the_answer_and_only_grow_in_cost_and_samples(name: str) -> None:
+    solution = run(name, ScriptedEngine(varied, pause=jumbled(1)))
+    assert solution.proposals
+    assert solution.proposals[-1].answer == solution.answer
+    for earlier, later in zip(solution.proposals, solution.proposals[1:], strict=False):
+        assert earlier.cost.tokens <= later.cost.tokens
+        assert earlier.standing.samples <= later.standing.samples
+    assert solution.proposals[-1].cost.tokens <= solution.cost.tokens
+
+
+@pytest.mark.parametrize("reply", ["no idea", "", "The answer is"])
+def test_without_any_answer_it_abstains(name: str, reply: str) -> None:
+    solution = run(name, ScriptedEngine(lambda _: reply))
+    assert (solution.answer, solution.error, solution.standing.votes) == (None, None, ())
+    assert solution.cost.samples >= 1
+
+
+def test_when_every_chain_is_cut_it_abstains(name: str) -> None:
+    if not has_params(name):
+        pytest.skip("it draws no samples itself")
+    strategy = made(name, "max_tokens=3")
+    solution = solve_sync(QUESTION, strategy, ScriptedEngine(says("7")), verifier=judge_for(strategy))
+    assert (solution.answer, solution.error) == (None, None)
+
+
+def test_when_all_answers_are_equal_that_is_the_answer(name: str) -> None:
+    solution = run(name, ScriptedEngine(says("7")))
+    assert solution.answer is not None
+    assert (solution.answer.key, solution.standing.share) == ("7", 1.0)
+
+
+class Broken(Judge):
+    """A verifier that always fails."""
+
+    async def score(self, question: object, candidate: Completion, policy: object) -> Any:
+        raise VerifierError("out of order")
+
+
+def test_a_verifier_that_always_fails_costs_no_answer_and_is_no_zero(name: str) -> None:
+    events: list[Event] = []
+    solution = run(name, ScriptedEngine(says("7", "8", "8")), Broken(), trace=events.append)
+    assert solution.error is None
+    assert solution.answer is not None
+    for event in events:
+        assert event.event != "scored" or (event.value is None and "out of order" in event.error)
+
+
+# Order, seeds, replay
+
+
+def test_the_order_of_completion_changes_neither_answer_nor_cost(name: str) -> None:
+    courses = {course(run(name, ScriptedEngine(varied, pause=jumbled(order)), seed=3))[:3] for order in range(10)}
+    assert len(courses) == 1
+
+
+def test_a_prefix_cache_changes_the_cost_and_nothing_else(name: str) -> None:
+    plain, cached = (run(name, ScriptedEngine(varied, block_size=size)) for size in (0, 1))
+    assert (plain.answer, plain.standing) == (cached.answer, cached.standing)
+    assert plain.cost.prompt_tokens == cached.cost.prompt_tokens + cached.cost.cached_tokens
+
+
+def test_the_seed_decides_the_samples(name: str) -> None:
+    def seeds(seed: int) -> list[int]:
+        events: list[Event] = []
+        run(name, ScriptedEngine(varied), seed=seed, trace=events.append)
+        return [event.seed for event in events if isinstance(event, Sampled)]
+
+    assert seeds(1) == seeds(1)
+    assert not set(seeds(1)) & set(seeds(2))
+    assert len(set(seeds(1))) == len(seeds(1))
+
+
+@pytest.mark.parametrize("budget", [None, Budget(samples=3), Budget(tokens=120)], ids=str)
+def test_it_repeats_itself_from_its_trace(name: str, budget: Budget | None, tmp_path: Path) -> None:
+    async def test(seed: int) -> None:
+        strategy, live = made(name), list[Event]()
+        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1, least=1), block_size=2)
+        first = await solve(
+            QUESTION, strategy, engine, verifier=judge_for(strategy), budget=budget, seed=seed, trace=live.append
+        )
+        replay = ReplayEngine(str(write_trace(tmp_path / f"{seed}.jsonl", live)))
+        await replay.start()
+        judge = judge_for(strategy, replay.verifier())
+        second = await asyncio.wait_for(
+            solve(QUESTION, strategy, replay, verifier=judge, budget=budget, seed=seed), timeout=30
+        )
+        assert second.error is None
+        assert course(second) == course(first)
+
+    for seed in range(5):
+        asyncio.run(test(seed))
+
+
+def test_cancelled_at_any_moment_it_loses_no_cost(name: str) -> None:
+    async def test(moment: int) -> bool:
+        strategy, engine, events = made(name), ScriptedEngine(varied, pause=jumbled(moment)), list[Event]()
+        judge = Judge()
+        work = asyncio.ensure_future(
+            solve(QUESTION, strategy, engine, verifier=judge_for(strategy, judge), trace=events.append)
+        )
+        await turns(moment)
+        work.cancel()
+        await asyncio.wait([work])
+        assert books(told(events)) == meter_of(engine)
+        ended = [event for event in events if isinstance(event, Ended)]
+        assert len(ended) == any(event.event == "began" for event in events)
+        if work.cancelled() and ended:
+            assert ended[0].reason in ("interrupted", "the strategy finished")
+            assert books(ended[0].cost) == meter_of(engine)
+        return work.cancelled()
+
+    assert any([asyncio.run(test(moment)) for moment in range(30)])
+
+
+# Options
+
+
+def test_unknown_options_are_refused_with_the_nearest_known(name: str) -> None:
+    for option in _options(name):
+        with pytest.raises(UnknownName, match=f"did you mean '{option}'"):
+            build("strategy", f"{name}:{option}x=1")
+    with pytest.raises(UnknownName, match="no option of strategy"):
+        build("strategy", f"{name}:qqqqqq=1")
+
+
+def _options(name: str) -> dict[str, Any]:
+    """Its own options and, where it draws samples itself, those of the sampling, each with its type."""
+    cls = load("strategy", name)
+    hints = typing.get_type_hints(cls)
+    own = {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init and field.name != "params"}
+    return own | (typing.get_type_hints(SamplingParams) if has_params(name) else {})
+
+
+SAMPLING = {
+    "temperature": "0.25",
+    "max_tokens": "31",
+    "top_p": "0.5",
+    "top_k": "11",
+    "min_p": "0.125",
+    "stop": "@@|##",
+    "stop_token_ids": "3|4",
+    "logprobs": "3",
+}
+
+
+def _other_values(option: str, hint: Any, default: object) -> Iterator[str]:
+    """Values of the option that are not its default."""
+    if option in SAMPLING:
+        yield SAMPLING[option]
+    elif typing.get_origin(hint) is typing.Literal:
+        yield from (str(value) for value in typing.get_args(hint) if value != default)
+    elif hint is bool:
+        yield str(not default)
+    elif hint is int:
+        yield from (str(value) for value in (2, 3) if value != default)
+    elif hint is float:
+        yield str(float(default) / 2 if isinstance(default, float) and default else 0.5)
+    else:
+        pytest.fail(f"option {option} has a type that this suite cannot vary: {hint}")
+
+
+def test_every_option_is_taken_kept_and_written_again(name: str) -> None:
+    plain = build("strategy", name)
+    assert build("strategy", spec_of(plain)) == plain
+    for option, hint in _options(name).items():
+        for value in _other_values(option, hint, getattr(plain, option, None)):
+            changed = build("strategy", f"{name}:{option}={value}")
+            assert changed != plain, option
+            assert option in spec_of(changed)
+            assert build("strategy", spec_of(changed)) == changed
+
+
+def test_every_sampling_option_reaches_the_engine(name: str) -> None:
+    if not has_params(name):
+        pytest.skip("it draws no samples itself")
+    for option, value in SAMPLING.items():
+        seen: list[SampleRequest] = []
+        strategy = made(name, f"{option}={value}")
+
+        def script(request: SampleRequest, seen: list[SampleRequest] = seen) -> str:
+            seen.append(request)
+            return varied(request)
+
+        solve_sync(QUESTION, strategy, ScriptedEngine(script), verifier=judge_for(strategy))
+        wanted = getattr(strategy, "params")  # noqa: B009
+        assert {getattr(request.params, option) for request in seen} == {getattr(wanted, option)}, option
+        assert getattr(wanted, option) != getattr(SamplingParams(), option), option
+
+
+def test_it_holds_no_state(name: str) -> None:
+    strategy = made(name)
+    assert dataclasses.is_dataclass(strategy)
+    before = hash(strategy)
+    engine = ScriptedEngine(varied)
+    first, second = (solve_sync(QUESTION, strategy, engine, verifier=judge_for(strategy)) for _ in range(2))
+    assert (first.answer, first.standing) == (second.answer, second.standing)
+    assert hash(strategy) == before
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(strategy, dataclasses.fields(strategy)[0].name, None)
+
+
+def test_a_strategy_that_needs_a_verifier_says_so_before_anything_is_spent(name: str) -> None:
+    strategy, engine = made(name), ScriptedEngine(says("7"))
+    if not strategy.uses_verifier:
+        assert solve_sync(QUESTION, strategy, engine).error is None
+        return
+    with pytest.raises(Exception, match="there is no verifier: give one"):
+        solve_sync(QUESTION, strategy, engine)
+    assert engine.usage == []
+
+
+def test_it_costs_what_its_samples_and_ratings_cost(name: str) -> None:
+    events: list[Event] = []
+    solution = run(name, ScriptedEngine(varied), trace=events.append)
+    seen = sum((event.cost for event in events if event.event in ("sampled", "scored")), Cost())  # type: ignore[union-attr]
+    assert seen.taking(0) == solution.cost.taking(0)

@@ -1,0 +1,105 @@
+"""The simulated engine draws from known laws: its statistics are compared with their exact values."""
+
+import itertools
+import math
+
+import pytest
+
+from reasoner import Budget, solve_many_sync, solve_sync
+from reasoner.engines.simulated import Law, SimulatedEngine
+from reasoner.errors import UsageError
+from reasoner.trace import Event, Sampled
+from reasoner.types import SamplingParams
+from reasoner_strategies import SelfConsistency
+from tests.helpers import number_question
+
+QUESTIONS = 2000
+
+
+def majority_is_right(weights: tuple[float, ...], n: int) -> float:
+    """P(the first answer wins a vote of n), ties going to the earliest of the tied: by enumeration, with the last
+    weight that of no answer at all."""
+    total = 0.0
+    for draws in itertools.product(range(len(weights)), repeat=n):
+        votes = [draw for draw in draws if draw < len(weights) - 1]
+        if votes and max(votes, key=lambda vote: (votes.count(vote), -votes.index(vote))) == 0:
+            total += math.prod(weights[draw] for draw in draws)
+    return total
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_majority_is_right_as_often_as_it_should_be(n: int) -> None:
+    silent = 0.2
+    law = Law(("7", "8", "9"), (0.5, 0.3, 0.2), silent=silent, tokens=10)
+    engine = SimulatedEngine(laws={f"q{place}": law for place in range(QUESTIONS)})
+    strategy = SelfConsistency(n=n, params=SamplingParams(max_tokens=10_000))
+    solutions = solve_many_sync([number_question(f"q{place}") for place in range(QUESTIONS)], strategy, engine)
+    right = sum(solution.answer is not None and solution.answer.key == "7" for solution in solutions) / QUESTIONS
+    exact = majority_is_right((0.4, 0.24, 0.16, silent), n)
+    assert abs(right - exact) < 3 * math.sqrt(exact * (1 - exact) / QUESTIONS)
+
+
+def test_lengths_average_as_the_law_says_and_the_cut_share_is_exponential() -> None:
+    events: list[Event] = []
+    engine = SimulatedEngine(answers=("7",), weights=(), tokens=50)
+    strategy = SelfConsistency(n=QUESTIONS, params=SamplingParams(max_tokens=10_000))
+    solution = solve_sync(number_question(), strategy, engine)
+    assert abs(solution.cost.generated_tokens / QUESTIONS - 50) < 3 * 50 / math.sqrt(QUESTIONS)
+    cut = SelfConsistency(n=QUESTIONS, params=SamplingParams(max_tokens=50))
+    solve_sync(number_question(), cut, engine, trace=events.append)
+    share = sum(isinstance(e, Sampled) and e.finish_reason == "length" for e in events) / QUESTIONS
+    exact = math.exp(-50.5 / 50)
+    assert abs(share - exact) < 3 * math.sqrt(exact * (1 - exact) / QUESTIONS)
+
+
+def samples(n: int, *, seed: int = 0, id: str = "q") -> dict[int, tuple[int, str, int]]:
+    events: list[Event] = []
+    solve_sync(number_question(id), SelfConsistency(n=n), SimulatedEngine(), trace=events.append, seed=seed)
+    drawn = [event for event in events if isinstance(event, Sampled)]
+    return {event.index: (event.seed, event.text, event.usage.generated_tokens) for event in drawn}
+
+
+def test_more_samples_extend_the_pool_and_replace_nothing() -> None:
+    small, large = samples(5), samples(20)
+    assert len(large) == 20
+    assert {index: large[index] for index in range(5)} == small
+
+
+def test_samples_are_apart_by_seed_question_and_index() -> None:
+    pools = [samples(20), samples(20, seed=1), samples(20, id="other")]
+    seeds = [seed for pool in pools for seed, _, _ in pool.values()]
+    assert len(set(seeds)) == 60
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert pools[0] == samples(20)
+    assert len({tuple(pool.values()) for pool in pools}) == 3
+
+
+def test_a_budget_does_not_change_what_the_admitted_samples_are() -> None:
+    events: list[Event] = []
+    budget = Budget(samples=3)
+    solve_sync(number_question(), SelfConsistency(n=9), SimulatedEngine(), budget=budget, trace=events.append)
+    drawn = {e.index: (e.seed, e.text, e.usage.generated_tokens) for e in events if isinstance(e, Sampled)}
+    assert drawn == samples(3)
+
+
+def test_a_silent_law_answers_nothing_and_costs_all_the_same() -> None:
+    engine = SimulatedEngine(silent=1.0)
+    solution = solve_sync(number_question(), SelfConsistency(n=4), engine)
+    assert solution.answer is None
+    assert solution.cost.generated_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"answers": ()}, "at least one answer"),
+        ({"answers": ("1", "2"), "weights": (1.0,)}, "1 weights for 2 answers"),
+        ({"weights": (1.0, -1.0, 1.0)}, "are no law"),
+        ({"weights": (0.0, 0.0, 0.0)}, "are no law"),
+        ({"silent": 1.5}, "silent=1.5 is out of range"),
+        ({"tokens": 0.5}, "tokens=0.5 is out of range"),
+    ],
+)
+def test_a_law_that_is_none_is_refused(options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        SimulatedEngine(**options)  # type: ignore[arg-type]

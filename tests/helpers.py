@@ -1,0 +1,156 @@
+"""What the tests of the core share: questions, engines that are told what to say, plans, and the books of a run."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reasoner import Answer, Cost, Prompt, Question, Solution, ask
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import RequestLost
+from reasoner.plan import Plan
+from reasoner.protocols import Engine, SampleRequest
+from reasoner.trace import Dropped, Event, Sampled, Scored, TraceWriter
+from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
+
+PROMPT = Prompt.chat("How many?")
+
+
+def number_question(id: str = "q") -> Question:
+    return ask("How many?", space="number", id=id)
+
+
+def answer(key: str) -> Answer:
+    return Answer(key, key)
+
+
+def completion(  # noqa: PLR0913
+    text: str = "",
+    *,
+    index: int = 0,
+    finish: FinishReason = "stop",
+    stop: str | int | None = None,
+    logprobs: Logprobs | None = None,
+    prompt: Prompt = PROMPT,
+    token_ids: tuple[int, ...] = (1, 2, -1),
+) -> Completion:
+    usage = Usage(5, 0, len(token_ids))
+    return Completion(prompt, text, token_ids, finish, stop, usage, logprobs, index)
+
+
+def says(*replies: str) -> Callable[[SampleRequest], str]:
+    """A script that gives the replies to the samples of a prompt in launch order, over and over."""
+    return lambda request: f"The answer is {replies[request.index % len(replies)]}"
+
+
+def varied(request: SampleRequest) -> str:
+    """A script whose answer and length are a function of the request's seed alone."""
+    source = random.Random(request.seed)
+    thoughts = "so it goes " * source.randint(0, 4)
+    closing = source.choice(["The answer is 7", "The answer is 7", "The answer is 8", "The answer is 9", "No idea"])
+    return f"Let us see. {thoughts}\n\n{closing}"
+
+
+Pause = Callable[[SampleRequest], Awaitable[None]]
+
+
+def jumbled(seed: int, *, lost: float = 0.0, least: int = 0, most: int = 12) -> Pause:
+    """A pause of a random number of turns of the event loop, after which some requests are lost part-way."""
+    source = random.Random(seed)
+
+    async def pause(request: SampleRequest) -> None:
+        dies = source.random() < lost
+        for _ in range(source.randint(least, most)):
+            await asyncio.sleep(0)
+            usage = request.meter.usage
+            if usage and usage.generated_tokens < request.params.max_tokens:
+                request.meter.usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens + 1)
+        if dies:
+            raise RequestLost("the connection broke")
+
+    return pause
+
+
+async def turns(count: int = 60) -> None:
+    """Let everything that can run do so."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A strategy whose plan is any generator function."""
+
+    make: Callable[[Question], Plan[Answer | None]] = field(repr=False)
+    uses_verifier: bool = False
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        return self.make(question)
+
+
+@dataclass(slots=True)
+class Judge:
+    """A verifier that costs up to 10 tokens a candidate and says what `verdict` says."""
+
+    verdict: Callable[[Completion], float] = lambda candidate: random.Random(candidate.text).random()
+    logprobs: int | None = None
+    bound_tokens: int = 10
+    spent: list[int] = field(default_factory=list)
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        return Cost(verifier_tokens=self.bound_tokens, requests=1)
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+        await asyncio.sleep(0)
+        used = 3 + len(candidate.text) % 8
+        self.spent.append(used)
+        return Rating(self.verdict(candidate), Cost(verifier_tokens=used, requests=1))
+
+
+def finish(plan: Plan[Answer | None], reply: object = None) -> Answer | None:
+    """What the plan returns when it is sent the reply, or has the error raised into it."""
+    try:
+        op = plan.throw(reply) if isinstance(reply, Exception) else plan.send(reply)
+    except StopIteration as finished:
+        answer: Answer | None = finished.value
+        return answer
+    raise AssertionError(f"the plan went on with {op}")
+
+
+def timeless(cost: Cost) -> Cost:
+    """The cost without its seconds, which no two runs share."""
+    return cost.taking(0)
+
+
+def books(cost: Cost) -> tuple[int, int, int]:
+    """Computed prompt tokens, cached ones, and all that were generated, cancelled ones among them."""
+    return cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens + cost.cancelled_tokens
+
+
+def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
+    """The same three sums, as the engine counted them."""
+    return (
+        sum(usage.prompt_tokens - usage.cached_tokens for usage in engine.usage),
+        sum(usage.cached_tokens for usage in engine.usage),
+        sum(usage.generated_tokens for usage in engine.usage),
+    )
+
+
+def told(events: Iterable[Event]) -> Cost:
+    """What the events of a trace say was spent."""
+    return sum((e.cost for e in events if isinstance(e, Sampled | Dropped | Scored)), Cost())
+
+
+def course(solution: Solution) -> tuple[object, ...]:
+    """All of a solution that a replay has to repeat."""
+    curve = tuple((p.answer, p.standing, timeless(p.cost)) for p in solution.proposals)
+    return solution.answer, solution.standing, timeless(solution.cost), curve, solution.ended_by
+
+
+def write_trace(path: Path, events: Iterable[Event]) -> Path:
+    writer = TraceWriter(path)
+    for event in events:
+        writer(event)
+    writer.close()
+    return path

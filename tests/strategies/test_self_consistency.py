@@ -1,0 +1,97 @@
+"""Self-consistency, as a pure plan."""
+
+import itertools
+
+import pytest
+
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Finished, Handle, Next, Propose, Sample, Start
+from reasoner.types import SamplingParams, Standing
+from reasoner_strategies import SelfConsistency
+from tests.helpers import completion, finish, number_question
+
+QUESTION = number_question()
+PARAMS = SamplingParams(max_tokens=30)
+REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
+
+
+def proposals(replies: list[tuple[int, str | None]], *, n: int, refused: bool = False) -> tuple[list[Standing], object]:
+    """The standings that a plan of `n` proposes when samples (index, answer) arrive in this order, and its answer."""
+    plan, standings = SelfConsistency(n, PARAMS).plan(QUESTION), []
+    op = next(plan)
+    for handle in range(n):
+        assert op == Start(Sample((QUESTION.prompt,), 1, PARAMS))
+        op = plan.send(Handle(handle))
+    for index, key in replies:
+        assert op == Next()
+        text = "no idea" if key is None else f"The answer is {key}"
+        op = plan.send(Finished(Handle(index), (completion(text, index=index),)))
+        assert isinstance(op, Propose)
+        assert op.answer == op.standing.leader
+        standings.append(op.standing)
+        if len(standings) < n:
+            op = plan.send(None)
+    return standings, finish(plan, REFUSED if refused else None)
+
+
+def test_it_starts_all_and_proposes_after_each() -> None:
+    standings, answer = proposals([(0, "7"), (1, "8"), (2, "8")], n=3)
+    assert [standing.leader and standing.leader.key for standing in standings] == ["7", "7", "8"]
+    assert [standing.samples for standing in standings] == [1, 2, 3]
+    assert [standing.tied for standing in standings] == [False, True, False]
+    assert answer == standings[-1].leader
+
+
+def test_the_order_of_arrival_does_not_change_the_outcome() -> None:
+    replies = [(0, "7"), (1, "8"), (2, None), (3, "8"), (4, "7")]
+    outcomes = {(proposals(list(order), n=5)[0][-1], proposals(list(order), n=5)[1]) for order in _orders(replies)}
+    assert len(outcomes) == 1
+    [(standing, answer)] = outcomes
+    assert standing.tied
+    assert answer is not None
+    assert (standing.leader and standing.leader.key) == "7"
+
+
+def _orders(replies: list[tuple[int, str | None]]) -> list[tuple[tuple[int, str | None], ...]]:
+    return list(itertools.permutations(replies))
+
+
+def test_one_sample_is_enough() -> None:
+    standings, answer = proposals([(0, "7")], n=1)
+    assert (len(standings), standings[0].leader) == (1, answer)
+
+
+def test_without_any_answer_it_proposes_and_returns_none() -> None:
+    standings, answer = proposals([(0, None), (1, None)], n=2)
+    assert (standings, answer) == ([Standing((), 1), Standing((), 2)], None)
+
+
+def test_cut_samples_count_and_never_vote() -> None:
+    plan = SelfConsistency(1, PARAMS).plan(QUESTION)
+    next(plan)
+    plan.send(Handle(0))
+    op = plan.send(Finished(Handle(0), (completion("The answer is 7", finish="length"),)))
+    assert op == Propose(None, Standing((), 1))
+
+
+@pytest.mark.parametrize("arrived", [0, 1, 2])
+def test_when_the_budget_is_exhausted_it_returns_the_best_so_far(arrived: int) -> None:
+    standings, answer = proposals([(0, "7"), (1, "7")][:arrived], n=3, refused=True)
+    assert len(standings) == arrived
+    assert answer == (standings[-1].leader if standings else None)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_refusal_while_starting_is_no_crash(after: int) -> None:
+    plan = SelfConsistency(3, PARAMS).plan(QUESTION)
+    next(plan)
+    for handle in range(after):
+        plan.send(Handle(handle))
+    with pytest.raises(BudgetExhausted):
+        plan.throw(REFUSED)
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_no_samples_are_refused(n: int) -> None:
+    with pytest.raises(UsageError, match=f"n={n} draws nothing"):
+        SelfConsistency(n)

@@ -1,0 +1,44 @@
+"""One sample, as a pure plan."""
+
+import pytest
+
+from reasoner.errors import BudgetExhausted
+from reasoner.plan import Propose, Sample
+from reasoner.types import SamplingParams, Standing
+from reasoner_strategies import Single
+from tests.helpers import completion, finish, number_question
+
+QUESTION = number_question()
+REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
+
+
+def test_it_draws_one_greedy_sample_and_proposes_its_answer() -> None:
+    plan = Single().plan(QUESTION)
+    assert next(plan) == Sample((QUESTION.prompt,), 1, SamplingParams(temperature=0))
+    proposed = plan.send((completion("The answer is 7"),))
+    assert isinstance(proposed, Propose)
+    assert proposed.answer is not None
+    assert (proposed.answer.key, proposed.standing.samples, proposed.standing.share) == ("7", 1, 1.0)
+    assert finish(plan) == proposed.answer
+
+
+def test_its_parameters_are_those_of_the_sample() -> None:
+    params = SamplingParams(temperature=1.5, max_tokens=3)
+    assert next(Single(params).plan(QUESTION)) == Sample((QUESTION.prompt,), 1, params)
+
+
+@pytest.mark.parametrize(
+    "drawn", [completion("no idea"), completion("The answer is 7", finish="length"), completion("", finish="abort")]
+)
+def test_no_answer_and_a_cut_one_are_proposed_as_none(drawn: object) -> None:
+    plan = Single().plan(QUESTION)
+    next(plan)
+    assert plan.send((drawn,)) == Propose(None, Standing((), samples=1))
+    assert finish(plan) is None
+
+
+def test_a_refusal_passes_through() -> None:
+    plan = Single().plan(QUESTION)
+    next(plan)
+    with pytest.raises(BudgetExhausted):
+        plan.throw(REFUSED)

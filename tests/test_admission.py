@@ -1,0 +1,385 @@
+"""Who may start next: launch order, waiting before clamping, and nothing lost when a waiter is cancelled."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from reasoner.admission import Admission, KvGate, Lines, new_lines
+from reasoner.budget import Budget, Cost, Ledger, Reservation
+from reasoner.errors import BudgetExhausted, LedgerViolation
+from tests.helpers import turns
+
+PROMPT = 10
+
+
+def price(tokens: int) -> Cost:
+    return Cost(prompt_tokens=PROMPT, generated_tokens=tokens, requests=1, samples=1)
+
+
+@dataclass
+class Desk:
+    """Operations asked for at once, the reservations that came of it, and in which order."""
+
+    admitted: list[tuple[str, int]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    held: dict[str, Reservation] = field(default_factory=dict)
+
+    def ask(self, admission: Admission, name: str, most: int) -> "asyncio.Task[None]":
+        return asyncio.ensure_future(self._ask(admission, name, most))
+
+    async def _ask(self, admission: Admission, name: str, most: int) -> None:
+        try:
+            self.held[name], granted = await admission.admit(price, most=most)
+        except BudgetExhausted:
+            self.refused.append(name)
+        else:
+            self.admitted.append((name, granted))
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.admitted]
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def alone(tokens: int) -> Admission:
+    return Admission(Ledger(Budget(tokens=tokens)), new_lines())
+
+
+def test_operations_are_admitted_in_launch_order() -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(149)
+        for place in range(6):
+            desk.ask(admission, str(place), 40)
+        await turns()
+        assert desk.names == ["0", "1"]
+        for place in range(4):
+            admission.settle(desk.held[str(place)], price(0))
+            await turns()
+            assert desk.names == [str(n) for n in range(place + 3)]
+
+    run(test)
+
+
+def test_a_small_operation_does_not_overtake_a_large_one_that_waits() -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(100)
+        desk.ask(admission, "first", 50)
+        desk.ask(admission, "large", 80)
+        desk.ask(admission, "small", 1)
+        await turns()
+        assert desk.names == ["first"]
+        admission.settle(desk.held["first"], price(0))
+        await turns()
+        assert desk.names == ["first", "large"]
+
+    run(test)
+
+
+def test_an_operation_waits_while_something_in_flight_may_still_give_room() -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(100)
+        desk.ask(admission, "a", 50)
+        desk.ask(admission, "b", 50)
+        await turns()
+        assert desk.names == ["a"]
+        admission.settle(desk.held["a"], price(20))
+        await turns()
+        assert desk.admitted == [("a", 50), ("b", 50)]
+
+    run(test)
+
+
+def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(100)
+        desk.ask(admission, "a", 50)
+        desk.ask(admission, "b", 50)
+        await turns()
+        admission.settle(desk.held["a"], price(50))
+        await turns()
+        assert desk.admitted == [("a", 50), ("b", 100 - PROMPT - 50 - PROMPT)]
+        assert admission.ledger.reserved.tokens == 40
+
+    run(test)
+
+
+@pytest.mark.parametrize(("free", "granted"), [(25, None), (26, 16), (90, 80)])
+def test_it_is_refused_below_the_useful_minimum(free: int, granted: int | None) -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(free)
+        desk.ask(admission, "a", 400)
+        await turns()
+        assert desk.admitted == ([] if granted is None else [("a", granted)])
+        assert desk.refused == (["a"] if granted is None else [])
+        assert admission.ledger.in_flight == len(desk.admitted)
+
+    run(test)
+
+
+def test_when_one_is_refused_those_behind_it_are_told_too() -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(60)
+        for name in "abcd":
+            desk.ask(admission, name, 50)
+        await turns()
+        admission.settle(desk.held["a"], price(50))
+        await turns()
+        assert desk.refused == ["b", "c", "d"]
+
+    run(test)
+
+
+def test_samples_are_not_waited_for_in_vain() -> None:
+    async def test() -> None:
+        admission, desk = Admission(Ledger(Budget(samples=2)), new_lines()), Desk()
+        for name in "abc":
+            desk.ask(admission, name, 5)
+        await turns()
+        assert desk.names == ["a", "b"]
+        for name in "ab":
+            admission.settle(desk.held[name], price(5))
+        await turns()
+        assert desk.refused == ["c"]
+
+    run(test)
+
+
+def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, Lines]:
+    ledger, lines = Ledger(run_budget), new_lines()
+    return ledger, Admission(ledger.child(each), lines), Admission(ledger.child(each), lines), lines
+
+
+def test_two_questions_under_one_budget_take_turns() -> None:
+    async def test() -> None:
+        ledger, one, other, lines = two(Budget(tokens=1000))
+        desk = Desk()
+        for place in range(8):
+            desk.ask(one, f"one {place}", 400)
+        for place in range(8):
+            desk.ask(other, f"other {place}", 400)
+        await turns()
+        for _ in range(14):
+            name = desk.names[-2]
+            (one if name.startswith("one") else other).settle(desk.held.pop(name), price(2))
+            await turns()
+        waves = [name.split()[0] for name in desk.names]
+        assert waves[:2] == ["one", "one"]
+        assert waves[2:14] == ["one", "other"] * 6
+        assert len(waves) == 16
+        for name, held in desk.held.items():
+            (one if name.startswith("one") else other).settle(held, price(2))
+        assert (ledger.in_flight, dict(lines)) == (0, {})
+
+    run(test)
+
+
+def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
+    async def test() -> None:
+        ledger, one, other, lines = two(Budget(tokens=200), Budget(tokens=150))
+        desk = Desk()
+        tasks = [desk.ask(who, f"{name} {place}", 80) for place in range(5) for name, who in (("a", one), ("b", other))]
+        await turns()
+        while desk.held:
+            name, held = desk.held.popitem()
+            (one if name.startswith("a") else other).settle(held, price(30))
+            await turns()
+        assert all(task.done() for task in tasks)
+        assert len(desk.admitted) + len(desk.refused) == 10
+        assert ledger.settled.tokens <= 200
+        assert (ledger.in_flight, dict(lines)) == (0, {})
+
+    run(test)
+
+
+def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
+    async def test() -> None:
+        _, one, other, _ = two(Budget(tokens=1000), Budget(tokens=60))
+        desk = Desk()
+        desk.ask(one, "one", 50)
+        desk.ask(one, "one again", 50)
+        await turns()
+        desk.ask(other, "other", 50)
+        await turns()
+        assert desk.names == ["one", "other"]
+
+    run(test)
+
+
+def test_cancelling_a_waiter_leaves_no_reservation_and_lets_the_next_in() -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(100)
+        desk.ask(admission, "a", 60)
+        large = desk.ask(admission, "large", 80)
+        desk.ask(admission, "small", 20)
+        await turns()
+        large.cancel()
+        await turns()
+        assert large.cancelled()
+        assert desk.names == ["a", "small"]
+        assert admission.ledger.reserved.tokens == 60 + 20 + 2 * PROMPT
+
+    run(test)
+
+
+def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
+    async def test() -> None:
+        ledger, one, other, lines = two(Budget(tokens=100))
+        desk = Desk()
+        desk.ask(one, "a", 90)
+        called = desk.ask(one, "b", 90)
+        await turns()
+        desk.ask(other, "c", 90)
+        await turns()
+        one.settle(desk.held["a"], price(0))
+        called.cancel()
+        await turns()
+        assert desk.admitted == [("a", 90), ("c", 80)]
+        assert (ledger.in_flight, dict(lines)) == (1, {})
+
+    run(test)
+
+
+def test_waiters_learn_that_the_ledger_was_frozen() -> None:
+    async def test() -> None:
+        desk, admission = Desk(), alone(100)
+        desk.ask(admission, "a", 90)
+        await turns()
+        waiting = [asyncio.ensure_future(admission.admit(price, most=90)) for _ in range(3)]
+        await turns()
+        with pytest.raises(LedgerViolation):
+            admission.settle(desk.held["a"], price(500))
+        await turns()
+        assert [type(task.exception()) for task in waiting] == [LedgerViolation] * 3
+
+    run(test)
+
+
+# The KV cache
+
+
+@dataclass
+class Door:
+    """Sequences at a gate: who is inside, in order of entry."""
+
+    gate: KvGate
+    inside: list[str] = field(default_factory=list)
+
+    def enter(self, name: str, prompt: str, own: int, shared: int = 100) -> "asyncio.Task[None]":
+        return asyncio.ensure_future(self._enter(name, self.gate.enter(prompt, shared=shared, own=own)))
+
+    async def _enter(self, name: str, entering: Awaitable[None]) -> None:
+        await entering
+        self.inside.append(name)
+
+
+def test_the_prompt_that_siblings_share_counts_once() -> None:
+    async def test() -> None:
+        door = Door(KvGate(200))
+        for name in "abcd":
+            door.enter(name, "p", own=30)
+        await turns()
+        assert door.inside == ["a", "b", "c"]
+        door.gate.leave("p", shared=100, own=30)
+        await turns()
+        assert door.inside == ["a", "b", "c", "d"]
+
+    run(test)
+
+
+def test_another_prompt_counts_anew_and_is_given_back_with_its_last_sibling() -> None:
+    async def test() -> None:
+        door = Door(KvGate(240))
+        for name, prompt in (("a", "p"), ("b", "p"), ("c", "other")):
+            door.enter(name, prompt, own=20)
+        await turns()
+        assert door.inside == ["a", "b"]
+        door.gate.leave("p", shared=100, own=20)
+        await turns()
+        assert door.inside == ["a", "b", "c"]
+        door.gate.leave("p", shared=100, own=20)
+        door.enter("d", "third", own=20)
+        await turns()
+        assert door.inside == ["a", "b", "c", "d"]
+
+    run(test)
+
+
+def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
+    async def test() -> None:
+        door = Door(KvGate(50))
+        door.enter("short", "p", own=10, shared=10)
+        door.enter("long", "p", own=500, shared=10)
+        door.enter("next", "p", own=10, shared=10)
+        await turns()
+        assert door.inside == ["short"]
+        door.gate.leave("p", shared=10, own=10)
+        await turns()
+        assert door.inside == ["short", "long"]
+        door.gate.leave("p", shared=10, own=500)
+        await turns()
+        assert door.inside == ["short", "long", "next"]
+
+    run(test)
+
+
+def test_those_at_the_gate_enter_in_the_order_they_came() -> None:
+    async def test() -> None:
+        door = Door(KvGate(50))
+        for name, own in (("a", 40), ("large", 30), ("small", 1)):
+            door.enter(name, name, own=own, shared=0)
+        await turns()
+        assert door.inside == ["a"]
+        door.gate.leave("a", shared=0, own=40)
+        await turns()
+        assert door.inside == ["a", "large", "small"]
+
+    run(test)
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_one_cancelled_at_the_gate_takes_nothing_with_it(called: bool) -> None:
+    async def test() -> None:
+        door = Door(KvGate(50))
+        door.enter("a", "a", own=40, shared=0)
+        waiting = door.enter("b", "b", own=40, shared=0)
+        door.enter("c", "c", own=10, shared=0)
+        await turns()
+        if called:
+            door.gate.leave("a", shared=0, own=40)
+        waiting.cancel()
+        await turns()
+        assert door.inside == ["a", "c"]
+        if not called:
+            door.gate.leave("a", shared=0, own=40)
+        door.gate.leave("c", shared=0, own=10)
+        door.enter("whole", "w", own=50, shared=0)
+        door.enter("more", "m", own=1, shared=0)
+        await turns()
+        assert door.inside == ["a", "c", "whole"]
+
+    run(test)
+
+
+def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> None:
+    async def test() -> None:
+        door = Door(KvGate(50))
+        door.enter("a", "a", own=50, shared=0)
+        waiting = door.enter("b", "b", own=50, shared=0)
+        door.enter("c", "c", own=50, shared=0)
+        await turns()
+        waiting.cancel()
+        door.gate.leave("a", shared=0, own=50)
+        await turns()
+        assert door.inside == ["a", "c"]
+        door.gate.leave("c", shared=0, own=50)
+        door.enter("d", "d", own=50, shared=0)
+        await turns()
+        assert door.inside == ["a", "c", "d"]
+
+    run(test)

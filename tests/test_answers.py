@@ -1,0 +1,483 @@
+"""Answers read out of what models write: one row for each form that was ever seen or feared."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from reasoner.answers import (
+    MAX_DIGITS,
+    SPACES,
+    TAIL,
+    ChoiceSpace,
+    NumberSpace,
+    TextSpace,
+    boxed,
+    final_segment,
+    options_in,
+    space_for,
+    squad_normal,
+)
+from reasoner.errors import UnknownName, UsageError
+from reasoner.types import Answer, AnswerSpace
+
+NUMBER, TEXT = NumberSpace(), TextSpace()
+FOUR = ChoiceSpace(("a cat", "a dog", "12", "2"))
+
+
+def key(space: AnswerSpace, text: str) -> str | None:
+    found = space.read(text)
+    return found.key if found else None
+
+
+# Numbers
+
+NUMBERS: list[tuple[str, str | None]] = [
+    ("7", "7"),
+    ("The total is 7.", "7"),
+    ("it is 3.", "3"),
+    ("3.50", "7/2"),
+    (".5", "1/2"),
+    ("-.5", "-1/2"),
+    ("+5", "5"),
+    ("-0", "0"),
+    ("007", "7"),
+    ("1,234", "1234"),
+    ("1,234,567.25", "4938269/4"),
+    ("$1,234.50.", "2469/2"),
+    ("$ 5", "5"),
+    ("-$5", "-5"),
+    ("$-5", "-5"),
+    ("costs €3 or £4", "4"),
+    ("5$", "5"),
+    ("\u22125", "-5"),
+    ("x=\u22123", "-3"),
+    ("x=-3", "-3"),
+    ("x = - 3", "-3"),
+    ("(-3)", "-3"),
+    ("5-3", "3"),
+    ("5 - 3", "3"),
+    ("(2)-3", "3"),
+    ("COVID-19", "19"),
+    ("- 7", "7"),
+    ("on 2024-01-05", "5"),
+    ("1, 2", "2"),
+    ("1,2", "2"),
+    ("1,2345", "2345"),
+    ("1/2", "1/2"),
+    ("5 / 2", "5/2"),
+    ("1.5/2", "3/4"),
+    ("4/2", "2"),
+    ("-1/2", "-1/2"),
+    ("1 1/2 cups", "3/2"),
+    ("-2 1/4", "-9/4"),
+    ("2 7/2", "7/2"),
+    ("1/0", None),
+    ("10%", "10"),
+    ("10\\%", "10"),
+    ("50 percent", "50"),
+    ("1.5e3", "1500"),
+    ("2E-2", "1/50"),
+    ("2e apples", "2"),
+    ("5km", "5"),
+    ("the 5th", "5"),
+    ("x1", None),
+    ("v1.2.3", None),
+    ("25 cm^2", "25"),
+    ("25\\text{ cm}^{2}", "25"),
+    ("x_{1} = 4", "4"),
+    ("no number", None),
+    ("#### 18", "18"),
+    ("####18", "18"),
+    ("#### -1,234.5", "-2469/2"),
+    ("#### $5 and 6 left", "5"),
+    ("#### 1\n#### 2", "2"),
+    ("it is 3\n#### 4\nor 5", "4"),
+    ("#### 2. Add them\nThis gives 9", "9"),
+    ("#### 12) Add them\nThis gives 9", "9"),
+    ("#### 3 + 4 = 7", "7"),
+    ("#### none, but 5", "5"),
+    (r"\boxed{7} of 9", "7"),
+    (r"\boxed{\boxed{7}}", "7"),
+    (r"\boxed{x = 7}", "7"),
+    (r"\boxed{7 \text{ apples}}", "7"),
+    (r"\boxed{\text{ab}{c}{7}}", "7"),
+    (r"\boxed{1} then \boxed{2}", "2"),
+    (r"\boxed{- 5}", "-5"),
+    (r"\boxed{\frac{1}{2}}", "1/2"),
+    (r"\boxed{-\dfrac{3}{4}}", "-3/4"),
+    (r"\boxed{\frac{-3}{4}}", "-3/4"),
+    (r"\boxed{\frac12}", "1/2"),
+    (r"\boxed{1\frac{1}{2}}", "3/2"),
+    (r"\boxed{1 \tfrac12}", "3/2"),
+    (r"\boxed{1{,}234}", "1234"),
+    (r"\boxed{12\,345}", "12345"),
+    (r"\boxed{1,\!234}", "1234"),
+    ("1\u00a0000\u202f000", "1000000"),
+    (r"\boxed{25\text{ cm}^2}", "25"),
+    (r"\boxed{none} and 8", "8"),
+    (r"\boxed{7", "7"),
+    ("The answer is 7 because 3 + 4 is that", "7"),
+    ("The final answer is: $7$. I hope", "7"),
+    ("Answer: **7**, not 8", "7"),
+    ("**Answer:** 7 of 8", "7"),
+    ("**Answer**: 7 of 8", "7"),
+    (r"The answer is \(7\) of 8", "7"),
+    ("the answer = -7 of 8", "-7"),
+    ("the answer is - 7 of 8", "-7"),
+    ("The answer is 3. No: the answer is 4 of 9", "4"),
+    ("The answer is 3 + 4 = 7", "7"),
+    ("Answer: 5 - 3 = 2 left of 5", "2"),
+    (r"The answer is 2 \times 3 = 6", "6"),
+    ("The answer is 1/2 = 0.5 = 50/100", "1/2"),
+    ("The answer is 5. 2 + 2 = 4", "5"),
+    ("The answer isn't 3 but 4", "4"),
+    ("result: 9 (of 10)", "9"),
+    ("the answers: 3 and 4", "4"),
+    ("#### 1, but the answer is 2", "1"),
+    (r"\boxed{1}, but the answer is 2", "1"),
+    ("\u0663", "3"),
+    ("x\u00b2 = 9", "9"),
+    ("1" * MAX_DIGITS, "1" * MAX_DIGITS),
+    ("1" * (MAX_DIGITS + 1), None),
+    ("\ud800 5", "5"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), NUMBERS)
+def test_a_number_is_read(text: str, expected: str | None) -> None:
+    assert key(NUMBER, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "written"),
+    [
+        ("#### 1,234 or so", "hashes", "1,234"),
+        (r"\boxed{$1.50}", "boxed", "$1.50"),
+        ("the answer is 7 of 9", "cue", "7"),
+        ("it is -7", "last", "-7"),
+    ],
+)
+def test_a_number_tells_how_it_was_found_and_written(text: str, rule: str, written: str) -> None:
+    found = NUMBER.read(text)
+    assert found is not None
+    assert (found.rule, found.text) == (rule, written)
+
+
+@given(
+    st.fractions(max_denominator=1000).filter(lambda value: abs(value) < 10**12),
+    st.sampled_from(["{}", "The answer is {}.", r"\boxed{{{}}}", "so\n#### {}", "x = {}", "**Answer:** {}"]),
+)
+def test_any_fraction_reads_back(value: object, form: str) -> None:
+    assert key(NUMBER, form.format(value)) == str(value)
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from(["{:,}", "${:,}", "{:d}.0", "{:+d}", "{:d}/1", "{:d}%"]))
+def test_an_integer_is_one_number_however_it_is_written(value: int, form: str) -> None:
+    one, other = NUMBER.read(f"The answer is {form.format(value)}"), NUMBER.read(str(value))
+    assert one is not None
+    assert other is not None
+    assert NUMBER.same(one, other)
+    assert NUMBER.same(other, one)
+
+
+# Choices
+
+CHOICES: list[tuple[str, str | None]] = [
+    ("C", "C"),
+    ("C.", "C"),
+    ("(c)", "C"),
+    ("**B**", "B"),
+    ("Let me see.\nC.", "C"),
+    ("The answer is C", "C"),
+    ("The answer is C.", "C"),
+    ("The answer is (C)", "C"),
+    ("the answer is (c), I think", "C"),
+    ("the answer is c", "C"),
+    ("The answer is **C**", "C"),
+    ("The answer is **(C)**.", "C"),
+    ("**Answer:** C", "C"),
+    ("**Answer**: C", "C"),
+    ("Answer: $C$", "C"),
+    (r"The answer is \(C\)", "C"),
+    ("The answer is option C", "C"),
+    ("The correct option is C", "C"),
+    ("the best choice: C", "C"),
+    ("The answer is A", "A"),
+    ("The answer is A.", "A"),
+    ("The answer is A because it purrs", "A"),
+    ("the answer is a", "A"),
+    ("the answer is a) a cat", "A"),
+    ("The answer is a bit unclear", None),
+    ("The answer is A lion", None),
+    ("Answer: A triangle has three sides. Answer: D", "D"),
+    ("The answer is I think unknown", None),
+    ("The answer isn't C", None),
+    ("The answer is I'm not sure", None),
+    ("A lion is large", None),
+    ("I saw a lion", None),
+    ("The answer is E", None),
+    ("The answer is Z.", None),
+    ("The answer is B. No, the answer is D", "D"),
+    ("Perhaps (A), but rather (D)", "D"),
+    ("**A.** is what I choose", "A"),
+    (r"\boxed{C}", "C"),
+    (r"\boxed{\text{C}}", "C"),
+    (r"\boxed{\textbf{(C)}}", "C"),
+    (r"\boxed{C) 12}", "C"),
+    (r"\boxed{A} then \boxed{B}", "B"),
+    (r"\boxed{E}, so the answer is B", None),
+    (r"\boxed{12}", "C"),
+    ("It must be a dog!", "B"),
+    ("It must be A DOG", "B"),
+    ("a dog, not a cat", None),
+    ("It must be 12", "C"),
+    ("It must be 2", "D"),
+    ("It must be 120 or 2.5 or 1.2", None),
+    ("It must be 3.12", None),
+    ("It must be 12.", "C"),
+    ("none of it", None),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), CHOICES)
+def test_a_choice_is_read(text: str, expected: str | None) -> None:
+    assert key(FOUR, text) == expected
+
+
+def test_a_choice_asks_for_its_own_letters() -> None:
+    assert ChoiceSpace(("x", "y", "z")).instruction == "Give the answer as one letter from A to C."
+    assert key(ChoiceSpace(("x", "y", "z")), "The answer is D") is None
+    assert key(ChoiceSpace(tuple("abcdefghijklmnopqrstuvwxyz")), "The answer is Z") == "Z"
+
+
+@pytest.mark.parametrize("count", [0, 1, 27])
+def test_a_choice_has_2_to_26_options(count: int) -> None:
+    with pytest.raises(UsageError, match=f"{count} options were given"):
+        ChoiceSpace(tuple("x" * count))
+
+
+def test_an_option_is_text_and_no_pattern() -> None:
+    assert key(ChoiceSpace(("a+b", "c*d")), "it is a+b") == "A"
+
+
+# Free text
+
+TEXTS: list[tuple[str, str | None]] = [
+    ("Paris", "paris"),
+    ("The answer is Paris.", "paris"),
+    ("Answer:\n  Paris", "paris"),
+    ("Answer: **Paris**.", "paris"),
+    ("The Eiffel Tower!", "eiffel tower"),
+    ("I think so.\n\nIt is Rome", "it is rome"),
+    ("Rome\n\n", "rome"),
+    ("The answer is Oslo, no: the answer is Bern", "bern"),
+    ("The answer is Oslo\nThat was easy", "oslo"),
+    ("The answer isn't Oslo\nBern", "bern"),
+    (r"\boxed{Paris} is the answer: yes", "paris"),
+    (r"The answer is \boxed{\text{Paris}}", "paris"),
+    ("The answer is:\n", "answer is"),
+    ("The", None),
+    ("!?", None),
+    ("x" * 1000, "x" * 500),
+    ("S\u00e3o \u00dcber", "s\u00e3o \u00fcber"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), TEXTS)
+def test_a_text_is_read(text: str, expected: str | None) -> None:
+    assert key(TEXT, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The  Cat, a dog -- AN ape!", "cat dog ape"),
+        ("don't", "dont"),
+        ("Athens", "athens"),
+        ("a.b", "ab"),
+        ("theater an\tda\nthe", "theater da"),
+        ("", ""),
+    ],
+)
+def test_the_normal_form_is_squads(text: str, normal: str) -> None:
+    assert squad_normal(text) == normal
+
+
+@given(st.text())
+def test_the_normal_form_has_no_articles_and_single_spaces(text: str) -> None:
+    normal = squad_normal(text)
+    assert normal == " ".join(normal.split())
+    assert not {"a", "an", "the"} & set(normal.split())
+
+
+# Thinking
+
+ALL: list[AnswerSpace] = [NUMBER, ChoiceSpace(("x", "y")), TEXT]
+
+
+@pytest.mark.parametrize(
+    ("text", "segment"),
+    [
+        ("plain", "plain"),
+        ("<think>7</think>8", "8"),
+        ("7</think>8", "8"),
+        ("<think>7", None),
+        ("<think>6</think>7<think>8", None),
+        ("<think>5</think>6<think>7</think>8", "8"),
+        ("<think>7</think>", ""),
+        ("x" * TAIL + "y" * TAIL, "y" * TAIL),
+        ("<think>" + "x" * TAIL, None),
+    ],
+)
+def test_only_what_follows_the_last_thinking_is_read(text: str, segment: str | None) -> None:
+    assert final_segment(text) == segment
+
+
+@pytest.mark.parametrize("space", ALL, ids=lambda space: space.name)
+def test_thinking_that_never_ended_holds_no_answer(space: AnswerSpace) -> None:
+    assert space.read("<think>The answer is 7. The answer is A") is None
+    assert space.read("The answer is 7. The answer is A </think>") is None
+
+
+@pytest.mark.parametrize("space", ALL, ids=lambda space: space.name)
+@pytest.mark.parametrize("text", ["", " ", "\n\t \u00a0\n", "</think>"])
+def test_nothing_holds_no_answer(space: AnswerSpace, text: str) -> None:
+    assert space.read(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{a}", "a"),
+        (r"\boxed{{a}{b{c}}}d}", "{a}{b{c}}"),
+        (r"\boxed{}", ""),
+        (r"\boxed{a", None),
+        (r"\boxed{a} \boxed{b", None),
+        ("boxed{a}", None),
+    ],
+)
+def test_a_box_ends_at_its_own_brace(text: str, content: str | None) -> None:
+    assert boxed(text) == content
+
+
+# Hostile text
+
+MILLION = 10**6
+HOSTILE = [
+    "\\boxed{" * (MILLION // 7),
+    "{" * MILLION,
+    "\\boxed{" + "{" * (TAIL // 2) + "}" * (TAIL // 2),
+    "1" * 10**5,
+    "1," * (MILLION // 2),
+    "1,111" * (MILLION // 5),
+    "1/" * (MILLION // 2),
+    "1 " * (MILLION // 2),
+    "1e" * (MILLION // 2),
+    "-" * MILLION,
+    "= - " * (MILLION // 4),
+    "answer is " * (MILLION // 10),
+    "answer is" + " " * MILLION,
+    "answer" + " " * (TAIL - 20) + "is" + " " * 10,
+    "answer is" + " " * (TAIL - 20),
+    "answer is" + "\n" * (TAIL - 20),
+    "answer is" + "$" * (TAIL - 20),
+    "answer is 1" + "+1" * (TAIL // 2 - 20),
+    "answer is 1 =" + " " * (TAIL - 20),
+    "answer is A" + " " * (TAIL - 20),
+    "correct option is option " * (MILLION // 25),
+    "####" + " " * (TAIL - 20),
+    "\\frac{" * (MILLION // 6),
+    "\\frac{" + "1" * (TAIL - 20),
+    "^{" * (MILLION // 2),
+    "**A" * (MILLION // 3),
+    "A) " * (MILLION // 3),
+    "A) x" + " " * (TAIL - 20) + "y",
+    "</think>" * (MILLION // 8),
+    "\ud800" * MILLION,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{text[:14]!a}*{len(text)}")
+def test_hostile_text_ends_soon(text: str) -> None:
+    for name in SPACES:
+        if name != "choice":
+            space_for(name, text).read(text)
+    FOUR.read(text)
+    assert options_in(text) == () or "A)" in text
+
+
+words = st.sampled_from(
+    ["The answer is", "answer:", "####", "\\boxed{", "}", "{", "<think>", "</think>", "A", "(B)", "**", "$", "1", "-"]
+    + [" ", "\n", ",", ".", "/", "=", "\\frac", "^", "7", "e", "\u2212", "option", "\ud800", "\u0663", "'"]
+)
+
+
+@given(st.one_of(st.text(), st.lists(words, max_size=30).map("".join), st.characters().map(lambda c: c * 50)))
+@example("\ud800\udfff")
+@example("\x00")
+def test_reading_never_raises_and_one_answer_is_the_same_as_itself(text: str) -> None:
+    spaces: list[AnswerSpace] = [NUMBER, TEXT, FOUR, space_for("auto", text)]
+    for space in spaces:
+        found = space.read(text)
+        assert found is None or (found.key and space.same(found, found))
+
+
+keys = st.text(min_size=1, max_size=3)
+
+
+@given(st.sampled_from(ALL), keys, keys)
+def test_two_answers_are_one_exactly_when_their_keys_are(space: AnswerSpace, one: str, other: str) -> None:
+    a, b = Answer("written so", one), Answer("written otherwise", other)
+    assert space.same(a, b) == (one == other)
+
+
+# Which space
+
+LISTED: list[tuple[str, tuple[str, ...]]] = [
+    ("Which? A) red B) blue", ("red", "blue")),
+    ("Which?\nA) red\nB) blue\nC) green", ("red", "blue", "green")),
+    ("Which?\n(A) red\n(B) blue", ("red", "blue")),
+    ("Which? (A) red (B) blue", ("red", "blue")),
+    ("Which?\nA. red\nB. blue", ("red", "blue")),
+    ("Which?\nA: red one\nB: blue one", ("red one", "blue one")),
+    ("Which?\nA)\n  red\nB) blue", ("red", "blue")),
+    ("Which?\nA) 3\nB) 4\n\nGive a letter.", ("3", "4")),
+    ("Which?\r\nA) 3\r\nB) 4\r\n", ("3", "4")),
+    ("Which? A) red C) blue", ()),
+    ("Which? B) red C) blue", ()),
+    ("Is vitamin A. good?", ()),
+    ("Which? a) red b) blue", ()),
+    ("Which?", ()),
+    ("", ()),
+]
+
+
+@pytest.mark.parametrize(("question", "options"), LISTED)
+def test_listed_options_are_found(question: str, options: tuple[str, ...]) -> None:
+    assert options_in(question) == options
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("Which? A) 3 B) 4", "choice"),
+        ("How many A) or B)?", "number"),
+        ("How many apples?", "number"),
+        ("What is 3 + 4?", "number"),
+        ("Compute the sum of the digits", "number"),
+        ("What is seven times six?", "number"),
+        ("Who wrote Faust?", "text"),
+    ],
+)
+def test_auto_takes_the_space_that_the_question_asks_for(question: str, name: str) -> None:
+    assert space_for("auto", question).name == name
+
+
+def test_a_space_is_chosen_by_name() -> None:
+    assert space_for("number", "Who?") == NUMBER
+    assert space_for("text", "How many?") == TEXT
+    assert space_for("choice", "A) x B) y") == ChoiceSpace(("x", "y"))
+    with pytest.raises(UsageError, match="lists no options"):
+        space_for("choice", "How many?")
+    with pytest.raises(UnknownName, match="did you mean 'number'"):
+        space_for("numbers", "How many?")

@@ -1,0 +1,331 @@
+"""The ledger: nothing is ever spent above a budget, and everything spent is booked."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Prices
+from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
+from reasoner.models.card import ModelCard
+
+PRICES = Prices(prompt=1.0, generated=4.0, cached=0.5, verifier=2.0)
+
+
+def call(tokens: int, *, prompt: int = 100) -> Cost:
+    return Cost(prompt_tokens=prompt, generated_tokens=tokens, requests=1, samples=1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# What was spent
+
+
+def test_cached_tokens_are_reported_and_are_no_part_of_the_tokens() -> None:
+    cost = Cost(prompt_tokens=1, cached_tokens=1000, generated_tokens=2, verifier_tokens=4, cancelled_tokens=8)
+    assert cost.tokens == 15
+    ledger = Ledger(Budget(tokens=15))
+    ledger.settle(ledger.reserve(replace(cost, prompt_tokens=1, cached_tokens=0)), cost)
+    assert ledger.settled.cached_tokens == 1000
+    assert ledger.settled.tokens == 15
+
+
+def test_costs_add_field_by_field_and_unknown_flops_stay_unknown() -> None:
+    one = Cost(1, 2, 3, 4, 5, 6, 7, 8, 9.0)
+    assert one + one == Cost(2, 4, 6, 8, 10, 12, 14, 16, 18.0)
+    assert (one + Cost(flops=None)).flops is None
+    assert one.taking(1.5) == replace(one, seconds=1.5)
+
+
+def test_flops_of_one_request_follow_the_closed_form() -> None:
+    card = ModelCard("pin", parameters=2_030_000_000, layers=28, heads=16, head_dim=128)
+    assert card.layers * card.heads * card.head_dim == 57_344
+    assert card.flops(prompt=200, cached=0, generated=1000) == 4_872_000_000_000 + 165_150_720_000
+    assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=1e-5)
+    assert ModelCard("unknown").flops(prompt=200, cached=0, generated=1000) is None
+
+
+def test_dollars_price_each_kind_of_token_apart() -> None:
+    cost = Cost(
+        prompt_tokens=10**6,
+        cached_tokens=2 * 10**6,
+        generated_tokens=3 * 10**6,
+        verifier_tokens=4 * 10**6,
+        cancelled_tokens=5 * 10**6,
+    )
+    assert PRICES.usd(cost) == 1 * 1 + 2 * 0.5 + 3 * 4 + 4 * 2 + 5 * 4
+    assert Prices(prompt=1, generated=4).usd(cost) == 1 + 2 + 12 + 16 + 20
+
+
+@pytest.mark.parametrize(
+    ("prices", "complaint"),
+    [
+        ({"prompt": -1.0, "generated": 1.0}, "price prompt=-1.0"),
+        ({"prompt": 1.0, "generated": math.nan}, "price generated=nan"),
+        ({"prompt": 1.0, "generated": 1.0, "verifier": math.inf}, "price verifier=inf"),
+        ({"prompt": 1.0, "generated": 1.0, "cached": 1.5}, "cached=1.5 is above prompt=1.0"),
+    ],
+)
+def test_prices_that_mean_nothing_are_refused(prices: dict[str, float], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        Prices(**prices)
+
+
+# What may be spent
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("tokens=4000", Budget(tokens=4000)),
+        (" tokens = 4k , seconds = 0.5 ", Budget(tokens=4000, seconds=0.5)),
+        ("generated=1_000,samples=8", Budget(generated=1000, samples=8)),
+        ("flops=1.5t", Budget(flops=1.5e12)),
+        ("flops=2P,usd=0.01", Budget(flops=2e15, usd=0.01)),
+        ("tokens=1e3", Budget(tokens=1000)),
+        ("tokens=4.1m", Budget(tokens=4_100_000)),
+        ("tokens=0.5k", Budget(tokens=500)),
+    ],
+)
+def test_a_budget_is_read_from_text(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "budget '' has no unit"),
+        ("4000", "budget '4000' has no unit: write UNIT=AMOUNT"),
+        ("tokens=4000,", "budget '' has no unit"),
+        ("token=4000", "did you mean 'tokens'"),
+        ("tokens=", "tokens='' is not a number"),
+        ("tokens=many", "tokens='many' is not a number"),
+        ("tokens=4q", "tokens='4q' is not a number"),
+        ("tokens=0", "tokens=0 allows nothing"),
+        ("tokens=-5", "tokens=-5 allows nothing"),
+        ("seconds=1e999", "seconds=1e999 allows nothing"),
+        ("tokens=1e999999999", "is not a number"),
+        ("tokens=1.5", "tokens=1.5 is not a whole number"),
+        ("samples=1.2345k", "is not a whole number"),
+        ("tokens=1,tokens=2", "tokens is given twice"),
+    ],
+)
+def test_a_budget_that_means_nothing_says_why(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        Budget.parse(text)
+
+
+@given(
+    st.integers(1, 10**14),
+    st.integers(1, 10**6),
+    st.integers(1, 10**5).map(lambda n: n / 100),
+    st.integers(1, 10**9).map(lambda n: n * 1e9),
+)
+def test_a_printed_budget_reads_back(tokens: int, samples: int, seconds: float, flops: float) -> None:
+    budget = Budget(tokens=tokens, samples=samples, seconds=seconds, flops=flops)
+    assert Budget.parse(str(budget)) == budget
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("limit", [-1, math.nan])
+def test_a_limit_below_nothing_is_refused(unit: str, limit: float) -> None:
+    with pytest.raises(UsageError, match=f"budget {unit}="):
+        Budget(**{unit: limit})  # type: ignore[arg-type]
+
+
+def test_an_unknown_unit_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownName) as caught:
+        Budget.parse("minutes=3")
+    assert caught.value.known == tuple(sorted(UNITS))
+
+
+# The ledger
+
+
+def test_the_published_example_of_reserving_and_settling() -> None:
+    ledger = Ledger(Budget(tokens=1000))
+    first_tokens = ledger.fit(call, most=512)
+    first = ledger.reserve(call(first_tokens))
+    assert (first_tokens, ledger.reserved.tokens) == (512, 612)
+    second_tokens = ledger.fit(call, most=512)
+    second = ledger.reserve(call(second_tokens))
+    assert (second_tokens, ledger.reserved.tokens) == (288, 1000)
+    with pytest.raises(BudgetExhausted) as caught:
+        ledger.fit(call, most=512)
+    assert (caught.value.unit, caught.value.free, caught.value.limit) == ("tokens", 0, 1000)
+    ledger.settle(first, call(150))
+    assert ledger.settled.tokens + ledger.reserved.tokens == 638
+    third_tokens = ledger.fit(call, most=512)
+    third = ledger.reserve(call(third_tokens))
+    assert third_tokens == 262
+    ledger.settle(second, call(288))
+    ledger.settle(third, call(262))
+    assert ledger.settled.tokens == 1000
+    assert (ledger.reserved.tokens, ledger.in_flight) == (0, 0)
+
+
+FITS = {
+    "tokens": (Budget(tokens=40), Cost(prompt_tokens=10, generated_tokens=10, verifier_tokens=10, cancelled_tokens=10)),
+    "generated": (Budget(generated=20), Cost(prompt_tokens=999, generated_tokens=10, cancelled_tokens=10)),
+    "samples": (Budget(samples=1), Cost(samples=1)),
+    "flops": (Budget(flops=7e12), Cost(flops=7 * 10**12)),
+    "usd": (Budget(usd=10.0), Cost(prompt_tokens=2 * 10**6, generated_tokens=2 * 10**6)),
+}
+ONE_MORE = {
+    "tokens": Cost(verifier_tokens=1),
+    "generated": Cost(cancelled_tokens=1),
+    "samples": Cost(samples=1),
+    "flops": Cost(flops=1),
+    "usd": Cost(cached_tokens=1),
+}
+
+
+@pytest.mark.parametrize("unit", FITS)
+def test_each_unit_admits_exactly_its_limit(unit: str) -> None:
+    budget, cost = FITS[unit]
+    ledger = Ledger(budget, prices=PRICES)
+    held = ledger.reserve(cost)
+    for state in ("reserved", "settled"):
+        with pytest.raises(BudgetExhausted) as caught:
+            ledger.reserve(ONE_MORE[unit])
+        assert caught.value.unit == unit, state
+        assert caught.value.free == pytest.approx(0)
+        if held.open:
+            ledger.settle(held, cost)
+    assert ledger.settled.taking(0) == cost
+
+
+@pytest.mark.parametrize("unit", FITS)
+def test_a_budget_of_zero_admits_nothing_of_its_unit(unit: str) -> None:
+    ledger = Ledger(Budget(**{unit: 0}), prices=PRICES)  # type: ignore[arg-type]
+    with pytest.raises(BudgetExhausted, match=f"budget {unit}=0: the next operation needs .* and 0 is free"):
+        ledger.reserve(ONE_MORE[unit])
+    ledger.reserve(Cost())
+
+
+def test_seconds_are_a_deadline() -> None:
+    clock = Clock()
+    ledger = Ledger(Budget(seconds=2), clock=clock)
+    held = ledger.reserve(call(1))
+    clock.now += 1.5
+    assert (ledger.elapsed, ledger.remaining_seconds()) == (1.5, 0.5)
+    clock.now += 0.5
+    with pytest.raises(BudgetExhausted, match="seconds=2"):
+        ledger.reserve(Cost())
+    ledger.settle(held, call(1))
+    assert ledger.settled.seconds == 2.0
+    with pytest.raises(BudgetExhausted):
+        Ledger(Budget(seconds=0), clock=clock).reserve(Cost())
+
+
+def test_the_nearest_deadline_of_the_lineage_counts() -> None:
+    clock = Clock()
+    run = Ledger(Budget(seconds=5), clock=clock)
+    clock.now += 2
+    question = run.child(Budget(seconds=9))
+    assert question.remaining_seconds() == 3
+    assert run.child(Budget(seconds=1)).remaining_seconds() == 1
+    assert Ledger(clock=clock).remaining_seconds() == math.inf
+
+
+def test_an_unbounded_ledger_admits_everything_and_counts_it() -> None:
+    ledger = Ledger()
+    ledger.settle(ledger.reserve(call(10**12)), call(10**11))
+    assert ledger.settled.generated_tokens == 10**11
+
+
+def test_the_parent_refuses_what_a_child_would_admit_and_nothing_is_held() -> None:
+    run = Ledger(Budget(tokens=300))
+    one, two = run.child(Budget(tokens=250)), run.child(Budget(tokens=250))
+    held = one.reserve(call(100))
+    with pytest.raises(BudgetExhausted) as caught:
+        two.reserve(call(101))
+    assert caught.value.limit == 300
+    assert two.reserved == Cost()
+    assert (two.in_flight, one.in_flight, run.in_flight) == (0, 1, 1)
+    with pytest.raises(BudgetExhausted) as caught:
+        one.reserve(call(0, prompt=51))
+    assert caught.value.limit == 250
+    one.settle(held, call(7))
+    assert run.settled.tokens == one.settled.tokens == 107
+    assert two.settled.tokens == 0
+    two.reserve(call(93))
+
+
+def test_a_grandchild_books_in_every_ledger_above() -> None:
+    run = Ledger(Budget(usd=1.0), prices=PRICES)
+    inner = run.child(Budget(tokens=500)).child(Budget(usd=0.5))
+    assert inner.prices is PRICES
+    inner.settle(inner.reserve(call(300)), call(200))
+    assert [ledger.settled.tokens for ledger in inner.lineage()] == [300, 300, 300]
+    assert [ledger.reserved for ledger in inner.lineage()] == [Cost(), Cost(), Cost()]
+
+
+def test_a_reservation_is_settled_once() -> None:
+    ledger = Ledger(Budget(tokens=500))
+    held = ledger.reserve(call(100))
+    ledger.settle(held, call(50))
+    with pytest.raises(ValueError, match="settled before"):
+        ledger.settle(held, call(50))
+    assert ledger.settled.tokens == 150
+
+
+def test_a_violation_is_booked_and_freezes_the_ledgers_whose_unit_it_broke() -> None:
+    run = Ledger(Budget(samples=9))
+    frozen, free = run.child(Budget(tokens=1000)), run.child(Budget(tokens=1000))
+    with pytest.raises(LedgerViolation, match="used 201 tokens where 200 were reserved"):
+        frozen.settle(frozen.reserve(call(100)), call(101))
+    assert frozen.settled.tokens == run.settled.tokens == 201
+    assert (frozen.reserved, frozen.in_flight) == (Cost(), 0)
+    with pytest.raises(LedgerViolation):
+        frozen.reserve(Cost())
+    with pytest.raises(LedgerViolation):
+        frozen.child().reserve(Cost())
+    free.reserve(call(100))
+
+
+def test_spending_more_of_an_unbounded_unit_is_no_violation() -> None:
+    ledger = Ledger(Budget(samples=1))
+    ledger.settle(ledger.reserve(call(100)), call(101))
+    assert ledger.settled.tokens == 201
+
+
+def test_budgets_that_cannot_be_counted_are_refused() -> None:
+    with pytest.raises(UsageError, match="usd budget needs prices"):
+        Ledger(Budget(usd=1.0))
+    with pytest.raises(UsageError, match="usd budget needs prices"):
+        Ledger().child(Budget(usd=1.0))
+    with pytest.raises(UsageError, match="needs the model's geometry"):
+        Ledger(Budget(flops=1e12)).reserve(Cost(flops=None))
+
+
+def test_a_sample_is_clamped_to_what_is_free_but_not_below_use() -> None:
+    ledger = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS))
+    assert ledger.fit(call, most=512) == MIN_USEFUL_TOKENS
+    assert ledger.fit(call, most=3) == 3
+    short = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS - 1))
+    with pytest.raises(BudgetExhausted):
+        short.fit(call, most=512)
+    assert short.fit(call, most=3) == 3
+
+
+@given(st.integers(0, 400), st.integers(0, 120), st.integers(1, 300))
+def test_what_fits_is_the_most_that_fits(limit: int, prompt: int, most: int) -> None:
+    ledger = Ledger(Budget(tokens=limit))
+
+    def price(tokens: int) -> Cost:
+        return call(tokens, prompt=prompt)
+
+    if limit - prompt < min(most, MIN_USEFUL_TOKENS):
+        with pytest.raises(BudgetExhausted):
+            ledger.fit(price, most=most)
+    else:
+        assert ledger.fit(price, most=most) == min(most, limit - prompt)

@@ -1,0 +1,185 @@
+"""Objects by name: what a spec builds, what it refuses, and that it can be written again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import catalog
+from reasoner.catalog import Kind, build, entries, load, spec_of
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import UnknownName, UsageError
+from reasoner.types import SamplingParams
+from reasoner_strategies import BestOfN, SelfConsistency, Single
+from reasoner_verifiers import Certainty
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A third party's strategy, with options of every kind that text can set."""
+
+    count: int
+    share: float = 0.5
+    loud: bool = False
+    word: str = "x"
+    limit: int | None = 3
+    words: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = (1,)
+    params: SamplingParams = SamplingParams(temperature=0.1, stop=("!",))
+    nested: Mapping[str, int] = field(default_factory=dict)
+    hidden: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise UsageError("count is 0 or more")
+
+
+class NoDataclass:
+    """A class that has no options."""
+
+
+@pytest.fixture(autouse=True)
+def _third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = entries
+
+    def with_toys(kind: Kind) -> Mapping[str, EntryPoint]:
+        here = {"toy": f"{__name__}:Toy", "plain": f"{__name__}:NoDataclass", "broken": "no_such_module:X"}
+        toys = {name: EntryPoint(name, value, "reasoner.strategies") for name, value in here.items()}
+        return {**real(kind), **toys} if kind == "strategy" else real(kind)
+
+    monkeypatch.setattr(catalog, "entries", with_toys)
+    monkeypatch.setattr(EntryPoint, "load", _load_here(EntryPoint.load))
+
+
+def _load_here(real: object) -> object:
+    # The test module has no name to import it by, so its own entry points are resolved here.
+    def load_entry(entry: EntryPoint) -> object:
+        module, _, name = entry.value.partition(":")
+        return globals()[name] if module == __name__ else real(entry)  # type: ignore[operator]
+
+    return load_entry
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "built"),
+    [
+        ("strategy", "single", Single()),
+        ("strategy", "best_of_n:n=4", BestOfN(n=4)),
+        ("strategy", " best_of_n : n = 4 , selector = weighted ", BestOfN(n=4, selector="weighted")),
+        ("strategy", "best_of_n:max_tokens=9", BestOfN(params=SamplingParams(temperature=0.8, max_tokens=9))),
+        ("strategy", "self_consistency:stop=a|b", SelfConsistency(params=SamplingParams(stop=("a", "b")))),
+        ("strategy", r"single:stop=\n\n", Single(SamplingParams(temperature=0, stop=("\n\n",)))),
+        ("strategy", "single:stop=\u3002|\u00e9", Single(SamplingParams(temperature=0, stop=("\u3002", "\u00e9")))),
+        ("strategy", r"single:stop=\x2c|a\x7cb", Single(SamplingParams(temperature=0, stop=(",", "a|b")))),
+        ("strategy", "single:stop_token_ids=3|5", Single(SamplingParams(temperature=0, stop_token_ids=(3, 5)))),
+        ("strategy", "single:logprobs=2", Single(SamplingParams(temperature=0, logprobs=2))),
+        ("verifier", "certainty:measure=self_certainty,top_k=3", Certainty("self_certainty", 3)),
+        ("engine", "simulated:answers=1|2,weights=,tokens=9", SimulatedEngine(("1", "2"), (), tokens=9)),
+        ("strategy", "toy:count=1,loud=true,limit=None", Toy(1, loud=True, limit=None)),
+        ("strategy", "toy:count=1,words=", Toy(1, words=())),
+        ("strategy", "toy:count=1,stop=", Toy(1, params=SamplingParams(temperature=0.1))),
+        ("strategy", "toy:count=1,top_k=2", Toy(1, params=SamplingParams(temperature=0.1, top_k=2, stop=("!",)))),
+    ],
+)
+def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
+    assert build(kind, spec) == built
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("best_of_m", "no strategy named 'best_of_m'; did you mean 'best_of_n'"),
+        ("", "no strategy named ''"),
+        ("best_of_n:m=4", "no option of strategy best_of_n named 'm'"),
+        ("best_of_n:selektor=argmax", "did you mean 'selector'"),
+        ("best_of_n:temprature=1", "did you mean 'temperature'"),
+        ("best_of_n:params=1", "no option of strategy best_of_n named 'params'"),
+        ("best_of_n:n", "'n' sets nothing: write OPTION=VALUE"),
+        ("best_of_n:n=4,n=5", "n is given twice"),
+        ("best_of_n:n=many", "n='many' does not fit"),
+        ("best_of_n:n=1.5", "n='1.5' does not fit"),
+        ("best_of_n:n=0", "n=0 draws nothing"),
+        ("best_of_n:n=none", "n='none' does not fit"),
+        ("best_of_n:selector=best", "selector='best' does not fit: input should be 'argmax' or 'weighted'"),
+        ("best_of_n:top_p=2", "top_p=2.0 is out of range"),
+        ("single:stop=a|", "stop='' is empty"),
+        ("single:stop=\\", "write a backslash as"),
+        ("toy", "strategy toy: .*missing 1 required positional argument: 'count'"),
+        ("toy:count=-1", "count is 0 or more"),
+        ("toy:hidden=1,count=1", "no option of strategy toy named 'hidden'"),
+        ("toy:count=1,nested=x", "nested='x' does not fit"),
+        ("plain", "is no dataclass"),
+        ("broken", "'broken' .no_such_module:X. cannot be imported: No module named"),
+    ],
+)
+def test_a_spec_that_means_nothing_says_why(spec: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        build("strategy", spec)
+
+
+def test_options_given_elsewhere_are_overridden_by_the_spec() -> None:
+    assert build("strategy", "best_of_n:n=4", n=9, selector="weighted") == BestOfN(n=4, selector="weighted")
+    with pytest.raises(UnknownName, match="no option of strategy single named 'n'"):
+        build("strategy", "single", n=3)
+
+
+def test_an_engines_first_value_may_be_its_path() -> None:
+    assert build("engine", "replay:trace.jsonl").path == "trace.jsonl"
+    with pytest.raises(UsageError, match="sets nothing"):
+        build("engine", "replay:trace.jsonl,other.jsonl")
+
+
+def test_loading_gives_the_class() -> None:
+    assert load("strategy", "best_of_n") is BestOfN
+    with pytest.raises(UnknownName) as caught:
+        load("verifier", "certain")
+    assert "certainty" in caught.value.known
+
+
+@pytest.mark.parametrize(
+    ("thing", "spec"),
+    [
+        (BestOfN(), "best_of_n"),
+        (BestOfN(n=4, selector="weighted"), "best_of_n:n=4,selector=weighted"),
+        (BestOfN(params=SamplingParams(temperature=0.8, stop=("\n\n", "a"))), r"best_of_n:stop=\n\n|a"),
+        (Single(SamplingParams(temperature=0, logprobs=0)), "single:logprobs=0"),
+        (Single(SamplingParams()), "single:temperature=0.7"),
+        (Certainty(top_k=3), "certainty:top_k=3"),
+        (Toy(1, limit=None), "toy:count=1,limit=none"),
+    ],
+)
+def test_an_object_is_written_with_what_is_not_default(thing: object, spec: str) -> None:
+    assert spec_of(thing) == spec
+
+
+def test_what_has_no_options_is_its_name_and_what_has_no_name_its_class() -> None:
+    assert spec_of(NoDataclass()) == "plain"
+    assert spec_of(object()) == "builtins:object"
+
+
+texts = st.text(min_size=1, max_size=6)
+
+
+@given(
+    st.builds(
+        Toy,
+        count=st.integers(0, 10**9),
+        share=st.floats(allow_nan=False),
+        loud=st.booleans(),
+        limit=st.none() | st.integers(),
+        words=st.lists(texts, max_size=3).map(tuple),
+        numbers=st.lists(st.integers(), max_size=3).map(tuple),
+        params=st.builds(
+            SamplingParams,
+            temperature=st.floats(0, 10),
+            max_tokens=st.integers(1, 10**6),
+            stop=st.lists(texts, max_size=3).map(tuple),
+            logprobs=st.none() | st.integers(0, 20),
+        ),
+    )
+)
+def test_what_is_written_builds_the_same_again(toy: Toy) -> None:
+    assert build("strategy", spec_of(toy)) == toy

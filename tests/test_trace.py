@@ -1,0 +1,228 @@
+"""The trace file: every event comes back, a torn end is forgiven, anything else is an error that says where."""
+
+import math
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from reasoner import Cost, solve_sync
+from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.errors import TraceError
+from reasoner.trace import (
+    VERSION,
+    Began,
+    Dropped,
+    Ended,
+    Event,
+    Prompted,
+    Proposed,
+    Refused,
+    Sampled,
+    Scored,
+    TraceWriter,
+    read_trace,
+    tee,
+)
+from reasoner.types import Logprobs, Message, Standing, Usage, Vote
+from reasoner_strategies import SelfConsistency
+from tests.helpers import answer, number_question, says, write_trace
+
+COST = Cost(1, 2, 3, 4, 5, 6, 7, None, 0.125)
+STANDING = Standing((Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True)
+BEGAN = Began(
+    question_id="q",
+    t=0.0,
+    text='How many\u2028"?\n',
+    answer_space="number",
+    strategy="single",
+    verifier="",
+    engine="scripted",
+    model=CARD,
+    budget="each tokens=9",
+    seed=2**63 - 1,
+    notes=("one", "two"),
+)
+SAMPLED = Sampled(
+    question_id="q",
+    t=0.25,
+    op=1,
+    prompt="p",
+    index=3,
+    child="c",
+    seed=2**63 - 1,
+    text="\u00e9\u4e2d\U0001f600\0\r\n",
+    token_ids=(1, -1),
+    finish_reason="stop",
+    stop=7,
+    usage=Usage(1, 2, 3),
+    logprobs=Logprobs((-0.5, -math.inf), ((0.0, -math.inf), (-1.25, -2.5))),
+    cost=COST,
+)
+EVENTS: list[Event] = [
+    BEGAN,
+    Prompted(question_id="q", t=0.1, prompt="p", messages=(Message("user", "hi"),), raw="", tokens=3),
+    Prompted(question_id="q", t=0.1, prompt="r", messages=(), raw="raw", tokens=3),
+    SAMPLED,
+    SAMPLED.model_copy(update={"stop": "7", "logprobs": None, "finish_reason": "length"}),
+    SAMPLED.model_copy(update={"stop": None, "finish_reason": "abort"}),
+    Dropped(question_id="q", t=0.3, op=1, prompt="p", index=4, why="cancelled", usage=Usage(1, 0, 1), cost=COST),
+    Dropped(question_id="q", t=0.3, op=1, prompt="p", index=5, why="lost", usage=None, cost=COST),
+    Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=0.5, steps=(0.25, 1.0), error="", cost=COST),
+    Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=None, steps=(), error="broken", cost=COST),
+    Refused(question_id="q", t=0.5, op=3, unit="tokens", needed=9.5, free=0.0, limit=math.inf),
+    Proposed(question_id="q", t=0.6, answer=answer("7"), standing=STANDING, cost=COST),
+    Proposed(question_id="q", t=0.6, answer=None, standing=Standing(), cost=Cost()),
+    Ended(question_id="q", t=0.7, answer=answer("7"), ended_by="rule", reason="enough", cost=COST, notes=("late",)),
+    Ended(question_id="q", t=0.7, answer=None, ended_by="error", reason="broken", cost=COST, notes=()),
+]
+
+
+def test_every_kind_of_event_is_among_the_examples() -> None:
+    assert {type(event) for event in EVENTS} == set(get_args(get_args(Event)[0]))
+
+
+def test_every_event_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "t.jsonl", EVENTS)
+    assert list(read_trace(path)) == EVENTS
+    assert len(path.read_text(encoding="utf-8").split("\n")) == len(EVENTS) + 1
+
+
+def test_each_event_is_on_disk_before_the_next(tmp_path: Path) -> None:
+    writer = TraceWriter(tmp_path / "t.jsonl")
+    for count, event in enumerate(EVENTS, start=1):
+        writer(event)
+        assert len(list(read_trace(writer.path))) == count
+    writer.close()
+
+
+def test_a_new_trace_replaces_an_old_one(tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "t.jsonl", EVENTS)
+    write_trace(path, EVENTS[:1])
+    assert list(read_trace(path)) == EVENTS[:1]
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_torn_last_line_is_skipped(tmp_path: Path, cut: int) -> None:
+    path = write_trace(tmp_path / "t.jsonl", [BEGAN, SAMPLED])
+    whole = path.read_bytes()
+    # Near the end, at every place within the text of several bytes, and in the middle.
+    text = whole.index("\u00e9".encode())
+    for end in (len(whole) - cut, text + cut):
+        path.write_bytes(whole[:end])
+        assert list(read_trace(path))[:1] == [BEGAN]
+        assert len(list(read_trace(path))) == (2 if end == len(whole) - 1 else 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"", "invalid json"),
+        (b"rubbish", "invalid json"),
+        (b"\xff\xfe", "invalid json"),
+        (b"[]", "no trace event"),
+        (b'{"v":1,"event":"slept","question_id":"q","t":0}', "slept"),
+        (b'{"v":1,"event":"refused","question_id":"q","t":0}', "refused.op: field required"),
+    ],
+)
+def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: bytes, complaint: str) -> None:
+    path = write_trace(tmp_path / "t.jsonl", [BEGAN, SAMPLED])
+    first, second = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([first, line, second, b""]))
+    events = read_trace(path)
+    assert next(events) == BEGAN
+    with pytest.raises(TraceError) as caught:
+        next(events)
+    assert str(caught.value).startswith(f"{path}:2 is no trace event: ")
+    assert complaint in str(caught.value)
+
+
+def test_an_extra_field_is_an_error_rather_than_lost(tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "t.jsonl", [BEGAN])
+    path.write_text(path.read_text().replace('"seed":', '"mood":1,"seed":'))
+    with pytest.raises(TraceError, match="mood"):
+        list(read_trace(path))
+
+
+@pytest.mark.parametrize("version", [0, 2, 10])
+def test_another_version_is_refused_as_such(tmp_path: Path, version: int) -> None:
+    path = write_trace(tmp_path / "t.jsonl", EVENTS)
+    path.write_text(path.read_text(encoding="utf-8").replace('"v":1,', f'"v":{version},'), encoding="utf-8")
+    with pytest.raises(TraceError, match=f":1 was written by another version: .* version {VERSION}$"):
+        list(read_trace(path))
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="cannot read the trace .*none: No such file"):
+        list(read_trace(tmp_path / "none"))
+    with pytest.raises(TraceError, match="cannot read the trace .*: Is a directory"):
+        list(read_trace(tmp_path))
+
+
+def test_an_empty_file_holds_no_event(tmp_path: Path) -> None:
+    assert list(read_trace(write_trace(tmp_path / "t.jsonl", []))) == []
+
+
+@pytest.mark.parametrize("place", ["", "missing/t.jsonl"])
+def test_a_place_that_cannot_be_written_says_why(tmp_path: Path, place: str) -> None:
+    with pytest.raises(TraceError, match="cannot write the trace"):
+        TraceWriter(tmp_path / place)
+
+
+FULL = Path("/dev/full")
+full_disk = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+
+
+@full_disk
+def test_a_full_disk_is_a_trace_error() -> None:
+    writer = TraceWriter(FULL)
+    with pytest.raises(TraceError, match="cannot write the trace /dev/full: No space left on device"):
+        writer(BEGAN)
+    with pytest.raises(TraceError, match="No space left"):
+        writer.close()
+
+
+@full_disk
+def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(tmp_path: Path) -> None:
+    writer, full = TraceWriter(tmp_path / "t.jsonl"), TraceWriter(FULL)
+    seen: list[Event] = []
+
+    def filling(event: Event) -> None:
+        seen.append(event)
+        (full if sum(isinstance(one, Proposed) for one in seen) > 2 else writer)(event)
+
+    solution = solve_sync(number_question(), SelfConsistency(n=6), ScriptedEngine(says("7")), trace=filling)
+    assert isinstance(solution.error, TraceError)
+    assert solution.ended_by == "error"
+    assert solution.answer is not None
+    assert solution.answer.key == "7"
+    assert solution.cost.samples >= 2
+    with pytest.raises(TraceError):
+        full.close()
+    writer.close()
+    assert sum(isinstance(event, Proposed) for event in read_trace(writer.path)) == 2
+
+
+@full_disk
+def test_a_disk_that_is_full_at_once_ends_the_run_before_anything_is_spent() -> None:
+    writer, engine = TraceWriter(FULL), ScriptedEngine(says("7"))
+    solution = solve_sync(number_question(), SelfConsistency(n=6), engine, trace=writer)
+    assert isinstance(solution.error, TraceError)
+    assert (solution.answer, solution.cost.tokens, engine.usage) == (None, 0, [])
+    with pytest.raises(TraceError):
+        writer.close()
+
+
+def test_text_that_is_no_unicode_cannot_be_traced(tmp_path: Path) -> None:
+    writer = TraceWriter(tmp_path / "t.jsonl")
+    with pytest.raises(TraceError, match="cannot write the trace .*surrogates not allowed"):
+        writer(BEGAN.model_copy(update={"text": "\udcff"}))
+    writer(BEGAN)
+    writer.close()
+    assert list(read_trace(writer.path)) == [BEGAN]
+
+
+def test_a_tee_hands_each_event_to_all_in_order() -> None:
+    seen: list[tuple[str, Event]] = []
+    tee(lambda event: seen.append(("one", event)), lambda event: seen.append(("two", event)))(BEGAN)
+    assert seen == [("one", BEGAN), ("two", BEGAN)]

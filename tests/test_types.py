@@ -1,0 +1,135 @@
+"""Values: what they refuse, and how a prompt grows."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from reasoner.answers import NumberSpace
+from reasoner.budget import Cost
+from reasoner.errors import UsageError
+from reasoner.types import Completion, Message, Prompt, Question, Rating, SamplingParams, Standing, Vote
+from tests.helpers import PROMPT, answer, completion
+
+
+def test_a_chat_has_a_system_turn_where_one_is_given() -> None:
+    assert Prompt.chat("hi").messages == (Message("user", "hi"),)
+    assert Prompt.chat("hi", system="be brief").messages == (Message("system", "be brief"), Message("user", "hi"))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"raw": "x", "messages": (Message("user", "x"),)}])
+def test_a_prompt_is_messages_or_raw_text(arguments: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="either messages or raw text"):
+        Prompt(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_prompt_grows_by_what_was_generated_without_its_end() -> None:
+    ended = completion("one", token_ids=(1, 2, -1))
+    stopped = completion("two", token_ids=(3, 4), stop="\n")
+    cut = completion("cut", token_ids=(5, 6), finish="length")
+    longer = PROMPT.then(ended).then(stopped).then(cut)
+    assert (longer.token_ids, longer.text) == ((1, 2, 3, 4, 5, 6), "onetwocut")
+    assert longer.messages == PROMPT.messages
+    assert PROMPT.token_ids == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "ended", "truncated"),
+    [
+        (completion(finish="stop"), True, False),
+        (completion(finish="stop", stop="\n"), False, False),
+        (completion(finish="stop", stop=7), False, False),
+        (completion(finish="length"), False, True),
+        (completion(finish="abort"), False, True),
+    ],
+)
+def test_how_a_sequence_ended(one: Completion, ended: bool, truncated: bool) -> None:
+    assert (one.ended, one.truncated) == (ended, truncated)
+
+
+def test_digests_tell_prompts_apart_by_content_alone() -> None:
+    grown = PROMPT.then(completion("x", token_ids=(1,), finish="length"))
+    prompts = [
+        PROMPT,
+        Prompt.chat("How many"),
+        Prompt.chat("many?", system="How"),
+        Prompt(raw="How many?"),
+        Prompt((Message("assistant", "How many?"),)),
+        Prompt((Message("user", "How"), Message("user", " many?"))),
+        grown,
+        PROMPT.then(completion("x", token_ids=(2,), finish="length")),
+        PROMPT.then(completion("x", token_ids=(), finish="length")),
+        Prompt.chat("\ud800"),
+    ]
+    digests = [prompt.digest for prompt in prompts]
+    assert len(set(digests)) == len(prompts)
+    assert all(len(digest) == 32 for digest in digests)
+    assert Prompt.chat("How many?").digest == PROMPT.digest
+    assert Prompt.chat("How many?").then(completion("y", token_ids=(1,), finish="length")).digest == grown.digest
+
+
+def test_a_digest_is_the_same_in_every_process() -> None:
+    script = "from reasoner.types import Prompt; print(Prompt.chat('How many?').digest, end='')"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed == PROMPT.digest
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("temperature", -0.1, "0 to 10"),
+        ("temperature", math.nan, "0 to 10"),
+        ("max_tokens", 0, "1 or more"),
+        ("top_p", 0.0, "above 0, up to 1"),
+        ("top_p", 1.1, "above 0, up to 1"),
+        ("top_k", -1, "0 (no cut) or more"),
+        ("min_p", 1.5, "0 to 1"),
+        ("logprobs", 21, "none, or 0 to 20"),
+        ("logprobs", -1, "none, or 0 to 20"),
+        ("stop", ("a", ""), "at least one character"),
+    ],
+)
+def test_sampling_parameters_out_of_range_are_refused(option: str, value: object, allowed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        SamplingParams(**{option: value})  # type: ignore[arg-type]
+    assert allowed in str(caught.value)
+    assert option in str(caught.value)
+
+
+def test_sampling_parameters_at_the_edge_are_fine() -> None:
+    SamplingParams(temperature=0, max_tokens=1, top_p=1, top_k=0, min_p=1, logprobs=20)
+    SamplingParams(temperature=10, logprobs=0)
+
+
+def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
+    question = Question("q", "How many?", PROMPT, NumberSpace())
+    first = completion("The answer is ", finish="stop", stop="x", token_ids=(1,))
+    then = completion("7", prompt=PROMPT.then(first))
+    assert then.chain == "The answer is 7"
+    found = question.read(then)
+    assert found is not None
+    assert (found.key, found.rule) == ("7", "cue")
+    assert question.read(completion("The answer is 7", finish="length")) is None
+    assert question.read(completion("The answer is 7", finish="abort")) is None
+    assert question.read(completion("no idea")) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "steps", "error"),
+    [(None, (), ""), (0.5, (), "broken"), (1.1, (), ""), (-0.1, (), ""), (math.nan, (), ""), (0.5, (0.5, 2.0), "")],
+)
+def test_a_rating_is_a_value_in_0_to_1_or_an_error(value: float | None, steps: tuple[float, ...], error: str) -> None:
+    with pytest.raises(ValueError, match="a rating"):
+        Rating(value, Cost(), steps, error)
+
+
+def test_a_rating_of_nothing_says_why() -> None:
+    assert Rating(None, Cost(), error="broken").value is None
+    assert Rating(0, Cost(), steps=(0, 1)).value == 0
+
+
+def test_a_standing_is_led_by_its_first_class() -> None:
+    standing = Standing((Vote(answer("1"), 3.0, 3), Vote(answer("2"), 1.0, 1)), samples=5)
+    assert (standing.leader, standing.share) == (answer("1"), 0.75)
+    assert (Standing().leader, Standing().share) == (None, 0.0)
