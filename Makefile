@@ -14,7 +14,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 endif
 
-QUESTION ?= A box holds 3 apples and 4 more are added. How many apples are in it?
+QUESTION ?= What is 7 + 8?
 
 .PHONY: demo test lint check clean
 

@@ -25,7 +25,7 @@ def answer(key: str) -> Answer:
     return Answer(key, key)
 
 
-def completion(  # noqa: PLR0913
+def completion(
     text: str = "",
     *,
     index: int = 0,
@@ -106,6 +106,14 @@ class Judge:
         used = 3 + len(candidate.text) % 8
         self.spent.append(used)
         return Rating(self.verdict(candidate), Cost(verifier_tokens=used, requests=1))
+
+
+class Sleepy(Judge):
+    """A verifier that never comes to a verdict."""
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
 
 
 def finish(plan: Plan[Answer | None], reply: object = None) -> Answer | None:

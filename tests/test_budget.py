@@ -205,7 +205,7 @@ def test_each_unit_admits_exactly_its_limit(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", FITS)
 def test_a_budget_of_zero_admits_nothing_of_its_unit(unit: str) -> None:
-    ledger = Ledger(Budget(**{unit: 0}), prices=PRICES)  # type: ignore[arg-type]
+    ledger = Ledger(Budget(**{unit: 0}), prices=PRICES)
     with pytest.raises(BudgetExhausted, match=f"budget {unit}=0: the next operation needs .* and 0 is free"):
         ledger.reserve(ONE_MORE[unit])
     ledger.reserve(Cost())

@@ -30,6 +30,7 @@ class Toy:
     numbers: tuple[int, ...] = (1,)
     params: SamplingParams = SamplingParams(temperature=0.1, stop=("!",))
     nested: Mapping[str, int] = field(default_factory=dict)
+    opaque: "NoDataclass | None" = None
     hidden: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +112,7 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("toy:count=-1", "count is 0 or more"),
         ("toy:hidden=1,count=1", "no option of strategy toy named 'hidden'"),
         ("toy:count=1,nested=x", "nested='x' does not fit"),
+        ("toy:count=1,opaque=x", "toy: opaque cannot be set from text"),
         ("plain", "is no dataclass"),
         ("broken", "'broken' .no_such_module:X. cannot be imported: No module named"),
     ],
@@ -122,6 +124,7 @@ def test_a_spec_that_means_nothing_says_why(spec: str, complaint: str) -> None:
 
 def test_options_given_elsewhere_are_overridden_by_the_spec() -> None:
     assert build("strategy", "best_of_n:n=4", n=9, selector="weighted") == BestOfN(n=4, selector="weighted")
+    assert build("strategy", "best_of_n", n=9) == BestOfN(n=9)
     with pytest.raises(UnknownName, match="no option of strategy single named 'n'"):
         build("strategy", "single", n=3)
 
@@ -149,10 +152,12 @@ def test_loading_gives_the_class() -> None:
         (Single(SamplingParams()), "single:temperature=0.7"),
         (Certainty(top_k=3), "certainty:top_k=3"),
         (Toy(1, limit=None), "toy:count=1,limit=none"),
+        (Toy(1, words=(" a|b", "c,d\\")), r"toy:count=1,words=\x20a\x7cb|c\x2cd\\"),
     ],
 )
 def test_an_object_is_written_with_what_is_not_default(thing: object, spec: str) -> None:
     assert spec_of(thing) == spec
+    assert build("verifier" if isinstance(thing, Certainty) else "strategy", spec) == thing
 
 
 def test_what_has_no_options_is_its_name_and_what_has_no_name_its_class() -> None:

@@ -45,7 +45,12 @@ def test_the_kind_of_answer_is_guessed_named_or_given() -> None:
 def test_a_question_is_named_by_its_content() -> None:
     base = ask("How many?")
     assert base.id == ask(" How many? ").id
-    others = [ask("How many!"), ask("How many?", context="x"), ask("How many?", space="text"), ask("How many?", id="q1")]
+    others = [
+        ask("How many!"),
+        ask("How many?", context="x"),
+        ask("How many?", space="text"),
+        ask("How many?", id="q1"),
+    ]
     assert len({base.id, *(other.id for other in others)}) == 5
     assert others[-1].id == "q1"
 

@@ -153,9 +153,9 @@ def test_another_version_is_refused_as_such(tmp_path: Path, version: int) -> Non
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="cannot read the trace .*none: No such file"):
+    with pytest.raises(TraceError, match=r"cannot read the trace .*none: No such file"):
         list(read_trace(tmp_path / "none"))
-    with pytest.raises(TraceError, match="cannot read the trace .*: Is a directory"):
+    with pytest.raises(TraceError, match=r"cannot read the trace .*: Is a directory"):
         list(read_trace(tmp_path))
 
 
@@ -176,7 +176,7 @@ full_disk = pytest.mark.skipif(not FULL.exists(), reason="this system has no /de
 @full_disk
 def test_a_full_disk_is_a_trace_error() -> None:
     writer = TraceWriter(FULL)
-    with pytest.raises(TraceError, match="cannot write the trace /dev/full: No space left on device"):
+    with pytest.raises(TraceError, match=r"cannot write the trace /dev/full: No space left on device"):
         writer(BEGAN)
     with pytest.raises(TraceError, match="No space left"):
         writer.close()
@@ -215,7 +215,7 @@ def test_a_disk_that_is_full_at_once_ends_the_run_before_anything_is_spent() -> 
 
 def test_text_that_is_no_unicode_cannot_be_traced(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "t.jsonl")
-    with pytest.raises(TraceError, match="cannot write the trace .*surrogates not allowed"):
+    with pytest.raises(TraceError, match=r"cannot write the trace .*surrogates not allowed"):
         writer(BEGAN.model_copy(update={"text": "\udcff"}))
     writer(BEGAN)
     writer.close()

@@ -3,8 +3,7 @@
 import itertools
 import math
 import random
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,8 @@ from reasoner.votes import Tally
 from tests.helpers import answer
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True)
+class Sample:
     answer: Answer | None
     weight: float
     index: int
@@ -78,7 +78,7 @@ def test_launching_in_another_order_never_changes_an_untied_winner(
 ) -> None:
     before = tally(drawn, space, by=by)
     shuffled = source.sample(drawn, len(drawn))
-    after = tally([one._replace(index=index) for index, one in enumerate(shuffled)], space, by=by)
+    after = tally([replace(one, index=index) for index, one in enumerate(shuffled)], space, by=by)
     assert (after.tied, after.samples) == (before.tied, before.samples)
     if before.votes and not before.tied:
         assert (after.votes[0].weight, after.votes[0].count) == (before.votes[0].weight, before.votes[0].count)
@@ -161,16 +161,16 @@ def test_the_published_weights() -> None:
     assert weighted.leader == B
     assert weighted.votes[0].weight == pytest.approx(1.1)
     assert tally(PUBLISHED, by="max").leader == A
-    assert tally([one._replace(weight=1.0) for one in PUBLISHED]).leader == B
+    assert tally([replace(one, weight=1.0) for one in PUBLISHED]).leader == B
 
 
 def test_constant_weights_are_the_majority() -> None:
-    assert tally([one._replace(weight=0.3) for one in votes("1", "2", "2", "3")]).leader == B
+    assert tally([replace(one, weight=0.3) for one in votes("1", "2", "2", "3")]).leader == B
 
 
 @pytest.mark.parametrize("by", ["sum", "max"])
 def test_where_all_weights_are_zero_the_majority_decides(by: str) -> None:
-    standing = tally([one._replace(weight=0.0) for one in votes("1", "2", "2")], by=by)
+    standing = tally([replace(one, weight=0.0) for one in votes("1", "2", "2")], by=by)
     assert (standing.leader, standing.votes[0].weight) == (B, 2.0)
 
 

@@ -89,11 +89,11 @@ class Progress:
         from rich.live import Live
         from rich.text import Text
 
-        # Rich would measure standard output and error, which may be redirected to a log by now.
-        console = Console(file=self.terminal.err, width=self._columns(), force_terminal=True)
+        console = Console(file=self.terminal.err, force_terminal=True)
 
         def render() -> Text:
-            console.width = self._columns()
+            # Rich would measure standard output and error, which may be redirected to a log by now.
+            console.width = self.terminal.columns
             return Text(self.line(), overflow="ellipsis", no_wrap=True)
 
         with Live(
@@ -109,6 +109,3 @@ class Progress:
                 yield
             finally:
                 self._console = None
-
-    def _columns(self) -> int:
-        return os.get_terminal_size(self.terminal.err.fileno()).columns or 80

@@ -273,7 +273,7 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bo
 
 
 def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Progress", *, as_json: bool) -> int:
-    from reasoner.cli.summary import as_document, summary
+    from reasoner.cli.summary import LABEL, as_document, summary
     from reasoner.cli.terminal import printable
 
     elapsed = time.perf_counter() - STARTED
@@ -286,7 +286,7 @@ def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Pr
             terminal.give(printable(solution.answer.text, limit=2000))
     finally:
         for line in summary(solution, plan.budget, plan.prices, plan.engine, progress.first_sample, elapsed):
-            terminal.say(line)
+            terminal.say_wrapped(line, indent=LABEL)
     if solution.error:
         terminal.say(error_line(solution.error))
         return code_of(solution.error)

@@ -10,6 +10,8 @@ from reasoner.protocols import Engine, Strategy, Verifier
 from reasoner.solution import Solution
 from reasoner.types import Question, Standing
 
+LABEL = 9
+"""Characters that the name of a line takes."""
 SHOWN = 6
 """Classes of answers that the vote line names."""
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,19 @@ class Terminal:
         """One line for a person; dropped where it cannot be written, as the run matters more."""
         with suppress(OSError):
             _write(self.err, clean(line))
+
+    def say_wrapped(self, line: str, *, indent: int) -> None:
+        """One line for a person, broken between words where a terminal is too narrow; all but the first are indented."""
+        if self.err.isatty():
+            for part in textwrap.wrap(line, max(self.columns, 2 * indent), subsequent_indent=" " * indent):
+                self.say(part)
+        else:
+            self.say(line)
+
+    @property
+    def columns(self) -> int:
+        """Characters in a line of the terminal that `err` is."""
+        return os.get_terminal_size(self.err.fileno()).columns or 80
 
     def give(self, line: str) -> None:
         """One line of data.

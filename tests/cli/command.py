@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 from tests.engines.fake_server import FakeServer
 
@@ -83,15 +84,17 @@ class GatedServer(FakeServer):
         """Let so many through."""
         self._gate.release(requests)
 
-    def __enter__(self) -> "GatedServer":
+    def __enter__(self) -> Self:
         if self.free:
             self.let(self.free)
         FakeServer.__enter__(self)
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.let(100)
-        FakeServer.__exit__(self, *error)
+        FakeServer.__exit__(self, kind, error, trace)
 
     def events(self, body: dict[str, Any], *, chat: bool) -> Iterator[dict[str, Any]]:
         """The reply, once it may go."""

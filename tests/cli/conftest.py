@@ -15,7 +15,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    for name in ("OPENAI_API_KEY", "FORCE_COLOR", "PYTHONIOENCODING"):
+    for name in ("OPENAI_API_KEY", "FORCE_COLOR", "PYTHONIOENCODING", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
 
 

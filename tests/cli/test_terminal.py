@@ -2,15 +2,18 @@
 
 import os
 import signal
+import sys
 import termios
 from collections.abc import Iterator
 
 import pytest
 
-from reasoner.budget import Budget
+from reasoner.budget import Budget, Cost
 from reasoner.cli.listing import command
 from reasoner.cli.progress import Progress
 from reasoner.cli.terminal import Terminal
+from reasoner.trace import Dropped, Sampled, Scored
+from reasoner.types import Usage
 from tests.cli.command import GatedServer, Pty, Screen
 
 ASK = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=100k")
@@ -33,7 +36,7 @@ def test_a_live_line_comes_changes_and_goes(server: GatedServer) -> None:
     assert (pty.finish(), pty.out) == (0, "4\n")
     starts = [line.partition(" ")[0] for line in pty.screen.lines]
     assert starts[0] == "vote"
-    assert {"vote", "cost", "budget", "time", "note"} < set(starts)
+    assert set(starts) == {"vote", "cost", "budget", "time", "note", ""}
     assert not [line for line in pty.screen.lines if "leading" in line or "starting" in line or "solving" in line]
     assert pty.raw.count("\x1b[?25l") == pty.raw.count("\x1b[?25h") > 0
 
@@ -59,6 +62,19 @@ def test_a_terminal_that_cannot_go_back_gets_plain_lines(server: GatedServer) ->
     ]
 
 
+def test_what_verifiers_spend_counts_as_spent() -> None:
+    progress = Progress(Terminal(sys.stdout, sys.stderr), Budget())
+    common = {"question_id": "q", "t": 0.0, "op": 1, "prompt": "p", "index": 0}
+    usage, cost = Usage(5, 0, 7), Cost(prompt_tokens=5, generated_tokens=7, samples=1)
+    drawn = {"child": "c", "seed": 0, "text": "", "token_ids": (), "finish_reason": "stop", "stop": None}
+    progress(Sampled.model_validate({**common, **drawn, "usage": usage, "logprobs": None, "cost": cost}))
+    progress(
+        Scored.model_validate({**common, "value": 1.0, "steps": (), "error": "", "cost": Cost(verifier_tokens=11)})
+    )
+    progress(Dropped.model_validate({**common, "why": "lost", "usage": usage, "cost": Cost(cancelled_tokens=100)}))
+    assert progress.line() == "1 sample · 123 tokens · no answer yet"
+
+
 def test_lists_are_wrapped_to_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     command.main(["strategies"], standalone_mode=False)
@@ -71,14 +87,17 @@ def test_a_note_stays_above_the_live_line() -> None:
     with os.fdopen(slave, "w", encoding="utf-8") as err, open(os.devnull, "w") as out:  # noqa: PTH123
         progress = Progress(Terminal(out, err), Budget())
         progress.note("before")
-        progress.begin("starting vLLM")
+        progress.begin("starting " + 60 * "v")
+        raw = os.read(master, 1 << 16).decode()
         with progress.shown():
+            while "starting" not in raw:
+                raw += os.read(master, 1 << 16).decode()
             progress.note("converting [the] model\x1b[2J")
         progress.note("after")
-        screen, raw = Screen(40), ""
         while "after" not in raw:
             raw += os.read(master, 1 << 16).decode()
-        screen.show(raw)
     os.close(master)
-    assert "starting vLLM … 0 s" in raw
+    assert "starting " + 30 * "v" + "…" in raw
+    screen = Screen(40)
+    screen.show(raw)
     assert screen.lines == ["before", "converting [the] model [2J", "after"]

@@ -1,67 +1,34 @@
-"""Replay: the same course from a trace alone, whatever happened when it was recorded, and never a hang."""
+"""Replay takes the same course from a trace alone, whatever happened when it was recorded."""
 
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, Solution, Standing, solve, solve_many
+from reasoner import Answer, Budget, Question, Standing, solve, solve_many
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import CARD, ScriptedEngine
-from reasoner.errors import BudgetExhausted, EngineDied, RequestLost, TraceError
+from reasoner.errors import BudgetExhausted, RequestLost
 from reasoner.plan import Cancel, Next, Plan, Propose, Sample, Score, Start
-from reasoner.protocols import SampleRequest, StopRule, Strategy, Verifier
-from reasoner.trace import Dropped, Event, Sampled, read_trace
-from reasoner.types import Rating
+from reasoner.protocols import SampleRequest, Strategy
+from reasoner.trace import Dropped, Event, Refused, Sampled, Scored
+from reasoner.types import Rating, Usage
 from reasoner.votes import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import Judge, Planned, course, jumbled, number_question, says, turns, varied, write_trace
-
-SHORT = SamplingParams(max_tokens=40)
-
-
-async def _twice(
-    path: Path, engine: ScriptedEngine, strategy: Strategy, verifier: Verifier | None, options: dict[str, Any]
-) -> tuple[Solution, Solution, list[Event], list[Event]]:
-    live: list[Event] = []
-    again: list[Event] = []
-    first = await solve(number_question(), strategy, engine, verifier=verifier, trace=live.append, **options)
-    replay = ReplayEngine(str(write_trace(path, live)))
-    await replay.start()
-    judge = replay.verifier() if verifier else None
-    second = await asyncio.wait_for(
-        solve(number_question(), strategy, replay, verifier=judge, trace=again.append, **options), timeout=30
-    )
-    return first, second, live, again
-
-
-def twice(
-    path: Path, engine: ScriptedEngine, strategy: Strategy, *, verifier: Verifier | None = None, **options: Any
-) -> tuple[Solution, list[Event]]:
-    """Run live, then replay the trace of it; both must take the same course. The live solution and its events."""
-    first, second, live, again = asyncio.run(_twice(path, engine, strategy, verifier, options))
-    assert course(second) == course(first)
-    assert type(second.error) is type(first.error)
-    assert [drawn(event) for event in again if isinstance(event, Sampled)] == [
-        drawn(event) for event in live if isinstance(event, Sampled)
-    ]
-    return first, live
-
-
-def drawn(event: Sampled) -> tuple[object, ...]:
-    return event.prompt, event.index, event.text, event.token_ids, event.usage, event.child, event.seed
+from tests.engines.replaying import SHORT, Slow, live_and_again, record, twice
+from tests.helpers import Judge, Planned, course, jumbled, number_question, says, varied, write_trace
 
 
 def race(question: Question) -> Plan[Answer | None]:
     """Start eight, take the first two that agree, cancel the rest: the order of completion decides."""
     handles = []
     for _ in range(8):
-        handles.append((yield Start(Sample((question.prompt,), params=SHORT))))
+        handle = yield Start(Sample((question.prompt,), params=SHORT))
+        handles.append(handle)
     tally = Tally(question.space)
     while handles:
         try:
@@ -109,7 +76,7 @@ def test_the_recorded_runs_did_cancel_lose_and_refuse(tmp_path: Path) -> None:
 
 def test_a_replay_of_a_replay_is_the_same_trace(tmp_path: Path) -> None:
     engine = ScriptedEngine(varied, pause=jumbled(3, lost=0.15, least=1))
-    _, _, live, again = asyncio.run(_twice(tmp_path / "t.jsonl", engine, BestOfN(6, params=SHORT), Judge(), {}))
+    _, _, live, again = asyncio.run(live_and_again(tmp_path / "t.jsonl", engine, BestOfN(6, params=SHORT), Judge(), {}))
 
     def bare(event: Event) -> Event:
         cost = {"cost": event.cost.taking(0)} if hasattr(event, "cost") else {}
@@ -119,11 +86,8 @@ def test_a_replay_of_a_replay_is_the_same_trace(tmp_path: Path) -> None:
 
 
 def test_ratings_that_the_ledger_refused_are_refused_again(tmp_path: Path) -> None:
-    samples_only = Budget(tokens=100)
-    first, _ = twice(
-        tmp_path / "t.jsonl", ScriptedEngine(says("7", "8", "8")), BestOfN(3, params=SHORT), verifier=Judge(bound_tokens=99),
-        budget=samples_only,
-    )  # fmt: skip
+    engine, judge = ScriptedEngine(says("7", "8", "8")), Judge(bound_tokens=99)
+    first, _ = twice(tmp_path / "t.jsonl", engine, BestOfN(3, params=SHORT), verifier=judge, budget=Budget(tokens=100))
     assert (first.ended_by, first.answer and first.answer.key) == ("budget", "8")
 
 
@@ -131,7 +95,7 @@ def test_ratings_that_failed_fail_again(tmp_path: Path) -> None:
     def verdict(candidate: object) -> float:
         raise OSError("the judge is out")
 
-    first, live = twice(
+    first, _ = twice(
         tmp_path / "t.jsonl", ScriptedEngine(says("7", "8", "8")), BestOfN(3, params=SHORT), verifier=Judge(verdict)
     )
     assert first.answer is not None
@@ -142,29 +106,29 @@ def test_ratings_that_failed_fail_again(tmp_path: Path) -> None:
 def test_a_deadline_falls_again_and_costs_the_same(tmp_path: Path) -> None:
     async def hang(request: SampleRequest) -> None:
         if request.index:
-            request.meter.usage = replace(request.meter.usage or pytest.fail(), generated_tokens=2)
+            request.meter.usage = replace(request.meter.usage or Usage(), generated_tokens=2)
             await asyncio.get_running_loop().create_future()
 
     # Two are in flight at once: the first ends, the others are cut at the deadline, and the rest never starts.
-    budget = Budget(seconds=0.05, samples=3)
-    first, live = twice(tmp_path / "t.jsonl", ScriptedEngine(says("7"), pause=hang), SelfConsistency(5, SHORT), budget=budget)
+    budget = Budget(seconds=0.2, samples=3)
+    first, live = twice(
+        tmp_path / "t.jsonl", ScriptedEngine(says("7"), pause=hang), SelfConsistency(5, SHORT), budget=budget
+    )
     assert [event.why for event in live if isinstance(event, Dropped)] == ["deadline", "deadline"]
     assert (first.ended_by, first.cost.samples, first.cost.cancelled_tokens) == ("budget", 3, 4)
     assert first.answer is not None
 
 
-def test_an_engine_that_died_ends_the_replay_with_the_same_answer(tmp_path: Path) -> None:
-    async def die(request: SampleRequest) -> None:
-        await turns(3 * request.index)
-        if request.index == 2:
-            raise EngineDied("it died again")
+def test_what_the_deadline_kept_from_starting_is_kept_from_it_again(tmp_path: Path) -> None:
+    async def hang(request: SampleRequest) -> None:
+        if request.index:
+            await asyncio.get_running_loop().create_future()
 
-    engine = ScriptedEngine(says("7"), pause=die)
-    first, second, _, _ = asyncio.run(_twice(tmp_path / "t.jsonl", engine, SelfConsistency(5, SHORT), None, {}))
-    assert isinstance(first.error, EngineDied)
-    assert isinstance(second.error, TraceError)
+    engine, budget = ScriptedEngine(says("7"), pause=hang), Budget(seconds=0.2, tokens=2 * (9 + 40))
+    first, live = twice(tmp_path / "t.jsonl", engine, SelfConsistency(5, SHORT), budget=budget)
+    assert [event.unit for event in live if isinstance(event, Refused)] == ["seconds"]
+    assert first.cost.samples == 2
     assert first.answer is not None
-    assert second.answer == first.answer
 
 
 def chain(question: Question) -> Plan[Answer | None]:
@@ -217,6 +181,24 @@ def test_scores_started_on_their_own_are_replayed(tmp_path: Path) -> None:
     assert first.cost.verifier_tokens > 0
 
 
+def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        drawn = yield Sample((question.prompt,), 2, SHORT)
+        slow = yield Start(Score(question, drawn[:1]))
+        quick = yield Start(Score(question, drawn[1:]))
+        finished = yield Next()
+        assert finished.handle == quick
+        yield Cancel(slow)
+        return question.read(drawn[1])
+
+    first, live = twice(
+        tmp_path / "t.jsonl", ScriptedEngine(says("7")), Planned(plan, uses_verifier=True), verifier=Slow()
+    )
+    assert first.error is None
+    assert sorted(event.error for event in live if isinstance(event, Scored)) == ["", "cancelled"]
+    assert first.cost.verifier_tokens > 10
+
+
 def test_log_probabilities_are_replayed(tmp_path: Path) -> None:
     seen = []
 
@@ -245,121 +227,6 @@ def test_many_questions_are_replayed_together(tmp_path: Path) -> None:
         assert course(alone) == course(first[3])
 
     asyncio.run(test())
-
-
-# What a trace cannot give
-
-
-def record(path: Path, strategy: Strategy, *, pause: Callable[[SampleRequest], Awaitable[None]] | None = None) -> Path:
-    async def go() -> list[Event]:
-        events: list[Event] = []
-        engine = ScriptedEngine(says("7", "8"), **({"pause": pause} if pause else {}))
-        await solve(number_question(), strategy, engine, trace=events.append)
-        return events
-
-    return write_trace(path, asyncio.run(go()))
-
-
-def replayed(path: Path, strategy: Strategy, *, stop: StopRule | None = None, seed: int = 0) -> Solution:
-    async def go() -> Solution:
-        return await asyncio.wait_for(
-            solve(number_question(), strategy, ReplayEngine(str(path)), stop=stop, seed=seed), timeout=30
-        )
-
-    return asyncio.run(go())
-
-
-def test_a_sample_that_the_trace_does_not_hold_is_named(tmp_path: Path) -> None:
-    path = record(tmp_path / "t.jsonl", SelfConsistency(3, SHORT))
-    solution = replayed(path, SelfConsistency(5, SHORT))
-    assert isinstance(solution.error, TraceError)
-    assert "holds no sample 3 of this prompt of question q" in str(solution.error)
-    assert solution.cost.samples <= 3
-
-
-def test_another_question_is_not_in_the_trace(tmp_path: Path) -> None:
-    path = record(tmp_path / "t.jsonl", Single(SHORT))
-    other = asyncio.run(solve(replace(number_question(), prompt=_other_prompt()), Single(SHORT), ReplayEngine(str(path))))
-    assert isinstance(other.error, TraceError)
-    assert "does not hold this prompt: it is of 'How many?'" in str(other.error)
-
-
-def _other_prompt() -> Any:
-    from reasoner import Prompt
-
-    return Prompt.chat("How few?")
-
-
-def test_an_interrupted_run_replays_up_to_where_it_was_cut(tmp_path: Path) -> None:
-    async def interrupted() -> list[Event]:
-        async def hang(request: SampleRequest) -> None:
-            if request.index > 1:
-                await asyncio.get_running_loop().create_future()
-
-        events: list[Event] = []
-        engine = ScriptedEngine(says("7"), pause=hang)
-        run = asyncio.ensure_future(solve(number_question(), SelfConsistency(4, SHORT), engine, trace=events.append))
-        await turns()
-        run.cancel()
-        await asyncio.wait([run])
-        return events
-
-    path = write_trace(tmp_path / "t.jsonl", asyncio.run(interrupted()))
-    solution = replayed(path, SelfConsistency(4, SHORT))
-    assert isinstance(solution.error, TraceError)
-    assert "holds only a part of sample" in str(solution.error)
-    assert solution.standing.samples == 2
-    assert solution.cost.taking(0) == next(e.cost for e in read_trace(path) if e.event == "ended").taking(0)
-
-
-class After:
-    """A stop rule that stops after some samples."""
-
-    def __init__(self, samples: int) -> None:
-        self.samples = samples
-
-    def stop(self, standing: Standing, cost: object) -> str | None:
-        return "enough" if standing.samples >= self.samples else None
-
-
-def test_a_run_that_a_rule_stopped_replays_with_the_rule_and_says_so_without(tmp_path: Path) -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(2, least=1))
-    first, live = twice(tmp_path / "t.jsonl", engine, SelfConsistency(8, SHORT), stop=After(3))
-    assert (first.ended_by, first.standing.samples) == ("rule", 3)
-    without = replayed(tmp_path / "t.jsonl", SelfConsistency(8, SHORT))
-    assert isinstance(without.error, TraceError)
-    assert "stop rule" in str(without.error)
-    assert without.standing.samples >= 3
-
-
-def test_a_killed_run_replays_what_it_holds(tmp_path: Path) -> None:
-    path = record(tmp_path / "t.jsonl", SelfConsistency(4, SHORT))
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:5]) + lines[5][:20])
-    solution = replayed(path, SelfConsistency(4, SHORT))
-    assert isinstance(solution.error, TraceError)
-    assert solution.answer is not None
-
-
-def test_a_sample_never_asked_for_holds_up_nobody(tmp_path: Path) -> None:
-    path = record(tmp_path / "t.jsonl", SelfConsistency(6, SHORT), pause=jumbled(1))
-    solution = replayed(path, SelfConsistency(3, SHORT))
-    assert solution.error is None
-    assert solution.standing.samples == 3
-
-
-@pytest.mark.parametrize("text", ["", '{"v":1,"question_id":"q","t":0,"event":"refused","op":1,"unit":"x","needed":1,'
-                                  '"free":0,"limit":0}\n'])  # fmt: skip
-def test_a_trace_without_a_run_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "t.jsonl"
-    path.write_text(text)
-    with pytest.raises(TraceError, match="holds no run"):
-        replayed(path, Single())
-
-
-def test_a_missing_trace_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="cannot read the trace"):
-        replayed(tmp_path / "none", Single())
 
 
 def test_the_model_is_the_recorded_one(tmp_path: Path) -> None:

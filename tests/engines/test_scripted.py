@@ -35,7 +35,12 @@ def test_a_reply_is_one_token_a_word_and_one_for_its_end() -> None:
 )
 def test_a_reply_is_cut_at_the_limit(most: int, text: str, finish: str, tokens: int) -> None:
     one = drawn("one two three", max_tokens=most)
-    assert (one.text, one.finish_reason, len(one.token_ids), one.usage.generated_tokens) == (text, finish, tokens, tokens)
+    assert (one.text, one.finish_reason, len(one.token_ids), one.usage.generated_tokens) == (
+        text,
+        finish,
+        tokens,
+        tokens,
+    )
 
 
 def test_a_reply_ends_at_the_first_stop_string() -> None:

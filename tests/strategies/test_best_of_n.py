@@ -59,11 +59,12 @@ PUBLISHED = (("1", "2", "2", "3"), (0.9, 0.6, 0.5, 0.2))
 
 
 def test_the_published_pool_by_each_selector() -> None:
-    plan, majority = begun(drawn(*PUBLISHED[0]))
+    _, majority = begun(drawn(*PUBLISHED[0]))
     assert (key(majority.standing), majority.answer) == ("2", majority.standing.leader)
     best, weighted = selected(*PUBLISHED, "argmax"), selected(*PUBLISHED, "weighted")
     assert (key(best), best.votes[0].weight) == ("1", 0.9)
-    assert (key(weighted), weighted.votes[0].weight) == ("2", pytest.approx(1.1))
+    assert key(weighted) == "2"
+    assert weighted.votes[0].weight == pytest.approx(1.1)
     assert best.samples == weighted.samples == 4
 
 

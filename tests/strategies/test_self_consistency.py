@@ -76,7 +76,8 @@ def test_cut_samples_count_and_never_vote() -> None:
 
 @pytest.mark.parametrize("arrived", [0, 1, 2])
 def test_when_the_budget_is_exhausted_it_returns_the_best_so_far(arrived: int) -> None:
-    standings, answer = proposals([(0, "7"), (1, "7")][:arrived], n=3, refused=True)
+    replies: list[tuple[int, str | None]] = [(0, "7"), (1, "7")]
+    standings, answer = proposals(replies[:arrived], n=3, refused=True)
     assert len(standings) == arrived
     assert answer == (standings[-1].leader if standings else None)
 

@@ -42,7 +42,9 @@ def test_likelihood_is_the_geometric_mean_of_the_probabilities() -> None:
 
 
 def test_self_certainty_is_the_mean_divergence_from_uniform() -> None:
-    assert value(Certainty("self_certainty", 2), peaked((0.9, 0.1))) == pytest.approx(1 - math.exp(-0.5108256), abs=1e-7)
+    assert value(Certainty("self_certainty", 2), peaked((0.9, 0.1))) == pytest.approx(
+        1 - math.exp(-0.5108256), abs=1e-7
+    )
     both = value(Certainty("self_certainty", 2), peaked((0.9, 0.1), (0.5, 0.5)))
     assert both == pytest.approx(1 - math.exp(-0.5108256 / 2), abs=1e-7)
 

@@ -1,0 +1,31 @@
+"""The examples and the README's Python block, run as they stand, on the embedded model where they use one."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
+def run(code: Path) -> str:
+    finished = subprocess.run([sys.executable, code], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    return finished.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(name: str, embedded_model: Path) -> None:
+    assert run(ROOT / "examples" / name).strip()
+
+
+def test_the_python_block_of_the_readme_runs(embedded_model: Path, tmp_path: Path) -> None:
+    [block] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    script = tmp_path / "readme.py"
+    script.write_text(block)
+    lines = run(script).splitlines()
+    assert lines[0].startswith("Answer(")
+    assert [int(line.split()[0]) for line in lines[1:]] == list(range(1, len(lines)))

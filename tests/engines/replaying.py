@@ -1,0 +1,94 @@
+"""Runs that are recorded and replayed."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from reasoner import Question, SamplingParams, Solution, solve
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.protocols import Engine, SampleRequest, StopRule, Strategy, Verifier
+from reasoner.trace import Event, Sampled
+from reasoner.types import Completion, Rating
+from tests.helpers import Judge, Pause, course, number_question, says, turns, write_trace
+
+SHORT = SamplingParams(max_tokens=40)
+
+
+async def live_and_again(
+    path: Path, engine: ScriptedEngine, strategy: Strategy, verifier: Verifier | None, options: dict[str, Any]
+) -> tuple[Solution, Solution, list[Event], list[Event]]:
+    live: list[Event] = []
+    again: list[Event] = []
+    first = await solve(number_question(), strategy, engine, verifier=verifier, trace=live.append, **options)
+    replay = ReplayEngine(str(write_trace(path, live)))
+    await replay.start()
+    judge = replay.verifier() if verifier else None
+    second = await asyncio.wait_for(
+        solve(number_question(), strategy, replay, verifier=judge, trace=again.append, **options), timeout=30
+    )
+    return first, second, live, again
+
+
+def twice(
+    path: Path, engine: ScriptedEngine, strategy: Strategy, *, verifier: Verifier | None = None, **options: Any
+) -> tuple[Solution, list[Event]]:
+    """Run live, then replay the trace of it; both must take the same course. The live solution and its events."""
+    first, second, live, again = asyncio.run(live_and_again(path, engine, strategy, verifier, options))
+    assert course(second) == course(first)
+    assert type(second.error) is type(first.error)
+    assert [drawn(event) for event in again if isinstance(event, Sampled)] == [
+        drawn(event) for event in live if isinstance(event, Sampled)
+    ]
+    return first, live
+
+
+def drawn(event: Sampled) -> tuple[object, ...]:
+    return event.prompt, event.index, event.text, event.token_ids, event.usage, event.child, event.seed
+
+
+async def at_once(request: SampleRequest) -> None:
+    await turns(1)
+
+
+def record(path: Path, strategy: Strategy, *, pause: Pause = at_once) -> Path:
+    async def go() -> list[Event]:
+        events: list[Event] = []
+        engine = ScriptedEngine(says("7", "8"), pause=pause)
+        await solve(number_question(), strategy, engine, trace=events.append)
+        return events
+
+    return write_trace(path, asyncio.run(go()))
+
+
+def replayed(path: Path, strategy: Strategy, *, stop: StopRule | None = None, seed: int = 0) -> Solution:
+    async def go() -> Solution:
+        return await asyncio.wait_for(
+            solve(number_question(), strategy, ReplayEngine(str(path)), stop=stop, seed=seed), timeout=30
+        )
+
+    return asyncio.run(go())
+
+
+def record_with(path: Path, strategy: Strategy, verifier: Verifier) -> Path:
+    events: list[Event] = []
+    asyncio.run(solve(number_question(), strategy, ScriptedEngine(says("7")), verifier=verifier, trace=events.append))
+    return write_trace(path, events)
+
+
+def replay_with(path: Path, strategy: Strategy) -> Solution:
+    async def go() -> Solution:
+        engine = ReplayEngine(str(path))
+        await engine.start()
+        return await solve(number_question(), strategy, engine, verifier=engine.verifier())
+
+    return asyncio.run(go())
+
+
+class Slow(Judge):
+    """A verifier that comes to no verdict on the first candidate."""
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+        if candidate.index == 0:
+            await asyncio.get_running_loop().create_future()
+        return await Judge.score(self, question, candidate, policy)

@@ -1,0 +1,147 @@
+"""What a trace cannot give is an error that says so, beside the best answer it holds, and never a hang."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reasoner import Answer, Question, Standing, solve
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import EngineDied, TraceError
+from reasoner.plan import Plan, Sample, Score, Start
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Event, Refused, read_trace
+from reasoner.types import Prompt, Rating
+from reasoner_strategies import BestOfN, SelfConsistency, Single
+from tests.engines.replaying import SHORT, Slow, live_and_again, record, record_with, replay_with, replayed, twice
+from tests.helpers import Planned, jumbled, number_question, says, turns, varied, write_trace
+
+
+def test_a_rating_that_nobody_cancels_any_more_is_an_error_and_no_hang(tmp_path: Path) -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        drawn = yield Sample((question.prompt,), 1, SHORT)
+        yield Start(Score(question, drawn))
+        yield Sample((question.prompt,), 1, SHORT)
+        return None
+
+    def patient(question: Question) -> Plan[Answer | None]:
+        drawn = yield Sample((question.prompt,), 1, SHORT)
+        ratings: tuple[Rating, ...] = yield Score(question, drawn)
+        assert "which was cancelled" in ratings[0].error
+        return None
+
+    path = record_with(tmp_path / "t.jsonl", Planned(plan, uses_verifier=True), Slow())
+    assert replay_with(path, Planned(patient, uses_verifier=True)).error is None
+
+
+def test_a_rating_that_the_trace_does_not_hold_is_an_error(tmp_path: Path) -> None:
+    path = record(tmp_path / "t.jsonl", SelfConsistency(3, SHORT))
+    solution = replay_with(path, BestOfN(3, params=SHORT))
+    assert solution.error is None
+    assert (solution.answer and solution.answer.key) == "7"
+
+
+def test_a_sample_that_the_trace_does_not_hold_is_named(tmp_path: Path) -> None:
+    path = record(tmp_path / "t.jsonl", SelfConsistency(3, SHORT))
+    solution = replayed(path, SelfConsistency(5, SHORT))
+    assert isinstance(solution.error, TraceError)
+    assert "holds no sample 3 of this prompt of question q" in str(solution.error)
+    assert solution.cost.samples <= 3
+
+
+def test_another_question_is_not_in_the_trace(tmp_path: Path) -> None:
+    path = record(tmp_path / "t.jsonl", Single(SHORT))
+    other = asyncio.run(
+        solve(replace(number_question(), prompt=Prompt.chat("How few?")), Single(SHORT), ReplayEngine(str(path)))
+    )
+    assert isinstance(other.error, TraceError)
+    assert "does not hold this prompt: it is of 'How many?'" in str(other.error)
+
+
+def test_an_interrupted_run_replays_up_to_where_it_was_cut(tmp_path: Path) -> None:
+    async def interrupted() -> list[Event]:
+        async def hang(request: SampleRequest) -> None:
+            if request.index > 1:
+                await asyncio.get_running_loop().create_future()
+
+        events: list[Event] = []
+        engine = ScriptedEngine(says("7"), pause=hang)
+        run = asyncio.ensure_future(solve(number_question(), SelfConsistency(4, SHORT), engine, trace=events.append))
+        await turns()
+        run.cancel()
+        await asyncio.wait([run])
+        return events
+
+    path = write_trace(tmp_path / "t.jsonl", asyncio.run(interrupted()))
+    solution = replayed(path, SelfConsistency(4, SHORT))
+    assert isinstance(solution.error, TraceError)
+    assert "holds only a part of sample" in str(solution.error)
+    assert solution.standing.samples == 2
+    assert solution.cost.taking(0) == next(e.cost for e in read_trace(path) if e.event == "ended").taking(0)
+
+
+class After:
+    """A stop rule that stops after some samples."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+
+    def stop(self, standing: Standing, cost: object) -> str | None:
+        return "enough" if standing.samples >= self.samples else None
+
+
+def test_a_run_that_a_rule_stopped_replays_with_the_rule_and_says_so_without(tmp_path: Path) -> None:
+    engine = ScriptedEngine(varied, pause=jumbled(2, least=1))
+    first, _ = twice(tmp_path / "t.jsonl", engine, SelfConsistency(8, SHORT), stop=After(3))
+    assert (first.ended_by, first.standing.samples) == ("rule", 3)
+    without = replayed(tmp_path / "t.jsonl", SelfConsistency(8, SHORT))
+    assert isinstance(without.error, TraceError)
+    assert "stop rule" in str(without.error)
+    assert without.standing.samples >= 3
+
+
+def test_a_killed_run_replays_what_it_holds(tmp_path: Path) -> None:
+    path = record(tmp_path / "t.jsonl", SelfConsistency(4, SHORT))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]) + lines[5][:20])
+    solution = replayed(path, SelfConsistency(4, SHORT))
+    assert isinstance(solution.error, TraceError)
+    assert solution.answer is not None
+
+
+def test_a_sample_never_asked_for_holds_up_nobody(tmp_path: Path) -> None:
+    path = record(tmp_path / "t.jsonl", SelfConsistency(6, SHORT), pause=jumbled(1))
+    solution = replayed(path, SelfConsistency(3, SHORT))
+    assert solution.error is None
+    assert solution.standing.samples == 3
+
+
+REFUSED = Refused(question_id="q", t=0, op=1, unit="tokens", needed=1, free=0, limit=0)
+
+
+@pytest.mark.parametrize("events", [[], [REFUSED]])
+def test_a_trace_without_a_run_is_refused(tmp_path: Path, events: list[Event]) -> None:
+    path = write_trace(tmp_path / "t.jsonl", events)
+    with pytest.raises(TraceError, match="holds no run"):
+        replayed(path, Single())
+
+
+def test_a_missing_trace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="cannot read the trace"):
+        replayed(tmp_path / "none", Single())
+
+
+def test_an_engine_that_died_ends_the_replay_with_the_same_answer(tmp_path: Path) -> None:
+    async def die(request: SampleRequest) -> None:
+        await turns(3 * request.index)
+        if request.index == 2:
+            raise EngineDied("it died again")
+
+    engine = ScriptedEngine(says("7"), pause=die)
+    first, second, _, _ = asyncio.run(live_and_again(tmp_path / "t.jsonl", engine, SelfConsistency(5, SHORT), None, {}))
+    assert isinstance(first.error, EngineDied)
+    assert isinstance(second.error, TraceError)
+    assert first.answer is not None
+    assert second.answer == first.answer

@@ -1,0 +1,64 @@
+"""The documentation is run: commands on the simulated engine, code blocks in `tests/engine` where they need a model."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "bench/README.md", "docs/log.md", "examples/README.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text()
+    fenced = re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"^   ", "", block, flags=re.MULTILINE) if block.startswith("   ") else block for block in fenced]
+
+
+def test_the_commands_in_the_readme_run(tmp_path: Path) -> None:
+    """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
+    commands = [line[2:] for block in blocks("README.md", "console") for line in block.splitlines() if line[:2] == "$ "]
+    assert len(commands) >= 8
+    for command in commands:
+        arguments = shlex.split(command, comments=True)[1:]
+        if arguments[0] == "solve" and "--engine" not in arguments:
+            arguments += ["--engine", "simulated"]
+        run = subprocess.run(
+            [Path(sys.executable).with_name("reasoner"), *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert run.returncode == 0, (command, run.stderr)
+
+
+def test_the_strategy_in_contributing_runs() -> None:
+    from reasoner import ask, solve_sync
+    from reasoner.engines.simulated import SimulatedEngine
+
+    [code] = blocks("CONTRIBUTING.md", "python")
+    names: dict[str, object] = {"__name__": "contributed"}
+    sys.modules["contributed"] = type(sys)("contributed")
+    try:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), names)  # noqa: S102
+    finally:
+        del sys.modules["contributed"]
+    strategy = names["TwoOfThree"]()  # type: ignore[operator]
+    solution = solve_sync(ask("What is 3 + 4?"), strategy, SimulatedEngine())
+    assert solution.error is None
+    assert solution.cost.samples in {2, 3}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    missing = [target for target in targets if "://" not in target and not ((ROOT / page).parent / target).exists()]
+    assert missing == []
+
+
+def test_help_names_every_exit_code_of_the_readme() -> None:
+    run = subprocess.run(
+        [Path(sys.executable).with_name("reasoner"), "solve", "--help"], capture_output=True, text=True, check=True
+    )
+    for code in ("0 answered", "2 usage", "3 budget exhausted", "4 engine", "130 interrupted"):
+        assert code in " ".join(run.stdout.split())

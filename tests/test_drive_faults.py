@@ -1,0 +1,242 @@
+"""What becomes of a run when the strategy or the engine is at fault."""
+
+import asyncio
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reasoner import Answer, Budget, Cost, Question, Solution, Standing, solve
+from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.errors import EngineDied, EngineError, LedgerViolation, PlanError, PromptTooLong, RequestLost
+from reasoner.plan import Next, Operation, Plan, Propose, Sample, Start
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Dropped, Ended
+from reasoner.types import Completion, Usage
+from reasoner_strategies import SelfConsistency
+from tests.driving import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script, hang
+from tests.helpers import answer, books, meter_of, says, turns
+
+# Strategies
+
+
+class Mood(Exception):
+    """Raised by plans of these tests."""
+
+
+def failing(question: Question) -> Plan[Answer | None]:
+    yield Propose(answer("1"), Standing())
+    raise Mood("not today")
+
+
+def stopping(question: Question) -> Plan[Answer | None]:
+    yield Propose(answer("1"), Standing())
+    next(iter(()))
+    return None
+
+
+def rubbish(question: Question) -> Generator[Any, Any, Answer | None]:
+    yield Propose(answer("1"), Standing())
+    yield "a sample, please"
+    return None
+
+
+def failing_at_the_end(question: Question) -> Plan[Answer | None]:
+    try:
+        yield Start(ONE)
+        yield Propose(answer("1"), Standing())
+    finally:
+        raise Mood("never")
+
+
+def eager(question: Question) -> Plan[Answer | None]:
+    raise Mood("before it began")
+
+
+def no_generator(question: Question) -> Any:
+    return answer("1")
+
+
+@pytest.mark.parametrize(
+    ("plan", "complaint", "kept"),
+    [
+        (failing, "the strategy failed with Mood: not today", answer("1")),
+        (stopping, "the strategy failed with RuntimeError", answer("1")),
+        (rubbish, "the strategy yielded str, which is no operation", answer("1")),
+        (failing_at_the_end, "the strategy failed with Mood: never", answer("1")),
+        (eager, "the strategy failed with Mood: before it began", None),
+        (no_generator, "the strategy failed with AttributeError", None),
+    ],
+)
+def test_a_strategy_at_fault_ends_the_run_with_its_best(plan: Script, complaint: str, kept: Answer | None) -> None:
+    run = Run(plan)
+    assert isinstance(run.error, PlanError)
+    assert complaint in str(run.error)
+    assert (run.solution.answer, run.solution.ended_by, run.solution.reason) == (kept, "error", str(run.error))
+    [ended] = run.seen(Ended)
+    assert (ended.answer, ended.ended_by) == (kept, "error")
+
+
+class Never:
+    """A stop rule that stops at once, so that the plan is closed while it waits."""
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        return "at once"
+
+
+def test_a_plan_that_will_not_be_closed_still_leaves_nothing_running() -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        yield Start(ONE)
+        try:
+            yield Propose(answer("1"), Standing())
+        finally:
+            yield Next()
+        return None
+
+    run = Run(plan, ScriptedEngine(says("7"), pause=hang), stop=Never())
+    assert isinstance(run.error, PlanError)
+    assert "ignored GeneratorExit" in str(run.error)
+    assert run.solution.answer == answer("1")
+    assert books(run.solution.cost) == meter_of(run.engine)
+
+
+def test_an_error_of_the_plan_is_raised_where_it_was_made() -> None:
+    caught: list[Exception] = []
+
+    def plan(question: Question) -> Generator[Operation, Any, Answer | None]:
+        for op in (Next(), "rubbish"):
+            try:
+                yield op  # type: ignore[misc]
+            except PlanError as error:
+                caught.append(error)
+        return answer("1")
+
+    run = Run(plan)
+    assert (len(caught), run.error, run.solution.answer) == (2, None, answer("1"))
+
+
+# Engines
+
+
+def test_a_prompt_that_is_too_long_says_by_how_much() -> None:
+    engine = ScriptedEngine(says("7"), model=replace(CARD, context=TOKENS - 3))
+    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine)
+    assert isinstance(run.error, PromptTooLong)
+    assert str(run.error) == (
+        f"the prompt is {TOKENS} tokens and the model's context window is {TOKENS - 3}: "
+        "shorten it by at least 4 tokens or choose a model with a longer context"
+    )
+    assert (run.solution.cost.taking(0), run.engine.usage) == (Cost(), [])
+    assert "at least 1 token or" in str(PromptTooLong(5, 5))
+
+
+def test_a_reply_is_cut_where_the_window_ends() -> None:
+    drawn: list[Completion] = []
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        [first] = yield ONE
+        [second] = yield Sample((PROMPT.then(first),), 1, PARAMS)
+        drawn.extend((first, second))
+        return None
+
+    engine = ScriptedEngine(says("7"), model=replace(CARD, context=TOKENS + 3))
+    run = Run(plan, engine, budget=Budget(tokens=TOKENS + 3))
+    first, second = drawn
+    assert (first.text, first.finish_reason) == ("The answer is", "length")
+    # The chain fills the window now: it is cut, which costs nothing.
+    assert (second.text, second.finish_reason, second.usage) == ("", "length", Usage())
+    assert (run.error, run.solution.cost.tokens, len(engine.usage)) == (None, TOKENS + 3, 1)
+
+
+def test_a_lost_request_is_drawn_again_with_the_same_seed_and_each_attempt_is_booked() -> None:
+    seeds: list[int] = []
+
+    async def pause(request: SampleRequest) -> None:
+        seeds.append(request.seed)
+        if len(seeds) < 3:
+            request.meter.usage = Usage(TOKENS, 0, len(seeds))
+            raise RequestLost("the line broke")
+
+    run = Run(lambda question: SelfConsistency(1, PARAMS).plan(question), ScriptedEngine(says("7"), pause=pause))
+    assert (run.error, run.solution.answer and run.solution.answer.key) == (None, "7")
+    assert len(set(seeds)) == 1
+    cost = run.solution.cost
+    assert (cost.prompt_tokens, cost.generated_tokens, cost.cancelled_tokens) == (3 * TOKENS, REPLY, 3)
+    assert (cost.requests, cost.samples) == (3, 3)
+    assert [event.why for event in run.seen(Dropped)] == ["lost", "lost"]
+
+
+def test_a_request_that_is_lost_again_and_again_ends_the_run() -> None:
+    async def pause(request: SampleRequest) -> None:
+        raise RequestLost("the line broke")
+
+    run = Run(lambda question: SelfConsistency(1, PARAMS).plan(question), ScriptedEngine(says("7"), pause=pause))
+    assert isinstance(run.error, RequestLost)
+    assert str(run.error) == "the line broke (tried 3 times)"
+    assert run.solution.cost.requests == 3
+
+
+def test_a_retry_needs_a_budget_of_its_own() -> None:
+    async def pause(request: SampleRequest) -> None:
+        raise RequestLost("the line broke")
+
+    engine = ScriptedEngine(says("7"), pause=pause)
+    run = Run(lambda question: SelfConsistency(1, PARAMS).plan(question), engine, budget=Budget(samples=2))
+    assert (run.error, run.solution.ended_by, run.solution.cost.samples) == (None, "budget", 2)
+
+
+def test_what_nobody_knows_the_cost_of_is_booked_at_its_worst() -> None:
+    async def pause(request: SampleRequest) -> None:
+        request.meter.usage = None
+        raise EngineDied("gone")
+
+    run = Run(lambda question: SelfConsistency(1, PARAMS).plan(question), ScriptedEngine(says("7"), pause=pause))
+    assert isinstance(run.error, EngineDied)
+    assert (run.solution.cost.prompt_tokens, run.solution.cost.cancelled_tokens) == (TOKENS, PARAMS.max_tokens)
+    [dropped] = run.seen(Dropped)
+    assert dropped.usage is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "reason"),
+    [
+        (EngineDied("it died again"), EngineDied, "it died again"),
+        (ZeroDivisionError("oops"), EngineError, "the engine failed with ZeroDivisionError: oops"),
+    ],
+)
+def test_an_engine_that_fails_ends_the_run_with_the_best_so_far(
+    failure: Exception, kind: type[Exception], reason: str
+) -> None:
+    async def pause(request: SampleRequest) -> None:
+        await turns(10 * request.index)
+        if request.index == 2:
+            raise failure
+
+    run = Run(lambda question: SelfConsistency(5, PARAMS).plan(question), ScriptedEngine(says("7"), pause=pause))
+    assert type(run.error) is kind
+    assert run.solution.answer is not None
+    assert (run.solution.answer.key, run.solution.standing.samples) == ("7", 2)
+    assert (run.solution.ended_by, run.solution.reason) == ("error", reason)
+    assert [event.why for event in run.seen(Dropped)] == ["lost", "cancelled", "cancelled"]
+    assert books(run.solution.cost) == meter_of(run.engine)
+
+
+class Runaway(ScriptedEngine):
+    """An engine that generates more than it was granted."""
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        one = await ScriptedEngine.sample(self, request)
+        return replace(one, usage=replace(one.usage, generated_tokens=request.params.max_tokens + 1))
+
+
+def test_an_engine_that_takes_more_than_it_was_granted_is_stopped() -> None:
+    async def go() -> Solution:
+        engine = Runaway(says("7"))
+        return await solve(QUESTION, SelfConsistency(4, PARAMS), engine, budget=Budget(tokens=TOKENS + 40))
+
+    solution = asyncio.run(go())
+    assert isinstance(solution.error, LedgerViolation)
+    assert str(solution.error) == f"an operation used {TOKENS + 41} tokens where {TOKENS + 40} were reserved"
+    # It is booked all the same, and nothing more is admitted.
+    assert (solution.cost.tokens, solution.cost.samples) == (TOKENS + 41, 1)

@@ -1,0 +1,94 @@
+"""Deadlines and rules, which end a run from outside."""
+
+import pytest
+
+from reasoner import Budget, Cost, Standing
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import PlanError
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Dropped, Refused, Scored
+from reasoner.types import Usage
+from reasoner_strategies import BestOfN, SelfConsistency
+from tests.driving import PARAMS, REPLY, TOKENS, Run, hang
+from tests.helpers import Sleepy, books, meter_of, says, turns
+
+
+def test_at_the_deadline_what_runs_is_cut_and_the_best_so_far_is_the_answer() -> None:
+    async def pause(request: SampleRequest) -> None:
+        if request.index:
+            request.meter.usage = Usage(TOKENS, 0, 2)
+            await hang(request)
+
+    engine = ScriptedEngine(says("7"), pause=pause)
+    budget = Budget(seconds=0.2)
+    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine, budget=budget)
+    assert (run.error, run.solution.ended_by) == (None, "budget")
+    assert run.solution.answer is not None
+    assert [event.why for event in run.seen(Dropped)] == ["deadline", "deadline"]
+    assert run.solution.cost.cancelled_tokens == 4
+    [refused] = run.seen(Refused)
+    # The clock is read twice, and another process may run in between.
+    assert (refused.unit, refused.limit) == ("seconds", pytest.approx(0.2, abs=0.15))
+
+
+def test_the_deadline_also_cuts_those_who_wait_for_the_cache() -> None:
+    engine = ScriptedEngine(says("7"), pause=hang, capacity=TOKENS + 45)
+    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine, budget=Budget(seconds=0.2))
+    assert [event.why for event in run.seen(Dropped)] == ["deadline"] * 3
+    assert len(engine.usage) == run.solution.cost.samples == 1
+
+
+def test_the_deadline_also_cuts_a_verifier() -> None:
+    run = Run(
+        lambda question: BestOfN(2, params=PARAMS).plan(question),
+        ScriptedEngine(says("7", "8")),
+        uses_verifier=True,
+        verifier=Sleepy(),
+        budget=Budget(seconds=0.2),
+    )
+    assert (run.error, run.solution.ended_by) == (None, "budget")
+    assert run.solution.answer is not None
+    assert run.solution.cost.verifier_tokens == 20
+    assert all(event.error.startswith("not rated: budget seconds=") for event in run.seen(Scored))
+
+
+class AtMost:
+    """A stop rule over what a plan proposes."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+        self.costs: list[Cost] = []
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        self.costs.append(cost)
+        return f"{self.samples} are enough" if standing.samples >= self.samples else None
+
+
+def test_a_rule_from_outside_ends_the_plan_at_a_proposal() -> None:
+    async def pause(request: SampleRequest) -> None:
+        await turns(10 * request.index)
+
+    rule, engine = AtMost(2), ScriptedEngine(says("7"), pause=pause)
+    run = Run(lambda question: SelfConsistency(5, PARAMS).plan(question), engine, stop=rule)
+    assert (run.error, run.solution.ended_by, run.solution.reason) == (None, "rule", "2 are enough")
+    assert run.solution.standing.samples == len(run.solution.proposals) == 2
+    assert [event.why for event in run.seen(Dropped)] == ["cancelled"] * 3
+    assert books(run.solution.cost) == meter_of(engine)
+    assert [cost.tokens for cost in rule.costs] == [TOKENS + REPLY, 2 * (TOKENS + REPLY)]
+
+
+def test_a_rule_does_not_hide_what_waits_unseen() -> None:
+    # Refusals that the plan never came to see are no complaints of the event loop either: `Run` checks.
+    run = Run(lambda question: SelfConsistency(6, PARAMS).plan(question), stop=AtMost(2), budget=Budget(samples=3))
+    assert run.solution.ended_by == "rule"
+
+
+def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
+    class Broken:
+        def stop(self, standing: Standing, cost: Cost) -> str | None:
+            raise ZeroDivisionError("no rule")
+
+    run = Run(lambda question: SelfConsistency(2, PARAMS).plan(question), stop=Broken())
+    assert isinstance(run.error, PlanError)
+    assert str(run.error) == "the stop rule failed with ZeroDivisionError: no rule"
+    assert run.solution.answer is not None

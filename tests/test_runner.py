@@ -1,0 +1,356 @@
+"""Answering questions: many at once, under one budget, through one engine."""
+
+import asyncio
+from contextlib import aclosing
+from itertools import pairwise
+
+import pytest
+
+from reasoner import (
+    Answer,
+    Budget,
+    Cost,
+    Prices,
+    Question,
+    SamplingParams,
+    Solution,
+    solve,
+    solve_each,
+    solve_many,
+    solve_many_sync,
+    solve_sync,
+)
+from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.errors import EngineUnavailable, PlanError, UsageError
+from reasoner.models.card import ModelCard
+from reasoner.plan import Plan
+from reasoner.protocols import SampleRequest
+from reasoner.runner import KV_SHARE
+from reasoner.trace import Began, Dropped, Ended, Event, Sampled
+from reasoner.types import Completion
+from reasoner_strategies import BestOfN, SelfConsistency, Single
+from reasoner_verifiers import Certainty
+from tests.helpers import Judge, Planned, books, jumbled, meter_of, number_question, says, told, turns, varied
+
+SHORT = SamplingParams(max_tokens=40)
+REPLY = 5
+TOKENS = 9
+
+
+def questions(count: int) -> list[Question]:
+    return [number_question(f"q{place}") for place in range(count)]
+
+
+def by_question(request: SampleRequest) -> str:
+    return f"The answer is {request.question_id[1:]}"
+
+
+def total(solutions: list[Solution]) -> Cost:
+    return sum((solution.cost for solution in solutions), Cost())
+
+
+# One question
+
+
+def test_the_four_ways_of_asking_agree() -> None:
+    async def both() -> list[Solution]:
+        alone = await solve(number_question("q3"), Single(), ScriptedEngine(by_question))
+        return [alone, *(await solve_many([number_question("q3")], Single(), ScriptedEngine(by_question)))]
+
+    solutions = [
+        *asyncio.run(both()),
+        solve_sync(number_question("q3"), Single(), ScriptedEngine(by_question)),
+        *solve_many_sync([number_question("q3")], Single(), ScriptedEngine(by_question)),
+    ]
+    assert len({(one.question_id, one.answer, one.cost.taking(0), one.ended_by) for one in solutions}) == 1
+    assert (solutions[0].answer and solutions[0].answer.key) == "3"
+
+
+def test_the_trace_begins_with_all_that_decides_the_run() -> None:
+    events: list[Event] = []
+    engine = ScriptedEngine(says("7"))
+    engine.notes = ("careful",)
+    solve_many_sync(
+        questions(1),
+        BestOfN(n=3, selector="weighted"),
+        engine,
+        verifier=Certainty(),
+        budget=Budget(tokens=4000),
+        each=Budget(tokens=500, samples=9),
+        seed=42,
+        trace=events.append,
+    )
+    began, ended = events[0], events[-1]
+    assert isinstance(began, Began)
+    assert (began.strategy, began.verifier) == ("best_of_n:n=3,selector=weighted", "certainty")
+    assert (began.engine, began.model, began.notes, began.seed) == ("scripted", CARD, ("careful",), 42)
+    assert began.budget == "all tokens=4000; each tokens=500,samples=9"
+    assert (began.question_id, began.text, began.answer_space) == ("q0", "How many?", "number")
+    assert isinstance(ended, Ended)
+    assert ended.notes == ("careful",)
+    assert all(earlier.t <= later.t for earlier, later in pairwise(events))
+
+
+def test_a_trace_changes_nothing() -> None:
+    events: list[Event] = []
+    traced, plain = (
+        solve_sync(number_question(), SelfConsistency(5, SHORT), ScriptedEngine(varied, pause=jumbled(1)), trace=trace)
+        for trace in (events.append, None)
+    )
+    assert (traced.answer, traced.standing, traced.cost.taking(0)) == (
+        plain.answer,
+        plain.standing,
+        plain.cost.taking(0),
+    )
+    assert events
+
+
+# Many
+
+
+def test_solutions_come_in_the_order_of_the_questions() -> None:
+    solutions = solve_many_sync(questions(20), Single(), ScriptedEngine(by_question, pause=jumbled(2)))
+    assert [solution.question_id for solution in solutions] == [f"q{place}" for place in range(20)]
+    assert [solution.answer and solution.answer.key for solution in solutions] == [str(place) for place in range(20)]
+
+
+def test_without_questions_there_are_no_solutions() -> None:
+    assert solve_many_sync([], Single(), ScriptedEngine(says("7"))) == []
+
+
+def test_each_solution_is_there_as_soon_as_it_is_found() -> None:
+    async def pause(request: SampleRequest) -> None:
+        await turns(20 * (3 - int(request.question_id[1:])))
+
+    async def test() -> list[tuple[int, str]]:
+        stream = solve_each(questions(3), Single(), ScriptedEngine(by_question, pause=pause))
+        return [(place, solution.question_id) async for place, solution in stream]
+
+    assert asyncio.run(test()) == [(2, "q2"), (1, "q1"), (0, "q0")]
+
+
+def test_leaving_early_cancels_and_books_the_rest() -> None:
+    engine, events = ScriptedEngine(by_question, pause=_only_the_first), list[Event]()
+
+    async def test() -> int:
+        async with aclosing(solve_each(questions(4), Single(), engine, trace=events.append)) as stream:
+            async for place, _ in stream:
+                return place
+        raise AssertionError
+
+    assert asyncio.run(test()) == 0
+    assert [event.why for event in events if isinstance(event, Dropped)] == ["cancelled"] * 3
+    reasons = [event.reason for event in events if isinstance(event, Ended)]
+    assert reasons == ["the strategy finished", *["interrupted"] * 3]
+    assert books(told(events)) == meter_of(engine)
+
+
+async def _only_the_first(request: SampleRequest) -> None:
+    if request.question_id != "q0":
+        await asyncio.get_running_loop().create_future()
+
+
+def test_two_questions_of_one_name_are_refused() -> None:
+    engine = ScriptedEngine(says("7"))
+    with pytest.raises(UsageError, match="two questions have the same id"):
+        solve_many_sync([number_question("q"), number_question("q")], Single(), engine)
+    assert engine.usage == []
+
+
+def moody(question: Question) -> Plan[Answer | None]:
+    if question.id == "q1":
+        raise ValueError("not this one")
+    return Single().plan(question)
+
+
+def test_one_questions_failure_leaves_the_others_alone() -> None:
+    solutions = solve_many_sync(questions(3), Planned(moody), ScriptedEngine(by_question))
+    assert [type(solution.error) for solution in solutions] == [type(None), PlanError, type(None)]
+    assert [solution.answer and solution.answer.key for solution in solutions] == ["0", None, "2"]
+
+
+def test_an_engine_that_fails_on_one_question_leaves_the_others_alone() -> None:
+    async def pause(request: SampleRequest) -> None:
+        if request.question_id == "q1":
+            raise ZeroDivisionError("oops")
+
+    solutions = solve_many_sync(questions(3), Single(), ScriptedEngine(by_question, pause=pause))
+    assert [solution.error is None for solution in solutions] == [True, False, True]
+
+
+def test_questions_ask_in_the_order_of_their_places() -> None:
+    seen: dict[str, int] = {}
+
+    def script(request: SampleRequest) -> str:
+        seen[request.question_id] = request.priority
+        return "The answer is 7"
+
+    solve_many_sync(questions(3), Single(), ScriptedEngine(script))
+    assert seen == {"q0": 0, "q1": 1, "q2": 2}
+
+
+def test_other_questions_change_nothing_about_one() -> None:
+    alone = solve_sync(number_question("q1"), SelfConsistency(6, SHORT), ScriptedEngine(varied), seed=5)
+    among = solve_many_sync(questions(3), SelfConsistency(6, SHORT), ScriptedEngine(varied, pause=jumbled(9)), seed=5)[
+        1
+    ]
+    assert (among.answer, among.standing, among.cost.taking(0)) == (alone.answer, alone.standing, alone.cost.taking(0))
+
+
+# Budgets over many
+
+
+@pytest.mark.parametrize("tokens", [0, 30, 100, 333, 1000])
+def test_a_budget_over_all_is_never_exceeded(tokens: int) -> None:
+    for seed in range(5):
+        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1), block_size=2)
+        solutions = solve_many_sync(
+            questions(6), SelfConsistency(5, SHORT), engine, budget=Budget(tokens=tokens), seed=seed
+        )
+        assert total(solutions).tokens <= tokens
+        assert books(total(solutions)) == meter_of(engine)
+        assert all(solution.error is None for solution in solutions)
+
+
+def test_a_budget_for_each_bounds_every_single_one() -> None:
+    engine = ScriptedEngine(varied, pause=jumbled(1))
+    solutions = solve_many_sync(questions(6), SelfConsistency(9, SHORT), engine, each=Budget(samples=4))
+    assert [solution.cost.samples for solution in solutions] == [4] * 6
+
+
+def test_questions_that_wait_for_one_budget_all_get_some_of_it() -> None:
+    # Room for two at a time; all that is asked for fits in the end.
+    each = TOKENS + REPLY
+    budget = Budget(tokens=8 * each + 2 * (TOKENS + SHORT.max_tokens))
+    solutions = solve_many_sync(questions(4), SelfConsistency(2, SHORT), ScriptedEngine(says("7")), budget=budget)
+    assert [solution.cost.samples for solution in solutions] == [2] * 4
+    assert all(solution.ended_by == "strategy" for solution in solutions)
+
+
+def test_a_budget_of_dollars_is_kept_with_prices_and_refused_without() -> None:
+    prices = Prices(prompt=1, generated=10)
+    budget = Budget(usd=3 * (TOKENS + REPLY * 10) / 1e6)
+    params = SamplingParams(max_tokens=REPLY)
+    engine = ScriptedEngine(says("7"))
+    solution = solve_sync(number_question(), SelfConsistency(5, params), engine, budget=budget, prices=prices)
+    assert (solution.cost.samples, solution.ended_by) == (3, "budget")
+    assert prices.usd(solution.cost) <= 3 * (TOKENS + REPLY * 10) / 1e6
+    with pytest.raises(UsageError, match="usd budget needs prices"):
+        solve_sync(number_question(), Single(), engine, budget=budget)
+
+
+def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None:
+    one = CARD.flops(prompt=TOKENS, cached=0, generated=REPLY)
+    assert one is not None
+    params = SamplingParams(max_tokens=REPLY)
+    engine = ScriptedEngine(says("7"))
+    solution = solve_sync(number_question(), SelfConsistency(5, params), engine, budget=Budget(flops=2 * one))
+    assert (solution.cost.flops, solution.ended_by) == (2 * one, "budget")
+    blind = ScriptedEngine(says("7"), model=ModelCard("blind"))
+    for bounds in ({"budget": Budget(flops=1e9)}, {"each": Budget(flops=1e9)}):
+        with pytest.raises(UsageError, match="needs the geometry of blind"):
+            solve_many_sync(questions(1), Single(), blind, **bounds)
+    assert solve_sync(number_question(), Single(), blind).cost.flops is None
+
+
+# The engine
+
+
+def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
+    class Unavailable(ScriptedEngine):
+        async def start(self) -> None:
+            raise EngineUnavailable("no model: pass --model")
+
+    events: list[Event] = []
+    with pytest.raises(EngineUnavailable, match="no model"):
+        solve_sync(number_question(), Single(), Unavailable(says("7")), trace=events.append)
+    assert events == []
+
+
+class Watched(ScriptedEngine):
+    """An engine that notes the most unique tokens it was ever asked to hold."""
+
+    peak = 0
+    together = 0
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        self.inside.append(request)
+        prompts = {one.prompt.digest: one.rendered.tokens for one in self.inside}
+        self.peak = max(self.peak, sum(prompts.values()) + sum(one.params.max_tokens for one in self.inside))
+        self.together = max(self.together, len(self.inside))
+        try:
+            return await ScriptedEngine.sample(self, request)
+        finally:
+            self.inside.remove(request)
+
+    inside: list[SampleRequest]
+
+
+def watched(capacity: int | None) -> Watched:
+    engine = Watched(varied, pause=jumbled(3, least=20, most=30), capacity=capacity)
+    engine.inside = []
+    solutions = solve_many_sync(questions(3), SelfConsistency(6, SHORT), engine)
+    assert [solution.cost.samples for solution in solutions] == [6] * 3
+    return engine
+
+
+@pytest.mark.parametrize(("capacity", "together"), [(150, 3), (400, 8), (10_000, 18), (None, 18)])
+def test_no_more_unique_tokens_are_in_flight_than_the_cache_holds(capacity: int | None, together: int) -> None:
+    engine = watched(capacity)
+    assert capacity is None or engine.peak <= KV_SHARE * capacity
+    assert engine.together == together
+
+
+def test_what_is_longer_than_the_cache_goes_alone() -> None:
+    assert watched(20).together == 1
+
+
+# Cancelling
+
+
+def test_a_cancelled_call_books_what_was_in_flight_and_ends_the_trace() -> None:
+    events, engine = list[Event](), ScriptedEngine(by_question, pause=_only_the_first)
+
+    async def test() -> None:
+        run = asyncio.ensure_future(solve_many(questions(3), Single(SHORT), engine, trace=events.append))
+        await turns()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(test())
+    ended = {event.question_id: event for event in events if isinstance(event, Ended)}
+    assert {name: event.reason for name, event in ended.items()} == {
+        "q0": "the strategy finished", "q1": "interrupted", "q2": "interrupted",
+    }  # fmt: skip
+    assert (ended["q0"].answer and ended["q0"].answer.key, ended["q1"].answer) == ("0", None)
+    assert ended["q1"].cost.prompt_tokens == TOKENS
+    assert books(told(events)) == meter_of(engine)
+    assert sum(isinstance(event, Sampled) for event in events) == 1
+
+
+def test_a_question_that_was_interrupted_keeps_its_best_in_the_trace() -> None:
+    events: list[Event] = []
+
+    async def pause(request: SampleRequest) -> None:
+        if request.index:
+            await asyncio.get_running_loop().create_future()
+
+    async def test() -> None:
+        engine = ScriptedEngine(says("7"), pause=pause)
+        run = asyncio.ensure_future(solve(number_question(), SelfConsistency(3), engine, trace=events.append))
+        await turns()
+        run.cancel()
+        await asyncio.wait([run])
+
+    asyncio.run(test())
+    [ended] = [event for event in events if isinstance(event, Ended)]
+    assert (ended.answer and ended.answer.key, ended.ended_by, ended.reason) == ("7", "error", "interrupted")
+
+
+def test_a_verifier_is_needed_before_anything_is_spent() -> None:
+    engine = ScriptedEngine(says("7"))
+    with pytest.raises(UsageError, match="there is no verifier: give one, such as certainty"):
+        solve_many_sync(questions(2), BestOfN(2), engine)
+    assert engine.usage == []
+    assert solve_sync(number_question(), BestOfN(2), engine, verifier=Judge()).error is None
