@@ -45,7 +45,7 @@ def voted(question: Question, pool: list[Answer | None], chosen: list[int]) -> s
     return leader.key if leader else None
 
 
-def interval(values: np.ndarray, source: np.random.Generator) -> tuple[float, float]:
+def interval(values: list[float], source: np.random.Generator) -> tuple[float, float]:
     draws = source.choice(values, size=(4000, len(values))).mean(axis=1)
     low, high = np.percentile(draws, [2.5, 97.5])
     return float(low), float(high)
@@ -69,24 +69,27 @@ async def main(seed: int) -> None:
             pools[question.id][event.index] = question.read(drawn)
 
     source = np.random.default_rng(seed)
-    right = np.array([bool(s.answer) and s.answer.key == want for s, want in zip(greedy, gold, strict=True)], dtype=float)
+    right = [float(s.answer is not None and s.answer.key == want) for s, want in zip(greedy, gold, strict=True)]
     tokens = sum(s.cost.tokens for s in greedy) / len(asked)
     rows = [("single, greedy", right, tokens)]
     per_sample = sum(s.cost.tokens for s in solutions) / len(asked) / POOL
     for n in (1, 2, 4, 8, 16):
-        scores = []
+        scores: list[float] = []
         for question, want in zip(asked, gold, strict=True):
             rounds = SUBSETS if n < POOL else 1
-            subsets = [sorted(random.Random(f"{seed}-{question.id}-{n}-{r}").sample(range(POOL), n)) for r in range(rounds)]
-            scores.append(np.mean([voted(question, pools[question.id], chosen) == want for chosen in subsets]))
-        rows.append((f"self_consistency, n={n}", np.array(scores), per_sample * n))
+            subsets = [
+                sorted(random.Random(f"{seed}-{question.id}-{n}-{r}").sample(range(POOL), n)) for r in range(rounds)
+            ]
+            hits = [voted(question, pools[question.id], chosen) == want for chosen in subsets]
+            scores.append(sum(hits) / len(hits))
+        rows.append((f"self_consistency, n={n}", scores, per_sample * n))
     covered = [any(a and a.key == want for a in pools[q.id]) for q, want in zip(asked, gold, strict=True)]
     silent = np.mean([[answer is None for answer in pool] for pool in pools.values()])
 
     print("| strategy | accuracy | 95 % interval | tokens a question |\n|---|---|---|---|")
-    for name, scores, cost in rows:
-        low, high = interval(np.asarray(scores), source)
-        print(f"| {name} | {np.mean(scores):.2f} | {low:.2f} to {high:.2f} | {cost:,.0f} |")
+    for name, accuracies, cost in rows:
+        low, high = interval(accuracies, source)
+        print(f"| {name} | {np.mean(accuracies):.2f} | {low:.2f} to {high:.2f} | {cost:,.0f} |")
     print(f"\noracle coverage at {POOL}: {np.mean(covered):.2f}; samples without an answer: {silent:.3f}; seed {seed}")
 
 

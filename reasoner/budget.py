@@ -82,7 +82,7 @@ class Prices:
                 raise UsageError(f"price {name}={price} is not a number of dollars: give 0 or more per million tokens")
         if self.cached is not None and self.cached > self.prompt:
             raise UsageError(
-                f"price cached={self.cached} is above prompt={self.prompt}: a cached token costs no more than a computed one"
+                f"price cached={self.cached} is above prompt={self.prompt}: a cached token costs no more than another"
             )
 
     def usd(self, cost: Cost) -> float:

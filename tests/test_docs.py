@@ -40,7 +40,7 @@ def test_the_strategy_in_contributing_runs() -> None:
     names: dict[str, object] = {"__name__": "contributed"}
     sys.modules["contributed"] = type(sys)("contributed")
     try:
-        exec(compile(code, "CONTRIBUTING.md", "exec"), names)  # noqa: S102
+        exec(compile(code, "CONTRIBUTING.md", "exec"), names)
     finally:
         del sys.modules["contributed"]
     strategy = names["TwoOfThree"]()  # type: ignore[operator]

@@ -23,12 +23,21 @@ def solve(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 def test_a_trace_of_a_real_run_replays_bit_for_bit(embedded_model: Path, tmp_path: Path) -> None:
     live = solve(QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "--trace", "run.jsonl", "--json", cwd=tmp_path)
     assert live.returncode == 0, live.stderr
-    again = solve(
-        QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "-e", "replay:run.jsonl", "--json", cwd=tmp_path
-    )
+    again = solve(QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "-e", "replay:run.jsonl", "--json", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     first, second = json.loads(live.stdout), json.loads(again.stdout)
-    for field in ("question_id", "answer", "votes", "samples", "tied", "proposals", "ended_by", "reason", "model", "seed"):
+    for field in (
+        "question_id",
+        "answer",
+        "votes",
+        "samples",
+        "tied",
+        "proposals",
+        "ended_by",
+        "reason",
+        "model",
+        "seed",
+    ):
         assert first[field] == second[field], field
     first["cost"].pop("seconds")
     second["cost"].pop("seconds")

@@ -107,7 +107,9 @@ def test_log_probabilities_of_the_sampled_and_the_best(engine: VllmEngine) -> No
 
 def test_seeded_requests_survive_prefills_that_fill_the_step(engine: VllmEngine) -> None:
     """A split prefill of a seeded request kills vLLM's CPU core, so the engine must never let one be split."""
-    prompts = [Prompt.chat(f"Note {n}. " + f"The item number {n} lies on shelf {n * 7}. " * 40 + ADD) for n in range(64)]
+    prompts = [
+        Prompt.chat(f"Note {n}. " + f"The item number {n} lies on shelf {n * 7}. " * 40 + ADD) for n in range(64)
+    ]
     params = SamplingParams(max_tokens=4)
 
     async def all_at_once() -> list[Completion]:
@@ -138,7 +140,8 @@ class CancelHalf:
     def plan(self, question: Question) -> Plan[Answer | None]:
         long = []
         for _ in range(8):
-            long.append((yield from start(Sample((ESSAY,), params=SamplingParams(max_tokens=400)))))
+            handle = yield from start(Sample((ESSAY,), params=SamplingParams(max_tokens=400)))
+            long.append(handle)
         yield from start(Sample((question.prompt,), params=SamplingParams(max_tokens=12)))
         yield from next_finished()
         for handle in long:
