@@ -45,6 +45,7 @@ class Drive:
     _seen: Cost = field(default_factory=Cost)
     _told: BudgetExhausted | None = None
     _untold: BudgetExhausted | None = None
+    _partly: BudgetExhausted | None = None
 
     async def solve(self) -> Solution:
         """The solution; failures are in its `error`. Cancelling books what was in flight and closes the trace."""
@@ -95,8 +96,8 @@ class Drive:
                     op = plan.throw(error) if error else plan.send(reply)
             except StopIteration as finished:
                 answer = finished.value or self._best()
-                if self._told:
-                    return _End(answer, "budget", str(self._told))
+                if refusal := self._told or self._partly:
+                    return _End(answer, "budget", str(refusal))
                 return _End(answer, "strategy", "the strategy finished")
             reply, error = None, None
             try:
@@ -169,15 +170,24 @@ class Drive:
         if needed is not None and (params.logprobs is None or params.logprobs < needed):
             params = replace(params, logprobs=needed)
         drawn = await _each([partial(self.worker.sequence, draw, params) for draw in draws])
-        _raise_if_all_refused(drawn)
+        self._look_for_refusals(draws[0].op, drawn)
         return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
 
     async def _score(self, number: int, candidates: Sequence[Completion]) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores though it says that it uses no verifier")
         rated = await _each([partial(self.worker.rating, number, self.verifier, one) for one in candidates])
-        _raise_if_all_refused(rated)
+        self._look_for_refusals(number, rated)
         return tuple(_as_rating(one) for one in rated)
+
+    def _look_for_refusals(self, number: int, results: Sequence[object]) -> None:
+        """Raise where all was refused; a part of it is told by the shorter reply, and in the trace and the end."""
+        refusals = [one for one in results if isinstance(one, BudgetExhausted)]
+        if refusals and len(refusals) == len(results):
+            raise refusals[0]
+        if refusals:
+            self._partly = self._partly or refusals[0]
+            self.worker.recorder.refused(number, refusals[0])
 
     def _start(self, op: Sample | Score) -> Handle:
         if isinstance(op, Sample):
@@ -240,13 +250,6 @@ def _blaming(who: str) -> Iterator[None]:
 
 def _as_rating(rated: Rating | BudgetExhausted) -> Rating:
     return Rating(None, Cost(), error=f"{NOT_RATED}: {rated}") if isinstance(rated, BudgetExhausted) else rated
-
-
-def _raise_if_all_refused(results: Sequence[object]) -> None:
-    if results and all(isinstance(one, BudgetExhausted) for one in results):
-        first = results[0]
-        assert isinstance(first, BudgetExhausted)
-        raise first
 
 
 async def _each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

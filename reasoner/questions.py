@@ -1,11 +1,13 @@
 """Turning what a person asks into a `Question`: its id, its prompt, the kind of answer it has."""
 
 import hashlib
+import re
 
 from reasoner.answers import space_for
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace, Prompt, Question
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 PROMPT_VERSION = "1"
 """Changes with every change of wording below; recorded in traces."""
 
@@ -21,6 +23,8 @@ def ask(text: str, *, space: AnswerSpace | str = "auto", context: str = "", id: 
     """
     if not text.strip():
         raise UsageError("the question is empty: write it as the argument, or pass - to read it from standard input")
+    if _SURROGATE.search(text) or _SURROGATE.search(context):
+        raise UsageError("the question is not valid text: it holds bytes that are not UTF-8")
     text = text.strip()
     kind = space_for(space, text) if isinstance(space, str) else space
     document = f"{context.strip()}\n\n" if context.strip() else ""

@@ -7,6 +7,7 @@ from typing import Literal
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
 from reasoner.models.card import ModelCard
+from reasoner.protocols import Rendered
 from reasoner.solution import EndedBy, Proposal
 from reasoner.trace import Began, Dropped, Ended, Prompted, Proposed, Refused, Sampled, Scored, Sink
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, Usage
@@ -68,7 +69,7 @@ class Recorder:
                 )
             )
 
-    def head(self, prompt: Prompt, digest: str, tokens: int) -> None:
+    def head(self, prompt: Prompt, digest: str, rendered: Rendered) -> None:
         """A prompt is used; its head is recorded the first time, continuations are told by `Sampled.child`."""
         if self.sink and not (prompt.text or prompt.token_ids) and digest not in self._heads:
             self._heads.add(digest)
@@ -79,7 +80,8 @@ class Recorder:
                     prompt=digest,
                     messages=prompt.messages,
                     raw=prompt.raw,
-                    tokens=tokens,
+                    tokens=rendered.tokens,
+                    exact=rendered.token_ids is not None,
                 )
             )
 

@@ -47,6 +47,8 @@ class Prompted(_Record):
     messages: tuple[Message, ...]
     raw: str
     tokens: int
+    exact: bool
+    """Whether the engine rendered token ids; else `tokens` is a bound."""
 
 
 class Sampled(_Record):

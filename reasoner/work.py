@@ -46,7 +46,7 @@ class Worker:
             PromptTooLong: the question fills the context window. (A chain that has grown to fill it is cut, "length".)
         """
         rendered = await self.engine.render(draw.prompt)
-        self.recorder.head(draw.prompt, draw.digest, rendered.tokens)
+        self.recorder.head(draw.prompt, draw.digest, rendered)
         most = self._room(draw.prompt, rendered, params.max_tokens)
         if most < 1:
             return Completion(draw.prompt, "", (), "length", index=draw.index)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from reasoner import Budget, Cost, Standing
+from reasoner import Answer, Budget, Cost, Question, Standing
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import PlanError
+from reasoner.plan import Plan, sample
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Dropped, Refused, Scored
 from reasoner.types import Usage
@@ -92,3 +93,19 @@ def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
     assert isinstance(run.error, PlanError)
     assert str(run.error) == "the stop rule failed with ZeroDivisionError: no rule"
     assert run.solution.answer is not None
+
+
+def test_a_sample_that_is_admitted_in_part_says_that_the_budget_ended_it() -> None:
+    class Four:
+        uses_verifier = False
+
+        def plan(self, question: Question) -> Plan[Answer | None]:
+            drawn = yield from sample(question.prompt, n=4, params=PARAMS)
+            return question.read(drawn[0])
+
+    run = Run(Four().plan, ScriptedEngine(says("7")), budget=Budget(samples=2))
+    assert run.solution.cost.samples == 2
+    assert run.solution.answer is not None
+    assert run.solution.ended_by == "budget"
+    [refused] = run.seen(Refused)
+    assert (refused.unit, refused.limit) == ("samples", 2)

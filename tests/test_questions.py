@@ -55,5 +55,7 @@ def test_a_question_is_named_by_its_content() -> None:
     assert others[-1].id == "q1"
 
 
-def test_text_that_is_no_unicode_is_still_a_question() -> None:
-    assert ask("How many \udcff?").id.startswith("q-")
+@pytest.mark.parametrize("broken", [{"text": "How many \udcff?"}, {"text": "How many?", "context": "\ud800"}])
+def test_text_that_is_no_unicode_is_refused(broken: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="not UTF-8"):
+        ask(**broken)

@@ -61,8 +61,8 @@ SAMPLED = Sampled(
 )
 EVENTS: list[Event] = [
     BEGAN,
-    Prompted(question_id="q", t=0.1, prompt="p", messages=(Message("user", "hi"),), raw="", tokens=3),
-    Prompted(question_id="q", t=0.1, prompt="r", messages=(), raw="raw", tokens=3),
+    Prompted(question_id="q", t=0.1, prompt="p", messages=(Message("user", "hi"),), raw="", tokens=3, exact=True),
+    Prompted(question_id="q", t=0.1, prompt="r", messages=(), raw="raw", tokens=3, exact=True),
     SAMPLED,
     SAMPLED.model_copy(update={"stop": "7", "logprobs": None, "finish_reason": "length"}),
     SAMPLED.model_copy(update={"stop": None, "finish_reason": "abort"}),

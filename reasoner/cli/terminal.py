@@ -29,7 +29,7 @@ class Terminal:
             _write(self.err, clean(line))
 
     def say_wrapped(self, line: str, *, indent: int) -> None:
-        """One line for a person, broken between words where a terminal is too narrow, with an indent after the first."""
+        """One line for a person, broken between words and indented where a terminal is too narrow."""
         if self.err.isatty():
             for part in textwrap.wrap(line, max(self.columns, 2 * indent), subsequent_indent=" " * indent):
                 self.say(part)

@@ -49,7 +49,7 @@ class ReplayEngine:
     capacity: int | None = field(default=None, init=False, repr=False)
     model: ModelCard = field(default=ModelCard("replay"), init=False, repr=False)
     _records: dict[_Key, deque[Sampled | Dropped]] = field(init=False, repr=False, default_factory=dict)
-    _heads: dict[str, int] = field(init=False, repr=False, default_factory=dict)
+    _heads: dict[str, Rendered] = field(init=False, repr=False, default_factory=dict)
     _scores: dict[_Key, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
     _late: set[str] = field(init=False, repr=False, default_factory=set)
     _stages: defaultdict[str, _Stage] = field(init=False, repr=False, default_factory=lambda: defaultdict(_Stage))
@@ -68,7 +68,7 @@ class ReplayEngine:
                 case Began():
                     self._began.append(event)
                 case Prompted():
-                    self._heads[event.prompt] = event.tokens
+                    self._heads[event.prompt] = Rendered((0,) * event.tokens if event.exact else None, event.tokens)
                 case Sampled() | Dropped():
                     key = _Key(event.question_id, event.prompt, event.index)
                     self._records.setdefault(key, deque()).append(event)
@@ -89,13 +89,14 @@ class ReplayEngine:
     async def render(self, prompt: Prompt) -> Rendered:
         """The recorded number of tokens of the head, and what was generated since."""
         head = Prompt(prompt.messages, prompt.raw)
-        tokens = self._heads.get(head.digest)
-        if tokens is None:
+        known_head = self._heads.get(head.digest)
+        if known_head is None:
             known = ", ".join(repr(run.text[:60]) for run in self._began[:3])
             raise TraceError(
                 f"the trace {self.path} does not hold this prompt: it is of {known}; ask the same question"
             )
-        return Rendered(None, tokens + len(prompt.token_ids))
+        ids = None if known_head.token_ids is None else known_head.token_ids + prompt.token_ids
+        return Rendered(ids, known_head.tokens + len(prompt.token_ids))
 
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded reply, when its turn comes. Raises what the recorded request met with."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Answer, Question, Standing, solve
+from reasoner import Answer, Budget, Question, Standing, solve
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineDied, TraceError
 from reasoner.plan import Plan, Sample, Score, Start
 from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Refused, read_trace
+from reasoner.trace import Event, Refused, Sampled, read_trace
 from reasoner.types import Prompt, Rating
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.engines.replaying import SHORT, Slow, live_and_again, record, record_with, replay_with, replayed, twice
@@ -145,3 +145,13 @@ def test_an_engine_that_died_ends_the_replay_with_the_same_answer(tmp_path: Path
     assert isinstance(second.error, TraceError)
     assert first.answer is not None
     assert second.answer == first.answer
+
+
+def test_a_window_that_clamps_a_chain_clamps_its_replay(tmp_path: Path) -> None:
+    """What a sample may generate follows from the window; a replay must reserve and cut as the run did."""
+    card = replace(ScriptedEngine(says("7")).model, context=24)
+    engine = ScriptedEngine(lambda request: "so it goes on and on " * 9, model=card)
+    solution, live = twice(tmp_path / "t.jsonl", engine, SelfConsistency(3, SHORT), budget=Budget(tokens=60))
+    assert solution.cost.tokens <= 60
+    lengths = {event.usage.generated_tokens for event in live if isinstance(event, Sampled)}
+    assert max(lengths) < SHORT.max_tokens

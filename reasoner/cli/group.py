@@ -1,0 +1,73 @@
+"""The commands as one, and what goes wrong in reading a command line as one line."""
+
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+import click
+
+from reasoner.cli.exits import OTHER, error_line
+from reasoner.cli.terminal import abandon
+from reasoner.errors import UnknownName
+
+_COMMANDS = {"solve": "solve", "list": "listing", "doctor": "doctor"}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is run or asked for help; none of them imports an engine before it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in _COMMANDS:
+            ctx.fail(str(UnknownName("command", args[0], _COMMANDS)))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="reasoner-kit", prog_name="reasoner")
+def cli() -> None:
+    """Spend inference-time compute where it buys accuracy, and account for every token of it."""
+
+
+def run(arguments: list[str] | None) -> int:
+    """Run the command that the arguments, or those of this process, ask for; its exit code."""
+    try:
+        code: int | None = cli.main(args=arguments, prog_name="reasoner", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(error_line(_in_one_line(error)), err=True)
+        return error.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except OSError as error:
+        # Only help is left: all that commands print goes through a `Terminal`.
+        abandon(sys.stdout)
+        with suppress(OSError):
+            click.echo(error_line(f"cannot write to standard output: {error.strerror}"), err=True)
+        return OTHER
+    return code or 0
+
+
+def _in_one_line(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    message = message[0].lower() + message[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return message
+    if isinstance(error, click.NoSuchOption):
+        options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
+        known = [option for option in options if option.startswith("--")]
+        return str(UnknownName("option", error.option_name, known, of=context.command_path))
+    return f"{message} (see `{context.command_path} --help`)"
