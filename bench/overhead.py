@@ -58,9 +58,8 @@ def main() -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         count = size * OPERATIONS
-        print(
-            f"{size:9,}  {(best - own) / count * 1e6:12.1f}  {(best - still) / count * 1e6:15.1f}  {peak / size / 1024:12.1f}"
-        )
+        whole, collector = (best - own) / count * 1e6, (best - still) / count * 1e6
+        print(f"{size:9,}  {whole:12.1f}  {collector:15.1f}  {peak / size / 1024:12.1f}")
     print(f"peak resident set {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

@@ -12,6 +12,14 @@ from tests.cli.command import GatedServer, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 
 
+def test_before_the_command_line_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def importing(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reasoner.cli.group.run", importing)
+    assert run("solve", "q") == (130, "", "interrupted\n")
+
+
 def test_while_the_engine_starts() -> None:
     with FakeServer(start_fault=Fault("silent")) as server:
         process = start("solve", "q", "-e", "openai", "--base-url", server.url)
