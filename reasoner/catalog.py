@@ -58,13 +58,14 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     """
     name, _, tail = spec.partition(":")
     cls = load(kind, name.strip())
-    own = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    own = _own(cls)
     base = own["params"].default if "params" in own else None
     nested = {f.name for f in dataclasses.fields(SamplingParams)} if isinstance(base, SamplingParams) else set()
     allowed = sorted((own.keys() | nested) - {"params"})
     values: dict[str, Any] = dict(common)
     params: dict[str, Any] = {}
-    for option, text in _options(kind, name, tail).items():
+    given = {"path": tail.removeprefix("path=")} if own.keys() == {"path"} and tail else _options(kind, name, tail)
+    for option, text in given.items():
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=f"{kind} {name}")
         (values if option in own else params)[option] = text
@@ -76,10 +77,18 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
         hints = typing.get_type_hints(SamplingParams)
         changed = {option: _value(f"{kind} {name}", option, text, hints[option]) for option, text in params.items()}
         made["params"] = dataclasses.replace(base, **changed)
-    try:
-        return cls(**made)
-    except TypeError as error:
-        raise UsageError(f"{kind} {name}: {error}") from error
+    if missing := [option for option, field in own.items() if _required(field) and option not in made]:
+        example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
+        raise UsageError(f"{kind} {name} needs {' and '.join(missing)}: write {example}")
+    return cls(**made)
+
+
+def _own(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
+    return {field.name: field for field in dataclasses.fields(cls) if field.init}
+
+
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _options(kind: Kind, name: str, tail: str) -> dict[str, str]:
@@ -87,10 +96,7 @@ def _options(kind: Kind, name: str, tail: str) -> dict[str, str]:
     for part in filter(None, (piece.strip() for piece in tail.split(","))):
         option, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals:
-            if kind == "engine" and not found and "path" in {f.name for f in dataclasses.fields(load(kind, name))}:
-                option, text = "path", part
-            else:
-                raise UsageError(f"{kind} {name}: {part!r} sets nothing: write OPTION=VALUE, as in {name}:n=8")
+            raise UsageError(f"{kind} {name}: {part!r} sets nothing: write OPTION=VALUE, as in {name}:n=8")
         if option in found:
             raise UsageError(f"{kind} {name}: {option} is given twice: keep one")
         found[option] = text

@@ -62,7 +62,8 @@ class BudgetExhausted(ReasonerError):
         self.needed = needed
         self.free = free
         self.limit = limit
-        super().__init__(f"budget {unit}={limit:g}: the next operation needs {needed:g} and {max(free, 0):g} is free")
+        why = f"the next operation needs {needed:g} and {max(free, 0):g} is free"
+        super().__init__(f"budget {unit}={limit:g}: {'the time is up' if unit == 'seconds' else why}")
 
 
 class PlanError(ReasonerError):

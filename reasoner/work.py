@@ -11,7 +11,15 @@ from typing import Literal
 
 from reasoner.admission import Admission, KvGate
 from reasoner.budget import Cost, Reservation
-from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, PromptTooLong, ReasonerError, RequestLost
+from reasoner.errors import (
+    BudgetExhausted,
+    EngineError,
+    LedgerViolation,
+    PromptTooLong,
+    ReasonerError,
+    RequestLost,
+    TraceError,
+)
 from reasoner.protocols import Engine, Rendered, SampleRequest, Verifier
 from reasoner.recorder import Draw, Recorder
 from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, SamplingParams, Usage
@@ -156,7 +164,7 @@ class Worker:
         except BudgetExhausted as refusal:
             self.recorder.scored(op, candidate, Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
             raise
-        except LedgerViolation:
+        except (LedgerViolation, TraceError):
             raise
         except Exception as failure:
             rating = _failed(failure, Cost())
@@ -173,6 +181,8 @@ class Worker:
             async with deadline:
                 rating = await verifier.score(self.question, candidate, self.engine)
             cost = rating.cost.taking(time.monotonic() - began)
+        except TraceError:
+            raise
         except Exception as failure:
             if deadline.expired():
                 rating = Rating(None, cost, error=f"{NOT_RATED}: {too_late}")

@@ -108,7 +108,7 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("best_of_n:top_p=2", "top_p=2.0 is out of range"),
         ("single:stop=a|", "stop='' is empty"),
         ("single:stop=\\", "write a backslash as"),
-        ("toy", "strategy toy: .*missing 1 required positional argument: 'count'"),
+        ("toy", "strategy toy needs count: write toy:count=VALUE"),
         ("toy:count=-1", "count is 0 or more"),
         ("toy:hidden=1,count=1", "no option of strategy toy named 'hidden'"),
         ("toy:count=1,nested=x", "nested='x' does not fit"),

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from reasoner.cli.exits import ANSWERED, EXHAUSTED, INTERRUPTED, OTHER, code_of, error_line, guarded
+from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, INTERRUPTED, OTHER, code_of, error_line, guarded
 from reasoner.errors import ReasonerError, TraceError, UsageError
 
 if TYPE_CHECKING:
@@ -217,7 +217,8 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
     from reasoner.trace import tee
 
     recording = _recording(trace, plan.engine) if trace else None
-    with own_streams(cache_home() / "engine.log" if quiet else None) as terminal:
+    log = cache_home() / "engine.log" if quiet else None
+    with own_streams(log) as terminal:
         progress = Progress(terminal, plan.budget)
         try:
             sink = tee(progress, recording) if recording else progress
@@ -234,6 +235,8 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
             if recording.failure:
                 terminal.say(error_line(recording.failure))
                 code = code or OTHER
+        if code == ENGINE and log and log.exists() and log.stat().st_size:
+            terminal.say(f"vLLM's own output is in {log}")
         return code
 
 

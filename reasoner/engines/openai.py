@@ -1,5 +1,6 @@
 """The engine over HTTP: any server with OpenAI's /v1 routes, at token level where it is a vLLM server."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Message, Prompt, SamplingParams, TokenIds, Usage
 
+_HeadKey = tuple[tuple[Message, ...], str]
 HEADS_KEPT = 1024
 MODELS_NAMED = 20
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
@@ -43,7 +45,8 @@ class OpenAIEngine:
     _card: ModelCard | None = field(init=False, repr=False, default=None)
     _vllm: bool = field(init=False, repr=False, default=False)
     _exact: bool = field(init=False, repr=False, default=False)
-    _heads: dict[tuple[tuple[Message, ...], str], TokenIds] = field(init=False, repr=False, default_factory=dict)
+    _heads: dict["_HeadKey", TokenIds] = field(init=False, repr=False, default_factory=dict)
+    _asking: dict["_HeadKey", "asyncio.Future[TokenIds]"] = field(init=False, repr=False, default_factory=dict)
     _notes: list[str] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -167,26 +170,37 @@ class OpenAIEngine:
         raise UsageError(f"{self._http.where} serves several models: set model_id to one of {', '.join(named)}{more}")
 
     async def _head(self, prompt: Prompt) -> TokenIds:
+        """The head's ids; sequences that ask for them at once share one request and go on in the order they came."""
         key = (prompt.messages, prompt.raw)
-        if key not in self._heads:
-            body: dict[str, object] = {"model": self.model.name}
-            if prompt.messages:
-                body |= {"messages": _turns(prompt.messages), "add_generation_prompt": True}
-            else:
-                body["prompt"] = prompt.raw
-            reply = await self._http.call("POST", self._http.root + "/tokenize", body)
-            if not reply.ok:
-                raise self._http.refusal(reply)
-            try:
-                ids = tuple(TokenizeReply.model_validate_json(reply.body).tokens)
-            except ValidationError as error:
-                raise EngineUnavailable(
-                    f"{self._http.where}: /tokenize sent no token ids: restart the server"
-                ) from error
+        if key in self._heads:
+            return self._heads[key]
+        asking = self._asking.get(key)
+        if asking is None or asking.get_loop() is not asyncio.get_running_loop():
+            asking = self._asking[key] = asyncio.ensure_future(self._tokenize(prompt))
+            asking.add_done_callback(lambda done: self._told(key, done))
+        return await asyncio.shield(asking)
+
+    def _told(self, key: "_HeadKey", asking: "asyncio.Future[TokenIds]") -> None:
+        if self._asking.get(key) is asking:
+            del self._asking[key]
+        if not asking.cancelled() and asking.exception() is None:
             if len(self._heads) >= HEADS_KEPT:
                 del self._heads[next(iter(self._heads))]
-            self._heads[key] = ids
-        return self._heads[key]
+            self._heads[key] = asking.result()
+
+    async def _tokenize(self, prompt: Prompt) -> TokenIds:
+        body: dict[str, object] = {"model": self.model.name}
+        if prompt.messages:
+            body |= {"messages": _turns(prompt.messages), "add_generation_prompt": True}
+        else:
+            body["prompt"] = prompt.raw
+        reply = await self._http.call("POST", self._http.root + "/tokenize", body)
+        if not reply.ok:
+            raise self._http.refusal(reply)
+        try:
+            return tuple(TokenizeReply.model_validate_json(reply.body).tokens)
+        except ValidationError as error:
+            raise EngineUnavailable(f"{self._http.where}: /tokenize sent no token ids: restart the server") from error
 
     def _body(self, request: SampleRequest) -> tuple[str, dict[str, object]]:
         prompt, k = request.prompt, request.params.logprobs
