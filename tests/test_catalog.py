@@ -129,10 +129,12 @@ def test_options_given_elsewhere_are_overridden_by_the_spec() -> None:
         build("strategy", "single", n=3)
 
 
-def test_an_engines_first_value_may_be_its_path() -> None:
+def test_an_engine_that_takes_a_path_alone_takes_all_of_it() -> None:
     assert build("engine", "replay:trace.jsonl").path == "trace.jsonl"
-    with pytest.raises(UsageError, match="sets nothing"):
-        build("engine", "replay:trace.jsonl,other.jsonl")
+    assert build("engine", "replay:path=trace.jsonl").path == "trace.jsonl"
+    assert build("engine", "replay:runs/n=8,a.jsonl").path == "runs/n=8,a.jsonl"
+    with pytest.raises(UsageError, match="engine replay needs path: write replay:FILE"):
+        build("engine", "replay")
 
 
 def test_loading_gives_the_class() -> None:
