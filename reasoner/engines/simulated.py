@@ -15,7 +15,10 @@ CARD = ModelCard("simulated", context=1 << 20, parameters=135_000_000, layers=30
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """How one question is answered: answers with their weights, the share of samples without any, tokens on average."""
+    """How one question is answered: answers, their weights (none: all alike), the share of samples without any, tokens.
+
+    An answer may be named twice. `tokens` is the mean length of a reply.
+    """
 
     answers: tuple[str, ...]
     weights: tuple[float, ...] = ()
@@ -43,8 +46,8 @@ class SimulatedEngine:
     one token, cut at `max_tokens` (then without an answer, as a cut chain is). Log-probabilities carry no information.
     """
 
-    answers: tuple[str, ...] = ("7", "8", "9")
-    weights: tuple[float, ...] = (0.5, 0.3, 0.2)
+    answers: tuple[str, ...] = ("7", "7", "8")
+    weights: tuple[float, ...] = ()
     silent: float = 0.0
     tokens: float = 100.0
     laws: Mapping[str, Law] = field(default_factory=dict)
