@@ -1,4 +1,4 @@
-"""Accuracy of `single` and of `self_consistency` on 50 one-digit sums and products with the embedded model.
+"""Accuracy of `single`, `self_consistency` and `best_of_n` on 50 one-digit sums and products with the embedded model.
 
     python bench/accuracy.py [SEED]
 
@@ -8,9 +8,12 @@ chosen on the 40 other pairs of digits, which are not reported.
 """
 
 import asyncio
+import math
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,12 +40,45 @@ def items() -> tuple[list[Question], list[str]]:
     return asked, gold
 
 
-def voted(question: Question, pool: list[Answer | None], chosen: list[int]) -> str | None:
+class Drawn(NamedTuple):
+    """One sample of the pool: its answer, and the certainty that `best_of_n` would select by."""
+
+    answer: Answer | None
+    certainty: float
+
+
+def majority(question: Question, pool: list[Drawn], chosen: list[int]) -> str | None:
     tally = Tally(question.space)
     for index in chosen:
-        tally.add(pool[index], index=index)
+        tally.add(pool[index].answer, index=index)
+    return key(tally)
+
+
+def weighted(question: Question, pool: list[Drawn], chosen: list[int]) -> str | None:
+    tally = Tally(question.space)
+    for index in chosen:
+        tally.add(pool[index].answer, index=index, weight=pool[index].certainty)
+    return key(tally)
+
+
+def argmax(question: Question, pool: list[Drawn], chosen: list[int]) -> str | None:
+    tally = Tally(question.space, by="max")
+    for index in chosen:
+        tally.add(pool[index].answer, index=index, weight=pool[index].certainty)
+    return key(tally)
+
+
+def key(tally: Tally) -> str | None:
     leader = tally.standing().leader
     return leader.key if leader else None
+
+
+Select = Callable[[Question, list[Drawn], list[int]], str | None]
+ROWS: tuple[tuple[str, int, Select], ...] = (
+    *((f"self_consistency, n={n}", n, majority) for n in (1, 2, 4, 8, 16)),
+    *((f"best_of_n by certainty, n={n}, argmax", n, argmax) for n in (4, 8, 16)),
+    *((f"best_of_n by certainty, n={n}, weighted", n, weighted) for n in (4, 8, 16)),
+)
 
 
 def interval(values: list[float], source: np.random.Generator) -> tuple[float, float]:
@@ -54,37 +90,39 @@ def interval(values: list[float], source: np.random.Generator) -> tuple[float, f
 async def main(seed: int) -> None:
     engine = VllmEngine()
     asked, gold = items()
-    params = SamplingParams(temperature=0.7, max_tokens=160)
+    params = SamplingParams(temperature=0.7, max_tokens=160, logprobs=0)
     greedy = await solve_many(asked, Single(replace(params, temperature=0.0)), engine, seed=seed)
     events: list[Event] = []
     solutions = await solve_many(asked, SelfConsistency(POOL, params), engine, trace=events.append, seed=seed)
     await engine.close()
 
-    pools: dict[str, list[Answer | None]] = {question.id: [None] * POOL for question in asked}
+    pools: dict[str, list[Drawn]] = {question.id: [Drawn(None, 0.0)] * POOL for question in asked}
     by_id = {question.id: question for question in asked}
     for event in events:
         if isinstance(event, Sampled):
             question = by_id[event.question_id]
             drawn = Completion(question.prompt, event.text, event.token_ids, event.finish_reason, event.stop)
-            pools[question.id][event.index] = question.read(drawn)
+            assert event.logprobs
+            certainty = math.exp(math.fsum(event.logprobs.sampled) / len(event.logprobs.sampled))
+            pools[question.id][event.index] = Drawn(question.read(drawn), certainty)
 
     source = np.random.default_rng(seed)
     right = [float(s.answer is not None and s.answer.key == want) for s, want in zip(greedy, gold, strict=True)]
     tokens = sum(s.cost.tokens for s in greedy) / len(asked)
     rows = [("single, greedy", right, tokens)]
     per_sample = sum(s.cost.tokens for s in solutions) / len(asked) / POOL
-    for n in (1, 2, 4, 8, 16):
+    for name, n, select in ROWS:
         scores: list[float] = []
         for question, want in zip(asked, gold, strict=True):
             rounds = SUBSETS if n < POOL else 1
             subsets = [
                 sorted(random.Random(f"{seed}-{question.id}-{n}-{r}").sample(range(POOL), n)) for r in range(rounds)
             ]
-            hits = [voted(question, pools[question.id], chosen) == want for chosen in subsets]
+            hits = [select(question, pools[question.id], chosen) == want for chosen in subsets]
             scores.append(sum(hits) / len(hits))
-        rows.append((f"self_consistency, n={n}", scores, per_sample * n))
-    covered = [any(a and a.key == want for a in pools[q.id]) for q, want in zip(asked, gold, strict=True)]
-    silent = np.mean([[answer is None for answer in pool] for pool in pools.values()])
+        rows.append((name, scores, per_sample * n))
+    covered = [any(d.answer and d.answer.key == want for d in pools[q.id]) for q, want in zip(asked, gold, strict=True)]
+    silent = np.mean([[drawn.answer is None for drawn in pool] for pool in pools.values()])
 
     print("| strategy | accuracy | 95 % interval | tokens a question |\n|---|---|---|---|")
     for name, accuracies, cost in rows:

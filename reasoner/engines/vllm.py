@@ -130,7 +130,10 @@ class VllmEngine:
             try:
                 facts = core.started.result()
             except BaseException as error:
-                raise EngineUnavailable(f"vLLM could not serve {self.model_id!r}: {_first_line(error)}") from error
+                way_out = "; the engine's options kv_gib and context decide" if "KV cache" in str(error) else ""
+                raise EngineUnavailable(
+                    f"vLLM could not serve {self.model_id!r}: {_first_line(error)}{way_out}"
+                ) from error
             self._adopt(resolved, facts.config, facts.tokenizer)
             self._core = core
             self.timing = Timing(found - began, imported - found, time.monotonic() - imported)
