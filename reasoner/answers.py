@@ -29,7 +29,8 @@ def final_segment(text: str) -> str | None:
 
 # Possessive throughout: what a cue or a number took is never tried shorter, so hostile text costs linear time.
 _IS = r"\s*+\**+\s*+(?:is\b|are\b|:|=)\s*+:?+\s*+"
-_CUE = rf"(?i:\b(?:answer|result){_IS})"
+CUE = rf"(?i:\b(?:answer|result){_IS})"
+"""A pattern of what announces an answer: `The answer is`, `**Answer:**`, `result =`."""
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -59,7 +60,7 @@ _SIGN = r"[-+\u2212]"
 _SIGNED = rf"(?>(?:{_SIGN}\s?)?{_NUMBER})"
 _OPERATOR = r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b)"
 _STRICT = re.compile(rf"####\s*+({_SIGNED})(?![.)][^\S\n]+\S)")
-_CUED = re.compile(rf"{_CUE}(?:[*$`\s]|\\[(\[])*+({_SIGNED})")
+_CUED = re.compile(rf"{CUE}(?:[*$`\s]|\\[(\[])*+({_SIGNED})")
 _EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?=\s*+({_SIGNED})")
 # A sign that follows an operand is an operator, and one that stands apart is a dash or a bullet.
 _ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[$€£.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
@@ -205,7 +206,7 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 MAX_TEXT = 500
 """Characters of a free text that count."""
-_TEXT_CUED = re.compile(rf"{_CUE}(?=([^\n]{{1,{MAX_TEXT}}}))")
+_TEXT_CUED = re.compile(rf"{CUE}(?=([^\n]{{1,{MAX_TEXT}}}))")
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*+)\}")
 
 
@@ -241,6 +242,54 @@ class TextSpace:
         return a.key == b.key
 
 
+_GOES_ON = "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not"
+# `no evidence`, `the true cause`, `No. 5`, `yes or no`, `not true` and `no-one` answer nothing.
+_YES_NO = (
+    r"(?i:(?<![^\W_])(?<!\bor\s)(?<!\w/)(?<!\bnot\s)(?<!n['\u2019]t\s)(?<!\bnever\s)"
+    rf"(yes|(?:no(?!\.\s?\d)|true|false)(?![^\S\n]++(?!(?:{_GOES_ON})\b)\w))"
+    r"(?![^\W_]|['\u2019/-]\w|\sor\s))"
+)
+_YES_NO_ANY = re.compile(_YES_NO)
+_YES_NO_CUED = re.compile(rf"{CUE}(?:[*$`\s(\"']|\\[(\[]|\\\w++\{{)*+{_YES_NO}")
+_YES_NO_FIRST = re.compile(rf"\W{{0,8}}{_YES_NO}")
+
+
+@dataclass(frozen=True, slots=True)
+class YesNoSpace:
+    """Yes or no, for which true and false stand as well."""
+
+    name: str = "yes_no"
+    instruction: str = "Give the answer as yes or no."
+
+    def read(self, text: str) -> Answer | None:
+        """The word after an answer cue, boxed, or first on the last line; else the only one of the two in the text."""
+        segment = final_segment(text)
+        if segment is None:
+            return None
+        said = list(_YES_NO_ANY.finditer(segment))
+        found = (
+            ("cue", _last(_YES_NO_CUED, segment)),
+            ("boxed", _YES_NO_ANY.search(box) if (box := boxed(segment)) else None),
+            ("first", _YES_NO_FIRST.match(segment.strip().rpartition("\n")[2])),
+            ("text", said[-1] if len({_yes_no_key(match) for match in said}) == 1 else None),
+        )
+        for rule, match in found:
+            if match:
+                return Answer(match[1], _yes_no_key(match), rule)
+        return None
+
+    def same(self, a: Answer, b: Answer) -> bool:
+        """The same word of the two."""
+        return a.key == b.key
+
+
+def _yes_no_key(match: re.Match[str]) -> str:
+    return {"true": "yes", "false": "no"}.get(word := match[1].lower(), word)
+
+
+_YES_NO_ASKED = re.compile(
+    r"[,:;.?!(]\s?(?:(?:please\s)?(?:answer|reply)\s(?:with\s)?)?yes(?:\sor\s|/)no\W{0,4}\Z", re.IGNORECASE
+)
 _OPTION = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
 _NUMERIC = re.compile(
     r"\bhow (?:many|much|old|far|long|tall|fast)\b"
@@ -269,6 +318,8 @@ def _choice(text: str) -> AnswerSpace:
 def _auto(text: str) -> AnswerSpace:
     if options := options_in(text):
         return ChoiceSpace(options)
+    if _YES_NO_ASKED.search(text[-TAIL:]):
+        return YesNoSpace()
     return NumberSpace() if _NUMERIC.search(text) else TextSpace()
 
 
@@ -276,13 +327,14 @@ _SPACES: dict[str, Callable[[str], AnswerSpace]] = {
     "auto": _auto,
     "number": lambda _: NumberSpace(),
     "choice": _choice,
+    "yes_no": lambda _: YesNoSpace(),
     "text": lambda _: TextSpace(),
 }
 SPACES = tuple(_SPACES)
 
 
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space called `name` for a question; `auto` looks for listed options, then for words that ask for a number."""
+    """The space called `name` for a question; `auto` goes by options, a closing `yes or no?`, words of number."""
     if name not in _SPACES:
         raise UnknownName("answer kind", name, SPACES)
     return _SPACES[name](question)

@@ -1,0 +1,171 @@
+"""Answers to countdown and the game of 24: arithmetic expressions, read from text and judged by the puzzle's rules.
+
+The text is what a model wrote, so nothing in it is executed: an expression is parsed, and its few allowed parts are
+computed here. Numbers and target are part of the question, no reference answer.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import add, mul, sub, truediv
+
+from reasoner.answers import CUE, boxed, final_segment
+from reasoner.errors import UsageError
+from reasoner.types import Answer
+
+MAX_LENGTH = 200
+"""Characters of an expression, its operators written in ASCII."""
+MAX_NODES = 64
+"""Constants and operations of an expression."""
+MAX_DEPTH = 32
+"""Levels of operations above a constant."""
+MAX_CONSTANT = 10**6
+
+_ASCII = {"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\\times": "*", "\\div": "/"}
+_ALLOWED = re.compile(r"[-0-9+*/() ]+")
+_TARGET = re.compile(r" *-? *[0-9]+ *")
+_OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: add,
+    ast.Sub: sub,
+    ast.Mult: mul,
+    ast.Div: truediv,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What an expression comes to, exactly, and the constants in it: sorted, each as often as it stands there."""
+
+    value: Fraction
+    constants: tuple[int, ...]
+
+
+def evaluate(text: str) -> Evaluated | None:
+    """The value of integers joined by + - * / and brackets, a closing `= number` left out; None for anything else.
+
+    Never raises: what is too long, too deep or divides by zero has no value.
+    """
+    plain = _plain(text)
+    head, equals, tail = plain.rpartition("=")
+    if equals and _TARGET.fullmatch(tail):
+        plain = head.strip()
+    if len(plain) > MAX_LENGTH or not _ALLOWED.fullmatch(plain):
+        return None
+    constants: list[int] = []
+    try:
+        tree = ast.parse(plain, mode="eval")
+        if sum(isinstance(node, ast.expr) for node in ast.walk(tree)) > MAX_NODES:
+            return None
+        value = _value(tree.body, MAX_DEPTH, constants)
+    except (SyntaxError, ValueError, MemoryError, RecursionError, ZeroDivisionError):
+        return None
+    return Evaluated(value, tuple(sorted(constants)))
+
+
+def _plain(text: str) -> str:
+    for written, sign in _ASCII.items():
+        text = text.replace(written, sign)
+    return text.strip()
+
+
+def _value(node: ast.expr, levels: int, constants: list[int]) -> Fraction:
+    """The value of a tree at most `levels` deep; its constants are appended to `constants`."""
+    match node:
+        case _ if levels == 0:
+            raise ValueError("the expression is too deep")
+        case ast.Constant(value=value) if type(value) is int and value <= MAX_CONSTANT:
+            constants.append(value)
+            return Fraction(value)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, levels - 1, constants)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
+            a, b = _value(left, levels - 1, constants), _value(right, levels - 1, constants)
+            return _OPERATIONS[type(op)](a, b)
+        case _:
+            raise ValueError(f"{type(node).__name__} is no part of an expression")
+
+
+def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -> bool:
+    """Whether an expression comes to exactly `target` and uses no number more often than it is given.
+
+    With `use_all` (the game of 24) each number is used exactly as often as it is given.
+    """
+    found = evaluate(text)
+    if found is None or found.value != target:
+        return False
+    used, given = Counter(found.constants), Counter(numbers)
+    return used == given if use_all else used <= given
+
+
+_SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
+# Possessive, as in the other spaces. `3*8.5`, `3*8x` and `3*8^2` do not say 3*8.
+_CUED = re.compile(rf"{CUE}[*$`\s]*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
+_SPAN = re.compile(r"[`$](?=([^`$]*+)[`$])")
+_MATH = re.compile(r"\\[()\[\]]")
+_BULLET = re.compile(r"^\s*[-\u2212]\s")
+_MARKS = " \t\r\n*$`"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionSpace:
+    """An expression over given numbers; two are one when written alike, spaces and operator signs aside.
+
+    Reading an expression doesn't judge it; `solves` does.
+    """
+
+    numbers: tuple[int, ...]
+    target: int
+    use_all: bool
+    name: str = "expression"
+
+    def __post_init__(self) -> None:
+        if not self.numbers or not all(0 <= number <= MAX_CONSTANT for number in self.numbers):
+            raise UsageError(f"numbers={self.numbers} cannot be used: give at least one, each 0 to {MAX_CONSTANT}")
+
+    @property
+    def instruction(self) -> str:
+        """Asks for an expression, and states the rules."""
+        often = "exactly once" if self.use_all else "at most once"
+        numbers = ", ".join(map(str, self.numbers))
+        return (
+            f"Give the answer as an expression that equals {self.target}, made of the numbers {numbers}, "
+            f"each used {often}, with + - * / and brackets."
+        )
+
+    def read(self, text: str) -> Answer | None:
+        """The expression in the last box, after an answer cue, on the last line, or in `...` or $...$; in this order.
+
+        A number alone is none, so what an expression comes to is passed over.
+        """
+        segment = final_segment(text)
+        if segment is None:
+            return None
+        plain = _MATH.sub("$", segment)
+        box = boxed(plain)
+        found = (
+            ("boxed", [box] if box else []),
+            ("cue", [match[1] for match in _CUED.finditer(plain)]),
+            ("line", [_BULLET.sub("", plain.strip(_MARKS).rpartition("\n")[2])]),
+            ("span", [match[1] for match in _SPAN.finditer(plain)]),
+        )
+        for rule, places in found:
+            for written in reversed(places):
+                if expression := _expression(written):
+                    return Answer(expression, _plain(expression).replace(" ", ""), rule)
+        return None
+
+    def same(self, a: Answer, b: Answer) -> bool:
+        """Equality of the canonical texts."""
+        return a.key == b.key
+
+
+def _expression(text: str) -> str | None:
+    """The first side of an equation that joins two numbers or more, of `(10 - 4) * 4 = 6 * 4 = 24` the left one."""
+    for side in text.strip(_MARKS).rstrip(f".{_MARKS}").split("="):
+        found = evaluate(side)
+        if found and len(found.constants) > 1:
+            return side.strip()
+    return None

@@ -1,0 +1,288 @@
+"""Expressions evaluated exactly, judged by the rules of countdown and 24, and read out of what models write."""
+
+import operator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from reasoner.answers import TAIL
+from reasoner.errors import UsageError
+from reasoner.expressions import MAX_CONSTANT, MAX_DEPTH, MAX_LENGTH, MAX_NODES, ExpressionSpace, evaluate, solves
+from reasoner.types import Answer
+
+SPACE = ExpressionSpace((8, 3, 8, 3), 24, use_all=True)
+
+# Evaluation
+
+VALUES: list[tuple[str, Fraction, tuple[int, ...]]] = [
+    ("8/(3-8/3)", Fraction(24), (3, 3, 8, 8)),
+    ("-1 + 72*(89 - 77)/1", Fraction(863), (1, 1, 72, 77, 89)),
+    ("(9*5+4)/2", Fraction(49, 2), (2, 4, 5, 9)),
+    (" 1 + 2 ", Fraction(3), (1, 2)),
+    ("--3", Fraction(3), (3,)),
+    ("24", Fraction(24), (24,)),
+    ("1/3", Fraction(1, 3), (1, 3)),
+    ("12+3", Fraction(15), (3, 12)),
+    ("1+2 = 24", Fraction(3), (1, 2)),
+    ("1+2=-3", Fraction(3), (1, 2)),
+    ("6 \u00d7 4 \u00f7 2 \u2212 1", Fraction(11), (1, 2, 4, 6)),
+    (r"6 \times 4 \div 2 = 12", Fraction(12), (2, 4, 6)),
+    (str(MAX_CONSTANT), Fraction(MAX_CONSTANT), (MAX_CONSTANT,)),
+]
+
+
+@pytest.mark.parametrize(("text", "value", "constants"), VALUES)
+def test_an_expression_has_an_exact_value(text: str, value: Fraction, constants: tuple[int, ...]) -> None:
+    found = evaluate(text)
+    assert found is not None
+    assert (found.value, found.constants) == (value, constants)
+
+
+HOSTILE = [
+    "9**9**9",
+    '__import__("os")',
+    "(((" * 5000,
+    "(" * MAX_LENGTH,
+    "2(3)*4*1",
+    "1/0",
+    "1/(2-2)",
+    "",
+    "   ",
+    "=",
+    "=24",
+    "1+",
+    "()",
+    "1 2",
+    "1, 2",
+    "(1, 2)",
+    "+1",
+    "7//2",
+    "~1",
+    "1.5",
+    "1e3",
+    "1_0",
+    "0x1",
+    "007",
+    "1j",
+    "True",
+    "x+1",
+    "3!",
+    "2^3",
+    "1 if 1 else 2",
+    "1<2",
+    "1+2=3=3",
+    "1+2=x",
+    "1\n+2",
+    "1+2#",
+    "\u0661+1",
+    "\x00",
+    "\ud800",
+    str(MAX_CONSTANT + 1),
+    "9" * MAX_LENGTH,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{text[:14]!a}*{len(text)}")
+def test_anything_else_has_no_value(text: str) -> None:
+    assert evaluate(text) is None
+
+
+def test_the_limits_on_size_are_where_they_are_said_to_be() -> None:
+    assert evaluate("-" * (MAX_DEPTH - 1) + "1") is not None
+    assert evaluate("-" * MAX_DEPTH + "1") is None
+    half = "+".join("1" * (MAX_NODES // 4))
+    assert evaluate(f"-({half})+({half})") is not None
+    assert evaluate(f"-({half})+(-{half})") is None
+    assert evaluate("1" + " " * (MAX_LENGTH - 3) + "+1") is not None
+    assert evaluate("1" + " " * (MAX_LENGTH - 2) + "+1") is None
+
+
+@dataclass(frozen=True)
+class Tree:
+    text: str
+    value: Fraction
+    constants: tuple[int, ...]
+
+
+leaves = st.integers(0, MAX_CONSTANT).map(lambda number: Tree(str(number), Fraction(number), (number,)))
+
+
+def joined(a: Tree, op: str, b: Tree, space: str) -> Tree:
+    assume(op != "/" or b.value != 0)
+    value = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}[op](a.value, b.value)
+    return Tree(f"({a.text}){space}{op}{space}({b.text})", value, a.constants + b.constants)
+
+
+def grown(trees: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
+    negated = trees.map(lambda tree: Tree(f"-({tree.text})", -tree.value, tree.constants))
+    return negated | st.builds(joined, trees, st.sampled_from("+-*/"), trees, st.sampled_from(["", " "]))
+
+
+@given(st.recursive(leaves, grown, max_leaves=8))
+def test_a_tree_comes_to_what_fractions_say(tree: Tree) -> None:
+    assume(len(tree.text) <= MAX_LENGTH)
+    found = evaluate(tree.text)
+    assert found is not None
+    assert (found.value, found.constants) == (tree.value, tuple(sorted(tree.constants)))
+
+
+SIGNS = [
+    *"0123456789+-*/()= .\n`$",
+    "**",
+    "//",
+    "\\times",
+    "\\div",
+    "\u00d7",
+    "\u00f7",
+    "\u2212",
+    "\\boxed{",
+    "}",
+    "answer is ",
+]
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(SIGNS), max_size=60).map("".join)))
+@example("\ud800\x00")
+def test_no_text_makes_it_raise(text: str) -> None:
+    evaluate(text)
+    assert solves(text, numbers=(1, 2), target=3, use_all=False) in {True, False}
+    found = SPACE.read(text)
+    if found:
+        assert SPACE.same(found, found)
+        assert evaluate(found.key) == evaluate(found.text) is not None
+
+
+# The rules
+
+RULES: list[tuple[str, tuple[int, ...], int, bool, bool]] = [
+    ("8/(3-8/3)", (8, 3, 8, 3), 24, True, True),
+    ("8/(3-8/3) = 24", (3, 3, 8, 8), 24, True, True),
+    ("(10-4)*(13-9)", (4, 9, 10, 13), 24, True, True),
+    ("1*1*3*8", (8, 5, 10, 6), 24, True, False),
+    ("(9*5+4)/2", (9, 5, 4, 2), 24, True, False),
+    ("9**9**9", (9, 9, 9, 9), 24, True, False),
+    ('__import__("os")', (1, 2, 3, 4), 24, True, False),
+    ("(((" * 5000, (1, 2, 3, 4), 24, True, False),
+    ("2(3)*4*1", (2, 3, 4, 1), 24, True, False),
+    ("1/0", (1, 0, 3, 4), 24, True, False),
+    ("", (1, 2, 3, 4), 24, True, False),
+    ("24", (1, 2, 3, 4), 24, True, False),
+    ("12+12", (1, 2, 1, 2), 24, True, False),
+    ("12*2*1", (1, 2, 2, 1), 24, True, False),
+    ("3*8", (3, 8, 1, 1), 24, True, False),
+    ("3*8*1*1*1", (3, 8, 1, 1), 24, True, False),
+    ("3*8", (3, 8, 1, 1), 24, False, True),
+    ("3*8*1*1*1", (3, 8, 1, 1), 24, False, False),
+    ("8+8+8", (8, 8, 3), 24, False, False),
+    ("8+8+8", (8, 8, 8), 24, False, True),
+    ("-1 + 72*(89 - 77)/1", (1, 1, 72, 89, 77), 863, True, True),
+    ("-1 + 72*(89 - 77)/1", (1, 72, 89, 77), 863, False, False),
+    ("-1 + 72*(89 - 77)", (1, 72, 89, 77, 5), 863, False, True),
+    ("1/3*3", (1, 3, 3), 1, True, True),
+    ("3*8 = 25", (3, 8), 24, True, True),
+    ("3*8 = 25", (3, 8), 25, True, False),
+]
+
+
+@pytest.mark.parametrize(("text", "numbers", "target", "use_all", "right"), RULES, ids=lambda value: f"{value!a:.20}")
+def test_the_rules_judge(text: str, numbers: tuple[int, ...], target: int, use_all: bool, right: bool) -> None:
+    assert solves(text, numbers=numbers, target=target, use_all=use_all) is right
+
+
+# Reading
+
+READ: list[tuple[str, str | None, str]] = [
+    (r"so \boxed{8 / (3 - 8/3)} it is", "8/(3-8/3)", "boxed"),
+    (r"\boxed{8/(3-8/3) = 24}", "8/(3-8/3)", "boxed"),
+    (r"\boxed{6 \times 4}, not `3*8`", "6*4", "boxed"),
+    (r"The answer is 3*8 = \boxed{24}", "3*8", "cue"),
+    ("The answer is 8/(3-8/3), as `3-8/3` is 1/3", "8/(3-8/3)", "cue"),
+    ("Answer: (10 - 4) * (13 - 9) = 24", "(10-4)*(13-9)", "cue"),
+    ("**Answer:** 3*8.", "3*8", "cue"),
+    ("**Answer: 3 \u00d7 8**\nThat was easy", "3*8", "cue"),
+    (r"The answer is \(3 \times 8\) here", "3*8", "cue"),
+    ("Answer:\n\n3*8 apples", "3*8", "cue"),
+    ("Answer: 2*12. No. Answer: 3*8. Is the answer: right", "3*8", "cue"),
+    ("The answer is 24 = 3*8", "3*8", "cue"),
+    ("The answer is 3*8.5", None, ""),
+    ("The answer is 3*8x", None, ""),
+    ("The answer is 3*8^2", None, ""),
+    ("I try `2*12`.\n(10-4)*4 = 6*4 = 24.", "(10-4)*4", "line"),
+    ("Try\n\n- 3*8\n", "3*8", "line"),
+    ("-1 + 25", "-1+25", "line"),
+    ("```\n3*8\n```", "3*8", "line"),
+    ("Try `2*12` or `3*8`, that is 24", "3*8", "span"),
+    ("I use $3 \\times 8 = 24$ as asked", "3*8", "span"),
+    ("\\[\n3 * 8\n\\]\nThat is it", "3*8", "span"),
+    ("It costs $5, and $3*8$ more", "3*8", "span"),
+    ("24", None, ""),
+    (r"\boxed{24}", None, ""),
+    ("-24", None, ""),
+    ("Answer: 2(3)*4*1", None, ""),
+    ("Answer: 1/0", None, ""),
+    ("Answer: 9**9", None, ""),
+    ("We have 3*8 in prose", None, ""),
+    ("", None, ""),
+    ("<think>3*8", None, ""),
+    ("<think>3*8</think>2*12", "2*12", "line"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "rule"), READ)
+def test_an_expression_is_read(text: str, key: str | None, rule: str) -> None:
+    found = SPACE.read(text)
+    assert (found.key if found else None) == key
+    assert (found.rule if found else "") == rule
+
+
+def test_what_was_read_is_as_written_and_reading_does_not_judge() -> None:
+    assert SPACE.read("Answer: 1 \u00d7 2 = 24") == Answer("1 \u00d7 2", "1*2", "cue")
+
+
+def test_two_expressions_are_one_when_written_alike() -> None:
+    one, other, third = SPACE.read("3 \u00d7 8"), SPACE.read(r"$3\times8$"), SPACE.read("8*3")
+    assert one is not None
+    assert other is not None
+    assert third is not None
+    assert SPACE.same(one, other)
+    assert not SPACE.same(one, third)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "answer is 1" + "+1" * (TAIL // 2),
+        "answer is 1+1x " * (TAIL // 15),
+        "answer is" + " " * TAIL,
+        "answer is 1" + " " * (TAIL - 20) + "x",
+        "$" * TAIL,
+        "`" + "$" * TAIL,
+        "$1+1" * (TAIL // 4),
+        "1=" * (TAIL // 2),
+        "\\boxed{" + "=" * TAIL + "}",
+        "(" * TAIL,
+        "1+1" * 10**6,
+        "\\times" * 10**5,
+    ],
+    ids=lambda text: f"{text[:14]!a}*{len(text)}",
+)
+def test_hostile_text_ends_soon(text: str) -> None:
+    SPACE.read(text)
+    evaluate(text)
+
+
+def test_the_rules_are_part_of_the_instruction() -> None:
+    assert SPACE.instruction == (
+        "Give the answer as an expression that equals 24, made of the numbers 8, 3, 8, 3, each used exactly once, "
+        "with + - * / and brackets."
+    )
+    assert "at most once" in ExpressionSpace((1, 2), 3, use_all=False).instruction
+
+
+@pytest.mark.parametrize("numbers", [(), (-1, 2), (1, MAX_CONSTANT + 1)])
+def test_numbers_that_no_expression_can_hold_are_refused(numbers: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="give at least one, each 0 to 1000000"):
+        ExpressionSpace(numbers, 3, use_all=False)
