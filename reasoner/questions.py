@@ -8,8 +8,6 @@ from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace, Prompt, Question
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-PROMPT_VERSION = "1"
-"""Changes with every change of wording below; recorded in traces."""
 
 
 def ask(text: str, *, space: AnswerSpace | str = "auto", context: str = "", id: str = "") -> Question:
