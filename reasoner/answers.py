@@ -8,6 +8,7 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import Answer, AnswerSpace
@@ -16,6 +17,16 @@ TAIL = 20_000
 """Characters at the end of a text that are searched for an answer."""
 MAX_DIGITS = 256
 """A longer run of digits is no answer: parsing it would cost more than it can be worth."""
+
+
+class ByKey:
+    """A space in which two answers are one when their keys are equal, and never otherwise."""
+
+    __slots__ = ()
+
+    def same(self, a: Answer, b: Answer) -> bool:
+        """Whether the keys are equal."""
+        return a.key == b.key
 
 
 def final_segment(text: str) -> str | None:
@@ -90,14 +101,14 @@ def _computed(match: re.Match[str] | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class NumberSpace:
+class NumberSpace(ByKey):
     """A number: integer, decimal or fraction; two are one when exactly equal, so 1/2 is 0.5 and 1,234.0 is 1234.
 
     Currency signs and a percent sign are dropped: 10% is 10.
     """
 
-    name: str = "number"
-    instruction: str = "Give the answer as a number."
+    name: ClassVar[str] = "number"
+    instruction: ClassVar[str] = "Give the answer as a number."
 
     def read(self, text: str) -> Answer | None:
         """The number after `####`, in the last box, after an answer cue, or the last one; in this order."""
@@ -117,10 +128,6 @@ class NumberSpace:
                 value = _fraction(written)
                 return None if value is None else Answer(written.strip(), str(value), rule)
         return None
-
-    def same(self, a: Answer, b: Answer) -> bool:
-        """Exact equality of the values."""
-        return a.key == b.key
 
 
 def _boxed_number(box: str) -> str | None:
@@ -146,11 +153,12 @@ def _fraction(written: str) -> Fraction | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceSpace:
+class ChoiceSpace(ByKey):
     """One of 2 to 26 options, labelled A, B, C ... A letter alone in prose is no answer: it could be an article."""
 
+    name: ClassVar[str] = "choice"
+
     options: tuple[str, ...]
-    name: str = "choice"
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.options) <= 26:
@@ -184,10 +192,6 @@ class ChoiceSpace:
         named = [letter for letter, option in zip(self._letters, self.options, strict=True) if _says(segment, option)]
         return Answer(named[0], named[0], "text") if len(named) == 1 else None
 
-    def same(self, a: Answer, b: Answer) -> bool:
-        """The same option."""
-        return a.key == b.key
-
 
 _ARTICLE = r"(?<=[AaIi])[^\S\n]+(?!(?:because|since|as|is|which|and|but|with|for|due)\b)[a-z]"
 _CHOICE_CUED = re.compile(
@@ -216,11 +220,11 @@ def squad_normal(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TextSpace:
+class TextSpace(ByKey):
     """A short free text; two are one when their SQuAD normal forms are equal."""
 
-    name: str = "text"
-    instruction: str = "Give the answer in a few words."
+    name: ClassVar[str] = "text"
+    instruction: ClassVar[str] = "Give the answer in a few words."
 
     def read(self, text: str) -> Answer | None:
         """The last box, else what follows the last answer cue, else the last line that is not empty."""
@@ -237,10 +241,6 @@ class TextSpace:
         key = squad_normal(written)
         return Answer(written, key, rule) if key else None
 
-    def same(self, a: Answer, b: Answer) -> bool:
-        """Equality of the normal forms."""
-        return a.key == b.key
-
 
 _GOES_ON = "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not"
 # `no evidence`, `the true cause`, `No. 5`, `yes or no`, `not true` and `no-one` answer nothing.
@@ -255,11 +255,11 @@ _YES_NO_FIRST = re.compile(rf"\W{{0,8}}{_YES_NO}")
 
 
 @dataclass(frozen=True, slots=True)
-class YesNoSpace:
+class YesNoSpace(ByKey):
     """Yes or no, for which true and false stand as well."""
 
-    name: str = "yes_no"
-    instruction: str = "Give the answer as yes or no."
+    name: ClassVar[str] = "yes_no"
+    instruction: ClassVar[str] = "Give the answer as yes or no."
 
     def read(self, text: str) -> Answer | None:
         """The word after an answer cue, boxed, or first on the last line; else the only one of the two in the text."""
@@ -277,10 +277,6 @@ class YesNoSpace:
             if match:
                 return Answer(match[1], _yes_no_key(match), rule)
         return None
-
-    def same(self, a: Answer, b: Answer) -> bool:
-        """The same word of the two."""
-        return a.key == b.key
 
 
 def _yes_no_key(match: re.Match[str]) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import add, mul, sub, truediv
+from typing import ClassVar
 
-from reasoner.answers import CUE, boxed, final_segment
+from reasoner.answers import CUE, ByKey, boxed, final_segment
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
@@ -110,16 +111,17 @@ _MARKS = " \t\r\n*$`"
 
 
 @dataclass(frozen=True, slots=True)
-class ExpressionSpace:
+class ExpressionSpace(ByKey):
     """An expression over given numbers; two are one when written alike, spaces and operator signs aside.
 
     Reading an expression doesn't judge it; `solves` does.
     """
 
+    name: ClassVar[str] = "expression"
+
     numbers: tuple[int, ...]
     target: int
     use_all: bool
-    name: str = "expression"
 
     def __post_init__(self) -> None:
         if not self.numbers or not all(0 <= number <= MAX_CONSTANT for number in self.numbers):
@@ -156,10 +158,6 @@ class ExpressionSpace:
                 if expression := _expression(written):
                     return Answer(expression, _plain(expression).replace(" ", ""), rule)
         return None
-
-    def same(self, a: Answer, b: Answer) -> bool:
-        """Equality of the canonical texts."""
-        return a.key == b.key
 
 
 def _expression(text: str) -> str | None:
