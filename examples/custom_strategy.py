@@ -24,7 +24,7 @@ class TwoOfThree:
             drawn = yield from sample(question.prompt, n=n, params=self.params)
             for completion in drawn:
                 tally.add(question.read(completion), index=completion.index)
-            standing = tally.standing()
+            standing = yield from count(tally)
             yield from propose(standing.leader, standing)
             if standing.share > 0.5:
                 break

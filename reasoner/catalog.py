@@ -103,10 +103,22 @@ def _options(kind: Kind, name: str, tail: str) -> dict[str, str]:
     return found
 
 
+_NESTED: Mapping[str, Kind] = {"Strategy": "strategy", "Verifier": "verifier", "Engine": "engine"}
+
+
+def _nested(hint: Any) -> Kind | None:
+    r"""The kind of thing that an option is itself; it is then written as a spec, its commas as \x2c."""
+    return _NESTED.get(hint.__name__) if getattr(hint, "_is_protocol", False) else None
+
+
 def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
     if isinstance(value, str):
         if value.lower() == "none" and _optional(hint):
             return None
+        if kind := _nested(hint):
+            return build(kind, _unescaped(owner, option, value))
+        if typing.get_origin(hint) is tuple and (kind := _nested(typing.get_args(hint)[0])):
+            return tuple(build(kind, _unescaped(owner, option, part)) for part in value.split("|") if part)
         if typing.get_origin(hint) is tuple:
             value = tuple(_unescaped(owner, option, part) for part in value.split("|")) if value else ()
     try:
@@ -164,8 +176,14 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
 
 def _written(value: object) -> str:
     if isinstance(value, tuple):
-        return "|".join(_escaped(str(part)) for part in value)
+        return "|".join(_escaped(_plain(part)) for part in value)
+    if dataclasses.is_dataclass(value):
+        return _escaped(_plain(value))
     return "none" if value is None else str(value)
+
+
+def _plain(value: object) -> str:
+    return spec_of(value) if dataclasses.is_dataclass(value) else str(value)
 
 
 def _escaped(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
-from reasoner.plan import Cancel, Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
+from reasoner.plan import Cancel, Compare, Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.protocols import StopRule, Strategy, Verifier
 from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
@@ -136,6 +136,8 @@ class Drive:
             case Cancel():
                 if task := self._running.pop(op.handle, None):
                     await cancel_all([task])
+            case Compare():
+                return await self.worker.compare(op.pairs)
             case Propose():
                 proposal = Proposal(op.answer, op.standing, self._seen)
                 self._proposals.append(proposal)

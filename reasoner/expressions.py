@@ -118,6 +118,7 @@ class ExpressionSpace(ByKey):
     """
 
     name: ClassVar[str] = "expression"
+    version: ClassVar[int] = 1
 
     numbers: tuple[int, ...]
     target: int

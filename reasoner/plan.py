@@ -9,8 +9,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NewType, TypeAlias, TypeVar
 
-from reasoner.errors import UsageError
+from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing
+from reasoner.votes import Tally
 
 Handle = NewType("Handle", int)
 """Names an operation that was started and runs on its own."""
@@ -78,6 +79,17 @@ class Propose:
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """Find out which of the question's answers are one, where the space cannot tell at once.
+
+    Reply: a bool for each pair, in order: whether each accepts the other. What cannot be told in time is not the same.
+    It costs no tokens.
+    """
+
+    pairs: tuple[tuple[Answer, Answer], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A started operation that ended: its `completions`, or its `ratings`."""
 
@@ -86,7 +98,7 @@ class Finished:
     ratings: tuple[Rating, ...] = ()
 
 
-Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose
+Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose | Compare
 T = TypeVar("T")
 Plan: TypeAlias = Generator[Operation, Any, T]
 
@@ -124,6 +136,17 @@ def next_finished() -> Plan[Finished]:
 def cancel(handle: Handle) -> Plan[None]:
     """Abort a started operation."""
     yield Cancel(handle)
+
+
+def count(tally: Tally) -> Plan[Standing]:
+    """Where the votes stand, after asking about answers that their space could not compare, if there is time left."""
+    if pairs := tally.undecided():
+        try:
+            verdicts: tuple[bool, ...] = yield Compare(pairs)
+        except BudgetExhausted:
+            return tally.standing()
+        tally.decide(pairs, verdicts)
+    return tally.standing()
 
 
 def propose(answer: Answer | None, standing: Standing) -> Plan[None]:

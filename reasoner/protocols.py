@@ -1,12 +1,25 @@
-"""The four things that others may bring: a strategy, an engine, a verifier, a stop rule."""
+"""The things that others may bring: a strategy, an engine, a verifier, a stop rule, a comparer of answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from reasoner.budget import Cost
+from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
 from reasoner.plan import Plan
-from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing, TokenIds, Usage
+from reasoner.types import (
+    Answer,
+    AnswerSpace,
+    Completion,
+    Prompt,
+    Question,
+    Rating,
+    SamplingParams,
+    Standing,
+    TokenIds,
+    Usage,
+)
 
 
 class Strategy(Protocol):
@@ -41,9 +54,24 @@ class Meter:
     usage: Usage | None = None
 
 
+@dataclass(slots=True)
+class Tab:
+    """What a verifier has spent on one rating so far.
+
+    The verifier writes it and the runner reads it when a rating does not complete. None means it cannot be told, and
+    the rating is then booked at its bound.
+    """
+
+    cost: Cost | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One sequence to draw. (`question_id`, `prompt.digest`, `index`) identify it in every run with the same `seed`."""
+    """One sequence to draw. (`question_id`, `prompt.digest`, `index`) identify it in every run with the same `seed`.
+
+    `watch` are token ids, up to 128, whose exact log-probabilities the completion must carry at every place; it then
+    carries no best alternatives.
+    """
 
     question_id: str
     prompt: Prompt
@@ -52,7 +80,12 @@ class SampleRequest:
     index: int
     seed: int
     priority: int = 0
+    watch: TokenIds = ()
     meter: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        if self.watch and self.params.logprobs:
+            raise UsageError(f"logprobs={self.params.logprobs} and watched tokens exclude each other: keep one")
 
 
 class Engine(Protocol):
@@ -90,6 +123,10 @@ class Engine(Protocol):
         """The prompt as the model reads it; the head is rendered once and generated ids are appended."""
         ...
 
+    async def encode(self, text: str) -> TokenIds | None:
+        """The token ids of a piece of text, without any that a prompt would begin with; None where none are known."""
+        ...
+
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence. Cancelling the awaiting task aborts it inside the engine and leaves the meter exact.
 
@@ -105,7 +142,7 @@ class Engine(Protocol):
 
 
 class Verifier(Protocol):
-    """Rates a candidate without a reference answer.
+    """Rates a candidate without a reference answer. Many ratings may be under way at once.
 
     `logprobs` is what the sequences must carry for it: None for nothing, 0 for the sampled token's log-probability, k
     for the best k alternatives too. The runner asks the engine for them.
@@ -114,12 +151,51 @@ class Verifier(Protocol):
     @property
     def logprobs(self) -> int | None: ...
 
+    async def start(self, policy: Engine) -> None:
+        """Make ready what it needs of its own, such as a model. Calling it again does nothing.
+
+        Raises:
+            EngineUnavailable: it cannot be made ready; the message says what to do.
+        """
+        ...
+
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """The most that `score` may cost; reserved before it runs."""
         ...
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
-        """One rating, its own cost included. Raising is recorded as an error, never as a value."""
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        """One rating, its own cost included. Raising is recorded as an error, never as a value.
+
+        Cancelling the awaiting task aborts what runs for it and leaves the tab exact.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop and free what `start` made ready. Calling it again does nothing."""
+        ...
+
+
+class Resourceless:
+    """A verifier that has nothing to make ready and nothing to free."""
+
+    __slots__ = ()
+
+    async def start(self, policy: Engine) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+class Comparer(Protocol):
+    """Says which answers are one where their space cannot tell at once; the slow work is done elsewhere."""
+
+    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+        """For each pair whether each accepts the other; False where it could not be told in time. Never raises."""
+        ...
+
+    async def close(self) -> None:
+        """Stop and free everything. Calling it again does nothing."""
         ...
 
 

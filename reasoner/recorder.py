@@ -1,6 +1,7 @@
 """Turns what happens to one question into trace events."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +10,7 @@ from reasoner.errors import BudgetExhausted
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered
 from reasoner.solution import EndedBy, Proposal
-from reasoner.trace import Began, Dropped, Ended, Prompted, Proposed, Refused, Sampled, Scored, Sink
+from reasoner.trace import Began, Compared, Dropped, Ended, Prompted, Proposed, Refused, Sampled, Scored, Sink
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, Usage
 
 
@@ -59,6 +60,7 @@ class Recorder:
                     t=self._t,
                     text=question.text,
                     answer_space=question.space.name,
+                    answer_rules=question.space.version,
                     strategy=facts.strategy,
                     verifier=facts.verifier,
                     engine=facts.engine,
@@ -103,6 +105,7 @@ class Recorder:
                     stop=completion.stop,
                     usage=completion.usage,
                     logprobs=completion.logprobs,
+                    answer=self.question.read(completion),
                     cost=cost,
                 )
             )
@@ -137,8 +140,21 @@ class Recorder:
                     index=candidate.index,
                     value=rating.value,
                     steps=rating.steps,
+                    parts=rating.parts,
                     error=rating.error,
                     cost=cost,
+                )
+            )
+
+    def compared(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool]) -> None:
+        """Answers were compared that their space cannot compare at once."""
+        if self.sink:
+            self.sink(
+                Compared(
+                    question_id=self.question.id,
+                    t=self._t,
+                    pairs=tuple((a.key, b.key) for a, b in pairs),
+                    same=tuple(verdicts),
                 )
             )
 

@@ -10,8 +10,9 @@ from reasoner.admission import Admission, KvGate, new_lines
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.catalog import spec_of
 from reasoner.drive import Drive, cancel_all
+from reasoner.equivalence import Equivalence
 from reasoner.errors import UsageError
-from reasoner.protocols import Engine, StopRule, Strategy, Verifier
+from reasoner.protocols import Comparer, Engine, StopRule, Strategy, Verifier
 from reasoner.recorder import Recorder, RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
@@ -31,17 +32,30 @@ async def solve(
     budget: Budget | None = None,
     prices: Prices | None = None,
     stop: StopRule | None = None,
+    comparer: Comparer | None = None,
     trace: Sink | None = None,
     seed: int = 0,
 ) -> Solution:
     """Answer one question within a budget. What fails on the way is in `Solution.error`, beside the best answer so far.
 
+    Mathematical answers are compared in processes of their own, which start with the run and end with it; give a
+    `comparer` to keep them from one run to the next. Engine, verifier and a given comparer are left open.
+
     Raises:
-        EngineUnavailable: the engine cannot be started.
+        EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
         UsageError: the budget cannot be counted with this engine, or without prices; the strategy needs a verifier.
     """
     [solution] = await solve_many(
-        [question], strategy, engine, verifier=verifier, each=budget, prices=prices, stop=stop, trace=trace, seed=seed
+        [question],
+        strategy,
+        engine,
+        verifier=verifier,
+        each=budget,
+        prices=prices,
+        stop=stop,
+        comparer=comparer,
+        trace=trace,
+        seed=seed,
     )
     return solution
 
@@ -56,6 +70,7 @@ async def solve_many(
     each: Budget | None = None,
     prices: Prices | None = None,
     stop: StopRule | None = None,
+    comparer: Comparer | None = None,
     trace: Sink | None = None,
     seed: int = 0,
 ) -> list[Solution]:
@@ -73,6 +88,7 @@ async def solve_many(
         each=each,
         prices=prices,
         stop=stop,
+        comparer=comparer,
         trace=trace,
         seed=seed,
     )
@@ -91,6 +107,7 @@ async def solve_each(
     each: Budget | None = None,
     prices: Prices | None = None,
     stop: StopRule | None = None,
+    comparer: Comparer | None = None,
     trace: Sink | None = None,
     seed: int = 0,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
@@ -101,6 +118,8 @@ async def solve_each(
     if strategy.uses_verifier and verifier is None:
         raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
     await engine.start()
+    if verifier is not None:
+        await verifier.start(engine)
     run = Ledger(budget, prices=prices)
     ledgers = [run.child(each) for _ in asked]
     for bound in (budget, each):
@@ -121,12 +140,12 @@ async def solve_each(
         budget=limits,
         seed=seed,
     )
+    comparing = comparer or Equivalence()
     finished: asyncio.Queue[asyncio.Task[Solution]] = asyncio.Queue()
     places: dict[asyncio.Task[Solution], int] = {}
     for place, (question, ledger) in enumerate(zip(asked, ledgers, strict=True)):
-        worker = Worker(
-            question, engine, Admission(ledger, lines), gate, Recorder(question, trace, started), seed, place
-        )
+        recorder = Recorder(question, trace, started)
+        worker = Worker(question, engine, Admission(ledger, lines), gate, recorder, comparing, seed, place)
         task = asyncio.ensure_future(Drive(strategy, verifier, stop, worker, facts).solve())
         task.add_done_callback(finished.put_nowait)
         places[task] = place
@@ -136,6 +155,8 @@ async def solve_each(
             yield places.pop(task), task.result()
     finally:
         await cancel_all(places)
+        if comparer is None:
+            await comparing.close()
 
 
 def solve_sync(question: Question, strategy: Strategy, engine: Engine, **options: Any) -> Solution:

@@ -30,6 +30,8 @@ class Began(_Record):
     event: Literal["began"] = "began"
     text: str
     answer_space: str
+    answer_rules: int = 1
+    """The version of the answer space's rules."""
     strategy: str
     verifier: str
     engine: str
@@ -66,6 +68,8 @@ class Sampled(_Record):
     stop: str | int | None
     usage: Usage
     logprobs: Logprobs | None
+    answer: Answer | None = None
+    """What the question's answer space read out of it, and by which rule."""
     cost: Cost
 
 
@@ -90,8 +94,17 @@ class Scored(_Record):
     index: int
     value: float | None
     steps: tuple[float, ...]
+    parts: tuple[float, ...] = ()
     error: str
     cost: Cost
+
+
+class Compared(_Record):
+    """Pairs of answers, by their keys, were compared that their space cannot compare at once."""
+
+    event: Literal["compared"] = "compared"
+    pairs: tuple[tuple[str, str], ...]
+    same: tuple[bool, ...]
 
 
 class Refused(_Record):
@@ -126,7 +139,7 @@ class Ended(_Record):
 
 
 Event = Annotated[
-    Began | Prompted | Sampled | Dropped | Scored | Refused | Proposed | Ended, Field(discriminator="event")
+    Began | Prompted | Sampled | Dropped | Scored | Compared | Refused | Proposed | Ended, Field(discriminator="event")
 ]
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""

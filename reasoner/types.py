@@ -117,10 +117,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Logprobs:
-    """Natural-log probabilities, one entry a token: of the sampled token, and of the best alternatives, best first."""
+    """Natural-log probabilities, one entry a token.
+
+    Of the sampled token, of the best alternatives, best first, and of the token ids that the request watched.
+    """
 
     sampled: tuple[float, ...] = ()
     top: tuple[tuple[float, ...], ...] = ()
+    watched: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +193,13 @@ class AnswerSpace(Protocol):
         """The last answer in `text`, or None. Never raises, whatever the text."""
         ...
 
-    def same(self, a: Answer, b: Answer) -> bool:
-        """Whether `a`, taken as the reference, accepts `b`."""
+    @property
+    def version(self) -> int:
+        """The version of the rules by which answers are read: what one version reads, another may not."""
+        ...
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        """Whether `a`, taken as the reference, accepts `b`; None where only slow work can tell, as `Compare` does."""
         ...
 
 
@@ -216,17 +225,22 @@ NOT_RATED = "not rated"
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A verifier's verdict on one candidate: `value` in [0, 1], or None and the `error` that prevented it."""
+    """A verifier's verdict on one candidate: `value` in [0, 1], or None and the `error` that prevented it.
+
+    `steps` are the values of its single steps, where the verifier rates steps; `parts` those of the verifiers that it
+    combines.
+    """
 
     value: float | None
     cost: "Cost"
     steps: tuple[float, ...] = ()
     error: str = ""
+    parts: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.value is None) != bool(self.error):
             raise ValueError("a rating has either a value or an error")
-        for value in (*self.steps, *(() if self.value is None else (self.value,))):
+        for value in (*self.steps, *self.parts, *(() if self.value is None else (self.value,))):
             if not 0 <= value <= 1:
                 raise ValueError(f"a rating is between 0 and 1, not {value}")
 

@@ -2,6 +2,7 @@
 
 import bisect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,15 +30,17 @@ class Tally:
     """The votes of one question (self-consistency: Wang 2022, 2203.11171).
 
     Two answers are one class when their keys are equal or their space says so in both directions; classes are closed
-    under transitivity. Abstentions count as samples and never vote. Ties go to the earliest launch index. Weights are 0
-    or more; where all are 0 the majority decides. The representative of a class is its heaviest member, earliest first.
-    A class weighs the sum of its members, or with `by` "max" as much as the heaviest, whose launch index decides ties.
+    under transitivity. What the space cannot tell at once stays apart until `decide` is told, for which `plan.count`
+    asks. Abstentions count as samples and never vote. Ties go to the earliest launch index. Weights are 0 or more;
+    where all are 0 the majority decides. The representative of a class is its heaviest member, earliest first. A class
+    weighs the sum of its members, or with `by` "max" as much as the heaviest, whose launch index decides ties.
     """
 
     space: AnswerSpace
     by: Literal["sum", "max"] = "sum"
     _piles: dict[str, _Pile] = field(default_factory=dict)
     _classes: list[set[str]] = field(default_factory=list)
+    _open: list[tuple[str, str]] = field(default_factory=list)
     _samples: int = 0
 
     def add(self, answer: Answer | None, *, index: int, weight: float = 1.0) -> None:
@@ -53,12 +56,37 @@ class Tally:
         self._piles[answer.key].add(answer, index, weight)
 
     def _join(self, answer: Answer) -> None:
-        same = [group for group in self._classes if any(self._one(answer, self._piles[key].answer) for key in group)]
-        self._classes = [group for group in self._classes if group not in same]
-        self._classes.append({answer.key}.union(*same))
+        verdicts = {key: self._one(answer, pile.answer) for key, pile in self._piles.items()}
+        self._classes.append({answer.key})
+        for key, verdict in verdicts.items():
+            if verdict:
+                self._merge(key, answer.key)
+        self._open += [(key, answer.key) for key, verdict in verdicts.items() if verdict is None]
 
-    def _one(self, a: Answer, b: Answer) -> bool:
-        return self.space.same(a, b) and self.space.same(b, a)
+    def _merge(self, *keys: str) -> None:
+        touched = [group for group in self._classes if group.intersection(keys)]
+        self._classes = [group for group in self._classes if group not in touched]
+        self._classes.append(set().union(*touched))
+
+    def _one(self, a: Answer, b: Answer) -> bool | None:
+        verdicts = self.space.same(a, b), self.space.same(b, a)
+        if False in verdicts:
+            return False
+        return None if None in verdicts else True
+
+    def undecided(self) -> tuple[tuple[Answer, Answer], ...]:
+        """The pairs of answers whose space cannot tell at once whether they are one, classes that are one left out."""
+        classes = {key: place for place, group in enumerate(self._classes) for key in group}
+        self._open = [(a, b) for a, b in self._open if classes[a] != classes[b]]
+        return tuple((self._piles[a].answer, self._piles[b].answer) for a, b in self._open)
+
+    def decide(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool]) -> None:
+        """Take in which of these pairs are one, in both directions; the others are not asked about again."""
+        for (a, b), one in zip(pairs, verdicts, strict=True):
+            if one:
+                self._merge(a.key, b.key)
+        decided = {frozenset((a.key, b.key)) for a, b in pairs}
+        self._open = [pair for pair in self._open if frozenset(pair) not in decided]
 
     def standing(self) -> Standing:
         """The classes, winner first."""

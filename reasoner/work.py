@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -20,9 +20,9 @@ from reasoner.errors import (
     RequestLost,
     TraceError,
 )
-from reasoner.protocols import Engine, Rendered, SampleRequest, Verifier
+from reasoner.protocols import Comparer, Engine, Rendered, SampleRequest, Tab, Verifier
 from reasoner.recorder import Draw, Recorder
-from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, SamplingParams, Usage
+from reasoner.types import CANCELLED, NOT_RATED, Answer, Completion, Prompt, Question, Rating, SamplingParams, Usage
 
 ATTEMPTS = 3
 """How often a sequence is tried when the engine loses it."""
@@ -43,6 +43,7 @@ class Worker:
     admission: Admission
     gate: KvGate | None
     recorder: Recorder
+    comparer: Comparer
     seed: int
     priority: int
 
@@ -152,6 +153,21 @@ class Worker:
             seconds=seconds,
         )
 
+    async def compare(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+        """Which pairs of the question's answers are one.
+
+        Raises:
+            BudgetExhausted: the deadline passed.
+        """
+        deadline, too_late = self._deadline()
+        try:
+            async with deadline:
+                verdicts = await self.comparer.same_many(self.question.space, pairs)
+        except TimeoutError:
+            raise too_late from None
+        self.recorder.compared(pairs, verdicts)
+        return verdicts
+
     async def rating(self, op: int, verifier: Verifier, candidate: Completion) -> Rating:
         """Rate one candidate; what the verifier raises becomes a rating with an error.
 
@@ -175,15 +191,20 @@ class Worker:
     async def _rate(self, op: int, verifier: Verifier, candidate: Completion, reservation: Reservation) -> Rating:
         began = time.monotonic()
         deadline, too_late = self._deadline()
+        tab = Tab()
         cost = reservation.worst
         rating = Rating(None, cost, error=CANCELLED)
         try:
             async with deadline:
-                rating = await verifier.score(self.question, candidate, self.engine)
+                rating = await verifier.score(self.question, candidate, self.engine, tab)
             cost = rating.cost.taking(time.monotonic() - began)
         except TraceError:
             raise
-        except Exception as failure:
+        except BaseException as failure:
+            cost = (reservation.worst if tab.cost is None else tab.cost).taking(time.monotonic() - began)
+            rating = Rating(None, cost, error=CANCELLED)
+            if not isinstance(failure, Exception):
+                raise
             if deadline.expired():
                 rating = Rating(None, cost, error=f"{NOT_RATED}: {too_late}")
                 raise too_late from None

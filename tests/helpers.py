@@ -10,7 +10,7 @@ from reasoner import Answer, Cost, Prompt, Question, Solution, ask
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.plan import Plan
-from reasoner.protocols import Engine, SampleRequest
+from reasoner.protocols import Engine, Resourceless, SampleRequest, Tab
 from reasoner.trace import Dropped, Event, Sampled, Scored, TraceWriter
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 
@@ -90,7 +90,7 @@ class Planned:
 
 
 @dataclass(slots=True)
-class Judge:
+class Judge(Resourceless):
     """A verifier that costs up to 10 tokens a candidate and says what `verdict` says."""
 
     verdict: Callable[[Completion], float] = lambda candidate: random.Random(candidate.text).random()
@@ -101,7 +101,7 @@ class Judge:
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         return Cost(verifier_tokens=self.bound_tokens, requests=1)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         await asyncio.sleep(0)
         used = 3 + len(candidate.text) % 8
         self.spent.append(used)
@@ -111,7 +111,7 @@ class Judge:
 class Sleepy(Judge):
     """A verifier that never comes to a verdict."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 

@@ -12,6 +12,7 @@ from reasoner.errors import TraceError
 from reasoner.trace import (
     VERSION,
     Began,
+    Compared,
     Dropped,
     Ended,
     Event,
@@ -69,6 +70,7 @@ EVENTS: list[Event] = [
     Dropped(question_id="q", t=0.3, op=1, prompt="p", index=4, why="cancelled", usage=Usage(1, 0, 1), cost=COST),
     Dropped(question_id="q", t=0.3, op=1, prompt="p", index=5, why="lost", usage=None, cost=COST),
     Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=0.5, steps=(0.25, 1.0), error="", cost=COST),
+    Compared(question_id="q", t=0.4, pairs=(("a", "b"), ("a", "c")), same=(True, False)),
     Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=None, steps=(), error="broken", cost=COST),
     Refused(question_id="q", t=0.5, op=3, unit="tokens", needed=9.5, free=0.0, limit=math.inf),
     Proposed(question_id="q", t=0.6, answer=answer("7"), standing=STANDING, cost=COST),

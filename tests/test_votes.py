@@ -29,6 +29,7 @@ class Near:
 
     name: str = "near"
     instruction: str = ""
+    version: int = 1
 
     def read(self, text: str) -> Answer | None:
         return Answer(text, text)

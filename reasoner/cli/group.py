@@ -2,7 +2,9 @@
 
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoints, entry_points
 
 import click
 
@@ -11,25 +13,40 @@ from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
 
 _COMMANDS = {"solve": "solve", "list": "listing", "doctor": "doctor"}
+_GROUP = "reasoner.commands"
+"""The entry points under which other packages bring commands of their own."""
+
+
+@cache
+def brought() -> EntryPoints:
+    """The commands of other packages, by name; nothing is imported yet."""
+    return entry_points(group=_GROUP)
 
 
 class _Lazy(click.Group):
     """Imports a command when it is run or asked for help; none of them imports an engine before it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *sorted(brought().names - _COMMANDS.keys())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name in _COMMANDS:
+            command: click.Command = import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
+            return command
+        if cmd_name not in brought().names:
             return None
-        command: click.Command = import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
+        try:
+            command = brought()[cmd_name].load()
+        except Exception as error:
+            ctx.fail(f"the command {cmd_name!r} ({brought()[cmd_name].value}) cannot be imported: {error}")
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not args[0].startswith("-") and args[0] not in _COMMANDS:
-            ctx.fail(str(UnknownName("command", args[0], _COMMANDS)))
+        known = self.list_commands(ctx)
+        if not args[0].startswith("-") and args[0] not in known:
+            ctx.fail(str(UnknownName("command", args[0], known)))
         return super().resolve_command(ctx, args)
 
 

@@ -67,12 +67,14 @@ class _Recording:
               help="How to spend the compute, as in self_consistency:n=16,temperature=0.9.")  # fmt: skip
 @click.option("--verifier", metavar="NAME[:OPTION=VALUE,...]",
               help="Who rates candidates, for strategies that ask for it.  [default: certainty]")  # fmt: skip
+@click.option("--allow-unsandboxed-code", is_flag=True,
+              help="Let --verifier code run a model's code where no sandbox can be had. It may do what you may do.")  # fmt: skip
 @click.option("-b", "--budget", metavar="UNIT=AMOUNT,...",
               help="What may be spent at most: tokens, generated, samples, seconds, flops, usd.")  # fmt: skip
 @click.option("--prices", metavar="KIND=USD,...",
               help="Dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.")  # fmt: skip
 @click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
-              help="What the answer is: auto, number, choice, yes_no or text.")  # fmt: skip
+              help="What the answer is: auto, number, math, choice, yes_no, text or code.")  # fmt: skip
 @click.option("--context", type=click.Path(path_type=Path), metavar="FILE",
               help="A text file that the question is about; its cached prefix is shared by all samples.")  # fmt: skip
 @click.option("-m", "--model", metavar="PATH_OR_ID",
@@ -89,6 +91,7 @@ def command(
     question: str,
     strategy: str,
     verifier: str | None,
+    allow_unsandboxed_code: bool,
     budget: str | None,
     prices: str | None,
     answer: str,
@@ -118,7 +121,7 @@ def command(
     plan = _Plan(
         asked,
         chosen,
-        _verifier(verifier, chosen, runs_on),
+        _verifier(verifier, chosen, runs_on, unsandboxed=allow_unsandboxed_code),
         runs_on,
         Budget() if budget is None else Budget.parse(budget),
         None if prices is None else _prices(prices),
@@ -175,17 +178,24 @@ def _engine(spec: str, **common: str | None) -> "Engine":
     return engine
 
 
-def _verifier(spec: str | None, strategy: "Strategy", engine: "Engine") -> "Verifier | None":
-    from reasoner.catalog import build, spec_of
+def _verifier(
+    spec: str | None, strategy: "Strategy", engine: "Engine", *, unsandboxed: bool
+) -> "Verifier | None":
+    from reasoner.catalog import build, load, spec_of
     from reasoner.engines.replay import ReplayEngine
 
+    named = "certainty" if spec is None else spec
+    name = named.partition(":")[0].strip()
+    runs_code = any(field.name == "allow_unsandboxed" for field in fields(load("verifier", name)))
+    if unsandboxed and not runs_code:
+        raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; leave it out")
     if not strategy.uses_verifier:
         if spec is not None:
             raise UsageError(f"--verifier {spec} has no effect: {spec_of(strategy)} asks for no scores; leave it out")
         return None
     if isinstance(engine, ReplayEngine):
         return engine.verifier()
-    verifier: Verifier = build("verifier", "certainty" if spec is None else spec)
+    verifier: Verifier = build("verifier", named, **({"allow_unsandboxed": True} if unsandboxed else {}))
     return verifier
 
 
@@ -251,6 +261,7 @@ def _recording(path: Path, engine: "Engine") -> _Recording:
 
 
 async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
+    from reasoner.engines.replay import ReplayEngine
     from reasoner.runner import solve
 
     if hasattr(plan.engine, "notify"):
@@ -267,11 +278,14 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bo
                 verifier=plan.verifier,
                 budget=plan.budget,
                 prices=plan.prices,
+                comparer=plan.engine.comparer() if isinstance(plan.engine, ReplayEngine) else None,
                 trace=sink,
                 seed=plan.seed,
             )
         return _tell(progress.terminal, plan, solution, progress, as_json=as_json)
     finally:
+        if plan.verifier:
+            await plan.verifier.close()
         await plan.engine.close()
 
 

@@ -116,6 +116,10 @@ class OpenAIEngine:
         spelled = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*contents, prompt.text))
         return Rendered(None, spelled + MESSAGE_TOKENS * (len(contents) + bool(prompt.text)) + TEMPLATE_TOKENS)
 
+    async def encode(self, text: str) -> TokenIds | None:
+        """The ids by the server's own tokenizer; None where it has no route for that."""
+        return await self._tokenize(text=text) if self._exact else None
+
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence. Cancelling the awaiting task closes the connection, at which the server aborts it.
 
@@ -188,9 +192,11 @@ class OpenAIEngine:
                 del self._heads[next(iter(self._heads))]
             self._heads[key] = asking.result()
 
-    async def _tokenize(self, prompt: Prompt) -> TokenIds:
+    async def _tokenize(self, prompt: Prompt | None = None, *, text: str = "") -> TokenIds:
         body: dict[str, object] = {"model": self.model.name}
-        if prompt.messages:
+        if prompt is None:
+            body |= {"prompt": text, "add_special_tokens": False}
+        elif prompt.messages:
             body |= {"messages": _turns(prompt.messages), "add_generation_prompt": True}
         else:
             body["prompt"] = prompt.raw
@@ -206,6 +212,8 @@ class OpenAIEngine:
         prompt, k = request.prompt, request.params.logprobs
         body = {"model": self.model.name, "seed": request.seed, "stream": True, **_drawing(request.params, self._vllm)}
         body["stream_options"] = {"include_usage": True} | ({"continuous_usage_stats": True} if self._vllm else {})
+        if request.watch:
+            return self._watching(request, body)
         if request.rendered.token_ids is None and prompt.messages:
             turns = _turns(prompt.messages)
             if prompt.text:
@@ -224,6 +232,17 @@ class OpenAIEngine:
         if request.rendered.token_ids is None:
             return "/completions", body | {"prompt": prompt.raw + prompt.text}
         return "/completions", body | {"prompt": list(request.rendered.token_ids), "return_token_ids": True}
+
+    def _watching(self, request: SampleRequest, body: dict[str, object]) -> tuple[str, dict[str, object]]:
+        """Only vLLM's chat route tells the log-probabilities of chosen tokens."""
+        prompt = request.prompt
+        if not self._vllm or not prompt.messages or prompt.text or prompt.token_ids:
+            raise EngineUnavailable(
+                f"{self._http.where} tells no log-probabilities of chosen tokens: use a vLLM server, and a prompt of "
+                "messages alone"
+            )
+        body |= {"messages": _turns(prompt.messages), "logprobs": True, "return_tokens_as_token_ids": True}
+        return "/chat/completions", body | {"logprob_token_ids": list(request.watch)}
 
     def _learn(self, draft: Draft) -> None:
         """Note what a whole reply shows that the server cannot do."""

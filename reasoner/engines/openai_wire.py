@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 from reasoner.engines.openai_http import server_message, tidy
 from reasoner.errors import RequestLost
 from reasoner.protocols import SampleRequest
-from reasoner.types import Completion, FinishReason, Logprobs, Usage
+from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
 Count = Annotated[int, Field(ge=0)]
 _FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -50,9 +50,10 @@ class CountedUsage(BaseModel):
 
 
 class Alternative(BaseModel):
-    """A token that might have been sampled."""
+    """A token that might have been sampled; `token` is `token_id:N` where that was asked for."""
 
     logprob: FiniteFloat
+    token: str = ""
 
 
 class TokenLogprob(Alternative):
@@ -67,6 +68,20 @@ class ChoiceLogprobs(BaseModel):
     content: list[TokenLogprob] | None = None
     token_logprobs: list[FiniteFloat] | None = None
     top_logprobs: list[dict[str, FiniteFloat] | None] | None = None
+
+    def watched(self, watch: TokenIds) -> list[tuple[float, ...]]:
+        """For each token the log-probabilities of the watched ids.
+
+        Raises:
+            ValueError: one is missing.
+        """
+        rows: list[tuple[float, ...]] = []
+        for token in self.content or []:
+            told = {other.token: other.logprob for other in token.top_logprobs}
+            if missing := [token_id for token_id in watch if f"token_id:{token_id}" not in told]:
+                raise ValueError(f"no log-probability of the watched token {missing[0]}")
+            rows.append(tuple(told[f"token_id:{token_id}"] for token_id in watch))
+        return rows
 
     def rows(self) -> list[tuple[float, list[float]]]:
         """For each token its own log-probability and the alternatives'."""
@@ -113,6 +128,7 @@ class Draft:
     token_ids: list[int] = field(default_factory=list)
     sampled: list[float] = field(default_factory=list)
     top: list[tuple[float, ...]] = field(default_factory=list)
+    watched: list[tuple[float, ...]] = field(default_factory=list)
     finish: str = ""
     stop: str | int | None = None
     names_stop: bool = False
@@ -128,7 +144,10 @@ class Draft:
         """
         try:
             chunk = Chunk.model_validate_json(data)
-            rows = [row for choice in chunk.choices[:1] if choice.logprobs for row in choice.logprobs.rows()]
+            told = [choice.logprobs for choice in chunk.choices[:1] if choice.logprobs]
+            rows = [row for logprobs in told for row in logprobs.rows()]
+            if watch := self.request.watch:
+                self.watched += [row for logprobs in told for row in logprobs.watched(watch)]
         except ValueError as error:
             raise RequestLost(
                 f"the server sent a malformed event: {tidy(data.decode('utf-8', 'replace'), 80)}"
@@ -169,6 +188,11 @@ class Draft:
         details = told.prompt_tokens_details
         return Usage(prompt, min((details and details.cached_tokens) or 0, prompt), generated)
 
+    def _logprobs(self) -> Logprobs | None:
+        if self.request.watch:
+            return Logprobs(tuple(self.sampled), watched=tuple(self.watched))
+        return None if self.request.params.logprobs is None else Logprobs(tuple(self.sampled), tuple(self.top))
+
     def completion(self) -> Completion:
         """The finished sequence.
 
@@ -188,7 +212,7 @@ class Draft:
             finish_reason=_FINISHES.get(self.finish, "abort"),
             stop=stop,
             usage=self.usage,
-            logprobs=None if params.logprobs is None else Logprobs(tuple(self.sampled), tuple(self.top)),
+            logprobs=self._logprobs(),
             index=request.index,
             seed=request.seed,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,20 @@ from typing import NamedTuple
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, RequestLost, TraceError
 from reasoner.models.card import ModelCard
-from reasoner.protocols import Engine, Rendered, SampleRequest
-from reasoner.trace import Began, Dropped, Prompted, Refused, Sampled, Scored, read_trace
-from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, Usage
+from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
+from reasoner.trace import Began, Compared, Dropped, Event, Prompted, Refused, Sampled, Scored, read_trace
+from reasoner.types import (
+    CANCELLED,
+    NOT_RATED,
+    Answer,
+    AnswerSpace,
+    Completion,
+    Prompt,
+    Question,
+    Rating,
+    TokenIds,
+    Usage,
+)
 
 PATIENCE = 200
 """Turns of the event loop that a reply waits for an earlier one that is not asked for, before it goes ahead."""
@@ -51,6 +63,7 @@ class ReplayEngine:
     _records: dict[_Key, deque[Sampled | Dropped]] = field(init=False, repr=False, default_factory=dict)
     _heads: dict[str, Rendered] = field(init=False, repr=False, default_factory=dict)
     _scores: dict[_Key, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
+    _same: dict[frozenset[str], bool] = field(init=False, repr=False, default_factory=dict)
     _late: set[str] = field(init=False, repr=False, default_factory=set)
     _stages: defaultdict[str, _Stage] = field(init=False, repr=False, default_factory=lambda: defaultdict(_Stage))
     _began: list[Began] = field(init=False, repr=False, default_factory=list)
@@ -64,24 +77,29 @@ class ReplayEngine:
         if self._began:
             return
         for event in read_trace(Path(self.path)):
-            match event:
-                case Began():
-                    self._began.append(event)
-                case Prompted():
-                    self._heads[event.prompt] = Rendered((0,) * event.tokens if event.exact else None, event.tokens)
-                case Sampled() | Dropped():
-                    key = _Key(event.question_id, event.prompt, event.index)
-                    self._records.setdefault(key, deque()).append(event)
-                    if isinstance(event, Sampled) or event.why == "lost":
-                        self._stages[event.question_id].order.append(key)
-                case Scored():
-                    key = _Key(event.question_id, event.prompt, event.index)
-                    self._scores.setdefault(key, deque()).append(event)
-                case Refused() if event.unit == "seconds":
-                    self._late.add(event.question_id)
+            self._take_in(event)
         if not self._began:
             raise TraceError(f"the trace {self.path} holds no run: it is empty")
         self.model = self._began[0].model
+
+    def _take_in(self, event: Event) -> None:
+        match event:
+            case Began():
+                self._began.append(event)
+            case Prompted():
+                self._heads[event.prompt] = Rendered((0,) * event.tokens if event.exact else None, event.tokens)
+            case Sampled() | Dropped():
+                key = _Key(event.question_id, event.prompt, event.index)
+                self._records.setdefault(key, deque()).append(event)
+                if isinstance(event, Sampled) or event.why == "lost":
+                    self._stages[event.question_id].order.append(key)
+            case Scored():
+                key = _Key(event.question_id, event.prompt, event.index)
+                self._scores.setdefault(key, deque()).append(event)
+            case Compared():
+                self._same |= dict(zip(map(frozenset, event.pairs), event.same, strict=True))
+            case Refused() if event.unit == "seconds":
+                self._late.add(event.question_id)
 
     async def close(self) -> None:
         """Nothing to do."""
@@ -97,6 +115,10 @@ class ReplayEngine:
             )
         ids = None if known_head.token_ids is None else known_head.token_ids + prompt.token_ids
         return Rendered(ids, known_head.tokens + len(prompt.token_ids))
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """None: a trace holds no tokenizer."""
+        return None
 
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded reply, when its turn comes. Raises what the recorded request met with."""
@@ -137,6 +159,10 @@ class ReplayEngine:
             record.index,
             record.seed,
         )
+
+    def comparer(self) -> "ReplayComparer":
+        """The recorded comparisons of answers."""
+        return ReplayComparer(self.path, self._same)
 
     def verifier(self) -> "ReplayVerifier":
         """The recorded ratings as a verifier."""
@@ -183,7 +209,31 @@ async def _pump(stage: _Stage) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayVerifier:
+class ReplayComparer:
+    """Says of two answers what the trace says."""
+
+    path: str
+    _same: Mapping[frozenset[str], bool] = field(repr=False)
+
+    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+        """The recorded verdicts.
+
+        Raises:
+            TraceError: one was never recorded.
+        """
+        try:
+            return tuple(self._same[frozenset((a.key, b.key))] for a, b in pairs)
+        except KeyError as error:
+            raise TraceError(
+                f"the trace {self.path} does not say which answers are one: replay with the same strategy and budget"
+            ) from error
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayVerifier(Resourceless):
     """Gives each candidate the rating that the trace holds for it."""
 
     path: str
@@ -198,7 +248,7 @@ class ReplayVerifier:
             raise BudgetExhausted("tokens", needed=0, free=0, limit=0)
         return record.cost.taking(0)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         """The recorded rating."""
         record = self._recorded(question, candidate)
         self._take(question, candidate)
@@ -206,7 +256,7 @@ class ReplayVerifier:
             for _ in range(PATIENCE):
                 await asyncio.sleep(0)
             raise TraceError(f"the trace {self.path} holds no rating of sample {record.index}, which was cancelled")
-        return Rating(record.value, record.cost, record.steps, record.error)
+        return Rating(record.value, record.cost, record.steps, record.error, record.parts)
 
     def _take(self, question: Question, candidate: Completion) -> None:
         self._scores[_Key(question.id, candidate.prompt.digest, candidate.index)].popleft()

@@ -62,6 +62,10 @@ class ScriptedEngine:
             ids.append(self._ids[word])
         return tuple(ids)
 
+    async def encode(self, text: str) -> TokenIds | None:
+        """One id a word."""
+        return self._encode(text)
+
     async def sample(self, request: SampleRequest) -> Completion:
         """The scripted reply to one request."""
         prompt_tokens, cached = request.rendered.tokens, self._cached(request)
@@ -89,7 +93,7 @@ class ScriptedEngine:
             finish,
             stop,
             usage,
-            self._logprobs(request, len(ids)),
+            self._logprobs(request, ids),
             request.index,
             request.seed,
         )
@@ -105,13 +109,21 @@ class ScriptedEngine:
             self._blocks.add(ids[:end])
         return hits
 
-    def _logprobs(self, request: SampleRequest, tokens: int) -> Logprobs | None:
-        kept = request.params.logprobs
-        if kept is None:
+    def _logprobs(self, request: SampleRequest, ids: TokenIds) -> Logprobs | None:
+        kept, tokens = request.params.logprobs, len(ids)
+        if kept is None and not request.watch:
             return None
         sure = math.log(max(self.certainty(request), 1e-9))
-        rest = math.log(max(1 - math.exp(sure), 1e-9) / max(kept - 1, 1))
-        return Logprobs((sure,) * tokens, (((sure,) + (rest,) * (kept - 1)),) * tokens if kept else ())
+        others = math.log(max(1 - math.exp(sure), 1e-9))
+        rest = others - math.log(max((kept or 0) - 1, 1))
+        spread = others - math.log(max(len(set(request.watch)) - 1, 1))
+        return Logprobs(
+            (sure,) * tokens,
+            (((sure,) + (rest,) * (kept - 1)),) * tokens if kept else (),
+            tuple(tuple(sure if watched == drawn else spread for watched in request.watch) for drawn in ids)
+            if request.watch
+            else (),
+        )
 
 
 def _until_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:

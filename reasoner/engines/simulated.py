@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
-from reasoner.types import Completion, Logprobs, Prompt, Usage
+from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
 
 CARD = ModelCard("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
 
@@ -71,6 +71,10 @@ class SimulatedEngine:
         words = len(prompt.raw.split()) + sum(len(message.content.split()) for message in prompt.messages)
         ids = (0,) * words + prompt.token_ids
         return Rendered(ids, len(ids))
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """None: the ids mean nothing."""
+        return None
 
     async def sample(self, request: SampleRequest) -> Completion:
         """One draw from the question's law."""

@@ -204,6 +204,10 @@ class VllmEngine:
         text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         return tuple(tokenizer.encode(text, add_special_tokens=False))
 
+    async def encode(self, text: str) -> TokenIds | None:
+        """The ids of a piece of text."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence."""
         await self.start()
@@ -211,7 +215,7 @@ class VllmEngine:
         assert core is not None
         assert request.rendered.token_ids is not None
         name = f"{request.question_id}-{next(self._names)}"
-        job = Job(name, request.rendered.token_ids, _vllm_params(request.params, request.seed), request.priority)
+        job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority)
         try:
             output = await asyncio.wrap_future(core.submit(job))
         except asyncio.CancelledError:
@@ -297,10 +301,11 @@ def _prepare_environment(build: Build, *, local: bool) -> None:
         os.environ.setdefault(name, value)
 
 
-def _vllm_params(params: SamplingParams, seed: int) -> Any:
+def _vllm_params(request: SampleRequest) -> Any:
     from vllm import SamplingParams as VllmSamplingParams
     from vllm.sampling_params import RequestOutputKind
 
+    params = request.params
     return VllmSamplingParams(
         temperature=params.temperature,
         max_tokens=params.max_tokens,
@@ -309,8 +314,10 @@ def _vllm_params(params: SamplingParams, seed: int) -> Any:
         min_p=params.min_p,
         stop=list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
-        logprobs=params.logprobs,
-        seed=seed,
+        # vLLM gives either the best alternatives or chosen ids; the sampled token's own comes with both.
+        logprobs=None if request.watch else params.logprobs,
+        logprob_token_ids=list(request.watch) or None,
+        seed=request.seed,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
@@ -326,7 +333,7 @@ def _completion(request: SampleRequest, output: Any) -> Completion:
         sequence.finish_reason,
         _matched(request.params, sequence.stop_reason),
         usage,
-        _logprobs(ids, sequence.logprobs, request.params.logprobs),
+        _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch),
         request.index,
         request.seed,
     )
@@ -337,10 +344,13 @@ def _matched(params: SamplingParams, reason: str | int | None) -> str | int | No
     return None if isinstance(reason, int) and reason not in params.stop_token_ids else reason
 
 
-def _logprobs(ids: TokenIds, rows: Any, kept: int | None) -> Logprobs | None:
-    if kept is None or rows is None:
+def _logprobs(ids: TokenIds, rows: Any, kept: int | None, watch: TokenIds) -> Logprobs | None:
+    if rows is None:
         return None
     sampled = tuple(max(row[token].logprob, NO_LOGPROB) for token, row in zip(ids, rows, strict=False))
+    if watch:
+        chosen = tuple(tuple(max(row[token].logprob, NO_LOGPROB) for token in watch) for row in rows)
+        return Logprobs(sampled, watched=chosen)
     if not kept:
         return Logprobs(sampled)
     best = (sorted((entry.logprob for entry in row.values()), reverse=True)[:kept] for row in rows)

@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -24,7 +24,7 @@ class CoreFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One sequence as vLLM takes it: `params` are vLLM's SamplingParams."""
+    """One sequence as vLLM takes it: `params` are vLLM's SamplingParams, or its PoolingParams."""
 
     request_id: str
     token_ids: TokenIds
@@ -181,6 +181,12 @@ class AsyncCore:
             return
         self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer.tokenizer))
         self._loop.run_forever()
+        # What vLLM left running would complain when Python collects it.
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.close()
 
     async def _start(self) -> None:
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -200,16 +206,22 @@ class AsyncCore:
     async def _generate(self, job: Job, future: "Future[Any]") -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        prompt = {"prompt_token_ids": list(job.token_ids)}
-        stream = self._engine.generate(prompt, job.params, job.request_id, priority=job.priority)
         try:
-            outputs = [output async for output in stream]
+            outputs = [output async for output in self._stream(job)]
+        except asyncio.CancelledError:
+            future.set_exception(CoreDied("it was closed"))
+            raise
         except EngineDeadError as error:
             future.set_exception(CoreDied(str(error)))
         except Exception as error:
             future.set_exception(error)
         else:
             future.set_result(outputs[-1])
+
+    def _stream(self, job: Job) -> AsyncIterator[Any]:
+        prompt = {"prompt_token_ids": list(job.token_ids)}
+        outputs: AsyncIterator[Any] = self._engine.generate(prompt, job.params, job.request_id, priority=job.priority)
+        return outputs
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
@@ -232,4 +244,19 @@ class AsyncCore:
 
     def _stop(self) -> None:
         self._engine.shutdown(timeout=1)
+        self._engine = None
         self._loop.stop()
+
+
+class PoolingCore(AsyncCore):
+    """The same for a model that rates sequences instead of continuing them."""
+
+    def _stream(self, job: Job) -> AsyncIterator[Any]:
+        prompt = {"prompt_token_ids": list(job.token_ids)}
+        outputs: AsyncIterator[Any] = self._engine.encode(prompt, job.params, job.request_id, priority=job.priority)
+        return outputs
+
+    async def _abort(self, request_id: str) -> Usage | None:
+        # A rating is one step of the core, and nothing here tells whether that step was made.
+        await self._engine.abort(request_id)
+        return None

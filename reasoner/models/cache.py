@@ -60,13 +60,16 @@ def sha256_of(file: Path) -> str:
 class CachedModel:
     """A model's folder at `path`, which `fill` builds from the GGUF file whose SHA-256 is `gguf_sha256`.
 
-    `fill` is given an empty folder next to `path`. `megabytes` is the disk space that it needs.
+    `fill` is given an empty folder next to `path`. `megabytes` is the disk space that it needs. `what` names the model
+    in messages. A model built from anything else gives the SHA-256 of all that it is built from.
     """
 
     path: Path
     gguf_sha256: str
     megabytes: int
     fill: Callable[[Path], None]
+    what: str = "the embedded model"
+    seconds: int = 25
 
     def ready(self, notify: Notify) -> Path:
         """The folder, complete and verified; built first where it is missing or damaged.
@@ -115,7 +118,7 @@ class CachedModel:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                notify("another process is building the embedded model: waiting for it")
+                notify(f"another process is building {self.what}: waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -128,7 +131,7 @@ class CachedModel:
             notify(f"the cached model is damaged ({damage}): building it again")
             shutil.rmtree(self.path)
         else:
-            notify(f"converting the embedded model, once (about 25 s, {self.megabytes} MB in {self.path.parent})")
+            notify(f"building {self.what}, once (about {self.seconds} s, {self.megabytes} MB in {self.path.parent})")
         prefix = f".{self.path.name}.tmp-"
         for left_over in self.path.parent.glob(f"{prefix}*"):
             shutil.rmtree(left_over, ignore_errors=True)
@@ -159,11 +162,11 @@ class CachedModel:
         folder = self.path.parent
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return EngineUnavailable(
-                f"no space left for the embedded model in {folder}: it needs {self.megabytes} MB; free some, or set "
+                f"no space left for {self.what} in {folder}: it needs {self.megabytes} MB; free some, or set "
                 "REASONER_CACHE to a folder on another disk"
             )
         return EngineUnavailable(
-            f"cannot build the embedded model in {folder}: {error.strerror or error}; set REASONER_CACHE to a folder "
+            f"cannot build {self.what} in {folder}: {error.strerror or error}; set REASONER_CACHE to a folder "
             "that can be written"
         )
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, propose, sample, score
-from reasoner.types import Answer, Completion, Question, Rating, SamplingParams, Standing
+from reasoner.plan import Plan, count, propose, sample, score
+from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
 from reasoner.votes import Tally
 
 
@@ -38,7 +38,7 @@ class BestOfN:
         tally = Tally(question.space)
         for completion, answer in zip(drawn, answers, strict=True):
             tally.add(answer, index=completion.index)
-        majority = tally.standing()
+        majority = yield from count(tally)
         yield from propose(majority.leader, majority)
         answered = [completion for completion, answer in zip(drawn, answers, strict=True) if answer]
         if len(answered) < 2:
@@ -47,13 +47,14 @@ class BestOfN:
             ratings = yield from score(question, answered)
         except BudgetExhausted:
             return majority.leader
-        chosen = self._select(question, drawn, dict(zip((c.index for c in answered), ratings, strict=True)))
+        by_index = dict(zip((c.index for c in answered), ratings, strict=True))
+        chosen = yield from count(self._weighed(question, drawn, by_index))
         if chosen.leader is None:
             return majority.leader
         yield from propose(chosen.leader, chosen)
         return chosen.leader
 
-    def _select(self, question: Question, drawn: Sequence[Completion], ratings: Mapping[int, Rating]) -> Standing:
+    def _weighed(self, question: Question, drawn: Sequence[Completion], ratings: Mapping[int, Rating]) -> Tally:
         tally = Tally(question.space, by="max" if self.selector == "argmax" else "sum")
         for completion in drawn:
             rating = ratings.get(completion.index)
@@ -61,4 +62,4 @@ class BestOfN:
                 tally.add(None, index=completion.index)
             else:
                 tally.add(question.read(completion), index=completion.index, weight=rating.value)
-        return tally.standing()
+        return tally

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, next_finished, propose, start
+from reasoner.plan import Plan, Sample, count, next_finished, propose, start
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner.votes import Tally
 
@@ -38,7 +38,7 @@ class SelfConsistency:
                 break
             for completion in finished.completions:
                 tally.add(question.read(completion), index=completion.index)
-            standing = tally.standing()
+            standing = yield from count(tally)
             answer = standing.leader
             yield from propose(answer, standing)
         return answer

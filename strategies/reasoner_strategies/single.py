@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.plan import Plan, propose, sample
+from reasoner.plan import Plan, count, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner.votes import Tally
 
@@ -25,6 +25,6 @@ class Single:
         tally = Tally(question.space)
         for completion in drawn:
             tally.add(question.read(completion), index=completion.index)
-        standing = tally.standing()
+        standing = yield from count(tally)
         yield from propose(standing.leader, standing)
         return standing.leader

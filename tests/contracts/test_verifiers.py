@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -11,18 +12,63 @@ from reasoner.catalog import build, entries, load, spec_of
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import ReasonerError, UnknownName
 from reasoner.plan import Plan, Propose, Sample, Score
-from reasoner.protocols import Verifier
+from reasoner.protocols import SampleRequest, Tab, Verifier
 from reasoner.types import Answer, Completion, Logprobs, Question, Rating, SamplingParams, Standing
+from reasoner_verifiers.certainty import Measure
+from reasoner_verifiers.judge import Ask
+from reasoner_verifiers.maps import Calibration, FittedOn
 from tests.helpers import Planned, books, completion, meter_of, number_question, says
 
-NAMES = sorted(entries("verifier"))
 QUESTION = number_question()
+NEEDS_A_MODEL = {"orm", "prm"}
+"""Held to the same in `tests/engine`, on real reward models."""
+SPECS = {
+    "calibrated": "calibrated:verifier=certainty,file={map}",
+    "certainty": "certainty",
+    "code": 'code:tests={{"stdin": ""\\x2c "expected": "1"}},allow_unsandboxed=true',
+    "ensemble": "ensemble:members=certainty|judge",
+    "judge": "judge:least_mass=0",
+    "rules": r"rules:pattern=answer is [0-9]",
+}
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "calibrated": {"verifier": ("certainty",), "file": ("{map}",)},
+    "certainty": {"measure": typing.get_args(Measure), "top_k": ("2", "20"), "window": ("1", "9")},
+    "code": {
+        "tests": ("assert True",),
+        "entry_point": ("f",),
+        "tests_file": ("{map}",),
+        "timeout": ("1.5",),
+        "allow_unsandboxed": ("true", "false"),
+    },
+    "ensemble": {"members": ("certainty", "certainty|judge"), "how": ("mean", "product"), "weights": ()},
+    "judge": {
+        "ask": typing.get_args(Ask),
+        "rubric": ("polite",),
+        "least_mass": ("0.25",),
+        "model": ("some/model",),
+        "base_url": ("http://localhost:1/v1",),
+    },
+    "rules": {"pattern": ("x+",), "call": ()},
+}
 
-pytestmark = pytest.mark.parametrize("name", NAMES)
+pytestmark = pytest.mark.parametrize("name", sorted(SPECS))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def map_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibration of plain certainty, which changes nothing."""
+    fitted = FittedOn(data_sha256="0" * 64, questions=1, ratings=1, right=1)
+    line = Calibration(method="isotonic", verifier="certainty", fitted_on=fitted, x=(0, 1), y=(0, 1))
+    FILES["map"] = tmp_path_factory.mktemp("maps") / "map.json"
+    FILES["map"].write_text(line.model_dump_json())
+    return FILES["map"]
+
+
+FILES: dict[str, Path] = {}
 
 
 def made(name: str) -> Verifier:
-    verifier: Verifier = build("verifier", name)
+    verifier: Verifier = build("verifier", SPECS[name].format(**FILES))
     return verifier
 
 
@@ -37,11 +83,23 @@ def candidates(verifier: Verifier) -> list[Completion]:
     return found
 
 
+def test_the_catalog_holds_these_and_those_that_need_a_model(name: str) -> None:
+    assert set(entries("verifier")) == SPECS.keys() | NEEDS_A_MODEL
+    assert OPTIONS[name].keys() == {f.name for f in dataclasses.fields(load("verifier", name)) if f.init}
+
+
+def script(request: SampleRequest) -> str:
+    """A policy that is asked to solve and to judge."""
+    return "Yes" if request.watch else f"The answer is {7 + request.index}"
+
+
 def rated(verifier: Verifier, candidate: Completion) -> Rating:
     async def go() -> Rating:
-        policy = ScriptedEngine(says("7"))
+        policy = ScriptedEngine(script)
+        await verifier.start(policy)
         bound = await verifier.bound(QUESTION, candidate, policy)
-        rating = await verifier.score(QUESTION, candidate, policy)
+        rating = await verifier.score(QUESTION, candidate, policy, Tab())
+        await verifier.close()
         for field in dataclasses.fields(bound):
             if field.name not in ("seconds", "cached_tokens"):
                 assert getattr(rating.cost, field.name) <= getattr(bound, field.name), field.name
@@ -61,7 +119,7 @@ def test_a_rating_is_in_range_costs_no_more_than_its_bound_and_is_the_same_again
 def test_what_it_cannot_rate_is_an_error_and_never_a_value(name: str) -> None:
     verifier = made(name)
     if verifier.logprobs is None:
-        pytest.skip("it needs nothing of a sequence but its text")
+        pytest.skip("it needs nothing of a sequence but its text: its own tests say what it cannot rate")
     with pytest.raises(ReasonerError, match="log-probabilities"):
         rated(verifier, completion("The answer is 7"))
 
@@ -77,7 +135,7 @@ def judged(question: Question) -> Plan[Answer | None]:
 
 
 def test_the_runner_gets_it_what_it_needs_and_books_what_it_costs(name: str) -> None:
-    engine = ScriptedEngine(says("7", "8", "9"), certainty=lambda request: 0.5 + request.index / 10)
+    engine = ScriptedEngine(script, certainty=lambda request: 0.5 + request.index / 10)
     verifier = made(name)
     solution = solve_sync(
         QUESTION, Planned(judged, uses_verifier=True), engine, verifier=verifier, budget=Budget(tokens=10_000)
@@ -89,14 +147,27 @@ def test_the_runner_gets_it_what_it_needs_and_books_what_it_costs(name: str) -> 
 
 
 def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
-    plain, cls = made(name), load("verifier", name)
+    plain, base = made(name), SPECS[name].format(**FILES)
     assert build("verifier", spec_of(plain)) == plain
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        with pytest.raises(UnknownName, match=f"did you mean '{field.name}'"):
-            build("verifier", f"{name}:{field.name}x=1")
-        values = typing.get_args(hints[field.name]) or (2, 3)
-        for value in values:
-            changed = build("verifier", f"{name}:{field.name}={value}")
-            assert (changed != plain) == (value != field.default)
+    given = base.partition(":")[2]
+    for option, values in OPTIONS[name].items():
+        with pytest.raises(UnknownName, match=f"did you mean '{option}'"):
+            build("verifier", f"{base}{',' if given else ':'}{option}x=1")
+        for value in (one.format(**FILES) for one in values):
+            others = [part for part in given.split(",") if part and not part.startswith(f"{option}=")]
+            changed = build("verifier", f"{name}:{','.join([*others, f'{option}={value}'])}")
             assert build("verifier", spec_of(changed)) == changed
+            unset = getattr(plain, option) == getattr(changed, option)
+            assert (changed == plain) == unset
+
+
+def test_it_starts_and_closes_as_often_as_one_likes(name: str) -> None:
+    async def go() -> None:
+        verifier, policy = made(name), ScriptedEngine(says("7"))
+        for _ in range(2):
+            await verifier.start(policy)
+            await verifier.start(policy)
+            await verifier.close()
+            await verifier.close()
+
+    asyncio.run(go())

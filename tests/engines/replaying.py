@@ -7,7 +7,7 @@ from typing import Any
 from reasoner import Question, SamplingParams, Solution, solve
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.protocols import Engine, SampleRequest, StopRule, Strategy, Verifier
+from reasoner.protocols import Engine, SampleRequest, StopRule, Strategy, Tab, Verifier
 from reasoner.trace import Event, Sampled
 from reasoner.types import Completion, Rating
 from tests.helpers import Judge, Pause, course, number_question, says, turns, write_trace
@@ -88,7 +88,7 @@ def replay_with(path: Path, strategy: Strategy) -> Solution:
 class Slow(Judge):
     """A verifier that comes to no verdict on the first candidate."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         if candidate.index == 0:
             await asyncio.get_running_loop().create_future()
-        return await Judge.score(self, question, candidate, policy)
+        return await Judge.score(self, question, candidate, policy, tab)

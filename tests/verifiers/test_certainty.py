@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from reasoner.budget import Cost
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
+from reasoner.protocols import Tab
 from reasoner.types import Logprobs, Rating
 from reasoner_verifiers import Certainty
+from reasoner_verifiers.certainty import Measure, group_confidences
 from tests.helpers import completion, number_question, says
 
 ENGINE = ScriptedEngine(says("7"))
@@ -19,7 +21,7 @@ LIKELIHOOD, SELF = Certainty(), Certainty("self_certainty")
 
 
 def rating(verifier: Certainty, logprobs: Logprobs | None) -> Rating:
-    return asyncio.run(verifier.score(number_question(), completion("7", logprobs=logprobs), ENGINE))
+    return asyncio.run(verifier.score(number_question(), completion("7", logprobs=logprobs), ENGINE, Tab()))
 
 
 def value(verifier: Certainty, logprobs: Logprobs) -> float:
@@ -99,11 +101,69 @@ def test_it_asks_for_what_it_reads() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"measure": "luck"}, "choose likelihood or self_certainty"),
+        ({"measure": "luck"}, "choose likelihood, tail_likelihood, self_certainty, lowest_group"),
         ({"top_k": 1}, "top_k is 2 to 20"),
         ({"top_k": 21}, "top_k is 2 to 20"),
+        ({"window": 0}, "window is 1 token or more"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         Certainty(**options)  # type: ignore[arg-type]
+
+
+def test_tail_likelihood_looks_at_the_last_tokens_alone() -> None:
+    logprobs = Logprobs(tuple(math.log(p) for p in (0.1, 0.1, 0.5, 0.125)))
+    assert value(Certainty("tail_likelihood", window=2), logprobs) == pytest.approx(0.25)
+    assert value(Certainty("tail_likelihood", window=9), logprobs) == pytest.approx(value(LIKELIHOOD, logprobs))
+
+
+def confident(*tokens: float) -> Logprobs:
+    """Tokens of these confidences: both alternatives have the log-probability -C."""
+    return Logprobs((-0.1,) * len(tokens), tuple((-c, -c) for c in tokens))
+
+
+@pytest.mark.parametrize(
+    ("measure", "confidence"),
+    [
+        ("lowest_group", (1 + 1 + 4) / 3),  # groups of three: 2, 2, 3, 4, 5, ...
+        ("tail_group", (9 + 1 + 5) / 3),
+        ("bottom_10", (1 + 1 + 4) / 3),  # eight groups: a tenth is one of them
+    ],
+)
+def test_group_confidence_slides_a_window_over_the_tokens(measure: Measure, confidence: float) -> None:
+    logprobs = confident(4, 1, 1, 4, 4, 4, 7, 9, 1, 5)
+    found = value(Certainty(measure, top_k=2, window=3), logprobs)
+    assert found == pytest.approx(1 - math.log(2) / confidence)
+
+
+def test_bottom_10_averages_the_lowest_tenth_of_the_groups() -> None:
+    tokens = [float(c) for c in range(1, 21)]
+    found = value(Certainty("bottom_10", top_k=2, window=1), confident(*tokens))
+    assert found == pytest.approx(1 - math.log(2) / 1.5)
+
+
+@pytest.mark.parametrize("measure", ["lowest_group", "bottom_10", "tail_group"])
+def test_a_sequence_shorter_than_the_window_is_one_group(measure: Measure) -> None:
+    assert value(Certainty(measure, top_k=2), confident(2, 4)) == pytest.approx(1 - math.log(2) / 3)
+
+
+@given(st.lists(st.floats(1, 50), min_size=1, max_size=40), st.integers(1, 12))
+def test_the_lowest_group_is_no_higher_than_the_others_and_groups_are_plain_means(
+    tokens: list[float], window: int
+) -> None:
+    groups = group_confidences(tokens, window)
+    plain = [math.fsum(tokens[i : i + window]) / window for i in range(len(tokens) - window + 1)]
+    assert groups == pytest.approx(plain or [math.fsum(tokens) / len(tokens)])
+    low, bottom, tail = (
+        value(Certainty(measure, top_k=2, window=window), confident(*tokens))
+        for measure in ("lowest_group", "bottom_10", "tail_group")
+    )
+    assert low <= bottom + 1e-12
+    assert low <= tail + 1e-12
+
+
+@pytest.mark.parametrize("measure", ["lowest_group", "bottom_10", "tail_group"])
+def test_a_uniform_law_has_no_confidence_and_minus_infinity_is_no_harm(measure: Measure) -> None:
+    assert value(Certainty(measure, top_k=4), peaked((0.25,) * 4)) == pytest.approx(0, abs=1e-12)
+    assert value(Certainty(measure, top_k=2), Logprobs((0.0,), ((0.0, -math.inf),))) == 1.0

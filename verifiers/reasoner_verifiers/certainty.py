@@ -1,43 +1,59 @@
 """Certainty: how sure the model was of what it wrote, from the log-probabilities it reported anyway."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate
+from typing import Literal, get_args
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Engine
+from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Logprobs, Question, Rating
+
+Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group"]
+_OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
+LOWEST_SHARE = 0.1
+"""The part of the groups that `bottom_10` averages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Certainty:
+class Certainty(Resourceless):
     """Rates a sequence by its own log-probabilities; it costs no tokens.
 
-    `measure` "likelihood" is the geometric mean of the token probabilities, exp(mean log p). "self_certainty" is the
-    divergence of the next-token distribution from uniform (Kang 2025, 2502.18581), here over the `top_k` best
-    alternatives renormalised, mapped to [0, 1) by 1 - exp(-x). Over the full vocabulary it would be another statistic.
+    `likelihood` is the geometric mean of the token probabilities, exp(mean log p); `tail_likelihood` that of the last
+    `window` tokens. `self_certainty` is the divergence of the next-token distribution from uniform (Kang 2025,
+    2502.18581), here over the `top_k` best alternatives renormalised, mapped to [0, 1) by 1 - exp(-x). Over the full
+    vocabulary it would be another statistic.
+
+    The other three are DeepConf's (Fu 2025, 2508.15260). A token's confidence C is the mean of -log p over its `top_k`
+    best alternatives, a group's the mean over `window` tokens in a row, or over all of a shorter sequence.
+    `lowest_group` takes the lowest group, `bottom_10` the mean of the lowest tenth, `tail_group` the last. As C is at
+    least log(top_k), 1 - log(top_k) / C maps it to [0, 1) in its own order. The paper has top_k=20, window=2048.
     """
 
-    measure: Literal["likelihood", "self_certainty"] = "likelihood"
+    measure: Measure = "likelihood"
     top_k: int = 5
+    window: int = 2048
 
     def __post_init__(self) -> None:
-        if self.measure not in ("likelihood", "self_certainty"):
-            raise UsageError(f"measure={self.measure!r} does not exist: choose likelihood or self_certainty")
+        if self.measure not in get_args(Measure):
+            raise UsageError(f"measure={self.measure!r} does not exist: choose {', '.join(get_args(Measure))}")
         if not 2 <= self.top_k <= 20:
             raise UsageError(f"top_k={self.top_k} is out of range: top_k is 2 to 20")
+        if self.window < 1:
+            raise UsageError(f"window={self.window} is out of range: window is 1 token or more")
 
     @property
     def logprobs(self) -> int:
         """Alternatives needed per token."""
-        return self.top_k if self.measure == "self_certainty" else 0
+        return 0 if self.measure in _OF_SAMPLED else self.top_k
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """Nothing: the log-probabilities came with the sample."""
         return Cost()
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         """The certainty of one sequence.
 
         Raises:
@@ -45,21 +61,43 @@ class Certainty:
         """
         if candidate.logprobs is None or not candidate.logprobs.sampled:
             raise VerifierError("the sequence has no log-probabilities: this engine does not report them")
-        if self.measure == "likelihood":
-            return Rating(min(1.0, math.exp(_mean(candidate.logprobs.sampled))), Cost())
-        return Rating(-math.expm1(-self._self_certainty(candidate.logprobs)), Cost())
+        return Rating(min(1.0, max(0.0, self._value(candidate.logprobs))), Cost())
 
-    def _self_certainty(self, logprobs: Logprobs) -> float:
+    def _value(self, logprobs: Logprobs) -> float:
+        if self.measure == "likelihood":
+            return math.exp(_mean(logprobs.sampled))
+        if self.measure == "tail_likelihood":
+            return math.exp(_mean(logprobs.sampled[-self.window :]))
         if not logprobs.top:
             raise VerifierError("the sequence has no alternatives' log-probabilities: this engine does not report them")
-        return _mean([_divergence_from_uniform(top[: self.top_k]) for top in logprobs.top])
+        best = [row[: self.top_k] for row in logprobs.top]
+        if self.measure == "self_certainty":
+            return -math.expm1(-_mean([_divergence_from_uniform(row) for row in best]))
+        confidence = self._confidence([-_mean(row) for row in best])
+        return 1 - math.log(self.top_k) / confidence if confidence > 0 else 0.0
+
+    def _confidence(self, tokens: Sequence[float]) -> float:
+        if self.measure == "tail_group":
+            return _mean(tokens[-self.window :])
+        groups = sorted(group_confidences(tokens, self.window))
+        if self.measure == "lowest_group":
+            return groups[0]
+        return _mean(groups[: max(1, round(LOWEST_SHARE * len(groups)))])
 
 
-def _mean(values: tuple[float, ...] | list[float]) -> float:
+def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
+    """The mean over each `window` tokens in a row; over all of them where there are fewer."""
+    if len(tokens) <= window:
+        return [_mean(tokens)]
+    sums = [0.0, *accumulate(tokens)]
+    return [(sums[end] - sums[end - window]) / window for end in range(window, len(sums))]
+
+
+def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _divergence_from_uniform(top: tuple[float, ...]) -> float:
+def _divergence_from_uniform(top: Sequence[float]) -> float:
     """KL(uniform || p) over the given alternatives, renormalised: 0 when all are equally likely."""
     norm = math.log(math.fsum(math.exp(p) for p in top))
     return max(0.0, -_mean([math.log(len(top)) + p - norm for p in top]))

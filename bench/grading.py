@@ -1,0 +1,129 @@
+"""How well and how fast mathematical answers are graded, on reference answers such as those of MATH-500.
+
+    python bench/grading.py FILE
+
+FILE is JSONL whose lines have an `answer` in LaTeX without delimiters. Prints the share of the answers that are read
+and graded right in four forms; the false matches among 1,500 random pairs of different answers (seed 0), named; gradings
+per second on two workers over three rounds, as they come and with every one forced through Math-Verify; and the time
+that 64 different formulas take to be told apart for a vote, 2,016 pairs in both directions, in three rounds.
+"""
+
+import asyncio
+import itertools
+import json
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from reasoner.equivalence import Equivalence
+from reasoner.killable import KillablePool
+from reasoner.math_worker import equal, prepare
+from reasoner.maths import MathSpace
+from reasoner.types import Answer
+
+FORMS = {
+    "bare": "{}",
+    "boxed": "So we are done: $\\boxed{{{}}}$.",
+    "dollar": "Thus ${}$ is what we find.",
+    "prose": "Adding up, the answer is {}. I hope it is correct.",
+}
+PAIRS = 1_500
+ROUNDS = 3
+LIMIT = 10.0
+FORMULAS = 64
+MATH = MathSpace()
+
+
+async def recall(equivalence: Equivalence, golds: list[str]) -> None:
+    for form, frame in FORMS.items():
+        read = [MATH.read(frame.format(gold)) for gold in golds]
+        graded = [await equivalence.accepts(gold, found.text) for gold, found in zip(golds, read, strict=True) if found]
+        right = sum(verdict.status == "right" for verdict in graded)
+        print(f"recall {form:7} {right}/{len(golds)} = {right / len(golds):.1%}")
+
+
+async def precision(equivalence: Equivalence, golds: list[str]) -> None:
+    draw = random.Random(0)
+    pairs: list[tuple[str, str]] = []
+    while len(pairs) < PAIRS:
+        gold, other = draw.sample(golds, 2)
+        one, two = MATH.answer(gold), MATH.answer(other)
+        if one and two and one.key != two.key:
+            pairs.append((gold, other))
+    graded = await asyncio.gather(*(equivalence.accepts(*pair) for pair in pairs))
+    matched = [pair for pair, verdict in zip(pairs, graded, strict=True) if verdict.status == "right"]
+    failed = sum(verdict.status not in {"right", "wrong"} for verdict in graded)
+    print(f"false matches {len(matched)} of {PAIRS:,} random pairs, {failed} not decided {matched or ''}")
+
+
+async def speed(golds: list[str]) -> None:
+    for name, forced in (("as they come", False), ("all through Math-Verify", True)):
+        rates = []
+        for _ in range(ROUNDS):
+            # A new pool each time, so that nothing is remembered.
+            equivalence = Equivalence(pool=KillablePool(prepare=prepare))
+            await equivalence.warm()
+            began = time.perf_counter()
+            if forced:
+                await asyncio.gather(*(equivalence.pool.call(equal, one, f"({one})", seconds=LIMIT) for one in golds))
+            else:
+                await asyncio.gather(*(equivalence.accepts(one, f"\\boxed{{{one}}}") for one in golds))
+            rates.append(len(golds) / (time.perf_counter() - began))
+            await equivalence.close()
+        print(f"gradings per second, {name}: {spread(rates)}")
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):,.4g} ({min(values):,.4g} to {max(values):,.4g}, {len(values)} rounds)"
+
+
+def formulas(count: int) -> list[Answer]:
+    """Different formulas of eight kinds."""
+    draw = random.Random(0)
+    frames = (
+        "\\frac{{{}\\sqrt{{{}}}}}{{{}}}",
+        "{}x^2+{}x+{}",
+        "\\frac{{{}\\pi+{}}}{{{}}}",
+        "\\sqrt{{{}+{}\\sqrt{{{}}}}}",
+        "\\log_{{{}}}({}x+{})",
+        "({}x+1)({}x-{})",
+        "e^{{{}x}}+{}y-{}",
+        "{}\\sin({}x)+{}",
+    )
+    made: dict[str, Answer] = {}
+    while len(made) < count:
+        answer = MATH.answer(draw.choice(frames).format(*(draw.randint(2, 99) for _ in range(3))))
+        if answer:
+            made[answer.key] = answer
+    return list(made.values())
+
+
+async def classes() -> None:
+    pairs = list(itertools.combinations(formulas(FORMULAS), 2))
+    seconds, same = [], 0
+    for _ in range(ROUNDS):
+        equivalence = Equivalence(seconds=LIMIT, pool=KillablePool(prepare=prepare))
+        await equivalence.warm()
+        began = time.perf_counter()
+        same = sum(await equivalence.same_many(MATH, pairs))
+        seconds.append(time.perf_counter() - began)
+        await equivalence.close()
+    print(f"{FORMULAS} formulas told apart, {len(pairs):,} pairs, {same} the same: {spread(seconds)} s")
+
+
+async def main(path: str, golds: list[str]) -> None:
+    equivalence = Equivalence(seconds=LIMIT)
+    await equivalence.warm()
+    print(f"{len(golds)} answers of {path}")
+    await recall(equivalence, golds)
+    await precision(equivalence, golds)
+    await equivalence.close()
+    await speed(golds)
+    await classes()
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    asyncio.run(main(file.name, [json.loads(line)["answer"] for line in file.read_text().splitlines()]))

@@ -1,0 +1,56 @@
+"""Grading: whether an answer is right. The only code that sees a reference answer."""
+
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from reasoner.equivalence import Equivalence
+from reasoner.expressions import evaluate
+from reasoner.grades import GradeStatus
+from reasoner.types import Answer, Completion, Question
+
+
+@dataclass(frozen=True, slots=True)
+class GradedQuestion:
+    """A question and its reference answer. Strategies and verifiers are given the question alone."""
+
+    question: Question
+    gold: str = field(repr=False)
+
+
+async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:
+    """The status of one sequence."""
+    if completion.truncated:
+        return "truncated"
+    answer = item.question.read(completion)
+    if answer is None:
+        return "no_answer"
+    space = item.question.space
+    gold = Answer(item.gold, _key(item))
+    verdict = space.same(gold, answer)
+    if verdict is not None:
+        return "right" if verdict else "wrong"
+    return (await equivalence.accepts(gold.key, answer.key)).status
+
+
+def _key(item: GradedQuestion) -> str:
+    """The canonical key of the reference answer, by the space's own rules where they can read it."""
+    read = item.question.space.read(rf"\boxed{{{item.gold}}}")
+    return read.key if read else item.gold
+
+
+_EQUATION = re.compile(r"(?<![\d.=])(-?\d[\d\s+*/()x×·−-]*[\d)])\s*=\s*(-?\d+(?:\.\d+)?)(?![\d/])")
+
+
+def arithmetic_steps(text: str, *, separator: str = "\n\n") -> tuple[bool | None, ...]:
+    """Of each step whether all its equations between numbers hold; None where it states none."""
+    return tuple(_holds(step) for step in text.split(separator) if step.strip())
+
+
+def _holds(step: str) -> bool | None:
+    verdicts = []
+    for match in _EQUATION.finditer(step):
+        found = evaluate(match[1].replace("x", "*").replace("·", "*"))
+        if found is not None:
+            verdicts.append(found.value == Fraction(match[2]))
+    return all(verdicts) if verdicts else None

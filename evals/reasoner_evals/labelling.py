@@ -1,0 +1,59 @@
+"""Labelled runs: samples drawn for questions with known answers, their trace and their grades in one folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reasoner import Prompt, solve_many
+from reasoner.equivalence import Equivalence
+from reasoner.grades import GRADES, TRACE, Grade
+from reasoner.protocols import Engine, Strategy, Verifier
+from reasoner.trace import Prompted, Sampled, TraceWriter, read_trace
+from reasoner.types import Completion
+from reasoner_evals.grading import GradedQuestion, arithmetic_steps, grade
+
+
+async def label(
+    items: Sequence[GradedQuestion],
+    strategy: Strategy,
+    engine: Engine,
+    folder: Path,
+    *,
+    verifier: Verifier | None = None,
+    seed: int = 0,
+) -> None:
+    """Answer the questions and grade all that was drawn; writes `trace.jsonl` and `grades.jsonl` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = TraceWriter(folder / TRACE)
+    questions = [item.question for item in items]
+    try:
+        await solve_many(questions, strategy, engine, verifier=verifier, trace=writer, seed=seed)
+    finally:
+        writer.close()
+    await grade_run(items, folder)
+
+
+async def grade_run(items: Sequence[GradedQuestion], folder: Path) -> None:
+    """Grade the sequences of a folder's trace; grades that were there are replaced."""
+    by_id = {item.question.id: item for item in items}
+    heads: dict[tuple[str, str], Prompt] = {}
+    equivalence = Equivalence()
+    try:
+        with (folder / GRADES).open("w", encoding="utf-8") as file:
+            for event in read_trace(folder / TRACE):
+                if isinstance(event, Prompted):
+                    heads[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
+                if not isinstance(event, Sampled) or event.question_id not in by_id:
+                    continue
+                prompt = heads[event.question_id, event.prompt]
+                drawn = Completion(prompt, event.text, event.token_ids, event.finish_reason, event.stop)
+                status = await grade(by_id[event.question_id], drawn, equivalence)
+                made = Grade(
+                    question_id=event.question_id,
+                    prompt=event.prompt,
+                    index=event.index,
+                    status=status,
+                    steps=arithmetic_steps(event.text),
+                )
+                file.write(made.model_dump_json() + "\n")
+    finally:
+        await equivalence.close()

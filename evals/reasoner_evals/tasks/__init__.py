@@ -1,0 +1,1 @@
+"""Tasks: questions with their reference answers, one task a file."""

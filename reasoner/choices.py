@@ -1,0 +1,112 @@
+"""Multiple choice: the options that a question lists, and which of them a model chose."""
+
+import re
+import string
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from reasoner.errors import UsageError
+from reasoner.reading import IS, TAIL, ByKey, boxed, final_segment, last_match
+from reasoner.types import Answer
+
+Labels = Literal["letters", "numbers"]
+_ON = "(?:because|since|as|is|which|and|but|with|for|due)"
+_CUE = rf"(?i:\b(?:answer|result|(?:correct|right|best)\s++(?:option|choice)){IS}(?:(?:option|choice)\s++)?+)"
+_BEFORE = r"(?:[*$`\s(\[]|\\[(\[]|\\[a-z]++\{)*+"
+# After `A` a word may follow that makes it an article; after `3`, a unit.
+_LETTER_CUED = re.compile(rf"{_CUE}{_BEFORE}([A-Za-z])(?![\w'\u2019])(?!(?<=[AaIi])[^\S\n]+(?!{_ON}\b)[a-z])")
+_NUMBER_CUED = re.compile(rf"{_CUE}{_BEFORE}(\d++)(?!\w|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])")
+_LETTER_MARKED = re.compile(r"(?:\*\*\(?|\()([A-Z])(?:\)?\*\*|\)|\.\*\*)")
+_NUMBER_MARKED = re.compile(r"(?:\*\*\(?|(?<![\w)])\()(\d++)(?:\)?\*\*|\)|\.\*\*)")
+_LETTER, _NUMBER = r"([A-Za-z])", r"(\d{1,2})"
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceSpace(ByKey):
+    """One of 2 to 26 options, labelled A, B, C ... or 1, 2, 3 ...; its key is the label, however it was named.
+
+    A letter alone in prose is no answer: it could be an article.
+    """
+
+    name: ClassVar[str] = "choice"
+    version: ClassVar[int] = 1
+
+    options: tuple[str, ...]
+    labels: Labels = "letters"
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.options) <= 26:
+            raise UsageError(f"{len(self.options)} options were given: a choice has 2 to 26")
+
+    @property
+    def instruction(self) -> str:
+        """Asks for a label."""
+        known = self.known
+        return f"Give the answer as one {self.labels.removesuffix('s')} from {known[0]} to {known[-1]}."
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The labels of the options, in order."""
+        if self.labels == "numbers":
+            return tuple(str(number + 1) for number in range(len(self.options)))
+        return tuple(string.ascii_uppercase[: len(self.options)])
+
+    def read(self, text: str) -> Answer | None:
+        """A label that is boxed, cued, bold or bracketed, or alone on the last line; else one option's text."""
+        segment = final_segment(text)
+        if segment is None:
+            return None
+        letters = self.labels == "letters"
+        label = _LETTER if letters else _NUMBER
+        last_line = segment.strip().rpartition("\n")[2].strip()
+        found = (
+            ("boxed", re.search(rf"\b{label}\b(?!\.\d)", box) if (box := boxed(segment)) else None),
+            ("cue", last_match(_LETTER_CUED if letters else _NUMBER_CUED, segment)),
+            ("marked", last_match(_LETTER_MARKED if letters else _NUMBER_MARKED, segment)),
+            ("alone", re.fullmatch(rf"\W{{0,4}}{label}\W{{0,4}}", last_line)),
+        )
+        for rule, match in found:
+            if match:
+                said = match[1].upper()
+                if said in self.known:
+                    return Answer(said, said, rule)
+                if letters:
+                    return None
+                break  # A number that is no label may be an option's text.
+        named = [label for label, option in zip(self.known, self.options, strict=True) if _says(segment, option)]
+        return Answer(named[0], named[0], "text") if len(named) == 1 else None
+
+
+def _says(text: str, option: str) -> bool:
+    """Whether the text holds the option as words of its own, so that 15 does not say 5."""
+    return re.search(rf"(?<![\w.]){re.escape(option)}(?!\w|\.\d)", text, re.IGNORECASE) is not None
+
+
+_LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
+_NUMBERED = re.compile(r"\s*+\(?([1-9]\d?)(?:\)|(?<=\n\d)\.|(?<=\n\d\d)\.)\s++(\S[^\n]*?)(?=\n|\Z|\s\(?[1-9]\d?\)\s)")
+_ASKED = re.compile(r"\?(?=\s)|:[^\S\n]*\n")
+
+
+def choice_in(text: str) -> ChoiceSpace | None:
+    """The choice that a question lists, as `A) ... B) ...` from A on or, right after what it asks, `1) ... 2) ...`."""
+    lettered: list[str] = []
+    for match in _LETTERED.finditer(text[:TAIL]):
+        if match[1] == string.ascii_uppercase[len(lettered) : len(lettered) + 1]:
+            lettered.append(match[2].strip())
+    if len(lettered) >= 2:
+        return ChoiceSpace(tuple(lettered))
+    numbered: list[str] = []
+    asked = last_match(_ASKED, text[:TAIL].rstrip())
+    place = asked.end() - asked[0].endswith("\n") if asked else len(text)
+    while (option := _NUMBERED.match(text[:TAIL], place)) and option[1] == str(len(numbered) + 1):
+        numbered.append(option[2].strip())
+        place = option.end()
+    if 2 <= len(numbered) <= 26 and not text[place:].strip():
+        return ChoiceSpace(tuple(numbered), "numbers")
+    return None
+
+
+def options_in(text: str) -> tuple[str, ...]:
+    """The options that a question lists; empty where it lists none."""
+    choice = choice_in(text)
+    return choice.options if choice else ()

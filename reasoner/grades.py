@@ -1,0 +1,74 @@
+"""Grades of drawn sequences: a JSONL file beside a trace, so that what was generated can be graded again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reasoner.errors import TraceError
+from reasoner.trace import Event, read_trace
+
+VERSION: Final = 1
+TRACE = "trace.jsonl"
+GRADES = "grades.jsonl"
+
+GradeStatus = Literal["right", "wrong", "no_answer", "truncated", "too_complex", "grader_timeout", "grader_crash"]
+STATUSES: tuple[GradeStatus, ...] = get_args(GradeStatus)
+
+
+class Grade(BaseModel):
+    """The grade of the sequence that (`question_id`, `prompt`, `index`) names in the trace.
+
+    `steps` says of each step whether it is right, None where that cannot be checked. What the grader could not judge
+    has a status of its own and is neither right nor wrong.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = VERSION
+    question_id: str
+    prompt: str
+    index: int
+    status: GradeStatus
+    steps: tuple[bool | None, ...] = ()
+
+
+class LabelledRun(NamedTuple):
+    """What a run's folder holds: the events of its trace, and its grades by sequence."""
+
+    events: list[Event]
+    grades: dict[tuple[str, str, int], Grade]
+
+
+def read_grades(path: Path) -> Iterator[Grade]:
+    """The grades of a file, streamed. A torn last line, left by a killed run, is skipped.
+
+    Raises:
+        TraceError: the file cannot be read, or a line is no grade.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield Grade.model_validate_json(line)
+                except ValidationError as error:
+                    if not line.endswith(b"\n"):
+                        return
+                    problem = error.errors(include_url=False)[0]
+                    where = ".".join(map(str, problem["loc"])) or "line"
+                    raise TraceError(f"{path}:{number} is no grade: {where}: {problem['msg'].lower()}") from error
+    except OSError as error:
+        raise TraceError(f"cannot read the grades {path}: {error.strerror}") from error
+
+
+def read_run(folder: Path) -> LabelledRun:
+    """The trace and the grades in a run's folder.
+
+    Raises:
+        TraceError: one of the two cannot be read, or there is no grade.
+    """
+    grades = {(g.question_id, g.prompt, g.index): g for g in read_grades(folder / GRADES)}
+    if not grades:
+        raise TraceError(f"{folder / GRADES} holds no grade: grade the run first")
+    return LabelledRun(list(read_trace(folder / TRACE)), grades)

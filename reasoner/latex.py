@@ -1,0 +1,203 @@
+r"""Mathematical answers as they are written: limits on what is looked at, and one spelling for each.
+
+Nothing is evaluated: `\frac12`, `1/2` and `0.5` stay three spellings here.
+"""
+
+import re
+
+MAX_LENGTH = 4096
+"""Characters of an answer."""
+MAX_NESTING = 64
+"""Brackets open at once."""
+MAX_RUN = 256
+"""Digits in a row."""
+
+_OPEN, _CLOSE = "([{", ")]}"
+_LONG_RUN = re.compile(rf"\d{{{MAX_RUN + 1}}}")
+_CODE = re.compile(r"__|(?<!\\)\b(?:import|lambda|eval|exec)\b")
+_GROUP = r"\s*+(?:\{([^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+)\}|\(([^()]*+(?:\([^()]*+\)[^()]*+)*+)\)|([-\d]\d*+))"
+_POWER = re.compile(rf"(?:\^|\*\*){_GROUP}")
+_TOWER = re.compile(r"(?:\^|\*\*)\s*+(?:\d++|[({]\s*+\d++\s*+[)}])\s*+(?:\^|\*\*)")
+_LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
+_FACTORIAL = re.compile(r"(?:(\d++)|([)}]))\s*!")
+_LARGE = re.compile(r"(?:binom|choose|\\sum|\\prod)(?![a-z])")
+_BIG = re.compile(r"\^|\*\*|!|\d{5}")
+
+
+def too_complex(text: str) -> str | None:
+    """Why no parser should see the text, in a few words; None where one may."""
+    if len(text) > MAX_LENGTH:
+        return f"longer than {MAX_LENGTH} characters"
+    depth = deepest = 0
+    for sign in text:
+        depth += (sign in _OPEN) - (sign in _CLOSE)
+        deepest = max(deepest, depth)
+    if deepest > MAX_NESTING:
+        return f"nested deeper than {MAX_NESTING}"
+    if _LONG_RUN.search(text):
+        return f"more than {MAX_RUN} digits in a row"
+    if _CODE.search(text):
+        return "looks like code"
+    if _TOWER.search(text) or any(_heavy(match) for match in _POWER.finditer(text)):
+        return "a power too large to compute"
+    if any(_inflates(match) for match in _FACTORIAL.finditer(text)):
+        return "a factorial too large to compute"
+    if (found := _LARGE.search(text)) and _BIG.search(text, found.end()):
+        return "a sum, product or binomial too large to compute"
+    return None
+
+
+def _heavy(power: re.Match[str]) -> bool:
+    """Whether an exponent is a number of six digits or more, or itself a power of numbers: `e^{x^2}` is neither."""
+    exponent = power[1] or power[2] or power[3] or ""
+    towers = "^" in exponent or "**" in exponent or "!" in exponent
+    return len(re.sub(r"\D", "", exponent)) > 5 or (towers and not _LETTER.search(exponent))
+
+
+def _inflates(factorial: re.Match[str]) -> bool:
+    """Whether what stands before a `!` is five digits or more, or brackets around something that grows."""
+    if factorial[1]:
+        return len(factorial[1]) > 4
+    return bool(_BIG.search(factorial.string, max(0, factorial.start() - 40), factorial.start()))
+
+
+_UNICODE = str.maketrans(
+    {
+        "\u2212": "-",
+        "\u2013": "-",
+        "\u00d7": "\\cdot ",
+        "\u00b7": "\\cdot ",
+        "\u22c5": "\\cdot ",
+        "\u00f7": "/",
+        "\u03c0": "\\pi ",
+        "\u03b8": "\\theta ",
+        "\u221e": "\\infty ",
+        "\u2264": "\\le ",
+        "\u2265": "\\ge ",
+        "\u2260": "\\ne ",
+        "\u00b1": "\\pm ",
+        "\u222a": "\\cup ",
+        "\u2208": "\\in ",
+        "\u221a": "\\sqrt ",
+        "\u00b2": "^2",
+        "\u00b3": "^3",
+        "\u00bd": "\\frac{1}{2}",
+        "\u00bc": "\\frac{1}{4}",
+        "\u00be": "\\frac{3}{4}",
+        "\u00b0": "",
+        "\u00a0": " ",
+        "\u2009": " ",
+        "\u202f": " ",
+        "\u2019": "'",
+    }
+)
+_UNITS = (
+    "degrees?|percent|dollars?|cents?|cm|mm|km|nm|kg|mg|ml|mL|ft|in|lbs?|oz|mi|hrs?|hours?|min|secs?|days?|mph|kph|"
+    "units?|inch|feet|foot|yards?|miles?|met(?:er|re)s?|deg|rad"
+)
+_TEXT = re.compile(r"\\(?:text(?:rm|bf|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit|bf|rm)\s*\{([^{}]*+)\}")
+_TEXT_UNIT = re.compile(
+    r"(?<=[\w}) ])\s*+\\(?:text(?:rm|bf|it)?|mbox|mathrm|mathbf|rm)\s*"
+    r"\{(?!\s*[apAP]\.?[mM])[^{}]{2,}+\}(?:\^\{?\d\}?)?\s*\Z"
+)
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        # Thousands grouped as only LaTeX does it, before the spaces go.
+        (r"(?<=\d)(?:\{,\}|,?\\[,!;:])\s*(?=\d{3}(?!\d))", ""),
+        (r"\\(?:left|right|big|Big|bigg|Bigg)[lr]?(?![a-zA-Z])\s*\.?", ""),
+        (r"\\(?:displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;:!\s]|~", " "),
+        (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-zA-Z])", ""),
+        (r"\\?[%$]|[€£]", " "),
+        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+        (r"\\(?:leqslant|leq|le)(?![a-zA-Z])|<=", r"\\le "),
+        (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])|>=", r"\\ge "),
+        (r"\\(?:neq|ne)(?![a-zA-Z])|!=", r"\\ne "),
+        (r"\\lt(?![a-zA-Z])", "<"),
+        (r"\\gt(?![a-zA-Z])", ">"),
+        (r"\*\*", "^"),
+        (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
+        (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+        (r"\\rbrace(?![a-zA-Z])", r"\\}"),
+        (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])", r"\\emptyset "),
+        (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
+        (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
+        (r"(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
+        (r",(?:\s*,)++", ","),
+        # A mixed number, before its space goes.
+        (r"(?<![\d.^_{(/])(\d++)\s++(\d++)\s*+/\s*+(\d++)(?![\d./])", r"\1\\frac{\2}{\3}"),
+        # A unit after a number: a word of four letters or more, or one that is known.
+        (rf"(?<=[\d)}}])\s*+(?:(?:{_UNITS})(?![a-zA-Z])|(?<=\s)[a-zA-Z]{{4,}}+)[^,=<>]*+\Z", ""),
+    )
+)
+_TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(\\[a-zA-Z]++)\s++(?=[a-zA-Z])", "\\1\0"),
+        (r"\s++", ""),
+        ("\0", " "),
+        (r"\\frac(\d)(\d)", r"\\frac{\1}{\2}"),
+        (r"\\frac(\d)(?=\{)", r"\\frac{\1}"),
+        (r"(\\frac\{[^{}]*+\})([\da-zA-Z])", r"\1{\2}"),
+        (r"\\sqrt([\da-zA-Z])", r"\\sqrt{\1}"),
+        (r"([\^_])\{([\da-zA-Z])\}", r"\1\2"),
+        (r"(?<![\d.])(\.\d)", r"0\1"),
+        (r"\A\+", ""),
+    )
+)
+_SQRT = re.compile(r"\\?sqrt\s*\(")
+_WRAPS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"))
+
+
+def bare(text: str) -> str:
+    """The text without what only sets it off: dollars, bold, a box around the whole, a closing full stop."""
+    before = None
+    while text != before:
+        before, text = text, text.strip().rstrip(".,; \n") or text.strip()
+        for opening, closing in _WRAPS:
+            inner = text[len(opening) : -len(closing)]
+            if text.startswith(opening) and text.endswith(closing) and inner and opening[0] not in inner[:1]:
+                text = inner
+        for command in ("\\boxed{", "\\fbox{"):
+            if text.startswith(command) and matching(text, len(command) - 1) == len(text) - 1:
+                text = text[len(command) : -1]
+    return text
+
+
+def matching(text: str, start: int) -> int:
+    """Where the bracket at `start` closes, any closing bracket ending any opening one; -1 where it never does."""
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] in _OPEN) - (text[place] in _CLOSE)
+        if depth == 0:
+            return place
+    return -1
+
+
+def untexted(text: str) -> tuple[str, bool]:
+    r"""The text with `\text{...}` undone and a unit in it dropped, and whether that was all there was."""
+    outside = _TEXT.sub("", text).strip(" .()[]*")
+    if not outside:
+        return _TEXT.sub(r"\1", text), True
+    return _TEXT.sub(_unit, _TEXT_UNIT.sub("", text)), False
+
+
+def _unit(match: re.Match[str]) -> str:
+    inner = match[1].strip()
+    return inner if len(inner) == 1 else f" {inner} "
+
+
+def normal(text: str) -> str:
+    """One spelling of a formula: no spaces, no sizes, no units, braces only where they matter."""
+    text = text.translate(_UNICODE)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text.strip())
+    while found := _SQRT.search(text):
+        end = matching(text, found.end() - 1)
+        if end < 0:
+            break
+        text = f"{text[: found.start()]}\\sqrt{{{text[found.end() : end]}}}{text[end + 1 :]}"
+    for pattern, replacement in _TIDY:
+        text = pattern.sub(replacement, text)
+    return text

@@ -1,0 +1,139 @@
+r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which of them are one."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reasoner import math_worker
+from reasoner.latex import bare, too_complex
+from reasoner.numerals import last_number
+from reasoner.reading import CUE, boxed, final_segment
+from reasoner.shapes import accepts, key, shape
+from reasoner.types import Answer
+
+MAX_CLAUSE = 500
+"""Characters after an answer cue that are looked at."""
+
+# As in the other spaces, patterns are possessive, so that hostile text costs linear time.
+_MATH = re.compile(
+    r"\$\$([^$]++)\$\$|\$(?=\S)([^$\n]++)(?<=\S)\$(?!\d)"
+    r"|\\\(((?:[^\\]|\\(?![()]))*+)\\\)|\\\[((?:[^\\]|\\(?![\[\]]))*+)\\\]"
+)
+_AND = re.compile(r"\s*+(?:,\s*+(?:and|or)\b|,|and\b|or\b)\s*+")
+_HASHES = re.compile(r"####[^\S\n]*+([^\n]++)")
+_FINAL = re.compile(r"(?i:final\s++answer\s++is)\s*+:?+\s*+(?=\$|\\[(\[])")
+_CUED = re.compile(rf"{CUE}\**\s*+")
+# Where what follows a cue ends: at the end of the sentence, or where the sentence goes on in words.
+_END = re.compile(
+    r"\.(?=\s|\*|\Z)|;|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but)\b|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})"
+)
+_TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
+_PLAIN_WORD = re.compile(r"(?<![a-zA-Z])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))[a-zA-Z]{2,}")
+_AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?=[a-zA-Z]{2})[^=]*+")
+MAX_WORDS = 3
+"""Words of an answer that follows a cue; more are a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class MathSpace:
+    """A mathematical answer; two are one where the written policy says so, formulas where they are equal."""
+
+    name: ClassVar[str] = "math"
+    version: ClassVar[int] = 1
+    instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
+
+    @property
+    def accepts(self) -> Callable[[str, str], bool]:
+        """The slow comparison."""
+        return math_worker.accepts
+
+    @property
+    def probe(self) -> Callable[[str], object]:
+        """What the slow comparison does of one answer alone."""
+        return math_worker.probe
+
+    def read(self, text: str) -> Answer | None:
+        """The last box, what follows `####` or an answer cue, the last line, the last formula or number; in this order.
+
+        `Answer.rule` says which it was. A line counts where it is a formula without words around it.
+        """
+        segment = final_segment(text)
+        if segment is None:
+            return None
+        found = (
+            ("boxed", boxed(segment)),
+            ("hashes", _last(_HASHES, segment)),
+            ("final", _after(_FINAL, segment)),
+            ("cue", _after(_CUED, segment)),
+            ("line", _line(segment)),
+            ("formula", _formula(segment)),
+            ("number", last_number(segment)),
+        )
+        for rule, written in found:
+            if written and (answer := self.answer(written, rule)):
+                return answer
+        return None
+
+    def answer(self, written: str, rule: str = "given") -> Answer | None:
+        """An answer as it is written, such as a reference answer; None where nothing is left of it."""
+        name = key(shape(written))
+        return Answer(bare(written), name, rule) if name else None
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        """Whether `a`, taken as the reference, accepts `b`; None where only a slow comparison can tell."""
+        return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None)
+
+    def refusal(self, written: str) -> str | None:
+        """Why an answer is compared as written and no other way; None where it is not."""
+        return too_complex(written)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> str | None:
+    matches = pattern.findall(text)
+    return matches[-1] if matches else None
+
+
+def _formulas_at(text: str, place: int) -> list[str]:
+    """The formulas that begin at a place, one or several that `and` or a comma joins."""
+    formulas: list[str] = []
+    while found := _MATH.match(text, place):
+        formulas.append(next(filter(None, found.groups()), ""))
+        joint = _AND.match(text, found.end())
+        place = joint.end() if joint else len(text)
+    return formulas
+
+
+def _after(cue: re.Pattern[str], text: str) -> str | None:
+    """What follows the last cue that something follows which is no sentence."""
+    for match in reversed(list(cue.finditer(text))):
+        if formulas := _formulas_at(text, match.end()):
+            return ", ".join(formulas) if len(formulas) > 1 else formulas[0]
+        line = text[match.end() : match.end() + MAX_CLAUSE].partition("\n")[0]
+        clause = line[: end.start()] if (end := _END.search(line)) else line
+        if amount := _AMOUNT.fullmatch(clause.strip()):
+            return amount[0] if len(_words(amount[0])) <= MAX_WORDS else amount[1]
+        if clause.strip(" .*$") and len(_words(clause)) <= MAX_WORDS:
+            return clause
+    return None
+
+
+def _words(text: str) -> list[str]:
+    return _PLAIN_WORD.findall(_TEXTED.sub(" ", text))
+
+
+def _line(text: str) -> str | None:
+    """The last line where it is a formula without words around it, or all there is and short."""
+    lines = text.strip().splitlines()
+    if not lines:
+        return None
+    last = lines[-1].strip()
+    words = len(_words(last))
+    return last if words == 0 or (len(lines) == 1 and words < MAX_WORDS) else None
+
+
+def _formula(text: str) -> str | None:
+    found = None
+    for match in _MATH.finditer(text):
+        found = next(filter(None, match.groups()), found)
+    return found

@@ -1,0 +1,278 @@
+"""Verdicts on code that a model wrote: what the tests of a task say of it, and by which layers it was confined."""
+
+import asyncio
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from io import FileIO
+from typing import Literal
+
+from reasoner.errors import UsageError
+from reasoner.sandbox.inner import Uncrossable, encode
+from reasoner.sandbox.layers import Layers, Limits, detect
+from reasoner.sandbox.run import Process, SandboxFailed, pipe, running, stream, turn
+
+Status = Literal["pass", "fail", "compile_error", "timeout", "memory", "crash", "test_error", "sandbox_unavailable"]
+MAX_DETAIL = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A test: the value of one call; equal means of the same types throughout, tuples counting as lists."""
+
+    args: tuple[object, ...]
+    expected: object
+    entry_point: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A test: what a program writes to standard output for an input; spaces that end lines don't count."""
+
+    stdin: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How code fared. Only "pass" is one, and then `passed` is `total`; `detail` tells of the first test that isn't.
+
+    "test_error" and "sandbox_unavailable" say nothing of the code: the tests can't be run, or it may not be.
+    """
+
+    status: Status
+    passed: int
+    total: int
+    detail: str = ""
+    layers: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def judged(self) -> bool:
+        """Whether it says anything of the code."""
+        return self.status not in ("test_error", "sandbox_unavailable")
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is known so far, so that a verdict can be given whenever time is up."""
+
+    total: int
+    seen: int = 0
+    passed: int = 0
+    status: Status | None = None
+    detail: str = ""
+    names: tuple[str, ...] = ()
+    finished: bool = False
+
+    def found(self, status: Status, detail: str, place: int) -> None:
+        """Note how a test ended; the first that didn't pass speaks for all."""
+        self.seen = place + 1
+        if status == "pass":
+            self.passed += 1
+        elif self.status is None:
+            where = f"test {place + 1} of {self.total}: " if place >= 0 else ""
+            self.status, self.detail = status, where + detail
+
+    def verdict(self, seconds: float) -> Verdict:
+        status, detail = self.status, self.detail
+        if status is None and self.finished and self.passed == self.total:
+            status = "pass"
+        elif status is None:
+            status, detail = "crash", "the tests gave no valid record of their end"
+        return Verdict(status, self.passed, self.total, _clean(detail), self.names, seconds)
+
+
+def _clean(text: str) -> str:
+    printable = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * MAX_DETAIL])
+    return " ".join(printable.split())[:MAX_DETAIL]
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Runs code and the tests it has to pass, or says why it may not.
+
+    Code is run only where the layers suffice, or with `allow_unsandboxed`. As many checks run at once as there are
+    processors; the others wait, and their time does not count.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    allow_unsandboxed: bool = False
+
+    async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> Verdict:
+        """The verdict of tests of one kind; one sandbox and one time limit for calls and sources, one for each program.
+
+        A test of type str is Python that asserts something of functions that the code defines, and runs in a process of
+        its own, where those functions only pass values on. Where it defines `check(candidate)`, as HumanEval's tests
+        do, that is called with the code's `entry_point`. Cancelling ends all that was started.
+
+        Raises:
+            UsageError: there is no test, or programs are mixed with others, or an argument has no spelling.
+        """
+        programs = [test for test in tests if isinstance(test, Program)]
+        others = [test for test in tests if not isinstance(test, Program)]
+        if bool(programs) == bool(others):
+            raise UsageError(f"{len(programs)} programs and {len(others)} other tests: give some, all of one kind")
+        jobs = [_job(test, entry_point) for test in others]
+        layers = await asyncio.to_thread(detect)
+        findings = _Findings(len(tests), names=layers.names)
+        if layers.missing and not self.allow_unsandboxed:
+            return Verdict("sandbox_unavailable", 0, len(tests), _refusal(layers), layers.names)
+        async with turn():
+            begun = time.monotonic()
+            try:
+                if others:
+                    await self._functions(layers, code, {"tests": jobs, "entry_point": entry_point}, findings)
+                for place, test in enumerate(programs):
+                    ending = await self._program(layers, code, test, findings)
+                    findings.found(*ending, place)
+                    if ending[0] in ("timeout", "compile_error"):
+                        break
+            except SandboxFailed as error:
+                return Verdict("sandbox_unavailable", 0, len(tests), _clean(str(error)), layers.names)
+            findings.finished |= bool(programs)
+            return findings.verdict(time.monotonic() - begun)
+
+    async def _functions(self, layers: Layers, code: str, job: dict[str, object], findings: _Findings) -> None:
+        nonce = secrets.token_hex(16)
+        async with AsyncExitStack() as stack:
+            heard, called = pipe(stack)
+            replied, replying = pipe(stack)
+            recorded, recording = pipe(stack)
+            records = await stream(stack, recorded)
+            serve = await self._started(stack, layers, "serve", [heard, replying], stdin=_file(stack, code))
+            task = _file(stack, json.dumps({"nonce": nonce, **job}))
+            judge = await self._started(stack, layers, "judge", [called, replied, recording], stdin=task)
+            findings.names = serve.names
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    await _listen(records, nonce, findings)
+                    if findings.status == "crash":
+                        findings.status, why = self._reason(await serve.ending())
+                        findings.detail += f", {why}"
+                    elif not findings.finished:
+                        why = await judge.ending()
+                        findings.found("test_error", f"the process of the tests ended: {why}", findings.seen)
+            except TimeoutError:
+                findings.found("timeout", f"not over after {self.limits.seconds:g} s", findings.seen)
+
+    async def _program(self, layers: Layers, code: str, test: Program, findings: _Findings) -> tuple[Status, str]:
+        async with AsyncExitStack() as stack:
+            reported, reporting = pipe(stack)
+            written, writing = pipe(stack)
+            report, output = await stream(stack, reported), await stream(stack, written)
+            ends, stdin = [_file(stack, code), reporting], _file(stack, test.stdin)
+            process = await self._started(stack, layers, "program", ends, stdin=stdin, stdout=writing)
+            findings.names = process.names
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    said = await _read(output, self.limits.output_kib * 1024)
+                    if said is None:
+                        return "fail", f"it wrote more than {self.limits.output_kib} KiB"
+                    ending = await process.ending()
+                    first, *why = json.loads(await report.read() or '["killed"]')
+            except TimeoutError:
+                return "timeout", f"not over after {self.limits.seconds:g} s"
+        if first == "compile_error":
+            return first, *why
+        if ending != "exit 0":
+            return self._reason(ending)
+        if _lines(said.decode("utf-8", "replace")) != _lines(test.expected):
+            return "fail", f"it wrote {said[:100]!r}"
+        return "pass", ""
+
+    async def _started(
+        self,
+        stack: AsyncExitStack,
+        layers: Layers,
+        role: str,
+        ends: Sequence[FileIO],
+        *,
+        stdin: FileIO,
+        stdout: FileIO | None = None,
+    ) -> Process:
+        """A process that is given its ends of pipes, which are then no longer ours."""
+        numbers = [end.fileno() for end in ends]
+        process = await stack.enter_async_context(
+            running(
+                layers,
+                [role, *map(str, numbers)],
+                limits=self.limits,
+                stdin=stdin.fileno(),
+                stdout=stdout.fileno() if stdout else asyncio.subprocess.DEVNULL,
+                descriptors=numbers,
+            )
+        )
+        for end in (*ends, stdin, *([stdout] if stdout else [])):
+            end.close()
+        return process
+
+    def _reason(self, ending: str) -> tuple[Status, str]:
+        """Why a process ended that should not have."""
+        match ending:
+            case "cpu":
+                return "timeout", f"it took more than {self.limits.cpu_seconds} s of processor time"
+            case "memory":
+                return "memory", f"it held more than {self.limits.memory_mib} MiB"
+        return "crash", f"it ended by {ending or 'being killed'}"
+
+
+def _job(test: str | Call | Program, entry_point: str) -> dict[str, object]:
+    if isinstance(test, str):
+        return {"source": test}
+    assert isinstance(test, Call)
+    if not (test.entry_point or entry_point):
+        raise UsageError("a call has no entry point: name the function that it calls")
+    try:
+        return {"args": encode(test.args), "expected": encode(test.expected), "entry_point": test.entry_point}
+    except (Uncrossable, RecursionError) as error:
+        raise UsageError(f"a test holds {error}: use numbers, strings, bytes, lists, tuples, sets, dicts") from None
+
+
+def _refusal(layers: Layers) -> str:
+    return (
+        "the sandbox lacks its minimum, so the code was not run: install bubblewrap, or run it unprotected with "
+        f"--allow-unsandboxed-code (in Python allow_unsandboxed=True); what was tried: {layers.missing}"
+    )
+
+
+def _file(stack: AsyncExitStack, content: str) -> FileIO:
+    """A file without a name that holds the content, at its beginning."""
+    with tempfile.TemporaryFile(buffering=0) as made:
+        file = stack.enter_context(FileIO(os.dup(made.fileno()), "r+"))
+    file.write(content.encode("utf-8", "surrogatepass"))
+    file.seek(0)
+    return file
+
+
+async def _listen(records: asyncio.StreamReader, nonce: str, findings: _Findings) -> None:
+    async for line in records:
+        try:
+            record = json.loads(line)
+            valid = secrets.compare_digest(record["nonce"], nonce)
+            place, status, detail = record["test"], record["status"], record["detail"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        if valid and status == "end":
+            findings.finished = True
+            return
+        if valid and (place >= 0 or status != "pass"):
+            findings.found(status, detail, place)
+
+
+async def _read(source: asyncio.StreamReader, most: int) -> bytes | None:
+    """All that comes, or None where it is more than `most` bytes."""
+    try:
+        await source.readexactly(most + 1)
+    except asyncio.IncompleteReadError as short:
+        return short.partial
+    return None
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().split("\n")]

@@ -1,0 +1,399 @@
+"""What runs inside the sandbox: the answer's code in one process, and the tests that judge it in another.
+
+Handed to the interpreter as text, as `child` is; so it imports the standard library only. `serve` holds the code and
+answers calls; `judge`, in a sandbox of its own, holds the tests and asks. Between them pass lines of JSON that spell
+plain values, so nothing the code patches, overrides or prints exists where the asserting is done. The judge reports
+to the caller over a pipe that the code never holds, in records that carry a number used once.
+
+Lists, dicts, sets and byte arrays among the arguments are changed in place as the code changed them. Instances of
+subclasses of the built-in types arrive as the built-in type, iterators as iterators over at most MAX_ITEMS values,
+exceptions as the nearest built-in class. What else there is cannot cross, which fails the test.
+"""
+
+import ast
+import builtins
+import itertools
+import json
+import math
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TextIO
+
+MAX_ITEMS = 10_000
+"""Values taken from an iterator."""
+MAX_MESSAGE = 8 * 2**20
+"""Characters of one message between the two."""
+MAX_DETAIL = 300
+PLAIN_INT = 2**53
+
+Outcome = tuple[str, str]
+"""A status and what happened."""
+
+
+class Uncrossable(Exception):
+    """A value that has no spelling."""
+
+
+def encode(value: object) -> object:
+    """The value as JSON: scalars as they are, all else as a list that begins with a mark of its kind."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return int(value) if abs(value) < PLAIN_INT else ["int", hex(value)]
+        case float():
+            return float(value) if math.isfinite(value) else ["float", repr(float(value))]
+        case complex():
+            return ["complex", encode(value.real), encode(value.imag)]
+        case bytes() | bytearray():
+            return ["bytes" if isinstance(value, bytes) else "bytearray", value.hex()]
+        case range():
+            return ["range", value.start, value.stop, value.step]
+    return _encode_many(value)
+
+
+def _encode_many(value: object) -> object:
+    match value:
+        case dict():
+            return ["dict", *([encode(key), encode(item)] for key, item in value.items())]
+        case list() | tuple() | set() | frozenset():
+            kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
+            return [kind.__name__, *map(encode, value)]
+        case Iterator():
+            items = list(itertools.islice(value, MAX_ITEMS + 1))
+            if len(items) > MAX_ITEMS:
+                raise Uncrossable(f"an iterator over more than {MAX_ITEMS} values")
+            return ["iterator", *map(encode, items)]
+    raise Uncrossable(f"an object of type {type(value).__name__}")
+
+
+def decode(spelled: object) -> Any:
+    """The value that `encode` spelled; raises what Python raises where nothing spells like that."""
+    if not isinstance(spelled, list):
+        return spelled
+    kind, *items = spelled
+    match kind:
+        case "list" | "tuple" | "set" | "frozenset" | "iterator":
+            made: Callable[[Iterator[object]], object] = iter if kind == "iterator" else getattr(builtins, kind)
+            return made(list(map(decode, items)))  # type: ignore[arg-type]
+        case "dict":
+            return {decode(key): decode(item) for key, item in items}
+        case "int":
+            return int(items[0], 16)
+        case "float":
+            return float(items[0])
+        case "complex":
+            return complex(decode(items[0]), decode(items[1]))
+        case "bytes" | "bytearray":
+            return getattr(builtins, kind).fromhex(items[0])
+        case "range":
+            return range(*items)
+    raise ValueError(f"no value is spelled {kind!r:.40}")
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two values are equal and of the same types throughout; a tuple counts as a list, and NaN equals NaN."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(item, b[key]) for key, item in a.items())
+    return a == b or (a != a and b != b)  # noqa: PLR0124
+
+
+# The side of the code
+
+
+def _compiled(source: str) -> types.CodeType | str:
+    try:
+        return compile(source, "<answer>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _resolved(module: types.ModuleType, name: str) -> Callable[..., object]:
+    """The callable of a dotted name; a class on the way is made an object, so that `Solution.method` can be called."""
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found() if isinstance(found, type) else found, part)
+    if not callable(found):
+        raise TypeError(f"{name} cannot be called")
+    return found  # type: ignore[no-any-return]
+
+
+def _answer(module: types.ModuleType, message: list[Any]) -> list[object]:
+    kind, *rest = message
+    if kind == "names":
+        return [name for name in rest if callable(getattr(module, name, None))]
+    name, args, kwargs = rest
+    before = [json.dumps(arg) for arg in args]
+    values = [decode(arg) for arg in args]
+    try:
+        result = _resolved(module, name)(*values, **{key: decode(item) for key, item in kwargs.items()})
+        spelled = encode(result)
+        after = [None if isinstance(value, Iterator) else encode(value) for value in values]
+    except Uncrossable as error:
+        return ["uncrossable", str(error)]
+    except BaseException as error:
+        return _raised(error)
+    return ["value", spelled, [[i, now] for i, now in enumerate(after) if now and json.dumps(now) != before[i]]]
+
+
+def _raised(error: BaseException) -> list[object]:
+    try:
+        message = str(error)[:MAX_DETAIL]
+    except BaseException:
+        message = ""
+    return ["raised", [kind.__name__ for kind in type(error).__mro__], message]
+
+
+def serve(calls: TextIO, replies: TextIO) -> None:
+    """Load the code on standard input, then answer one line with one line."""
+
+    def say(message: list[object]) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    code = _compiled(source)
+    if isinstance(code, str):
+        return say(["compile_error", code])
+    # Not `__main__`, so that a program's own main stays out of the tests.
+    module = types.ModuleType("answer")
+    sys.modules["answer"] = module
+    try:
+        exec(code, module.__dict__)  # noqa: S102
+    except BaseException as error:
+        return say(_raised(error))
+    say(["loaded"])
+    for line in calls:
+        try:
+            say(_answer(module, json.loads(line)))
+        except (ValueError, RecursionError, MemoryError) as error:
+            say(["uncrossable", f"{type(error).__name__}: {error}"])
+    return None
+
+
+def program(source: TextIO, report: TextIO) -> None:
+    """Run a program, standard input and output being its own; `report` is closed before anything of it runs."""
+    code = _compiled(source.read())
+    report.write(json.dumps(["compile_error", code] if isinstance(code, str) else ["loaded"]))
+    report.close()
+    if not isinstance(code, str):
+        sys.modules["__main__"] = module = types.ModuleType("__main__")
+        sys.argv = ["answer"]
+        exec(code, module.__dict__)  # noqa: S102
+
+
+# The side of the tests
+
+
+class Broken(BaseException):
+    """The test can't go on; no `except Exception` in it keeps it going."""
+
+
+class Candidate:
+    """The code, as the tests see it: a process at the other end of two pipes."""
+
+    def __init__(self, calls: TextIO, replies: TextIO) -> None:
+        self._calls = calls
+        self._replies = replies
+        self.asked = 0
+        self.broken: Outcome | None = None
+        self.dead: Outcome | None = None
+
+    def _break(self, status: str, why: str, *, dead: bool = False) -> Broken:
+        self.broken = (status, why)
+        if dead:
+            self.dead = self.broken
+        return Broken(why)
+
+    def hear(self) -> list[Any]:
+        """The next message of the code's process."""
+        try:
+            line = self._replies.readline(MAX_MESSAGE)
+            if line.endswith("\n"):
+                message = json.loads(line)
+                if isinstance(message, list):
+                    return message
+        except (ValueError, RecursionError, MemoryError):
+            line = "?"
+        raise self._break("crash", "its process sent no sense" if line else "its process ended", dead=True)
+
+    def _ask(self, message: list[object]) -> list[Any]:
+        if self.dead:
+            self.broken = self.dead
+            raise Broken
+        try:
+            self._calls.write(json.dumps(message) + "\n")
+            self._calls.flush()
+        except OSError:
+            raise self._break("crash", "its process ended", dead=True) from None
+        return self.hear()
+
+    def callables(self, names: set[str]) -> set[str]:
+        """Which of the names the code made callable, by its own account."""
+        return {name for name in self._ask(["names", *sorted(names)]) if name in names}
+
+    def call(self, name: str, *args: object, **kwargs: object) -> object:
+        """The value that the code returns; raises what it raised."""
+        self.asked += 1
+        try:
+            spelled = [encode(arg) for arg in args]
+            message: list[object] = ["call", name, spelled, {key: encode(item) for key, item in kwargs.items()}]
+        except (Uncrossable, RecursionError) as error:
+            raise self._break("test_error", f"an argument cannot be passed: {error}") from None
+        match self._ask(message):
+            case ["raised", [*kinds], str(text)]:
+                raise _exception(kinds, text)
+            case ["value", value, [*changed]]:
+                try:
+                    for place, now in changed:
+                        _overwrite(args[place], decode(now))
+                    return decode(value)
+                except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
+                    raise self._break("fail", "it returned what cannot be read") from None
+            case ["uncrossable", str(why)]:
+                raise self._break("fail", f"its result cannot be passed: {why}")
+        raise self._break("crash", "its process sent no sense", dead=True)
+
+    def stub(self, name: str) -> Callable[..., object]:
+        """A function that calls the code's function of that name."""
+        return lambda *args, **kwargs: self.call(name, *args, **kwargs)
+
+
+def _exception(kinds: Sequence[object], text: str) -> Exception:
+    for kind in kinds:
+        found = getattr(builtins, str(kind), None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            with suppress(TypeError):
+                return found(text) if found is not Exception else Exception(f"{kinds[0]}: {text}")
+    return Exception(f"{kinds[0] if kinds else 'nothing'}: {text}")
+
+
+def _overwrite(old: object, new: object) -> None:
+    """Give the test's own object the contents that the code gave to its copy."""
+    if type(old) is not type(new):
+        raise TypeError
+    match old:
+        case list() | bytearray():
+            old[:] = new  # type: ignore[call-overload]
+        case dict() | set():
+            old.clear()
+            old.update(new)  # type: ignore[call-overload,arg-type]
+        case tuple():
+            for a, b in zip(old, new, strict=True):  # type: ignore[call-overload]
+                if not same(a, b):
+                    _overwrite(a, b)
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """The names a test uses but neither binds nor has from Python: those that the code has to bring."""
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                bound.add(name)
+            case ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
+                bound.add(name)
+            case ast.alias(name=name, asname=other):
+                bound.add(other or name.partition(".")[0])
+    return {node.id for node in names} - bound - set(dir(builtins))
+
+
+def _run_source(candidate: Candidate, tree: ast.Module, entry_point: str) -> None:
+    wanted = {entry_point} if entry_point.isidentifier() else set()
+    there = candidate.callables({*names_in(tree), *wanted})
+    space: dict[str, Any] = {"__name__": "tests", **{name: candidate.stub(name) for name in there}}
+    exec(compile(tree, "<tests>", "exec", dont_inherit=True), space)  # noqa: S102
+    check = space.get("check")
+    if entry_point and isinstance(check, types.FunctionType) and "check" not in there:
+        if wanted - there:
+            raise NameError(f"it defines no function {entry_point!r}")
+        check(candidate.stub(entry_point))
+
+
+def _run_call(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> None:
+    result = candidate.call(test["entry_point"] or entry_point, *decode(test["args"]))
+    expected = decode(test["expected"])
+    if not same(result, expected):
+        raise AssertionError(f"{result!r:.100} is not {expected!r:.100}")
+
+
+def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> Outcome:
+    """How one test ends; it passes only if it asked the code for something, and nothing broke on the way."""
+    candidate.asked, candidate.broken = 0, None
+    raised: BaseException | None = None
+    try:
+        tree = ast.parse(test.get("source", ""))
+    except (SyntaxError, ValueError) as error:
+        return "test_error", f"{type(error).__name__}: {error}"
+    try:
+        if "source" in test:
+            _run_source(candidate, tree, entry_point)
+        else:
+            _run_call(candidate, test, entry_point)
+    except BaseException as error:
+        raised = error
+    if candidate.broken:
+        return candidate.broken
+    if raised:
+        return "memory" if isinstance(raised, MemoryError) else "fail", f"{type(raised).__name__}: {raised}"
+    return ("pass", "") if candidate.asked else ("test_error", "the test calls nothing of the code")
+
+
+def loaded(candidate: Candidate) -> Outcome:
+    """How loading the code ended."""
+    try:
+        match candidate.hear():
+            case ["loaded"]:
+                return "pass", ""
+            case ["compile_error", str(why)]:
+                return "compile_error", why
+            case ["raised", [str(kind), *_], str(text)]:
+                return "memory" if kind == "MemoryError" else "crash", f"{kind}: {text}"
+    except Broken:
+        assert candidate.dead
+        return candidate.dead
+    return "crash", "its process sent no sense"
+
+
+def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
+    """Run the tests of the job on standard input, a record for each."""
+    job = json.load(sys.stdin)
+
+    def say(place: int, ending: Outcome) -> None:
+        record = {"nonce": job["nonce"], "test": place, "status": ending[0], "detail": ending[1][:MAX_DETAIL]}
+        verdict.write(json.dumps(record) + "\n")
+        verdict.flush()
+
+    candidate = Candidate(calls, replies)
+    beginning = loaded(candidate)
+    say(-1, beginning)
+    if beginning[0] == "pass":
+        for place, test in enumerate(job["tests"]):
+            say(place, outcome(candidate, test, job["entry_point"]))
+    say(len(job["tests"]), ("end", ""))
+
+
+ROLES: dict[str, tuple[Callable[..., None], str]] = {
+    "serve": (serve, "rw"),
+    "program": (program, "rw"),
+    "judge": (judge, "wrw"),
+}
+
+
+def main(role: str, *descriptors: str) -> None:
+    """Play a role, with the descriptors it needs."""
+    play, modes = ROLES[role]
+    play(*(os.fdopen(int(fd), mode, encoding="utf-8") for fd, mode in zip(descriptors, modes, strict=True)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,307 @@
+r"""The shape of a mathematical answer: a number, words, a formula, or a tuple, interval, set or matrix of such.
+
+Shapes carry the policy of `docs/answers.md`: what is ordered, what is dropped, what is compared as written. Only the
+comparison of two formulas is left to whoever can compute.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal
+
+from reasoner.latex import bare, matching, normal, too_complex, untexted
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact number."""
+
+    value: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is compared as written, and never computed: names, times of day, numerals of another base."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """LaTeX in one spelling."""
+
+    latex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a name is said to be, as in x = 5; `latex` is the whole equation."""
+
+    name: str
+    value: "Shape"
+    latex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A tuple or an interval: its brackets and the order of its parts count."""
+
+    brackets: str
+    parts: tuple["Shape", ...]
+    latex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unordered:
+    """A set or list of values, or a union of sets: the order of its parts does not count."""
+
+    kind: Literal["list", "union"]
+    parts: tuple["Shape", ...]
+    latex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of parts."""
+
+    rows: tuple[tuple["Shape", ...], ...]
+
+
+Shape = Number | Words | Formula | Named | Ordered | Unordered | Matrix
+Decide = Callable[[str, str], bool | None]
+"""Whether the first formula, taken as the reference, accepts the second; None where that is not known."""
+
+
+def key(shape: Shape) -> str:
+    """A canonical spelling: shapes of equal keys are one answer."""
+    match shape:
+        case Number(value):
+            return str(value)
+        case Words(text):
+            return text
+        case Formula(latex):
+            return latex
+        case Named(name, value):
+            return f"{name}={key(value)}"
+        case Ordered(brackets, parts):
+            return f"{brackets[0]}{','.join(map(key, parts))}{brackets[1]}"
+        case Unordered("union", parts):
+            return "\\cup ".join(sorted(map(key, parts)))
+        case Unordered(_, parts):
+            return f"\\{{{','.join(sorted(map(key, parts)))}\\}}"
+        case Matrix(rows):
+            lines = "\\\\".join("&".join(map(key, row)) for row in rows)
+            return f"\\begin{{pmatrix}}{lines}\\end{{pmatrix}}"
+
+
+def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
+    """Whether `gold` accepts `answer`; None where `decide` was asked and did not know."""
+    if key(gold) == key(answer):
+        return True
+    match gold, answer:
+        case (Named(), _) | (_, Named()):
+            return _accepts_named(gold, answer, decide)
+        case Ordered(), Ordered() if gold.brackets == answer.brackets:
+            return _all(gold.parts, answer.parts, decide)
+        case Unordered(), Unordered() if gold.kind == answer.kind:
+            return _matched(gold.parts, answer.parts, decide)
+        case Matrix(), Matrix() if list(map(len, gold.rows)) == list(map(len, answer.rows)):
+            return _all(sum(gold.rows, ()), sum(answer.rows, ()), decide)
+        case Formula(latex), (Ordered() | Unordered(kind="union")) if _RELATION.search(latex):
+            return decide(latex, answer.latex)
+        case (Formula(), (Number() | Formula())) | (Number(), Formula()):
+            return decide(key(gold), key(answer))
+        case _:
+            return False
+
+
+def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
+    """`accepts` where one side names its value at least: `y = 2x` is 2x and `2x - y = 0`, and no `z = 2x`."""
+    match gold, answer:
+        case Named(), Named():
+            verdict = gold.name == answer.name and accepts(gold.value, answer.value, decide)
+            return decide(gold.latex, answer.latex) if verdict is False else verdict
+        case Named(), Formula(latex) if "=" in latex:
+            return decide(gold.latex, latex)
+        case Formula(latex), Named() if "=" in latex:
+            return decide(latex, answer.latex)
+    one, other = (shape.value if isinstance(shape, Named) else shape for shape in (gold, answer))
+    return accepts(one, other, decide)
+
+
+def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
+    """Whether each part accepts the other side's part at the same place."""
+    if len(gold) != len(answer):
+        return False
+    verdicts = [accepts(part, other, decide) for part, other in zip(gold, answer, strict=True)]
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
+
+
+def _matched(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
+    """Whether each part accepts one of the other side's and none is left over."""
+    if len(gold) != len(answer):
+        return False
+    left = list(answer)
+    unsure = False
+    for part in sorted(gold, key=key):
+        verdicts = [accepts(part, other, decide) for other in left]
+        if True in verdicts:
+            del left[verdicts.index(True)]
+        elif None in verdicts:
+            unsure = True
+        else:
+            return False
+    return None if unsure else True
+
+
+_RELATION = re.compile(r"[<>]|\\le|\\ge|\\ne(?![a-z])")
+_INT = r"\d{1,3}(?:,\d{3})++(?!\d)|\d++"
+_DECIMAL = rf"(?:(?:{_INT})(?:\.\d*+)?|\.\d++)"
+_NUMBER = re.compile(
+    rf"(?P<sign>-?)(?:\\frac\{{(?P<over>-?{_DECIMAL})\}}\{{(?P<under>-?{_DECIMAL})\}}"
+    rf"|(?P<whole>\d++)\\frac\{{(?P<part>\d++)\}}\{{(?P<parts>\d++)\}}"
+    rf"|(?P<a>{_DECIMAL})/(?P<b>{_DECIMAL})"
+    rf"|(?P<fixed>\d*+\.\d*+)\\(?:overline|bar)\{{(?P<repeated>\d++)\}}"
+    rf"|(?P<plain>{_DECIMAL})(?:(?:[eE]|\\cdot10\^)\{{?(?P<exponent>[-+]?\d{{1,2}})\}}?)?)"
+)
+_TIME = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s?m\.?", re.IGNORECASE)
+_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
+_BASED = re.compile(r"\d[\dA-Fa-f]*+_(?:\d|\{\(?(\d++)\)?\}|\{?\((\d++)\)\}?)")
+_WORDS = re.compile(r"[A-Za-z](?:[A-Za-z'\-.]|\s(?=[A-Za-z]))*+")
+_LONG_WORD = re.compile(r"[A-Za-z]{4,}|[A-Za-z]{2,}\s[A-Za-z]{2,}|\A(?:yes|no|odd|dne|[A-Z])\Z", re.IGNORECASE)
+_CHOICE = re.compile(r"\([A-Z]\)")
+_PROSE = re.compile(r"(?<![\\a-zA-Z])(?!(?:and|sin|cos|tan|log|sqrt|exp)\b)[a-zA-Z]{3,}")
+_FUNCTION = re.compile(r"\b(?:a?(?:sin|cos|tan)h?|sec|csc|cot|log|ln|exp|sqrt|pi|theta|binom|frac)\b")
+_NAMED = re.compile(
+    r"([a-zA-Z](?:_\w|_\{\w++\})?'?(?:\([a-z]\))?)(?:=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL
+)
+_MATRIX = re.compile(r"\\begin\{(?:[pbB]?matrix|array)\}(?:\{[clr|]*+\})?(.*)\\end\{(?:[pbB]?matrix|array)\}")
+_REALS = "(-\\infty,\\infty)"
+_PAIRS = {"(": ")", "[": "]"}
+
+
+@lru_cache(maxsize=4096)
+def shape(text: str) -> Shape:
+    """The shape of an answer as written. Never raises; what is too complex is words."""
+    if too_complex(text):
+        return Words(" ".join(text.split()))
+    plain, only_text = untexted(bare(text))
+    plain = bare(plain)
+    if time := _TIME.fullmatch(plain):
+        return Words(f"{int(time[1])}:{time[2] or '00'} {time[3].lower()}m")
+    single = plain.strip("() ") if only_text or _CHOICE.fullmatch(plain) else plain
+    if len(_PROSE.findall(plain)) > 2:
+        return Words(" ".join(plain.casefold().split()))
+    if _WORDS.fullmatch(single) and not _FUNCTION.search(single) and (only_text or _LONG_WORD.search(single)):
+        return Words(single if len(single) == 1 else " ".join(single.casefold().split()))
+    return _unnamed(_shape(normal(plain)))
+
+
+def _shape(text: str) -> Shape:
+    while text.startswith("{") and matching(text, 0) == len(text) - 1:
+        text = text[1:-1]
+    if "mod" in text or _CLOCK.fullmatch(text):
+        return Words(text)
+    if based := _BASED.fullmatch(text):
+        return Words(text if based.lastindex is None else f"{text.partition('_')[0]}_{based[based.lastindex]}")
+    if found := _NUMBER.fullmatch(text):
+        return _number(found, text)
+    if matrix := _MATRIX.fullmatch(text):
+        rows = re.split(r"\\\\", matrix[1].removesuffix("\\\\"))
+        return Matrix(tuple(tuple(_shape(cell) for cell in row.split("&")) for row in rows))
+    for separator, kind in (("\\cup", "union"), (",", "list")):
+        if len(parts := _split(text, separator)) > 1 and all(parts):
+            return _unordered("union" if kind == "union" else "list", parts, text)
+    return _one(text)
+
+
+def _one(text: str) -> Shape:
+    """The shape of what is no list at its top level."""
+    text = _REALS if text == "\\mathbb{R}" else text
+    if text.startswith("\\{") and text.endswith("\\}") and matching(text, 1) == len(text) - 1:
+        return _unordered("list", _split(text[2:-2], ","), text)
+    if text[:1] in _PAIRS and matching(text, 0) == len(text) - 1:
+        parts = _split(text[1:-1], ",")
+        if len(parts) > 1:
+            return Ordered(text[0] + text[-1], tuple(_shape(part) for part in parts), text)
+        if _PAIRS[text[0]] == text[-1] == ")" and parts[0]:
+            return _shape(parts[0])
+    if "\\pm" in text or "\\mp" in text:
+        upper = text.replace("\\pm", "+").replace("\\mp", "-")
+        lower = text.replace("\\pm", "-").replace("\\mp", "+")
+        return _unordered("list", [re.sub(r"(\A|[(={])\+", r"\1", upper), lower], text)
+    sides = _split(text, "=")
+    if len(sides) > 2 or (len(sides) == 2 and not re.search(r"[a-zA-Z]", sides[0])):
+        return _shape(sides[-1]) if sides[-1] else Formula(text)
+    if named := _NAMED.fullmatch(text):
+        return Named(named[1], _shape(named["value"]), text)
+    return Formula(_ascending(text))
+
+
+def _unordered(kind: Literal["list", "union"], parts: list[str], latex: str) -> Shape:
+    shapes: list[Shape] = []
+    for part in parts:
+        inner = _shape(part)
+        shapes += inner.parts if isinstance(inner, Unordered) and inner.kind == kind else [inner]
+    # `x = 1, 2` names both.
+    if isinstance(shapes[0], Named) and not any(isinstance(other, Named) for other in shapes[1:]):
+        shapes[0] = shapes[0].value
+    names = {other.name if isinstance(other, Named) else "" for other in shapes}
+    if len(names) == 1:
+        shapes = [_unnamed(other) if kind == "union" or len(shapes) > 1 else other for other in shapes]
+        shapes = [other.value if isinstance(other, Named) else other for other in shapes]
+    unique = tuple({key(other): other for other in shapes}.values())
+    return unique[0] if len(unique) == 1 else Unordered(kind, unique, latex)
+
+
+def _unnamed(found: Shape) -> Shape:
+    """What a name stands for, unless the equation as a whole may be meant, as in y = 2x."""
+    return found.value if isinstance(found, Named) and not isinstance(found.value, Formula) else found
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts between separators that stand in no brackets."""
+    parts, depth, start = [], 0, 0
+    for place, sign in enumerate(text):
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth == 0 and text.startswith(separator, place) and place >= start:
+            parts.append(text[start:place])
+            start = place + len(separator)
+    return [*parts, text[start:]]
+
+
+def _ascending(text: str) -> str:
+    """An inequality with the smaller side first."""
+    sides = re.split(r"(>|\\ge(?![a-z]) ?)", text)
+    if len(sides) == 1 or re.search(r"<|\\le(?![a-z])|\\ne(?![a-z])|=", text):
+        return text
+    turned = [{">": "<"}.get(side, "\\le ") if place % 2 else side for place, side in enumerate(sides)]
+    return normal("".join(reversed(turned)))
+
+
+def _number(found: re.Match[str], text: str) -> Shape:
+    written = {name: value for name, value in found.groupdict().items() if value and name != "sign"}
+    try:
+        numbers = {name: Fraction(part.replace(",", "").rstrip(".") or 0) for name, part in written.items()}
+        value = _value(numbers, found)
+    except ZeroDivisionError:
+        return Formula(text)
+    return Number(-value if found["sign"] else value)
+
+
+def _value(parts: dict[str, Fraction], found: re.Match[str]) -> Fraction:
+    if "over" in parts:
+        return parts["over"] / parts["under"]
+    if "whole" in parts:
+        return parts["whole"] + parts["part"] / parts["parts"]
+    if "a" in parts:
+        return parts["a"] / parts["b"]
+    if "repeated" in parts:
+        places = len(found["fixed"].partition(".")[2])
+        nines = Fraction("9" * len(found["repeated"]))
+        return parts["fixed"] + parts["repeated"] / nines * Fraction(f"1e-{places}")
+    return parts["plain"] * Fraction(f"1e{int(parts.get('exponent', 0))}")

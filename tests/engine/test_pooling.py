@@ -1,0 +1,314 @@
+"""Reward models on vLLM's pooling runner: parity with plain PyTorch, what is computed, and what the ledger says of it."""
+
+import asyncio
+import math
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import psutil
+import pytest
+
+from reasoner import Budget, Cost, Prompt, SamplingParams, ask, solve_many_sync
+from reasoner.engines.pooling import PoolingEngine
+from reasoner.engines.vllm import VllmEngine
+from reasoner.protocols import Meter, Tab
+from reasoner.trace import Event, Scored
+from reasoner.types import Completion, TokenIds, Usage
+from reasoner_strategies import BestOfN
+from reasoner_verifiers import recipes
+from reasoner_verifiers.checkpoint import Array, Head
+from reasoner_verifiers.orm import Orm
+from reasoner_verifiers.prm import Prm
+from tests.engine.rewarding import TAG, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
+
+T = TypeVar("T")
+LAYER = 4
+QUESTION = ask("What is 3 + 4?")
+STEPS = ("First take 3.", "Then add 4, which makes 7.", "Check: 7 - 4 = 3.", "The answer is 7")
+IDS = tuple(np.random.default_rng(0).integers(100, 40_000, 150).tolist())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def softmax(logits: Array) -> Array:
+    parts = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Array = parts / parts.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+class Rig(NamedTuple):
+    """The policy, a reward model on four of its layers in a process of its own, and the head that it serves."""
+
+    policy: VllmEngine
+    orm: Orm
+    head: Head
+    backbone: Path
+    outputs: list[Any]
+
+
+@pytest.fixture(scope="module")
+def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    head = random_head(embedded_model, layer=LAYER, inner=16)
+    folder = served(head, embedded_model, tmp_path_factory.mktemp("reward") / "model")
+    orm = Orm(model=str(folder), dtype="float32", context=1024, kv_gib=0.25)
+    run(orm.start(engine))
+    outputs: list[Any] = []
+    core = pooling(orm)._core
+    assert core is not None
+    submit = core.submit
+
+    def listened(job: Any) -> Any:
+        future = submit(job)
+        future.add_done_callback(lambda done: None if done.exception() else outputs.append(done.result()))
+        return future
+
+    core.submit = listened  # type: ignore[method-assign]
+    yield Rig(engine, orm, head, embedded_model, outputs)
+    run(orm.close())
+    assert not [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
+
+
+def pooling(verifier: Orm | Prm) -> PoolingEngine:
+    engine = verifier.running.started.engine
+    assert isinstance(engine, PoolingEngine)
+    return engine
+
+
+def beside(orm: Orm, **options: Any) -> Prm:
+    """A process reward model that uses the same running engine, which remembers nothing of what others asked."""
+    core: Any = pooling(orm)._core
+    assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
+    prm = Prm(model=orm.model, **options)
+    prm.running._engine, prm.running._recipe = pooling(orm), recipes.HEAD
+    return prm
+
+
+async def candidate(policy: VllmEngine, text: str, *, prompt: Prompt = QUESTION.prompt) -> Completion:
+    ids = await policy.encode(text)
+    assert ids is not None
+    return Completion(prompt, text, ids, "length")
+
+
+async def whole_ids(policy: VllmEngine, one: Completion) -> TokenIds:
+    rendered = await policy.render(one.prompt.then(one))
+    assert rendered.token_ids is not None
+    return rendered.token_ids
+
+
+def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig) -> None:
+    async def go() -> tuple[float | None, Cost, TokenIds]:
+        one = await candidate(rig.policy, "\n\n".join(STEPS))
+        rating = await rig.orm.score(QUESTION, one, rig.policy, Tab())
+        return rating.value, rating.cost, await whole_ids(rig.policy, one)
+
+    value, cost, ids = run(go())
+    expected = rig.head.logit(hidden_states(rig.backbone, ids, layer=LAYER))
+    assert value == pytest.approx(sigmoid(expected[-1]), abs=1e-5)
+    assert cost.verifier_tokens + cost.cached_tokens == len(ids)
+    assert cost.flops == pooling(rig.orm).model.flops(prompt=len(ids), cached=cost.cached_tokens, generated=0)
+
+
+def test_it_runs_in_a_process_of_its_own_and_states_its_memory(rig: Rig) -> None:
+    children = psutil.Process().children(recursive=True)
+    assert [child for child in children if "EngineCore" in child.name() or "EngineCore" in " ".join(child.cmdline())]
+    [note] = pooling(rig.orm).notes
+    assert "0.25 GiB for its KV cache" in note
+    assert pooling(rig.orm).model.layers == LAYER
+
+
+def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None:
+    rig.outputs.clear()
+    events: list[Event] = []
+    questions = [ask(f"What is {a} + {a + 2}?", id=str(a)) for a in range(1, 4)]
+    strategy = BestOfN(n=4, params=SamplingParams(max_tokens=48))
+    solutions = solve_many_sync(
+        questions, strategy, rig.policy, verifier=rig.orm, each=Budget(tokens=5_000), trace=events.append
+    )
+    assert [solution.error for solution in solutions] == [None] * 3
+    scored = [event for event in events if isinstance(event, Scored)]
+    assert scored
+    assert all(event.value is not None for event in scored)
+    computed = sum(len(one.prompt_token_ids) - one.num_cached_tokens for one in rig.outputs)
+    cached = sum(one.num_cached_tokens for one in rig.outputs)
+    assert sum(solution.cost.verifier_tokens for solution in solutions) == computed > 0
+    assert sum(event.cost.cached_tokens for event in scored) == cached
+    assert sum(event.cost.requests for event in scored) == len(rig.outputs)
+
+
+def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
+    prm = beside(rig.orm)
+
+    async def grow() -> list[tuple[tuple[float, ...], Cost]]:
+        await prm.start(rig.policy)
+        seen = []
+        for count in range(1, len(STEPS) + 1):
+            one = await candidate(rig.policy, "".join(step + "\n\n" for step in STEPS[:count]))
+            rating = await prm.score(QUESTION, one, rig.policy, Tab())
+            seen.append((rating.steps, rating.cost))
+        return seen
+
+    grown = run(grow())
+    last = grown[-1][0]
+    assert [len(steps) for steps, _ in grown] == [1, 2, 3, 4]
+    assert all(steps == last[: len(steps)] for steps, _ in grown)
+    ids = run(whole_ids(rig.policy, run(candidate(rig.policy, "".join(step + "\n\n" for step in STEPS)))))
+    # A request computes what is new, and at most one block of 32 that was not full before.
+    assert sum(cost.verifier_tokens for _, cost in grown) <= len(ids) + 32 * len(STEPS)
+    assert prm.running.started.cache.computed == len(STEPS)
+    again = run(prm.score(QUESTION, run(candidate(rig.policy, "".join(s + "\n\n" for s in STEPS))), rig.policy, Tab()))
+    assert (again.steps, again.cost) == (last, Cost())
+
+
+def test_steps_scored_alone_in_a_batch_and_by_plain_pytorch_are_equal(rig: Rig) -> None:
+    text = "".join(step + "\n\n" for step in STEPS)
+
+    async def both() -> tuple[Sequence[float], list[tuple[float, ...]], TokenIds]:
+        alone, batch = beside(rig.orm), beside(rig.orm)
+        one = await candidate(rig.policy, text)
+        others = [await candidate(rig.policy, f"{n}. {text}") for n in range(6)]
+        await alone.start(rig.policy)
+        await batch.start(rig.policy)
+        alone_steps = (await alone.score(QUESTION, one, rig.policy, Tab())).steps
+        rated = await asyncio.gather(*(batch.score(QUESTION, each, rig.policy, Tab()) for each in (*others, one)))
+        return alone_steps, [rating.steps for rating in rated], await whole_ids(rig.policy, one)
+
+    alone, batched, ids = run(both())
+    assert alone == pytest.approx(batched[-1], abs=1e-5)
+    newline = run(rig.policy.encode("\n\n"))
+    assert newline is not None
+    places = [at for at, token in enumerate(ids) if (token,) == newline]
+    scalars = rig.head.logit(hidden_states(rig.backbone, ids, layer=LAYER))
+    assert alone == pytest.approx([sigmoid(scalars[at]) for at in places], abs=1e-5)
+
+
+def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_again(rig: Rig) -> None:
+    prm = beside(rig.orm)
+
+    async def cancel() -> tuple[Tab, float | None, float | None]:
+        await prm.start(rig.policy)
+        one = await candidate(rig.policy, "A step of its own kind.\n\n" * 40)
+        tab = Tab()
+        rating = asyncio.create_task(prm.score(QUESTION, one, rig.policy, tab))
+        while tab.cost is not None:  # noqa: ASYNC110 # until the request is on its way
+            await asyncio.sleep(0)
+        rating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await rating
+        core: Any = pooling(rig.orm)._core
+        assert not core._engine.output_processor.request_states
+        again = await prm.score(QUESTION, one, rig.policy, Tab())
+        fresh = beside(rig.orm)
+        await fresh.start(rig.policy)
+        fresh.running.started.cache._values.update(dict.fromkeys(prm.running.started.cache._values))
+        return tab, again.value, (await fresh.score(QUESTION, one, rig.policy, Tab())).value
+
+    tab, again, fresh = run(cancel())
+    assert tab.cost is None, "which the runner books at the bound"
+    assert again == pytest.approx(fresh, abs=1e-6)
+
+
+def test_the_meter_is_exact_when_it_is_known(rig: Rig) -> None:
+    async def go() -> list[Usage | None]:
+        meters = [Meter(), Meter(), Meter()]
+        for meter, read_cache in zip(meters, (False, True, False), strict=True):
+            await pooling(rig.orm).rows(IDS, read_cache=read_cache, meter=meter)
+        return [meter.usage for meter in meters]
+
+    assert run(go()) == [Usage(150, 0, 0), Usage(150, 128, 0), Usage(150, 0, 0)]
+
+
+@pytest.fixture(scope="module")
+def tiny(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_prm(tmp_path_factory.mktemp("tiny") / "model", embedded_model)
+
+
+def test_a_qwen_process_reward_model_agrees_with_pytorch(
+    tiny: Path, engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every position, through the verifier with its recipe: step probabilities within 1e-3, and far closer."""
+    tag = "<|endoftext|>"
+    qwen = replace(recipes.QWEN_MATH_PRM, tag=tag, tokens={tag: 0})
+    monkeypatch.setitem(recipes._BY_ARCHITECTURE, "Qwen2ForProcessRewardModel", qwen)
+    prm = Prm(model=str(tiny), dtype="float32", context=1024, kv_gib=0.1, aggregate="min")
+
+    async def go() -> tuple[tuple[float, ...], float | None, TokenIds, Cost, Cost]:
+        short = await prm.score(QUESTION, await candidate(engine, "\n\n".join(STEPS[:3])), engine, Tab())
+        one = await candidate(engine, "\n\n".join(STEPS))
+        laid = await prm.running.started.lay(QUESTION, one, engine)
+        rating = await prm.score(QUESTION, one, engine, Tab())
+        await prm.close()
+        return rating.steps, rating.value, laid.ids, short.cost, rating.cost
+
+    steps, value, ids, short, longer = run(go())
+    places = [at for at, token in enumerate(ids) if token == 0]
+    assert len(places) == len(steps) == len(STEPS)
+    expected = softmax(tiny_prm_logits(tiny, ids))[places, 1]
+    assert steps == pytest.approx(expected, abs=1e-3)
+    assert np.ptp(expected) > 0.1, "scores that hardly differ would agree by chance"
+    assert value == min(steps)
+    assert short.cached_tokens == 0
+    assert longer.cached_tokens > 0
+    assert longer.verifier_tokens + longer.cached_tokens == len(ids)
+
+
+def test_stepwise_pooling_agrees_with_pytorch(tiny: Path) -> None:
+    ids = tuple(TAG if at % 11 == 10 else token for at, token in enumerate(IDS))
+    engine = PoolingEngine(
+        str(tiny), pooling={"tok_pooling_type": "STEP", "step_tag_id": TAG}, dtype="float32", context=1024, kv_gib=0.1
+    )
+
+    async def go() -> Array:
+        await engine.start()
+        pooled = await engine.rows(ids, read_cache=False, meter=Meter())
+        await engine.close()
+        return pooled.rows
+
+    rows = run(go())
+    places = [at for at, token in enumerate(ids) if token == TAG]
+    assert softmax(rows)[:, 1] == pytest.approx(softmax(tiny_prm_logits(tiny, ids))[places, 1], abs=1e-3)
+
+
+LABELLED = ("<|endoftext|>", "+", "-")
+
+
+@pytest.mark.parametrize("family", ["rlhflow", "math_shepherd"])
+def test_label_tokens_of_a_language_model_agree_with_transformers(
+    family: str, engine: VllmEngine, embedded_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy judges here, so that no second language model is loaded; token ids are its tokenizer's."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tag, plus, minus = ((run(engine.encode(text)) or ())[0] for text in LABELLED)
+    recipe = recipes.RECIPES[family]
+    tokens = {"+": plus, "-": minus} | ({LABELLED[0]: tag} if recipe.tag else {})
+    changed = replace(recipe, tag=recipe.tag and LABELLED[0], tokens=tokens)
+    monkeypatch.setattr(recipes, "RECIPES", {**recipes.RECIPES, family: changed})
+    prm = Prm(model=engine.model_id, recipe=family)  # type: ignore[arg-type]
+
+    async def go() -> tuple[tuple[float, ...], Any, Cost, Cost]:
+        one = await candidate(engine, "\n\n".join(STEPS))
+        bound = await prm.bound(QUESTION, one, engine)
+        rating = await prm.score(QUESTION, one, engine, Tab())
+        return rating.steps, await prm.running.started.lay(QUESTION, one, engine), rating.cost, bound
+
+    steps, laid, cost, bound = run(go())
+    run(prm.close())
+    model = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32)
+    with torch.no_grad():
+        logits = model(torch.tensor([laid.ids])).logits[0, list(laid.places)][:, [plus, minus]].numpy()
+    assert steps == pytest.approx(softmax(logits)[:, 0], abs=1e-4)
+    assert prm.running.model is None
+    assert engine._core is not None, "the policy is not the verifier's to stop"
+    assert cost.requests == bound.requests == len(STEPS)
+    assert cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.places) == bound.verifier_tokens
+    assert cost.cached_tokens > 0

@@ -1,0 +1,53 @@
+"""What the sandbox's tests share: a check run to its end, a place of its own for all it writes, and who is left."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from reasoner.sandbox.check import Call, Program, Sandbox, Verdict
+from reasoner.sandbox.layers import Limits, detect
+
+BRISK = Limits(seconds=8, cpu_seconds=1)
+"""Enough for all that isn't meant to run out of time, on a busy machine too."""
+NEEDS = "the sandbox's minimum is missing here: {}"
+
+
+def missing() -> str:
+    return detect().missing
+
+
+def checked(
+    code: str, *tests: str | Call | Program, limits: Limits = BRISK, entry_point: str = "attack", unsafe: bool = False
+) -> Verdict:
+    return asyncio.run(Sandbox(limits, allow_unsandboxed=unsafe).check(code, tests, entry_point=entry_point))
+
+
+def returned(code: str, *args: object, limits: Limits = BRISK) -> str:
+    """What `attack(*args)`, a text, comes to inside: told by the verdict on a test that never passes."""
+    verdict = checked(code, Call(args, None), limits=limits)
+    assert verdict.status == "fail", verdict
+    return verdict.detail.removeprefix("test 1 of 1: AssertionError: '").removesuffix("' is not None")
+
+
+def alive(place: Path) -> Sequence[psutil.Process]:
+    """The processes whose home is, or was, below a directory: those of the sandboxes that were made there."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("HOME", "").startswith(str(place)):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def begun(place: Path, role: str) -> bool:
+    """Whether a process that holds an answer's code has come so far as to play its role."""
+    for process in alive(place):
+        with suppress(psutil.Error):
+            if role in process.cmdline():
+                return True
+    return False

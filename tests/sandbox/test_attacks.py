@@ -1,0 +1,551 @@
+"""Code that attacks: each attack works where nothing stops it, and inside the sandbox it gets nowhere and leaves nothing.
+
+Every test ends with `place` and `outside` of the conftest, which look for processes and files that survived.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from reasoner.sandbox.check import Call, Program
+from reasoner.sandbox.layers import Limits, detect
+from tests.sandbox.attacking import BRISK, NEEDS, checked, missing, returned
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+SECCOMP = pytest.mark.skipif("seccomp" not in detect().names, reason="no seccomp filter for this processor")
+WATCH = pytest.mark.skipif("memory-watch" not in detect().names, reason="no /proc of its own for a sandbox here")
+
+
+def attack(body: str, args: str = "") -> str:
+    """A function that says `done` when the body got through, otherwise the error that stopped it."""
+    lines = "\n".join(f"        {line}" for line in body.strip().splitlines())
+    return f"import os, socket, sys\ndef attack({args}):\n    try:\n{lines}\n        return 'done'\n    except OSError as e:\n        return type(e).__name__\n"
+
+
+def works_unconfined(code: str, *args: object) -> None:
+    """The attack is one: in this process it gets through."""
+    space: dict[str, Callable[..., str]] = {}
+    exec(code, space)
+    assert space["attack"](*args) == "done"
+
+
+REFUSED = {
+    "PermissionError",
+    "FileNotFoundError",
+    "OSError",
+    "gaierror",
+    "ConnectionRefusedError",
+    "NotADirectoryError",
+}
+
+# Files
+
+READS = {
+    "a file of the user's": "open(path + '/secret').read()",
+    "a directory": "os.listdir(path)",
+    "by a symbolic link": "os.symlink(path + '/secret', 'link')\nopen('link').read()",
+    "by a path that climbs": "open('/usr/../..' + path + '/secret').read()",
+    "by a directory's descriptor": "at = os.open(path, os.O_PATH)\nos.open('secret', os.O_RDONLY, dir_fd=at)",
+    "by a hard link": "os.link(path + '/secret', path + '/secret2')",
+}
+
+
+@pytest.mark.parametrize("body", READS.values(), ids=READS)
+def test_nothing_outside_can_be_read(body: str, outside: Path, away: Path) -> None:
+    code = attack(body, "path")
+    works_unconfined(code, str(outside))
+    (outside / "secret2").unlink(missing_ok=True)
+    assert returned(code, str(outside)) in REFUSED
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/hostname", "/proc/1/environ", "/proc/1/root/etc/passwd"])
+def test_files_of_the_system_cannot_be_read(path: str) -> None:
+    code = attack("open(path).read()", "path")
+    if path == "/etc/passwd":
+        works_unconfined(code, path)
+    assert returned(code, path) in REFUSED
+
+
+def test_the_home_of_the_user_cannot_be_read() -> None:
+    code = attack("os.listdir(path)", "path")
+    works_unconfined(code, str(Path.home()))
+    assert returned(code, str(Path.home())) in REFUSED
+
+
+WRITES = {
+    "a new file": "open(path + '/new', 'w').write('x')",
+    "an old file": "open(path + '/secret', 'r+').write('X')",
+    "an old file's length": "os.truncate(path + '/secret', 0)",
+    "by a symbolic link": "os.symlink(path, 'link')\nopen('link/new', 'w').write('x')",
+    "by a path that climbs": "open(os.getcwd() + '/../../../../../../../..' + path + '/new', 'w').write('x')",
+    "a directory": "os.mkdir(path + '/new')",
+    "a removal": "os.unlink(path + '/secret')",
+    "a move": "open('mine', 'w').close()\nos.rename('mine', path + '/new')",
+    "a link to it": "os.symlink('/', path + '/new')",
+    "a fifo": "os.mkfifo(path + '/new')",
+    "beside the scratch directory": "open(os.path.dirname(os.getcwd()) + '/new', 'w').write('x')",
+    "the system": "open('/usr/new', 'w').write('x')",
+    "shared memory": "open('/dev/shm/new', 'w').write('x')",
+}
+
+
+@pytest.mark.parametrize("body", WRITES.values(), ids=WRITES)
+def test_nothing_outside_can_be_written(body: str, outside: Path) -> None:
+    assert returned(attack(body, "path"), str(outside)) in REFUSED
+
+
+def test_the_writes_are_attacks(outside: Path, away: Path) -> None:
+    for name in ("a new file", "by a symbolic link", "by a path that climbs"):
+        works_unconfined(attack(WRITES[name], "path"), str(outside))
+        (outside / "new").unlink()
+
+
+def test_no_file_is_left_for_the_next_run() -> None:
+    code = "import os\ndef attack():\n    found = os.listdir('.')\n    open('left', 'w').write('x')\n    return found\n"
+    for _ in range(2):
+        assert checked(code, Call((), [])).status == "pass"
+
+
+FLOODS = {
+    "one large file": "with open('f', 'wb') as f:\n    for _ in range(3): f.write(bytes(2**20)); f.flush()",
+    "many files": "for n in range(64): open(f'f{n}', 'wb').write(bytes(2**20 - 1))",
+    "open files": "kept = [open('/dev/null') for _ in range(100)]",
+}
+
+
+@pytest.mark.parametrize("body", FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_files_ends_at_the_limit(body: str, outside: Path, away: Path) -> None:
+    works_unconfined(attack(body))
+    assert returned(attack(body)) == "OSError"
+
+
+@pytest.mark.skipif(detect().wrapper != "namespaces", reason="bubblewrap has no limit on the number of files")
+def test_a_flood_of_empty_files_ends_at_the_limit() -> None:
+    assert returned(attack("for n in range(3000): open(f'f{n}', 'w').close()")) == "OSError"
+
+
+# Network
+
+
+@pytest.fixture
+def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
+    """Sockets of every kind that take what comes; at the end nothing has come but what this process sent."""
+    with ExitStack() as stack:
+        made: dict[str, list[object]] = {}
+        heard: list[str] = []
+
+        def listen(name: str, family: int, kind: int, address: str | tuple[str, int]) -> None:
+            listener = stack.enter_context(socket.socket(family, kind))
+            listener.bind(address)
+            bound = listener.getsockname()
+            if kind == socket.SOCK_STREAM:
+                listener.listen()
+            listener.setblocking(False)
+            stack.callback(lambda: heard.append(name) if _has_news(listener) else None)
+            made[name] = [family, kind, bound.decode("latin-1") if isinstance(bound, bytes) else bound]
+
+        stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
+        listen("tcp", socket.AF_INET, stream, ("127.0.0.1", 0))
+        listen("udp", socket.AF_INET, datagram, ("127.0.0.1", 0))
+        listen("unix", socket.AF_UNIX, stream, str(outside / "socket"))
+        (outside / "socket").chmod(0o777)
+        listen("abstract", socket.AF_UNIX, stream, f"\0reasoner-{os.getpid()}")
+        yield made
+        stack.close()
+        assert heard == []
+
+
+def _has_news(listener: socket.socket) -> bool:
+    try:
+        if listener.type == socket.SOCK_STREAM:
+            listener.accept()[0].close()
+        else:
+            listener.recv(100)
+    except BlockingIOError:
+        return False
+    return True
+
+
+CONNECT = attack(
+    """
+with socket.socket(family, kind) as s:
+    s.settimeout(2)
+    s.connect(tuple(address) if isinstance(address, list) else address)
+    if kind == socket.SOCK_DGRAM: s.send(b'x')
+""",
+    "family, kind, address",
+)
+
+
+@pytest.mark.parametrize("name", ["tcp", "udp", pytest.param("unix", marks=SECCOMP), "abstract"])
+def test_no_socket_reaches_out(name: str, listeners: dict[str, list[object]]) -> None:
+    family, kind, address = listeners[name]
+    assert returned(CONNECT, int(family), int(kind), address) in REFUSED  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_connecting_is_an_attack(kind: int) -> None:
+    with socket.socket(socket.AF_INET, kind) as listener:
+        listener.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            listener.listen()
+        works_unconfined(CONNECT, socket.AF_INET, kind, list(listener.getsockname()))
+
+
+def test_no_name_is_looked_up() -> None:
+    assert returned(attack("socket.getaddrinfo('example.org', 80)")) in REFUSED
+
+
+# Processes
+
+FORKS = """
+import os, signal
+def attack():
+    made = 0
+    for _ in range(200):
+        try:
+            pid = os.fork()
+        except OSError:
+            break
+        if pid == 0:
+            signal.pause()
+            os._exit(0)
+        made += 1
+    return made
+"""
+
+
+def test_a_fork_bomb_ends_at_the_limit() -> None:
+    limits = Limits(seconds=8, cpu_seconds=2, processes=20)
+    assert checked(FORKS, "assert 0 < attack() < 20", limits=limits).status == "pass"
+
+
+NESTED_FORKS = FORKS.replace("made = 0", "made = 0\n    os.dup2(os.open('/dev/null', 1), 2)").replace(
+    "def attack():",
+    "import ctypes\ndef attack():\n    ctypes.CDLL(None).unshare(0x10000000)",
+)
+
+
+def test_a_fork_bomb_in_a_namespace_of_its_own_ends_at_the_limit() -> None:
+    limits = Limits(seconds=8, cpu_seconds=2, processes=20)
+    assert checked(NESTED_FORKS, "assert 0 < attack() < 20", limits=limits).status == "pass"
+
+
+def test_a_bomb_of_threads_ends_at_the_limit() -> None:
+    code = """
+import threading
+def attack():
+    held = threading.Event()
+    made = 0
+    try:
+        for _ in range(200):
+            threading.Thread(target=held.wait, daemon=True).start()
+            made += 1
+    except RuntimeError:
+        pass
+    return made
+"""
+    limits = Limits(seconds=8, cpu_seconds=2, processes=20)
+    assert checked(code, "assert 0 < attack() < 20", limits=limits).status == "pass"
+
+
+DAEMON = """
+import ctypes, os, signal, time
+def attack(path):
+    if os.fork() == 0:
+        os.setsid()
+        ctypes.CDLL(None).prctl(1, 0)  # the death of its parent is no signal to it
+        for number in range(1, 65):
+            try: signal.signal(number, signal.SIG_IGN)
+            except (OSError, ValueError): pass
+        if os.fork() == 0:
+            os.closerange(0, 64)
+            while True: time.sleep(1)
+        os._exit(0)
+    return 'done'
+"""
+
+
+def test_a_daemon_does_not_outlive_the_run(outside: Path) -> None:
+    assert checked(DAEMON, Call((str(outside),), "done")).status == "pass"
+
+
+def test_a_daemon_does_not_outlive_a_time_out(outside: Path) -> None:
+    code = DAEMON.replace(
+        "    return 'done'", "    os.setsid()\n    ctypes.CDLL(None).prctl(1, 0)\n    while True: pass"
+    )
+    assert checked(code, Call((str(outside),), "done")).status == "timeout"
+
+
+KILLS = {
+    "its parent": "os.kill(os.getppid(), 9)",
+    "the first process": "os.kill(1, 9)",
+    "the first process, to dump": "os.kill(1, 11)",
+    "the caller": "os.kill(caller, 9)",
+    "the caller's group": "os.killpg(caller, 9)",
+}
+
+
+@pytest.mark.parametrize("body", KILLS.values(), ids=KILLS)
+def test_no_process_outside_can_be_killed(body: str) -> None:
+    # Whatever the call says, the run goes on and this process is there to see it.
+    code = attack(body, "caller")
+    assert checked(code, Call((os.getpid(),), None), Call((os.getpid(),), None)).status == "fail"
+
+
+@pytest.mark.parametrize("body", ["os.kill(-1, 9)", "os.killpg(0, 9)", "os.kill(os.getpid(), 9)", "os.abort()"])
+def test_code_that_kills_all_it_can_kills_itself_at_most(body: str) -> None:
+    assert checked(attack(body), Call((), "right")).status in {"crash", "fail"}
+
+
+def test_limits_cannot_be_raised() -> None:
+    code = """
+import resource
+def attack():
+    raised = []
+    for name in dir(resource):
+        if name.startswith('RLIMIT_') and name[7:] in ('AS', 'CPU', 'NPROC', 'FSIZE', 'NOFILE', 'CORE'):
+            try:
+                resource.setrlimit(getattr(resource, name), (2**40, 2**40))
+                raised.append(name)
+            except (OSError, ValueError):
+                pass
+    return raised
+"""
+    assert checked(code, Call((), [])).status == "pass"
+
+
+def test_the_supervisor_cannot_be_traced_or_searched() -> None:
+    code = """
+import ctypes, os
+def attack():
+    traced = ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0
+    try:
+        os.open(f'/proc/{os.getppid()}/mem', os.O_RDWR)
+        return 'open'
+    except OSError:
+        return traced
+"""
+    assert checked(code, Call((), expected=False)).status == "pass"
+
+
+# Time
+
+HANGS = {
+    "a loop": "def attack():\n    while True: pass",
+    "a loop on loading": "while True: pass",
+    "threads": "import threading\ndef spin():\n    while True: pass\ndef attack():\n    for _ in range(8): threading.Thread(target=spin).start()\n    spin()",
+    "ignored signals": "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: pass",
+    "a large number": "def attack(): return 9 ** 9 ** 9",
+}
+
+
+@pytest.mark.parametrize("code", HANGS.values(), ids=HANGS)
+def test_what_never_ends_is_ended_by_its_processor_time(code: str) -> None:
+    verdict = checked(code, Call((), 1), limits=Limits(seconds=20, cpu_seconds=1))
+    assert verdict.status == "timeout"
+    assert "more than 1 s of processor time" in verdict.detail
+
+
+@pytest.mark.parametrize("code", ["import time\ndef attack(): time.sleep(1000)", "import time\ntime.sleep(1000)"])
+def test_what_waits_is_ended_by_the_clock(code: str) -> None:
+    verdict = checked(code, Call((), None), limits=Limits(seconds=1))
+    assert (verdict.status, verdict.detail) == ("timeout", "test 1 of 1: not over after 1 s")
+
+
+def test_a_program_that_hangs_is_ended() -> None:
+    verdict = checked("while True: pass", Program("", ""), Program("", ""), limits=Limits(seconds=20, cpu_seconds=1))
+    assert verdict.status == "timeout"
+
+
+# Memory
+
+SMALL = Limits(seconds=8, cpu_seconds=4, memory_mib=256)
+
+
+@pytest.mark.parametrize(
+    "body", ["return len(bytes(3 * 2**30))", "kept = []\n    while True: kept.append(bytes(2**20))"]
+)
+def test_a_memory_bomb_ends_at_the_limit(body: str) -> None:
+    assert checked(f"def attack():\n    {body}", Call((), 0), limits=SMALL).status == "memory"
+
+
+SHARED_OUT = """
+import os, signal
+def attack():
+    for _ in range(8):
+        if os.fork() == 0:
+            kept = b'x' * (100 * 2**20)
+            signal.pause()
+    signal.pause()
+"""
+
+
+@WATCH
+def test_memory_in_many_processes_is_counted_together() -> None:
+    verdict = checked(SHARED_OUT, Call((), 0), limits=SMALL)
+    assert (verdict.status, verdict.detail.rpartition(", ")[2]) == ("memory", "it held more than 256 MiB")
+
+
+@WATCH
+def test_memory_that_processes_share_is_counted_once() -> None:
+    code = """
+import os
+KEPT = b'x' * (100 * 2**20)
+def attack():
+    ends = []
+    for _ in range(8):
+        if os.fork() == 0:
+            os.read(OPEN, 1)
+            os._exit(0)
+    for _ in range(20): sum(range(10**5))
+    return len(KEPT)
+OPEN, END = os.pipe()
+"""
+    assert checked(code, Call((), 100 * 2**20), limits=SMALL).status == "pass"
+
+
+@SECCOMP
+@pytest.mark.parametrize("call", ["shmget(0, 2**26, 0o1666)", "memfd_create(b'x', 0)"])
+def test_memory_that_no_process_shows_cannot_be_had(call: str) -> None:
+    code = f"import ctypes\ndef attack():\n    return ctypes.CDLL(None).{call}"
+    assert checked(code, Call((), -1)).status == "pass"
+
+
+@pytest.mark.parametrize(
+    "body", ["return attack()", "import sys; sys.setrecursionlimit(10**9); return attack()", "return eval('(' * 10**6)"]
+)
+def test_deep_recursion_is_contained(body: str) -> None:
+    assert checked(f"def attack():\n    {body}", Call((), 0)).status in {"fail", "crash", "memory", "timeout"}
+
+
+# The verdict
+
+
+EXITS = ["import sys; sys.exit(0)", "import os; os._exit(0)", "raise SystemExit", "import os; os.kill(os.getpid(), 15)"]
+
+
+@pytest.mark.parametrize("statement", EXITS)
+def test_leaving_before_the_asserts_is_no_pass(statement: str) -> None:
+    tests = ("assert attack() == 1", Call((), 1))
+    for code in (statement, f"def attack():\n    {statement}", f"def attack(): return 2\n{statement}"):
+        verdict = checked(code, *tests)
+        assert verdict.status in {"crash", "fail"}
+        assert verdict.passed == 0
+
+
+@pytest.mark.parametrize("statement", EXITS)
+def test_leaving_a_program_before_its_output_is_no_pass(statement: str) -> None:
+    assert checked(f"{statement}\nprint(1)", Program("", "1")).status in {"crash", "fail"}
+
+
+FORGED = """
+import json, os, sys
+def attack():
+    record = {'nonce': '0' * 32, 'test': 0, 'status': 'pass', 'detail': ''}
+    for record in (record, {**record, 'test': 1, 'status': 'end'}, ['loaded'], 'PASS', 'exit 0', 'ready seccomp'):
+        text = record if isinstance(record, str) else json.dumps(record)
+        for fd in range(64):
+            try: os.write(fd, text.encode() + b'\\n')
+            except OSError: pass
+    os._exit(0)
+"""
+
+
+def test_forged_records_on_every_descriptor_are_no_pass() -> None:
+    verdict = checked(FORGED, Call((), 1), "assert attack() == 1")
+    assert verdict.status in {"crash", "fail"}
+    assert verdict.passed == 0
+    assert checked(FORGED + "attack()", Call((), 1)).passed == 0
+
+
+def test_a_printed_mark_is_no_pass() -> None:
+    code = "print('PASS\\nOK\\n1 passed')\ndef attack():\n    print('PASS')\n    return 2"
+    assert checked(code, "assert attack() == 1").status == "fail"
+
+
+LIARS = {
+    "equality": "class Yes(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\ndef attack(): return Yes(2)",
+    "equality of lists": "class Yes(list):\n    def __eq__(self, other): return True\ndef attack(): return Yes([2])",
+    "an object": "class Yes:\n    def __eq__(self, other): return True\n    __ne__ = __lt__ = __gt__ = __eq__\ndef attack(): return Yes()",
+    "builtins": "import builtins\nfor name in ('AssertionError', 'all', 'isinstance', 'len', 'sorted', 'abs'):\n    setattr(builtins, name, lambda *a: 1)\ndef attack(): return 2\nabs = sorted = len = lambda *a: 1",
+    "unittest and time": "import time, unittest\nunittest.TestCase.assertEqual = lambda *a: None\ntime.time = time.monotonic = lambda: 0\ndef attack(): return 2",
+    "json": "import json\njson.dumps = lambda *a, **k: '[\"value\", 2, []]'\ndef attack(): return 1",
+    "the frames": "import sys\ndef attack():\n    frame = sys._getframe()\n    while frame:\n        for name in list(frame.f_globals):\n            if callable(frame.f_globals[name]): frame.f_globals[name] = lambda *a: ['value', 2, []]\n        frame = frame.f_back\n    return 2",
+    "the exit code": "import atexit, os\natexit.register(lambda: os._exit(0))\ndef attack(): return 2",
+    "an exception": "def attack(): raise AssertionError('1 passed')",
+    "nothing": "attack = 1",
+}
+
+
+@pytest.mark.parametrize("code", LIARS.values(), ids=LIARS)
+def test_what_the_code_patches_changes_no_assert(code: str) -> None:
+    verdict = checked(
+        code, "assert abs(attack()) == 1", "assert len([attack()]) == 1 and sorted([attack()]) == [1]", Call((), 1)
+    )
+    assert (verdict.status, verdict.passed) in {("fail", 0), ("crash", 0)}
+
+
+def test_closing_every_descriptor_is_no_pass() -> None:
+    code = "import os\ndef attack():\n    os.closerange(0, 1000)\n    return 1"
+    assert checked(code, Call((), 1)).status == "crash"
+
+
+def test_an_answer_that_is_no_message_is_no_pass() -> None:
+    code = "import os\ndef attack():\n    for fd in range(3, 64):\n        try: os.write(fd, line)\n        except OSError: pass\n"
+    for line in (
+        b"\xff\xfe\n",
+        b"{}\n",
+        b"[" * 10**5 + b"\n",
+        b'["value"]\n',
+        b'["value", ["list", ["set", ["list"]]], []]\n',
+    ):
+        verdict = checked(f"line = {line!r}\n{code}", Call((), 1))
+        assert (verdict.status in {"crash", "fail"}, verdict.passed) == (True, 0)
+
+
+# Output
+
+
+def test_a_flood_of_output_ends_at_the_limit() -> None:
+    verdict = checked("while True: print('x' * 1000)", Program("", ""))
+    assert (verdict.status, verdict.detail) == ("fail", "test 1 of 1: it wrote more than 64 KiB")
+
+
+def test_a_flood_of_output_beside_a_right_answer_does_no_harm() -> None:
+    code = "import sys\ndef attack():\n    for _ in range(10**4): print('x' * 1000); sys.stderr.write('x' * 1000)\n    return 1"
+    assert checked(code, Call((), 1)).status == "pass"
+
+
+def test_output_that_is_not_text_is_another() -> None:
+    code = "import sys\nsys.stdout.buffer.write(bytes(range(128, 256)))"
+    verdict = checked(code, Program("", "\ufffd"))
+    assert verdict.status == "fail"
+    assert verdict.detail.isprintable()
+
+
+def test_a_detail_is_short_and_clean() -> None:
+    code = "def attack(): raise ValueError('\\x1b[2J' + 'x\\n' * 10**5)"
+    verdict = checked(code, Call((), 1))
+    assert verdict.detail.isprintable()
+    assert len(verdict.detail) <= 300
+
+
+def test_checks_side_by_side_do_not_meet() -> None:
+    # In threads, each with an event loop of its own.
+    code = "def attack(n):\n    open('f', 'w').write(str(n))\n    return open('f').read()"
+    results: list[str] = []
+    threads = [
+        threading.Thread(target=lambda n=n: results.append(checked(code, Call((n,), str(n)), limits=BRISK).status))
+        for n in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == ["pass"] * 3

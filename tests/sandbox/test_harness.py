@@ -1,0 +1,181 @@
+"""Values that cross between the code and its tests, and what the tests see of the code."""
+
+import ast
+import json
+import math
+from collections import Counter, OrderedDict, defaultdict
+from contextlib import suppress
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.sandbox.inner import Uncrossable, decode, encode, names_in, same
+from tests.sandbox.attacking import NEEDS, checked, missing
+
+CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(allow_nan=False),
+    st.text(),
+    st.binary(),
+    st.builds(bytearray, st.binary()),
+    st.integers(-(10**400), 10**400),
+    st.builds(range, st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 9)),
+)
+hashables = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary()),
+    lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
+    max_leaves=4,
+)
+values = st.recursive(
+    scalars | st.sets(hashables, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(hashables, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def identical(a: object, b: object) -> bool:
+    """Equal and of the same types throughout, tuples apart from lists."""
+    return repr(a) == repr(b) or (type(a) is type(b) and a == b)
+
+
+@given(values)
+def test_a_value_crosses_as_it_is(value: object) -> None:
+    back = decode(json.loads(json.dumps(encode(value), allow_nan=False)))
+    assert identical(back, value)
+    assert same(back, value)
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Point(1, 2), (1, 2)),
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (OrderedDict(a=1), {"a": 1}),
+        (defaultdict(list, {1: [2]}), {1: [2]}),
+        (type("Text", (str,), {})("x"), "x"),
+        (type("Number", (int,), {"__index__": lambda self: 9})(3), 3),
+    ],
+)
+def test_a_subclass_arrives_as_the_built_in_type(value: object, plain: object) -> None:
+    assert identical(decode(json.loads(json.dumps(encode(value)))), plain)
+
+
+def test_an_iterator_arrives_as_one() -> None:
+    for made in (iter([1, 2]), (n for n in (1, 2)), map(int, "12"), reversed([2, 1])):
+        arrived = decode(encode(made))
+        assert next(arrived) == 1
+        assert list(arrived) == [2]
+
+
+@pytest.mark.parametrize("value", [object(), len, int, [object()], {1: object()}, iter(int, 1), Ellipsis])
+def test_what_has_no_spelling_is_refused(value: object) -> None:
+    with pytest.raises(Uncrossable):
+        encode(value)
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner, max_size=4)))
+def test_what_spells_no_value_raises_what_is_caught(spelled: object) -> None:
+    with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
+        decode(spelled)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"),
+    [
+        (1, 1, True),
+        (1, 1.0, False),
+        (True, 1, False),
+        ((1,), [1], True),
+        ([1], [True], False),
+        (math.nan, math.nan, True),
+        ({"a": (1,)}, {"a": [1]}, True),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ({1}, frozenset({1}), False),
+        (-0.0, 0.0, True),
+    ],
+)
+def test_same_goes_by_type_and_value(a: object, b: object, equal: bool) -> None:
+    assert same(a, b) is same(b, a) is equal
+
+
+@pytest.mark.parametrize(
+    ("test", "names"),
+    [
+        ("assert f(1) == 2", {"f"}),
+        ("import math\nassert math.isclose(f(1), g(x=2))", {"f", "g"}),
+        ("def check(candidate):\n    for n in range(3):\n        assert candidate(n) == n", set()),
+        ("def helper(a, *b, c=1, **d):\n    return a, b, c, d\nassert helper(f())", {"f"}),
+        ("from os import path as p\nassert p.join(*f())", {"f"}),
+        ("assert sorted(len(x) for x in f()) == [abs(-1)]", {"f"}),
+        ("try:\n    f()\nexcept ValueError as e:\n    assert str(e)\nelse:\n    assert False", {"f"}),
+        ("class A: pass\nassert f(lambda q: q, A)", {"f"}),
+    ],
+)
+def test_a_test_asks_for_the_names_that_only_the_code_can_bring(test: str, names: set[str]) -> None:
+    assert names_in(ast.parse(test)) == names
+
+
+SEEN = [
+    ("def f(x): x.append(1)", "x = [0]\nf(x)\nassert x == [0, 1]"),
+    ("def f(x): x['a'] = 1", "x = {}\nf(x)\nassert x == {'a': 1}"),
+    ("def f(x): x.add(1)", "x = set()\nf(x)\nassert x == {1}"),
+    ("def f(x): x[0][0] = 9", "x = [[1, 2], [3]]\nf(x)\nassert x == [[9, 2], [3]]"),
+    ("def f(x): x[1].sort()", "inner = [2, 1]\nf((0, inner))\nassert inner == [1, 2]"),
+    ("def f(x): return x", "x = [1]\nassert f(x) == x and f(x) is not x"),
+    ("def f(): raise KeyError('k')", "try:\n    f()\n    assert False\nexcept KeyError: pass"),
+    (
+        "class E(ValueError): pass\ndef f(): raise E('no')",
+        "try:\n    f()\n    assert False\nexcept ValueError as e: assert str(e) == 'no'",
+    ),
+    (
+        "def f(): raise UnicodeDecodeError('utf-8', b'', 0, 1, 'x')",
+        "try:\n    f()\n    assert False\nexcept UnicodeError: pass",
+    ),
+    ("def f():\n    yield from range(5)", "assert list(f()) == [0, 1, 2, 3, 4]"),
+    ("def f(*a, **k): return a, k", "assert f(1, b=(2,)) == ((1,), {'b': (2,)})"),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef f(): return P(1).x",
+        "assert f() == 1",
+    ),
+    ("if __name__ == '__main__': raise SystemExit\ndef f(): return 1", "assert f() == 1"),
+    ("N = 0\ndef f():\n    global N\n    N += 1\n    return N", "assert [f(), f()] == [1, 2]"),
+    ("def f(x): return x", "import asyncio\nasync def go(): return f(1)\nassert asyncio.run(go()) == 1"),
+    ("def f(): return 0.1 + 0.2", "import math\nassert math.isclose(f(), 0.3)"),
+    ("f = lambda: complex(1, float('inf'))", "assert f() == complex(1, float('inf'))"),
+]
+
+
+@CONFINED
+@pytest.mark.parametrize(("code", "test"), SEEN)
+def test_the_tests_see_what_a_caller_would_see(code: str, test: str) -> None:
+    verdict = checked(code, test)
+    assert verdict.status == "pass", verdict
+
+
+UNSEEN = [
+    ("def f(x): x.append(1)", "x = [0]\nf(x)\nassert x == [0]"),
+    ("def f(): return 1", "assert f() == 1.5 or f() is None"),
+    ("f = 7", "assert f"),
+    ("def g(): return 1", "assert callable(f)"),
+    ("def f(): raise SystemExit", "f()"),
+    ("def f(): raise KeyboardInterrupt", "f()"),
+    ("def f(x): x.append(object())", "x = []\nf(x)"),
+]
+
+
+@CONFINED
+@pytest.mark.parametrize(("code", "test"), UNSEEN)
+def test_what_a_caller_would_not_see_fails(code: str, test: str) -> None:
+    assert checked(code, test).status == "fail"

@@ -1,0 +1,143 @@
+"""The layers: found by trying, recorded, and no run without the least of them."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from reasoner.errors import UsageError
+from reasoner.sandbox import check
+from reasoner.sandbox.check import Call, Program
+from reasoner.sandbox.layers import NOBODY, Interpreter, Layers, Limits, detect
+from tests.sandbox.attacking import NEEDS, checked, missing
+
+CODE = "import os\ndef attack(): return os.getuid()"
+CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+
+
+def bare(because: str = "bubblewrap: bwrap is not installed") -> Layers:
+    """What detection finds where nothing wraps processes."""
+    return Layers("none", private_proc=False, python=detect().python, missing=because)
+
+
+def test_detection_names_what_it_found_and_looks_once() -> None:
+    layers = detect()
+    assert {"session", "rlimits"} <= set(layers.names)
+    assert (f"user-{NOBODY}" in layers.names) == (os.geteuid() == 0)
+    assert detect() is layers
+
+
+@CONFINED
+def test_the_minimum_is_namespaces_with_landlock_or_bubblewrap() -> None:
+    layers = detect()
+    if layers.wrapper == "namespaces":
+        assert any(name.startswith("landlock-") for name in layers.names)
+    assert layers.wrapper in layers.names
+    assert layers.wrapper != "none"
+
+
+@CONFINED
+def test_a_verdict_names_the_layers_of_its_run() -> None:
+    for test in (Call((), None), Program("", "")):
+        assert checked(CODE, test).layers == detect().names
+
+
+@CONFINED
+def test_code_runs_as_nobody_where_the_caller_is_root() -> None:
+    assert checked(CODE, Call((), NOBODY if os.geteuid() == 0 else os.geteuid())).status == "pass"
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *tools: str) -> Layers:
+    """What a fresh detection finds where some tools aren't installed."""
+    found = {tool: shutil.which(tool) for tool in ("bwrap", "unshare")}
+    monkeypatch.setattr(shutil, "which", lambda tool: None if tool in tools else found[tool])
+    return detect.__wrapped__()
+
+
+def test_without_the_tools_the_minimum_is_missing_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = without(monkeypatch, "bwrap", "unshare")
+    assert layers.wrapper == "none"
+    assert layers.missing == "bubblewrap: bwrap is not installed; namespaces: unshare is not installed"
+    assert {"session", "rlimits"} <= set(layers.names)
+    assert not {"namespaces", "bubblewrap", "memory-watch"} & set(layers.names)
+
+
+def test_a_tool_that_fails_is_not_taken_for_a_layer(monkeypatch: pytest.MonkeyPatch, away: Path) -> None:
+    for tool, script in (("bwrap", "echo no permissions to create a namespace >&2; exit 1"), ("unshare", "exit 0")):
+        (away / tool).write_text(f"#!/bin/sh\n{script}\n")
+        (away / tool).chmod(0o755)
+    monkeypatch.setattr("reasoner.sandbox.layers.environment", lambda work: {"PATH": f"{away}:/usr/bin:/bin"})
+    monkeypatch.setenv("PATH", str(away), prepend=":")
+    layers = detect.__wrapped__()
+    assert layers.wrapper == "none"
+    assert layers.missing == "bubblewrap: no permissions to create a namespace; namespaces: it said nothing"
+
+
+def test_without_the_minimum_nothing_is_run_and_the_way_out_is_told(
+    monkeypatch: pytest.MonkeyPatch, outside: Path
+) -> None:
+    monkeypatch.setattr(check, "detect", bare)
+    verdict = checked(f"open({str(outside / 'new')!r}, 'w')\n{CODE}", Call((), 0), Call((), 0))
+    assert (verdict.status, verdict.passed, verdict.total, verdict.judged) == ("sandbox_unavailable", 0, 2, False)
+    for told in ("install bubblewrap", "--allow-unsandboxed-code", "allow_unsandboxed=True", "bwrap is not installed"):
+        assert told in verdict.detail
+
+
+def test_without_the_minimum_code_is_run_when_told_so_and_the_verdict_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check, "detect", bare)
+    for code, status in (
+        ("def attack(): return 1", "pass"),
+        ("def attack(): return 2", "fail"),
+        ("import os; os._exit(0)", "crash"),
+    ):
+        verdict = checked(code, Call((), 1), unsafe=True)
+        assert verdict.status == status
+        assert "session" in verdict.layers
+        assert not {"namespaces", "bubblewrap"} & set(verdict.layers)
+
+
+def test_told_so_or_not_the_layers_that_are_there_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked(CODE, Call((), 0), unsafe=True).layers == detect().names
+
+
+def test_layers_that_fail_after_they_were_found_are_no_verdict_on_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    for broken in (
+        dataclasses.replace(detect(), python=Interpreter("/nowhere/python", "/nowhere")),
+        dataclasses.replace(detect(), python=Interpreter("/bin/false", "/usr")),
+    ):
+        monkeypatch.setattr(check, "detect", lambda broken=broken: broken)
+        verdict = checked(CODE, Call((), 0))
+        assert (verdict.status, verdict.judged) == ("sandbox_unavailable", False)
+        assert "failed to start" in verdict.detail
+
+
+def test_limits_are_above_zero() -> None:
+    for field in dataclasses.fields(Limits):
+        with pytest.raises(UsageError, match=f"{field.name}=0 is out of range"):
+            Limits(**{field.name: 0})
+
+
+@CONFINED
+@pytest.mark.parametrize(
+    ("code", "limits"),
+    [
+        ("def attack(): return len(b'x' * (300 * 2**20))", Limits(memory_mib=256)),
+        ("def attack():\n    with open('f', 'wb') as f: f.write(bytes(2**21 + 1))", Limits(file_mib=2)),
+        ("def attack():\n    for n in range(5): open(f'f{n}', 'wb').write(bytes(2**20))", Limits(disk_mib=4)),
+        ("def attack(): return [open('/dev/null') for _ in range(30)]", Limits(open_files=20)),
+        (
+            "import os\ndef attack():\n    for _ in range(9):\n        if not os.fork(): os.read(os.pipe()[0], 1)",
+            Limits(processes=8),
+        ),
+    ],
+)
+def test_every_limit_has_an_effect(code: str, limits: Limits) -> None:
+    tight = checked(code, "attack()", limits=limits)
+    assert tight.status in {"fail", "memory"}
+    assert any(error in tight.detail for error in ("MemoryError", "OSError", "BlockingIOError", "cannot be passed"))
+    roomy = dataclasses.replace(Limits(), file_mib=4, disk_mib=32)
+    assert checked(code.replace("return [", "len(["), "attack()", limits=roomy).status in {"pass", "compile_error"}

@@ -1,0 +1,62 @@
+"""The written policy on equal mathematical answers, row by row through the real grader."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from reasoner.equivalence import Equivalence, Verdict
+
+PAGE = Path(__file__).parents[1] / "docs" / "answers.md"
+
+
+class Row(NamedTuple):
+    case: str
+    reference: str
+    answer: str
+    equal: str
+
+
+def rows() -> Iterator[Row]:
+    table = PAGE.read_text().partition("| case | reference | answer | equal |\n")[2].partition("\n\n")[0]
+    for line in table.splitlines()[1:]:
+        case, *cells, equal = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        reference, answer = (cell.strip("`").replace("\\|", "|") for cell in cells)
+        yield Row(case, reference, answer, equal)
+
+
+ROWS = list(rows())
+CASES = {
+    "percent", "currency", "degrees", "units", "intervals", "sets", "tuples", "plus-minus", "mixed", "decimals", "base",
+    "times", "words", "matrices", "equations", "inequality",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[tuple[str, str], Verdict]:
+    async def grade() -> dict[tuple[str, str], Verdict]:
+        equivalence = Equivalence(seconds=30)
+        try:
+            asked = [pair for row in ROWS for pair in ((row.reference, row.answer), (row.answer, row.reference))]
+            graded = await asyncio.gather(*(equivalence.accepts(*pair) for pair in asked))
+            return dict(zip(asked, graded, strict=True))
+        finally:
+            await equivalence.close()
+
+    return asyncio.run(grade())
+
+
+def test_every_case_of_the_policy_has_a_row() -> None:
+    written = " ".join(row.case for row in ROWS)
+    assert {case for case in CASES if case not in written} == set()
+    assert {row.equal for row in ROWS} == {"yes", "no", "one way"}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.reference}~{row.answer}")
+def test_the_grader_follows_the_page(row: Row, verdicts: dict[tuple[str, str], Verdict]) -> None:
+    there, back = verdicts[row.reference, row.answer], verdicts[row.answer, row.reference]
+    expected = {"yes": ("right", "right"), "no": ("wrong", "wrong"), "one way": ("right", "wrong")}[row.equal]
+    assert (there.status, back.status) == expected

@@ -1,0 +1,147 @@
+"""Code read out of what models write, and known again in another layout."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from reasoner.answers import TAIL
+from reasoner.code_answers import MAX_PARSED, CodeSpace
+
+SPACE = CodeSpace()
+
+READ: list[tuple[str, str | None, str]] = [
+    ("So:\n```python\nx = 1\n```\nDone.", "x = 1\n", "fence"),
+    ("```py\nx = 1\n```", "x = 1\n", "fence"),
+    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "fence"),
+    ("```\nx = 1\n```", "x = 1\n", "fence"),
+    ("~~~python\nx = 1\n~~~", "x = 1\n", "fence"),
+    ("```python\nx = 1\n```\nor\n```python\nx = 2\n```\n", "x = 2\n", "fence"),
+    ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "fence"),
+    ("```bash\nls\n```", None, ""),
+    ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n", "fence"),
+    ("1. So:\n   ```python\n   def f():\n       return 1\n   ```", "def f():\n    return 1\n", "fence"),
+    ('```python\ndef f():\n    """\n    ```\n    """\n```', 'def f():\n    """\n    ```\n    """\n', "fence"),
+    ("```python\nx = 1\n", "x = 1\n", "unclosed"),
+    ("```python\ndef f(", None, ""),
+    ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "fence"),
+    ("```python\n\n```", None, ""),
+    ("x = 1", None, ""),
+    ("", None, ""),
+    ("`x = 1`", None, ""),
+    ("<think>```python\nx = 1\n```", None, ""),
+    ("<think>\n```python\nx = 1\n```\n</think>\n```python\nx = 2\n```", "x = 2\n", "fence"),
+    ("y = 1\n```\nSo:\n```python\nx = 1\n```", "x = 1\n", "fence"),
+    ("```python\r\nx = 1\r\n```", "x = 1\r\n", "fence"),
+    ("```python\nnot python at all\n```", "not python at all\n", "fence"),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "rule"), READ)
+def test_code_is_read(text: str, code: str | None, rule: str) -> None:
+    found = SPACE.read(text)
+    assert (found.text if found else None) == code
+    assert (found.rule if found else "") == rule
+
+
+def one(a: str, b: str) -> bool:
+    first, second = SPACE.read(f"```python\n{a}\n```"), SPACE.read(f"```python\n{b}\n```")
+    assert first is not None
+    assert second is not None
+    return SPACE.same(first, second)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("x = 1", "x=1  # one\n\n", True),
+        ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
+        ("x = 'a'", 'x = "a"', True),
+        ("x = 1", "x = 2", False),
+        ("x = 1", "y = 1", False),
+        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False),
+        ("it is text", "it  is text", False),
+        ("it is text", "it is text   \n\n", True),
+        (f"x = 1\n#{'y' * MAX_PARSED}", f"x=1\n#{'y' * MAX_PARSED}", False),
+        ("x = " + "(" * 99 + "1" + ")" * 99, "x = " + "(" * 99 + "1" + ")" * 99, True),
+    ],
+)
+def test_two_codes_are_one_when_only_layout_differs(a: str, b: str, same: bool) -> None:
+    assert one(a, b) is same
+
+
+MARKS = [
+    "```",
+    "```python\n",
+    "~~~",
+    "\n",
+    "    ",
+    "x = 1",
+    "(",
+    ")",
+    "'",
+    '"""',
+    "\\d",
+    "#",
+    "\x00",
+    "\ud800",
+    "\r",
+    "\x0c",
+    "é",
+]
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(MARKS), max_size=40).map("".join)))
+@example("```\n\ud800\n```")
+@example("```\n'\\d'\n```")
+def test_no_text_makes_it_raise(text: str) -> None:
+    found = SPACE.read(text)
+    assert found is None or SPACE.same(found, found)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(" * TAIL,
+        "-" * (MAX_PARSED - 1) + "1",
+        "not " * (MAX_PARSED // 4 - 1) + "1",
+        "1" + "+1" * (MAX_PARSED // 2 - 1),
+        "a" + ".a" * (MAX_PARSED // 2 - 1),
+        "f" + "()" * (MAX_PARSED // 2 - 1),
+        "lambda:" * (MAX_PARSED // 7 - 1) + "1",
+        "1 if 1 else " * (MAX_PARSED // 12 - 1) + "1",
+        "if 1:\n 1\n" + "elif 1:\n 1\n" * (MAX_PARSED // 11 - 1),
+        "[" * 59 + "]" * 59,
+        "{" * 59 + "}" * 59,
+        "9" * MAX_PARSED,
+        "```\n" * (TAIL // 4),
+        "```python\n" * (TAIL // 10),
+        " " * TAIL,
+        "\n" * TAIL,
+        "`" * TAIL,
+        "~" * TAIL,
+        "```" + "x" * TAIL,
+        " \t" * (TAIL // 2) + "```",
+    ],
+    ids=lambda body: f"{body[:14]!a}*{len(body)}",
+)
+def test_hostile_text_ends_soon(body: str) -> None:
+    SPACE.read(f"```python\n{body}\n```")
+    SPACE.read(f"{body}\n```python\nx = 1\n```")
+
+
+def test_the_key_does_not_depend_on_how_deep_the_caller_is() -> None:
+    text = "```python\n" + "x = " + "-" * 90 + "1\n```"
+
+    def deeper(levels: int) -> str:
+        if levels:
+            return deeper(levels - 1)
+        found = SPACE.read(text)
+        assert found is not None
+        return found.key
+
+    assert deeper(0) == deeper(200)
+
+
+def test_it_says_how_to_answer() -> None:
+    assert SPACE.name == "code"
+    assert SPACE.instruction == "Give the answer as one Python code block."

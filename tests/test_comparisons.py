@@ -1,0 +1,239 @@
+"""Answers that their space cannot compare at once: votes, the operation that asks, the runner that answers, replay."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Answer, Budget, Question, Solution, Standing, solve
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import BudgetExhausted, TraceError
+from reasoner.plan import Compare, Plan, count
+from reasoner.protocols import Comparer
+from reasoner.trace import Compared, Event
+from reasoner.types import AnswerSpace, Completion
+from reasoner.votes import Tally
+from reasoner_strategies import BestOfN, SelfConsistency, Single
+from tests.helpers import PROMPT, Judge, answer, course, finish, says, write_trace
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A toy space: numbers that leave the same remainder are one, which only slow work can tell."""
+
+    name: str = "slow"
+    instruction: str = ""
+    version: int = 3
+
+    def read(self, text: str) -> Answer | None:
+        word = text.split()[-1]
+        return answer(word) if word.isdigit() else None
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        return True if a.key == b.key else None
+
+
+def one(a: Answer, b: Answer) -> bool:
+    return int(a.key) % 3 == int(b.key) % 3
+
+
+@dataclass
+class Remainders:
+    """Compares by the remainder, and remembers what it was asked."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+        await asyncio.sleep(0)
+        self.asked += [(a.key, b.key) for a, b in pairs]
+        return tuple(one(a, b) for a, b in pairs)
+
+    async def close(self) -> None:
+        raise AssertionError("a comparer that was given is not the run's to close")
+
+
+QUESTION = Question("q", "How many?", PROMPT, Slow())
+
+
+def decided(keys: Sequence[str | None], *, each: bool) -> Standing:
+    """The standing of these votes, decided after each of them or once at the end."""
+    tally = Tally(Slow())
+    for index, key in enumerate(keys):
+        tally.add(None if key is None else answer(key), index=index)
+        if each or index == len(keys) - 1:
+            pairs = tally.undecided()
+            tally.decide(pairs, [one(a, b) for a, b in pairs])
+            assert tally.undecided() == ()
+    return tally.standing()
+
+
+votes = st.lists(st.sampled_from([None, *map(str, range(9))]), max_size=9)
+
+
+@given(votes)
+def test_when_the_comparing_is_done_does_not_matter(keys: list[str | None]) -> None:
+    assert decided(keys, each=True) == decided(keys, each=False)
+
+
+@given(votes, st.randoms(use_true_random=False))
+def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | None], source: random.Random) -> None:
+    shuffled = source.sample(keys, len(keys))
+    expected = {}
+    for key in filter(None, keys):
+        expected[int(key) % 3] = expected.get(int(key) % 3, 0) + 1
+    for order in (keys, shuffled):
+        standing = decided(order, each=False)
+        assert sorted(vote.count for vote in standing.votes) == sorted(expected.values())
+        assert standing.samples == len(keys)
+
+
+@given(votes)
+def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
+    tally, together = Tally(Slow()), set()
+    for index, key in enumerate(keys):
+        tally.add(None if key is None else answer(key), index=index)
+        pairs = tally.undecided()
+        tally.decide(pairs, [one(a, b) for a, b in pairs])
+        now = {pair for group in tally._classes for pair in itertools.combinations(sorted(group), 2)}
+        assert together <= now
+        together = now
+
+
+def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_asked() -> None:
+    tally = Tally(Slow())
+    for index, key in enumerate(("0", "3", "6")):
+        tally.add(answer(key), index=index)
+    pairs = tally.undecided()
+    assert len(pairs) == 3
+    tally.decide(pairs[:2], [True, True])
+    assert tally.undecided() == ()
+    assert [vote.count for vote in tally.standing().votes] == [3]
+
+
+def test_until_it_is_decided_answers_stand_apart() -> None:
+    tally = Tally(Slow())
+    for index, key in enumerate(("0", "3", "1")):
+        tally.add(answer(key), index=index)
+    assert [vote.count for vote in tally.standing().votes] == [1, 1, 1]
+
+
+def counting(tally: Tally) -> Plan[Answer | None]:
+    standing = yield from count(tally)
+    return standing.leader
+
+
+def test_count_asks_once_about_all_that_is_open_and_not_at_all_where_nothing_is() -> None:
+    tally = Tally(Slow())
+    tally.add(answer("1"), index=0)
+    with pytest.raises(StopIteration):
+        next(counting(tally))
+    for index, key in enumerate(("2", "5"), start=1):
+        tally.add(answer(key), index=index)
+    plan = counting(tally)
+    op = next(plan)
+    assert isinstance(op, Compare)
+    assert {frozenset((a.key, b.key)) for a, b in op.pairs} == {
+        frozenset(pair) for pair in (("1", "2"), ("1", "5"), ("2", "5"))
+    }
+    assert finish(plan, tuple(one(a, b) for a, b in op.pairs)) == answer("2")
+
+
+def test_with_no_time_left_the_votes_count_as_they_are() -> None:
+    tally = Tally(Slow())
+    for index, key in enumerate(("2", "5", "1", "1")):
+        tally.add(answer(key), index=index)
+    plan = counting(tally)
+    next(plan)
+    assert finish(plan, BudgetExhausted("seconds", needed=0, free=0, limit=1)) == answer("1")
+
+
+STRATEGIES = (SelfConsistency(n=5), BestOfN(n=5), BestOfN(n=5, selector="weighted"), Single())
+
+
+def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events: list[Event]) -> Solution:
+    engine = ScriptedEngine(says("4", "1", "2", "7", "8"))
+    return asyncio.run(
+        solve(QUESTION, strategy, engine, verifier=Judge(), comparer=comparer, trace=events.append)
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_counts_classes_that_only_slow_work_can_tell(
+    strategy: SelfConsistency | BestOfN | Single,
+) -> None:
+    events: list[Event] = []
+    solution = run(strategy, Remainders(), events)
+    assert solution.error is None
+    assert solution.answer is not None
+    first = solution.proposals[0 if isinstance(strategy, BestOfN) else -1].standing
+    if not isinstance(strategy, Single):
+        assert [vote.count for vote in first.votes] == [3, 2]
+    assert solution.cost.tokens == sum(e.cost.tokens for e in events if e.event in ("sampled", "scored"))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_replay_takes_the_recorded_verdicts_and_starts_no_process(
+    strategy: SelfConsistency | BestOfN | Single, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    recorded = run(strategy, Remainders(), events)
+    path = write_trace(tmp_path / "t.jsonl", events)
+
+    async def again() -> Solution:
+        engine = ReplayEngine(str(path))
+        await engine.start()
+        return await solve(QUESTION, strategy, engine, verifier=engine.verifier(), comparer=engine.comparer())
+
+    assert course(asyncio.run(again())) == course(recorded)
+
+
+def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> None:
+    events: list[Event] = []
+    run(SelfConsistency(n=5), Remainders(), events)
+    kept = [event for event in events if not isinstance(event, Compared)]
+    assert len(kept) < len(events)
+
+    async def again() -> Solution:
+        engine = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", kept)))
+        await engine.start()
+        return await solve(QUESTION, SelfConsistency(n=5), engine, comparer=engine.comparer())
+
+    solution = asyncio.run(again())
+    assert isinstance(solution.error, TraceError)
+    assert "does not say which answers are one" in str(solution.error)
+
+
+def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
+    class Never(Remainders):
+        async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError
+
+    engine = ScriptedEngine(says("4", "1", "1"))
+    solution = asyncio.run(
+        solve(QUESTION, BestOfN(n=3), engine, verifier=Judge(), comparer=Never(), budget=Budget(seconds=0.2))
+    )
+    assert solution.answer == answer("1")
+    assert (solution.error, solution.ended_by) == (None, "budget")
+
+
+def test_the_trace_tells_each_sample_s_answer_the_rule_and_the_version_of_the_rules() -> None:
+    events: list[Event] = []
+    engine = ScriptedEngine(lambda request: "no idea" if request.index else "The answer is 4")
+    asyncio.run(solve(QUESTION, SelfConsistency(n=2), engine, trace=events.append))
+    [began] = [event for event in events if event.event == "began"]
+    assert (began.answer_space, began.answer_rules) == ("slow", 3)
+    told = {event.index: event.answer for event in events if event.event == "sampled"}
+    assert told == {0: answer("4"), 1: None}
+
+
+def test_a_completion_that_was_cut_holds_no_answer_in_the_trace_either() -> None:
+    cut = Completion(PROMPT, "The answer is 4", (1,), "length")
+    assert QUESTION.read(cut) is None

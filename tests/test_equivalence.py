@@ -1,0 +1,332 @@
+"""Slow comparisons: typed grades, classes that do not depend on order, bombs that end, work that is done once."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from reasoner import math_worker
+from reasoner.answers import NumberSpace
+from reasoner.equivalence import Equivalence, SlowSpace, Verdict
+from reasoner.killable import Failed, Finished, KillablePool
+from reasoner.maths import MathSpace
+from reasoner.types import Answer
+from tests.running import running
+
+MATH = MathSpace()
+LONG = 60.0
+
+
+@asynccontextmanager
+async def equivalence(*, seconds: float = LONG, maths: bool = True) -> AsyncIterator[Equivalence]:
+    """Without `maths` its workers start in a fraction of the time."""
+    made = Equivalence(seconds, 2.0) if maths else Equivalence(seconds, 2.0, KillablePool())
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def answers(*written: str) -> list[Answer]:
+    made = [MATH.answer(one) for one in written]
+    assert None not in made
+    return [one for one in made if one]
+
+
+# A space of its own: what a third party would write.
+
+
+def _log(word: str) -> None:
+    folder, _, text = word.partition("|")
+    with (Path(folder) / "log").open("a") as file:
+        file.write(f"{text}\n")
+
+
+def near(gold: str, answer: str) -> bool:
+    """Same first letter; notes that it ran. `hang` hangs, `crash` crashes."""
+    _log(gold)
+    texts = gold.partition("|")[2], answer.partition("|")[2]
+    if "hang" in texts:
+        time.sleep(LONG)
+    if "crash" in texts:
+        raise ValueError("crash")
+    return texts[0][:1] == texts[1][:1]
+
+
+def look(answer: str) -> None:
+    if answer.endswith("|bomb"):
+        time.sleep(LONG)
+
+
+@dataclass(frozen=True)
+class Slow:
+    name: ClassVar[str] = "slow"
+    version: ClassVar[int] = 1
+    instruction: ClassVar[str] = ""
+
+    @property
+    def accepts(self) -> Callable[[str, str], bool]:
+        return near
+
+    @property
+    def probe(self) -> Callable[[str], object]:
+        return look
+
+    def read(self, text: str) -> Answer | None:
+        return self.answer(text)
+
+    def answer(self, written: str) -> Answer | None:
+        return Answer(written, written) if written else None
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        return True if a == b else None
+
+    def refusal(self, written: str) -> str | None:
+        return "too odd" if written.endswith("|odd") else None
+
+
+SLOW = Slow()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Answers of the slow space that note their comparisons in a folder."""
+
+    folder: Path
+
+    def __call__(self, *words: str) -> list[Answer]:
+        return [Answer(f"{self.folder}|{word}", f"{self.folder}|{word}") for word in words]
+
+    @property
+    def log(self) -> list[str]:
+        return (self.folder / "log").read_text().split()
+
+
+# Grades
+
+
+@running
+async def test_a_grade_is_typed() -> None:
+    async with equivalence() as made:
+        assert await made.accepts("2k+2", "2(k+1)") == Verdict("right")
+        assert await made.accepts("2k+2", "2(k+2)") == Verdict("wrong")
+        assert await made.accepts("2", "2.0") == Verdict("right")
+        assert await made.accepts("2", "") == Verdict("wrong")
+        assert await made.accepts("2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+        assert await made.accepts("9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
+        assert await made.accepts("1<x<2", "(1,2)") == Verdict("right")
+        assert await made.accepts("(1,2)", "1<x<2") == Verdict("wrong")
+
+
+@running
+async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> None:
+    a, hang, crash, odd = Desk(tmp_path)("a", "hang", "crash", "odd")
+    async with equivalence(seconds=0.3, maths=False) as made:
+        assert await made.accepts(a.text, crash.text, space=SLOW) == Verdict("grader_crash", "ValueError: crash")
+        timeout = await made.accepts(a.text, hang.text, space=SLOW)
+        assert timeout == Verdict("grader_timeout", "it was killed after 0.6 s")
+        assert (await made.accepts(a.text, odd.text, space=SLOW)).status == "too_complex"
+        assert await made.accepts(a.text, f"{tmp_path}|abc", space=SLOW) == Verdict("right")
+
+
+@running
+async def test_a_grade_that_timed_out_is_tried_again_with_more_time(tmp_path: Path) -> None:
+    a, hang = Desk(tmp_path)("a", "hang")
+    async with equivalence(seconds=0.3, maths=False) as made:
+        await made.accepts(a.text, hang.text, space=SLOW)
+        assert Desk(tmp_path).log == ["a", "a"]
+        again = await made.accepts(a.text, hang.text, space=SLOW)
+        assert again.status == "grader_timeout"
+        assert Desk(tmp_path).log == ["a", "a"]
+
+
+@running
+async def test_what_many_ask_for_is_done_once(tmp_path: Path) -> None:
+    a, ab = Desk(tmp_path)("a", "ab")
+    async with equivalence(maths=False) as made:
+        grades = await asyncio.gather(*(made.accepts(a.text, ab.text, space=SLOW) for _ in range(20)))
+        assert set(grades) == {Verdict("right")}
+        await made.accepts(a.text, ab.text, space=SLOW)
+        assert Desk(tmp_path).log == ["a"]
+
+
+@running
+async def test_one_who_leaves_does_not_take_the_work_of_the_others_along(tmp_path: Path) -> None:
+    a, ab = Desk(tmp_path)("a", "ab")
+    async with equivalence(maths=False) as made:
+        leaving, staying = (asyncio.create_task(made.accepts(a.text, ab.text, space=SLOW)) for _ in range(2))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        assert await staying == Verdict("right")
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+
+
+@running
+async def test_when_all_have_left_the_work_ends(tmp_path: Path) -> None:
+    a, b, hang = Desk(tmp_path)("a", "b", "hang")
+    made = Equivalence(LONG, pool=KillablePool(1))
+    try:
+        task = asyncio.create_task(made.accepts(a.text, hang.text, space=SLOW))
+        while not (tmp_path / "log").exists():  # noqa: ASYNC110 - other processes set no event
+            await asyncio.sleep(0)
+        task.cancel()
+        assert await made.accepts(a.text, b.text, space=SLOW) == Verdict("wrong")
+    finally:
+        await made.close()
+
+
+def test_verdicts_outlive_an_event_loop(tmp_path: Path) -> None:
+    a, ab, b = Desk(tmp_path)("a", "ab", "b")
+    made = Equivalence(pool=KillablePool())
+    pairs = [(a, ab), (a, b)]
+    assert [asyncio.run(made.same(SLOW, *pair)) for pair in pairs] == [True, False]
+    assert asyncio.run(made.same_many(SLOW, pairs)) == (True, False)
+    asyncio.run(made.close())
+    assert len(Desk(tmp_path).log) == 3
+
+
+# Classes
+
+
+@running
+async def test_both_directions_must_agree() -> None:
+    async with equivalence() as made:
+        interval, inequality, one, other = answers("(1,2)", "1<x<2", "2k+2", "2(k+1)")
+        assert not await made.same(MATH, inequality, interval)
+        assert not await made.same(MATH, interval, inequality)
+        assert await made.same(MATH, one, other)
+        assert await made.same_many(MATH, []) == ()
+
+
+@running
+async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
+    made = Equivalence()
+    one, half = Answer("1", "1"), Answer("0.5", "1/2")
+    assert await made.same_many(NumberSpace(), [(one, half), (one, one)]) == (False, True)
+    assert await made.accepts("1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+    assert made.pool._pool is None
+
+
+@running
+async def test_in_a_vote_what_cannot_be_told_in_time_is_different_and_hurts_no_other(tmp_path: Path) -> None:
+    words = Desk(tmp_path)("a", "ab", "abc", "b", "hang", "crash", "bomb", "hat", "car")
+    pairs = list(itertools.combinations(words, 2))
+    async with equivalence(seconds=0.3, maths=False) as made:
+        verdicts = await made.same_many(SLOW, pairs)
+    one = {(a.text.partition("|")[2], b.text.partition("|")[2]) for (a, b), v in zip(pairs, verdicts, strict=True) if v}
+    assert one == {("a", "ab"), ("a", "abc"), ("ab", "abc")}
+
+
+@running
+async def test_an_answer_that_takes_too_long_alone_is_compared_with_none(tmp_path: Path) -> None:
+    bomb, *words = Desk(tmp_path)("bomb", "a", "b", "c")
+    async with equivalence(seconds=0.3, maths=False) as made:
+        assert await made.same_many(SLOW, [(bomb, word) for word in words]) == (False,) * 3
+    assert not (tmp_path / "log").exists()
+
+
+CLASSES = [
+    ["\\frac{\\sqrt{3}}{3}", "\\frac{1}{\\sqrt{3}}", "\\sqrt{\\frac{1}{3}}", "3^{-1/2}"],
+    ["2k+2", "2(k+1)", "k+k+2"],
+    ["x^2-1", "(x-1)(x+1)"],
+    ["(1,\\sqrt{8})", "(1,2\\sqrt{2})"],
+    ["1,\\sqrt{8}", "2\\sqrt{2},1"],
+    ["\\frac{1}{2}", "0.5"],
+    ["\\text{Evelyn}"],
+    ["[0,1)"],
+]
+
+
+@running
+async def test_classes_do_not_depend_on_order_or_on_what_else_there_is() -> None:
+    async with equivalence() as made:
+        written = [one for group in CLASSES for one in group]
+        home = {key: place for place, group in enumerate(CLASSES) for key in group}
+        found: dict[frozenset[str], bool] = {}
+        for seed in range(3):
+            mixed = random.Random(seed).sample(written, len(written) - 4 * seed)
+            pairs = list(itertools.combinations(answers(*mixed), 2))
+            names = list(itertools.combinations(mixed, 2))
+            for pair, verdict in zip(names, await made.same_many(MATH, pairs), strict=True):
+                assert found.setdefault(frozenset(pair), verdict) == verdict
+                assert verdict == (home[pair[0]] == home[pair[1]]), pair
+
+
+# Bombs
+
+REFUSED = [
+    "9^{9^{9}}",
+    "9^9^9",
+    "9**9**9",
+    "10^{10000000}",
+    "(10^8)!",
+    "100000000!",
+    "((9!)!)!",
+    "\\sum_{i=1}^{10^9} i^i",
+    "\\sum_{i=1}^{1000000000} i",
+    "\\prod_{i=1}^{10^9} i",
+    "\\binom{10^8}{5\\cdot10^7}",
+    "{100000 \\choose 50000}",
+    "\\frac{1}{" * 400 + "1" + "}" * 400,
+    "(" * 3000 + "1" + ")" * 3000,
+    "1" * 300,
+    "x+" * 3000 + "x",
+    "__import__('os').system('true')",
+    "lambda x: x",
+]
+
+
+@pytest.mark.parametrize("bomb", REFUSED, ids=lambda bomb: f"{bomb[:20]}*{len(bomb)}")
+@running
+async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(bomb: str) -> None:
+    made = Equivalence()
+    for gold, answer in (("x+1", bomb), (bomb, "x+1")):
+        assert (await made.accepts(gold, answer)).status == "too_complex"
+    [one, other] = answers("x+1", bomb)
+    assert await made.same_many(MATH, [(one, other), (other, one)]) == (False, False)
+    assert made.pool._pool is None
+
+
+HANGS = ["9^{9^{9}}", "(10^8)!", "\\sum_{i=1}^{10^9} i^i", "\\binom{10^8}{5\\cdot10^7}", "(x+1)^{5000}"]
+DEEP = ["\\frac{1}{" * 400 + "1" + "}" * 400, "(" * 3000 + "1" + ")" * 3000]
+
+
+@running
+async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_on() -> None:
+    """The limits of `too_complex` stepped around: formulas straight to what the worker does with them."""
+    pool = KillablePool(prepare=math_worker.prepare)
+    try:
+        await pool.warm()
+        killed = await asyncio.gather(*(pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=1) for bomb in HANGS))
+        assert killed == [Failed("timeout", "it was killed after 1 s")] * len(HANGS)
+        for bomb in DEEP:
+            assert await pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=1) != Finished(True)
+        assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == Finished(True)
+    finally:
+        await pool.close()
+
+
+@running
+async def test_a_bomb_past_the_limits_is_a_timeout_in_a_grade_and_different_in_a_vote() -> None:
+    bomb, formula = "(x+1)^{5000}", "x^2+1"
+    assert MATH.refusal(bomb) is None
+    async with equivalence(seconds=1) as made:
+        await made.warm()
+        assert (await made.accepts(formula, bomb)).status == "grader_timeout"
+        one, other, third = answers(bomb, formula, "2k+2")
+        assert await made.same_many(MATH, [(one, other), (one, third)]) == (False, False)
+        assert await made.accepts("2k+2", "2(k+1)") == Verdict("right")
+
+
+def test_the_math_space_is_a_slow_space() -> None:
+    assert isinstance(MATH, SlowSpace)
+    assert isinstance(SLOW, SlowSpace)
+    assert not isinstance(NumberSpace(), SlowSpace)

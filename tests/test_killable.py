@@ -1,0 +1,271 @@
+"""Workers that are killed at their limits, and a pool that serves on whatever happened to one of them."""
+
+import asyncio
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reasoner.errors import UsageError
+from reasoner.killable import Failed, Finished, KillablePool
+from tests.running import running
+
+ROOT = Path(__file__).parents[1]
+LONG = 60.0
+
+
+@asynccontextmanager
+async def pool(workers: int = 2, memory_mib: int = 2048) -> AsyncIterator[KillablePool]:
+    made = KillablePool(workers, memory_mib=memory_mib)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def endless(folder: str) -> None:
+    """Says which process runs it, and never ends."""
+    pid = os.getpid()
+    (Path(folder) / "pid.tmp").write_text(str(pid))
+    (Path(folder) / "pid.tmp").rename(Path(folder) / "pid")
+    while True:
+        pass
+
+
+def noisy() -> bool:
+    os.write(1, b"out")
+    os.write(2, b"err")
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def unpicklable() -> object:
+    return lambda: None
+
+
+def rude() -> None:
+    raise SystemExit("no")
+
+
+def limits() -> tuple[int, int]:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_CORE)[0]
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG):
+        while not true():  # noqa: ASYNC110 - other processes set no event
+            await asyncio.sleep(0)
+
+
+async def until_gone(pid: int) -> None:
+    await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+@running
+async def test_a_function_runs_elsewhere_and_returns() -> None:
+    async with pool() as made:
+        assert await made.call(math.factorial, 5, seconds=LONG) == Finished(120)
+        found = await made.call(os.getpid, seconds=LONG)
+        assert isinstance(found, Finished)
+        assert found.value != os.getpid()
+
+
+@running
+async def test_what_never_ends_is_killed_and_the_pool_serves_on(tmp_path: Path) -> None:
+    async with pool() as made:
+        await made.warm()
+        bombs = [made.call(endless, str(tmp_path), seconds=0.3), made.call(pow, 9, 9**9, seconds=0.3)]
+        *killed, served = await asyncio.gather(*bombs, made.call(pow, 2, 10, seconds=LONG))
+        assert killed == [Failed("timeout", "it was killed after 0.3 s")] * 2
+        assert served == Finished(1024)
+        await until_gone(int((tmp_path / "pid").read_text()))
+
+
+@running
+async def test_waiting_for_a_worker_counts_towards_no_limit() -> None:
+    """Three tasks of 0.5 s on one worker, each allowed 1.2 s."""
+    async with pool(workers=1) as made:
+        await made.warm()
+        assert (
+            await asyncio.gather(*(made.call(time.sleep, 0.5, seconds=1.2) for _ in range(3))) == [Finished(None)] * 3
+        )
+
+
+@running
+async def test_what_a_function_raises_is_a_crash() -> None:
+    async with pool() as made:
+        found = await made.call(int, "x", seconds=LONG)
+        assert found == Failed("crash", "ValueError: invalid literal for int() with base 10: 'x'")
+        assert await made.call(rude, seconds=LONG) == Failed("crash", "SystemExit: no")
+        assert isinstance(await made.call(unpicklable, seconds=LONG), Failed)
+        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+
+
+@running
+async def test_a_worker_that_dies_is_a_crash_and_is_replaced() -> None:
+    async with pool() as made:
+        for _ in range(3):
+            assert await made.call(os._exit, 3, seconds=LONG) == Failed("crash", "its worker ended with exit code 3")
+        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+
+
+@running
+async def test_memory_is_bounded() -> None:
+    async with pool(memory_mib=1024) as made:
+        assert await made.call(limits, seconds=LONG) == Finished((1024 << 20, 0))
+        assert await made.call(bytearray, 2048 << 20, seconds=LONG) == Failed("crash", "MemoryError: ")
+        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+
+
+@running
+async def test_idle_workers_that_are_shot_are_replaced() -> None:
+    async with pool() as made:
+        for _ in range(2):
+            found = await made.call(os.getpid, seconds=LONG)
+            assert isinstance(found, Finished)
+            for child in psutil.Process().children():
+                if "resource_tracker" not in " ".join(child.cmdline()):
+                    child.kill()
+            await until_gone(found.value)
+            again = await made.call(abs, -1, seconds=LONG)
+            assert again == Finished(1)
+
+
+@running
+async def test_cancelling_kills_what_runs(tmp_path: Path) -> None:
+    async with pool(workers=1) as made:
+        task = asyncio.create_task(made.call(endless, str(tmp_path), seconds=LONG))
+        await until((tmp_path / "pid").exists)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until_gone(int((tmp_path / "pid").read_text()))
+        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+
+
+@running
+async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
+    made = KillablePool(1)
+    tasks = [asyncio.create_task(made.call(endless, str(tmp_path), seconds=LONG)) for _ in range(3)]
+    await until((tmp_path / "pid").exists)
+    await made.close()
+    assert await asyncio.gather(*tasks) == [Failed("crash", "RuntimeError: the pool was closed")] * 3
+    await until_gone(int((tmp_path / "pid").read_text()))
+    await made.close()
+    assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+    await made.close()
+
+
+def test_a_pool_outlives_its_event_loop() -> None:
+    made = KillablePool(1)
+    results = [asyncio.run(one) for one in (made.call(abs, -1, seconds=LONG), made.call(abs, -2, seconds=LONG))]
+    asyncio.run(made.close())
+    assert results == [Finished(1), Finished(2)]
+
+
+@pytest.mark.parametrize("function", [lambda: 1, pytest.param(None, id="local")])
+@running
+async def test_a_function_that_no_worker_can_import_is_refused(function: Callable[[], object] | None) -> None:
+    def local() -> None: ...
+
+    async with pool() as made:
+        with pytest.raises(UsageError, match="cannot run in another process"):
+            await made.call(function or local, seconds=LONG)
+
+
+@running
+async def test_a_pool_that_is_never_used_starts_nothing() -> None:
+    before = psutil.Process().children()
+    await KillablePool().close()
+    assert psutil.Process().children() == before
+
+
+SCRIPT = """
+import asyncio, math
+from reasoner.killable import KillablePool
+
+print("main runs")
+
+async def main():
+    pool = KillablePool()
+    print(await pool.call(math.factorial, 5, seconds=60))
+    CLOSE
+
+asyncio.run(main())
+"""
+
+
+def script(*, close: bool) -> str:
+    return textwrap.dedent(SCRIPT).replace("CLOSE", "await pool.close()" if close else "")
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["closed", "left"])
+@pytest.mark.parametrize("how", ["file", "-c", "stdin"])
+def test_a_script_needs_no_guard(how: str, close: bool, tmp_path: Path) -> None:
+    """Its main part runs once, in the parent, and it ends, whether the pool was closed or not."""
+    text = script(close=close)
+    path = tmp_path / "script.py"
+    path.write_text(text)
+    arguments = {"file": [str(path)], "-c": ["-c", text], "stdin": ["-"]}[how]
+    run = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, input=text, capture_output=True, text=True, timeout=LONG,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == "main runs\nFinished(value=120)\n"
+
+
+INTERRUPTED = """
+import asyncio, sys, time
+from reasoner.killable import KillablePool
+
+async def main():
+    pool = KillablePool()
+    try:
+        if sys.argv[1] == "running":
+            await pool.warm()
+        tasks = [asyncio.create_task(pool.call(time.sleep, 600, seconds=600)) for _ in range(4)]
+        await asyncio.sleep(0)
+        print("ready", flush=True)
+        await asyncio.gather(*tasks)
+    finally:
+        await pool.close()
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("when", ["starting", "running"])
+def test_an_interrupt_prints_no_traceback_of_a_worker(when: str, tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole process group, workers that have not come up yet included."""
+    path = tmp_path / "script.py"
+    path.write_text(INTERRUPTED)
+    with subprocess.Popen(
+        [sys.executable, str(path), when], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    ) as run:  # fmt: skip
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+        os.killpg(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=LONG)
+    assert (out, err, run.returncode) == ("interrupted\n", "", 0)
+
+
+@running
+async def test_workers_say_nothing_and_die_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    async with pool() as made:
+        assert await made.call(noisy, seconds=LONG) == Finished(True)
+    assert capfd.readouterr() == ("", "")

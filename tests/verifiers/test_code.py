@@ -1,0 +1,149 @@
+"""Answers rated by the tests that their code passes."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from reasoner.budget import Cost
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import UsageError, VerifierError
+from reasoner.protocols import Tab
+from reasoner.sandbox import check
+from reasoner.sandbox.layers import Layers, detect
+from reasoner.types import Completion, Rating
+from reasoner_verifiers.code import CodeTests
+from tests.helpers import completion, number_question, says
+
+pytestmark = pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox's minimum is missing: {detect().missing}")
+
+ENGINE = ScriptedEngine(says("7"))
+TESTS = ("assert double(1) == 2", '{"args": [2], "expected": 4}', "def check(f):\n    assert f('a') == 'aa'")
+VERIFIER = CodeTests(TESTS, "double")
+
+
+def rating(verifier: CodeTests, candidate: str | Completion, question: str = "q") -> Rating:
+    drawn = completion(f"So:\n```python\n{candidate}\n```") if isinstance(candidate, str) else candidate
+
+    async def go() -> Rating:
+        tab = Tab()
+        await verifier.start(ENGINE)
+        found = await verifier.score(number_question(question), drawn, ENGINE, tab)
+        await verifier.close()
+        assert tab.cost == found.cost == Cost()
+        return found
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("def double(x): return 2 * x", 1),
+        ("def double(x): return x + x if x != 1 else 0", 2 / 3),
+        ("def double(x): return x * x", 1 / 3),
+        ("def double(x): return None", 0),
+        ("def double(x): return", 0),
+        ("def double(x: return 2", 0),
+        ("def twice(x): return 2 * x", 0),
+        ("import os; os._exit(0)", 0),
+        ("raise MemoryError", 0),
+        ("def double(x):\n    if x == 1: return 2\n    while True: pass", 1 / 3),
+    ],
+)
+def test_the_value_is_the_share_of_tests_passed(code: str, value: float) -> None:
+    assert rating(CodeTests(TESTS, "double", timeout=1), code).value == pytest.approx(value)
+
+
+def test_programs_are_run_with_their_input() -> None:
+    tests = ('{"stdin": "2\\n", "expected": "4"}', '{"stdin": "3\\n", "expected": "9"}')
+    assert rating(CodeTests(tests), "print(2 * int(input()))").value == 0.5
+
+
+@pytest.mark.parametrize("text", ["I have no idea", "", "```bash\nls\n```"])
+def test_an_answer_without_code_passes_nothing(text: str) -> None:
+    assert rating(VERIFIER, completion(text)).value == 0
+
+
+def test_an_answer_that_was_cut_passes_nothing() -> None:
+    cut = completion("```python\ndef double(x): return 2 * x\n```", finish="length")
+    assert rating(VERIFIER, cut).value == 0
+
+
+def test_it_costs_nothing_and_reads_text_alone() -> None:
+    assert asyncio.run(VERIFIER.bound(number_question(), completion(), ENGINE)) == Cost()
+    assert VERIFIER.logprobs is None
+
+
+def test_tests_of_many_questions_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "tests.jsonl"
+    lines = [
+        {"id": "a", "tests": ["assert f() == 1"]},
+        {"id": "b", "tests": [{"args": [], "expected": 2}, {"stdin": "", "expected": ""}][:1], "entry_point": "g"},
+        {"id": "c", "tests": [{"args": [], "expected": 1, "entry_point": "f"}]},
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    verifier = CodeTests(tests_file=str(file))
+    code = "def f(): return 1\ndef g(): return 3"
+    assert [rating(verifier, code, question).value for question in "abc"] == [1, 0, 1]
+    with pytest.raises(VerifierError, match=r"question 'd' has no tests in .*tests\.jsonl"):
+        rating(verifier, code, "d")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "line 1: write"),
+        ('{"id": "a"}', "line 1: write"),
+        ('{"id": "a", "tests": [], "more": 1}', "line 1: write"),
+        ('{"id": "a", "tests": []}\n{"id": "a", "tests": []}', "line 2: question 'a' has a line already"),
+        ("[]", "line 1: write"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_an_error(content: str, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "tests.jsonl"
+    file.write_text(content)
+    with pytest.raises(VerifierError, match=complaint):
+        rating(CodeTests(tests_file=str(file)), "x = 1")
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(VerifierError, match="cannot be read"):
+        rating(CodeTests(tests_file=str(tmp_path / "none")), "x = 1")
+
+
+@pytest.mark.parametrize(
+    ("tests", "complaint"),
+    [
+        ((), "question 'q' has no tests: give `tests`"),
+        (("assert (",), "test_error: .*SyntaxError"),
+        (("assert True",), "test_error: .*calls nothing"),
+        (('{"args": 1, "expected": 2}',), "is no test"),
+        (('{"args": [1], "expect": 2}',), "is no test"),
+        (('{"args": [1], "expected": 2, "more": 3}',), "is no test"),
+        (('{"args": [1], "expected": 2}',), "no entry point"),
+    ],
+)
+def test_tests_that_cannot_be_run_are_an_error_and_no_rating(tests: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(VerifierError, match=complaint):
+        rating(CodeTests(tests), "def f(): return 1")
+
+
+def test_a_test_that_begins_with_a_brace_may_be_python() -> None:
+    assert rating(CodeTests(("{'a': 1}[f()]",)), "def f(): return 'a'").value == 1
+
+
+def test_without_a_sandbox_there_is_no_rating_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Layers("none", private_proc=False, python=detect().python, missing="bubblewrap: bwrap is not installed")
+    monkeypatch.setattr(check, "detect", lambda: bare)
+    with pytest.raises(VerifierError, match=r"sandbox_unavailable: .*--allow-unsandboxed-code"):
+        rating(VERIFIER, "def double(x): return 2 * x")
+    told = CodeTests(TESTS, "double", allow_unsandboxed=True)
+    assert rating(told, "def double(x): return 2 * x").value == 1
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 3601, float("nan")])
+def test_a_timeout_out_of_range_is_refused(timeout: float) -> None:
+    with pytest.raises(UsageError, match="timeout is above 0, up to 3600"):
+        CodeTests(timeout=timeout)

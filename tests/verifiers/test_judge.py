@@ -1,0 +1,199 @@
+"""The judge on an engine whose probabilities are set by the test: closed forms, both orders of a pair, what it costs."""
+
+import asyncio
+import math
+from collections.abc import Callable
+
+import pytest
+
+from reasoner import Budget, Cost, ask, solve_sync
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import UsageError, VerifierError
+from reasoner.protocols import SampleRequest, Tab
+from reasoner.types import Rating
+from reasoner_strategies import BestOfN
+from reasoner_verifiers import Judge
+from tests.helpers import books, completion, meter_of, number_question
+
+QUESTION = number_question()
+SPELLINGS = 6
+
+
+def judging(word: str | Callable[[SampleRequest], str], sure: float) -> ScriptedEngine:
+    """An engine that answers every prompt with a word, of which it is so sure; the rest is spread over other words."""
+    return ScriptedEngine(word if callable(word) else lambda _: word, certainty=lambda _: sure)
+
+
+def rated(judge: Judge, engine: ScriptedEngine, text: str = "The answer is 7") -> tuple[Rating, Cost | None]:
+    async def go() -> tuple[Rating, Cost | None]:
+        tab = Tab()
+        await judge.start(engine)
+        bound = await judge.bound(QUESTION, completion(text), engine)
+        rating = await judge.score(QUESTION, completion(text), engine, tab)
+        assert rating.cost == bound
+        return rating, tab.cost
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize("ask_for", ["yes", "true"])
+@pytest.mark.parametrize("sure", [0.6, 0.9, 0.999])
+def test_the_value_is_the_share_of_yes_over_all_spellings(ask_for: str, sure: float) -> None:
+    right, wrong = {"yes": ("Yes", "No"), "true": ("True", "False")}[ask_for]
+    other = (1 - sure) / (2 * SPELLINGS - 1)
+    judge = Judge(ask_for)  # type: ignore[arg-type]
+    rating, _ = rated(judge, judging(right, sure))
+    assert rating.value == pytest.approx(sure + (SPELLINGS - 1) * other, abs=1e-6)
+    rating, _ = rated(judge, judging(wrong, sure))
+    assert rating.value == pytest.approx(SPELLINGS * other, abs=1e-6)
+
+
+def test_a_rubric_gives_the_expected_grade() -> None:
+    # A digit has one spelling twice over, with a blank and without: ten tokens, of which one is nearly sure.
+    for place, grade in enumerate("12345"):
+        rating, _ = rated(Judge("rubric", rubric="is it polite"), judging(grade, 1 - 1e-9))
+        assert rating.value == pytest.approx(place / 4, abs=1e-6)
+
+
+def test_the_rubric_is_part_of_the_prompt() -> None:
+    seen: list[str] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request.prompt.messages[-1].content)
+        return "3"
+
+    rated(Judge("rubric", rubric="is it {polite}"), judging(script, 0.9))
+    assert "by this rubric: is it {polite}\n" in seen[0]
+
+
+def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix_is_shared() -> None:
+    question = ask("What is 3 + 4?", context="A long document.")
+    seen: list[str] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request.prompt.messages[-1].content)
+        return "Yes"
+
+    async def go() -> None:
+        engine = judging(script, 0.9)
+        await Judge().start(engine)
+        judge = Judge()
+        await judge.start(engine)
+        await judge.score(question, completion("It is 7"), engine, Tab())
+
+    asyncio.run(go())
+    [prompt] = seen
+    assert prompt.startswith(question.prompt.messages[-1].content)
+    assert prompt.index("It is 7") < prompt.index("Yes or No")
+
+
+def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_cost() -> None:
+    def script(_: SampleRequest) -> str:
+        return "Perhaps"
+
+    engine = judging(script, 0.99)
+    tab = Tab()
+
+    async def go(judge: Judge) -> Rating:
+        await judge.start(engine)
+        return await judge.score(QUESTION, completion("7"), engine, tab)
+
+    # No watched word was drawn: each of the twelve is given an eleventh of the rest.
+    mass = 0.01 * 12 / 11
+    with pytest.raises(VerifierError, match=f"Yes, No together have probability {mass:.3f}, below least_mass=0.5"):
+        asyncio.run(go(Judge()))
+    assert tab.cost is not None
+    assert tab.cost.verifier_tokens > 1
+    tab.cost = None
+    assert asyncio.run(go(Judge(least_mass=0.0))).parts == (pytest.approx(mass, abs=1e-6),)
+
+
+def test_a_pair_is_judged_in_both_orders_and_place_does_not_count() -> None:
+    async def prefer(engine: ScriptedEngine, a: str, b: str) -> Rating:
+        judge, tab = Judge(), Tab()
+        await judge.start(engine)
+        first, second = completion(a, index=0), completion(b, index=1)
+        bound = await judge.bound_pair(QUESTION, first, second, engine)
+        rating = await judge.prefer(QUESTION, first, second, engine, tab)
+        assert rating.cost == tab.cost == bound
+        return rating
+
+    def by_content(request: SampleRequest) -> str:
+        text = request.prompt.messages[-1].content
+        return "A" if text.index("good") < text.index("bad") else "B"
+
+    fair = judging(by_content, 0.9)
+    better, worse = asyncio.run(prefer(fair, "good", "bad")), asyncio.run(prefer(fair, "bad", "good"))
+    assert better.value is not None
+    assert worse.value is not None
+    assert better.value > 0.9
+    assert better.value + worse.value == pytest.approx(1)
+    assert better.parts[0] == pytest.approx(better.parts[1])
+    # A judge that always likes the first place is told by the two orders, and prefers nothing.
+    biased = asyncio.run(prefer(judging("A", 0.9), "good", "bad"))
+    assert biased.value == pytest.approx(0.5)
+    assert biased.parts[0] > 0.9 > 0.1 > biased.parts[1]
+
+
+def test_its_tokens_are_in_the_ledger_and_nothing_else_is() -> None:
+    def script(request: SampleRequest) -> str:
+        return "Yes" if request.watch else f"The answer is {request.index % 2}"
+
+    engine = ScriptedEngine(script, certainty=lambda _: 0.9, block_size=4)
+    solution = solve_sync(QUESTION, BestOfN(n=4), engine, verifier=Judge(), budget=Budget(tokens=10_000))
+    assert solution.error is None
+    prompt, cached, generated = meter_of(engine)
+    assert solution.cost.verifier_tokens > 0
+    assert solution.cost.tokens == prompt + generated
+    assert solution.cost.cached_tokens == cached > 0
+    assert books(solution.cost)[2] == generated - 4
+    assert (solution.cost.requests, solution.cost.samples) == (8, 4)
+
+
+def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:
+    async def go() -> Cost | None:
+        waiting = asyncio.Event()
+
+        async def never(request: SampleRequest) -> None:
+            if request.watch:
+                waiting.set()
+                await asyncio.get_running_loop().create_future()
+
+        engine = ScriptedEngine(lambda _: "Yes", pause=never)
+        judge, tab = Judge(), Tab()
+        await judge.start(engine)
+        task = asyncio.ensure_future(judge.score(QUESTION, completion("7"), engine, tab))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        [usage] = engine.usage
+        assert tab.cost is not None
+        assert tab.cost.verifier_tokens == usage.prompt_tokens
+        return tab.cost
+
+    assert asyncio.run(go())
+
+
+def test_an_engine_without_a_tokenizer_or_a_judge_that_was_not_started_says_so() -> None:
+    with pytest.raises(VerifierError, match="simulated has no tokenizer"):
+        asyncio.run(Judge().start(SimulatedEngine()))
+    engine = judging("Yes", 0.9)
+    with pytest.raises(VerifierError, match=r"was not started with this engine"):
+        asyncio.run(Judge().score(QUESTION, completion("7"), engine, Tab()))
+
+
+def test_a_candidate_too_long_for_the_judge_is_an_error() -> None:
+    engine = judging("Yes", 0.9)
+    long = " word" * (engine.model.context + 1)
+    with pytest.raises(VerifierError, match=r"the judge's prompt is 1,\d{3},\d{3} tokens and its context window"):
+        rated(Judge(), engine, long)
+
+
+def test_settings_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(UsageError, match="ask='maybe' does not exist: choose yes, true, rubric"):
+        Judge("maybe")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"least_mass=1\.5 is out of range"):
+        Judge(least_mass=1.5)
+    assert math.isclose(Judge().least_mass, 0.5)

@@ -1,0 +1,206 @@
+"""Calibration and learned weights: monotone, proper, kept in files that say what they were fitted on."""
+
+import asyncio
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.budget import Cost
+from reasoner.catalog import build, spec_of
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import UsageError, VerifierError
+from reasoner.protocols import Tab, Verifier
+from reasoner.types import Completion, Logprobs, Rating
+from reasoner_verifiers import Calibrated, Certainty, Ensemble, Rules
+from reasoner_verifiers.maps import Calibration, FittedOn, Weights, fit_calibration, fit_weights, read_map
+from tests.helpers import Judge, completion, number_question, says
+
+FITTED = FittedOn(data_sha256="0" * 64, questions=10, ratings=100, right=50)
+ENGINE = ScriptedEngine(says("7"))
+SURE = completion("7", logprobs=Logprobs((math.log(0.8),) * 3))
+
+
+def rated(verifier: Verifier, candidate: Completion = SURE) -> Rating:
+    return asyncio.run(verifier.score(number_question(), candidate, ENGINE, Tab()))
+
+
+def sample(law: float, count: int, *, seed: int = 0) -> tuple[list[float], list[bool]]:
+    """Values in [0, 1], and labels that are right with the probability value ** law."""
+    source = random.Random(seed)
+    values = [source.random() for _ in range(count)]
+    return values, [source.random() < value**law for value in values]
+
+
+@pytest.mark.parametrize(("method", "off"), [("isotonic", 0.05), ("platt", 0.08)])
+def test_a_map_recovers_the_law_it_was_fitted_on(method: str, off: float) -> None:
+    values, right = sample(2.0, 20_000)
+    made = fit_calibration(values, right, method=method, verifier="certainty", fitted_on=FITTED)
+    for value in (0.2, 0.4, 0.6, 0.8):
+        assert made.apply(value) == pytest.approx(value**2, abs=off)
+
+
+@given(st.integers(0, 500), st.sampled_from(["isotonic", "platt"]), st.booleans())
+def test_a_map_stays_in_range_and_never_reverses_an_order(seed: int, method: str, reversed_: bool) -> None:
+    values, right = sample(1.0, 60, seed=seed)
+    if reversed_:
+        right = [not one for one in right]
+    made = fit_calibration(values, right, method=method, verifier="certainty", fitted_on=FITTED)
+    mapped = [made.apply(value / 50) for value in range(51)]
+    assert all(0 <= value <= 1 for value in mapped)
+    assert mapped == sorted(mapped)
+
+
+def test_isotonic_gives_equal_values_the_share_that_is_right_whatever_their_order() -> None:
+    values = [0.2] * 20 + [0.7] * 20
+    right = [True] * 5 + [False] * 15 + [False] * 4 + [True] * 16
+    for _ in range(2):
+        made = fit_calibration(values, right, method="isotonic", verifier="certainty", fitted_on=FITTED)
+        assert (made.apply(0.2), made.apply(0.7)) == (0.25, 0.8)
+        assert made.apply(0.45) == pytest.approx(0.525)
+        assert (made.apply(0.0), made.apply(1.0)) == (0.25, 0.8)
+        values, right = values[::-1], right[::-1]
+
+
+@pytest.mark.parametrize("right", [[True] * 40, [False] * 40, [True, False] * 10])
+def test_too_little_to_fit_on_is_refused(right: list[bool]) -> None:
+    with pytest.raises(UsageError, match="fit nothing: give 30 or more, some right and some wrong"):
+        fit_calibration([0.5] * len(right), right, method="platt", verifier="certainty", fitted_on=FITTED)
+
+
+def test_a_method_that_does_not_exist_is_refused() -> None:
+    values, right = sample(1.0, 60)
+    with pytest.raises(UsageError, match="choose isotonic or platt"):
+        fit_calibration(values, right, method="magic", verifier="certainty", fitted_on=FITTED)
+
+
+def test_learned_weights_follow_the_member_that_knows() -> None:
+    knows, right = sample(1.0, 3000)
+    noise = [random.Random(f"n{i}").random() for i in range(3000)]
+    made = fit_weights(list(zip(knows, noise, strict=True)), right, members=("a", "b"), fitted_on=FITTED)
+    assert made.weights[0] > 10 * made.weights[1]
+    assert made.apply((0.9, 0.5)) == pytest.approx(0.9, abs=0.06)
+
+
+def calibration(folder: Path, verifier: str = "certainty") -> Path:
+    values, right = sample(2.0, 400)
+    made = fit_calibration(values, right, method="isotonic", verifier=verifier, fitted_on=FITTED)
+    path = folder / "map.json"
+    path.write_text(made.model_dump_json())
+    return path
+
+
+def test_calibrated_maps_the_value_and_keeps_the_one_before(tmp_path: Path) -> None:
+    path = calibration(tmp_path)
+    verifier = Calibrated(Certainty(), str(path))
+    rating = rated(verifier)
+    assert rating.value == pytest.approx(read_map(path, Calibration).apply(0.8))
+    assert rating.parts == (pytest.approx(0.8),)
+    assert verifier.logprobs == 0
+    assert build("verifier", spec_of(verifier)) == verifier
+
+
+def test_a_map_of_another_verifier_is_refused(tmp_path: Path) -> None:
+    path = calibration(tmp_path)
+    with pytest.raises(UsageError, match=r"was fitted for the verifier certainty: name the same"):
+        Calibrated(Certainty("tail_likelihood"), str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"y": [0.9, 0.1]}, "the knots do not rise"),
+        ({"x": [], "y": []}, "the knots do not rise"),
+        ({"kind": "weights"}, "kind"),
+        ({"method": "platt", "slope": -1.0}, "reverses the order"),
+        ({"x": [0.1, float("nan")]}, "x"),
+    ],
+)
+def test_a_damaged_map_is_refused(tmp_path: Path, change: dict[str, object], error: str) -> None:
+    path = calibration(tmp_path)
+    document = json.loads(path.read_text()) | {"x": [0.1, 0.9], "y": [0.1, 0.9]} | change
+    path.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=rf"is no calibration file: .*{error}"):
+        read_map(path, Calibration)
+
+
+def test_a_map_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read .*nothing\.json: No such file"):
+        read_map(tmp_path / "nothing.json", Calibration)
+
+
+HALF, MOST = Judge(lambda _: 0.5), Judge(lambda _: 0.8)
+
+
+@pytest.mark.parametrize(("how", "value"), [("mean", 0.65), ("product", 0.4)])
+def test_an_ensemble_combines_its_members_and_keeps_their_values(how: str, value: float) -> None:
+    rating = rated(Ensemble((HALF, MOST), how))  # type: ignore[arg-type]
+    assert rating.value == pytest.approx(value)
+    assert rating.parts == (0.5, 0.8)
+    assert rating.cost.verifier_tokens == 2 * (3 + len(SURE.text) % 8)
+
+
+def test_an_ensemble_needs_what_its_most_demanding_member_needs() -> None:
+    assert Ensemble((HALF, Certainty("self_certainty", 7), Certainty())).logprobs == 7
+    assert Ensemble((HALF,)).logprobs is None
+
+
+def test_one_member_that_fails_is_an_error_and_the_others_are_paid() -> None:
+    tab = Tab()
+
+    def broken(_: Completion) -> float:
+        raise ValueError("out of order")
+
+    ensemble = Ensemble((HALF, Judge(broken)))
+    with pytest.raises(ValueError, match="out of order"):
+        asyncio.run(ensemble.score(number_question(), SURE, ENGINE, tab))
+    # The one that failed is booked at its bound of 10, as what it spent is not known.
+    assert tab.cost == Cost(verifier_tokens=3 + len(SURE.text) % 8 + 10, requests=2)
+
+
+def test_a_member_that_gives_an_error_for_a_rating_is_no_zero() -> None:
+    class Mute(Judge):
+        async def score(self, question: object, candidate: object, policy: object, tab: object) -> Rating:
+            return Rating(None, Cost(verifier_tokens=1), error="no idea")
+
+    with pytest.raises(VerifierError, match="no idea"):
+        rated(Ensemble((HALF, Mute())))
+
+
+def test_learned_weights_are_read_from_their_file(tmp_path: Path) -> None:
+    members = ("certainty", "rules:pattern=7")
+    made = Weights(members=members, weights=(1.0, 0.5), intercept=-0.25, fitted_on=FITTED)
+    path = tmp_path / "w.json"
+    path.write_text(made.model_dump_json())
+    ensemble = build("verifier", f"ensemble:members=certainty|rules:pattern=7,how=learned,weights={path}")
+    assert ensemble == Ensemble((Certainty(), Rules(pattern="7")), "learned", str(path))
+    assert rated(ensemble).value == pytest.approx(made.apply((0.8, 1.0)))
+    with pytest.raises(UsageError, match="was fitted on the members certainty"):
+        Ensemble((Certainty(),), "learned", str(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("ensemble", "ensemble needs members"),
+        ("ensemble:members=", "an ensemble has members"),
+        ("ensemble:members=certainty,how=learned", "belong together"),
+        ("ensemble:members=certainty,weights=x.json", "belong together"),
+        ("ensemble:members=certainty,how=vote", "how"),
+        ("ensemble:members=certianty", "did you mean 'certainty'"),
+        ("calibrated:verifier=certainty", "needs file"),
+    ],
+)
+def test_what_cannot_work_is_refused(options: str, error: str) -> None:
+    with pytest.raises(UsageError, match=error):
+        build("verifier", options)
+
+
+def test_a_nested_spec_keeps_its_own_options() -> None:
+    built = build("verifier", r"ensemble:members=certainty:measure=self_certainty\x2ctop_k=7|certainty")
+    assert built.members == (Certainty("self_certainty", 7), Certainty())
+    assert build("verifier", spec_of(built)) == built

@@ -1,0 +1,274 @@
+"""A reward model as a small head on a model's hidden states: its file, and the folder in which vLLM serves it.
+
+vLLM has one native architecture that serves every such head: `Qwen2ForRewardModel`, whose head is
+`w2 . relu(W1 x + b1) + b2` in float32 on each hidden state. A Llama model is a Qwen2 one whose q, k and v biases
+are zero. A linear head is exactly `relu(w.x + b) - relu(-(w.x + b))`. A head on an inner layer is a head on the model
+cut off after that layer, which also costs that much less to compute.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.models.cache import CHECKSUMS, CachedModel, Checksums, cache_home, sha256_of
+from reasoner.models.resolve import resolve
+from reasoner.types import Notify
+
+Array = NDArray[np.floating[Any]]
+
+_VERSION = "v1"
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+_LAYER = "model.layers."
+
+
+@dataclass(frozen=True, slots=True)
+class HeadInfo:
+    """Where a head comes from: the model it was fitted on, by name and by `backbone_digest`, and how well it fits."""
+
+    backbone: str
+    backbone_sha256: str
+    statistics: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A scalar of a hidden state x of width d: `w2 . x + b2`, or with W1 [h, d] `w2 . relu(W1 x + b1) + b2`, h <= d.
+
+    x is the state after the first `layer` decoder layers, passed through the model's final norm.
+    """
+
+    layer: int
+    w1: Array | None
+    b1: Array | None
+    w2: Array
+    b2: float
+    info: HeadInfo
+
+    def __post_init__(self) -> None:
+        if self.layer < 1:
+            raise UsageError(f"a head on layer {self.layer} does not exist: layer is 1 or more")
+        if (self.w1 is None) != (self.b1 is None) or self.w2.ndim != 1:
+            raise UsageError("a head is w2 [d] and b2, or w1 [h, d], b1 [h], w2 [h] and b2")
+        if self.w1 is not None and self.b1 is not None:
+            fits = self.w1.ndim == 2 and self.b1.shape == self.w2.shape == self.w1.shape[:1]
+            if not fits or self.w1.shape[0] > self.w1.shape[1]:
+                raise UsageError(
+                    f"w1 {self.w1.shape}, b1 {self.b1.shape}, w2 {self.w2.shape}: not [h, d], [h], [h], h <= d"
+                )
+
+    @property
+    def width(self) -> int:
+        """The width d of the hidden states that it reads."""
+        return int((self.w2 if self.w1 is None else self.w1).shape[-1])
+
+    def logit(self, x: Array) -> Array:
+        """The scalar of each hidden state: [..., d] to [...]; its sigmoid is the score."""
+        inner = x if self.w1 is None or self.b1 is None else np.maximum(x @ self.w1.T + self.b1, 0)
+        scalar: Array = inner @ self.w2 + self.b2
+        return scalar
+
+    def layers(self) -> tuple[Array, Array, Array, Array]:
+        """The two square-and-row layers that vLLM computes: W1 [d, d], b1 [d], W2 [1, d], b2 [1]."""
+        width = self.width
+        if self.w1 is None or self.b1 is None:
+            w1, b1 = np.stack([self.w2, -self.w2]), np.array([self.b2, -self.b2])
+            w2, b2 = np.array([1.0, -1.0]), 0.0
+        else:
+            w1, b1, w2, b2 = self.w1, self.b1, self.w2, self.b2
+        square, bias = np.zeros((width, width), np.float32), np.zeros(width, np.float32)
+        row = np.zeros((1, width), np.float32)
+        square[: len(w1)], bias[: len(b1)], row[0, : len(w2)] = w1, b1, w2
+        return square, bias, row, np.array([b2], np.float32)
+
+
+def save_head(head: Head, file: Path) -> None:
+    """Write a head as one safetensors file of kilobytes."""
+    from safetensors.numpy import save_file
+
+    tensors = {"w2": head.w2, "b2": np.array([head.b2])}
+    if head.w1 is not None and head.b1 is not None:
+        tensors |= {"w1": head.w1, "b1": head.b1}
+    about = json.dumps({"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True)
+    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+    save_file(arrays, file, metadata={"head": about})
+
+
+def load_head(file: Path) -> Head:
+    """Read what `save_head` wrote.
+
+    Raises:
+        UsageError: there is no such file, or it holds no head.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            about = json.loads((opened.metadata() or {})["head"])
+            tensors: dict[str, Array] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        info = TypeAdapter(HeadInfo).validate_python(about["info"])
+        return Head(about["layer"], tensors.get("w1"), tensors.get("b1"), tensors["w2"], float(tensors["b2"][0]), info)
+    except FileNotFoundError as error:
+        raise UsageError(f"no head in {file}: fit one, or name a reward model") from error
+    except (SafetensorError, ValidationError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UsageError(f"{file} holds no head ({type(error).__name__}): fit it again") from error
+
+
+def backbone_digest(folder: Path) -> str:
+    """What identifies a model's weights, in hex: of a converted one, the SHA-256 of the file it was converted from."""
+    sums = folder / CHECKSUMS
+    if sums.exists():
+        return Checksums.model_validate_json(sums.read_bytes()).gguf_sha256
+    whole = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        whole.update(bytes.fromhex(sha256_of(file)))
+    return whole.hexdigest()
+
+
+def serving_folder(file: Path, notify: Notify) -> Path:
+    """The folder in which vLLM serves the head in `file` on its backbone; built once in the user's cache.
+
+    Raises:
+        UsageError: the file holds no head, or the backbone is not the model that it was fitted on.
+        EngineUnavailable: the folder cannot be built.
+    """
+    head = load_head(file)
+    backbone = resolve(head.info.backbone, notify).folder
+    if backbone is None:
+        raise EngineUnavailable(
+            f"{head.info.backbone} is not on this machine: fetch it first, as the head builds on it"
+        )
+    found = backbone_digest(backbone)
+    if found != head.info.backbone_sha256:
+        raise UsageError(
+            f"{file.name} was fitted on {head.info.backbone} {head.info.backbone_sha256[:12]} and the one here is "
+            f"{found[:12]}: fit the head again"
+        )
+    return _served(file.stem, backbone, head, sha256_of(file), notify)
+
+
+def serving_folder_of_value_head(model: str, folder: Path | None, notify: Notify) -> Path:
+    """The folder in which vLLM serves a Qwen2 model with a value head, `v_head.summary`, as Skywork's PRMs have it.
+
+    Raises:
+        UsageError: the model's files hold no such head.
+        EngineUnavailable: they are not on this machine, or the folder cannot be built.
+    """
+    if folder is None:
+        raise EngineUnavailable(f"{model} is not on this machine, and it is converted first: run `hf download {model}`")
+    tensors = dict(_tensors(folder, lambda name: name.startswith("v_head.summary.")))
+    if set(tensors) != {"v_head.summary.weight", "v_head.summary.bias"}:
+        raise UsageError(f"{model} has no v_head.summary.weight and .bias in safetensors files: choose another recipe")
+    layers = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+    weight, bias = (tensors[f"v_head.summary.{part}"].float().numpy() for part in ("weight", "bias"))
+    head = Head(layers, None, None, weight[0], float(bias[0]), HeadInfo(model, backbone_digest(folder)))
+    return _served(folder.name, folder, head, "value head", notify)
+
+
+def _served(name: str, backbone: Path, head: Head, made_from: str, notify: Notify) -> Path:
+    identity = hashlib.sha256(f"{_VERSION} {head.info.backbone_sha256} {made_from}".encode()).hexdigest()
+    return CachedModel(
+        cache_home() / "models" / f"{name}-reward-{identity[:12]}",
+        gguf_sha256=identity,
+        megabytes=sum(shard.stat().st_size for shard in backbone.glob("*.safetensors")) // 10**6 + 10,
+        fill=lambda folder: write_checkpoint(backbone, head, folder),
+        what="the reward model",
+        seconds=5,
+    ).ready(notify)
+
+
+def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
+    """Write the backbone up to the head's layer, and the head, as a checkpoint of vLLM's `Qwen2ForRewardModel`.
+
+    Raises:
+        UsageError: the backbone is no Llama or Qwen2 model that this architecture can express, or the head does not
+            fit it.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    config = json.loads((backbone / "config.json").read_text(encoding="utf-8"))
+    _check(config, head)
+    tensors = dict(_kept(backbone, head.layer))
+    for name in [name for name in tensors if name.endswith("_proj.weight") and ".self_attn.o_" not in name]:
+        bias = name.removesuffix("weight") + "bias"
+        if ".self_attn." in name and bias not in tensors:
+            tensors[bias] = torch.zeros(tensors[name].shape[0], dtype=tensors[name].dtype)
+    names = ("score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias")
+    tensors |= {name: torch.from_numpy(array) for name, array in zip(names, head.layers(), strict=True)}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(_reward_config(config, head.layer), indent=2), encoding="utf-8")
+    for name in _TOKENIZER_FILES:
+        if (backbone / name).exists():
+            shutil.copyfile(backbone / name, folder / name)
+
+
+def _check(config: dict[str, Any], head: Head) -> None:
+    kind, layers, width = config.get("model_type"), config.get("num_hidden_layers", 0), config.get("hidden_size", 0)
+    if kind not in ("llama", "qwen2"):
+        raise UsageError(f"a head on a {kind} model cannot be served: the backbone is a llama or qwen2 one")
+    heads = config["num_attention_heads"]
+    if (
+        config.get("mlp_bias")
+        or config.get("attention_bias")
+        or config.get("head_dim", width // heads) * heads != width
+    ):
+        raise UsageError(
+            "this backbone has biases or a head size that Qwen2's architecture does not: choose another one"
+        )
+    if head.width != width or head.layer > layers:
+        raise UsageError(
+            f"the head reads layer {head.layer}, width {head.width}; the backbone has {layers} layers of width {width}"
+        )
+
+
+def _kept(backbone: Path, layer: int) -> Iterator[tuple[str, Any]]:
+    """The tensors of the first `layer` layers, of the embedding and of the final norm."""
+
+    def wanted(name: str) -> bool:
+        if name.startswith(_LAYER):
+            return int(name.removeprefix(_LAYER).partition(".")[0]) < layer
+        return name in ("model.embed_tokens.weight", "model.norm.weight")
+
+    return _tensors(backbone, wanted)
+
+
+def _tensors(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Any]]:
+    from safetensors import safe_open
+
+    for shard in sorted(folder.glob("*.safetensors")):
+        with safe_open(shard, framework="pt") as opened:
+            for name in filter(wanted, opened.keys()):
+                yield name, opened.get_tensor(name)
+
+
+def _reward_config(config: dict[str, Any], layer: int) -> dict[str, Any]:
+    left_out = {"_name_or_path", "_model_name_or_path", "attention_bias", "mlp_bias", "pretraining_tp"}
+    kept = {name: value for name, value in config.items() if name not in left_out}
+    if "layer_types" in kept:
+        kept |= {"layer_types": kept["layer_types"][:layer], "max_window_layers": layer}
+    # The model type stays the backbone's: transformers would give a "qwen2" another tokenizer than its files describe.
+    return kept | {
+        "architectures": ["Qwen2ForRewardModel"],
+        "num_hidden_layers": layer,
+        "tie_word_embeddings": False,
+        "reasoner_head": True,
+    }

@@ -1,0 +1,124 @@
+"""Code tests: how many of a problem's public tests the code in an answer passes."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from reasoner.budget import Cost
+from reasoner.code_answers import CodeSpace
+from reasoner.errors import UsageError, VerifierError
+from reasoner.protocols import Engine, Resourceless, Tab
+from reasoner.sandbox.check import Call, Program, Sandbox
+from reasoner.sandbox.layers import Limits
+from reasoner.types import Completion, Question, Rating
+
+_SPACE = CodeSpace()
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTests(Resourceless):
+    """Rates an answer by the share of tests its code passes, in a sandbox; it costs no tokens.
+
+    The tests have to be part of the problem: with hidden ones this would be an oracle. Each of `tests` is Python that
+    asserts, or a JSON object: `{"args": [1], "expected": 2}` for a call of `entry_point`, `{"stdin": "1", "expected":
+    "2"}` for a program. `tests_file` has them for many questions, a JSON object with `id`, `tests` and, if needed,
+    `entry_point` on each line.
+
+    An answer without code passes nothing. Code that hangs, crashes or doesn't compile passes what it passed until then.
+    `timeout` is seconds of processor time; on the clock a run may take twice as much.
+    """
+
+    tests: tuple[str, ...] = ()
+    entry_point: str = ""
+    tests_file: str = ""
+    timeout: float = 5.0
+    allow_unsandboxed: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout <= 3600:
+            raise UsageError(f"timeout={self.timeout:g} is out of range: timeout is above 0, up to 3600")
+
+    @property
+    def logprobs(self) -> None:
+        """It reads text alone."""
+        return
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """Nothing: no model is asked."""
+        return Cost()
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        """The share of tests passed.
+
+        Raises:
+            VerifierError: the question has no tests, they can't be run, or this machine lacks the sandbox's minimum.
+        """
+        tab.cost = Cost()
+        answer = None if candidate.truncated else _SPACE.read(candidate.chain)
+        limits = Limits(seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout))
+        sandbox = Sandbox(limits, self.allow_unsandboxed)
+        try:
+            written, entry_point = self._tests_of(question)
+            tests = [_test(test) for test in written]
+            if answer is None:
+                return Rating(0.0, Cost())
+            verdict = await sandbox.check(answer.text, tests, entry_point=entry_point)
+        except UsageError as error:
+            raise VerifierError(f"the tests of question {question.id!r} cannot be used: {error}") from None
+        if not verdict.judged:
+            raise VerifierError(f"the code was not judged, {verdict.status}: {verdict.detail}")
+        return Rating(verdict.passed / verdict.total, Cost())
+
+    def _tests_of(self, question: Question) -> tuple[tuple[object, ...], str]:
+        record = _records(self.tests_file).get(question.id, {}) if self.tests_file else {}
+        tests = (*self.tests, *record.get("tests", ()))
+        if not tests:
+            where = f" in {self.tests_file}" if self.tests_file else ""
+            raise VerifierError(f"question {question.id!r} has no tests{where}: give `tests`, or a line with its id")
+        return tests, record.get("entry_point", self.entry_point)
+
+
+def _test(written: object) -> str | Call | Program:
+    """A test as it is configured: an object, the JSON of one, or Python."""
+    if isinstance(written, str) and written.lstrip().startswith("{"):
+        try:
+            written = json.loads(written)
+        except ValueError:
+            return str(written)
+    match written:
+        case str():
+            return written
+        case {"args": [*args], "expected": expected, **rest} if rest.keys() <= {"entry_point"}:
+            return Call(tuple(args), expected, str(rest.get("entry_point", "")))
+        case {"stdin": str(stdin), "expected": str(expected), **rest} if not rest:
+            return Program(stdin, expected)
+    raise UsageError(f"{written!r:.80} is no test: write Python, args and expected, or stdin and expected")
+
+
+@lru_cache(maxsize=8)
+def _records(path: str) -> Mapping[str, Mapping[str, Any]]:
+    """The lines of a file of tests, by the id of their question; read once."""
+    found: dict[str, Mapping[str, Any]] = {}
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"tests_file={path!r} cannot be read: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        match record:
+            case {"id": str(id), "tests": [*_], **rest} if rest.keys() <= {"entry_point"}:
+                if id in found:
+                    raise UsageError(f"{path}, line {number}: question {id!r} has a line already")
+                found[id] = record
+            case _:
+                raise UsageError(f'{path}, line {number}: write {{"id": "...", "tests": [...], "entry_point": "..."}}')
+    return found

@@ -1,0 +1,84 @@
+"""Hidden states of a backbone at chosen places of sequences: what heads are fitted on. Needs torch and transformers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoner.errors import UsageError
+from reasoner.types import Prompt, TokenIds
+
+BATCH_TOKENS = 2048
+"""Tokens of one forward pass, padding included."""
+
+
+@dataclass(slots=True)
+class Backbone:
+    """A causal model's folder, loaded for reading its hidden states."""
+
+    tokenizer: Any
+    model: Any
+    layers: int
+
+    @classmethod
+    def load(cls, folder: Path) -> "Backbone":
+        """The model in `folder`, in its own precision.
+
+        Raises:
+            UsageError: torch or transformers is missing.
+        """
+        try:
+            from transformers import AutoModel, AutoTokenizer
+        except ImportError as error:
+            raise UsageError(f"fitting needs {error.name}: install the extra `cpu` or `gpu`") from error
+        model = AutoModel.from_pretrained(folder, dtype="auto").eval()
+        return cls(AutoTokenizer.from_pretrained(folder), model, model.config.num_hidden_layers)
+
+    def ids(self, prompt: Prompt) -> TokenIds:
+        """The head of a prompt as the engine renders it, and what was generated after it."""
+        turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
+        if prompt.raw or not self.tokenizer.chat_template:
+            text = prompt.raw or "\n\n".join(turn["content"] for turn in turns)
+            return (*self.tokenizer.encode(text), *prompt.token_ids)
+        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return (*self.tokenizer.encode(text, add_special_tokens=False), *prompt.token_ids)
+
+    def states(
+        self, sequences: Sequence[TokenIds], places: Sequence[Sequence[int]], layers: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """For each sequence an array [layers, places, width]: states after those layers, through the final norm."""
+        import torch
+
+        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(sequences)
+        for batch in _batches(sequences):
+            longest = max(len(sequences[i]) for i in batch)
+            ids, mask = torch.zeros((2, len(batch), longest), dtype=torch.long)
+            for row, i in enumerate(batch):
+                ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
+                mask[row, : len(sequences[i])] = 1
+            with torch.inference_mode():
+                hidden = self.model(ids, attention_mask=mask, output_hidden_states=True, use_cache=False).hidden_states
+                for row, i in enumerate(batch):
+                    at = torch.tensor(list(places[i]), dtype=torch.long)
+                    picked = [self._normed(hidden[layer][row, at], layer).float().numpy() for layer in layers]
+                    found[i] = np.stack(picked)
+        return found
+
+    def _normed(self, state: Any, layer: int) -> Any:
+        """The last state comes normed; an inner one is normed as the model cut off there would."""
+        return state if layer == self.layers else self.model.norm(state)
+
+
+def _batches(sequences: Sequence[TokenIds]) -> list[list[int]]:
+    """Places of the sequences, those of like length together, padded to at most `BATCH_TOKENS`."""
+    batches: list[list[int]] = []
+    for place in sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i)):
+        length = len(sequences[place])
+        if batches and length * (len(batches[-1]) + 1) <= BATCH_TOKENS:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches

@@ -1,0 +1,214 @@
+"""Judge: a language model is asked about a candidate, and the probabilities of its first token are the rating."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
+
+from reasoner.budget import Cost
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.vllm import VllmEngine
+from reasoner.errors import UsageError, VerifierError
+from reasoner.models.card import ModelCard
+from reasoner.protocols import Engine, Meter, Resourceless, SampleRequest, Tab
+from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
+
+Ask = Literal["yes", "true", "rubric"]
+GRADES = ("1", "2", "3", "4", "5")
+ONE_TOKEN = SamplingParams(temperature=0.0, max_tokens=1)
+
+
+class Form(NamedTuple):
+    """A way of asking: what closes the prompt, and the words that may answer it, each with what it is worth."""
+
+    closing: str
+    worth: tuple[tuple[str, float], ...]
+
+
+FORMS: dict[Ask, Form] = {
+    "yes": Form("Is the answer correct? Reply with Yes or No.", (("Yes", 1.0), ("No", 0.0))),
+    "true": Form("The proposed answer is: True or False? Reply with one word.", (("True", 1.0), ("False", 0.0))),
+    "rubric": Form(
+        "Grade the proposed answer from 1 (worst) to 5 (best) by this rubric: {rubric}\nReply with the grade alone.",
+        tuple((grade, place / (len(GRADES) - 1)) for place, grade in enumerate(GRADES)),
+    ),
+}
+PAIR = Form("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Judge(Resourceless):
+    """A model's own word on each candidate, as probabilities of one token.
+
+    `ask` "yes" rates by P(Yes) / (P(Yes) + P(No)) (Zhang 2024, 2408.15240), "true" by P(True) likewise (Kadavath 2022,
+    2207.05221), "rubric" by the expected grade from 1 to 5, mapped to [0, 1], for what `rubric` says (Liu 2023,
+    2303.16634). Spellings of a word that are one token are added up. Where all the words together have less probability
+    than `least_mass` the model was not answering the question: an error, no rating. `parts` keeps the mass.
+
+    The policy judges itself, and its prefix cache serves the prompt up to the candidate, unless `model` names another
+    model to run or `base_url` a server. The judge sees neither a reference answer nor other candidates.
+    """
+
+    ask: Ask = "yes"
+    rubric: str = "the reasoning is sound and the answer correct"
+    least_mass: float = 0.5
+    model: str = ""
+    base_url: str = ""
+    _own: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
+    _known: list[tuple[Engine, dict[str, TokenIds]]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if self.ask not in get_args(Ask):
+            raise UsageError(f"ask={self.ask!r} does not exist: choose {', '.join(get_args(Ask))}")
+        if not 0 <= self.least_mass <= 1:
+            raise UsageError(f"least_mass={self.least_mass} is out of range: a probability is 0 to 1")
+
+    @property
+    def logprobs(self) -> None:
+        """Nothing is needed of the sequences."""
+        return
+
+    async def start(self, policy: Engine) -> None:
+        """Start the model of its own, where there is one, and learn which tokens spell the words."""
+        if (self.model or self.base_url) and not self._own:
+            server = OpenAIEngine(base_url=self.base_url, model_id=self.model) if self.base_url else None
+            # A second core in this process would have to wait for the policy's at every step.
+            self._own.append(server or VllmEngine(model_id=self.model, core="async"))
+        engine = self._engine(policy)
+        await engine.start()
+        if any(known is engine for known, _ in self._known):
+            return
+        words = {word for form in (*FORMS.values(), PAIR) for word, _ in form.worth}
+        self._known.append((engine, {word: await _spellings(engine, word) for word in sorted(words)}))
+
+    async def close(self) -> None:
+        """Stop the model of its own."""
+        while self._own:
+            await self._own.pop().close()
+        self._known.clear()
+
+    def _engine(self, policy: Engine) -> Engine:
+        return self._own[0] if self._own else policy
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """The whole prompt, uncached, and one token."""
+        engine = self._engine(policy)
+        tokens = (await engine.render(self._prompt(question, candidate))).tokens
+        return _cost(engine.model, Usage(tokens, 0, 1))
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        """What the model says of one candidate.
+
+        Raises:
+            VerifierError: it was not answering the question, or cannot be asked.
+        """
+        prompt, form = self._prompt(question, candidate), FORMS[self.ask]
+        value, mass = await self._read(prompt, form, question, candidate.index, policy, tab)
+        assert tab.cost is not None
+        return Rating(value, tab.cost, parts=(mass,))
+
+    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
+        """Both orders, uncached."""
+        engine = self._engine(policy)
+        tokens = (await engine.render(_pair_prompt(question, a, b))).tokens
+        again = (await engine.render(_pair_prompt(question, b, a))).tokens
+        return _cost(engine.model, Usage(tokens, 0, 1)) + _cost(engine.model, Usage(again, 0, 1))
+
+    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
+        """The probability that `a` is better than `b`: the mean over both orders, so that place does not count.
+
+        `parts` are the two, each as the probability of `a`: far apart, the judge went by place. Of a pair and its
+        reverse the values add up to 1.
+
+        Raises:
+            VerifierError: as `score`.
+        """
+        first, _ = await self._read(_pair_prompt(question, a, b), PAIR, question, a.index, policy, tab)
+        second, _ = await self._read(_pair_prompt(question, b, a), PAIR, question, b.index, policy, tab)
+        assert tab.cost is not None
+        return Rating((first + 1 - second) / 2, tab.cost, parts=(first, 1 - second))
+
+    def _prompt(self, question: Question, candidate: Completion) -> Prompt:
+        closing = FORMS[self.ask].closing.replace("{rubric}", self.rubric)
+        return _chat(question, f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}")
+
+    async def _read(
+        self, prompt: Prompt, form: Form, question: Question, index: int, policy: Engine, tab: Tab
+    ) -> tuple[float, float]:
+        """The expected worth of the first token among the form's words, and their probability together."""
+        engine = self._engine(policy)
+        spelled = next((ids for known, ids in self._known if known is engine), None)
+        if spelled is None:
+            raise VerifierError("the judge was not started with this engine: await its start(policy) first")
+        watch = tuple(token for word, _ in form.worth for token in spelled[word])
+        rendered = await engine.render(prompt)
+        if engine.model.context and rendered.tokens >= engine.model.context:
+            raise VerifierError(
+                f"the judge's prompt is {rendered.tokens:,} tokens and its context window {engine.model.context:,}"
+            )
+        before = tab.cost or Cost()
+        meter = Meter(Usage())
+        request = SampleRequest(question.id, prompt, rendered, ONE_TOKEN, index, 0, watch=watch, meter=meter)
+        try:
+            completion = await engine.sample(request)
+        except BaseException:
+            tab.cost = None if meter.usage is None else before + _cost(engine.model, meter.usage)
+            raise
+        tab.cost = before + _cost(engine.model, completion.usage)
+        if completion.logprobs is None or not completion.logprobs.watched:
+            raise VerifierError(f"{engine.name} tells no log-probabilities of chosen tokens")
+        return self._expected(form, spelled, watch, completion.logprobs.watched[0])
+
+    def _expected(
+        self, form: Form, spelled: dict[str, TokenIds], watch: TokenIds, logprobs: Sequence[float]
+    ) -> tuple[float, float]:
+        chance = dict(zip(watch, map(math.exp, logprobs), strict=True))
+        masses = [(math.fsum(chance[token] for token in spelled[word]), worth) for word, worth in form.worth]
+        mass = min(1.0, math.fsum(part for part, _ in masses))
+        if mass <= 0 or mass < self.least_mass:
+            words = ", ".join(word for word, _ in form.worth)
+            raise VerifierError(
+                f"the judge was not answering: {words} together have probability {mass:.3f}, below "
+                f"least_mass={self.least_mass:g}"
+            )
+        total = math.fsum(part for part, _ in masses)
+        return min(1.0, math.fsum(part * worth for part, worth in masses) / total), mass
+
+
+def _chat(question: Question, rest: str) -> Prompt:
+    """The question as the policy was asked it, so that its cached prefix serves, and what the judge is to look at."""
+    head = question.prompt
+    asked = head.raw or head.messages[-1].content
+    system = next((message.content for message in head.messages if message.role == "system"), "")
+    return Prompt.chat(f"{asked}\n\n{rest}", system=system)
+
+
+def _pair_prompt(question: Question, a: Completion, b: Completion) -> Prompt:
+    shown = f"Answer A:\n{a.chain.strip()}\n\nAnswer B:\n{b.chain.strip()}"
+    return _chat(question, f"{shown}\n\n{PAIR.closing}")
+
+
+async def _spellings(engine: Engine, word: str) -> TokenIds:
+    """The single tokens that spell a word, with or without a blank, in either case."""
+    found: list[int] = []
+    for form in dict.fromkeys((word, f" {word}", word.lower(), f" {word.lower()}", word.upper(), f" {word.upper()}")):
+        ids = await engine.encode(form)
+        if ids is None:
+            raise VerifierError(f"{engine.name} has no tokenizer to ask: the judge needs vLLM, here or on a server")
+        if len(ids) == 1 and ids[0] not in found:
+            found.append(ids[0])
+    if not found:
+        raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
+    return tuple(found)
+
+
+def _cost(model: ModelCard, usage: Usage) -> Cost:
+    flops = model.flops(prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens)
+    return Cost(
+        cached_tokens=usage.cached_tokens,
+        verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
+        requests=int(usage.prompt_tokens > 0),
+        flops=flops,
+    )

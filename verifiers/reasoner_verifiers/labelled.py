@@ -1,0 +1,104 @@
+"""Labelled runs as verifiers need them: sequences with their ratings and whether they are right, by question."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasoner.errors import TraceError, UsageError
+from reasoner.grades import GRADES, TRACE, Grade, read_run
+from reasoner.trace import Began, Prompted, Sampled, Scored
+from reasoner.types import Completion, Prompt
+from reasoner_verifiers.maps import FittedOn
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A sequence of a labelled run: its grade, and the rating that the run's verifier gave it, if any.
+
+    `verifier` is the spec of that verifier.
+    """
+
+    sampled: Sampled
+    completion: Completion
+    grade: Grade
+    rating: Scored | None
+    verifier: str
+
+    @property
+    def question_id(self) -> str:
+        """Whose sequence it is."""
+        return self.sampled.question_id
+
+    @property
+    def right(self) -> bool:
+        """Whether its answer is right."""
+        return self.grade.status == "right"
+
+    @property
+    def judged(self) -> bool:
+        """Whether it holds an answer that was graded."""
+        return self.grade.status in ("right", "wrong")
+
+
+def read_labelled(folders: Sequence[Path]) -> list[Labelled]:
+    """The sequences of runs, in the order of their traces. Those that were never graded are left out.
+
+    Raises:
+        TraceError: a run cannot be read, or lacks the prompt of a sequence.
+    """
+    found: list[Labelled] = []
+    for folder in folders:
+        run = read_run(folder)
+        heads: dict[tuple[str, str], Prompt] = {}
+        verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
+        ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored)}
+        for event in run.events:
+            if isinstance(event, Prompted):
+                heads[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
+            if not isinstance(event, Sampled):
+                continue
+            name = (event.question_id, event.prompt, event.index)
+            prompt = heads.get(name[:2])
+            if prompt is None:
+                raise TraceError(f"{folder / TRACE} holds no prompt of sample {event.index} of {event.question_id}")
+            drawn = Completion(
+                prompt,
+                event.text,
+                event.token_ids,
+                event.finish_reason,
+                event.stop,
+                event.usage,
+                event.logprobs,
+                event.index,
+                event.seed,
+            )
+            heads[event.question_id, event.child] = prompt.then(drawn)
+            if grade := run.grades.get(name):
+                found.append(Labelled(event, drawn, grade, ratings.get(name), verifiers.get(event.question_id, "")))
+    return found
+
+
+def rated_by(labelled: Sequence[Labelled]) -> str:
+    """The spec of the one verifier that rated these sequences.
+
+    Raises:
+        UsageError: there was none, or there were several.
+    """
+    specs = sorted({one.verifier for one in labelled if one.verifier})
+    if len(specs) != 1:
+        named = " and ".join(specs) if specs else "none"
+        raise UsageError(f"these runs were rated by {named}: give runs that one verifier rated, as best_of_n does")
+    return specs[0]
+
+
+def fitted_on(folders: Sequence[Path], used: Sequence[Labelled]) -> FittedOn:
+    """What a map or a head was fitted on, for its file."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for name in (TRACE, GRADES):
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    questions = len({one.question_id for one in used})
+    right = sum(one.right for one in used)
+    return FittedOn(data_sha256=digest.hexdigest(), questions=questions, ratings=len(used), right=right)

@@ -1,0 +1,185 @@
+"""How a candidate becomes the tokens that a reward model reads, and at which of them each step is rated."""
+
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from reasoner.errors import VerifierError
+from reasoner.protocols import Engine
+from reasoner.types import Completion, Message, Prompt, Question, TokenIds
+from reasoner_verifiers.recipes import Layout, Recipe
+
+
+class Laid(NamedTuple):
+    """Token ids, and the position of each step's score; they end with the last of these."""
+
+    ids: TokenIds
+    places: tuple[int, ...]
+
+
+class Reader(Protocol):
+    """What a layout needs of the reward model: its tokenizer and its chat template."""
+
+    @property
+    def bos(self) -> str:
+        """The text of its beginning-of-sequence token, "" where it has none."""
+        ...
+
+    async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
+        """A chat or raw text; with `reply` up to where the next turn begins."""
+        ...
+
+    async def encode(self, text: str) -> TokenIds:
+        """A piece of text, no special token added."""
+        ...
+
+    def decode(self, ids: TokenIds) -> str:
+        """The text of token ids, special tokens included."""
+        ...
+
+
+class Case(NamedTuple):
+    """What is to be laid out: a candidate, its question, and where its steps end.
+
+    `separator` is "" where the whole candidate is one step. `policy` is the engine whose token ids the reward model
+    shares; None where it does not.
+    """
+
+    question: Question
+    candidate: Completion
+    separator: str
+    policy: Engine | None
+
+
+def steps_of(text: str, separator: str) -> tuple[str, ...]:
+    """The steps of a chain, blank ones left out; a last one that was cut short is a step."""
+    parts = text.split(separator) if separator else [text]
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+class _Sheet(NamedTuple):
+    """What a layout of text is made from."""
+
+    recipe: Recipe
+    reader: Reader
+    candidate: Completion
+    question: str
+    steps: tuple[str, ...]
+
+
+async def lay(recipe: Recipe, reader: Reader, case: Case) -> Laid:
+    """Lay a candidate out as the recipe says.
+
+    Raises:
+        VerifierError: it has no steps, or holds the recipe's tag, or does not come out with one place a step.
+    """
+    steps = steps_of(case.candidate.chain, case.separator)
+    if recipe.tag and any(recipe.tag in text for text in (case.question.text, *steps)):
+        raise VerifierError(f"{recipe.tag!r}, the tag of {recipe.name}, occurs in the question or in a step")
+    if recipe.layout == "own_ids":
+        return await _own_ids(reader, case)
+    if not steps:
+        raise VerifierError("the candidate has no steps: nothing was generated")
+    laid = await _LAYOUTS[recipe.layout](_Sheet(recipe, reader, case.candidate, case.question.text, steps))
+    if len(laid.places) != len(steps):
+        raise VerifierError(f"{recipe.name} found {len(laid.places)} places for {len(steps)} steps")
+    return laid
+
+
+async def _own_ids(reader: Reader, case: Case) -> Laid:
+    """The policy's own token ids, end-of-sequence left out; a step is read at the token that ends its separator."""
+    prompt, separator = case.candidate.prompt, case.separator
+    rendered = await case.policy.render(prompt) if case.policy else None
+    if rendered is not None and rendered.token_ids is not None:
+        head = rendered.token_ids[: len(rendered.token_ids) - len(prompt.token_ids)]
+        generated = prompt.token_ids + case.candidate.continuation
+    else:
+        head = await reader.render(Prompt(prompt.messages, prompt.raw), reply=True)
+        generated = await reader.encode(case.candidate.chain)
+    ids = head + generated
+    if not separator:
+        return Laid(ids, (len(ids) - 1,))
+    text = reader.decode(generated)
+    # The shortest prefix of the tokens whose text reaches the end of the step: no text is tokenised again.
+    places = [
+        len(head) + bisect_left(range(len(generated)), end, key=lambda at: len(reader.decode(generated[: at + 1])))
+        for end in _ends(text, separator)
+    ]
+    if not places:
+        raise VerifierError("the candidate has no steps: nothing was generated")
+    return Laid(ids[: places[-1] + 1], tuple(places))
+
+
+def _ends(text: str, separator: str) -> list[int]:
+    """Where each step ends in the text, the separator after it included."""
+    ends, begin = [], 0
+    while (at := text.find(separator, begin)) >= 0:
+        if text[begin:at].strip():
+            ends.append(at + len(separator))
+        begin = at + len(separator)
+    return [*ends, len(text)] if text[begin:].strip() else ends
+
+
+async def _tagged_chat(sheet: _Sheet) -> Laid:
+    """A chat whose reply is the steps, each followed by the tag; read at the tags."""
+    reply = "".join(step + sheet.recipe.tag for step in sheet.steps)
+    system, user = Message("system", sheet.recipe.system), Message("user", sheet.question)
+    ids = await sheet.reader.render(Prompt((system, user, Message("assistant", reply))))
+    places = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
+    return Laid(ids[: places[-1] + 1] if places else ids, places)
+
+
+async def _newlines(sheet: _Sheet) -> Laid:
+    """The question, then the steps, each tokenised alone and closed by a newline token; read at these."""
+    ids = await sheet.reader.encode(f"{sheet.reader.bos}{sheet.question}\n")
+    newline = (await sheet.reader.encode("\n"))[-1:]
+    places = []
+    for step in sheet.steps:
+        ids += await sheet.reader.encode(step) + newline
+        places.append(len(ids) - 1)
+    return Laid(ids, tuple(places))
+
+
+async def _turns(sheet: _Sheet) -> Laid:
+    """A chat in which each step is a turn that was answered by the first label; read where the answer would come."""
+    turns: tuple[Message, ...] = ()
+    ids: TokenIds = ()
+    places = []
+    for number, step in enumerate(sheet.steps):
+        turns += (Message("user", step if number else f"{sheet.question} {step}"),)
+        longer = await sheet.reader.render(Prompt(turns), reply=True)
+        if longer[: len(ids)] != ids:
+            raise VerifierError(
+                f"the chat template of this model changes earlier turns: {sheet.recipe.name} cannot use it"
+            )
+        ids = longer
+        places.append(len(ids) - 1)
+        turns += (Message("assistant", sheet.recipe.labels[0]),)
+    return Laid(ids, tuple(places))
+
+
+async def _tagged_text(sheet: _Sheet) -> Laid:
+    """Numbered lines of plain text, each closed by the tag; read at the tags."""
+    lines = [
+        f"{step if step.startswith('Step ') else f'Step {number}: {step}'} {sheet.recipe.tag}"
+        for number, step in enumerate(sheet.steps, 1)
+    ]
+    ids = await sheet.reader.render(Prompt(raw=f"{sheet.question} " + "\n".join(lines)))
+    places = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
+    return Laid(ids[: places[-1] + 1] if places else ids, places)
+
+
+async def _whole_chat(sheet: _Sheet) -> Laid:
+    """The chat that the policy saw and the whole reply; read at its end."""
+    asked = sheet.candidate.prompt.messages or (Message("user", sheet.question),)
+    ids = await sheet.reader.render(Prompt((*asked, Message("assistant", sheet.candidate.chain))))
+    return Laid(ids, (len(ids) - 1,))
+
+
+_LAYOUTS: Mapping[Layout, Callable[[_Sheet], Awaitable[Laid]]] = {
+    "tagged_chat": _tagged_chat,
+    "newlines": _newlines,
+    "turns": _turns,
+    "tagged_text": _tagged_text,
+    "whole_chat": _whole_chat,
+}

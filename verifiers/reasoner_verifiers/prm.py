@@ -1,0 +1,85 @@
+"""A process reward model: a score for every step of a candidate, and one of them all."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reasoner.budget import Cost
+from reasoner.errors import UsageError
+from reasoner.protocols import Engine, Tab
+from reasoner.types import Completion, Question, Rating
+from reasoner_verifiers.recipes import RECIPES
+from reasoner_verifiers.reward import DType, Options, Running, check_choice
+
+AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "last": lambda steps: steps[-1],
+    "min": min,
+    "mean": lambda steps: math.fsum(steps) / len(steps),
+    "product": math.prod,
+}
+"""How the scores of steps become one: what prunes a search is what chooses the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prm:
+    r"""Rates every step of a candidate by a reward model, and never a step twice.
+
+    Steps end at `separator` in what was generated; a typed `\n` in it is a line break. The rating's value is the
+    `aggregate` of its steps. `model` "embedded" is the head that comes with the embedded model; else it is a head's
+    file, the folder of a model or a Hugging Face id; one that the policy serves as well is not loaded again. `recipe`
+    says how it is read, "auto" by what it is. `context`, `kv_gib`, `gpu_memory` and `dtype` are those of its engine.
+    """
+
+    model: str = "embedded"
+    recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
+    aggregate: Literal["last", "min", "mean", "product"] = "last"
+    separator: str = "\n\n"
+    context: int = 0
+    kv_gib: float = 0.5
+    gpu_memory: float = 0.2
+    dtype: DType = "auto"
+    running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_choice("aggregate", self.aggregate, tuple(AGGREGATES))
+        check_choice(
+            "recipe", self.recipe, ("auto", *(name for name, each in RECIPES.items() if each.rates != "outcome"))
+        )
+        if not self.separator:
+            raise UsageError(r"separator='' ends no step: give a text such as \n\n, or use the verifier `orm`")
+
+    @property
+    def logprobs(self) -> None:
+        """None: it reads tokens, not their probabilities."""
+
+    async def start(self, policy: Engine) -> None:
+        """Start the reward model beside the policy."""
+        separator = self.separator.replace(r"\n", "\n")
+        options = Options(
+            self.model, self.recipe, "steps", separator, self.context, self.kv_gib, self.gpu_memory, self.dtype
+        )
+        await self.running.start(options, policy)
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """Every token that may have to be read, none of them cached."""
+        await self.start(policy)
+        model = self.running.started
+        return model.bound(await model.lay(question, candidate, policy))
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        """The scores of all steps and their aggregate; only the steps that were not scored before cost anything.
+
+        Raises:
+            VerifierError: it cannot be read by this model, or scores and steps differ in number.
+            EngineError: the reward model failed.
+        """
+        await self.start(policy)
+        model = self.running.started
+        steps = await model.scores(await model.lay(question, candidate, policy), (question, candidate), tab)
+        assert tab.cost is not None
+        return Rating(AGGREGATES[self.aggregate](steps), tab.cost, steps)
+
+    async def close(self) -> None:
+        """Stop the reward model."""
+        await self.running.close()

@@ -1,0 +1,126 @@
+"""The reward models that can be used, one recipe a family, as data: what they read and how a score is got."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from reasoner.errors import UsageError
+
+Layout = Literal["own_ids", "tagged_chat", "newlines", "turns", "tagged_text", "whole_chat"]
+Reading = Literal["sigmoid", "softmax", "labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One family of reward models. A change of what a score means is a new `version`, which old scores do not enter.
+
+    `layout` names how a candidate becomes tokens and where they are read (see `layouts`). `reading` is how a score is
+    read: the "sigmoid" of one scalar, the "softmax" of two labels, the second taken, or the share of the first of two
+    "labels", which are tokens of a language model. `tokens` are texts that must each be one token of the given id.
+    """
+
+    name: str
+    version: int
+    layout: Layout
+    reading: Reading
+    rates: Literal["steps", "outcome", "both"]
+    task: Literal["token_classify", "classify"] = "token_classify"
+    tag: str = ""
+    labels: tuple[str, str] = ("", "")
+    system: str = ""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def pooling(self) -> Mapping[str, str]:
+        """Settings of vLLM's pooler: every position, as stepwise pooling would switch the prefix cache off."""
+        return {"tok_pooling_type": "ALL"} if self.task == "token_classify" else {}
+
+
+HEAD = Recipe("head", 1, "own_ids", "sigmoid", "both")
+"""A small head on the policy's hidden states, which `checkpoint` writes: it reads the policy's own token ids."""
+
+QWEN_MATH_PRM = Recipe(
+    "qwen_math_prm",
+    1,
+    "tagged_chat",
+    "softmax",
+    "steps",
+    tag="<extra_0>",
+    system=r"Please reason step by step, and put your final answer within \boxed{}.",
+    tokens={"<extra_0>": 151651},
+)
+"""Qwen2.5-Math-PRM-7B and -72B (Zhang 2025, 2501.07301): a tag after every step, two labels read at it."""
+
+SKYWORK_PRM = Recipe("skywork_prm", 1, "newlines", "sigmoid", "steps")
+"""Skywork-o1-Open-PRM-Qwen-2.5: a value head, which is converted to a `head`, read at the newline after every step."""
+
+RLHFLOW = Recipe("rlhflow", 1, "turns", "labels", "steps", labels=("+", "-"), tokens={"+": 10, "-": 12})
+"""RLHFlow's Llama3.1-8B-PRM-Mistral-Data and -Deepseek-Data: one turn a step, read where the model would judge it."""
+
+MATH_SHEPHERD = Recipe(
+    "math_shepherd",
+    1,
+    "tagged_text",
+    "labels",
+    "steps",
+    tag="ки",
+    labels=("+", "-"),
+    tokens={"ки": 12902, "+": 648, "-": 387},
+)
+"""Math-Shepherd-Mistral-7B-PRM (Wang 2024, 2312.08935): plain text, a tag after every step, read at it."""
+
+SEQUENCE_CLASSIFICATION = Recipe("sequence_classification", 1, "whole_chat", "sigmoid", "outcome", task="classify")
+"""Any `...ForSequenceClassification` with one label: the raw scalar at the end of the chat.
+
+Such a scalar is an unbounded preference (Bradley-Terry); its sigmoid keeps the order and is no
+probability of being right.
+"""
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (HEAD, QWEN_MATH_PRM, SKYWORK_PRM, RLHFLOW, MATH_SHEPHERD, SEQUENCE_CLASSIFICATION)
+}
+
+_BY_ARCHITECTURE = {
+    "Qwen2ForProcessRewardModel": QWEN_MATH_PRM,
+    "Qwen2ForPrmModel": SKYWORK_PRM,
+}
+_BY_NAME = {
+    "qwen2.5-math-prm": QWEN_MATH_PRM,
+    "skywork-o1-open-prm": SKYWORK_PRM,
+    "rlhflow": RLHFLOW,
+    "math-shepherd": MATH_SHEPHERD,
+}
+
+
+def choose(recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]) -> Recipe:
+    """The recipe of that name, or with "auto" the one of the model, by its architecture or else its name.
+
+    Raises:
+        UsageError: there is none, or it rates the other thing.
+    """
+    chosen = RECIPES[recipe] if recipe != "auto" else _recognise(model, folder)
+    fitting = [each.name for each in RECIPES.values() if each.rates in (rates, "both")]
+    if chosen is None:
+        raise UsageError(f"no recipe is known for {model!r}: choose recipe={', '.join(fitting)}")
+    if chosen.name not in fitting:
+        other = "prm" if rates == "outcome" else "orm"
+        raise UsageError(f"recipe {chosen.name} rates {chosen.rates}: use the verifier `{other}`")
+    return chosen
+
+
+def _recognise(model: str, folder: Path | None) -> Recipe | None:
+    if model == "embedded" or model.endswith(".safetensors"):
+        return HEAD
+    if folder is not None:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if "reasoner_head" in config:
+            return HEAD
+        for architecture in config.get("architectures") or ():
+            if architecture in _BY_ARCHITECTURE:
+                return _BY_ARCHITECTURE[architecture]
+            if architecture.endswith("ForSequenceClassification"):
+                return SEQUENCE_CLASSIFICATION
+    return next((recipe for part, recipe in _BY_NAME.items() if part in model.lower()), None)

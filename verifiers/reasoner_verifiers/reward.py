@@ -1,0 +1,309 @@
+"""A reward model at work: found, started beside the policy, and asked for the scores that its cache does not hold."""
+
+import asyncio
+import dataclasses
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from reasoner.budget import Cost
+from reasoner.engines.pooling import PoolingEngine, check_gpu, check_memory
+from reasoner.engines.vllm import Build, VllmEngine, _unheard, installed_build
+from reasoner.errors import UsageError, VerifierError
+from reasoner.models.resolve import resolve
+from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab
+from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
+from reasoner_verifiers.checkpoint import serving_folder, serving_folder_of_value_head
+from reasoner_verifiers.layouts import Case, Laid, Reader, lay
+from reasoner_verifiers.recipes import HEAD, SKYWORK_PRM, Recipe, choose
+from reasoner_verifiers.step_cache import StepCache, step_keys
+
+HEADS = Path(__file__).parent / "heads"
+EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
+"""The head that comes with this package, for the embedded model."""
+DType = Literal["auto", "bfloat16", "float16", "float32"]
+_LEAST_CACHED = 100_000
+# Where two tokenizers agree on this, they are taken to be one: digits, spaces, capitals, accents, other scripts, LaTeX.
+_PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tНаïve 数学 <|im_end|> I'll re-check."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person chooses of a reward model; the fields are those of `PoolingEngine`."""
+
+    model: str
+    recipe: str
+    rates: Literal["steps", "outcome"]
+    separator: str
+    context: int
+    kv_gib: float
+    gpu_memory: float
+    dtype: DType
+
+
+class LanguageModel:
+    """A language model as a reward model: it says how likely each of two tokens comes next."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    bos = ""
+
+    async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
+        """The prompt as the engine renders it, which opens the next turn of a chat."""
+        ids = (await self.engine.render(prompt)).token_ids
+        if ids is None:
+            raise VerifierError(f"{self.engine.name} tells no token ids, which a language model as a judge needs")
+        return ids
+
+    async def encode(self, text: str) -> TokenIds:
+        """The ids of a piece of text; none where the engine does not tell them."""
+        return await self.engine.encode(text) or ()
+
+    def decode(self, ids: TokenIds) -> str:
+        """Not needed: no recipe for language models reads the policy's own ids."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class RewardModel:
+    """One reward model by its recipe, with a cache of all it said.
+
+    `policy_ids` says whether it reads the policy's token ids as they are.
+    """
+
+    recipe: Recipe
+    engine: PoolingEngine | Engine
+    separator: str
+    identity: str
+    policy_ids: bool
+    cache: StepCache
+
+    @property
+    def reader(self) -> Reader:
+        """Its tokenizer and chat template."""
+        return self.engine if isinstance(self.engine, PoolingEngine) else LanguageModel(self.engine)
+
+    async def lay(self, question: Question, candidate: Completion, policy: Engine) -> Laid:
+        """The candidate as this model reads it.
+
+        Raises:
+            VerifierError: it cannot be laid out, or is longer than the model's window.
+        """
+        case = Case(question, candidate, self.separator, policy if self.policy_ids else None)
+        laid = await lay(self.recipe, self.reader, case)
+        room = self.engine.model.context - (0 if isinstance(self.engine, PoolingEngine) else 1)
+        if len(laid.ids) > room > 0:
+            raise VerifierError(f"the candidate is {len(laid.ids):,} tokens and the reward model's window is {room:,}")
+        return laid
+
+    def bound(self, laid: Laid) -> Cost:
+        """The most that scoring may cost, nothing being cached anywhere.
+
+        Cached tokens are in it as well, since they are paid for where the budget is in dollars.
+        """
+        if isinstance(self.engine, PoolingEngine):
+            return _at_most(self._cost(Usage(len(laid.ids))))
+        return _at_most(sum((self._cost(Usage(place + 1, 0, 1)) for place in laid.places), Cost()))
+
+    async def scores(self, laid: Laid, request: tuple[Question, Completion], tab: Tab) -> tuple[float, ...]:
+        """A score for every place; the tab says what it cost, which is nothing for what was known."""
+        tab.cost = Cost()
+        compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
+        keys = tuple(step_keys(self.identity, laid.ids, laid.places))
+        return await self.cache.fill(keys, partial(compute, laid, tab))
+
+    async def _pooled(self, laid: Laid, tab: Tab, missing: Sequence[int], lost: bool) -> list[float]:
+        assert isinstance(self.engine, PoolingEngine)
+        meter = Meter()
+        tab.cost = None
+        try:
+            # The engine says nothing about positions that it has in its cache. Those whose scores are known are not
+            # asked for; those whose scores were lost on the way are computed anew.
+            ids = laid.ids[: laid.places[missing[-1]] + 1]
+            pooled = await self.engine.rows(ids, read_cache=not lost, meter=meter)
+        finally:
+            tab.cost = None if meter.usage is None else self._cost(meter.usage)
+        if laid.places[missing[0]] < pooled.first:
+            raise VerifierError(
+                f"the reward model told nothing before token {pooled.first}, and a step ends at token "
+                f"{laid.places[missing[0]]}: score it once more"
+            )
+        return [self._read(pooled.rows[laid.places[at] - pooled.first].tolist()) for at in missing]
+
+    async def _generated(
+        self, request: tuple[Question, Completion], laid: Laid, tab: Tab, missing: Sequence[int], lost: bool
+    ) -> list[float]:
+        assert not isinstance(self.engine, PoolingEngine)
+        question, candidate = request
+        watch = tuple(self.recipe.tokens[label] for label in self.recipe.labels)
+        params, spent, values = SamplingParams(temperature=0, max_tokens=1), Cost(), []
+        for at in missing:
+            ids, meter = laid.ids[: laid.places[at] + 1], Meter()
+            tab.cost = None
+            asked = SampleRequest(
+                question.id, candidate.prompt, Rendered(ids, len(ids)), params, 0, 0, watch=watch, meter=meter
+            )
+            try:
+                answered = await self.engine.sample(asked)
+                meter.usage = answered.usage
+            finally:
+                spent = spent + self._cost(meter.usage) if meter.usage else spent
+                tab.cost = spent if meter.usage else None
+            if answered.logprobs is None or not answered.logprobs.watched:
+                raise VerifierError(f"{self.engine.name} does not tell the log-probabilities of chosen tokens")
+            values.append(self._read(answered.logprobs.watched[0]))
+        return values
+
+    def _read(self, row: Sequence[float]) -> float:
+        """A score in [0, 1] from what the model says at one position."""
+        wanted = 1 if self.recipe.reading == "sigmoid" else 2
+        if len(row) != wanted:
+            raise VerifierError(f"{self.recipe.name} reads {wanted} labels and the model gives {len(row)}")
+        if self.recipe.reading == "sigmoid":
+            return _sigmoid(row[0])
+        if self.recipe.reading == "softmax":
+            return _sigmoid(row[1] - row[0])
+        return _sigmoid(row[0] - row[1])
+
+    def _cost(self, usage: Usage) -> Cost:
+        return Cost(
+            cached_tokens=usage.cached_tokens,
+            verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
+            requests=int(usage.prompt_tokens > 0),
+            flops=self.engine.model.flops(
+                prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
+            ),
+        )
+
+
+@dataclass(slots=True)
+class Running:
+    """The reward model of one verifier: nothing until `start`, and nothing again after `close`."""
+
+    model: RewardModel | None = None
+    notify: Notify | None = None
+    _engine: PoolingEngine | Engine | None = None
+    _recipe: Recipe | None = None
+    _shared: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def started(self) -> RewardModel:
+        """The model, which `start` made ready."""
+        if self.model is None:
+            raise VerifierError("the reward model was not started")
+        return self.model
+
+    async def start(self, options: Options, policy: Engine) -> None:
+        """Find the model and start it beside the policy.
+
+        Raises:
+            UsageError: the options name no model, or one that does not fit beside the policy.
+            EngineUnavailable: it cannot be started; the message says what to do.
+        """
+        if self.model is not None:
+            return
+        await asyncio.to_thread(self._find, options, policy)
+        engine, recipe = self._engine, self._recipe
+        assert engine is not None
+        assert recipe is not None
+        if isinstance(engine, PoolingEngine):
+            await engine.start(policy)
+        else:
+            if not self._shared:
+                build = installed_build()
+                if build is not None and not build.cpu:
+                    check_gpu(policy, options.gpu_memory)
+                await policy.start()
+            await engine.start()
+        self.model = await _ready(engine, recipe, options, policy)
+
+    def _find(self, options: Options, policy: Engine) -> None:
+        """Choose the engine, once, however many ask for it at the same time."""
+        with self._lock:
+            if self._engine is not None:
+                return
+            notify = self.notify or getattr(policy, "notify", None) or _unheard
+            special = options.model == "embedded" or options.model.endswith(".safetensors")
+            folder = None if special else resolve(options.model, notify).folder
+            self._recipe = choose(options.recipe, options.model, folder, options.rates)
+            if self._recipe.reading == "labels":
+                self._shared = isinstance(policy, VllmEngine) and policy.model_id == options.model
+                self._engine = policy if self._shared else _language_model(options, folder, installed_build())
+                return
+            source = options.model
+            if self._recipe is HEAD and special:
+                file = EMBEDDED_HEAD if options.model == "embedded" else Path(options.model).expanduser()
+                source = str(serving_folder(file, notify))
+            elif self._recipe is SKYWORK_PRM:
+                source = str(serving_folder_of_value_head(options.model, folder, notify))
+            engine = PoolingEngine(
+                source,
+                self._recipe.task,
+                self._recipe.pooling,
+                context=options.context,
+                kv_gib=options.kv_gib,
+                gpu_memory=options.gpu_memory,
+                dtype=options.dtype,
+            )
+            engine.notify = notify
+            self._engine = engine
+
+    async def close(self) -> None:
+        """Stop the model, unless it is the policy itself."""
+        engine, self._engine, self.model = self._engine, None, None
+        if engine is not None and not self._shared:
+            await engine.close()
+
+
+def check_choice(name: str, given: str, allowed: Sequence[str]) -> None:
+    """Refuse what is not among the allowed, as a UsageError that names them."""
+    if given not in allowed:
+        raise UsageError(f"{name}={given!r} does not exist: choose {', '.join(allowed)}")
+
+
+def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
+    """A second engine for a language model that judges."""
+    if build is not None and build.cpu:
+        check_memory(folder, options.kv_gib, wide=options.dtype == "float32")
+    return VllmEngine(
+        options.model,
+        "async",
+        context=options.context,
+        kv_gib=options.kv_gib,
+        gpu_memory=options.gpu_memory,
+        dtype=options.dtype,
+    )
+
+
+async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:
+    """The started model, after its tokenizer was found to be what the recipe takes it for."""
+    model = RewardModel(recipe, engine, options.separator, "", policy_ids=False, cache=StepCache(_LEAST_CACHED))
+    for text, expected in recipe.tokens.items():
+        ids = await model.reader.encode(text)
+        if ids != (expected,):
+            raise UsageError(
+                f"{options.model!r} is no {recipe.name}: {text!r} is token {expected} there and {list(ids)} here; "
+                "choose another recipe"
+            )
+    if isinstance(engine, PoolingEngine):
+        # As many scores as the engine remembers tokens: a score that is dropped here is then forgotten there too.
+        model.cache.size = max(_LEAST_CACHED, engine.capacity)
+        if recipe.layout == "own_ids":
+            model.policy_ids = await policy.encode(_PROBE) == await engine.encode(_PROBE)
+    card = engine.model
+    model.identity = f"{card.name} {card.revision} {options.dtype} {recipe.name} {recipe.version}"
+    return model
+
+
+def _at_most(cost: Cost) -> Cost:
+    return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
