@@ -3,7 +3,7 @@
     python bench/grading.py FILE
 
 FILE is JSONL whose lines have an `answer` in LaTeX without delimiters. Prints the share of the answers that are read
-and graded right in four forms; the false matches among 1,500 random pairs of different answers (seed 0), named; gradings
+and graded right in four forms; the false matches among 1,500 random pairs of different answers (seed 0); gradings
 per second on two workers over three rounds, as they come and with every one forced through Math-Verify; and the time
 that 64 different formulas take to be told apart for a vote, 2,016 pairs in both directions, in three rounds.
 """

@@ -15,6 +15,7 @@ from typing import Any
 from reasoner import Question, SamplingParams, ask, solve_many
 from reasoner.engines.vllm import VllmEngine, _vllm_params
 from reasoner.engines.vllm_cores import InProcessCore
+from reasoner.protocols import SampleRequest
 from reasoner.trace import Event, Sampled
 from reasoner.work import derive_seed
 from reasoner_strategies import SelfConsistency
@@ -44,10 +45,11 @@ async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, floa
     """All requests handed to vLLM at once and stepped to the end; generated tokens and seconds."""
     jobs = []
     for place, question in enumerate(asked):
-        ids = (await engine.render(question.prompt)).token_ids or ()
+        rendered = await engine.render(question.prompt)
         for index in range(SAMPLES):
             seed = derive_seed(0, question.id, question.prompt.digest, index)
-            jobs.append((f"{place}-{index}", list(ids), _vllm_params(PARAMS, seed), place))
+            request = SampleRequest(question.id, question.prompt, rendered, PARAMS, index, seed)
+            jobs.append((f"{place}-{index}", list(rendered.token_ids or ()), _vllm_params(request), place))
 
     def run(vllm: Any) -> tuple[int, float]:
         began = time.perf_counter()

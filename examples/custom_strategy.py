@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reasoner import Answer, Question, SamplingParams, ask, solve_sync
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.plan import Plan, propose, sample
+from reasoner.plan import Plan, count, propose, sample
 from reasoner.votes import Tally
 
 

@@ -16,8 +16,10 @@ _BEFORE = r"(?:[*$`\s(\[]|\\[(\[]|\\[a-z]++\{)*+"
 # After `A` a word may follow that makes it an article; after `3`, a unit.
 _LETTER_CUED = re.compile(rf"{_CUE}{_BEFORE}([A-Za-z])(?![\w'\u2019])(?!(?<=[AaIi])[^\S\n]+(?!{_ON}\b)[a-z])")
 _NUMBER_CUED = re.compile(rf"{_CUE}{_BEFORE}(\d++)(?!\w|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])")
-_LETTER_MARKED = re.compile(r"(?:\*\*\(?|\()([A-Z])(?:\)?\*\*|\)|\.\*\*)")
-_NUMBER_MARKED = re.compile(r"(?:\*\*\(?|(?<![\w)])\()(\d++)(?:\)?\*\*|\)|\.\*\*)")
+_BOLD = r"\*\*\(?|\\(?:text(?:bf)?|math(?:bf|rm))\{\(?"
+_END = r"(?:\)?\*\*|\)|\.\*\*|\.?\})"
+_LETTER_MARKED = re.compile(rf"(?:{_BOLD}|\()([A-Z]){_END}")
+_NUMBER_MARKED = re.compile(rf"(?:{_BOLD}|(?<![\w)])\()(\d++){_END}")
 _LETTER, _NUMBER = r"([A-Za-z])", r"(\d{1,2})"
 
 

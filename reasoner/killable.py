@@ -72,19 +72,26 @@ class KillablePool:
         name = f"{function.__module__}.{function.__qualname__}"
         if function.__module__ == "__main__" or "<" in name:
             raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
-        outcome = await self._call(function, args, seconds)
-        if outcome is None:
-            self._pool = None  # Pebble gives a whole pool up when an idle worker dies; a new one is as good.
-            outcome = await self._call(function, args, seconds)
-        return outcome or Failed("crash", "its worker could not be started")
+        for _ in range(2):
+            pool = self._pool = self._pool or self._started()
+            outcome = await self._call(pool, function, args, seconds)
+            if outcome is not None:
+                return outcome
+            # Pebble gives a whole pool up when an idle worker dies; a new one is as good.
+            if self._pool is pool:
+                self._pool = None
+                await asyncio.to_thread(_end, pool)
+        return Failed("crash", "its worker could not be started")
 
-    async def _call(self, function: Callable[[*Ts], T], args: tuple[*Ts], seconds: float) -> Outcome[T] | None:
+    def _started(self) -> ProcessPool:
+        return ProcessPool(self.workers, MAX_TASKS, _limit, (self.memory_mib, self.prepare), _Spawn())
+
+    async def _call(
+        self, pool: ProcessPool, function: Callable[[*Ts], T], args: tuple[*Ts], seconds: float
+    ) -> Outcome[T] | None:
         """The outcome, or None where the pool itself broke."""
-        if self._pool is None:
-            limits = (self.memory_mib, self.prepare)
-            self._pool = ProcessPool(self.workers, MAX_TASKS, _limit, limits, _Spawn())
         try:
-            future = self._pool.schedule(_run, (function, args, seconds), timeout=seconds)
+            future = pool.schedule(_run, (function, args, seconds), timeout=seconds)
         except RuntimeError:
             return None
         self._waited.add(future)
@@ -110,12 +117,16 @@ class KillablePool:
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        pool.stop()  # type: ignore[no-untyped-call]
-        await asyncio.to_thread(pool.join)
+        await asyncio.to_thread(_end, pool)
         for future in tuple(self._waited):
             # Pebble leaves these pending for ever.
             if not future.done():
                 future.set_exception(RuntimeError("the pool was closed"))
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
 
 
 def _told(error: BaseException) -> str:

@@ -21,6 +21,7 @@ _TOWER = re.compile(r"(?:\^|\*\*)\s*+(?:\d++|[({]\s*+\d++\s*+[)}])\s*+(?:\^|\*\*
 _LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _FACTORIAL = re.compile(r"(?:(\d++)|([)}]))\s*!")
 _LARGE = re.compile(r"(?:binom|choose|\\sum|\\prod)(?![a-z])")
+_BOUND = re.compile(r"(_(?:\{[^{}]*+\}|\w))\^(?:\{\w{1,4}\}|\w(?!\w))")
 _BIG = re.compile(r"\^|\*\*|!|\d{5}")
 
 
@@ -42,7 +43,7 @@ def too_complex(text: str) -> str | None:
         return "a power too large to compute"
     if any(_inflates(match) for match in _FACTORIAL.finditer(text)):
         return "a factorial too large to compute"
-    if (found := _LARGE.search(text)) and _BIG.search(text, found.end()):
+    if _LARGE.search(text) and _BIG.search(_BOUND.sub(r"\1", text)):
         return "a sum, product or binomial too large to compute"
     return None
 

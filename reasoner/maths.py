@@ -9,7 +9,7 @@ from reasoner import math_worker
 from reasoner.latex import bare, too_complex
 from reasoner.numerals import last_number
 from reasoner.reading import CUE, boxed, final_segment
-from reasoner.shapes import accepts, key, shape
+from reasoner.shapes import Number, Words, accepts, key, shape
 from reasoner.types import Answer
 
 MAX_CLAUSE = 500
@@ -30,7 +30,9 @@ _END = re.compile(
 )
 _TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
 _PLAIN_WORD = re.compile(r"(?<![a-zA-Z])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))[a-zA-Z]{2,}")
-_AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?=[a-zA-Z]{2})[^=]*+")
+_AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?!(?:and|or)\b)(?=[a-zA-Z]{2})[^=]*+")
+_SAYS = re.compile(r"[^\W_]|\\[a-z]")
+_MORE = re.compile(r"(?<![\^{])\d")
 MAX_WORDS = 3
 """Words of an answer that follows a cue; more are a sentence."""
 
@@ -78,7 +80,7 @@ class MathSpace:
     def answer(self, written: str, rule: str = "given") -> Answer | None:
         """An answer as it is written, such as a reference answer; None where nothing is left of it."""
         name = key(shape(written))
-        return Answer(bare(written), name, rule) if name else None
+        return Answer(bare(written), name, rule) if _SAYS.search(name) else None
 
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None where only a slow comparison can tell."""
@@ -112,7 +114,8 @@ def _after(cue: re.Pattern[str], text: str) -> str | None:
         line = text[match.end() : match.end() + MAX_CLAUSE].partition("\n")[0]
         clause = line[: end.start()] if (end := _END.search(line)) else line
         if amount := _AMOUNT.fullmatch(clause.strip()):
-            return amount[0] if len(_words(amount[0])) <= MAX_WORDS else amount[1]
+            unit = len(_words(clause)) <= MAX_WORDS and not _MORE.search(clause, amount.end(1))
+            return clause if unit else amount[1]
         if clause.strip(" .*$") and len(_words(clause)) <= MAX_WORDS:
             return clause
     return None
@@ -123,13 +126,14 @@ def _words(text: str) -> list[str]:
 
 
 def _line(text: str) -> str | None:
-    """The last line where it is a formula without words around it, or all there is and short."""
+    """The last line where it is a formula without words around it; or all there is, where that is no sentence."""
     lines = text.strip().splitlines()
     if not lines:
         return None
     last = lines[-1].strip()
     words = len(_words(last))
-    return last if words == 0 or (len(lines) == 1 and words < MAX_WORDS) else None
+    named = len(lines) == 1 and words < MAX_WORDS and isinstance(shape(last), Number | Words)
+    return last if words == 0 or named else None
 
 
 def _formula(text: str) -> str | None:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from reasoner.latex import bare, matching, normal, too_complex, untexted
+from reasoner.latex import MAX_LENGTH, bare, matching, normal, too_complex, untexted
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +177,27 @@ _CHOICE = re.compile(r"\([A-Z]\)")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])(?!(?:and|sin|cos|tan|log|sqrt|exp)\b)[a-zA-Z]{3,}")
 _FUNCTION = re.compile(r"\b(?:a?(?:sin|cos|tan)h?|sec|csc|cot|log|ln|exp|sqrt|pi|theta|binom|frac)\b")
 _NAMED = re.compile(
-    r"([a-zA-Z](?:_\w|_\{\w++\})?'?(?:\([a-z]\))?)(?:=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL
+    r"([a-zA-Z](?:_\w|_\{\w++\})?'?(?:\([a-z\d]\))?)(?:=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL
 )
 _MATRIX = re.compile(r"\\begin\{(?:[pbB]?matrix|array)\}(?:\{[clr|]*+\})?(.*)\\end\{(?:[pbB]?matrix|array)\}")
 _REALS = "(-\\infty,\\infty)"
 _PAIRS = {"(": ")", "[": "]"}
 
 
-@lru_cache(maxsize=4096)
 def shape(text: str) -> Shape:
     """The shape of an answer as written. Never raises; what is too complex is words."""
+    # What is too long is not remembered, so that memory stays bounded.
+    return _verbatim(text) if len(text) > MAX_LENGTH else _remembered(text)
+
+
+def _verbatim(text: str) -> Words:
+    return Words(" ".join(text.split()))
+
+
+@lru_cache(maxsize=4096)
+def _remembered(text: str) -> Shape:
     if too_complex(text):
-        return Words(" ".join(text.split()))
+        return _verbatim(text)
     plain, only_text = untexted(bare(text))
     plain = bare(plain)
     if time := _TIME.fullmatch(plain):

@@ -1,6 +1,6 @@
 """The record of a run: one versioned JSON object a line, enough to replay it without a model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Annotated, Final, Literal
 
@@ -10,7 +10,7 @@ from reasoner.budget import Cost
 from reasoner.errors import TraceError
 from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy
-from reasoner.types import Answer, FinishReason, Logprobs, Message, Standing, TokenIds, Usage
+from reasoner.types import Answer, Completion, FinishReason, Logprobs, Message, Prompt, Standing, TokenIds, Usage
 
 VERSION: Final = 1
 
@@ -201,6 +201,36 @@ def read_trace(path: Path) -> Iterator[Event]:
                     raise TraceError(_complaint(path, number, line, error)) from error
     except OSError as error:
         raise TraceError(f"cannot read the trace {path}: {error.strerror}") from error
+
+
+def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
+    """Each sequence that was drawn, as the completion that it was: its prompt is put together again.
+
+    Raises:
+        TraceError: a sequence comes before its prompt.
+    """
+    prompts: dict[tuple[str, str], Prompt] = {}
+    for event in events:
+        if isinstance(event, Prompted):
+            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
+        if not isinstance(event, Sampled):
+            continue
+        prompt = prompts.get((event.question_id, event.prompt))
+        if prompt is None:
+            raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
+        completion = Completion(
+            prompt,
+            event.text,
+            event.token_ids,
+            event.finish_reason,
+            event.stop,
+            event.usage,
+            event.logprobs,
+            event.index,
+            event.seed,
+        )
+        prompts[event.question_id, event.child] = prompt.then(completion)
+        yield event, completion
 
 
 def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:

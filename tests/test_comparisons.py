@@ -33,7 +33,7 @@ class Slow:
     version: int = 3
 
     def read(self, text: str) -> Answer | None:
-        word = text.split()[-1]
+        word = text.rsplit(maxsplit=1)[-1]
         return answer(word) if word.isdigit() else None
 
     def same(self, a: Answer, b: Answer) -> bool | None:
@@ -85,7 +85,7 @@ def test_when_the_comparing_is_done_does_not_matter(keys: list[str | None]) -> N
 @given(votes, st.randoms(use_true_random=False))
 def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | None], source: random.Random) -> None:
     shuffled = source.sample(keys, len(keys))
-    expected = {}
+    expected: dict[int, int] = {}
     for key in filter(None, keys):
         expected[int(key) % 3] = expected.get(int(key) % 3, 0) + 1
     for order in (keys, shuffled):
@@ -96,7 +96,8 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
 
 @given(votes)
 def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
-    tally, together = Tally(Slow()), set()
+    tally = Tally(Slow())
+    together: set[tuple[str, ...]] = set()
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
         pairs = tally.undecided()
@@ -159,9 +160,7 @@ STRATEGIES = (SelfConsistency(n=5), BestOfN(n=5), BestOfN(n=5, selector="weighte
 
 def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events: list[Event]) -> Solution:
     engine = ScriptedEngine(says("4", "1", "2", "7", "8"))
-    return asyncio.run(
-        solve(QUESTION, strategy, engine, verifier=Judge(), comparer=comparer, trace=events.append)
-    )
+    return asyncio.run(solve(QUESTION, strategy, engine, verifier=Judge(), comparer=comparer, trace=events.append))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

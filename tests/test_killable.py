@@ -67,8 +67,15 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 async def until_gone(pid: int) -> None:
-    await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    await until(lambda: gone(pid))
 
 
 @running
@@ -125,6 +132,13 @@ async def test_memory_is_bounded() -> None:
         assert await made.call(limits, seconds=LONG) == Finished((1024 << 20, 0))
         assert await made.call(bytearray, 2048 << 20, seconds=LONG) == Failed("crash", "MemoryError: ")
         assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+
+
+@running
+async def test_a_pool_whose_workers_cannot_start_says_so() -> None:
+    made = KillablePool(1, prepare=rude)
+    assert await made.call(abs, -1, seconds=LONG) == Failed("crash", "its worker could not be started")
+    await made.close()
 
 
 @running

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasoner import Prompt, solve_many
+from reasoner import solve_many
 from reasoner.equivalence import Equivalence
 from reasoner.grades import GRADES, TRACE, Grade
 from reasoner.protocols import Engine, Strategy, Verifier
-from reasoner.trace import Prompted, Sampled, TraceWriter, read_trace
-from reasoner.types import Completion
+from reasoner.trace import TraceWriter, drawn, read_trace
 from reasoner_evals.grading import GradedQuestion, arithmetic_steps, grade
 
 
@@ -22,8 +21,7 @@ async def label(
     seed: int = 0,
 ) -> None:
     """Answer the questions and grade all that was drawn; writes `trace.jsonl` and `grades.jsonl` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = TraceWriter(folder / TRACE)
+    writer = _writer(folder)
     questions = [item.question for item in items]
     try:
         await solve_many(questions, strategy, engine, verifier=verifier, trace=writer, seed=seed)
@@ -32,28 +30,26 @@ async def label(
     await grade_run(items, folder)
 
 
+def _writer(folder: Path) -> TraceWriter:
+    folder.mkdir(parents=True, exist_ok=True)
+    return TraceWriter(folder / TRACE)
+
+
 async def grade_run(items: Sequence[GradedQuestion], folder: Path) -> None:
     """Grade the sequences of a folder's trace; grades that were there are replaced."""
     by_id = {item.question.id: item for item in items}
-    heads: dict[tuple[str, str], Prompt] = {}
     equivalence = Equivalence()
     try:
         with (folder / GRADES).open("w", encoding="utf-8") as file:
-            for event in read_trace(folder / TRACE):
-                if isinstance(event, Prompted):
-                    heads[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
-                if not isinstance(event, Sampled) or event.question_id not in by_id:
-                    continue
-                prompt = heads[event.question_id, event.prompt]
-                drawn = Completion(prompt, event.text, event.token_ids, event.finish_reason, event.stop)
-                status = await grade(by_id[event.question_id], drawn, equivalence)
-                made = Grade(
-                    question_id=event.question_id,
-                    prompt=event.prompt,
-                    index=event.index,
-                    status=status,
-                    steps=arithmetic_steps(event.text),
-                )
-                file.write(made.model_dump_json() + "\n")
+            for event, completion in drawn(read_trace(folder / TRACE)):
+                if item := by_id.get(event.question_id):
+                    made = Grade(
+                        question_id=event.question_id,
+                        prompt=event.prompt,
+                        index=event.index,
+                        status=await grade(item, completion, equivalence),
+                        steps=arithmetic_steps(event.text),
+                    )
+                    file.write(made.model_dump_json() + "\n")
     finally:
         await equivalence.close()

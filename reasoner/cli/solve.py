@@ -68,7 +68,7 @@ class _Recording:
 @click.option("--verifier", metavar="NAME[:OPTION=VALUE,...]",
               help="Who rates candidates, for strategies that ask for it.  [default: certainty]")  # fmt: skip
 @click.option("--allow-unsandboxed-code", is_flag=True,
-              help="Let --verifier code run a model's code where no sandbox can be had. It may do what you may do.")  # fmt: skip
+              help="Let --verifier code run a model's code without a sandbox, where none can be had.")  # fmt: skip
 @click.option("-b", "--budget", metavar="UNIT=AMOUNT,...",
               help="What may be spent at most: tokens, generated, samples, seconds, flops, usd.")  # fmt: skip
 @click.option("--prices", metavar="KIND=USD,...",
@@ -178,9 +178,7 @@ def _engine(spec: str, **common: str | None) -> "Engine":
     return engine
 
 
-def _verifier(
-    spec: str | None, strategy: "Strategy", engine: "Engine", *, unsandboxed: bool
-) -> "Verifier | None":
+def _verifier(spec: str | None, strategy: "Strategy", engine: "Engine", *, unsandboxed: bool) -> "Verifier | None":
     from reasoner.catalog import build, load, spec_of
     from reasoner.engines.replay import ReplayEngine
 

@@ -142,7 +142,10 @@ def supervise(target: int, spec: Mapping[str, Any]) -> str:
 def _ending(status: int, cpu: float, limit: float) -> str:
     if os.WIFEXITED(status):
         return f"exit {os.WEXITSTATUS(status)}"
-    return "cpu" if cpu > 0.9 * limit else f"signal {os.WTERMSIG(status)}"
+    # The kernel enforces the limit by another, coarser clock than the one it reports.
+    if os.WTERMSIG(status) == signal.SIGKILL and cpu > limit / 2:
+        return "cpu"
+    return f"signal {os.WTERMSIG(status)}"
 
 
 def memory_exceeds(limit: int) -> bool:

@@ -118,7 +118,17 @@ class Layers:
                 *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--dev", "/dev"),
                 *itertools.chain.from_iterable(("--ro-bind-try", place, place) for place in places),
                 *(("--proc", "/proc") if self.private_proc else ()),
-                *("--size", str(limits.disk_mib * 2**20), "--tmpfs", work, "--remount-ro", "/", "--"),
+                *(
+                    "--size",
+                    str(limits.disk_mib * 2**20),
+                    "--tmpfs",
+                    work,
+                    "--remount-ro",
+                    "/dev",
+                    "--remount-ro",
+                    "/",
+                    "--",
+                ),
             ]
         return []
 

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from reasoner import Budget, Cost, Prompt, SamplingParams, ask, solve_many_sync
+from reasoner import Budget, Cost, SamplingParams, ask, solve_many_sync
 from reasoner.engines.pooling import PoolingEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Meter, Tab
@@ -28,6 +28,7 @@ T = TypeVar("T")
 LAYER = 4
 QUESTION = ask("What is 3 + 4?")
 STEPS = ("First take 3.", "Then add 4, which makes 7.", "Check: 7 - 4 = 3.", "The answer is 7")
+CHAIN = tuple(step + "\n\n" for step in STEPS)
 IDS = tuple(np.random.default_rng(0).integers(100, 40_000, 150).tolist())
 
 
@@ -92,10 +93,12 @@ def beside(orm: Orm, **options: Any) -> Prm:
     return prm
 
 
-async def candidate(policy: VllmEngine, text: str, *, prompt: Prompt = QUESTION.prompt) -> Completion:
-    ids = await policy.encode(text)
-    assert ids is not None
-    return Completion(prompt, text, ids, "length")
+async def candidate(policy: VllmEngine, *pieces: str) -> Completion:
+    """As if generated piece by piece, so that a longer candidate begins with the tokens of a shorter one."""
+    ids: TokenIds = ()
+    for piece in pieces:
+        ids += await policy.encode(piece) or ()
+    return Completion(QUESTION.prompt, "".join(pieces), ids, "length")
 
 
 async def whole_ids(policy: VllmEngine, one: Completion) -> TokenIds:
@@ -151,7 +154,7 @@ def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
         await prm.start(rig.policy)
         seen = []
         for count in range(1, len(STEPS) + 1):
-            one = await candidate(rig.policy, "".join(step + "\n\n" for step in STEPS[:count]))
+            one = await candidate(rig.policy, *CHAIN[:count])
             rating = await prm.score(QUESTION, one, rig.policy, Tab())
             seen.append((rating.steps, rating.cost))
         return seen
@@ -160,24 +163,22 @@ def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
     last = grown[-1][0]
     assert [len(steps) for steps, _ in grown] == [1, 2, 3, 4]
     assert all(steps == last[: len(steps)] for steps, _ in grown)
-    ids = run(whole_ids(rig.policy, run(candidate(rig.policy, "".join(step + "\n\n" for step in STEPS)))))
+    whole = run(candidate(rig.policy, *CHAIN))
+    ids = run(whole_ids(rig.policy, whole))
     # A request computes what is new, and at most one block of 32 that was not full before.
     assert sum(cost.verifier_tokens for _, cost in grown) <= len(ids) + 32 * len(STEPS)
     assert prm.running.started.cache.computed == len(STEPS)
-    again = run(prm.score(QUESTION, run(candidate(rig.policy, "".join(s + "\n\n" for s in STEPS))), rig.policy, Tab()))
+    again = run(prm.score(QUESTION, whole, rig.policy, Tab()))
     assert (again.steps, again.cost) == (last, Cost())
 
 
 def test_steps_scored_alone_in_a_batch_and_by_plain_pytorch_are_equal(rig: Rig) -> None:
-    text = "".join(step + "\n\n" for step in STEPS)
-
     async def both() -> tuple[Sequence[float], list[tuple[float, ...]], TokenIds]:
-        alone, batch = beside(rig.orm), beside(rig.orm)
-        one = await candidate(rig.policy, text)
-        others = [await candidate(rig.policy, f"{n}. {text}") for n in range(6)]
-        await alone.start(rig.policy)
-        await batch.start(rig.policy)
+        alone = beside(rig.orm)
+        one = await candidate(rig.policy, *CHAIN)
+        others = [await candidate(rig.policy, f"{n}. ", *CHAIN) for n in range(6)]
         alone_steps = (await alone.score(QUESTION, one, rig.policy, Tab())).steps
+        batch = beside(rig.orm)
         rated = await asyncio.gather(*(batch.score(QUESTION, each, rig.policy, Tab()) for each in (*others, one)))
         return alone_steps, [rating.steps for rating in rated], await whole_ids(rig.policy, one)
 

@@ -20,7 +20,7 @@ scalars = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
-    st.floats(),
+    st.floats(allow_nan=False),
     st.complex_numbers(allow_nan=False),
     st.text(),
     st.binary(),
@@ -70,6 +70,10 @@ class Point(NamedTuple):
 )
 def test_a_subclass_arrives_as_the_built_in_type(value: object, plain: object) -> None:
     assert identical(decode(json.loads(json.dumps(encode(value)))), plain)
+
+
+def test_what_is_no_number_crosses() -> None:
+    assert math.isnan(decode(json.loads(json.dumps(encode(math.nan), allow_nan=False))))
 
 
 def test_an_iterator_arrives_as_one() -> None:

@@ -211,7 +211,7 @@ def test_a_cancelled_check_leaves_no_process_and_no_file(test: Call | Program, p
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        left.extend([*alive(place), *os.listdir(place)])
+        left.extend(await asyncio.to_thread(lambda: [*alive(place), *place.iterdir()]))
 
     left: list[object] = []
     asyncio.run(go())

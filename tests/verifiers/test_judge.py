@@ -106,7 +106,7 @@ def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_c
     assert tab.cost is not None
     assert tab.cost.verifier_tokens > 1
     tab.cost = None
-    assert asyncio.run(go(Judge(least_mass=0.0))).parts == (pytest.approx(mass, abs=1e-6),)
+    assert list(asyncio.run(go(Judge(least_mass=0.0))).parts) == pytest.approx([mass], abs=1e-6)
 
 
 def test_a_pair_is_judged_in_both_orders_and_place_does_not_count() -> None:

@@ -99,7 +99,7 @@ def test_calibrated_maps_the_value_and_keeps_the_one_before(tmp_path: Path) -> N
     verifier = Calibrated(Certainty(), str(path))
     rating = rated(verifier)
     assert rating.value == pytest.approx(read_map(path, Calibration).apply(0.8))
-    assert rating.parts == (pytest.approx(0.8),)
+    assert list(rating.parts) == pytest.approx([0.8])
     assert verifier.logprobs == 0
     assert build("verifier", spec_of(verifier)) == verifier
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.errors import UsageError
-from reasoner.types import Prompt, TokenIds
+from reasoner.types import Completion, Prompt, TokenIds
+from reasoner_verifiers.layouts import step_ends
 
 BATCH_TOKENS = 2048
 """Tokens of one forward pass, padding included."""
@@ -45,6 +46,12 @@ class Backbone:
             return (*self.tokenizer.encode(text), *prompt.token_ids)
         text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         return (*self.tokenizer.encode(text, add_special_tokens=False), *prompt.token_ids)
+
+    def step_ends(self, ids: TokenIds, completion: Completion, *, separator: str = "\n\n") -> tuple[int, ...]:
+        """The positions in `ids` at which the steps of a completion are read, as a served head reads them."""
+        generated = completion.prompt.token_ids + completion.continuation
+        head = len(ids) - len(generated)
+        return tuple(head + end for end in step_ends(generated, self.tokenizer.decode, separator))
 
     def states(
         self, sequences: Sequence[TokenIds], places: Sequence[Sequence[int]], layers: Sequence[int]

@@ -13,7 +13,7 @@ from scipy import optimize, special
 
 from reasoner.errors import UsageError
 from reasoner.models.resolve import resolve
-from reasoner.types import Notify
+from reasoner.types import Notify, TokenIds
 from reasoner_verifiers.checkpoint import Head, HeadInfo, backbone_digest
 from reasoner_verifiers.features import Backbone
 from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
@@ -100,13 +100,20 @@ def fit(folders: Sequence[Path], recipe: Recipe, notify: Notify) -> Fitted:
         raise UsageError(f"{recipe.backbone} is not on this machine: fetch it first")
     backbone = Backbone.load(resolved.folder)
     layers = _layers(recipe.layer, backbone.layers)
-    rows = _rows([one for one in judged if one.question_id not in kept], backbone, layers, notify)
+    used = [one for one in judged if one.question_id not in kept]
+    marked = _marked(used, backbone, steps=recipe.steps)
+    if not 0 < sum(sum(one.right) for one in marked) < sum(len(one.right) for one in marked):
+        raise UsageError(
+            "the labels are all alike, so that nothing can be learned: give runs with right and wrong ones"
+        )
+    rows = _rows(marked, backbone, layers, notify)
     place, ridge = _chosen(rows, len(layers), recipe.seed)
-    about = fitted_on(folders, [one for one in judged if one.question_id not in kept])
-    info = HeadInfo(recipe.backbone, backbone_digest(resolved.folder), about.model_dump())
-    head = _head(rows, place, ridge, layers[place], recipe, info)
+    about = fitted_on(folders, used).model_dump() | {"labels": "steps" if recipe.steps else "outcomes"}
+    head = _head(
+        rows, place, ridge, layers[place], recipe, HeadInfo(recipe.backbone, backbone_digest(resolved.folder), about)
+    )
     held = [one for one in labelled if one.question_id in kept]
-    return Fitted(head, report(held, head, backbone, ridge, recipe.seed, notify))
+    return Fitted(head, report(held, head, backbone, ridge, recipe, notify))
 
 
 def _layers(wanted: int, most: int) -> tuple[int, ...]:
@@ -115,20 +122,47 @@ def _layers(wanted: int, most: int) -> tuple[int, ...]:
     return (wanted,) if wanted else tuple(sorted({max(1, round(most * k / LAYERS_TRIED)) for k in range(1, 7)}))
 
 
-def _rows(judged: Sequence[Labelled], backbone: Backbone, layers: Sequence[int], notify: Notify) -> _Rows:
-    """One row for each distinct sequence of a question."""
-    drawn: dict[tuple[str, tuple[int, ...]], list[Labelled]] = defaultdict(list)
+class _Marked(NamedTuple):
+    """A distinct sequence: how often it was drawn, one of these draws, and the labels of places in it."""
+
+    ids: TokenIds
+    drawn: int
+    one: Labelled
+    places: tuple[int, ...]
+    right: tuple[bool, ...]
+
+
+def _marked(judged: Sequence[Labelled], backbone: Backbone, *, steps: bool) -> list[_Marked]:
+    """The distinct sequences of each question. An outcome is marked at the last token, a step where it ends."""
+    groups: dict[tuple[str, TokenIds], list[Labelled]] = defaultdict(list)
     for one in judged:
-        drawn[one.question_id, backbone.ids(one.completion.prompt.then(one.completion))].append(one)
-    sequences = [ids for _, ids in drawn]
-    notify(f"reading the states of {len(sequences):,} distinct sequences, {len(judged):,} drawn")
-    states = backbone.states(sequences, [[len(ids) - 1] for ids in sequences], layers)
-    names = {name: number for number, name in enumerate(sorted({name for name, _ in drawn}))}
+        groups[one.question_id, backbone.ids(one.completion.prompt.then(one.completion))].append(one)
+    found = []
+    for (_, ids), group in groups.items():
+        one = group[0]
+        marks: list[tuple[int, bool]] = [(len(ids) - 1, one.right)]
+        if steps:
+            ends = backbone.step_ends(ids, one.completion)
+            if len(ends) != len(one.grade.steps):
+                raise UsageError(
+                    f"a sequence of {one.question_id} has {len(ends)} steps and {len(one.grade.steps)} grades"
+                )
+            marks = [(end, label) for end, label in zip(ends, one.grade.steps, strict=True) if label is not None]
+        if marks:
+            places, right = zip(*marks, strict=True)
+            found.append(_Marked(ids, len(group), one, places, right))
+    return found
+
+
+def _rows(marked: Sequence[_Marked], backbone: Backbone, layers: Sequence[int], notify: Notify) -> _Rows:
+    notify(f"reading the states of {len(marked):,} distinct sequences, {sum(one.drawn for one in marked):,} drawn")
+    states = backbone.states([one.ids for one in marked], [one.places for one in marked], layers)
+    names = {name: number for number, name in enumerate(sorted({one.one.question_id for one in marked}))}
     return _Rows(
-        np.stack([one[:, 0] for one in states]),
-        np.array([group[0].right for group in drawn.values()], dtype=np.float64),
-        np.array([len(group) for group in drawn.values()], dtype=np.float64),
-        np.array([names[name] for name, _ in drawn]),
+        np.concatenate([one.swapaxes(0, 1) for one in states]),
+        np.array([right for one in marked for right in one.right], dtype=np.float64),
+        np.array([one.drawn for one in marked for _ in one.right], dtype=np.float64),
+        np.array([names[one.one.question_id] for one in marked for _ in one.right]),
     )
 
 
@@ -200,26 +234,35 @@ def _one_hidden(
     return inner, shift - inner @ mean, second, float(last[0])
 
 
-def report(held: Sequence[Labelled], head: Head, backbone: Backbone, ridge: float, seed: int, notify: Notify) -> Report:
+def report(
+    held: Sequence[Labelled], head: Head, backbone: Backbone, ridge: float, recipe: Recipe, notify: Notify
+) -> Report:
     """What a head is worth on sequences of questions that it was not fitted on."""
-    drawn = {backbone.ids(one.completion.prompt.then(one.completion)): one for one in held if one.judged}
-    sequences = list(drawn)
-    notify(f"rating {len(sequences):,} distinct sequences of the questions held out")
-    states = backbone.states(sequences, [[len(ids) - 1] for ids in sequences], [head.layer])
-    values = {ids: float(special.expit(head.logit(one[0, 0]))) for ids, one in zip(sequences, states, strict=True)}
+    marked = _marked([one for one in held if one.judged], backbone, steps=recipe.steps)
+    notify(f"rating {len(marked):,} distinct sequences of the questions held out")
+    ends = [(*one.places, len(one.ids) - 1) for one in marked]
+    states = backbone.states([one.ids for one in marked], ends, [head.layer])
+    values = [special.expit(head.logit(one[0])).tolist() for one in states]
+    labelled: dict[str, list[Rated]] = defaultdict(list)
+    last: dict[TokenIds, float] = {}
+    for one, found in zip(marked, values, strict=True):
+        last[one.ids] = found[-1]
+        places = [Rated(None, right, value) for right, value in zip(one.right, found[:-1], strict=True)]
+        labelled[one.one.question_id] += places * one.drawn
     groups: dict[str, list[Rated]] = defaultdict(list)
-    for one in held:
-        ids = backbone.ids(one.completion.prompt.then(one.completion))
-        value = values[ids] if one.judged else None
-        groups[one.question_id].append(Rated(one.sampled.answer if one.judged else None, one.right, value))
-    questions = list(groups.values())
-    most = min(map(len, questions))
-    sizes = sorted({min(n, most) for n in (4, 8, most)})
+    for candidate in held:
+        ids = backbone.ids(candidate.completion.prompt.then(candidate.completion))
+        answer = candidate.sampled.answer if candidate.judged else None
+        value = last.get(ids) if candidate.judged else None
+        groups[candidate.question_id].append(Rated(answer, candidate.right, value))
+    most = min(map(len, groups.values()))
     return Report(
         head.layer,
         ridge,
-        len(questions),
-        pooled_auroc(questions, seed=seed),
-        within_auroc(questions, seed=seed),
-        tuple(selection(questions, n, seed=seed) for n in sizes),
+        len(groups),
+        pooled_auroc(list(labelled.values()), seed=recipe.seed),
+        within_auroc(list(labelled.values()), seed=recipe.seed),
+        tuple(
+            selection(list(groups.values()), n, seed=recipe.seed) for n in sorted({min(n, most) for n in (4, 8, most)})
+        ),
     )

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoner.errors import TraceError, UsageError
+from reasoner.errors import UsageError
 from reasoner.grades import GRADES, TRACE, Grade, read_run
-from reasoner.trace import Began, Prompted, Sampled, Scored
-from reasoner.types import Completion, Prompt
+from reasoner.trace import Began, Sampled, Scored, drawn
+from reasoner.types import Completion
 from reasoner_verifiers.maps import FittedOn
 
 
@@ -50,32 +50,13 @@ def read_labelled(folders: Sequence[Path]) -> list[Labelled]:
     found: list[Labelled] = []
     for folder in folders:
         run = read_run(folder)
-        heads: dict[tuple[str, str], Prompt] = {}
         verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
         ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored)}
-        for event in run.events:
-            if isinstance(event, Prompted):
-                heads[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
-            if not isinstance(event, Sampled):
-                continue
+        for event, completion in drawn(run.events):
             name = (event.question_id, event.prompt, event.index)
-            prompt = heads.get(name[:2])
-            if prompt is None:
-                raise TraceError(f"{folder / TRACE} holds no prompt of sample {event.index} of {event.question_id}")
-            drawn = Completion(
-                prompt,
-                event.text,
-                event.token_ids,
-                event.finish_reason,
-                event.stop,
-                event.usage,
-                event.logprobs,
-                event.index,
-                event.seed,
-            )
-            heads[event.question_id, event.child] = prompt.then(drawn)
             if grade := run.grades.get(name):
-                found.append(Labelled(event, drawn, grade, ratings.get(name), verifiers.get(event.question_id, "")))
+                verifier = verifiers.get(event.question_id, "")
+                found.append(Labelled(event, completion, grade, ratings.get(name), verifier))
     return found
 
 

@@ -99,15 +99,21 @@ async def _own_ids(reader: Reader, case: Case) -> Laid:
     ids = head + generated
     if not separator:
         return Laid(ids, (len(ids) - 1,))
-    text = reader.decode(generated)
-    # The shortest prefix of the tokens whose text reaches the end of the step: no text is tokenised again.
-    places = [
-        len(head) + bisect_left(range(len(generated)), end, key=lambda at: len(reader.decode(generated[: at + 1])))
-        for end in _ends(text, separator)
-    ]
+    places = [len(head) + end for end in step_ends(generated, reader.decode, separator)]
     if not places:
         raise VerifierError("the candidate has no steps: nothing was generated")
     return Laid(ids[: places[-1] + 1], tuple(places))
+
+
+def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator: str) -> tuple[int, ...]:
+    """The positions of the tokens that end each step: of the shortest prefixes whose text reaches there.
+
+    No text is tokenised again.
+    """
+    ends = _ends(decode(generated), separator)
+    return tuple(
+        bisect_left(range(len(generated)), end, key=lambda at: len(decode(generated[: at + 1]))) for end in ends
+    )
 
 
 def _ends(text: str, separator: str) -> list[int]:

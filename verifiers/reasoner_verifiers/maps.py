@@ -148,8 +148,8 @@ def _checked(values: Sequence[object], right: Sequence[bool]) -> tuple[Floats, F
     x, y = np.asarray(values, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if len(y) < LEAST_RATINGS or not 0 < y.sum() < len(y):
         raise UsageError(
-            f"{len(y)} ratings, {int(y.sum())} of them right, fit nothing: give {LEAST_RATINGS} or more, some right and "
-            "some wrong"
+            f"{len(y)} ratings, {int(y.sum())} of them right, fit nothing: give {LEAST_RATINGS} or more, some right "
+            "and some wrong"
         )
     return x, y
 

@@ -92,7 +92,7 @@ def _columns(group: Sequence[Rated]) -> tuple[list[float], list[bool]]:
     return [one.value or 0.0 for one in group], [one.right for one in group]
 
 
-def estimate(values: Sequence[float], *, seed: int = 0) -> Estimate:
+def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> Estimate:
     """The mean of one value a question, with its interval."""
     sample = np.asarray(values, dtype=np.float64)
     source = np.random.default_rng(seed)

@@ -221,7 +221,9 @@ class Running:
                     check_gpu(policy, options.gpu_memory)
                 await policy.start()
             await engine.start()
-        self.model = await _ready(engine, recipe, options, policy)
+        model = await _ready(engine, recipe, options, policy)
+        # Of several that start it at once the first decides, as all have to share one cache.
+        self.model = self.model or model
 
     def _find(self, options: Options, policy: Engine) -> None:
         """Choose the engine, once, however many ask for it at the same time."""

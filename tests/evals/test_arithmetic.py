@@ -1,0 +1,60 @@
+"""One-digit arithmetic: what is reported is never practised on."""
+
+import re
+
+import pytest
+
+from reasoner_evals.grading import GradedQuestion, arithmetic_steps
+from reasoner_evals.tasks import arithmetic
+
+
+def numbers(item: GradedQuestion) -> tuple[str, frozenset[str]]:
+    found = re.search(r"(\d+) ([+x-]) (\d+)", item.question.text)
+    assert found
+    return found[2], frozenset((found[1], found[3]))
+
+
+def test_no_reported_pair_is_practised_or_developed_on_in_any_order_or_wording() -> None:
+    reported = {numbers(item) for item in arithmetic.reported()}
+    assert len(reported) == 50
+    assert len(arithmetic.development()) == 40
+    others = [*arithmetic.development(), *arithmetic.practice(800, seed=1)]
+    assert reported.isdisjoint(map(numbers, others))
+
+
+def test_practice_is_as_many_different_questions_as_asked_for_and_the_same_again() -> None:
+    first, again = arithmetic.practice(800, seed=1), arithmetic.practice(800, seed=1)
+    assert [item.question for item in first] == [item.question for item in again]
+    assert len({item.question.id for item in first}) == 800
+    assert len(arithmetic.practice(5)) == 5
+
+
+def test_the_reference_answers_are_right() -> None:
+    for item in (*arithmetic.reported(), *arithmetic.practice(800)):
+        found = re.search(r"(\d+) ([+x-]) (\d+)", item.question.text)
+        assert found
+        a, b = int(found[1]), int(found[3])
+        assert int(item.gold) == {"+": a + b, "x": a * b, "-": a - b}[found[2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("3 + 4 = 7", (True,)),
+        ("3 + 4 = 8", (False,)),
+        ("First, 3 + 4 = 7.\n\nThen 7 x 2 = 15.\n\nSo 15.", (True, False, None)),
+        ("2 × 3 = 6 and 6 ÷ 4 = 1.5", (True,)),
+        ("x = 7", (None,)),
+        ("1 / 0 = 3", (None,)),
+        ("", ()),
+        ("9" * 5000 + " + 1 = 2", (None,)),
+    ],
+)
+def test_a_step_is_right_when_all_its_equations_hold(text: str, steps: tuple[bool | None, ...]) -> None:
+    assert arithmetic_steps(text) == steps
+
+
+def test_a_reference_answer_is_not_shown() -> None:
+    [item] = arithmetic.practice(1)
+    assert "gold" not in repr(item)
+    assert not hasattr(item.question, "gold")

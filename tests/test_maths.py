@@ -1,0 +1,287 @@
+"""Mathematical answers: read out of what models write, keyed, and told apart without a worker where that is possible."""
+
+import itertools
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.answers import space_for
+from reasoner.maths import MathSpace
+from reasoner.shapes import Number, Ordered, Unordered, Words, accepts, key, shape
+from reasoner.types import Answer
+
+MATH = MathSpace()
+DATA = Path(__file__).parents[2] / "shared" / "data" / "math500_dev.jsonl"
+
+
+def read(text: str) -> tuple[str, str] | None:
+    found = MATH.read(text)
+    return (found.key, found.rule) if found else None
+
+
+READ: list[tuple[str, tuple[str, str] | None]] = [
+    (r"so \boxed{\frac{1}{2}}", ("1/2", "boxed")),
+    (r"\boxed{1}, no: \boxed{x^2}", ("x^2", "boxed")),
+    (r"\boxed{\boxed{7}}", ("7", "boxed")),
+    (r"\boxed{\text{(E)}}", ("E", "boxed")),
+    (r"\boxed{} but #### 7", ("7", "hashes")),
+    (r"\boxed{7} and #### 8, the answer is 9", ("7", "boxed")),
+    ("#### 1,234", ("1234", "hashes")),
+    ("#### 1\n#### 2\nThe answer is 3", ("2", "hashes")),
+    ("The final answer is $x+1$. I hope it is correct. The answer is 4", ("x+1", "final")),
+    (r"The final answer is: \(\pi\).", (r"\pi", "final")),
+    ("The answer is $x$ and $y$.", (r"\{x,y\}", "cue")),
+    ("The answer is $1$, $2$, or $3$.", (r"\{1,2,3\}", "cue")),
+    ("Answer:\n\\[\n\\frac{3}{4}\n\\]", ("3/4", "cue")),
+    ("**Answer:** $$2$$ as said", ("2", "cue")),
+    ("The answer is 3\\sqrt{13}. I hope so", ("3\\sqrt{13}", "cue")),
+    ("The answer is (3, 4), which is a point", ("(3,4)", "cue")),
+    ("The answer is 5 because 3 + 2 is that", ("5", "cue")),
+    ("The answer is 5 apples", ("5", "cue")),
+    ("The answer is 5 of the many apples there are", ("5", "cue")),
+    ("The answer is **7**", ("7", "cue")),
+    ("The answer is 2.5. Then 3", ("5/2", "cue")),
+    ("The answer is Evelyn.", ("evelyn", "cue")),
+    ("The answer is 3. No, the answer is 4 of 9", ("4", "cue")),
+    ("The answer is that nobody ever knew it\nso $7$ it is", ("7", "formula")),
+    ("We add.\n3\\sqrt{2}", ("3\\sqrt{2}", "line")),
+    ("We add.\n$x = 3$", ("3", "line")),
+    ("x = -2y", ("x=-2y", "line")),
+    ("Evelyn", ("evelyn", "line")),
+    ("6:00 PM", ("6:00 pm", "line")),
+    ("We find $3$ and then $\\pi$ in the end", (r"\pi", "formula")),
+    ("It costs $5 and not $6 in all", ("6", "number")),
+    ("there are 5 apples on the table, and 6 below", ("6", "number")),
+    ("there is no telling what it may be", None),
+    ("", None),
+    (" \n ", None),
+    ("$", None),
+    ("<think>the answer is 7", None),
+    ("<think>the answer is 7</think>the answer is 8", ("8", "cue")),
+    ("</think>", None),
+    ("it is 7", ("7", "number")),
+    ("5 and 6 are it, the answer is 5 and 6", (r"\{5,6\}", "cue")),
+    ("The answer is 6 PM", ("6:00 pm", "cue")),
+    ("The answer is 25 cm^2", ("25", "cue")),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), READ)
+def test_an_answer_is_read(text: str, expected: tuple[str, str] | None) -> None:
+    assert read(text) == expected
+
+
+def test_an_answer_keeps_what_was_written_and_gets_one_key() -> None:
+    assert MATH.read(r"$\boxed{ \dfrac34 }$") == Answer(r"\dfrac34", "3/4", "boxed")
+    assert MATH.answer("$x$.") == Answer("x", "x", "given")
+    assert MATH.answer(" ") is None
+
+
+NUMBERS: list[tuple[str, str | None]] = [
+    ("7", "7"),
+    ("-7", "-7"),
+    ("- 7", "-7"),
+    ("\u22127", "-7"),
+    ("+7", "7"),
+    ("007", "7"),
+    (".5", "1/2"),
+    ("5.", "5"),
+    ("1,234.5", "2469/2"),
+    ("10{,}080", "10080"),
+    (r"12\,345", "12345"),
+    (r"\frac{-3}{4}", "-3/4"),
+    (r"-\frac34", "-3/4"),
+    (r"\tfrac{1.5}{3}", "1/2"),
+    (r"\frac{3}{-4}", "-3/4"),
+    ("3/4", "3/4"),
+    ("1 1/2", "3/2"),
+    (r"-1\frac12", "-3/2"),
+    (r"0.1\overline{6}", "1/6"),
+    (r".\overline{3}", "1/3"),
+    (r"3\times10^{-2}", "3/100"),
+    ("2E3", "2000"),
+    ("(7)", "7"),
+    ("{7}", "7"),
+    ("$7$", "7"),
+    (r"\boxed{7}", "7"),
+    (r"\text{7}", "7"),
+    ("7%", "7"),
+    (r"\$7", "7"),
+    ("7^\\circ", "7"),
+    ("x = 7", "7"),
+    ("f(2) = 7", "7"),
+    ("1 + 6 = 7", "7"),
+    ("7 km/h", "7"),
+    ("7 square feet", "7"),
+    ("1/0", None),
+    (r"\frac{1}{0}", None),
+    ("x", None),
+    ("2x", None),
+    ("1,2", None),
+    ("2^3", None),
+    ("1.2.3", None),
+    ("2 3", "23"),
+]
+
+
+@pytest.mark.parametrize(("written", "expected"), NUMBERS)
+def test_numbers_are_exact(written: str, expected: str | None) -> None:
+    found = shape(written)
+    assert isinstance(found, Number) == (expected is not None)
+    if expected:
+        assert key(found) == expected
+
+
+def test_a_group_of_three_digits_is_a_thousand_only_where_no_brackets_are() -> None:
+    assert key(shape("1,234")) == "1234"
+    assert isinstance(shape("(1,234)"), Ordered)
+    assert isinstance(shape(r"\{1,234\}"), Unordered)
+    assert key(shape(key(shape(r"\{1,234\}")))) == r"\{1,234\}"
+
+
+def same(a: str, b: str) -> bool | None:
+    one, other = MATH.answer(a), MATH.answer(b)
+    assert one
+    assert other
+    return MATH.same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        ("1/2", "0.5", True),
+        ("1/2", "0.51", False),
+        ("x+1", "x+1", True),
+        ("x+1", "1+x", None),
+        ("\\sqrt{4}", "2", None),
+        ("(x,1)", "(x,2)", False),
+        ("(x,1)", "(y,1)", None),
+        ("(1,2)", "(1,2,3)", False),
+        ("(1,2)", "[1,2]", False),
+        ("1,x", "x,1", True),
+        ("1,x", "y,1", None),
+        ("1,2", "x,y,z", False),
+        ("(1,2)", "3", False),
+        ("cats", "3", False),
+        ("cats", "dogs", False),
+        ("1<x<2", "(1,2)", None),
+        ("(1,2)", "1<x<2", False),
+        ("9^{9^{9}}", "x", False),
+        ("9^{9^{9}}", "9^{9^{9}}", True),
+        ("9^{9^{9}}", "9^9^9", False),
+    ],
+)
+def test_only_what_needs_work_is_left_open(a: str, b: str, verdict: bool | None) -> None:
+    assert same(a, b) is verdict
+
+
+PIECES = [
+    *"0123xyeiE+-*/=<>()[]{},.;:!^_&|$%'\" \n",
+    *("\\frac", "\\sqrt", "\\left", "\\right", "\\pm", "\\cup", "\\in", "\\text{", "\\boxed{", "\\{", "\\}", "\\\\", "\\pi"),
+    *("\\begin{pmatrix}", "\\end{pmatrix}", "\\overline{", "\\cdot10^", "sqrt(", "and", "cm", "word", "PM", "mod", "\u00b2"),
+    *("the answer is ", "####", "\\(", "\\)", "\\[", "\\]", "\ud800", "\u0663", "^\\circ", "1/2", "1 1/2", "x="),
+]  # fmt: skip
+written = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
+
+
+@given(written)
+def test_nothing_makes_it_raise_and_every_answer_is_itself(text: str) -> None:
+    found = MATH.read(text)
+    if found:
+        assert found.key
+        assert MATH.same(found, found) is True
+    assert accepts(shape(text), shape(text), lambda _gold, _answer: None) is True
+
+
+@given(written, written)
+def test_equal_keys_are_never_told_apart(a: str, b: str) -> None:
+    one, other = shape(a), shape(b)
+    assert (accepts(one, other, lambda _gold, _answer: None) is True) >= (key(one) == key(other))
+
+
+@given(st.lists(st.integers(-99, 99), min_size=1, max_size=6, unique=True), st.randoms())
+def test_the_order_of_a_list_does_not_matter(numbers: list[int], draw: random.Random) -> None:
+    mixed = draw.sample(numbers, len(numbers))
+    one, other = ", ".join(map(str, numbers)), rf"\left\{{ {', '.join(map(str, mixed))} \right\}}"
+    assert same(one, other) is True
+
+
+@given(
+    st.fractions(max_denominator=1000), st.sampled_from(["{}", "$ {} $", "\\boxed{{{}}}", "x = {}", "{}\\%", "({})"])
+)
+def test_a_fraction_has_one_key_however_it_is_framed(value: object, frame: str) -> None:
+    assert key(shape(frame.format(value))) == str(value)
+
+
+def test_the_parent_imports_no_algebra() -> None:
+    check = (
+        "import sys, reasoner.answers, reasoner.equivalence; sys.exit(bool({'sympy', 'math_verify'} & {*sys.modules}))"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+# Which space
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("Simplify $\\sqrt{8}$.", "math"),
+        ("If $x = 3$, what is $y$?", "math"),
+        ("Factor x^2 - 1.", "math"),
+        ("Simplify 2x + 3x", "math"),
+        ("What is y in terms of x?", "math"),
+        ("Compute \\frac{1}{2} + 1", "math"),
+        ("I paid $5 and got $6 back. How many dollars?", "number"),
+        ("It costs $5, and $3*8$ more. How much?", "number"),
+        ("What is 3 + 4?", "number"),
+        ("Which risk factor matters?", "text"),
+        ("How do I simplify my life?", "text"),
+        ("Put it in terms of a budget", "text"),
+        ("Is $x^2$ positive, yes or no?", "yes_no"),
+        ("Which is $x^2$? A) 1 B) 2", "choice"),
+    ],
+)
+def test_auto_takes_mathematics_only_for_what_looks_like_it(question: str, name: str) -> None:
+    assert space_for("auto", question).name == name
+
+
+def test_mathematics_is_chosen_by_name() -> None:
+    assert space_for("math", "Who?") == MATH
+    assert "\\boxed{}" in MATH.instruction
+
+
+# Reference answers
+
+FORMS = ["{}", "\\boxed{{{}}}", "Thus ${}$ is what we find.", "Adding up, the answer is {}. I hope it is correct."]
+
+
+def golds() -> list[str]:
+    if not DATA.exists():
+        pytest.skip(f"{DATA} is not there: the reference answers of MATH-500 are no part of the product")
+    return [json.loads(line)["answer"] for line in DATA.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reference_answers_are_read_back_and_accepted(form: str) -> None:
+    found = {gold: MATH.read(form.format(gold)) for gold in golds()}
+    wrong = {gold: read for gold, read in found.items() if not (read and same(gold, read.text) is True)}
+    assert wrong == {}
+
+
+def test_a_key_is_read_back_as_itself() -> None:
+    for gold in golds():
+        assert key(shape(key(shape(gold)))) == key(shape(gold))
+
+
+def test_reference_answers_of_different_keys_are_no_match_without_work() -> None:
+    keys = {key(shape(gold)): gold for gold in golds()}
+    for a, b in itertools.combinations(keys.values(), 2):
+        assert same(a, b) is not True
+    assert isinstance(shape("\\text{Evelyn}"), Words)

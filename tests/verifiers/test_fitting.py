@@ -1,0 +1,137 @@
+"""Fitting a head on a small model made here, from a labelled run to a file: what it learns, and what it must not see."""
+
+import asyncio
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import UsageError
+from reasoner.grades import GRADES
+from reasoner.protocols import SampleRequest
+from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.labelling import label
+from reasoner_strategies import SelfConsistency
+from reasoner_verifiers.checkpoint import load_head
+from reasoner_verifiers.fitting import Fitted, Recipe, fit
+from tests.cli.command import finish, start
+from tests.helpers import number_question
+
+torch = pytest.importorskip("torch", reason="fitting needs torch, which the extras `cpu` and `gpu` bring")
+QUESTIONS = 40
+
+
+@pytest.fixture(scope="module")
+def backbone(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of three layers, with the tokenizer of the embedded model."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=64, intermediate_size=64, num_hidden_layers=3, num_attention_heads=1
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        if (embedded_model / name).exists():
+            shutil.copy(embedded_model / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled run in which the tokens of right and wrong answers differ, in two steps each."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("run")
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+
+    class Tokenised(ScriptedEngine):
+        """Speaks in the tokens of the model that is fitted on."""
+
+        def _encode(self, text: str) -> tuple[int, ...]:
+            return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+    def script(request: SampleRequest) -> str:
+        source = random.Random(request.seed)
+        first = source.choice(["3 + 4 = 7", "3 + 4 = 8"])
+        return f"{first}.\n\nSo it is {source.choice(['7', '8', '9'])}"
+
+    items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(QUESTIONS)]
+    asyncio.run(label(items, SelfConsistency(6), Tokenised(script), folder, seed=3))
+    return folder
+
+
+def fitted(folder: Path, **recipe: Any) -> Fitted:
+    return fit([folder], Recipe(**recipe), lambda line: None)
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_a_head_learns_what_tells_right_from_wrong(backbone: Path, run_folder: Path, hidden: int) -> None:
+    head, report = fitted(run_folder, backbone=str(backbone), hidden=hidden)
+    assert report.questions == QUESTIONS // 4
+    assert report.auroc is not None
+    assert report.auroc.value > 0.99
+    assert [one.n for one in report.selections] == [4, 6]
+    for one in report.selections:
+        assert one.argmax.value == pytest.approx(one.coverage.value)
+        assert one.argmax_gain.value >= 0
+    assert (head.w1 is None) == (hidden == 0)
+    assert 1 <= head.layer <= 3
+    assert head.info.statistics["questions"] == QUESTIONS * 3 // 4
+
+
+def test_the_questions_held_out_decide_nothing(backbone: Path, run_folder: Path, tmp_path: Path) -> None:
+    plain = fitted(run_folder, backbone=str(backbone), layer=2)
+    names = sorted(f"q{place}" for place in range(QUESTIONS))
+    random.Random(0).shuffle(names)
+    held = set(names[: QUESTIONS // 4])
+    shutil.copytree(run_folder, tmp_path / "turned")
+    grades = [json.loads(line) for line in (run_folder / GRADES).read_text().splitlines()]
+    for grade in grades:
+        if grade["question_id"] in held and grade["status"] in ("right", "wrong"):
+            grade["status"] = {"right": "wrong", "wrong": "right"}[grade["status"]]
+    (tmp_path / "turned" / GRADES).write_text("".join(json.dumps(grade) + "\n" for grade in grades))
+    turned = fitted(tmp_path / "turned", backbone=str(backbone), layer=2)
+    assert (turned.head.w2 == plain.head.w2).all()
+    assert turned.head.b2 == plain.head.b2
+    assert turned.report.auroc is not None
+    assert turned.report.auroc.value < 0.01
+
+
+def test_steps_teach_a_head_too(backbone: Path, run_folder: Path) -> None:
+    """The first step's equation is right or wrong whatever the answer is; the second has no label."""
+    head, report = fitted(run_folder, backbone=str(backbone), steps=True)
+    assert head.info.statistics["labels"] == "steps"
+    assert report.auroc is not None
+    assert report.auroc.value > 0.99
+
+
+def test_the_command_writes_the_head_and_tells_what_it_is_worth(
+    backbone: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "head.safetensors"
+    options = ("--out", str(out), "--backbone", str(backbone), "--layer", "3")
+    ended = finish(start("verifier", "fit", str(run_folder), *options))
+    assert ended.code == 0, ended.err
+    assert "held out: 10 questions" in ended.out
+    assert "rated vote - majority" in ended.out
+    head = load_head(out)
+    assert (head.layer, head.width) == (3, 64)
+    assert out.stat().st_size < 5000
+
+
+def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(backbone: Path, tmp_path: Path) -> None:
+    items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(5)]
+    asyncio.run(label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path))
+    with pytest.raises(UsageError, match="5 questions with graded answers fit nothing: give 20 or more"):
+        fitted(tmp_path, backbone=str(backbone))
+
+
+def test_a_layer_that_is_not_there_is_refused(backbone: Path, run_folder: Path) -> None:
+    with pytest.raises(UsageError, match="layer=9 is out of range: the backbone has 3 layers"):
+        fitted(run_folder, backbone=str(backbone), layer=9)

@@ -1,0 +1,201 @@
+"""The outcome reward model: its value, its cost and its bound, what is free, and how it starts and stops."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import Budget, Cost, ask, solve_sync
+from reasoner.engines import pooling
+from reasoner.engines.pooling import PoolingEngine, available_memory, check_gpu, check_memory
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.vllm import VllmEngine
+from reasoner.errors import EngineError, UsageError, VerifierError
+from reasoner.protocols import Tab
+from reasoner.types import Completion, Rating
+from reasoner_strategies import BestOfN
+from reasoner_verifiers import reward
+from reasoner_verifiers.orm import Orm
+from tests.helpers import says
+from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
+
+QUESTION = ask("How many?", space="number")
+POLICY = Letters()
+
+
+@pytest.fixture
+def orm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Orm:
+    monkeypatch.setattr(reward, "PoolingEngine", LetterModel)
+    return Orm(model=model_folder(tmp_path / "m", reasoner_head=True))
+
+
+def model(orm: Orm) -> LetterModel:
+    engine = orm.running.started.engine
+    assert isinstance(engine, LetterModel)
+    return engine
+
+
+def rate(orm: Orm, candidate: Completion, policy: Any = POLICY) -> Rating:
+    async def go() -> Rating:
+        bound = await orm.bound(QUESTION, candidate, policy)
+        rating = await orm.score(QUESTION, candidate, policy, Tab())
+        assert rating.cost.verifier_tokens <= bound.verifier_tokens
+        assert rating.cost.requests <= bound.requests
+        assert (rating.cost.flops or 0) <= (bound.flops or 0)
+        return rating
+
+    return asyncio.run(go())
+
+
+def test_its_value_is_the_sigmoid_at_the_last_token_and_its_cost_the_engines_count(orm: Orm) -> None:
+    ids = spell("user How many?It is 7")
+    rating = rate(orm, written("It is 7"))
+    assert rating.value == pytest.approx(reward._sigmoid(scalar(ids)))
+    assert rating.steps == ()
+    [usage] = model(orm).calls
+    assert rating.cost == Cost(
+        verifier_tokens=len(ids), requests=1, flops=model(orm).model.flops(prompt=len(ids), cached=0, generated=0)
+    )
+    assert usage.prompt_tokens == len(ids)
+
+
+def test_a_candidate_that_shares_a_prefix_pays_for_the_rest(orm: Orm) -> None:
+    first, second = rate(orm, written("It is 7")), rate(orm, written("It is 8"))
+    assert second.cost.cached_tokens == len("user How many?It is ") // 4 * 4
+    assert second.cost.verifier_tokens + second.cost.cached_tokens == first.cost.verifier_tokens
+
+
+def test_the_same_candidate_again_is_free(orm: Orm) -> None:
+    first, second = rate(orm, written("It is 7")), rate(orm, written("It is 7", index=5))
+    assert (second.value, second.cost) == (first.value, Cost())
+    assert len(model(orm).calls) == 1
+
+
+def test_cancelled_it_cannot_tell_its_cost_and_rates_the_same_later(orm: Orm) -> None:
+    async def go() -> tuple[Tab, Rating]:
+        await orm.start(POLICY)
+        gate = model(orm).gate = asyncio.Event()
+        tab = Tab()
+        rating = asyncio.create_task(orm.score(QUESTION, written("It is 7"), POLICY, tab))
+        await asyncio.sleep(0)
+        rating.cancel()
+        await asyncio.gather(rating, return_exceptions=True)
+        gate.set()
+        return tab, await orm.score(QUESTION, written("It is 7"), POLICY, Tab())
+
+    tab, rating = asyncio.run(go())
+    assert tab.cost is None
+    assert rating.value == pytest.approx(reward._sigmoid(scalar(spell("user How many?It is 7"))))
+
+
+def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
+    async def go() -> Tab:
+        await orm.start(POLICY)
+        model(orm).failing = True
+        tab = Tab()
+        with pytest.raises(EngineError, match="fell over"):
+            await orm.score(QUESTION, written("It is 7"), POLICY, tab)
+        return tab
+
+    cost = asyncio.run(go()).cost
+    assert cost is not None
+    assert cost.verifier_tokens == len("user How many?It is 7")
+
+
+def test_a_candidate_beyond_the_models_window_is_an_error(orm: Orm) -> None:
+    rate(orm, written("1"))
+    model(orm).window = 20
+    with pytest.raises(VerifierError, match="24 tokens and the reward model's window is 20"):
+        rate(orm, written("It is 1234"))
+
+
+def test_another_number_of_labels_is_an_error(orm: Orm) -> None:
+    rate(orm, written("1"))
+    model(orm).labels = 3
+    with pytest.raises(VerifierError, match="head reads 1 labels and the model gives 3"):
+        rate(orm, written("2"))
+
+
+def test_a_policy_with_other_tokens_is_read_as_text(orm: Orm) -> None:
+    rating = rate(orm, written("It is 7"), ScriptedEngine(says("7")))
+    assert rating.value == pytest.approx(reward._sigmoid(scalar(spell("[user]How many?<end>[assistant]It is 7"))))
+
+
+def test_a_run_books_what_the_reward_model_counted(orm: Orm) -> None:
+    solution = solve_sync(QUESTION, BestOfN(n=3), Letters(), verifier=orm, budget=Budget(tokens=10_000))
+    assert solution.error is None
+    computed = sum(usage.prompt_tokens - usage.cached_tokens for usage in model(orm).calls)
+    assert solution.cost.verifier_tokens == computed > 0
+
+
+def test_many_that_start_it_at_once_start_one(orm: Orm) -> None:
+    async def go() -> list[int]:
+        async def start() -> int:
+            await orm.start(POLICY)
+            return id(orm.running.started)
+
+        return await asyncio.gather(*(start() for _ in range(5)))
+
+    assert len(set(asyncio.run(go()))) == 1
+
+
+def test_closed_it_is_gone_and_starts_anew(orm: Orm) -> None:
+    rate(orm, written("1"))
+    first = model(orm)
+    asyncio.run(orm.close())
+    asyncio.run(orm.close())
+    assert orm.running.model is None
+    rate(orm, written("1"))
+    assert model(orm) is not first
+
+
+def test_verifiers_are_equal_by_their_options_alone(orm: Orm) -> None:
+    rate(orm, written("1"))
+    assert orm == Orm(model=orm.model)
+    assert "running" not in repr(orm)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"recipe": "prm"}, "recipe='prm' does not exist: choose auto, head, sequence_classification"),
+        ({"model": "no/such/model"}, "no model named"),
+        ({"model": "/nowhere/head.safetensors"}, "no head in /nowhere/head.safetensors"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        asyncio.run(Orm(**options).start(POLICY))
+
+
+def test_two_shares_of_one_gpu_that_are_more_than_all_of_it_are_refused() -> None:
+    check_gpu(VllmEngine(gpu_memory=0.8), 0.2)
+    check_gpu(POLICY, 0.9)
+    with pytest.raises(UsageError, match=r"policy's gpu_memory=0.9 and the reward model's gpu_memory=0.2 .* to 0.8 or"):
+        check_gpu(VllmEngine(), 0.2)
+
+
+def test_memory_that_is_not_there_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(model_folder(tmp_path / "m"))
+    (folder / "model.safetensors").write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(pooling, "available_memory", lambda: 3 << 19)
+    assert check_memory(folder, 0.0004) == (
+        "the reward model takes 0.00 GiB for weights and 0.0004 GiB for its KV cache, of 0.0 GiB free"
+    )
+    with pytest.raises(UsageError, match="lower kv_gib, the policy's too, or take a smaller model"):
+        check_memory(folder, 0.0004, wide=True)
+    with pytest.raises(UsageError, match=r"5 GiB for its KV cache, and 0.00 GiB are free"):
+        check_memory(None, 5)
+
+
+def test_the_memory_of_this_machine_is_known() -> None:
+    assert 1 << 20 < available_memory() < 1 << 50
+
+
+@pytest.mark.parametrize("options", [{"kv_gib": 0}, {"gpu_memory": 1}, {"gpu_memory": 0}, {"context": -1}])
+def test_an_engine_without_memory_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="kv_gib above 0"):
+        PoolingEngine("m", **options)
