@@ -2,8 +2,8 @@
 
     python bench/step_cache.py [REWARD_MODEL]
 
-Three questions; each of 4 beams is continued 4 times by a step of up to 24 tokens, all 16 paths are rated, the best 4 go
-on, and at the end the four that are left are rated once more for the final choice. The paths of one search are then rated
+Three questions. Each of 4 beams is continued 4 times by a step of up to 24 tokens, all 16 paths are rated, the best 4
+go on, and at the end those that are left are rated once more for the final choice. The paths of a search are then rated
 again without each of the two caches. REWARD_MODEL is what `prm:model=` takes; without it, the head that comes along.
 """
 
@@ -12,7 +12,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from reasoner import Prompt, Question, SamplingParams, ask
+from reasoner import Question, SamplingParams, ask
 from reasoner.engines.pooling import PoolingEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Meter, SampleRequest, Tab

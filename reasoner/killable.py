@@ -59,7 +59,7 @@ class KillablePool:
     memory_mib: int = 4096
     prepare: Callable[[], object] | None = None
     _pool: ProcessPool | None = field(default=None, init=False, repr=False)
-    _waited: set[Future[Any]] = field(default_factory=set, init=False, repr=False)
+    _waited: dict[Future[Any], ProcessPool] = field(default_factory=dict, init=False, repr=False)
 
     async def call(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float) -> Outcome[T]:
         """What `function(*args)` comes to in a worker; the limit counts from its start there, not from this call.
@@ -80,7 +80,7 @@ class KillablePool:
             # Pebble gives a whole pool up when an idle worker dies; a new one is as good.
             if self._pool is pool:
                 self._pool = None
-                await asyncio.to_thread(_end, pool)
+                await self._end(pool, BrokenProcessPool())
         return Failed("crash", "its worker could not be started")
 
     def _started(self) -> ProcessPool:
@@ -94,7 +94,7 @@ class KillablePool:
             future = pool.schedule(_run, (function, args, seconds), timeout=seconds)
         except RuntimeError:
             return None
-        self._waited.add(future)
+        self._waited[future] = pool
         try:
             return await asyncio.wrap_future(future)
         except TimeoutError:
@@ -106,7 +106,7 @@ class KillablePool:
         except Exception as error:
             return Failed("crash", _told(error))
         finally:
-            self._waited.discard(future)
+            del self._waited[future]
 
     async def warm(self) -> None:
         """Start the workers and wait until they can serve."""
@@ -115,18 +115,15 @@ class KillablePool:
     async def close(self) -> None:
         """Kill the workers; what still runs is a crash. A later call starts new ones."""
         pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        await asyncio.to_thread(_end, pool)
-        for future in tuple(self._waited):
+        if pool is not None:
+            await self._end(pool, RuntimeError("the pool was closed"))
+
+    async def _end(self, pool: ProcessPool, error: Exception) -> None:
+        pool.stop()  # type: ignore[no-untyped-call]
+        await asyncio.to_thread(pool.join)
+        for future in [future for future, at in self._waited.items() if at is pool and not future.done()]:
             # Pebble leaves these pending for ever.
-            if not future.done():
-                future.set_exception(RuntimeError("the pool was closed"))
-
-
-def _end(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
+            future.set_exception(error)
 
 
 def _told(error: BaseException) -> str:

@@ -278,6 +278,26 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(when: str, tmp_path: Path)
     assert (out, err, run.returncode) == ("interrupted\n", "", 0)
 
 
+ORPHANED = """
+import asyncio, sys
+from reasoner.killable import KillablePool
+from tests.test_killable import endless
+
+asyncio.run(KillablePool().call(endless, sys.argv[1], seconds=1))
+"""
+
+
+@running
+async def test_a_worker_does_not_outlive_its_limit_though_the_parent_was_killed(tmp_path: Path) -> None:
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ORPHANED, str(tmp_path), cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    await until((tmp_path / "pid").exists)
+    run.kill()
+    await run.wait()
+    await until_gone(int((tmp_path / "pid").read_text()))
+
+
 @running
 async def test_workers_say_nothing_and_die_at_once(capfd: pytest.CaptureFixture[str]) -> None:
     async with pool() as made:

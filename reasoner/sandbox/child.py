@@ -187,11 +187,10 @@ def main() -> None:
     except BaseException as error:
         os.write(spec["status"], f"failed {type(error).__name__}: {error}\n".encode())
         os._exit(1)
-    kept = {spec["status"], spec["life"]}
-    for descriptor in range(spec["descriptors"]):
-        if descriptor not in kept:
-            with suppress(OSError):
-                os.close(descriptor)
+    # Pipes that the target was given must not outlive it here.
+    low, high = sorted((spec["status"], spec["life"]))
+    for begin, end in ((0, low), (low + 1, high), (high + 1, 2**20)):
+        os.closerange(begin, end)
     os.write(spec["status"], f"{supervise(target, spec)}\n".encode())
     if os.getpid() != 1:
         os.killpg(0, signal.SIGKILL)

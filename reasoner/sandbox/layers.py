@@ -20,8 +20,6 @@ Wrapper = Literal["bubblewrap", "namespaces", "none"]
 
 NOBODY = 65534
 """The user and group that root's sandboxes run as: rlimits bind it, and it owns nothing."""
-DESCRIPTORS = 256
-"""Below this lie all descriptors that a sandbox is started with."""
 PROBE_SECONDS = 20
 _TOOLS: dict[Wrapper, str] = {"bubblewrap": "bwrap", "namespaces": "unshare"}
 """What makes each wrapper; the first that works is taken."""
@@ -101,7 +99,6 @@ class Layers:
             "watch": limits.memory_mib if self.private_proc else 0,
             "status": status,
             "life": life,
-            "descriptors": DESCRIPTORS,
         }
         child = [self.python.path, "-I", "-S", "-c", _child_source(), json.dumps(spec)]
         return [*self._wrapping(work, limits), *child]

@@ -15,9 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
+from reasoner import ask
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.protocols import Meter, SampleRequest
-from reasoner.types import Completion, Prompt, SamplingParams, Usage
+from reasoner.engines.vllm import VllmEngine
+from reasoner.protocols import Engine, Meter, SampleRequest, Tab
+from reasoner.types import Completion, Prompt, Rating, SamplingParams, Usage
+from reasoner_verifiers import Judge
+from tests.helpers import completion
 
 BLOCK = 32
 START_SECONDS = 300
@@ -165,6 +169,26 @@ def test_logprobs_come_for_each_token_the_best_first(server: str) -> None:
         assert len(top) == 3
         assert top[0] >= top[1] >= top[2]
         assert own in top or own <= top[2]
+
+
+def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(server: str, engine: VllmEngine) -> None:
+    async def judged(policy: Engine) -> Rating:
+        judge = Judge(least_mass=0.0)
+        await judge.start(policy)
+        try:
+            return await judge.score(ask("What is 3 + 4?"), completion("It is 7"), policy, Tab())
+        finally:
+            await judge.close()
+
+    async def both() -> tuple[Rating, Rating]:
+        await engine.start()
+        remote = OpenAIEngine(base_url=server)
+        return await judged(remote), await judged(engine)
+
+    there, here = asyncio.run(both())
+    assert there.value == pytest.approx(here.value, abs=1e-3)
+    assert there.parts == pytest.approx(here.parts, abs=1e-3)
+    assert there.cost.requests == 1
 
 
 def test_a_cancelled_sequence_is_aborted_and_the_server_serves_on(server: str) -> None:

@@ -51,3 +51,9 @@ def begun(place: Path, role: str) -> bool:
             if role in process.cmdline():
                 return True
     return False
+
+
+def attack(body: str, args: str = "") -> str:
+    """A function that says `done` when the body got through, otherwise the error that stopped it."""
+    lines = "\n".join(f"        {line}" for line in body.strip().splitlines())
+    return f"import os, socket, sys\ndef attack({args}):\n    try:\n{lines}\n        return 'done'\n    except OSError as e:\n        return type(e).__name__\n"

@@ -1,0 +1,97 @@
+"""The judge on real vLLM: exact probabilities of chosen tokens, its cost, and the prefix cache that makes it cheap."""
+
+import asyncio
+import math
+from pathlib import Path
+
+import pytest
+
+from reasoner import Budget, Cost, Prompt, SamplingParams, ask, solve_sync
+from reasoner.engines.vllm import VllmEngine
+from reasoner.protocols import SampleRequest, Tab
+from reasoner.trace import Event, Sampled, Scored
+from reasoner.types import Completion, Rating
+from reasoner_strategies import BestOfN
+from reasoner_verifiers import Judge
+from tests.helpers import completion
+
+QUESTION = ask("What is 3 + 4?")
+
+
+async def watched(engine: VllmEngine, prompt: Prompt, watch: tuple[int, ...], tokens: int = 1) -> Completion:
+    await engine.start()
+    rendered = await engine.render(prompt)
+    params = SamplingParams(temperature=0.0, max_tokens=tokens)
+    return await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 0, watch=watch))
+
+
+def test_watched_log_probabilities_are_those_of_the_model(engine: VllmEngine, embedded_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    prompt = Prompt.chat("Is 3 + 4 = 7? Reply with Yes or No.")
+    watch = (1, 17, 2683, 40000, 49151)
+    found = asyncio.run(watched(engine, prompt, watch, tokens=3))
+    ids = asyncio.run(engine.render(prompt)).token_ids
+    assert ids is not None
+    assert found.logprobs is not None
+    assert found.logprobs.top == ()
+    model = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*ids, *found.token_ids]])).logits[0]
+    for place, row in enumerate(found.logprobs.watched):
+        expected = torch.log_softmax(logits[len(ids) - 1 + place], dim=-1)[list(watch)]
+        assert row == pytest.approx(expected.tolist(), abs=1e-3)
+    own = [float(torch.log_softmax(logits[len(ids) - 1 + k], -1)[t]) for k, t in enumerate(found.token_ids)]
+    assert found.logprobs.sampled == pytest.approx(own, abs=1e-3)
+
+
+@pytest.mark.parametrize("ask_for", ["yes", "true", "rubric"])
+def test_a_judgement_is_a_share_of_the_mass_on_its_words(engine: VllmEngine, ask_for: str) -> None:
+    async def go() -> tuple[Rating, Tab]:
+        judge, tab = Judge(ask_for, least_mass=0.0), Tab()  # type: ignore[arg-type]
+        await judge.start(engine)
+        return await judge.score(QUESTION, completion("The answer is 7"), engine, tab), tab
+
+    rating, tab = asyncio.run(go())
+    assert rating.value is not None
+    assert 0 < rating.value < 1
+    assert 0 < rating.parts[0] <= 1
+    assert tab.cost == rating.cost
+    assert math.isfinite(rating.cost.verifier_tokens)
+
+
+def test_judging_many_candidates_computes_the_question_once_and_every_token_is_booked(engine: VllmEngine) -> None:
+    document = "The ship left the harbour at dawn with nineteen sailors and a dog. " * 12
+    question = ask("How many sailors were there?", context=document)
+    events: list[Event] = []
+    solution = solve_sync(
+        question,
+        BestOfN(n=6, params=SamplingParams(temperature=0.8, max_tokens=96)),
+        engine,
+        verifier=Judge(least_mass=0.0),
+        budget=Budget(tokens=6000),
+        trace=events.append,
+    )
+    assert solution.error is None
+    drawn = [event for event in events if isinstance(event, Sampled)]
+    rated = [event for event in events if isinstance(event, Scored)]
+    assert len(rated) >= 2
+    judged = sum((event.cost for event in rated), Cost())
+    assert solution.cost.verifier_tokens == judged.verifier_tokens > 0
+    assert solution.cost.tokens == sum(e.cost.tokens for e in drawn) + judged.verifier_tokens
+    # The document and the question were in the cache before the first candidate was judged.
+    head = asyncio.run(engine.render(question.prompt)).tokens
+    assert judged.cached_tokens >= len(rated) * ((head - 16) // 32 - 1) * 32
+
+
+def test_a_pair_and_its_reverse_add_up(engine: VllmEngine) -> None:
+    async def prefer(a: str, b: str) -> Rating:
+        judge = Judge(least_mass=0.0)
+        await judge.start(engine)
+        return await judge.prefer(QUESTION, completion(a), completion(b), engine, Tab())
+
+    there, back = asyncio.run(prefer("It is 7", "It is 9")), asyncio.run(prefer("It is 9", "It is 7"))
+    assert there.value is not None
+    assert back.value is not None
+    assert there.value + back.value == pytest.approx(1, abs=1e-3)

@@ -1,0 +1,230 @@
+"""The head's file, and the folder in which vLLM serves it: what they hold, and what they refuse."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner_verifiers.checkpoint import (
+    Array,
+    Head,
+    HeadInfo,
+    backbone_digest,
+    load_head,
+    save_head,
+    serving_folder,
+    serving_folder_of_value_head,
+    write_checkpoint,
+)
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+
+WIDTH, LAYERS = 8, 3
+INFO = HeadInfo("org/model", "abc", {"auroc": 0.7, "pairs": 120, "data": "sums"})
+SOURCE = np.random.default_rng(0)
+LINEAR = Head(2, None, None, SOURCE.normal(size=WIDTH), 0.5, INFO)
+HIDDEN = Head(3, SOURCE.normal(size=(4, WIDTH)), SOURCE.normal(size=4), SOURCE.normal(size=4), -0.25, INFO)
+STATES = SOURCE.normal(size=(5, 7, WIDTH))
+
+
+def write_backbone(folder: Path, **changes: Any) -> Path:
+    """A llama of three layers in two shards, with random weights."""
+    folder.mkdir()
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (11, WIDTH), "model.norm.weight": (WIDTH,)}
+    shapes["lm_head.weight"] = (11, WIDTH)
+    for layer in range(LAYERS):
+        for part, rows in (("q", WIDTH), ("k", 4), ("v", 4), ("o", WIDTH)):
+            shapes[f"model.layers.{layer}.self_attn.{part}_proj.weight"] = (rows, WIDTH)
+        shapes[f"model.layers.{layer}.mlp.up_proj.weight"] = (16, WIDTH)
+    tensors = {name: torch.randn(shape, dtype=torch.bfloat16) for name, shape in shapes.items()}
+    names = sorted(tensors)
+    for number, half in enumerate((names[::2], names[1::2]), 1):
+        safetensors.save_file(
+            {name: tensors[name] for name in half}, folder / f"model-0000{number}-of-00002.safetensors"
+        )
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2,
+        "tie_word_embeddings": True,
+        "rope_parameters": {"rope_theta": 1e5},
+        **changes,
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Path:
+    return write_backbone(tmp_path / "backbone")
+
+
+def relu_layers(head: Head, states: Array) -> Array:
+    """What vLLM computes of the two layers in the folder."""
+    w1, b1, w2, b2 = head.layers()
+    scalars: Array = np.maximum(states @ w1.T + b1, 0) @ w2[0] + b2[0]
+    return scalars
+
+
+@pytest.mark.parametrize("head", [LINEAR, HIDDEN])
+def test_what_is_served_is_what_was_fitted(head: Head) -> None:
+    assert relu_layers(head, STATES) == pytest.approx(head.logit(STATES), abs=1e-5)
+    assert head.logit(STATES).shape == (5, 7)
+
+
+@pytest.mark.parametrize("head", [LINEAR, HIDDEN])
+def test_a_head_is_read_as_it_was_written(head: Head, tmp_path: Path) -> None:
+    save_head(head, tmp_path / "head.safetensors")
+    read = load_head(tmp_path / "head.safetensors")
+    assert (read.layer, read.info) == (head.layer, INFO)
+    assert (read.w1 is None) == (head.w1 is None)
+    assert read.logit(STATES) == pytest.approx(head.logit(STATES), abs=1e-5)
+    assert (tmp_path / "head.safetensors").stat().st_size < 10_000
+
+
+def other_metadata(file: Path) -> None:
+    safetensors.save_file({"w2": torch.ones(3)}, file, metadata={"head": '{"layer": 1, "info": {"backbone": 5}}'})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_bytes(b"nothing of the kind"),
+        lambda file: safetensors.save_file({"w2": torch.ones(3)}, file),
+        other_metadata,
+    ],
+)
+def test_a_file_that_holds_no_head_is_refused(spoil: Callable[[Path], object], tmp_path: Path) -> None:
+    spoil(tmp_path / "head.safetensors")
+    with pytest.raises(UsageError, match="holds no head"):
+        load_head(tmp_path / "head.safetensors")
+    with pytest.raises(UsageError, match="no head in"):
+        load_head(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layer": 0},
+        {"b1": None},
+        {"w2": np.ones((2, 2))},
+        {"w2": np.ones(3)},
+        {"w1": np.ones((9, WIDTH)), "b1": np.ones(9), "w2": np.ones(9)},
+    ],
+)
+def test_shapes_that_are_no_head_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        replace(HIDDEN, **change)
+
+
+def test_the_folder_holds_the_kept_layers_zero_biases_and_the_head(backbone: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    write_checkpoint(backbone, LINEAR, tmp_path / "out")
+    written = safetensors.load_file(tmp_path / "out" / "model.safetensors")
+    before: dict[str, Any] = {}
+    for shard in backbone.glob("*.safetensors"):
+        before |= safetensors.load_file(shard)
+    layers = {int(name.split(".")[2]) for name in written if ".layers." in name}
+    assert layers == {0, 1}
+    assert "lm_head.weight" not in written
+    for name, tensor in written.items():
+        if name.endswith("_proj.bias"):
+            assert not tensor.any()
+            assert tensor.shape[0] == written[name.replace("bias", "weight")].shape[0]
+        elif not name.startswith("score."):
+            assert torch.equal(tensor, before[name])
+    assert {name.split(".")[-2][0] for name in written if name.endswith("_proj.bias")} == {"q", "k", "v"}
+    assert written["score.0.weight"].dtype == torch.float32
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["Qwen2ForRewardModel"]
+    assert (config["num_hidden_layers"], config["model_type"], config["rope_parameters"]) == (
+        2,
+        "llama",
+        {"rope_theta": 1e5},
+    )
+    assert (tmp_path / "out" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"model_type": "gpt2"}, "a head on a gpt2 model cannot be served"),
+        ({"mlp_bias": True}, "has biases or a head size"),
+        ({"head_dim": 3}, "has biases or a head size"),
+        ({"hidden_size": 16}, "the head reads layer 2, width 8; the backbone has 3 layers of width 16"),
+        ({"num_hidden_layers": 1}, "the head reads layer 2, width 8; the backbone has 1 layers"),
+    ],
+)
+def test_a_backbone_that_does_not_fit_is_refused(changes: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+    backbone = write_backbone(tmp_path / "other", **changes)
+    with pytest.raises(UsageError, match=complaint):
+        write_checkpoint(backbone, LINEAR, tmp_path)
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+def test_the_folder_is_built_once_in_the_cache(backbone: Path, tmp_path: Path, cached: Path) -> None:
+    head = replace(LINEAR, info=HeadInfo(str(backbone), backbone_digest(backbone)))
+    save_head(head, tmp_path / "mine.safetensors")
+    told: list[str] = []
+    folder = serving_folder(tmp_path / "mine.safetensors", told.append)
+    assert folder.parent == cached
+    assert folder.name.startswith("mine-reward-")
+    assert serving_folder(tmp_path / "mine.safetensors", told.append) == folder
+    [line] = told
+    assert line.startswith("building the reward model, once")
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    serving_folder(tmp_path / "mine.safetensors", told.append)
+    assert "damaged" in told[-1]
+    save_head(replace(head, b2=9.0), tmp_path / "mine.safetensors")
+    assert serving_folder(tmp_path / "mine.safetensors", told.append) != folder
+
+
+def test_a_head_of_another_model_is_refused(backbone: Path, tmp_path: Path, cached: Path) -> None:
+    save_head(replace(LINEAR, info=HeadInfo(str(backbone), "f" * 64)), tmp_path / "mine.safetensors")
+    with pytest.raises(UsageError, match=r"fitted on .* f{12} and the one here is .*: fit the head again"):
+        serving_folder(tmp_path / "mine.safetensors", print)
+    save_head(replace(LINEAR, info=HeadInfo("no/such-model-here", "f" * 64)), tmp_path / "mine.safetensors")
+    with pytest.raises(EngineUnavailable, match="no/such-model-here is not on this machine"):
+        serving_folder(tmp_path / "mine.safetensors", print)
+
+
+def test_the_digest_of_a_converted_model_is_that_of_its_source(backbone: Path) -> None:
+    before = backbone_digest(backbone)
+    assert before == backbone_digest(backbone)
+    sums = {"gguf_sha256": "abc", "files": {"config.json": {"size": 1, "sha256": "d"}}}
+    (backbone / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
+    assert backbone_digest(backbone) == "abc"
+
+
+def test_a_value_head_becomes_a_head_on_the_whole_model(tmp_path: Path, cached: Path) -> None:
+    model = write_backbone(tmp_path / "skywork", architectures=["Qwen2ForPrmModel"], model_type="qwen2")
+    weight, bias = torch.randn(1, WIDTH), torch.tensor([0.5])
+    head = {"v_head.summary.weight": weight, "v_head.summary.bias": bias}
+    safetensors.save_file(head, model / "model-00003-of-00003.safetensors")
+    folder = serving_folder_of_value_head(str(model), model, lambda line: None)
+    written = safetensors.load_file(folder / "model.safetensors")
+    served = Head(LAYERS, None, None, weight[0].numpy(), 0.5, INFO)
+    inner = np.maximum(STATES @ written["score.0.weight"].numpy().T + written["score.0.bias"].numpy(), 0)
+    assert (inner @ written["score.2.weight"].numpy()[0]) == pytest.approx(served.logit(STATES), abs=1e-5)
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"] == LAYERS
+
+
+def test_a_model_without_a_value_head_says_so(backbone: Path, cached: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no v_head.summary.weight"):
+        serving_folder_of_value_head(str(backbone), backbone, print)
+    with pytest.raises(EngineUnavailable, match="run `hf download org/prm`"):
+        serving_folder_of_value_head("org/prm", None, print)
