@@ -10,7 +10,7 @@ from reasoner.admission import Admission, KvGate, new_lines
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.catalog import spec_of
 from reasoner.drive import Drive, cancel_all
-from reasoner.equivalence import Equivalence
+from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
 from reasoner.protocols import Comparer, Engine, StopRule, Strategy, Verifier
 from reasoner.recorder import Recorder, RunFacts
@@ -141,6 +141,9 @@ async def solve_each(
         seed=seed,
     )
     comparing = comparer or Equivalence()
+    # Starting the processes takes seconds, which the first samples take too.
+    slow = comparer is None and any(isinstance(question.space, SlowSpace) for question in asked)
+    warming = asyncio.ensure_future(comparing.warm()) if slow and isinstance(comparing, Equivalence) else None
     finished: asyncio.Queue[asyncio.Task[Solution]] = asyncio.Queue()
     places: dict[asyncio.Task[Solution], int] = {}
     for place, (question, ledger) in enumerate(zip(asked, ledgers, strict=True)):
@@ -154,7 +157,7 @@ async def solve_each(
             task = await finished.get()
             yield places.pop(task), task.result()
     finally:
-        await cancel_all(places)
+        await cancel_all([*places, *([warming] if warming else [])])
         if comparer is None:
             await comparing.close()
 

@@ -66,13 +66,17 @@ def _shown(value: Any) -> str:
 def _software() -> dict[str, Any]:
     from reasoner.catalog import entries
     from reasoner.models.cache import cache_home
+    from reasoner.sandbox.layers import detect
 
+    sandbox = detect()
     return {
         "reasoner": _version("reasoner-kit"),
         "python": platform.python_version(),
         "strategies": sorted(entries("strategy")),
         "verifiers": sorted(entries("verifier")),
         "cache": str(cache_home()),
+        "code_sandbox": list(sandbox.names),
+        **({"sandbox_lacks": sandbox.missing} if sandbox.missing else {}),
     }
 
 

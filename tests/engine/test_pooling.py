@@ -14,6 +14,7 @@ import pytest
 from reasoner import Budget, Cost, SamplingParams, ask, solve_many_sync
 from reasoner.engines.pooling import PoolingEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.errors import RequestLost
 from reasoner.protocols import Meter, Tab
 from reasoner.trace import Event, Scored
 from reasoner.types import Completion, TokenIds, Usage
@@ -75,7 +76,12 @@ def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempP
     core.submit = listened  # type: ignore[method-assign]
     yield Rig(engine, orm, head, embedded_model, outputs)
     run(orm.close())
-    assert not [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
+    assert core_processes() == []
+
+
+def core_processes() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "EngineCore" in " ".join((child.name(), *child.cmdline()))]
 
 
 def pooling(verifier: Orm | Prm) -> PoolingEngine:
@@ -121,8 +127,7 @@ def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig) -> No
 
 
 def test_it_runs_in_a_process_of_its_own_and_states_its_memory(rig: Rig) -> None:
-    children = psutil.Process().children(recursive=True)
-    assert [child for child in children if "EngineCore" in child.name() or "EngineCore" in " ".join(child.cmdline())]
+    assert len(core_processes()) == 1
     [note] = pooling(rig.orm).notes
     assert "0.25 GiB for its KV cache" in note
     assert pooling(rig.orm).model.layers == LAYER
@@ -225,6 +230,30 @@ def test_the_meter_is_exact_when_it_is_known(rig: Rig) -> None:
         return [meter.usage for meter in meters]
 
     assert run(go()) == [Usage(150, 0, 0), Usage(150, 128, 0), Usage(150, 0, 0)]
+
+
+def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -> None:
+    """Last of those that share the reward model: its one restart is used up."""
+    [core] = core_processes()
+    told: list[str] = []
+    engine = pooling(rig.orm)
+    engine.notify = told.append
+
+    async def go() -> tuple[Tab, float | None]:
+        one, tab = await candidate(rig.policy, "Killed " * 200), Tab()
+        rating = asyncio.create_task(rig.orm.score(QUESTION, one, rig.policy, tab))
+        while tab.cost is not None or not rig.orm.running.started.cache._flights:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        core.kill()
+        with pytest.raises(RequestLost, match="the reward model died"):
+            await rating
+        return tab, (await rig.orm.score(QUESTION, one, rig.policy, Tab())).value
+
+    tab, value = run(go())
+    assert tab.cost is None
+    assert value is not None
+    assert engine.restarts == 1
+    assert "starting it again with the next rating" in told[0]
 
 
 @pytest.fixture(scope="module")

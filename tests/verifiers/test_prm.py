@@ -243,3 +243,5 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], complaint
 
 def test_a_typed_line_break_separates(folder: str) -> None:
     assert len(rate(Prm(folder, separator=r"\n"), "a\nb\nc").steps) == 3
+    assert Prm(separator="\n") == Prm(separator=r"\n") != Prm()
+    assert Prm(separator="\n\n") == Prm()

@@ -20,7 +20,7 @@ from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
 from reasoner_verifiers.measures import Estimate, Rated, Selection, pooled_auroc, selection, within_auroc
 
 FOLDS = 4
-RIDGES = (1e-3, 1e-2, 1e-1)
+RIDGES = (3e-3, 1e-2, 3e-2, 1e-1)
 """Penalties on squared weights of standardised states, tried on folds of the fitting questions."""
 LAYERS_TRIED = 6
 LEAST_QUESTIONS = 20
@@ -185,16 +185,16 @@ def _left_out(rows: _Rows, out: NDArray[np.bool_], place: int, ridge: float) -> 
 
 def linear(states: NDArray[np.float32], right: Floats, weight: Floats, ridge: float) -> tuple[Floats, float]:
     """Weights and intercept of a logistic regression on the standardised states, in the states' own scale."""
-    mean, scale = states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64) + 1e-6
+    mean, scale = states.mean(axis=0), states.std(axis=0) + np.float32(1e-6)
     z, share = (states - mean) / scale, weight / weight.sum()
 
     def loss(w: Floats) -> tuple[float, Floats]:
-        logits = z @ w[:-1] + w[-1]
+        logits = z @ w[:-1].astype(np.float32) + w[-1]
         slope = share * (special.expit(logits) - right)
         value = share @ (np.logaddexp(0, logits) - right * logits) + ridge / 2 * w[:-1] @ w[:-1]
-        return float(value), np.append(z.T @ slope + ridge * w[:-1], slope.sum())
+        return float(value), np.append(slope.astype(np.float32) @ z + ridge * w[:-1], slope.sum())
 
-    found = optimize.minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+    found = optimize.minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 100}).x
     w = found[:-1] / scale
     return w, float(found[-1] - w @ mean)
 

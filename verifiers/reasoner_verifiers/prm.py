@@ -25,7 +25,7 @@ AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
 class Prm:
     r"""Rates every step of a candidate by a reward model, and never a step twice.
 
-    Steps end at `separator` in what was generated; a typed `\n` in it is a line break. The rating's value is the
+    Steps end at `separator` in what was generated; `\n` in it is a line break. The rating's value is the
     `aggregate` of its steps. `model` "embedded" is the head that comes with the embedded model; else it is a head's
     file, the folder of a model or a Hugging Face id; one that the policy serves as well is not loaded again. `recipe`
     says how it is read, "auto" by what it is. `context`, `kv_gib`, `gpu_memory` and `dtype` are those of its engine.
@@ -34,7 +34,7 @@ class Prm:
     model: str = "embedded"
     recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
-    separator: str = "\n\n"
+    separator: str = r"\n\n"
     context: int = 0
     kv_gib: float = 0.5
     gpu_memory: float = 0.2
@@ -48,6 +48,9 @@ class Prm:
         )
         if not self.separator:
             raise UsageError(r"separator='' ends no step: give a text such as \n\n, or use the verifier `orm`")
+
+        # As it is typed, so that a spec of this verifier stays one line.
+        object.__setattr__(self, "separator", self.separator.replace("\n", r"\n"))
 
     @property
     def logprobs(self) -> None:
