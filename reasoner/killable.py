@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +27,13 @@ MAX_TASKS = 500
 """Tasks after which a worker is replaced, so that what foreign code leaks stays bounded."""
 GRACE = 2.0
 """Seconds past its limit after which a worker ends itself, should the process that watches it be gone."""
+TICK = 1.0
+"""Seconds after which a caller looks whether the pool that it waits for is still there."""
+STALL = 60.0
+"""Seconds beyond the limit of a task in which some task must end, or the pool is taken for stuck.
+
+That happens when a worker is shot from outside while it holds the lock of Pebble's pipe.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class KillablePool:
     memory_mib: int = 4096
     prepare: Callable[[], object] | None = None
     _pool: ProcessPool | None = field(default=None, init=False, repr=False)
+    _moved: float = field(default=0.0, init=False, repr=False)
     _waited: dict[Future[Any], ProcessPool] = field(default_factory=dict, init=False, repr=False)
 
     async def call(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float) -> Outcome[T]:
@@ -84,6 +93,7 @@ class KillablePool:
         return Failed("crash", "its worker could not be started")
 
     def _started(self) -> ProcessPool:
+        self._moved = time.monotonic()
         return ProcessPool(self.workers, MAX_TASKS, _limit, (self.memory_mib, self.prepare), _Spawn())
 
     async def _call(
@@ -95,8 +105,14 @@ class KillablePool:
         except RuntimeError:
             return None
         self._waited[future] = pool
+        waiting = asyncio.wrap_future(future)
         try:
-            return await asyncio.wrap_future(future)
+            while not (await asyncio.wait({waiting}, timeout=TICK))[0]:
+                stalled = time.monotonic() - self._moved > seconds + STALL
+                if self._pool is pool and (stalled or not pool.active):
+                    self._pool = None
+                    await self._end(pool, BrokenProcessPool())
+            return waiting.result()
         except TimeoutError:
             return Failed("timeout", f"it was killed after {seconds:g} s")
         except ProcessExpired as error:
@@ -106,7 +122,9 @@ class KillablePool:
         except Exception as error:
             return Failed("crash", _told(error))
         finally:
+            waiting.cancel()
             del self._waited[future]
+            self._moved = time.monotonic()
 
     async def warm(self) -> None:
         """Start the workers and wait until they can serve."""

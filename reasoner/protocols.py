@@ -187,6 +187,16 @@ class Resourceless:
         """Nothing to do."""
 
 
+def verifier_cost(model: ModelCard, usage: Usage) -> Cost:
+    """What a verifier's request to a model costs: all that was computed for it is verifier tokens."""
+    return Cost(
+        cached_tokens=usage.cached_tokens,
+        verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
+        requests=int(usage.prompt_tokens > 0),
+        flops=model.flops(prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens),
+    )
+
+
 class Comparer(Protocol):
     """Says which answers are one where their space cannot tell at once; the slow work is done elsewhere."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reasoner import killable
 from reasoner.errors import UsageError
 from reasoner.killable import Failed, Finished, KillablePool
 from tests.running import running
@@ -59,6 +60,11 @@ def limits() -> tuple[int, int]:
     import resource
 
     return resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_CORE)[0]
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -145,14 +151,26 @@ async def test_a_pool_whose_workers_cannot_start_says_so() -> None:
 async def test_idle_workers_that_are_shot_are_replaced() -> None:
     async with pool() as made:
         for _ in range(2):
-            found = await made.call(os.getpid, seconds=LONG)
-            assert isinstance(found, Finished)
-            for child in psutil.Process().children():
-                if "resource_tracker" not in " ".join(child.cmdline()):
-                    child.kill()
-            await until_gone(found.value)
-            again = await made.call(abs, -1, seconds=LONG)
-            assert again == Finished(1)
+            await made.warm()
+            for worker in workers():
+                # Asleep, it holds no lock of the pipe that the pool shares.
+                await until(lambda worker=worker: worker.status() == psutil.STATUS_SLEEPING)  # type: ignore[misc]
+                worker.kill()
+                await until_gone(worker.pid)
+            assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+
+
+@running
+async def test_a_pool_that_is_stuck_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a worker is shot while it holds the lock of the pipe."""
+    monkeypatch.setattr(killable, "STALL", 0.5)
+    async with pool() as made:
+        await made.warm()
+        assert made._pool is not None
+        channel = made._pool._pool_manager.worker_manager.workers_channel
+        assert channel is not None
+        channel.mutex.acquire()
+        assert await made.call(abs, -1, seconds=1) == Finished(1)
 
 
 @running

@@ -9,8 +9,7 @@ from reasoner.budget import Cost
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Engine, Meter, Resourceless, SampleRequest, Tab
+from reasoner.protocols import Engine, Meter, Resourceless, SampleRequest, Tab, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 
 Ask = Literal["yes", "true", "rubric"]
@@ -96,7 +95,7 @@ class Judge(Resourceless):
         """The whole prompt, uncached, and one token."""
         engine = self._engine(policy)
         tokens = (await engine.render(self._prompt(question, candidate))).tokens
-        return _cost(engine.model, Usage(tokens, 0, 1))
+        return verifier_cost(engine.model, Usage(tokens, 0, 1))
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         """What the model says of one candidate.
@@ -114,7 +113,7 @@ class Judge(Resourceless):
         engine = self._engine(policy)
         tokens = (await engine.render(_pair_prompt(question, a, b))).tokens
         again = (await engine.render(_pair_prompt(question, b, a))).tokens
-        return _cost(engine.model, Usage(tokens, 0, 1)) + _cost(engine.model, Usage(again, 0, 1))
+        return verifier_cost(engine.model, Usage(tokens, 0, 1)) + verifier_cost(engine.model, Usage(again, 0, 1))
 
     async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
         """The probability that `a` is better than `b`: the mean over both orders, so that place does not count.
@@ -154,9 +153,9 @@ class Judge(Resourceless):
         try:
             completion = await engine.sample(request)
         except BaseException:
-            tab.cost = None if meter.usage is None else before + _cost(engine.model, meter.usage)
+            tab.cost = None if meter.usage is None else before + verifier_cost(engine.model, meter.usage)
             raise
-        tab.cost = before + _cost(engine.model, completion.usage)
+        tab.cost = before + verifier_cost(engine.model, completion.usage)
         if completion.logprobs is None or not completion.logprobs.watched:
             raise VerifierError(f"{engine.name} tells no log-probabilities of chosen tokens")
         return self._expected(form, spelled, watch, completion.logprobs.watched[0])
@@ -202,13 +201,3 @@ async def _spellings(engine: Engine, word: str) -> TokenIds:
     if not found:
         raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
     return tuple(found)
-
-
-def _cost(model: ModelCard, usage: Usage) -> Cost:
-    flops = model.flops(prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens)
-    return Cost(
-        cached_tokens=usage.cached_tokens,
-        verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
-        requests=int(usage.prompt_tokens > 0),
-        flops=flops,
-    )

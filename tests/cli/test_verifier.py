@@ -1,0 +1,112 @@
+"""`reasoner verifier`: maps fitted on labelled runs, and what it says where they cannot be."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from reasoner.catalog import build
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.grades import GRADES
+from reasoner.protocols import SampleRequest, Verifier
+from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.labelling import label
+from reasoner_strategies import BestOfN, SelfConsistency
+from tests.cli.command import Run
+from tests.helpers import number_question
+
+
+def sure(request: SampleRequest) -> bool:
+    return request.seed % 2 == 0
+
+
+def labelled(folder: Path, verifier: str | None) -> Path:
+    """24 questions, 4 answers each; what is right is what the model was surer of."""
+    engine = ScriptedEngine(
+        lambda request: f"The answer is {7 if sure(request) else 8}",
+        certainty=lambda request: 0.9 if sure(request) else 0.6,
+    )
+    items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(24)]
+    rating: Verifier | None = build("verifier", verifier) if verifier else None
+    strategy = BestOfN(4) if verifier else SelfConsistency(4)
+    asyncio.run(label(items, strategy, engine, folder, verifier=rating))
+    return folder
+
+
+@pytest.mark.parametrize("method", ["isotonic", "platt"])
+def test_a_calibration_is_fitted_and_used(run: Run, tmp_path: Path, method: str) -> None:
+    folder, out = labelled(tmp_path / "run", "certainty"), tmp_path / "map.json"
+    ended = run("verifier", "calibrate", str(folder), "--method", method, "--out", str(out))
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    document = json.loads(out.read_text())
+    assert (document["method"], document["verifier"]) == (method, "certainty")
+    assert document["fitted_on"]["ratings"] == 96
+    assert len(document["fitted_on"]["data_sha256"]) == 64
+    spec = f"calibrated:verifier=certainty,file={out}"
+    solved = run("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3", "--verifier", spec, "--json")
+    assert solved.code == 0, solved.err
+    assert json.loads(solved.out)["verifier"] == spec
+
+
+def test_the_weights_of_an_ensemble_are_fitted_and_used(run: Run, tmp_path: Path) -> None:
+    members = "certainty|rules:pattern=7"
+    folder, out = labelled(tmp_path / "run", f"ensemble:members={members}"), tmp_path / "weights.json"
+    ended = run("verifier", "weigh", str(folder), "--out", str(out))
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(out.read_text())["members"] == members.split("|")
+    spec = f"ensemble:members={members},how=learned,weights={out}"
+    solved = run("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3", "--verifier", spec)
+    assert (solved.code, solved.out.strip()) == (0, "7")
+
+
+@pytest.mark.parametrize(
+    ("command", "verifier", "error"),
+    [
+        ("calibrate", None, "were rated by none: give runs that one verifier rated"),
+        ("weigh", None, "were rated by none"),
+        ("weigh", "certainty", "were rated by none"),
+    ],
+)
+def test_runs_without_the_ratings_it_needs_are_refused(
+    run: Run, tmp_path: Path, command: str, verifier: str | None, error: str
+) -> None:
+    folder = labelled(tmp_path / "run", verifier)
+    ended = run("verifier", command, str(folder), "--out", str(tmp_path / "x"))
+    assert ended.code == 2
+    assert error in ended.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_runs_by_different_verifiers_are_refused(run: Run, tmp_path: Path) -> None:
+    folders = [labelled(tmp_path / str(n), f"certainty:window={n}") for n in (1, 2)]
+    ended = run("verifier", "calibrate", *map(str, folders), "--out", str(tmp_path / "x"))
+    assert (ended.code, "certainty:window=1 and certainty:window=2" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("calibrate", "nowhere", "--out", "x"), "cannot read the grades nowhere/grades.jsonl"),
+        (("fit", "nowhere", "--out", "x"), "cannot read the grades nowhere/grades.jsonl"),
+        (("fit", "nowhere", "--out", "no/folder/x"), "there is no folder no/folder"),
+        (("fit", "nowhere"), "missing option '--out'"),
+        (("fit", "--out", "x"), "missing argument 'RUN...'"),
+        (("fit", "nowhere", "--out", "x", "--held-out", "1"), "held_out"),
+        (("calibrate", "nowhere", "--out", "x", "--method", "magic"), "nowhere"),
+        (("fitt",), "No such command 'fitt'"),
+    ],
+)
+def test_what_cannot_work_is_one_line(run: Run, arguments: tuple[str, ...], error: str) -> None:
+    ended = run("verifier", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert error.lower() in ended.err.lower()
+    assert ended.err.count("\n") == 1
+
+
+def test_a_grade_that_is_damaged_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
+    folder = labelled(tmp_path / "run", "certainty")
+    grades = (folder / GRADES).read_text().splitlines()
+    (folder / GRADES).write_text("\n".join([grades[0], "{}", *grades[1:]]) + "\n")
+    ended = run("verifier", "calibrate", str(folder), "--out", str(tmp_path / "x"))
+    assert (ended.code, f"{GRADES}:2 is no grade" in ended.err) == (2, True)
