@@ -17,10 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.worker import equal, prepare
 from reasoner.equivalence import Equivalence
 from reasoner.killable import KillablePool
-from reasoner.math_worker import equal, prepare
-from reasoner.maths import MathSpace
 from reasoner.types import Answer
 
 FORMS = {

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from reasoner import math_worker
+from reasoner.answers import worker
+from reasoner.answers.maths import MathSpace
 from reasoner.killable import Failed, KillablePool, Outcome
-from reasoner.maths import MathSpace
 from reasoner.types import Answer, AnswerSpace
 
 Status = Literal["right", "wrong", "too_complex", "grader_timeout", "grader_crash"]
@@ -89,7 +89,7 @@ class Equivalence:
 
     seconds: float = 5.0
     patience: float = 4.0
-    pool: KillablePool = field(default_factory=lambda: KillablePool(prepare=math_worker.prepare))
+    pool: KillablePool = field(default_factory=lambda: KillablePool(prepare=worker.prepare))
     _known: "OrderedDict[_Job, object]" = field(default_factory=OrderedDict, init=False, repr=False)
     _running: dict[_Job, _Chunk] = field(default_factory=dict, init=False, repr=False)
     _turns: asyncio.Semaphore = field(init=False, repr=False)

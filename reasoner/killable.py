@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from types import FunctionType, SimpleNamespace
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
+from weakref import WeakSet
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -69,6 +70,7 @@ class KillablePool:
     _pool: ProcessPool | None = field(default=None, init=False, repr=False)
     _moved: float = field(default=0.0, init=False, repr=False)
     _waited: dict[Future[Any], ProcessPool] = field(default_factory=dict, init=False, repr=False)
+    _closed: WeakSet[ProcessPool] = field(default_factory=WeakSet, init=False, repr=False)
 
     async def call(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float) -> Outcome[T]:
         """What `function(*args)` comes to in a worker; the limit counts from its start there, not from this call.
@@ -89,7 +91,7 @@ class KillablePool:
             # Pebble gives a whole pool up when an idle worker dies; a new one is as good.
             if self._pool is pool:
                 self._pool = None
-                await self._end(pool, BrokenProcessPool())
+                await self._end(pool)
         return Failed("crash", "its worker could not be started")
 
     def _started(self) -> ProcessPool:
@@ -111,14 +113,14 @@ class KillablePool:
                 stalled = time.monotonic() - self._moved > seconds + STALL
                 if self._pool is pool and (stalled or not pool.active):
                     self._pool = None
-                    await self._end(pool, BrokenProcessPool())
+                    await self._end(pool)
             return waiting.result()
         except TimeoutError:
             return Failed("timeout", f"it was killed after {seconds:g} s")
         except ProcessExpired as error:
             return Failed("crash", f"its worker ended with exit code {error.exitcode}")
         except BrokenProcessPool:
-            return None
+            return Failed("crash", "the pool was closed") if pool in self._closed else None
         except Exception as error:
             return Failed("crash", _told(error))
         finally:
@@ -134,14 +136,15 @@ class KillablePool:
         """Kill the workers; what still runs is a crash. A later call starts new ones."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            await self._end(pool, RuntimeError("the pool was closed"))
+            self._closed.add(pool)
+            await self._end(pool)
 
-    async def _end(self, pool: ProcessPool, error: Exception) -> None:
+    async def _end(self, pool: ProcessPool) -> None:
         pool.stop()  # type: ignore[no-untyped-call]
         await asyncio.to_thread(pool.join)
         for future in [future for future, at in self._waited.items() if at is pool and not future.done()]:
             # Pebble leaves these pending for ever.
-            future.set_exception(error)
+            future.set_exception(BrokenProcessPool())
 
 
 def _told(error: BaseException) -> str:

@@ -12,11 +12,10 @@ from typing import ClassVar
 
 import pytest
 
-from reasoner import math_worker
-from reasoner.answers import NumberSpace
+from reasoner.answers import NumberSpace, worker
+from reasoner.answers.maths import MathSpace
 from reasoner.equivalence import Equivalence, SlowSpace, Verdict
 from reasoner.killable import Failed, Finished, KillablePool
-from reasoner.maths import MathSpace
 from reasoner.types import Answer
 from tests.running import running
 
@@ -307,13 +306,13 @@ DEEP = "\\frac{1}{" * 400 + "1" + "}" * 400
 @running
 async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_on() -> None:
     """The limits of `too_complex` stepped around: formulas straight to what the worker does with them."""
-    pool = KillablePool(prepare=math_worker.prepare)
+    pool = KillablePool(prepare=worker.prepare)
     try:
         await pool.warm()
-        killed = await asyncio.gather(*(pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=1) for bomb in HANGS))
+        killed = await asyncio.gather(*(pool.call(worker.equal, bomb, "x^{2}+1", seconds=1) for bomb in HANGS))
         assert killed == [Failed("timeout", "it was killed after 1 s")] * len(HANGS)
-        assert await pool.call(math_worker.equal, DEEP, "x^{2}+1", seconds=1) != Finished(True)
-        assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == Finished(True)
+        assert await pool.call(worker.equal, DEEP, "x^{2}+1", seconds=1) != Finished(True)
+        assert await pool.call(worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == Finished(True)
     finally:
         await pool.close()
 

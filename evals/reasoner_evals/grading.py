@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from reasoner.answers.expressions import evaluate
 from reasoner.equivalence import Equivalence
-from reasoner.expressions import evaluate
 from reasoner.grades import GradeStatus
 from reasoner.types import Answer, Completion, Question
 

@@ -5,7 +5,6 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -121,10 +120,9 @@ class PoolingEngine:
             self.notes = (split,)
             self.notify(split)
             _prepare_environment(build, local=resolved.folder is not None)
+            core = PoolingCore(self._arguments(build, resolved))
             try:
-                with _waiting_idly(cpu=build.cpu):
-                    core = PoolingCore(self._arguments(build, resolved))
-                    facts = core.started.result()
+                facts = core.started.result()
             except BaseException as error:
                 raise EngineUnavailable(
                     f"vLLM could not serve the reward model {self.model_id!r}: {_first_line(error)}"
@@ -245,19 +243,6 @@ class PoolingEngine:
         core, self._core = self._core, None
         if core is not None:
             await _in_daemon(core.close)
-
-
-@contextmanager
-def _waiting_idly(*, cpu: bool) -> Iterator[None]:
-    """Start processes whose threads do not spin while they wait, which on a CPU they would do on the policy's cores."""
-    if not cpu or "OMP_WAIT_POLICY" in os.environ:
-        yield
-        return
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    try:
-        yield
-    finally:
-        del os.environ["OMP_WAIT_POLICY"]
 
 
 def check_gpu(policy: Engine | None, own: float) -> None:

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from reasoner.answers.code import CodeSpace
 from reasoner.budget import Cost
-from reasoner.code_answers import CodeSpace
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.sandbox.check import Call, Program, Sandbox

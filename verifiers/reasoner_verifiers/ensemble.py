@@ -42,7 +42,7 @@ class Ensemble:
             learned = read_map(Path(self.weights), Weights)
             if learned.members != tuple(map(spec_of, self.members)):
                 raise UsageError(
-                    f"{self.weights} was fitted on the members {'|'.join(learned.members)}: name the same, in this order"
+                    f"{self.weights} was fitted on the members {'|'.join(learned.members)}: name the same, in order"
                 )
             self._map.append(learned)
 

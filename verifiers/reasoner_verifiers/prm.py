@@ -48,7 +48,6 @@ class Prm:
         )
         if not self.separator:
             raise UsageError(r"separator='' ends no step: give a text such as \n\n, or use the verifier `orm`")
-
         # As it is typed, so that a spec of this verifier stays one line.
         object.__setattr__(self, "separator", self.separator.replace("\n", r"\n"))
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from reasoner.latex import MAX_LENGTH, bare, matching, normal, too_complex, untexted
+from reasoner.answers.latex import MAX_LENGTH, bare, matching, normal, too_complex, untexted
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 
 from reasoner.equivalence import Equivalence, Verdict
 
-PAGE = Path(__file__).parents[1] / "docs" / "answers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
 
 
 class Row(NamedTuple):

@@ -13,7 +13,7 @@ from fractions import Fraction
 from operator import add, mul, sub, truediv
 from typing import ClassVar
 
-from reasoner.answers import CUE, ByKey, boxed, final_segment
+from reasoner.answers.reading import CUE, ByKey, boxed, final_segment
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 

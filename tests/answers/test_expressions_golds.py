@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.expressions import ExpressionSpace, solves
+from reasoner.answers.expressions import ExpressionSpace, solves
 
 SEED = 20_261
 SIZE = 200

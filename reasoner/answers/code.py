@@ -11,7 +11,7 @@ import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers import ByKey, final_segment
+from reasoner.answers.reading import ByKey, final_segment
 from reasoner.types import Answer
 
 MAX_PARSED = 10_000

@@ -9,8 +9,16 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from reasoner.answers import TAIL
+from reasoner.answers.expressions import (
+    MAX_CONSTANT,
+    MAX_DEPTH,
+    MAX_LENGTH,
+    MAX_NODES,
+    ExpressionSpace,
+    evaluate,
+    solves,
+)
 from reasoner.errors import UsageError
-from reasoner.expressions import MAX_CONSTANT, MAX_DEPTH, MAX_LENGTH, MAX_NODES, ExpressionSpace, evaluate, solves
 from reasoner.types import Answer
 
 SPACE = ExpressionSpace((8, 3, 8, 3), 24, use_all=True)

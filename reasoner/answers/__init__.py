@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable
 
-from reasoner.choices import ChoiceSpace, choice_in, options_in
+from reasoner.answers.choices import ChoiceSpace, choice_in, options_in
+from reasoner.answers.code import CodeSpace
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numerals import NumberSpace
+from reasoner.answers.reading import CUE, MAX_DIGITS, TAIL, ByKey, boxed, final_segment
+from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_f1, squad_normal
 from reasoner.errors import UnknownName, UsageError
-from reasoner.maths import MathSpace
-from reasoner.numerals import NumberSpace
-from reasoner.reading import CUE, MAX_DIGITS, TAIL, ByKey, boxed, final_segment
-from reasoner.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_f1, squad_normal
 from reasoner.types import AnswerSpace
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TAIL",
     "ByKey",
     "ChoiceSpace",
+    "CodeSpace",
     "MathSpace",
     "NumberSpace",
     "TextSpace",
@@ -77,6 +79,7 @@ _SPACES: dict[str, Callable[[str], AnswerSpace]] = {
     "choice": _choice,
     "yes_no": lambda _: YesNoSpace(),
     "text": lambda _: TextSpace(),
+    "code": lambda _: CodeSpace(),
 }
 SPACES = tuple(_SPACES)
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.answers import space_for
-from reasoner.maths import MathSpace
-from reasoner.shapes import Number, Ordered, Unordered, Words, accepts, key, shape
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.shapes import Number, Ordered, Unordered, Words, accepts, key, shape
 from reasoner.types import Answer
 
 MATH = MathSpace()
-DATA = Path(__file__).parents[2] / "shared" / "data" / "math500_dev.jsonl"
+DATA = Path(__file__).parents[3] / "shared" / "data" / "math500_dev.jsonl"
 
 
 def read(text: str) -> tuple[str, str] | None:

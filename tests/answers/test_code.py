@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner.answers import TAIL
-from reasoner.code_answers import MAX_PARSED, CodeSpace
+from reasoner.answers.code import MAX_PARSED, CodeSpace
 
 SPACE = CodeSpace()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from reasoner.reading import CUE, MAX_DIGITS, ByKey, boxed, final_segment, last_match
+from reasoner.answers.reading import CUE, MAX_DIGITS, ByKey, boxed, final_segment, last_match
 from reasoner.types import Answer
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)"

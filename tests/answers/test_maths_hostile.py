@@ -2,10 +2,10 @@
 
 import pytest
 
-from reasoner.latex import MAX_LENGTH, MAX_NESTING, MAX_RUN, bare, matching, too_complex
-from reasoner.maths import MathSpace
-from reasoner.reading import TAIL
-from reasoner.shapes import Words, shape
+from reasoner.answers.latex import MAX_LENGTH, MAX_NESTING, MAX_RUN, bare, matching, too_complex
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.reading import TAIL
+from reasoner.answers.shapes import Words, shape
 
 MATH = MathSpace()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.reading import CUE, ByKey, boxed, final_segment, last_match
+from reasoner.answers.reading import CUE, ByKey, boxed, final_segment, last_match
 from reasoner.types import Answer
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")

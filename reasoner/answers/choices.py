@@ -5,8 +5,8 @@ import string
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from reasoner.answers.reading import IS, TAIL, ByKey, boxed, final_segment, last_match
 from reasoner.errors import UsageError
-from reasoner.reading import IS, TAIL, ByKey, boxed, final_segment, last_match
 from reasoner.types import Answer
 
 Labels = Literal["letters", "numbers"]

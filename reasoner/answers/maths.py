@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner import math_worker
-from reasoner.latex import bare, too_complex
-from reasoner.numerals import last_number
-from reasoner.reading import CUE, boxed, final_segment
-from reasoner.shapes import Number, Words, accepts, key, shape
+from reasoner.answers import worker
+from reasoner.answers.latex import bare, too_complex
+from reasoner.answers.numerals import last_number
+from reasoner.answers.reading import CUE, boxed, final_segment
+from reasoner.answers.shapes import Number, Words, accepts, key, shape
 from reasoner.types import Answer
 
 MAX_CLAUSE = 500
@@ -48,12 +48,12 @@ class MathSpace:
     @property
     def accepts(self) -> Callable[[str, str], bool]:
         """The slow comparison."""
-        return math_worker.accepts
+        return worker.accepts
 
     @property
     def probe(self) -> Callable[[str], object]:
         """What the slow comparison does of one answer alone."""
-        return math_worker.probe
+        return worker.probe
 
     def read(self, text: str) -> Answer | None:
         """The last box, what follows `####` or an answer cue, the last line, the last formula or number; in this order.

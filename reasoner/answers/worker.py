@@ -7,8 +7,8 @@ import zlib
 from functools import lru_cache
 from typing import Any
 
-from reasoner.shapes import Formula, Matrix, Named, Ordered, Shape, Unordered, shape
-from reasoner.shapes import accepts as accepts_shape
+from reasoner.answers.shapes import Formula, Matrix, Named, Ordered, Shape, Unordered, shape
+from reasoner.answers.shapes import accepts as accepts_shape
 
 SAME = 1e-9
 """Values that differ by more, relative to their size, belong to formulas that differ."""
