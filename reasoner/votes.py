@@ -31,9 +31,10 @@ class Tally:
 
     Two answers are one class when their keys are equal or their space says so in both directions; classes are closed
     under transitivity. What the space cannot tell at once stays apart until `decide` is told, for which `plan.count`
-    asks. Abstentions count as samples and never vote. Ties go to the earliest launch index. Weights are 0 or more;
-    where all are 0 the majority decides. The representative of a class is its heaviest member, earliest first. A class
-    weighs the sum of its members, or with `by` "max" as much as the heaviest, whose launch index decides ties.
+    asks. Keys alone are compared, as texts of one key may differ. Abstentions count as samples and never vote. Ties go
+    to the earliest launch index. Weights are 0 or more; where all are 0 the majority decides. The representative of a
+    class is its heaviest member, earliest first. A class weighs the sum of its members, or with `by` "max" as much as
+    the heaviest, whose launch index decides ties.
     """
 
     space: AnswerSpace
@@ -56,7 +57,7 @@ class Tally:
         self._piles[answer.key].add(answer, index, weight)
 
     def _join(self, answer: Answer) -> None:
-        verdicts = {key: self._one(answer, pile.answer) for key, pile in self._piles.items()}
+        verdicts = {key: self._one(_named(answer.key), _named(key)) for key in self._piles}
         self._classes.append({answer.key})
         for key, verdict in verdicts.items():
             if verdict:
@@ -78,7 +79,7 @@ class Tally:
         """The pairs of answers whose space cannot tell at once whether they are one, classes that are one left out."""
         classes = {key: place for place, group in enumerate(self._classes) for key in group}
         self._open = [(a, b) for a, b in self._open if classes[a] != classes[b]]
-        return tuple((self._piles[a].answer, self._piles[b].answer) for a, b in self._open)
+        return tuple((_named(a), _named(b)) for a, b in self._open)
 
     def decide(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool]) -> None:
         """Take in which of these pairs are one, in both directions; the others are not asked about again."""
@@ -108,3 +109,8 @@ class Tally:
         votes = tuple(vote for _, _, vote in ranked)
         tied = len(votes) > 1 and votes[0].weight == votes[1].weight
         return Standing(votes, self._samples, tied)
+
+
+def _named(key: str) -> Answer:
+    """An answer that stands for all of one key, whichever of them came first."""
+    return Answer(key, key)

@@ -236,3 +236,18 @@ def test_the_trace_tells_each_sample_s_answer_the_rule_and_the_version_of_the_ru
 def test_a_completion_that_was_cut_holds_no_answer_in_the_trace_either() -> None:
     cut = Completion(PROMPT, "The answer is 4", (1,), "length")
     assert QUESTION.read(cut) is None
+
+
+def test_which_text_of_a_key_came_first_does_not_decide_what_is_one() -> None:
+    class Textual(Slow):
+        """Would compare texts, if it were given any."""
+
+        def same(self, a: Answer, b: Answer) -> bool | None:
+            assert (a.text, b.text) == (a.key, b.key)
+            return super().same(a, b)
+
+    tally = Tally(Textual())
+    for index, (text, key) in enumerate((("zero", "0"), ("nought", "0"), ("three", "3"))):
+        tally.add(Answer(text, key), index=index)
+    [pair] = tally.undecided()
+    assert {one.text for one in pair} == {"0", "3"}

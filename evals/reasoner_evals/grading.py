@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from reasoner.answers.expressions import evaluate
-from reasoner.equivalence import Equivalence
+from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.grades import GradeStatus
-from reasoner.types import Answer, Completion, Question
+from reasoner.types import Completion, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,10 @@ async def grade(item: GradedQuestion, completion: Completion, equivalence: Equiv
     if answer is None:
         return "no_answer"
     space = item.question.space
-    gold = Answer(item.gold, _key(item))
-    verdict = space.same(gold, answer)
-    if verdict is not None:
-        return "right" if verdict else "wrong"
-    return (await equivalence.accepts(gold.key, answer.key)).status
-
-
-def _key(item: GradedQuestion) -> str:
-    """The canonical key of the reference answer, by the space's own rules where they can read it."""
-    read = item.question.space.read(rf"\boxed{{{item.gold}}}")
-    return read.key if read else item.gold
+    if isinstance(space, SlowSpace):
+        return (await equivalence.accepts(item.gold, answer.text, space=space)).status
+    gold = space.read(rf"\boxed{{{item.gold}}}")
+    return "right" if gold and space.same(gold, answer) else "wrong"
 
 
 _EQUATION = re.compile(r"(?<![\d.=])(-?\d[\d\s+*/()x×·−-]*[\d)])\s*=\s*(-?\d+(?:\.\d+)?)(?![\d/])")

@@ -31,6 +31,7 @@ class CodeSpace(ByKey):
     """Python code; two are one when they parse to the same tree, so comments and layout aside."""
 
     name: ClassVar[str] = "code"
+    version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Give the answer as one Python code block."
 
     def read(self, text: str) -> Answer | None:

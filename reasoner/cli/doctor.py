@@ -81,7 +81,8 @@ def _software() -> dict[str, Any]:
 
 
 def _engine() -> dict[str, Any]:
-    from reasoner.engines.vllm import CPU_BLOCK, VllmEngine, installed_build
+    from reasoner.engines.vllm import CPU_BLOCK, VllmEngine
+    from reasoner.engines.vllm_build import installed_build
 
     build = installed_build()
     if build is None:
@@ -98,7 +99,8 @@ def _engine() -> dict[str, Any]:
 
 
 def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
-    from reasoner.engines.vllm import CPU_CONTEXT, VllmEngine, installed_build
+    from reasoner.engines.vllm import CPU_CONTEXT, VllmEngine
+    from reasoner.engines.vllm_build import installed_build
     from reasoner.models.geometry import read_card, sequences_that_fit
     from reasoner.models.resolve import resolve
 

