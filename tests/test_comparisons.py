@@ -97,7 +97,7 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
 @given(votes)
 def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
     tally = Tally(Slow())
-    together: set[tuple[str, ...]] = set()
+    together: set[tuple[str, str]] = set()
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
         pairs = tally.undecided()
