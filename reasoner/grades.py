@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import TraceError
-from reasoner.trace import Event, read_trace
+from reasoner.trace import Event, read_lines, read_trace
 
 VERSION: Final = 1
 TRACE = "trace.jsonl"
@@ -47,19 +47,7 @@ def read_grades(path: Path) -> Iterator[Grade]:
     Raises:
         TraceError: the file cannot be read, or a line is no grade.
     """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield Grade.model_validate_json(line)
-                except ValidationError as error:
-                    if not line.endswith(b"\n"):
-                        return
-                    problem = error.errors(include_url=False)[0]
-                    where = ".".join(map(str, problem["loc"])) or "line"
-                    raise TraceError(f"{path}:{number} is no grade: {where}: {problem['msg'].lower()}") from error
-    except OSError as error:
-        raise TraceError(f"cannot read the grades {path}: {error.strerror}") from error
+    return read_lines(path, Grade.model_validate_json, file="grades", record="grade", version=VERSION)
 
 
 def read_run(folder: Path) -> LabelledRun:

@@ -176,9 +176,13 @@ class Verifier(Protocol):
 
 
 class Resourceless:
-    """A verifier that has nothing to make ready and nothing to free."""
+    """A verifier that asks no model: there is nothing to make ready, to pay or to free."""
 
     __slots__ = ()
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """Nothing: no model is asked."""
+        return Cost()
 
     async def start(self, policy: Engine) -> None:
         """Nothing to do."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Final, Literal
+from typing import IO, Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -13,6 +13,7 @@ from reasoner.solution import EndedBy
 from reasoner.types import Answer, Completion, FinishReason, Logprobs, Message, Prompt, Standing, TokenIds, Usage
 
 VERSION: Final = 1
+T = TypeVar("T")
 
 
 class _Record(BaseModel):
@@ -190,17 +191,26 @@ def read_trace(path: Path) -> Iterator[Event]:
     Raises:
         TraceError: the file cannot be read, or a line is not an event of this version.
     """
+    return read_lines(path, _EVENT.validate_json, file="trace", record="trace event", version=VERSION)
+
+
+def read_lines(path: Path, validate: Callable[[bytes], T], *, file: str, record: str, version: int) -> Iterator[T]:
+    """The records of a JSONL file, streamed. A torn last line, left by a killed run, is skipped.
+
+    Raises:
+        TraceError: the file cannot be read, or a line is no such record of this version.
+    """
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+        with path.open("rb") as opened:
+            for number, line in enumerate(opened, start=1):
                 try:
-                    yield _EVENT.validate_json(line)
+                    yield validate(line)
                 except ValidationError as error:
                     if not line.endswith(b"\n"):
                         return
-                    raise TraceError(_complaint(path, number, line, error)) from error
+                    raise TraceError(f"{path}:{number} {_complaint(line, error, record, version)}") from error
     except OSError as error:
-        raise TraceError(f"cannot read the trace {path}: {error.strerror}") from error
+        raise TraceError(f"cannot read the {file} {path}: {error.strerror}") from error
 
 
 def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
@@ -233,9 +243,9 @@ def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
         yield event, completion
 
 
-def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:
+def _complaint(line: bytes, error: ValidationError, record: str, version: int) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "line"
-    if b'"v":' in line and b'"v":%d,' % VERSION not in line:
-        return f"{path}:{number} was written by another version: this one reads traces of version {VERSION}"
-    return f"{path}:{number} is no trace event: {where}: {first['msg'].lower()}"
+    if b'"v":' in line and b'"v":%d,' % version not in line:
+        return f"was written by another version: this one reads version {version}"
+    return f"is no {record}: {where}: {first['msg'].lower()}"

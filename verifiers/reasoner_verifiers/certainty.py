@@ -49,10 +49,6 @@ class Certainty(Resourceless):
         """Alternatives needed per token."""
         return 0 if self.measure in _OF_SAMPLED else self.top_k
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """Nothing: the log-probabilities came with the sample."""
-        return Cost()
-
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         """The certainty of one sequence.
 

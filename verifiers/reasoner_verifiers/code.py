@@ -47,10 +47,6 @@ class CodeTests(Resourceless):
         """It reads text alone."""
         return
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """Nothing: no model is asked."""
-        return Cost()
-
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         """The share of tests passed.
 

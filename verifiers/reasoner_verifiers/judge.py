@@ -9,7 +9,7 @@ from reasoner.budget import Cost
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Engine, Meter, Resourceless, SampleRequest, Tab, verifier_cost
+from reasoner.protocols import Engine, Meter, SampleRequest, Tab, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 
 Ask = Literal["yes", "true", "rubric"]
@@ -36,7 +36,7 @@ PAIR = Form("Which of the two answers is better? Reply with A or B.", (("A", 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Judge(Resourceless):
+class Judge:
     """A model's own word on each candidate, as probabilities of one token.
 
     `ask` "yes" rates by P(Yes) / (P(Yes) + P(No)) (Zhang 2024, 2408.15240), "true" by P(True) likewise (Kadavath 2022,

@@ -59,10 +59,6 @@ class Rules(Resourceless):
         """Nothing is needed of the sequences."""
         return
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """Nothing: no model is asked."""
-        return Cost()
-
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         """What the rule says of one candidate.
 
