@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "bench/README.md", "docs/log.md", "examples/README.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "ARCHITECTURE.md",
+    "bench/README.md",
+    "docs/log.md",
+    "docs/answers.md",
+    "examples/README.md",
+)
 
 
 def blocks(page: str, language: str) -> list[str]:

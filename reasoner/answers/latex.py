@@ -176,6 +176,16 @@ def matching(text: str, start: int) -> int:
     return -1
 
 
+def balanced(text: str) -> bool:
+    """Whether every bracket has another, of whatever kind: an interval may be half open."""
+    depth = 0
+    for sign in text:
+        depth += (sign in _OPEN) - (sign in _CLOSE)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 def untexted(text: str) -> tuple[str, bool]:
     r"""The text with `\text{...}` undone and a unit in it dropped, and whether that was all there was."""
     outside = _TEXT.sub("", text).strip(" .()[]*")
@@ -201,4 +211,4 @@ def normal(text: str) -> str:
         text = f"{text[: found.start()]}\\sqrt{{{text[found.end() : end]}}}{text[end + 1 :]}"
     for pattern, replacement in _TIDY:
         text = pattern.sub(replacement, text)
-    return text
+    return text.lstrip(",;").rstrip(",;.") if len(text) > 1 else text

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from reasoner.answers.latex import MAX_LENGTH, bare, matching, normal, too_complex, untexted
+from reasoner.answers.latex import MAX_LENGTH, balanced, bare, matching, normal, too_complex, untexted
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ _TIME = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s?m\.?", re.IGNORECASE)
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 _BASED = re.compile(r"\d[\dA-Fa-f]*+_(?:\d|\{\(?(\d++)\)?\}|\{?\((\d++)\)\}?)")
 _WORDS = re.compile(r"[A-Za-z](?:[A-Za-z'\-.]|\s(?=[A-Za-z]))*+")
-_LONG_WORD = re.compile(r"[A-Za-z]{4,}|[A-Za-z]{2,}\s[A-Za-z]{2,}|\A(?:yes|no|odd|dne|[A-Z])\Z", re.IGNORECASE)
+_LONG_WORD = re.compile(r"[A-Za-z]{3,}|[A-Za-z]{2,}\s[A-Za-z]{2,}|\A(?:[Nn][Oo]|[A-Z]{1,2})\Z")
 _CHOICE = re.compile(r"\([A-Z]\)")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])(?!(?:and|sin|cos|tan|log|sqrt|exp)\b)[a-zA-Z]{3,}")
 _FUNCTION = re.compile(r"\b(?:a?(?:sin|cos|tan)h?|sec|csc|cot|log|ln|exp|sqrt|pi|theta|binom|frac)\b")
@@ -202,17 +202,28 @@ def _remembered(text: str) -> Shape:
     plain = bare(plain)
     if time := _TIME.fullmatch(plain):
         return Words(f"{int(time[1])}:{time[2] or '00'} {time[3].lower()}m")
-    single = plain.strip("() ") if only_text or _CHOICE.fullmatch(plain) else plain
     if len(_PROSE.findall(plain)) > 2:
         return Words(" ".join(plain.casefold().split()))
-    if _WORDS.fullmatch(single) and not _FUNCTION.search(single) and (only_text or _LONG_WORD.search(single)):
-        return Words(single if len(single) == 1 else " ".join(single.casefold().split()))
-    return _unnamed(_shape(normal(plain)))
+    single = plain.strip("() ") if only_text or _CHOICE.fullmatch(plain) else plain
+    if word := _word(single):
+        return word
+    formula = normal(plain)
+    return _unnamed(_shape(formula)) if balanced(formula) else Words(formula)
+
+
+def _word(text: str) -> Words | None:
+    """Letters that are a name: three or more, or capitals; fewer are variables."""
+    if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or not _LONG_WORD.search(text):
+        return None
+    return Words(text if text.isupper() and len(text) < 3 else " ".join(text.casefold().split()))
 
 
 def _shape(text: str) -> Shape:
+    text = text.strip().removeprefix("+")
     while text.startswith("{") and matching(text, 0) == len(text) - 1:
         text = text[1:-1]
+    if word := _word(text):
+        return word
     if "mod" in text or _CLOCK.fullmatch(text):
         return Words(text)
     if based := _BASED.fullmatch(text):

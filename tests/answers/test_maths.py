@@ -145,6 +145,21 @@ def test_a_group_of_three_digits_is_a_thousand_only_where_no_brackets_are() -> N
     assert key(shape(key(shape(r"\{1,234\}")))) == r"\{1,234\}"
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("7/2", "x^2", "y=-2x", "x=1,y=2", "-2,1", "(1,2)", "[0,1)", "(0,9) \\cup (x,36)", "3 \\pm \\sqrt{2}", "1<x<2"),
+        *("\\text{dog}", "\\text{Evelyn}", "AB", "\\text{(E)}", "6:00 \\text{ PM}", "204_{5}", "x \\equiv 3 \\pmod{7}"),
+        *("\\begin{bmatrix} 1 & x \\\\ 2 & y \\end{bmatrix}", "\\{1,234\\}", "(1,2", "9^{9^{9}}", "2x = 3y", "\\pi r^2"),
+        *("there are no such three numbers", "\\mathbb{R}", "3:2", "f(x) = 2x", "x > 3", "\\{A, B\\}", "2 and x", "+5"),
+    ],
+)  # fmt: skip
+def test_a_key_has_the_shape_that_it_names(written: str) -> None:
+    found = shape(written)
+    assert type(shape(key(found))) is type(found)
+    assert key(shape(key(found))) == key(found)
+
+
 def same(a: str, b: str) -> bool | None:
     one, other = MATH.answer(a), MATH.answer(b)
     assert one
@@ -276,6 +291,7 @@ def test_reference_answers_are_read_back_and_accepted(form: str) -> None:
 
 
 def test_a_key_is_read_back_as_itself() -> None:
+    """Votes compare keys alone."""
     for gold in golds():
         assert key(shape(key(shape(gold)))) == key(shape(gold))
 

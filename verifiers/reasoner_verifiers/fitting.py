@@ -88,7 +88,7 @@ def fit(folders: Sequence[Path], recipe: Recipe, notify: Notify) -> Fitted:
         TraceError: a run cannot be read.
         UsageError: there are too few questions, or too few right or wrong answers.
     """
-    labelled = [one for one in read_labelled(folders) if one.sampled.finish_reason == "stop"]
+    labelled = read_labelled(folders)
     judged = [one for one in labelled if one.judged]
     names = sorted({one.question_id for one in judged})
     if len(names) < LEAST_QUESTIONS:
