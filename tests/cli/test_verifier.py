@@ -110,3 +110,16 @@ def test_a_grade_that_is_damaged_is_told_with_its_line(run: Run, tmp_path: Path)
     (folder / GRADES).write_text("\n".join([grades[0], "{}", *grades[1:]]) + "\n")
     ended = run("verifier", "calibrate", str(folder), "--out", str(tmp_path / "x"))
     assert (ended.code, f"{GRADES}:2 is no grade" in ended.err) == (2, True)
+
+
+def test_code_without_a_sandbox_is_run_only_where_that_is_said(run: Run) -> None:
+    asked = ("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3")
+    plain = run(*asked, "--verifier", "code:tests=assert True", "--json")
+    told = run(*asked, "--verifier", "code:tests=assert True", "--allow-unsandboxed-code", "--json")
+    assert json.loads(plain.out)["verifier"] == "code:tests=assert\\x20True"
+    assert json.loads(told.out)["verifier"] == "code:tests=assert\\x20True,allow_unsandboxed=True"
+    refused = run(*asked, "--allow-unsandboxed-code")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        "error: --allow-unsandboxed-code has no effect: the verifier certainty runs no code; leave it out\n"
+    )
