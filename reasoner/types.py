@@ -227,8 +227,8 @@ NOT_RATED = "not rated"
 class Rating:
     """A verifier's verdict on one candidate: `value` in [0, 1], or None and the `error` that prevented it.
 
-    `steps` are the values of its single steps, where the verifier rates steps; `parts` those of the verifiers that it
-    combines.
+    `steps` are the values of its single steps, where the verifier rates steps; `parts` is what the value was made of,
+    as its verifier says: the members' values of an ensemble, the value before a calibration, a judge's mass.
     """
 
     value: float | None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.errors import UsageError
-from reasoner.types import Completion, Prompt, TokenIds
+from reasoner.types import Completion, Notify, Prompt, TokenIds
 from reasoner_verifiers.layouts import step_ends
 
 BATCH_TOKENS = 2048
@@ -54,12 +54,16 @@ class Backbone:
         return tuple(head + end for end in step_ends(generated, self.tokenizer.decode, separator))
 
     def states(
-        self, sequences: Sequence[TokenIds], places: Sequence[Sequence[int]], layers: Sequence[int]
+        self, sequences: Sequence[TokenIds], places: Sequence[Sequence[int]], layers: Sequence[int], notify: Notify
     ) -> list[NDArray[np.float32]]:
-        """For each sequence an array [layers, places, width]: states after those layers, through the final norm."""
+        """For each sequence an array [layers, places, width]: states after those layers, through the final norm.
+
+        It takes minutes for thousands of sequences; `notify` is told of every tenth that is done.
+        """
         import torch
 
         found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(sequences)
+        done = 0
         for batch in _batches(sequences):
             longest = max(len(sequences[i]) for i in batch)
             ids, mask = torch.zeros((2, len(batch), longest), dtype=torch.long)
@@ -72,6 +76,9 @@ class Backbone:
                     at = torch.tensor(list(places[i]), dtype=torch.long)
                     picked = [self._normed(hidden[layer][row, at], layer).float().numpy() for layer in layers]
                     found[i] = np.stack(picked)
+            before, done = done, done + len(batch)
+            if 10 * before // len(sequences) < 10 * done // len(sequences) < 10:
+                notify(f"{done:,} of {len(sequences):,} sequences read")
         return found
 
     def _normed(self, state: Any, layer: int) -> Any:

@@ -156,7 +156,7 @@ def _marked(judged: Sequence[Labelled], backbone: Backbone, *, steps: bool) -> l
 
 def _rows(marked: Sequence[_Marked], backbone: Backbone, layers: Sequence[int], notify: Notify) -> _Rows:
     notify(f"reading the states of {len(marked):,} distinct sequences, {sum(one.drawn for one in marked):,} drawn")
-    states = backbone.states([one.ids for one in marked], [one.places for one in marked], layers)
+    states = backbone.states([one.ids for one in marked], [one.places for one in marked], layers, notify)
     names = {name: number for number, name in enumerate(sorted({one.one.question_id for one in marked}))}
     return _Rows(
         np.concatenate([one.swapaxes(0, 1) for one in states]),
@@ -241,7 +241,7 @@ def report(
     marked = _marked([one for one in held if one.judged], backbone, steps=recipe.steps)
     notify(f"rating {len(marked):,} distinct sequences of the questions held out")
     ends = [(*one.places, len(one.ids) - 1) for one in marked]
-    states = backbone.states([one.ids for one in marked], ends, [head.layer])
+    states = backbone.states([one.ids for one in marked], ends, [head.layer], notify)
     values = [special.expit(head.logit(one[0])).tolist() for one in states]
     labelled: dict[str, list[Rated]] = defaultdict(list)
     last: dict[TokenIds, float] = {}
