@@ -30,7 +30,7 @@ async def draw(folder: Path) -> None:
 
 def main(folder: Path) -> None:
     from reasoner.cli import main as reasoner
-    from reasoner_verifiers.reward import EMBEDDED_HEAD
+    from reasoner_verifiers.reward.model import EMBEDDED_HEAD
 
     if not (folder / GRADES).exists():
         asyncio.run(draw(folder))

@@ -17,8 +17,8 @@ from reasoner.engines.pooling import PoolingEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Meter, SampleRequest, Tab
 from reasoner.types import Completion, TokenIds
-from reasoner_verifiers.layouts import Laid
 from reasoner_verifiers.prm import Prm
+from reasoner_verifiers.reward.layouts import Laid
 
 WIDTH, DEPTH, STEP = 4, 8, 24
 SEPARATOR = "\n\n"

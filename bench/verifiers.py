@@ -25,8 +25,8 @@ from reasoner.protocols import Engine, Tab, Verifier
 from reasoner_evals.labelling import label
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import SelfConsistency
-from reasoner_verifiers.labelled import Labelled, read_labelled
-from reasoner_verifiers.measures import Rated, pooled_auroc, selection, within_auroc
+from reasoner_verifiers.fitting.labelled import Labelled, read_labelled
+from reasoner_verifiers.fitting.measures import Rated, pooled_auroc, selection, within_auroc
 
 POOL, N, SEED = 16, 8, 0
 SPECS = (

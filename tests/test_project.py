@@ -61,7 +61,7 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(tmp_path: Path) -> N
         for path in (ROOT / root / package).rglob("*.py")
     }
     assert packaged == on_disk
-    assert "reasoner_verifiers/heads/smollm2-135m-instruct.safetensors" in names
+    assert "reasoner_verifiers/reward/heads/smollm2-135m-instruct.safetensors" in names
     [entry_points] = [name for name in names if name.endswith("entry_points.txt")]
     declared = zipfile.ZipFile(wheel).read(entry_points).decode()
     for group in ("console_scripts", "reasoner.strategies", "reasoner.verifiers", "reasoner.engines"):

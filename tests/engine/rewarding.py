@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reasoner_verifiers.checkpoint import Array, Head, HeadInfo, backbone_digest, write_checkpoint
+from reasoner_verifiers.reward.checkpoint import Array, Head, HeadInfo, backbone_digest, write_checkpoint
 
 TAG = 7
 WIDTH = 128

@@ -19,10 +19,10 @@ from reasoner.protocols import Meter, Tab
 from reasoner.trace import Event, Scored
 from reasoner.types import Completion, TokenIds, Usage
 from reasoner_strategies import BestOfN
-from reasoner_verifiers import recipes
-from reasoner_verifiers.checkpoint import Array, Head
 from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.prm import Prm
+from reasoner_verifiers.reward import recipes
+from reasoner_verifiers.reward.checkpoint import Array, Head
 from tests.engine.rewarding import TAG, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
 
 T = TypeVar("T")

@@ -15,9 +15,9 @@ from reasoner.trace import Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Orm, Prm
-from reasoner_verifiers.checkpoint import backbone_digest, load_head
-from reasoner_verifiers.measures import auroc
-from reasoner_verifiers.reward import EMBEDDED_HEAD
+from reasoner_verifiers.fitting.measures import auroc
+from reasoner_verifiers.reward.checkpoint import backbone_digest, load_head
+from reasoner_verifiers.reward.model import EMBEDDED_HEAD
 from tests.engine.test_command import solve
 
 

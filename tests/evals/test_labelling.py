@@ -19,7 +19,7 @@ from reasoner.types import Completion, FinishReason
 from reasoner_evals.grading import GradedQuestion, grade
 from reasoner_evals.labelling import grade_run, label
 from reasoner_strategies import BestOfN, SelfConsistency
-from reasoner_verifiers.labelled import read_labelled
+from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.helpers import Judge, completion, number_question
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reasoner.errors import EngineUnavailable, UsageError
-from reasoner_verifiers.checkpoint import (
+from reasoner_verifiers.reward.checkpoint import (
     Array,
     Head,
     HeadInfo,

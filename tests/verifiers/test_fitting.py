@@ -16,8 +16,8 @@ from reasoner.protocols import SampleRequest
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.labelling import label
 from reasoner_strategies import SelfConsistency
-from reasoner_verifiers.checkpoint import load_head
-from reasoner_verifiers.fitting import Fitted, Recipe, fit
+from reasoner_verifiers.fitting.head import Fitted, Recipe, fit
+from reasoner_verifiers.reward.checkpoint import load_head
 from tests.cli.command import finish, start
 from tests.helpers import number_question
 

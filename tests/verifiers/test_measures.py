@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_verifiers.measures import Rated, auroc, estimate, pooled_auroc, selection, within_auroc
+from reasoner_verifiers.fitting.measures import Rated, auroc, estimate, pooled_auroc, selection, within_auroc
 from tests.helpers import answer
 
 

@@ -15,8 +15,8 @@ from reasoner.errors import EngineError, UsageError, VerifierError
 from reasoner.protocols import Tab
 from reasoner.types import Completion, Rating
 from reasoner_strategies import BestOfN
-from reasoner_verifiers import reward
 from reasoner_verifiers.orm import Orm
+from reasoner_verifiers.reward import model as reward
 from tests.helpers import says
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
 

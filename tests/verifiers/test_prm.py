@@ -13,8 +13,9 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import SampleRequest, Tab
 from reasoner.types import Completion, Logprobs, Rating, TokenIds, Usage
-from reasoner_verifiers import recipes, reward
 from reasoner_verifiers.prm import Prm
+from reasoner_verifiers.reward import model as reward
+from reasoner_verifiers.reward import recipes
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
 
 QUESTION = ask("How many?", space="number")

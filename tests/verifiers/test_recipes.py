@@ -10,8 +10,8 @@ import pytest
 from reasoner import Prompt, Question, ask
 from reasoner.errors import UsageError, VerifierError
 from reasoner.types import Completion, TokenIds
-from reasoner_verifiers.layouts import Case, Laid, lay, steps_of
-from reasoner_verifiers.recipes import (
+from reasoner_verifiers.reward.layouts import Case, Laid, lay, steps_of
+from reasoner_verifiers.reward.recipes import (
     HEAD,
     MATH_SHEPHERD,
     QWEN_MATH_PRM,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.errors import VerifierError
-from reasoner_verifiers.step_cache import StepCache, step_keys
+from reasoner_verifiers.reward.step_cache import StepCache, step_keys
 
 IDS = (5, 6, 7, 8, 9, 10)
 A, B, C, D = (bytes([letter]) for letter in b"ABCD")

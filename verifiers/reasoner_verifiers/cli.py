@@ -13,8 +13,8 @@ from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
-    from reasoner_verifiers.fitting import Fitted
-    from reasoner_verifiers.measures import Estimate, Selection
+    from reasoner_verifiers.fitting.head import Fitted
+    from reasoner_verifiers.fitting.measures import Estimate, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,8 +57,8 @@ def fit_command(
     Prints how well it tells right from wrong on questions held out, and what selecting by it gets right there.
     """
     from reasoner.cli.terminal import Terminal
-    from reasoner_verifiers.checkpoint import save_head
-    from reasoner_verifiers.fitting import Recipe, fit
+    from reasoner_verifiers.fitting.head import Recipe, fit
+    from reasoner_verifiers.reward.checkpoint import save_head
 
     _can_write(out)
     terminal = Terminal(sys.stdout, sys.stderr)
@@ -78,7 +78,7 @@ def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
 
     The runs hold ratings by one verifier, as those of best_of_n do.
     """
-    from reasoner_verifiers.labelled import fitted_on, rated_by, read_labelled
+    from reasoner_verifiers.fitting.labelled import fitted_on, rated_by, read_labelled
     from reasoner_verifiers.maps import fit_calibration
 
     _can_write(out)
@@ -105,7 +105,7 @@ def weigh_command(runs: tuple[Path, ...], out: Path) -> int:
     """
     from reasoner.catalog import build, spec_of
     from reasoner_verifiers.ensemble import Ensemble
-    from reasoner_verifiers.labelled import fitted_on, rated_by, read_labelled
+    from reasoner_verifiers.fitting.labelled import fitted_on, rated_by, read_labelled
     from reasoner_verifiers.maps import fit_weights
 
     _can_write(out)

@@ -6,7 +6,7 @@ from typing import Literal
 from reasoner.budget import Cost
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward import DType, Options, Running, check_choice
+from reasoner_verifiers.reward.model import DType, Options, Running, check_choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from reasoner.budget import Cost
 from reasoner.errors import UsageError
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.recipes import RECIPES
-from reasoner_verifiers.reward import DType, Options, Running, check_choice
+from reasoner_verifiers.reward.model import DType, Options, Running, check_choice
+from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "last": lambda steps: steps[-1],

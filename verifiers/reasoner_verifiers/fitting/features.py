@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reasoner.errors import UsageError
 from reasoner.types import Completion, Notify, Prompt, TokenIds
-from reasoner_verifiers.layouts import step_ends
+from reasoner_verifiers.reward.layouts import step_ends
 
 BATCH_TOKENS = 2048
 """Tokens of one forward pass, padding included."""

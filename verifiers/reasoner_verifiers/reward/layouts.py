@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from reasoner.errors import VerifierError
 from reasoner.protocols import Engine
 from reasoner.types import Completion, Message, Prompt, Question, TokenIds
-from reasoner_verifiers.recipes import Layout, Recipe
+from reasoner_verifiers.reward.recipes import Layout, Recipe
 
 
 class Laid(NamedTuple):

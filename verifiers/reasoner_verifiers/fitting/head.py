@@ -14,10 +14,10 @@ from scipy import optimize, special
 from reasoner.errors import UsageError
 from reasoner.models.resolve import resolve
 from reasoner.types import Notify, TokenIds
-from reasoner_verifiers.checkpoint import Head, HeadInfo, backbone_digest
-from reasoner_verifiers.features import Backbone
-from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
-from reasoner_verifiers.measures import Estimate, Rated, Selection, pooled_auroc, selection, within_auroc
+from reasoner_verifiers.fitting.features import Backbone
+from reasoner_verifiers.fitting.labelled import Labelled, fitted_on, read_labelled
+from reasoner_verifiers.fitting.measures import Estimate, Rated, Selection, pooled_auroc, selection, within_auroc
+from reasoner_verifiers.reward.checkpoint import Head, HeadInfo, backbone_digest
 
 FOLDS = 4
 RIDGES = (3e-3, 1e-2, 3e-2, 1e-1)

@@ -17,10 +17,10 @@ from reasoner.errors import UsageError, VerifierError
 from reasoner.models.resolve import resolve
 from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab, verifier_cost
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
-from reasoner_verifiers.checkpoint import serving_folder, serving_folder_of_value_head
-from reasoner_verifiers.layouts import Case, Laid, Reader, lay
-from reasoner_verifiers.recipes import HEAD, SKYWORK_PRM, Recipe, choose
-from reasoner_verifiers.step_cache import StepCache, step_keys
+from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
+from reasoner_verifiers.reward.layouts import Case, Laid, Reader, lay
+from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Recipe, choose
+from reasoner_verifiers.reward.step_cache import StepCache, step_keys
 
 HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
