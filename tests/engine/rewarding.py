@@ -86,3 +86,38 @@ def tiny_prm_logits(folder: Path, ids: Sequence[int]) -> Array:
         inner = torch.relu(states @ tensors["score.0.weight"].T + tensors["score.0.bias"])
         logits: Array = (inner @ tensors["score.2.weight"].T + tensors["score.2.bias"]).numpy()
     return logits
+
+
+def tiny_classifier(folder: Path, tokenizer: Path) -> Path:
+    """A sequence classifier of one label: two layers, 32-bit weights that are large enough for scores to differ."""
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=WIDTH,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        initializer_range=0.3,
+        num_labels=1,
+        pad_token_id=2,
+    )
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(tokenizer / name, folder / name)
+    return folder
+
+
+def tiny_classifier_logit(folder: Path, ids: Sequence[int]) -> float:
+    """Its scalar at the last position, by transformers: the backbone, then the matrix."""
+    import torch
+    from transformers import LlamaForSequenceClassification
+
+    model = LlamaForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        state = model.model(torch.tensor([list(ids)])).last_hidden_state[0, -1]
+        return float(model.score(state)[0])

@@ -1,0 +1,65 @@
+"""Verifiers that bring a model of their own beside the policy: a sequence classifier, and another judge."""
+
+import asyncio
+import math
+from pathlib import Path
+
+import pytest
+
+from reasoner import Cost, ask
+from reasoner.engines.vllm import VllmEngine
+from reasoner.protocols import Tab
+from reasoner.types import Completion, Rating
+from reasoner_verifiers import Judge, Orm
+from tests.engine.rewarding import tiny_classifier, tiny_classifier_logit
+
+QUESTION = ask("What is 3 + 4?")
+
+
+async def candidate(engine: VllmEngine, text: str) -> Completion:
+    ids = await engine.encode(text) or ()
+    return Completion(QUESTION.prompt, text, (*ids, 2), "stop")
+
+
+def test_a_sequence_classifier_agrees_with_transformers(
+    engine: VllmEngine, embedded_model: Path, tmp_path: Path
+) -> None:
+    folder = tiny_classifier(tmp_path / "tiny", embedded_model)
+    orm = Orm(model=str(folder), dtype="float32", context=1024, kv_gib=0.1)
+
+    async def go() -> list[tuple[Rating, tuple[int, ...], Cost]]:
+        found = []
+        for text in ("The answer is 7", "It is 8, as 3 + 5 = 8", "The answer is 7"):
+            one = await candidate(engine, text)
+            bound = await orm.bound(QUESTION, one, engine)
+            laid = await orm.running.started.lay(QUESTION, one, engine)
+            found.append((await orm.score(QUESTION, one, engine, Tab()), laid.ids, bound))
+        await orm.close()
+        return found
+
+    rated = asyncio.run(go())
+    for rating, ids, bound in rated:
+        assert rating.value == pytest.approx(1 / (1 + math.exp(-tiny_classifier_logit(folder, ids))), abs=1e-4)
+        assert rating.cost.verifier_tokens <= bound.verifier_tokens == len(ids)
+    assert rated[0][0].value != pytest.approx(rated[1][0].value, abs=1e-3)
+    assert (rated[2][0].cost.verifier_tokens, rated[2][0].cost.requests) == (0, 0)
+
+
+def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
+    engine: VllmEngine, embedded_model: Path
+) -> None:
+    async def judged(judge: Judge) -> tuple[Rating, Tab]:
+        await judge.start(engine)
+        try:
+            tab = Tab()
+            return await judge.score(QUESTION, await candidate(engine, "The answer is 7"), engine, tab), tab
+        finally:
+            await judge.close()
+
+    own, tab = asyncio.run(judged(Judge(model=str(embedded_model), least_mass=0.0)))
+    policy, _ = asyncio.run(judged(Judge(least_mass=0.0)))
+    # The judge runs in 16 bits and the policy of these tests in 32.
+    assert own.value == pytest.approx(policy.value, abs=0.05)
+    assert own.parts[0] == pytest.approx(policy.parts[0], abs=0.05)
+    assert tab.cost == own.cost
+    assert own.cost.requests == 1
