@@ -104,6 +104,6 @@ def _options(cls: Any) -> dict[str, str]:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return "|".join(str(part) for part in value)
-    if isinstance(value, str):
+    if isinstance(value, str) and not value.isprintable():
         return value.encode("unicode_escape").decode()
     return "none" if value is None else str(value)
