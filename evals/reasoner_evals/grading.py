@@ -4,8 +4,10 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from reasoner.answers.expressions import evaluate
+from reasoner.answers import CodeSpace
+from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
 from reasoner.equivalence import Equivalence, SlowSpace
+from reasoner.errors import UsageError
 from reasoner.grades import GradeStatus
 from reasoner.types import Completion, Question
 
@@ -19,7 +21,11 @@ class GradedQuestion:
 
 
 async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:
-    """The status of one sequence."""
+    """The status of one sequence.
+
+    Raises:
+        UsageError: the question asks for code, which only tests can grade.
+    """
     if completion.truncated:
         return "truncated"
     answer = item.question.read(completion)
@@ -28,6 +34,11 @@ async def grade(item: GradedQuestion, completion: Completion, equivalence: Equiv
     space = item.question.space
     if isinstance(space, SlowSpace):
         return (await equivalence.accepts(item.gold, answer.text, space=space)).status
+    if isinstance(space, ExpressionSpace):
+        fine = solves(answer.text, numbers=space.numbers, target=space.target, use_all=space.use_all)
+        return "right" if fine else "wrong"
+    if isinstance(space, CodeSpace):
+        raise UsageError("code is graded by its tests, not by a reference answer: use reasoner.sandbox")
     gold = space.read(rf"\boxed{{{item.gold}}}")
     return "right" if gold and space.same(gold, answer) else "wrong"
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from reasoner import ask
+from reasoner.answers.expressions import ExpressionSpace
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.equivalence import Equivalence
-from reasoner.errors import TraceError
+from reasoner.errors import TraceError, UsageError
 from reasoner.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
 from reasoner.protocols import SampleRequest
 from reasoner.trace import read_trace
@@ -55,6 +56,21 @@ def test_what_only_slow_work_can_tell_is_graded_in_the_pool(answer: str, status:
             await equivalence.close()
 
     assert asyncio.run(go()) == status
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("8/(3-8/3)", "right"), ("8*(3-8/3)+3", "wrong"), ("3*8", "wrong"), ("24", "no_answer")]
+)
+def test_a_puzzle_is_graded_by_its_rules_and_not_by_the_stored_solution(text: str, status: str) -> None:
+    space = ExpressionSpace(numbers=(3, 3, 8, 8), target=24, use_all=True)
+    item = GradedQuestion(ask("Make 24.", space=space), "8 / (3 - 8/3)")
+    assert graded(item, completion(rf"\boxed{{{text}}}")) == status
+
+
+def test_code_is_not_graded_by_a_reference_answer() -> None:
+    item = GradedQuestion(ask("Write f.", space="code"), "def f(): ...")
+    with pytest.raises(UsageError, match="code is graded by its tests"):
+        graded(item, completion("```python\ndef f(): ...\n```"))
 
 
 def items(*golds: str) -> list[GradedQuestion]:
