@@ -268,6 +268,10 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bo
         progress.begin(f"starting {plan.engine.name}")
         with progress.shown():
             await plan.engine.start()
+            began = time.perf_counter()
+            if plan.verifier:
+                await plan.verifier.start(plan.engine)
+            verifier_start = time.perf_counter() - began
             progress.begin(f"solving with {plan.engine.model.name}")
             solution = await solve(
                 plan.question,
@@ -280,15 +284,23 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bo
                 trace=sink,
                 seed=plan.seed,
             )
-        return _tell(progress.terminal, plan, solution, progress, as_json=as_json)
+        return _tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json)
     finally:
         if plan.verifier:
             await plan.verifier.close()
         await plan.engine.close()
 
 
-def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Progress", *, as_json: bool) -> int:
-    from reasoner.cli.summary import LABEL, as_document, summary
+def _tell(
+    terminal: "Terminal",
+    plan: _Plan,
+    solution: "Solution",
+    progress: "Progress",
+    verifier_start: float,
+    *,
+    as_json: bool,
+) -> int:
+    from reasoner.cli.summary import LABEL, Times, as_document, summary
     from reasoner.cli.terminal import printable
 
     elapsed = time.perf_counter() - STARTED
@@ -300,7 +312,8 @@ def _tell(terminal: "Terminal", plan: _Plan, solution: "Solution", progress: "Pr
         elif solution.answer:
             terminal.give(printable(solution.answer.text, limit=2000))
     finally:
-        for line in summary(solution, plan.budget, plan.prices, plan.engine, progress.first_sample, elapsed):
+        times = Times(verifier_start, progress.first_sample, elapsed)
+        for line in summary(solution, plan.budget, plan.prices, plan.engine, times):
             terminal.say_wrapped(line, indent=LABEL)
     if solution.error:
         terminal.say(error_line(solution.error))

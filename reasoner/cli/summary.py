@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import NamedTuple
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.catalog import spec_of
@@ -12,8 +13,18 @@ from reasoner.types import Question, Standing
 
 LABEL = 9
 """Characters that the name of a line takes."""
+SHOWN_SECONDS = 0.1
+"""Getting a verifier ready is told of from here on; most need no time."""
 SHOWN = 6
 """Classes of answers that the vote line names."""
+
+
+class Times(NamedTuple):
+    """Seconds: what getting the verifier ready took, from the start of solving to the first sample, and all in all."""
+
+    verifier_start: float
+    first_sample: float | None
+    elapsed: float
 
 
 def summary(
@@ -21,15 +32,14 @@ def summary(
     budget: Budget,
     prices: Prices | None,
     engine: Engine,
-    first_sample: float | None,
-    elapsed: float,
+    times: Times,
 ) -> list[str]:
     """The vote, the cost, the budget and the time, a line each."""
     lines = [f"vote     {_vote(solution.standing)}"] if solution.standing.samples else []
     lines.append(f"cost     {_cost(solution.cost, prices)}")
     if str(budget):
         lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
-    lines.append(f"time     {_time(engine, first_sample, solution.cost.seconds, elapsed)}")
+    lines.append(f"time     {_time(engine, times, solution.cost.seconds)}")
     lines += [f"note     {note}" for note in engine.notes]
     return lines
 
@@ -72,15 +82,19 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def _time(engine: Engine, first_sample: float | None, solving: float, elapsed: float) -> str:
+def _time(engine: Engine, times: Times, solving: float) -> str:
     parts: list[tuple[str, float]] = []
     timing = getattr(engine, "timing", None)
     if timing:
         parts += [("model files", timing.model), ("import vLLM", timing.imports), ("start engine", timing.engine)]
-    if first_sample is not None:
-        parts += [("first sample", first_sample), ("other samples", solving - first_sample)]
-    rest = elapsed - sum(seconds for _, seconds in parts)
-    return f"{elapsed:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in [*parts, ("all else", rest)])
+    if times.verifier_start >= SHOWN_SECONDS:
+        parts.append(("start verifier", times.verifier_start))
+    if times.first_sample is not None:
+        parts += [("first sample", times.first_sample), ("other samples", solving - times.first_sample)]
+    rest = times.elapsed - sum(seconds for _, seconds in parts)
+    return f"{times.elapsed:.1f} s: " + ", ".join(
+        f"{name} {seconds:.1f}" for name, seconds in [*parts, ("all else", rest)]
+    )
 
 
 def as_document(
