@@ -84,12 +84,14 @@ class Equivalence:
     """Compares answers in a pool of its own that starts with the first slow comparison, and remembers the verdicts.
 
     `seconds` bounds one comparison. A grade that is not there by then is tried once more, with nothing beside it and
-    `patience` times as long, so that it does not depend on what else the machine does.
+    `patience` times as long, so that it does not depend on what else the machine does. A vote is not tried again, and
+    `vote` bounds, twice, all that one call of `same_many` has done: many answers may each take their time.
     """
 
     seconds: float = 5.0
     patience: float = 4.0
     pool: KillablePool = field(default_factory=lambda: KillablePool(prepare=worker.prepare))
+    vote: float = 60.0
     _known: "OrderedDict[_Job, object]" = field(default_factory=OrderedDict, init=False, repr=False)
     _running: dict[_Job, _Chunk] = field(default_factory=dict, init=False, repr=False)
     _turns: asyncio.Semaphore = field(init=False, repr=False)
@@ -121,10 +123,10 @@ class Equivalence:
         hard = {place: pairs[place] for place, verdict in enumerate(verdicts) if verdict is None}
         if hard and isinstance(space, SlowSpace):
             texts = tuple({answer.text: None for pair in hard.values() for answer in pair})
-            probes = await self._done([_Job(space.probe, (text,)) for text in texts], size=1)
+            probes = await self._in_time([_Job(space.probe, (text,)) for text in texts], size=1)
             fine = {text for text, probe in zip(texts, probes, strict=True) if not isinstance(probe, Failed)}
             asked = {place: sorted((a.text, b.text)) for place, (a, b) in hard.items() if {a.text, b.text} <= fine}
-            told = await self._done([_Job(_mutual, (space.accepts, *pair)) for pair in asked.values()], size=CHUNK)
+            told = await self._in_time([_Job(_mutual, (space.accepts, *pair)) for pair in asked.values()], size=CHUNK)
             for place, verdict in zip(asked, told, strict=True):
                 verdicts[place] = verdict is True
         return tuple(verdict is True for verdict in verdicts)
@@ -136,6 +138,23 @@ class Equivalence:
     async def close(self) -> None:
         """Stop the pool. A later comparison starts it again."""
         await self.pool.close()
+
+    async def _in_time(self, jobs: Sequence[_Job], *, size: int) -> list[object]:
+        """As `_done`, with a failure for what is not there when the time for a vote is over."""
+        parts = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        tasks = [asyncio.ensure_future(self._done(part, size=size)) for part in parts]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=self.vote)
+            late = Failed("timeout", f"the vote took over {self.vote:g} s")
+            told = [
+                task.result() if task.done() else [late] * len(part) for part, task in zip(parts, tasks, strict=True)
+            ]
+            return [result for part in told for result in part]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _done(self, jobs: Sequence[_Job], *, size: int) -> list[object]:
         """What the jobs come to, in chunks of `size`; one that is known or under way is not begun again."""

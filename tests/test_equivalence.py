@@ -231,6 +231,18 @@ async def test_in_a_vote_what_cannot_be_told_in_time_is_different_and_hurts_no_o
 
 
 @running
+async def test_a_vote_over_many_that_take_their_time_ends_with_what_is_known(tmp_path: Path) -> None:
+    hangs = Desk(tmp_path)(*(f"hang{n}" for n in range(12)))
+    words = Desk(tmp_path)("a", "ab")
+    async with equivalence(maths=False) as made:
+        await made.warm()
+        made.vote = 0.5
+        assert await made.same_many(SLOW, list(itertools.combinations(hangs, 2))) == (False,) * 66
+        made.vote = LONG
+        assert await made.same_many(SLOW, [(words[0], words[1])]) == (True,)
+
+
+@running
 async def test_an_answer_that_takes_too_long_alone_is_compared_with_none(tmp_path: Path) -> None:
     bomb, *words = Desk(tmp_path)("bomb", "a", "b", "c")
     async with equivalence(seconds=0.3, maths=False) as made:
