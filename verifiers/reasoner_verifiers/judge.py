@@ -45,8 +45,8 @@ class Judge:
     than `least_mass` the model was not answering the question: an error, no rating. `parts` keeps the mass.
 
     The policy judges itself, and its prefix cache serves the prompt up to the candidate, unless `model` names another
-    model to run or `base_url` a server. The judge sees neither a reference answer nor other candidates, except for the one
-    that `prefer` compares. Nothing prevents a candidate's text from talking it round.
+    model to run or `base_url` a server. The judge sees neither a reference answer nor other candidates, but for the
+    one that `prefer` compares. Nothing prevents a candidate's text from talking it round.
     """
 
     ask: Ask = "yes"
