@@ -125,6 +125,13 @@ def test_the_command_writes_the_head_and_tells_what_it_is_worth(
     assert out.stat().st_size < 5000
 
 
+def test_a_disk_that_is_full_is_told_in_one_line(backbone: Path, run_folder: Path) -> None:
+    options = ("--out", "/dev/full", "--backbone", str(backbone), "--layer", "1")
+    ended = finish(start("verifier", "fit", str(run_folder), *options))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1] == "error: cannot write /dev/full: No space left on device"
+
+
 def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(backbone: Path, tmp_path: Path) -> None:
     items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(5)]
     asyncio.run(label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path))

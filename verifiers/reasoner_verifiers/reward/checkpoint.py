@@ -101,15 +101,20 @@ class Head:
 
 
 def save_head(head: Head, file: Path) -> None:
-    """Write a head as one safetensors file of kilobytes."""
-    from safetensors.numpy import save_file
+    """Write a head as one safetensors file of kilobytes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors.numpy import save
 
     tensors = {"w2": head.w2, "b2": np.array([head.b2])}
     if head.w1 is not None and head.b1 is not None:
         tensors |= {"w1": head.w1, "b1": head.b1}
     about = json.dumps({"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True)
     arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    save_file(arrays, file, metadata={"head": about})
+    # Not by `save_file`, which puts a new file in the place of whatever is there, a device too.
+    file.write_bytes(save(arrays, metadata={"head": about}))
 
 
 def load_head(file: Path) -> Head:
@@ -203,6 +208,7 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
             fit it.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     config = json.loads((backbone / "config.json").read_text(encoding="utf-8"))
@@ -214,7 +220,10 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
             tensors[bias] = torch.zeros(tensors[name].shape[0], dtype=tensors[name].dtype)
     names = ("score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias")
     tensors |= {name: torch.from_numpy(array) for name, array in zip(names, head.layers(), strict=True)}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    try:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
     (folder / "config.json").write_text(json.dumps(_reward_config(config, head.layer), indent=2), encoding="utf-8")
     for name in _TOKENIZER_FILES:
         if (backbone / name).exists():
