@@ -57,10 +57,10 @@ def _log(word: str) -> None:
 
 
 def near(gold: str, answer: str) -> bool:
-    """Same first letter; notes that it ran. `hang` hangs, `crash` crashes."""
+    """Same first letter; notes that it ran. `hang...` hangs, `crash` crashes."""
     _log(gold)
     texts = gold.partition("|")[2], answer.partition("|")[2]
-    if "hang" in texts:
+    if any(text.startswith("hang") for text in texts):
         time.sleep(LONG)
     if "crash" in texts:
         raise ValueError("crash")
