@@ -1,8 +1,10 @@
 """Who may start next: a queue in front of the ledger, and one in front of the KV cache."""
 
 import asyncio
+import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
 
@@ -91,56 +93,80 @@ class Admission:
                 line[0].set_result(None)
 
 
-class KvGate:
-    """Keeps the unique tokens in flight within the KV cache, first come first served.
+Shared = tuple[tuple[str, int], ...]
+"""The pieces of a prompt, each with what names it and its tokens; sequences that name the same piece share it."""
 
-    More would be preempted and computed again. Sequences of one prompt share it, so it counts once. A sequence too long
-    for the whole gate goes alone.
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    place: int
+    number: int
+    shared: Shared = field(compare=False)
+    own: int = field(compare=False)
+    ticket: asyncio.Future[None] = field(compare=False)
+
+
+class KvGate:
+    """Keeps the unique tokens in flight within the KV cache: earlier questions first, so that their branches stay.
+
+    More would be preempted and computed again. A piece of prompt that several sequences share counts once. A sequence
+    too long for the whole gate goes alone.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._used = 0
         self._sharing: dict[str, int] = {}
-        self._line: deque[tuple[str, int, int, asyncio.Future[None]]] = deque()
+        self._line: list[_Waiting] = []
+        self._number = 0
 
-    async def enter(self, prompt: str, *, shared: int, own: int) -> None:
-        """Wait until `own` tokens fit, and the `shared` ones of the prompt unless a sibling holds them."""
-        if not self._line and self._fits(prompt, shared, own):
-            self._take(prompt, shared, own)
-            return
-        ticket = asyncio.get_running_loop().create_future()
-        self._line.append((prompt, shared, own, ticket))
+    async def enter(self, shared: Shared, *, own: int, place: int = 0) -> bool:
+        """Wait until `own` tokens fit, and those of the `shared` pieces that nobody in flight holds.
+
+        `place` is the question's place among all. Returns whether it had to wait.
+        """
+        if not self._line and self._fits(shared, own):
+            self._take(shared, own)
+            return False
+        self._number += 1
+        waiting = _Waiting(place, self._number, shared, own, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._line, waiting)
+        self._advance()
         try:
-            await ticket
+            await waiting.ticket
         except asyncio.CancelledError:
-            if ticket.done() and not ticket.cancelled():
-                self.leave(prompt, shared=shared, own=own)
+            if waiting.ticket.done() and not waiting.ticket.cancelled():
+                self.leave(shared, own=own)
             else:
                 self._advance()
             raise
+        return True
 
-    def leave(self, prompt: str, *, shared: int, own: int) -> None:
+    def leave(self, shared: Shared, *, own: int) -> None:
         """Give back what `enter` took."""
         self._used -= own
-        self._sharing[prompt] -= 1
-        if not self._sharing[prompt]:
-            del self._sharing[prompt]
-            self._used -= shared
+        for name, tokens in shared:
+            self._sharing[name] -= 1
+            if not self._sharing[name]:
+                del self._sharing[name]
+                self._used -= tokens
         self._advance()
 
-    def _fits(self, prompt: str, shared: int, own: int) -> bool:
-        need = own + (0 if prompt in self._sharing else shared)
+    def _fits(self, shared: Shared, own: int) -> bool:
+        need = own + sum(tokens for name, tokens in shared if name not in self._sharing)
         return self._used == 0 or self._used + need <= self.capacity
 
-    def _take(self, prompt: str, shared: int, own: int) -> None:
-        self._used += own + (0 if prompt in self._sharing else shared)
-        self._sharing[prompt] = self._sharing.get(prompt, 0) + 1
+    def _take(self, shared: Shared, own: int) -> None:
+        self._used += own
+        for name, tokens in shared:
+            if name not in self._sharing:
+                self._used += tokens
+            self._sharing[name] = self._sharing.get(name, 0) + 1
 
     def _advance(self) -> None:
         # A cancelled waiter has not run yet when others leave before it does: it is passed over.
-        while self._line and (self._line[0][3].cancelled() or self._fits(*self._line[0][:3])):
-            prompt, shared, own, ticket = self._line.popleft()
-            if not ticket.cancelled():
-                self._take(prompt, shared, own)
-                ticket.set_result(None)
+        while self._line and (self._line[0].ticket.cancelled() or self._fits(self._line[0].shared, self._line[0].own)):
+            first = heapq.heappop(self._line)
+            if not first.ticket.cancelled():
+                self._take(first.shared, first.own)
+                first.ticket.set_result(None)

@@ -108,7 +108,10 @@ _NESTED: Mapping[str, Kind] = {"Strategy": "strategy", "Verifier": "verifier", "
 
 def _nested(hint: Any) -> Kind | None:
     r"""The kind of thing that an option is itself; it is then written as a spec, its commas as \x2c."""
-    return _NESTED.get(hint.__name__) if getattr(hint, "_is_protocol", False) else None
+    for one in typing.get_args(hint) if _optional(hint) else (hint,):
+        if getattr(one, "_is_protocol", False):
+            return _NESTED.get(one.__name__)
+    return None
 
 
 def _value(owner: str, option: str, value: Any, hint: Any) -> Any:

@@ -10,11 +10,24 @@ from typing import Any, NamedTuple, TypeVar
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
-from reasoner.plan import Cancel, Compare, Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
+from reasoner.plan import (
+    Cancel,
+    Compare,
+    Extend,
+    Finished,
+    Handle,
+    Next,
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
 from reasoner.protocols import StopRule, Strategy, Verifier
 from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
-from reasoner.types import NOT_RATED, Answer, Completion, Rating, SamplingParams
+from reasoner.types import NOT_RATED, Answer, Completion, Rating
 from reasoner.work import Worker
 
 T = TypeVar("T")
@@ -60,13 +73,24 @@ class Drive:
         end = self._record_end(end)
         cost = self.worker.admission.ledger.settled
         return Solution(
-            self.worker.question.id, end.answer, cost, tuple(self._proposals), end.by, end.reason, end.error
+            self.worker.question.id,
+            end.answer,
+            cost,
+            tuple(self._proposals),
+            end.by,
+            end.reason,
+            end.error,
+            self._notes,
         )
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        return (*self.worker.engine.notes, *self.worker.notes)
 
     def _record_end(self, end: _End) -> _End:
         try:
-            spent, notes = self.worker.admission.ledger.settled, self.worker.engine.notes
-            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, notes)
+            spent = self.worker.admission.ledger.settled
+            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self._notes)
         except ReasonerError as error:
             return _End(end.answer, "error", str(error), end.error or error)
         return end
@@ -122,7 +146,7 @@ class Drive:
     async def _perform(self, op: Operation) -> object:
         match op:
             case Sample():
-                return self._count(await self._sample(self._name(op), op.params))
+                return self._count(await self._sample(self._name(op), op))
             case Score():
                 self._ops += 1
                 return self._weigh(await self._score(self._ops, op.candidates))
@@ -136,6 +160,8 @@ class Drive:
             case Cancel():
                 if task := self._running.pop(op.handle, None):
                     await cancel_all([task])
+            case Extend():
+                return await self.worker.extend(op.prompt, op.text)
             case Compare():
                 return await self.worker.compare(op.pairs)
             case Propose():
@@ -149,7 +175,7 @@ class Drive:
     def _count(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
         for one in completions:
             if one.usage.prompt_tokens:
-                self._seen += self.worker.cost(one.usage)
+                self._seen += self.worker.cost_of(one)
         return completions
 
     def _weigh(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
@@ -167,11 +193,11 @@ class Drive:
             draws.extend(Draw(self._ops, prompt, digest, index) for index in range(first, first + op.n))
         return draws
 
-    async def _sample(self, draws: Sequence[Draw], params: SamplingParams) -> tuple[Completion, ...]:
+    async def _sample(self, draws: Sequence[Draw], op: Sample) -> tuple[Completion, ...]:
         needed = self.verifier.logprobs if self.verifier else None
-        if needed is not None and (params.logprobs is None or params.logprobs < needed):
-            params = replace(params, logprobs=needed)
-        drawn = await _each([partial(self.worker.sequence, draw, params) for draw in draws])
+        if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
+            op = replace(op, params=replace(op.params, logprobs=needed))
+        drawn = await _each([partial(self.worker.sequence, draw, op) for draw in draws])
         self._look_for_refusals(draws[0].op, drawn)
         return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
 
@@ -195,7 +221,7 @@ class Drive:
         if isinstance(op, Sample):
             draws = self._name(op)
             handle = Handle(self._ops)
-            task = asyncio.ensure_future(self._sample_behind(handle, draws, op.params))
+            task = asyncio.ensure_future(self._sample_behind(handle, draws, op))
         else:
             self._ops += 1
             handle = Handle(self._ops)
@@ -204,8 +230,8 @@ class Drive:
         task.add_done_callback(lambda done: self._arrive(handle, done))
         return handle
 
-    async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], params: SamplingParams) -> Finished:
-        return Finished(handle, completions=await self._sample(draws, params))
+    async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], op: Sample) -> Finished:
+        return Finished(handle, completions=await self._sample(draws, op))
 
     async def _score_behind(self, handle: Handle, candidates: Sequence[Completion]) -> Finished:
         return Finished(handle, ratings=await self._score(handle, candidates))

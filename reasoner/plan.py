@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NewType, TypeAlias, TypeVar
 
+from reasoner.confidence import ConfidenceFloor
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing
 from reasoner.votes import Tally
@@ -22,16 +23,26 @@ class Sample:
     """Draw `n` sequences from each prompt.
 
     Reply: the completions in launch order, prompt by prompt. Where the budget admits only some of them the reply is
-    shorter; where it admits none, `BudgetExhausted` is raised.
+    shorter; where it admits none, `BudgetExhausted` is raised. A sequence that falls below the `floor` is cut while it
+    is drawn: it ends with "abort" and what it generated is booked as cancelled. `reserve` is a number of tokens that
+    the budget must still allow to be generated after each sequence, as for a closing answer.
     """
 
     prompts: tuple[Prompt, ...]
     n: int = 1
     params: SamplingParams = SamplingParams()
+    floor: ConfidenceFloor | None = None
+    reserve: int = 0
 
     def __post_init__(self) -> None:
         if self.n < 1:
             raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if self.floor and (self.params.logprobs or 0) < self.floor.top_k:
+            raise UsageError(
+                f"a confidence floor over {self.floor.top_k} alternatives needs logprobs={self.floor.top_k}"
+            )
+        if self.reserve < 0:
+            raise UsageError(f"reserve={self.reserve} is out of range: a number of tokens is 0 or more")
         if not self.prompts:
             raise UsageError("nothing to sample from: give at least one prompt")
 
@@ -90,6 +101,18 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
+class Extend:
+    """Put a text into the mouth of the reply: a prefill, a forced word, a closing.
+
+    Reply: the prompt with the text's own token ids appended, so that what follows is exact at token level. It costs no
+    tokens until the prompt is used.
+    """
+
+    prompt: Prompt
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A started operation that ended: its `completions`, or its `ratings`."""
 
@@ -98,7 +121,7 @@ class Finished:
     ratings: tuple[Rating, ...] = ()
 
 
-Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose | Compare
+Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose | Compare | Extend
 T = TypeVar("T")
 Plan: TypeAlias = Generator[Operation, Any, T]
 
@@ -136,6 +159,12 @@ def next_finished() -> Plan[Finished]:
 def cancel(handle: Handle) -> Plan[None]:
     """Abort a started operation."""
     yield Cancel(handle)
+
+
+def extend(prompt: Prompt, text: str) -> Plan[Prompt]:
+    """Put a text into the mouth of the reply."""
+    extended: Prompt = yield Extend(prompt, text)
+    return extended
 
 
 def count(tally: Tally) -> Plan[Standing]:

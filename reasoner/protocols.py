@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reasoner.budget import Cost
+from reasoner.confidence import ConfidenceFloor
 from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
 from reasoner.plan import Plan
@@ -70,7 +71,7 @@ class SampleRequest:
     """One sequence to draw. (`question_id`, `prompt.digest`, `index`) identify it in every run with the same `seed`.
 
     `watch` are token ids, up to 128, whose exact log-probabilities the completion must carry at every place; it then
-    carries no best alternatives.
+    carries no best alternatives. Below the `floor` the engine aborts the sequence while it draws it.
     """
 
     question_id: str
@@ -81,6 +82,7 @@ class SampleRequest:
     seed: int
     priority: int = 0
     watch: TokenIds = ()
+    floor: ConfidenceFloor | None = None
     meter: Meter = field(default_factory=Meter)
 
     def __post_init__(self) -> None:

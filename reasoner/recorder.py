@@ -10,8 +10,8 @@ from reasoner.errors import BudgetExhausted
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered
 from reasoner.solution import EndedBy, Proposal
-from reasoner.trace import Began, Compared, Dropped, Ended, Prompted, Proposed, Refused, Sampled, Scored, Sink
-from reasoner.types import Answer, Completion, Prompt, Question, Rating, Usage
+from reasoner.trace import Began, Compared, Dropped, Ended, Extended, Prompted, Proposed, Refused, Sampled, Scored, Sink
+from reasoner.types import Answer, Completion, Prompt, Question, Rating, TokenIds, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,20 @@ class Recorder:
                     raw=prompt.raw,
                     tokens=rendered.tokens,
                     exact=rendered.token_ids is not None,
+                )
+            )
+
+    def extended(self, prompt: Prompt, child: Prompt, text: str, token_ids: TokenIds | None) -> None:
+        """A text was put into the mouth of a reply."""
+        if self.sink:
+            self.sink(
+                Extended(
+                    question_id=self.question.id,
+                    t=self._t,
+                    prompt=prompt.digest,
+                    child=child.digest,
+                    text=text,
+                    token_ids=token_ids,
                 )
             )
 

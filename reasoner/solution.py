@@ -28,7 +28,7 @@ class Solution:
 
     `answer` is None where no sample held one. `proposals` are the answers along the way, so one run gives the whole
     compute-accuracy curve. `ended_by` says who ended it and `reason` says it in words. With `error` set, `answer` is
-    the best until then.
+    the best until then. `notes` say what the engine could not do exactly and where the run was narrowed.
     """
 
     question_id: str
@@ -38,6 +38,7 @@ class Solution:
     ended_by: EndedBy
     reason: str
     error: ReasonerError | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def standing(self) -> Standing:

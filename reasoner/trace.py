@@ -74,6 +74,17 @@ class Sampled(_Record):
     cost: Cost
 
 
+class Extended(_Record):
+    """A text was put into the mouth of a reply: `prompt` was extended by it, to the prompt whose digest is `child`."""
+
+    event: Literal["extended"] = "extended"
+    prompt: str
+    child: str
+    text: str
+    token_ids: TokenIds | None
+    """The text's token ids; None where the engine has no tokenizer, and the text alone is appended."""
+
+
 class Dropped(_Record):
     """A sequence did not complete: `why` is "cancelled", "deadline" or "lost". Its tokens were spent all the same."""
 
@@ -140,7 +151,8 @@ class Ended(_Record):
 
 
 Event = Annotated[
-    Began | Prompted | Sampled | Dropped | Scored | Compared | Refused | Proposed | Ended, Field(discriminator="event")
+    Began | Prompted | Extended | Sampled | Dropped | Scored | Compared | Refused | Proposed | Ended,
+    Field(discriminator="event"),
 ]
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""
@@ -223,6 +235,8 @@ def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
     for event in events:
         if isinstance(event, Prompted):
             prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
+        if isinstance(event, Extended) and (whole := prompts.get((event.question_id, event.prompt))):
+            prompts[event.question_id, event.child] = whole.extended(event.text, event.token_ids or ())
         if not isinstance(event, Sampled):
             continue
         prompt = prompts.get((event.question_id, event.prompt))

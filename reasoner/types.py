@@ -59,8 +59,17 @@ class Prompt:
         return cls(messages=(*head, Message("user", user)))
 
     def then(self, completion: "Completion") -> "Prompt":
-        """This prompt extended by a completion, its end-of-sequence token left out."""
-        return replace(self, token_ids=self.token_ids + completion.continuation, text=self.text + completion.text)
+        """This prompt extended by a completion: what ended it as a token is left out, a stop string is put back."""
+        return self.extended(completion.text + completion.boundary, completion.continuation)
+
+    def extended(self, text: str, token_ids: TokenIds) -> "Prompt":
+        """This prompt with more put into the reply's mouth: a text and the token ids that spell it."""
+        return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text)
+
+    @property
+    def head_digest(self) -> str:
+        """A fingerprint of the messages or the raw text alone, 32 hex digits."""
+        return _head_digest(self.messages, self.raw).hex()
 
     @property
     def digest(self) -> str:
@@ -68,7 +77,7 @@ class Prompt:
         digest = hashlib.blake2b(_head_digest(self.messages, self.raw), digest_size=16)
         if self.token_ids:
             digest.update(repr(self.token_ids).encode())
-        elif self.text:
+        if self.text:
             digest.update(self.text.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
@@ -158,8 +167,13 @@ class Completion:
 
     @property
     def continuation(self) -> TokenIds:
-        """The token ids to continue from: all but the end-of-sequence token."""
-        return self.token_ids[:-1] if self.ended else self.token_ids
+        """The token ids to continue from: all but the end-of-sequence or stop token that closed the sequence."""
+        return self.token_ids[:-1] if self.ended or isinstance(self.stop, int) else self.token_ids
+
+    @property
+    def boundary(self) -> str:
+        """The stop string that closed the sequence: cut from its text, kept in its ids; "" for any other end."""
+        return self.stop if isinstance(self.stop, str) else ""
 
     @property
     def chain(self) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -20,9 +20,10 @@ from reasoner.errors import (
     RequestLost,
     TraceError,
 )
+from reasoner.plan import Sample
 from reasoner.protocols import Comparer, Engine, Rendered, SampleRequest, Tab, Verifier
 from reasoner.recorder import Draw, Recorder
-from reasoner.types import CANCELLED, NOT_RATED, Answer, Completion, Prompt, Question, Rating, SamplingParams, Usage
+from reasoner.types import CANCELLED, NOT_RATED, Answer, Completion, Prompt, Question, Rating, Usage
 
 ATTEMPTS = 3
 """How often a sequence is tried when the engine loses it."""
@@ -46,9 +47,11 @@ class Worker:
     comparer: Comparer
     seed: int
     priority: int
+    notes: list[str] = field(default_factory=list)
+    """What was not done as the plan asked for it."""
 
-    async def sequence(self, draw: Draw, params: SamplingParams) -> Completion:
-        """Draw one sequence; a lost one is booked, reserved anew and tried again.
+    async def sequence(self, draw: Draw, op: Sample) -> Completion:
+        """Draw one sequence of an operation; a lost one is booked, reserved anew and tried again.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -56,22 +59,28 @@ class Worker:
         """
         rendered = await self.engine.render(draw.prompt)
         self.recorder.head(draw.prompt, draw.digest, rendered)
-        most = self._room(draw.prompt, rendered, params.max_tokens)
+        most = self._room(draw.prompt, rendered, op.params.max_tokens)
         if most < 1:
             return Completion(draw.prompt, "", (), "length", index=draw.index)
 
         def price(tokens: int) -> Cost:
-            return self.cost(Usage(rendered.tokens, 0, tokens))
+            cost = self.cost(Usage(rendered.tokens, 0, tokens))
+            return cost + self._held_back(rendered.tokens + tokens, op.reserve) if op.reserve else cost
 
         attempt = 1
         while True:
             reservation, granted = await self.admission.admit(price, most=most)
             try:
-                return await self._attempt(draw, replace(params, max_tokens=granted), rendered, reservation)
+                granting = replace(op, params=replace(op.params, max_tokens=granted))
+                return await self._attempt(draw, granting, rendered, reservation)
             except RequestLost as lost:
                 if attempt == ATTEMPTS:
                     raise RequestLost(f"{lost} (tried {ATTEMPTS} times)") from lost
                 attempt += 1
+
+    def _held_back(self, prompt: int, tokens: int) -> Cost:
+        """What a sequence of so many tokens would cost later; whether one may be drawn at all is asked then."""
+        return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
 
     def _room(self, prompt: Prompt, rendered: Rendered, wanted: int) -> int:
         context = self.engine.model.context
@@ -81,11 +90,11 @@ class Worker:
             raise PromptTooLong(rendered.tokens, context)
         return min(wanted, context - rendered.tokens)
 
-    async def _attempt(
-        self, draw: Draw, params: SamplingParams, rendered: Rendered, reservation: Reservation
-    ) -> Completion:
+    async def _attempt(self, draw: Draw, op: Sample, rendered: Rendered, reservation: Reservation) -> Completion:
         seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
-        request = SampleRequest(self.question.id, draw.prompt, rendered, params, draw.index, seed, self.priority)
+        request = SampleRequest(
+            self.question.id, draw.prompt, rendered, op.params, draw.index, seed, self.priority, floor=op.floor
+        )
         began = time.monotonic()
         deadline, too_late = self._deadline()
         try:
@@ -98,7 +107,7 @@ class Worker:
             if isinstance(failure, Exception) and not isinstance(failure, ReasonerError):
                 raise EngineError(f"the engine failed with {type(failure).__name__}: {failure}") from failure
             raise
-        cost = self.cost(completion.usage, seconds=time.monotonic() - began)
+        cost = self.cost_of(completion).taking(time.monotonic() - began)
         self._settle(reservation, cost, partial(self.recorder.sampled, draw, completion, cost))
         return completion
 
@@ -113,12 +122,16 @@ class Worker:
         if self.gate is None:
             return await self.engine.sample(request)
         request.meter.usage = Usage()
-        await self.gate.enter(digest, shared=request.rendered.tokens, own=request.params.max_tokens)
+        grown = len(request.prompt.token_ids)
+        shared = ((request.prompt.head_digest, request.rendered.tokens - grown), (digest, grown))
+        own = request.params.max_tokens
+        if await self.gate.enter(shared, own=own, place=self.priority) and not self.notes:
+            self.notes.append(f"narrowed: not all sequences fit the KV cache's {self.gate.capacity:,} tokens at once")
         request.meter.usage = None
         try:
             return await self.engine.sample(request)
         finally:
-            self.gate.leave(digest, shared=request.rendered.tokens, own=request.params.max_tokens)
+            self.gate.leave(shared, own=own)
 
     def _book_dropped(
         self, draw: Draw, request: SampleRequest, reservation: Reservation, failure: BaseException, seconds: float
@@ -152,6 +165,18 @@ class Worker:
             flops=flops,
             seconds=seconds,
         )
+
+    def cost_of(self, completion: Completion) -> Cost:
+        """What a sequence cost: one that was cut while it was drawn is cancelled work."""
+        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort")
+
+    async def extend(self, prompt: Prompt, text: str) -> Prompt:
+        """The prompt with a text put into the mouth of the reply, and the ids that spell it where they are known."""
+        ids = await self.engine.encode(text)
+        extended = prompt.extended(text, ids or ())
+        self.recorder.head(prompt, prompt.digest, await self.engine.render(prompt))
+        self.recorder.extended(prompt, extended, text, ids)
+        return extended
 
     async def compare(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
         """Which pairs of the question's answers are one.

@@ -40,7 +40,7 @@ def summary(
     if str(budget):
         lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
     lines.append(f"time     {_time(engine, times, solution.cost.seconds)}")
-    lines += [f"note     {note}" for note in engine.notes]
+    lines += [f"note     {note}" for note in solution.notes]
     return lines
 
 
@@ -124,7 +124,7 @@ def as_document(
         "verifier": spec_of(verifier) if verifier else None,
         "engine": engine.name,
         "model": engine.model.name,
-        "notes": list(engine.notes),
+        "notes": list(solution.notes),
         "seed": seed,
         "proposals": [
             {"answer": p.answer.text if p.answer else None, "samples": p.standing.samples, "tokens": p.cost.tokens}

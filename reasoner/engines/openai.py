@@ -138,6 +138,8 @@ class OpenAIEngine:
                 async for data in events:
                     draft.add(data)
                     request.meter.usage = draft.usage
+                    if draft.cut:
+                        break
         except RequestLost:
             if not request.meter.usage.prompt_tokens:
                 request.meter.usage = None

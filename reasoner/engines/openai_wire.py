@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, FiniteFloat
 
+from reasoner.confidence import Cut
 from reasoner.engines.openai_http import server_message, tidy
 from reasoner.errors import RequestLost
 from reasoner.protocols import SampleRequest
@@ -135,6 +136,13 @@ class Draft:
     told: CountedUsage | None = None
     untold: int = 0
     chunks: int = 0
+    cut: bool = False
+    """Whether the sequence fell below its request's floor, and is over."""
+    _watch: Cut | None = None
+
+    def __post_init__(self) -> None:
+        if self.request.floor:
+            self._watch = self.request.floor.watch()
 
     def add(self, data: bytes) -> None:
         """Take in one event.
@@ -170,7 +178,10 @@ class Draft:
         self.token_ids += choice.token_ids or ()
         kept = self.request.params.logprobs or 0
         self.sampled += [own for own, _ in rows]
-        self.top += [tuple(sorted(others, reverse=True)[:kept]) for _, others in rows] if kept else ()
+        best = [tuple(sorted(others, reverse=True)[:kept]) for _, others in rows] if kept else []
+        self.top += best
+        if self._watch and not choice.finish_reason:
+            self.cut = any(self._watch(row) for row in best if row)
         said = bool(piece or delta.reasoning or delta.reasoning_content)
         self.untold += max(said, len(choice.token_ids or ()), len(rows))
         if choice.finish_reason:
@@ -199,7 +210,7 @@ class Draft:
         Raises:
             RequestLost: the stream ended before the sequence did.
         """
-        if not self.finish:
+        if not (self.finish or self.cut):
             raise RequestLost("the stream ended before the sequence did: the server sent no finish reason")
         request, params = self.request, self.request.params
         stop = self.stop if self.finish == "stop" else None

@@ -12,7 +12,7 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, RequestLost, TraceError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
-from reasoner.trace import Began, Compared, Dropped, Event, Prompted, Refused, Sampled, Scored, read_trace
+from reasoner.trace import Began, Compared, Dropped, Event, Extended, Prompted, Refused, Sampled, Scored, read_trace
 from reasoner.types import (
     CANCELLED,
     NOT_RATED,
@@ -64,6 +64,7 @@ class ReplayEngine:
     _heads: dict[str, Rendered] = field(init=False, repr=False, default_factory=dict)
     _scores: dict[_Key, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
     _same: dict[frozenset[str], bool] = field(init=False, repr=False, default_factory=dict)
+    _spelled: dict[str, TokenIds | None] = field(init=False, repr=False, default_factory=dict)
     _late: set[str] = field(init=False, repr=False, default_factory=set)
     _stages: defaultdict[str, _Stage] = field(init=False, repr=False, default_factory=lambda: defaultdict(_Stage))
     _began: list[Began] = field(init=False, repr=False, default_factory=list)
@@ -96,6 +97,8 @@ class ReplayEngine:
             case Scored():
                 key = _Key(event.question_id, event.prompt, event.index)
                 self._scores.setdefault(key, deque()).append(event)
+            case Extended():
+                self._spelled[event.text] = event.token_ids
             case Compared():
                 self._same |= dict(zip(map(frozenset, event.pairs), event.same, strict=True))
             case Refused() if event.unit == "seconds":
@@ -117,8 +120,8 @@ class ReplayEngine:
         return Rendered(ids, known_head.tokens + len(prompt.token_ids))
 
     async def encode(self, text: str) -> TokenIds | None:
-        """None: a trace holds no tokenizer."""
-        return None
+        """The recorded ids of a text that a strategy put into a reply; None for any other: a trace has no tokenizer."""
+        return self._spelled.get(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded reply, when its turn comes. Raises what the recorded request met with."""

@@ -3,9 +3,10 @@
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from reasoner.confidence import ConfidenceFloor
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
@@ -24,12 +25,13 @@ async def _at_once(_: SampleRequest) -> None:
 class ScriptedEngine:
     """Replies with `script(request)`, one word a token, cut at `max_tokens` or the first stop string.
 
-    `certainty` gives the probability of every token of a reply. `pause` is awaited before each reply and lets a test
-    decide what finishes first. `block_size` above 0 keeps a prefix cache of whole blocks and reports hits.
+    `certainty` gives the probability of every token of a reply, or of each in turn. `pause` is awaited before each
+    reply and lets a test decide what finishes first. `block_size` above 0 keeps a prefix cache of whole blocks and
+    reports hits.
     """
 
     script: Callable[[SampleRequest], str]
-    certainty: Callable[[SampleRequest], float] = lambda _: 1.0
+    certainty: Callable[[SampleRequest], float | Sequence[float]] = lambda _: 1.0
     pause: Callable[[SampleRequest], Awaitable[None]] = _at_once
     block_size: int = 0
     model: ModelCard = CARD
@@ -84,6 +86,11 @@ class ScriptedEngine:
         if len(ids) > request.params.max_tokens:
             ids, stop, finish = ids[: request.params.max_tokens], None, "length"
             text = "".join(self._words[i] for i in ids)
+        logprobs = self._logprobs(request, ids)
+        if request.floor and logprobs and (end := _cut_at(request.floor, logprobs)) < len(ids):
+            ids, stop, finish = ids[:end], None, "abort"
+            text = "".join(self._words[i] for i in ids)
+            logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
         usage = Usage(prompt_tokens, cached, len(ids))
         self.usage.append(usage)
         return Completion(
@@ -93,7 +100,7 @@ class ScriptedEngine:
             finish,
             stop,
             usage,
-            self._logprobs(request, ids),
+            logprobs,
             request.index,
             request.seed,
         )
@@ -113,17 +120,26 @@ class ScriptedEngine:
         kept, tokens = request.params.logprobs, len(ids)
         if kept is None and not request.watch:
             return None
-        sure = math.log(max(self.certainty(request), 1e-9))
-        others = math.log(max(1 - math.exp(sure), 1e-9))
-        rest = others - math.log(max((kept or 0) - 1, 1))
-        spread = others - math.log(max(len(set(request.watch)) - 1, 1))
+        told = self.certainty(request)
+        chances = [told] * tokens if isinstance(told, int | float) else [told[at % len(told)] for at in range(tokens)]
+        sure = tuple(math.log(max(chance, 1e-9)) for chance in chances)
+        others = [math.log(max(1 - math.exp(own), 1e-9)) for own in sure]
+        fewer = math.log(max((kept or 0) - 1, 1))
+        watched = math.log(max(len(set(request.watch)) - 1, 1))
+        rows = list(zip(ids, sure, others, strict=True))
         return Logprobs(
-            (sure,) * tokens,
-            (((sure,) + (rest,) * (kept - 1)),) * tokens if kept else (),
-            tuple(tuple(sure if watched == drawn else spread for watched in request.watch) for drawn in ids)
+            sure,
+            tuple((own, *((rest - fewer,) * (kept - 1))) for _, own, rest in rows) if kept else (),
+            tuple(tuple(own if one == drawn else rest - watched for one in request.watch) for drawn, own, rest in rows)
             if request.watch
             else (),
         )
+
+
+def _cut_at(floor: ConfidenceFloor, logprobs: Logprobs) -> int:
+    """How many tokens are drawn before the floor cuts; all of them where it does not."""
+    cut = floor.watch()
+    return next((at for at, top in enumerate(logprobs.top, 1) if cut(top)), len(logprobs.top))
 
 
 def _until_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:

@@ -5,7 +5,7 @@ import copy
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -208,7 +208,8 @@ class VllmEngine:
         assert core is not None
         assert request.rendered.token_ids is not None
         name = f"{request.question_id}-{next(self._names)}"
-        job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority)
+        cut = _cut(request) if request.floor else None
+        job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut)
         try:
             output = await asyncio.wrap_future(core.submit(job))
         except asyncio.CancelledError:
@@ -258,8 +259,27 @@ def _vllm_params(request: SampleRequest) -> Any:
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
         seed=request.seed,
-        output_kind=RequestOutputKind.FINAL_ONLY,
+        output_kind=RequestOutputKind.CUMULATIVE if request.floor else RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _cut(request: SampleRequest) -> Callable[[Any], bool]:
+    """Watches the stream of one sequence; True where it fell below the floor."""
+    assert request.floor is not None
+    cut, kept, seen = request.floor.watch(), request.params.logprobs or 0, 0
+
+    def watch(output: Any) -> bool:
+        nonlocal seen
+        rows = output.outputs[0].logprobs or ()
+        fresh, seen = rows[seen:], len(rows)
+        return any(cut(_best(row, kept)) for row in fresh)
+
+    return watch
+
+
+def _best(row: Any, kept: int) -> tuple[float, ...]:
+    values = sorted((entry.logprob for entry in row.values()), reverse=True)[:kept]
+    return tuple(max(value, NO_LOGPROB) for value in values)
 
 
 def _completion(request: SampleRequest, output: Any) -> Completion:
@@ -293,5 +313,4 @@ def _logprobs(ids: TokenIds, rows: Any, kept: int | None, watch: TokenIds) -> Lo
         return Logprobs(sampled, watched=chosen)
     if not kept:
         return Logprobs(sampled)
-    best = (sorted((entry.logprob for entry in row.values()), reverse=True)[:kept] for row in rows)
-    return Logprobs(sampled, tuple(tuple(max(value, NO_LOGPROB) for value in row) for row in best))
+    return Logprobs(sampled, tuple(_best(row, kept) for row in rows))

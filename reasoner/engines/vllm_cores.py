@@ -3,8 +3,9 @@
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -24,12 +25,16 @@ class CoreFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One sequence as vLLM takes it: `params` are vLLM's SamplingParams, or its PoolingParams."""
+    """One sequence as vLLM takes it: `params` are vLLM's SamplingParams, or its PoolingParams.
+
+    `cut` looks at each output of a stream, its predecessors included, and is True where the sequence is to end there.
+    """
 
     request_id: str
     token_ids: TokenIds
     params: Any
     priority: int
+    cut: Callable[[Any], bool] | None = None
 
 
 class Core(Protocol):
@@ -58,6 +63,7 @@ def _new_future() -> "Future[Any]":
 class _Flight:
     internal_id: str
     future: "Future[Any]"
+    cut: Callable[[Any], bool] | None
 
 
 class InProcessCore:
@@ -125,8 +131,16 @@ class InProcessCore:
             self._die(error)
             return
         for output in outputs:
-            if output.finished and (flight := self._flights.pop(output.request_id, None)):
-                flight.future.set_result(output)
+            flight = self._flights.get(output.request_id)
+            if flight is None:
+                continue
+            if not output.finished:
+                if not (flight.cut and flight.cut(output)):
+                    continue
+                self._engine.abort_request([output.request_id])
+                output.outputs[0].finish_reason = "abort"
+            del self._flights[output.request_id]
+            flight.future.set_result(output)
 
     def _die(self, error: Exception) -> None:
         self._dead = CoreDied(f"{type(error).__name__}: {error}")
@@ -144,7 +158,7 @@ class InProcessCore:
         except Exception as error:
             future.set_exception(error)
             return
-        self._flights[job.request_id] = _Flight(internal, future)
+        self._flights[job.request_id] = _Flight(internal, future, job.cut)
 
     def _abort(self, request_id: str) -> Usage | None:
         flight = self._flights.pop(request_id, None)
@@ -207,7 +221,7 @@ class AsyncCore:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            outputs = [output async for output in self._stream(job)]
+            output = await self._last(job)
         except asyncio.CancelledError:
             future.set_exception(CoreDied("it was closed"))
             raise
@@ -216,11 +230,24 @@ class AsyncCore:
         except Exception as error:
             future.set_exception(error)
         else:
-            future.set_result(outputs[-1])
+            future.set_result(output)
 
-    def _stream(self, job: Job) -> AsyncIterator[Any]:
+    async def _last(self, job: Job) -> Any:
+        """The output with which the stream ends, by itself or because it is cut there."""
+        output = None
+        async with aclosing(self._stream(job)) as outputs:
+            async for output in outputs:
+                if job.cut and not output.finished and job.cut(output):
+                    output.outputs[0].finish_reason = "abort"
+                    await self._engine.abort(job.request_id)
+                    break
+        return output
+
+    def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        outputs: AsyncIterator[Any] = self._engine.generate(prompt, job.params, job.request_id, priority=job.priority)
+        outputs: AsyncGenerator[Any, None] = self._engine.generate(
+            prompt, job.params, job.request_id, priority=job.priority
+        )
         return outputs
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
@@ -251,9 +278,11 @@ class AsyncCore:
 class PoolingCore(AsyncCore):
     """The same for a model that rates sequences instead of continuing them."""
 
-    def _stream(self, job: Job) -> AsyncIterator[Any]:
+    def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        outputs: AsyncIterator[Any] = self._engine.encode(prompt, job.params, job.request_id, priority=job.priority)
+        outputs: AsyncGenerator[Any, None] = self._engine.encode(
+            prompt, job.params, job.request_id, priority=job.priority
+        )
         return outputs
 
     async def _abort(self, request_id: str) -> Usage | None:

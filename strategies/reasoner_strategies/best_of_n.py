@@ -1,13 +1,17 @@
 """Best-of-N: draw many chains, let a verifier choose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, count, propose, sample, score
-from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
-from reasoner.votes import Tally
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, propose, sample
+from reasoner.protocols import Strategy
+from reasoner.together import Outcome, together
+from reasoner.types import Answer, Completion, Question, SamplingParams
+from reasoner_strategies.pool import rated_vote, ratings_of, vote
+
+PARAMS = SamplingParams(temperature=0.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,49 +21,53 @@ class BestOfN:
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
     of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and
     stays in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
-    """
 
-    uses_verifier: ClassVar[bool] = True
+    With `of`, candidates are the outcomes of `n` runs of that strategy, side by side, each rated by the sequence that
+    its answer comes from.
+    """
 
     n: int = 16
     selector: Literal["argmax", "weighted"] = "argmax"
-    params: SamplingParams = SamplingParams(temperature=0.8)
+    params: SamplingParams = PARAMS
+    of: Strategy | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1:
             raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
         if self.selector not in ("argmax", "weighted"):
             raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
+        if self.of is not None and self.params != PARAMS:
+            raise UsageError("with `of`, how sequences are drawn is an option of that strategy: set it there")
+
+    @property
+    def uses_verifier(self) -> bool:
+        """It does."""
+        return True
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
-        drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-        answers = [question.read(completion) for completion in drawn]
-        tally = Tally(question.space)
-        for completion, answer in zip(drawn, answers, strict=True):
-            tally.add(answer, index=completion.index)
-        majority = yield from count(tally)
+        if self.of is None:
+            drawn: Sequence[Completion | None] = yield from sample(question.prompt, n=self.n, params=self.params)
+        else:
+            drawn = yield from outcomes(self.of, self.n, question)
+        majority = yield from vote(question, drawn)
         yield from propose(majority.leader, majority)
-        answered = [completion for completion, answer in zip(drawn, answers, strict=True) if answer]
-        if len(answered) < 2:
+        ratings = yield from ratings_of(question, drawn)
+        if all(rating is None for rating in ratings):
             return majority.leader
-        try:
-            ratings = yield from score(question, answered)
-        except BudgetExhausted:
-            return majority.leader
-        by_index = dict(zip((c.index for c in answered), ratings, strict=True))
-        chosen = yield from count(self._weighed(question, drawn, by_index))
-        if chosen.leader is None:
-            return majority.leader
+        chosen = yield from rated_vote(question, drawn, ratings, by="max" if self.selector == "argmax" else "sum")
         yield from propose(chosen.leader, chosen)
         return chosen.leader
 
-    def _weighed(self, question: Question, drawn: Sequence[Completion], ratings: Mapping[int, Rating]) -> Tally:
-        tally = Tally(question.space, by="max" if self.selector == "argmax" else "sum")
-        for completion in drawn:
-            rating = ratings.get(completion.index)
-            if rating is None or rating.value is None:
-                tally.add(None, index=completion.index)
-            else:
-                tally.add(question.read(completion), index=completion.index, weight=rating.value)
-        return tally
+
+def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion | None]]:
+    """The sequence that each of `n` runs of a strategy has its answer from; the majority is proposed meanwhile."""
+    found: dict[int, Completion | None] = {}
+
+    def told(place: int, outcome: Outcome) -> Plan[None]:
+        found[place] = outcome.evidence
+        standing = yield from vote(question, [found[at] for at in sorted(found)])
+        yield from propose(standing.leader, standing)
+
+    yield from together([of.plan(question) for _ in range(n)], question, told)
+    return [found[at] for at in sorted(found)]

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal, get_args
 
 from reasoner.budget import Cost
+from reasoner.confidence import group_confidences, token_confidence
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Logprobs, Question, Rating
@@ -69,7 +69,7 @@ class Certainty(Resourceless):
         best = [row[: self.top_k] for row in logprobs.top]
         if self.measure == "self_certainty":
             return -math.expm1(-_mean([_divergence_from_uniform(row) for row in best]))
-        confidence = self._confidence([-_mean(row) for row in best])
+        confidence = self._confidence([token_confidence(row) for row in best])
         return 1 - math.log(self.top_k) / confidence if confidence > 0 else 0.0
 
     def _confidence(self, tokens: Sequence[float]) -> float:
@@ -79,14 +79,6 @@ class Certainty(Resourceless):
         if self.measure == "lowest_group":
             return groups[0]
         return _mean(groups[: max(1, round(LOWEST_SHARE * len(groups)))])
-
-
-def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
-    """The mean over each `window` tokens in a row; over all of them where there are fewer."""
-    if len(tokens) <= window:
-        return [_mean(tokens)]
-    sums = [0.0, *accumulate(tokens)]
-    return [(sums[end] - sums[end - window]) / window for end in range(window, len(sums))]
 
 
 def _mean(values: Sequence[float]) -> float:

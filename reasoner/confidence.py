@@ -1,0 +1,56 @@
+"""Group confidence of a sequence while it is drawn and afterwards (DeepConf: Fu 2025, 2508.15260)."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from reasoner.errors import UsageError
+
+Cut = Callable[[Sequence[float]], bool]
+"""Takes in the log-probabilities of a token's best alternatives, token by token; True once to stop there."""
+
+
+def token_confidence(top: Sequence[float]) -> float:
+    """The mean of -log p over a token's best alternatives: higher is surer. 0 or more."""
+    return -math.fsum(top) / len(top)
+
+
+def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
+    """The mean over each `window` tokens in a row; over all of them where there are fewer. One token or more."""
+    if len(tokens) <= window:
+        return [math.fsum(tokens) / len(tokens)]
+    sums = [0.0, *accumulate(tokens)]
+    return [(sums[end] - sums[end - window]) / window for end in range(window, len(sums))]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceFloor:
+    """Cuts a sequence at the first token whose group of `window` tokens is less confident than `least`.
+
+    Nothing is cut before a window is full. The sequence must carry the log-probabilities of `top_k` alternatives.
+    """
+
+    window: int
+    least: float
+    top_k: int = 20
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or not 1 <= self.top_k <= 20:
+            raise UsageError(f"window={self.window}, top_k={self.top_k}: window is 1 or more, top_k 1 to 20")
+
+    def watch(self) -> Cut:
+        """A fresh watch over one sequence."""
+        group: deque[float] = deque()
+        total = 0.0
+
+        def cut(top: Sequence[float]) -> bool:
+            nonlocal total
+            group.append(token_confidence(top[: self.top_k]))
+            total += group[-1]
+            if len(group) > self.window:
+                total -= group.popleft()
+            return len(group) == self.window and total / self.window < self.least
+
+        return cut

@@ -1,0 +1,95 @@
+r"""Chains that grow step by step: where a step ends, what may still be drawn, when a chain is done."""
+
+from dataclasses import dataclass, replace
+
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, sample
+from reasoner.types import Completion, Prompt, Question, SamplingParams
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """A chain from the question to one step: where it goes on, its last step, and what it took to get here.
+
+    `value` is the verifier's rating of the chain so far, None where there is none. `order` is its place in launch order
+    among all steps of the search.
+    """
+
+    prompt: Prompt
+    last: Completion | None = None
+    steps: int = 0
+    tokens: int = 0
+    value: float | None = None
+    order: int = 0
+    finished: bool = False
+    """Whether the model ended the chain, so that it may hold an answer."""
+    cut: bool = False
+    """Whether the chain ran out of tokens or window before it was finished: it leads nowhere."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it can go on."""
+        return not (self.finished or self.cut)
+
+    def rated(self, value: float | None) -> "Path":
+        """The same with a rating."""
+        return replace(self, value=value)
+
+
+@dataclass(frozen=True, slots=True)
+class Stepping:
+    r"""How chains grow: a step ends at `separator` (`\n` in it is a line break), or after `step_tokens` if above 0.
+
+    A chain has at most `params.max_tokens` tokens and `max_steps` steps; the last of these runs to the chain's end.
+    """
+
+    params: SamplingParams
+    separator: str
+    step_tokens: int
+    max_steps: int
+
+    def __post_init__(self) -> None:
+        if self.step_tokens < 0 or self.max_steps < 1:
+            raise UsageError(
+                f"step_tokens={self.step_tokens}, max_steps={self.max_steps}: step_tokens is 0 (no limit) or more, "
+                "max_steps 1 or more"
+            )
+        if not self.separator and not self.step_tokens:
+            raise UsageError(r"separator='' and step_tokens=0 end no step: give a separator such as \n\n, or a number")
+
+    def root(self, question: Question) -> Path:
+        """The chain of no steps."""
+        return Path(question.prompt)
+
+    def draws(self, path: Path) -> SamplingParams:
+        """How the next step of an open chain is drawn."""
+        left = self.params.max_tokens - path.tokens
+        if path.steps + 1 >= self.max_steps:
+            return replace(self.params, max_tokens=left)
+        stops = (self._stop, *self.params.stop) if self.separator else self.params.stop
+        return replace(self.params, stop=stops, max_tokens=min(self.step_tokens or left, left))
+
+    def to_the_end(self, path: Path) -> SamplingParams:
+        """How an open chain is drawn to its end in one go."""
+        return replace(self.params, max_tokens=self.params.max_tokens - path.tokens)
+
+    def grown(self, path: Path, completion: Completion, *, order: int) -> Path:
+        """The chain with one more step."""
+        tokens = path.tokens + completion.usage.generated_tokens
+        stepped = bool(self.separator) and completion.stop == self._stop and path.steps + 1 < self.max_steps
+        finished = completion.finish_reason == "stop" and not stepped
+        stuck = completion.finish_reason == "abort" or completion.usage.generated_tokens == 0
+        last = completion.finish_reason == "length" and path.steps + 1 >= self.max_steps
+        cut = not finished and (stuck or last or tokens >= self.params.max_tokens)
+        prompt = path.prompt.then(completion)
+        return Path(prompt, completion, path.steps + 1, tokens, None, order, finished, cut)
+
+    @property
+    def _stop(self) -> str:
+        return self.separator.replace(r"\n", "\n")
+
+
+def closing(stepping: Stepping, path: Path) -> Plan[Path]:
+    """Draw an open chain to its end."""
+    [completion] = yield from sample(path.prompt, params=stepping.to_the_end(path))
+    return stepping.grown(replace(path, steps=stepping.max_steps - 1), completion, order=path.order)
