@@ -17,6 +17,7 @@ from reasoner.plan import (
     Finished,
     Handle,
     Next,
+    Note,
     Operation,
     Plan,
     Propose,
@@ -150,24 +151,31 @@ class Drive:
             case Score():
                 self._ops += 1
                 return self._weigh(await self._score(self._ops, op.candidates))
-            case Start():
-                return self._start(op.op)
             case Next():
                 finished = await self._next()
                 self._count(finished.completions)
                 self._weigh(finished.ratings)
                 return finished
-            case Cancel():
-                if task := self._running.pop(op.handle, None):
-                    await cancel_all([task])
             case Extend():
                 return await self.worker.extend(op.prompt, op.text)
             case Compare():
                 return await self.worker.compare(op.pairs)
+            case Cancel():
+                if task := self._running.pop(op.handle, None):
+                    await cancel_all([task])
+                return None
+        return self._perform_at_once(op)
+
+    def _perform_at_once(self, op: Operation) -> Handle | None:
+        match op:
+            case Start():
+                return self._start(op.op)
             case Propose():
                 proposal = Proposal(op.answer, op.standing, self._seen)
                 self._proposals.append(proposal)
                 self.worker.recorder.proposed(proposal)
+            case Note():
+                self.worker.recorder.noted(op.text)
             case _:
                 raise PlanError(f"the strategy yielded {type(op).__name__}, which is no operation")
         return None

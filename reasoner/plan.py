@@ -113,6 +113,13 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Write a line about the search into the trace, such as the effective sample size. Reply: None."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A started operation that ended: its `completions`, or its `ratings`."""
 
@@ -121,7 +128,7 @@ class Finished:
     ratings: tuple[Rating, ...] = ()
 
 
-Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose | Compare | Extend
+Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose | Compare | Extend | Note
 T = TypeVar("T")
 Plan: TypeAlias = Generator[Operation, Any, T]
 
@@ -165,6 +172,11 @@ def extend(prompt: Prompt, text: str) -> Plan[Prompt]:
     """Put a text into the mouth of the reply."""
     extended: Prompt = yield Extend(prompt, text)
     return extended
+
+
+def note(text: str) -> Plan[None]:
+    """Write a line about the search into the trace."""
+    yield Note(text)
 
 
 def count(tally: Tally) -> Plan[Standing]:

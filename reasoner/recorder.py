@@ -10,7 +10,20 @@ from reasoner.errors import BudgetExhausted
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered
 from reasoner.solution import EndedBy, Proposal
-from reasoner.trace import Began, Compared, Dropped, Ended, Extended, Prompted, Proposed, Refused, Sampled, Scored, Sink
+from reasoner.trace import (
+    Began,
+    Compared,
+    Dropped,
+    Ended,
+    Extended,
+    Noted,
+    Prompted,
+    Proposed,
+    Refused,
+    Sampled,
+    Scored,
+    Sink,
+)
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, TokenIds, Usage
 
 
@@ -171,6 +184,11 @@ class Recorder:
                     same=tuple(verdicts),
                 )
             )
+
+    def noted(self, text: str) -> None:
+        """The plan wrote something down."""
+        if self.sink:
+            self.sink(Noted(question_id=self.question.id, t=self._t, text=text))
 
     def refused(self, op: int, refusal: BudgetExhausted) -> None:
         """The plan was told that the budget is exhausted."""

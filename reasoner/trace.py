@@ -130,6 +130,13 @@ class Refused(_Record):
     limit: float
 
 
+class Noted(_Record):
+    """What the plan wrote down about its search."""
+
+    event: Literal["noted"] = "noted"
+    text: str
+
+
 class Proposed(_Record):
     """The plan published its best answer; `cost` is that of the results it had seen."""
 
@@ -151,7 +158,7 @@ class Ended(_Record):
 
 
 Event = Annotated[
-    Began | Prompted | Extended | Sampled | Dropped | Scored | Compared | Refused | Proposed | Ended,
+    Began | Prompted | Extended | Sampled | Dropped | Scored | Compared | Noted | Refused | Proposed | Ended,
     Field(discriminator="event"),
 ]
 Sink = Callable[[Event], None]

@@ -49,7 +49,8 @@ def varied(request: SampleRequest) -> str:
     source = random.Random(request.seed)
     thoughts = "so it goes " * source.randint(0, 4)
     closing = source.choice(["The answer is 7", "The answer is 7", "The answer is 8", "The answer is 9", "No idea"])
-    return f"Let us see. {thoughts}\n\n{closing}"
+    # A chain that was begun is brought to its end.
+    return closing if request.prompt.text else f"Let us see. {thoughts}\n\n{closing}"
 
 
 Pause = Callable[[SampleRequest], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""The gate of the KV cache: unique tokens within capacity, in order of arrival, nothing lost to a cancelled waiter."""
+"""The gate of the KV cache: unique tokens within capacity, earlier questions first, nothing lost to a cancelled waiter."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.admission import KvGate
+from reasoner.admission import KvGate, Shared
 from tests.helpers import turns
 
 
@@ -22,12 +22,21 @@ class Door:
     gate: KvGate
     inside: list[str] = field(default_factory=list)
 
-    def enter(self, name: str, prompt: str, own: int, shared: int = 100) -> "asyncio.Task[None]":
-        return asyncio.ensure_future(self._enter(name, self.gate.enter(prompt, shared=shared, own=own)))
+    waited: list[str] = field(default_factory=list)
 
-    async def _enter(self, name: str, entering: Awaitable[None]) -> None:
-        await entering
+    def enter(self, name: str, prompt: str, own: int, shared: int = 100, place: int = 0) -> "asyncio.Task[None]":
+        return self.walk_in(name, ((prompt, shared),), own, place)
+
+    def walk_in(self, name: str, shared: Shared, own: int, place: int = 0) -> "asyncio.Task[None]":
+        return asyncio.ensure_future(self._enter(name, self.gate.enter(shared, own=own, place=place)))
+
+    async def _enter(self, name: str, entering: Awaitable[bool]) -> None:
+        if await entering:
+            self.waited.append(name)
         self.inside.append(name)
+
+    def leave(self, prompt: str, own: int, shared: int = 100) -> None:
+        self.gate.leave(((prompt, shared),), own=own)
 
 
 def test_the_prompt_that_siblings_share_counts_once() -> None:
@@ -37,7 +46,7 @@ def test_the_prompt_that_siblings_share_counts_once() -> None:
             door.enter(name, "p", own=30)
         await turns()
         assert door.inside == ["a", "b", "c"]
-        door.gate.leave("p", shared=100, own=30)
+        door.leave("p", own=30, shared=100)
         await turns()
         assert door.inside == ["a", "b", "c", "d"]
 
@@ -51,10 +60,10 @@ def test_another_prompt_counts_anew_and_is_given_back_with_its_last_sibling() ->
             door.enter(name, prompt, own=20)
         await turns()
         assert door.inside == ["a", "b"]
-        door.gate.leave("p", shared=100, own=20)
+        door.leave("p", own=20, shared=100)
         await turns()
         assert door.inside == ["a", "b", "c"]
-        door.gate.leave("p", shared=100, own=20)
+        door.leave("p", own=20, shared=100)
         door.enter("d", "third", own=20)
         await turns()
         assert door.inside == ["a", "b", "c", "d"]
@@ -70,10 +79,10 @@ def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
         door.enter("next", "p", own=10, shared=10)
         await turns()
         assert door.inside == ["short"]
-        door.gate.leave("p", shared=10, own=10)
+        door.leave("p", own=10, shared=10)
         await turns()
         assert door.inside == ["short", "long"]
-        door.gate.leave("p", shared=10, own=500)
+        door.leave("p", own=500, shared=10)
         await turns()
         assert door.inside == ["short", "long", "next"]
 
@@ -87,7 +96,7 @@ def test_those_at_the_gate_enter_in_the_order_they_came() -> None:
             door.enter(name, name, own=own, shared=0)
         await turns()
         assert door.inside == ["a"]
-        door.gate.leave("a", shared=0, own=40)
+        door.leave("a", own=40, shared=0)
         await turns()
         assert door.inside == ["a", "large", "small"]
 
@@ -103,13 +112,13 @@ def test_one_cancelled_at_the_gate_takes_nothing_with_it(called: bool) -> None:
         door.enter("c", "c", own=10, shared=0)
         await turns()
         if called:
-            door.gate.leave("a", shared=0, own=40)
+            door.leave("a", own=40, shared=0)
         waiting.cancel()
         await turns()
         assert door.inside == ["a", "c"]
         if not called:
-            door.gate.leave("a", shared=0, own=40)
-        door.gate.leave("c", shared=0, own=10)
+            door.leave("a", own=40, shared=0)
+        door.leave("c", own=10, shared=0)
         door.enter("whole", "w", own=50, shared=0)
         door.enter("more", "m", own=1, shared=0)
         await turns()
@@ -126,12 +135,44 @@ def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> 
         door.enter("c", "c", own=50, shared=0)
         await turns()
         waiting.cancel()
-        door.gate.leave("a", shared=0, own=50)
+        door.leave("a", own=50, shared=0)
         await turns()
         assert door.inside == ["a", "c"]
-        door.gate.leave("c", shared=0, own=50)
+        door.leave("c", own=50, shared=0)
         door.enter("d", "d", own=50, shared=0)
         await turns()
         assert door.inside == ["a", "c", "d"]
+
+    run(test)
+
+
+def test_those_of_an_earlier_question_go_first_and_who_waited_is_told() -> None:
+    async def test() -> None:
+        door = Door(KvGate(50))
+        door.enter("a", "a", own=50, shared=0, place=0)
+        for name, place in (("third", 3), ("second", 2), ("first", 1), ("also first", 1)):
+            door.enter(name, name, own=50, shared=0, place=place)
+        for name in ("a", "first", "also first", "second"):
+            await turns()
+            door.leave(name, own=50, shared=0)
+        await turns()
+        assert door.inside == ["a", "first", "also first", "second", "third"]
+        assert door.waited == ["first", "also first", "second", "third"]
+
+    run(test)
+
+
+def test_branches_over_one_document_share_its_tokens() -> None:
+    """A tree's branches have different prompts and one head, which counts once."""
+
+    async def test() -> None:
+        door = Door(KvGate(1100))
+        for branch in "abc":
+            door.walk_in(branch, (("head", 1000), (branch, 20)), own=20)
+        await turns()
+        assert door.inside == ["a", "b"]
+        door.gate.leave((("head", 1000), ("a", 20)), own=20)
+        await turns()
+        assert door.inside == ["a", "b", "c"]
 
     run(test)

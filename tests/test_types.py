@@ -27,9 +27,12 @@ def test_a_prompt_is_messages_or_raw_text(arguments: dict[str, object]) -> None:
 def test_a_prompt_grows_by_what_was_generated_without_its_end() -> None:
     ended = completion("one", token_ids=(1, 2, -1))
     stopped = completion("two", token_ids=(3, 4), stop="\n")
+    closed = completion("three", token_ids=(7, 8), stop=8)
     cut = completion("cut", token_ids=(5, 6), finish="length")
-    longer = PROMPT.then(ended).then(stopped).then(cut)
-    assert (longer.token_ids, longer.text) == ((1, 2, 3, 4, 5, 6), "onetwocut")
+    longer = PROMPT.then(ended).then(stopped).then(closed).then(cut)
+    # A stop string is cut from a text and kept in its ids, a stop token the other way about: both stay one content.
+    assert (longer.token_ids, longer.text) == ((1, 2, 3, 4, 7, 5, 6), "onetwo\nthreecut")
+    assert longer.extended("Wait", (9,)) == PROMPT.extended("onetwo\nthreecutWait", (1, 2, 3, 4, 7, 5, 6, 9))
     assert longer.messages == PROMPT.messages
     assert PROMPT.token_ids == ()
 
@@ -66,7 +69,10 @@ def test_digests_tell_prompts_apart_by_content_alone() -> None:
     assert len(set(digests)) == len(prompts)
     assert all(len(digest) == 32 for digest in digests)
     assert Prompt.chat("How many?").digest == PROMPT.digest
-    assert Prompt.chat("How many?").then(completion("y", token_ids=(1,), finish="length")).digest == grown.digest
+    assert Prompt.chat("How many?").then(completion("x", token_ids=(1,), finish="length")).digest == grown.digest
+    # Where an engine has no tokenizer, a forced word is text alone.
+    assert grown.extended("Wait", ()).digest != grown.digest
+    assert grown.head_digest == PROMPT.head_digest != Prompt.chat("How many").head_digest
 
 
 def test_a_digest_is_the_same_in_every_process() -> None:
@@ -104,7 +110,7 @@ def test_sampling_parameters_at_the_edge_are_fine() -> None:
 
 def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
     question = Question("q", "How many?", PROMPT, NumberSpace())
-    first = completion("The answer is ", finish="stop", stop="x", token_ids=(1,))
+    first = completion("The answer", finish="stop", stop=" is ", token_ids=(1,))
     then = completion("7", prompt=PROMPT.then(first))
     assert then.chain == "The answer is 7"
     found = question.read(then)

@@ -151,7 +151,7 @@ def test_what_stopped_a_sequence(asked: dict[str, Any], reason: str | int, stop:
         completion = asyncio.run(draw(engine, **asked))
         assert not [note for note in engine.notes if "what stopped" in note]
         assert (completion.finish_reason, completion.stop, completion.ended) == ("stop", stop, ended)
-        assert completion.continuation == ((500, 501, 502) if ended else (500, 501, 502, 503))
+        assert completion.continuation == ((500, 501, 502, 503) if stop == "\n" else (500, 501, 502))
 
 
 @pytest.mark.parametrize(("sent", "read"), [("length", "length"), ("content_filter", "abort"), ("abort", "abort")])

@@ -1,0 +1,210 @@
+"""What search asks of the runner: forced text, a floor that cuts mid-stream, tokens held back, notes."""
+
+import asyncio
+import math
+from pathlib import Path
+
+import pytest
+
+from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
+from reasoner.confidence import ConfidenceFloor, group_confidences, token_confidence
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Plan, Sample, extend, note, propose, sample
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Extended, Noted, Prompted, Sampled, drawn
+from reasoner.types import Completion, Prompt
+from tests.driving import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
+from tests.helpers import Planned, books, meter_of, says, write_trace
+
+
+def forced(question: Question) -> Plan[Answer | None]:
+    """A reply that is made to begin with a word, and another one later."""
+    begun = yield from extend(question.prompt, "Well, then:")
+    [first] = yield from sample(begun, params=SamplingParams(max_tokens=40, stop=(" is",)))
+    again = yield from extend(begun.then(first), " surely")
+    [last] = yield from sample(again, params=PARAMS)
+    yield from note("two words were forced")
+    return question.read(last)
+
+
+def continuing(request: SampleRequest) -> str:
+    return " 7" if "surely" in request.prompt.text else "The answer is 9"
+
+
+def test_forced_text_goes_on_as_the_engine_s_own_token_ids() -> None:
+    seen: list[Prompt] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request.prompt)
+        return continuing(request)
+
+    engine = ScriptedEngine(script)
+    run = Run(forced, engine)
+    assert run.error is None
+    assert (run.solution.answer and run.solution.answer.key) == "7"
+    assert [prompt.text for prompt in seen] == ["Well, then:", "Well, then:The answer is surely"]
+    words = asyncio.run(engine.encode("Well, then:")), asyncio.run(engine.encode(" surely"))
+    assert seen[0].token_ids == words[0]
+    assert words[1] is not None
+    assert seen[1].token_ids[-len(words[1]) :] == words[1]
+    # Forced tokens are prompt tokens: none of them is generated.
+    assert books(run.solution.cost) == meter_of(engine)
+    [_, other] = run.seen(Sampled)
+    assert other.usage.prompt_tokens == TOKENS + len(seen[1].token_ids)
+    assert [event.text for event in run.seen(Noted)] == ["two words were forced"]
+
+
+def test_forced_text_is_in_the_trace_which_replays_and_can_be_put_together_again(tmp_path: Path) -> None:
+    run = Run(forced, ScriptedEngine(continuing))
+    assert [event.text for event in run.seen(Extended)] == ["Well, then:", " surely"]
+    assert run.events.index(run.seen(Prompted)[0]) < run.events.index(run.seen(Extended)[0])
+    chains = [completion.chain for _, completion in drawn(run.events)]
+    assert chains == ["Well, then:The answer", "Well, then:The answer is surely 7"]
+    replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", run.events)))
+    again = solve_sync(QUESTION, Planned(forced), replay)
+    assert again.error is None
+    assert again.answer == run.solution.answer
+    assert again.cost.taking(0) == run.solution.cost.taking(0)
+
+
+class Mute(ScriptedEngine):
+    """An engine without a tokenizer to ask."""
+
+    async def encode(self, text: str) -> None:
+        return None
+
+
+def test_without_a_tokenizer_forced_text_is_text_alone() -> None:
+    run = Run(forced, Mute(continuing))
+    assert run.error is None
+    assert [event.token_ids for event in run.seen(Extended)] == [None, None]
+    assert (run.solution.answer and run.solution.answer.key) == "7"
+
+
+# A floor
+
+
+TOP = SamplingParams(max_tokens=40, logprobs=2)
+SURE, UNSURE = 0.99, 0.5
+
+
+def floored(floor: ConfidenceFloor | None, seen: list[Completion]) -> Plan[Answer | None]:
+    seen += yield Sample((PROMPT,), params=TOP, floor=floor)
+    return QUESTION.read(seen[0])
+
+
+def confidence_of(chance: float) -> float:
+    return token_confidence((math.log(chance), math.log(1 - chance)))
+
+
+def test_the_published_group_confidences() -> None:
+    tokens = [2, 1, 3, 2, 0.5, 0.5, 4]
+    assert group_confidences(tokens, 3) == pytest.approx([2, 2, 1.8333, 1, 1.6667], abs=1e-4)
+    cut = ConfidenceFloor(3, 1.5).watch()
+    assert [cut((-token,)) for token in tokens].index(True) + 1 == 6
+    assert not any(map(ConfidenceFloor(8, 9.0).watch(), [(-token,) for token in tokens]))
+
+
+def test_a_sequence_is_cut_at_the_first_group_below_the_floor_and_paid_for_as_cancelled() -> None:
+    # DeepConf's confidence is not monotone in peakedness: with two alternatives the unsure token has the lower one.
+    chances = [SURE, SURE, UNSURE, UNSURE, SURE]
+    assert confidence_of(UNSURE) < confidence_of(SURE)
+    least = (confidence_of(SURE) + 2 * confidence_of(UNSURE)) / 3
+    for floor, tokens in (
+        (ConfidenceFloor(2, least, top_k=2), 4),
+        (ConfidenceFloor(1, least, top_k=2), 3),
+        (ConfidenceFloor(9, 99.0, top_k=2), REPLY),
+        (None, REPLY),
+    ):
+        seen: list[Completion] = []
+        engine = ScriptedEngine(says("7"), certainty=lambda _: chances)
+        run = Run(lambda _, floor=floor, seen=seen: floored(floor, seen), engine)  # type: ignore[misc]
+        [one] = seen
+        assert run.error is None
+        assert one.usage.generated_tokens == len(one.token_ids) == tokens
+        assert one.logprobs is not None
+        assert len(one.logprobs.sampled) == tokens
+        cost = run.solution.cost
+        assert books(cost) == meter_of(engine)
+        if tokens < REPLY:
+            assert (one.finish_reason, run.solution.answer) == ("abort", None)
+            assert (cost.generated_tokens, cost.cancelled_tokens) == (0, tokens)
+        else:
+            assert (one.finish_reason, cost.cancelled_tokens) == ("stop", 0)
+
+
+def test_a_floor_needs_the_alternatives_it_looks_at() -> None:
+    with pytest.raises(UsageError, match="needs logprobs=20"):
+        Sample((PROMPT,), params=PARAMS, floor=ConfidenceFloor(3, 1.0))
+    with pytest.raises(UsageError, match="window is 1 or more"):
+        ConfidenceFloor(0, 1.0)
+
+
+# What is held back
+
+
+def thinking(reserve: int) -> Plan[Answer | None]:
+    """Thinks as long as it may, then answers."""
+    params = SamplingParams(max_tokens=1000)
+    [thought] = yield Sample((PROMPT,), params=params, reserve=reserve)
+    try:
+        [closing] = yield from sample(PROMPT.then(thought), params=SamplingParams(max_tokens=20))
+    except BudgetExhausted:
+        return None
+    answer = QUESTION.read(closing)
+    return answer
+
+
+def thinks_long(request: SampleRequest) -> str:
+    return "The answer is 7" if request.prompt.text else "hm " * 2000
+
+
+@pytest.mark.parametrize("tokens", [120, 151, 200, 500, 997])
+def test_what_is_held_back_is_there_for_the_answer(tokens: int) -> None:
+    kept = Run(lambda _: thinking(20), ScriptedEngine(thinks_long), budget=Budget(tokens=tokens))
+    spent = Run(lambda _: thinking(0), ScriptedEngine(thinks_long), budget=Budget(tokens=tokens))
+    assert (kept.solution.answer and kept.solution.answer.key, spent.solution.answer) == ("7", None)
+    assert kept.solution.cost.tokens <= tokens
+    assert kept.error is spent.error is None
+
+
+def test_what_cannot_be_held_back_refuses_the_sequence_and_counts_as_none() -> None:
+    run = Run(lambda _: thinking(100), ScriptedEngine(thinks_long), budget=Budget(tokens=100))
+    assert (run.solution.ended_by, run.solution.cost.tokens) == ("budget", 0)
+    # A closing answer is a sample too, and is asked for when it is due.
+    run = Run(lambda _: thinking(20), ScriptedEngine(thinks_long), budget=Budget(samples=1))
+    assert (run.solution.cost.samples, run.solution.ended_by) == (1, "budget")
+    with pytest.raises(UsageError, match="reserve=-1"):
+        Sample((PROMPT,), reserve=-1)
+
+
+def test_a_run_that_is_narrowed_by_the_cache_says_so() -> None:
+    async def slowly(request: SampleRequest) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        replies = yield from sample(question.prompt, n=6, params=PARAMS)
+        answer = question.read(replies[0])
+        return answer
+
+    wide = Run(plan, ScriptedEngine(says("7"), pause=slowly, capacity=10_000))
+    assert wide.solution.notes == ()
+    narrow = Run(plan, ScriptedEngine(says("7"), pause=slowly, capacity=120))
+    assert [note for note in narrow.solution.notes if "narrowed" in note] == list(narrow.solution.notes)
+    assert "108 tokens" in narrow.solution.notes[0]
+    assert narrow.events[-1].notes == narrow.solution.notes  # type: ignore[union-attr]
+
+
+def test_proposing_after_a_note_changes_nothing() -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        from reasoner.types import Standing
+
+        yield from note("nothing yet")
+        yield from propose(None, Standing())
+        return None
+
+    run = Run(plan)
+    assert (run.solution.cost.tokens, len(run.solution.proposals)) == (0, 1)
