@@ -54,3 +54,8 @@ class ConfidenceFloor:
             return len(group) == self.window and total / self.window < self.least
 
         return cut
+
+    def tokens(self, tops: Sequence[Sequence[float]]) -> int:
+        """How many tokens of a sequence are drawn before it is cut; all of them where it is not."""
+        cut = self.watch()
+        return next((at for at, top in enumerate(tops, 1) if cut(top)), len(tops))

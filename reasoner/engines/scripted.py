@@ -6,7 +6,6 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from reasoner.confidence import ConfidenceFloor
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
@@ -87,7 +86,7 @@ class ScriptedEngine:
             ids, stop, finish = ids[: request.params.max_tokens], None, "length"
             text = "".join(self._words[i] for i in ids)
         logprobs = self._logprobs(request, ids)
-        if request.floor and logprobs and (end := _cut_at(request.floor, logprobs)) < len(ids):
+        if request.floor and logprobs and (end := request.floor.tokens(logprobs.top)) < len(ids):
             ids, stop, finish = ids[:end], None, "abort"
             text = "".join(self._words[i] for i in ids)
             logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
@@ -134,12 +133,6 @@ class ScriptedEngine:
             if request.watch
             else (),
         )
-
-
-def _cut_at(floor: ConfidenceFloor, logprobs: Logprobs) -> int:
-    """How many tokens are drawn before the floor cuts; all of them where it does not."""
-    cut = floor.watch()
-    return next((at for at, top in enumerate(logprobs.top, 1) if cut(top)), len(logprobs.top))
 
 
 def _until_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:

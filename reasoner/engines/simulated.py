@@ -88,14 +88,17 @@ class SimulatedEngine:
         length = min(wanted, request.params.max_tokens)
         cut = wanted > length
         kept = request.params.logprobs
-        logprobs = None if kept is None else Logprobs((-0.5,) * length, ((-0.5,) * kept,) * length if kept else ())
+        top = ((-0.5,) * kept,) * length if kept else ()
+        below = request.floor.tokens(top) if request.floor else length
+        aborted, length = below < length, below
+        logprobs = None if kept is None else Logprobs((-0.5,) * length, top[:length])
         usage = Usage(request.rendered.tokens, 0, length)
         ids = (1 + law.answers.index(answer),) * length
         return Completion(
             request.prompt,
-            "" if cut else text,
+            "" if cut or aborted else text,
             ids,
-            "length" if cut else "stop",
+            "abort" if aborted else "length" if cut else "stop",
             None,
             usage,
             logprobs,

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reasoner import solve
+from reasoner.confidence import ConfidenceFloor
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
@@ -86,6 +88,29 @@ def test_a_continuation_is_as_long_as_the_prompt_and_what_was_generated(make: Ma
         assert grown.tokens == head.tokens + len(one.continuation)
         if head.token_ids is not None:
             assert grown.token_ids == head.token_ids + one.continuation
+
+    asyncio.run(test())
+
+
+def test_a_sequence_below_the_floor_is_cut_where_its_window_is_full(make: Make, tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = await make(tmp_path)
+        await engine.start()
+        if isinstance(engine, ReplayEngine):
+            return  # What was cut when it was recorded is recorded as cut.
+        rendered = await engine.render(QUESTION.prompt)
+        wanted = SampleRequest("q", QUESTION.prompt, rendered, replace(PARAMS, max_tokens=30), 0, 3)
+        for least, cut in ((1e9, True), (0.0, False)):
+            floor = ConfidenceFloor(window=2, least=least, top_k=2)
+            one = await engine.sample(replace(wanted, floor=floor))
+            whole = await engine.sample(wanted)
+            if cut and whole.usage.generated_tokens > 2:
+                assert (one.finish_reason, one.usage.generated_tokens, one.truncated) == ("abort", 2, True)
+                assert one.token_ids == whole.token_ids[:2]
+                assert one.logprobs is not None
+                assert len(one.logprobs.sampled) == len(one.logprobs.top) == 2
+            else:
+                assert one == whole
 
     asyncio.run(test())
 

@@ -8,11 +8,12 @@ from typing import ClassVar
 import pytest
 
 from reasoner import Answer, Budget, Prompt, Question, SamplingParams, ask, solve_many_sync, solve_sync
+from reasoner.confidence import ConfidenceFloor, group_confidences, token_confidence
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import EngineDied, PromptTooLong
-from reasoner.plan import Plan, Sample, cancel, next_finished, propose, sample, start
+from reasoner.plan import Plan, Sample, cancel, extend, next_finished, propose, sample, start
 from reasoner.protocols import SampleRequest
-from reasoner.trace import Dropped, Event, Sampled
+from reasoner.trace import Dropped, Event, Extended, Sampled
 from reasoner.types import Completion, Standing
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
@@ -92,6 +93,80 @@ def test_finish_reasons_are_told_apart(engine: VllmEngine) -> None:
     assert (stopped.finish_reason, stopped.stop, stopped.ended) == ("stop", "=", False)
     assert "=" not in stopped.text
     assert (cut.finish_reason, cut.truncated, len(cut.token_ids)) == ("length", True, 2)
+
+
+def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> None:
+    params = SamplingParams(temperature=1.0, max_tokens=60, logprobs=5)
+
+    async def drawn() -> tuple[list[Completion], list[Completion], list[float], float]:
+        rendered = await engine.render(ESSAY)
+        asked = [SampleRequest("q", ESSAY, rendered, params, index, index) for index in range(4)]
+        whole = [await engine.sample(one) for one in asked]
+        lowest = [min(groups(one)) for one in whole]
+        least = sorted(lowest)[2]
+        floor = ConfidenceFloor(8, least, top_k=5)
+        return whole, [await engine.sample(replace(one, floor=floor)) for one in asked], lowest, least
+
+    def groups(one: Completion) -> list[float]:
+        assert one.logprobs is not None
+        return group_confidences([token_confidence(top) for top in one.logprobs.top], 8)
+
+    whole, cut, lowest, least = asyncio.run(drawn())
+    assert sorted(one.finish_reason for one in cut) == ["abort", "abort", "length", "length"]
+    for one, other, low in zip(whole, cut, lowest, strict=True):
+        assert other.token_ids == one.token_ids[: len(other.token_ids)]
+        assert other.usage.generated_tokens == len(other.token_ids)
+        if low < least:
+            first = next(at for at, group in enumerate(groups(one)) if group < least)
+            assert len(other.token_ids) == first + 8
+            assert other.truncated
+    # What was cut is gone from the engine: another request is served as ever.
+    [after] = asyncio.run(draw(engine, Prompt.chat(ADD), SamplingParams(temperature=0.0, max_tokens=8), [0]))
+    assert after.usage.generated_tokens > 0
+
+
+def test_a_forced_word_goes_on_token_by_token(engine: VllmEngine) -> None:
+    """What is put into the reply is continued as the model's own, with no turn in between and no text tokenised again."""
+    events: list[Event] = []
+
+    @dataclass(frozen=True, slots=True)
+    class Prefilled:
+        uses_verifier: ClassVar[bool] = False
+
+        def plan(self, question: Question) -> Plan[Answer | None]:
+            begun = yield from extend(question.prompt, "The answer is 3 + 4 =")
+            [one] = yield from sample(begun, params=SamplingParams(temperature=0.0, max_tokens=8))
+            return question.read(replace(one, finish_reason="stop"))
+
+    solution = solve_sync(ask(ADD), Prefilled(), engine, trace=events.append)
+    [forced] = [event for event in events if isinstance(event, Extended)]
+    assert forced.token_ids == asyncio.run(engine.encode("The answer is 3 + 4 ="))
+    [one] = [event for event in events if isinstance(event, Sampled)]
+    head = asyncio.run(engine.render(ask(ADD).prompt)).tokens
+    assert one.usage.prompt_tokens == head + len(forced.token_ids or ())
+    assert (solution.answer and solution.answer.key) == "7"
+
+
+def test_a_step_goes_on_after_its_stop_string(engine: VllmEngine) -> None:
+    """Steps drawn one by one are the chain drawn at once: the stop string stays in the ids, and in the text."""
+    greedy = SamplingParams(temperature=0.0, max_tokens=60)
+    prompt = Prompt.chat("Count from one to five in words, each on a line of its own.")
+
+    async def both() -> tuple[Completion, Prompt, int]:
+        [whole] = await draw(engine, prompt, greedy, [0])
+        grown, steps = prompt, 0
+        while len(grown.token_ids) < len(whole.continuation):
+            left = len(whole.token_ids) - len(grown.token_ids)
+            [one] = await draw(engine, grown, replace(greedy, stop=("\n",), max_tokens=left), [0])
+            grown, steps = grown.then(one), steps + 1
+            if one.ended:
+                break
+        return whole, grown, steps
+
+    whole, grown, steps = asyncio.run(both())
+    assert steps > 2
+    assert grown.token_ids == whole.continuation
+    assert grown.text == whole.text
 
 
 def test_log_probabilities_of_the_sampled_and_the_best(engine: VllmEngine) -> None:

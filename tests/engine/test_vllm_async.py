@@ -9,9 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner import SamplingParams, ask, solve_sync
+from reasoner import Prompt, SamplingParams, ask, solve_sync
+from reasoner.confidence import ConfidenceFloor
 from reasoner.engines.vllm import VllmEngine
+from reasoner.protocols import SampleRequest
 from reasoner.trace import Dropped, Event
+from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency
 from tests.engine.test_vllm import CancelHalf
 
@@ -45,6 +48,17 @@ def test_it_frees_and_books_cancelled_work(engine: VllmEngine) -> None:
     assert len(dropped) == 8
     assert all(event.usage is not None for event in dropped)
     assert 8 <= solution.cost.cancelled_tokens < 8 * 400
+
+
+def test_it_cuts_what_falls_below_the_floor(engine: VllmEngine) -> None:
+    async def drawn() -> Completion:
+        prompt = Prompt.chat("Write a long story about a ship and a storm.")
+        params = SamplingParams(temperature=1.0, max_tokens=300, logprobs=5)
+        floor = ConfidenceFloor(8, 1e9, top_k=5)
+        return await engine.sample(SampleRequest("q", prompt, await engine.render(prompt), params, 0, 1, floor=floor))
+
+    one = asyncio.run(drawn())
+    assert (one.finish_reason, len(one.token_ids), one.usage.generated_tokens) == ("abort", 8, 8)
 
 
 def test_a_killed_core_is_started_again_and_its_work_drawn_anew(engine: VllmEngine) -> None:

@@ -1,0 +1,178 @@
+"""What searching does to the engine: how much of its prompts the prefix cache serves, and how fast it samples.
+
+    python bench/search.py [ROUNDS]
+
+16 stories at once, chains of up to 192 tokens in steps of up to 24, rated by `certainty`, which costs no tokens. The
+cache is emptied before every run. Speed is generated tokens per second, against straight sampling of as many tokens
+from the same prompts, the two alternating. At the end everything is run once more with the prefix cache off.
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cold import empty_cache
+
+from reasoner import Question, SamplingParams, ask, solve_many
+from reasoner.catalog import build
+from reasoner.engines.vllm import CPU_BLOCK, VllmEngine
+from reasoner.protocols import Strategy
+from reasoner.trace import Event, Sampled, drawn
+from reasoner_strategies import SelfConsistency
+from reasoner_verifiers import Certainty
+
+LENGTH, STEP = 192, 24
+CHAINS = f"max_tokens={LENGTH},step_tokens={STEP},max_steps=8,temperature=0.8"
+SPECS = (
+    f"beam_search:n=16,width=4,{CHAINS}",
+    f"dvts:n=16,width=4,{CHAINS}",
+    f"rebase:n=16,{CHAINS}",
+    f"particle_filter:n=16,{CHAINS}",
+    f"lookahead:n=8,width=4,{CHAINS}",
+    f"mcts:k=4,simulations=32,concurrency=4,{CHAINS}",
+)
+THINGS = ("ship", "storm", "clock", "bridge", "garden", "letter", "tower", "river", "lamp", "piano", "map", "key",
+          "train", "island", "mirror", "forest")  # fmt: skip
+
+
+class Measured(NamedTuple):
+    """One run over all questions."""
+
+    events: list[Event]
+    seconds: float
+    generated: int
+
+
+def questions() -> list[Question]:
+    return [ask(f"Write a long story about a {thing} and how it was lost.", space="text") for thing in THINGS]
+
+
+async def measured(engine: VllmEngine, strategy: Strategy, asked: list[Question]) -> Measured:
+    empty_cache(engine)
+    events: list[Event] = []
+    began = time.perf_counter()
+    verifier = Certainty() if strategy.uses_verifier else None
+    solutions = await solve_many(asked, strategy, engine, verifier=verifier, trace=events.append)
+    seconds = time.perf_counter() - began
+    assert all(solution.error is None for solution in solutions), solutions[0].error
+    return Measured(events, seconds, sum(s.cost.generated_tokens + s.cost.cancelled_tokens for s in solutions))
+
+
+class Request(NamedTuple):
+    """A prompt of the run: when it was asked for and answered, its depth in its tree, its tokens."""
+
+    began: float
+    ended: float
+    depth: int
+    prompt: tuple[int, ...]
+    generated: tuple[int, ...]
+    cached: int
+
+
+async def requests(engine: VllmEngine, events: list[Event]) -> Iterator[Request]:
+    """The requests of a run in the order in which they were made."""
+    depths: dict[tuple[str, str], int] = {}
+    found = []
+    for event, completion in drawn(events):
+        depth = depths.get((event.question_id, event.prompt), 0)
+        depths[event.question_id, event.child] = depth + 1
+        ids = (await engine.render(completion.prompt)).token_ids or ()
+        cached = completion.usage.cached_tokens
+        found.append(Request(event.t - event.cost.seconds, event.t, depth, ids, completion.token_ids, cached))
+    return iter(sorted(found))
+
+
+def shares(asked: Iterator[Request]) -> dict[int, list[int]]:
+    """By depth: prompt tokens, those from cache, and those that an ideal tree of whole blocks would share.
+
+    A block counts as known from the moment its request was made where it is prompt, and from its end where it was
+    generated; the last generated token is computed by nobody, and the last prompt token by everybody.
+    """
+    made = list(asked)
+    ends = sorted(made, key=lambda request: request.ended)
+    known: set[int] = set()
+    by_depth: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+    done = 0
+    for request in made:
+        while done < len(ends) and ends[done].ended <= request.began:
+            known.update(blocks(ends[done].prompt + ends[done].generated[:-1]))
+            done += 1
+        hits = 0
+        for number, block in enumerate(blocks(request.prompt[:-1]), 1):
+            if block not in known:
+                break
+            hits = number * CPU_BLOCK
+        known.update(blocks(request.prompt))
+        row = by_depth[request.depth]
+        row[0] += len(request.prompt)
+        row[1] += request.cached
+        row[2] += hits
+    return by_depth
+
+
+def blocks(ids: tuple[int, ...]) -> Iterator[int]:
+    """The hash of each whole block with all before it."""
+    before = 0
+    for end in range(CPU_BLOCK, len(ids) + 1, CPU_BLOCK):
+        before = hash((before, ids[end - CPU_BLOCK : end]))
+        yield before
+
+
+async def speeds(engine: VllmEngine, spec: str, rounds: int, asked: list[Question]) -> tuple[list[float], Measured]:
+    """The ratios of searching to straight sampling, a round each, and the last search."""
+    strategy: Strategy = build("strategy", spec)
+    search = await measured(engine, strategy, asked)
+    straight = SelfConsistency(1, SamplingParams(temperature=0.8, max_tokens=LENGTH))
+    one = await measured(engine, straight, asked)
+    many = max(1, round(search.generated / one.generated))
+    straight = SelfConsistency(many, straight.params)
+    ratios = []
+    for turn in range(rounds):
+        rates: dict[str, float] = {}
+        for way in ("search", "straight") if turn % 2 else ("straight", "search"):
+            run = await measured(engine, strategy if way == "search" else straight, asked)
+            rates[way] = run.generated / run.seconds
+            search = run if way == "search" else search
+        ratios.append(rates["search"] / rates["straight"])
+    return ratios, search
+
+
+def computed(run: Measured) -> int:
+    """Prompt tokens that were not in the cache."""
+    usages = [event.usage for event in run.events if isinstance(event, Sampled)]
+    return sum(usage.prompt_tokens - usage.cached_tokens for usage in usages)
+
+
+async def main(rounds: int) -> None:
+    asked = questions()
+    engine = VllmEngine(context=1024)
+    await engine.start()
+    runs: dict[str, Measured] = {}
+    for spec in SPECS:
+        ratios, run = await speeds(engine, spec, rounds, asked)
+        runs[spec] = run
+        by_depth = shares(await requests(engine, run.events))
+        prompt, cached, ideal = (sum(row[column] for row in by_depth.values()) for column in range(3))
+        name = spec.partition(":")[0]
+        depths = " ".join(f"{row[1] / row[2]:.2f}" for _, row in sorted(by_depth.items()) if row[2])
+        spread = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+        print(f"{name}: {run.generated:,} tokens, {run.generated / run.seconds:.0f} tok/s, ratio to straight "
+              f"{statistics.median(ratios):.2f} ({spread}); prompts {prompt:,}, cached {cached:,}, ideally {ideal:,}: "
+              f"{cached / ideal:.3f}; by depth {depths}", flush=True)  # fmt: skip
+    await engine.close()
+    engine = VllmEngine(context=1024, prefix_caching=False)
+    await engine.start()
+    for spec in SPECS:
+        with_cache, run = runs[spec], await measured(engine, build("strategy", spec), asked)
+        print(f"{spec.partition(':')[0]}, cache off: {computed(run):,} prompt tokens computed for {computed(with_cache):,} "
+              f"with it; {run.generated / run.seconds:.0f} tok/s for {with_cache.generated / with_cache.seconds:.0f}",
+              flush=True)  # fmt: skip
+    await engine.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))

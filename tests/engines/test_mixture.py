@@ -1,0 +1,104 @@
+"""A mixture of models: whose turn it is, who goes on with a chain, what is counted."""
+
+import asyncio
+
+import pytest
+
+from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
+from reasoner.catalog import build
+from reasoner.engines.mixture import MixtureEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, extend, sample
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Event, Sampled
+from reasoner.types import Completion, Prompt
+from reasoner_strategies import SelfConsistency
+from tests.driving import QUESTION
+from tests.helpers import Planned, books, meter_of, says
+
+PARAMS = SamplingParams(max_tokens=40)
+
+
+def two() -> tuple[MixtureEngine, ScriptedEngine, ScriptedEngine]:
+    one = ScriptedEngine(says("7"))
+    # Its ids differ: it has read something before.
+    other = ScriptedEngine(says("8"))
+    other._encode("some words come first")
+    return MixtureEngine((one, other)), one, other
+
+
+def test_samples_go_round_and_their_votes_are_one() -> None:
+    mixture, one, other = two()
+    events: list[Event] = []
+    solution = solve_sync(QUESTION, SelfConsistency(5, PARAMS), mixture, trace=events.append)
+    assert solution.error is None
+    texts = {event.index: event.text[-1] for event in events if isinstance(event, Sampled)}
+    assert texts == {0: "7", 1: "8", 2: "7", 3: "8", 4: "7"}
+    assert (solution.answer and solution.answer.key) == "7"
+    spent = tuple(map(sum, zip(meter_of(one), meter_of(other), strict=True)))
+    assert books(solution.cost) == spent
+    assert solution.cost.flops is None
+
+
+def chains(question: Question) -> Plan[Answer | None]:
+    prompts: list[Prompt] = [question.prompt]
+    for _ in range(3):
+        drawn: list[Completion] = []
+        for prompt in prompts:
+            drawn += yield from sample(prompt, n=2 if prompt is question.prompt else 1, params=PARAMS)
+        prompts = [one.prompt.then(one) for one in drawn]
+    return None
+
+
+def test_a_chain_is_continued_by_who_began_it() -> None:
+    seen: dict[str, list[Prompt]] = {"a": [], "b": []}
+
+    def member(name: str) -> ScriptedEngine:
+        def script(request: SampleRequest) -> str:
+            seen[name].append(request.prompt)
+            return f"{name} says more"
+
+        return ScriptedEngine(script)
+
+    solution = solve_sync(QUESTION, Planned(chains), MixtureEngine((member("a"), member("b"))))
+    assert solution.error is None
+    for name in "ab":
+        assert [prompt.text.count(f"{name} says more") for prompt in seen[name]] == [0, 1, 2]
+
+
+def test_no_budget_is_exceeded_though_prompts_are_counted_differently() -> None:
+    for tokens in range(0, 120, 7):
+        mixture, _, _ = two()
+        solution = solve_sync(QUESTION, SelfConsistency(5, PARAMS), mixture, budget=Budget(tokens=tokens))
+        assert solution.error is None
+        assert solution.cost.tokens <= tokens
+
+
+def test_words_cannot_be_forced_into_a_mixture() -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        yield from extend(question.prompt, "Wait")
+        return None
+
+    mixture, _, _ = two()
+    solution = solve_sync(QUESTION, Planned(plan), mixture)
+    assert isinstance(solution.error, UsageError)
+    assert "use one engine" in str(solution.error)
+
+
+def test_a_chain_of_another_engine_is_refused() -> None:
+    mixture, _, _ = two()
+    with pytest.raises(UsageError, match="begun by no member"):
+        asyncio.run(mixture.render(QUESTION.prompt.extended("", (1, 2))))
+
+
+def test_it_is_built_from_specs() -> None:
+    mixture = build("engine", r"mixture:members=simulated:answers=7\x2ctokens=2|simulated:answers=8\x2ctokens=3")
+    assert mixture == MixtureEngine((SimulatedEngine(("7",), tokens=2.0), SimulatedEngine(("8",), tokens=3.0)))
+    with pytest.raises(UsageError, match="two engines or more"):
+        build("engine", "mixture:members=simulated")
+    solution = solve_sync(QUESTION, SelfConsistency(4, PARAMS), mixture)
+    assert {vote.answer.key for vote in solution.standing.votes} == {"7", "8"}
+    assert mixture.name == "simulated + simulated"
+    assert mixture.model.name == "simulated + simulated"
