@@ -168,8 +168,9 @@ async def main(rounds: int) -> None:
     await engine.start()
     for spec in SPECS:
         with_cache, run = runs[spec], await measured(engine, build("strategy", spec), asked)
-        print(f"{spec.partition(':')[0]}, cache off: {computed(run):,} prompt tokens computed for {computed(with_cache):,} "
-              f"with it; {run.generated / run.seconds:.0f} tok/s for {with_cache.generated / with_cache.seconds:.0f}",
+        name, off, on = spec.partition(":")[0], computed(run), computed(with_cache)
+        fast, slow = (each.generated / each.seconds for each in (with_cache, run))
+        print(f"{name}, cache off: {off:,} prompt tokens computed for {on:,} with it; {slow:.0f} tok/s for {fast:.0f}",
               flush=True)  # fmt: skip
     await engine.close()
 

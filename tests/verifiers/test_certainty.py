@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Cost
+from reasoner.confidence import group_confidences
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Tab
 from reasoner.types import Logprobs, Rating
 from reasoner_verifiers import Certainty
-from reasoner_verifiers.certainty import Measure, group_confidences
+from reasoner_verifiers.certainty import Measure
 from tests.helpers import completion, number_question, says
 
 ENGINE = ScriptedEngine(says("7"))
