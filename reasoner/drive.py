@@ -20,6 +20,7 @@ from reasoner.plan import (
     Note,
     Operation,
     Plan,
+    Prefer,
     Propose,
     Sample,
     Score,
@@ -32,6 +33,8 @@ from reasoner.types import NOT_RATED, Answer, Completion, Rating
 from reasoner.work import Worker
 
 T = TypeVar("T")
+Candidates = Sequence[tuple[Completion, Completion | None]]
+"""What is to be rated, each by itself or against another one."""
 
 
 class _End(NamedTuple):
@@ -150,7 +153,10 @@ class Drive:
                 return self._count(await self._sample(self._name(op), op))
             case Score():
                 self._ops += 1
-                return self._weigh(await self._score(self._ops, op.candidates))
+                return self._weigh(await self._score(self._ops, [(one, None) for one in op.candidates]))
+            case Prefer():
+                self._ops += 1
+                return self._weigh(await self._score(self._ops, op.pairs))
             case Next():
                 finished = await self._next()
                 self._count(finished.completions)
@@ -209,10 +215,10 @@ class Drive:
         self._look_for_refusals(draws[0].op, drawn)
         return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
 
-    async def _score(self, number: int, candidates: Sequence[Completion]) -> tuple[Rating, ...]:
+    async def _score(self, number: int, candidates: Candidates) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores though it says that it uses no verifier")
-        rated = await _each([partial(self.worker.rating, number, self.verifier, one) for one in candidates])
+        rated = await _each([partial(self.worker.rating, number, self.verifier, *pair) for pair in candidates])
         self._look_for_refusals(number, rated)
         return tuple(_as_rating(one) for one in rated)
 
@@ -225,7 +231,7 @@ class Drive:
             self._partly = self._partly or refusals[0]
             self.worker.recorder.refused(number, refusals[0])
 
-    def _start(self, op: Sample | Score) -> Handle:
+    def _start(self, op: Sample | Score | Prefer) -> Handle:
         if isinstance(op, Sample):
             draws = self._name(op)
             handle = Handle(self._ops)
@@ -233,7 +239,8 @@ class Drive:
         else:
             self._ops += 1
             handle = Handle(self._ops)
-            task = asyncio.ensure_future(self._score_behind(handle, op.candidates))
+            candidates = op.pairs if isinstance(op, Prefer) else [(one, None) for one in op.candidates]
+            task = asyncio.ensure_future(self._score_behind(handle, candidates))
         self._running[handle] = task
         task.add_done_callback(lambda done: self._arrive(handle, done))
         return handle
@@ -241,7 +248,7 @@ class Drive:
     async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], op: Sample) -> Finished:
         return Finished(handle, completions=await self._sample(draws, op))
 
-    async def _score_behind(self, handle: Handle, candidates: Sequence[Completion]) -> Finished:
+    async def _score_behind(self, handle: Handle, candidates: Candidates) -> Finished:
         return Finished(handle, ratings=await self._score(handle, candidates))
 
     def _arrive(self, handle: Handle, task: "asyncio.Task[Finished]") -> None:

@@ -59,10 +59,21 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefer:
+    """Ask the run's verifier which of two candidates is better, pair by pair.
+
+    Reply: one rating a pair, in order: the probability that the first is better. Not every verifier compares pairs.
+    """
+
+    question: Question
+    pairs: tuple[tuple[Completion, Completion], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Run an operation without waiting for it. Reply: its handle."""
 
-    op: Sample | Score
+    op: Sample | Score | Prefer
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +139,7 @@ class Finished:
     ratings: tuple[Rating, ...] = ()
 
 
-Operation: TypeAlias = Sample | Score | Start | Next | Cancel | Propose | Compare | Extend | Note
+Operation: TypeAlias = Sample | Score | Prefer | Start | Next | Cancel | Propose | Compare | Extend | Note
 T = TypeVar("T")
 Plan: TypeAlias = Generator[Operation, Any, T]
 
@@ -151,7 +162,13 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
     return reply
 
 
-def start(op: Sample | Score) -> Plan[Handle]:
+def prefer(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
+    """Ask the run's verifier which of two candidates is better and wait for all verdicts."""
+    reply: tuple[Rating, ...] = yield Prefer(question, tuple(pairs))
+    return reply
+
+
+def start(op: Sample | Score | Prefer) -> Plan[Handle]:
     """Run an operation without waiting for it."""
     handle: Handle = yield Start(op)
     return handle

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.confidence import ConfidenceFloor
@@ -174,6 +174,19 @@ class Verifier(Protocol):
 
     async def close(self) -> None:
         """Stop and free what `start` made ready. Calling it again does nothing."""
+        ...
+
+
+@runtime_checkable
+class PairVerifier(Protocol):
+    """A verifier that can also tell which of two candidates is better."""
+
+    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
+        """The most that `prefer` may cost; reserved before it runs."""
+        ...
+
+    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
+        """The probability that `a` is better than `b`; of the reversed pair it is the rest to 1. Raises as `score`."""
         ...
 
 

@@ -155,8 +155,8 @@ class Recorder:
                 )
             )
 
-    def scored(self, op: int, candidate: Completion, rating: Rating, cost: Cost) -> None:
-        """A candidate was rated, or could not be."""
+    def scored(self, op: int, candidate: Completion, other: Completion | None, rating: Rating, cost: Cost) -> None:
+        """A candidate was rated, or could not be, by itself or against another one."""
         if self.sink:
             self.sink(
                 Scored(
@@ -165,6 +165,7 @@ class Recorder:
                     op=op,
                     prompt=candidate.prompt.digest,
                     index=candidate.index,
+                    against=(other.prompt.digest, other.index) if other else None,
                     value=rating.value,
                     steps=rating.steps,
                     parts=rating.parts,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from reasoner.errors import BudgetExhausted
-from reasoner.plan import Cancel, Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
+from reasoner.plan import Cancel, Finished, Handle, Next, Operation, Plan, Prefer, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Question, Standing
 
 
@@ -91,7 +91,7 @@ def _advance(part: _Part, place: int, told: Told, reply: object) -> Plan[None]:
             yield from _end(part)
             yield from told(place, part.outcome(None))
             return
-        if isinstance(op, Sample | Score):
+        if isinstance(op, Sample | Score | Prefer):
             part.blocked_on = yield Start(op)
             return
         if isinstance(op, Next) and not part.arrived:

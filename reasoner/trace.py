@@ -98,12 +98,13 @@ class Dropped(_Record):
 
 
 class Scored(_Record):
-    """A candidate was rated, or could not be."""
+    """A candidate was rated, or could not be; `against` names the other one where two were compared."""
 
     event: Literal["scored"] = "scored"
     op: int
     prompt: str
     index: int
+    against: tuple[str, int] | None = None
     value: float | None
     steps: tuple[float, ...]
     parts: tuple[float, ...] = ()

@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
 from reasoner.admission import Admission, KvGate
 from reasoner.budget import Cost, Reservation
+from reasoner.catalog import spec_of
 from reasoner.errors import (
     BudgetExhausted,
     EngineError,
@@ -19,9 +20,10 @@ from reasoner.errors import (
     ReasonerError,
     RequestLost,
     TraceError,
+    UsageError,
 )
 from reasoner.plan import Sample
-from reasoner.protocols import Comparer, Engine, Rendered, SampleRequest, Tab, Verifier
+from reasoner.protocols import Comparer, Engine, PairVerifier, Rendered, SampleRequest, Tab, Verifier
 from reasoner.recorder import Draw, Recorder
 from reasoner.types import CANCELLED, NOT_RATED, Answer, Completion, Prompt, Question, Rating, Usage
 
@@ -193,27 +195,52 @@ class Worker:
         self.recorder.compared(pairs, verdicts)
         return verdicts
 
-    async def rating(self, op: int, verifier: Verifier, candidate: Completion) -> Rating:
-        """Rate one candidate; what the verifier raises becomes a rating with an error.
+    async def rating(
+        self, op: int, verifier: Verifier, candidate: Completion, other: Completion | None = None
+    ) -> Rating:
+        """Rate one candidate, or how much better it is than the other; what the verifier raises becomes an error.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
+            UsageError: the verifier compares no pairs.
         """
+        if other and not isinstance(verifier, PairVerifier):
+            raise UsageError(
+                f"the verifier {spec_of(verifier)} rates candidates and compares none: use one such as judge"
+            )
         try:
-            bound = await verifier.bound(self.question, candidate, self.engine)
+            bound = await self._bound(verifier, candidate, other)
             reservation, _ = await self.admission.admit(lambda _: bound, most=1)
         except BudgetExhausted as refusal:
-            self.recorder.scored(op, candidate, Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
+            self.recorder.scored(op, candidate, other, Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
             raise
         except (LedgerViolation, TraceError):
             raise
         except Exception as failure:
             rating = _failed(failure, Cost())
-            self.recorder.scored(op, candidate, rating, Cost())
+            self.recorder.scored(op, candidate, other, rating, Cost())
             return rating
-        return await self._rate(op, verifier, candidate, reservation)
+        record = partial(self.recorder.scored, op, candidate, other)
+        return await self._rate(partial(self._verdict, verifier, candidate, other), reservation, record)
 
-    async def _rate(self, op: int, verifier: Verifier, candidate: Completion, reservation: Reservation) -> Rating:
+    async def _bound(self, verifier: Verifier, candidate: Completion, other: Completion | None) -> Cost:
+        if other is None:
+            return await verifier.bound(self.question, candidate, self.engine)
+        assert isinstance(verifier, PairVerifier)
+        return await verifier.bound_pair(self.question, candidate, other, self.engine)
+
+    async def _verdict(self, verifier: Verifier, candidate: Completion, other: Completion | None, tab: Tab) -> Rating:
+        if other is None:
+            return await verifier.score(self.question, candidate, self.engine, tab)
+        assert isinstance(verifier, PairVerifier)
+        return await verifier.prefer(self.question, candidate, other, self.engine, tab)
+
+    async def _rate(
+        self,
+        verdict: Callable[[Tab], Awaitable[Rating]],
+        reservation: Reservation,
+        record: Callable[[Rating, Cost], None],
+    ) -> Rating:
         began = time.monotonic()
         deadline, too_late = self._deadline()
         tab = Tab()
@@ -221,7 +248,7 @@ class Worker:
         rating = Rating(None, cost, error=CANCELLED)
         try:
             async with deadline:
-                rating = await verifier.score(self.question, candidate, self.engine, tab)
+                rating = await verdict(tab)
             cost = rating.cost.taking(time.monotonic() - began)
         except TraceError:
             raise
@@ -235,7 +262,7 @@ class Worker:
                 raise too_late from None
             rating = _failed(failure, cost)
         finally:
-            self._settle(reservation, cost, partial(self.recorder.scored, op, candidate, rating, cost))
+            self._settle(reservation, cost, lambda: record(rating, cost))
         return rating
 
 

@@ -36,6 +36,10 @@ class _Key(NamedTuple):
     sample: int
 
 
+_Rated = tuple[str, str, int, tuple[str, int] | None]
+"""A candidate, and the other one where two were compared."""
+
+
 @dataclass(slots=True)
 class _Stage:
     """The replies of one question in recorded order, who waits for one, and who for one that was never recorded."""
@@ -62,7 +66,7 @@ class ReplayEngine:
     model: ModelCard = field(default=ModelCard("replay"), init=False, repr=False)
     _records: dict[_Key, deque[Sampled | Dropped]] = field(init=False, repr=False, default_factory=dict)
     _heads: dict[str, Rendered] = field(init=False, repr=False, default_factory=dict)
-    _scores: dict[_Key, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
+    _scores: dict[_Rated, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
     _same: dict[frozenset[str], bool] = field(init=False, repr=False, default_factory=dict)
     _spelled: dict[str, TokenIds | None] = field(init=False, repr=False, default_factory=dict)
     _late: set[str] = field(init=False, repr=False, default_factory=set)
@@ -95,8 +99,8 @@ class ReplayEngine:
                 if isinstance(event, Sampled) or event.why == "lost":
                     self._stages[event.question_id].order.append(key)
             case Scored():
-                key = _Key(event.question_id, event.prompt, event.index)
-                self._scores.setdefault(key, deque()).append(event)
+                named = (event.question_id, event.prompt, event.index, event.against)
+                self._scores.setdefault(named, deque()).append(event)
             case Extended():
                 self._spelled[event.text] = event.token_ids
             case Compared():
@@ -240,32 +244,47 @@ class ReplayVerifier(Resourceless):
     """Gives each candidate the rating that the trace holds for it."""
 
     path: str
-    _scores: dict[_Key, deque[Scored]] = field(repr=False)
+    _scores: dict[_Rated, deque[Scored]] = field(repr=False)
     logprobs: int | None = None
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """What the recorded rating cost. Raises `BudgetExhausted` where the recorded ledger refused it."""
-        record = self._recorded(question, candidate)
-        if record.error.startswith(NOT_RATED):
-            self._take(question, candidate)
-            raise BudgetExhausted("tokens", needed=0, free=0, limit=0)
-        return record.cost.taking(0)
+        return self._bound(_rated(question, candidate))
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
         """The recorded rating."""
-        record = self._recorded(question, candidate)
-        self._take(question, candidate)
+        return await self._rating(_rated(question, candidate))
+
+    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
+        """What the recorded comparison cost. Raises as `bound`."""
+        return self._bound(_rated(question, a, b))
+
+    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
+        """The recorded comparison."""
+        return await self._rating(_rated(question, a, b))
+
+    def _bound(self, named: _Rated) -> Cost:
+        record = self._recorded(named)[0]
+        if record.error.startswith(NOT_RATED):
+            self._recorded(named).popleft()
+            raise BudgetExhausted("tokens", needed=0, free=0, limit=0)
+        return record.cost.taking(0)
+
+    async def _rating(self, named: _Rated) -> Rating:
+        record = self._recorded(named).popleft()
         if record.error == CANCELLED:
             for _ in range(PATIENCE):
                 await asyncio.sleep(0)
             raise TraceError(f"the trace {self.path} holds no rating of sample {record.index}, which was cancelled")
         return Rating(record.value, record.cost, record.steps, record.error, record.parts)
 
-    def _take(self, question: Question, candidate: Completion) -> None:
-        self._scores[_Key(question.id, candidate.prompt.digest, candidate.index)].popleft()
-
-    def _recorded(self, question: Question, candidate: Completion) -> Scored:
-        records = self._scores.get(_Key(question.id, candidate.prompt.digest, candidate.index))
+    def _recorded(self, named: _Rated) -> deque[Scored]:
+        records = self._scores.get(named)
         if not records:
-            raise TraceError(f"the trace {self.path} holds no rating of sample {candidate.index} of {question.id}")
-        return records[0]
+            raise TraceError(f"the trace {self.path} holds no rating of sample {named[2]} of {named[0]}")
+        return records
+
+
+def _rated(question: Question, candidate: Completion, other: Completion | None = None) -> _Rated:
+    against = (other.prompt.digest, other.index) if other else None
+    return question.id, candidate.prompt.digest, candidate.index, against

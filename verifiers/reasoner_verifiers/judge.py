@@ -46,7 +46,7 @@ class Judge:
 
     The policy judges itself, and its prefix cache serves the prompt up to the candidate, unless `model` names another
     model to run or `base_url` a server. The judge sees neither a reference answer nor other candidates, but for the
-    one that `prefer` compares. Nothing prevents a candidate's text from talking it round.
+    one that `prefer` compares it with. Nothing prevents a candidate's text from talking it round.
     """
 
     ask: Ask = "yes"

@@ -51,7 +51,9 @@ def read_labelled(folders: Sequence[Path]) -> list[Labelled]:
     for folder in folders:
         run = read_run(folder)
         verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
-        ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored)}
+        ratings = {
+            (e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored) and e.against is None
+        }
         for event, completion in drawn(run.events):
             name = (event.question_id, event.prompt, event.index)
             if grade := run.grades.get(name):

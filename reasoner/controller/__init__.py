@@ -1,0 +1,1 @@
+"""When a question has had enough: rules over where its votes stand."""
