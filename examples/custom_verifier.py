@@ -1,0 +1,27 @@
+"""A verifier of your own: it prefers replies that keep it short. Runs without a model."""
+
+from dataclasses import dataclass
+
+from reasoner import Cost, Question, ask, solve_sync
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.protocols import Engine, Resourceless, Tab
+from reasoner.types import Completion, Rating
+from reasoner_strategies import BestOfN
+
+
+@dataclass(frozen=True, slots=True)
+class Brevity(Resourceless):
+    """Rates a reply by its length: 1 for none, 0.5 at `half` tokens. It asks no model, so it costs nothing."""
+
+    half: int = 50
+    logprobs: None = None
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        """The rating; what cannot be rated is to be raised, not rated 0."""
+        return Rating(self.half / (self.half + candidate.usage.generated_tokens), Cost())
+
+
+if __name__ == "__main__":
+    solution = solve_sync(ask("What is 3 + 4?"), BestOfN(n=8), SimulatedEngine(), verifier=Brevity())
+    for vote in solution.standing.votes:
+        print(vote.answer.text, f"{vote.weight:.2f}")
