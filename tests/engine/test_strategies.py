@@ -1,0 +1,82 @@
+"""Every strategy end to end on real vLLM, rated by the head that comes along, within a budget."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from reasoner import Budget, solve_many_sync
+from reasoner.catalog import build, entries
+from reasoner.engines.vllm import VllmEngine
+from reasoner.protocols import Strategy
+from reasoner.trace import Dropped, Event, Sampled, Scored
+from reasoner_evals.tasks import arithmetic
+from reasoner_verifiers import Prm
+from tests.helpers import told
+
+TOKENS = 700
+SMALL = {
+    "ab_mcts": "n=5",
+    "adaptive_consistency": "n=8",
+    "beam_search": "n=4,width=2,step_tokens=12,max_steps=6",
+    "best_of_n": "n=4",
+    "borda": "n=4",
+    "budget_forcing": "max_thinking=60,answer_tokens=20,waits=1",
+    "cisc": "n=4",
+    "deepconf": "n=8,warmup=4,window=4",
+    "dvts": "n=4,width=2,step_tokens=12,max_steps=6",
+    "early_stopping": "n=9,window=3",
+    "gen_select": "n=4,repeats=2",
+    "knockout": "n=4,comparisons=2",
+    "lookahead": "n=4,width=2,step_tokens=12,max_steps=4",
+    "mcts": "simulations=6,k=2,step_tokens=12,max_steps=5",
+    "pairwise": "n=4,comparisons=2",
+    "particle_filter": "n=4,step_tokens=12,max_steps=5",
+    "rebase": "n=4,step_tokens=12,max_steps=5",
+    "refine": "rounds=1",
+    "revise": "chains=2,revisions=2",
+    "self_consistency": "n=4",
+    "short_m_at_k": "k=4,m=2,every=16",
+    "single": "",
+    "speculative_rejection": "n=4,every=16",
+    "tree_of_thoughts": "b=2,k=2,n_eval=1,step_tokens=12,max_steps=4",
+    "universal": "n=4",
+}
+
+
+@pytest.fixture(scope="module")
+def prm(engine: VllmEngine) -> Iterator[Prm]:
+    started = Prm()
+    asyncio.run(started.start(engine))
+    yield started
+    asyncio.run(started.close())
+
+
+def test_every_strategy_has_its_row() -> None:
+    assert set(SMALL) == set(entries("strategy"))
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, engine: VllmEngine, prm: Prm) -> None:
+    chains = [] if name == "budget_forcing" else ["max_tokens=60"]
+    strategy: Strategy = build("strategy", f"{name}:{','.join([*filter(None, [SMALL[name]]), *chains])}")
+    items = arithmetic.development()[:3]
+    events: list[Event] = []
+    solutions = solve_many_sync(
+        [item.question for item in items],
+        strategy,
+        engine,
+        verifier=prm if strategy.uses_verifier else None,
+        each=Budget(tokens=TOKENS),
+        trace=events.append,
+    )
+    assert [solution.error for solution in solutions] == [None] * len(items)
+    assert all(solution.cost.tokens <= TOKENS for solution in solutions)
+    assert any(solution.answer for solution in solutions)
+    total = sum((solution.cost.taking(0) for solution in solutions[1:]), solutions[0].cost.taking(0))
+    assert told(events).taking(0) == total
+    drawn = [event for event in events if isinstance(event, Sampled)]
+    assert all(len(event.token_ids) == event.usage.generated_tokens for event in drawn)
+    if strategy.uses_verifier:
+        assert any(event.value is not None for event in events if isinstance(event, Scored))
+    assert all(event.why == "cancelled" for event in events if isinstance(event, Dropped))
