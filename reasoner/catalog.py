@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -114,10 +115,17 @@ def _nested(hint: Any) -> Kind | None:
     return None
 
 
+_SEPARATING = re.compile(r"[,\n]|^ | $")
+_COMMA = re.compile(r"\\x(2c|0a|20)")
+"""What would end an option or be stripped from it, and how it is written in a text."""
+
+
 def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
     if isinstance(value, str):
         if value.lower() == "none" and _optional(hint):
             return None
+        if hint is str:
+            value = _COMMA.sub(lambda found: chr(int(found[1], 16)), value)
         if kind := _nested(hint):
             return build(kind, _unescaped(owner, option, value))
         if typing.get_origin(hint) is tuple and (kind := _nested(typing.get_args(hint)[0])):
@@ -182,7 +190,7 @@ def _written(value: object) -> str:
         return "|".join(_escaped(_plain(part)) for part in value)
     if dataclasses.is_dataclass(value):
         return _escaped(_plain(value))
-    return "none" if value is None else str(value)
+    return "none" if value is None else _SEPARATING.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
 
 
 def _plain(value: object) -> str:

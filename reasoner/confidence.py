@@ -25,6 +25,12 @@ def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
     return [(sums[end] - sums[end - window]) / window for end in range(window, len(sums))]
 
 
+def lowest_tenth(groups: Sequence[float]) -> float:
+    """The mean of the least confident tenth of the groups, one at least."""
+    lowest = sorted(groups)[: max(1, round(len(groups) / 10))]
+    return math.fsum(lowest) / len(lowest)
+
+
 @dataclass(frozen=True, slots=True)
 class ConfidenceFloor:
     """Cuts a sequence at the first token whose group of `window` tokens is less confident than `least`.

@@ -57,11 +57,12 @@ class Worker:
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
-            PromptTooLong: the question fills the context window. (A chain that has grown to fill it is cut, "length".)
+            PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
+                is cut, "length".)
         """
         rendered = await self.engine.render(draw.prompt)
         self.recorder.head(draw.prompt, draw.digest, rendered)
-        most = self._room(draw.prompt, rendered, op.params.max_tokens)
+        most = await self._room(rendered, op)
         if most < 1:
             return Completion(draw.prompt, "", (), "length", index=draw.index)
 
@@ -84,13 +85,22 @@ class Worker:
         """What a sequence of so many tokens would cost later; whether one may be drawn at all is asked then."""
         return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
 
-    def _room(self, prompt: Prompt, rendered: Rendered, wanted: int) -> int:
+    async def _room(self, rendered: Rendered, op: Sample) -> int:
+        """How many tokens may be drawn so that window and reserve allow it; less than 1 where nothing fits."""
         context = self.engine.model.context
         if not context or rendered.token_ids is None:
-            return wanted
-        if rendered.tokens >= context and not (prompt.text or prompt.token_ids):
-            raise PromptTooLong(rendered.tokens, context)
-        return min(wanted, context - rendered.tokens)
+            return op.params.max_tokens
+        room = context - rendered.tokens
+        if room < 1:
+            asked = await self.engine.render(self.question.prompt)
+            if asked.tokens >= context:
+                raise PromptTooLong(asked.tokens, context)
+            self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
+        return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
 
     async def _attempt(self, draw: Draw, op: Sample, rendered: Rendered, reservation: Reservation) -> Completion:
         seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
@@ -127,8 +137,8 @@ class Worker:
         grown = len(request.prompt.token_ids)
         shared = ((request.prompt.head_digest, request.rendered.tokens - grown), (digest, grown))
         own = request.params.max_tokens
-        if await self.gate.enter(shared, own=own, place=self.priority) and not self.notes:
-            self.notes.append(f"narrowed: not all sequences fit the KV cache's {self.gate.capacity:,} tokens at once")
+        if await self.gate.enter(shared, own=own, place=self.priority):
+            self._note(f"narrowed: not all sequences fit the KV cache's {self.gate.capacity:,} tokens at once")
         request.meter.usage = None
         try:
             return await self.engine.sample(request)

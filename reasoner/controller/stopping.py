@@ -23,13 +23,13 @@ def beta_lead(a: int, b: int) -> float:
     """
     if a < 0 or b < 0:
         raise ValueError(f"votes are 0 or more, not {a} and {b}")
-    tosses = a + b + 1
-    term = behind = 1
+    tosses, term, heads = a + b + 1, 1, 1
     for k in range(min(a, b)):
         term = term * (tosses - k) // (k + 1)
-        behind += term
-    # Both tails sum to one; the shorter is counted.
-    return 1 - behind / 2**tosses if b <= a else behind / 2**tosses
+        heads += term
+    # The two tails sum to one, and the shorter is counted.
+    share = float(heads / 2**tosses)
+    return 1 - share if b <= a else share
 
 
 def dirichlet_lead(counts: Sequence[int]) -> float:

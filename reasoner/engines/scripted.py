@@ -1,6 +1,7 @@
 """An engine that says what it is told to: for tests, documentation, and work on strategies without a model."""
 
 import asyncio
+import hashlib
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -39,7 +40,7 @@ class ScriptedEngine:
     notes: tuple[str, ...] = field(default=(), init=False)
     usage: list[Usage] = field(default_factory=list, init=False)
     _ids: dict[str, int] = field(default_factory=dict, init=False)
-    _words: list[str] = field(default_factory=list, init=False)
+    _words: dict[int, str] = field(default_factory=dict, init=False)
     _blocks: set[TokenIds] = field(default_factory=set, init=False)
 
     async def start(self) -> None:
@@ -58,8 +59,10 @@ class ScriptedEngine:
         ids = []
         for word in _WORD.findall(text):
             if word not in self._ids:
-                self._ids[word] = len(self._words)
-                self._words.append(word)
+                # Not counted up, as ids are a part of prompts, and so of seeds: they may not depend on who comes first.
+                digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4)
+                self._ids[word] = int.from_bytes(digest.digest(), "big") >> 1
+                self._words[self._ids[word]] = word
             ids.append(self._ids[word])
         return tuple(ids)
 

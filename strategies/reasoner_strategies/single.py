@@ -3,14 +3,20 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.plan import Plan, count, propose, sample
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner.votes import Tally
+from reasoner_strategies.pool import vote
+from reasoner_strategies.prompting import said, shown
 
 
 @dataclass(frozen=True, slots=True)
 class Single:
     """One sequence, greedy unless `temperature` says otherwise (chain of thought: Wei 2022, 2201.11903).
+
+    `instruction` is put at the end of the user turn, as in "Let's think step by step." (Kojima 2022, 2205.11916).
+    `shots` are questions and answers in turn, shown before the question as earlier turns of the chat. A raw prompt gets
+    both as text: a shot's question and answer are joined as they are, with a blank line after them.
 
     A truncated sequence holds no answer.
     """
@@ -18,13 +24,19 @@ class Single:
     uses_verifier: ClassVar[bool] = False
 
     params: SamplingParams = SamplingParams(temperature=0.0)
+    instruction: str = ""
+    shots: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.shots) % 2:
+            raise UsageError(
+                f"shots={'|'.join(self.shots)} is out of range: shots is questions and answers in turn, "
+                f"an even number of texts, not {len(self.shots)}"
+            )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw one sequence and read its answer."""
-        drawn = yield from sample(question.prompt, params=self.params)
-        tally = Tally(question.space)
-        for completion in drawn:
-            tally.add(question.read(completion), index=completion.index)
-        standing = yield from count(tally)
+        drawn = yield from sample(said(shown(question.prompt, self.shots), self.instruction), params=self.params)
+        standing = yield from vote(question, drawn)
         yield from propose(standing.leader, standing)
         return standing.leader

@@ -2,9 +2,10 @@
 
 import pytest
 
-from reasoner.errors import BudgetExhausted
+from reasoner.catalog import build
+from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Propose, Sample
-from reasoner.types import SamplingParams, Standing
+from reasoner.types import Message, SamplingParams, Standing
 from reasoner_strategies import Single
 from tests.helpers import completion, finish, number_question
 
@@ -42,3 +43,29 @@ def test_a_refusal_passes_through() -> None:
     next(plan)
     with pytest.raises(BudgetExhausted):
         plan.throw(REFUSED)
+
+
+def test_an_instruction_ends_the_user_turn() -> None:
+    [message] = QUESTION.prompt.messages
+    single = build("strategy", "single:instruction=Let's think step by step.")
+    [prompt] = sampled(single).prompts
+    assert prompt.messages == (Message("user", f"{message.content}\n\nLet's think step by step."),)
+
+
+def test_examples_are_earlier_turns() -> None:
+    single = build("strategy", r"single:shots=1\x2b1?|2|What\x2c then?|3")
+    [prompt] = sampled(single).prompts
+    turns = [(message.role, message.content) for message in prompt.messages[:-1]]
+    assert turns == [("user", "1+1?"), ("assistant", "2"), ("user", "What, then?"), ("assistant", "3")]
+    assert prompt.messages[-1] == QUESTION.prompt.messages[-1]
+
+
+def sampled(single: Single) -> Sample:
+    op = next(single.plan(QUESTION))
+    assert isinstance(op, Sample)
+    return op
+
+
+def test_an_example_without_an_answer_is_refused() -> None:
+    with pytest.raises(UsageError, match="an even number of texts, not 1"):
+        Single(shots=("1+1?",))

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from reasoner.budget import Cost
-from reasoner.confidence import group_confidences, token_confidence
+from reasoner.confidence import group_confidences, lowest_tenth, token_confidence
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Logprobs, Question, Rating
 
 Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group"]
 _OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
-LOWEST_SHARE = 0.1
-"""The part of the groups that `bottom_10` averages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,8 @@ class Certainty(Resourceless):
     def _confidence(self, tokens: Sequence[float]) -> float:
         if self.measure == "tail_group":
             return _mean(tokens[-self.window :])
-        groups = sorted(group_confidences(tokens, self.window))
-        if self.measure == "lowest_group":
-            return groups[0]
-        return _mean(groups[: max(1, round(LOWEST_SHARE * len(groups)))])
+        groups = group_confidences(tokens, self.window)
+        return min(groups) if self.measure == "lowest_group" else lowest_tenth(groups)
 
 
 def _mean(values: Sequence[float]) -> float:

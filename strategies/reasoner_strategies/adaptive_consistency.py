@@ -1,0 +1,61 @@
+"""Adaptive-Consistency: vote until the leader is unlikely to be overtaken."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from reasoner.budget import Cost
+from reasoner.controller.stopping import BetaRule, DirichletRule
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, Sample, count, note, propose
+from reasoner.types import Answer, Question, SamplingParams
+from reasoner.votes import Tally
+from reasoner_strategies.launching import LaunchOrder
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveConsistency:
+    """Majority vote that stops once its leader is ahead with probability `theta` (Aggarwal 2023, 2305.11860).
+
+    `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with every answer seen. `n` is the
+    most samples it draws. `window` samples are in flight at a time, and those still running at the stop are cancelled
+    and paid. They are looked at in launch order, each with a look at the rule, so the answer depends neither on what
+    finishes first nor on `window`. (The paper draws one after the other.)
+
+    A high `theta` is no promise of the right mode: see `BetaRule`. On a flat law it draws all `n`.
+    """
+
+    uses_verifier: ClassVar[bool] = False
+
+    n: int = 40
+    theta: float = 0.95
+    window: int = 4
+    rule: Literal["beta", "dirichlet"] = "beta"
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if self.window < 1:
+            raise UsageError(f"window={self.window} is out of range: window is 1 sample in flight or more")
+        if self.rule not in ("beta", "dirichlet"):
+            raise UsageError(f"rule={self.rule!r} does not exist: choose beta or dirichlet")
+        self._stopping()
+
+    def _stopping(self) -> BetaRule | DirichletRule:
+        return BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Count sample by sample; stop where the rule says so."""
+        rule, tally, answer = self._stopping(), Tally(question.space), None
+        samples, looked_at = LaunchOrder(Sample((question.prompt,), params=self.params), self.n, self.window), 0
+        while (completion := (yield from samples.take())) is not None:
+            tally.add(question.read(completion), index=looked_at)
+            looked_at += 1
+            standing = yield from count(tally)
+            answer = standing.leader
+            yield from propose(answer, standing)
+            if reason := rule.stop(standing, Cost()):
+                yield from note(reason)
+                yield from samples.cancel()
+                break
+        return answer

@@ -1,0 +1,53 @@
+"""Borda vote: samples weigh by their rank, not by their rating."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, propose, sample
+from reasoner.types import Answer, Question, SamplingParams
+from reasoner_strategies.pool import rated_vote, ratings_of, vote
+
+
+@dataclass(frozen=True, slots=True)
+class Borda:
+    """A vote in which the sample of rank r among `n` weighs (n - r + 1)^`power` (Kang 2025, 2502.18581).
+
+    The run's verifier ranks; `certainty:measure=self_certainty` is the paper's. Equal ratings share the mean of their
+    weights. A sample without an answer or a rating takes one of the last places and has no vote; without any rating the
+    majority decides. `power` is 0 (the majority of what was rated) to 10; the paper's code has 0.5.
+    """
+
+    uses_verifier: ClassVar[bool] = True
+
+    n: int = 16
+    power: float = 0.5
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if not 0 <= self.power <= 10:
+            raise UsageError(f"power={self.power} is out of range: power is 0 to 10")
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Draw, propose the majority, rate those that hold an answer, vote by rank."""
+        drawn = yield from sample(question.prompt, n=self.n, params=self.params)
+        majority = yield from vote(question, drawn)
+        yield from propose(majority.leader, majority)
+        ratings = yield from ratings_of(question, drawn)
+        if all(rating is None for rating in ratings):
+            return majority.leader
+        ranked = yield from rated_vote(question, drawn, borda_weights(ratings, self.power))
+        yield from propose(ranked.leader, ranked)
+        return ranked.leader
+
+
+def borda_weights(ratings: Sequence[float | None], power: float) -> list[float | None]:
+    """The weight of each by its rank among all, best first; None stays None and ranks last."""
+    rated = sorted((rating for rating in ratings if rating is not None), reverse=True)
+    shared: dict[float, list[float]] = {}
+    for place, rating in enumerate(rated):
+        shared.setdefault(rating, []).append(float(len(ratings) - place) ** power)
+    return [None if rating is None else sum(shared[rating]) / len(shared[rating]) for rating in ratings]

@@ -1,0 +1,56 @@
+"""CISC: a vote in which confident samples weigh more."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, propose, sample
+from reasoner.types import Answer, Question, SamplingParams
+from reasoner_strategies.pool import rated_vote, ratings_of, vote
+
+
+@dataclass(frozen=True, slots=True)
+class Cisc:
+    """Self-consistency weighted by a softmax over the confidence in each of `n` samples (Taubenfeld 2025, 2502.06233).
+
+    The confidence is what the run's verifier says: `certainty` for the paper's answer likelihood, a judge for its
+    P(True). A sample weighs exp(confidence / `softmax_temperature`), above 0: towards 0 the most confident sample
+    decides, towards infinity the majority. Tune it for each model and task; 1 leaves ratings in [0, 1] nearly equal.
+    What could not be rated drops out; without any rating the majority decides.
+    """
+
+    uses_verifier: ClassVar[bool] = True
+
+    n: int = 10
+    softmax_temperature: float = 1.0
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if not self.softmax_temperature > 0:
+            raise UsageError(
+                f"softmax_temperature={self.softmax_temperature} is out of range: softmax_temperature is above 0"
+            )
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Draw, propose the majority, rate those that hold an answer, vote by softmax."""
+        drawn = yield from sample(question.prompt, n=self.n, params=self.params)
+        majority = yield from vote(question, drawn)
+        yield from propose(majority.leader, majority)
+        ratings = yield from ratings_of(question, drawn)
+        if all(rating is None for rating in ratings):
+            return majority.leader
+        weighted = yield from rated_vote(question, drawn, softmax(ratings, self.softmax_temperature))
+        yield from propose(weighted.leader, weighted)
+        return weighted.leader
+
+
+def softmax(ratings: Sequence[float | None], temperature: float) -> list[float | None]:
+    """Weights proportional to exp(rating / temperature) that sum to 1; None stays None."""
+    top = max(rating for rating in ratings if rating is not None)
+    raised = [None if rating is None else math.exp((rating - top) / temperature) for rating in ratings]
+    total = math.fsum(weight for weight in raised if weight is not None)
+    return [None if weight is None else weight / total for weight in raised]

@@ -1,0 +1,55 @@
+"""Early-stopping self-consistency: draw windows until one is of one mind."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Plan, count, propose, sample
+from reasoner.types import Answer, Question, SamplingParams, Standing
+from reasoner.votes import Tally
+from reasoner_strategies.pool import vote
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStopping:
+    """ESC: the answer of the first window that agrees, otherwise the majority of all (Li 2024, 2401.10480).
+
+    Windows of `window` samples are drawn one after the other, `n` samples at most. A window agrees where all of it give
+    one answer: a single abstention, or cut sample, denies it. Its answer may differ from the majority so far. What is
+    left of `n` after whole windows, which the paper drops, is drawn too and only joins the vote; so does a window that
+    the budget cut short.
+    """
+
+    uses_verifier: ClassVar[bool] = False
+
+    n: int = 40
+    window: int = 5
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if self.window < 1:
+            raise UsageError(f"window={self.window} is out of range: window is 1 sample or more")
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Draw window by window."""
+        tally, standing, drawn = Tally(question.space), Standing(), 0
+        while drawn < self.n:
+            asked = min(self.window, self.n - drawn)
+            try:
+                latest = yield from sample(question.prompt, n=asked, params=self.params)
+            except BudgetExhausted:
+                break
+            for place, completion in enumerate(latest, drawn):
+                tally.add(question.read(completion), index=place)
+            drawn += len(latest)
+            standing = yield from count(tally)
+            agreed = yield from vote(question, latest)
+            if len(agreed.votes) == 1 and agreed.votes[0].count == self.window:
+                yield from propose(agreed.leader, standing)
+                return agreed.leader
+            yield from propose(standing.leader, standing)
+            if len(latest) < asked:
+                break
+        return standing.leader

@@ -1,0 +1,81 @@
+"""GenSelect: the model reads several answers at once and names the best."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reasoner.errors import UsageError
+from reasoner.plan import Plan
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
+from reasoner_strategies.comparing import Ballot, Candidate, best, field, listed, polled, tournament
+from reasoner_strategies.prompting import bare, said, verdict
+
+
+@dataclass(frozen=True, slots=True)
+class GenSelect:
+    """The answer that the model chooses out of a list (OpenMathReasoning: Moshkov 2025, 2504.16891).
+
+    `n` candidates are drawn and the first of each class of answers stands. Up to `group` of them, 2 to 16, are shown at
+    once, numbered from 1, `repeats` times, each time in an order of its own that the question's id decides; choices are
+    counted by candidate, never by place. A reply that names none of them abstains, and ties go to the answer with more
+    votes. More than one group makes a tournament: the winners of the groups meet in the next round. `params` draw
+    candidates and choices; of each text the last 4,000 characters are shown.
+
+    The standing weighs a class by the rounds it won and, below 1, its share of the votes.
+    """
+
+    uses_verifier: ClassVar[bool] = False
+
+    n: int = 8
+    group: int = 8
+    repeats: int = 3
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        if not 2 <= self.group <= 16:
+            raise UsageError(f"group={self.group} is out of range: group is 2 to 16")
+        if self.repeats < 1:
+            raise UsageError(f"repeats={self.repeats} is out of range: repeats is 1 or more")
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Draw, propose the majority, let the model choose until one is left."""
+        entered = yield from field(question, self.n, self.params)
+
+        def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
+            count = math.ceil(len(left) / self.group)
+            groups = [left[at::count] for at in range(count)]
+            asked = [(at, one) for at, one in enumerate(groups) if len(one) > 1]
+            ballots = [ballot for at, one in asked for ballot in self._ballots(question, at, one)]
+            chosen = yield from polled(ballots, named, self.params)
+            return tuple(best(one, chosen.get(at, Counter())) for at, one in enumerate(groups))
+
+        answer = yield from tournament(question, entered, play)
+        return answer
+
+    def _ballots(self, question: Question, race: int, entered: Sequence[Candidate]) -> list[Ballot]:
+        ballots, places = [], [one.place for one in entered]
+        for repeat in range(self.repeats):
+            order = random.Random(f"{question.id}/{places}/{repeat}").sample(entered, len(entered))
+            ballots.append(Ballot(race, tuple(order), choice_prompt(question, order)))
+        return ballots
+
+
+def choice_prompt(question: Question, entered: Sequence[Candidate]) -> Prompt:
+    """The question, several answers, and what to say about them."""
+    return said(
+        bare(question.prompt),
+        f"Here are {len(entered)} proposed answers to the question above.\n\n"
+        f"{listed('Answer', range(1, len(entered) + 1), entered)}\n\nCompare them in a few sentences: which is most "
+        'likely correct? End with a line that says "Best:" and the number of that answer.',
+    )
+
+
+def named(reply: Completion, size: int) -> int | None:
+    """Which of so many answers a reply chooses."""
+    said = verdict(reply, "best", [str(number) for number in range(1, size + 1)])
+    return None if said is None else int(said) - 1

@@ -1,0 +1,58 @@
+"""Samples that overlap in time and are looked at one by one in launch order."""
+
+from dataclasses import dataclass, field
+
+from reasoner.errors import BudgetExhausted
+from reasoner.plan import Handle, Plan, Sample, cancel, next_finished, start
+from reasoner.types import Completion
+
+
+@dataclass(slots=True)
+class LaunchOrder:
+    """Up to `n` draws of one operation, at most `window` of them launched beyond the last one taken.
+
+    It is the state of one plan. What it hands out is the same whatever finishes first; only how much of the cancelled
+    work had been done depends on that.
+    """
+
+    op: Sample
+    n: int
+    window: int
+    _running: dict[Handle, int] = field(default_factory=dict)
+    _arrived: dict[int, Completion] = field(default_factory=dict)
+    _launched: int = 0
+    _taken: int = 0
+    _refused: bool = False
+
+    def take(self) -> Plan[Completion | None]:
+        """The next one in launch order; None where there is no more. What the budget refused is passed over."""
+        while not self._ready:
+            yield from self._launch()
+            if not self._running:
+                return None
+            try:
+                finished = yield from next_finished()
+            except BudgetExhausted:
+                self._refused = True
+                self._running.clear()
+                continue
+            self._arrived[self._running.pop(finished.handle)] = finished.completions[0]
+        place = min(self._arrived)
+        self._taken = place + 1
+        return self._arrived.pop(place)
+
+    @property
+    def _ready(self) -> bool:
+        return bool(self._arrived) and (self._refused or min(self._arrived) == self._taken)
+
+    def _launch(self) -> Plan[None]:
+        while not self._refused and self._launched < min(self.n, self._taken + self.window):
+            handle = yield from start(self.op)
+            self._running[handle] = self._launched
+            self._launched += 1
+
+    def cancel(self) -> Plan[None]:
+        """Abort what is still running; it is booked as cancelled."""
+        for handle in self._running:
+            yield from cancel(handle)
+        self._running.clear()

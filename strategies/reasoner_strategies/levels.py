@@ -1,0 +1,223 @@
+"""Levels of a search over rated steps: children are rated as they come, chains that ended are kept and vote."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Finished, Handle, Plan, Sample, Score, next_finished, propose, start
+from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
+from reasoner_strategies.pool import rated_vote
+from reasoner_strategies.steps import Path, Stepping, closing
+
+PARAMS = SamplingParams(temperature=0.8)
+
+
+class Options(Protocol):
+    """What every search by levels is told."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def step(self) -> str: ...
+    @property
+    def step_tokens(self) -> int: ...
+    @property
+    def max_steps(self) -> int: ...
+    @property
+    def reserve(self) -> int: ...
+    @property
+    def params(self) -> SamplingParams: ...
+
+
+def stepping_of(options: Options) -> Stepping:
+    """How its chains grow."""
+    return Stepping(options.params, options.step, options.step_tokens, options.max_steps)
+
+
+def check(options: Options, **own: tuple[bool, str]) -> None:
+    """Refuse options out of range: the common ones, and `own`, each with whether it is fine and what is allowed."""
+    ranges = {
+        "n": (options.n >= 1, "1 chain or more"),
+        "reserve": (options.reserve >= 0, "0 tokens or more"),
+        **own,
+    }
+    for name, (fine, allowed) in ranges.items():
+        if not fine:
+            raise UsageError(f"{name}={getattr(options, name)} is out of range: {name} is {allowed}")
+    stepping_of(options)
+
+
+def parts(n: int, width: int) -> int:
+    """How many parents `n` children have, of which none has more than `width`."""
+    return -(-n // width)
+
+
+def shares(n: int, among: int) -> list[int]:
+    """`n` children dealt out evenly, the first parents one more where that does not come out even."""
+    return [n // among + (place < n % among) for place in range(among)]
+
+
+def rank(path: Path) -> tuple[bool, float, int]:
+    """The key by which paths are sorted, best first: by rating, unrated ones last, in launch order."""
+    return path.value is None, -(path.value or 0.0), path.order
+
+
+@dataclass(slots=True, eq=False)
+class Level:
+    """Children that were asked for together. `children` are those that came so far, by their place in launch order.
+
+    `first` is the place of the first. `choose` says whether there is a choice between them, so that those that can go
+    on have to be rated. `missing` counts those that have not come or are not rated yet.
+    """
+
+    parents: tuple[Path, ...]
+    first: int
+    choose: bool
+    missing: int
+    children: dict[int, Path] = field(default_factory=dict)
+
+    def ranked(self) -> list[Path]:
+        """What came, best first."""
+        return sorted(self.children.values(), key=rank)
+
+
+@dataclass(slots=True)
+class _Child:
+    level: Level
+    parent: Path
+    order: int
+    probe: Path | None = None
+    """What is rated: the child itself, or how it might go on."""
+
+
+@dataclass(slots=True, eq=False)
+class Levels:
+    """The state of one search. `over` are the chains that ended, by their place in launch order, with their ratings.
+
+    `weigh` is with how much such a chain votes, None for not at all; `by` is that of a tally. With `ahead`, an open
+    child is rated by how it goes on in so many greedy steps.
+    """
+
+    question: Question
+    options: Options
+    ahead: int = 0
+    weigh: Callable[[Path], float | None] = lambda path: path.value
+    by: Literal["sum", "max"] = "sum"
+    over: dict[int, Path] = field(default_factory=dict)
+    stepping: Stepping = field(init=False)
+    _greedy: Stepping = field(init=False)
+    _running: dict[Handle, _Child] = field(default_factory=dict)
+    _under_way: list[Level] = field(default_factory=list)
+    _launched: int = 0
+    _told: Standing | None = None
+
+    def __post_init__(self) -> None:
+        self.stepping = stepping_of(self.options)
+        self._greedy = replace(self.stepping, params=replace(self.options.params, temperature=0.0))
+
+    @property
+    def root(self) -> Path:
+        """The chain of no steps."""
+        return self.stepping.root(self.question)
+
+    @property
+    def finished(self) -> int:
+        """How many chains the model ended."""
+        return sum(path.finished for path in self.over.values())
+
+    def launch(
+        self, parents: Sequence[tuple[Path, int]], *, choose: bool = True, first: int | None = None
+    ) -> Plan[Level]:
+        """Start drawing so many children of each parent; `first` is the place of the first in launch order."""
+        order = self._launched if first is None else first
+        level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents))
+        self._under_way.append(level)
+        for parent in (parent for parent, count in parents for _ in range(count)):
+            yield from self._draw(_Child(level, parent, order), parent, self.stepping)
+            order += 1
+        self._launched = max(self._launched, order)
+        return level
+
+    def complete(self) -> Plan[Level | None]:
+        """Wait until all children of some level have come and are rated; None where none is under way, or refused."""
+        while self._under_way:
+            try:
+                finished = yield from next_finished()
+            except BudgetExhausted:
+                return None
+            child = self._running.pop(finished.handle)
+            level = child.level
+            if not (yield from self._goes_on(child, finished)):
+                level.missing -= 1
+            if not level.missing:
+                self._under_way.remove(level)
+                return level
+        return None
+
+    def _draw(self, child: _Child, path: Path, stepping: Stepping) -> Plan[None]:
+        op = Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve)
+        self._running[(yield from start(op))] = child
+
+    def _goes_on(self, child: _Child, finished: Finished) -> Plan[bool]:
+        """Take in what came of a child; whether there is more to come."""
+        if finished.ratings:
+            self._keep(child.level, child.level.children[child.order].rated(finished.ratings[0].value))
+            return False
+        [completion] = finished.completions
+        if child.probe is None:
+            child.probe = self.stepping.grown(child.parent, completion, order=child.order)
+            self._keep(child.level, child.probe)
+        else:
+            child.probe = self._greedy.grown(child.probe, completion, order=child.order)
+        path, probe = child.level.children[child.order], child.probe
+        if not self._worth_rating(child.level, path):
+            return False
+        if path.open and probe.open and probe.steps < path.steps + self.ahead:
+            yield from self._draw(child, probe, self._greedy)
+        else:
+            assert probe.last is not None
+            self._running[(yield from start(Score(self.question, (probe.last,))))] = child
+        return True
+
+    def _keep(self, level: Level, path: Path) -> None:
+        level.children[path.order] = path
+        if not path.open:
+            self.over[path.order] = path
+
+    def _worth_rating(self, level: Level, path: Path) -> bool:
+        """Whether a rating can make a difference: not where one chain is all, nor for one that leads nowhere."""
+        if self.options.n == 1:
+            return False
+        return level.choose if path.open else self.answer(path) is not None
+
+    def answer(self, path: Path) -> Answer | None:
+        """What a chain came to."""
+        return self.question.read(path.last) if path.finished and path.last else None
+
+    def tell(self) -> Plan[Standing]:
+        """Propose the vote of the chains that ended, unless that has been told."""
+        ended = [self.over[order] for order in sorted(self.over)]
+        pool: list[Completion | None] = [path.last for path in ended]
+        standing = yield from rated_vote(self.question, pool, [self.weigh(path) for path in ended], by=self.by)
+        if ended and standing != self._told:
+            yield from propose(standing.leader, standing)
+        self._told = standing
+        return standing
+
+    def finish(self) -> Plan[Answer | None]:
+        """The answer. Where the budget ended before any chain came to one, the best open one is drawn to its end."""
+        standing = yield from self.tell()
+        if standing.leader is None and (best := self._best_open()):
+            last = replace(best, order=max(self.over, default=-1) + 1)
+            path = yield from closing(self.stepping, last)
+            self.over[path.order] = path
+            standing = yield from self.tell()
+        return standing.leader
+
+    def _best_open(self) -> Path | None:
+        """The best rated path that was to go on; a parent where none of its children is open."""
+        paths: list[Path] = []
+        for level in self._under_way:
+            paths += [path for path in level.children.values() if path.open] or level.parents
+        return min(paths, key=rank, default=None)

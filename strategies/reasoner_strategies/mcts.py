@@ -1,0 +1,226 @@
+"""Monte-Carlo tree search with PUCT over reasoning steps."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, get_args
+
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.types import Answer, Completion, Question, SamplingParams
+from reasoner_strategies.puct import FirstPlay, Node, Puct, Tree
+from reasoner_strategies.running_vote import RunningVote
+from reasoner_strategies.steps import Path, Stepping, closing
+
+PARAMS = SamplingParams(temperature=0.8)
+CONCURRENCY, VIRTUAL_LOSS = 4, 1
+UNKNOWN = 0.5
+"""What is expected of a step while nothing at all has been rated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mcts:
+    r"""Steps as moves, in the form of AlphaZero (RAP: Hao 2023, 2305.14992; rStar: Qi 2024, 2408.06195).
+
+    A simulation descends to a leaf by PUCT, draws `k` steps there, rates them all at once, visits the best of them and
+    passes its rating on as a running mean. The prior of a step is the softmax of its tokens' mean log-probability, so
+    that long steps are not at a disadvantage; uniform where an engine reports none. The weight of the prior below a
+    node with N visits is ln((1 + N + c_base) / c_base) + c_init. `fpu` is what a step counts before its first visit:
+    its own rating ("verifier"), the mean of its parent, or "zero".
+
+    At most `simulations` leaves are expanded, `concurrency` of them at a time: the tree goes on while stragglers run,
+    and `virtual_loss` visits of value 0 keep others off their way. So the tree depends on the order in which replies
+    come; with `concurrency` 1 there is but one, the textbook's. Equal siblings are one step. A chain that ended is
+    visited once, at no cost; the search ends where all have been.
+
+    A step that could not be rated counts as much as its parent. Steps that lead nowhere (cut, or the end of a chain
+    without an answer) are not rated and not visited. Chains that ended vote with their rating.
+
+    A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end.
+    `reserve` tokens are held back at every step. Where the search ends before any chain has, they bring the best open
+    one to its end.
+    """
+
+    uses_verifier: ClassVar[bool] = True
+
+    simulations: int = 40
+    k: int = 4
+    c_base: float = 19652.0
+    c_init: float = 1.25
+    fpu: FirstPlay = "verifier"
+    virtual_loss: int = VIRTUAL_LOSS
+    concurrency: int = CONCURRENCY
+    step: str = r"\n\n"
+    step_tokens: int = 0
+    max_steps: int = 40
+    reserve: int = 128
+    params: SamplingParams = PARAMS
+
+    def __post_init__(self) -> None:
+        ranges: tuple[tuple[str, bool, str], ...] = (
+            ("simulations", self.simulations >= 1, "1 expansion or more"),
+            ("k", self.k >= 1, "1 step or more"),
+            ("c_base", 0 < self.c_base < math.inf, "above 0"),
+            ("c_init", 0 <= self.c_init < math.inf, "0 or more"),
+            ("fpu", self.fpu in get_args(FirstPlay), ", ".join(get_args(FirstPlay))),
+            ("virtual_loss", self.virtual_loss >= 0, "0 visits or more"),
+            ("concurrency", self.concurrency >= 1, "1 or more"),
+            ("reserve", self.reserve >= 0, "0 tokens or more"),
+        )
+        for name, fine, allowed in ranges:
+            if not fine:
+                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        if self.concurrency == 1 and self.virtual_loss != VIRTUAL_LOSS:
+            raise UsageError(
+                f"virtual_loss={self.virtual_loss} has no effect with concurrency=1: leave it out, or raise concurrency"
+            )
+        self.stepping()
+
+    def stepping(self) -> Stepping:
+        """How chains grow; log-probabilities are asked for, as the prior is made of them."""
+        params = replace(self.params, logprobs=self.params.logprobs or 0)
+        return Stepping(params, self.step, self.step_tokens, self.max_steps)
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Search until the tree, the simulations or the budget end; then vote."""
+        stepping = self.stepping()
+        root = Node(None, UNKNOWN, above=stepping.root(question))
+        search = _Search(
+            self, question, stepping, Tree(Puct(self.c_base, self.c_init, self.fpu), self.virtual_loss, root)
+        )
+        try:
+            yield from search.run()
+        except BudgetExhausted:
+            search.abandon()
+        votes = search.votes
+        if not votes.answered and (open_path := search.best_open()):
+            path = yield from closing(stepping, open_path)
+            votes.look(question.read(path.last) if path.finished and path.last else None, order=path.order)
+        answer = yield from votes.close()
+        return answer
+
+
+@dataclass(slots=True, eq=False)
+class _Expansion:
+    """A leaf that is under way: the steps drawn there, and the answers of those that end a chain."""
+
+    leaf: Node
+    path: Path
+    number: int
+    drawn: list[Completion] = field(default_factory=list)
+    grown: list[Path] = field(default_factory=list)
+    answers: list[Answer | None] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Search:
+    """The state of one plan."""
+
+    options: Mcts
+    question: Question
+    stepping: Stepping
+    tree: Tree
+    votes: RunningVote = field(init=False)
+    expansions: int = 0
+    running: dict[Handle, _Expansion] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.votes = RunningVote(self.question.space)
+
+    def run(self) -> Plan[None]:
+        while True:
+            while len(self.running) < self.options.concurrency and self._more:
+                leaf = self.tree.select()
+                if leaf.terminal:
+                    self.tree.visit(leaf)
+                else:
+                    yield from self._expand(leaf)
+            if not self.running:
+                return
+            finished = yield from next_finished()
+            yield from self._arrived(self.running.pop(finished.handle), finished)
+            yield from self.votes.tell()
+
+    @property
+    def _more(self) -> bool:
+        return self.tree.root.ready > 0 and self.expansions < self.options.simulations
+
+    def _expand(self, leaf: Node) -> Plan[None]:
+        path = self._path(leaf)
+        self.tree.take(leaf)
+        params, reserve = self.stepping.draws(path), self.options.reserve
+        handle = yield from start(Sample((path.prompt,), self.options.k, params, reserve=reserve))
+        self.running[handle] = _Expansion(leaf, path, self.expansions)
+        self.expansions += 1
+
+    def _arrived(self, expansion: _Expansion, finished: Finished) -> Plan[None]:
+        if finished.ratings:
+            self._grow(expansion, [rating.value for rating in finished.ratings])
+            return
+        self._look(expansion, finished.completions)
+        if not expansion.drawn:
+            self._grow(expansion, [])
+            return
+        handle = yield from start(Score(self.question, tuple(expansion.drawn)))
+        self.running[handle] = expansion
+
+    def _look(self, expansion: _Expansion, completions: Sequence[Completion]) -> None:
+        """Keep what leads somewhere, equal ones once."""
+        known = set()
+        for place, completion in enumerate(completions):
+            named = (completion.token_ids, completion.text)
+            if named in known:
+                continue
+            known.add(named)
+            order = expansion.number * self.options.k + place
+            path = self.stepping.grown(expansion.path, completion, order=order)
+            answer = self.question.read(completion) if path.finished else None
+            if not path.open:
+                self.votes.look(answer, order=order)
+            if path.open or answer is not None:
+                expansion.drawn.append(completion)
+                expansion.grown.append(path)
+                expansion.answers.append(answer)
+
+    def _grow(self, expansion: _Expansion, values: Sequence[float | None]) -> None:
+        leaf, children = expansion.leaf, list[Node]()
+        priors = prior(expansion.drawn)
+        for place, value in enumerate(values):
+            path, answer, last = expansion.grown[place], expansion.answers[place], expansion.drawn[place]
+            child = Node(leaf, leaf.mean if value is None else value, priors[place], path.order)
+            if answer is not None:
+                child.terminal = True
+                self.votes.rate(answer, value, order=path.order)
+            else:
+                child.above, child.last = expansion.path, replace(last, logprobs=None)
+            children.append(child)
+        self.tree.leave(leaf, tuple(children))
+
+    def abandon(self) -> None:
+        """Nothing more is drawn; what was drawn and will not be rated stays in the tree."""
+        for expansion in self.running.values():
+            if expansion.drawn:
+                self._grow(expansion, [None] * len(expansion.drawn))
+        self.running.clear()
+
+    def best_open(self) -> Path | None:
+        node = self.tree.best_open()
+        return None if node is None else self._path(node)
+
+    def _path(self, node: Node) -> Path:
+        assert node.above is not None
+        return self.stepping.grown(node.above, node.last, order=node.order) if node.last else node.above
+
+
+def prior(steps: Sequence[Completion]) -> list[float]:
+    """The softmax of the steps' mean log-probability; uniform where one of them has none."""
+    means = [
+        math.fsum(step.logprobs.sampled) / len(step.logprobs.sampled)
+        for step in steps
+        if step.logprobs and step.logprobs.sampled
+    ]
+    if len(means) < len(steps) or not all(map(math.isfinite, means)):
+        return [1 / len(steps)] * len(steps)
+    highest = max(means, default=0.0)
+    weights = [math.exp(mean - highest) for mean in means]
+    return [weight / math.fsum(weights) for weight in weights]

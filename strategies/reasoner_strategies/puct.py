@@ -1,0 +1,137 @@
+"""The tree of a Monte-Carlo search: which leaf comes next, and what is learnt from it.
+
+No call descends the whole tree: each costs the depth of one path times the children on it.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reasoner.types import Completion
+from reasoner_strategies.steps import Path
+
+FirstPlay = Literal["verifier", "parent", "zero"]
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One step of a chain. `value` is its own rating, or what was expected of it where it could not be rated."""
+
+    parent: "Node | None"
+    value: float
+    prior: float = 1.0
+    order: int = 0
+    above: Path | None = None
+    """The chain before its step, and `last` the step: what is needed to go on from it, None where nothing is."""
+    last: Completion | None = None
+    terminal: bool = False
+    ready: int = 1
+    """How many of its children may be selected now; of a leaf, whether it may be itself."""
+    visits: int = 0
+    total: float = 0.0
+    pending: int = 0
+    """Virtual visits by simulations that are under way below it."""
+    children: tuple["Node", ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """The mean value of its visits; its own value before the first."""
+        return self.total / self.visits if self.visits else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Puct:
+    """Upper confidence bounds with a prior (PUCT), as in AlphaZero."""
+
+    c_base: float
+    c_init: float
+    fpu: FirstPlay
+
+    def exploration(self, visits: int) -> float:
+        """The weight of the prior below a node with so many visits."""
+        return math.log((1 + visits + self.c_base) / self.c_base) + self.c_init
+
+    def best(self, parent: Node) -> Node:
+        """The child to visit next, of those that may be selected; ties go to the earliest."""
+        first_play = {"parent": parent.mean, "zero": 0.0}.get(self.fpu)
+        scale = self.exploration(parent.visits) * math.sqrt(parent.visits + parent.pending)
+        chosen, highest = parent, -math.inf
+        for child in parent.children:
+            if not child.ready:
+                continue
+            seen = child.visits + child.pending
+            unseen = child.value if first_play is None else first_play
+            score = (child.total / seen if seen else unseen) + scale * child.prior / (1 + seen)
+            if score > highest:
+                chosen, highest = child, score
+        return chosen
+
+
+@dataclass(slots=True)
+class Tree:
+    """A tree that grows at its leaves, several at a time.
+
+    A leaf is taken while a simulation is under way at it. Nobody else may select it then, nor a node all of whose
+    leaves are taken or done for; with nothing under way, a root that may not be selected is exhausted.
+    """
+
+    rules: Puct
+    virtual_loss: int
+    root: Node
+    size: int = field(default=1, init=False)
+
+    def select(self) -> Node:
+        """The leaf that the next simulation reaches; the root must be ready."""
+        node = self.root
+        while node.children:
+            node = self.rules.best(node)
+        return node
+
+    def take(self, leaf: Node) -> None:
+        """Begin a simulation: close the leaf to others, and count a visit of value 0 on the way to it for now."""
+        self._ready(leaf, 0)
+        self._pend(leaf, self.virtual_loss)
+
+    def leave(self, leaf: Node, children: tuple[Node, ...]) -> None:
+        """End a simulation: the leaf has these children, or leads nowhere. The best of them is visited."""
+        self._pend(leaf, -self.virtual_loss)
+        leaf.children, leaf.above, leaf.last = children, None, None
+        self.size += len(children)
+        if children:
+            self._ready(leaf, len(children))
+            self.visit(self.rules.best(leaf))
+
+    def visit(self, node: Node) -> None:
+        """Pass on the value of a node up to the root. A chain that ended is not visited again."""
+        if node.terminal:
+            self._ready(node, 0)
+        above: Node | None = node
+        while above is not None:
+            above.visits += 1
+            above.total += node.value
+            above = above.parent
+
+    def best_open(self) -> Node | None:
+        """The leaf of the highest value from which a chain may go on, the earliest of equals; it looks at all nodes."""
+        best: Node | None = None
+        left = [self.root]
+        while left:
+            node = left.pop()
+            left += node.children
+            if node.above and (best is None or (-node.value, node.order) < (-best.value, best.order)):
+                best = node
+        return best
+
+    def _pend(self, leaf: Node, by: int) -> None:
+        node: Node | None = leaf
+        while node is not None:
+            node.pending += by
+            node = node.parent
+
+    def _ready(self, node: Node, ready: int) -> None:
+        while True:
+            was, node.ready = node.ready, ready
+            parent = node.parent
+            if parent is None or bool(was) == bool(ready):
+                return
+            node, ready = parent, parent.ready + (1 if ready else -1)

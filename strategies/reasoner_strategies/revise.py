@@ -1,0 +1,119 @@
+"""Revise: chains of attempts, each of which sees those before it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Handle, Plan, Sample, next_finished, propose, start
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
+from reasoner_strategies.pool import rated_vote, ratings_of, vote
+from reasoner_strategies.prompting import answered, bare
+
+SEEN = 4
+"""How many earlier attempts a revision sees at most, as in the paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """`chains` chains side by side, each an attempt and `revisions` more (sequential revision: Snell 2024, 2408.03314).
+
+    A revision sees the last 4 attempts of its chain as earlier turns, of each the last 4,000 characters. All
+    chains * (revisions + 1) attempts stand for selection: `selector` "weighted" takes the class of answers with the
+    highest total rating, "argmax" the best rated attempt, "majority" the most frequent class and asks no verifier. What
+    could not be rated drops out; without any rating the majority decides. The paper trains a model to revise and
+    selects within chains first; here the model is as it is, and one selection is over all.
+
+    A chain goes on as soon as its last attempt is there. The order of completion changes neither answer nor cost.
+    """
+
+    chains: int = 4
+    revisions: int = 3
+    selector: Literal["majority", "weighted", "argmax"] = "weighted"
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        if self.chains < 1:
+            raise UsageError(f"chains={self.chains} is out of range: chains is 1 or more")
+        if self.revisions < 0:
+            raise UsageError(f"revisions={self.revisions} is out of range: revisions is 0 (none) or more")
+        if self.selector not in ("majority", "weighted", "argmax"):
+            raise UsageError(f"selector={self.selector!r} does not exist: choose majority, weighted or argmax")
+
+    @property
+    def uses_verifier(self) -> bool:
+        """Only where it selects."""
+        return self.selector != "majority"
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Draw all chains, propose the majority as it grows, rate what holds an answer, select."""
+        attempts = Attempts([[] for _ in range(self.chains)])
+        majority = yield from self._draw(question, attempts)
+        if not self.uses_verifier:
+            return majority.leader
+        drawn = attempts.in_order()
+        ratings = yield from ratings_of(question, drawn)
+        if all(rating is None for rating in ratings):
+            return majority.leader
+        chosen = yield from rated_vote(question, drawn, ratings, by="max" if self.selector == "argmax" else "sum")
+        yield from propose(chosen.leader, chosen)
+        return chosen.leader
+
+    def _draw(self, question: Question, attempts: "Attempts") -> Plan[Standing]:
+        """All attempts that the budget allows, the majority proposed after each."""
+        running: dict[Handle, int] = {}
+        majority = Standing()
+        for chain in range(self.chains):
+            running[(yield from start(Sample((question.prompt,), params=self.params)))] = chain
+        while running:
+            try:
+                finished = yield from next_finished()
+            except BudgetExhausted:
+                break
+            chain = running.pop(finished.handle)
+            earlier = attempts.chains[chain]
+            earlier += finished.completions
+            if len(earlier) <= self.revisions:
+                prompt = revision(question, earlier)
+                running[(yield from start(Sample((prompt,), params=self.params)))] = chain
+            majority = yield from vote(question, attempts.in_order())
+            yield from propose(majority.leader, majority)
+        return majority
+
+
+def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:
+    """The question, the last attempts and what each was answered; it numbers them, so no two turns are one prompt."""
+    prompt, first = bare(question.prompt), max(0, len(earlier) - SEEN)
+    for number, attempt in enumerate(earlier[first:], first + 1):
+        request = (
+            f"Attempt {number} may be wrong. Check it, and answer the question again in full, as attempt {number + 1}. "
+            f"{question.space.instruction}"
+        )
+        prompt = answered(prompt, attempt.chain, request)
+    return prompt
+
+
+@dataclass(slots=True)
+class Attempts:
+    """The attempts of each chain, and an order of all that does not depend on which was there first."""
+
+    chains: list[list[Completion]] = field(default_factory=list)
+
+    def in_order(self) -> list[Completion]:
+        """First attempts first; chains whose attempts were drawn from one prompt by their index in it.
+
+        Chains that wrote the same so far have the same prompt, and what finishes first is the first drawn from it. They
+        are interchangeable, so they are taken in the order of their indices.
+        """
+        rank = {chain: chain for chain in range(len(self.chains))}
+        ordered: list[Completion] = []
+        for turn in range(max(map(len, self.chains))):
+            level = {chain: drawn[turn] for chain, drawn in enumerate(self.chains) if len(drawn) > turn}
+            first: defaultdict[Prompt, int] = defaultdict(lambda: len(self.chains))
+            for chain, one in level.items():
+                first[one.prompt] = min(first[one.prompt], rank[chain])
+            places = sorted(level, key=lambda chain: (first[level[chain].prompt], level[chain].index))
+            rank = {chain: place for place, chain in enumerate(places)}
+            ordered += [level[chain] for chain in places]
+        return ordered

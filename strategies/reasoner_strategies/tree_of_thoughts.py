@@ -1,0 +1,288 @@
+"""Tree of thoughts: the model proposes thoughts and judges by itself which states are worth going on from."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, get_args
+
+from reasoner.errors import BudgetExhausted, PromptTooLong, UsageError
+from reasoner.plan import Handle, Plan, Sample, next_finished, note, propose, start
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
+from reasoner_strategies.pool import rated_vote
+from reasoner_strategies.prompting import QUOTE, bare, quoted, said, verdict
+from reasoner_strategies.steps import Path, Stepping, closing
+
+Mode = Literal["bfs", "dfs"]
+Evaluate = Literal["value", "vote"]
+Selector = Literal["argmax", "weighted"]
+BREADTH = 5
+WORTH = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
+JUDGED = 256
+"""Tokens that a judgement may take."""
+VALUE = (
+    "Here is an attempt at an answer, which may not be finished yet:\n\n{state}\n\nDo not continue it. Judge whether "
+    'it leads to the right answer. End with a line that says "Verdict: sure", "Verdict: likely" or '
+    '"Verdict: impossible".'
+)
+VOTE = (
+    "Here are attempts at an answer, which may not be finished yet:\n\n{states}\n\nDo not continue them. Decide which "
+    'one is the most likely to lead to the right answer. End with a line that says "Best: N", where N is its number.'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOfThoughts:
+    r"""States of `k` thoughts each, judged by the model itself (Yao 2023, 2305.10601).
+
+    "bfs" draws `k` thoughts from every state kept and keeps the best `b` of all, finished ones among them, until all
+    are finished. "dfs" goes on from the best state drawn last, and back to earlier ones where that leads nowhere; with
+    a `v_th` above 0 it ends at the first finished state that has that value, with 0 it goes through the whole tree.
+    States worth less than `v_th` are left.
+
+    `evaluate` "value" asks `n_eval` times of each state whether it leads to the right answer: sure 20, likely 1,
+    impossible 0.001, summed; the same text is never asked about again. "vote" shows all candidates of a level (in dfs,
+    of a parent) and asks `n_eval` times for the best, each time in another order; a state is worth its votes.
+
+    A judgement that cannot be read abstains: the others count for it. A state that none is about is not 0: bfs keeps
+    those that have a value, the earliest where none has; dfs goes on from it last. Equal states are one state. A chain
+    cut, or ended without an answer, is none.
+
+    At most `expansions` states are gone on from, to a depth of `max_steps`. A thought ends at `step`, or after
+    `step_tokens` if above 0; the last runs to the chain's end. `reserve` tokens are held back at every sample. Where
+    the search ends before any chain has, they bring the best open one to its end. `selector` "argmax" answers with the
+    finished state of the highest value, "weighted" with the class of answers of the highest total.
+    """
+
+    uses_verifier: ClassVar[bool] = False
+
+    mode: Mode = "bfs"
+    b: int = BREADTH
+    k: int = 5
+    n_eval: int = 3
+    evaluate: Evaluate = "value"
+    v_th: float = 0.0
+    expansions: int = 100
+    step: str = r"\n\n"
+    step_tokens: int = 0
+    max_steps: int = 10
+    reserve: int = 128
+    selector: Selector = "argmax"
+    params: SamplingParams = SamplingParams(temperature=0.7)
+
+    def __post_init__(self) -> None:
+        ranges: tuple[tuple[str, bool, str], ...] = (
+            ("mode", self.mode in get_args(Mode), ", ".join(get_args(Mode))),
+            ("b", self.b >= 1, "1 state or more"),
+            ("k", self.k >= 1, "1 thought or more"),
+            ("n_eval", self.n_eval >= 1, "1 judgement or more"),
+            ("evaluate", self.evaluate in get_args(Evaluate), ", ".join(get_args(Evaluate))),
+            ("v_th", 0 <= self.v_th < math.inf, "a value, 0 (none is left) or more"),
+            ("expansions", self.expansions >= 1, "1 state or more"),
+            ("reserve", self.reserve >= 0, "0 tokens or more"),
+            ("selector", self.selector in get_args(Selector), ", ".join(get_args(Selector))),
+        )
+        for name, fine, allowed in ranges:
+            if not fine:
+                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        if self.mode == "dfs" and self.b != BREADTH:
+            raise UsageError(
+                f"b={self.b} has no effect with mode=dfs, which keeps all states: leave it out, or take bfs"
+            )
+        self.stepping()
+
+    def stepping(self) -> Stepping:
+        """How chains grow."""
+        return Stepping(self.params, self.step, self.step_tokens, self.max_steps)
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Search, then choose among the finished states."""
+        search = _Search(self, question, self.stepping())
+        yield from search.broad() if self.mode == "bfs" else search.deep()
+        if search.open and all(state is None for state in search.finished.values()):
+            path = yield from closing(search.stepping, search.best_open())
+            search.finished[path.order] = path if path.finished else None
+        answer = yield from search.tell()
+        return answer
+
+
+@dataclass(slots=True, eq=False)
+class _Search:
+    """The state of one plan; states are known by their place in launch order."""
+
+    options: TreeOfThoughts
+    question: Question
+    stepping: Stepping
+    open: dict[int, Path] = field(default_factory=dict)
+    """States that may be gone on from and have not been."""
+    finished: dict[int, Path | None] = field(default_factory=dict)
+    """Those that ended; None for a chain without an answer."""
+    expanded: int = 0
+    refused: bool = False
+    _launched: int = 1
+    _known: set[str] = field(default_factory=set)
+    _values: dict[str, float | None] = field(default_factory=dict)
+    _polls: int = 0
+    _told: Standing | None = None
+
+    def broad(self) -> Plan[None]:
+        """Level by level."""
+        kept = [self._root()]
+        while growing := [state for state in kept if state.open][: self._left]:
+            thoughts = yield from self._thoughts(growing)
+            states = yield from self._judged([*(state for state in kept if state.finished), *thoughts])
+            yield from self.tell()
+            kept = self._best(states)
+
+    def deep(self) -> Plan[None]:
+        """Best child first, with backtracking."""
+        stack = [self._root()]
+        while stack:
+            state = stack.pop()
+            if state.finished and self.options.v_th > 0 and state.value is not None:
+                return
+            if state.finished:
+                continue
+            if not self._left:
+                return
+            thoughts = yield from self._thoughts([state])
+            states = yield from self._judged(thoughts)
+            yield from self.tell()
+            worthy = [one for one in states if one.value is None or one.value >= self.options.v_th]
+            stack += sorted(worthy, key=_rank, reverse=True)
+
+    @property
+    def _left(self) -> int:
+        return 0 if self.refused else self.options.expansions - self.expanded
+
+    def _root(self) -> Path:
+        root = self.stepping.root(self.question)
+        self.open[root.order] = root
+        return root
+
+    def _best(self, states: Sequence[Path]) -> list[Path]:
+        rated = [state for state in states if state.value is not None]
+        worthy = [state for state in rated if state.value is None or state.value >= self.options.v_th]
+        return sorted(worthy if rated else states, key=_rank)[: self.options.b]
+
+    def best_open(self) -> Path:
+        """The open state to bring to an end: the best valued, the deepest of equals, then the earliest."""
+        return min(self.open.values(), key=lambda state: (_rank(state)[:2], -state.steps, state.order))
+
+    def _thoughts(self, parents: Sequence[Path]) -> Plan[list[Path]]:
+        """The new states that go on from these, in launch order."""
+        handles: dict[Handle, Path] = {}
+        for parent in parents:
+            op = Sample((parent.prompt,), self.options.k, self.stepping.draws(parent), reserve=self.options.reserve)
+            handle = yield from start(op)
+            handles[handle] = parent
+        drawn: dict[Handle, tuple[Completion, ...]] = {}
+        try:
+            while len(drawn) < len(handles):
+                arrived = yield from next_finished()
+                drawn[arrived.handle] = arrived.completions
+        except BudgetExhausted:
+            self.refused = True
+        states: list[Path] = []
+        for handle in sorted(drawn):
+            parent = handles[handle]
+            del self.open[parent.order]
+            self.expanded += 1
+            for place, completion in enumerate(drawn[handle]):
+                state = self.stepping.grown(parent, completion, order=self._launched + place)
+                states += self._new(state, completion)
+            self._launched += self.options.k
+        return states
+
+    def _new(self, state: Path, completion: Completion) -> list[Path]:
+        named = f"{state.finished}{state.prompt.text}"
+        if named in self._known:
+            return []
+        self._known.add(named)
+        if state.open:
+            self.open[state.order] = state
+            return [state]
+        answered = state.finished and self.question.read(completion) is not None
+        self.finished[state.order] = state if answered else None
+        return [state] if answered else []
+
+    def _judged(self, states: Sequence[Path]) -> Plan[list[Path]]:
+        """The same states with their values."""
+        if not states or self.refused:
+            return list(states)
+        judge = self._by_value if self.options.evaluate == "value" else self._by_vote
+        try:
+            values: list[float | None] = yield from judge(states)
+        except BudgetExhausted:
+            self.refused = True
+            return list(states)
+        except PromptTooLong as problem:
+            yield from note(f"no judgement: {problem}")
+            return list(states)
+        judged = [state.rated(value) for state, value in zip(states, values, strict=True)]
+        self.open |= {state.order: state for state in judged if state.open}
+        self.finished |= {state.order: state for state in judged if state.finished}
+        return judged
+
+    def _by_value(self, states: Sequence[Path]) -> Plan[list[float | None]]:
+        shown = [quoted(state.prompt.text) for state in states]
+        asked = {self._asking(VALUE.format(state=text)): text for text in shown if text not in self._values}
+        verdicts: dict[str, list[float]] = {text: [] for text in asked.values()}
+        if asked:
+            replies = yield from self._ask(tuple(asked), self.options.n_eval)
+            for reply in replies:
+                if (found := verdict(reply, "verdict", tuple(WORTH))) is not None:
+                    verdicts[asked[reply.prompt]].append(WORTH[found])
+        for text, worths in verdicts.items():
+            self._values[text] = math.fsum(worths) / len(worths) * self.options.n_eval if worths else None
+        return [self._values[text] for text in shown]
+
+    def _by_vote(self, states: Sequence[Path]) -> Plan[list[float | None]]:
+        if len(states) < 2:
+            return [None] * len(states)
+        room = 2 * QUOTE // len(states)
+        texts = [quoted(state.prompt.text)[-room:] for state in states]
+        orders: dict[Prompt, list[int]] = {}
+        prompts: list[Prompt] = []
+        for _ in range(self.options.n_eval):
+            order = list(range(len(states)))
+            random.Random(f"{self.question.id}\0{self._polls}").shuffle(order)
+            self._polls += 1
+            told = "\n\n".join(f"Attempt {number}:\n{texts[at]}" for number, at in enumerate(order, 1))
+            prompts.append(self._asking(VOTE.format(states=told)))
+            orders[prompts[-1]] = order
+        replies = yield from self._ask(tuple(prompts), 1)
+        numbers = [str(number) for number, _ in enumerate(states, 1)]
+        votes = [0.0] * len(states)
+        for reply in replies:
+            if (found := verdict(reply, "best", numbers)) is not None:
+                votes[orders[reply.prompt][int(found) - 1]] += 1
+        return list(votes) if any(votes) else [None] * len(states)
+
+    def _ask(self, prompts: tuple[Prompt, ...], n: int) -> Plan[tuple[Completion, ...]]:
+        params = replace(self.options.params, max_tokens=min(self.options.params.max_tokens, JUDGED))
+        replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve)
+        return replies
+
+    def _asking(self, text: str) -> Prompt:
+        """The question with more behind its last turn, so that what a cache holds of it is used."""
+        return said(bare(self.question.prompt), text)
+
+    def tell(self) -> Plan[Answer | None]:
+        """Propose what the finished states come to, if that is new; the answer."""
+        states = [self.finished[order] for order in sorted(self.finished)]
+        standing = yield from rated_vote(
+            self.question,
+            [None if state is None else state.last for state in states],
+            [None if state is None else state.value for state in states],
+            by="max" if self.options.selector == "argmax" else "sum",
+        )
+        if standing != self._told:
+            yield from propose(standing.leader, standing)
+        self._told = standing
+        return standing.leader
+
+
+def _rank(state: Path) -> tuple[bool, float, int]:
+    """Orders states: best valued first, those without a value last, the earlier of equals."""
+    return state.value is None, -(state.value or 0.0), state.order

@@ -1,0 +1,43 @@
+"""A small context window: every strategy shows a model what it said before, and that may not fit."""
+
+from dataclasses import replace
+
+import pytest
+
+from reasoner import Budget, solve_sync
+from reasoner.catalog import build, entries
+from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.errors import PromptTooLong
+from reasoner.protocols import SampleRequest, Strategy
+from tests.helpers import Judge, number_question
+
+NAMES = sorted(entries("strategy"))
+QUESTION = number_question()
+TOKENS = 9
+
+
+def talkative(request: SampleRequest) -> str:
+    """Answers that differ, so that there is something to compare, at some length."""
+    return "and so it goes on " * 6 + f"The answer is {7 + (request.seed % 3) // 2}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("context", [TOKENS + 36, 60, 80, 120, 200])
+def test_what_does_not_fit_is_left_out_and_the_answers_stand(name: str, context: int) -> None:
+    strategy: Strategy = build("strategy", name)
+    engine = ScriptedEngine(talkative, model=replace(CARD, context=context))
+    solution = solve_sync(
+        QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None, budget=Budget(tokens=20_000)
+    )
+    assert solution.error is None
+    assert solution.answer is not None
+    assert all(usage.prompt_tokens + usage.generated_tokens <= context for usage in engine.usage)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_question_that_fills_the_window_is_an_error_that_says_so(name: str) -> None:
+    strategy: Strategy = build("strategy", name)
+    engine = ScriptedEngine(talkative, model=replace(CARD, context=TOKENS))
+    solution = solve_sync(QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None)
+    assert isinstance(solution.error, PromptTooLong)
+    assert (solution.answer, engine.usage) == (None, [])

@@ -1,0 +1,294 @@
+"""Budget forcing, as a pure plan and on an engine that knows an end of thinking."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from reasoner import Budget, solve_sync
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
+from reasoner.plan import Extend, Note, Operation, Plan, Propose, Sample
+from reasoner.protocols import SampleRequest
+from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
+from reasoner_strategies.budget_forcing import BudgetForcing
+from tests.helpers import finish, number_question, says
+
+QUESTION = number_question()
+REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
+EOS, END = -1, 99
+WORDS: dict[str, tuple[int, ...]] = {"</think>": (END,), "Wait": (50,)}
+
+
+class Course:
+    """A plan that is sent completions in turn, by a model whose token ids are made up."""
+
+    def __init__(self, strategy: BudgetForcing, replies: Sequence[object], words: dict[str, tuple[int, ...]]) -> None:
+        self.samples: list[Sample] = []
+        self.extended: list[str] = []
+        self.proposals: list[Propose] = []
+        self.notes: list[str] = []
+        self.answer: Answer | None = None
+        self.error: BudgetExhausted | None = None
+        try:
+            self._follow(strategy.plan(QUESTION), iter(replies), words)
+        except BudgetExhausted as error:
+            self.error = error
+
+    def _follow(self, plan: Plan[Answer | None], replies: object, words: dict[str, tuple[int, ...]]) -> None:
+        reply: object = None
+        while True:
+            try:
+                op: Operation = plan.throw(reply) if isinstance(reply, ReasonerError) else plan.send(reply)
+            except StopIteration as end:
+                self.answer = end.value
+                return
+            reply = None
+            if isinstance(op, Extend):
+                self.extended.append(op.text)
+                reply = op.prompt.extended(op.text, words.get(op.text, (7, 7, 7) if words else ()))
+            elif isinstance(op, Sample):
+                self.samples.append(op)
+                reply = next(replies)  # type: ignore[call-overload]
+                if isinstance(reply, Completion):
+                    reply = (replace(reply, prompt=op.prompts[0]),)
+            elif isinstance(op, Propose):
+                self.proposals.append(op)
+            else:
+                assert isinstance(op, Note)
+                self.notes.append(op.text)
+
+    @property
+    def rooms(self) -> list[int]:
+        return [op.params.max_tokens for op in self.samples]
+
+    @property
+    def text(self) -> str:
+        """All that the answer goes on from."""
+        return self.samples[-1].prompts[0].text
+
+
+def course(strategy: BudgetForcing, *replies: object, words: dict[str, tuple[int, ...]] = WORDS) -> Course:
+    return Course(strategy, replies, words)
+
+
+def thinks(tokens: int, *, by: int | None = END, text: str = "hm", finish: FinishReason = "stop") -> Completion:
+    """Thinking of so many tokens, closed by a token: END, another stop token, or the end of the sequence."""
+    closed = () if finish != "stop" else (EOS if by is None else by,)
+    ids = (1,) * tokens + closed
+    return Completion(QUESTION.prompt, text, ids, finish, by if closed else None, Usage(9, 0, len(ids)))
+
+
+def key(answer: Answer | None) -> str | None:
+    return answer.key if answer else None
+
+
+PINNED = BudgetForcing(max_thinking=100, waits=2)
+CUT = thinks(18, finish="length")
+
+
+def test_the_published_course() -> None:
+    """Cap 100, 40 tokens and END each time, one token of Wait, two waits: rooms 100, 59, 18 and then it is forced."""
+    pinned = course(PINNED, thinks(40), thinks(40), CUT, thinks(3, by=None, text=" 7"))
+    assert pinned.rooms == [100, 59, 18, 256]
+    assert pinned.notes == ["thinking cut after 100 tokens, 2 forced to go on"]
+    assert pinned.extended == ["</think>", "Wait", "Wait", "\n</think>\nFinal Answer:"]
+    assert pinned.text == "hmWaithmWaithm\n</think>\nFinal Answer:"
+    assert pinned.samples[-1].prompts[0].token_ids == (*(1,) * 40, 50, *(1,) * 40, 50, *(1,) * 18, 7, 7, 7)
+    assert key(pinned.answer) == "7"
+
+
+class Thinker(ScriptedEngine):
+    """40 tokens of thinking and then the end marker, as far as there is room; without that stop token, an answer."""
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        [marker] = await self.encode("</think>") or ()
+        if marker not in request.params.stop_token_ids:
+            return await ScriptedEngine.sample(self, request)
+        ids = ((await self.encode("hm") or ()) * 40 + (marker,))[: request.params.max_tokens]
+        ended = ids[-1] == marker
+        usage = Usage(request.rendered.tokens, 0, len(ids))
+        request.meter.usage = usage
+        self.usage.append(usage)
+        text = "hm" * (len(ids) - ended)
+        return Completion(
+            request.prompt,
+            text,
+            ids,
+            "stop" if ended else "length",
+            marker if ended else None,
+            usage,
+            seed=request.seed,
+        )
+
+
+def test_the_published_course_is_charged_as_published() -> None:
+    engine = Thinker(lambda _: " 7")
+    solution = solve_sync(QUESTION, PINNED, engine)
+    assert key(solution.answer) == "7"
+    # 98 tokens of thinking and 2 stripped markers, then the answer and its end.
+    assert [usage.generated_tokens for usage in engine.usage] == [41, 41, 18, 2]
+    assert solution.cost.generated_tokens == 98 + 2 + 2
+    # Each resumption sends what went before and one Wait more; the markers are not in it.
+    head, second, third, _ = (usage.prompt_tokens for usage in engine.usage)
+    assert (second - head, third - head) == (41, 82)
+    assert solution.cost.samples == 4
+
+
+def test_what_the_model_closes_itself_goes_on_from_the_marker_alone() -> None:
+    closed = course(BudgetForcing(), thinks(40), thinks(3, by=None, text="So the answer is 7"))
+    assert (closed.rooms, closed.text) == ([4096, 256], "hm</think>")
+    assert closed.samples[0].params.stop_token_ids == (END,)
+    assert closed.samples[1].params.stop_token_ids == ()
+    assert closed.notes == ["thinking ended after 40 tokens, 0 forced to go on"]
+    assert key(closed.answer) == "7"
+
+
+def test_the_end_of_the_sequence_asks_for_the_answer() -> None:
+    ended = course(BudgetForcing(), thinks(40, by=None, text="The answer is 8"), thinks(1, by=None, text=" 7"))
+    assert ended.text == "The answer is 8\n</think>\nFinal Answer:"
+    assert [key(op.answer) for op in ended.proposals] == ["8", "7"]
+    assert [op.standing.samples for op in ended.proposals] == [1, 1]
+
+
+@pytest.mark.parametrize("spelling", [(5, 6), ()])
+def test_where_the_marker_is_no_token_of_the_model_none_is_written(spelling: tuple[int, ...]) -> None:
+    plain = course(BudgetForcing(), thinks(40, by=None), thinks(1, by=None, text=" 7"), words={"</think>": spelling})
+    assert plain.samples[0].params.stop_token_ids == ()
+    assert plain.text == "hm\nFinal Answer:"
+    assert key(plain.answer) == "7"
+
+
+def test_thinking_that_is_cut_is_closed_by_force() -> None:
+    cut = course(
+        BudgetForcing(max_thinking=30), thinks(30, finish="length", text="The answer is 8"), thinks(1, text="")
+    )
+    assert cut.rooms == [30, 256]
+    assert cut.text == "The answer is 8\n</think>\nFinal Answer:"
+    # What was cut is not read, and the answer holds nothing.
+    assert (cut.answer, [op.answer for op in cut.proposals]) == (None, [None])
+
+
+def test_no_thinking_at_all_is_an_answer_after_the_closing() -> None:
+    none = course(BudgetForcing(max_thinking=0), thinks(1, by=None, text=" 7"))
+    assert (none.rooms, none.text, key(none.answer)) == ([256], "\n</think>\nFinal Answer:", "7")
+
+
+def test_it_is_made_to_think_on_up_to_the_least() -> None:
+    least = course(
+        BudgetForcing(min_thinking=60, wait="Hmm"),
+        *[thinks(20)] * 3,
+        thinks(1, by=None, text=" 7"),
+        words={**WORDS, "Hmm": (51, 52)},
+    )
+    # 20, 22 + 20, 44 + 20 tokens.
+    assert least.rooms == [4096, 4074, 4052, 256]
+    assert least.extended[1:3] == ["Hmm", "Hmm"]
+
+
+def test_no_wait_is_forced_where_no_room_is_left_for_what_follows() -> None:
+    full = course(BudgetForcing(max_thinking=41, waits=5), thinks(40), thinks(1, by=None, text="The answer is 7"))
+    assert (full.rooms, full.text) == ([41, 256], "hm</think>")
+    more = course(BudgetForcing(max_thinking=42, waits=5), thinks(40), thinks(1, finish="length"), thinks(1, text=" 7"))
+    assert more.rooms == [42, 1, 256]
+
+
+def test_without_a_tokenizer_forced_words_count_as_nothing_and_it_still_ends() -> None:
+    server = BudgetForcing(max_thinking=100, waits=1)
+    told = replace(thinks(0, by=None, text="hm"), token_ids=(), usage=Usage(9, 0, 40))
+    run = course(server, told, told, thinks(1, by=None, text=" 7"), words={})
+    assert (run.rooms, run.text) == ([100, 60, 256], "hmWaithm\nFinal Answer:")
+    silent = replace(told, text="", usage=Usage(9, 0, 0))
+    assert course(BudgetForcing(min_thinking=50), silent, thinks(1, text=" 7"), words={}).rooms == [4096, 256]
+
+
+def test_the_answer_is_held_back_from_the_start() -> None:
+    held = course(BudgetForcing(answer_tokens=33, waits=1), thinks(4), thinks(4), thinks(1, by=None, text=" 7"))
+    assert [op.reserve for op in held.samples] == [33, 33, 0]
+    assert held.rooms[-1] == 33
+
+
+def test_a_budget_that_thinking_would_use_up_still_pays_the_answer() -> None:
+    prompt = 9
+    for tokens in (120, 150):
+        engine = Thinker(lambda _: " 7")
+        strategy = BudgetForcing(waits=9, answer_tokens=20)
+        solution = solve_sync(QUESTION, strategy, engine, budget=Budget(tokens=tokens))
+        assert solution.error is None
+        assert solution.cost.tokens <= tokens
+        assert engine.usage[0].prompt_tokens == prompt
+        assert key(solution.answer) == "7"
+
+
+def test_more_thinking_that_is_refused_is_closed_by_force() -> None:
+    run = course(BudgetForcing(waits=1), thinks(40), REFUSED, thinks(1, by=None, text=" 7"))
+    assert (run.text, key(run.answer)) == ("hmWait\n</think>\nFinal Answer:", "7")
+
+
+def test_a_refused_answer_leaves_what_the_thinking_held() -> None:
+    run = course(BudgetForcing(), thinks(40, text="The answer is 8"), REFUSED)
+    assert run.error is REFUSED
+    assert [key(op.answer) for op in run.proposals] == ["8"]
+
+
+def test_an_answer_that_is_cut_or_holds_none_leaves_what_the_thinking_held() -> None:
+    for last in (thinks(256, finish="length", text="is 7"), thinks(2, by=None, text="I do not know")):
+        run = course(BudgetForcing(), thinks(40, text="The answer is 8"), last)
+        assert (key(run.answer), key(run.proposals[-1].answer)) == ("8", "8")
+
+
+def test_the_answer_is_read_from_the_closing_and_not_from_the_thinking() -> None:
+    thought, last = thinks(9, by=None, text="The answer is 8"), thinks(1, by=None, text=" 7")
+    # Without a marker nothing in the text says where thinking ends, and its cue would win over a bare number.
+    run = course(BudgetForcing(closing="So"), thought, last, words={"</think>": (5, 6)})
+    assert [key(op.answer) for op in run.proposals] == ["8", "7"]
+    # The cue in the closing counts: the number right after it is the answer, not the last one.
+    run = course(BudgetForcing(closing="The result is"), thought, replace(last, text=" 7, or 5"))
+    assert key(run.answer) == "7"
+
+
+def test_sampling_options_hold_for_thinking_and_answer() -> None:
+    params = SamplingParams(temperature=0.3, top_p=0.5, stop=("##",), stop_token_ids=(3,), max_tokens=9000)
+    run = course(BudgetForcing(params=params), thinks(40, by=3), thinks(1, by=None, text=" 7"))
+    assert run.samples[0].params == replace(params, max_tokens=4096, stop_token_ids=(3, END))
+    assert run.samples[1].params == replace(params, max_tokens=256)
+    # A stop of one's own is not the marker: the answer is asked for.
+    assert run.text == "hm\n</think>\nFinal Answer:"
+
+
+@pytest.mark.parametrize(("most", "rooms"), [(1000, [744, 256]), (300, [150, 150]), (3, [2, 1]), (1, [1])])
+def test_max_tokens_caps_the_whole_chain(most: int, rooms: list[int]) -> None:
+    replies = [thinks(1), thinks(1, by=None, text=" 7")][-len(rooms) :]
+    run = course(BudgetForcing(params=SamplingParams(max_tokens=most)), *replies)
+    assert run.rooms == rooms
+    assert sum(run.rooms) == most
+
+
+def test_it_runs_on_an_engine() -> None:
+    solution = solve_sync(QUESTION, BudgetForcing(waits=1), ScriptedEngine(says("7")))
+    assert (key(solution.answer), solution.cost.samples, solution.standing.samples) == ("7", 3, 1)
+
+
+def test_a_refusal_of_all_is_no_crash() -> None:
+    run = course(BudgetForcing(), REFUSED, REFUSED)
+    assert (run.error, run.proposals) == (REFUSED, [])
+    plan = BudgetForcing(max_thinking=0).plan(QUESTION)
+    next(plan)
+    with pytest.raises(BudgetExhausted):
+        finish(plan, REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"max_thinking": -1}, "max_thinking=-1 is out of range: max_thinking is 0 or more"),
+        ({"min_thinking": -1}, "min_thinking is 0 or more"),
+        ({"waits": -1}, "waits is 0 or more"),
+        ({"answer_tokens": 0}, "answer_tokens is 1 or more"),
+        ({"min_thinking": 9, "max_thinking": 8}, "min_thinking is at most max_thinking=8"),
+        ({"wait": ""}, "forces nothing"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        BudgetForcing(**options)  # type: ignore[arg-type]

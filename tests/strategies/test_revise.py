@@ -1,0 +1,208 @@
+"""Revise, as a pure plan and on its engine."""
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from reasoner import Cost, Solution, solve_sync
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
+from reasoner.protocols import SampleRequest
+from reasoner.types import Answer, Completion, Rating, SamplingParams
+from reasoner_strategies.revise import Attempts, Revise, revision
+from tests.helpers import Judge, completion, finish, jumbled, number_question
+
+QUESTION = number_question()
+PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
+REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
+
+
+def says(key: str, index: int = 0) -> Completion:
+    return completion(f"The answer is {key}", index=index, prompt=QUESTION.prompt)
+
+
+def turns(attempts: list[Completion]) -> list[str]:
+    return [message.content for message in revision(QUESTION, attempts).messages]
+
+
+def test_a_revision_sees_the_last_four_attempts_of_its_chain_in_order() -> None:
+    attempts = [says(str(key)) for key in range(1, 7)]
+    for number in range(1, 7):
+        prompt = revision(QUESTION, attempts[:number])
+        assert prompt.messages[0] == QUESTION.prompt.messages[0]
+        shown = [message.content for message in prompt.messages if message.role == "assistant"]
+        assert shown == [one.text for one in attempts[max(0, number - 4) : number]]
+        assert f"as attempt {number + 1}. {QUESTION.space.instruction}" in prompt.messages[-1].content
+    assert turns([completion("so " * 9000)])[1].startswith("[...] ")
+    # Equal attempts at different places are different prompts, so each has a seed of its own.
+    assert len({revision(QUESTION, [says("7")] * number).digest for number in range(1, 9)}) == 8
+
+
+def test_a_chain_goes_on_as_soon_as_its_last_attempt_is_there() -> None:
+    plan = Revise(2, 2, "majority", PARAMS).plan(QUESTION)
+    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS))
+    assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS))
+    assert plan.send(Handle(2)) == Next()
+    second = says("8", 1)
+    # Chain 2 goes all its way while chain 1 has not moved.
+    op = plan.send(Finished(Handle(2), (second,)))
+    assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS))
+    told = plan.send(Handle(3))
+    assert isinstance(told, Propose)
+    assert (told.answer and told.answer.key, told.standing.samples) == ("8", 1)
+    assert plan.send(None) == Next()
+    third = completion("The answer is 9", prompt=revision(QUESTION, [second]))
+    op = plan.send(Finished(Handle(3), (third,)))
+    assert op == Start(Sample((revision(QUESTION, [second, third]),), 1, PARAMS))
+    plan.send(Handle(4))
+    plan.send(None)
+    # That was its last; what follows is the wait for chain 1.
+    told = plan.send(Finished(Handle(4), (completion("The answer is 9", prompt=revision(QUESTION, [second, third])),)))
+    assert isinstance(told, Propose)
+    assert (told.answer and told.answer.key, told.standing.samples) == ("9", 3)
+    assert plan.send(None) == Next()
+    assert finish(plan, REFUSED) == told.answer
+
+
+def run(strategy: Revise, seed: int = 0, order: int | None = None) -> Solution:
+    """Attempts of few words, so that chains often write the same."""
+
+    def script(request: SampleRequest) -> str:
+        return random.Random(request.seed).choice(("no idea", "The answer is 7", "The answer is 8"))
+
+    engine = ScriptedEngine(script) if order is None else ScriptedEngine(script, pause=jumbled(order))
+    judge = Judge(lambda one: random.Random(repr(one.prompt.messages) + one.text).random())
+    return solve_sync(QUESTION, strategy, engine, verifier=judge if strategy.uses_verifier else None, seed=seed)
+
+
+@pytest.mark.parametrize("chains", [1, 3])
+@pytest.mark.parametrize("revisions", [0, 1, 5])
+def test_all_attempts_are_drawn_and_counted(chains: int, revisions: int) -> None:
+    solution = run(Revise(chains, revisions, "majority", PARAMS))
+    assert solution.cost.samples == solution.standing.samples == chains * (revisions + 1)
+    assert [each.standing.samples for each in solution.proposals] == list(range(1, chains * (revisions + 1) + 1))
+
+
+@pytest.mark.parametrize("selector", ["majority", "weighted", "argmax"])
+def test_the_order_of_completion_changes_nothing_though_chains_write_the_same(selector: str) -> None:
+    strategy = Revise(2, 2, selector, PARAMS)  # type: ignore[arg-type]
+    for seed in range(40):
+        outcomes = [run(strategy, seed, order) for order in range(8)]
+        assert len({(one.answer, one.standing, one.cost.tokens) for one in outcomes}) == 1
+
+
+def test_chains_that_are_alike_are_taken_by_the_index_of_what_was_drawn() -> None:
+    twin = says("7")
+    after = revision(QUESTION, [twin])
+    first, second = (completion(f"The answer is {key}", prompt=after, index=at) for at, key in enumerate("89"))
+    firsts = [says("7", 0), says("7", 1)]
+    for order in itertools.permutations([first, second]):
+        chains = [[start, one] for start, one in zip(firsts, order, strict=True)]
+        assert Attempts(chains).in_order() == [*firsts, first, second]
+
+
+def drawn(strategy: Revise, keys: str) -> tuple[Plan[Answer | None], Operation]:
+    """A plan with its attempts, and what it asks for next; each chain is one attempt."""
+    plan = strategy.plan(QUESTION)
+    next(plan)
+    for handle in range(1, len(keys)):
+        plan.send(Handle(handle))
+    plan.send(Handle(len(keys)))
+    for handle, key in enumerate(keys, 1):
+        assert isinstance(plan.send(Finished(Handle(handle), (says(key, handle - 1),))), Propose)
+        if handle < len(keys):
+            plan.send(None)
+    return plan, plan.send(None)
+
+
+@pytest.mark.parametrize(
+    ("selector", "values", "chosen"),
+    [
+        ("weighted", (0.9, 0.5, 0.5), "8"),
+        ("argmax", (0.9, 0.5, 0.5), "7"),
+        ("weighted", (0.3, None, None), "7"),
+        ("argmax", (None, None, 0.1), "8"),
+        ("weighted", (None, None, None), "8"),
+    ],
+)
+def test_the_verifier_selects_among_all_attempts(selector: str, values: tuple[float | None, ...], chosen: str) -> None:
+    plan, op = drawn(Revise(3, 0, selector, PARAMS), "788")  # type: ignore[arg-type]
+    assert isinstance(op, Score)
+    assert len(op.candidates) == 3
+    ratings = tuple(Rating(value, Cost(), error="" if value is not None else "broken") for value in values)
+    if all(value is None for value in values):
+        answer = finish(plan, ratings)
+    else:
+        last = plan.send(ratings)
+        assert isinstance(last, Propose)
+        assert last.standing.samples == 3
+        answer = finish(plan)
+        assert answer == last.answer
+    assert (answer and answer.key) == chosen
+
+
+def test_a_refused_rating_leaves_the_majority() -> None:
+    plan, op = drawn(Revise(3, 0, "weighted", PARAMS), "788")
+    assert isinstance(op, Score)
+    answer = finish(plan, REFUSED)
+    assert (answer and answer.key) == "8"
+
+
+def chance(seen: tuple[bool, ...]) -> float:
+    """How likely an attempt is right, given those that it sees."""
+    return 0.9 if any(seen) else 0.5 if seen else 0.1
+
+
+def exact(chains: int, revisions: int) -> float:
+    """How likely the majority is right, by enumeration; at a tie the first attempt decides."""
+    attempts, total = chains * (revisions + 1), 0.0
+    for right in itertools.product((True, False), repeat=attempts):
+        likely = 1.0
+        for at, one in enumerate(right):
+            turn = at % (revisions + 1)
+            p = chance(right[at - min(turn, 4) : at])
+            likely *= p if one else 1 - p
+        votes = sum(right) * 2
+        total += likely * (votes > attempts or (votes == attempts and right[0]))
+    return total
+
+
+@pytest.mark.parametrize(("chains", "revisions"), [(1, 7), (1, 3), (8, 0), (2, 0), (2, 2)])
+def test_it_is_exactly_as_accurate_as_the_law_of_its_chains(chains: int, revisions: int) -> None:
+    """A model that mends a wrong answer half of the time once it sees one, and keeps a right one nine times in ten.
+
+    Every outcome is played and weighed by what the prompts really showed, so there is no seed and no tolerance.
+    """
+    total = 0.0
+    for right in itertools.product((True, False), repeat=chains * (revisions + 1)):
+        coins, likely = iter(right), [1.0]
+
+        def script(request: SampleRequest, coins: Iterator[bool] = coins, likely: list[float] = likely) -> str:
+            seen = tuple("is 7" in each.content for each in request.prompt.messages if each.role == "assistant")
+            one = next(coins)
+            likely[0] *= chance(seen) if one else 1 - chance(seen)
+            return f"The answer is {7 if one else 8}"
+
+        solution = solve_sync(QUESTION, Revise(chains, revisions, "majority", PARAMS), ScriptedEngine(script))
+        total += likely[0] * bool(solution.answer and solution.answer.key == "7")
+    assert total == pytest.approx(exact(chains, revisions), abs=1e-12)
+
+
+def test_only_selection_by_ratings_uses_the_verifier() -> None:
+    assert [Revise(selector=one).uses_verifier for one in ("majority", "weighted", "argmax")] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"chains": 0}, "chains=0 is out of range"),
+        ({"revisions": -1}, "revisions=-1 is out of range"),
+        ({"selector": "best"}, "choose majority, weighted or argmax"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        Revise(**options)  # type: ignore[arg-type]

@@ -1,0 +1,180 @@
+"""short-m@k: the order is that of length, the price that of the rounds."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from reasoner import Budget, Solution, solve_sync
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Propose, Sample
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Event, Sampled
+from reasoner.types import SamplingParams
+from reasoner_strategies.rounds import advance, in_rounds
+from reasoner_strategies.short_m_at_k import ShortMAtK
+from tests.helpers import completion, finish, jumbled, number_question
+
+QUESTION = number_question()
+PUBLISHED = (5, 9, 7, 20)
+
+
+def chains(lengths: tuple[int, ...], keys: str = "") -> Callable[[SampleRequest], str]:
+    """Chain i has so many tokens, its end among them, and says the key i, or nothing for a blank; continued anywhere."""
+
+    def say(request: SampleRequest) -> str:
+        before = request.prompt.text.split()
+        place = int(before[0][1:]) if before else request.index
+        key = keys[place] if keys else str(place)
+        said = "nothing at all" if key == " " else f"answer is {key}"
+        words = [f"c{place}", *["so"] * (lengths[place] - 5), *said.split()]
+        assert len(words) == lengths[place] - 1
+        return "".join(f" {word}" if at or before else word for at, word in enumerate(words[len(before) :]))
+
+    return say
+
+
+def solved(
+    lengths: tuple[int, ...], keys: str = "", *, m: int = 1, every: int = 1, max_tokens: int = 512, **options: object
+) -> Solution:
+    strategy = ShortMAtK(len(lengths), m, every, SamplingParams(max_tokens=max_tokens))
+    return solve_sync(QUESTION, strategy, ScriptedEngine(chains(lengths, keys)), **options)
+
+
+def key(solution: Solution) -> str | None:
+    return solution.answer.key if solution.answer else None
+
+
+@pytest.mark.parametrize(("m", "tokens"), [(1, 20), (2, 26), (3, 30), (4, 41)])
+def test_the_published_costs(m: int, tokens: int) -> None:
+    solution = solved(PUBLISHED, m=m)
+    assert solution.cost.generated_tokens == tokens
+    assert key(solution) == "0"
+    assert [vote.answer.key for vote in solution.standing.votes] == ["0", "2", "1", "3"][:m]
+    assert solution.standing.samples == m
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5, 7, 64])
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_a_round_costs_less_than_its_length_more_for_each_chain_that_runs(m: int, every: int) -> None:
+    solution = solved(PUBLISHED, m=m, every=every)
+    last = sorted(PUBLISHED)[m - 1]
+    end = every * math.ceil(last / every)
+    assert solution.cost.generated_tokens == sum(min(length, end) for length in PUBLISHED)
+    ideal = sum(min(length, last) for length in PUBLISHED)
+    running = sum(length > last for length in PUBLISHED)
+    assert solution.cost.generated_tokens - ideal <= running * (every - 1)
+    # Rounds change the price and neither who votes nor how.
+    assert solution.standing == solved(PUBLISHED, m=m).standing
+
+
+def test_continued_chains_are_the_chains_token_by_token() -> None:
+    events: list[Event] = []
+    solved(PUBLISHED, m=4, every=3, trace=events.append)
+    ends = [event for event in events if isinstance(event, Sampled) and event.finish_reason == "stop"]
+    assert sorted(event.usage.generated_tokens for event in ends) == [1, 2, 2, 3]
+
+
+def test_the_majority_of_the_shortest_wins_and_the_shortest_breaks_ties() -> None:
+    lengths = (9, 5, 7, 6, 8)
+    assert key(solved(lengths, "87897", m=1)) == "7"
+    assert key(solved(lengths, "87897", m=3)) == "7"
+    assert key(solved(lengths, "87888", m=4)) == "8"
+    assert key(solved(lengths, "87897", m=3, every=64)) == "7"
+
+
+def test_of_equal_lengths_the_earliest_launched_counts() -> None:
+    solution = solved((6, 6, 6), "987", m=2, every=64)
+    assert [vote.answer.key for vote in solution.standing.votes] == ["9", "8"]
+
+
+def test_a_finished_chain_without_an_answer_takes_one_of_the_places() -> None:
+    solution = solved((5, 6, 7), " 78", m=2)
+    assert (key(solution), solution.standing.samples) == ("7", 2)
+    assert key(solved((5, 6, 7), " 78", m=1)) is None
+
+
+def test_a_cut_chain_never_finishes() -> None:
+    """The shortest two are what it waits for; with the others cut, it makes do with them."""
+    solution = solved((9, 30, 30), "788", m=2, max_tokens=12)
+    assert (key(solution), solution.standing.samples) == ("7", 1)
+    assert solution.cost.generated_tokens == 9 + 12 + 12
+    cut = solved((30, 30), "78", max_tokens=12, every=5)
+    assert (cut.answer, cut.standing.samples, len(cut.proposals)) == (None, 0, 1)
+
+
+def test_the_order_of_completion_does_not_decide() -> None:
+    strategy = ShortMAtK(4, 2, 4)
+    solutions = [
+        solve_sync(QUESTION, strategy, ScriptedEngine(chains(PUBLISHED), pause=jumbled(order))) for order in range(6)
+    ]
+    assert {(one.answer, one.standing, one.cost.taking(0)) for one in solutions} == {
+        (solutions[0].answer, solutions[0].standing, solutions[0].cost.taking(0))
+    }
+
+
+@pytest.mark.parametrize("tokens", range(0, 260, 7))
+def test_a_budget_that_ends_between_rounds_leaves_what_has_finished(tokens: int) -> None:
+    solution = solved(PUBLISHED, m=4, every=4, budget=Budget(tokens=tokens))
+    assert solution.error is None
+    assert solution.cost.tokens <= tokens
+    assert (solution.answer is None) == (not solution.standing.votes)
+
+
+def test_a_refused_round_returns_the_vote_so_far() -> None:
+    plan = ShortMAtK(2, 2, 4).plan(QUESTION)
+    params = SamplingParams(max_tokens=4)
+    assert next(plan) == Sample((QUESTION.prompt,) * 2, 1, params)
+    ended = completion("The answer is 7", token_ids=(1, 2, 3, -1), prompt=QUESTION.prompt)
+    running = completion("so it goes on", finish="length", token_ids=(1, 2, 3, 4), prompt=QUESTION.prompt)
+    proposed = plan.send((running, ended))
+    assert isinstance(proposed, Propose)
+    assert plan.send(None) == Sample((QUESTION.prompt.then(running),), 1, params)
+    assert finish(plan, BudgetExhausted("tokens", needed=9, free=0, limit=5)) == proposed.answer
+
+
+# A round
+
+
+def test_a_round_tells_which_chains_the_budget_refused_or_clamped() -> None:
+    stepping = in_rounds(SamplingParams(max_tokens=100), 4)
+    plan = advance(stepping, [stepping.root(QUESTION)] * 4)
+    next(plan)
+    texts = ("one two three four", "The answer is 7", "a b c d", "e f g h")
+    starts = [
+        completion(text, finish="length", token_ids=(at, 2, 3, 4), prompt=QUESTION.prompt)
+        for at, text in enumerate(texts)
+    ]
+    with pytest.raises(StopIteration) as first:
+        plan.send(tuple(starts))
+    grown = first.value.value
+    assert [(path.tokens, path.open) for path in grown] == [(4, True)] * 4
+    plan = advance(stepping, grown)
+    assert next(plan) == Sample(tuple(QUESTION.prompt.then(one) for one in starts), 1, SamplingParams(max_tokens=4))
+    clamped = completion("so", finish="length", token_ids=(9,), prompt=grown[1].prompt)
+    whole = completion("i j k l", finish="length", token_ids=(1, 2, 3, 4), prompt=grown[3].prompt)
+    ended = completion("", finish="stop", token_ids=(-1,), prompt=grown[2].prompt)
+    with pytest.raises(StopIteration) as second:
+        plan.send((clamped, ended, whole))
+    after = second.value.value
+    assert [(path.open, path.finished, path.cut) for path in after] == [
+        (False, False, True),
+        (False, False, True),
+        (False, True, False),
+        (True, False, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"k": 0}, "k=0 draws nothing"),
+        ({"m": 0}, "m=0 is out of range: m is 1 to k=8"),
+        ({"k": 3, "m": 4}, "m=4 is out of range: m is 1 to k=3"),
+        ({"every": 0}, "every=0 is out of range"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, int], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        ShortMAtK(**options)  # type: ignore[arg-type]
