@@ -26,7 +26,7 @@ from reasoner.plan import (
     Score,
     Start,
 )
-from reasoner.protocols import StopRule, Strategy, Verifier
+from reasoner.protocols import Recorded, StopRule, Strategy, Verifier
 from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
 from reasoner.types import NOT_RATED, Answer, Completion, Rating
@@ -58,6 +58,7 @@ class Drive:
     _ops: int = 0
     _running: dict[Handle, asyncio.Task[Finished]] = field(default_factory=dict)
     _arrived: deque[Handle] = field(default_factory=deque)
+    _script: deque[Handle] = field(default_factory=deque)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _seen: Cost = field(default_factory=Cost)
     _told: BudgetExhausted | None = None
@@ -67,6 +68,8 @@ class Drive:
     async def solve(self) -> Solution:
         """The solution; failures are in its `error`. Cancelling books what was in flight and closes the trace."""
         try:
+            if isinstance(self.worker.engine, Recorded):
+                self._script += map(Handle, self.worker.engine.deliveries(self.worker.question.id))
             self.worker.recorder.began(self.facts)
             end = await self._run()
         except asyncio.CancelledError:
@@ -113,7 +116,7 @@ class Drive:
                     if plan is not None:
                         plan.close()
             finally:
-                await cancel_all(self._running.values())
+                await self._cancel(list(self._running))
 
     async def _follow(self, plan: Plan[Answer | None]) -> _End:
         reply: object = None
@@ -167,8 +170,7 @@ class Drive:
             case Compare():
                 return await self.worker.compare(op.pairs)
             case Cancel():
-                if task := self._running.pop(op.handle, None):
-                    await cancel_all([task])
+                await self._cancel([op.handle] if op.handle in self._running else [])
                 return None
         return self._perform_at_once(op)
 
@@ -259,25 +261,42 @@ class Drive:
         self._news.set()
 
     async def _next(self) -> Finished:
-        while True:
-            while self._arrived:
-                task = self._running.pop(self._arrived.popleft(), None)
-                if task is None:
-                    continue
-                failure = task.exception()
-                if failure is None:
-                    return task.result()
-                if not isinstance(failure, BudgetExhausted):
-                    raise failure
-                self._untold = self._untold or failure
-            if not self._running:
-                break
-            self._news.clear()
-            await self._news.wait()
+        while self._running:
+            handle = self._due()
+            if handle is None:
+                self._news.clear()
+                await self._news.wait()
+                continue
+            task = self._running.pop(handle)
+            failure = task.exception()
+            if failure is None:
+                self.worker.recorder.delivered(handle)
+                return task.result()
+            if not isinstance(failure, BudgetExhausted):
+                raise failure
+            self._untold = self._untold or failure
         if self._untold:
             refusal, self._untold = self._untold, None
             raise refusal
         raise PlanError("the strategy waits for a result and has started nothing")
+
+    def _due(self) -> Handle | None:
+        """What is handed over next, if it is there: the first that arrived; in a replay, what was next then."""
+        while self._script and self._script[0] not in self._running:
+            self._script.popleft()
+        if self._script:
+            return self._script.popleft() if self._running[self._script[0]].done() else None
+        while self._arrived:
+            handle = self._arrived.popleft()
+            if handle in self._running:
+                return handle
+        return None
+
+    async def _cancel(self, handles: Sequence[Handle]) -> None:
+        if handles and isinstance(self.worker.engine, Recorded):
+            # What had ended by then is to end again before the rest is cancelled.
+            await self.worker.engine.quiet()
+        await cancel_all([self._running.pop(handle) for handle in handles])
 
 
 @contextmanager

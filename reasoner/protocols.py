@@ -143,6 +143,24 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Recorded(Protocol):
+    """An engine that plays a run back and knows how it went: what was handed over when, and what was refused."""
+
+    @property
+    def budget(self) -> str:
+        """The limits that the recorded run had; the replay keeps to them by doing the same."""
+        ...
+
+    def deliveries(self, question_id: str) -> Sequence[int]:
+        """The started operations whose results a plan was handed, in that order."""
+        ...
+
+    async def quiet(self) -> None:
+        """Wait until everything that the recording holds an end for has ended."""
+        ...
+
+
 class Verifier(Protocol):
     """Rates a candidate without a reference answer. Many ratings may be under way at once.
 

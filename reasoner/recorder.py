@@ -13,6 +13,7 @@ from reasoner.solution import EndedBy, Proposal
 from reasoner.trace import (
     Began,
     Compared,
+    Delivered,
     Dropped,
     Ended,
     Extended,
@@ -173,6 +174,11 @@ class Recorder:
                     cost=cost,
                 )
             )
+
+    def delivered(self, op: int) -> None:
+        """The result of a started operation was handed to the plan."""
+        if self.sink:
+            self.sink(Delivered(question_id=self.question.id, t=self._t, op=op))
 
     def compared(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool]) -> None:
         """Answers were compared that their space cannot compare at once."""

@@ -12,7 +12,7 @@ from reasoner.catalog import spec_of
 from reasoner.drive import Drive, cancel_all
 from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
-from reasoner.protocols import Comparer, Engine, StopRule, Strategy, Verifier
+from reasoner.protocols import Comparer, Engine, Recorded, StopRule, Strategy, Verifier
 from reasoner.recorder import Recorder, RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
@@ -118,6 +118,9 @@ async def solve_each(
     if strategy.uses_verifier and verifier is None:
         raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
     await engine.start()
+    limits = _limits(engine, budget, each)
+    if isinstance(engine, Recorded):
+        budget, each = None, None
     if verifier is not None:
         await verifier.start(engine)
     run = Ledger(budget, prices=prices)
@@ -130,7 +133,6 @@ async def solve_each(
     gate = KvGate(int(engine.capacity * KV_SHARE)) if engine.capacity else None
     lines = new_lines()
     started = time.monotonic()
-    limits = "; ".join(f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound)
     facts = RunFacts(
         strategy=spec_of(strategy),
         verifier=spec_of(verifier) if verifier else "",
@@ -160,6 +162,18 @@ async def solve_each(
         await cancel_all([*places, *([warming] if warming else [])])
         if comparer is None:
             await comparing.close()
+
+
+def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
+    """The budgets in words. A replay has those of the recorded run, which it keeps by doing the same."""
+    limits = "; ".join(f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound)
+    if not isinstance(engine, Recorded):
+        return limits
+    if limits not in {"", engine.budget}:
+        raise UsageError(
+            f"a replay keeps to the recorded budget ({engine.budget or 'none'}), not to {limits}: leave it out"
+        )
+    return engine.budget
 
 
 def solve_sync(question: Question, strategy: Strategy, engine: Engine, **options: Any) -> Solution:

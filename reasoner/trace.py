@@ -112,6 +112,13 @@ class Scored(_Record):
     cost: Cost
 
 
+class Delivered(_Record):
+    """The result of a started operation was handed to the plan; in what order is what a replay needs to know."""
+
+    event: Literal["delivered"] = "delivered"
+    op: int
+
+
 class Compared(_Record):
     """Pairs of answers, by their keys, were compared that their space cannot compare at once."""
 
@@ -159,7 +166,18 @@ class Ended(_Record):
 
 
 Event = Annotated[
-    Began | Prompted | Extended | Sampled | Dropped | Scored | Compared | Noted | Refused | Proposed | Ended,
+    Began
+    | Prompted
+    | Extended
+    | Sampled
+    | Dropped
+    | Scored
+    | Delivered
+    | Compared
+    | Noted
+    | Refused
+    | Proposed
+    | Ended,
     Field(discriminator="event"),
 ]
 Sink = Callable[[Event], None]

@@ -112,6 +112,10 @@ class Worker:
         try:
             async with deadline:
                 completion = await self._through_gate(request, draw.digest)
+        except BudgetExhausted:
+            # A recorded refusal: nothing was drawn.
+            self.admission.settle(reservation, Cost())
+            raise
         except BaseException as failure:
             self._book_dropped(draw, request, reservation, failure, time.monotonic() - began)
             if isinstance(failure, TimeoutError):

@@ -190,3 +190,10 @@ texts = st.text(min_size=1, max_size=6)
 )
 def test_what_is_written_builds_the_same_again(toy: Toy) -> None:
     assert build("strategy", spec_of(toy)) == toy
+
+
+def test_a_text_with_a_comma_or_a_blank_at_its_end_is_written_so_that_it_can_be_read() -> None:
+    given = build("strategy", r"single:instruction=First\x2c think\x2c then answer:\x20")
+    assert given.instruction == "First, think, then answer: "
+    assert build("strategy", spec_of(given)) == given
+    assert spec_of(given) == r"single:instruction=First\x2c think\x2c then answer:\x20"

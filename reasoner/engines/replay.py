@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,20 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, RequestLost, TraceError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
-from reasoner.trace import Began, Compared, Dropped, Event, Extended, Prompted, Refused, Sampled, Scored, read_trace
+from reasoner.trace import (
+    Began,
+    Compared,
+    Delivered,
+    Dropped,
+    Ended,
+    Event,
+    Extended,
+    Prompted,
+    Refused,
+    Sampled,
+    Scored,
+    read_trace,
+)
 from reasoner.types import (
     CANCELLED,
     NOT_RATED,
@@ -27,7 +39,7 @@ from reasoner.types import (
 )
 
 PATIENCE = 200
-"""Turns of the event loop that a reply waits for an earlier one that is not asked for, before it goes ahead."""
+"""Turns of the event loop without a reply after which what the trace does not hold is not waited for any more."""
 
 
 class _Key(NamedTuple):
@@ -41,22 +53,12 @@ _Rated = tuple[str, str, int, tuple[str, int] | None]
 
 
 @dataclass(slots=True)
-class _Stage:
-    """The replies of one question in recorded order, who waits for one, and who for one that was never recorded."""
-
-    order: list[_Key] = field(default_factory=list)
-    place: int = 0
-    waiting: dict[_Key, asyncio.Future[None]] = field(default_factory=dict)
-    held: dict[_Key, asyncio.Future[None]] = field(default_factory=dict)
-    pump: "asyncio.Task[None] | None" = None
-
-
-@dataclass(slots=True)
 class ReplayEngine:
     """Answers each request with what the trace at `path` holds for it.
 
-    Replies come in the recorded order, so that a plan that reacts to what finishes first takes the same course; ask the
-    same question with the same strategy and budget. A request that the trace does not hold is a `TraceError`.
+    Results are handed over in the recorded order, and what the budget refused is refused again, so that a plan takes
+    the same course whatever decided it then: ask the same question with the same strategy and seed. The budget is the
+    recorded one. A request that the trace does not hold is a `TraceError`.
     """
 
     path: str
@@ -69,8 +71,10 @@ class ReplayEngine:
     _scores: dict[_Rated, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
     _same: dict[frozenset[str], bool] = field(init=False, repr=False, default_factory=dict)
     _spelled: dict[str, TokenIds | None] = field(init=False, repr=False, default_factory=dict)
-    _late: set[str] = field(init=False, repr=False, default_factory=set)
-    _stages: defaultdict[str, _Stage] = field(init=False, repr=False, default_factory=lambda: defaultdict(_Stage))
+    _refused: dict[str, Refused] = field(init=False, repr=False, default_factory=dict)
+    _ended: set[str] = field(init=False, repr=False, default_factory=set)
+    _delivered: defaultdict[str, list[int]] = field(init=False, repr=False, default_factory=lambda: defaultdict(list))
+    _replies: int = field(init=False, repr=False, default=0)
     _began: list[Began] = field(init=False, repr=False, default_factory=list)
 
     async def start(self) -> None:
@@ -96,8 +100,8 @@ class ReplayEngine:
             case Sampled() | Dropped():
                 key = _Key(event.question_id, event.prompt, event.index)
                 self._records.setdefault(key, deque()).append(event)
-                if isinstance(event, Sampled) or event.why == "lost":
-                    self._stages[event.question_id].order.append(key)
+            case Delivered():
+                self._delivered[event.question_id].append(event.op)
             case Scored():
                 named = (event.question_id, event.prompt, event.index, event.against)
                 self._scores.setdefault(named, deque()).append(event)
@@ -105,8 +109,30 @@ class ReplayEngine:
                 self._spelled[event.text] = event.token_ids
             case Compared():
                 self._same |= dict(zip(map(frozenset, event.pairs), event.same, strict=True))
-            case Refused() if event.unit == "seconds":
-                self._late.add(event.question_id)
+            case Refused():
+                self._refused.setdefault(event.question_id, event)
+            case Ended():
+                self._ended.add(event.question_id)
+
+    @property
+    def budget(self) -> str:
+        """The limits of the recorded run."""
+        return self._began[0].budget if self._began else ""
+
+    def deliveries(self, question_id: str) -> Sequence[int]:
+        """The started operations whose results the recorded plan was handed, in that order."""
+        return self._delivered[question_id]
+
+    async def quiet(self) -> None:
+        """Let everything that has a reply have it."""
+        await self._idle(PATIENCE // 4)
+
+    async def _idle(self, patience: int) -> None:
+        """Wait for so many turns of the event loop in which nothing is replied."""
+        turns, seen = 0, self._replies
+        while turns < patience:
+            await asyncio.sleep(0)
+            turns, seen = (turns + 1, seen) if seen == self._replies else (0, self._replies)
 
     async def close(self) -> None:
         """Nothing to do."""
@@ -129,32 +155,23 @@ class ReplayEngine:
 
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded reply, when its turn comes. Raises what the recorded request met with."""
-        key = _Key(request.question_id, request.prompt.digest, request.index)
-        records, stage = self._records.get(key), self._stages[request.question_id]
+        records = self._records.get(_Key(request.question_id, request.prompt.digest, request.index))
         if not records:
-            request.meter.usage = Usage()
-            if request.question_id in self._late:
-                raise TimeoutError
-            await _turn(stage, key, stage.held)
-            raise TraceError(
-                f"the trace {self.path} holds no sample {request.index} of this prompt of question "
-                f"{request.question_id}: replay with the same strategy, seed and budget"
-            )
+            await self._missing(request)
+            raise AssertionError
         record = records.popleft()
+        self._replies += 1
         request.meter.usage = record.usage
-        if isinstance(record, Dropped) and record.why == "deadline":
-            raise TimeoutError
-        if isinstance(record, Dropped) and record.why == "cancelled":
-            await _turn(stage, key, stage.held)
+        if isinstance(record, Dropped):
+            if record.why == "deadline":
+                raise TimeoutError
+            if record.why == "lost":
+                raise RequestLost("the recorded request was lost here")
+            await self._idle(PATIENCE)
             raise TraceError(
                 f"the trace {self.path} holds only a part of sample {request.index} of question {request.question_id}, "
-                "which was cancelled: replay with the same strategy, seed, budget and stop rule"
+                "which was cancelled: replay with the same strategy, seed and stop rule"
             )
-        # A cancellation came too late for this one when it was recorded: it had ended, and was paid.
-        with suppress(asyncio.CancelledError):
-            await _turn(stage, key, stage.waiting)
-        if isinstance(record, Dropped):
-            raise RequestLost("the recorded request was lost here")
         return Completion(
             request.prompt,
             record.text,
@@ -167,52 +184,25 @@ class ReplayEngine:
             record.seed,
         )
 
+    async def _missing(self, request: SampleRequest) -> None:
+        """Raises what became of a sample that was not drawn: refused, or not asked for at all."""
+        request.meter.usage = Usage()
+        refused = self._refused.get(request.question_id)
+        if refused and request.question_id in self._ended:
+            raise BudgetExhausted(refused.unit, needed=refused.needed, free=refused.free, limit=refused.limit)
+        await self._idle(PATIENCE)
+        raise TraceError(
+            f"the trace {self.path} holds no sample {request.index} of this prompt of question {request.question_id}: "
+            "replay with the same strategy and seed"
+        )
+
     def comparer(self) -> "ReplayComparer":
         """The recorded comparisons of answers."""
         return ReplayComparer(self.path, self._same)
 
     def verifier(self) -> "ReplayVerifier":
         """The recorded ratings as a verifier."""
-        return ReplayVerifier(self.path, self._scores)
-
-
-async def _turn(stage: _Stage, key: _Key, line: dict[_Key, asyncio.Future[None]]) -> None:
-    ticket = asyncio.get_running_loop().create_future()
-    line[key] = ticket
-    if stage.pump is None or stage.pump.done():
-        stage.pump = asyncio.ensure_future(_pump(stage))
-    try:
-        await ticket
-    finally:
-        line.pop(key, None)
-
-
-async def _pump(stage: _Stage) -> None:
-    """Deliver in recorded order; what is never asked for is passed over, and at the end `held` is let go."""
-    idle = 0
-    while stage.waiting or stage.held:
-        due = stage.order[stage.place] if stage.place < len(stage.order) else None
-        ticket = stage.waiting.get(due) if due else None
-        if ticket is None and idle < PATIENCE:
-            idle += 1
-            await asyncio.sleep(0)
-            continue
-        if ticket is None and not stage.waiting:
-            for held in stage.held.values():
-                if not held.done():
-                    held.set_result(None)
-            return
-        if ticket is None:
-            ranks = {key: rank for rank, key in enumerate(stage.order)}
-            due = min(stage.waiting, key=lambda key: ranks.get(key, len(ranks)))
-            ticket = stage.waiting[due]
-            stage.place = max(stage.place, ranks.get(due, stage.place))
-        stage.place += 1
-        stage.waiting.pop(due, None)  # type: ignore[arg-type]
-        idle = 0
-        if not ticket.done():
-            ticket.set_result(None)
-        await asyncio.sleep(0)
+        return ReplayVerifier(self.path, self._scores, self._idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +235,7 @@ class ReplayVerifier(Resourceless):
 
     path: str
     _scores: dict[_Rated, deque[Scored]] = field(repr=False)
+    idle: Callable[[int], Awaitable[None]] = field(repr=False)
     logprobs: int | None = None
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
@@ -273,8 +264,7 @@ class ReplayVerifier(Resourceless):
     async def _rating(self, named: _Rated) -> Rating:
         record = self._recorded(named).popleft()
         if record.error == CANCELLED:
-            for _ in range(PATIENCE):
-                await asyncio.sleep(0)
+            await self.idle(PATIENCE)
             raise TraceError(f"the trace {self.path} holds no rating of sample {record.index}, which was cancelled")
         return Rating(record.value, record.cost, record.steps, record.error, record.parts)
 

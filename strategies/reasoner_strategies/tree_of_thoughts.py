@@ -162,12 +162,12 @@ class _Search:
 
     def _best(self, states: Sequence[Path]) -> list[Path]:
         rated = [state for state in states if state.value is not None]
-        worthy = [state for state in rated if state.value is None or state.value >= self.options.v_th]
+        worthy = [state for state in rated if (state.value or 0.0) >= self.options.v_th]
         return sorted(worthy if rated else states, key=_rank)[: self.options.b]
 
     def best_open(self) -> Path:
         """The open state to bring to an end: the best valued, the deepest of equals, then the earliest."""
-        return min(self.open.values(), key=lambda state: (_rank(state)[:2], -state.steps, state.order))
+        return min(self.open.values(), key=lambda state: (_rank(state)[0], -state.steps, state.order))
 
     def _thoughts(self, parents: Sequence[Path]) -> Plan[list[Path]]:
         """The new states that go on from these, in launch order."""
@@ -219,7 +219,7 @@ class _Search:
         except PromptTooLong as problem:
             yield from note(f"no judgement: {problem}")
             return list(states)
-        judged = [state.rated(value) for state, value in zip(states, values, strict=True)]
+        judged = [state if value is None else state.rated(value) for state, value in zip(states, values, strict=True)]
         self.open |= {state.order: state for state in judged if state.open}
         self.finished |= {state.order: state for state in judged if state.finished}
         return judged
@@ -283,6 +283,6 @@ class _Search:
         return standing.leader
 
 
-def _rank(state: Path) -> tuple[bool, float, int]:
+def _rank(state: Path) -> tuple[float, int]:
     """Orders states: best valued first, those without a value last, the earlier of equals."""
-    return state.value is None, -(state.value or 0.0), state.order
+    return 1.0 if state.value is None else -state.value, state.order

@@ -8,7 +8,7 @@ from reasoner import Question, SamplingParams, Solution, solve
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.protocols import Engine, SampleRequest, StopRule, Strategy, Tab, Verifier
-from reasoner.trace import Event, Sampled
+from reasoner.trace import Delivered, Event, Proposed, Sampled
 from reasoner.types import Completion, Rating
 from tests.helpers import Judge, Pause, course, number_question, says, turns, write_trace
 
@@ -37,13 +37,26 @@ def twice(
     first, second, live, again = asyncio.run(live_and_again(path, engine, strategy, verifier, options))
     assert course(second) == course(first)
     assert type(second.error) is type(first.error)
-    assert [drawn(event) for event in again if isinstance(event, Sampled)] == [
-        drawn(event) for event in live if isinstance(event, Sampled)
-    ]
+    assert all_drawn(again) == all_drawn(live)
+    assert [e for e in map(handed_over, again) if e] == [e for e in map(handed_over, live) if e]
     return first, live
 
 
-def drawn(event: Sampled) -> tuple[object, ...]:
+def all_drawn(events: list[Event]) -> list[tuple[Any, ...]]:
+    """What was drawn, by name: what finished when was the engine's business, what was handed over when is the plan's."""
+    return sorted((drawn(event) for event in events if isinstance(event, Sampled)), key=lambda row: row[:2])
+
+
+def handed_over(event: Event) -> object:
+    match event:
+        case Delivered():
+            return event.op
+        case Proposed():
+            return event.answer, event.standing, event.cost.taking(0)
+    return None
+
+
+def drawn(event: Sampled) -> tuple[Any, ...]:
     return event.prompt, event.index, event.text, event.token_ids, event.usage, event.child, event.seed
 
 

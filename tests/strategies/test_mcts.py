@@ -382,6 +382,25 @@ def test_a_verifier_that_always_fails_leaves_launch_order_and_the_majority() -> 
     assert counts[course.answer.key] == max(counts.values())
 
 
+def test_ties_go_to_the_earliest_launched_whatever_came_first() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Even(World):
+        def ended(self, place: Place) -> bool:
+            return len(place) == 2
+
+        def value(self, place: Place) -> float:
+            return 0.5
+
+        def answer(self, place: Place) -> str:
+            return str(7 + place[0])
+
+    for which in (earliest, lambda running: len(running) - 1):
+        course = drive(Mcts(simulations=9, k=2, concurrency=2), Even(k=2), which=which)
+        assert (len(course.samples), course.standing.tied) == (3, True)
+        assert course.answer is not None
+        assert course.answer.key == str(7 + course.expanded[1][0])
+
+
 # Budgets and the reserve
 
 
@@ -409,6 +428,14 @@ def test_refused_ratings_leave_the_answers_that_were_drawn() -> None:
     with pytest.raises(StopIteration) as end:
         plan.throw(REFUSED)
     assert end.value.value.key == "7"
+
+
+def test_refused_ratings_leave_the_steps_that_were_drawn_to_be_closed() -> None:
+    plan, _ = begun(Mcts(k=2), [open_step("a", 0, 1), open_step("b", 1, 2)])
+    assert isinstance(plan.send(Handle(2)), Next)
+    op = plan.throw(REFUSED)
+    assert isinstance(op, Sample)
+    assert op.prompts[0].text == "a\n\n"
 
 
 def test_when_nothing_ended_within_the_budget_the_reserve_still_brings_an_answer() -> None:

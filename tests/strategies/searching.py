@@ -1,0 +1,143 @@
+"""What the tests of step searches share: worlds, and what a search did in them."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reasoner import Solution, SamplingParams, solve_many_sync, solve_sync
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import VerifierError
+from reasoner.protocols import SampleRequest, Strategy, Verifier
+from reasoner.trace import Event, Noted, Sampled
+from reasoner.types import Completion
+from tests.helpers import Judge, number_question
+from tests.stepping import SEPARATOR, StepJudge, StepWorld
+
+SHORT = SamplingParams(temperature=0.8, max_tokens=400)
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct(StepWorld):
+    """No two steps read the same: what is right can be said in many ways."""
+
+    def say(self, request: SampleRequest) -> str:
+        plain = StepWorld.say(self, request).split(SEPARATOR)
+        source = random.Random(-request.seed)
+        return SEPARATOR.join(step.replace("so", f"so{source.getrandbits(40)}", 1) for step in plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Uneven:
+    """Each step ends the chain with probability `ends`, with an answer from 0 to 9."""
+
+    ends: float = 0.4
+
+    def engine(self, **options: Any) -> ScriptedEngine:
+        return ScriptedEngine(self.say, **options)
+
+    def say(self, request: SampleRequest) -> str:
+        source = random.Random(request.seed)
+        steps: list[str] = []
+        while source.random() >= self.ends:
+            steps.append(f"step {source.getrandbits(40)}")
+        return SEPARATOR.join([*steps, f"{source.getrandbits(40)}: The answer is {source.randint(0, 9)}"])
+
+
+@dataclass(slots=True)
+class Rater(StepJudge):
+    """A process reward model that keeps what it said of each chain, and cannot rate those that `fails` says."""
+
+    fails: Callable[[Completion], bool] = lambda candidate: False
+    rated: dict[str, float] = field(default_factory=dict)
+
+    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> object:
+        self.seen.append(candidate.chain)
+        if self.fails(candidate):
+            raise VerifierError("out of order")
+        self.rated[candidate.chain] = self.verdict(candidate)
+        return await Judge.score(self, question, candidate, policy, tab)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Course:
+    """One run, and what it did in order of time."""
+
+    solution: Solution
+    judge: Rater
+    requests: list[SampleRequest]
+    events: list[Event]
+
+    @property
+    def levels(self) -> dict[int, int]:
+        """How many sequences began after so many steps."""
+        return dict(sorted(Counter(depth(request) for request in self.requests).items()))
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(event.seed for event in self.events if isinstance(event, Sampled))
+
+    def parents(self, level: int) -> Counter[str]:
+        """How many children were drawn of each chain of so many steps."""
+        return Counter(request.prompt.text for request in self.requests if depth(request) == level)
+
+    @property
+    def notes(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Noted)]
+
+    @property
+    def key(self) -> str | None:
+        return self.solution.answer.key if self.solution.answer else None
+
+
+def depth(request: SampleRequest) -> int:
+    return request.prompt.text.count(SEPARATOR)
+
+
+def search(
+    strategy: Strategy, engine: ScriptedEngine, judge: Rater | None = None, *, id: str = "q", **options: Any
+) -> Course:
+    """A run that must not fail."""
+    judge, requests, events = judge or Rater(), list[SampleRequest](), list[Event]()
+
+    def script(request: SampleRequest) -> str:
+        requests.append(request)
+        return engine.script(request)
+
+    told = replace(engine, script=script)
+    solution = solve_sync(number_question(id), strategy, told, verifier=judge, trace=events.append, **options)
+    assert solution.error is None
+    return Course(solution, judge, requests, events)
+
+
+def many(
+    strategy: Strategy, engine: ScriptedEngine, judge: Verifier | None = None, *, questions: int
+) -> list[Solution]:
+    """Runs of many questions, none of which fails."""
+    asked = [number_question(f"q{number}") for number in range(questions)]
+    solutions = solve_many_sync(asked, strategy, engine, verifier=judge or StepJudge())
+    assert all(solution.error is None for solution in solutions)
+    return solutions
+
+
+def accuracy(solutions: Sequence[Solution]) -> float:
+    return sum(bool(one.answer and one.answer.key == "7") for one in solutions) / len(solutions)
+
+
+def sure(chance: float, number: int) -> float:
+    """Three standard errors of a frequency."""
+    return 3 * math.sqrt(chance * (1 - chance) / number)
+
+
+def right_share(solution: Solution) -> float:
+    """Which share of the finished chains is right."""
+    votes = {vote.answer.key: vote.count for vote in solution.standing.votes}
+    return votes.get("7", 0) / sum(votes.values())
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and three standard errors of it."""
+    mean = sum(values) / len(values)
+    return mean, 3 * math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))

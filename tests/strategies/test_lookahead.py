@@ -1,0 +1,83 @@
+"""Lookahead: a beam search that rates a step by where it leads."""
+
+import pytest
+
+from reasoner import SamplingParams
+from reasoner.errors import UsageError
+from reasoner.types import Completion
+from reasoner_strategies.beam_search import BeamSearch
+from reasoner_strategies.lookahead import Lookahead
+from tests.helpers import course
+from tests.stepping import SEPARATOR, StepJudge, noisy
+from tests.strategies.searching import Distinct, Rater, Uneven, accuracy, depth, many, search
+
+LONG = SamplingParams(temperature=0.8, max_tokens=2000)
+
+
+@pytest.mark.parametrize("refill", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_without_looking_ahead_it_is_beam_search(seed: int, refill: bool) -> None:
+    runs = [
+        search(strategy, Uneven().engine(), Rater(noisy(0.2)), seed=seed)
+        for strategy in (BeamSearch(6, 2, refill), Lookahead(0, 6, 2, refill))
+    ]
+    assert course(runs[0].solution) == course(runs[1].solution)
+    assert runs[0].seeds == runs[1].seeds
+
+
+def test_two_steps_ahead_cost_three_times_as_much() -> None:
+    world = Distinct(depth=30)
+    spent = [search(Lookahead(k, 4, 2, params=LONG), world.engine()).solution.cost for k in (0, 1, 2)]
+    # The last steps of a chain leave less to look ahead to: 30 + 29 (+ 28) steps a chain.
+    assert [cost.samples for cost in spent] == [4 * 30, 4 * (30 + 29), 4 * (30 + 29 + 28)]
+    assert spent[2].generated_tokens / spent[0].generated_tokens == pytest.approx(3, abs=0.15)
+
+
+def test_the_verifier_is_shown_the_step_and_what_follows_it() -> None:
+    run = search(Lookahead(2, 4, 2), Distinct(depth=5).engine(), Rater(noisy(0.2)))
+    steps, rollouts = ([one for one in run.requests if (one.params.temperature == 0) == greedy] for greedy in (0, 1))
+    assert {request.params.temperature for request in steps} == {0.8}
+    # Open children after 1, 2 and 3 steps are seen two steps on, after 4 at the end, and finished ones as they are.
+    assert sorted(chain.count(SEPARATOR) for chain in run.judge.seen) == [2] * 4 + [3] * 4 + [4] * 12
+    assert len(rollouts) == 4 * (2 + 2 + 2 + 1)
+    # A rollout goes on from a child that was drawn, and is thrown away: children grow from children.
+    drawn = {request.prompt.text for request in steps}
+    for request in steps:
+        if depth(request):
+            assert any(chain.startswith(request.prompt.text) for chain in run.judge.seen)
+            assert request.prompt.text.rsplit(SEPARATOR, 2)[0] + SEPARATOR in drawn or depth(request) == 1
+
+
+def lagging(candidate: Completion) -> float:
+    """Sees a mistake only where another step follows it."""
+    return float("wrong" not in candidate.prompt.text)
+
+
+def test_looking_ahead_sees_what_the_step_alone_does_not_show() -> None:
+    # One step ahead the verifier is right about each step but the last, which it never sees through.
+    blind, ahead = (
+        accuracy(many(Lookahead(k, 4, 4), Distinct(depth=4).engine(), StepJudge(lagging), questions=200))
+        for k in (0, 1)
+    )
+    assert ahead > blind + 0.2
+
+
+def test_a_rollout_that_ends_is_no_vote() -> None:
+    run = search(Lookahead(3, 4, 2), Distinct().engine(), Rater(noisy(0.1)))
+    assert run.solution.standing.samples == 4
+    assert len(run.judge.seen) == 12
+    finished = {chain: value for chain, value in run.judge.rated.items() if "answer" in chain}
+    assert sum(finished.values()) > sum(vote.weight for vote in run.solution.standing.votes)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"k": -1}, "k=-1 is out of range: k is 0 steps or more"),
+        ({"k": 1, "width": 1}, "k=1 has no effect with width=1"),
+        ({"width": 0}, "width=0 is out of range"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, int], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        Lookahead(**options)  # type: ignore[arg-type]
