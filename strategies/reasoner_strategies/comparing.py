@@ -3,8 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from reasoner.plan import Plan, propose, sample, sample_each
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, prefer, propose, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
 from reasoner_strategies.prompting import bare, quoted, said, verdict
@@ -94,6 +96,31 @@ def compared(
     ]
     chosen = yield from polled(ballots, better, params)
     return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
+
+
+By = Literal["policy", "verifier"]
+COMPARISONS = 2
+
+
+def check(n: int, comparisons: int, by: By) -> None:
+    """Refuse options of a strategy of pairs that are out of range, or have no effect together."""
+    if n < 1:
+        raise UsageError(f"n={n} draws nothing: n is 1 or more")
+    if comparisons < 1:
+        raise UsageError(f"comparisons={comparisons} is out of range: comparisons is 1 or more a pair")
+    if by not in get_args(By):
+        raise UsageError(f"by={by!r} does not exist: choose {' or '.join(get_args(By))}")
+    if by == "verifier" and comparisons != COMPARISONS:
+        raise UsageError(f"comparisons={comparisons} has no effect with by=verifier, which compares once: leave it out")
+
+
+def preferred(question: Question, entered: Field, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+    """The winner of each pair by the run's verifier; the one with more votes where it cannot say."""
+    ratings = yield from prefer(question, [(entered.drawn[a.place], entered.drawn[b.place]) for a, b in pairs])
+    return tuple(
+        best(pair, Counter() if rating.value in {None, 0.5} else Counter({pair[(rating.value or 0.0) < 0.5].place: 1}))
+        for pair, rating in zip(pairs, ratings, strict=True)
+    )
 
 
 def pair_prompt(question: Question, pair: Pair) -> Prompt:

@@ -3,12 +3,10 @@
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar
 
-from reasoner.errors import UsageError
 from reasoner.plan import Plan, propose
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.comparing import compared, field, standing_of
+from reasoner_strategies.comparing import COMPARISONS, By, check, compared, field, preferred, standing_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,22 +17,24 @@ class Pairwise:
     every second time in the other order, so that an even number leaves no advantage to a place. A comparison that does
     not end in a verdict abstains; a tied pair goes to the answer with more votes, as does a tie of pairs won. With one
     class nothing is compared. `params` draw candidates and comparisons; of each text the last 4,000 characters are
-    shown.
+    shown. With `by` "verifier" the run's verifier compares each pair once, in both orders, if it is one that can, such
+    as `judge`.
 
     The standing weighs a class by the pairs it won and, below 1, its share of the votes.
     """
 
-    uses_verifier: ClassVar[bool] = False
-
     n: int = 8
-    comparisons: int = 2
+    comparisons: int = COMPARISONS
     params: SamplingParams = SamplingParams()
+    by: By = "policy"
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
-        if self.comparisons < 1:
-            raise UsageError(f"comparisons={self.comparisons} is out of range: comparisons is 1 or more a pair")
+        check(self.n, self.comparisons, self.by)
+
+    @property
+    def uses_verifier(self) -> bool:
+        """Only where it compares."""
+        return self.by == "verifier"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, compare all pairs at once."""
@@ -42,7 +42,11 @@ class Pairwise:
         pairs = list(itertools.combinations(entered.seeds, 2))
         if not pairs:
             return entered.majority.leader
-        winners = yield from compared(question, pairs, self.comparisons, self.params)
+        winners = yield from (
+            compared(question, pairs, self.comparisons, self.params)
+            if self.by == "policy"
+            else preferred(question, entered, pairs)
+        )
         won = Counter(one.place for one in winners)
         standing = yield from standing_of(question, entered.drawn, won)
         yield from propose(standing.leader, standing)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reasoner import Solution, SamplingParams, solve_many_sync, solve_sync
+from reasoner import SamplingParams, Solution, solve_many_sync, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import VerifierError
 from reasoner.protocols import SampleRequest, Strategy, Verifier

@@ -221,11 +221,11 @@ def test_dfs_leaves_what_is_below_the_threshold_and_ends_at_the_first_it_accepts
     assert course.key == "8"
 
 
-def test_dfs_accepts_nothing_below_the_threshold() -> None:
-    judge = by_worth(lambda state: 0.5 if state in ("b", "bb") else 0.0)
+def test_dfs_goes_back_where_all_that_finished_is_below_the_threshold() -> None:
+    judge = by_worth(lambda state: 0.5 if state in ("b", "ba", "bb") else 0.0)
     course = drive(TreeOfThoughts(mode="dfs", k=2, v_th=2.0), letters(3), judge)
-    assert course.visited == ["", "b", "bb"]
-    assert course.standings[-1].samples == 2
+    assert course.visited == ["", "b", "ba", "bb"]
+    assert course.standings[-1].samples == 4
 
 
 def test_a_threshold_holds_in_bfs_too() -> None:
