@@ -14,7 +14,6 @@ from reasoner.cli.exits import ANSWERED, guarded
 
 _KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine"}
 _LISTS = (*_KINDS, "models")
-_INDENT = 19
 
 
 @click.command("list")
@@ -24,7 +23,8 @@ _INDENT = 19
 def command(what: str, *, as_json: bool) -> int:
     """Show what there is: strategies, verifiers, engines or models, with their options.
 
-    An option is shown with its default; one shown without has none.
+    An option is shown with its default; one shown without has none. How sequences are drawn is an option of every
+    strategy that draws any; those defaults are shown once, at the end.
     """
     from reasoner.cli.terminal import Terminal
     from reasoner.errors import UnknownName
@@ -42,12 +42,29 @@ def command(what: str, *, as_json: bool) -> int:
 
 
 def _lines(rows: list[dict[str, Any]], width: int) -> list[str]:
+    from reasoner.types import SamplingParams
+
+    common = {field.name: _text(field.default) for field in dataclasses.fields(SamplingParams)}
+    indent = max(19, *(len(row["name"]) + 2 for row in rows)) if width >= 70 else 4
     lines: list[str] = []
     for row in rows:
-        options = ", ".join(f"{name}={default}" if default else name for name, default in row["options"].items())
-        lines += _wrapped(row["what"], f"{row['name']:<{_INDENT - 1}} ", " " * _INDENT, width)
-        lines += _wrapped(options, " " * (_INDENT + 2), " " * (_INDENT + 2), width)
+        draws = common.keys() <= row["options"].keys()
+        own = {k: v for k, v in row["options"].items() if not draws or k not in common or v != common[k]}
+        name = f"{row['name']:<{indent}}"
+        if len(name) > indent:
+            lines, name = [*lines, row["name"]], " " * indent
+        lines += _wrapped(row["what"], name, " " * indent, width)
+        lines += _wrapped(_written(own), " " * (indent + 2), " " * (indent + 2), width)
+    if any(common.keys() <= row["options"].keys() for row in rows):
+        lines += [
+            "",
+            *_wrapped(f"how sequences are drawn, where not said otherwise: {_written(common)}", "", "  ", width),
+        ]
     return lines
+
+
+def _written(options: dict[str, str]) -> str:
+    return ", ".join(f"{name}={default}" if default else name for name, default in options.items())
 
 
 def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:

@@ -127,8 +127,8 @@ def accuracy(solutions: Sequence[Solution]) -> float:
 
 
 def sure(chance: float, number: int) -> float:
-    """Three standard errors of a frequency."""
-    return 3 * math.sqrt(chance * (1 - chance) / number)
+    """Three standard errors of a frequency; of a rare event, those of a count of 1."""
+    return 3 * math.sqrt(max(chance * (1 - chance), 1 / number) / number)
 
 
 def right_share(solution: Solution) -> float:

@@ -39,9 +39,9 @@ def test_the_formula_is_the_published_one() -> None:
 
 @pytest.mark.parametrize(("n", "width"), [(4, 4), (8, 4), (16, 4), (4, 1)])
 def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int) -> None:
-    solutions = many(Dvts(n, width), Distinct().engine(), questions=300)
+    solutions = many(Dvts(n, width), Distinct().engine(), questions=200)
     expected = chance_of(n, width)
-    assert accuracy(solutions) == pytest.approx(expected, abs=sure(expected, 300))
+    assert accuracy(solutions) == pytest.approx(expected, abs=sure(expected, 200))
     assert {solution.cost.samples for solution in solutions} == {n * 3}
 
 

@@ -1,0 +1,175 @@
+"""REBASE: children in proportion to ratings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Budget, SamplingParams
+from reasoner.errors import UsageError
+from reasoner_strategies.rebase import Rebase, allocate
+from tests.helpers import jumbled
+from tests.stepping import SEPARATOR, StepJudge, noisy
+from tests.strategies.searching import (
+    Course,
+    Distinct,
+    Rater,
+    Uneven,
+    accuracy,
+    depth,
+    many,
+    mean_and_error,
+    right_share,
+    search,
+)
+
+SCORES = st.lists(st.integers(0, 64).map(lambda number: number / 64), min_size=1, max_size=20)
+WIDTHS = st.integers(1, 300)
+TEMPERATURES = st.sampled_from([1e-3, 0.01, 0.1, 0.2, 1.0, 1e3])
+
+
+@pytest.mark.parametrize(
+    ("scores", "width", "temperature", "counts"),
+    [
+        ([0.9, 0.8, 0.5, 0.1], 16, 0.2, [10, 5, 1, 0]),
+        ([0.9, 0.8, 0.5, 0.1], 16, 0.1, [12, 4, 0, 0]),
+        ([0.9, 0.8, 0.5, 0.1], 4, 0.2, [3, 1, 0, 0]),
+        ([0.5, 0.5, 0.5], 7, 0.2, [3, 2, 2]),
+        ([0.6] * 4, 2, 0.2, [1, 1, 0, 0]),
+        # Any order, and the earlier of equals first.
+        ([0.1, 0.8, 0.9, 0.5], 16, 0.2, [0, 5, 10, 1]),
+        ([0.1, 0.6, 0.6], 1, 0.2, [0, 1, 0]),
+        ([], 16, 0.2, []),
+        ([0.3, 0.4], 0, 0.2, [0, 0]),
+        # Weights that vanish beside the best.
+        ([1.0, 0.0, 1.0], 5, 1e-3, [3, 0, 2]),
+    ],
+)
+def test_the_published_allocations(scores: list[float], width: int, temperature: float, counts: list[int]) -> None:
+    assert allocate(scores, width, temperature) == counts
+
+
+def test_sums_of_weights_that_drift_lose_no_child() -> None:
+    assert sum(allocate([0.4129, 0.2884], 37, 0.2)) == 37
+
+
+@given(SCORES, WIDTHS, TEMPERATURES)
+def test_all_children_are_allocated_and_the_better_has_no_fewer(
+    scores: list[float], width: int, temperature: float
+) -> None:
+    counts = allocate(scores, width, temperature)
+    assert sum(counts) == width
+    assert min(counts) >= 0
+    ranked = [counts[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
+    assert ranked == sorted(ranked, reverse=True)
+
+
+@given(SCORES, WIDTHS, TEMPERATURES, st.integers(-640, 640))
+def test_only_differences_of_scores_count(scores: list[float], width: int, temperature: float, shift: int) -> None:
+    # Sixty-fourths are added without rounding, so that equal has to mean equal.
+    shifted = [score + shift / 64 for score in scores]
+    assert allocate(shifted, width, temperature) == allocate(scores, width, temperature)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), WIDTHS, TEMPERATURES)
+def test_no_share_is_rounded_down_while_there_is_any_left(
+    scores: list[float], width: int, temperature: float
+) -> None:
+    counts = allocate(scores, width, temperature)
+    best = max(range(len(scores)), key=lambda place: scores[place])
+    assert counts[best] >= width / len(scores) - 1e-6
+
+
+def test_a_level_is_what_was_allocated() -> None:
+    run = search(Rebase(16), Distinct(depth=4).engine(), Rater(noisy(0.2)))
+    assert run.levels == dict.fromkeys(range(4), 16)
+    for level in range(1, 4):
+        rated = {chain: value for chain, value in run.judge.rated.items() if chain.count(SEPARATOR) == level - 1}
+        counts = allocate(list(rated.values()), 16, 0.2)
+        expected = {chain + SEPARATOR: count for chain, count in zip(rated, counts, strict=True) if count}
+        assert run.parents(level) == expected
+
+
+def test_a_low_temperature_is_greedy_and_a_high_one_deals_evenly() -> None:
+    greedy, even = (
+        search(Rebase(6, temperature), Distinct().engine(), Rater(noisy(0.1))) for temperature in (0.001, 1000.0)
+    )
+    assert list(greedy.parents(1).values()) == [6]
+    assert list(even.parents(1).values()) == [1] * 6
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
+    run = search(Rebase(6), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
+    places, ended = 6, 0
+    for level, children in run.levels.items():
+        assert children == places
+        ended += sum("answer" in chain for chain in run.judge.seen if chain.count(SEPARATOR) == level)
+        places = 6 - ended
+    assert (places, run.solution.standing.samples) == (0, 6)
+    assert len(run.judge.seen) == len(set(run.judge.seen))
+
+
+def test_ratings_that_say_nothing_change_nothing() -> None:
+    solutions = many(Rebase(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=300)
+    mean, error = mean_and_error([right_share(solution) for solution in solutions])
+    assert mean == pytest.approx(0.5**3, abs=error)
+
+
+def test_more_never_hurts() -> None:
+    rates = [accuracy(many(Rebase(n), Distinct().engine(), questions=150)) for n in (1, 2, 4, 8)]
+    assert rates == sorted(rates)
+    assert rates[-1] > 0.9
+
+
+def test_one_chain_needs_no_ratings() -> None:
+    run = search(Rebase(1), Distinct().engine())
+    assert (run.solution.cost.samples, run.judge.seen) == (3, [])
+
+
+def test_what_could_not_be_rated_is_dropped_where_something_is_rated() -> None:
+    def fails(chain: str) -> bool:
+        return "wrong" not in chain
+
+    run = search(Rebase(8, 1000.0), Distinct().engine(), Rater(lambda _: 0.0, fails=lambda one: fails(one.chain)))
+    assert run.parents(1)
+    assert not any(fails(chain) for chain in run.parents(1))
+    run = search(Rebase(8), Distinct().engine(), Rater(fails=lambda _: True))
+    assert list(run.parents(1).values()) == [1] * 8
+    assert run.key in ("7", "8")
+
+
+def test_a_chain_is_limited_as_a_whole() -> None:
+    strategy = Rebase(4, params=SamplingParams(max_tokens=13))
+    run = search(strategy, Distinct(depth=6).engine())
+    left = {depth(request): request.params.max_tokens for request in run.requests}
+    # A step is four words and its separator.
+    assert left == {0: 13, 1: 9, 2: 5, 3: 1} or sorted(left.values(), reverse=True) == list(left.values())
+    assert (run.solution.answer, run.solution.standing.samples) == (None, 4)
+
+
+@pytest.mark.parametrize("tokens", [700, 900, 1100])
+def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
+    def run(reserve: int) -> Course:
+        strategy = Rebase(4, reserve=reserve, params=SamplingParams(max_tokens=200))
+        return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
+
+    kept, spent = run(100), run(0)
+    assert (spent.solution.answer, spent.solution.ended_by) == (None, "budget")
+    assert kept.solution.answer is not None
+    assert kept.solution.cost.tokens <= tokens
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_completion_changes_nothing(seed: int) -> None:
+    first, other = (
+        search(Rebase(6), Uneven().engine(pause=jumbled(order)), Rater(noisy(0.2)), seed=seed)
+        for order in (0, seed + 1)
+    )
+    assert first.seeds == other.seeds
+    assert (first.solution.answer, first.solution.standing) == (other.solution.answer, other.solution.standing)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_temperature_out_of_range_is_refused(value: float) -> None:
+    with pytest.raises(UsageError, match=r"balance_temperature=.* is out of range: balance_temperature is above 0"):
+        Rebase(balance_temperature=value)
