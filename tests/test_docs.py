@@ -16,6 +16,7 @@ PAGES = (
     "bench/README.md",
     "docs/log.md",
     "docs/answers.md",
+    "docs/strategies.md",
     "examples/README.md",
 )
 
@@ -26,13 +27,14 @@ def blocks(page: str, language: str) -> list[str]:
     return [re.sub(r"^   ", "", block, flags=re.MULTILINE) if block.startswith("   ") else block for block in fenced]
 
 
-def test_the_commands_in_the_readme_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "least"), [("README.md", 8), ("docs/strategies.md", 3)])
+def test_the_commands_on_a_page_run(page: str, least: int, tmp_path: Path) -> None:
     """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
-    commands = [line[2:] for block in blocks("README.md", "console") for line in block.splitlines() if line[:2] == "$ "]
-    assert len(commands) >= 8
+    commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
+    assert len(commands) >= least
     for command in commands:
         arguments = shlex.split(command, comments=True)[1:]
-        if arguments[0] == "solve" and "--engine" not in arguments:
+        if arguments[0] == "solve" and not {"--engine", "-e"} & set(arguments):
             arguments += ["--engine", "simulated"]
         run = subprocess.run(
             [Path(sys.executable).with_name("reasoner"), *arguments], cwd=tmp_path, capture_output=True, text=True
@@ -70,3 +72,10 @@ def test_help_names_every_exit_code_of_the_readme() -> None:
     )
     for code in ("0 answered", "2 usage", "3 budget exhausted", "4 engine", "130 interrupted"):
         assert code in " ".join(run.stdout.split())
+
+
+def test_the_page_of_strategies_names_them_all() -> None:
+    from reasoner.catalog import entries
+
+    rows = [line for line in (ROOT / "docs/strategies.md").read_text().splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == set(entries("strategy"))

@@ -227,7 +227,9 @@ def test_the_best_open_path_is_the_one_that_is_brought_to_its_end(arrived: bool)
     assert isinstance(next(plan), Start)
     for handle in (1, 2):
         plan.send(Handle(handle))
-    first, second = (completion(text, stop=SEPARATOR, index=at, prompt=QUESTION.prompt) for at, text in enumerate(("good", "better")))
+    first, second = (
+        completion(text, stop=SEPARATOR, index=at, prompt=QUESTION.prompt) for at, text in enumerate(("good", "better"))
+    )
     rated(plan, Handle(2), second, 0.9)
     op = rated(plan, Handle(1), first, 0.4)
     assert isinstance(op, Start)

@@ -71,9 +71,7 @@ def test_only_differences_of_scores_count(scores: list[float], width: int, tempe
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), WIDTHS, TEMPERATURES)
-def test_no_share_is_rounded_down_while_there_is_any_left(
-    scores: list[float], width: int, temperature: float
-) -> None:
+def test_no_share_is_rounded_down_while_there_is_any_left(scores: list[float], width: int, temperature: float) -> None:
     counts = allocate(scores, width, temperature)
     best = max(range(len(scores)), key=lambda place: scores[place])
     assert counts[best] >= width / len(scores) - 1e-6
