@@ -1,0 +1,152 @@
+"""Every strategy at equal total tokens on 50 one-digit sums and products with the embedded model and its head.
+
+    python bench/strategies.py [NAME...]
+
+Each strategy is sized on 12 development questions so that it computes TOKENS tokens a question on average, all counted:
+uncached prompt, generated, verifier and cancelled. Nothing else is chosen. The 50 reported questions are then answered
+once, each within four times TOKENS. Intervals are 95 %, from 4,000 bootstrap draws of questions; differences to
+self-consistency are paired.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from reasoner import Budget, Cost, solve_many
+from reasoner.catalog import build
+from reasoner.engines.vllm import VllmEngine
+from reasoner.protocols import Strategy
+from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.tasks import arithmetic
+from reasoner_verifiers import Prm
+
+TOKENS, SEED, LARGEST = 400, 0, 64
+CHAIN = "max_tokens=160"
+STEPS = f"step_tokens=16,max_steps=10,{CHAIN}"
+SPECS = {
+    "self_consistency": f"self_consistency:n={{n}},{CHAIN}",
+    "adaptive_consistency": f"adaptive_consistency:n={{n}},{CHAIN}",
+    "early_stopping": f"early_stopping:n={{n}},window=4,{CHAIN}",
+    "short_m_at_k": f"short_m_at_k:k={{n}},m=1,every=16,{CHAIN}",
+    "deepconf": f"deepconf:n={{n}},warmup=4,window=8,keep=50,{CHAIN}",
+    "best_of_n": f"best_of_n:n={{n}},{CHAIN}",
+    "best_of_n, weighted": f"best_of_n:n={{n}},selector=weighted,{CHAIN}",
+    "cisc": f"cisc:n={{n}},{CHAIN}",
+    "borda": f"borda:n={{n}},{CHAIN}",
+    "speculative_rejection": f"speculative_rejection:n={{n}},every=16,{CHAIN}",
+    "universal": f"universal:n={{n}},{CHAIN}",
+    "knockout": f"knockout:n={{n}},{CHAIN}",
+    "pairwise": f"pairwise:n={{n}},{CHAIN}",
+    "gen_select": f"gen_select:n={{n}},repeats=1,{CHAIN}",
+    "beam_search": f"beam_search:n={{n}},width=2,{STEPS}",
+    "dvts": f"dvts:n={{n}},width=2,{STEPS}",
+    "rebase": f"rebase:n={{n}},{STEPS}",
+    "particle_filter": f"particle_filter:n={{n}},{STEPS}",
+    "lookahead": f"lookahead:n={{n}},width=2,{STEPS}",
+    "mcts": f"mcts:simulations={{n}},k=2,{STEPS}",
+    "ab_mcts": f"ab_mcts:n={{n}},{CHAIN}",
+    "tree_of_thoughts": f"tree_of_thoughts:b={{n}},k=2,n_eval=1,{STEPS}",
+    "refine": rf"self_consistency:n={{n}},of=refine:rounds=1\x2c{CHAIN}",
+    "revise": f"revise:chains={{n}},revisions=1,{CHAIN}",
+    "budget_forcing": r"self_consistency:n={n},of=budget_forcing:waits=1\x2cmax_thinking=120\x2canswer_tokens=40",
+}
+EVEN = {"beam_search", "dvts", "lookahead"}
+"""Their width divides n."""
+
+
+class Run(NamedTuple):
+    """A strategy on a set of questions: who was right, what it cost in all, how long it took."""
+
+    right: np.ndarray
+    cost: Cost
+    seconds: float
+
+    @property
+    def tokens(self) -> float:
+        return self.cost.tokens / len(self.right)
+
+
+async def run(spec: str, items: Sequence[GradedQuestion], engine: VllmEngine, prm: Prm) -> Run:
+    strategy: Strategy = build("strategy", spec)
+    verifier = prm if strategy.uses_verifier else None
+    began = time.perf_counter()
+    solutions = await solve_many(
+        [item.question for item in items],
+        strategy,
+        engine,
+        verifier=verifier,
+        each=Budget(tokens=4 * TOKENS),
+        seed=SEED,
+    )
+    for solution in solutions:
+        if solution.error:
+            raise solution.error
+    right = [s.answer is not None and s.answer.key == item.gold for s, item in zip(solutions, items, strict=True)]
+    cost = sum((solution.cost for solution in solutions), Cost())
+    return Run(np.array(right, dtype=float), cost, time.perf_counter() - began)
+
+
+async def sized(name: str, engine: VllmEngine, prm: Prm) -> int:
+    """The size whose cost on development questions is nearest to TOKENS."""
+    items = arithmetic.development()[:12]
+    step = 2 if name in EVEN else 1
+    tried: dict[int, float] = {}
+    size = 4
+    for _ in range(4):
+        tried[size] = (await run(SPECS[name].format(n=size), items, engine, prm)).tokens
+        nearest = min(tried, key=lambda one: abs(tried[one] - TOKENS))
+        following = max(step, min(LARGEST, round(nearest * TOKENS / tried[nearest] / step) * step))
+        if following in tried:
+            break
+        size = following
+    return min(tried, key=lambda one: abs(tried[one] - TOKENS))
+
+
+def interval(values: np.ndarray) -> str:
+    source = np.random.default_rng(SEED)
+    means = source.choice(values, (4000, len(values))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{values.mean():.2f} ({low:.2f} to {high:.2f})"
+
+
+def difference(values: np.ndarray) -> str:
+    source = np.random.default_rng(SEED)
+    means = source.choice(values, (4000, len(values))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{values.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+async def main(names: Sequence[str]) -> None:
+    engine, prm = VllmEngine(context=2048), Prm()
+    await engine.start()
+    await prm.start(engine)
+    items = arithmetic.reported()
+    greedy = await run(f"single:{CHAIN}", items, engine, prm)
+    print("| strategy | size | accuracy | against self-consistency | tokens | prompt + generated + verifier + cancelled; "
+          "cached | seconds |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    tell("single, greedy", "1", greedy, None)
+    vote: Run | None = None
+    for name in dict.fromkeys(["self_consistency", *names]):
+        size = await sized(name, engine, prm)
+        done = await run(SPECS[name].format(n=size), items, engine, prm)
+        vote = vote or done
+        tell(name, str(size), done, vote)
+    await prm.close()
+    await engine.close()
+
+
+def tell(name: str, size: str, done: Run, vote: Run | None) -> None:
+    cost, count = done.cost, len(done.right)
+    parts = (cost.prompt_tokens, cost.generated_tokens, cost.verifier_tokens, cost.cancelled_tokens)
+    split = " + ".join(f"{part / count:.0f}" for part in parts)
+    against = "" if vote is None or vote is done else difference(done.right - vote.right)
+    print(f"| {name} | {size} | {interval(done.right)} | {against} | {done.tokens:.0f} | {split}; "
+          f"{cost.cached_tokens / count:.0f} | {done.seconds:.0f} |", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:] or list(SPECS)))
