@@ -126,8 +126,9 @@ async def main(names: Sequence[str]) -> None:
     await prm.start(engine)
     items = arithmetic.reported()
     greedy = await run(f"single:{CHAIN}", items, engine, prm)
-    print("| strategy | size | accuracy | against self-consistency | tokens | prompt + generated + verifier + cancelled; "
-          "cached | seconds |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    columns = ("strategy", "size", "accuracy", "against self-consistency", "tokens",
+               "prompt + generated + verifier + cancelled; cached", "seconds")  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     tell("single, greedy", "1", greedy, None)
     vote: Run | None = None
     for name in dict.fromkeys(["self_consistency", *names]):
