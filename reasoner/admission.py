@@ -109,13 +109,16 @@ class _Waiting:
 class KvGate:
     """Keeps the unique tokens in flight within the KV cache: earlier questions first, so that their branches stay.
 
-    More would be preempted and computed again. A piece of prompt that several sequences share counts once. A sequence
-    too long for the whole gate goes alone.
+    More would be preempted and computed again. A piece of prompt that several sequences share counts once. What is
+    `kept` counts until it is let go, also while nothing of it is in flight, so that no newcomer evicts it in between. A
+    sequence too long for the whole gate goes alone.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._used = 0
+        self._flying = 0
+        self._kept: dict[str, int] = {}
         self._sharing: dict[str, int] = {}
         self._line: list[_Waiting] = []
         self._number = 0
@@ -145,19 +148,39 @@ class KvGate:
     def leave(self, shared: Shared, *, own: int) -> None:
         """Give back what `enter` took."""
         self._used -= own
+        self._flying -= 1
+        self._give_back(shared)
+        self._advance()
+
+    def keep(self, name: str, tokens: int) -> None:
+        """Count a piece of prompt that is in flight until `let_go`; once is enough."""
+        if name not in self._kept:
+            self._kept[name] = tokens
+            self._share(((name, tokens),))
+
+    def let_go(self, name: str) -> None:
+        """Count a piece no longer but for what is in flight; nothing where it is not kept."""
+        if name in self._kept:
+            self._give_back(((name, self._kept.pop(name)),))
+            self._advance()
+
+    def _give_back(self, shared: Shared) -> None:
         for name, tokens in shared:
             self._sharing[name] -= 1
             if not self._sharing[name]:
                 del self._sharing[name]
                 self._used -= tokens
-        self._advance()
 
     def _fits(self, shared: Shared, own: int) -> bool:
         need = own + sum(tokens for name, tokens in shared if name not in self._sharing)
-        return self._used == 0 or self._used + need <= self.capacity
+        return self._flying == 0 or self._used + need <= self.capacity
 
     def _take(self, shared: Shared, own: int) -> None:
         self._used += own
+        self._flying += 1
+        self._share(shared)
+
+    def _share(self, shared: Shared) -> None:
         for name, tokens in shared:
             if name not in self._sharing:
                 self._used += tokens

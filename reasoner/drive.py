@@ -117,6 +117,7 @@ class Drive:
                         plan.close()
             finally:
                 await self._cancel(list(self._running))
+                self.worker.done()
 
     async def _follow(self, plan: Plan[Answer | None]) -> _End:
         reply: object = None

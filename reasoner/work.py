@@ -139,10 +139,13 @@ class Worker:
             return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
-        shared = ((request.prompt.head_digest, request.rendered.tokens - grown), (digest, grown))
+        head = (request.prompt.head_digest, request.rendered.tokens - grown)
+        shared = (head, (digest, grown))
         own = request.params.max_tokens
         if await self.gate.enter(shared, own=own, place=self.priority):
             self._note(f"narrowed: not all sequences fit the KV cache's {self.gate.capacity:,} tokens at once")
+        if head[0] == self.question.prompt.head_digest:
+            self.gate.keep(*head)
         request.meter.usage = None
         try:
             return await self.engine.sample(request)
@@ -185,6 +188,11 @@ class Worker:
     def cost_of(self, completion: Completion) -> Cost:
         """What a sequence cost: one that was cut while it was drawn is cancelled work."""
         return self.cost(completion.usage, cancelled=completion.finish_reason == "abort")
+
+    def done(self) -> None:
+        """The question is over: nothing of it is kept in the cache any more."""
+        if self.gate:
+            self.gate.let_go(self.question.prompt.head_digest)
 
     async def extend(self, prompt: Prompt, text: str) -> Prompt:
         """The prompt with a text put into the mouth of the reply, and the ids that spell it where they are known."""

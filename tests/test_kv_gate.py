@@ -176,3 +176,51 @@ def test_branches_over_one_document_share_its_tokens() -> None:
         assert door.inside == ["a", "b", "c"]
 
     run(test)
+
+
+def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
+    async def test() -> None:
+        door = Door(KvGate(250))
+        door.enter("a", "p", own=50)
+        await turns()
+        door.gate.keep("p", 100)
+        door.gate.keep("p", 100)
+        door.leave("p", own=50)
+        door.enter("small", "q", own=50)
+        await turns()
+        # Nothing is in flight, so somebody may go, though 100 + 150 are not more than fits either.
+        assert door.inside == ["a", "small"]
+        door.enter("large", "r", own=50)
+        door.enter("its own", "p", own=0)
+        await turns()
+        assert door.inside == ["a", "small"]
+        door.gate.let_go("p")
+        door.gate.let_go("p")
+        await turns()
+        assert door.inside == ["a", "small"]
+        door.leave("q", own=50)
+        await turns()
+        assert door.inside == ["a", "small", "large", "its own"]
+
+    run(test)
+
+
+def test_a_newcomer_does_not_evict_a_question_between_its_steps() -> None:
+    async def test() -> None:
+        door = Door(KvGate(220))
+        for name, prompt, place in (("a1", "a", 0), ("b1", "b", 1)):
+            door.enter(name, prompt, own=10, place=place)
+        await turns()
+        for prompt in "ab":
+            door.gate.keep(prompt, 100)
+        door.leave("a", own=10)
+        door.enter("c1", "c", own=10, place=2)
+        door.enter("a2", "a", own=10, place=0)
+        await turns()
+        assert door.inside == ["a1", "b1", "a2"]
+        door.leave("a", own=10)
+        door.gate.let_go("a")
+        await turns()
+        assert door.inside == ["a1", "b1", "a2", "c1"]
+
+    run(test)

@@ -10,9 +10,9 @@ from typing import Any
 from reasoner import SamplingParams, Solution, solve_many_sync, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import VerifierError
-from reasoner.protocols import SampleRequest, Strategy, Verifier
+from reasoner.protocols import SampleRequest, Strategy
 from reasoner.trace import Event, Noted, Sampled
-from reasoner.types import Completion
+from reasoner.types import Completion, Rating
 from tests.helpers import Judge, number_question
 from tests.stepping import SEPARATOR, StepJudge, StepWorld
 
@@ -53,7 +53,7 @@ class Rater(StepJudge):
     fails: Callable[[Completion], bool] = lambda candidate: False
     rated: dict[str, float] = field(default_factory=dict)
 
-    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> object:
+    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> Rating:
         self.seen.append(candidate.chain)
         if self.fails(candidate):
             raise VerifierError("out of order")
@@ -113,7 +113,7 @@ def search(
 
 
 def many(
-    strategy: Strategy, engine: ScriptedEngine, judge: Verifier | None = None, *, questions: int
+    strategy: Strategy, engine: ScriptedEngine, judge: StepJudge | None = None, *, questions: int
 ) -> list[Solution]:
     """Runs of many questions, none of which fails."""
     asked = [number_question(f"q{number}") for number in range(questions)]

@@ -92,7 +92,8 @@ def test_a_low_temperature_is_greedy_and_a_high_one_deals_evenly() -> None:
         search(Rebase(6, temperature), Distinct().engine(), Rater(noisy(0.1))) for temperature in (0.001, 1000.0)
     )
     assert list(greedy.parents(1).values()) == [6]
-    assert list(even.parents(1).values()) == [1] * 6
+    # Rounding up gives the best one more than its even share.
+    assert list(even.parents(1).values()) == [2, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -139,9 +140,8 @@ def test_what_could_not_be_rated_is_dropped_where_something_is_rated() -> None:
 def test_a_chain_is_limited_as_a_whole() -> None:
     strategy = Rebase(4, params=SamplingParams(max_tokens=13))
     run = search(strategy, Distinct(depth=6).engine())
-    left = {depth(request): request.params.max_tokens for request in run.requests}
-    # A step is four words and its separator.
-    assert left == {0: 13, 1: 9, 2: 5, 3: 1} or sorted(left.values(), reverse=True) == list(left.values())
+    # A step is four tokens.
+    assert {depth(request): request.params.max_tokens for request in run.requests} == {0: 13, 1: 9, 2: 5, 3: 1}
     assert (run.solution.answer, run.solution.standing.samples) == (None, 4)
 
 
