@@ -1,4 +1,4 @@
-"""Time and memory per node of a Monte-Carlo tree, on the scripted engine.
+"""CPU time and memory per node of a Monte-Carlo tree, on the scripted engine.
 
     python bench/tree.py
 
@@ -49,11 +49,11 @@ def search(nodes: int) -> Mcts:
 
 
 def solved(nodes: int) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     solution = solve_sync(QUESTION, search(nodes), ScriptedEngine(says), verifier=Ratings())
     assert solution.error is None
     assert solution.cost.samples == nodes
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def drawn(op: Sample) -> tuple[Completion, ...]:
@@ -67,17 +67,17 @@ def drawn(op: Sample) -> tuple[Completion, ...]:
 
 
 def driven(nodes: int) -> float:
-    """Seconds inside the plan."""
+    """CPU seconds inside the plan."""
     plan, spent, asked = search(nodes).plan(QUESTION), 0.0, 0
     running: deque[tuple[Handle, Sample | Score | Prefer]] = deque()
     reply: object = None
     while True:
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             op = plan.send(reply)
         except StopIteration:
-            return spent + time.perf_counter() - began
-        spent += time.perf_counter() - began
+            return spent + time.process_time() - began
+        spent += time.process_time() - began
         reply = None
         if isinstance(op, Start):
             asked += 1

@@ -54,12 +54,15 @@ def test_ratings_that_say_nothing_change_nothing() -> None:
 def test_each_subtree_goes_on_from_its_own_best() -> None:
     run = search(Dvts(8, 4), Distinct(depth=5).engine(), Rater(noisy(0.1)))
     assert run.levels == dict.fromkeys(range(5), 8)
-    parents = {"": 8}
+    first, rated = [chain for chain in run.judge.seen if SEPARATOR not in chain], run.judge.rated
+    kept = {max(first[:4], key=rated.__getitem__) + SEPARATOR, max(first[4:], key=rated.__getitem__) + SEPARATOR}
     for level in range(1, 5):
-        assert list(run.parents(level).values()) == [4, 4]
         # The two kept ones stem from different parents, also where one parent has the two best children.
-        assert len({chain.rsplit(SEPARATOR, 2)[0] for chain in run.parents(level)}) == len(parents) or level == 1
-        parents = dict(run.parents(level))
+        assert {SEPARATOR.join(chain.split(SEPARATOR)[: level - 1]) for chain in run.parents(level)} == (
+            {chain.removesuffix(SEPARATOR) for chain in run.parents(level - 1)} if level > 1 else {""}
+        )
+        assert list(run.parents(level).values()) == [4, 4]
+    assert set(run.parents(1)) == kept
 
 
 def test_children_are_dealt_out_evenly() -> None:

@@ -196,9 +196,9 @@ def test_particles_that_ended_are_dropped_and_copied_where_they_may() -> None:
     votes = [sum(vote.count for vote in run.solution.standing.votes) for run in runs]
     ended = [run.solution.standing.samples for run in runs]
     assert all(1 <= voting <= all_of_them for voting, all_of_them in zip(votes, ended, strict=True))
-    # Dropped ones still count as samples; and a place given to an open particle may end in another chain.
+    # Dropped ones still count as samples. Copies vote as one chain, and places may pass to chains that end later.
     assert any(voting < all_of_them for voting, all_of_them in zip(votes, ended, strict=True))
-    assert any(all_of_them > 6 for all_of_them in ended) or min(ended) < 6
+    assert min(votes) < 6 < max(ended)
     for run in runs:
         assert sum(vote.weight for vote in run.solution.standing.votes) == pytest.approx(1)
         assert len(run.judge.seen) == len(set(run.judge.seen))
