@@ -33,8 +33,8 @@ from reasoner.types import NOT_RATED, Answer, Completion, Rating
 from reasoner.work import Worker
 
 T = TypeVar("T")
-Candidates = Sequence[tuple[Completion, Completion | None]]
-"""What is to be rated, each by itself or against another one."""
+BRANCH = 1 << 20
+"""How far apart the numbers of a prompt's sequences are in two branches."""
 
 
 class _End(NamedTuple):
@@ -54,7 +54,7 @@ class Drive:
     worker: Worker
     facts: RunFacts
     _proposals: list[Proposal] = field(default_factory=list)
-    _children: dict[str, int] = field(default_factory=dict)
+    _children: dict[tuple[str, int], int] = field(default_factory=dict)
     _ops: int = 0
     _running: dict[Handle, asyncio.Task[Finished]] = field(default_factory=dict)
     _arrived: deque[Handle] = field(default_factory=deque)
@@ -157,10 +157,10 @@ class Drive:
                 return self._count(await self._sample(self._name(op), op))
             case Score():
                 self._ops += 1
-                return self._weigh(await self._score(self._ops, [(one, None) for one in op.candidates]))
+                return self._weigh(await self._score(self._ops, op))
             case Prefer():
                 self._ops += 1
-                return self._weigh(await self._score(self._ops, op.pairs))
+                return self._weigh(await self._score(self._ops, op))
             case Next():
                 finished = await self._next()
                 self._count(finished.completions)
@@ -205,8 +205,8 @@ class Drive:
         draws: list[Draw] = []
         for prompt in op.prompts:
             digest = prompt.digest
-            first = self._children.get(digest, 0)
-            self._children[digest] = first + op.n
+            first = self._children.get((digest, op.branch), op.branch * BRANCH)
+            self._children[digest, op.branch] = first + op.n
             draws.extend(Draw(self._ops, prompt, digest, index) for index in range(first, first + op.n))
         return draws
 
@@ -218,10 +218,15 @@ class Drive:
         self._look_for_refusals(draws[0].op, drawn)
         return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
 
-    async def _score(self, number: int, candidates: Candidates) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: Score | Prefer) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores though it says that it uses no verifier")
-        rated = await _each([partial(self.worker.rating, number, self.verifier, *pair) for pair in candidates])
+        rate = partial(self.worker.rating, number, self.verifier)
+        if isinstance(op, Prefer):
+            work = [partial(rate, a, other=b) for a, b in op.pairs]
+        else:
+            work = [partial(rate, one, reserve=op.reserve) for one in op.candidates]
+        rated = await _each(work)
         self._look_for_refusals(number, rated)
         return tuple(_as_rating(one) for one in rated)
 
@@ -242,8 +247,7 @@ class Drive:
         else:
             self._ops += 1
             handle = Handle(self._ops)
-            candidates = op.pairs if isinstance(op, Prefer) else [(one, None) for one in op.candidates]
-            task = asyncio.ensure_future(self._score_behind(handle, candidates))
+            task = asyncio.ensure_future(self._score_behind(handle, op))
         self._running[handle] = task
         task.add_done_callback(lambda done: self._arrive(handle, done))
         return handle
@@ -251,8 +255,8 @@ class Drive:
     async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], op: Sample) -> Finished:
         return Finished(handle, completions=await self._sample(draws, op))
 
-    async def _score_behind(self, handle: Handle, candidates: Candidates) -> Finished:
-        return Finished(handle, ratings=await self._score(handle, candidates))
+    async def _score_behind(self, handle: Handle, op: Score | Prefer) -> Finished:
+        return Finished(handle, ratings=await self._score(handle, op))
 
     def _arrive(self, handle: Handle, task: "asyncio.Task[Finished]") -> None:
         # Looking at the exception tells asyncio that one which the plan never waits for was not overlooked.

@@ -25,7 +25,9 @@ class Sample:
     Reply: the completions in launch order, prompt by prompt. Where the budget admits only some of them the reply is
     shorter; where it admits none, `BudgetExhausted` is raised. A sequence that falls below the `floor` is cut while it
     is drawn: it ends with "abort" and what it generated is booked as cancelled. `reserve` is a number of tokens that
-    the budget must still allow to be generated after each sequence, as for a closing answer.
+    the budget must still allow to be generated after each sequence, as for a closing answer. Sequences of one `branch`
+    are numbered, and so seeded, apart from those of another: what a branch draws does not depend on who came first to
+    the same prompt. 0 to 2^40.
     """
 
     prompts: tuple[Prompt, ...]
@@ -33,6 +35,7 @@ class Sample:
     params: SamplingParams = SamplingParams()
     floor: ConfidenceFloor | None = None
     reserve: int = 0
+    branch: int = 0
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -41,6 +44,8 @@ class Sample:
             raise UsageError(
                 f"a confidence floor over {self.floor.top_k} alternatives needs logprobs={self.floor.top_k}"
             )
+        if not 0 <= self.branch <= 1 << 40:
+            raise UsageError(f"branch={self.branch} is out of range: branches are numbered from 0 to 2^40")
         if self.reserve < 0:
             raise UsageError(f"reserve={self.reserve} is out of range: a number of tokens is 0 or more")
         if not self.prompts:
@@ -52,10 +57,12 @@ class Score:
     """Rate each candidate with the run's verifier.
 
     Reply: one rating a candidate, in order. A candidate that could not be rated has a rating with an `error`.
+    `reserve` is a number of tokens that the budget must still allow to be generated after each candidate.
     """
 
     question: Question
     candidates: tuple[Completion, ...]
+    reserve: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from reasoner.errors import BudgetExhausted
@@ -25,6 +25,8 @@ class Outcome(NamedTuple):
 class _Part:
     plan: Plan[Answer | None]
     question: Question
+    among: int
+    """How many there are: each has branches of its own."""
     running: set[Handle] = field(default_factory=set)
     """What the plan itself started, and waits for by `Next`."""
     arrived: deque[Finished] = field(default_factory=deque)
@@ -50,10 +52,10 @@ Told = Callable[[int, Outcome], Plan[None]]
 def together(plans: Sequence[Plan[Answer | None]], question: Question, told: Told) -> Plan[None]:
     """Run plans for one question side by side; `told(place, outcome)` is run as each of them ends.
 
-    Their proposals are not passed on: what the whole proposes is for `told` to say. A refusal by the budget is raised
-    into each plan that waits.
+    What one draws does not depend on the others. Their proposals are not passed on: what the whole proposes is for
+    `told` to say. A refusal by the budget is raised into each plan that waits.
     """
-    parts = [_Part(plan, question) for plan in plans]
+    parts = [_Part(plan, question, len(plans)) for plan in plans]
     for place, part in enumerate(parts):
         yield from _advance(part, place, told, None)
     while any(not part.over for part in parts):
@@ -91,6 +93,10 @@ def _advance(part: _Part, place: int, told: Told, reply: object) -> Plan[None]:
             yield from _end(part)
             yield from told(place, part.outcome(None))
             return
+        if isinstance(op, Start) and isinstance(op.op, Sample):
+            op = Start(replace(op.op, branch=op.op.branch * part.among + place))
+        if isinstance(op, Sample):
+            op = replace(op, branch=op.branch * part.among + place)
         if isinstance(op, Sample | Score | Prefer):
             part.blocked_on = yield Start(op)
             return

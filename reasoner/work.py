@@ -218,7 +218,7 @@ class Worker:
         return verdicts
 
     async def rating(
-        self, op: int, verifier: Verifier, candidate: Completion, other: Completion | None = None
+        self, op: int, verifier: Verifier, candidate: Completion, *, other: Completion | None = None, reserve: int = 0
     ) -> Rating:
         """Rate one candidate, or how much better it is than the other; what the verifier raises becomes an error.
 
@@ -232,6 +232,9 @@ class Worker:
             )
         try:
             bound = await self._bound(verifier, candidate, other)
+            if reserve:
+                grown = await self.engine.render(candidate.prompt.then(candidate))
+                bound += self._held_back(grown.tokens, reserve)
             reservation, _ = await self.admission.admit(lambda _: bound, most=1)
         except BudgetExhausted as refusal:
             self.recorder.scored(op, candidate, other, Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())

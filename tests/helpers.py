@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reasoner import Answer, Cost, Prompt, Question, Solution, ask
+from reasoner.drive import BRANCH
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.plan import Plan
@@ -40,8 +41,8 @@ def completion(
 
 
 def says(*replies: str) -> Callable[[SampleRequest], str]:
-    """A script that gives the replies to the samples of a prompt in launch order, over and over."""
-    return lambda request: f"The answer is {replies[request.index % len(replies)]}"
+    """A script that gives the replies to the samples of a prompt in launch order, over and over, in each branch."""
+    return lambda request: f"The answer is {replies[request.index % BRANCH % len(replies)]}"
 
 
 def varied(request: SampleRequest) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ from reasoner.confidence import ConfidenceFloor, group_confidences, token_confid
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, extend, note, propose, sample
+from reasoner.plan import Plan, Sample, Score, extend, note, propose, sample
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Extended, Noted, Prompted, Sampled, drawn
 from reasoner.types import Completion, Prompt
 from tests.driving import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
-from tests.helpers import Planned, books, meter_of, says, write_trace
+from tests.helpers import Judge, Planned, books, meter_of, says, write_trace
 
 
 def forced(question: Question) -> Plan[Answer | None]:
@@ -208,3 +209,44 @@ def test_proposing_after_a_note_changes_nothing() -> None:
 
     run = Run(plan)
     assert (run.solution.cost.tokens, len(run.solution.proposals)) == (0, 1)
+
+
+def test_what_a_branch_draws_does_not_depend_on_another() -> None:
+    def seeds(branches: list[int]) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+
+        def plan(question: Question) -> Plan[Answer | None]:
+            for branch in branches:
+                [one] = yield Sample((question.prompt,), params=PARAMS, branch=branch)
+                found.setdefault(branch, []).append(one.seed)
+            return None
+
+        Run(plan)
+        return found
+
+    alone, mixed = seeds([1, 1]), seeds([0, 1, 2, 1, 0, 2])
+    assert alone[1] == mixed[1]
+    assert len({seed for drawn in mixed.values() for seed in drawn}) == 6
+    with pytest.raises(UsageError, match="branch=-1"):
+        Sample((PROMPT,), branch=-1)
+
+
+@pytest.mark.parametrize("tokens", range(60, 130, 10))
+def test_ratings_leave_what_is_held_back(tokens: int) -> None:
+    """A rating that would take the tokens of the closing answer is refused, and the answer is drawn."""
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        [thought] = yield Sample((PROMPT,), params=SamplingParams(max_tokens=20), reserve=10)
+        with suppress(BudgetExhausted):
+            yield Score(question, (thought,), reserve=10)
+        [closing] = yield from sample(PROMPT.then(thought), params=SamplingParams(max_tokens=10))
+        answer = QUESTION.read(closing)
+        return answer
+
+    judge = Judge(bound_tokens=30)
+    engine = ScriptedEngine(lambda request: "The answer is 7" if request.prompt.text else "hm " * 50)
+    run = Run(plan, engine, uses_verifier=True, verifier=judge, budget=Budget(tokens=tokens))
+    assert run.error is None
+    assert (run.solution.answer and run.solution.answer.key) == "7"
+    assert run.solution.cost.tokens <= tokens
+    assert bool(judge.spent) == (tokens >= 29 + 30 + 39)

@@ -3,11 +3,12 @@
 import bisect
 import math
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
-from reasoner.errors import BudgetExhausted, PromptTooLong, UsageError
-from reasoner.plan import Finished, Handle, Plan, Sample, Score, cancel, next_finished, note, start
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies.prompting import answered, bare
 from reasoner_strategies.running_vote import RunningVote
@@ -63,16 +64,8 @@ class AbMcts:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate, tell it how that was rated, as replies arrive."""
         search = _Search(self, question)
-        try:
+        with suppress(BudgetExhausted):
             yield from search.run()
-        except BudgetExhausted:
-            pass
-        except PromptTooLong as problem:
-            if not search.votes.seen:
-                raise
-            yield from note(f"no more refinements: {problem}")
-            for handle in search.running:
-                yield from cancel(handle)
         answer = yield from search.votes.close()
         return answer
 

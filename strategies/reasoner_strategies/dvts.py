@@ -18,8 +18,7 @@ class Dvts:
     rating. With `siblings` the other finished chains vote too; without, they count only until a subtree has ended. What
     could not be rated comes last, in launch order.
 
-    No subtree waits for another. Each draws the same whatever the others do, except where two hold the very same
-    tokens: those are numbered by the order in which they get there, and so is what they draw.
+    No subtree waits for another, and each draws the same whatever the others do.
 
     A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end. `reserve`
     tokens are held back at every step: where the budget ends before any chain has come to an answer, they bring the
@@ -46,7 +45,7 @@ class Dvts:
         levels = Levels(question, self, weigh=lambda path: path.value if self.siblings or path.order in kept else None)
         subtrees: dict[Level, _Subtree] = {}
         for place, width in enumerate(shares(self.n, parts(self.n, self.width))):
-            subtree = _Subtree(place * self.n * self.max_steps, width)
+            subtree = _Subtree(place, place * self.n * self.max_steps, width)
             subtrees[(yield from subtree.expand(levels, levels.root))] = subtree
         while level := (yield from levels.complete()):
             subtree = subtrees.pop(level)
@@ -62,12 +61,13 @@ class Dvts:
 
 @dataclass(frozen=True, slots=True)
 class _Subtree:
-    """Its place in launch order, which no other's course changes, and its number of children a level."""
+    """Its number, its place in launch order, which no other's course changes, and its number of children a level."""
 
+    number: int
     first: int
     width: int
 
     def expand(self, levels: Levels, path: Path) -> Plan[Level]:
         first = self.first + path.steps * self.width
-        level = yield from levels.launch([(path, self.width)], choose=self.width > 1, first=first)
+        level = yield from levels.launch([(path, self.width)], choose=self.width > 1, first=first, branch=self.number)
         return level

@@ -67,14 +67,16 @@ def rank(path: Path) -> tuple[bool, float, int]:
 class Level:
     """Children that were asked for together. `children` are those that came so far, by their place in launch order.
 
-    `first` is the place of the first. `choose` says whether there is a choice between them, so that those that can go
-    on have to be rated. `missing` counts those that have not come or are not rated yet.
+    `first` is the place of the first, `branch` the part of the search that they belong to. `choose` says whether there
+    is a choice between them, so that those that can go on have to be rated. `missing` counts those that have not come
+    or are not rated yet.
     """
 
     parents: tuple[Path, ...]
     first: int
     choose: bool
     missing: int
+    branch: int = 0
     children: dict[int, Path] = field(default_factory=dict)
 
     def ranked(self) -> list[Path]:
@@ -127,11 +129,11 @@ class Levels:
         return sum(path.finished for path in self.over.values())
 
     def launch(
-        self, parents: Sequence[tuple[Path, int]], *, choose: bool = True, first: int | None = None
+        self, parents: Sequence[tuple[Path, int]], *, choose: bool = True, first: int | None = None, branch: int = 0
     ) -> Plan[Level]:
         """Start drawing so many children of each parent; `first` is the place of the first in launch order."""
         order = self._launched if first is None else first
-        level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents))
+        level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents), branch)
         self._under_way.append(level)
         for parent in (parent for parent, count in parents for _ in range(count)):
             yield from self._draw(_Child(level, parent, order), parent, self.stepping)
@@ -156,7 +158,8 @@ class Levels:
         return None
 
     def _draw(self, child: _Child, path: Path, stepping: Stepping) -> Plan[None]:
-        op = Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve)
+        branch = child.level.branch
+        op = Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
         self._running[(yield from start(op))] = child
 
     def _goes_on(self, child: _Child, finished: Finished) -> Plan[bool]:
@@ -177,7 +180,7 @@ class Levels:
             yield from self._draw(child, probe, self._greedy)
         else:
             assert probe.last is not None
-            self._running[(yield from start(Score(self.question, (probe.last,))))] = child
+            self._running[(yield from start(Score(self.question, (probe.last,), self.options.reserve)))] = child
         return True
 
     def _keep(self, level: Level, path: Path) -> None:

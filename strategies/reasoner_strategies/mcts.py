@@ -161,7 +161,7 @@ class _Search:
         if not expansion.drawn:
             self._grow(expansion, [])
             return
-        handle = yield from start(Score(self.question, tuple(expansion.drawn)))
+        handle = yield from start(Score(self.question, tuple(expansion.drawn), self.options.reserve))
         self.running[handle] = expansion
 
     def _look(self, expansion: _Expansion, completions: Sequence[Completion]) -> None:

@@ -1,8 +1,7 @@
 """Revise: chains of attempts, each of which sees those before it."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted, UsageError
@@ -48,11 +47,11 @@ class Revise:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw all chains, propose the majority as it grows, rate what holds an answer, select."""
-        attempts = Attempts([[] for _ in range(self.chains)])
+        attempts: list[list[Completion]] = [[] for _ in range(self.chains)]
         majority = yield from self._draw(question, attempts)
         if not self.uses_verifier:
             return majority.leader
-        drawn = attempts.in_order()
+        drawn = in_order(attempts)
         ratings = yield from ratings_of(question, drawn)
         if all(rating is None for rating in ratings):
             return majority.leader
@@ -60,24 +59,24 @@ class Revise:
         yield from propose(chosen.leader, chosen)
         return chosen.leader
 
-    def _draw(self, question: Question, attempts: "Attempts") -> Plan[Standing]:
+    def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[Standing]:
         """All attempts that the budget allows, the majority proposed after each."""
         running: dict[Handle, int] = {}
         majority = Standing()
         for chain in range(self.chains):
-            running[(yield from start(Sample((question.prompt,), params=self.params)))] = chain
+            running[(yield from start(Sample((question.prompt,), params=self.params, branch=chain)))] = chain
         while running:
             try:
                 finished = yield from next_finished()
             except BudgetExhausted:
                 break
             chain = running.pop(finished.handle)
-            earlier = attempts.chains[chain]
+            earlier = attempts[chain]
             earlier += finished.completions
             if len(earlier) <= self.revisions:
                 prompt = revision(question, earlier)
-                running[(yield from start(Sample((prompt,), params=self.params)))] = chain
-            majority = yield from vote(question, attempts.in_order())
+                running[(yield from start(Sample((prompt,), params=self.params, branch=chain)))] = chain
+            majority = yield from vote(question, in_order(attempts))
             yield from propose(majority.leader, majority)
         return majority
 
@@ -94,26 +93,7 @@ def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:
     return prompt
 
 
-@dataclass(slots=True)
-class Attempts:
-    """The attempts of each chain, and an order of all that does not depend on which was there first."""
-
-    chains: list[list[Completion]] = field(default_factory=list)
-
-    def in_order(self) -> list[Completion]:
-        """First attempts first; chains whose attempts were drawn from one prompt by their index in it.
-
-        Chains that wrote the same so far have the same prompt, and what finishes first is the first drawn from it. They
-        are interchangeable, so they are taken in the order of their indices.
-        """
-        rank = {chain: chain for chain in range(len(self.chains))}
-        ordered: list[Completion] = []
-        for turn in range(max(map(len, self.chains))):
-            level = {chain: drawn[turn] for chain, drawn in enumerate(self.chains) if len(drawn) > turn}
-            first: defaultdict[Prompt, int] = defaultdict(lambda: len(self.chains))
-            for chain, one in level.items():
-                first[one.prompt] = min(first[one.prompt], rank[chain])
-            places = sorted(level, key=lambda chain: (first[level[chain].prompt], level[chain].index))
-            rank = {chain: place for place, chain in enumerate(places)}
-            ordered += [level[chain] for chain in places]
-        return ordered
+def in_order(attempts: Sequence[Sequence[Completion]]) -> list[Completion]:
+    """The attempts of all chains, first attempts first, whichever was there first."""
+    turns = max(map(len, attempts), default=0)
+    return [chain[turn] for turn in range(turns) for chain in attempts if len(chain) > turn]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
-from reasoner.errors import BudgetExhausted, PromptTooLong, UsageError
-from reasoner.plan import Handle, Plan, Sample, next_finished, note, propose, start
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies.pool import rated_vote
 from reasoner_strategies.prompting import QUOTE, bare, quoted, said, verdict
@@ -215,9 +215,6 @@ class _Search:
             values: list[float | None] = yield from judge(states)
         except BudgetExhausted:
             self.refused = True
-            return list(states)
-        except PromptTooLong as problem:
-            yield from note(f"no judgement: {problem}")
             return list(states)
         judged = [state if value is None else state.rated(value) for state, value in zip(states, values, strict=True)]
         self.open |= {state.order: state for state in judged if state.open}

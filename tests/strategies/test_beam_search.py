@@ -253,7 +253,7 @@ def test_the_best_open_path_is_the_one_that_is_brought_to_its_end(arrived: bool)
 def rated(plan: Plan[Answer | None], handle: Handle, step: Completion, value: float) -> Operation:
     """What the plan asks for after a step has come and was rated at once."""
     op = plan.send(Finished(handle, (step,)))
-    assert op == Start(Score(QUESTION, (step,)))
+    assert op == Start(Score(QUESTION, (step,), reserve=128))
     assert plan.send(Handle(handle + 100)) == Next()
     return plan.send(Finished(Handle(handle + 100), ratings=(Rating(value, Cost()),)))
 

@@ -12,7 +12,7 @@ from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.protocols import SampleRequest
 from reasoner.types import Answer, Completion, Rating, SamplingParams
-from reasoner_strategies.revise import Attempts, Revise, revision
+from reasoner_strategies.revise import Revise, in_order, revision
 from tests.helpers import Judge, completion, finish, jumbled, number_question
 
 QUESTION = number_question()
@@ -44,19 +44,19 @@ def test_a_revision_sees_the_last_four_attempts_of_its_chain_in_order() -> None:
 def test_a_chain_goes_on_as_soon_as_its_last_attempt_is_there() -> None:
     plan = Revise(2, 2, "majority", PARAMS).plan(QUESTION)
     assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS))
-    assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS))
+    assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS, branch=1))
     assert plan.send(Handle(2)) == Next()
     second = says("8", 1)
     # Chain 2 goes all its way while chain 1 has not moved.
     op = plan.send(Finished(Handle(2), (second,)))
-    assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS))
+    assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS, branch=1))
     told = plan.send(Handle(3))
     assert isinstance(told, Propose)
     assert (told.answer and told.answer.key, told.standing.samples) == ("8", 1)
     assert plan.send(None) == Next()
     third = completion("The answer is 9", prompt=revision(QUESTION, [second]))
     op = plan.send(Finished(Handle(3), (third,)))
-    assert op == Start(Sample((revision(QUESTION, [second, third]),), 1, PARAMS))
+    assert op == Start(Sample((revision(QUESTION, [second, third]),), 1, PARAMS, branch=1))
     plan.send(Handle(4))
     plan.send(None)
     # That was its last; what follows is the wait for chain 1.
@@ -94,14 +94,11 @@ def test_the_order_of_completion_changes_nothing_though_chains_write_the_same(se
         assert len({(one.answer, one.standing, one.cost.tokens) for one in outcomes}) == 1
 
 
-def test_chains_that_are_alike_are_taken_by_the_index_of_what_was_drawn() -> None:
-    twin = says("7")
-    after = revision(QUESTION, [twin])
-    first, second = (completion(f"The answer is {key}", prompt=after, index=at) for at, key in enumerate("89"))
-    firsts = [says("7", 0), says("7", 1)]
-    for order in itertools.permutations([first, second]):
-        chains = [[start, one] for start, one in zip(firsts, order, strict=True)]
-        assert Attempts(chains).in_order() == [*firsts, first, second]
+def test_attempts_are_ordered_by_turn_and_then_by_chain() -> None:
+    a, b, c, d = (says("7", index) for index in range(4))
+    assert in_order([[a, c], [b], []]) == [a, b, c]
+    assert in_order([[], [a, b], [c, d]]) == [a, c, b, d]
+    assert in_order([]) == []
 
 
 def drawn(strategy: Revise, keys: str) -> tuple[Plan[Answer | None], Operation]:
