@@ -1,6 +1,6 @@
 """Wall-clock of search without a step barrier against the same search with one, on replies of very different lengths.
 
-    python bench/barrier.py [ROUNDS]
+    python bench/barrier.py [ROUNDS [SPEC...]]
 
 The same strategies, told nothing until everything that they started has finished (`barred`), against as they are; 1
 question at a time, and 4 at once. The two alternate in one process, the cache emptied before each.
@@ -27,10 +27,11 @@ from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Certainty
 
 SPECS = (
-    "mcts:k=2,simulations=24,concurrency=8,step_tokens=16,max_steps=10,max_tokens=160,temperature=1.2",
-    "adaptive_consistency:n=40,window=8,theta=0.99,max_tokens=160,temperature=1.2",
+    "ab_mcts:n=24,concurrency=8,max_tokens=160,temperature=1.2",
+    "adaptive_consistency:n=32,window=8,max_tokens=160,temperature=1.2",
 )
-QUESTIONS = 8
+"""At this temperature the replies to sums are of very different lengths."""
+QUESTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +90,22 @@ async def seconds(engine: VllmEngine, strategy: Strategy, asked: Sequence[Questi
     return time.perf_counter() - began, generated
 
 
-async def skew(engine: VllmEngine, asked: Sequence[Question]) -> str:
-    """How lengths of whole replies are spread, in tokens."""
+async def skew(engine: VllmEngine, strategy: Strategy, asked: Sequence[Question]) -> str:
+    """How the lengths of what it draws are spread, in tokens by percentile."""
     events: list[Event] = []
-    strategy = build("strategy", "self_consistency:n=16,max_tokens=160,temperature=1.2")
-    await solve_many(asked, strategy, engine, trace=events.append)
+    verifier = Certainty() if strategy.uses_verifier else None
+    await solve_many(asked, strategy, engine, verifier=verifier, trace=events.append)
     lengths = sorted(event.usage.generated_tokens for event in events if isinstance(event, Sampled))
     return ", ".join(f"{share}: {lengths[int(share / 100 * (len(lengths) - 1))]}" for share in (10, 50, 90, 99))
 
 
-async def main(rounds: int) -> None:
-    asked = [item.question for item in arithmetic.development()[:QUESTIONS]]
+async def main(rounds: int, specs: Sequence[str]) -> None:
     engine = VllmEngine(context=1024)
     await engine.start()
-    print(f"lengths of replies, percentiles: {await skew(engine, asked)}")
-    for spec in SPECS:
+    asked = [item.question for item in arithmetic.development()[:QUESTIONS]]
+    for spec in specs:
         free: Strategy = build("strategy", spec)
+        print(f"{spec.partition(':')[0]}, lengths by percentile: {await skew(engine, free, asked)}", flush=True)
         for width in (1, 4):
             ratios, tokens = [], {"free": 0, "barred": 0}
             for turn in range(rounds):
@@ -121,4 +122,4 @@ async def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:] or SPECS))

@@ -2,9 +2,10 @@
 
     python bench/search.py [ROUNDS]
 
-16 stories at once, chains of up to 96 tokens in steps of up to 24, rated by `certainty`, which costs no tokens. The
-cache is emptied before every run. Speed is generated tokens per second, against straight sampling of as many tokens
-from the same prompts, the two alternating. At the end everything is run once more with the prefix cache off.
+16 stories at once, chains of up to 128 tokens in steps of 32, rated by `certainty`, which costs no tokens. The cache is
+emptied before every run. Speed is against straight sampling of as many tokens from the same prompts, the two
+alternating: in generated tokens per second, and in all that are computed, prompts too. At the end everything is run
+once more with the prefix cache off.
 """
 
 import asyncio
@@ -25,14 +26,13 @@ from reasoner.trace import Event, Sampled, drawn
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Certainty
 
-LENGTH, STEP = 96, 24
-CHAINS = f"max_tokens={LENGTH},step_tokens={STEP},max_steps=4,temperature=0.8"
+LENGTH, STEP = 128, 32
+CHAINS = f"max_tokens={LENGTH},step=,step_tokens={STEP},max_steps=4,temperature=0.8"
 SPECS = (
     f"beam_search:n=8,width=4,{CHAINS}",
     f"dvts:n=8,width=4,{CHAINS}",
     f"rebase:n=8,{CHAINS}",
     f"particle_filter:n=8,{CHAINS}",
-    f"lookahead:n=4,width=2,{CHAINS}",
     f"mcts:k=4,simulations=10,concurrency=4,{CHAINS}",
 )
 THINGS = ("ship", "storm", "clock", "bridge", "garden", "letter", "tower", "river", "lamp", "piano", "map", "key",
@@ -40,11 +40,12 @@ THINGS = ("ship", "storm", "clock", "bridge", "garden", "letter", "tower", "rive
 
 
 class Measured(NamedTuple):
-    """One run over all questions."""
+    """One run over all questions: tokens generated, and all that were computed."""
 
     events: list[Event]
     seconds: float
     generated: int
+    tokens: int
 
 
 def questions() -> list[Question]:
@@ -59,7 +60,8 @@ async def measured(engine: VllmEngine, strategy: Strategy, asked: list[Question]
     solutions = await solve_many(asked, strategy, engine, verifier=verifier, trace=events.append)
     seconds = time.perf_counter() - began
     assert all(solution.error is None for solution in solutions), solutions[0].error
-    return Measured(events, seconds, sum(s.cost.generated_tokens + s.cost.cancelled_tokens for s in solutions))
+    generated = sum(s.cost.generated_tokens + s.cost.cancelled_tokens for s in solutions)
+    return Measured(events, seconds, generated, sum(s.cost.tokens for s in solutions))
 
 
 class Request(NamedTuple):
@@ -79,7 +81,7 @@ async def requests(engine: VllmEngine, events: list[Event]) -> Iterator[Request]
     found = []
     for event, completion in drawn(events):
         depth = depths.get((event.question_id, event.prompt), 0)
-        depths[event.question_id, event.child] = depth + 1
+        depths.setdefault((event.question_id, event.child), depth + 1)
         ids = (await engine.render(completion.prompt)).token_ids or ()
         cached = completion.usage.cached_tokens
         found.append(Request(event.t - event.cost.seconds, event.t, depth, ids, completion.token_ids, cached))
@@ -122,22 +124,30 @@ def blocks(ids: tuple[int, ...]) -> Iterator[int]:
         yield before
 
 
-async def speeds(engine: VllmEngine, spec: str, rounds: int, asked: list[Question]) -> tuple[list[float], Measured]:
-    """The ratios of searching to straight sampling, a round each, and the last search."""
+class Ratios(NamedTuple):
+    """Searching over straight sampling, a round each: generated tokens per second, and all computed ones."""
+
+    generated: list[float]
+    computed: list[float]
+
+
+async def speeds(engine: VllmEngine, spec: str, rounds: int, asked: list[Question]) -> tuple[Ratios, Measured]:
+    """How fast searching is, and the last search."""
     strategy: Strategy = build("strategy", spec)
     search = await measured(engine, strategy, asked)
     straight = SelfConsistency(1, SamplingParams(temperature=0.8, max_tokens=LENGTH))
     one = await measured(engine, straight, asked)
     many = max(1, round(search.generated / one.generated))
     straight = SelfConsistency(many, straight.params)
-    ratios = []
+    ratios = Ratios([], [])
     for turn in range(rounds):
-        rates: dict[str, float] = {}
+        runs: dict[str, Measured] = {}
         for way in ("search", "straight") if turn % 2 else ("straight", "search"):
-            run = await measured(engine, strategy if way == "search" else straight, asked)
-            rates[way] = run.generated / run.seconds
-            search = run if way == "search" else search
-        ratios.append(rates["search"] / rates["straight"])
+            runs[way] = await measured(engine, strategy if way == "search" else straight, asked)
+        search, other = runs["search"], runs["straight"]
+        slower = search.seconds / other.seconds
+        ratios.generated.append(search.generated / other.generated / slower)
+        ratios.computed.append(search.tokens / other.tokens / slower)
     return ratios, search
 
 
@@ -159,9 +169,11 @@ async def main(rounds: int) -> None:
         prompt, cached, ideal = (sum(row[column] for row in by_depth.values()) for column in range(3))
         name = spec.partition(":")[0]
         depths = " ".join(f"{row[1] / row[2]:.2f}" for _, row in sorted(by_depth.items()) if row[2])
-        spread = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+        generated, every = (
+            f"{statistics.median(each):.2f} ({', '.join(f'{ratio:.2f}' for ratio in sorted(each))})" for each in ratios
+        )
         print(f"{name}: {run.generated:,} tokens, {run.generated / run.seconds:.0f} tok/s, ratio to straight "
-              f"{statistics.median(ratios):.2f} ({spread}); prompts {prompt:,}, cached {cached:,}, ideally {ideal:,}: "
+              f"{generated}, of all computed {every}; prompts {prompt:,}, cached {cached:,}, ideally {ideal:,}: "
               f"{cached / ideal:.3f}; by depth {depths}", flush=True)  # fmt: skip
     await engine.close()
     engine = VllmEngine(context=1024, prefix_caching=False)
