@@ -197,6 +197,7 @@ class Ledger:
         parent: "Ledger | None" = None,
         prices: Prices | None = None,
         clock: Callable[[], float] = time.monotonic,
+        elapsed: float = 0.0,
     ) -> None:
         self.budget = budget or Budget()
         self.parent = parent
@@ -206,16 +207,16 @@ class Ledger:
                 "a usd budget needs prices: give dollars per million tokens, as in prompt=0.15,generated=0.60"
             )
         self._clock = clock
-        self._opened = clock()
+        self._opened = clock() - elapsed
         self._limits = [(unit, limit) for unit in UNITS if (limit := getattr(self.budget, unit)) is not None]
         self._settled = Cost()
         self._reserved = Cost()
         self._broken: LedgerViolation | None = None
         self.in_flight = 0
 
-    def child(self, budget: Budget | None = None) -> "Ledger":
-        """A ledger within this one: what it admits, this one admits too."""
-        return Ledger(budget, parent=self, clock=self._clock)
+    def child(self, budget: Budget | None = None, *, elapsed: float = 0.0) -> "Ledger":
+        """A ledger within this one: what it admits, this one admits too; `elapsed` seconds of it have passed."""
+        return Ledger(budget, parent=self, clock=self._clock, elapsed=elapsed)
 
     @property
     def settled(self) -> Cost:

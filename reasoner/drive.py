@@ -62,7 +62,8 @@ class Drive:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _seen: Cost = field(default_factory=Cost)
     _told: BudgetExhausted | None = None
-    _untold: BudgetExhausted | None = None
+    _untold: tuple[Handle, BudgetExhausted] | None = None
+    _late: int = 0
     _partly: BudgetExhausted | None = None
 
     async def solve(self) -> Solution:
@@ -70,6 +71,7 @@ class Drive:
         try:
             if isinstance(self.worker.engine, Recorded):
                 self._script += map(Handle, self.worker.engine.deliveries(self.worker.question.id))
+            self._script += map(Handle, self.worker.past.delivered)
             self.worker.recorder.began(self.facts)
             end = await self._run()
         except asyncio.CancelledError:
@@ -137,7 +139,7 @@ class Drive:
             except BudgetExhausted as refusal:
                 if self._told:
                     raise
-                self.worker.recorder.refused(self._ops, refusal)
+                self.worker.recorder.refused(self._late or self._ops, refusal)
                 self._told = error = refusal
             except (PlanError, UsageError) as failure:
                 error = failure
@@ -171,7 +173,7 @@ class Drive:
             case Compare():
                 return await self.worker.compare(op.pairs)
             case Cancel():
-                await self._cancel([op.handle] if op.handle in self._running else [])
+                await self._give_up(op.handle)
                 return None
         return self._perform_at_once(op)
 
@@ -279,9 +281,9 @@ class Drive:
                 return task.result()
             if not isinstance(failure, BudgetExhausted):
                 raise failure
-            self._untold = self._untold or failure
+            self._untold = self._untold or (handle, failure)
         if self._untold:
-            refusal, self._untold = self._untold, None
+            (self._late, refusal), self._untold = self._untold, None
             raise refusal
         raise PlanError("the strategy waits for a result and has started nothing")
 
@@ -296,6 +298,11 @@ class Drive:
             if handle in self._running:
                 return handle
         return None
+
+    async def _give_up(self, handle: Handle) -> None:
+        if handle in self._running:
+            self.worker.recorder.cancelled(handle)
+            await self._cancel([handle])
 
     async def _cancel(self, handles: Sequence[Handle]) -> None:
         if handles and isinstance(self.worker.engine, Recorded):

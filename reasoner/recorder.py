@@ -8,14 +8,17 @@ from typing import Literal
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
 from reasoner.models.card import ModelCard
+from reasoner.past import NOTHING, Past
 from reasoner.protocols import Rendered
 from reasoner.solution import EndedBy, Proposal
 from reasoner.trace import (
     Began,
+    Cancelled,
     Compared,
     Delivered,
     Dropped,
     Ended,
+    Event,
     Extended,
     Noted,
     Prompted,
@@ -53,16 +56,24 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Writes one question's events to the run's sink; without a sink it does nothing, at no cost."""
+    """Writes one question's events to the run's sink; without a sink it does nothing, at no cost.
+
+    What the plan brings about again, after an interruption, is in the trace and is not written twice.
+    """
 
     question: Question
     sink: Sink | None
     started: float
+    past: Past = NOTHING
     _heads: set[str] = field(default_factory=set)
 
     @property
     def _t(self) -> float:
         return round(time.monotonic() - self.started, 6)
+
+    def _write(self, event: Event) -> None:
+        if self.sink and not self.past.repeats(event):
+            self.sink(event)
 
     def began(self, facts: RunFacts) -> None:
         """The question was taken up."""
@@ -89,7 +100,7 @@ class Recorder:
         """A prompt is used; its head is recorded the first time, continuations are told by `Sampled.child`."""
         if self.sink and not (prompt.text or prompt.token_ids) and digest not in self._heads:
             self._heads.add(digest)
-            self.sink(
+            self._write(
                 Prompted(
                     question_id=self.question.id,
                     t=self._t,
@@ -104,7 +115,7 @@ class Recorder:
     def extended(self, prompt: Prompt, child: Prompt, text: str, token_ids: TokenIds | None) -> None:
         """A text was put into the mouth of a reply."""
         if self.sink:
-            self.sink(
+            self._write(
                 Extended(
                     question_id=self.question.id,
                     t=self._t,
@@ -178,12 +189,17 @@ class Recorder:
     def delivered(self, op: int) -> None:
         """The result of a started operation was handed to the plan."""
         if self.sink:
-            self.sink(Delivered(question_id=self.question.id, t=self._t, op=op))
+            self._write(Delivered(question_id=self.question.id, t=self._t, op=op))
+
+    def cancelled(self, op: int) -> None:
+        """The plan gave up a started operation."""
+        if self.sink:
+            self._write(Cancelled(question_id=self.question.id, t=self._t, op=op))
 
     def compared(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool]) -> None:
         """Answers were compared that their space cannot compare at once."""
         if self.sink:
-            self.sink(
+            self._write(
                 Compared(
                     question_id=self.question.id,
                     t=self._t,
@@ -195,12 +211,12 @@ class Recorder:
     def noted(self, text: str) -> None:
         """The plan wrote something down."""
         if self.sink:
-            self.sink(Noted(question_id=self.question.id, t=self._t, text=text))
+            self._write(Noted(question_id=self.question.id, t=self._t, text=text))
 
     def refused(self, op: int, refusal: BudgetExhausted) -> None:
         """The plan was told that the budget is exhausted."""
         if self.sink:
-            self.sink(
+            self._write(
                 Refused(
                     question_id=self.question.id,
                     t=self._t,
@@ -215,7 +231,7 @@ class Recorder:
     def proposed(self, proposal: Proposal) -> None:
         """The plan published its best answer."""
         if self.sink:
-            self.sink(
+            self._write(
                 Proposed(
                     question_id=self.question.id,
                     t=self._t,

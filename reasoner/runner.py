@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -12,6 +12,7 @@ from reasoner.catalog import spec_of
 from reasoner.drive import Drive, cancel_all
 from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
+from reasoner.past import NOTHING, Past
 from reasoner.protocols import Comparer, Engine, Recorded, StopRule, Strategy, Verifier
 from reasoner.recorder import Recorder, RunFacts
 from reasoner.solution import Solution
@@ -73,11 +74,13 @@ async def solve_many(
     comparer: Comparer | None = None,
     trace: Sink | None = None,
     seed: int = 0,
+    past: Mapping[str, Past] | None = None,
 ) -> list[Solution]:
     """Answer many questions at once through one engine; solutions come in the order of the questions.
 
     `budget` bounds all of them together, `each` every single one. One question's failure leaves the others alone.
-    Raises as `solve`.
+    `past`, by question id, is what an interrupted run with the same settings had got: what is there is neither drawn
+    nor rated nor written to the trace again, and what it cost counts. Raises as `solve`.
     """
     stream = solve_each(
         questions,
@@ -91,6 +94,7 @@ async def solve_many(
         comparer=comparer,
         trace=trace,
         seed=seed,
+        past=past,
     )
     async with aclosing(stream):
         found = {place: solution async for place, solution in stream}
@@ -110,6 +114,7 @@ async def solve_each(
     comparer: Comparer | None = None,
     trace: Sink | None = None,
     seed: int = 0,
+    past: Mapping[str, Past] | None = None,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Like `solve_many`, but yields each solution as soon as it is there, with its question's place in the input."""
     asked = list(questions)
@@ -124,7 +129,8 @@ async def solve_each(
     if verifier is not None:
         await verifier.start(engine)
     run = Ledger(budget, prices=prices)
-    ledgers = [run.child(each) for _ in asked]
+    known = [past.get(question.id, NOTHING) if past else NOTHING for question in asked]
+    ledgers = [_ledger(run, each, one) for one in known]
     for bound in (budget, each):
         if bound and bound.flops is not None and engine.model.flops(prompt=1, cached=0, generated=1) is None:
             raise UsageError(
@@ -148,9 +154,9 @@ async def solve_each(
     warming = asyncio.ensure_future(comparing.warm()) if slow and isinstance(comparing, Equivalence) else None
     finished: asyncio.Queue[asyncio.Task[Solution]] = asyncio.Queue()
     places: dict[asyncio.Task[Solution], int] = {}
-    for place, (question, ledger) in enumerate(zip(asked, ledgers, strict=True)):
-        recorder = Recorder(question, trace, started)
-        worker = Worker(question, engine, Admission(ledger, lines), gate, recorder, comparing, seed, place)
+    for place, (question, ledger, before) in enumerate(zip(asked, ledgers, known, strict=True)):
+        recorder = Recorder(question, trace, started, before)
+        worker = Worker(question, engine, Admission(ledger, lines), gate, recorder, comparing, seed, place, before)
         task = asyncio.ensure_future(Drive(strategy, verifier, stop, worker, facts).solve())
         task.add_done_callback(finished.put_nowait)
         places[task] = place
@@ -162,6 +168,14 @@ async def solve_each(
         await cancel_all([*places, *([warming] if warming else [])])
         if comparer is None:
             await comparing.close()
+
+
+def _ledger(run: Ledger, each: Budget | None, past: Past) -> Ledger:
+    """A question's ledger, in which what it cost before is booked."""
+    ledger = run.child(each, elapsed=past.seconds)
+    if past.attempts:
+        ledger.settle(ledger.reserve(past.spent), past.spent)
+    return ledger
 
 
 def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
+from reasoner.lines import LineWriter
 from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy
 from reasoner.types import Answer, Completion, FinishReason, Logprobs, Message, Prompt, Standing, TokenIds, Usage
@@ -119,6 +120,13 @@ class Delivered(_Record):
     op: int
 
 
+class Cancelled(_Record):
+    """The plan gave up a started operation; what ended with the run itself is not told."""
+
+    event: Literal["cancelled"] = "cancelled"
+    op: int
+
+
 class Compared(_Record):
     """Pairs of answers, by their keys, were compared that their space cannot compare at once."""
 
@@ -173,6 +181,7 @@ Event = Annotated[
     | Dropped
     | Scored
     | Delivered
+    | Cancelled
     | Compared
     | Noted
     | Refused
@@ -200,27 +209,26 @@ class TraceWriter:
     """A sink that appends each event to a JSONL file and flushes it, so a killed run keeps all but its last line."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._file: IO[str] = path.open("w", encoding="utf-8")
-        except OSError as error:
-            raise TraceError(f"cannot write the trace {path}: {error.strerror}") from error
+        self._lines = LineWriter.new(path, what="trace")
+
+    @classmethod
+    def onto(cls, path: Path) -> "TraceWriter":
+        """A sink that goes on with a trace, from its last whole line."""
+        writer = cls.__new__(cls)
+        writer._lines = LineWriter.onto(path, what="trace")
+        return writer
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._lines.path
 
     def __call__(self, event: Event) -> None:
-        try:
-            self._file.write(event.model_dump_json() + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise TraceError(f"cannot write the trace {self.path}: {error.strerror}") from error
-        except ValueError as error:
-            raise TraceError(f"cannot write the trace {self.path}: {str(error).lower()}") from error
+        self._lines.write(event)
 
     def close(self) -> None:
         """Close the file; what was flushed stays."""
-        try:
-            self._file.close()
-        except OSError as error:
-            raise TraceError(f"cannot write the trace {self.path}: {error.strerror}") from error
+        self._lines.close()
 
 
 def read_trace(path: Path) -> Iterator[Event]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, NoReturn
 
 from reasoner.admission import Admission, KvGate
 from reasoner.budget import Cost, Reservation
@@ -22,6 +22,7 @@ from reasoner.errors import (
     TraceError,
     UsageError,
 )
+from reasoner.past import NOTHING, Past
 from reasoner.plan import Sample
 from reasoner.protocols import Comparer, Engine, PairVerifier, Rendered, SampleRequest, Tab, Verifier
 from reasoner.recorder import Draw, Recorder
@@ -49,6 +50,7 @@ class Worker:
     comparer: Comparer
     seed: int
     priority: int
+    past: Past = NOTHING
     notes: list[str] = field(default_factory=list)
     """What was not done as the plan asked for it."""
 
@@ -62,6 +64,10 @@ class Worker:
         """
         rendered = await self.engine.render(draw.prompt)
         self.recorder.head(draw.prompt, draw.digest, rendered)
+        if drawn := self.past.reply(draw.op, draw.prompt, draw.digest, draw.index):
+            return drawn
+        if draw.op in self.past.cancelled:
+            return await _until_cancelled()
         most = await self._room(rendered, op)
         if most < 1:
             return Completion(draw.prompt, "", (), "length", index=draw.index)
@@ -209,6 +215,9 @@ class Worker:
             BudgetExhausted: the deadline passed.
         """
         deadline, too_late = self._deadline()
+        known = [self.past.same.get(frozenset((a.key, b.key))) for a, b in pairs]
+        if all(one is not None for one in known):
+            return tuple(bool(one) for one in known)
         try:
             async with deadline:
                 verdicts = await self.comparer.same_many(self.question.space, pairs)
@@ -230,6 +239,11 @@ class Worker:
             raise UsageError(
                 f"the verifier {spec_of(verifier)} rates candidates and compares none: use one such as judge"
             )
+        against = (other.prompt.digest, other.index) if other else None
+        if rated := self.past.rating(op, (candidate.prompt.digest, candidate.index, against)):
+            return rated
+        if op in self.past.cancelled:
+            return await _until_cancelled()
         try:
             worst = bound = await self._bound(verifier, candidate, other)
             if reserve:
@@ -294,6 +308,12 @@ class Worker:
 
 def _failed(failure: Exception, cost: Cost) -> Rating:
     return Rating(None, cost, error=f"{type(failure).__name__}: {failure}"[:500])
+
+
+async def _until_cancelled() -> NoReturn:
+    """What the plan once gave up is not begun again; it gives it up again."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError
 
 
 def why_dropped(failure: BaseException) -> Literal["cancelled", "deadline", "lost"]:

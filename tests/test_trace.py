@@ -12,6 +12,7 @@ from reasoner.errors import TraceError
 from reasoner.trace import (
     VERSION,
     Began,
+    Cancelled,
     Compared,
     Delivered,
     Dropped,
@@ -76,6 +77,7 @@ EVENTS: list[Event] = [
     Extended(question_id="q", t=0.4, prompt="p", child="c", text="Wait", token_ids=(3, 4)),
     Extended(question_id="q", t=0.4, prompt="p", child="d", text="Wait", token_ids=None),
     Delivered(question_id="q", t=0.4, op=3),
+    Cancelled(question_id="q", t=0.4, op=4),
     Noted(question_id="q", t=0.4, text="step 3: ESS 2.74 of 8"),
     Compared(question_id="q", t=0.4, pairs=(("a", "b"), ("a", "c")), same=(True, False)),
     Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=None, steps=(), error="broken", cost=COST),

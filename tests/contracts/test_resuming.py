@@ -1,0 +1,176 @@
+"""What every registered strategy promises when its run is cut off and goes on: nothing lost, nothing done twice."""
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from reasoner import Budget, Solution, solve_many
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.past import pasts
+from reasoner.trace import Began, Ended, Event, Sampled, Scored
+from tests.contracts.test_strategies import ASYNCHRONOUS, NAMES, QUESTION, judge_for, made
+from tests.helpers import Judge, course, jumbled, meter_of, told, turns, varied, write_trace
+
+SEED = 3
+"""With seed 0 two siblings of `lookahead` are equal, and the script tells their greedy rollouts apart; no model does."""
+
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+
+async def going_on(
+    name: str, before: list[Event], *, engine: ScriptedEngine, budget: Budget | None = None
+) -> tuple[Solution, list[Event]]:
+    """The run that goes on after these events, and all events then."""
+    strategy, events = made(name), list(before)
+    [solution] = await asyncio.wait_for(
+        solve_many(
+            [QUESTION],
+            strategy,
+            engine,
+            verifier=judge_for(strategy),
+            each=budget,
+            trace=events.append,
+            seed=SEED,
+            past=pasts(before),
+        ),
+        timeout=30,
+    )
+    return solution, events
+
+
+def fresh(order: int) -> ScriptedEngine:
+    return ScriptedEngine(varied, pause=jumbled(order))
+
+
+def names_drawn(events: list[Event]) -> Counter[tuple[str, int]]:
+    return Counter((event.prompt, event.index) for event in events if isinstance(event, Sampled))
+
+
+def moments(events: list[Event], count: int) -> list[int]:
+    """Where to cut: early, late, and anywhere, but after the question was closed."""
+    places = range(len(events))
+    return sorted({0, 1, len(events) - 1, *random.Random(len(events)).sample(places, min(count, len(places)))})
+
+
+@pytest.mark.parametrize("budget", [None, Budget(tokens=300)], ids=str)
+def test_killed_at_any_event_it_goes_on_as_if_it_had_not_been(name: str, budget: Budget | None) -> None:
+    async def test(order: int) -> None:
+        whole, events = await going_on(name, [], engine=fresh(order), budget=budget)
+        for moment in moments(events, 12):
+            engine = fresh(order + 1)
+            again, all_events = await going_on(name, events[:moment], engine=engine, budget=budget)
+            assert again.error is None
+            assert budget is None or again.cost.tokens <= 300
+            assert again.cost.taking(0) == told(all_events).taking(0)
+            assert max(names_drawn(all_events).values()) == 1
+            assert len({event.t for event in all_events if isinstance(event, Began)}) <= 2
+            if name in ASYNCHRONOUS or budget:
+                continue
+            assert (again.answer, again.standing) == (whole.answer, whole.standing), moment
+
+    for order in range(3):
+        asyncio.run(test(order))
+
+
+def test_killed_again_and_again_it_gets_there(name: str) -> None:
+    async def test() -> None:
+        whole, _ = await going_on(name, [], engine=fresh(0))
+        events: list[Event] = []
+        for attempt in range(200):
+            solution, after = await going_on(name, events, engine=fresh(attempt))
+            if len(after) <= len(events) + 4:
+                break
+            events = after[: len(events) + 4]
+        assert solution.error is None
+        assert max(names_drawn(after).values()) == 1
+        assert solution.cost.taking(0) == told(after).taking(0)
+        assert name in ASYNCHRONOUS or (solution.answer, solution.standing) == (whole.answer, whole.standing)
+        assert pasts(after)["q"].finished
+
+    asyncio.run(test())
+
+
+def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str) -> None:
+    """Ctrl-C books what was in flight; going on, that is drawn again, and both are paid for."""
+
+    async def test(moment: int) -> bool:
+        whole, _ = await going_on(name, [], engine=fresh(moment))
+        strategy, events, engine = made(name), list[Event](), fresh(moment)
+        work = asyncio.ensure_future(
+            solve_many([QUESTION], strategy, engine, verifier=judge_for(strategy), trace=events.append, seed=SEED)
+        )
+        await turns(moment)
+        work.cancel()
+        await asyncio.wait([work])
+        if not work.cancelled() or not events or pasts(events)["q"].finished:
+            return False
+        second = fresh(moment + 1)
+        solution, after = await going_on(name, events, engine=second)
+        assert solution.error is None
+        assert max(names_drawn(after).values()) == 1
+        spent = [sum(pair) for pair in zip(meter_of(engine), meter_of(second), strict=True)]
+        assert [solution.cost.prompt_tokens, solution.cost.cached_tokens] == spent[:2]
+        assert solution.cost.generated_tokens + solution.cost.cancelled_tokens == spent[2]
+        assert name in ASYNCHRONOUS or (solution.answer, solution.standing) == (whole.answer, whole.standing)
+        return True
+
+    assert sum(asyncio.run(test(moment)) for moment in range(1, 40, 2))
+
+
+def test_what_is_finished_is_not_asked_again_and_a_failure_is(name: str) -> None:
+    async def test() -> None:
+        _, events = await going_on(name, [], engine=fresh(0))
+        past = pasts(events)["q"]
+        assert past.finished
+        assert not past.draws
+        [ended] = [event for event in events if isinstance(event, Ended)]
+        failed = [*events[:-1], ended.model_copy(update={"ended_by": "error"})]
+        engine = ScriptedEngine(varied)
+        solution, after = await going_on(name, failed, engine=engine)
+        assert solution.error is None
+        assert after[len(failed)].event == "began"
+        if not any(event.event == "dropped" for event in events):
+            assert engine.usage == []
+            assert [event.event for event in after[len(failed) :]] == ["began", "ended"]
+            assert solution.cost.taking(0) == ended.cost.taking(0)
+
+    asyncio.run(test())
+
+
+def test_a_trace_in_two_parts_is_played_back_as_one(name: str, tmp_path: Path) -> None:
+    async def test() -> None:
+        _, events = await going_on(name, [], engine=ScriptedEngine(varied))
+        solution, after = await going_on(name, events[: len(events) // 2], engine=ScriptedEngine(varied))
+        replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", after)))
+        await replay.start()
+        strategy = made(name)
+        judge = replay.verifier() if strategy.uses_verifier else None
+        [again] = await asyncio.wait_for(
+            solve_many([QUESTION], strategy, replay, verifier=judge, seed=SEED), timeout=30
+        )
+        assert again.error is None
+        assert course(again)[:2] == course(solution)[:2]
+
+    asyncio.run(test())
+
+
+def test_ratings_are_not_asked_for_twice(name: str) -> None:
+    async def test() -> None:
+        strategy = made(name)
+        if not strategy.uses_verifier:
+            return
+        _, events = await going_on(name, [], engine=ScriptedEngine(varied))
+        rated = [place for place, event in enumerate(events) if isinstance(event, Scored)]
+        judge, kept = Judge(), events[: rated[len(rated) // 2] + 1]
+        known = sum(isinstance(event, Scored) for event in kept)
+        more = list(kept)
+        await solve_many(
+            [QUESTION], strategy, ScriptedEngine(varied), verifier=judge, trace=more.append, seed=SEED, past=pasts(kept)
+        )
+        assert len(judge.spent) == sum(isinstance(event, Scored) for event in more) - known
+
+    asyncio.run(test())
