@@ -15,13 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cold import empty_cache
-
 from reasoner import Answer, Question, solve_many
 from reasoner.catalog import build
 from reasoner.engines.vllm import VllmEngine
 from reasoner.plan import Cancel, Finished, Handle, Next, Plan, Start, next_finished
-from reasoner.protocols import Strategy
+from reasoner.protocols import Strategy, forget
 from reasoner.trace import Event, Sampled
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Certainty
@@ -80,7 +78,7 @@ def barred(plan: Plan[Answer | None]) -> Plan[Answer | None]:
 
 async def seconds(engine: VllmEngine, strategy: Strategy, asked: Sequence[Question], width: int) -> tuple[float, int]:
     """The time for all questions, `width` at once, and the tokens that were generated for them."""
-    empty_cache(engine)
+    await forget(engine)
     verifier = Certainty() if strategy.uses_verifier else None
     began, generated = time.perf_counter(), 0
     for first in range(0, len(asked), width):

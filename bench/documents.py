@@ -14,13 +14,11 @@ import sys
 from typing import Any
 from unittest import mock
 
-from cold import empty_cache
-
 from reasoner import Question, ask, solve_many
 from reasoner.admission import KvGate, Shared
 from reasoner.catalog import build
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import SampleRequest
+from reasoner.protocols import SampleRequest, forget
 from reasoner.trace import Event, Sampled
 from reasoner.types import Completion
 from reasoner_verifiers import Certainty
@@ -41,7 +39,7 @@ def questions() -> list[Question]:
 
 async def run(engine: VllmEngine) -> tuple[int, int]:
     """Prompt tokens of all requests, and those that were in the cache."""
-    empty_cache(engine)
+    await forget(engine)
     events: list[Event] = []
     solutions = await solve_many(
         questions(), build("strategy", SPEC), engine, verifier=Certainty(), trace=events.append

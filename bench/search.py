@@ -16,12 +16,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cold import empty_cache
-
 from reasoner import Question, SamplingParams, ask, solve_many
 from reasoner.catalog import build
 from reasoner.engines.vllm import CPU_BLOCK, VllmEngine
-from reasoner.protocols import Strategy
+from reasoner.protocols import Strategy, forget
 from reasoner.trace import Event, Sampled, drawn
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Certainty
@@ -53,7 +51,7 @@ def questions() -> list[Question]:
 
 
 async def measured(engine: VllmEngine, strategy: Strategy, asked: list[Question]) -> Measured:
-    empty_cache(engine)
+    await forget(engine)
     events: list[Event] = []
     began = time.perf_counter()
     verifier = Certainty() if strategy.uses_verifier else None

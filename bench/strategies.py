@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from cold import empty_cache, forget_ratings
 
 from reasoner import Budget, Cost, solve_many
 from reasoner.catalog import build
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import Strategy
+from reasoner.protocols import Strategy, forget
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Prm
@@ -70,8 +69,7 @@ class Run(NamedTuple):
 
 
 async def run(spec: str, items: Sequence[GradedQuestion], engine: VllmEngine, prm: Prm) -> Run:
-    empty_cache(engine)
-    forget_ratings(prm)
+    await forget(engine, prm)
     strategy: Strategy = build("strategy", spec)
     verifier = prm if strategy.uses_verifier else None
     solutions = await solve_many(

@@ -208,6 +208,22 @@ class PairVerifier(Protocol):
         ...
 
 
+@runtime_checkable
+class Forgetful(Protocol):
+    """An engine or a verifier that remembers what it computed and can forget it: what follows then pays for itself."""
+
+    async def forget(self) -> None:
+        """Empty all caches. Nothing may be in flight; where nothing was started there is nothing to forget."""
+        ...
+
+
+async def forget(*those: object) -> None:
+    """Empty the caches of each that has any."""
+    for one in those:
+        if isinstance(one, Forgetful):
+            await one.forget()
+
+
 class Resourceless:
     """A verifier that asks no model: there is nothing to make ready, to pay or to free."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
-from reasoner.protocols import Engine, Rendered, SampleRequest
+from reasoner.protocols import Engine, Rendered, SampleRequest, forget
 from reasoner.types import Completion, Prompt, TokenIds
 
 
@@ -83,6 +83,10 @@ class MixtureEngine:
         completion = await member.sample(replace(request, rendered=await member.render(prompt)))
         self._homes[prompt.then(completion).digest] = home
         return completion
+
+    async def forget(self) -> None:
+        """Empty the members' caches."""
+        await forget(*self.members)
 
     async def close(self) -> None:
         """Close all members."""

@@ -229,6 +229,11 @@ class PoolingEngine:
             self._core, self._dead = None, core
         self.notify(f"the reward model died ({first_line(death)}): starting it again with the next rating")
 
+    async def forget(self) -> None:
+        """Empty the prefix cache."""
+        if self._core is not None:
+            await asyncio.wrap_future(self._core.forget())
+
     async def close(self) -> None:
         """Stop the model and its process."""
         core, self._core = self._core, None

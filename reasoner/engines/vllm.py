@@ -235,6 +235,11 @@ class VllmEngine:
             self._core, self._dead = None, core
         self.notify(f"the engine died ({first_line(death)}): starting it again, then drawing anew what was in flight")
 
+    async def forget(self) -> None:
+        """Empty the prefix cache."""
+        if self._core is not None:
+            await asyncio.wrap_future(self._core.forget())
+
     async def close(self) -> None:
         """Stop the core."""
         core, self._core = self._core, None

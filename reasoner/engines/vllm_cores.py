@@ -48,6 +48,10 @@ class Core(Protocol):
         """Abort a job; its exact usage, or None where it cannot be told."""
         ...
 
+    def forget(self) -> "Future[Any]":
+        """Empty the prefix cache; nothing may be in flight."""
+        ...
+
     def close(self) -> None:
         """Stop and free everything."""
         ...
@@ -90,6 +94,11 @@ class InProcessCore:
     def abort(self, request_id: str) -> "Future[Usage | None]":
         future = _new_future()
         self._inbox.put(lambda: future.set_result(self._abort(request_id)))
+        return future
+
+    def forget(self) -> "Future[Any]":
+        future = _new_future()
+        self._inbox.put(lambda: future.set_result(None if self._dead else self._engine.reset_prefix_cache()))
         return future
 
     def close(self) -> None:
@@ -252,6 +261,9 @@ class AsyncCore:
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
+
+    def forget(self) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)
 
     async def _abort(self, request_id: str) -> Usage | None:
         processor = self._engine.output_processor

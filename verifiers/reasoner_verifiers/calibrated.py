@@ -6,7 +6,7 @@ from pathlib import Path
 from reasoner.budget import Cost
 from reasoner.catalog import spec_of
 from reasoner.errors import UsageError
-from reasoner.protocols import Engine, Tab, Verifier
+from reasoner.protocols import Engine, Tab, Verifier, forget
 from reasoner.types import Completion, Question, Rating
 from reasoner_verifiers.maps import Calibration, read_map
 
@@ -38,6 +38,10 @@ class Calibrated:
     async def start(self, policy: Engine) -> None:
         """Make the verifier ready."""
         await self.verifier.start(policy)
+
+    async def forget(self) -> None:
+        """Empty the verifier's caches."""
+        await forget(self.verifier)
 
     async def close(self) -> None:
         """Free what the verifier holds."""

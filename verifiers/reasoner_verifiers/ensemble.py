@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from reasoner.budget import Cost
 from reasoner.catalog import spec_of
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Engine, Tab, Verifier
+from reasoner.protocols import Engine, Tab, Verifier, forget
 from reasoner.types import Completion, Question, Rating
 from reasoner_verifiers.maps import Weights, read_map
 
@@ -55,6 +55,10 @@ class Ensemble:
         """Make the members ready, one after the other."""
         for member in self.members:
             await member.start(policy)
+
+    async def forget(self) -> None:
+        """Empty the members' caches."""
+        await forget(*self.members)
 
     async def close(self) -> None:
         """Free what the members hold."""

@@ -9,7 +9,7 @@ from reasoner.budget import Cost
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Engine, Meter, SampleRequest, Tab, verifier_cost
+from reasoner.protocols import Engine, Meter, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 
 Ask = Literal["yes", "true", "rubric"]
@@ -82,6 +82,10 @@ class Judge:
             return
         words = {word for form in (*FORMS.values(), PAIR) for word, _ in form.worth}
         self._known.append((engine, {word: await _spellings(engine, word) for word in sorted(words)}))
+
+    async def forget(self) -> None:
+        """Empty the cache of the model of its own."""
+        await forget(*self._own)
 
     async def close(self) -> None:
         """Stop the model of its own."""

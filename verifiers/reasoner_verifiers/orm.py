@@ -60,6 +60,10 @@ class Orm:
         assert tab.cost is not None
         return Rating(value, tab.cost)
 
+    async def forget(self) -> None:
+        """Forget all scores, and the reward model's prefixes."""
+        await self.running.forget()
+
     async def close(self) -> None:
         """Stop the reward model."""
         await self.running.close()

@@ -82,6 +82,10 @@ class Prm:
         assert tab.cost is not None
         return Rating(AGGREGATES[self.aggregate](steps), tab.cost, steps)
 
+    async def forget(self) -> None:
+        """Forget all scores, and the reward model's prefixes."""
+        await self.running.forget()
+
     async def close(self) -> None:
         """Stop the reward model."""
         await self.running.close()

@@ -15,7 +15,7 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm_build import Build, in_daemon, installed_build, unheard
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.resolve import resolve
-from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab, verifier_cost
+from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
 from reasoner_verifiers.reward.layouts import Case, Laid, Reader, lay
@@ -190,6 +190,12 @@ class Running:
         if self.model is None:
             raise VerifierError("the reward model was not started")
         return self.model
+
+    async def forget(self) -> None:
+        """Forget all scores, and the prefixes of the model's own engine."""
+        if self.model is not None:
+            self.model.cache.clear()
+            await forget(*(() if self._shared else (self._engine,)))
 
     async def start(self, options: Options, policy: Engine) -> None:
         """Find the model and start it beside the policy.

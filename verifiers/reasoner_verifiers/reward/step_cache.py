@@ -37,6 +37,10 @@ class StepCache:
         self._values: OrderedDict[bytes, float | None] = OrderedDict()
         self._flights: dict[bytes, asyncio.Future[None]] = {}
 
+    def clear(self) -> None:
+        """Forget all scores; none may be under way."""
+        self._values.clear()
+
     def __len__(self) -> int:
         return len(self._values)
 
