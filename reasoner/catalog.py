@@ -15,11 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from reasoner.errors import ReasonerError, UnknownName, UsageError
 from reasoner.types import SamplingParams
 
-Kind = Literal["strategy", "verifier", "engine"]
+Kind = Literal["strategy", "verifier", "engine", "task"]
 _GROUPS: Mapping[Kind, str] = {
     "strategy": "reasoner.strategies",
     "verifier": "reasoner.verifiers",
     "engine": "reasoner.engines",
+    "task": "reasoner.tasks",
 }
 
 
@@ -51,8 +52,9 @@ def load(kind: Kind, name: str) -> type:
 def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     """The object that `NAME` or `NAME:OPTION=VALUE,...` describes.
 
-    Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too. `common` are options
-    given elsewhere, which the spec may override.
+    Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too. What stands first
+    and names no option is its first one, where that has no default, as in `gym:chain_sum,size=100`; where a `path` is
+    all it takes, everything is the path. `common` are options given elsewhere, which the spec may override.
 
     Raises:
         UsageError: an unknown name or option, or a value that does not fit.
@@ -65,7 +67,10 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     allowed = sorted((own.keys() | nested) - {"params"})
     values: dict[str, Any] = dict(common)
     params: dict[str, Any] = {}
-    given = {"path": tail.removeprefix("path=")} if own.keys() == {"path"} and tail else _options(kind, name, tail)
+    main = next((option for option, field in list(own.items())[:1] if _required(field)), "")
+    given = (
+        {"path": tail.removeprefix("path=")} if own.keys() == {"path"} and tail else _options(kind, name, tail, main)
+    )
     for option, text in given.items():
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=f"{kind} {name}")
@@ -92,10 +97,13 @@ def _required(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _options(kind: Kind, name: str, tail: str) -> dict[str, str]:
+def _options(kind: Kind, name: str, tail: str, main: str) -> dict[str, str]:
+    """The options as written; the first may go without its name where it is `main`."""
     found: dict[str, str] = {}
-    for part in filter(None, (piece.strip() for piece in tail.split(","))):
+    for place, part in enumerate(filter(None, (piece.strip() for piece in tail.split(",")))):
         option, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals and place == 0 and main:
+            option, equals, text = main, "=", part
         if not equals:
             raise UsageError(f"{kind} {name}: {part!r} sets nothing: write OPTION=VALUE, as in {name}:n=8")
         if option in found:

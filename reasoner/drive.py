@@ -25,11 +25,14 @@ from reasoner.plan import (
     Sample,
     Score,
     Start,
+    Weigh,
+    Weight,
 )
 from reasoner.protocols import Recorded, StopRule, Strategy, Verifier
 from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
 from reasoner.types import NOT_RATED, Answer, Completion, Rating
+from reasoner.weighing import weighed
 from reasoner.work import Worker
 
 T = TypeVar("T")
@@ -157,16 +160,16 @@ class Drive:
         match op:
             case Sample():
                 return self._count(await self._sample(self._name(op), op))
-            case Score():
+            case Score() | Prefer():
                 self._ops += 1
-                return self._weigh(await self._score(self._ops, op))
-            case Prefer():
+                return self._rated(await self._score(self._ops, op))
+            case Weigh():
                 self._ops += 1
-                return self._weigh(await self._score(self._ops, op))
+                return await self._weigh(op)
             case Next():
                 finished = await self._next()
                 self._count(finished.completions)
-                self._weigh(finished.ratings)
+                self._rated(finished.ratings)
                 return finished
             case Extend():
                 return await self.worker.extend(op.prompt, op.text)
@@ -197,10 +200,15 @@ class Drive:
                 self._seen += self.worker.cost_of(one)
         return completions
 
-    def _weigh(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
+    def _rated(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
         for one in ratings:
             self._seen += one.cost
         return ratings
+
+    async def _weigh(self, op: Weigh) -> tuple[Weight | None, ...]:
+        found = await weighed(self.worker, self._ops, op)
+        self._seen += found.cost
+        return found.weights
 
     def _name(self, op: Sample) -> list[Draw]:
         self._ops += 1

@@ -1,12 +1,13 @@
-"""What a trace knows of one question: what was drawn and rated, handed over, refused and cancelled."""
+"""What a trace knows of one question: what was drawn, rated and weighed, handed over, refused and cancelled."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
+from reasoner.plan import NOT_WEIGHED, Weight
 from reasoner.trace import (
     Began,
     Cancelled,
@@ -22,13 +23,32 @@ from reasoner.trace import (
     Refused,
     Sampled,
     Scored,
+    Weighed,
 )
 from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Rating
 
 Rated = tuple[str, int, tuple[str, int] | None]
 """A candidate by prompt and index, and the other one where two were compared."""
+Asked = tuple[str, tuple[str, ...]]
+"""What was weighed: a prompt and the texts."""
 Repeated = Prompted | Extended | Delivered | Cancelled | Compared | Noted | Refused | Proposed
 """Events that a plan brings about again when it is sent the same replies again."""
+
+
+class Weighing(NamedTuple):
+    """How likely each text is, None where it did not fit, and what it cost to find out."""
+
+    weights: tuple[Weight | None, ...]
+    cost: Cost
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An engine that plays a run back and knows what was weighed in it."""
+
+    async def weighed(self, question_id: str, prompt: str, texts: tuple[str, ...]) -> Weighed:
+        """The record of it, where it came to an end. Raises `TraceError` where it did not, or was never asked."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +66,7 @@ class Past:
     """How the last attempt ended; None where it was cut off."""
     draws: dict[tuple[str, int], deque[Sampled | Dropped]] = field(default_factory=dict)
     ratings: dict[Rated, deque[Scored]] = field(default_factory=dict)
+    weighed: dict[Asked, deque[Weighed]] = field(default_factory=dict)
     same: dict[frozenset[str], bool] = field(default_factory=dict)
     delivered: list[int] = field(default_factory=list)
     refused: dict[int, Refused] = field(default_factory=dict)
@@ -69,13 +90,18 @@ class Past:
         self._last = event.t
         if isinstance(event, Repeated):
             self._written[_content(event)] += 1
+        if isinstance(event, Sampled | Dropped | Scored | Weighed):
+            self.spent += event.cost
+        self._file(event)
+
+    def _file(self, event: Event) -> None:
         match event:
             case Sampled() | Dropped():
-                self.spent += event.cost
                 self.draws.setdefault((event.prompt, event.index), deque()).append(event)
             case Scored():
-                self.spent += event.cost
                 self.ratings.setdefault((event.prompt, event.index, event.against), deque()).append(event)
+            case Weighed():
+                self.weighed.setdefault((event.prompt, event.texts), deque()).append(event)
             case Compared():
                 self.same |= dict(zip(map(frozenset, event.pairs), event.same, strict=True))
             case Delivered():
@@ -126,6 +152,15 @@ class Past:
                 raise self._refusal(op, "tokens")
             if event.error != CANCELLED:
                 return as_rating(event)
+        return None
+
+    def weighing(self, op: int, asked: Asked) -> Weighing | None:
+        """What texts were weighed as; None where they were not. Raises as `reply`."""
+        for event in self.weighed.get(asked, ()):
+            if event.error.startswith(NOT_WEIGHED):
+                raise self._refusal(op, "tokens")
+            if not event.error:
+                return Weighing(event.weights, event.cost.taking(0))
         return None
 
     def _refusal(self, op: int, unit: str) -> BudgetExhausted:

@@ -77,6 +77,37 @@ class Prefer:
 
 
 @dataclass(frozen=True, slots=True)
+class Weight:
+    """How likely a reply is to go on with a text: the natural log of the probability of its `tokens` token ids."""
+
+    logprob: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weigh:
+    """Ask the model how likely each text is to be what comes next after the prompt.
+
+    Reply: a `Weight` a text, in order; None for one that does not fit the context window. A text is spelled as the
+    engine encodes it by itself, so one that begins a word begins with the blank before it; that the reply ends after it
+    is no part of its probability. All or nothing: where the budget does not admit a part of it, `BudgetExhausted` is
+    raised. It is waited for and cannot be started. It costs one request of one token for each place where texts go on,
+    more where over 128 tokens follow, and draws no sequence: the budget's `samples` do not bound it, its tokens and
+    requests count. It raises a `UsageError` where the engine cannot spell texts or tell the log-probabilities of chosen
+    tokens.
+    """
+
+    prompt: Prompt
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise UsageError("nothing to weigh: give at least one text")
+        if "" in self.texts:
+            raise UsageError("a text to weigh is empty: it has no token that could be likely")
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Run an operation without waiting for it. Reply: its handle."""
 
@@ -146,7 +177,9 @@ class Finished:
     ratings: tuple[Rating, ...] = ()
 
 
-Operation: TypeAlias = Sample | Score | Prefer | Start | Next | Cancel | Propose | Compare | Extend | Note
+Operation: TypeAlias = Sample | Score | Prefer | Weigh | Start | Next | Cancel | Propose | Compare | Extend | Note
+NOT_WEIGHED = "not weighed"
+"""Begins the error of a weighing that the ledger refused, in whole or in part."""
 T = TypeVar("T")
 Plan: TypeAlias = Generator[Operation, Any, T]
 
@@ -172,6 +205,12 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
 def prefer(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
     """Ask the run's verifier which of two candidates is better and wait for all verdicts."""
     reply: tuple[Rating, ...] = yield Prefer(question, tuple(pairs))
+    return reply
+
+
+def weigh(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[Weight | None, ...]]:
+    """Ask how likely each text is to come next."""
+    reply: tuple[Weight | None, ...] = yield Weigh(prompt, tuple(texts))
     return reply
 
 

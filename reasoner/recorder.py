@@ -9,6 +9,7 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
 from reasoner.models.card import ModelCard
 from reasoner.past import NOTHING, Past
+from reasoner.plan import Weigh, Weight
 from reasoner.protocols import Rendered
 from reasoner.solution import EndedBy, Proposal
 from reasoner.trace import (
@@ -27,6 +28,7 @@ from reasoner.trace import (
     Sampled,
     Scored,
     Sink,
+    Weighed,
 )
 from reasoner.types import Answer, Completion, Prompt, Question, Rating, TokenIds, Usage
 
@@ -182,6 +184,22 @@ class Recorder:
                     steps=rating.steps,
                     parts=rating.parts,
                     error=rating.error,
+                    cost=cost,
+                )
+            )
+
+    def weighed(self, op: int, asked: Weigh, weights: Sequence[Weight | None], error: str, cost: Cost) -> None:
+        """Texts were weighed, or could not be."""
+        if self.sink:
+            self.sink(
+                Weighed(
+                    question_id=self.question.id,
+                    t=self._t,
+                    op=op,
+                    prompt=asked.prompt.digest,
+                    texts=asked.texts,
+                    weights=tuple(weights),
+                    error=error,
                     cost=cost,
                 )
             )

@@ -10,6 +10,7 @@ from reasoner.budget import Cost
 from reasoner.errors import TraceError
 from reasoner.lines import LineWriter
 from reasoner.models.card import ModelCard
+from reasoner.plan import Weight
 from reasoner.solution import EndedBy
 from reasoner.types import Answer, Completion, FinishReason, Logprobs, Message, Prompt, Standing, TokenIds, Usage
 
@@ -113,6 +114,21 @@ class Scored(_Record):
     cost: Cost
 
 
+class Weighed(_Record):
+    """It was asked how likely texts are to come next after `prompt`, or could not be; None is a text that did not fit.
+
+    `cost` is that of all requests, also where there is an `error` and no weights.
+    """
+
+    event: Literal["weighed"] = "weighed"
+    op: int
+    prompt: str
+    texts: tuple[str, ...]
+    weights: tuple[Weight | None, ...]
+    error: str
+    cost: Cost
+
+
 class Delivered(_Record):
     """The result of a started operation was handed to the plan; in what order is what a replay needs to know."""
 
@@ -180,6 +196,7 @@ Event = Annotated[
     | Sampled
     | Dropped
     | Scored
+    | Weighed
     | Delivered
     | Cancelled
     | Compared

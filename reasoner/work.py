@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from reasoner.admission import Admission, KvGate
 from reasoner.budget import Cost, Reservation
@@ -29,7 +29,17 @@ from reasoner.recorder import Draw, Recorder
 from reasoner.types import CANCELLED, NOT_RATED, Answer, Completion, Prompt, Question, Rating, Usage
 
 ATTEMPTS = 3
-"""How often a sequence is tried when the engine loses it."""
+"""How often a request is tried when the engine loses it."""
+Why = Literal["cancelled", "deadline", "lost"]
+"""What cut a request short, in the trace's words."""
+
+
+class Books(NamedTuple):
+    """Who writes down what became of a request, and whether it draws a sequence for the strategy."""
+
+    done: Callable[[Completion, Cost], None]
+    dropped: Callable[[Why, Usage | None, Cost], None]
+    drawn: bool = True
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
@@ -55,7 +65,7 @@ class Worker:
     """What was not done as the plan asked for it."""
 
     async def sequence(self, draw: Draw, op: Sample) -> Completion:
-        """Draw one sequence of an operation; a lost one is booked, reserved anew and tried again.
+        """Draw one sequence of an operation.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -64,10 +74,10 @@ class Worker:
         """
         rendered = await self.engine.render(draw.prompt)
         self.recorder.head(draw.prompt, draw.digest, rendered)
-        if drawn := self.past.reply(draw.op, draw.prompt, draw.digest, draw.index):
-            return drawn
         if draw.op in self.past.cancelled:
             return await _until_cancelled()
+        if drawn := self.past.reply(draw.op, draw.prompt, draw.digest, draw.index):
+            return drawn
         most = await self._room(rendered, op)
         if most < 1:
             return Completion(draw.prompt, "", (), "length", index=draw.index)
@@ -76,16 +86,16 @@ class Worker:
             cost = self.cost(Usage(rendered.tokens, 0, tokens))
             return cost + self._held_back(rendered.tokens + tokens, op.reserve) if op.reserve else cost
 
-        attempt = 1
-        while True:
-            reservation, granted = await self.admission.admit(price, most=most)
-            try:
-                granting = replace(op, params=replace(op.params, max_tokens=granted))
-                return await self._attempt(draw, granting, rendered, reservation)
-            except RequestLost as lost:
-                if attempt == ATTEMPTS:
-                    raise RequestLost(f"{lost} (tried {ATTEMPTS} times)") from lost
-                attempt += 1
+        seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
+
+        def ask(tokens: int) -> SampleRequest:
+            params = replace(op.params, max_tokens=tokens)
+            return SampleRequest(
+                self.question.id, draw.prompt, rendered, params, draw.index, seed, self.priority, floor=op.floor
+            )
+
+        books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw))
+        return await self.request(ask, draw.digest, price, books, most=most)
 
     def _held_back(self, prompt: int, tokens: int) -> Cost:
         """What a sequence of so many tokens would cost later; whether one may be drawn at all is asked then."""
@@ -108,29 +118,50 @@ class Worker:
         if line not in self.notes:
             self.notes.append(line)
 
-    async def _attempt(self, draw: Draw, op: Sample, rendered: Rendered, reservation: Reservation) -> Completion:
-        seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
-        request = SampleRequest(
-            self.question.id, draw.prompt, rendered, op.params, draw.index, seed, self.priority, floor=op.floor
-        )
+    async def request(
+        self,
+        ask: Callable[[int], SampleRequest],
+        digest: str,
+        price: Callable[[int], Cost],
+        books: Books,
+        *,
+        most: int,
+    ) -> Completion:
+        """Reserve, run and book one request for up to `most` tokens; a lost one is reserved anew and tried again.
+
+        `ask` makes the request for the tokens that were granted, `digest` is that of its prompt.
+
+        Raises:
+            BudgetExhausted: the ledger refused it, or the deadline passed.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            reservation, granted = await self.admission.admit(price, most=most)
+            try:
+                return await self._attempt(ask(granted), digest, reservation, books)
+            except RequestLost as lost:
+                if attempt == ATTEMPTS:
+                    raise RequestLost(f"{lost} (tried {ATTEMPTS} times)") from lost
+        raise AssertionError
+
+    async def _attempt(self, request: SampleRequest, digest: str, reservation: Reservation, books: Books) -> Completion:
         began = time.monotonic()
         deadline, too_late = self._deadline()
         try:
             async with deadline:
-                completion = await self._through_gate(request, draw.digest)
+                completion = await self._through_gate(request, digest)
         except BudgetExhausted:
             # A recorded refusal: nothing was drawn.
             self.admission.settle(reservation, Cost())
             raise
         except BaseException as failure:
-            self._book_dropped(draw, request, reservation, failure, time.monotonic() - began)
+            self._book_dropped(request, reservation, failure, books, time.monotonic() - began)
             if isinstance(failure, TimeoutError):
                 raise too_late from None
             if isinstance(failure, Exception) and not isinstance(failure, ReasonerError):
                 raise EngineError(f"the engine failed with {type(failure).__name__}: {failure}") from failure
             raise
-        cost = self.cost_of(completion).taking(time.monotonic() - began)
-        self._settle(reservation, cost, partial(self.recorder.sampled, draw, completion, cost))
+        cost = self.cost_of(completion, drawn=books.drawn).taking(time.monotonic() - began)
+        self._settle(reservation, cost, partial(books.done, completion, cost))
         return completion
 
     def _deadline(self) -> tuple[asyncio.Timeout, BudgetExhausted]:
@@ -159,12 +190,12 @@ class Worker:
             self.gate.leave(shared, own=own)
 
     def _book_dropped(
-        self, draw: Draw, request: SampleRequest, reservation: Reservation, failure: BaseException, seconds: float
+        self, request: SampleRequest, reservation: Reservation, failure: BaseException, books: Books, seconds: float
     ) -> None:
         usage = request.meter.usage
         unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
-        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True)
-        self._settle(reservation, cost, partial(self.recorder.dropped, draw, why_dropped(failure), usage, cost))
+        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, drawn=books.drawn)
+        self._settle(reservation, cost, partial(books.dropped, why_dropped(failure), usage, cost))
 
     def _settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, also one that turns out to have broken its reservation."""
@@ -173,7 +204,7 @@ class Worker:
         finally:
             record()
 
-    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False) -> Cost:
+    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, drawn: bool = True) -> Cost:
         """What one request with this usage costs; nothing, where it never reached the engine."""
         ran = int(usage.prompt_tokens > 0)
         computed = usage.prompt_tokens - usage.cached_tokens
@@ -186,14 +217,14 @@ class Worker:
             generated_tokens=0 if cancelled else usage.generated_tokens,
             cancelled_tokens=usage.generated_tokens if cancelled else 0,
             requests=ran,
-            samples=ran,
+            samples=ran if drawn else 0,
             flops=flops,
             seconds=seconds,
         )
 
-    def cost_of(self, completion: Completion) -> Cost:
+    def cost_of(self, completion: Completion, *, drawn: bool = True) -> Cost:
         """What a sequence cost: one that was cut while it was drawn is cancelled work."""
-        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort")
+        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", drawn=drawn)
 
     def done(self) -> None:
         """The question is over: nothing of it is kept in the cache any more."""
@@ -240,10 +271,10 @@ class Worker:
                 f"the verifier {spec_of(verifier)} rates candidates and compares none: use one such as judge"
             )
         against = (other.prompt.digest, other.index) if other else None
-        if rated := self.past.rating(op, (candidate.prompt.digest, candidate.index, against)):
-            return rated
         if op in self.past.cancelled:
             return await _until_cancelled()
+        if rated := self.past.rating(op, (candidate.prompt.digest, candidate.index, against)):
+            return rated
         try:
             worst = bound = await self._bound(verifier, candidate, other)
             if reserve:
@@ -316,7 +347,7 @@ async def _until_cancelled() -> NoReturn:
     raise AssertionError
 
 
-def why_dropped(failure: BaseException) -> Literal["cancelled", "deadline", "lost"]:
+def why_dropped(failure: BaseException) -> Why:
     """What cut a sequence short, in the trace's words."""
     if isinstance(failure, TimeoutError):
         return "deadline"

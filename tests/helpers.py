@@ -12,7 +12,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.plan import Plan
 from reasoner.protocols import Engine, Resourceless, SampleRequest, Tab
-from reasoner.trace import Dropped, Event, Sampled, Scored, TraceWriter
+from reasoner.trace import Dropped, Event, Sampled, Scored, TraceWriter, Weighed
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 
 PROMPT = Prompt.chat("How many?")
@@ -149,7 +149,7 @@ def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
 
 def told(events: Iterable[Event]) -> Cost:
     """What the events of a trace say was spent."""
-    return sum((e.cost for e in events if isinstance(e, Sampled | Dropped | Scored)), Cost())
+    return sum((e.cost for e in events if isinstance(e, Sampled | Dropped | Scored | Weighed)), Cost())
 
 
 def course(solution: Solution) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ import pytest
 from reasoner import Cost, solve_sync
 from reasoner.engines.scripted import CARD, ScriptedEngine
 from reasoner.errors import TraceError
+from reasoner.plan import Weight
 from reasoner.trace import (
     VERSION,
     Began,
@@ -26,6 +27,7 @@ from reasoner.trace import (
     Sampled,
     Scored,
     TraceWriter,
+    Weighed,
     read_trace,
     tee,
 )
@@ -74,6 +76,17 @@ EVENTS: list[Event] = [
     Dropped(question_id="q", t=0.3, op=1, prompt="p", index=4, why="cancelled", usage=Usage(1, 0, 1), cost=COST),
     Dropped(question_id="q", t=0.3, op=1, prompt="p", index=5, why="lost", usage=None, cost=COST),
     Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=0.5, steps=(0.25, 1.0), error="", cost=COST),
+    Weighed(
+        question_id="q",
+        t=0.4,
+        op=2,
+        prompt="p",
+        texts=(" A", "\u00e9\n"),
+        weights=(Weight(-0.25, 1), None),
+        error="",
+        cost=COST,
+    ),
+    Weighed(question_id="q", t=0.4, op=2, prompt="p", texts=(" A",), weights=(), error="cancelled", cost=COST),
     Extended(question_id="q", t=0.4, prompt="p", child="c", text="Wait", token_ids=(3, 4)),
     Extended(question_id="q", t=0.4, prompt="p", child="d", text="Wait", token_ids=None),
     Delivered(question_id="q", t=0.4, op=3),

@@ -1,11 +1,8 @@
 """`reasoner doctor`: what is installed, what it runs on, and how much fits."""
 
 import json
-import os
 import platform
-import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,12 +62,13 @@ def _shown(value: Any) -> str:
 
 def _software() -> dict[str, Any]:
     from reasoner.catalog import entries
+    from reasoner.machine import installed
     from reasoner.models.cache import cache_home
     from reasoner.sandbox.layers import detect
 
     sandbox = detect()
     return {
-        "reasoner": _version("reasoner-kit"),
+        "reasoner": installed("reasoner-kit"),
         "python": platform.python_version(),
         "strategies": sorted(entries("strategy")),
         "verifiers": sorted(entries("verifier")),
@@ -83,6 +81,7 @@ def _software() -> dict[str, Any]:
 def _engine() -> dict[str, Any]:
     from reasoner.engines.vllm import CPU_BLOCK, VllmEngine
     from reasoner.engines.vllm_build import installed_build
+    from reasoner.machine import gpus, installed, usable_cores
 
     build = installed_build()
     if build is None:
@@ -90,12 +89,16 @@ def _engine() -> dict[str, Any]:
     defaults = VllmEngine()
     return {
         "vllm": f"{build.package} {build.version}",
-        "torch": _version("torch"),
-        "device": f"CPU, {len(os.sched_getaffinity(0))} cores usable" if build.cpu else _gpus(),
+        "torch": installed("torch"),
+        "device": f"CPU, {usable_cores()} cores usable" if build.cpu else _told(gpus()),
         "core": "in process" if build.cpu else "a process of its own",
         "prefix_caching": defaults.prefix_caching,
         "block_size": CPU_BLOCK if build.cpu else None,
     }
+
+
+def _told(gpus: tuple[str, ...] | None) -> str:
+    return "no NVIDIA driver answers" if gpus is None else "; ".join(gpus)
 
 
 def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
@@ -131,18 +134,3 @@ def _geometry(card: "ModelCard") -> dict[str, Any]:
         "head_dim": card.head_dim or None,
         "kv_bytes_per_token": card.kv_bytes_per_token or None,
     }
-
-
-def _gpus() -> str:
-    try:
-        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S607 wherever the driver is
-    except (OSError, subprocess.SubprocessError):
-        return "no NVIDIA driver answers"
-    return "; ".join(told.split("\n")).strip("; ")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -12,7 +12,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 
-_KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine"}
+_KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine", "tasks": "task"}
 _LISTS = (*_KINDS, "models")
 
 
@@ -21,7 +21,7 @@ _LISTS = (*_KINDS, "models")
 @click.option("--json", "as_json", is_flag=True, help="Give the list as JSON.")
 @guarded
 def command(what: str, *, as_json: bool) -> int:
-    """Show what there is: strategies, verifiers, engines or models, with their options.
+    """Show strategies, verifiers, engines, tasks or models, with their options.
 
     An option is shown with its default; one shown without has none. How sequences are drawn is an option of every
     strategy that draws any; those defaults are shown once, at the end.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reasoner.budget import Budget, Cost
 from reasoner.cli.terminal import Terminal, clean, printable
-from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored
+from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored, Weighed
 from reasoner.types import Answer, Standing
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Progress:
                 self.samples += 1
                 self.cost += event.cost
                 self.first_sample = event.t if self.first_sample is None else self.first_sample
-            case Dropped() | Scored():
+            case Dropped() | Scored() | Weighed():
                 self.cost += event.cost
             case Proposed():
                 self.answer, self.standing = event.answer, event.standing

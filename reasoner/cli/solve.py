@@ -4,7 +4,7 @@ import asyncio
 import io
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -111,24 +111,24 @@ def command(
     """
     from reasoner.budget import Budget
     from reasoner.catalog import build
+    from reasoner.cli.choosing import check_prices, choose_engine, choose_verifier, read_prices
     from reasoner.questions import ask
 
     if seed < 0:
         raise UsageError(f"--seed {seed} is negative: give 0 or more")
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
     chosen = build("strategy", strategy)
-    runs_on = _engine(engine, model_id=model, base_url=base_url)
+    runs_on = choose_engine(engine, model_id=model, base_url=base_url)
     plan = _Plan(
         asked,
         chosen,
-        _verifier(verifier, chosen, runs_on, unsandboxed=allow_unsandboxed_code),
+        choose_verifier(verifier, [chosen], runs_on, unsandboxed=allow_unsandboxed_code),
         runs_on,
         Budget() if budget is None else Budget.parse(budget),
-        None if prices is None else _prices(prices),
+        None if prices is None else read_prices(prices),
         seed,
     )
-    if plan.budget.usd is not None and plan.prices is None:
-        raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")
+    check_prices([plan.budget], plan.prices)
     return _run(plan, trace, as_json=as_json, quiet=engine.partition(":")[0] == "vllm")
 
 
@@ -159,63 +159,6 @@ def _text(file: IO[bytes], name: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not UTF-8 text: convert it first") from error
-
-
-def _engine(spec: str, **common: str | None) -> "Engine":
-    from reasoner.catalog import build, load
-
-    name, _, tail = spec.partition(":")
-    options = {field.name for field in fields(load("engine", name))}
-    in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}
-    flags = {"model_id": "--model", "base_url": "--base-url"}
-    given = {option: value for option, value in common.items() if value is not None}
-    for option in given:
-        if option not in options:
-            raise UsageError(f"engine {name} takes no {flags[option]}: leave it out")
-        if option in in_spec:
-            raise UsageError(f"{flags[option]} and {option} of --engine say the same thing: keep one")
-    engine: Engine = build("engine", spec, **given)
-    return engine
-
-
-def _verifier(spec: str | None, strategy: "Strategy", engine: "Engine", *, unsandboxed: bool) -> "Verifier | None":
-    from reasoner.catalog import build, load, spec_of
-    from reasoner.engines.replay import ReplayEngine
-
-    named = "certainty" if spec is None else spec
-    name = named.partition(":")[0].strip()
-    runs_code = any(field.name == "allow_unsandboxed" for field in fields(load("verifier", name)))
-    if unsandboxed and not runs_code:
-        raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; leave it out")
-    if not strategy.uses_verifier:
-        if spec is not None:
-            raise UsageError(f"--verifier {spec} has no effect: {spec_of(strategy)} asks for no scores; leave it out")
-        return None
-    if isinstance(engine, ReplayEngine):
-        return engine.verifier()
-    verifier: Verifier = build("verifier", named, **({"allow_unsandboxed": True} if unsandboxed else {}))
-    return verifier
-
-
-def _prices(text: str) -> "Prices":
-    from reasoner.budget import Prices
-    from reasoner.errors import UnknownName
-
-    known = tuple(field.name for field in fields(Prices))
-    given: dict[str, float] = {}
-    for part in text.split(","):
-        kind, _, amount = (piece.strip() for piece in part.partition("="))
-        if kind not in known:
-            raise UnknownName("price", kind, known)
-        if kind in given:
-            raise UsageError(f"price {kind} is given twice: keep one")
-        try:
-            given[kind] = float(amount)
-        except ValueError as error:
-            raise UsageError(f"price {kind}={amount!r} is not a number: give dollars per million tokens") from error
-    if missing := {"prompt", "generated"} - given.keys():
-        raise UsageError(f"--prices needs {' and '.join(sorted(missing))} too, in dollars per million tokens")
-    return Prices(**given)
 
 
 def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:

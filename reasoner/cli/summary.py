@@ -35,7 +35,8 @@ def summary(
     times: Times,
 ) -> list[str]:
     """The vote, the cost, the budget and the time, a line each."""
-    lines = [f"vote     {_vote(solution.standing)}"] if solution.standing.samples else []
+    standing = solution.standing
+    lines = [f"vote     {_vote(standing)}"] if standing.samples or standing.votes else []
     lines.append(f"cost     {_cost(solution.cost, prices)}")
     if str(budget):
         lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
@@ -46,6 +47,8 @@ def summary(
 
 def _vote(standing: Standing) -> str:
     votes = standing.votes
+    if not standing.samples:
+        return " · ".join(f"{printable(vote.answer.text, limit=32)} {vote.weight:.2f}" for vote in votes[:SHOWN])
     weighted = any(vote.weight != vote.count for vote in votes)
     named = [
         f"{printable(vote.answer.text, limit=32)} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if weighted else "")

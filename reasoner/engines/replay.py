@@ -10,6 +10,7 @@ from typing import NamedTuple
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, RequestLost, TraceError
 from reasoner.models.card import ModelCard
+from reasoner.plan import NOT_WEIGHED
 from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
 from reasoner.trace import (
     Began,
@@ -23,6 +24,7 @@ from reasoner.trace import (
     Refused,
     Sampled,
     Scored,
+    Weighed,
     read_trace,
 )
 from reasoner.types import (
@@ -69,6 +71,9 @@ class ReplayEngine:
     _records: dict[_Key, deque[Sampled | Dropped]] = field(init=False, repr=False, default_factory=dict)
     _heads: dict[str, Rendered] = field(init=False, repr=False, default_factory=dict)
     _scores: dict[_Rated, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
+    _weighed: dict[tuple[str, str, tuple[str, ...]], deque[Weighed]] = field(
+        init=False, repr=False, default_factory=dict
+    )
     _same: dict[frozenset[str], bool] = field(init=False, repr=False, default_factory=dict)
     _spelled: dict[str, TokenIds | None] = field(init=False, repr=False, default_factory=dict)
     _refused: dict[str, Refused] = field(init=False, repr=False, default_factory=dict)
@@ -97,14 +102,10 @@ class ReplayEngine:
                 self._began.append(event)
             case Prompted():
                 self._heads[event.prompt] = Rendered((0,) * event.tokens if event.exact else None, event.tokens)
-            case Sampled() | Dropped():
-                key = _Key(event.question_id, event.prompt, event.index)
-                self._records.setdefault(key, deque()).append(event)
+            case Sampled() | Dropped() | Scored() | Weighed():
+                self._file(event)
             case Delivered():
                 self._delivered[event.question_id].append(event.op)
-            case Scored():
-                named = (event.question_id, event.prompt, event.index, event.against)
-                self._scores.setdefault(named, deque()).append(event)
             case Extended():
                 self._spelled[event.text] = event.token_ids
             case Compared():
@@ -113,6 +114,18 @@ class ReplayEngine:
                 self._refused.setdefault(event.question_id, event)
             case Ended():
                 self._ended.add(event.question_id)
+
+    def _file(self, event: Sampled | Dropped | Scored | Weighed) -> None:
+        match event:
+            case Sampled() | Dropped():
+                key = _Key(event.question_id, event.prompt, event.index)
+                self._records.setdefault(key, deque()).append(event)
+            case Scored():
+                named = (event.question_id, event.prompt, event.index, event.against)
+                self._scores.setdefault(named, deque()).append(event)
+            case Weighed():
+                asked = (event.question_id, event.prompt, event.texts)
+                self._weighed.setdefault(asked, deque()).append(event)
 
     @property
     def budget(self) -> str:
@@ -160,6 +173,9 @@ class ReplayEngine:
             await self._missing(request)
             raise AssertionError
         record = records.popleft()
+        while records and isinstance(record, Dropped) and record.why == "cancelled":
+            # An interruption cut it off, and it was drawn when the run went on.
+            record = records.popleft()
         self._replies += 1
         request.meter.usage = record.usage
         if isinstance(record, Dropped):
@@ -182,6 +198,25 @@ class ReplayEngine:
             record.logprobs,
             record.index,
             record.seed,
+        )
+
+    async def weighed(self, question_id: str, prompt: str, texts: tuple[str, ...]) -> Weighed:
+        """The record of a weighing, when its turn comes.
+
+        Raises:
+            TraceError: it was cancelled, or never asked for.
+        """
+        records = self._weighed.get((question_id, prompt, texts), deque())
+        while len(records) > 1 and records[0].error and not records[0].error.startswith(NOT_WEIGHED):
+            # A later attempt went on from there.
+            records.popleft()
+        if records and (record := records.popleft()).error != CANCELLED:
+            self._replies += 1
+            return record
+        await self._idle(PATIENCE)
+        raise TraceError(
+            f"the trace {self.path} does not say how likely these texts of question {question_id} are: replay with the "
+            "same strategy, seed and stop rule"
         )
 
     async def _missing(self, request: SampleRequest) -> None:
@@ -272,6 +307,9 @@ class ReplayVerifier(Resourceless):
         records = self._scores.get(named)
         if not records:
             raise TraceError(f"the trace {self.path} holds no rating of sample {named[2]} of {named[0]}")
+        while len(records) > 1 and records[0].error == CANCELLED:
+            # An interruption cut it off, and it was given when the run went on.
+            records.popleft()
         return records
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reasoner_strategies.early_stopping import EarlyStopping
     from reasoner_strategies.gen_select import GenSelect
     from reasoner_strategies.knockout import Knockout
+    from reasoner_strategies.likelihood import Likelihood
     from reasoner_strategies.lookahead import Lookahead
     from reasoner_strategies.mcts import Mcts
     from reasoner_strategies.pairwise import Pairwise
@@ -43,6 +44,7 @@ _HOMES = {
     "EarlyStopping": "early_stopping",
     "GenSelect": "gen_select",
     "Knockout": "knockout",
+    "Likelihood": "likelihood",
     "Lookahead": "lookahead",
     "Mcts": "mcts",
     "Pairwise": "pairwise",
@@ -71,6 +73,7 @@ __all__ = [
     "EarlyStopping",
     "GenSelect",
     "Knockout",
+    "Likelihood",
     "Lookahead",
     "Mcts",
     "Pairwise",

@@ -18,8 +18,11 @@ GOLDEN = Path(__file__).parents[1] / "golden"
     [
         "--help",
         "solve --help",
+        "trace --help",
         "list --help",
         "doctor --help",
+        "eval --help",
+        "grade --help",
         "verifier --help",
         "verifier fit --help",
         "verifier calibrate --help",
@@ -27,6 +30,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "list strategies",
         "list verifiers",
         "list engines",
+        "list tasks",
         "list models",
     ],
 )

@@ -94,7 +94,7 @@ def test_killed_again_and_again_it_gets_there(name: str) -> None:
     asyncio.run(test())
 
 
-def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str) -> None:
+def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, tmp_path: Path) -> None:
     """Ctrl-C books what was in flight; going on, that is drawn again, and both are paid for."""
 
     async def test(moment: int) -> bool:
@@ -116,6 +116,14 @@ def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str) -> None
         assert [solution.cost.prompt_tokens, solution.cost.cached_tokens] == spent[:2]
         assert solution.cost.generated_tokens + solution.cost.cancelled_tokens == spent[2]
         assert name in ASYNCHRONOUS or (solution.answer, solution.standing) == (whole.answer, whole.standing)
+        replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", after)))
+        await replay.start()
+        [again] = await asyncio.wait_for(
+            solve_many([QUESTION], strategy, replay, verifier=judge_for(strategy, replay.verifier()), seed=SEED),
+            timeout=30,
+        )
+        assert again.error is None
+        assert (again.answer, again.standing) == (solution.answer, solution.standing)
         return True
 
     assert sum(asyncio.run(test(moment)) for moment in range(1, 40, 2))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, Cost, Solution, solve, solve_sync
+from reasoner import Budget, Solution, solve, solve_sync
 from reasoner.admission import Admission
 from reasoner.catalog import build, entries, load, spec_of
 from reasoner.engines.replay import ReplayEngine
@@ -345,8 +345,9 @@ def test_every_sampling_option_reaches_the_engine(name: str) -> None:
         solve_sync(QUESTION, strategy, ScriptedEngine(script), verifier=judge_for(strategy))
         wanted = getattr(getattr(strategy, "params"), option)  # noqa: B009
         assert wanted != getattr(SamplingParams(), option), option
-        # Prompts of another wording ask for a judgement, not for a chain.
-        sent = [getattr(each.params, option) for each in seen if each.prompt.messages == QUESTION.prompt.messages]
+        # Prompts of another wording ask for a judgement, not for a chain; what is watched weighs a text and draws none.
+        chains = [each for each in seen if each.prompt.messages == QUESTION.prompt.messages and not each.watch]
+        sent = [getattr(each.params, option) for each in chains]
         assert sent
         if option in {"stop", "stop_token_ids"}:
             assert all(set(wanted) <= set(stops) for stops in sent)
@@ -386,6 +387,5 @@ def test_a_strategy_that_needs_a_verifier_says_so_before_anything_is_spent(name:
 def test_it_costs_what_its_samples_and_ratings_cost(name: str) -> None:
     events: list[Event] = []
     solution = run(name, ScriptedEngine(varied), trace=events.append)
-    seen = sum((event.cost for event in events if event.event in ("sampled", "scored", "dropped")), Cost())
-    assert seen.taking(0) == solution.cost.taking(0)
+    assert told(events).taking(0) == solution.cost.taking(0)
     assert not any(event.event == "dropped" and event.why != "cancelled" for event in events)

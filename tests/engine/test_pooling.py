@@ -276,7 +276,12 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
         one = await candidate(engine, "\n\n".join(STEPS))
         laid = await prm.running.started.lay(QUESTION, one, engine)
         rating = await prm.score(QUESTION, one, engine, Tab())
+        free = await prm.score(QUESTION, one, engine, Tab())
+        await prm.forget()
+        anew = await prm.score(QUESTION, one, engine, Tab())
         await prm.close()
+        assert free.cost.verifier_tokens == 0
+        assert (anew.cost.cached_tokens, anew.cost.verifier_tokens) == (0, len(laid.ids))
         return rating.steps, rating.value, laid.ids, short.cost, rating.cost
 
     steps, value, ids, short, longer = run(go())

@@ -28,6 +28,7 @@ SMALL = {
     "early_stopping": "n=9,window=3",
     "gen_select": "n=4,repeats=2",
     "knockout": "n=4,comparisons=2",
+    "likelihood": "n=4",
     "lookahead": "n=4,width=2,step_tokens=12,max_steps=4",
     "mcts": "simulations=6,k=2,step_tokens=12,max_steps=5",
     "pairwise": "n=4,comparisons=2",

@@ -12,7 +12,7 @@ from reasoner.confidence import ConfidenceFloor, group_confidences, token_confid
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import EngineDied, PromptTooLong
 from reasoner.plan import Plan, Sample, cancel, extend, next_finished, propose, sample, start
-from reasoner.protocols import SampleRequest
+from reasoner.protocols import SampleRequest, forget
 from reasoner.trace import Dropped, Event, Extended, Sampled
 from reasoner.types import Completion, Standing
 from reasoner_strategies import BestOfN, SelfConsistency, Single
@@ -50,6 +50,20 @@ def test_siblings_share_their_prompt_in_whole_blocks(engine: VllmEngine) -> None
     tokens = drawn[0].usage.prompt_tokens
     whole = (tokens - 1) // 32 * 32
     assert sorted(one.usage.cached_tokens for one in drawn) == [0] + [whole] * 7
+
+
+def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
+    prompt = Prompt.chat("Another sentence that no other test uses, for its blocks to be new. " * 12 + ADD)
+    cached = [asyncio.run(_cached(engine, prompt, empty=empty)) for empty in (False, False, True)]
+    assert cached[0] == cached[2] == 0
+    assert cached[1] >= 3 * 32
+
+
+async def _cached(engine: VllmEngine, prompt: Prompt, *, empty: bool) -> int:
+    if empty:
+        await forget(engine)
+    [one] = await draw(engine, prompt, SamplingParams(max_tokens=1), [0])
+    return one.usage.cached_tokens
 
 
 def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner import Prompt, SamplingParams, ask, solve_sync
+from reasoner import Prompt, SamplingParams, ask, solve, solve_sync
 from reasoner.confidence import ConfidenceFloor
 from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Dropped, Event
 from reasoner.types import Completion
-from reasoner_strategies import SelfConsistency
+from reasoner_strategies import SelfConsistency, Single
 from tests.engine.test_vllm import CancelHalf
 
 
@@ -38,6 +38,21 @@ def test_it_answers_with_shared_prefixes(engine: VllmEngine) -> None:
     assert solution.error is None
     assert solution.cost.samples == 4
     assert solution.cost.cached_tokens >= 3 * 32
+
+
+def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
+    async def cached() -> int:
+        question = ask("What is 3 + 4?", context="Words that no other test uses come first. " * 30)
+        return (await solve(question, Single(), engine)).cost.cached_tokens
+
+    async def thrice() -> list[int]:
+        found = [await cached(), await cached()]
+        await engine.forget()
+        return [*found, await cached()]
+
+    first, second, third = asyncio.run(thrice())
+    assert first == third == 0
+    assert second >= 3 * 32
 
 
 def test_it_frees_and_books_cancelled_work(engine: VllmEngine) -> None:

@@ -7,10 +7,13 @@ only these, in both orders, and larger or different sums make up the practice qu
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoner import ask
 from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.tasks.benchmark import collected
+from reasoner_evals.tasks.prompts import Template
+from reasoner_evals.tasks.task import TaskData
 
 DEVELOPMENT = 40
 Sign = Literal["+", "x", "-"]
@@ -31,9 +34,37 @@ class Problem:
         """What it comes to."""
         return {"+": self.a + self.b, "x": self.a * self.b, "-": self.a - self.b}[self.sign]
 
+    @property
+    def turned(self) -> "Problem":
+        """The same with its numbers exchanged."""
+        return Problem(self.sign, self.b, self.a)
+
     def question(self, wording: str = REPORTED_WORDING) -> GradedQuestion:
-        """The problem in words, with its reference answer."""
-        return GradedQuestion(ask(wording.format(f"{self.a} {self.sign} {self.b}"), space="number"), str(self.value))
+        """The problem in words, with its reference answer; its group is the pair of numbers in either order."""
+        asked = ask(wording.format(f"{self.a} {self.sign} {self.b}"), space="number")
+        low, high = sorted((self.a, self.b))
+        return GradedQuestion(asked, str(self.value), group=f"{low} {self.sign} {high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """One-digit sums and products, made on the spot; sized for the embedded model, and always there.
+
+    Each pair of `split` is asked in both orders and three wordings, which are a group of their own: 50 pairs to report,
+    40 for development, and none in both. The first 50 of those to report are the pairs in one order and wording.
+    """
+
+    split: Literal["reported", "development"] = "reported"
+
+    template: ClassVar[Template] = Template("plain", 1)
+
+    def load(self) -> TaskData:
+        """The questions: all pairs in one wording and order, then in the other order, then in the other wordings."""
+        development, reported = _split()
+        pairs = reported if self.split == "reported" else development
+        turned = [pair.turned for pair in pairs if pair.a != pair.b]
+        items = [problem.question(wording) for wording in _WORDINGS for problem in (*pairs, *turned)]
+        return collected(self, items, "made on the spot", self.template, "Apache-2.0")
 
 
 def _split() -> tuple[list[Problem], list[Problem]]:
@@ -68,7 +99,7 @@ def _development_orders() -> Iterator[Problem]:
     for problem in _split()[0]:
         yield problem
         if problem.a != problem.b:
-            yield Problem(problem.sign, problem.b, problem.a)
+            yield problem.turned
 
 
 def _larger(source: random.Random, count: int) -> Iterator[Problem]:

@@ -1,0 +1,1 @@
+"""Reports: what runs say, as data, and that data written out."""

@@ -1,0 +1,55 @@
+"""The files of a report. Each takes its place whole; all are derived, and can be made anew."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from reasoner.errors import UsageError
+from reasoner_evals.report.content import Report
+from reasoner_evals.report.csvs import points_csv
+from reasoner_evals.report.markdown import to_markdown
+from reasoner_evals.report.page import page, views
+
+FIGURES = "figures"
+
+
+class File(NamedTuple):
+    """A file to be written."""
+
+    path: Path
+    content: bytes
+
+
+def write_report(report: Report, html: Path) -> None:
+    """Write the page, and beside it `results.csv`, `results.md` and `figures/` with each figure as SVG and PNG.
+
+    Raises:
+        UsageError: a file cannot be written; those before it are.
+    """
+    for file in _files(report, html):
+        _put(file)
+
+
+def _files(report: Report, html: Path) -> Iterator[File]:
+    """All files, the page last: once it is there, so is what stands beside it."""
+    shown = views(report)
+    for figure in (one for view in shown for one in view.figures):
+        yield File(html.parent / FIGURES / f"{figure.name}.svg", figure.drawn.svg)
+        yield File(html.parent / FIGURES / f"{figure.name}.png", figure.drawn.png)
+    yield File(html.parent / "results.csv", points_csv(report).encode("utf-8", "replace"))
+    yield File(html.parent / "results.md", to_markdown(report).encode("utf-8", "replace"))
+    yield File(html, page(report, shown).encode("utf-8", "replace"))
+
+
+def _put(file: File) -> None:
+    beside = file.path.with_name(f".{file.path.name}.{os.getpid()}.tmp")
+    try:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(file.content)
+            beside.replace(file.path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {file.path}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Runs: what an evaluation writes down, goes on from, and is read back from."""

@@ -1,0 +1,174 @@
+"""A run read back: streamed line by line into arrays, so that 200,000 samples take little memory and no text."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from reasoner.answers.choices import choice_in
+from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.trace import read_lines
+from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex, holds
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.records import VERSION, Item, ItemRecord, ItemStatus, Manifest, Source
+from reasoner_evals.runs.verdicts import read_verdicts
+
+R = TypeVar("R", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskItems:
+    """A task's questions without their texts, ordered by id, so that runs over the same ones line up."""
+
+    source: Source
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    chances: tuple[float | None, ...]
+    """What a blind guess gets right: known of choices and of yes or no."""
+    digests: tuple[bytes, ...]
+    """Of each question's text and reference answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """A run's folder, opened: what was asked and what was judged. Arms are read one at a time, by `read_arm`."""
+
+    folder: RunFolder
+    name: str
+    manifest: Manifest
+    manifest_hash: str
+    tasks: Mapping[str, TaskItems]
+    verdicts: VerdictIndex
+
+
+class _Fate(BaseModel):
+    """As much of a journal's line as says which question it is on, and whether it may be replaced."""
+
+    question_id: str
+    status: ItemStatus
+
+
+def check_same(first: RunData, second: RunData, task: str) -> None:
+    """Refuse two runs that do not ask the same questions of a task.
+
+    Raises:
+        UsageError: how many differ, and an example.
+    """
+    one, other = (dict(zip(run.tasks[task].ids, run.tasks[task].digests, strict=True)) for run in (first, second))
+    differing = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    if differing:
+        raise UsageError(
+            f"{first.name} and {second.name} ask different questions of {task}: {len(differing)} of "
+            f"{len(one.keys() | other.keys())} differ ({differing[0]!r}, for one): take runs over the same questions"
+        )
+
+
+def open_run(path: Path) -> RunData:
+    """A run's manifest, questions and verdicts; texts are read and let go.
+
+    Raises:
+        TraceError: a file is missing or holds what is no such record; the message names it and the line.
+    """
+    folder = RunFolder(path)
+    manifest = read_manifest(folder)
+    digest = hashlib.sha256(folder.manifest.read_bytes()).hexdigest()
+    verdicts = VerdictIndex()
+    for verdict in read_verdicts(folder.verdicts):
+        verdicts.add(verdict)
+    return RunData(folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), verdicts)
+
+
+def read_arm(run: RunData, name: str) -> ArmData:
+    """One arm's journal, joined with the verdicts. An arm that has not begun is empty.
+
+    Of several lines on a question the first holds, unless it is an error: then the next does. A torn last line is
+    skipped.
+
+    Raises:
+        UnknownName: the run has no such arm.
+        TraceError: a line is no record, or is on a question that the run does not have.
+    """
+    arms = {arm.name: arm for arm in run.manifest.arms}
+    if name not in arms:
+        raise UnknownName("arm", name, arms, of=f"run {run.name}")
+    arrays = ArmArrays(run.name, arms[name], run.tasks[arms[name].task].ids, run.verdicts)
+    journal = run.folder.arm(name).journal
+    if journal.exists():
+        for record in _lines(journal, ItemRecord):
+            arrays.add(record, journal)
+    return arrays.done()
+
+
+def records_in(run: RunData, name: str) -> Iterator[ItemRecord]:
+    """The records of an arm that `read_arm` counts, streamed in the order of its journal; none before it has begun.
+
+    An error that a later line replaces is left out.
+    """
+    journal = run.folder.arm(name).journal
+    if not journal.exists():
+        return
+    taken: dict[str, int] = {}
+    for place, record in enumerate(_lines(journal, _Fate)):
+        if taken.get(record.question_id, -1) < 0:
+            taken[record.question_id] = -1 - place if record.status == "error" else place
+    places = {place if place >= 0 else -1 - place for place in taken.values()}
+    yield from (record for place, record in enumerate(_lines(journal, ItemRecord)) if place in places)
+
+
+def records_of(run: RunData, name: str, ids: set[str]) -> dict[str, ItemRecord]:
+    """The whole records of a few questions of an arm, by id; the same lines that `read_arm` counts."""
+
+    def wanted(line: bytes) -> ItemRecord | None:
+        fate = _Fate.model_validate_json(line)
+        return ItemRecord.model_validate_json(line) if fate.question_id in ids else None
+
+    found: dict[str, ItemRecord] = {}
+    path = run.folder.arm(name).journal
+    for record in read_lines(path, wanted, file="journal", record="record of the journal", version=VERSION):
+        if record and holds(found.get(record.question_id)):
+            found[record.question_id] = record
+    return found
+
+
+def questions_of(run: RunData, task: str, ids: set[str]) -> dict[str, Item]:
+    """A few questions of a task with their texts, by id."""
+    return {
+        one.question_id: one for one in _lines(run.folder.items, Item) if one.task == task and one.question_id in ids
+    }
+
+
+def _chance(item: Item) -> float | None:
+    if item.space == "yes_no":
+        return 0.5
+    choice = choice_in(item.text) if item.space == "choice" else None
+    return 1 / len(choice.options) if choice else None
+
+
+def _lines(path: Path, kind: type[R]) -> Iterator[R]:
+    what = "questions" if kind is Item else "journal"
+    return read_lines(path, kind.model_validate_json, file=what, record=f"record of the {what}", version=VERSION)
+
+
+def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
+    rows: dict[str, list[tuple[str, str, float | None, bytes]]] = {source.task: [] for source in manifest.sources}
+    for item in _lines(folder.items, Item):
+        if item.task not in rows:
+            raise TraceError(f"{folder.items} holds a question of {item.task!r}, a task that the manifest lacks")
+        digest = hashlib.blake2b(
+            f"{len(item.text)}\0{item.text}{item.gold}".encode("utf-8", "surrogatepass"), digest_size=8
+        )
+        rows[item.task].append((item.question_id, item.group, _chance(item), digest.digest()))
+    tasks = {}
+    for source in manifest.sources:
+        found = sorted(rows[source.task], key=lambda row: row[0])
+        if not found:
+            raise TraceError(f"{folder.items} holds no question of {source.task}: begin the run anew")
+        ids, groups, chances, digests = zip(*found, strict=True)
+        if len(set(ids)) < len(ids):
+            raise TraceError(f"{folder.items} holds two questions of {source.task} with one id")
+        tasks[source.task] = TaskItems(source, ids, groups, chances, digests)
+    return tasks

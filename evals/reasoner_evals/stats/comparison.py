@@ -1,0 +1,127 @@
+"""The paired comparison of two arms over the same questions, and what it could have resolved."""
+
+import math
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasoner.errors import UsageError
+from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats.intervals import Interval, difference_interval, totals_by
+
+FLIPS = 10_000
+"""Random sign flips where there are too many to go through all."""
+ALL_FLIPS = 14
+"""Up to so many questions, or groups, that differ, all sign flips are gone through."""
+POWER = 2.8
+"""Standard errors that 80 % power needs at the 5 % level."""
+NEAR = 1e-9
+_BATCH = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The first arm minus the second, question by question."""
+
+    difference: Interval
+    """The mean difference and its 95 % interval; `n` counts the questions that have a value in both arms."""
+    p_value: float
+    """Two-sided, for no difference; not adjusted for other comparisons (see `holm`)."""
+    test: str
+    """mcnemar (exact), sign flips, or sign flips, clustered."""
+    better: int
+    """Questions on which the first arm is ahead."""
+    worse: int
+    """Questions on which the second arm is ahead."""
+    detectable: float
+    """The least difference that so many questions would show with 80 % power at the 5 % level."""
+
+    @property
+    def resolvable(self) -> bool:
+        """Whether the difference is one that so many questions can show."""
+        return abs(self.difference.mean) >= self.detectable > 0
+
+
+def compare(
+    first: Mapping[str, float], second: Mapping[str, float], *, groups: Mapping[str, str] | None = None, seed: int = 0
+) -> Comparison:
+    """Compare two arms by question id; each maps ids to a share in [0, 1], or NaN where there is no value.
+
+    `groups` names what questions share, by id; whole groups then count as one. Arms over different ids, an empty arm
+    and a missing group key are errors.
+    """
+    _check_ids(first.keys(), second.keys())
+    ids = sorted(first)
+    keys = None if groups is None else [groups.get(one) for one in ids]
+    left, right = (np.array([arm[one] for one in ids], dtype=np.float64) for arm in (first, second))
+    difference = left - right
+    found = difference_interval(difference, keys, seed=seed)
+    both = ~np.isnan(difference)
+    kept = difference[both]
+    own = None if keys is None else [key for key, there in zip(keys, both, strict=True) if there]
+    better, worse = int((kept > NEAR).sum()), int((kept < -NEAR).sum())
+    units = kept if own is None else totals_by(own, kept)[0]
+    if own is None and bool(np.all(np.isin((left[both], right[both]), (0, 1)))):
+        p_value, test = mcnemar(better, worse), "mcnemar"
+    else:
+        p_value, test = sign_flips(units, seed=seed), "sign flips" if own is None else "sign flips, clustered"
+    # With single questions and 0/1 outcomes this is 2.8 * sqrt(d / n) for the discordant share d.
+    detectable = POWER * math.sqrt(float(np.sum(units**2))) / len(kept) if len(kept) else math.nan
+    return Comparison(found, p_value, test, better, worse, detectable)
+
+
+def _check_ids(first: AbstractSet[str], second: AbstractSet[str]) -> None:
+    if first != second:
+        only, other = sorted(first - second), sorted(second - first)
+        example = (only or other)[0]
+        raise UsageError(
+            f"the arms are over different questions: {len(only)} only in the first, {len(other)} only in the second "
+            f"({example!r}, for one): compare arms over the same questions"
+        )
+    if not first:
+        raise UsageError("there is no question to compare on")
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """The exact two-sided p-value of McNemar's test on the questions where single outcomes differ; 1 if none does."""
+    from scipy import stats
+
+    return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def sign_flips(differences: Floats, *, seed: int = 0, draws: int = FLIPS) -> float:
+    """The two-sided p-value of the total under random signs: exact for a few differences, otherwise over `draws`."""
+    moved = differences[np.abs(differences) > NEAR]
+    if not len(moved):
+        return 1.0
+    least = abs(float(moved.sum())) * (1 - NEAR)
+    if len(moved) <= ALL_FLIPS:
+        signs = 1 - 2.0 * (np.arange(1 << len(moved))[:, None] >> np.arange(len(moved)) & 1)
+        return float(np.mean(np.abs(signs @ moved) >= least))
+    source, size = np.random.default_rng(seed), max(_BATCH // len(moved), 1)
+    extreme = 0
+    for at in range(0, draws, size):
+        signs = source.integers(0, 2, size=(min(size, draws - at), len(moved)), dtype=np.int8) * 2.0 - 1
+        extreme += int(np.sum(np.abs(signs @ moved) >= least))
+    # The signs that were seen are one of the draws: a p-value of 0 cannot be.
+    return (extreme + 1) / (draws + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of one family of comparisons, adjusted by Holm's step-down rule (1979), in the order given."""
+    if any(not 0 <= p <= 1 for p in p_values):
+        raise UsageError("p-values lie between 0 and 1")
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min((len(p_values) - rank) * p_values[place], 1.0))
+        adjusted[place] = least
+    return adjusted
+
+
+def minimum_detectable(n: int, discordant: float) -> float:
+    """The least paired difference that `n` questions show (80 % power, 5 % level), given the share that differ."""
+    if n < 1 or not 0 <= discordant <= 1:
+        raise UsageError(f"this needs a question and a share between 0 and 1, not n={n}, discordant={discordant:g}")
+    return POWER * math.sqrt(discordant / n)

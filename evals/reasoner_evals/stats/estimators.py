@@ -1,0 +1,175 @@
+"""What k samples of a pool of N would have given, in expectation over which k were drawn; never the first k.
+
+Each function takes a pool and sample counts `ks` and returns one value per question and count, of shape [Q, K]; NaN
+where a question has fewer than k usable samples. No result depends on the order of the samples.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from reasoner.errors import UsageError
+from reasoner_evals.stats.arrays import Floats, Ints, check_pool, check_sizes, counts
+
+DRAWS = 200
+"""Random subsets per question and count where there are too many to go through all."""
+NEAR = 1e-9
+"""Sums of weights that differ by this share of the larger are a tie: they depend on the order of addition."""
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that `k` of `n` samples, `c` of them right, hold a right one (Chen 2021, 2107.03374); NaN if k > n."""
+    if not 0 <= c <= n or k < 1:
+        raise UsageError(f"pass@k needs 0 <= c <= n and k >= 1, not n={n}, c={c}, k={k}")
+    return 1 - math.comb(n - c, k) / math.comb(n, k) if k <= n else math.nan
+
+
+def coverage_at_k(right: Floats, ks: Sequence[int]) -> Floats:
+    """pass@k of each question: what a selection that is never wrong would get."""
+    check_pool(right)
+    check_sizes(ks)
+    pairs, place = np.unique(np.stack(counts(right), axis=1), axis=0, return_inverse=True)
+    table = np.array([[pass_at_k(int(n), int(c), k) for k in ks] for n, c in pairs])
+    return table[place.ravel()]
+
+
+def best_of_k(right: Floats, scores: Floats, ks: Sequence[int]) -> Floats:
+    """How often the highest scored of k samples is right, exactly; ties average, samples without a score come last."""
+    check_pool(right, scores)
+    # Rounding must not make a share of more than 1.
+    return np.clip(_highest_of_k(right, scores, ks), 0.0, 1.0)
+
+
+def largest_of_k(amounts: Floats, ks: Sequence[int]) -> Floats:
+    """The expected largest of k of the pool's amounts [Q, N] (NaN not usable): seconds of k samples side by side."""
+    return _highest_of_k(amounts, amounts, ks)
+
+
+def mean_of_k(amounts: Floats, ks: Sequence[int], *, once: Floats | float = 0.0) -> Floats:
+    """The expected total of k of the pool's amounts [Q, N] (NaN not usable), and `once` per question: the prompt."""
+    check_sizes(ks)
+    usable = (~np.isnan(amounts)).sum(axis=1)
+    mean = np.nansum(amounts, axis=1) / np.maximum(usable, 1)
+    sizes = np.asarray(ks)
+    total = np.broadcast_to(once, mean.shape)[:, None] + mean[:, None] * sizes
+    return np.where(usable[:, None] >= sizes, total, np.nan)
+
+
+def _highest_of_k(values: Floats, scores: Floats, ks: Sequence[int]) -> Floats:
+    check_sizes(ks)
+    found = np.full((len(values), len(ks)), np.nan)
+    for row, (value, score) in enumerate(zip(values, scores, strict=True)):
+        usable = ~np.isnan(value)
+        if not usable.any():
+            continue
+        rank = np.where(np.isnan(score), -np.inf, score)[usable]
+        order = np.argsort(-rank, kind="stable")
+        rank = rank[order]
+        starts = np.flatnonzero(np.append(True, rank[1:] != rank[:-1]))
+        edges = np.append(starts, len(rank))
+        means = np.add.reduceat(value[usable][order], starts) / np.diff(edges)
+        none_above = _none_of(len(rank), tuple(ks))[:, edges]
+        found[row] = (none_above[:, :-1] - none_above[:, 1:]) @ means
+    return found
+
+
+@lru_cache(maxsize=256)
+def _none_of(n: int, ks: tuple[int, ...]) -> Floats:
+    """The chance that k of n samples hold none of the first j, for j from 0 to n: [K, n + 1]."""
+    return np.array([[math.comb(n - j, k) / math.comb(n, k) if k <= n else np.nan for j in range(n + 1)] for k in ks])
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """What votes of k samples give: both arrays are [Q, K]."""
+
+    right: Floats
+    """How often the winning class is right; a tie counts as the mean of the tied classes, no vote at all as 0."""
+    tied: Floats
+    """How often classes tie for the first place."""
+
+
+def majority_at_k(right: Floats, answers: Ints, ks: Sequence[int], *, seed: int = 0, draws: int = DRAWS) -> Votes:
+    """The vote of k samples (self-consistency: Wang 2022, 2203.11171) over all subsets, or `draws` random ones."""
+    check_pool(right, answers)
+    return _votes(right, answers, None, ks, seed=seed, draws=draws)
+
+
+def weighted_at_k(
+    right: Floats, answers: Ints, scores: Floats, ks: Sequence[int], *, seed: int = 0, draws: int = DRAWS
+) -> Votes:
+    """The vote of k samples by total score (Li 2022, 2206.02336) over all subsets, or `draws` random ones.
+
+    Scores are 0 or more. Samples without one do not vote; where all scores are 0, or there is none, the majority
+    decides, as `best_of_n:selector=weighted` does.
+    """
+    check_pool(right, answers, scores)
+    if np.any(scores < 0) or np.any(np.isinf(scores)):
+        raise UsageError("a vote weighs 0 or more and is finite: the scores hold other values")
+    return _votes(right, answers, scores, ks, seed=seed, draws=draws)
+
+
+def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int], *, seed: int, draws: int) -> Votes:
+    check_sizes(ks)
+    if draws < DRAWS:
+        raise UsageError(f"draws={draws} is too coarse: draw {DRAWS} subsets or more")
+    rated = right if scores is None else scores
+    # Brought into one order first, so that random subsets do not depend on the order of arrival.
+    order = np.lexsort((right, rated, answers), axis=1)
+    columns = [np.take_along_axis(array, order, axis=1) for array in (right, answers, rated)]
+    value, tied = np.full((2, len(right), len(ks)), np.nan)
+    for row, (correct, classes, score) in enumerate(zip(*columns, strict=True)):
+        usable = ~np.isnan(correct)
+        levels, marks = _levels(correct[usable], classes[usable], None if scores is None else score[usable])
+        n = len(levels[0])
+        shuffled = _shuffled(n, draws, (seed, row))
+        for column, k in enumerate(ks):
+            if k <= n:
+                every = math.comb(n, k) <= max(draws, n)
+                subsets = _subsets(n, k) if every else (shuffled < k).astype(np.float64)
+                value[row, column], tied[row, column] = _outcome(subsets, levels, marks)
+    return Votes(np.clip(value, 0.0, 1.0), tied)
+
+
+def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[Floats], Floats]:
+    """What each sample adds to each class, as [n, C] in the order in which they decide, and how right each class is."""
+    names = np.unique(classes[classes >= 0])
+    member = (classes[:, None] == names).astype(np.float64)
+    marks = member.T @ right / member.sum(axis=0)
+    if scores is None:
+        return [member], marks
+    given = ~np.isnan(scores)
+    return [member * np.where(given, scores, 0.0)[:, None], member * given[:, None], member], marks
+
+
+def _shuffled(n: int, draws: int, seed: tuple[int, int]) -> Ints:
+    """Each row a random order of n samples, so that the places below k are a random subset of k."""
+    return np.argsort(np.random.default_rng(seed).random((draws, n)), axis=1)
+
+
+@lru_cache(maxsize=512)
+def _subsets(n: int, k: int) -> Floats:
+    """All subsets of k of n samples, as rows of 0 and 1."""
+    chosen = np.array(list(itertools.combinations(range(n), k)))
+    rows = np.zeros((len(chosen), n))
+    np.put_along_axis(rows, chosen, 1.0, axis=1)
+    return rows
+
+
+def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[float, float]:
+    """The mean correctness of the winner over subsets, and the share of them with a tie."""
+    if not marks.size:
+        return 0.0, 0.0
+    totals = subsets @ levels[0]
+    for level in levels[1:]:
+        undecided = totals.max(axis=1) <= 0
+        if undecided.any():
+            totals[undecided] = subsets[undecided] @ level
+    top = totals.max(axis=1, keepdims=True)
+    first = ((totals >= top * (1 - NEAR)) & (top > 0)).astype(np.float64)
+    winners = first.sum(axis=1)
+    return float(np.mean(first @ marks / np.maximum(winners, 1))), float(np.mean(winners > 1))

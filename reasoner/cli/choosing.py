@@ -1,0 +1,112 @@
+"""Reading of the options that commands share: who runs the model, who rates, what a token costs."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from reasoner.errors import UsageError
+
+if TYPE_CHECKING:
+    from reasoner.budget import Budget, Prices
+    from reasoner.catalog import Kind
+    from reasoner.protocols import Engine, Strategy, Verifier
+
+DEFAULT_VERIFIER = "certainty"
+
+
+def choose_engine(spec: str, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
+    """The engine of --engine, with what --model and --base-url add.
+
+    Raises:
+        UsageError: it is unknown, takes no such option, or is told the same thing twice.
+    """
+    from reasoner.catalog import build, load
+
+    name, _, tail = spec.partition(":")
+    options = {field.name for field in fields(load("engine", name))}
+    in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}
+    flags = {"model_id": "--model", "base_url": "--base-url"}
+    common = {"model_id": model_id, "base_url": base_url}
+    given = {option: value for option, value in common.items() if value is not None}
+    for option in given:
+        if option not in options:
+            raise UsageError(f"engine {name} takes no {flags[option]}: leave it out")
+        if option in in_spec:
+            raise UsageError(f"{flags[option]} and {option} of --engine say the same thing: keep one")
+    engine: Engine = build("engine", spec, **given)
+    return engine
+
+
+def choose_verifier(
+    spec: str | None, strategies: Sequence["Strategy"], engine: "Engine", *, unsandboxed: bool
+) -> "Verifier | None":
+    """The verifier of --verifier, by default certainty; None where no strategy asks for scores.
+
+    Raises:
+        UsageError: it is unknown, one was given that nobody asks, or `unsandboxed` for one that runs no code.
+    """
+    from reasoner.catalog import build, spec_of
+    from reasoner.engines.replay import ReplayEngine
+
+    named = DEFAULT_VERIFIER if spec is None else spec
+    if unsandboxed and not runs_code("verifier", named):
+        name = named.partition(":")[0].strip()
+        raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; leave it out")
+    if not any(strategy.uses_verifier for strategy in strategies):
+        if spec is not None:
+            asking = "asks" if len(strategies) == 1 else "ask"
+            who = ", ".join(map(spec_of, strategies))
+            raise UsageError(f"--verifier {spec} has no effect: {who} {asking} for no scores; leave it out")
+        return None
+    if isinstance(engine, ReplayEngine):
+        return engine.verifier()
+    verifier: Verifier = build("verifier", named, **({"allow_unsandboxed": True} if unsandboxed else {}))
+    return verifier
+
+
+def runs_code(kind: "Kind", spec: str) -> bool:
+    """Whether what `spec` names runs code that a model wrote, so that it may be allowed to do so without a sandbox.
+
+    Raises:
+        UsageError: there is nothing of that name.
+    """
+    from reasoner.catalog import load
+
+    cls = load(kind, spec.partition(":")[0].strip())
+    return any(field.name == "allow_unsandboxed" for field in fields(cls))
+
+
+def read_prices(text: str) -> "Prices":
+    """The prices of --prices.
+
+    Raises:
+        UsageError: an unknown kind, one given twice or missing, or an amount that is no number.
+    """
+    from reasoner.budget import Prices
+    from reasoner.errors import UnknownName
+
+    known = tuple(field.name for field in fields(Prices))
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        kind, _, amount = (piece.strip() for piece in part.partition("="))
+        if kind not in known:
+            raise UnknownName("price", kind, known)
+        if kind in given:
+            raise UsageError(f"price {kind} is given twice: keep one")
+        try:
+            given[kind] = float(amount)
+        except ValueError as error:
+            raise UsageError(f"price {kind}={amount!r} is not a number: give dollars per million tokens") from error
+    if missing := {"prompt", "generated"} - given.keys():
+        raise UsageError(f"--prices needs {' and '.join(sorted(missing))} too, in dollars per million tokens")
+    return Prices(**given)
+
+
+def check_prices(budgets: Sequence["Budget"], prices: "Prices | None") -> None:
+    """A budget in dollars needs prices.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if prices is None and any(budget.usd is not None for budget in budgets):
+        raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")

@@ -1,0 +1,159 @@
+"""An engine that answers from recorded answers: a file of questions, each with what a model said and at what cost."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.models.card import ModelCard
+from reasoner.protocols import Rendered, SampleRequest
+from reasoner.types import Completion, Prompt, TokenIds, Usage
+
+MAX_BYTES = 1 << 30
+NOTES = (
+    "recorded answers: no model was run",
+    "prompt tokens are not known and are counted as 0",
+)
+
+
+class _Line(BaseModel):
+    """A recorded question. What else its line holds, such as a reference answer, is not read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    question_id: str
+    answers: tuple[str | None, ...]
+    tokens: tuple[Annotated[int, Field(ge=1)], ...]
+
+
+@dataclass(slots=True)
+class PoolEngine:
+    """Replays a pool of answers: sample `i` of a question is its answer at place `i`, with the tokens that it took.
+
+    `order` permutes the answers of each question: 0 is as recorded, any other number is the seed of a permutation of
+    its own. A reply says the answer alone; null is a reply without one. It has no log-probabilities, and only whole
+    replies to the questions themselves.
+    """
+
+    path: str
+    order: int = 0
+    model: ModelCard = field(init=False, repr=False)
+    name: str = field(default="pool", init=False, repr=False)
+    notes: tuple[str, ...] = field(default=NOTES, init=False, repr=False)
+    capacity: int | None = field(default=None, init=False, repr=False)
+    _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.model = ModelCard(f"pool of {Path(self.path).name}", context=1 << 20)
+
+    async def start(self) -> None:
+        """Read the file.
+
+        Raises:
+            UsageError: it is no pool; the message names the line.
+        """
+        self._lines = self._lines or _read(Path(self.path), self.order)
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        """What was generated: how long the question was is not known."""
+        return Rendered(None, len(prompt.token_ids))
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """None: there are no ids."""
+        return None
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """The recorded answer at the request's index; cut and without text where `max_tokens` is below its length.
+
+        Raises:
+            EngineUnavailable: there is no such answer, or the request is not for a whole reply to a question.
+        """
+        request.meter.usage = Usage()
+        await asyncio.sleep(0)
+        line = self._line(request)
+        answer, length = line.answers[request.index], line.tokens[request.index]
+        cut = length > request.params.max_tokens
+        length = min(length, request.params.max_tokens)
+        text = "" if cut or answer is None else rf"The answer is \boxed{{{answer}}}"
+        request.meter.usage = usage = Usage(generated_tokens=length)
+        return Completion(
+            request.prompt,
+            text,
+            (0,) * length,
+            "length" if cut else "stop",
+            usage=usage,
+            index=request.index,
+            seed=request.seed,
+        )
+
+    def _line(self, request: SampleRequest) -> _Line:
+        line, last = self._lines.get(request.question_id), (request.prompt.messages or (None,))[-1]
+        if line is None:
+            raise EngineUnavailable(
+                f"{self.path} holds no question {request.question_id!r:.80}: use the task pool with it"
+            )
+        if request.prompt.token_ids or last is None or not last.content.startswith(request.question_id):
+            raise EngineUnavailable(
+                "a pool holds whole replies to its questions alone: use a strategy that samples them"
+            )
+        if request.params.logprobs is not None or request.watch or request.floor:
+            raise EngineUnavailable("a pool holds no log-probabilities: use a strategy and a verifier that need none")
+        if request.index >= len(line.answers):
+            raise EngineUnavailable(
+                f"{self.path} holds {len(line.answers)} answers to {request.question_id!r:.80}, and sample "
+                f"{request.index + 1} was asked for: ask for at most {len(line.answers)} a question"
+            )
+        return line
+
+
+def _read(path: Path, order: int) -> dict[str, _Line]:
+    lines: dict[str, _Line] = {}
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is too large for a pool: up to {MAX_BYTES >> 20} MiB are read")
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
+                if text.strip():
+                    line = _line(text, f"{path}:{number}")
+                    if line.question_id in lines:
+                        raise UsageError(f"{path}:{number} has the question {line.question_id!r:.80} a second time")
+                    lines[line.question_id] = _ordered(line, order)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as a pool: {error}") from None
+    if not lines:
+        raise UsageError(f"{path} holds no question")
+    return lines
+
+
+def _line(text: str, where: str) -> _Line:
+    try:
+        line = _Line.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"{where} is no recorded question: {f'{place}: ' if place else ''}{first['msg'].lower()}"
+        ) from None
+    if len(line.answers) != len(line.tokens) or not line.answers:
+        raise UsageError(f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one each")
+    return line
+
+
+def _ordered(line: _Line, order: int) -> _Line:
+    if not order:
+        return line
+    places = list(range(len(line.answers)))
+    random.Random(f"{order}\0{line.question_id}").shuffle(places)
+    return line.model_copy(
+        update={
+            "answers": tuple(line.answers[place] for place in places),
+            "tokens": tuple(line.tokens[place] for place in places),
+        }
+    )

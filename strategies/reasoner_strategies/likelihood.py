@@ -1,0 +1,129 @@
+"""Likelihood: the answer that the model finds likeliest, told by its probabilities instead of by drawing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple, get_args
+
+from reasoner.answers import ChoiceSpace, YesNoSpace
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, Weight, extend, note, propose, sample, weigh
+from reasoner.types import Answer, Prompt, Question, SamplingParams, Standing, Vote
+from reasoner_strategies.cisc import softmax
+from reasoner_strategies.pool import vote
+
+Scored = Literal["label", "text"]
+Normalize = Literal["none", "tokens", "characters"]
+Style = Literal["chat", "plain"]
+OPENING = "The answer is"
+RULE = "likelihood"
+"""The rule of an answer that was read out of no text."""
+
+
+class Option(NamedTuple):
+    """An answer that is weighed, and how it is written after the prompt, without the blank before it."""
+
+    vote: Vote
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """The likeliest of the options, or of `n` samples' answers where there are none (GPT-3: Brown 2020, 2005.14165).
+
+    Each option is weighed by the log-probability of its text as what comes next; nothing is drawn, and the model does
+    not reason first. `score` weighs an option's "label" or its "text"; of yes or no both are the word. `normalize`
+    divides by the number of its "tokens" or "characters", as long texts are less likely. `style` "chat" asks the
+    question as any strategy does and begins the reply by `The answer is`; "plain" is raw text for base models,
+    `Context: ... Question: ... Answer:`, the context being what the prompt says before the question. Earlier turns,
+    such as worked examples, are in "chat" only.
+
+    With "plain" and "none" this is `acc` of lm-evaluation-harness, with "characters" `acc_norm`; "tokens" is GPT-3's.
+    It differs in that options are spelled apart from the prompt, with a blank before them, not tokenised together with
+    it; that "text" does not take the options out of a question that lists them; that the prompt is not the
+    harness's own for any task; and that a tie goes to the first option.
+
+    Other questions have no list: answers of `n` samples, drawn as `params` say, are the candidates, one a class, as the
+    class's first is written; with fewer than two of them nothing is weighed. The standing weighs answers by the softmax
+    of their values, which without `normalize` are their probabilities given that it is one of them. What does not fit
+    the context window weighs nothing. It needs an engine that tells log-probabilities of chosen tokens: vLLM in this
+    program.
+    """
+
+    uses_verifier: ClassVar[bool] = False
+
+    score: Scored = "label"
+    normalize: Normalize = "none"
+    style: Style = "chat"
+    n: int = 8
+    params: SamplingParams = SamplingParams()
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("score", self.score, get_args(Scored)),
+            ("normalize", self.normalize, get_args(Normalize)),
+            ("style", self.style, get_args(Style)),
+        ):
+            if value not in allowed:
+                raise UsageError(f"{name}={value!r} does not exist: choose {', '.join(allowed)}")
+        if self.n < 1:
+            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """Take the options, or draw and propose the majority; weigh, propose the likeliest."""
+        options, standing = self._listed(question), Standing()
+        if not options:
+            drawn = yield from sample(question.prompt, n=self.n, params=self.params)
+            standing = yield from vote(question, drawn)
+            yield from propose(standing.leader, standing)
+            options = [Option(one, one.answer.text) for one in standing.votes]
+            if len(options) < 2:
+                return standing.leader
+        if self.style == "plain":
+            prompt = plain(question)
+        else:
+            prompt = yield from extend(question.prompt, OPENING)
+        weights = yield from weigh(prompt, [f" {option.written}" for option in options])
+        values = [self._value(option, weight) for option, weight in zip(options, weights, strict=True)]
+        if left_out := values.count(None):
+            yield from note(f"{left_out} of {len(values)} answers do not fit the context window and were not weighed")
+        if left_out == len(values):
+            return standing.leader
+        standing = ranked(options, values, samples=standing.samples)
+        yield from propose(standing.leader, standing)
+        return standing.leader
+
+    def _listed(self, question: Question) -> list[Option]:
+        """The options that a question lists; none where it lists none."""
+        space = question.space
+        if isinstance(space, ChoiceSpace):
+            texts = space.known if self.score == "label" else space.options
+            return [
+                Option(Vote(Answer(label, label, RULE), 0.0, 0), text)
+                for label, text in zip(space.known, texts, strict=True)
+            ]
+        if isinstance(space, YesNoSpace):
+            return [Option(Vote(Answer(word, word, RULE), 0.0, 0), word) for word in ("yes", "no")]
+        return []
+
+    def _value(self, option: Option, weight: Weight | None) -> float | None:
+        if weight is None:
+            return None
+        size = {"none": 1, "tokens": weight.tokens, "characters": max(1, len(option.written))}[self.normalize]
+        return weight.logprob / size
+
+
+def plain(question: Question) -> Prompt:
+    """The question for a model that only goes on with text; what its prompt says before it is the context."""
+    prompt = question.prompt
+    asked = prompt.raw or prompt.messages[-1].content
+    before, found, _ = asked.rpartition(question.text)
+    context = f"Context: {before.strip()}\n" if found and before.strip() else ""
+    return Prompt(raw=f"{context}Question: {question.text.strip()}\nAnswer:")
+
+
+def ranked(options: Sequence[Option], values: Sequence[float | None], *, samples: int) -> Standing:
+    """The likeliest first, each weighing its part of the softmax; ties in the order of the options."""
+    weights = softmax(values, 1.0)
+    votes = [replace(option.vote, weight=weight or 0.0) for option, weight in zip(options, weights, strict=True)]
+    votes.sort(key=lambda one: -one.weight)
+    return Standing(tuple(votes), samples, tied=len(votes) > 1 and votes[0].weight == votes[1].weight)

@@ -1,0 +1,267 @@
+"""`reasoner trace`: a tree for a person, for a program and as a page, and one line for what cannot be shown."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from reasoner.cli.drawing import MOST_NODES, drawing
+from reasoner.trace import Event
+from tests.cli.command import Run, finish, start
+from tests.helpers import write_trace
+from tests.tree.growing import Trace, beam, deep, wide
+
+HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\u2066\r\n\0 [bold]markup[/bold] <script>"
+TREE = """\
+state       score  tokens  sequence
+prompt, 5 tokens: How many?
+• went on    0.75      15  ├ #0 First.
+= answered   0.50      15  │ ├ #3 The answer is 7  = 7
+= answered   0.95      15  │ └ #4 The answer is 8  = 8
+→ path       0.50      15  ├ #1 Second.
+→ answer     0.90      15  │ └ #5 So it is 7  = 7
+✂ pruned     0.25      15  └ #2 Third.
+
+→ the path to the answer
+#1       0.50  Second.
+#5       0.90  So it is 7
+"""
+NARROW = """\
+prompt, 5 tokens: How many?
+├ #0 First.
+│ │ • went on 0.75 15 tok
+│ ├ #3 The answer is 7
+│ │   = answered 0.50 15 tok  = 7
+│ └ #4 The answer is 8
+│     = answered 0.95 15 tok  = 8
+├ #1 Second.
+│ │ → path 0.50 15 tok
+│ └ #5 So it is 7
+│     → answer 0.90 15 tok  = 7
+└ #2 Third.
+    ✂ pruned 0.25 15 tok
+"""
+
+
+def saved(path: Path, *traces: Trace) -> str:
+    return str(write_trace(path / "t.jsonl", (event for trace in traces for event in trace.events)))
+
+
+def interleaved(*traces: Trace) -> Iterable[Event]:
+    for place in range(max(len(trace.events) for trace in traces)):
+        yield from (trace.events[place] for trace in traces if place < len(trace.events))
+
+
+def named(name: str) -> Trace:
+    trace = beam()
+    trace.events = [event.model_copy(update={"question_id": name}) for event in trace.events]
+    return trace
+
+
+def test_the_tree_of_one_question_is_drawn(run: Run, tmp_path: Path) -> None:
+    shown = run("trace", saved(tmp_path, beam()))
+    assert (shown.code, shown.err) == (0, "")
+    assert TREE in shown.out
+    assert "answer   7\n" in shown.out
+    assert "tree     6 sequences, depth 2: 2 went on, 3 answered, 1 pruned\n" in shown.out
+    assert "proposed 7 with 100% of the vote" in shown.out
+    assert "✂ pruned: could have gone on, as others of its depth did\n" in shown.out
+    assert "repeat" not in shown.out
+
+
+def test_on_forty_columns_a_node_takes_two_lines(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = run("trace", saved(tmp_path, beam()))
+    assert NARROW in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 40
+
+
+@pytest.mark.parametrize("columns", [1, 40, 41, 75, 76, 100, 140])
+@pytest.mark.parametrize("tree", [lambda: deep(300), lambda: wide(30, levels=30)], ids=["deep", "both"])
+def test_no_line_is_wider_than_the_terminal(columns: int, tree: Callable[[], Trace]) -> None:
+    from rich.cells import cell_len
+
+    trace = tree()
+    trace.events.pop()
+    trace.draw("head", "漢字" * 100 + "👩" * 100, stop=None, answer="漢" * 50)
+    lines = [line.text for line in drawing(trace.end().course, columns)]
+    assert max(map(cell_len, lines)) <= max(columns, 40)
+    nodes = [line for line in lines if re.search(r"[├└] #\d+ \S\S", line)]
+    assert len(nodes) > 200
+
+
+def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path) -> None:
+    trace = Trace(text=HOSTILE).begin()
+    step = trace.draw("head", HOSTILE, value=0.5)
+    trace.rate("head", 0, None, error=HOSTILE)
+    trace.draw(trace.put(step, HOSTILE), HOSTILE, stop=None, answer=HOSTILE)
+    shown = run("trace", saved(tmp_path, trace.propose(HOSTILE).end(HOSTILE)))
+    assert shown.code == 0
+    assert all(line.isprintable() for line in shown.out.splitlines())
+    assert "[bold]markup[/bold]" in shown.out
+    assert "not rated: ]0;owned" in shown.out
+
+
+def test_a_terminal_gets_colours_and_the_words_all_the_same(tmp_path: Path, run: Run) -> None:
+    import io
+
+    from reasoner.cli.drawing import Line
+    from reasoner.cli.tracing import _painted
+
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    lines = list(drawing(beam().course, 100))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TERM", "xterm-256color")
+        environment.delenv("NO_COLOR", raising=False)
+        painted = list(_painted(lines, Screen()))
+        environment.setenv("NO_COLOR", "1")
+        plain = list(_painted(lines, Screen()))
+    assert plain == [line.text for line in lines]
+    assert [re.sub(r"\x1b\[[\d;]*m", "", line) for line in painted] == plain
+    assert any("\x1b[1;32m" in line for line in painted)
+    assert list(_painted([Line("[red]x[/red] :smile:", "path")], io.StringIO())) == ["[red]x[/red] :smile:"]
+
+
+def test_several_questions_are_a_line_each(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(write_trace(tmp_path / "t.jsonl", interleaved(named("q1"), named("q2"))))
+    shown = run("trace", path)
+    assert shown.err == "choose one with --question ID\n"
+    head, *rows = shown.out.splitlines()
+    assert head.split() == ["question", "answer", "ended", "by", "drawn", "tokens", "deep"]
+    assert [row.split() for row in rows] == [[name, "7", "strategy", "1", "8", "2"] for name in ("q1", "q2")]
+    assert len({len(line) for line in (head, *rows)}) <= 2
+    monkeypatch.setenv("COLUMNS", "40")
+    assert max(map(len, run("trace", path).out.splitlines())) <= 40
+    chosen = run("trace", path, "--question", "q2")
+    assert "question q2: How many?\n" in chosen.out
+
+
+def test_of_a_question_asked_anew_the_last_time_is_shown(run: Run, tmp_path: Path) -> None:
+    path = saved(tmp_path, beam(), deep(3))
+    assert "tree     3 sequences" in run("trace", path, "--question", "q").out
+    assert len(run("trace", path).out.splitlines()) == 3
+
+
+def test_json_holds_the_whole_tree(run: Run, tmp_path: Path) -> None:
+    document = json.loads(run("trace", saved(tmp_path, beam()), "--json").out)
+    assert document["answer"]["key"] == "7"
+    assert document["path"] == [1, 5]
+    assert [node["state"] for node in document["nodes"]] == ["went on"] * 2 + ["pruned"] + ["answered"] * 3
+    assert [node["parent"] for node in document["nodes"]] == [None, None, None, 0, 0, 1]
+    assert [node["ratings"][0]["value"] for node in document["nodes"]] == [0.75, 0.5, 0.25, 0.5, 0.95, 0.9]
+    assert {node["cost"]["tokens"] for node in document["nodes"]} == {15}
+    several = run("trace", saved(tmp_path, named("q1"), named("q2")), "--json")
+    assert [json.loads(line)["question_id"] for line in several.out.splitlines()] == ["q1", "q2"]
+    assert several.err == ""
+
+
+def test_ten_thousand_nodes_are_some_hundred_lines(run: Run, tmp_path: Path) -> None:
+    shown = run("trace", saved(tmp_path, wide(10_000)))
+    assert len(shown.out.splitlines()) < MOST_NODES + 50
+    more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", shown.out)]
+    assert sum(more) == 10_001 - MOST_NODES
+    assert f"left out {sum(more):,} sequences; --json gives all" in shown.out
+
+
+def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> None:
+    path, page = saved(tmp_path, named("q1"), named("q2")), tmp_path / "out.html"
+    shown = run("trace", path, "--html", str(page))
+    assert shown.err.splitlines() == ["choose one with --question ID", f"wrote {page}"]
+    assert page.read_text(encoding="utf-8").count('<article class="course">') == 2
+    run("trace", path, "--html", str(page), "--question", "q1")
+    assert page.read_text(encoding="utf-8").count('<article class="course">') == 1
+
+
+def test_the_trace_itself_is_not_written_over(run: Run, tmp_path: Path) -> None:
+    path = saved(tmp_path, beam())
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    before = Path(path).read_bytes()
+    for name in (path, str(link), str(tmp_path / "." / "t.jsonl")):
+        ended = run("trace", path, "--html", name)
+        assert ended.code == 2
+        assert ended.error == f"error: --html {Path(name)} is the trace itself: name another file"
+    assert Path(path).read_bytes() == before
+
+
+def test_a_torn_last_line_is_no_matter(run: Run, tmp_path: Path) -> None:
+    path = Path(saved(tmp_path, beam()))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    shown = run("trace", str(path))
+    assert shown.code == 0
+    assert "end      did not end: the trace ends before the run does\n" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "holds no question: it is empty"),
+        (b"hello\n", "t.jsonl:1 is no trace event"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "t.jsonl:1 is no trace event"),
+        (b'{"v":1,"question_id":"q","t":0,"event":"noted","text":"x"}\n', "an event 'noted' of q before its beginning"),
+    ],
+)
+def test_what_is_no_trace_is_refused(content: bytes, said: str, run: Run, tmp_path: Path) -> None:
+    path, page = tmp_path / "t.jsonl", tmp_path / "out.html"
+    path.write_bytes(content)
+    ended = run("trace", str(path), "--html", str(page))
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.error
+    assert not page.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("missing.jsonl",), "cannot read the trace missing.jsonl: No such file or directory"),
+        (
+            ("{trace}", "--question", "q-11"),
+            "no question of the trace named 'q-11'; did you mean 'q-1'? (there are: q-1, q-2)",
+        ),
+        (("{trace}", "--html", "missing/page.html"), "cannot write the page missing/page.html: No such file"),
+        (("{trace}", "--html", "."), "cannot write the page .: it is no regular file"),
+        ((), "missing argument 'FILE'"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(
+    arguments: tuple[str, ...], said: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path, named("q-1"), named("q-2"))
+    monkeypatch.chdir(tmp_path)
+    ended = run("trace", *(argument.format(trace=path) for argument in arguments))
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.error
+
+
+def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
+    path = saved(tmp_path, wide(10_000))
+    process = start("trace", path, "--json")
+    assert process.stdout
+    assert process.stdout.read(10)
+    process.stdout.close()
+    process.stdout = None
+    ended = finish(process)
+    assert ended.code == 1
+    assert ended.error == "error: cannot write to standard output: Broken pipe"
+
+
+def test_a_trace_that_solve_wrote_is_shown(run: Run, tmp_path: Path) -> None:
+    path = str(tmp_path / "t.jsonl")
+    assert run("solve", "What is 3+4?", "-e", "simulated", "-s", "self_consistency:n=4", "--trace", path).code == 0
+    shown = run("trace", path)
+    assert (shown.code, shown.err) == (0, "")
+    assert "tree     4 sequences, depth 1" in shown.out
+    assert "→ answer" in shown.out
+
+
+def test_help_imports_neither_rich_nor_templates() -> None:
+    script = "import sys; from reasoner.cli.tracing import command; print(sorted({'rich', 'jinja2', 'pydantic'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

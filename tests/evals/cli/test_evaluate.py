@@ -1,0 +1,333 @@
+"""`reasoner eval`: what it writes, what it refuses, and how it goes on."""
+
+import json
+import re
+import shutil
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.writer import writing
+from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
+from tests.engines.fake_server import FakeServer, Fault
+
+QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(5)]
+SIMULATED = ("-e", "simulated:answers=4|6,tokens=20")
+"""Right for 2 + 2 and 3 + 3 now and then, wrong for all else."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "sums.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in QUESTIONS) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def asked(data: Path, tmp_path: Path) -> tuple[str, ...]:
+    """A run of five questions into `tmp_path / "run"`."""
+    return ("eval", f"jsonl:{data}", *SIMULATED, "-s", "self_consistency:n=4", "--out", str(tmp_path / "run"))
+
+
+def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
+    asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    ended = run(*asked)
+    assert ended.code == 0, ended.err
+    assert re.fullmatch(
+        r"jsonl\.self_consistency-n4  \d of 5 right, \d+\.0 % \(\d+-\d+\), \d+ tokens a question\n", ended.out
+    )
+    assert ended.err.splitlines()[-1] == f"report: reasoner report {tmp_path / 'run'}"
+    assert ended.err.startswith(
+        "starting simulated\nevaluating with simulated\njsonl.self_consistency-n4: 5 questions\n"
+    )
+
+
+def test_json_holds_every_arm_and_its_interval(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    document = json.loads(run(*asked, "-s", "single", "--seeds", "2", "--json").out)
+    assert document["run"] == str(tmp_path / "run")
+    assert [arm["name"] for arm in document["arms"]] == [
+        "jsonl.self_consistency-n4.seed0", "jsonl.self_consistency-n4.seed1", "jsonl.single.seed0",
+    ]  # fmt: skip
+    for arm in document["arms"]:
+        assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 5, 0)
+        assert arm["low"] <= arm["accuracy"] == arm["right"] / 5 <= arm["high"]
+        assert arm["tokens"] > 0
+
+
+def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path) -> None:
+    more = ("-s", "best_of_n:n=2", "-s", "refine", "--budgets", "1k,samples=3", "--limit", "3", "--subset-seed", "1")
+    assert run(*asked, *more, "--prices", "prompt=1,generated=2").code == 0
+    folder = RunFolder(tmp_path / "run")
+    manifest = read_manifest(folder)
+    assert [(arm.strategy, arm.verifier, arm.budget, arm.pool) for arm in manifest.arms] == [
+        ("self_consistency:n=4", "", "", 4),
+        ("best_of_n:n=2", "certainty", "", 2),
+        ("refine", manifest.arms[2].verifier, "tokens=1000", 0),
+        ("refine", manifest.arms[2].verifier, "samples=3", 0),
+    ]
+    (source,) = manifest.sources
+    assert (source.task, source.items, source.subset) == (f"jsonl:path={data}", 3, "first 3 in the order of seed 1")
+    assert (manifest.engine, manifest.prices) == (
+        "simulated:answers=4|6,tokens=20.0",
+        {"prompt": 1.0, "generated": 2.0},
+    )
+    assert len(folder.items.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("eval", f"jsonl:{data}", *SIMULATED, "-s", "single").code == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-jsonl", folder.name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no task is given"),
+        (("nope",), "no task named 'nope'"),
+        (("jsonl:FILE", "jsonl:FILE"), "is given twice"),
+        (("jsonl:FILE", "-s", "single", "-s", "single:temperature=0"), "strategy single is given twice"),
+        (("jsonl:FILE", "-s", "nope"), "no strategy named 'nope'"),
+        (("jsonl:FILE", "-s", "best_of_n", "--verifier", "nope"), "no verifier named 'nope'"),
+        (("jsonl:FILE", "--verifier", "certainty"), "single, self_consistency:n=16 ask for no scores"),
+        (("jsonl:FILE", "--budgets", "1k"), "--budgets has no effect"),
+        (("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"), "budget usd needs prices"),
+        (("jsonl:FILE", "-s", "refine", "--budgets", "x=1"), "no budget unit named 'x'"),
+        (("jsonl:FILE", "--seeds", "0"), "--seeds 0 is out of range"),
+        (("jsonl:FILE", "--limit", "0"), "--limit 0 leaves no question"),
+        (("jsonl:FILE", "--subset-seed", "3"), "--subset-seed 3 has no effect without --limit"),
+        (("jsonl:FILE", "--prices", "prompt=1"), "--prices needs generated too"),
+        (("jsonl:FILE", "--allow-unsandboxed-code"), "no task or verifier here runs code"),
+        (("jsonl:FILE", "-m", "x"), "engine simulated takes no --model"),
+        (("jsonl:FILE", "--resume", "gone"), "cannot read the manifest gone/manifest.json"),
+        (("jsonl:FILE", "--resume", "gone", "--out", "there"), "--out there has no effect"),
+        (("jsonl:no-such-file.jsonl",), "no-such-file.jsonl"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    arguments: tuple[str, ...], message: str, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = run("eval", *(one.replace("FILE", str(data)) for one in arguments), "-e", "simulated")
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.error
+    assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
+
+
+def test_a_recording_is_no_engine_to_evaluate(data: Path, run: Run) -> None:
+    ended = run("eval", f"jsonl:{data}", "-e", "replay:trace.jsonl")
+    assert ended.code == 2
+    assert "plays a run back and draws nothing anew" in ended.error
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    run(*asked)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    ended = run(*asked)
+    assert ended.code == 2
+    assert "go on with it by --resume" in ended.error
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_second_writer_is_refused(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    run(*asked)
+    with writing(RunFolder(tmp_path / "run"), fresh=False):
+        ended = run("eval", "--resume", str(tmp_path / "run"))
+    assert ended.code == 2
+    assert "is being written by process" in ended.error
+
+
+def test_a_finished_run_goes_on_without_asking_anything(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    first = run(*asked)
+    trace = (tmp_path / "run" / "arms" / "jsonl.self_consistency-n4" / "trace.jsonl").read_bytes()
+    again = run("eval", "--resume", str(tmp_path / "run"))
+    assert (again.code, again.out) == (0, first.out)
+    assert "5 questions, 5 of them done earlier" in again.err
+    assert (tmp_path / "run" / "arms" / "jsonl.self_consistency-n4" / "trace.jsonl").read_bytes() == trace
+
+
+def test_the_whole_command_line_may_be_given_again(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    more = ("-s", "refine", "--budgets", "1k,2k", "--seeds", "0,4", "--limit", "2")
+    run(*asked, *more)
+    line = [one for one in (*asked, *more) if one not in ("--out", str(tmp_path / "run"))]
+    assert run(*line, "--resume", str(tmp_path / "run")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "diff"),
+    [
+        (("-s", "single"), ["- the strategies: self_consistency:n=4", "+ the strategies: single"]),
+        (("--seeds", "2"), ["- the seeds: 0", "+ the seeds: 0, 1"]),
+        (("--limit", "3"), ["- the subset of jsonl:path=FILE: all", "+ the subset of jsonl:path=FILE: first 3"]),
+        (("-e", "simulated"), ["- the engine: simulated:answers=4|6,tokens=20.0", "+ the engine: simulated"]),
+        (("--prices", "prompt=1,generated=2"), ["- the prices: none", "+ the prices: generated=2, prompt=1"]),
+        (("arithmetic",), ["- the tasks: jsonl:path=FILE", "+ the tasks: arithmetic"]),
+    ],
+)
+def test_what_is_given_beside_resume_must_be_what_it_was(
+    given: tuple[str, ...], diff: list[str], asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path
+) -> None:
+    run(*asked)
+    ended = run("eval", *given, "--resume", str(tmp_path / "run"))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[:-1] == [line.replace("FILE", str(data)) for line in diff]
+    assert ended.error.endswith("make it as it was, or begin a new run")
+
+
+def test_data_that_has_changed_since_is_refused(asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path) -> None:
+    run(*asked)
+    data.write_text(data.read_text(encoding="utf-8").replace('"answer": "8"', '"answer": "9"'), encoding="utf-8")
+    ended = run("eval", "--resume", str(tmp_path / "run"))
+    assert ended.code == 2
+    assert f"(the data of jsonl:path={data})" in ended.error
+
+
+def test_another_version_is_told_and_does_not_stop_it(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    run(*asked)
+    file = tmp_path / "run" / "manifest.json"
+    frozen = json.loads(file.read_text(encoding="utf-8"))
+    frozen["machine"]["packages"]["numpy"] = "1.0"
+    file.write_text(json.dumps(frozen), encoding="utf-8")
+    ended = run("eval", "--resume", str(tmp_path / "run"))
+    assert ended.code == 0
+    assert "note: numpy was 1.0, is " in ended.err
+
+
+def test_a_server_may_have_moved(data: Path, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with FakeServer() as server:
+        asked = ("-e", "openai", "--base-url", server.url, "-s", "single", "--out", str(folder))
+        assert run("eval", f"jsonl:{data}", *asked).code == 0
+    with FakeServer() as server:
+        ended = run("eval", "--resume", str(folder), "-e", "openai", "--base-url", server.url)
+    assert ended.code == 0, ended.err
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(data: Path, tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "run"
+    with GatedServer(free=2) as server:
+        engine = ("-e", "openai", "--base-url", server.url)
+        process = start("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder))
+        read_until(process, lambda line: "2 of 5" in line)
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+        assert (ended.code, ended.out) == (130, "")
+        assert ended.err.splitlines()[-2:] == [
+            "interrupted",
+            f"what was finished is kept; go on with: reasoner eval --resume {folder}",
+        ]
+        server.let(100)
+        asked = len(server.sent("/v1/chat/completions")) + len(server.sent("/v1/completions"))
+        again = run("eval", "--resume", str(folder))
+        assert again.code == 0, again.err
+        assert "5 questions, 2 of them done earlier" in again.err
+        assert len(server.sent("/v1/chat/completions")) + len(server.sent("/v1/completions")) <= asked + 3
+    assert not any("interrupted" in line for line in (folder / "arms" / "jsonl.single" / "journal.jsonl").open())
+
+
+def test_ctrl_c_before_the_engine_runs_leaves_nothing(data: Path, tmp_path: Path) -> None:
+    with FakeServer(start_fault=Fault("silent")) as server:
+        engine = ("-e", "openai", "--base-url", server.url)
+        process = start("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run"))
+        read_until(process, lambda line: line.startswith("starting openai"))
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+    assert (ended.code, ended.out, ended.err) == (130, "", "interrupted\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_engine_that_cannot_be_had_leaves_nothing(data: Path, run: Run, tmp_path: Path) -> None:
+    engine = ("-e", "openai:retries=0", "--base-url", "http://127.0.0.1:1/v1")
+    ended = run("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run"))
+    assert (ended.code, ended.out) == (4, "")
+    assert ended.error.startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_questions_that_fail_are_told_and_tried_again(data: Path, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
+    with FakeServer(faults=[refused] * 4 + [answered] + [refused] * 2) as server:
+        engine = ("-e", "openai:retries=0", "--base-url", server.url)
+        ended = run("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder), "--json")
+        assert ended.code == 4
+        (arm,) = json.loads(ended.out)["arms"]
+        assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 3, 2)
+        assert "error: 2 questions ended in an error and count neither as right nor as wrong" in ended.err
+        again = run("eval", "--resume", str(folder), "--json")
+    assert again.code == 0, again.err
+    (arm,) = json.loads(again.out)["arms"]
+    assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 5, 0)
+
+
+def test_a_full_disk_ends_it_in_one_line_with_the_way_to_go_on(
+    asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    run(*asked)
+    journal = tmp_path / "run" / "arms" / "jsonl.self_consistency-n4"
+    shutil.rmtree(journal)
+    journal.write_text("no folder", encoding="utf-8")
+    ended = run("eval", "--resume", str(tmp_path / "run"))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[-2].startswith("error: cannot ")
+    assert (
+        ended.err.splitlines()[-1]
+        == f"what was finished is kept; go on with: reasoner eval --resume {tmp_path / 'run'}"
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_on_a_terminal_a_table_shows_how_far_it_is(columns: int, data: Path, tmp_path: Path) -> None:
+    with GatedServer(free=3) as server:
+        engine = ("-e", "openai", "--base-url", server.url)
+        arguments = ("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(tmp_path / "run"))
+        shown = Pty(*arguments, columns=columns, environment={})
+        shown.read_until("3/5  ")
+        shown.read_until("3/5 questions")
+        lines = shown.screen.lines
+        server.let(100)
+        assert shown.finish() == 0
+    assert [line.split()[:2] for line in lines[-3:-1]] == [["strategy", "done"], ["single", "3/5"]]
+    assert lines[-1].startswith("0 of 1 arms · 3/5 questions · ")
+    assert max(map(len, lines)) <= columns
+    assert any(line.startswith("report: reasoner report ") for line in shown.screen.lines)
+    assert "3/5" not in "\n".join(shown.screen.lines)
+    assert re.match(r"jsonl\.single  \d of 5 right", shown.out)
+
+
+def test_no_line_is_written_over_where_the_terminal_cannot(data: Path, tmp_path: Path) -> None:
+    arguments = ("eval", f"jsonl:{data}", *SIMULATED, "-s", "single", "--out", str(tmp_path / "run"))
+    shown = Pty(*arguments, columns=80, environment={"TERM": "dumb"})
+    assert shown.finish() == 0
+    assert "\x1b" not in shown.raw
+
+
+def test_a_task_of_code_needs_the_sandbox_before_anything_runs(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reasoner_evals.graders.code.detect", lambda: SimpleNamespace(missing="no namespaces"))
+    ended = run("eval", "humaneval:data=none.jsonl", "-e", "simulated")
+    assert ended.code == 2
+    assert "sandbox lacks its minimum" in ended.error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [("eval", "--resume"), ("grade",)])
+def test_a_folder_of_somebody_else_cannot_take_the_sandbox_away(
+    command: tuple[str, ...], asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    run(*asked)
+    file = tmp_path / "run" / "manifest.json"
+    frozen = json.loads(file.read_text(encoding="utf-8"))
+    frozen["sources"][0]["task"] = "humaneval:allow_unsandboxed=True"
+    file.write_text(json.dumps(frozen), encoding="utf-8")
+    ended = run(*command, str(tmp_path / "run"))
+    assert ended.code == 2
+    assert "add --allow-unsandboxed-code" in ended.error

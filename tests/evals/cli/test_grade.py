@@ -1,0 +1,93 @@
+"""`reasoner grade`: answers graded anew, without a model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import Verdict
+from reasoner_evals.runs.writer import writing
+from tests.cli.command import Run
+from tests.cli.test_process import imported
+
+QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(4)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "sums.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in QUESTIONS) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(data: Path, tmp_path: Path, run: Run) -> RunFolder:
+    """A finished run of four questions, answered by 4 and 6."""
+    engine = ("-e", "simulated:answers=4|6,tokens=20", "-s", "self_consistency:n=8")
+    assert run("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run")).code == 0
+    return RunFolder(tmp_path / "run")
+
+
+def verdicts(folder: RunFolder) -> dict[tuple[str, str], str]:
+    lines = folder.verdicts.read_text(encoding="utf-8").splitlines()
+    found = [Verdict.model_validate_json(line) for line in lines]
+    return {(one.question_id, one.answer): one.status for one in found}
+
+
+def test_nothing_changes_where_nothing_has(folder: RunFolder, run: Run) -> None:
+    before = verdicts(folder)
+    assert before["q2", "4"] == "right"
+    ended = run("grade", str(folder.path))
+    assert (ended.code, ended.out, ended.err) == (0, f"{len(before)} answers graded, 0 grades changed\n", "")
+    assert verdicts(folder) == before
+
+
+def test_what_was_graded_otherwise_is_shown_and_mended(folder: RunFolder, run: Run) -> None:
+    before = verdicts(folder)
+    lines = folder.verdicts.read_text(encoding="utf-8").splitlines()
+    wrong = [line.replace('"right"', '"wrong"') for line in lines]
+    wrong = [line for line in wrong if '"q0"' not in line]
+    folder.verdicts.write_text("\n".join(wrong) + "\n", encoding="utf-8")
+    of_q0 = sum(question == "q0" for question, _ in before)
+    told = json.loads(run("grade", str(folder.path), "--json").out)
+    assert told["graded"] == len(before)
+    assert sorted(
+        (one["question_id"], one["answer"], one["before"], one["after"]) for one in told["changed"]
+    ) == sorted(
+        [("q0", answer, None, status) for (question, answer), status in before.items() if question == "q0"]
+        + [("q2", "4", "wrong", "right"), ("q3", "6", "wrong", "right")]
+    )
+    assert verdicts(folder) == before
+    folder.verdicts.write_text("\n".join(wrong) + "\n", encoding="utf-8")
+    shown = run("grade", str(folder.path)).out.splitlines()
+    assert shown[0] == f"{len(before)} answers graded, {2 + of_q0} grades changed"
+    assert "wrong -> right: 2" in shown
+    assert f"no grade -> wrong: {of_q0}" in shown
+    assert sum(line.startswith("  jsonl:path=") for line in shown) == 2 + of_q0
+
+
+def test_data_that_is_gone_or_has_changed_is_named(folder: RunFolder, run: Run, data: Path) -> None:
+    before = folder.verdicts.read_bytes()
+    data.write_text(data.read_text(encoding="utf-8").replace('"answer": "4"', '"answer": "5"'), encoding="utf-8")
+    changed = run("grade", str(folder.path))
+    assert changed.code == 2
+    assert f"the questions of jsonl:path={data} have changed" in changed.error
+    data.unlink()
+    gone = run("grade", str(folder.path))
+    assert gone.code == 2
+    assert f"the questions of jsonl:path={data}" in gone.error
+    assert folder.verdicts.read_bytes() == before
+
+
+def test_what_is_no_run_and_a_run_that_is_being_written_are_refused(
+    folder: RunFolder, run: Run, tmp_path: Path
+) -> None:
+    assert "cannot read the manifest" in run("grade", str(tmp_path / "gone")).error
+    with writing(folder, fresh=False):
+        assert "is being written by process" in run("grade", str(folder.path)).error
+
+
+@pytest.mark.parametrize("command", ["eval", "grade"])
+def test_help_imports_nothing_that_takes_time(command: str) -> None:
+    assert imported(command, "--help") - {"reasoner_evals"} == {"click", "reasoner"}

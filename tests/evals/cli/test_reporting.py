@@ -1,0 +1,58 @@
+"""`reasoner report`: where its files go, that they are whole, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Run
+from tests.evals.fabricated import GREEDY, VOTE, fabricate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fabricate(tmp_path_factory.mktemp("runs") / "small", [GREEDY, VOTE], questions=12)
+
+
+def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    shown = run("report", str(folder), "--out", str(tmp_path / "a"))
+    assert (shown.code, shown.out, shown.err) == (0, f"{tmp_path}/a/report.html\n", "")
+    named = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert [name for name in named if not name.startswith("figures/")] == ["report.html", "results.csv", "results.md"]
+    figures = [name for name in named if name.startswith("figures/")]
+    assert {Path(name).suffix for name in figures} == {".svg", ".png"}
+    assert len({Path(name).stem for name in figures}) * 2 == len(figures) >= 12
+    again = run("report", str(folder), "--html", str(tmp_path / "b" / "page.html"))
+    assert (again.code, again.out) == (0, f"{tmp_path}/b/page.html\n")
+    for name in named:
+        other = "page.html" if name == "report.html" else name
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / other).read_bytes()
+
+
+def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run: Run, tmp_path: Path) -> None:
+    own = fabricate(tmp_path / "own", [GREEDY], questions=3)
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    assert run("report", str(own), "--title", "Voting & <more>").code == 0
+    assert '<h1 dir="auto">Voting &amp; &lt;more&gt;</h1>' in (own / "report.html").read_text()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "no run is given"),
+        (["{run}", "{run}"], "2 runs are given: say where their report goes, with --out DIR or --html FILE"),
+        (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
+        (["{run}", "--out", "{new}", "--html", "{new}/x.html"], "both say where the page goes: give one"),
+        (["{new}/none"], "none"),
+        (["{run}", "--html", "{run}/manifest.json/x.html"], "cannot write"),
+    ],
+)
+def test_what_cannot_be_reported_is_told_in_a_line(
+    run: Run, folder: Path, tmp_path: Path, arguments: list[str], error: str
+) -> None:
+    shown = run("report", *(one.format(run=folder, new=tmp_path / "new") for one in arguments))
+    assert shown.code != 0
+    assert error in shown.error
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,277 @@
+"""Run folders written from simulated laws: what is right how often is known, and no model is asked."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasoner.budget import Cost
+from reasoner.grades import GradeStatus
+from reasoner.models.card import ModelCard
+from reasoner_evals.runs.arms import file_part
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import (
+    Along,
+    Arm,
+    Item,
+    ItemRecord,
+    ItemStatus,
+    Machine,
+    Manifest,
+    Reply,
+    ReplyStatus,
+    Source,
+    Verdict,
+)
+
+TASK = "arithmetic"
+SMALL = ModelCard("small-135m", context=2048, parameters=1_000_000, layers=2, heads=2, kv_heads=2, head_dim=8)
+PROMPT, CACHED = 40, 32
+"""Tokens of a prompt, and how many of them every reply but a question's first finds in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How replies come out. A question's chance is drawn from Beta(`a`, `b`), the same for all arms and models."""
+
+    a: float = 2.0
+    b: float = 2.0
+    wrong_answers: int = 3
+    no_answer: float = 0.0
+    truncated: float = 0.0
+    scored_apart: float = 0.25
+    """How much higher a right reply is rated, on average."""
+    lift: float = 0.0
+    """Added to the chance of every question."""
+
+
+PLAIN = Law()
+
+
+@dataclass(frozen=True, slots=True)
+class Fake:
+    """An arm to fabricate. Without a `pool` it draws `replies` and answers along the way."""
+
+    strategy: str = "self_consistency"
+    pool: int = 0
+    rule: str = ""
+    verifier: str = ""
+    budget: str = ""
+    seed: int = 0
+    replies: int = 1
+    task: str = TASK
+    law: Law = PLAIN
+    finished: int | None = None
+    """How many of its questions are done; all where None."""
+    errors: int = 0
+    """So many questions, from the first, ended in an error."""
+    name: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The arm's name."""
+        parts = (self.task, self.strategy, *filter(None, [self.budget]), f"seed{self.seed}")
+        return self.name or ".".join(file_part(part) for part in parts)
+
+
+GREEDY = Fake("single")
+VOTE = Fake("self_consistency", pool=8, rule="majority")
+BEST = Fake("best_of_n", pool=8, rule="best", verifier="orm")
+
+
+def fabricate(
+    path: Path,
+    arms: Sequence[Fake] = (GREEDY, VOTE),
+    *,
+    questions: int = 60,
+    seed: int = 0,
+    groups: int = 0,
+    space: str = "number",
+    shareable: bool = True,
+    graded: bool = True,
+    model: ModelCard = SMALL,
+    prices: dict[str, float] | None = None,
+    edition: str = "",
+) -> Path:
+    """Write a run's folder and give it back; `edition` changes the texts of the questions, and nothing else."""
+    folder = RunFolder(path)
+    path.mkdir(parents=True)
+    tasks = sorted({arm.task for arm in arms})
+    manifest = Manifest(
+        created="2026-01-01T00:00:00Z",
+        command="reasoner eval arithmetic",
+        engine="simulated",
+        model=model,
+        sources=tuple(_source(task, questions, edition, shareable) for task in tasks),
+        arms=tuple(_arm(arm) for arm in arms),
+        prices=prices,
+        machine=Machine(
+            python="3.11", system="Linux", cores=2, memory_gib=8.0, accelerators=(), packages={"reasoner-kit": "0"}
+        ),
+    )
+    folder.manifest.write_text(manifest.model_dump_json(), encoding="utf-8")
+    items = [_item(task, number, groups, space, edition) for task in tasks for number in range(questions)]
+    _write(folder.items, (item.model_dump_json() for item in items))
+    if graded:
+        _write(folder.verdicts, (one.model_dump_json() for item in items for one in _verdicts(item)))
+    for arm in arms:
+        done = questions if arm.finished is None else arm.finished
+        where = folder.arm(arm.folder)
+        where.path.mkdir(parents=True)
+        _write(where.journal, (record(arm, number, seed).model_dump_json() for number in range(done)))
+    return path
+
+
+def question_id(number: int) -> str:
+    return f"q{number:06d}"
+
+
+def chance(law: Law, number: int, seed: int = 0) -> float:
+    """How often a reply to a question is right, where it holds an answer."""
+    return min(1.0, random.Random(f"chance {seed} {number}").betavariate(law.a, law.b) + law.lift)
+
+
+def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
+    """A finished question, as the law and the seed have it."""
+    source = random.Random(f"{seed} {arm.strategy} {arm.task} {arm.budget} {arm.seed} {number}")
+    if number < arm.errors:
+        return _ended(number, "error", (), arm, Cost(prompt_tokens=PROMPT, requests=1, flops=0))
+    replies = tuple(_reply(arm, number, index, seed, source) for index in range(arm.pool or arm.replies))
+    prompt = sum(one.prompt_tokens for one in replies)
+    generated = sum(one.generated_tokens for one in replies)
+    cost = Cost(
+        prompt_tokens=prompt,
+        cached_tokens=sum(one.cached_tokens for one in replies),
+        generated_tokens=generated,
+        verifier_tokens=sum(one.verifier_tokens for one in replies),
+        cancelled_tokens=source.randrange(3),
+        requests=len(replies),
+        samples=len(replies),
+        flops=2 * SMALL.parameters * (prompt + generated),
+        seconds=generated / 100,
+    )
+    status: ItemStatus = "answered" if any(one.status == "read" for one in replies) else "no_answer"
+    if all(one.status == "truncated" for one in replies):
+        status = "truncated"
+    return _ended(number, status, replies, arm, cost)
+
+
+def _ended(number: int, status: ItemStatus, replies: tuple[Reply, ...], arm: Fake, cost: Cost) -> ItemRecord:
+    answer, share = _chosen(replies, arm.rule)
+    return ItemRecord(
+        question_id=question_id(number),
+        status=status,
+        answer=answer,
+        key=answer,
+        share=share,
+        ended_by="error" if status == "error" else "strategy",
+        reason="done",
+        error="the engine died" if status == "error" else "",
+        cost=cost,
+        pool=replies,
+        along=() if arm.pool else _along(replies, arm.rule),
+    )
+
+
+def _along(replies: tuple[Reply, ...], rule: str) -> tuple[Along, ...]:
+    steps, tokens = [], 0
+    for place, one in enumerate(replies, start=1):
+        tokens += one.prompt_tokens + one.generated_tokens + one.verifier_tokens
+        answer, share = _chosen(replies[:place], rule)
+        steps.append(Along(answer=answer, key=answer, share=share, samples=place, tokens=tokens))
+    return tuple(steps)
+
+
+def _chosen(replies: Sequence[Reply], rule: str) -> tuple[str, float]:
+    read = [one for one in replies if one.status == "read"]
+    if not read:
+        return "", 0.0
+    weights: Counter[str] = Counter()
+    for one in read:
+        weights[one.answer] += one.score if rule == "weighted" and one.score else 1  # type: ignore[assignment]
+    best = (
+        max(read, key=lambda one: one.score or 0.0).answer if rule == "best" else max(weights, key=weights.__getitem__)
+    )
+    return best, weights[best] / sum(weights.values())
+
+
+def _reply(arm: Fake, number: int, index: int, seed: int, source: random.Random) -> Reply:
+    law = arm.law
+    fate = source.random()
+    status: ReplyStatus = "read"
+    if fate < law.no_answer + law.truncated:
+        status = "no_answer" if fate < law.no_answer else "truncated"
+    right = source.random() < chance(law, number, seed)
+    answer = gold(number) if right else f"{gold(number)}{source.randrange(law.wrong_answers) + 1}"
+    score = min(1.0, max(0.0, source.gauss(0.4 + law.scored_apart * right, 0.2))) if arm.verifier else None
+    return Reply(
+        index=index,
+        status=status,
+        answer=answer if status == "read" else "",
+        key=answer if status == "read" else "",
+        prompt_tokens=PROMPT if index == 0 else PROMPT - CACHED,
+        cached_tokens=0 if index == 0 else CACHED,
+        generated_tokens=source.randrange(20, 80),
+        verifier_tokens=source.randrange(5, 15) if arm.verifier else 0,
+        score=score if status == "read" else None,
+    )
+
+
+def gold(number: int) -> str:
+    return str(7000 + number)
+
+
+def _verdicts(item: Item) -> Iterator[Verdict]:
+    answers: list[tuple[str, GradeStatus]] = [(item.gold, "right")]
+    answers += [(f"{item.gold}{wrong}", "wrong") for wrong in range(1, 10)]
+    for answer, status in answers:
+        yield Verdict(task=item.task, question_id=item.question_id, answer=answer, status=status, grader="reference@1")
+
+
+def _item(task: str, number: int, groups: int, space: str, edition: str) -> Item:
+    return Item(
+        task=task,
+        question_id=question_id(number),
+        text=f"What is {number} + 7000?{edition}",
+        gold=gold(number),
+        group=f"family {number % groups}" if groups else "",
+        space=space,
+    )
+
+
+def _source(task: str, items: int, edition: str, shareable: bool) -> Source:
+    return Source(
+        task=task,
+        origin="made on the spot",
+        data_hash=f"{items}{edition}",
+        prompt="plain@1",
+        prompt_hash="00",
+        licence="CC0",
+        items=items,
+        subset="all",
+        shareable=shareable,
+    )
+
+
+def _arm(fake: Fake) -> Arm:
+    return Arm.model_validate_json(
+        json.dumps(
+            {
+                "name": fake.folder,
+                "task": fake.task,
+                "strategy": fake.strategy,
+                "verifier": fake.verifier,
+                "budget": fake.budget,
+                "seed": fake.seed,
+                "pool": fake.pool,
+                "rule": fake.rule,
+            }
+        )
+    )
+
+
+def _write(path: Path, lines: Iterator[str]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in lines)

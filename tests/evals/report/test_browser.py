@@ -1,0 +1,98 @@
+"""The page in a real browser: nothing overflows, everything is drawn, nothing is logged, nothing is fetched."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reasoner_evals.report.page import page, views
+from tests.evals.report.browser import CHROMIUM, Tab, browser
+from tests.evals.report.contents import a_case, a_report, a_task
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
+
+WIDTHS = (390, 1280)
+
+VISIBLE_FIGURES = """
+[...document.querySelectorAll('figure svg')].filter(one => one.checkVisibility())
+  .map(one => ({width: one.getBoundingClientRect().width, height: one.getBoundingClientRect().height}))
+"""
+SMALLEST_TEXT = """
+Math.min(...[...document.querySelectorAll('main *')].filter(one => one.checkVisibility()
+  && !one.closest('.only-read') && [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
+  .map(one => {
+    const svg = one.closest('svg');
+    const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
+    return scale * parseFloat(getComputedStyle(one).fontSize);
+  }))
+"""
+PAPER_AND_INK = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+STICKING_OUT = """
+[...document.querySelectorAll('main *')].filter(one => one.checkVisibility() && !one.closest('.scroll, pre, .only-read')
+  && one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 200))
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    long = a_case(text="word " * 300 + "x" * 900, gold="y" * 300, question_id="z" * 300)
+    report = a_report(a_task(cases=(a_case(), long)), title="arithmetic: accuracy against compute " + "w" * 80)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page(report, views(report)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_page_shows_well_and_asks_for_nothing(tab: Tab, file: Path, width: int, dark: bool) -> None:
+    tab.open(file, width=width, dark=dark)
+    tab.value("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    assert tab.value("innerWidth") == width
+    assert tab.value("document.documentElement.scrollWidth") <= width
+    assert tab.value(STICKING_OUT) == []
+    figures = tab.value(VISIBLE_FIGURES)
+    assert len(figures) == 8  # of the five axes one is chosen
+    assert all(one["width"] > 300 and one["height"] > 100 for one in figures)
+    assert tab.value(SMALLEST_TEXT) >= 12
+    paper, ink = (sum(map(int, colour[4:-1].split(","))) for colour in tab.value(PAPER_AND_INK))
+    assert (paper < ink) == dark
+    assert tab.logged == []
+    assert tab.requested == [file.as_uri()]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_each_axis_is_a_click_away(tab: Tab, file: Path, width: int) -> None:
+    tab.open(file, width=width)
+    shown = []
+    for place in range(5):
+        tab.value(f"document.querySelectorAll('.tabs label')[{place}].click()")
+        shown.append(
+            tab.value(
+                "[...document.querySelectorAll('.tabs figure')].filter(one => one.checkVisibility()).map(one => one.id)"
+            )
+        )
+    assert shown == [[f"t1-accuracy-{axis}-figure"] for axis in ("tokens", "samples", "flops", "seconds", "usd")]
+
+
+def test_a_screen_of_it_is_not_blank(tab: Tab, file: Path) -> None:
+    tab.open(file, width=1280)
+    # A page of one colour is compressed to next to nothing.
+    assert len(tab.screenshot()) > 20_000
+
+
+def test_what_a_model_wrote_is_not_run(tab: Tab, tmp_path: Path) -> None:
+    bad = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
+    report = a_report(a_task(cases=(a_case(text=bad, answer=bad, gold=bad),), findings=(bad,), points=(), curves=(),
+                             deltas=(), calibration=(), difficulty=(), scaling=(), verifiers=()), title=bad)  # fmt: skip
+    path = tmp_path / "bad.html"
+    path.write_text(page(report, views(report)), encoding="utf-8")
+    tab.open(path, width=390)
+    assert tab.value("document.title") == bad
+    assert tab.value("document.querySelectorAll('script, img').length") == 0
+    assert tab.requested == [path.as_uri()]

@@ -1,0 +1,149 @@
+"""Points set against each other: baselines, adjusted p-values, the frontier, and smaller against larger models."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasoner_evals.report.differences import deltas, front
+from reasoner_evals.report.grouping import measure
+from reasoner_evals.report.measures import ArmRead, Measured, greedy
+from reasoner_evals.report.points import Delta
+from reasoner_evals.runs.reading import TaskItems, open_run, read_arm
+from reasoner_evals.stats.comparison import compare, holm, mcnemar
+from tests.evals.fabricated import BEST, GREEDY, SMALL, TASK, VOTE, Fake, Law, fabricate, gold, record
+
+
+def measured(*paths: Path) -> tuple[list[Measured], TaskItems]:
+    runs = [open_run(path) for path in paths]
+    arms = [ArmRead(run, read_arm(run, arm.name)) for run in runs for arm in run.manifest.arms]
+    several = len({run.manifest.model.name for run in runs}) > 1
+    return list(measure(arms, several_models=several)), runs[0].tasks[TASK]
+
+
+def of_kind(found: tuple[Delta, ...], against: str) -> dict[str, Delta]:
+    return {one.key.rpartition("|")[2]: one for one in found if one.against == against}
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_greedy"),
+    [
+        ("single", True),
+        ("single:max_tokens=64", True),
+        ("single:temperature=0", True),
+        ("single:temperature=0.0,max_tokens=9", True),
+        ("single:temperature=0.7", False),
+        ("self_consistency:temperature=0", False),
+    ],
+)
+def test_greedy_is_one_sample_of_temperature_zero(spec: str, is_greedy: bool) -> None:
+    assert greedy(spec) == is_greedy
+
+
+def test_a_search_against_greedy_is_mcnemars_test_on_single_outcomes(tmp_path: Path) -> None:
+    search = Fake("beam_search", replies=3, law=Law(lift=0.2))
+    found = deltas(*measured(fabricate(tmp_path / "run", [GREEDY, search], questions=60)))
+    (one,) = found
+    right = [[record(arm, row).answer == gold(row) for row in range(60)] for arm in (search, GREEDY)]
+    ahead = sum(a and not b for a, b in zip(*right, strict=True))
+    behind = sum(b and not a for a, b in zip(*right, strict=True))
+    assert (one.better, one.worse, one.test) == (ahead, behind, "mcnemar")
+    assert one.p == one.p_holm == pytest.approx(mcnemar(ahead, behind))
+    assert one.difference.value == pytest.approx((ahead - behind) / 60)
+    assert one.backfired == pytest.approx(behind / 60)
+    assert one.detectable == pytest.approx(2.8 * np.sqrt((ahead + behind) / 60 / 60))
+    assert one.resolvable == (abs(ahead - behind) / 60 >= (one.detectable or 0))
+
+
+def test_arms_that_answer_alike_differ_by_nothing(tmp_path: Path) -> None:
+    alike = Law(a=1000.0, b=0.001)  # every reply is right
+    arms = [Fake("single", law=alike), Fake("beam_search", replies=3, law=alike)]
+    (one,) = deltas(*measured(fabricate(tmp_path / "run", arms, questions=20)))
+    assert (one.difference.value, one.p, one.better, one.worse, one.backfired) == (0, 1, 0, 0, 0)
+    assert not one.resolvable
+
+
+def test_p_values_of_one_baseline_are_one_family(tmp_path: Path) -> None:
+    found = of_kind(deltas(*measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=50))), "greedy")
+    assert len(found) == 8
+    assert {one.family for one in found.values()} == {8}
+    assert [one.p_holm for one in found.values()] == holm([one.p for one in found.values()])
+    assert any(one.p_holm > one.p for one in found.values())
+
+
+def test_a_vote_at_matched_compute_is_the_largest_that_costs_no_more(tmp_path: Path) -> None:
+    points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=30))
+    tokens = {one.subject.key: one.tokens for one in points}
+    votes = [one.subject.key for one in points if one.subject.series == "self_consistency"]
+    found = of_kind(deltas(points, items), "self_consistency")
+    assert list(found) == [f"best_of_n with orm, n={n}" for n in (1, 2, 4, 8)]  # greedy costs less than any vote
+    for one in found.values():
+        within = [key for key in votes if tokens[key] <= tokens[one.key]]
+        assert one.baseline == max(within, key=tokens.__getitem__)
+
+
+def test_without_a_greedy_arm_there_is_no_difference_to_it(tmp_path: Path) -> None:
+    assert not of_kind(deltas(*measured(fabricate(tmp_path / "run", [VOTE], questions=20))), "greedy")
+
+
+def test_questions_that_one_side_lacks_are_in_no_pair(tmp_path: Path) -> None:
+    arms = [GREEDY, Fake("beam_search", replies=3, finished=15, errors=4)]
+    (one,) = deltas(*measured(fabricate(tmp_path / "run", arms, questions=20)))
+    assert one.questions == 11
+
+
+def test_the_frontier_is_what_nothing_cheaper_reaches(tmp_path: Path) -> None:
+    points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=40))
+    height = {one.subject.key: float(np.nanmean(one.values.right)) for one in points}
+    cost = {one.subject.key: one.tokens for one in points}
+    found = front(points, items)
+    assert [cost[one.key] for one in found] == sorted(cost.values())
+    for one in found:
+        cheaper = [height[key] for key in height if cost[key] < cost[one.key]]
+        assert one.on_front == (not cheaper or height[one.key] > max(cheaper))
+        assert (one.behind is None) == one.on_front
+        if one.behind:
+            assert one.behind.value == pytest.approx(height[one.key] - max(cheaper))
+
+
+def test_only_what_is_behind_beyond_chance_is_significant(tmp_path: Path) -> None:
+    arms = [
+        Fake("single", law=Law(lift=0.4)),
+        Fake("weak", replies=3, law=Law(a=0.5, b=20.0)),
+        Fake("like", replies=3, law=Law(lift=0.35)),
+    ]
+    points, items = measured(fabricate(tmp_path / "run", arms, questions=80))
+    found = {one.key.rpartition("|")[2]: one for one in front(points, items)}
+    assert found["weak"].significant
+    assert not found["like"].significant
+
+
+def test_a_smaller_model_is_set_against_a_larger_one_within_its_flops(tmp_path: Path) -> None:
+    large = dataclasses.replace(SMALL, name="large-1b", parameters=9 * SMALL.parameters)
+    small = fabricate(tmp_path / "small", [GREEDY, VOTE], questions=30)
+    big = fabricate(tmp_path / "large", [GREEDY], questions=30, model=large)
+    journal = next(big.glob("arms/*")) / "journal.jsonl"
+    records = [record(GREEDY, row) for row in range(30)]
+    dearer = [
+        one.model_copy(update={"cost": dataclasses.replace(one.cost, flops=4 * (one.cost.flops or 0))})
+        for one in records
+    ]
+    journal.write_text("".join(one.model_dump_json() + "\n" for one in dearer))
+    points, items = measured(small, big)
+    found = of_kind(deltas(points, items), "larger_model")
+    # Four greedy samples' worth: of the votes, four samples are the most that fit.
+    assert list(found) == ["single", "self_consistency, n=4"]
+    assert {one.baseline for one in found.values()} == {"large-1b|arithmetic|single"}
+    assert {one.family for one in found.values()} == {2}
+    flops = {one.subject.key: float(np.nanmean(one.values.flops)) for one in points}
+    assert all(flops[one.key] <= flops[one.baseline] for one in found.values())
+
+
+def test_grouped_questions_are_compared_by_group(tmp_path: Path) -> None:
+    points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE], questions=40, groups=8))
+    found = of_kind(deltas(points, items), "greedy")["self_consistency, n=8"]
+    values = {one.subject.label: dict(zip(items.ids, one.values.right.tolist(), strict=True)) for one in points}
+    groups = dict(zip(items.ids, items.groups, strict=True))
+    expected = compare(values["self_consistency, n=8"], values["single"], groups=groups)
+    assert (found.test, found.p) == ("sign flips, clustered", expected.p_value)

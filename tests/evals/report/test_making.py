@@ -1,0 +1,295 @@
+"""Reports from run folders: diagnoses, cases, limits, and what may not be shown."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from reasoner.errors import UsageError
+from reasoner_evals.report.analysis import calibrations, difficulties, verifiers
+from reasoner_evals.report.content import Report, TaskReport
+from reasoner_evals.report.csvs import points_csv
+from reasoner_evals.report.curves import curves
+from reasoner_evals.report.grouping import measure
+from reasoner_evals.report.making import make_report
+from reasoner_evals.report.markdown import to_markdown
+from reasoner_evals.report.measures import ArmRead, Measured
+from reasoner_evals.report.scalings import scalings
+from reasoner_evals.report.tables import points
+from reasoner_evals.runs.reading import open_run, read_arm
+from reasoner_evals.stats.scaling import CoverageFit, fit_coverage
+from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
+
+SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
+
+
+class Made(NamedTuple):
+    report: Report
+    task: TaskReport
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    arms = [GREEDY, VOTE, BEST, SEARCH]
+    report = make_report([fabricate(tmp_path_factory.mktemp("made") / "run", arms, questions=60)])
+    return Made(report, report.tasks[0])
+
+
+def measured(path: Path) -> list[Measured]:
+    run = open_run(path)
+    return list(measure([ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms], several_models=False))
+
+
+def test_everything_refers_to_points_that_are_there(made: Made) -> None:
+    keys = [one.key for one in made.task.points]
+    assert len(set(keys)) == len(keys) == 10
+    named = {one.key for one in made.task.deltas} | {one.baseline for one in made.task.deltas}
+    named |= {one.key for one in made.task.front} | {one.key for one in made.task.calibration}
+    named |= {one.key for one in made.task.cases}
+    named |= {row.key for one in made.task.difficulty for row in one.rows}
+    named |= {mark.key for curve in made.task.curves for mark in curve.points if mark.key}
+    assert named == set(keys)
+    series = {one.series for one in made.task.points}
+    assert {one.series for one in made.task.curves} == series
+    assert {one.series for one in made.task.scaling} | {one.series for one in made.task.verifiers} < series
+
+
+def test_the_answers_behind_a_point_are_named_in_the_findings_with_their_uncertainty(made: Made) -> None:
+    best = max((one for one in made.task.points if not one.few_subsets), key=lambda one: one.accuracy.value)
+    assert best.label in made.task.findings[0]
+    assert f"{best.accuracy.value:.1%}" in made.task.findings[0]
+    assert any("Holm" in one for one in made.task.findings)
+
+
+def test_provenance_says_by_what_a_run_was_made(made: Made) -> None:
+    (run,) = made.report.runs
+    assert run.command == "reasoner eval arithmetic"
+    assert len(run.manifest_hash) == 64
+    assert {fact.value for fact in run.facts} >= {SMALL.name, "reference@1"}
+    assert [(arm.asked, arm.finished, arm.ungraded) for arm in run.arms] == [(60, 60, 0)] * 4
+
+
+def test_limits_say_what_the_questions_can_show(made: Made) -> None:
+    text = "\n".join(made.report.limits)
+    assert "with 60 questions" in text
+    assert "one seed" in text
+    assert "beam_search" in text
+    assert "scheduling" in text
+    assert "single" not in text.partition("one seed")[2].partition("\n")[0]  # greedy has no luck to average
+
+
+def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: Made) -> None:
+    (found,) = made.task.difficulty
+    assert found.held_out == 4
+    assert sum(one.questions for one in found.bins) == 60
+    assert [one.high for one in found.bins] == sorted(one.high for one in found.bins)
+    rows = {row.key.rpartition("|")[2]: row.accuracies for row in found.rows}
+    # Half of the pool that made the bins is 4: its larger size cannot be read by bin.
+    assert "self_consistency, n=8" not in rows
+    assert "best_of_n with orm, n=8" in rows
+    hardest, easiest = rows["self_consistency, n=1"][0], rows["self_consistency, n=1"][-1]
+    assert hardest is not None
+    assert easiest is not None
+    assert hardest.value < easiest.value
+
+
+def test_by_chance_alone_no_bin_of_difficulty_is_easier(tmp_path: Path) -> None:
+    flat = Fake(pool=8, rule="majority", law=Law(a=4000.0, b=4000.0))  # every question is a fair coin
+    (found,) = difficulties(measured(fabricate(tmp_path / "run", [flat], questions=400)), None)
+    row = next(row for row in found.rows if row.key.endswith("n=1"))
+    inside = [one for one in row.accuracies if one is not None]
+    assert len(inside) >= 3
+    assert all((one.low or 0) < 0.5 < (one.high or 1) for one in inside)
+
+
+def test_confidence_is_judged_where_it_varies(made: Made) -> None:
+    labels = [one.key.rpartition("|")[2] for one in made.task.calibration]
+    assert labels == ["self_consistency, n=8", "best_of_n with orm, n=8", "beam_search:n=4, tokens=1000"]
+    for one in made.task.calibration:
+        assert sum(part.answers for part in one.bins) == one.questions == 60
+        assert one.risks[-1].coverage == 1
+        assert [risk.coverage for risk in one.risks] == sorted(risk.coverage for risk in one.risks)
+        assert [risk.threshold for risk in one.risks] == sorted((r.threshold for r in one.risks), reverse=True)
+        gaps = sum(part.answers * abs(part.confidence - part.accuracy) for part in one.bins)
+        assert one.ece == pytest.approx(gaps / 60)
+
+
+def test_what_was_not_answered_has_no_confidence_to_judge(tmp_path: Path) -> None:
+    arm = Fake(pool=4, rule="majority", law=Law(no_answer=0.6))
+    (found,) = calibrations(measured(fabricate(tmp_path / "run", [arm], questions=50)))
+    assert found.questions == sum(bool(record(arm, row).answer) for row in range(50)) < 50
+
+
+def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> None:
+    for apart, better in ((0.6, True), (0.0, False)):
+        arm = Fake("best_of_n", pool=8, rule="best", verifier="orm", law=Law(scored_apart=apart))
+        (found,) = verifiers(measured(fabricate(tmp_path / str(apart), [arm], questions=60)), None)
+        assert found.replies == sum(one.status == "read" for row in range(60) for one in record(arm, row).pool)
+        assert found.within is not None
+        assert found.within.low is not None
+        assert (found.within.low > 0.8) == better
+        assert (found.top.value > found.chance.value + 0.1) == better
+        assert sum(one.answers for one in found.deciles) == found.replies
+
+
+def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_were_not_shown(made: Made) -> None:
+    assert [one.series for one in made.task.scaling] == ["self_consistency", "best_of_n with orm"]
+    found = made.task.scaling[0]
+    right = [sum(one.answer == gold(row) for one in record(VOTE, row).pool) for row in range(60)]
+    law = fit_coverage(np.full(60, 8), np.array(right))
+    assert isinstance(law, CoverageFit)
+    assert found.coverage is not None
+    assert [one.estimate.value for one in found.coverage.parameters] == [law.a, law.b]
+    assert [one.size for one in found.coverage.points] == [1, 2, 4, 8, 16]
+    assert [one.fitted.value for one in found.coverage.points] == pytest.approx(law.at([1, 2, 4, 8, 16]))
+    sizes = [one for one in made.task.points if one.series == "self_consistency"]
+    assert [one.measured for one in found.coverage.points] == [
+        *(one.coverage.value for one in sizes if one.coverage),
+        None,
+    ]
+    check = found.coverage.held_out
+    assert check is not None
+    assert (check.fitted_to, check.size) == (4, 8)
+    assert found.selection is not None
+    assert [one.measured for one in found.selection.points] == [*(one.accuracy.value for one in sizes), None]
+
+
+def test_what_cannot_be_fitted_says_why(tmp_path: Path) -> None:
+    (found,) = scalings(measured(fabricate(tmp_path / "run", [Fake(pool=2, rule="majority")], questions=12)))
+    assert found.selection is not None
+    assert "cannot be fitted" in found.selection.note
+    assert found.diminishing is None
+
+
+def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
+    kinds = [(one.series, one.kind) for one in made.task.curves]
+    assert ("self_consistency", "oracle") in kinds
+    assert ("self_consistency", "random") in kinds
+    assert [series for series, kind in kinds if kind == "anytime"] == ["beam_search"]
+    by_kind = {(one.series, one.kind): one.points for one in made.task.curves}
+    for series in ("self_consistency", "best_of_n with orm"):
+        tops, marks = by_kind[series, "oracle"], by_kind[series, "measured"]
+        assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(tops, marks, strict=True))
+        assert {one.accuracy for one in by_kind[series, "random"]} == {marks[0].accuracy}
+
+
+def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [SEARCH], questions=40)
+    found = measured(path)
+    curve = next(one for one in curves(found, points(found, None), None) if one.kind == "anytime")
+    for mark in curve.points:
+        held = 0
+        for row in range(40):
+            steps = [one for one in record(SEARCH, row).along if one.tokens <= mark.tokens]
+            held += bool(steps) and steps[-1].answer == gold(row)
+        assert mark.accuracy.value == pytest.approx(held / 40)
+    assert curve.points[-1].accuracy.value == pytest.approx(found[0].values.right.mean())
+
+
+def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:
+    cases = made.task.cases
+    assert 0 < len(cases) <= 12
+    assert len({one.question_id for one in cases}) == len(cases)
+    rows = {question_id(row): row for row in range(60)}
+    for one in cases:
+        row = rows[one.question_id]
+        assert one.outcome != "right"
+        assert one.gold == gold(row)
+        assert one.answer != one.gold
+        arm = next(arm for arm in (VOTE, BEST, SEARCH) if arm.folder == one.arm)
+        assert sum(vote.votes for vote in one.votes) == len(record(arm, row).pool)
+        if one.kind == "backfired":
+            assert record(GREEDY, row).answer == gold(row)
+        if one.kind == "missed":
+            assert any(vote.right for vote in one.votes)
+        if one.kind == "overconfident":
+            assert one.confidence >= 0.8
+
+
+def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
+    law = Law(no_answer=0.2)
+    arms = [Fake("single", law=law), Fake("beam_search", replies=4, law=law)]
+    report = make_report([fabricate(tmp_path / "run", arms, questions=40, shareable=False)])
+    assert report.tasks[0].cases
+    assert not any(one.shareable for one in report.tasks[0].cases)
+    for written in (repr(report), to_markdown(report), points_csv(report)):
+        assert "What is" not in written
+        assert not re.search(r"(?<![\d.])70[0-3]\d\d?(?!\d)", written)  # a reference answer, or a wrong one
+    assert any("may not be shown" in one for one in report.limits)
+
+
+def test_what_is_not_done_or_not_graded_is_said(tmp_path: Path) -> None:
+    arms = [GREEDY, Fake("beam_search", replies=2, finished=8, errors=2)]
+    text = "\n".join(make_report([fabricate(tmp_path / "run", arms, questions=10)]).limits)
+    assert "8 of 10 questions finished" in text
+    assert "2 questions ended in an error" in text
+    report = make_report([fabricate(tmp_path / "ungraded", [VOTE], questions=10, graded=False)])
+    assert not report.tasks[0].points
+    assert any("`reasoner grade" in one for one in report.limits)
+    assert any("no question has been finished and graded" in one for one in report.limits)
+
+
+def test_a_run_that_has_not_begun_makes_a_report(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)])
+    assert make_report([path]).tasks[0].points == ()
+
+
+def test_runs_of_several_models_are_one_report(tmp_path: Path) -> None:
+    large = dataclasses.replace(SMALL, name="large-1b", parameters=9 * SMALL.parameters)
+    paths = [
+        fabricate(tmp_path / "small", [GREEDY, VOTE], questions=12),
+        fabricate(tmp_path / "large", [GREEDY], questions=12, model=large),
+    ]
+    (task,) = make_report(paths).tasks
+    assert [one.model for one in task.points] == [SMALL.name] * 5 + ["large-1b"]
+    assert {one.key for one in task.front_by_flops} == {one.key for one in task.points}
+    assert len({one.series for one in task.points}) == 3
+
+
+def test_runs_that_cannot_stand_together_are_refused(tmp_path: Path) -> None:
+    one = fabricate(tmp_path / "one", [GREEDY], questions=6)
+    other = fabricate(tmp_path / "other", [GREEDY], questions=6, edition="!")
+    with pytest.raises(UsageError, match="6 of 6 differ"):
+        make_report([one, other])
+    with pytest.raises(UsageError, match="given twice"):
+        make_report([one, one])
+    with pytest.raises(UsageError, match="no run is given"):
+        make_report([])
+
+
+def test_what_would_pass_for_another_seed_is_refused(tmp_path: Path) -> None:
+    one = fabricate(tmp_path / "one", [GREEDY, VOTE], questions=6)
+    again = fabricate(tmp_path / "again", [VOTE], questions=6)
+    with pytest.raises(UsageError, match="same strategy with the same seed"):
+        make_report([one, again])
+    revised = dataclasses.replace(SMALL, revision="b")
+    other = fabricate(tmp_path / "other", [dataclasses.replace(VOTE, seed=1)], questions=6, model=revised)
+    with pytest.raises(UsageError, match="different models that are both called small-135m"):
+        make_report([one, other])
+
+
+def test_pools_of_two_sizes_are_two_curves(tmp_path: Path) -> None:
+    arms = [
+        Fake("self_consistency:n=4", pool=4, rule="majority"),
+        Fake("self_consistency:n=2", pool=2, rule="majority"),
+    ]
+    found = measured(fabricate(tmp_path / "run", arms, questions=6))
+    assert [one.subject.label.partition(", ")[2] for one in found] == [
+        "n=1 of 4",
+        "n=2 of 4",
+        "n=4 of 4",
+        "n=1 of 2",
+        "n=2 of 2",
+    ]
+    assert len({one.subject.series for one in found}) == 2
+
+
+def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, made: Made) -> None:
+    path = fabricate(tmp_path / "run", [GREEDY, VOTE, BEST, SEARCH], questions=60)
+    for journal in path.glob("arms/*/journal.jsonl"):
+        journal.write_text("".join(reversed(journal.read_text().splitlines(keepends=True))))
+    found = measured(path)
+    assert points(found, None) == made.task.points

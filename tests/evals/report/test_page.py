@@ -1,0 +1,239 @@
+"""The page of a report: its structure, its safety, and what it says where there is nothing to show."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner_evals.report.content import Report, TaskReport
+from reasoner_evals.report.page import SECTIONS, View, page, views
+from tests.evals.report.contents import (
+    a_case,
+    a_point,
+    a_report,
+    a_source,
+    a_task,
+    an_empty_task,
+    curves_of,
+    two_models,
+)
+from tests.evals.report.pages import Parsed, parsed
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "]]></svg><script>alert(2)</script>",
+    '"><img src=https://evil.example/x onerror=alert(3)>',
+    "'><b onmouseover='alert(4)'>",
+    "&#x3c;script&#x3e;alert(5)&#60;/script>",
+    "--><script>alert(6)</script><!--",
+    "</style></title><script>alert(7)</script>",
+    "{{ 7 * 191 }}{% include 'x' %}",
+    "\u202eevil\u2066 \x00\x1b[31m\ud800 \u200b",
+    "$\\frac{1}{2}$ 100% _a_ ^b^",
+    "x" * 50_000,
+    "javascript:alert(8)",
+    "url(https://evil.example/y) @import 'https://evil.example/z';",
+)
+
+
+def made(report: Report) -> str:
+    return page(report, views(report))
+
+
+@pytest.fixture(scope="module")
+def shown() -> tuple[View, ...]:
+    return views(a_report())
+
+
+@pytest.fixture(scope="module")
+def whole(shown: tuple[View, ...]) -> str:
+    return page(a_report(), shown)
+
+
+@pytest.fixture(scope="module")
+def elements(whole: str) -> Parsed:
+    return parsed(whole)
+
+
+def assert_harmless(page: str) -> None:
+    found = parsed(page)
+    assert found.of("script", "img", "iframe", "object", "embed", "link", "base", "form", "foreignobject") == []
+    for one in found.elements:
+        assert not [name for name in one.attributes if name.startswith("on")], one
+        for name in ("href", "src", "xlink:href", "action"):
+            assert one.attributes.get(name, "#").startswith("#"), one
+        assert "//" not in one.attributes.get("style", ""), one
+        assert not re.search(r"url\((?!#)", one.attributes.get("style", "")), one
+    [style] = found.of("style")
+    assert not re.search(r"@import|url\(|//", style.text)
+    assert all(char.isprintable() or char == "\n" for char in page)
+
+
+def test_the_same_report_makes_the_same_page_byte_for_byte(whole: str) -> None:
+    assert made(a_report()) == whole
+
+
+def test_the_sections_stand_in_the_order_in_which_a_reader_needs_them(elements: Parsed) -> None:
+    titles = [title for anchor, title in SECTIONS if anchor != "models"]
+    assert [one.text for one in elements.of("h2")] == [*titles, "Provenance", "Methods", "Limits"]
+    assert [one.text for one in elements.of("h1")] == ["arithmetic: accuracy against compute"]
+
+
+def test_every_id_is_there_once_and_every_reference_leads_to_one(elements: Parsed) -> None:
+    ids = [one.attributes["id"] for one in elements.elements if "id" in one.attributes]
+    assert len(set(ids)) == len(ids)
+    for one in elements.elements:
+        for value in one.attributes.values():
+            for target in re.findall(r"(?:^|url\()#([^)]*)", value):
+                assert target in ids
+        if "for" in one.attributes:
+            assert one.attributes["for"] in ids
+
+
+def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of_questions_and_seeds(
+    elements: Parsed,
+) -> None:
+    figures = elements.of("figure")
+    assert len(figures) == 12
+    images = [one for one in elements.elements if one.attributes.get("role") == "img"]
+    assert len(images) == 2 * len(figures)
+    assert all(len(one.attributes["aria-label"]) > 20 for one in images)
+    captions = [one.text for one in elements.of("figcaption")]
+    assert len(captions) == len(figures)
+    for caption in captions:
+        assert re.search(r"n = 120 questions, 1 seed\.", caption), caption
+        assert re.search(r"95 % (interval|band)|No band is drawn|Each strategy at its largest size", caption), caption
+
+
+def test_every_number_of_a_table_has_headers(elements: Parsed) -> None:
+    assert len(elements.of("table")) == 7
+    for one in elements.of("th"):
+        assert one.attributes.get("scope") in {"col", "row", "rowgroup"}, one
+
+
+def test_the_axes_are_switched_without_a_script(elements: Parsed) -> None:
+    radios = [one for one in elements.of("input") if one.attributes["type"] == "radio"]
+    assert ["checked" in one.attributes for one in radios] == [True, False, False, False, False]
+    labels = [one.text for one in elements.of("label")]
+    assert labels == ["Tokens", "Samples", "FLOPs", "Seconds", "Money"]
+
+
+def test_a_whole_report_is_harmless(whole: str) -> None:
+    assert_harmless(whole)
+
+
+def test_nothing_that_a_run_holds_comes_through_unescaped() -> None:
+    for start in range(0, len(HOSTILE), 7):
+        report = poisoned(a_report(a_task(cases=(a_case(), a_case(shareable=False)))), HOSTILE[start : start + 7])
+        shown = made(report)
+        assert_harmless(shown)
+        assert len(shown) < 12_000_000
+        if start == 0:
+            assert "<script>alert(1)</script>" in parsed(shown).text
+
+
+def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
+    """The same content with a hostile text at the end of every string; equal strings stay equal, so that keys hold."""
+    if isinstance(value, str):
+        fixed = {
+            "measured",
+            "oracle",
+            "random",
+            "anytime",
+            "greedy",
+            "self_consistency",
+            "larger_model",
+            "missed",
+            "wrong",
+        }
+        return value if value in fixed else value + texts[sum(map(ord, value)) % len(texts)]
+    if isinstance(value, tuple):
+        parts = [poisoned(one, texts) for one in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: poisoned(getattr(value, one.name), texts) for one in fields(value)})
+    if hasattr(value, "model_copy"):
+        given = {name: poisoned(getattr(value, name), texts) for name in type(value).model_fields if name != "v"}
+        return value.model_copy(update=given)
+    if isinstance(value, dict):
+        return {poisoned(name, texts): poisoned(one, texts) for name, one in value.items()}
+    return value
+
+
+def test_a_source_that_may_not_be_shown_is_not_even_if_its_texts_are_there() -> None:
+    secret = a_case(shareable=False, text="SECRET QUESTION", gold="SECRET GOLD", answer="SECRET ANSWER")
+    shown = made(a_report(replace(only_one_arm(), source=a_source(shareable=False), cases=(secret,))))
+    assert "SECRET" not in shown
+    assert "does not allow" in shown
+
+
+def test_parts_that_are_missing_are_sentences() -> None:
+    bare = a_task(verifiers=(), deltas=(), difficulty=(), calibration=(), scaling=(), cases=())
+    shown = parsed(made(a_report(bare)))
+    for sentence in (
+        "No verifier rated replies.",
+        "there is no greedy sample and no self-consistency",
+        "no greedy sample to compare with",
+        "No difficulty: ",
+        "No calibration: ",
+        "No scaling law: ",
+        "None was found.",
+    ):
+        assert sentence in shown.text
+    drawn = {one.attributes["id"].removeprefix("t1-").removesuffix("-figure") for one in shown.of("figure")}
+    assert drawn == {*(f"accuracy-{axis}" for axis in ("tokens", "samples", "flops", "seconds", "usd")), "gap", "cost"}
+
+
+def only_one_question() -> TaskReport:
+    points = tuple(
+        replace(one, questions=1, accuracy=one.accuracy._replace(low=None, high=None)) for one in a_task().points
+    )
+    return a_task(questions=1, points=points, curves=curves_of(points), difficulty=(), calibration=())
+
+
+def only_one_arm() -> TaskReport:
+    points = (a_point("single"),)
+    return replace(an_empty_task(), points=points, curves=curves_of(points), findings=("One.",))
+
+
+@pytest.mark.parametrize("task", [an_empty_task(), only_one_question(), only_one_arm()], ids=["none", "one", "arm"])
+def test_little_makes_a_page_all_the_same(task: TaskReport) -> None:
+    shown = made(a_report(task))
+    assert_harmless(shown)
+    assert bool(parsed(shown).of("figure")) == bool(task.points)
+
+
+def test_a_run_of_which_nothing_is_finished_says_so() -> None:
+    assert "No question has been finished and graded yet." in made(a_report(an_empty_task()))
+
+
+def test_several_models_get_a_panel_at_matched_flops() -> None:
+    found = parsed(made(a_report(two_models())))
+    assert "Models at matched FLOPs" in [one.text for one in found.of("h2")]
+    assert "t1-models-figure" in [one.attributes["id"] for one in found.of("figure")]
+
+
+def test_several_tasks_stand_apart() -> None:
+    found = parsed(made(a_report(only_one_arm(), replace(only_one_arm(), task="other"))))
+    assert [one.attributes["id"] for one in found.of("article")] == ["t1", "t2"]
+
+
+def test_every_figure_alone_is_well_formed_and_needs_nothing_else(shown: tuple[View, ...]) -> None:
+    for figure in shown[0].figures:
+        root = ET.fromstring(figure.drawn.svg)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert b"<script" not in figure.drawn.svg
+        assert figure.drawn.png.startswith(b"\x89PNG")
+
+
+def test_the_trace_of_a_failure_is_read_from_its_run(tmp_path: Path) -> None:
+    trace = tmp_path / "arms" / "arm" / "trace.jsonl"
+    trace.parent.mkdir(parents=True)
+    trace.write_text('{"no": "event of q7", "question_id":"q7"}\n')
+    shown = made(a_report(replace(an_empty_task(), cases=(a_case(run=str(tmp_path)),))))
+    assert "Its trace cannot be shown: " in shown
+    trace.unlink()
+    assert "holds no trace of it" in made(a_report(replace(an_empty_task(), cases=(a_case(run=str(tmp_path)),))))

@@ -1,0 +1,192 @@
+"""Runs read back: which lines count, what has no verdict, and how little memory samples take."""
+
+import gc
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, UNFINISHED, UNGRADED
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.reading import check_same, open_run, questions_of, read_arm, records_in, records_of
+from reasoner_evals.runs.records import Verdict
+from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, Law, fabricate, gold, question_id, record
+
+ARM = VOTE.folder
+
+
+def journal(run: Path) -> Path:
+    return RunFolder(run).arm(ARM).journal
+
+
+def append(run: Path, *lines: str) -> None:
+    with journal(run).open("a", encoding="utf-8") as file:
+        file.writelines(lines)
+
+
+def test_a_run_is_joined_with_its_verdicts(tmp_path: Path) -> None:
+    run = open_run(fabricate(tmp_path / "run", [VOTE], questions=7))
+    data = read_arm(run, ARM)
+    for row in range(7):
+        written = record(VOTE, row)
+        assert (data.outcome[row] == RIGHT) == (written.answer == gold(row))
+        assert data.tokens[row] == written.cost.tokens
+        replies = data.replies.rows.of(row)
+        assert [code == RIGHT for code in data.replies.outcome[replies]] == [
+            r.answer == gold(row) for r in written.pool
+        ]
+        assert len(set(data.replies.classes[replies].tolist())) == len({r.key for r in written.pool})
+
+
+def test_an_arm_that_is_not_done_leaves_its_questions_open(tmp_path: Path) -> None:
+    run = open_run(fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=3)], questions=7))
+    assert read_arm(run, ARM).finished.tolist() == [True] * 3 + [False] * 4
+
+
+def test_an_arm_that_has_not_begun_is_empty(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [VOTE], questions=3)
+    journal(path).unlink()
+    data = read_arm(open_run(path), ARM)
+    assert data.outcome.tolist() == [UNFINISHED] * 3
+    assert list(records_in(open_run(path), ARM)) == []
+
+
+def test_the_first_line_on_a_question_holds_and_later_ones_are_counted(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [VOTE], questions=3)
+    before = read_arm(open_run(path), ARM)
+    other = record(VOTE, 1, seed=9).model_copy(update={"share": 0.123})
+    append(path, other.model_dump_json() + "\n")
+    after = read_arm(open_run(path), ARM)
+    assert after.duplicates == 1
+    assert np.array_equal(after.costs, before.costs)
+    assert np.array_equal(after.share, before.share)
+    assert len(list(records_in(open_run(path), ARM))) == 3
+    assert records_of(open_run(path), ARM, {question_id(1)})[question_id(1)] == record(VOTE, 1)
+
+
+def test_an_error_is_replaced_by_the_next_line_on_its_question(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", errors=2)], questions=3)
+    append(path, record(VOTE, 0).model_dump_json() + "\n")
+    run = open_run(path)
+    data = read_arm(run, ARM)
+    assert (data.retried, data.duplicates) == (1, 0)
+    assert OUTCOMES[data.outcome[0]] in ("right", "wrong")
+    assert OUTCOMES[data.outcome[1]] == "error"
+    assert data.tokens[0] == record(VOTE, 0).cost.tokens
+    assert sorted(one.status for one in records_in(run, ARM)) == sorted(
+        [record(VOTE, 0).status, "error", record(VOTE, 2).status]
+    )
+    assert records_of(run, ARM, {question_id(0)})[question_id(0)] == record(VOTE, 0)
+
+
+def test_a_torn_last_line_is_not_there(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=2)], questions=3)
+    append(path, record(VOTE, 2).model_dump_json()[:-40])
+    assert read_arm(open_run(path), ARM).finished.tolist() == [True, True, False]
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=1)], questions=3)
+    append(path, '{"v":1,"status":"odd"}\n', record(VOTE, 2).model_dump_json() + "\n")
+    with pytest.raises(TraceError, match=r"journal\.jsonl:2 is no record of the journal"):
+        read_arm(open_run(path), ARM)
+
+
+def test_a_question_that_the_run_does_not_ask_is_an_error(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [VOTE], questions=3)
+    append(path, record(VOTE, 5).model_dump_json() + "\n")
+    with pytest.raises(TraceError, match="q000005"):
+        read_arm(open_run(path), ARM)
+
+
+def test_replies_that_computed_more_than_their_question_are_an_error(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=0)], questions=1)
+    whole = record(VOTE, 0)
+    wrong = tuple(one.model_copy(update={"prompt_tokens": 40}) for one in whole.pool)
+    append(path, whole.model_copy(update={"pool": wrong}).model_dump_json() + "\n")
+    with pytest.raises(TraceError, match="more prompt tokens than it cost"):
+        read_arm(open_run(path), ARM)
+
+
+def test_without_verdicts_everything_that_was_answered_is_ungraded(tmp_path: Path) -> None:
+    law = Law(no_answer=1.0)
+    arms = [VOTE, Fake("single", law=law)]
+    run = open_run(fabricate(tmp_path / "run", arms, questions=3, graded=False))
+    assert set(read_arm(run, ARM).outcome.tolist()) == {UNGRADED}
+    assert {OUTCOMES[code] for code in read_arm(run, arms[1].folder).outcome} == {"no_answer"}
+
+
+def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [GREEDY], questions=5)
+    before = read_arm(open_run(path), GREEDY.folder).outcome
+    with RunFolder(path).verdicts.open("a", encoding="utf-8") as file:
+        for number in range(5):
+            again = Verdict(
+                task=TASK, question_id=question_id(number), answer=gold(number), status="wrong", grader="x@2"
+            )
+            file.write(again.model_dump_json() + "\n")
+    assert (before == RIGHT).any()
+    run = open_run(path)
+    assert not (read_arm(run, GREEDY.folder).outcome == RIGHT).any()
+    assert run.verdicts.graders == {"reference@1", "x@2"}
+
+
+def test_a_folder_that_is_no_run_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="give the folder of a run"):
+        open_run(tmp_path)
+
+
+def test_an_arm_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    run = open_run(fabricate(tmp_path / "run", [GREEDY], questions=2))
+    with pytest.raises(UnknownName, match="single"):
+        read_arm(run, "nothing")
+
+
+def test_runs_over_other_questions_are_refused_with_how_many_differ(tmp_path: Path) -> None:
+    one = open_run(fabricate(tmp_path / "one", [GREEDY], questions=5))
+    more = open_run(fabricate(tmp_path / "more", [GREEDY], questions=7))
+    other = open_run(fabricate(tmp_path / "other", [GREEDY], questions=5, edition="!"))
+    check_same(one, one, TASK)
+    with pytest.raises(UsageError, match="2 of 7 differ"):
+        check_same(one, more, TASK)
+    with pytest.raises(UsageError, match="5 of 5 differ"):
+        check_same(one, other, TASK)
+
+
+@pytest.mark.parametrize(
+    ("space", "text", "chance"),
+    [("number", "", None), ("yes_no", "", 0.5), ("choice", "\nA) one\nB) two\nC) three\nD) four", 0.25)],
+)
+def test_the_chance_of_a_blind_guess_is_known_of_choices(
+    tmp_path: Path, space: str, text: str, chance: float | None
+) -> None:
+    run = open_run(fabricate(tmp_path / "run", [GREEDY], questions=2, space=space, edition=text))
+    assert run.tasks[TASK].chances == (chance, chance)
+    assert questions_of(run, TASK, {question_id(1)})[question_id(1)].gold == gold(1)
+
+
+def peak_of_reading(path: Path, questions: int) -> int:
+    """Bytes at the peak of reading a run with 16 samples a question, each as long as real ones are."""
+    arm = Fake(pool=16, rule="majority", finished=0)
+    run = fabricate(path, [arm], questions=questions, graded=False)
+    line = record(arm, 0).model_copy(update={"reason": "x" * 2000}).model_dump_json()
+    verdict = Verdict(task=TASK, question_id=question_id(0), answer=gold(0), status="right", grader="reference@1")
+    for file, text in ((journal(run), line), (RunFolder(run).verdicts, verdict.model_dump_json())):
+        with file.open("w", encoding="utf-8") as opened:
+            opened.writelines(text.replace(question_id(0), question_id(number)) + "\n" for number in range(questions))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        assert read_arm(open_run(run), ARM).finished.all()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_two_hundred_thousand_samples_take_a_few_bytes_each(tmp_path: Path) -> None:
+    small, large = 1_250, 12_500
+    grown = peak_of_reading(tmp_path / "large", large) - peak_of_reading(tmp_path / "small", small)
+    # Their texts are 250 bytes a sample on the disk. Ids and digests of the questions are in these bytes as well.
+    assert grown / (16 * (large - small)) < 110

@@ -1,0 +1,154 @@
+"""Tables for programs and people, and the commands that compare and export runs."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from reasoner_evals.cli import compare, export
+from reasoner_evals.report.csvs import points_csv
+from reasoner_evals.report.making import make_report
+from reasoner_evals.report.markdown import to_markdown
+from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
+
+
+def run(command: object, *given: object) -> Result:
+    return CliRunner().invoke(command, [str(one) for one in given], standalone_mode=False)  # type: ignore[arg-type]
+
+
+def test_the_csv_holds_every_number_of_every_point(tmp_path: Path) -> None:
+    report = make_report([fabricate(tmp_path / "run", [GREEDY, VOTE], questions=15)])
+    rows = list(csv.DictReader(io.StringIO(points_csv(report))))
+    for row, point in zip(rows, report.tasks[0].points, strict=True):
+        assert row["label"] == point.label
+        assert float(row["accuracy"]) == point.accuracy.value
+        assert float(row["tokens_p95"]) == point.spent.tokens.p95
+        assert row["usd"] == ""
+        mine = [one for one in report.tasks[0].deltas if (one.key, one.against) == (point.key, "greedy")]
+        assert row["greedy_p_holm"] == (str(mine[0].p_holm) if mine else "")
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    report = make_report([fabricate(tmp_path / "run", [Fake("=HYPERLINK(1)")], questions=12)])
+    assert "'=HYPERLINK(1)" in points_csv(report)
+    assert ",=HYPERLINK" not in points_csv(report)
+
+
+def test_markdown_is_a_table_and_names_cannot_break_it(tmp_path: Path) -> None:
+    report = make_report([fabricate(tmp_path / "run", [GREEDY, Fake("x|<b>_y_", replies=2)], questions=12)])
+    text = to_markdown(report)
+    table = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 4
+    assert len({line.count("|") for line in table}) == 1
+    assert "<b>" not in text.replace(r"\<b\>", "")
+    assert "## Limits" in text
+    assert text.endswith("\n")
+
+
+def test_a_run_against_itself_differs_by_nothing(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=20)
+    found = json.loads(run(compare.command, path, path, "--json").output)
+    assert [one["difference"][0] for one in found] == [0, 0]
+    assert [one["p"] for one in found] == [1, 1]
+    assert [one["cost_ratio"] for one in found] == [[1, 1, 1]] * 2
+    assert not any(one["resolvable"] for one in found)
+
+
+def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [GREEDY, BEST], questions=40)
+    sides = (f"{path}:{BEST.folder}", f"{path}:{GREEDY.folder}")
+    (one,) = json.loads(run(compare.command, *sides, "--json").output)
+    right = [[record(arm, row).answer == gold(row) for arm in (BEST, GREEDY)] for row in range(40)]
+    assert one["better"] == sum(a and not b for a, b in right)
+    assert one["worse"] == sum(b and not a for a, b in right)
+    assert one["difference"][0] == pytest.approx((one["better"] - one["worse"]) / 40)
+    tokens = [sum(record(arm, row).cost.tokens for row in range(40)) for arm in (BEST, GREEDY)]
+    assert one["cost_ratio"][0] == pytest.approx(tokens[0] / tokens[1])
+    text = run(compare.command, *sides).output
+    assert "detectable" in text
+    assert f"{one['cost_ratio'][0]:.3g}" in text
+
+
+def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
+    one = fabricate(tmp_path / "one", [GREEDY, VOTE], questions=20)
+    other = fabricate(tmp_path / "other", [GREEDY, VOTE], questions=20, seed=0)
+    assert [found["family"] for found in json.loads(run(compare.command, one, other, "--json").output)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sides", "options", "message"),
+    [
+        (("one", "longer"), (), "3 of 20 differ"),
+        (("one", "one:nothing"), (), "no arm 'nothing'"),
+        (("one", "one"), ("--task", "gsm8k"), "no task 'gsm8k'"),
+        (("one", "vote"), (), "nothing in common"),
+        (("one", "missing"), (), "cannot read the manifest"),
+        (("one", "ungraded"), (), "no question of arithmetic has been finished and graded"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_a_line(
+    tmp_path: Path, sides: tuple[str, str], options: tuple[str, ...], message: str
+) -> None:
+    fabricate(tmp_path / "one", [GREEDY], questions=17)
+    fabricate(tmp_path / "longer", [GREEDY], questions=20)
+    fabricate(tmp_path / "vote", [VOTE], questions=17)
+    fabricate(tmp_path / "ungraded", [GREEDY], questions=17, graded=False)
+    done = run(compare.command, *(tmp_path / side for side in sides), *options)
+    assert done.return_value == 2
+    assert message in done.output
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_an_export_has_a_row_a_reply_and_one_a_final_answer(tmp_path: Path, suffix: str) -> None:
+    path = fabricate(tmp_path / "run", [GREEDY, BEST], questions=10)
+    out = tmp_path / f"table{suffix}"
+    assert run(export.command, path, "--out", out).return_value == 0
+    rows = read(out)
+    assert len(rows) == 10 * (1 + 1) + 10 * (8 + 1)
+    finals = [row for row in rows if row["kind"] == "final" and row["arm"] == BEST.folder]
+    assert [(row["answer"], int(row["prompt_tokens"])) for row in finals] == [
+        (record(BEST, row).answer, record(BEST, row).cost.prompt_tokens) for row in range(10)
+    ]
+    assert {row["outcome"] for row in finals} == {"right", "wrong"}
+    replies = [row for row in rows if row["kind"] == "reply" and row["arm"] == BEST.folder]
+    assert [float(row["score"]) for row in replies] == [
+        pytest.approx(one.score) for row in range(10) for one in record(BEST, row).pool
+    ]
+    assert [int(row["sample"]) for row in replies[:8]] == list(range(8))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run", out.name]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    if path.suffix == ".csv":
+        return list(csv.DictReader(io.StringIO(path.read_text())))
+    return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()  # type: ignore[no-any-return]
+
+
+def test_an_export_of_what_may_not_be_shown_holds_no_answers(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [VOTE], questions=5, shareable=False)
+    out = tmp_path / "table.csv"
+    assert run(export.command, path, "--out", out).return_value == 0
+    assert {row["answer"] + row["key"] for row in read(out)} == {""}
+
+
+def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [VOTE], questions=5)
+    out = tmp_path / "table.csv"
+    out.write_text("former")
+    with next(path.glob("arms/*/journal.jsonl")).open("a") as file:
+        file.write('{"v":1,"status":"odd"}\n{}\n')
+    assert run(export.command, path, "--out", out).return_value == 2
+    assert out.read_text() == "former"
+    shutil.rmtree(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(("name", "message"), [("table.xlsx", "has to end in"), ("no/table.csv", "No such file")])
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    done = run(export.command, fabricate(tmp_path / "run", [GREEDY], questions=2), "--out", tmp_path / name)
+    assert done.return_value == 2
+    assert message in done.output

@@ -1,0 +1,157 @@
+"""Evaluations run in this process, on questions whose answers are known, with an engine that is told what to say."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reasoner import ask
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.lines import LineWriter
+from reasoner.models.card import ModelCard
+from reasoner.protocols import Engine
+from reasoner.trace import Event, read_trace
+from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, Source
+from reasoner_evals.runs.run import evaluate, read_journal
+from reasoner_evals.tasks.task import TaskData
+from tests.helpers import Judge, jumbled, varied
+
+TASK = "numbers"
+STRATEGIES = {
+    "vote": "self_consistency:n=6,max_tokens=40",
+    "best": "best_of_n:n=6,max_tokens=40",
+    "adaptive": "adaptive_consistency:n=12,max_tokens=40",
+    "beam": "beam_search:n=4,width=2,max_tokens=40",
+    "tree": "mcts:simulations=6,max_tokens=40,concurrency=1",
+}
+
+
+def data(count: int) -> TaskData:
+    """So many questions, to each of which 7 is the answer."""
+    items = tuple(GradedQuestion(ask(f"How many are {n}?", space="number", id=f"q{n}"), "7") for n in range(count))
+    source = Source(
+        task=TASK,
+        origin="here",
+        data_hash="d",
+        prompt="plain@1",
+        prompt_hash="p",
+        licence="",
+        items=count,
+        subset="all",
+    )
+    return TaskData(items, source)
+
+
+def manifest(names: list[str], count: int, budget: str = "") -> Manifest:
+    pools = {"vote": (6, "majority"), "best": (6, "best")}
+    arms = [
+        Arm(
+            name=name,
+            task=TASK,
+            strategy=STRATEGIES[name],
+            verifier="judge",
+            budget=budget,
+            seed=0,
+            pool=pools.get(name, (0, ""))[0],
+            rule=pools.get(name, (0, ""))[1],  # type: ignore[arg-type]
+        )
+        for name in names
+    ]
+    machine = Machine(python="3", system="here", cores=1, memory_gib=1, accelerators=(), packages={})
+    return Manifest(
+        created="2026-01-01T00:00:00+00:00",
+        command="",
+        engine="scripted",
+        model=ModelCard("scripted"),
+        sources=(data(count).source,),
+        arms=tuple(arms),
+        prices=None,
+        machine=machine,
+    )
+
+
+@dataclass
+class Seen:
+    """What a watcher was told."""
+
+    started: list[tuple[str, int, int]] = field(default_factory=list)
+    done: list[tuple[str, str, Outcome]] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+
+    def arm_started(self, arm: Arm, total: int, done: int) -> None:
+        self.started.append((arm.name, total, done))
+
+    def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
+        self.done.append((arm.name, record.question_id, outcome))
+
+    def arm_finished(self, arm: Arm) -> None:
+        self.finished.append(arm.name)
+
+
+def plain_engine() -> ScriptedEngine:
+    """Replies are a function of the seed; nothing waits, so that two runs come to the same order."""
+    return ScriptedEngine(varied, pause=jumbled(0, least=1, most=1))
+
+
+def sit(folder: Path, names: list[str], count: int = 6, *, engine: Engine | None = None, budget: str = "") -> Seen:
+    """One session of the evaluation in this folder."""
+    seen = Seen()
+    frozen = manifest(names, count, budget)
+    folder.mkdir(exist_ok=True)
+    asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: data(count)}, engine or plain_engine(), Judge(), seen))
+    return seen
+
+
+def results(folder: Path, names: list[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What each question came to, but for the time that it took; a question has one result."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for name in names:
+        for record in read_journal(RunFolder(folder).arm(name)):
+            if record.status == "error":
+                continue
+            assert (name, record.question_id) not in found
+            plain = record.model_dump(exclude={"attempt"})
+            plain["cost"].pop("seconds")
+            found[name, record.question_id] = plain
+    return found
+
+
+def events(folder: Path, name: str) -> list[Event]:
+    return list(read_trace(RunFolder(folder).arm(name).trace))
+
+
+def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> bool:
+    """Do the work in a process that kills itself after so many lines, in the middle of the next one."""
+    child = os.fork()
+    if not child:
+        written = 0
+        write = LineWriter.write
+
+        def writing(self: LineWriter, record: Any) -> None:
+            nonlocal written
+            written += 1
+            if written > lines:
+                self._file.write(record.model_dump_json().encode()[:torn])
+                self._file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(self, record)
+
+        LineWriter.write = writing  # type: ignore[method-assign]
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def some_moments(most: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
+    """Numbers of whole lines, and of bytes of the line that is torn."""
+    source = random.Random(seed)
+    return [(source.randrange(most), source.choice([0, 1, 20, 10**6])) for _ in range(count)]

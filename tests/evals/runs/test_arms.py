@@ -1,0 +1,126 @@
+"""Arms: what is drawn how often, and under which names."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.budget import Budget
+from reasoner.errors import UnknownName, UsageError
+from reasoner_evals.runs.arms import Grid, arms_of, file_part, read_budgets, read_seeds
+
+TREE = "beam_search"
+GREEDY = "single:temperature=0"
+
+
+def grid(*strategies: str, budgets: str = "", seeds: tuple[int, ...] = (), tasks: tuple[str, ...] = ("t",)) -> Grid:
+    return Grid(tasks, strategies, "certainty", read_budgets(budgets) if budgets else (), seeds)
+
+
+def test_a_pool_is_drawn_once_a_seed_and_a_search_at_every_budget() -> None:
+    arms = arms_of(grid("self_consistency:n=4", TREE, GREEDY, budgets="1k,samples=8", seeds=(3, 5)))
+    assert [(arm.strategy.partition(":")[0], arm.budget, arm.seed, arm.pool) for arm in arms] == [
+        ("self_consistency", "", 3, 4),
+        ("self_consistency", "", 5, 4),
+        ("beam_search", "tokens=1000", 3, 0),
+        ("beam_search", "tokens=1000", 5, 0),
+        ("beam_search", "samples=8", 3, 0),
+        ("beam_search", "samples=8", 5, 0),
+        ("single", "", 3, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "pool", "rule", "verifier"),
+    [
+        ("self_consistency", 8, "majority", ""),
+        ("best_of_n:n=5", 5, "best", "certainty"),
+        ("best_of_n:selector=weighted", 16, "weighted", "certainty"),
+        ("best_of_n:of=refine", 0, "", "certainty"),
+        ("self_consistency:of=budget_forcing", 0, "", ""),
+        ("adaptive_consistency", 0, "", ""),
+        ("single:temperature=0.7", 0, "", ""),
+    ],
+)
+def test_which_strategies_are_pools_and_who_is_given_a_verifier(
+    strategy: str, pool: int, rule: str, verifier: str
+) -> None:
+    (arm,) = arms_of(grid(strategy))
+    assert (arm.pool, arm.rule, arm.verifier) == (pool, rule, verifier)
+
+
+def test_the_default_is_greedy_and_a_pool_of_sixteen() -> None:
+    assert [(arm.name, arm.pool) for arm in arms_of(Grid(("gsm8k:data=a.jsonl",)))] == [
+        ("gsm8k.single", 0),
+        ("gsm8k.self_consistency-n16", 16),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (grid("self_consistency", "self_consistency:n=8"), "strategy self_consistency is given twice"),
+        (grid(TREE, budgets="1k,tokens=1000"), "budget tokens=1000 is given twice"),
+        (grid(TREE, seeds=(4, 4)), "seed 4 is given twice"),
+        (grid(TREE, tasks=("a", "a")), "task a is given twice"),
+        (grid(GREEDY, "self_consistency", budgets="1k"), "--budgets has no effect"),
+        (grid(GREEDY, seeds=(0, 1)), "--seeds has no effect"),
+        (grid(TREE, seeds=tuple(range(1000)), tasks=tuple(map(str, range(11)))), "11,000 combinations"),
+    ],
+)
+def test_what_is_given_twice_or_changes_nothing_is_refused(wrong: Grid, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        arms_of(wrong)
+
+
+def test_an_unknown_strategy_is_named_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'beam_search'"):
+        arms_of(grid("beam_serch"))
+
+
+@pytest.mark.parametrize(
+    ("text", "budgets"),
+    [
+        ("1k", (Budget(tokens=1000),)),
+        ("1k, samples=8 ,500", (Budget(tokens=1000), Budget(samples=8), Budget(tokens=500))),
+        ("seconds=1.5", (Budget(seconds=1.5),)),
+    ],
+)
+def test_an_amount_without_a_unit_is_tokens(text: str, budgets: tuple[Budget, ...]) -> None:
+    assert read_budgets(text) == budgets
+
+
+@pytest.mark.parametrize("text", ["", "1k,", "many", "0", "-1", "words=3", "1.5", "nan"])
+def test_budgets_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_budgets(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", (0, 1, 2)), ("1", (0,)), ("4,7", (4, 7)), ("4,", (4,)), (" 9 , 0 ", (9, 0))]
+)
+def test_a_number_of_seeds_or_the_seeds_themselves(text: str, seeds: tuple[int, ...]) -> None:
+    assert read_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", ",", "0", "1001", "-1", "1.5", "a,b", "³", "9" * 19 + ","])
+def test_seeds_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--seeds"):
+        read_seeds(text)
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=8, unique=True))
+def test_names_are_files_of_their_own_wherever_case_does_not_count(tasks: list[str]) -> None:
+    arms = arms_of(grid("self_consistency:stop=/|..|\\x2c", TREE, budgets="1k", seeds=(0, 1), tasks=tuple(tasks)))
+    names = [arm.name for arm in arms]
+    assert len({name.casefold() for name in names}) == len(names) == 4 * len(tasks)
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name)
+        assert len(name) <= 150
+
+
+@given(st.text())
+def test_a_part_of_a_name_is_never_empty_and_never_hidden(spec: str) -> None:
+    part = file_part(spec)
+    assert re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", part)

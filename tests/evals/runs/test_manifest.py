@@ -1,0 +1,191 @@
+"""What decides a run: frozen as a whole, compared when it goes on, without secrets."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reasoner.budget import Budget, Prices
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import TraceError
+from reasoner_evals.runs.arms import Grid
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import (
+    Difference,
+    Drifted,
+    begin,
+    differences,
+    drift_of_machine,
+    freeze,
+    items_of,
+    priced,
+    read_manifest,
+    this_machine,
+    without_secrets,
+    write_items,
+)
+from reasoner_evals.runs.records import Item, Manifest
+from tests.evals.runs.made import manifest, task
+
+Change = Callable[[Manifest], Manifest]
+
+
+def changed(**fields: object) -> Change:
+    return lambda frozen: frozen.model_copy(update=fields)
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    folder, data = RunFolder(tmp_path), task()
+    frozen = manifest([data])
+    begin(folder, frozen, {"sums": data})
+    assert read_manifest(folder) == frozen
+    lines = folder.items.read_text(encoding="utf-8").splitlines()
+    assert [Item.model_validate_json(line) for line in lines] == list(items_of({"sums": data}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["items.jsonl", "manifest.json"]
+
+
+def test_items_tell_what_was_asked_and_what_is_right() -> None:
+    first = next(items_of({"sums": task()}))
+    assert (first.question_id, first.text, first.gold, first.group, first.space) == (
+        "sums-0", "What is 0 + 0?", "0", "g0", "number",
+    )  # fmt: skip
+
+
+def test_questions_that_an_interruption_left_out_are_written_later_and_never_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_items(folder, {"sums": task(questions=3)})
+    before = folder.items.read_bytes()
+    write_items(folder, {"sums": task(questions=4)})
+    assert folder.items.read_bytes() == before
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_a_manifest(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "manifest.json.part").symlink_to("/dev/full")
+    with pytest.raises(TraceError, match=r"cannot write .*manifest\.json: No space left"):
+        begin(folder, manifest([task()]), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the manifest"),
+        ("", "no manifest of version 1"),
+        ("{}", "created: field required"),
+        ('{"v": 2}', "v: input should be 1"),
+    ],
+)
+def test_what_is_no_manifest_is_named(content: str | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(TraceError, match=message):
+        read_manifest(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../elsewhere", "/tmp/x", "a/b", ".hidden", "a\0b"])
+def test_an_arm_that_would_write_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    frozen = manifest([task()])
+    arm = frozen.arms[0].model_copy(update={"name": name})
+    begin(RunFolder(tmp_path), frozen.model_copy(update={"arms": (arm,)}), {})
+    with pytest.raises(TraceError, match="no name of a folder"):
+        read_manifest(RunFolder(tmp_path))
+
+
+def test_nothing_has_changed_where_nothing_has() -> None:
+    assert differences(manifest([task()]), manifest([task()])) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        (manifest([task(data_hash="d2")]), Difference("the data of sums", "d1", "d2")),
+        (manifest([task(prompt="plain@2")]), Difference("the prompt of sums", "plain@1", "plain@2")),
+        (manifest([task("more")]), Difference("the tasks", "sums", "more")),
+        (
+            manifest([task()], engine=SimulatedEngine(silent=0.5)),
+            Difference("the engine", "simulated", "simulated:silent=0.5"),
+        ),
+        (
+            manifest([task()]).model_copy(update={"answer_rules": {"number": 9}}),
+            Difference("the rules for reading answers", "number@1", "number@9"),
+        ),
+        (
+            manifest([task()], grid=Grid(("sums",), ("self_consistency:n=16", "refine"))),
+            Difference("the strategies", "self_consistency:n=16, single", "refine, self_consistency:n=16"),
+        ),
+        (
+            manifest([task()], grid=Grid(("sums",), seeds=(0, 3))),
+            Difference("the seeds", "0", "0, 3"),
+        ),
+    ],
+)
+def test_what_has_changed_is_named_as_it_was_and_as_it_is(now: Manifest, found: Difference) -> None:
+    assert differences(manifest([task()]), now) == [found]
+
+
+def test_budgets_verifier_prices_and_model_decide_a_run() -> None:
+    grid = Grid(("sums",), ("best_of_n:of=refine",), "certainty", (Budget(tokens=1000),))
+    was = manifest([task()], grid=grid)
+    other = dataclasses.replace(grid, verifier="rules", budgets=(Budget(tokens=2000),))
+    now = manifest([task()], grid=other)
+    card = dataclasses.replace(now.model, revision="abc")
+    now = now.model_copy(update={"prices": priced(Prices(1, 2)), "model": card})
+    assert differences(was, now) == [
+        Difference("the verifier", "certainty", "rules"),
+        Difference("the budgets", "tokens=1000", "tokens=2000"),
+        Difference("the prices", "none", "generated=2, prompt=1"),
+        Difference("the model's revision", "none", "abc"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "same"),
+    [
+        ("vllm:kv_gib=4.0,dtype=float32", "vllm:dtype=float32,max_sequences=8", True),
+        ("vllm", "vllm:gpu_memory=0.5", True),
+        ("openai:base_url=http://a/v1,model_id=m", "openai:base_url=http://b/v1,model_id=m,timeout=3.0", True),
+        ("openai:model_id=m", "openai:model_id=n", False),
+        ("vllm", "vllm:dtype=float32", False),
+        ("vllm", "openai", False),
+    ],
+)
+def test_where_and_how_fast_an_engine_runs_does_not_decide(was: str, now: str, same: bool) -> None:
+    frozen = manifest([task()])
+    found = differences(changed(engine=was)(frozen), changed(engine=now)(frozen))
+    assert (found == []) == same
+
+
+def test_other_versions_and_hardware_are_told_and_forbid_nothing() -> None:
+    frozen = manifest([task()])
+    machine = frozen.machine.model_copy(update={"cores": 999, "packages": {"numpy": "1.0", "vllm": "9"}})
+    assert differences(frozen, changed(machine=machine)(frozen)) == []
+    found = {one.what: (one.was, one.now) for one in drift_of_machine(machine, frozen.machine)}
+    assert found["cores"] == ("999", str(frozen.machine.cores))
+    assert found["numpy"] == ("1.0", frozen.machine.packages["numpy"])
+    assert found["vllm"] == ("9", "none")
+    assert drift_of_machine(frozen.machine, frozen.machine) == []
+
+
+def test_drift_is_an_error_that_names_every_field_and_has_a_diff() -> None:
+    error = Drifted(RunFolder(Path("runs/a")), [Difference("x", "1", "2"), Difference("y", "3", "4")])
+    assert str(error) == "runs/a was begun otherwise (x, y): make it as it was, or begin a new run"
+    assert error.diff == ["- x: 1", "+ x: 2", "- y: 3", "+ y: 4"]
+
+
+def test_keys_and_passwords_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = OpenAIEngine(base_url="http://localhost:1/v1", api_key="sk-secret")
+    made = freeze({}, (), SimulatedEngine(), None, command="reasoner eval -e 'openai:api_key=sk-secret,timeout=3'")
+    assert "sk-secret" not in made.model_dump_json()
+    assert made.command.endswith("-e 'openai:api_key=***,timeout=3'")
+    assert "sk-secret" not in repr(engine)
+    assert without_secrets("openai:base_url=https://me:word@host/v1") == "openai:base_url=https://***@host/v1"
+
+
+def test_the_machine_is_told_with_what_is_installed() -> None:
+    machine = this_machine()
+    assert machine.cores >= 1
+    assert machine.memory_gib > 0
+    assert {"reasoner-kit", "numpy", "math-verify"} <= machine.packages.keys()

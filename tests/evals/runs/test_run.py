@@ -1,0 +1,226 @@
+"""Evaluations that are run, killed, gone on with: nothing is lost, run twice or made up."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import EngineUnavailable, RequestLost, TraceError
+from reasoner.grades import read_run
+from reasoner.lines import LineWriter
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Sampled
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.regrading import grade_again
+from reasoner_evals.runs.run import evaluate, read_journal
+from reasoner_evals.runs.verdicts import read_verdicts
+from tests.evals.runs.sittings import (
+    STRATEGIES,
+    TASK,
+    Seen,
+    data,
+    events,
+    killed_in_a_child,
+    manifest,
+    plain_engine,
+    results,
+    sit,
+    some_moments,
+)
+from tests.helpers import Judge, turns, varied
+
+ALL = list(STRATEGIES)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all arms that nothing came between."""
+    folder = tmp_path_factory.mktemp("whole")
+    sit(folder, ALL)
+    return folder
+
+
+def same_answers(folder: Path, whole: Path, names: list[str]) -> bool:
+    """Whether each question has the same answer, however much was drawn in vain."""
+    kept = ("answer", "key", "share", "status")
+    one, other = (
+        {place: [record[name] for name in kept] for place, record in results(path, names).items()}
+        for path in (folder, whole)
+    )
+    return one == other
+
+
+def test_a_run_holds_a_record_a_question_and_a_grade_an_answer(tmp_path: Path) -> None:
+    seen = sit(tmp_path, ["vote", "best"])
+    assert seen.started == [("vote", 6, 0), ("best", 6, 0)]
+    assert seen.finished == ["vote", "best"]
+    for name in ("vote", "best"):
+        records = list(read_journal(RunFolder(tmp_path).arm(name)))
+        assert sorted(record.question_id for record in records) == [f"q{n}" for n in range(6)]
+        for record in records:
+            assert [reply.index for reply in record.pool] == list(range(6))
+            assert sum(reply.generated_tokens for reply in record.pool) == record.cost.generated_tokens
+            assert sum(reply.prompt_tokens for reply in record.pool) == record.cost.prompt_tokens
+            assert sum(reply.verifier_tokens for reply in record.pool) == record.cost.verifier_tokens
+            assert all((reply.score is not None) == (name == "best") for reply in record.pool if reply.status == "read")
+            assert record.along[-1].key == record.key
+    verdicts = list(read_verdicts(RunFolder(tmp_path).verdicts))
+    assert {(one.answer, one.status) for one in verdicts} <= {("7", "right"), ("8", "wrong"), ("9", "wrong")}
+    assert max(Counter((one.question_id, one.answer) for one in verdicts).values()) == 1
+    told = {(name, question): outcome for name, question, outcome in seen.done}
+    known = {(one.question_id, one.answer): one.status for one in verdicts}
+    for name in ("vote", "best"):
+        for record in read_journal(RunFolder(tmp_path).arm(name)):
+            assert told[name, record.question_id] == known[record.question_id, record.answer]
+
+
+def test_the_folder_of_an_arm_is_a_labelled_run(tmp_path: Path) -> None:
+    sit(tmp_path, ["best"])
+    labelled = read_run(RunFolder(tmp_path).arm("best").path)
+    statuses = Counter(grade.status for grade in labelled.grades.values())
+    drawn = [event for event in labelled.events if isinstance(event, Sampled)]
+    assert len(labelled.grades) == len(drawn) == 36
+    assert statuses["right"] == sum(bool(event.answer and event.answer.key == "7") for event in drawn)
+    assert statuses["no_answer"] + statuses["truncated"] == sum(event.answer is None for event in drawn)
+
+
+def test_a_finished_run_that_is_begun_again_asks_nothing(tmp_path: Path) -> None:
+    first = sit(tmp_path, ALL)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")}
+    engine = plain_engine()
+    again = sit(tmp_path, ALL, engine=engine)
+    assert engine.usage == []
+    assert sorted(again.done) == sorted(first.done)
+    assert again.started == [(name, 6, 6) for name in ALL]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == before
+
+
+@pytest.mark.parametrize("moment", some_moments(600, 20), ids=str)
+def test_killed_at_any_line_it_goes_on_as_if_it_had_not_been(
+    moment: tuple[int, int], whole: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    assert killed_in_a_child(lambda: sit(cut, ALL), lines=moment[0], torn=moment[1])
+    killed_in_a_child(lambda: sit(cut, ALL), lines=moment[0] // 3, torn=moment[1])
+    sit(cut, ALL)
+    assert results(cut, ALL) == results(whole, ALL)
+    assert list_of_verdicts(cut) == list_of_verdicts(whole)
+    for name in ALL:
+        drawn = Counter((e.question_id, e.prompt, e.index) for e in events(cut, name) if isinstance(e, Sampled))
+        assert max(drawn.values()) == 1
+        assert drawn == Counter(
+            (e.question_id, e.prompt, e.index) for e in events(whole, name) if isinstance(e, Sampled)
+        )
+
+
+def list_of_verdicts(folder: Path) -> list[tuple[str, str, str]]:
+    return sorted((one.question_id, one.answer, one.status) for one in read_verdicts(RunFolder(folder).verdicts))
+
+
+def test_no_budget_is_exceeded_however_often_it_is_killed(tmp_path: Path) -> None:
+    for lines, torn in some_moments(150, 8, seed=1):
+        killed_in_a_child(lambda: sit(tmp_path, ALL, budget="tokens=150"), lines=lines, torn=torn)
+    sit(tmp_path, ALL, budget="tokens=150")
+    for name in ALL:
+        records = list(read_journal(RunFolder(tmp_path).arm(name)))
+        assert sorted(record.question_id for record in records) == [f"q{n}" for n in range(6)]
+        assert max(record.cost.tokens for record in records) <= 150
+
+
+def test_interrupted_it_goes_on_and_no_interruption_is_a_result(whole: Path, tmp_path: Path) -> None:
+    async def interrupted(moment: int) -> None:
+        run = evaluate(RunFolder(tmp_path), manifest(ALL, 6), {TASK: data(6)}, plain_engine(), Judge(), Seen())
+        work = asyncio.ensure_future(run)
+        await turns(moment)
+        work.cancel()
+        await asyncio.wait([work])
+
+    for moment in range(5, 60, 7):
+        asyncio.run(interrupted(moment))
+    sit(tmp_path, ALL)
+    assert same_answers(tmp_path, whole, ALL)
+    assert not any(record.status == "error" for name in ALL for record in read_journal(RunFolder(tmp_path).arm(name)))
+
+
+@pytest.mark.parametrize("room", [0, 3, 40, 200])
+def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
+    room: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = LineWriter.write, 0
+
+    def filling(self: LineWriter, record: object) -> None:
+        nonlocal written
+        written += 1
+        if written > room:
+            self._file.write(b'{"v":1,"half')
+            self._file.flush()
+            self._failure = "cannot write the trace: No space left on device"
+            raise TraceError(self._failure)
+        write(self, record)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LineWriter, "write", filling)
+        with pytest.raises(TraceError, match="No space left"):
+            sit(tmp_path, ALL)
+    sit(tmp_path, ALL)
+    assert same_answers(tmp_path, whole, ALL)
+
+
+def test_a_dead_engine_ends_the_run_and_a_living_one_goes_on(whole: Path, tmp_path: Path) -> None:
+    asked = 0
+
+    async def dying(request: SampleRequest) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 30:
+            raise EngineUnavailable("the engine is gone: start it again")
+
+    with pytest.raises(EngineUnavailable, match="the engine is gone"):
+        sit(tmp_path, ["vote", "beam"], engine=ScriptedEngine(varied, pause=dying))
+    seen = sit(tmp_path, ["vote", "beam"])
+    assert sorted(seen.finished) == ["beam", "vote"]
+    assert same_answers(tmp_path, whole, ["vote", "beam"])
+
+
+def test_one_question_that_fails_is_tried_again_and_never_counts_as_wrong(tmp_path: Path) -> None:
+    broken = True
+
+    async def moody(request: SampleRequest) -> None:
+        if request.question_id == "q3" and broken:
+            raise RequestLost("the connection broke")
+
+    seen = sit(tmp_path, ["vote"], engine=ScriptedEngine(varied, pause=moody))
+    assert [outcome for _, question, outcome in seen.done if question == "q3"] == ["error"]
+    assert len(seen.done) == 6
+    attempts = [record.attempt for record in read_journal(RunFolder(tmp_path).arm("vote")) if record.status == "error"]
+    assert attempts == [1, 2]
+    broken = False
+    again = sit(tmp_path, ["vote"], engine=ScriptedEngine(varied, pause=moody))
+    assert again.started == [("vote", 6, 5)]
+    assert [outcome for _, question, outcome in again.done if question == "q3"] in (["right"], ["wrong"])
+    last = [record for record in read_journal(RunFolder(tmp_path).arm("vote")) if record.question_id == "q3"][-1]
+    assert (last.status, last.attempt) == ("answered", 3)
+
+
+def test_grading_anew_finds_what_was_tampered_with_and_nothing_else(tmp_path: Path) -> None:
+    sit(tmp_path, ["vote", "best"])
+    folder = RunFolder(tmp_path)
+
+    def again() -> list[tuple[str, str | None, str]]:
+        changes = asyncio.run(grade_again(folder, manifest(["vote", "best"], 6), {TASK: data(6)}))
+        assert changes.graded == len(list_of_verdicts(tmp_path))
+        return [(change.question_id, change.before, change.after) for change in changes.changed]
+
+    good = list_of_verdicts(tmp_path)
+    assert again() == []
+    lines = folder.verdicts.read_text().splitlines()
+    first = next(one for one in read_verdicts(folder.verdicts) if one.status == "right")
+    turned = [line.replace('"right"', '"wrong"') if f'"{first.question_id}"' in line else line for line in lines]
+    folder.verdicts.write_text("\n".join(turned) + "\n")
+    assert again() == [(first.question_id, "wrong", "right")]
+    assert again() == []
+    folder.verdicts.unlink()
+    assert len(again()) == len(good)
+    assert list_of_verdicts(tmp_path) == good

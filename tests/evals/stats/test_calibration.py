@@ -1,0 +1,115 @@
+"""Calibration and ranking measures against hand examples and all pairs."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoner.errors import UsageError
+from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats.calibration import (
+    Abstention,
+    abstention,
+    auroc,
+    auroc_within,
+    brier,
+    calibration_error,
+    reliability,
+    risk_coverage,
+)
+
+judged = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1)
+
+
+def columns(rows: list[tuple[float, float]]) -> tuple[Floats, Floats]:
+    confidence, right = zip(*rows, strict=True)
+    return np.array(confidence), np.array(right)
+
+
+@given(judged)
+@settings(deadline=None)
+def test_auroc_is_the_share_of_pairs_in_order_with_ties_half(rows: list[tuple[float, float]]) -> None:
+    pairs = [(a > b) + (a == b) / 2 for (a, x), (b, y) in itertools.product(rows, rows) if x > y]
+    found = auroc(*columns(rows))
+    assert found == pytest.approx(np.mean(pairs)) if pairs else math.isnan(found)
+
+
+@given(judged, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_the_order_of_the_questions_changes_nothing(rows: list[tuple[float, float]], source: object) -> None:
+    mixed = list(rows)
+    source.shuffle(mixed)  # type: ignore[attr-defined]
+    ours, theirs = columns(rows), columns(mixed)
+    assert risk_coverage(*ours).risk == pytest.approx(risk_coverage(*theirs).risk)
+    assert calibration_error(*ours) == pytest.approx(calibration_error(*theirs))
+    assert reliability(*ours) == reliability(*theirs)
+
+
+def test_risk_and_coverage_of_a_hand_example() -> None:
+    found = risk_coverage(np.array([0.9, 0.8, 0.7, 0.1]), np.array([1.0, 0.0, 1.0, 0.0]))
+    assert found.coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert found.risk == pytest.approx([0, 1 / 2, 1 / 3, 1 / 2])
+    assert found.area == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+
+
+def test_a_confidence_that_says_nothing_has_the_same_risk_everywhere() -> None:
+    found = risk_coverage(np.full(4, 0.5), np.array([1.0, 1.0, 1.0, 0.0]))
+    assert found.risk == pytest.approx([0.25] * 4)
+
+
+def test_calibration_error_of_a_hand_example() -> None:
+    confidence, right = np.array([0.1, 0.3, 0.8, 1.0]), np.array([0.0, 1.0, 1.0, 1.0])
+    low, high = reliability(confidence, right, bins=2)
+    assert (low.low, low.high, low.n, high.n) == (0.1, 0.3, 2, 2)
+    assert (low.confidence, low.accuracy, high.confidence, high.accuracy) == pytest.approx((0.2, 0.5, 0.9, 1.0))
+    assert calibration_error(confidence, right, bins=2) == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
+    assert brier(confidence, right) == pytest.approx((0.01 + 0.49 + 0.04 + 0) / 4)
+
+
+def test_a_probability_that_is_right_has_little_calibration_error() -> None:
+    source = np.random.default_rng(1)
+    confidence = source.random(20_000)
+    right = (source.random(20_000) < confidence).astype(float)
+    assert calibration_error(confidence, right) < 0.02
+    assert calibration_error(confidence**3, right) > 0.2
+    assert auroc(confidence**3, right) == auroc(confidence, right)
+
+
+def test_abstaining_answers_less_and_more_surely() -> None:
+    confidence, right = np.array([0.9, 0.6, 0.2]), np.array([1.0, 0.0, 0.0])
+    all_of_them, some, none = abstention(confidence, right, [0.0, 0.6, 1.0])
+    assert all_of_them == Abstention(0.0, 1.0, 1 / 3)
+    assert some == Abstention(0.6, 2 / 3, 0.5)
+    assert none.coverage == 0.0
+    assert math.isnan(none.accuracy)
+
+
+def test_discrimination_within_a_question_is_blind_to_how_hard_questions_are() -> None:
+    nan = math.nan
+    right = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, nan], [1.0, 1.0, 1.0], [nan, nan, nan]])
+    scores = np.array([[0.3, 0.1, nan], [0.9, 0.8, 0.1], [0.5, 0.2, 0.1], [0.1, 0.2, 0.3]])
+    assert np.array_equal(auroc_within(right, scores), [1.0, 0.0, nan, nan], equal_nan=True)
+
+
+def test_there_are_no_more_bins_than_questions() -> None:
+    assert [part.n for part in reliability(np.array([0.4, 0.6]), np.array([0.0, 1.0]))] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: brier(np.array([1.2]), np.array([1.0])), "between 0 and 1"),
+        (lambda: auroc(np.array([math.nan]), np.array([1.0])), "leave out"),
+        (lambda: auroc(np.array([0.5]), np.array([0.5])), "0 or 1"),
+        (lambda: risk_coverage(np.array([]), np.array([])), "one confidence"),
+        (lambda: reliability(np.array([0.5]), np.array([1.0]), bins=0), "bins=0"),
+        (lambda: auroc_within(np.ones((1, 2)), np.ones((2, 1))), "one shape"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        call()

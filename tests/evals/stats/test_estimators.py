@@ -1,0 +1,214 @@
+"""The estimators against going through all subsets, closed forms, and what must not matter."""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoner.errors import UsageError
+from reasoner_evals.stats.arrays import Floats, Ints
+from reasoner_evals.stats.estimators import (
+    best_of_k,
+    coverage_at_k,
+    largest_of_k,
+    majority_at_k,
+    mean_of_k,
+    pass_at_k,
+    weighted_at_k,
+)
+
+NAN = math.nan
+Sample = tuple[float, int, float]
+"""Right, class, score."""
+
+
+@st.composite
+def pools(draw: st.DrawFn, *, missing: bool = True) -> list[Sample]:
+    """One question's samples: classes are right or wrong as a whole, scores tie often and may be missing."""
+    marks = draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=3, max_size=3))
+    classes = draw(st.lists(st.integers(-1 if missing else 0, 2), min_size=1, max_size=7))
+    scores = st.sampled_from([NAN, 0.0, 0.5, 1.0]) if missing else st.sampled_from([0.0, 0.5, 1.0])
+    return [(0.0 if c < 0 else marks[c], c, draw(scores)) for c in classes]
+
+
+def arrays(pool: list[Sample]) -> tuple[Floats, Ints, Floats]:
+    right, classes, scores = zip(*pool, strict=True)
+    return np.array([right], dtype=float), np.array([classes], dtype=np.int64), np.array([scores], dtype=float)
+
+
+def over_subsets(pool: list[Sample], k: int, outcome: Callable[[tuple[Sample, ...]], float]) -> float:
+    return float(np.mean([outcome(subset) for subset in itertools.combinations(pool, k)]))
+
+
+def selected(subset: tuple[Sample, ...]) -> float:
+    ranks = [-math.inf if math.isnan(score) else score for _, _, score in subset]
+    return float(np.mean([right for (right, _, _), rank in zip(subset, ranks, strict=True) if rank == max(ranks)]))
+
+
+def winners(subset: tuple[Sample, ...], *, weighted: bool) -> list[float]:
+    """The correctness of every class in first place."""
+    voters = [sample for sample in subset if sample[1] >= 0]
+    rated = [sample for sample in voters if not math.isnan(sample[2])]
+    if weighted and any(score > 0 for _, _, score in rated):
+        ballots = [(right, name, score) for right, name, score in rated]
+    else:
+        ballots = [(right, name, 1.0) for right, name, _ in (rated if weighted and rated else voters)]
+    totals: dict[int, float] = defaultdict(float)
+    for _, name, weight in ballots:
+        totals[name] += weight
+    marks = {name: right for right, name, _ in ballots}
+    return [marks[name] for name, total in totals.items() if total == max(totals.values())]
+
+
+def elected(subset: tuple[Sample, ...], *, weighted: bool) -> float:
+    first = winners(subset, weighted=weighted)
+    return float(np.mean(first)) if first else 0.0
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=9), st.integers(1, 9))
+@settings(deadline=None)
+def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(samples: list[bool], k: int) -> None:
+    found = pass_at_k(len(samples), sum(samples), k)
+    if k > len(samples):
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(np.mean([any(subset) for subset in itertools.combinations(samples, k)]))
+
+
+@given(pools())
+@settings(deadline=None)
+def test_best_of_k_is_the_mean_over_all_subsets_with_ties_averaged(pool: list[Sample]) -> None:
+    right, _, scores = arrays(pool)
+    ks = range(1, len(pool) + 1)
+    assert best_of_k(right, scores, ks)[0] == pytest.approx([over_subsets(pool, k, selected) for k in ks])
+
+
+@given(pools(), st.booleans())
+@settings(deadline=None)
+def test_votes_are_the_mean_over_all_subsets_where_these_are_few(pool: list[Sample], weighted: bool) -> None:
+    right, answers, scores = arrays(pool)
+    ks = range(1, len(pool) + 1)
+    votes = weighted_at_k(right, answers, scores, ks) if weighted else majority_at_k(right, answers, ks)
+    value = [over_subsets(pool, k, lambda s: elected(s, weighted=weighted)) for k in ks]
+    tied = [over_subsets(pool, k, lambda s: len(winners(s, weighted=weighted)) > 1) for k in ks]
+    assert votes.right[0] == pytest.approx(value)
+    assert votes.tied[0] == pytest.approx(tied)
+
+
+@given(pools(missing=False))
+@settings(deadline=None)
+def test_a_vote_of_one_or_of_two_is_a_single_sample(pool: list[Sample]) -> None:
+    right, answers, _ = arrays(pool)
+    ks = [k for k in (1, 2) if k <= len(pool)]
+    assert majority_at_k(right, answers, ks).right[0] == pytest.approx([right.mean()] * len(ks))
+
+
+def large_pool(seed: int, questions: int = 30, samples: int = 24) -> tuple[Floats, Ints, Floats]:
+    source = np.random.default_rng(seed)
+    answers = np.minimum(source.integers(-1, 6, (questions, samples)), source.integers(0, 6, (questions, samples)))
+    right = (answers == 0).astype(float)
+    return right, answers, np.round(source.random((questions, samples)) / 2 + right / 4, 2)
+
+
+def test_random_subsets_are_near_the_mean_over_all() -> None:
+    right, answers, scores = large_pool(1, samples=14)
+    few = [weighted_at_k(right, answers, scores, [3, 5]).right, majority_at_k(right, answers, [3, 5]).right]
+    every = math.comb(14, 5)
+    exact = [
+        weighted_at_k(right, answers, scores, [3, 5], draws=every).right,
+        majority_at_k(right, answers, [3, 5], draws=every).right,
+    ]
+    for near, true in zip(few, exact, strict=True):
+        assert np.abs(near - true).max() < 5 * 0.5 / math.sqrt(200)
+        assert np.abs((near - true).mean(axis=0)).max() < 5 * 0.5 / math.sqrt(200 * 30)
+
+
+def test_the_order_of_the_samples_changes_nothing() -> None:
+    right, answers, scores = large_pool(2)
+    order = np.random.default_rng(3).permuted(np.tile(np.arange(24), (30, 1)), axis=1)
+    other_right, other_scores = np.take_along_axis(right, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    other_answers = np.take_along_axis(answers, order, axis=1)
+    ks = [1, 2, 5, 12, 23, 24]
+    assert np.array_equal(coverage_at_k(right, ks), coverage_at_k(other_right, ks))
+    assert np.array_equal(best_of_k(right, scores, ks), best_of_k(other_right, other_scores, ks))
+    for ours, theirs in (
+        (majority_at_k(right, answers, ks), majority_at_k(other_right, other_answers, ks)),
+        (weighted_at_k(right, answers, scores, ks), weighted_at_k(other_right, other_answers, other_scores, ks)),
+    ):
+        assert np.array_equal(ours.right, theirs.right)
+        assert np.array_equal(ours.tied, theirs.tied)
+
+
+def test_an_equal_score_is_a_random_pick_and_the_right_score_is_coverage() -> None:
+    right, _, _ = large_pool(4)
+    ks = [1, 2, 7, 24]
+    assert best_of_k(right, np.zeros_like(right), ks) == pytest.approx(np.tile(right.mean(axis=1)[:, None], 4))
+    assert best_of_k(right, right, ks) == pytest.approx(coverage_at_k(right, ks))
+
+
+def test_a_lost_sample_is_no_sample_and_too_few_give_no_value() -> None:
+    right, answers, scores = arrays([(1.0, 0, 0.9), (NAN, 1, 0.99), (0.0, 1, 0.1), (1.0, 0, 0.5)])
+    kept = [0, 2, 3]
+    ks = [1, 2, 3, 4]
+    for found, small in (
+        (coverage_at_k(right, ks), coverage_at_k(right[:, kept], ks)),
+        (best_of_k(right, scores, ks), best_of_k(right[:, kept], scores[:, kept], ks)),
+        (majority_at_k(right, answers, ks).right, majority_at_k(right[:, kept], answers[:, kept], ks).right),
+    ):
+        assert np.array_equal(found, small, equal_nan=True)
+        assert np.isnan(found[0]).tolist() == [False, False, False, True]
+
+
+def test_a_question_without_any_sample_has_no_value() -> None:
+    right = np.array([[NAN, NAN], [1.0, 0.0]])
+    answers = np.zeros((2, 2), dtype=np.int64)
+    for found in (
+        coverage_at_k(right, [1]),
+        best_of_k(right, right, [1]),
+        majority_at_k(right, answers, [1]).right,
+        weighted_at_k(right, answers, right, [1]).right,
+        mean_of_k(right, [1]),
+    ):
+        assert np.isnan(found[0, 0])
+        assert found[1, 0] == 0.5
+
+
+def test_sums_that_differ_by_rounding_are_tied() -> None:
+    right, answers, scores = arrays([(1.0, 0, 0.1), (1.0, 0, 0.2), (0.0, 1, 0.3)])
+    votes = weighted_at_k(right, answers, scores, [3])
+    assert (votes.right[0, 0], votes.tied[0, 0]) == (0.5, 1.0)
+
+
+def test_no_answer_never_wins_a_vote() -> None:
+    right, answers, _ = arrays([(0.0, -1, 0.0)] * 5 + [(1.0, 0, 0.0)])
+    assert majority_at_k(right, answers, [6]).right[0, 0] == 1.0
+    assert majority_at_k(right[:, :5], answers[:, :5], [1, 5]).right.tolist() == [[0.0, 0.0]]
+
+
+def test_costs_are_one_prompt_and_k_samples() -> None:
+    tokens = np.array([[10.0, 20.0, NAN, 30.0]])
+    assert mean_of_k(tokens, [1, 3, 4], once=np.array([5.0])).tolist()[0][:2] == [25.0, 65.0]
+    assert np.isnan(mean_of_k(tokens, [4]))[0, 0]
+    assert largest_of_k(tokens, [1, 2, 3])[0] == pytest.approx([20.0, (20 + 30 + 30) / 3, 30.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: pass_at_k(3, 4, 1), "c=4"),
+        (lambda: coverage_at_k(np.array([[0.5]]), [1]), "other values"),
+        (lambda: coverage_at_k(np.zeros((0, 3)), [1]), "shape"),
+        (lambda: coverage_at_k(np.zeros((2, 3)), [0]), "1 or more"),
+        (lambda: best_of_k(np.zeros((2, 3)), np.zeros((2, 2)), [1]), "one shape"),
+        (lambda: weighted_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), np.array([[1, -1.0]]), [1]), "0 or more"),
+        (lambda: majority_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), [1], draws=20), "draws=20"),
+    ],
+)
+def test_what_is_no_pool_is_refused(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        call()

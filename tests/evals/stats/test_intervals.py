@@ -1,0 +1,209 @@
+"""Intervals: which one is taken, and that 95 % of them hold the truth."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from reasoner.errors import UsageError
+from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats.intervals import (
+    Interval,
+    amount_interval,
+    difference_interval,
+    interval,
+    ratio_interval,
+    wilson,
+)
+
+RUNS = 600
+
+
+def coverage(truth: float, drawn: Callable[[np.random.Generator], Interval]) -> float:
+    source = np.random.default_rng(5)
+    intervals = [drawn(source) for _ in range(RUNS)]
+    return float(np.mean([one.low <= truth <= one.high for one in intervals]))
+
+
+def shares(source: np.random.Generator, questions: int, samples: int) -> Floats:
+    """Accuracies over some samples of questions whose chances are Beta(2, 1): their mean is 2/3."""
+    return source.binomial(samples, source.beta(2, 1, questions)) / samples
+
+
+def clustered(source: np.random.Generator, groups: int, size: int) -> tuple[Floats, list[str]]:
+    """Outcomes in groups that share their chance, Beta(2, 1): their mean is 2/3."""
+    chance = np.repeat(source.beta(2, 1, groups), size)
+    return source.binomial(1, chance).astype(float), [f"g{at // size}" for at in range(groups * size)]
+
+
+def test_95_percent_of_wilson_intervals_hold_the_truth() -> None:
+    assert 0.93 <= coverage(0.7, lambda source: interval(source.binomial(1, 0.7, 100).astype(float))) <= 0.97
+
+
+@pytest.mark.parametrize("questions", [30, 100])
+def test_95_percent_of_intervals_of_means_hold_the_truth(questions: int) -> None:
+    assert 0.93 <= coverage(2 / 3, lambda source: interval(shares(source, questions, 8), draws=2000)) <= 0.97
+
+
+def test_the_method_follows_from_the_values() -> None:
+    source = np.random.default_rng(8)
+    assert interval(shares(source, 35, 8)).method == "t"
+    assert interval(shares(source, 100, 8)).method == "bootstrap"
+    assert interval(source.binomial(1, 0.5, 100).astype(float)).method == "wilson"
+    assert interval(source.random(100) / 50).method == "wilson"
+    assert interval(*clustered(source, 40, 6)).method == "t, clustered"
+    assert interval(*clustered(source, 85, 6)).method == "bootstrap, clustered"
+    assert interval(*clustered(source, 10, 6)).method == "wilson, clustered"
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.25, 0.3, 1.0, math.nan]), min_size=1, max_size=60),
+    st.none() | st.integers(1, 30),
+)
+@settings(deadline=None)
+def test_any_shares_have_an_interval_around_their_mean_within_0_and_1(values: list[float], groups: int | None) -> None:
+    keys = None if groups is None else [str(at % groups) for at in range(len(values))]
+    found = interval(np.array(values), keys, draws=2000)
+    assert found.n + found.missing == len(values)
+    if found.n:
+        assert 0 <= found.low <= found.mean + 1e-12
+        assert found.mean - 1e-12 <= found.high <= 1
+        assert found.high > found.low
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.3, 0.0, 0.5, 1.0]), min_size=1, max_size=60), st.none() | st.integers(1, 30))
+@settings(deadline=None)
+def test_any_differences_have_an_interval_around_their_mean(values: list[float], groups: int | None) -> None:
+    keys = None if groups is None else [str(at % groups) for at in range(len(values))]
+    found = difference_interval(np.array(values), keys, draws=2000)
+    assert -1 <= found.low <= found.mean <= found.high <= 1
+    assert found.high > found.low
+
+
+@pytest.mark.parametrize("groups", [20, 35, 85])
+def test_95_percent_of_clustered_intervals_hold_the_truth(groups: int) -> None:
+    assert 0.93 <= coverage(2 / 3, lambda source: interval(*clustered(source, groups, 6), draws=2000)) <= 0.975
+
+
+def test_without_its_groups_clustered_data_gets_too_narrow_an_interval() -> None:
+    assert coverage(2 / 3, lambda source: interval(clustered(source, 85, 6)[0])) < 0.9
+
+
+def test_95_percent_of_intervals_of_paired_differences_hold_the_truth() -> None:
+    def one(source: np.random.Generator) -> Interval:
+        return difference_interval(source.choice([-1.0, 0.0, 1.0], 100, p=[0.05, 0.8, 0.15]))
+
+    assert 0.93 <= coverage(0.1, one) <= 0.975
+
+
+def test_95_percent_of_intervals_of_ratios_hold_the_truth() -> None:
+    def one(source: np.random.Generator) -> Interval:
+        bottoms = source.lognormal(0, 0.5, 100)
+        return ratio_interval(bottoms * source.uniform(0, 1, 100), bottoms, draws=2000)
+
+    assert 0.925 <= coverage(0.5, one) <= 0.97
+
+
+@given(st.integers(1, 400), st.data())
+@settings(deadline=None)
+def test_wilson_is_scipys(n: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, n))
+    known = stats.binomtest(right, n).proportion_ci(method="wilson")
+    assert wilson(right, n) == pytest.approx((known.low, known.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 30, 500])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_no_interval_at_the_end_has_no_width(value: float, n: int, grouped: bool) -> None:
+    found = interval(np.full(n, value), [f"g{at // 2}" for at in range(n)] if grouped else None)
+    assert found.mean == value
+    assert found.low <= value <= found.high
+    assert found.high - found.low > 0.005
+
+
+def test_nearly_all_right_in_pooled_means_is_wilson() -> None:
+    values = np.append(np.ones(199), 0.9)
+    found = interval(values)
+    assert found.method == "wilson"
+    assert found.high - found.low > 0.01
+
+
+def test_no_difference_seen_is_not_a_difference_of_exactly_nothing() -> None:
+    found = difference_interval(np.zeros(30))
+    assert (found.mean, found.method) == (0.0, "adjusted")
+    assert found.low < -0.05
+    assert found.high > 0.05
+
+
+def test_the_paired_interval_of_single_outcomes_is_bonett_and_prices() -> None:
+    # b = 9, c = 3, n = 60: (b - c) / (n + 2) +- z * sqrt((p12 + p21 - (p12 - p21)^2) / (n + 2)) with one added to each.
+    found = difference_interval(np.array([1.0] * 9 + [-1.0] * 3 + [0.0] * 48))
+    p12, p21 = 10 / 62, 4 / 62
+    half = 1.959964 * math.sqrt((p12 + p21 - (p12 - p21) ** 2) / 62)
+    assert (found.low, found.high) == pytest.approx((p12 - p21 - half, p12 - p21 + half), abs=1e-6)
+    assert found.mean == pytest.approx(0.1)
+
+
+def test_the_bootstrap_is_as_wide_as_the_normal_interval_of_many_questions() -> None:
+    # A standard error divided once more by the root of the number of resamples would be 60 times too small.
+    values = shares(np.random.default_rng(6), 1000, 8)
+    found = interval(values)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(1000), rel=0.05)
+
+
+def test_a_missing_value_is_left_out_and_counted() -> None:
+    values = np.array([0.2, math.nan, 0.9, 0.4, 0.8] * 10)
+    found = interval(values, [str(at) for at in range(50)])
+    assert (found.n, found.missing) == (40, 10)
+    assert found.mean == pytest.approx(0.575)
+    assert found == interval(values[~np.isnan(values)], [str(at) for at in range(40)]).__class__(
+        found.mean, found.low, found.high, found.method, 40, 10
+    )
+
+
+def test_a_ratio_is_of_totals() -> None:
+    found = ratio_interval(np.array([1.0, 9.0]), np.array([10.0, 10.0]))
+    assert found.mean == 0.5
+    assert ratio_interval(np.array([1.0, 100.0]), np.array([1.0, 1000.0])).mean == pytest.approx(101 / 1001)
+
+
+def test_bottoms_that_are_mostly_nothing_give_a_ratio_still() -> None:
+    bottoms = np.zeros(100)
+    bottoms[0] = 2.0
+    assert ratio_interval(bottoms / 2, bottoms).mean == 0.5
+
+
+def test_nothing_to_measure_is_told_as_nothing() -> None:
+    found = interval(np.array([math.nan]))
+    assert (found.method, found.n, found.missing) == ("none", 0, 1)
+    assert math.isnan(found.mean)
+    assert amount_interval(np.array([3.0])).method == "none"
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    values = shares(np.random.default_rng(7), 100, 8)
+    assert interval(values, seed=1) == interval(values, seed=1)
+    assert interval(values, seed=1) != interval(values, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: interval(np.array([0.5, 0.5]), ["a", None]), "1 of 2 questions have no group key"),
+        (lambda: interval(np.array([0.5, 0.5]), ["a"]), "1 group key"),
+        (lambda: interval(np.array([1.5])), "between 0 and 1"),
+        (lambda: difference_interval(np.array([1.5])), "between -1 and 1"),
+        (lambda: interval(np.zeros((2, 2))), "shape"),
+        (lambda: ratio_interval(np.ones(2), np.zeros(2)), "not 0 in all"),
+        (lambda: amount_interval(np.linspace(0, 1, 50), draws=100), "draws=100"),
+        (lambda: wilson(3, 2), "right=3"),
+    ],
+)
+def test_what_has_no_interval_is_refused(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        call()

@@ -1,0 +1,130 @@
+"""What every task promises, over a small self-written file in its benchmark's own format."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reasoner.answers import ChoiceSpace, CodeSpace, NumberSpace, TextSpace, YesNoSpace
+from reasoner.answers.expressions import ExpressionSpace
+from reasoner.catalog import build, entries, spec_of
+from reasoner.equivalence import Equivalence
+from reasoner.sandbox.layers import detect
+from reasoner_evals.grading import GradedQuestion, grade
+from reasoner_evals.tasks.prompts import document_of
+from reasoner_evals.tasks.task import TaskData
+from tests.evals.tasks.samples import spec
+from tests.helpers import completion
+
+NAMES = sorted(entries("task"))
+
+
+@pytest.fixture(scope="module")
+def equivalence() -> Iterator[Equivalence]:
+    made = Equivalence()
+    yield made
+    asyncio.run(made.close())
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    if request.param in ("humaneval", "mbpp") and detect().missing:
+        pytest.skip(f"the sandbox lacks its minimum here: {detect().missing}")
+    return str(request.param)
+
+
+@pytest.fixture
+def data(name: str, tmp_path: Path) -> TaskData:
+    made: TaskData = build("task", spec(name, tmp_path)).load()
+    return made
+
+
+def said(item: GradedQuestion, answer: str) -> str:
+    if isinstance(item.question.space, CodeSpace):
+        return f"Here.\n\n```python\n{answer}\n```\n"
+    if isinstance(item.question.space, ExpressionSpace | ChoiceSpace | YesNoSpace | TextSpace | NumberSpace):
+        return f"Let us see. The answer is {answer}"
+    return rf"It is $\boxed{{{answer}}}$."
+
+
+def wrong(item: GradedQuestion) -> str:
+    space = item.question.space
+    if isinstance(space, ChoiceSpace):
+        return next(label for label in space.known if label != item.gold)
+    if isinstance(space, YesNoSpace):
+        return {"yes": "no", "no": "yes"}[item.gold]
+    if isinstance(space, CodeSpace):
+        return "def twice(xs):\n    return xs\n\n\ndef add_one(x):\n    return x"
+    return "1 + 1 + 1 + 1" if isinstance(space, ExpressionSpace) else "7654321"
+
+
+def test_its_questions_have_ids_of_their_own_and_its_source_counts_them(data: TaskData) -> None:
+    assert len({item.question.id for item in data.items}) == len(data.items) == data.source.items > 0
+    assert data.source.subset == "all"
+    assert data.source.licence
+
+
+def test_its_reference_answers_are_right_and_others_wrong(data: TaskData, equivalence: Equivalence) -> None:
+    async def statuses(item: GradedQuestion) -> list[str]:
+        texts = (said(item, item.gold), said(item, wrong(item)), "")
+        return [await grade(item, completion(text), equivalence) for text in texts]
+
+    async def every() -> list[list[str]]:
+        return [await statuses(item) for item in data.items[:5]]
+
+    found = asyncio.run(every())
+    assert found == [["right", "wrong", "no_answer"]] * len(found)
+
+
+def test_what_was_cut_is_truncated_whatever_it_says(data: TaskData, equivalence: Equivalence) -> None:
+    [item, *_] = data.items
+    drawn = completion(said(item, item.gold), finish="length")
+    assert asyncio.run(grade(item, drawn, equivalence)) == "truncated"
+
+
+def test_its_prompt_is_the_question_and_an_instruction_that_is_the_same_for_all(data: TaskData) -> None:
+    added: dict[object, set[str]] = {}
+    for item in data.items:
+        last = item.question.prompt.messages[-1]
+        document = document_of(item.question)
+        assert last.role == "user"
+        assert last.content.startswith(document)
+        assert document.endswith(item.question.text)
+        numbered = isinstance(item.question.space, ExpressionSpace | ChoiceSpace)
+        added.setdefault(id(item) if numbered else item.question.space.name, set()).add(
+            last.content.removeprefix(document)
+        )
+    assert {len(texts) for texts in added.values()} == {1}
+
+
+def test_it_says_what_it_is_so_that_it_can_be_built_again(name: str, data: TaskData, tmp_path: Path) -> None:
+    again = build("task", data.source.task)
+    assert spec_of(again) == data.source.task
+    assert again.load() == data
+    assert data.source.prompt.rpartition("@")[2].isdigit()
+
+
+def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -> None:
+    if name in ("gpqa_diamond", "gym", "squad", "arithmetic"):
+        code = (
+            "import sys; from reasoner.catalog import build; d = build('task', sys.argv[1]).load();"
+            "print(d.source.model_dump_json()); print([i.gold for i in d.items])"
+        )
+        line = [sys.executable, "-W", "ignore", "-c", code, data.source.task]
+        said = subprocess.run(line, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}).stdout
+        source, golds = said.splitlines()[-2:]
+        assert json.loads(source) == json.loads(data.source.model_dump_json())
+        assert golds == str([item.gold for item in data.items])
+
+
+def test_another_question_or_document_has_another_hash(tmp_path: Path) -> None:
+    hashes = set()
+    for text, context in (("What is it?", "A."), ("What is that?", "A."), ("What is it?", "B.")):
+        row = {"id": "a", "question": text, "context": context, "answer": "tea", "kind": "text"}
+        (tmp_path / "own.jsonl").write_text(json.dumps(row))
+        hashes.add(build("task", f"jsonl:{tmp_path}/own.jsonl").load().source.data_hash)
+    assert len(hashes) == 3

@@ -1,0 +1,215 @@
+"""Data that is bad, hostile, elsewhere or not there: what is said of it, by file, line and column."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.catalog import build
+from reasoner.errors import UsageError
+from reasoner_evals.tasks import files, source
+from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, as_csv, jsonl, spec
+
+
+def complaint(line: str) -> str:
+    with pytest.raises(UsageError) as error:
+        build("task", line).load()
+    told = str(error.value)
+    assert len(told.splitlines()) == 1
+    assert len(told) < 600
+    return told
+
+
+GOOD = json.dumps(GSM8K[0])
+BAD = [
+    ('{"question": "q", "solution": "1"}', "t.jsonl:2 has no column 'answer': it has question, solution; map it with columns=answer:solution"),
+    ('{"question": "q", "answer": "#### many"}', "t.jsonl:2, column 'answer': 'many' cannot be read as an answer of kind number"),
+    ('{"question": "q", "answer": "It is 5 or 6."}', "t.jsonl:2, column 'answer': it does not end in `#### NUMBER`"),
+    ('{"question": "q", "answer": ""}', "t.jsonl:2, column 'answer': it is empty"),
+    ('{"question": "q", "answer": null}', "t.jsonl:2, column 'answer': it is empty"),
+    ('{"question": ["q"], "answer": "1"}', "t.jsonl:2, column 'question': a list is no text"),
+    ('{"question": true, "answer": "1"}', "t.jsonl:2, column 'question': True is no text"),
+    ('{"question": "\\ud800", "answer": "1"}', "t.jsonl:2, column 'question': it is not valid text"),
+    ('{"question": "q", "answer": NaN}', "t.jsonl:2 is no JSON that can be read: NaN is no number"),
+    ('{"question": "q"', "t.jsonl:2 is no JSON: expecting ',' delimiter, column 17"),
+    ("[1, 2]", "t.jsonl:2 is no row: write an object with a value for each column"),
+    ("[" * 100_000, "t.jsonl:2 is no JSON that can be read: maximum recursion depth exceeded"),
+    ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is no JSON that can be read: Exceeds the limit"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "told"), BAD, ids=[f"{told[8:40]}" for _, told in BAD])
+def test_a_bad_row_is_told_with_its_file_line_and_column(line: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(f"{GOOD}\n{line}\n")
+    assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").startswith(told)
+
+
+WHOLE = [
+    ("t.jsonl", b"", "t.jsonl has no rows"),
+    ("t.jsonl", GOOD.encode() + b"\n\xff\xfe\n", "t.jsonl:2 is not UTF-8: byte 0 is 0xff"),
+    ("t.json", b'{"question": 1}', "t.json holds no list: write a list of objects, or one object a line in a .jsonl"),
+    ("t.json", b'[{"question": "q"}]', "t.json, item 1 has no column 'answer'"),
+    ("t.json", b'[\n{"a": 1,}]', "t.json is no JSON: "),
+    ("t.csv", b"question,answer\nq,1,2\n", "t.csv:2 has more fields than the header has columns: quote commas"),
+    ("t.csv", b'question,answer\n"q,1\n', "t.csv:2 is no CSV: "),
+    ("t.csv", b"question,answer\nq\n", "t.csv:2, column 'answer': it is empty"),
+    ("t.parquet", b"PAR1 not", "t.parquet is no parquet file that can be read: "),
+    ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
+    ("t.xlsx", b"", "is no file of rows: it ends in .jsonl, .json, .csv or .parquet, or one of them and .gz"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "told"), WHOLE, ids=[told[:30] for _, _, told in WHOLE])
+def test_a_file_that_cannot_be_read_is_told_in_a_line(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert told in complaint(f"gsm8k:data={tmp_path}/{name}")
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").endswith("t.jsonl is not there, or is no file: give data=FILE")
+
+
+def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", 10_000)
+    for name in ("bomb.jsonl.gz", "bomb.json.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b" " * 1_000_000))
+        assert "is too large" in complaint(f"gsm8k:data={tmp_path}/{name}")
+    monkeypatch.setattr(files, "MAX_ROWS", 2)
+    jsonl(tmp_path / "t.jsonl", GSM8K)
+    assert "has more than 2 rows" in complaint(f"gsm8k:data={tmp_path}/t.jsonl")
+
+
+def loaded(line: str) -> list[tuple[str, str]]:
+    return [(item.question.text, item.gold) for item in build("task", line).load().items]
+
+
+def test_every_format_holds_the_same_questions(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    wanted = loaded(spec("gsm8k", tmp_path))
+    (tmp_path / "t.json").write_text(json.dumps(GSM8K))
+    (tmp_path / "t.json.gz").write_bytes(gzip.compress(json.dumps(GSM8K).encode()))
+    jsonl(tmp_path / "t.txt", GSM8K)
+    as_csv(tmp_path / "t.csv", GSM8K)
+    (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "t.csv").read_bytes())
+    parquet.write_table(pa.Table.from_pylist(GSM8K), tmp_path / "t.parquet")
+    for name in ("t.json", "t.json.gz", "t.txt", "t.csv", "bom.csv", "t.parquet"):
+        assert loaded(f"gsm8k:data={tmp_path}/{name}") == wanted
+
+
+def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
+    rows = [{"prompt": row["question"], "target": row["answer"]} for row in GSM8K]
+    file = jsonl(tmp_path / "t.jsonl", rows)
+    line = f"gsm8k:data={file},columns=question:prompt|answer:target"
+    assert loaded(line) == loaded(spec("gsm8k", tmp_path))
+    assert "no column named 'prompt'" in complaint(f"gsm8k:data={file},columns=prompt:question")
+    assert "columns='prompt' renames nothing" in complaint(f"gsm8k:data={file},columns=prompt")
+    assert "t.jsonl:1 has no column 'gone'" in complaint(f"gsm8k:data={file},columns=question:gone|answer:target")
+
+
+def test_a_question_that_comes_twice_under_one_id_is_refused(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "t.jsonl", [ARC[0], ARC[0]])
+    told = complaint(f"arc_easy:data={file}")
+    assert told == "t.jsonl:2 has the id 'arc_easy/own_1' that t.jsonl:1 has: ids are unique"
+
+
+ODD: list[tuple[str, dict[str, Any], str]] = [
+    ("arc_easy", {"answerKey": "F"}, "column 'answerKey': 'F' is no label: there are A, B, C, D, E"),
+    ("arc_easy", {"choices": {"text": ["a"], "label": ["A"]}}, "column 'choices': 1 options and 1 labels"),
+    ("arc_easy", {"choices": "a|b"}, "column 'choices': it has no lists `text` and `label`"),
+    ("mmlu", {"answer": 4}, "column 'answer': '4' is no option: write 0 to 3, or a letter"),
+    ("mmlu", {"choices": "3456"}, "column 'choices': '3456' is no list"),
+    ("strategyqa", {"answer": "perhaps"}, "column 'answer': 'perhaps' is neither true nor false"),
+    ("hotpotqa", {"context": [["Title", "a sentence"]]}, "column 'context': it is no list of titles"),
+    ("squad", {"answers": {"text": []}}, "column 'answers': it has no list `text` of answers"),
+    ("math500", {"answer": "\\left("}, "column 'answer': "),
+    ("jsonl", {"kind": "poem"}, "column 'kind': 'poem' is none of auto, number, math, choice, yes_no, text"),
+    ("jsonl", {"choices": ["a", "b"], "answer": "c"}, "column 'answer': 'c' is no letter from A to B and none of"),
+    ("jsonl", {"kind": "number", "answer": "soon"}, "column 'answer': 'soon' cannot be read as an answer of kind number"),
+    ("pool", {"gold": ""}, "column 'gold': it is empty"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changed", "told"), ODD)
+def test_a_value_that_cannot_be_used_is_told(name: str, changed: dict[str, Any], told: str, tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "t.jsonl", [ROWS[name][0] | changed])
+    answer = complaint(f"{name}:{'' if name in ('jsonl', 'pool') else 'data='}{file}")
+    assert answer.startswith("t.jsonl:1, ")
+    assert told in answer
+
+
+def test_puzzles_that_are_none_are_told(tmp_path: Path) -> None:
+    for puzzle, told in (("1 2 3", "'1 2 3' is not four numbers"), ("1 1 1 1", "no expression of 1 1 1 1 comes to 24")):
+        file = as_csv(tmp_path / "24.csv", [{"Rank": "901", "Puzzles": puzzle}])
+        assert told in complaint(f"game24:data={file}")
+    file = as_csv(tmp_path / "24.csv", [{"Rank": "1", "Puzzles": "1 2 3 4"}])
+    assert "has no questions" in complaint(f"game24:data={file}")
+
+
+def test_a_known_file_is_told_from_an_unknown_one(tmp_path: Path) -> None:
+    made = build("task", spec("gsm8k", tmp_path))
+    origin = made.load().source.origin
+    assert "unknown file" in origin
+    published = source.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
+    assert "pinned, own.jsonl" in source.from_file(Path(made.data), published, {}).origin
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("jsonl", "pool")])
+def test_where_the_hub_is_out_of_reach_it_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    told = complaint(f"{name}:allow_unsandboxed=true" if name in ("humaneval", "mbpp") else name)
+    assert f"and give it as {name}:data=FILE" in told
+
+
+def test_offline_and_not_in_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets  # type: ignore[import-untyped]
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    told = complaint("gsm8k")
+    assert told.startswith("the hub cannot be reached for openai/gsm8k")
+    assert "fetch grade_school_math/data/test.jsonl" in told
+
+
+def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets.exceptions import DatasetNotFoundError  # type: ignore[import-untyped]
+
+    error = DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated")
+    made = build("task", "gpqa_diamond")
+    told = source._told(made.name, made.published, made.revision, error)
+    assert told.startswith("Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch")
+
+
+def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local folder stands for the hub: `datasets` reads both alike."""
+    import datasets
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "hub").mkdir()
+    jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
+    published = source.Published(str(tmp_path / "hub"), "test", "MIT")
+    rows, origin = source.from_hub("gsm8k", published, "", {})
+    assert [row.values for row in rows] == GSM8K
+    assert rows[1].place.endswith("hub, row 2")
+    assert "fingerprint" in origin
+
+
+def test_a_revision_beside_a_file_is_refused(tmp_path: Path) -> None:
+    assert "keep one" in complaint(f"{spec('gsm8k', tmp_path)},revision=main")
+
+
+def test_gpqa_is_not_for_showing_and_its_options_are_shuffled_by_question_and_repeat(tmp_path: Path) -> None:
+    line = spec("gpqa_diamond", tmp_path)
+    first, again = build("task", line).load(), build("task", f"{line},repeat=0").load()
+    assert not first.source.shareable
+    assert first.items == again.items
+    orders = {item.question.space.options for item in first.items}
+    others = {item.question.space.options for item in build("task", f"{line},repeat=1").load().items}
+    assert len(orders | others) > len(orders) > 1
+    for item in first.items:
+        assert item.question.space.options["ABCD".index(item.gold)] == GPQA[0]["Correct Answer"]

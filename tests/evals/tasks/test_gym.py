@@ -1,0 +1,181 @@
+"""Puzzles of reasoning-gym: every one that is enabled is graded without being executed, and its own solution is right."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reasoner.catalog import build
+from reasoner.equivalence import Equivalence
+from reasoner.errors import UnknownName, UsageError
+from reasoner.killable import KillablePool
+from reasoner_evals.graders.gym import ByGym
+from reasoner_evals.grading import GradedQuestion, grade
+from reasoner_evals.tasks import gym_names
+from reasoner_evals.tasks.verbatim import VerbatimSpace
+from tests.helpers import completion
+
+SLOW = {"knight_swap", "zebra_puzzles", "puzzle24", "arc_agi"}
+EXECUTING = {
+    "countdown", "puzzle24", "polynomial_multiplication", "simple_integration", "intermediate_integration",
+    "binary_matrix", "spiral_matrix", "string_insertion", "n_queens",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def equivalence() -> Iterator[Equivalence]:
+    made = Equivalence(pool=KillablePool(workers=1))
+    yield made
+    asyncio.run(made.close())
+
+
+def said(item: GradedQuestion, answer: str) -> str:
+    verbatim = isinstance(item.question.space, VerbatimSpace)
+    return f"Well.\n<answer>{answer}</answer>" if verbatim else f"The answer is {answer}"
+
+
+def puzzles(name: str) -> tuple[GradedQuestion, ...]:
+    items: tuple[GradedQuestion, ...] = (
+        build("task", f"gym:{name},size={1 if name in SLOW else 2},seed=11").load().items
+    )
+    return items
+
+
+@pytest.mark.parametrize("name", sorted(gym_names.NAMES))
+def test_a_solution_is_right_and_what_would_run_is_not_run(name: str, equivalence: Equivalence, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    payloads = (f'__import__("os").system("touch {mark}")', f'[open("{mark}", "w")]', f'open("{mark}", "w")')
+
+    async def grades() -> tuple[list[str], set[str]]:
+        items = puzzles(name)
+        known = [await grade(item, completion(said(item, item.gold)), equivalence) for item in items if item.gold]
+        hostile = {await grade(items[0], completion(said(items[0], text)), equivalence) for text in payloads}
+        return list(known), set(hostile)
+
+    known, hostile = asyncio.run(grades())
+    assert set(known) == (set() if name in gym_names.RULED else {"right"})
+    assert hostile <= {"wrong", "no_answer"}
+    assert not mark.exists()
+
+
+def test_every_data_set_has_one_place_and_no_scorer_that_executes_is_called() -> None:
+    from reasoning_gym.factory import DATASETS  # type: ignore[import-untyped]
+
+    groups = (
+        gym_names.NUMBER, gym_names.YES_NO, gym_names.TEXT, gym_names.VERBATIM, gym_names.EXPRESSION,
+        gym_names.SCORED, gym_names.RULED, gym_names.REFUSED,
+    )  # fmt: skip
+    assert Counter(name for group in groups for name in group) == dict.fromkeys(DATASETS, 1)
+    assert not (gym_names.SCORED | gym_names.RULED) & (EXECUTING | gym_names.REFUSED.keys())
+
+
+ACCEPTED_THERE = [
+    ("coin_flip", "0"),
+    ("game_of_life_halting", "nothing at all"),
+    ("puzzle24", "1*1*3*8"),
+    ("gsm_symbolic", "First 2, then 7654321"),
+    ("time_intervals", "00:00:01"),
+    ("countdown", "9**9**9"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer"), ACCEPTED_THERE)
+def test_what_its_own_scorers_accept_wrongly_is_not_right(name: str, answer: str, equivalence: Equivalence) -> None:
+    [item, *_] = puzzles(name)
+    assert asyncio.run(grade(item, completion(said(item, answer)), equivalence)) in ("wrong", "no_answer")
+
+
+def test_a_scorer_that_raises_has_judged_nothing(equivalence: Equivalence) -> None:
+    [item, *_] = puzzles("gcd")
+    broken = GradedQuestion(item.question, item.gold, grader=ByGym("prime_factorization", "{}", {"answer": "2 x 3"}))
+    assert asyncio.run(grade(broken, completion("The answer is 6.5"), equivalence)) == "grader_crash"
+
+
+def test_a_scorer_that_never_ends_is_ended(equivalence: Equivalence, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reasoner_evals.graders.gym._score", _endless)
+    monkeypatch.setattr("reasoner_evals.graders.gym.SECONDS", 0.2)
+    [item, *_] = puzzles("shortest_path")
+    drawn = completion("<answer>up</answer>")
+    assert asyncio.run(grade(item, drawn, equivalence)) == "grader_timeout"
+
+
+def _endless(dataset: str, config: str, entry: object, answer: str) -> float:
+    while True:
+        pass
+
+
+def test_word_problems_of_one_template_are_a_group() -> None:
+    items = build("task", "gym:gsm_symbolic,size=200").load().items
+    groups = Counter(item.group for item in items)
+    assert len(groups) <= 85 < len(items)
+    assert max(groups.values()) > 1
+
+
+def test_questions_that_repeat_are_asked_once() -> None:
+    data = build("task", "gym:coin_flip,size=100").load()
+    texts = {item.question.text for item in data.items}
+    assert len(texts) == len(data.items) == data.source.items < 100
+
+
+def test_options_make_other_puzzles() -> None:
+    def first(options: str) -> str:
+        return str(build("task", f"gym:chain_sum{options},size=1").load().items[0].question.text)
+
+    small = first(",config=min_terms:2|max_terms:2|min_digits:1|max_digits:1")
+    assert len({small, first(""), first(",seed=5")}) == 3
+    assert sum(map(str.isdigit, small)) == 2
+
+
+REFUSED = [
+    ("codeio", UsageError, "gym:codeio is refused: it executes code"),
+    ("simple_integration", UsageError, "its scorer executes the answer"),
+    ("chain_sums", UnknownName, "no data set of reasoning-gym named 'chain_sums'; did you mean 'chain_sum'"),
+    ("chain_sum,size=0", UsageError, "size=0 is out of range"),
+    ("chain_sum,config=min_terms", UsageError, "config='min_terms' sets nothing"),
+    ("chain_sum,config=terms:2", UnknownName, "no config of gym chain_sum named 'terms'"),
+    ("chain_sum,config=min_terms:9", UsageError, "does not take config=min_terms:9"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "told"), REFUSED)
+def test_what_is_not_offered_is_told(options: str, kind: type[UsageError], told: str) -> None:
+    with pytest.raises(kind) as error:
+        build("task", f"gym:{options}").load()
+    assert told in str(error.value)
+
+
+VERBATIM = [
+    ("First <answer>1 2\n3 4</answer>", "1 2\n3 4", "tags"),
+    ("<answer>a</answer> no: <answer> b  c </answer>", "b c", "tags"),
+    (r"\boxed{up down}", "up down", "boxed"),
+    ("So:\n```\n1 2 \n3 4\n```\nThat is it.", "1 2\n3 4", "fence"),
+    ("The answer is **[1, 2]**", "[1, 2]", "cue"),
+    ("Thinking\n`xyz`", "xyz", "last"),
+    ("<answer></answer>", None, ""),
+    ("<think>never ends <answer>1</answer>", None, ""),
+    ("<answer>" + "9" * 9000 + "</answer>", None, ""),
+    ("", None, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "key", "rule"), VERBATIM, ids=[f"{text[:25]!a}" for text, *_ in VERBATIM])
+def test_a_verbatim_answer_is_what_stands_in_the_last_tags(text: str, key: str | None, rule: str) -> None:
+    found = VerbatimSpace().read(text)
+    assert (found and (found.key, found.rule)) == (key and (key, rule))
+
+
+def test_a_name_may_go_without_saying_that_it_is_one() -> None:
+    assert build("task", "gym:chain_sum,seed=4") == build("task", "gym:name=chain_sum,seed=4")
+    with pytest.raises(UsageError, match="'chain_sum' sets nothing"):
+        build("task", "gym:seed=4,chain_sum")
+    with pytest.raises(UsageError, match="task gym needs name"):
+        build("task", "gym")
+
+
+def test_its_source_says_which_version_and_seed_made_it() -> None:
+    source = build("task", "gym:chain_sum,size=2,seed=4").load().source
+    assert source.origin == "made by reasoning-gym 0.1.25, seed 4"
+    assert json.loads(source.model_dump_json())["task"] == "gym:name=chain_sum,size=2,seed=4"

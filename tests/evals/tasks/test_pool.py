@@ -1,0 +1,149 @@
+"""Recorded answers: the task and the engine of a pool file, alone and together."""
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import solve_many
+from reasoner.catalog import build
+from reasoner.engines.pool import PoolEngine
+from reasoner.equivalence import Equivalence
+from reasoner.errors import EngineError, UsageError
+from reasoner.protocols import SampleRequest
+from reasoner.types import Completion, Prompt, Question, SamplingParams
+from reasoner_evals.grading import grade
+from reasoner_strategies import SelfConsistency
+from tests.evals.tasks.samples import POOL, jsonl
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "pools"
+
+
+def questions(file: Path) -> list[Question]:
+    return [item.question for item in build("task", f"pool:{file}").load().items]
+
+
+def draw(
+    engine: PoolEngine, question: Question, index: int, *, prompt: Prompt | None = None, **params: Any
+) -> Completion:
+    async def drawn() -> Completion:
+        await engine.start()
+        asked = prompt or question.prompt
+        rendered = await engine.render(asked)
+        request = SampleRequest(question.id, asked, rendered, SamplingParams(**params), index, 1)
+        reply = await engine.sample(request)
+        assert request.meter.usage == reply.usage
+        return reply
+
+    return asyncio.run(drawn())
+
+
+def test_a_sample_is_the_recorded_answer_at_its_index_with_its_tokens(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "p.jsonl", POOL)
+    first, second = questions(file)
+    engine = build("engine", f"pool:{file}")
+    for question, line in ((first, POOL[0]), (second, POOL[1])):
+        for index, (answer, tokens) in enumerate(zip(line["answers"], line["tokens"], strict=True)):
+            reply = draw(engine, question, index)
+            read = question.read(reply)
+            known = question.space.read(rf"\boxed{{{answer}}}") if answer else None
+            assert (read and read.key) == (known and known.key)
+            assert (reply.usage.generated_tokens, len(reply.token_ids), reply.usage.prompt_tokens) == (
+                tokens,
+                tokens,
+                0,
+            )
+            assert reply.finish_reason == "stop"
+
+
+def test_a_limit_below_the_recorded_length_cuts_the_reply_and_its_answer(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "p.jsonl", POOL)
+    [question, _] = questions(file)
+    reply = draw(PoolEngine(str(file)), question, 3, max_tokens=11)
+    assert (reply.text, reply.finish_reason, reply.usage.generated_tokens) == ("", "length", 11)
+    assert draw(PoolEngine(str(file)), question, 3, max_tokens=12).finish_reason == "stop"
+
+
+def test_another_order_is_a_permutation_of_answers_with_their_tokens(tmp_path: Path) -> None:
+    answers = [str(number) for number in range(30)]
+    lines = [{"question_id": f"q{n}", "gold": "1", "answers": answers, "tokens": list(range(1, 31))} for n in (0, 1)]
+    file = jsonl(tmp_path / "p.jsonl", lines)
+
+    def order(line: str) -> list[list[int]]:
+        engine = build("engine", line)
+        return [
+            [draw(engine, question, index).usage.generated_tokens for index in range(30)]
+            for question in questions(file)
+        ]
+
+    plain, one, two = order(f"pool:{file}"), order(f"pool:{file},order=1"), order(f"pool:{file},order=2")
+    assert plain == [list(range(1, 31))] * 2
+    assert one == order(f"pool:{file},order=1")
+    assert one[0] != one[1] != two[1] != plain[1]
+    assert all(sorted(numbers) == plain[0] for numbers in (*one, *two))
+    [question, _] = questions(file)
+    reply = draw(build("engine", f"pool:{file},order=1"), question, 4)
+    assert reply.text == rf"The answer is \boxed{{{reply.usage.generated_tokens - 1}}}"
+
+
+def test_what_a_pool_cannot_give_is_told(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "p.jsonl", POOL)
+    [question, _] = questions(file)
+    engine = PoolEngine(str(file))
+    with pytest.raises(EngineError, match=r"holds 4 answers to 'own/0', and sample 5 was asked for: ask for at most 4"):
+        draw(engine, question, 4)
+    with pytest.raises(EngineError, match="no log-probabilities"):
+        draw(engine, question, 0, logprobs=0)
+    with pytest.raises(EngineError, match="whole replies"):
+        draw(engine, question, 0, prompt=question.prompt.extended("So", (1,)))
+    with pytest.raises(EngineError, match="whole replies"):
+        draw(engine, question, 0, prompt=Prompt.chat("Judge this."))
+    with pytest.raises(EngineError, match="holds no question 'other'"):
+        draw(engine, Question("other", "other", Prompt.chat("other"), question.space), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "holds no question"),
+        ("{", r"p\.jsonl:1 is no recorded question: invalid json"),
+        ('{"question_id": "q", "answers": ["1"], "tokens": []}', "has 1 answers and 0 token counts: give one each"),
+        ('{"question_id": "q", "answers": [1], "tokens": [1]}', r"answers\.0: input should be a valid string"),
+        (
+            '{"question_id": "q", "answers": ["1"], "tokens": [0]}',
+            r"tokens\.0: input should be greater than or equal to 1",
+        ),
+        ('{"question_id": "q", "answers": ["1"], "tokens": [1]}\n' * 2, "p.jsonl:2 has the question 'q' a second time"),
+    ],
+)
+def test_a_file_that_is_no_pool_is_told_with_its_line(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(text)
+    with pytest.raises(UsageError, match=told):
+        asyncio.run(PoolEngine(str(tmp_path / "p.jsonl")).start())
+
+
+def test_a_vote_over_a_pool_costs_its_tokens_and_finds_its_majority(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "p.jsonl", POOL)
+    solutions = asyncio.run(solve_many(questions(file), SelfConsistency(4), PoolEngine(str(file))))
+    assert [solution.answer and solution.answer.key for solution in solutions] == ["33", "5/2"]
+    assert [solution.cost.generated_tokens for solution in solutions] == [30, 10]
+
+
+@pytest.mark.parametrize("name", ["aime24-o3minilow", "gsm8k-gpt4omini"])
+def test_real_pools_are_replayed_as_they_were_recorded(name: str) -> None:
+    file = DATA / f"{name}.jsonl"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there: recorded pools are no part of the product")
+    lines = [json.loads(line) for line in file.read_text().splitlines()][:30]
+    items = build("task", f"pool:{file}").load().items[:30]
+    engine = PoolEngine(str(file))
+
+    async def statuses(index: int) -> Counter[str]:
+        return Counter([await grade(i, draws[i.question.id][index], Equivalence()) for i in items])
+
+    draws = {i.question.id: [draw(engine, i.question, index, max_tokens=10**6) for index in (0, 39)] for i in items}
+    for place, index in enumerate((0, 39)):
+        assert asyncio.run(statuses(place))["right"] == sum(line["answers"][index] == line["gold"] for line in lines)

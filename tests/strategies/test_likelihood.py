@@ -1,0 +1,230 @@
+"""Likelihood: what is weighed after which prompt, how values are normalised, and what the standing says of them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from reasoner import Answer, Budget, Prompt, Question, ask, solve_sync
+from reasoner.answers import ChoiceSpace
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
+from reasoner.plan import Extend, Note, Plan, Propose, Sample, Weigh, Weight
+from reasoner.types import Standing
+from reasoner_strategies import Likelihood, SelfConsistency
+from tests.helpers import completion, number_question, says
+from tests.weighing import Known, by_hand
+
+CHOICE = ask("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
+DOCUMENT = ask("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")
+
+
+@dataclass(slots=True)
+class Course:
+    """What a plan asked for and came to."""
+
+    answer: Answer | None = None
+    drawn: list[Sample] = field(default_factory=list)
+    weighed: list[Weigh] = field(default_factory=list)
+    standings: list[Standing] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+Scales = Callable[[str], Weight | None]
+
+
+def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples: Sequence[str] = ()) -> Course:
+    """Send a plan these samples, and what the scales say of each text."""
+    course = Course()
+    reply: object = None
+    while True:
+        try:
+            op = plan.throw(reply) if isinstance(reply, ReasonerError) else plan.send(reply)
+        except StopIteration as end:
+            course.answer = end.value
+            return course
+        except BudgetExhausted:
+            return course
+        reply = None
+        match op:
+            case Sample():
+                course.drawn.append(op)
+                reply = tuple(completion(text, index=index) for index, text in enumerate(samples))
+            case Extend():
+                reply = op.prompt.extended(op.text, ())
+            case Weigh():
+                course.weighed.append(op)
+                reply = scales if isinstance(scales, ReasonerError) else tuple(map(scales, op.texts))
+            case Propose():
+                course.standings.append(op.standing)
+                assert op.answer == op.standing.leader
+            case Note():
+                course.notes.append(op.text)
+            case _:
+                raise AssertionError(op)
+
+
+def chances(**of: float) -> Scales:
+    """Scales on which each text, named without blanks, is one token of this probability."""
+    return lambda text: Weight(math.log(of[text.replace(" ", "").replace(".", "_")]), 1)
+
+
+def listed(**of: Weight) -> Scales:
+    """Scales on which each text, named without blanks, weighs this, and any other does not fit."""
+    return lambda text: of.get(text.replace(" ", ""))
+
+
+def weights(course: Course) -> dict[str, float]:
+    return {vote.answer.key: round(vote.weight, 6) for vote in course.standings[-1].votes}
+
+
+# Options
+
+
+def test_a_choice_is_answered_by_the_likeliest_label_and_nothing_is_drawn() -> None:
+    course = followed(Likelihood().plan(CHOICE), chances(A=0.1, B=0.3, C=0.1))
+    assert (course.drawn, course.notes) == ([], [])
+    [asked] = course.weighed
+    assert asked.texts == (" A", " B", " C")
+    assert (asked.prompt.messages, asked.prompt.text) == (CHOICE.prompt.messages, "The answer is")
+    assert course.answer == Answer("B", "B", "likelihood")
+    assert weights(course) == {"B": 0.6, "A": 0.2, "C": 0.2}
+    assert [vote.answer.key for vote in course.standings[-1].votes] == ["B", "A", "C"]
+    assert course.standings[-1].samples == 0
+    assert course.standings[-1].share == pytest.approx(0.6)
+
+
+def test_the_text_of_an_option_may_be_weighed_and_the_label_is_still_the_answer() -> None:
+    course = followed(Likelihood(score="text").plan(CHOICE), chances(acow=0.5, atrout=0.25, abee=0.125))
+    assert course.weighed[0].texts == (" a cow", " a trout", " a bee")
+    assert course.answer == Answer("A", "A", "likelihood")
+
+
+def test_numbered_options_are_weighed_by_their_numbers() -> None:
+    question = ask("Which is a fish?", space=ChoiceSpace(("cow", "trout"), "numbers"))
+    course = followed(Likelihood().plan(question), chances(**{"1": 0.5, "2": 0.25}))
+    assert (course.answer and course.answer.key, course.weighed[0].texts) == ("1", (" 1", " 2"))
+
+
+def test_yes_or_no_are_weighed_as_words() -> None:
+    course = followed(Likelihood().plan(DOCUMENT), chances(yes=0.25, no=0.5))
+    assert (course.answer and course.answer.key, weights(course)) == ("no", {"no": 0.666667, "yes": 0.333333})
+
+
+def test_a_tie_goes_to_the_first_option_and_is_told() -> None:
+    course = followed(Likelihood().plan(CHOICE), chances(A=0.1, B=0.3, C=0.3))
+    assert (course.answer and course.answer.key, course.standings[-1].tied) == ("B", True)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "best"),
+    [("none", "A"), ("tokens", "B"), ("characters", "C")],
+)
+def test_each_normalisation_has_its_own_winner(normalize: str, best: str) -> None:
+    """By hand: -6, -8, -9; by tokens -3, -2, -3; by characters (5, 7, 20) -1.2, -1.14, -0.45."""
+    question = ask("Which?", space=ChoiceSpace(("a cow", "a trout", "a very long bee here")))
+    scales = listed(acow=Weight(-6.0, 2), atrout=Weight(-8.0, 4), averylongbeehere=Weight(-9.0, 3))
+    strategy = Likelihood(score="text", normalize=normalize)  # type: ignore[arg-type]
+    assert (followed(strategy.plan(question), scales).answer or Answer("", "")).key == best
+
+
+def test_normalised_values_are_what_the_softmax_is_taken_of() -> None:
+    question = ask("Which?", space=ChoiceSpace(("ab", "abcd")))
+    scales = listed(ab=Weight(-2.0, 1), abcd=Weight(-8.0, 2))
+    course = followed(Likelihood(score="text", normalize="characters").plan(question), scales)
+    assert weights(course)["A"] == pytest.approx(math.exp(-1) / (math.exp(-1) + math.exp(-2)), abs=1e-6)
+
+
+def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
+    course = followed(Likelihood().plan(CHOICE), listed(A=Weight(-3.0, 1), C=Weight(-2.0, 1)))
+    assert (course.answer and course.answer.key, weights(course)["B"]) == ("C", 0.0)
+    assert course.notes == ["1 of 3 answers do not fit the context window and were not weighed"]
+    nothing = followed(Likelihood().plan(CHOICE), listed())
+    assert (nothing.answer, nothing.standings) == (None, [])
+
+
+# The prompt of base models
+
+
+def test_plain_text_holds_the_context_the_question_and_the_opening_of_the_answer() -> None:
+    course = followed(Likelihood(style="plain").plan(DOCUMENT), chances(yes=0.5, no=0.25))
+    assert course.weighed[0].prompt == Prompt(
+        raw="Context: Trout are fish.\nFish swim.\nQuestion: Do trout swim? Yes or no?\nAnswer:"
+    )
+
+
+def test_without_a_document_there_is_no_context() -> None:
+    course = followed(Likelihood(style="plain").plan(CHOICE), chances(A=0.1, B=0.3, C=0.1))
+    assert course.weighed[0].prompt.raw == f"Question: {CHOICE.text}\nAnswer:"
+
+
+def test_a_question_that_its_prompt_words_otherwise_is_asked_in_its_own_words() -> None:
+    question = Question("q", "Which?", Prompt(raw="Choose well."), CHOICE.space)
+    course = followed(Likelihood(style="plain").plan(question), chances(A=0.1, B=0.3, C=0.1))
+    assert course.weighed[0].prompt.raw == "Question: Which?\nAnswer:"
+
+
+# Questions without options
+
+
+def test_elsewhere_the_answers_of_samples_are_the_candidates_one_a_class() -> None:
+    samples = ["The answer is 7", "The answer is 7.0", "The answer is 8", "No idea"]
+    course = followed(Likelihood(n=4).plan(number_question()), chances(**{"7": 0.1, "8": 0.3}), samples)
+    assert [(op.n, op.prompts) for op in course.drawn] == [(4, (number_question().prompt,))]
+    assert course.weighed[0].texts == (" 7", " 8")
+    majority, standing = course.standings
+    assert (majority.leader and majority.leader.key, standing.leader and standing.leader.key) == ("7", "8")
+    assert [(vote.count, round(vote.weight, 6)) for vote in standing.votes] == [(1, 0.75), (2, 0.25)]
+    assert standing.samples == 4
+
+
+@pytest.mark.parametrize("samples", [["The answer is 7", "The answer is 7"], ["No idea"]])
+def test_with_fewer_than_two_candidates_nothing_is_weighed(samples: list[str]) -> None:
+    course = followed(Likelihood().plan(number_question()), listed(), samples)
+    assert course.weighed == []
+    assert (course.answer is None) == (samples == ["No idea"])
+
+
+def test_where_no_candidate_fits_and_where_the_budget_ends_the_majority_stands() -> None:
+    samples = ["The answer is 7", "The answer is 7", "The answer is 8"]
+    nothing = followed(Likelihood().plan(number_question()), listed(), samples)
+    assert nothing.answer is not None
+    assert (nothing.answer.key, len(nothing.standings)) == ("7", 1)
+    refused = followed(
+        Likelihood().plan(number_question()), BudgetExhausted("tokens", needed=9, free=1, limit=10), samples
+    )
+    assert [one.leader.key for one in refused.standings if one.leader] == ["7"]
+
+
+# With an engine
+
+
+def test_the_standing_holds_the_probabilities_of_the_engine() -> None:
+    engine = Known(says("7"))
+    question = ask("Which?", space=ChoiceSpace(("ab", "abc", "d")))
+    solution = solve_sync(question, Likelihood(score="text", style="plain"), engine)
+    before = tuple(engine.asked[0].rendered.token_ids or ())
+    raw = {key: math.exp(by_hand((*before, 32), text)) for key, text in zip("ABC", ("ab", "abc", "d"), strict=True)}
+    shares = {vote.answer.key: vote.weight for vote in solution.standing.votes}
+    assert shares == pytest.approx({key: value / sum(raw.values()) for key, value in raw.items()})
+    assert solution.answer is not None
+    assert solution.answer.key == max(raw, key=lambda key: raw[key])
+    assert (solution.cost.samples, solution.cost.requests) == (0, 4)
+
+
+def test_refused_options_are_no_answer() -> None:
+    solution = solve_sync(CHOICE, Likelihood(), ScriptedEngine(says("7")), budget=Budget(tokens=10))
+    assert (solution.answer, solution.ended_by, solution.error, solution.cost.tokens) == (None, "budget", None, 0)
+
+
+def test_runs_of_it_can_vote() -> None:
+    solution = solve_sync(CHOICE, SelfConsistency(n=2, of=Likelihood()), Known(says("7")))
+    assert solution.error is None
+    assert solution.standing.share == 1.0
+
+
+@pytest.mark.parametrize("options", [{"score": "word"}, {"normalize": "bytes"}, {"style": "raw"}, {"n": 0}])
+def test_what_does_not_exist_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        Likelihood(**options)  # type: ignore[arg-type]

@@ -1,0 +1,172 @@
+"""Traces written by hand, for tests: a question whose tree is known."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from reasoner.budget import Cost
+from reasoner.engines.scripted import CARD
+from reasoner.solution import EndedBy
+from reasoner.trace import Began, Dropped, Ended, Event, Extended, Prompted, Proposed, Sampled, Scored
+from reasoner.tree.build import courses
+from reasoner.tree.course import Course
+from reasoner.types import Answer, FinishReason, Message, Standing, Usage, Vote
+
+DRAWN = Cost(prompt_tokens=5, cached_tokens=2, generated_tokens=3, requests=1, samples=1)
+RATED = Cost(verifier_tokens=7, requests=1)
+
+
+@dataclass(slots=True)
+class Trace:
+    """The events of one question, written one by one. A node is named by the prompt that continues it."""
+
+    id: str = "q"
+    text: str = "How many?"
+    events: list[Event] = field(default_factory=list)
+    _drawn: dict[str, int] = field(default_factory=dict)
+    _places: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _names: Iterator[int] = field(default_factory=count)
+
+    def begin(self, *, head: str = "head") -> "Trace":
+        self.events.append(
+            Began(
+                question_id=self.id,
+                t=0,
+                text=self.text,
+                answer_space="number",
+                strategy="beam_search",
+                verifier="prm",
+                engine="scripted",
+                model=CARD,
+                budget="each ",
+                seed=0,
+                notes=(),
+            )
+        )
+        return self.head(head)
+
+    def head(self, name: str, text: str = "How many?") -> "Trace":
+        messages = (Message("user", text),)
+        self.events.append(
+            Prompted(question_id=self.id, t=0, prompt=name, messages=messages, raw="", tokens=5, exact=True)
+        )
+        return self
+
+    def draw(
+        self,
+        on: str,
+        text: str = "so",
+        *,
+        stop: str | None = "\n\n",
+        answer: str | None = None,
+        child: str = "",
+        finish: FinishReason = "stop",
+        value: float | None = None,
+    ) -> str:
+        """A step (or with `stop=None` the end of a chain), rated where `value` is given; its name."""
+        index = self._drawn.get(on, 0)
+        self._drawn[on] = index + 1
+        child = child or f"node {next(self._names)}"
+        self._places.setdefault(child, (on, index))
+        self.events.append(
+            Sampled(
+                question_id=self.id,
+                t=1,
+                op=1,
+                prompt=on,
+                index=index,
+                child=child,
+                seed=0,
+                text=text,
+                token_ids=(1,),
+                finish_reason=finish,
+                stop=stop,
+                usage=Usage(7, 2, 3),
+                logprobs=None,
+                answer=Answer(answer, answer) if answer else None,
+                cost=DRAWN,
+            )
+        )
+        if value is not None:
+            self.rate(on, index, value)
+        return child
+
+    def rate(self, on: str, index: int, value: float | None, *, error: str = "", against: str = "") -> None:
+        other = self._places[against] if against else None
+        self.events.append(
+            Scored(
+                question_id=self.id,
+                t=1,
+                op=2,
+                prompt=on,
+                index=index,
+                against=other,
+                value=value,
+                steps=() if value is None else (value,),
+                error=error,
+                cost=RATED,
+            )
+        )
+
+    def put(self, on: str, text: str) -> str:
+        child = f"put {next(self._names)}"
+        self.events.append(Extended(question_id=self.id, t=1, prompt=on, child=child, text=text, token_ids=None))
+        return child
+
+    def drop(self, on: str) -> None:
+        index = self._drawn.get(on, 0)
+        self._drawn[on] = index + 1
+        cost = Cost(prompt_tokens=5, cancelled_tokens=1, requests=1, samples=1)
+        self.events.append(
+            Dropped(question_id=self.id, t=1, op=1, prompt=on, index=index, why="cancelled", usage=None, cost=cost)
+        )
+
+    def propose(self, answer: str) -> "Trace":
+        standing = Standing((Vote(Answer(answer, answer), 1.0, 1),), 1)
+        self.events.append(
+            Proposed(question_id=self.id, t=1, answer=Answer(answer, answer), standing=standing, cost=Cost())
+        )
+        return self
+
+    def end(self, answer: str | None = "7", by: EndedBy = "strategy", cost: Cost = DRAWN) -> "Trace":
+        given = Answer(answer, answer) if answer else None
+        self.events.append(
+            Ended(question_id=self.id, t=2, answer=given, ended_by=by, reason="it was over", cost=cost, notes=())
+        )
+        return self
+
+    @property
+    def course(self) -> Course:
+        [course] = courses(self.events)
+        return course
+
+
+def beam() -> Trace:
+    """Two levels: #0 and #1 go on, #2 is pruned, #3 to #5 end, the last of them with the answer 7 and the best rating."""
+    trace = Trace().begin()
+    first = trace.draw("head", "First.", value=0.75)
+    second = trace.draw("head", "Second.", value=0.5)
+    trace.draw("head", "Third.", value=0.25)
+    trace.draw(first, "The answer is 7", stop=None, answer="7", value=0.5)
+    trace.draw(first, "The answer is 8", stop=None, answer="8", value=0.95)
+    trace.draw(second, "So it is 7", stop=None, answer="7", value=0.9)
+    return trace.propose("7").end()
+
+
+def wide(children: int, *, levels: int = 1) -> Trace:
+    """So many nodes from the head, and as many from the first of each level."""
+    trace, on = Trace().begin(), "head"
+    for _ in range(levels):
+        first, *_ = (trace.draw(on) for _ in range(children))
+        on = first
+    trace.draw(on, stop=None, answer="7")
+    return trace.end()
+
+
+def deep(levels: int) -> Trace:
+    """A chain that ends with the answer."""
+    trace, on = Trace().begin(), "head"
+    for _ in range(levels - 1):
+        on = trace.draw(on)
+    trace.draw(on, stop=None, answer="7")
+    return trace.end()

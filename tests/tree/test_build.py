@@ -1,0 +1,237 @@
+"""Courses: every sequence is one node, every token is counted once, and what became of each is told rightly."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoner import Cost, solve_sync
+from reasoner.budget import Budget
+from reasoner.catalog import build
+from reasoner.errors import TraceError
+from reasoner.trace import Dropped, Event, Sampled
+from reasoner.tree.build import courses
+from tests.helpers import number_question, timeless
+from tests.stepping import StepJudge, StepWorld, noisy
+from tests.tree.growing import Trace, beam, deep
+
+
+def test_a_beam_is_told_apart_into_what_went_on_was_pruned_and_answered() -> None:
+    course = beam().course
+    assert [node.state for node in course.nodes] == ["went on", "went on", "pruned", "answered", "answered", "answered"]
+    assert [node.parent for node in course.nodes] == [None, None, None, 0, 0, 1]
+    assert [node.depth for node in course.nodes] == [1, 1, 1, 2, 2, 2]
+    assert course.heads[0].children == (0, 1, 2)
+    assert [node.agrees for node in course.nodes] == [False, False, False, True, False, True]
+
+
+def test_the_path_leads_to_the_best_rated_reply_with_the_final_answer() -> None:
+    course = beam().course
+    assert course.path == (1, 5)
+    assert [node.id for node in course.nodes if node.on_path] == [1, 5]
+
+
+def test_of_replies_that_nobody_rated_the_first_is_where_the_answer_comes_from() -> None:
+    trace = Trace().begin()
+    for said in ("8", "7", "7"):
+        trace.draw("head", said, stop=None, answer=said)
+    assert trace.end().course.path == (1,)
+
+
+def test_a_step_that_happens_to_hold_the_answer_is_not_where_it_comes_from() -> None:
+    trace = Trace().begin()
+    step = trace.draw("head", "3 + 4 = 7", answer="7", value=1.0)
+    trace.draw(step, "The answer is 7", stop=None, answer="7", value=0.1)
+    assert trace.end().course.path == (0, 1)
+
+
+@pytest.mark.parametrize("answer", [None, "9"])
+def test_without_a_reply_that_gave_the_answer_there_is_no_path(answer: str | None) -> None:
+    trace = Trace().begin()
+    trace.draw("head", "The answer is 7", stop=None, answer="7")
+    assert trace.end(answer).course.path == ()
+
+
+def test_plain_sampling_has_whole_cut_and_silent_replies_and_prunes_nothing() -> None:
+    trace = Trace().begin()
+    trace.draw("head", "7", stop=None, answer="7")
+    trace.draw("head", "no idea", stop=None)
+    trace.draw("head", "and so on", stop=None, finish="length")
+    trace.draw("head", "7\n", stop="\n", answer="7")
+    trace.drop("head")
+    states = [node.state for node in trace.end().course.nodes]
+    assert states == ["answered", "no answer", "cut", "answered", "cancelled"]
+
+
+def test_steps_that_nothing_was_drawn_from_when_the_search_ended_are_open() -> None:
+    trace = Trace().begin()
+    step = trace.draw("head")
+    trace.draw(step, "4", answer="4")
+    trace.draw(step, "longer", finish="length", stop=None)
+    assert [node.state for node in trace.end().course.nodes] == ["went on", "open", "open"]
+
+
+def test_in_a_run_that_was_killed_nothing_is_called_pruned() -> None:
+    trace = Trace().begin()
+    trace.draw(trace.draw("head"))
+    trace.draw("head")
+    course = trace.propose("7").course
+    assert [node.state for node in course.nodes] == ["went on", "open", "open"]
+    assert course.ended_by is None
+    assert course.answer is not None
+    assert course.cost.tokens == 3 * (5 + 3)
+    assert course.cost.seconds == 1
+
+
+def test_a_repeat_names_the_sequence_that_stands_for_it() -> None:
+    trace = Trace().begin()
+    trace.draw("head", "so", child="same")
+    trace.draw("head", "so", child="same")
+    trace.draw("same", "7", stop=None, answer="7")
+    first, second, last = trace.end().course.nodes
+    assert (first.children, second.children, last.parent) == ((2,), (), 0)
+    assert (second.state, second.repeats) == ("repeat", 0)
+
+
+def test_an_empty_sequence_leads_to_its_own_prompt_and_makes_no_circle() -> None:
+    trace = Trace().begin()
+    trace.draw("head", "", child="head")
+    trace.draw("head", "7", stop=None, answer="7")
+    course = trace.end().course
+    assert [(node.parent, node.depth, node.repeats) for node in course.nodes] == [(None, 1, None)] * 2
+
+
+def test_a_text_put_into_the_mouth_is_part_of_the_edge() -> None:
+    trace = Trace().begin()
+    step = trace.draw("head", "so")
+    trace.draw(trace.put(trace.put(step, "Wait,"), " no:"), "7", stop=None, answer="7")
+    node = trace.end().course.nodes[1]
+    assert (node.parent, node.before, node.text) == (0, "Wait, no:", "7")
+
+
+def test_failed_ratings_are_no_scores() -> None:
+    trace = Trace().begin()
+    trace.draw("head", stop=None, answer="7")
+    trace.rate("head", 0, None, error="RequestLost: gone")
+    [node] = trace.end().course.nodes
+    assert node.rating is not None
+    assert (node.rating.value, node.rating.error) == (None, "RequestLost: gone")
+    trace.events.pop()
+    trace.rate("head", 0, 0.5)
+    trace.rate("head", 0, None, error="cancelled")
+    [node] = trace.end().course.nodes
+    assert node.rating is not None
+    assert node.rating.value == 0.5
+    assert len(node.ratings) == 3
+
+
+def test_each_head_has_a_tree_of_its_own() -> None:
+    trace = Trace().begin()
+    trace.draw("head", "7", stop=None, answer="7")
+    trace.head("judging", "Which one?")
+    step = trace.draw("judging", "The first.")
+    trace.draw(step, "Yes.", stop=None)
+    course = trace.end().course
+    assert [(head.text, head.after, head.children) for head in course.heads] == [
+        ("How many?", 0, (0,)),
+        ("Which one?", 1, (1,)),
+    ]
+    assert [(node.head, node.depth) for node in course.nodes] == [(0, 1), (1, 1), (1, 2)]
+
+
+def test_comparisons_and_ratings_of_nothing_drawn_are_listed_and_counted() -> None:
+    trace = Trace().begin()
+    first = trace.draw("head", "7", stop=None, answer="7")
+    trace.draw("head", "8", stop=None, answer="8")
+    trace.rate("head", 1, 0.25, against=first)
+    trace.rate("head", 9, 0.5)
+    course = trace.course
+    assert [(one.first, one.second, one.rated.value) for one in course.duels] == [(1, 0, 0.25)]
+    assert [one.value for one in course.strays] == [0.5]
+    assert course.cost.verifier_tokens == 14
+
+
+def test_several_questions_come_one_by_one_as_they_end() -> None:
+    a, b, c = (Trace(name).begin() for name in "abc")
+    for trace in (a, b, c):
+        trace.draw("head", "7", stop=None, answer="7")
+    taken: list[Event] = []
+
+    def watched(events: Iterable[Event]) -> Iterator[Event]:
+        for event in events:
+            taken.append(event)
+            yield event
+
+    opening = [event for trio in zip(a.events, b.events, c.events, strict=True) for event in trio]
+    ending = [*b.end().events[-1:], *a.end().events[-1:]]
+    found = courses(watched([*opening, *ending]))
+    assert next(found).id == "b"
+    assert taken[-1] is ending[0]
+    assert [course.id for course in found] == ["a", "c"]
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_run_that_is_taken_up_again_goes_on_with_its_course(interrupted: bool) -> None:
+    trace = Trace().begin()
+    step = trace.draw("head")
+    if interrupted:
+        trace.end(None, "error")
+    trace.begin()
+    trace.draw(step, "7", stop=None, answer="7")
+    course = trace.end().course
+    assert (course.takes, len(course.heads), len(course.nodes), course.path) == (2, 1, 2, (0, 1))
+    assert course.ended_by == "strategy"
+
+
+def test_a_question_that_is_asked_anew_after_its_answer_has_a_course_for_each() -> None:
+    events = [*beam().events, *deep(3).events]
+    assert [len(course.nodes) for course in courses(events)] == [6, 3]
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        (beam().events[1:], "holds an event 'prompted' of q before its beginning"),
+        ([beam().events[0], *beam().events[2:]], "continues a prompt of q that it does not hold: head"),
+    ],
+)
+def test_events_out_of_order_are_refused(events: list[Event], said: str) -> None:
+    with pytest.raises(TraceError, match=said):
+        list(courses(events))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "self_consistency:n=5", "beam_search:n=6,width=2", "mcts:simulations=8,k=3", "lookahead:n=4", "dvts:n=4",
+        "ab_mcts", "tree_of_thoughts", "gen_select", "revise", "refine", "budget_forcing", "speculative_rejection",
+        "rebase:n=6", "particle_filter:n=6",
+    ],
+)  # fmt: skip
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 50), tokens=st.sampled_from([None, 100, 300]))
+def test_every_sequence_is_one_node_and_every_token_is_counted_once(spec: str, seed: int, tokens: int | None) -> None:
+    events: list[Event] = []
+    judge = StepJudge(verdict=noisy(0.1))
+    solution = solve_sync(
+        number_question(), build("strategy", spec), StepWorld(0.7).engine(),
+        verifier=judge, budget=Budget(tokens=tokens), seed=seed, trace=events.append,
+    )  # fmt: skip
+    [course] = courses(events)
+    drawn = [event for event in events if isinstance(event, Sampled | Dropped)]
+    assert len(course.nodes) == len(drawn)
+    assert [node.text for node in course.nodes] == [getattr(event, "text", "") for event in drawn]
+    spent = sum((node.cost for node in course.nodes), Cost())
+    for one in [*course.strays, *(duel.rated for duel in course.duels)]:
+        spent += one.cost
+    assert timeless(spent) == timeless(course.cost) == timeless(solution.cost)
+    roots = [node for node in course.nodes if node.parent is None]
+    assert sum(node.cost.tokens + node.below for node in roots) == sum(node.cost.tokens for node in course.nodes)
+    families = [node.children for node in course.nodes] + [head.children for head in course.heads]
+    reached = Counter(child for children in families for child in children)
+    assert reached == Counter(range(len(course.nodes)))
+    assert all(b.parent == a for a, b in zip(course.path, map(course.nodes.__getitem__, course.path[1:]), strict=False))
+    if solution.answer:
+        assert not course.path or course.nodes[course.path[-1]].answer

@@ -1,0 +1,177 @@
+"""The page: whole or absent, bounded, well-formed, and deaf to what models write."""
+
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reasoner.errors import UsageError
+from reasoner.tree.course import Course
+from reasoner.tree.page import MOST_CHARACTERS, MOST_COURSES, MOST_NODES, Page, fragment, style, visible
+from tests.tree.growing import Trace, beam, deep, wide
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+HOSTILE = (
+    "</pre><script>alert(1)</script><img src=x onerror=alert(2)>'\"{{ 7*7 }}{% raw %}&amp;\x1b[31m\u202eevil\u2066\0"
+)
+
+
+@dataclass
+class Parsed(HTMLParser):
+    """A page's elements, in order; each has to be closed where it was opened."""
+
+    markup: str
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    text: str = ""
+    open: list[str] = field(default_factory=list)
+    deepest: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.markup)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+            self.deepest = max(self.deepest, len(self.open))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def classes(self, tag: str) -> list[str]:
+        return [str(attrs.get("class", "")) for name, attrs in self.tags if name == tag]
+
+
+def written(path: Path, *courses: Course) -> str:
+    with Page(path, source="t.jsonl") as page:
+        for course in courses:
+            page.add(course)
+    return path.read_text(encoding="utf-8")
+
+
+def hostile() -> Course:
+    trace = Trace(id=HOSTILE, text=HOSTILE).begin()
+    step = trace.draw("head", HOSTILE, value=0.5)
+    trace.rate("head", 0, None, error=HOSTILE)
+    trace.draw(trace.put(step, HOSTILE), HOSTILE, stop=None, answer=HOSTILE)
+    trace.head("judging", HOSTILE)
+    return trace.propose(HOSTILE).end(HOSTILE).course
+
+
+def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: Path) -> None:
+    page = Parsed(written(tmp_path / "page.html", beam().course))
+    shown = [name for name in page.classes("li") if name]
+    assert shown == ["plain", "plain agrees", "plain", "on-path", "on-path agrees", "faint"]
+    assert sum(tag == "details" and "open" in attrs for tag, attrs in page.tags) == 3
+    for said in ("✂ pruned", "→ path", "→ answer", "• went on", "0.25", "= 7", "15 tokens", "So it is 7"):
+        assert said in page.text
+    bars = [attrs["style"] for tag, attrs in page.tags if tag == "i"]
+    assert bars == [f"width:{share}%" for share in ("50.0", "90.0", "75.0", "50.0", "95.0", "50.0", "90.0", "25.0")]
+
+
+def test_a_large_tree_is_folded_but_for_the_path() -> None:
+    page = Parsed(str(fragment(wide(40, levels=3).course)))
+    folded = [attrs for tag, attrs in page.tags if tag == "details" and "open" not in attrs]
+    assert len(page.tags) > 120
+    assert sum(tag == "details" for tag, _ in page.tags) - len(folded) == 4
+
+
+def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+    page = Parsed(written(tmp_path / "page.html", beam().course))
+    assert not {"script", "link", "img", "iframe", "form", "a"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"url\(|@import|https?:", page.markup)
+    assert "prefers-color-scheme: dark" in style()
+    assert ">" in style()
+    assert "&gt;" not in re.findall(r"<style>(.*?)</style>", page.markup, re.DOTALL)[0]
+
+
+def test_what_a_model_wrote_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+    course = hostile()
+    page = Parsed(written(tmp_path / "page.html", course))
+    assert {tag for tag, _ in page.tags} == {tag for tag, _ in Parsed(written(tmp_path / "b.html", beam().course)).tags}
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert "<script>alert(1)</script>" in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert "[U+001B][31m[U+202E]evil[U+2066][U+0000]" in page.text
+    assert not set("\x1b\u202e\u2066\0") & set(page.markup)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\tc", "a\nb\tc"),
+        ("a\u00a0b\u3000c", "a\u00a0b\u3000c"),
+        ("👩\u200d👧", "👩\u200d👧"),
+        ("a\r\u2028\ue000\ud800", "a[U+000D][U+2028][U+E000][U+D800]"),
+    ],
+)
+def test_characters_that_show_nothing_are_spelled(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize("trace", [wide(10_000), deep(10_000), wide(100, levels=100)], ids=["wide", "deep", "both"])
+def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(trace: Trace) -> None:
+    course = trace.course
+    page = Parsed(str(fragment(course)))
+    nodes = sum(name in ("plain", "faint", "on-path", "on-path agrees", "plain agrees") for name in page.classes("li"))
+    assert nodes <= MOST_NODES
+    assert len(page.markup) < 2_000_000
+    assert page.deepest < 400
+    [left_out] = re.findall(r"([\d,]+) of [\d,]+ sequences are not shown", page.text)
+    assert nodes + int(left_out.replace(",", "")) == len(course.nodes)
+    more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", page.text)]
+    assert sum(more) + nodes == len(course.nodes)
+
+
+def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
+    trace = Trace().begin()
+    for _ in range(300):
+        trace.draw("head", "x" * 100_000, stop=None)
+    page = Parsed(str(fragment(trace.end(None).course)))
+    assert 0.9 * MOST_CHARACTERS < page.text.count("x") < 1.2 * MOST_CHARACTERS
+    assert page.text.count("more characters, not shown.") == 300
+
+
+def test_questions_beyond_the_most_are_counted(tmp_path: Path) -> None:
+    page = Parsed(written(tmp_path / "page.html", *[beam().course] * (MOST_COURSES + 2)))
+    assert page.classes("article") == ["course"] * MOST_COURSES
+    assert "2 more questions in the trace, not shown" in page.text
+
+
+def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("before", encoding="utf-8")
+
+    def fail() -> None:
+        with Page(path, source="t") as page:
+            page.add(beam().course)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    written(path, beam().course)
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("place", "why"), [("missing/page.html", "No such file"), ("", "it is no regular file")])
+def test_a_place_that_cannot_be_written_says_why(tmp_path: Path, place: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
+        Page(tmp_path / place, source="t")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_course_without_anything_has_a_page() -> None:
+    page = Parsed(str(fragment(Trace().begin().end(None, "budget").course)))
+    assert "No answer" in page.text
+    assert "0 sequences, depth 0" in page.text
