@@ -51,6 +51,7 @@ def place_on(axis: Axis, one: CurvePoint) -> float | None:
 
 def short(value: float) -> str:
     """A number in at most a few characters: 1.5k, 20M, 3e15."""
+    value = float(f"{value:.3g}")
     if value >= 1e15 or 0 < value < 1e-3:
         mantissa, _, exponent = f"{value:.1e}".partition("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
@@ -68,7 +69,7 @@ def log_ticks(low: float, high: float, base: int, most: int) -> list[float]:
         ]
         return powers[:: math.ceil(len(powers) / most)] if powers else [low]
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = [step * 10.0**decade for decade in decades for step in steps]
         found = [one for one in found if low <= one <= high]
         if len(found) <= most:

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from xml.etree import ElementTree as ET
 
 from reasoner.tree.page import visible
@@ -118,7 +118,8 @@ def _svg(canvas: "Canvas") -> bytes:
 
     # Not `savefig`, which draws everything twice.
     file = io.BytesIO()
-    FigureCanvasSVG(canvas).print_svg(file, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    printer: Any = FigureCanvasSVG(canvas)
+    printer.print_svg(file, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return file.getvalue()
 
 
@@ -127,7 +128,8 @@ def _png(canvas: "Canvas") -> bytes:
 
     file = io.BytesIO()
     canvas.set_dpi(72 * DOTS_PER_PIXEL)
-    FigureCanvasAgg(canvas).print_png(file, metadata={"Software": None})
+    printer: Any = FigureCanvasAgg(canvas)
+    printer.print_png(file, metadata={"Software": None})
     return file.getvalue()
 
 

@@ -34,7 +34,7 @@ PAPER = Colour("paper", "#fefefe", "#14171b")
 # After Okabe and Ito (2008): told apart under the common colour deficiencies, 3:1 or more against the paper.
 SERIES = (
     Colour("s1", "#0068a8", "#58aef0"),
-    Colour("s2", "#c85200", "#ff9350"),
+    Colour("s2", "#bf4d00", "#ff9350"),
     Colour("s3", "#007d5b", "#35c79b"),
     Colour("s4", "#a83e8c", "#e58fcd"),
     Colour("s5", "#8a6500", "#e0b230"),

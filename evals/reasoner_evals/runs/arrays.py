@@ -134,8 +134,8 @@ class VerdictIndex:
         ]
 
 
-def _digest(*parts: str) -> int:
-    text = "\0".join(f"{len(part)}:{part}" for part in parts)
+def _digest(task: str, question_id: str, answer: str) -> int:
+    text = f"{len(task)}:{task}\0{len(question_id)}:{question_id}\0{answer}"
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 

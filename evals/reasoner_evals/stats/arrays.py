@@ -33,3 +33,9 @@ def counts(right: Floats) -> tuple[Ints, Ints]:
     """How many usable and how many right samples each question of a pool has."""
     usable = ~np.isnan(right)
     return usable.sum(axis=1).astype(np.int64), np.nansum(right, axis=1).astype(np.int64)
+
+
+def ranks(values: Floats) -> Floats:
+    """The places of [n] values in ascending order, from 1; equal values share the mean of theirs."""
+    _, place, size = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(size) - (size - 1) / 2)[place]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats.arrays import Floats, ranks
 
 BINS = 10
 
@@ -78,14 +78,12 @@ def brier(confidence: Floats, right: Floats) -> float:
 
 def auroc(scores: Floats, right: Floats) -> float:
     """The chance that a right one scores above a wrong one, ties half; NaN where there are not both."""
-    from scipy import stats
-
     _check(scores, right)
     good = right == 1
     positive, negative = int(good.sum()), int((~good).sum())
     if not positive or not negative:
         return math.nan
-    above = float(stats.rankdata(scores)[good].sum()) - positive * (positive + 1) / 2
+    above = float(ranks(scores)[good].sum()) - positive * (positive + 1) / 2
     return above / (positive * negative)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats, Ints, check_pool
+from reasoner_evals.stats.arrays import Floats, Ints, check_pool, ranks
 
 BINS = 5
 
@@ -25,8 +25,6 @@ class Difficulty:
 
 def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> Difficulty:
     """Sort the questions of a pool [Q, N] into bins of about equal size; questions of equal estimate share a bin."""
-    from scipy import stats
-
     check_pool(right)
     if bins < 1:
         raise UsageError(f"bins={bins} hold nothing: take 1 or more")
@@ -40,6 +38,6 @@ def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> Difficulty:
     placed = np.full(len(right), -1, dtype=np.int64)
     there = ~np.isnan(estimate)
     if there.any():
-        share = (stats.rankdata(estimate[there]) - 0.5) / there.sum()
+        share = (ranks(estimate[there]) - 0.5) / there.sum()
         placed[there] = np.floor(share * bins).astype(np.int64)
     return Difficulty(placed, estimate, measured)

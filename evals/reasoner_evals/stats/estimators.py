@@ -19,6 +19,8 @@ DRAWS = 200
 """Random subsets per question and count where there are too many to go through all."""
 NEAR = 1e-9
 """Sums of weights that differ by this share of the larger are a tie: they depend on the order of addition."""
+_ROWS = 64
+"""Questions whose votes are counted at once."""
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -118,37 +120,41 @@ def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int
     if draws < DRAWS:
         raise UsageError(f"draws={draws} is too coarse: draw {DRAWS} subsets or more")
     rated = right if scores is None else scores
+    lost = np.isnan(right)
     # Brought into one order first, so that random subsets do not depend on the order of arrival.
-    order = np.lexsort((right, rated, answers), axis=1)
+    order = np.lexsort((right, rated, answers, lost), axis=1)
     columns = [np.take_along_axis(array, order, axis=1) for array in (right, answers, rated)]
+    usable = (~lost).sum(axis=1)
     value, tied = np.full((2, len(right), len(ks)), np.nan)
-    for row, (correct, classes, score) in enumerate(zip(*columns, strict=True)):
-        usable = ~np.isnan(correct)
-        levels, marks = _levels(correct[usable], classes[usable], None if scores is None else score[usable])
-        n = len(levels[0])
-        shuffled = _shuffled(n, draws, (seed, row))
-        for column, k in enumerate(ks):
-            if k <= n:
-                every = math.comb(n, k) <= max(draws, n)
-                subsets = _subsets(n, k) if every else (shuffled < k).astype(np.float64)
-                value[row, column], tied[row, column] = _outcome(subsets, levels, marks)
+    for n in np.unique(usable).tolist():
+        alike = np.flatnonzero(usable == n)
+        for rows in np.split(alike, range(_ROWS, len(alike), _ROWS)):
+            correct, classes, score = (column[rows, :n] for column in columns)
+            levels, marks = _levels(correct, classes, None if scores is None else score)
+            keys = np.stack([np.random.default_rng((seed, row)).random((draws, n)) for row in rows.tolist()])
+            ranked = np.sort(keys, axis=-1)
+            for column, k in enumerate(ks):
+                if k <= n:
+                    every = math.comb(n, k) <= max(draws, n)
+                    # The samples of the k lowest keys are a random subset.
+                    subsets = _subsets(n, k) if every else (keys <= ranked[..., k - 1 : k]).astype(np.float64)
+                    value[rows, column], tied[rows, column] = _outcome(subsets, levels, marks)
     return Votes(np.clip(value, 0.0, 1.0), tied)
 
 
 def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[Floats], Floats]:
-    """What each sample adds to each class, as [n, C] in the order in which they decide, and how right each class is."""
-    names = np.unique(classes[classes >= 0])
-    member = (classes[:, None] == names).astype(np.float64)
-    marks = member.T @ right / member.sum(axis=0)
+    """What each sample adds to each class, as [R, n, C] in the order in which they decide, and how right each class is.
+
+    Classes, which ascend within a row, are numbered anew; a row that has fewer than others has empty ones.
+    """
+    names = np.cumsum(np.diff(classes, axis=1, prepend=classes[:, :1]) != 0, axis=1)
+    voting = classes >= 0
+    member = ((names[..., None] == np.arange(names.max(initial=0) + 1)) & voting[..., None]).astype(np.float64)
+    marks = (member * right[..., None]).sum(axis=1) / np.maximum(member.sum(axis=1), 1)
     if scores is None:
         return [member], marks
     given = ~np.isnan(scores)
-    return [member * np.where(given, scores, 0.0)[:, None], member * given[:, None], member], marks
-
-
-def _shuffled(n: int, draws: int, seed: tuple[int, int]) -> Ints:
-    """Each row a random order of n samples, so that the places below k are a random subset of k."""
-    return np.argsort(np.random.default_rng(seed).random((draws, n)), axis=1)
+    return [member * np.where(given, scores, 0.0)[..., None], member * given[..., None], member], marks
 
 
 @lru_cache(maxsize=512)
@@ -160,16 +166,15 @@ def _subsets(n: int, k: int) -> Floats:
     return rows
 
 
-def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[float, float]:
-    """The mean correctness of the winner over subsets, and the share of them with a tie."""
-    if not marks.size:
-        return 0.0, 0.0
+def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[Floats, Floats]:
+    """The mean correctness of the winner over subsets, [S, n] or [R, S, n], and the share of them with a tie: [R]."""
     totals = subsets @ levels[0]
     for level in levels[1:]:
-        undecided = totals.max(axis=1) <= 0
+        undecided = totals.max(axis=-1, keepdims=True) <= 0
         if undecided.any():
-            totals[undecided] = subsets[undecided] @ level
-    top = totals.max(axis=1, keepdims=True)
+            totals = np.where(undecided, subsets @ level, totals)
+    top = totals.max(axis=-1, keepdims=True)
     first = ((totals >= top * (1 - NEAR)) & (top > 0)).astype(np.float64)
-    winners = first.sum(axis=1)
-    return float(np.mean(first @ marks / np.maximum(winners, 1))), float(np.mean(winners > 1))
+    winners = first.sum(axis=-1)
+    right = (first @ marks[..., None])[..., 0] / np.maximum(winners, 1)
+    return right.mean(axis=-1), (winners > 1).mean(axis=-1)

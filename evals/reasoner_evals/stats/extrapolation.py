@@ -15,6 +15,7 @@ from reasoner_evals.stats.scaling import (
     CoverageFit,
     PowerFit,
     Unfitted,
+    fit_counts,
     fit_coverage,
     fit_power,
     how_many,
@@ -58,11 +59,17 @@ class HeldOut:
 
 def coverage_band(drawn: Ints, right: Ints, ks: Sequence[int], *, seed: int = 0, draws: int = DRAWS) -> Band | Unfitted:
     """The coverage fit at `ks`, with questions resampled for its interval."""
+    whole = fit_coverage(drawn, right)
+    if isinstance(whole, Unfitted):
+        return whole
+    pairs, place = np.unique(np.stack((drawn, right), axis=1), axis=0, return_inverse=True)
+    place = place.ravel()
 
-    def fit(rows: Ints) -> CoverageFit | Unfitted:
-        return fit_coverage(drawn[rows], right[rows])
+    def again(source: np.random.Generator) -> CoverageFit | Unfitted:
+        chosen = place[source.integers(0, len(place), size=len(place))]
+        return fit_counts(pairs, np.bincount(chosen, minlength=len(pairs)))
 
-    return _band(fit, len(drawn), ks, seed, draws)
+    return _band(whole, again, ks, seed, draws)
 
 
 def power_band(
@@ -75,11 +82,14 @@ def power_band(
     complete = values[~np.isnan(values).any(axis=1)]
     if len(complete) < LEAST_QUESTIONS:
         return Unfitted(f"{how_many(len(complete))} with all sample counts: it takes {LEAST_QUESTIONS}")
+    whole = fit_power(measured_at, complete.mean(axis=0))
+    if isinstance(whole, Unfitted):
+        return whole
 
-    def fit(rows: Ints) -> PowerFit | Unfitted:
-        return fit_power(measured_at, complete[rows].mean(axis=0))
+    def again(source: np.random.Generator) -> PowerFit | Unfitted:
+        return fit_power(measured_at, complete[source.integers(0, len(complete), size=len(complete))].mean(axis=0))
 
-    return _band(fit, len(complete), ks, seed, draws)
+    return _band(whole, again, ks, seed, draws)
 
 
 def held_out_coverage(right: Floats, *, seed: int = 0, draws: int = DRAWS) -> HeldOut | Unfitted:
@@ -128,18 +138,15 @@ def diminishing(fit: Fit, gain: float) -> int | None:
 
 
 def _band(
-    fit: Callable[[Ints], Fit | Unfitted], questions: int, ks: Sequence[int], seed: int, draws: int
+    whole: Fit, again: Callable[[np.random.Generator], Fit | Unfitted], ks: Sequence[int], seed: int, draws: int
 ) -> Band | Unfitted:
     check_sizes(ks)
-    whole = fit(np.arange(questions))
-    if isinstance(whole, Unfitted):
-        return whole
     value = whole.at(ks)
     source, curves = np.random.default_rng(seed), []
     for _ in range(draws):
-        again = fit(source.integers(0, questions, size=questions))
-        if not isinstance(again, Unfitted):
-            curves.append(dataclasses.replace(again, measured=whole.measured).at(ks))
+        found = again(source)
+        if not isinstance(found, Unfitted):
+            curves.append(dataclasses.replace(found, measured=whole.measured).at(ks))
     if len(curves) < draws / 2:
         return Unfitted("most resamples of the questions cannot be fitted: there is too little variety in them")
     low, high = np.percentile(curves, (2.5, 97.5), axis=0)

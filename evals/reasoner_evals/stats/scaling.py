@@ -18,6 +18,8 @@ REACH = 2
 """How many times the measured range a fit may speak for."""
 _CONCENTRATION = (math.log(1e-3), math.log(1e5))
 _MEAN = (-14.0, 14.0)
+_EXPONENT = (0.01, 5.0)
+_GRID, _ZOOMS = 64, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +59,35 @@ class PowerFit:
 
     def at(self, ks: Sequence[int]) -> Floats:
         """Accuracy at sample counts [K]."""
-        return _power(np.array((self.ceiling, self.start, self.exponent)), _within_reach(ks, self.measured))
+        left = _within_reach(ks, self.measured) ** -self.exponent
+        return np.asarray(self.ceiling - (self.ceiling - self.start) * left)
 
 
 def fit_coverage(drawn: Ints, right: Ints) -> CoverageFit | Unfitted:
     """The Beta of greatest likelihood for `right` of `drawn` samples per question, both [Q]."""
     if drawn.shape != right.shape or drawn.ndim != 1 or np.any((right < 0) | (right > drawn)):
         raise UsageError("coverage is fitted to two arrays [questions] with 0 <= right <= drawn")
-    kept = drawn > 0
-    drawn, right = drawn[kept], right[kept]
-    if len(drawn) < LEAST_QUESTIONS:
-        return Unfitted(f"{how_many(len(drawn))} with samples: it takes {LEAST_QUESTIONS}")
+    pairs, questions = np.unique(np.stack((drawn, right), axis=1), axis=0, return_counts=True)
+    return fit_counts(pairs, questions)
+
+
+def fit_counts(pairs: Ints, questions: Ints) -> CoverageFit | Unfitted:
+    """As `fit_coverage`: each of `pairs` [P, 2], samples and right ones, stands for so many `questions` [P]."""
+    there = (pairs[:, 0] > 0) & (questions > 0)
+    (drawn, right), questions = pairs[there].T, questions[there]
+    total = int(questions.sum())
+    if total < LEAST_QUESTIONS:
+        return Unfitted(f"{how_many(total)} with samples: it takes {LEAST_QUESTIONS}")
     if drawn.max() < 2:
         return Unfitted("one sample a question does not tell hard questions from easy ones")
     if not right.any() or np.all(right == drawn):
         return Unfitted(f"every sample is {'right' if right.any() else 'wrong'}")
-    mean, concentration = _most_likely(drawn, right)
+    mean, concentration = _most_likely(drawn, right, questions)
     return CoverageFit(mean * concentration, (1 - mean) * concentration, int(drawn.max()))
 
 
 def fit_power(ks: Sequence[int], accuracy: Floats) -> PowerFit | Unfitted:
     """The saturating power law nearest to accuracies [K] in [0, 1] at sample counts `ks`."""
-    from scipy import optimize
-
     check_sizes(ks)
     if accuracy.shape != (len(ks),) or not np.all((accuracy >= 0) & (accuracy <= 1)):
         raise UsageError("a power law is fitted to one accuracy between 0 and 1 for each sample count")
@@ -87,26 +95,46 @@ def fit_power(ks: Sequence[int], accuracy: Floats) -> PowerFit | Unfitted:
         return Unfitted(f"{len(set(ks))} sample counts do not determine a curve: it takes {LEAST_POINTS}")
     if np.ptp(accuracy) < 1e-9:
         return Unfitted(f"accuracy is {accuracy[0]:.3g} at every sample count")
-    sizes = np.asarray(ks, dtype=np.float64)
-    first, last = float(accuracy[np.argmin(sizes)]), float(accuracy[np.argmax(sizes)])
-    tries = [
-        optimize.least_squares(
-            lambda parameters: _power(parameters, sizes) - accuracy,
-            np.clip((last, first, exponent), 1e-6, 1 - 1e-6),
-            bounds=((0, 0, 0.01), (1, 1, 5)),
-        )
-        for exponent in (0.2, 0.9)
-    ]
-    ceiling, start, exponent = min(tries, key=lambda found: float(found.cost)).x
-    return PowerFit(float(ceiling), float(start), float(exponent), max(ks))
+    ceiling, start, exponent = _nearest(np.asarray(ks, dtype=np.float64), accuracy)
+    return PowerFit(ceiling, start, exponent, max(ks))
 
 
-def _most_likely(drawn: Ints, right: Ints) -> tuple[float, float]:
+def _nearest(sizes: Floats, accuracy: Floats) -> tuple[float, float, float]:
+    """Ceiling, start and exponent of least squared error: exponents on a grid, which closes in on the best of them."""
+    low, high = _EXPONENT
+    for _ in range(_ZOOMS):
+        exponents = np.geomspace(low, high, _GRID)
+        error, ceiling, start = _linear(sizes ** -exponents[:, None], accuracy)
+        best = int(np.argmin(error))
+        low, high = exponents[max(best - 1, 0)], exponents[min(best + 1, _GRID - 1)]
+    return float(ceiling[best]), float(start[best]), float(exponents[best])
+
+
+def _linear(left: Floats, accuracy: Floats) -> tuple[Floats, Floats, Floats]:
+    """The error, ceiling and start, both in [0, 1], nearest to `accuracy` [K] for each exponent; `left` is [E, K].
+
+    The curve is linear in them, `ceiling * (1 - left) + start * left`, so that the best lies where the slopes are 0 or,
+    where that is outside, on one of the square's edges.
+    """
+    gone = 1 - left
+    cc, cs, ss = (gone**2).sum(axis=1), (gone * left).sum(axis=1), (left**2).sum(axis=1)
+    cy, sy = (gone * accuracy).sum(axis=1), (left * accuracy).sum(axis=1)
+    area = cc * ss - cs**2
+    zero, one = np.zeros_like(cc), np.ones_like(cc)
+    ceilings = [(cy * ss - sy * cs) / area, np.clip(cy / cc, 0, 1), np.clip((cy - cs) / cc, 0, 1), zero, one]
+    starts = [(sy * cc - cy * cs) / area, zero, one, np.clip(sy / ss, 0, 1), np.clip((sy - cs) / ss, 0, 1)]
+    ceiling, start = np.stack(ceilings), np.stack(starts)
+    error = ((ceiling[..., None] * gone + start[..., None] * left - accuracy) ** 2).sum(axis=-1)
+    error[(ceiling < 0) | (ceiling > 1) | (start < 0) | (start > 1)] = np.inf
+    best, each = error.argmin(axis=0), np.arange(len(left))
+    return error[best, each], ceiling[best, each], start[best, each]
+
+
+def _most_likely(drawn: Ints, right: Ints, questions: Ints) -> tuple[float, float]:
     """Mean and concentration a + b of the Beta of greatest likelihood."""
     from scipy import optimize, special
 
-    pairs, size = np.unique(np.stack((drawn, right), axis=1), axis=0, return_counts=True)
-    n, c = pairs.T.astype(np.float64)
+    n, c, size = (column.astype(np.float64) for column in (drawn, right, questions))
 
     def loss(point: Floats) -> tuple[float, Floats]:
         mean, total = float(special.expit(point[0])), math.exp(point[1])
@@ -120,13 +148,9 @@ def _most_likely(drawn: Ints, right: Ints) -> tuple[float, float]:
 
     share = float(size @ c / (size @ n))
     start = np.array((math.log(share / (1 - share)), 0.0))
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=(_MEAN, _CONCENTRATION))
+    # L-BFGS-B ends no nearer, and takes 20 times as long: for two parameters it wakes all threads of the BLAS.
+    found = optimize.minimize(loss, start, jac=True, method="SLSQP", bounds=(_MEAN, _CONCENTRATION))
     return float(special.expit(found.x[0])), math.exp(float(found.x[1]))
-
-
-def _power(parameters: Floats, sizes: Floats) -> Floats:
-    ceiling, start, exponent = parameters
-    return np.asarray(ceiling - (ceiling - start) * sizes**-exponent)
 
 
 def _within_reach(ks: Sequence[int], measured: int) -> Floats:

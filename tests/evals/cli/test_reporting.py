@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Run
-from tests.evals.fabricated import GREEDY, VOTE, fabricate
+from tests.evals.fabricated import GREEDY, Fake, fabricate
+
+VOTE = Fake("self_consistency", pool=2, rule="majority")
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,7 @@ def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
         for group in root.iter("g")
         if "clip-path" in group.attrib
         for one in group.iter("use")
+        if one.attrib["x"] != "0"  # a band, whose path has places of its own
     ]  # fmt: skip
     assert len(heights) >= 3
     assert all(top + 3 <= height <= bottom - 3 for height in heights)

@@ -3,7 +3,6 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,13 +226,3 @@ def test_every_figure_alone_is_well_formed_and_needs_nothing_else(shown: tuple[V
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert b"<script" not in figure.drawn.svg
         assert figure.drawn.png.startswith(b"\x89PNG")
-
-
-def test_the_trace_of_a_failure_is_read_from_its_run(tmp_path: Path) -> None:
-    trace = tmp_path / "arms" / "arm" / "trace.jsonl"
-    trace.parent.mkdir(parents=True)
-    trace.write_text('{"no": "event of q7", "question_id":"q7"}\n')
-    shown = made(a_report(replace(an_empty_task(), cases=(a_case(run=str(tmp_path)),))))
-    assert "Its trace cannot be shown: " in shown
-    trace.unlink()
-    assert "holds no trace of it" in made(a_report(replace(an_empty_task(), cases=(a_case(run=str(tmp_path)),))))

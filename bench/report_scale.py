@@ -1,0 +1,140 @@
+"""What a large run takes: its journals to be written, and `reasoner report` on it, as a Markdown table.
+
+    python bench/report_scale.py [QUESTIONS ...]
+
+A greedy sample and a pool of 15, so that 12,500 questions are 200,000 samples. Replies are drawn at random; all else is
+the product's own: records, writers, the command. Each report is a process of its own; its time includes Python's start.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from reasoner.budget import Cost
+from reasoner.lines import LineWriter
+from reasoner.models.card import ModelCard
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import this_machine
+from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Source, Verdict
+from reasoner_evals.runs.writer import write_whole
+
+TASK = "arithmetic"
+CARD = ModelCard("small-135m", context=2048, parameters=134_515_008, layers=30, heads=9, kv_heads=3, head_dim=64)
+WRONG = 4
+POOL = 15
+ARMS = (
+    Arm(name="greedy", task=TASK, strategy="single", verifier="", budget="", seed=0),
+    Arm(name="vote", task=TASK, strategy=f"self_consistency:n={POOL}", verifier="", budget="", seed=0, pool=POOL,
+        rule="majority"),
+)  # fmt: skip
+
+
+class Spent(NamedTuple):
+    """What a step took."""
+
+    wall: float
+    cpu: float
+    mib: float
+
+
+def begin(folder: RunFolder, questions: int) -> None:
+    """All of a run but its journals."""
+    source = Source(task=TASK, origin="made on the spot", data_hash="0", prompt="plain@1", prompt_hash="0",
+                    licence="CC0", items=questions, subset="all")  # fmt: skip
+    manifest = Manifest(created="2026-01-01T00:00:00Z", command="bench/report_scale.py", engine="random", model=CARD,
+                        sources=(source,), arms=ARMS, prices=None, machine=this_machine())  # fmt: skip
+    folder.path.mkdir()
+    write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
+    items = (Item(task=TASK, question_id=name(at), text=f"What is {at} + 7?", gold=str(at + 7), space="number")
+             for at in range(questions))  # fmt: skip
+    write_whole(folder.items, (item.model_dump_json() for item in items))
+    write_whole(folder.verdicts, (one.model_dump_json() for at in range(questions) for one in verdicts(at)))
+
+
+def name(number: int) -> str:
+    return f"q{number:06d}"
+
+
+def verdicts(number: int) -> Iterator[Verdict]:
+    for off in range(WRONG + 1):
+        yield Verdict(task=TASK, question_id=name(number), answer=str(number + 7 + off),
+                      status="wrong" if off else "right", grader="reference@1")  # fmt: skip
+
+
+def journal(arm: Arm, questions: int) -> Iterator[ItemRecord]:
+    """Replies whose chance is one's own for each question, Beta(2, 2); wrong ones fall on a few answers."""
+    source = np.random.default_rng(len(arm.name))
+    for number, chance in enumerate(np.random.default_rng(0).beta(2, 2, questions)):
+        size = arm.pool or 1
+        off = np.where(source.random(size) < chance, 0, source.integers(1, WRONG + 1, size))
+        tokens = source.integers(60, 240, size).tolist()
+        answers = [str(number + 7 + int(one)) for one in off]
+        yield record(number, answers, tokens)
+
+
+def record(number: int, answers: list[str], tokens: list[int]) -> ItemRecord:
+    answer = max(answers, key=answers.count)
+    pool = tuple(
+        Reply(index=place, status="read", answer=one, key=one, prompt_tokens=8 if place else 40,
+              cached_tokens=32 if place else 0, generated_tokens=drawn)
+        for place, (one, drawn) in enumerate(zip(answers, tokens, strict=True))
+    )  # fmt: skip
+    prompt, cached = 32 + 8 * len(pool), 32 * (len(pool) - 1)
+    cost = Cost(prompt_tokens=prompt, cached_tokens=cached, generated_tokens=sum(tokens), requests=len(pool),
+                samples=len(pool), flops=2 * CARD.parameters * (prompt + sum(tokens)),
+                seconds=sum(tokens) / 100)  # fmt: skip
+    return ItemRecord(question_id=name(number), status="answered", answer=answer, key=answer,
+                      share=answers.count(answer) / len(answers), ended_by="strategy", reason="voted", cost=cost,
+                      pool=pool)  # fmt: skip
+
+
+def write_journals(folder: RunFolder, questions: int) -> Spent:
+    """The seconds of the writer alone, its flush after each line and its syncing; not of drawing the replies."""
+    wall = cpu = 0.0
+    for arm in ARMS:
+        files = folder.arm(arm.name)
+        files.path.mkdir(parents=True)
+        lines = LineWriter.onto(files.journal, what="journal")
+        for one in journal(arm, questions):
+            began, used = time.perf_counter(), time.process_time()
+            lines.write(one)
+            wall, cpu = wall + time.perf_counter() - began, cpu + time.process_time() - used
+        lines.close()
+    return Spent(wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def report(run: Path) -> Spent:
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "reasoner", "report", str(run)], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the report ended with {process.returncode}")
+    return Spent(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def main() -> None:
+    sizes = [int(given) for given in sys.argv[1:]] or [1250, 12_500]
+    print("| samples | journals, MB | written in, s (CPU) | report, s (CPU) | report's peak RSS, MiB |")
+    print("|---|---|---|---|---|")
+    for questions in sizes:
+        with tempfile.TemporaryDirectory() as place:
+            folder = RunFolder(Path(place) / "run")
+            begin(folder, questions)
+            written = write_journals(folder, questions)
+            size = sum(folder.arm(arm.name).journal.stat().st_size for arm in ARMS) / 1e6
+            made = report(folder.path)
+        print(f"| {questions * (POOL + 1):,} | {size:.1f} | {written.wall:.1f} ({written.cpu:.1f}) "
+              f"| {made.wall:.1f} ({made.cpu:.1f}) | {made.mib:.0f} |", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
