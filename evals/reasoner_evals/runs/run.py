@@ -20,6 +20,7 @@ from reasoner_evals.runs.folder import ArmFolder, RunFolder
 from reasoner_evals.runs.folding import Folding
 from reasoner_evals.runs.labels import write_grades
 from reasoner_evals.runs.records import VERSION, Arm, ItemRecord, Manifest, Outcome
+from reasoner_evals.runs.sharing import shared
 from reasoner_evals.runs.verdicts import Verdicts
 from reasoner_evals.tasks.task import TaskData
 
@@ -55,7 +56,8 @@ async def evaluate(
 ) -> None:
     """Run all arms of a manifest, each from where it was left; the caller holds the lock of the folder.
 
-    Every arm starts with empty caches, so that none is paid for by another one. A question that fails is recorded,
+    Every arm starts with empty caches, so that none is paid for by another one; arms that select from the same samples
+    share one pool, and each pays for it in full. A question that fails is recorded,
     tried once more, and left as an error that the next session tries again.
 
     Raises:
@@ -66,12 +68,12 @@ async def evaluate(
     verdicts = Verdicts(folder.verdicts, equivalence)
     verdicts.open()
     try:
-        for arm in manifest.arms:
+        for place, arm in enumerate(manifest.arms):
             files = folder.arm(arm.name)
             _make(files)
             sitting = _Sitting(arm, tasks[arm.task], files, verdicts, watcher)
             try:
-                sitting.open()
+                sitting.open(shared(folder, arm, manifest.arms[:place], verifier))
                 await sitting.run(engine, verifier, manifest.prices)
             finally:
                 sitting.close()
@@ -109,9 +111,12 @@ class _Sitting:
     def __post_init__(self) -> None:
         self._folding = Folding(self.arm)
 
-    def open(self) -> None:
-        """Open the files behind their last whole lines and take in what they hold."""
+    def open(self, shared: Iterator[Event]) -> None:
+        """Open the files behind their last whole lines and take in what they hold; a new trace begins with `shared`."""
         self._trace = TraceWriter.onto(self.files.trace)
+        if not self.files.trace.stat().st_size:
+            for event in shared:
+                self._trace(event)
         self._journal = LineWriter.onto(self.files.journal, what="journal")
         self._written = {(record.question_id, record.attempt) for record in read_journal(self.files)}
         self.past = pasts(self._folded(read_trace(self.files.trace)))

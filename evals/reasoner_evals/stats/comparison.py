@@ -112,7 +112,8 @@ def sign_flips(differences: Floats, *, seed: int = 0, draws: int = FLIPS) -> flo
 
 def _signs(n: int) -> Floats:
     """All ways to give n numbers signs: [2^n, n]."""
-    return 1 - 2.0 * (np.arange(1 << n)[:, None] >> np.arange(n) & 1)
+    bits = np.arange(1 << n)[:, None] >> np.arange(n) & 1
+    return (1 - 2 * bits).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

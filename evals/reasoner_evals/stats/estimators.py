@@ -119,25 +119,24 @@ def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int
     check_sizes(ks)
     if draws < DRAWS:
         raise UsageError(f"draws={draws} is too coarse: draw {DRAWS} subsets or more")
-    rated = right if scores is None else scores
     lost = np.isnan(right)
     # Brought into one order first, so that random subsets do not depend on the order of arrival.
-    order = np.lexsort((right, rated, answers, lost), axis=1)
-    columns = [np.take_along_axis(array, order, axis=1) for array in (right, answers, rated)]
+    order = np.lexsort((right, right if scores is None else scores, answers, lost), axis=1)
+    correct, classes = np.take_along_axis(right, order, axis=1), np.take_along_axis(answers, order, axis=1)
+    ranked = None if scores is None else np.take_along_axis(scores, order, axis=1)
     usable = (~lost).sum(axis=1)
     value, tied = np.full((2, len(right), len(ks)), np.nan)
     for n in np.unique(usable).tolist():
         alike = np.flatnonzero(usable == n)
         for rows in np.split(alike, range(_ROWS, len(alike), _ROWS)):
-            correct, classes, score = (column[rows, :n] for column in columns)
-            levels, marks = _levels(correct, classes, None if scores is None else score)
+            levels, marks = _levels(correct[rows, :n], classes[rows, :n], None if ranked is None else ranked[rows, :n])
             keys = np.stack([np.random.default_rng((seed, row)).random((draws, n)) for row in rows.tolist()])
-            ranked = np.sort(keys, axis=-1)
+            lowest = np.sort(keys, axis=-1)
             for column, k in enumerate(ks):
                 if k <= n:
                     every = math.comb(n, k) <= max(draws, n)
                     # The samples of the k lowest keys are a random subset.
-                    subsets = _subsets(n, k) if every else (keys <= ranked[..., k - 1 : k]).astype(np.float64)
+                    subsets = _subsets(n, k) if every else (keys <= lowest[..., k - 1 : k]).astype(np.float64)
                     value[rows, column], tied[rows, column] = _outcome(subsets, levels, marks)
     return Votes(np.clip(value, 0.0, 1.0), tied)
 

@@ -18,7 +18,7 @@ DRAWS = 4000
 FEW = 40
 """Up to so many questions, or groups, a t interval is nearer to its nominal coverage than a percentile bootstrap."""
 MANY = 2000
-"""Above so many a bootstrap gives the t interval again, to the third digit, and takes seconds."""
+"""Above so many, questions or groups, a bootstrap gives the t interval again, to 3 % of its width, at a high price."""
 SPARSE = 10
 """With fewer right, or wrong, or different than this in all, the spread of the values says too little by itself."""
 TRACE = 0.25

@@ -25,7 +25,7 @@ from tests.helpers import Judge, jumbled, varied
 TASK = "numbers"
 STRATEGIES = {
     "vote": "self_consistency:n=6,max_tokens=40",
-    "best": "best_of_n:n=6,max_tokens=40",
+    "best": "best_of_n:n=6,temperature=0.7,max_tokens=40",
     "adaptive": "adaptive_consistency:n=12,max_tokens=40",
     "beam": "beam_search:n=4,width=2,max_tokens=40",
     "tree": "mcts:simulations=6,max_tokens=40,concurrency=1",

@@ -224,3 +224,21 @@ def test_grading_anew_finds_what_was_tampered_with_and_nothing_else(tmp_path: Pa
     folder.verdicts.unlink()
     assert len(again()) == len(good)
     assert list_of_verdicts(tmp_path) == good
+
+
+def test_arms_that_select_from_the_same_samples_share_one_pool_and_each_pays_for_it(tmp_path: Path) -> None:
+    engine = plain_engine()
+    sit(tmp_path / "both", ["vote", "best"], engine=engine)
+    assert len(engine.usage) == 36
+    sit(tmp_path / "best", ["best"])
+    assert results(tmp_path / "both", ["best"]) == results(tmp_path / "best", ["best"])
+    assert [e for e in map(named, events(tmp_path / "both", "best")) if e] == [
+        e for e in map(named, events(tmp_path / "best", "best")) if e
+    ]
+    apart = plain_engine()
+    sit(tmp_path / "apart", ["vote", "adaptive"], engine=apart)
+    assert len(apart.usage) > 36
+
+
+def named(event: object) -> tuple[str, str, int] | None:
+    return (event.question_id, event.prompt, event.index) if isinstance(event, Sampled) else None
