@@ -16,6 +16,7 @@ PAGES = (
     "bench/README.md",
     "docs/log.md",
     "docs/answers.md",
+    "docs/evaluation.md",
     "docs/strategies.md",
     "examples/README.md",
 )
@@ -27,14 +28,14 @@ def blocks(page: str, language: str) -> list[str]:
     return [re.sub(r"^   ", "", block, flags=re.MULTILINE) if block.startswith("   ") else block for block in fenced]
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 8), ("docs/strategies.md", 3)])
+@pytest.mark.parametrize(("page", "least"), [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6)])
 def test_the_commands_on_a_page_run(page: str, least: int, tmp_path: Path) -> None:
     """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
     commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
     assert len(commands) >= least
     for command in commands:
         arguments = shlex.split(command, comments=True)[1:]
-        if arguments[0] == "solve" and not {"--engine", "-e"} & set(arguments):
+        if arguments[0] in {"solve", "eval"} and not {"--engine", "-e"} & set(arguments):
             arguments += ["--engine", "simulated"]
         run = subprocess.run(
             [Path(sys.executable).with_name("reasoner"), *arguments], cwd=tmp_path, capture_output=True, text=True
@@ -72,6 +73,14 @@ def test_help_names_every_exit_code_of_the_readme() -> None:
     )
     for code in ("0 answered", "2 usage", "3 budget exhausted", "4 engine", "130 interrupted"):
         assert code in " ".join(run.stdout.split())
+
+
+def test_the_page_of_evaluation_names_all_tasks() -> None:
+    from reasoner.catalog import entries
+
+    rows = [line for line in (ROOT / "docs/evaluation.md").read_text().splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)(?::\w+)?`", row.split("|")[1])}
+    assert named >= set(entries("task"))
 
 
 def test_the_page_of_strategies_names_them_all() -> None:

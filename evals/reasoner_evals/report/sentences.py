@@ -11,6 +11,9 @@ from reasoner_evals.stats.comparison import minimum_detectable
 DISCORDANT = 0.2
 """The share of questions on which two strategies differ, for what a number of questions can show in general."""
 
+NAMED = 6
+"""Points of the frontier that are named in its sentence."""
+
 _METHODS = (
     """The question is the unit. Intervals are 95 %, over questions like these; where questions share a source, whole
 sources are resampled.""",
@@ -41,12 +44,13 @@ def findings(points: Sequence[Point], deltas: Sequence[Delta], front: Sequence[F
     if best.gap and best.coverage and best.gap.value > 0:
         yield (
             f"A right answer is among its samples for {best.coverage.value:.1%} of the questions: perfect selection "
-            f"would gain {best.gap.value:.1%} more."
+            f"would gain {100 * best.gap.value:.1f} points more."
         )
     by_key = {one.key: one for one in points}
     names = [by_key[one.key].label for one in front if one.on_front and one.key in by_key]
     if len(names) > 1:
-        yield f"On the frontier of tokens and accuracy, cheapest first: {'; '.join(names)}."
+        more = f"; and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"On the frontier of tokens and accuracy, cheapest first: {'; '.join(names[:NAMED])}{more}."
 
 
 def _gain(delta: Delta, points: Sequence[Point]) -> str:

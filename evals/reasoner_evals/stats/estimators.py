@@ -19,8 +19,8 @@ DRAWS = 200
 """Random subsets per question and count where there are too many to go through all."""
 NEAR = 1e-9
 """Sums of weights that differ by this share of the larger are a tie: they depend on the order of addition."""
-_ROWS = 64
-"""Questions whose votes are counted at once."""
+_CELLS = 1 << 18
+"""Samples of subsets that votes are counted over at once."""
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -127,8 +127,8 @@ def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int
     usable = (~lost).sum(axis=1)
     value, tied = np.full((2, len(right), len(ks)), np.nan)
     for n in np.unique(usable).tolist():
-        alike = np.flatnonzero(usable == n)
-        for rows in np.split(alike, range(_ROWS, len(alike), _ROWS)):
+        alike, at_once = np.flatnonzero(usable == n), max(_CELLS // (draws * max(n, 1)), 1)
+        for rows in np.split(alike, range(at_once, len(alike), at_once)):
             levels, marks = _levels(correct[rows, :n], classes[rows, :n], None if ranked is None else ranked[rows, :n])
             keys = np.stack([np.random.default_rng((seed, row)).random((draws, n)) for row in rows.tolist()])
             lowest = np.sort(keys, axis=-1)

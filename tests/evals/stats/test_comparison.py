@@ -59,6 +59,13 @@ def test_random_signs_are_near_all_signs() -> None:
     assert sign_flips(differences) == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 10_000))
 
 
+@given(st.integers(0, 400), st.integers(0, 400))
+@settings(deadline=None)
+def test_mcnemar_is_scipys_exact_binomial_test(better: int, worse: int) -> None:
+    known = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
+    assert mcnemar(better, worse) == pytest.approx(known, rel=1e-9)
+
+
 def test_without_a_difference_p_is_uniform() -> None:
     source = np.random.default_rng(3)
     p_values = [sign_flips(source.random(40) - source.random(40), seed=run, draws=999) for run in range(1000)]

@@ -100,6 +100,23 @@ def test_votes_are_the_mean_over_all_subsets_where_these_are_few(pool: list[Samp
     assert votes.tied[0] == pytest.approx(tied)
 
 
+@given(st.lists(pools(), min_size=1, max_size=5), st.booleans())
+@settings(deadline=None)
+def test_the_vote_on_a_question_is_its_own_whatever_stands_beside_it(rows: list[list[Sample]], weighted: bool) -> None:
+    width = max(map(len, rows))
+    lost: Sample = (NAN, 1, 0.5)
+    together = [arrays([*row, *[lost] * (width - len(row))]) for row in rows]
+    right, answers, scores = (np.concatenate(column) for column in zip(*together, strict=True))
+    ks = range(1, width + 1)
+    votes = weighted_at_k(right, answers, scores, ks) if weighted else majority_at_k(right, answers, ks)
+    for place, row in enumerate(rows):
+        alone, mine, theirs = arrays(row), votes.right[place], votes.tied[place]
+        single = weighted_at_k(*alone, ks) if weighted else majority_at_k(alone[0], alone[1], ks)
+        assert mine == pytest.approx(single.right[0], nan_ok=True)
+        assert theirs == pytest.approx(single.tied[0], nan_ok=True)
+        assert np.isnan(mine).tolist() == [k > len(row) for k in ks]
+
+
 @given(pools(missing=False))
 @settings(deadline=None)
 def test_a_vote_of_one_or_of_two_is_a_single_sample(pool: list[Sample]) -> None:

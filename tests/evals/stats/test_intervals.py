@@ -156,6 +156,14 @@ def test_the_bootstrap_is_as_wide_as_the_normal_interval_of_many_questions() -> 
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(1000), rel=0.05)
 
 
+def test_of_very_many_questions_the_t_interval_is_taken_and_is_the_bootstraps() -> None:
+    values = shares(np.random.default_rng(9), 2001, 8)
+    many, fewer = interval(values), interval(values[:-1])
+    assert (many.method, fewer.method) == ("t", "bootstrap")
+    assert (many.low, many.high) == pytest.approx((fewer.low, fewer.high), abs=0.05 * (many.high - many.low))
+    assert interval(*clustered(np.random.default_rng(10), 2001, 2)).method == "t, clustered"
+
+
 def test_a_missing_value_is_left_out_and_counted() -> None:
     values = np.array([0.2, math.nan, 0.9, 0.4, 0.8] * 10)
     found = interval(values, [str(at) for at in range(50)])

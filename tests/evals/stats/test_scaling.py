@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize, special
 
 from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats
@@ -63,6 +64,39 @@ def test_accuracy_that_falls_with_samples_is_fitted_as_falling() -> None:
     assert isinstance(found, PowerFit)
     assert (found.ceiling, found.start) == pytest.approx((0.3, 0.5), abs=0.01)
     assert diminishing(found, 0.01) == 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
+@settings(deadline=None, max_examples=30)
+def test_no_power_law_that_scipy_finds_is_nearer(accuracy: list[float]) -> None:
+    sizes, seen = np.array(KS, dtype=float), np.array(accuracy)
+
+    def distance(law: Floats) -> Floats:
+        return np.asarray(law[0] - (law[0] - law[1]) * sizes ** -law[2] - seen)
+
+    found = fit_power(KS, seen)
+    if isinstance(found, PowerFit):
+        mine = float(np.sum((found.at(KS) - seen) ** 2))
+        for exponent in (0.1, 0.5, 2.0):
+            other = optimize.least_squares(distance, (0.5, 0.4, exponent), bounds=((0, 0, 0.01), (1, 1, 5)))
+            assert mine <= 2 * other.cost + 1e-7
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.floats(0, 1)), min_size=10, max_size=40))
+@settings(deadline=None, max_examples=30)
+def test_no_other_beta_is_likelier(rows: list[tuple[int, float]]) -> None:
+    drawn = np.array([n for n, _ in rows])
+    right = np.array([round(n * share) for n, share in rows])
+
+    def likelihood(a: Floats, b: Floats) -> Floats:
+        terms = special.betaln(right[:, None] + a, (drawn - right)[:, None] + b) - special.betaln(a, b)
+        return np.asarray(terms.sum(axis=0))
+
+    found = fit_coverage(drawn, right)
+    if isinstance(found, CoverageFit):
+        means, totals = (grid.ravel() for grid in np.meshgrid(np.linspace(0.02, 0.98, 49), np.geomspace(1e-2, 1e4, 60)))
+        mine = float(likelihood(np.array([found.a]), np.array([found.b]))[0])
+        assert mine >= likelihood(means * totals, (1 - means) * totals).max() - 1e-3
 
 
 @given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
