@@ -11,13 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+WHOLE = "n=40,max_tokens=1000000"
 STRATEGIES = (
-    "self_consistency:n=40",
-    "adaptive_consistency:n=40",
-    "adaptive_consistency:n=40,theta=0.99",
-    "adaptive_consistency:n=40,rule=dirichlet",
-    "early_stopping:n=40",
-    "early_stopping:n=40,window=3",
+    f"self_consistency:{WHOLE}",
+    f"adaptive_consistency:{WHOLE}",
+    f"adaptive_consistency:{WHOLE},theta=0.99",
+    f"adaptive_consistency:{WHOLE},rule=dirichlet",
+    f"early_stopping:{WHOLE}",
+    f"early_stopping:{WHOLE},window=3",
 )
 
 

@@ -114,6 +114,8 @@ class Reply(_Part):
     status: ReplyStatus
     answer: str = ""
     key: str = ""
+    rule: str = ""
+    """By which rule of the answer space the answer was found."""
     prompt_tokens: int
     cached_tokens: int
     generated_tokens: int
@@ -144,6 +146,8 @@ class ItemRecord(_Record):
     status: ItemStatus
     answer: str = ""
     key: str = ""
+    rule: str = ""
+    """By which rule of the answer space the answer was found."""
     share: float = 0.0
     ended_by: EndedBy
     reason: str
