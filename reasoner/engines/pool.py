@@ -16,7 +16,7 @@ from reasoner.types import Completion, Prompt, TokenIds, Usage
 MAX_BYTES = 1 << 30
 NOTES = (
     "recorded answers: no model was run",
-    "prompt tokens are not known and are counted as 0",
+    "prompt tokens are not known: each prompt counts as one token, and as cached",
 )
 
 
@@ -62,8 +62,8 @@ class PoolEngine:
         """Nothing to do."""
 
     async def render(self, prompt: Prompt) -> Rendered:
-        """What was generated: how long the question was is not known."""
-        return Rendered(None, len(prompt.token_ids))
+        """One token and what was generated: how long the question was is not known."""
+        return Rendered(None, 1 + len(prompt.token_ids))
 
     async def encode(self, text: str) -> TokenIds | None:
         """None: there are no ids."""
@@ -82,11 +82,11 @@ class PoolEngine:
         cut = length > request.params.max_tokens
         length = min(length, request.params.max_tokens)
         text = "" if cut or answer is None else rf"The answer is \boxed{{{answer}}}"
-        request.meter.usage = usage = Usage(generated_tokens=length)
+        request.meter.usage = usage = Usage(1, 1, length)
         return Completion(
             request.prompt,
             text,
-            (0,) * length,
+            (),
             "length" if cut else "stop",
             usage=usage,
             index=request.index,

@@ -14,7 +14,7 @@ from reasoner.engines.pool import PoolEngine
 from reasoner.equivalence import Equivalence
 from reasoner.errors import EngineError, UsageError
 from reasoner.protocols import SampleRequest
-from reasoner.types import Completion, Prompt, Question, SamplingParams
+from reasoner.types import Completion, Prompt, Question, SamplingParams, Usage
 from reasoner_evals.grading import grade
 from reasoner_strategies import SelfConsistency
 from tests.evals.tasks.samples import POOL, jsonl
@@ -51,11 +51,7 @@ def test_a_sample_is_the_recorded_answer_at_its_index_with_its_tokens(tmp_path: 
             read = question.read(reply)
             known = question.space.read(rf"\boxed{{{answer}}}") if answer else None
             assert (read and read.key) == (known and known.key)
-            assert (reply.usage.generated_tokens, len(reply.token_ids), reply.usage.prompt_tokens) == (
-                tokens,
-                tokens,
-                0,
-            )
+            assert (reply.usage, reply.token_ids) == (Usage(1, 1, tokens), ())
             assert reply.finish_reason == "stop"
 
 
@@ -129,7 +125,9 @@ def test_a_vote_over_a_pool_costs_its_tokens_and_finds_its_majority(tmp_path: Pa
     file = jsonl(tmp_path / "p.jsonl", POOL)
     solutions = asyncio.run(solve_many(questions(file), SelfConsistency(4), PoolEngine(str(file))))
     assert [solution.answer and solution.answer.key for solution in solutions] == ["33", "5/2"]
-    assert [solution.cost.generated_tokens for solution in solutions] == [30, 10]
+    assert [solution.cost.tokens for solution in solutions] == [30, 10]
+    assert [solution.cost.samples for solution in solutions] == [4, 4]
+    assert [solution.proposals[-1].cost.tokens for solution in solutions] == [30, 10]
 
 
 @pytest.mark.parametrize("name", ["aime24-o3minilow", "gsm8k-gpt4omini"])
