@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
 
@@ -154,7 +154,8 @@ def _amount(unit: str, text: str) -> float:
     match = _AMOUNT.fullmatch(text)
     if not match:
         raise UsageError(f"budget {unit}={text!r} is not a number: write {unit}=4000 or {unit}=4k")
-    amount = float(Decimal(match[1]) * _SUFFIX[match[2].lower()])
+    # In a context of its own: the process's precision may have been lowered by whatever library is loaded.
+    amount = float(Context(prec=60).multiply(Decimal(match[1]), _SUFFIX[match[2].lower()]))
     if not 0 < amount < math.inf:
         raise UsageError(f"budget {unit}={text} allows nothing: give a positive number, or leave {unit} out")
     if unit in ("tokens", "generated", "samples") and amount != int(amount):

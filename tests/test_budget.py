@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from decimal import localcontext
 
 import pytest
 from hypothesis import given
@@ -329,3 +330,9 @@ def test_what_fits_is_the_most_that_fits(limit: int, prompt: int, most: int) -> 
             ledger.fit(price, most=most)
     else:
         assert ledger.fit(price, most=most) == min(most, limit - prompt)
+
+
+def test_amounts_are_exact_whatever_precision_decimals_have() -> None:
+    with localcontext() as context:
+        context.prec = 3
+        assert Budget.parse("tokens=1000001,flops=1.234567e12") == Budget(tokens=1_000_001, flops=1.234567e12)

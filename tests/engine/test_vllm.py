@@ -117,7 +117,8 @@ def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> 
         asked = [SampleRequest("q", ESSAY, rendered, params, index, index) for index in range(4)]
         whole = [await engine.sample(one) for one in asked]
         lowest = [min(groups(one)) for one in whole]
-        least = sorted(lowest)[2]
+        # Between two of them, as a prompt from the cache may change the last digits.
+        least = sum(sorted(lowest)[1:3]) / 2
         floor = ConfidenceFloor(8, least, top_k=5)
         return whole, [await engine.sample(replace(one, floor=floor)) for one in asked], lowest, least
 

@@ -43,6 +43,8 @@ class Law:
     truncated: float = 0.0
     scored_apart: float = 0.25
     """How much higher a right reply is rated, on average."""
+    fallback: float = 0.0
+    """How often an answer is not stated, and found as the last number."""
     lift: float = 0.0
     """Added to the chance of every question."""
 
@@ -165,6 +167,7 @@ def _ended(number: int, status: ItemStatus, replies: tuple[Reply, ...], arm: Fak
         status=status,
         answer=answer,
         key=answer,
+        rule=next((one.rule for one in replies if answer and one.answer == answer), ""),
         share=share,
         ended_by="error" if status == "error" else "strategy",
         reason="done",
@@ -205,12 +208,15 @@ def _reply(arm: Fake, number: int, index: int, seed: int, source: random.Random)
         status = "no_answer" if fate < law.no_answer else "truncated"
     right = source.random() < chance(law, number, seed)
     answer = gold(number) if right else f"{gold(number)}{source.randrange(law.wrong_answers) + 1}"
+    # Of a source of its own, so that all else stays as it is without fallbacks.
+    rule = "last" if random.Random(f"rule {arm.folder} {number} {index} {seed}").random() < law.fallback else "boxed"
     score = min(1.0, max(0.0, source.gauss(0.4 + law.scored_apart * right, 0.2))) if arm.verifier else None
     return Reply(
         index=index,
         status=status,
         answer=answer if status == "read" else "",
         key=answer if status == "read" else "",
+        rule=rule if status == "read" else "",
         prompt_tokens=PROMPT if index == 0 else PROMPT - CACHED,
         cached_tokens=0 if index == 0 else CACHED,
         generated_tokens=source.randrange(20, 80),

@@ -109,5 +109,6 @@ def _averaged(found: Sequence[Values]) -> Values:
             field.name: np.nanmean([getattr(one, field.name) for one in found], axis=0) for field in fields(Values)
         }
     # What one seed does not know, the mean does not know either.
-    unknown = np.isnan([one.flops for one in found]).any(axis=0)
-    return replace(Values(**means), flops=np.where(unknown, np.nan, means["flops"]))
+    flops = np.where(np.isnan([one.flops for one in found]).any(axis=0), np.nan, means["flops"])
+    unknown = [np.isnan(one.strict) & ~np.isnan(one.right) for one in found]
+    return replace(Values(**means), flops=flops, strict=np.where(np.any(unknown, axis=0), np.nan, means["strict"]))

@@ -1,5 +1,6 @@
 """The way from run folders to a report's content."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from reasoner_evals.report.sentences import findings, limits, methods
 from reasoner_evals.report.tables import groups_of, points
 from reasoner_evals.runs.arrays import ERROR
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
+
+_FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
+"""Where a task's file lies, which its title does without."""
 
 
 def make_report(paths: Sequence[Path]) -> Report:
@@ -69,7 +73,7 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
     by_tokens = tuple(member for one in fronts for member in one)
     by_flops = front(measured, items, cost=lambda one: mean(one.values.flops)) if several else ()
     return TaskReport(
-        task=name,
+        task=_FOLDERS.sub("", name),
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from reasoner_evals.report.content import Provenance, Report, TaskReport
 from reasoner_evals.report.points import Delta, Estimate, Point
 
-_COLUMNS = ("strategy", "accuracy %", "vs greedy", "vs voting at equal tokens", "coverage %", "gap", "no answer %",
-            "cut %", "tie %", "tokens", "p95", "cached", "verifier", "TFLOP", "s", "over", "n", "seeds")  # fmt: skip
+_COLUMNS = ("strategy", "accuracy %", "strict %", "vs greedy", "vs voting at equal tokens", "coverage %", "gap",
+            "no answer %", "cut %", "tie %", "tokens", "p95", "cached", "verifier", "TFLOP", "s", "over", "n",
+            "seeds")  # fmt: skip
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
@@ -51,6 +52,7 @@ def _cells(point: Point, deltas: Sequence[Delta], *, on_front: bool) -> Iterator
     label = _plain(point.label) + ("°" if point.few_subsets else "")
     yield f"**{label}**" if on_front else label
     yield _percent(point.accuracy)
+    yield "" if point.strict is None else _percent(point.strict)
     for against in ("greedy", "self_consistency"):
         yield next((_difference(one) for one in deltas if (one.key, one.against) == (point.key, against)), "")
     yield "" if point.coverage is None else f"{100 * point.coverage.value:.1f}"

@@ -1,14 +1,14 @@
 """What was measured, question by question: each strategy at each size or budget, as arrays that means are taken of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from reasoner_evals.report.pools import Pool, pool_of
 from reasoner_evals.report.spending import expected_costs, spent, usd
-from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData, Bools, Floats
+from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
 from reasoner_evals.runs.reading import RunData
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 
@@ -51,6 +51,8 @@ class Values:
     """Every array is [Q]; nan where a question has no value. Of several seeds, the mean of those with one."""
 
     right: Floats
+    strict: Floats
+    """`right` had only answers in a stated form been answers; nan where that is not known."""
     covered: Floats
     tied: Floats
     no_answer: Floats
@@ -130,8 +132,10 @@ def as_run(one: ArmRead) -> Values:
     drawn = replies.rows.length
     judged = known & ~_any_reply(data, UNGRADED) & ((drawn > 0) | (outcome != RIGHT))
     several = judged & bool((drawn > 1).any())
+    right = np.where(ungraded_rows(data), np.nan, share(outcome == RIGHT))
     return Values(
-        right=np.where(ungraded_rows(data), np.nan, share(outcome == RIGHT)),
+        right=right,
+        strict=np.where(data.stated == UNKNOWN, np.nan, right * (data.stated == 1)),
         covered=np.where(several, share(_any_reply(data, RIGHT)), np.nan),
         tied=np.full(len(outcome), np.nan),
         no_answer=share(outcome == OUTCOMES.index("no_answer")),
@@ -157,6 +161,7 @@ def pooled(one: ArmRead, ks: Sequence[int]) -> list[Values]:
     """The values of a pool at each size, in expectation over which of its samples had been drawn."""
     data, pool = one.data, pool_of(one.data)
     right, tied = selected(data.arm.rule, pool, ks)
+    strict = _strict(data.arm.rule, pool, right, ks)
     covered = coverage_at_k(pool.right, ks)
     # Nothing is read where no sample with an answer was drawn: coverage again, of answers rather than of right ones.
     answered = coverage_at_k(_as(pool, pool.answers >= 0), ks)
@@ -174,6 +179,7 @@ def pooled(one: ArmRead, ks: Sequence[int]) -> list[Values]:
         found.append(
             Values(
                 right=np.clip(right[:, place], 0.0, 1.0),
+                strict=np.clip(strict[:, place], 0.0, 1.0),
                 covered=covered[:, place],
                 tied=tied[:, place],
                 no_answer=np.clip(whole[:, place] - answered[:, place], 0.0, 1.0),
@@ -190,6 +196,21 @@ def pooled(one: ArmRead, ks: Sequence[int]) -> list[Values]:
 
 def _as(pool: Pool, hit: Bools) -> Floats:
     return np.where(np.isnan(pool.right), np.nan, hit.astype(np.float64))
+
+
+def _strict(rule: str, pool: Pool, right: Floats, ks: Sequence[int]) -> Floats:
+    """[Q, K]: `right`, selected anew where a question has fallbacks, which neither vote nor are the best."""
+    fallback = (pool.answers != SILENT) & (pool.stated == 0)
+    changed = fallback.any(axis=1)
+    masked = replace(
+        pool,
+        # The others keep their places, by which subsets are drawn, and cost nothing.
+        right=np.where(changed[:, None], np.where(fallback & ~np.isnan(pool.right), 0.0, pool.right), np.nan),
+        answers=np.where(fallback, SILENT, pool.answers),
+        scores=np.where(fallback, np.nan, pool.scores),
+    )
+    found = np.where(changed[:, None], selected(rule, masked, ks)[0], right)
+    return np.where((pool.stated == UNKNOWN).any(axis=1)[:, None], np.nan, found)
 
 
 def selected(rule: str, pool: Pool, ks: Sequence[int]) -> tuple[Floats, Floats]:

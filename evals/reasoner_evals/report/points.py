@@ -92,6 +92,8 @@ class Point:
     """The questions behind the accuracy; errors and ungraded ones are not among them."""
     seeds: int
     accuracy: Estimate
+    strict: Estimate | None
+    """The accuracy had only answers in a stated form been answers; None where a rule is not recorded."""
     coverage: Estimate | None
     """The chance that any of its samples is right: an oracle, not an accuracy."""
     gap: Estimate | None

@@ -18,6 +18,8 @@ class Pool:
 
     right: Floats
     answers: Ints
+    stated: NDArray[np.int8]
+    """As in `Replies`."""
     scores: Floats
     truncated: NDArray[np.bool_]
 
@@ -37,6 +39,7 @@ def pool_of(data: ArmData) -> Pool:
     return Pool(
         matrix,
         spread(replies, replies.classes, SILENT, data.arm.pool).astype(np.int64),
+        spread(replies, replies.stated, 0, data.arm.pool).astype(np.int8),
         spread(replies, replies.score, np.nan, data.arm.pool),
         spread(replies, replies.outcome == NAMES.index("truncated"), 0, data.arm.pool).astype(bool),
     )

@@ -34,6 +34,7 @@ def _point(one: Point) -> dict[str, Cell]:
         "questions": one.questions,
         "seeds": one.seeds,
         **_estimate("accuracy", one.accuracy),
+        **_estimate("strict_accuracy", one.strict),
         **_estimate("coverage", one.coverage),
         **_estimate("gap", one.gap),
         "tokens": spent.tokens.mean,

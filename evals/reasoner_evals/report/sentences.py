@@ -26,6 +26,8 @@ coverage and the best rated exactly, votes over 200 random subsets where there a
     "Differences are paired by question; p-values are adjusted by Holm's rule within each baseline and model.",
     """A wrong, missing or cut answer counts 0, and so does one that the grader could not judge. Errors of the engine
 are in no accuracy.""",
+    """Strict accuracy is the accuracy had only answers in a stated form (a box, ####, `the answer is`, ...) been
+answers: what was found by its place or shape, such as the last number, counts as no answer and does not vote.""",
     "Difficulty is told by half of a pool's samples and measured on the other half.",
 )
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from reasoner_evals.report.measures import Measured, mean
+from reasoner_evals.report.measures import Measured, Values, mean
 from reasoner_evals.report.points import Estimate, Point, Rates, Spent, Spread
 from reasoner_evals.runs.arrays import Floats
 from reasoner_evals.runs.reading import TaskItems
@@ -39,6 +39,7 @@ def point(one: Measured, groups: Groups | None) -> Point | None:
         **asdict(one.subject),
         questions=questions,
         accuracy=estimate(interval(values.right, groups)),
+        strict=None if _unknown(values) else estimate(interval(values.strict, groups)),
         coverage=estimate(interval(values.covered, groups)) if covered else None,
         gap=estimate(difference_interval(_clipped(values.covered - values.right), groups)) if covered else None,
         spent=_spent(one),
@@ -54,8 +55,14 @@ def points(measured: Sequence[Measured], groups: Groups | None) -> tuple[Point, 
     return tuple(row for one in measured if (row := point(one, groups)))
 
 
+def _unknown(values: Values) -> bool:
+    """Whether the strict accuracy of any question is not known, so that its mean would be over other questions."""
+    return bool(np.any(np.isnan(values.strict) & ~np.isnan(values.right)))
+
+
 def _clipped(values: Floats) -> Floats:
-    return np.clip(values, -1.0, 1.0)
+    """Differences of shares, without what rounding left of a difference that is none."""
+    return np.clip(np.round(values, 12) + 0.0, -1.0, 1.0)
 
 
 def _spent(one: Measured) -> Spent:

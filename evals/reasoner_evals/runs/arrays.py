@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from reasoner.errors import TraceError
 from reasoner.grades import STATUSES
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, Verdict
+from reasoner_evals.runs.stating import stated
 
 OUTCOMES: Final[tuple[Outcome, ...]] = (*STATUSES, "timed_out", "error", "ungraded")
 """What became of a question; arrays hold places in this tuple."""
@@ -22,6 +23,8 @@ UNGRADED: Final = OUTCOMES.index("ungraded")
 ERROR: Final = OUTCOMES.index("error")
 SILENT: Final = -1
 """The class of a reply without an answer."""
+UNKNOWN: Final = -1
+"""In `stated`: by which rule the answer was found is not recorded."""
 COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples")
 """The columns of `ArmData.costs`."""
 
@@ -50,6 +53,8 @@ class Replies:
     """Equal within a question where answers have one key; `SILENT` where there is none."""
     outcome: NDArray[np.int8]
     """Places in `OUTCOMES`."""
+    stated: NDArray[np.int8]
+    """1 where the answer was found in a stated form, 0 where it was not or there is none, or `UNKNOWN`."""
     score: NDArray[np.float32]
     """The verifier's value in [0, 1]; nan where it was not rated."""
     prompt: NDArray[np.int32]
@@ -80,6 +85,8 @@ class ArmData:
     arm: Arm
     outcome: NDArray[np.int8]
     """Places in `OUTCOMES`, or `UNFINISHED`."""
+    stated: NDArray[np.int8]
+    """As in `Replies`, of the final answer."""
     share: Floats
     costs: Ints
     """`[Q, 6]` in the order of `COSTS`."""
@@ -139,6 +146,11 @@ def _digest(task: str, question_id: str, answer: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
+def _stated(rule: str) -> int:
+    known = stated(rule)
+    return UNKNOWN if known is None else int(known)
+
+
 def holds(former: ItemRecord | None) -> bool:
     """Whether a further line on a question replaces what there is: only an error is tried again."""
     return former is None or former.status == "error"
@@ -152,11 +164,12 @@ class ArmArrays:
         self.rows = {question_id: row for row, question_id in enumerate(ids)}
         n = len(self.rows)
         self.outcome = np.full(n, UNFINISHED, dtype=np.int8)
+        self.stated = np.zeros(n, dtype=np.int8)
         self.costs = np.zeros((n, len(COSTS)), dtype=np.int64)
         self.share, self.flops, self.seconds = np.zeros(n), np.full(n, np.nan), np.zeros(n)
         self.reply_rows, self.along_rows = (Ragged(np.zeros(n, np.int64), np.zeros(n, np.int64)) for _ in range(2))
         self.classes, self.prompt, self.cached = array("i"), array("i"), array("i")
-        self.outcomes, self.along_outcomes = array("b"), array("b")
+        self.outcomes, self.reply_stated, self.along_outcomes = array("b"), array("b"), array("b")
         self.score, self.along_tokens = array("f"), array("q")
         self.retried = self.duplicates = 0
 
@@ -173,6 +186,7 @@ class ArmArrays:
         distinct = sorted(set(texts))
         verdict = dict(zip(distinct, self.verdicts.of(self.arm.task, record.question_id, distinct), strict=True))
         self.outcome[row] = verdict[record.answer] if record.status == "answered" else OUTCOMES.index(record.status)
+        self.stated[row] = _stated(record.rule) if record.status == "answered" else 0
         cost = record.cost
         self.costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
                            cost.cancelled_tokens, cost.samples)  # fmt: skip
@@ -193,6 +207,7 @@ class ArmArrays:
             read = one.status == "read"
             self.classes.append(numbers.setdefault(one.key or one.answer, len(numbers)) if read else SILENT)
             self.outcomes.append(verdict[one.answer] if read else OUTCOMES.index(one.status))
+            self.reply_stated.append(_stated(one.rule) if read else 0)
             self.score.append(np.nan if one.score is None else one.score)
             self.prompt.append(one.prompt_tokens)
             self.cached.append(one.cached_tokens)
@@ -209,10 +224,11 @@ class ArmArrays:
             self.reply_rows,
             np.array(self.classes, dtype=np.int32),
             np.array(self.outcomes, dtype=np.int8),
+            np.array(self.reply_stated, dtype=np.int8),
             np.array(self.score, dtype=np.float32),
             np.array(self.prompt, dtype=np.int32),
             np.array(self.cached, dtype=np.int32),
         )
         along = Steps(self.along_rows, np.array(self.along_tokens, np.int64), np.array(self.along_outcomes, np.int8))
-        return ArmData(self.run, self.arm, self.outcome, self.share, self.costs, self.flops, self.seconds,
+        return ArmData(self.run, self.arm, self.outcome, self.stated, self.share, self.costs, self.flops, self.seconds,
                        replies, along, self.retried, self.duplicates)  # fmt: skip

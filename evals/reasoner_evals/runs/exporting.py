@@ -18,7 +18,7 @@ Write = Callable[[list[Row]], None]
 
 TEXTS: Final = (
     "run", "model", "task", "arm", "strategy", "verifier", "budget", "rule", "question_id", "group", "kind", "outcome",
-    "answer", "key",
+    "answer", "key", "answer_rule",
 )  # fmt: skip
 WHOLE: Final = ("seed", "sample", "attempt", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens",
                 "cancelled_tokens", "samples", "flops")  # fmt: skip
@@ -32,7 +32,8 @@ def export(path: Path, out: Path) -> int:
     """Write the run in `path` to `out`, .parquet or .csv by its name; it is there as a whole or not at all.
 
     A row with `kind` "reply" is one sample and its own tokens, one with "final" a question's answer and all that the
-    question cost. `sample` counts replies from 0. Where a source may not be shown, `answer` and `key` are empty.
+    question cost. `sample` counts replies from 0. `rule` is how a pool selects, `answer_rule` how an answer was read.
+    Where a source may not be shown, `answer` and `key` are empty.
 
     Returns:
         How many rows were written.
@@ -91,6 +92,7 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
             "outcome": outcome if one.status == "read" else one.status,
             "answer": one.answer if shown else "",
             "key": one.key if shown else "",
+            "answer_rule": one.rule,
             "prompt_tokens": one.prompt_tokens,
             "cached_tokens": one.cached_tokens,
             "generated_tokens": one.generated_tokens,
@@ -104,6 +106,7 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
         "outcome": outcomes[0] if record.status == "answered" else record.status,
         "answer": record.answer if shown else "",
         "key": record.key if shown else "",
+        "answer_rule": record.rule,
         **{name: getattr(cost, name) for name in WHOLE if hasattr(cost, name)},
         "share": record.share,
         "seconds": cost.seconds,

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from decimal import localcontext
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -52,11 +53,13 @@ class Gym:
         Raises:
             UsageError: reasoning-gym is not installed, or does not take the options.
         """
-        puzzles = self._made()
         found: dict[str, GradedQuestion] = {}
-        for place in range(self.size):
-            item = self._item(dict(puzzles[place]), self._group(puzzles, place))
-            found.setdefault(item.question.id, item)
+        # Some generators set the precision of all decimals in the process.
+        with localcontext():
+            puzzles = self._made()
+            for place in range(self.size):
+                item = self._item(dict(puzzles[place]), self._group(puzzles, place))
+                found.setdefault(item.question.id, item)
         origin = f"made by reasoning-gym {version('reasoning-gym')}, seed {self.seed}"
         return collected(self, list(found.values()), origin, self.template, "Apache-2.0")
 

@@ -62,6 +62,7 @@ def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, mode
         questions=120,
         seeds=1,
         accuracy=near(accuracy),
+        strict=near(accuracy - 0.02) if size else None,
         coverage=near(min(1.0, accuracy + 0.1)) if size else None,
         gap=Estimate(0.1, 0.05, 0.15) if size else None,
         spent=Spent(40, 30, tokens - 40, 0, 0, Spread(tokens, tokens, tokens + 9, tokens + 20), flops * times,

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from decimal import getcontext
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,9 @@ def test_its_source_says_which_version_and_seed_made_it() -> None:
     source = build("task", "gym:chain_sum,size=2,seed=4").load().source
     assert source.origin == "made by reasoning-gym 0.1.25, seed 4"
     assert json.loads(source.model_dump_json())["task"] == "gym:name=chain_sum,size=2,seed=4"
+
+
+def test_making_puzzles_leaves_the_precision_of_decimals_alone() -> None:
+    before = getcontext().prec
+    assert build("task", "gym:decimal_arithmetic,size=3").load().items
+    assert getcontext().prec == before
