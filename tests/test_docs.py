@@ -17,6 +17,7 @@ PAGES = (
     "docs/log.md",
     "docs/answers.md",
     "docs/evaluation.md",
+    "docs/report/README.md",
     "docs/strategies.md",
     "examples/README.md",
 )
