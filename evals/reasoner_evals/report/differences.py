@@ -1,7 +1,7 @@
 """Points set against each other, question by question: differences to baselines, and the Pareto frontier."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -42,6 +42,7 @@ class _Pair:
     one: Measured
     baseline: Measured
     found: Comparison
+    mixed: float = 0.0
 
 
 def deltas(measured: Sequence[Measured], items: TaskItems) -> tuple[Delta, ...]:
@@ -52,19 +53,32 @@ def deltas(measured: Sequence[Measured], items: TaskItems) -> tuple[Delta, ...]:
     found: list[Delta] = []
     for model in _models(measured):
         own = [one for one in measured if one.subject.model == model]
-        found += _family("greedy", [(one, _greedy(own)) for one in own if not is_greedy(one)], items)
-        found += _family("self_consistency", [(one, _vote_within(own, one)) for one in own if not is_vote(one)], items)
-    return (*found, *_family("larger_model", list(_across(measured)), items))
+        found += _family("greedy", [(one, _greedy(own), 0.0) for one in own if not is_greedy(one)], items)
+        found += _family("self_consistency", [(one, *_vote_for(own, one)) for one in own if not is_vote(one)], items)
+    return (*found, *_family("larger_model", [(one, large, 0.0) for one, large in _across(measured)], items))
 
 
 def _greedy(own: Sequence[Measured]) -> Measured | None:
     return next((one for one in own if is_greedy(one)), None)
 
 
-def _vote_within(own: Iterable[Measured], one: Measured) -> Measured | None:
-    """The largest self-consistency that costs no more tokens than `one`."""
-    fitting = [vote for vote in own if is_vote(vote) and vote.tokens <= one.tokens]
-    return max(fitting, key=lambda vote: vote.tokens, default=None)
+def _vote_for(own: Iterable[Measured], one: Measured) -> tuple[Measured | None, float]:
+    """Self-consistency for as many tokens as `one`, and the share of questions that its next size answers.
+
+    The largest size that costs no more alone would get fewer tokens: which of the two sizes around `one` answers a
+    question is drawn by lot, so that the expected cost is the same. Beyond the largest size it is that one.
+    """
+    votes = sorted((vote for vote in own if is_vote(vote)), key=lambda vote: vote.tokens)
+    below = [vote for vote in votes if vote.tokens <= one.tokens]
+    if not below:
+        return None, 0.0
+    smaller = below[-1]
+    larger = next((vote for vote in votes[len(below) :] if vote.subject.series == smaller.subject.series), None)
+    if larger is None:
+        return smaller, 0.0
+    share = (one.tokens - smaller.tokens) / (larger.tokens - smaller.tokens)
+    right = (1 - share) * smaller.values.right + share * larger.values.right
+    return replace(smaller, values=replace(smaller.values, right=right)), share
 
 
 def _across(measured: Sequence[Measured]) -> Iterable[tuple[Measured, Measured | None]]:
@@ -89,10 +103,12 @@ def _parameters(one: Measured) -> int:
     return one.arms[0].run.manifest.model.parameters
 
 
-def _family(against: Against, pairs: Sequence[tuple[Measured, Measured | None]], items: TaskItems) -> list[Delta]:
+def _family(
+    against: Against, pairs: Sequence[tuple[Measured, Measured | None, float]], items: TaskItems
+) -> list[Delta]:
     kept = [
-        _Pair(one, baseline, paired(items, one.values.right, baseline.values.right))
-        for one, baseline in pairs
+        _Pair(one, baseline, paired(items, one.values.right, baseline.values.right), mixed)
+        for one, baseline, mixed in pairs
         if baseline is not None and _comparable(one, baseline)
     ]
     adjusted = holm([pair.found.p_value for pair in kept])
@@ -122,6 +138,7 @@ def _delta(against: Against, pair: _Pair, p_holm: float, family: int) -> Delta:
         detectable=known(found.detectable),
         resolvable=found.resolvable,
         backfired=mean(harmed),
+        mixed=pair.mixed,
     )
 
 

@@ -120,7 +120,7 @@ class View:
         """What a difference is against, short where all of its table are of one series."""
         point = self.by_key[one.baseline]
         alike = len({self.by_key[delta.baseline].series for delta in deltas}) == 1
-        return _part(point) if alike else point.label
+        return one.against_label(_part(point) if alike else point.label)
 
     def forest(self, one: Delta, deltas: Sequence[Delta]) -> Forest:
         """The place of an interval on the scale that all of its table share."""

@@ -148,8 +148,8 @@ class Delta:
     baseline: str
     """The `Point.key` of the baseline."""
     against: Literal["greedy", "self_consistency", "larger_model"]
-    """One greedy sample; the largest self-consistency that costs no more tokens; one greedy sample of a larger model
-    that costs no fewer FLOPs."""
+    """One greedy sample; self-consistency for as many tokens; one greedy sample of a larger model that costs no fewer
+    FLOPs."""
     questions: int
     difference: Estimate
     p: float
@@ -167,6 +167,12 @@ class Delta:
     """Whether the difference is as large as that."""
     backfired: float
     """The share of the questions that the baseline gets right and this one wrong."""
+    mixed: float = 0.0
+    """The share of the questions that the next size of the baseline answers, so that both cost the same."""
+
+    def against_label(self, label: str) -> str:
+        """The baseline in words, by the label of its point."""
+        return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
 
 
 class FrontMember(NamedTuple):

@@ -73,7 +73,7 @@ def _deltas(task: TaskReport, point: Point) -> dict[str, Cell]:
     row: dict[str, Cell] = {}
     for against in AGAINST:
         one = found.get(against)
-        row |= {f"{against}_baseline": labels.get(one.baseline, one.baseline) if one else None}
+        row |= {f"{against}_baseline": one.against_label(labels.get(one.baseline, one.baseline)) if one else None}
         row |= _estimate(f"{against}_delta", one.difference if one else None)
         row |= {
             f"{against}_p": one.p if one else None,

@@ -24,6 +24,8 @@ coverage and the best rated exactly, votes over 200 random subsets where there a
     """FLOPs of a request, with P parameters, prompt C of which C0 cached, T generated, d = layers x heads x head size:
 2P[(C-C0)+T] + 2d[(C^2-C0^2) + (2C+T)T].""",
     "Differences are paired by question; p-values are adjusted by Holm's rule within each baseline and model.",
+    """Self-consistency at matched compute is a lot drawn, question by question, between the two sizes around a point's
+tokens, so that both cost the same in expectation.""",
     """A wrong, missing or cut answer counts 0, and so does one that the grader could not judge. Errors of the engine
 are in no accuracy.""",
     """Strict accuracy is the accuracy had only answers in a stated form (a box, ####, `the answer is`, ...) been
@@ -60,7 +62,7 @@ def _gain(delta: Delta, points: Sequence[Point]) -> str:
     verdict = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
     if not delta.resolvable:
         verdict += f"; not resolvable with {delta.questions:,} questions"
-    return f"Against {against}: {signed(delta.difference)}, {verdict}."
+    return f"Against {delta.against_label(against)}: {signed(delta.difference)}, {verdict}."
 
 
 def shown(one: Estimate) -> str:

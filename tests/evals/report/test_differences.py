@@ -72,7 +72,7 @@ def test_p_values_of_one_baseline_are_one_family(tmp_path: Path) -> None:
     assert any(one.p_holm > one.p for one in found.values())
 
 
-def test_a_vote_at_matched_compute_is_the_largest_that_costs_no_more(tmp_path: Path) -> None:
+def test_a_vote_at_matched_compute_costs_as_much(tmp_path: Path) -> None:
     points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=30))
     tokens = {one.subject.key: one.tokens for one in points}
     votes = [one.subject.key for one in points if one.subject.series == "self_consistency"]
@@ -81,6 +81,14 @@ def test_a_vote_at_matched_compute_is_the_largest_that_costs_no_more(tmp_path: P
     for one in found.values():
         within = [key for key in votes if tokens[key] <= tokens[one.key]]
         assert one.baseline == max(within, key=tokens.__getitem__)
+        beyond = [key for key in votes if tokens[key] > tokens[one.key]]
+        following = min(beyond, key=tokens.__getitem__, default=one.baseline)
+        spent = (1 - one.mixed) * tokens[one.baseline] + one.mixed * tokens[following]
+        assert spent == pytest.approx(min(tokens[one.key], max(tokens[key] for key in votes)))
+        height = {each.subject.key: float(np.nanmean(each.values.right)) for each in points}
+        fair = (1 - one.mixed) * height[one.baseline] + one.mixed * height[following]
+        assert one.difference.value == pytest.approx(height[one.key] - fair)
+    assert any(one.mixed for one in found.values())
 
 
 def test_without_a_greedy_arm_there_is_no_difference_to_it(tmp_path: Path) -> None:
