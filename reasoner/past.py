@@ -24,6 +24,7 @@ from reasoner.trace import (
     Sampled,
     Scored,
     Weighed,
+    completed,
 )
 from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Rating
 
@@ -183,21 +184,6 @@ def pasts(events: Iterable[Event]) -> dict[str, Past]:
         if past.finished:
             found[event.question_id] = Past(past.spent, past.attempts, past.ended)
     return found
-
-
-def completed(prompt: Prompt, event: Sampled) -> Completion:
-    """A recorded sequence as the completion that it was."""
-    return Completion(
-        prompt,
-        event.text,
-        event.token_ids,
-        event.finish_reason,
-        event.stop,
-        event.usage,
-        event.logprobs,
-        event.index,
-        event.seed,
-    )
 
 
 def as_rating(event: Scored) -> Rating:

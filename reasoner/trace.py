@@ -293,19 +293,24 @@ def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
         prompt = prompts.get((event.question_id, event.prompt))
         if prompt is None:
             raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
-        completion = Completion(
-            prompt,
-            event.text,
-            event.token_ids,
-            event.finish_reason,
-            event.stop,
-            event.usage,
-            event.logprobs,
-            event.index,
-            event.seed,
-        )
+        completion = completed(prompt, event)
         prompts[event.question_id, event.child] = prompt.then(completion)
         yield event, completion
+
+
+def completed(prompt: Prompt, event: Sampled) -> Completion:
+    """A recorded sequence as the completion that it was."""
+    return Completion(
+        prompt,
+        event.text,
+        event.token_ids,
+        event.finish_reason,
+        event.stop,
+        event.usage,
+        event.logprobs,
+        event.index,
+        event.seed,
+    )
 
 
 def _complaint(line: bytes, error: ValidationError, record: str, version: int) -> str:

@@ -25,6 +25,7 @@ from reasoner.trace import (
     Sampled,
     Scored,
     Weighed,
+    completed,
     read_trace,
 )
 from reasoner.types import (
@@ -188,17 +189,7 @@ class ReplayEngine:
                 f"the trace {self.path} holds only a part of sample {request.index} of question {request.question_id}, "
                 "which was cancelled: replay with the same strategy, seed and stop rule"
             )
-        return Completion(
-            request.prompt,
-            record.text,
-            record.token_ids,
-            record.finish_reason,
-            record.stop,
-            record.usage,
-            record.logprobs,
-            record.index,
-            record.seed,
-        )
+        return completed(request.prompt, record)
 
     async def weighed(self, question_id: str, prompt: str, texts: tuple[str, ...]) -> Weighed:
         """The record of a weighing, when its turn comes.
