@@ -3,7 +3,8 @@
 import asyncio
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
@@ -16,15 +17,45 @@ def new_lines() -> Lines:
     return defaultdict(deque)
 
 
+@dataclass(slots=True)
+class Floor:
+    """Room in a ledger that is kept for one question until its first operation, so that no question is starved."""
+
+    ledger: Ledger
+    worst: Cost
+    _held: Reservation | None = None
+
+    def __post_init__(self) -> None:
+        self._held = self.ledger.hold(self.worst)
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Meanwhile the room is free; whoever asks may not wait in between."""
+        if self._held is None:
+            yield
+            return
+        self.drop()
+        yield
+        self._held = self.ledger.hold(self.worst)
+
+    def drop(self) -> None:
+        """Give the room up for good."""
+        if self._held:
+            self.ledger.release(self._held)
+            self._held = None
+
+
 class Admission:
     """Turns a question's operations into reservations, in the order they were asked for.
 
     An operation whose worst case does not fit waits while work in flight may still settle for less than it reserved;
-    only then is it clamped to what is free, and refused where too little is left to be useful.
+    only then is it clamped to what is free, and refused where too little is left to be useful. A `floor` is for the
+    first of them.
     """
 
     def __init__(self, ledger: Ledger, lines: Lines) -> None:
         self.ledger = ledger
+        self.floor: Floor | None = None
         self._lines = lines
         self._turn = asyncio.Lock()
 
@@ -40,6 +71,7 @@ class Admission:
                 while (node := self._obstacle(price, most, waited)) is not None:
                     await self._wait(node, front=waited)
                     waited = True
+                self._drop_floor()
                 granted = self.ledger.fit(price, most=most)
                 return self.ledger.reserve(price(granted)), granted
             finally:
@@ -53,7 +85,24 @@ class Admission:
         finally:
             self._wake()
 
+    def close(self) -> None:
+        """Nothing more will be asked for: what is kept for it is free."""
+        if self.floor:
+            self._drop_floor()
+            self._wake()
+
+    def _drop_floor(self) -> None:
+        if self.floor:
+            self.floor.drop()
+            self.floor = None
+
     def _obstacle(self, price: Callable[[int], Cost], most: int, waited: bool) -> Ledger | None:
+        if self.floor:
+            with self.floor.lifted():
+                return self._in_the_way(price, most, waited)
+        return self._in_the_way(price, most, waited)
+
+    def _in_the_way(self, price: Callable[[int], Cost], most: int, waited: bool) -> Ledger | None:
         if not waited and self._lines:
             for ledger in self.ledger.lineage():
                 if self._lines.get(ledger):

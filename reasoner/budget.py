@@ -146,6 +146,16 @@ class Budget:
         whole = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
         return cls(**whole, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
 
+    def divided(self, parts: int) -> "Budget":
+        """An equal share of all that is counted; a deadline is not divided, nor the last sample."""
+        return Budget(
+            tokens=None if self.tokens is None else self.tokens // parts,
+            generated=None if self.generated is None else self.generated // parts,
+            samples=None if self.samples is None else max(1, self.samples // parts),
+            flops=None if self.flops is None else self.flops / parts,
+            usd=None if self.usd is None else self.usd / parts,
+        )
+
     def __str__(self) -> str:
         return ",".join(f"{unit}={limit:.15g}" for unit in UNITS if (limit := getattr(self, unit)) is not None)
 
@@ -304,6 +314,19 @@ class Ledger:
             middle = (low + high + 1) // 2
             low, high = (low, middle - 1) if self.shortfall(price(middle)) else (middle, high)
         return low
+
+    def hold(self, worst: Cost) -> Reservation:
+        """Keep room for what is to come, until `release`: as `reserve`, but nothing of it is in flight yet."""
+        reservation = self.reserve(worst)
+        for ledger in self.lineage():
+            ledger.in_flight -= 1
+        return reservation
+
+    def release(self, reservation: Reservation) -> None:
+        """Give back the room that was held."""
+        for ledger in self.lineage():
+            ledger.in_flight += 1
+        self.settle(reservation, Cost())
 
     def settle(self, reservation: Reservation, actual: Cost) -> None:
         """Release a reservation and book what was really spent.

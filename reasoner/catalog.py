@@ -15,12 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 from reasoner.errors import ReasonerError, UnknownName, UsageError
 from reasoner.types import SamplingParams
 
-Kind = Literal["strategy", "verifier", "engine", "task"]
+Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
 _GROUPS: Mapping[Kind, str] = {
     "strategy": "reasoner.strategies",
     "verifier": "reasoner.verifiers",
     "engine": "reasoner.engines",
     "task": "reasoner.tasks",
+    "rule": "reasoner.rules",
 }
 
 
@@ -52,9 +53,10 @@ def load(kind: Kind, name: str) -> type:
 def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     """The object that `NAME` or `NAME:OPTION=VALUE,...` describes.
 
-    Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too. What stands first
-    and names no option is its first one, where that has no default, as in `gym:chain_sum,size=100`; where a `path` is
-    all it takes, everything is the path. `common` are options given elsewhere, which the spec may override.
+    Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too, as `params.stop`
+    where it has a `stop` of its own. What stands first and names no option is its first one, where that has no default,
+    as in `gym:chain_sum,size=100`; where a `path` is all it takes, everything is the path. `common` are options given
+    elsewhere, which the spec may override.
 
     Raises:
         UsageError: an unknown name or option, or a value that does not fit.
@@ -63,8 +65,8 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     cls = load(kind, name.strip())
     own = _own(cls)
     base = own["params"].default if "params" in own else None
-    nested = {f.name for f in dataclasses.fields(SamplingParams)} if isinstance(base, SamplingParams) else set()
-    allowed = sorted((own.keys() | nested) - {"params"})
+    drawing = drawing_options(cls) if isinstance(base, SamplingParams) else {}
+    allowed = sorted((own.keys() | drawing.keys()) - {"params"})
     values: dict[str, Any] = dict(common)
     params: dict[str, Any] = {}
     main = next((option for option, field in list(own.items())[:1] if _required(field)), "")
@@ -74,7 +76,10 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     for option, text in given.items():
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=f"{kind} {name}")
-        (values if option in own else params)[option] = text
+        if option in own:
+            values[option] = text
+        else:
+            params[drawing[option]] = text
     if unknown := values.keys() - own.keys():
         raise UnknownName("option", min(unknown), allowed, of=f"{kind} {name}")
     hints = typing.get_type_hints(cls)
@@ -91,6 +96,13 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
 
 def _own(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
     return {field.name: field for field in dataclasses.fields(cls) if field.init}
+
+
+def drawing_options(cls: Any) -> dict[str, str]:
+    """The options of `SamplingParams` as they are written for a class that draws; the class's own names go first."""
+    own = _own(cls)
+    names = [field.name for field in dataclasses.fields(SamplingParams)]
+    return {f"params.{name}" if name in own else name: name for name in names}
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:
@@ -112,7 +124,7 @@ def _options(kind: Kind, name: str, tail: str, main: str) -> dict[str, str]:
     return found
 
 
-_NESTED: Mapping[str, Kind] = {"Strategy": "strategy", "Verifier": "verifier", "Engine": "engine"}
+_NESTED: Mapping[str, Kind] = {"Strategy": "strategy", "Verifier": "verifier", "Engine": "engine", "StopRule": "rule"}
 
 
 def _nested(hint: Any) -> Kind | None:
@@ -184,9 +196,9 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
         if isinstance(value, SamplingParams):
             base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()
             changed += [
-                (f.name, getattr(value, f.name))
-                for f in dataclasses.fields(value)
-                if getattr(value, f.name) != getattr(base, f.name)
+                (written, getattr(value, name))
+                for written, name in drawing_options(type(thing)).items()
+                if getattr(value, name) != getattr(base, name)
             ]
         else:
             changed.append((field.name, value))

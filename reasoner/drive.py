@@ -28,9 +28,10 @@ from reasoner.plan import (
     Weigh,
     Weight,
 )
-from reasoner.protocols import Recorded, StopRule, Strategy, Verifier
+from reasoner.protocols import Confident, Recorded, StopRule, Strategy, Verifier
 from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
+from reasoner.turns import Turn
 from reasoner.types import NOT_RATED, Answer, Completion, Rating
 from reasoner.weighing import weighed
 from reasoner.work import Worker
@@ -45,6 +46,7 @@ class _End(NamedTuple):
     by: EndedBy
     reason: str
     error: ReasonerError | None = None
+    confidence: float | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class Drive:
     stop: StopRule | None
     worker: Worker
     facts: RunFacts
+    turn: Turn | None = None
+    _remarks: list[Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
     _children: dict[tuple[str, int], int] = field(default_factory=dict)
     _ops: int = 0
@@ -92,17 +96,22 @@ class Drive:
             end.by,
             end.reason,
             end.error,
-            self._notes,
+            self.worker.all_notes,
+            tuple(note.text for note in self._remarks),
+            end.confidence,
         )
 
-    @property
-    def _notes(self) -> tuple[str, ...]:
-        return (*self.worker.engine.notes, *self.worker.notes)
+    def _confidence(self) -> float | None:
+        if not (isinstance(self.strategy, Confident) and self._proposals and self._proposals[-1].standing.votes):
+            return None
+        with _blaming("the strategy"):
+            return self.strategy.confidence(self._proposals[-1].standing)
 
     def _record_end(self, end: _End) -> _End:
         try:
             spent = self.worker.admission.ledger.settled
-            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self._notes)
+            end = end._replace(confidence=self._confidence())
+            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self.worker.all_notes, end.confidence)
         except ReasonerError as error:
             return _End(end.answer, "error", str(error), end.error or error)
         return end
@@ -114,7 +123,7 @@ class Drive:
                 plan = self.strategy.plan(self.worker.question)
             return await self._follow(plan)
         except BudgetExhausted as refusal:
-            return _End(self._best(), "budget", str(refusal))
+            return self._refused(self._best(), refusal)
         finally:
             try:
                 with _blaming("the strategy"):
@@ -123,6 +132,8 @@ class Drive:
             finally:
                 await self._cancel(list(self._running))
                 self.worker.done()
+                if self.turn:
+                    self.turn.over()
 
     async def _follow(self, plan: Plan[Answer | None]) -> _End:
         reply: object = None
@@ -133,8 +144,10 @@ class Drive:
                     op = plan.throw(error) if error else plan.send(reply)
             except StopIteration as finished:
                 answer = finished.value or self._best()
+                if self._remarks and self._remarks[-1].ends:
+                    return _End(answer, "rule", self._remarks[-1].text)
                 if refusal := self._told or self._partly:
-                    return _End(answer, "budget", str(refusal))
+                    return self._refused(answer, refusal)
                 return _End(answer, "strategy", "the strategy finished")
             reply, error = None, None
             try:
@@ -153,13 +166,19 @@ class Drive:
                 if why:
                     return _End(last.answer, "rule", why)
 
+    def _refused(self, answer: Answer | None, refusal: BudgetExhausted) -> _End:
+        return _End(answer, "price" if refusal.unit == "price" else "budget", str(refusal))
+
     def _best(self) -> Answer | None:
         return self._proposals[-1].answer if self._proposals else None
 
     async def _perform(self, op: Operation) -> object:
         match op:
             case Sample():
-                return self._count(await self._sample(self._name(op), op))
+                draws = self._name(op)
+                if self.turn:
+                    self.turn.waits()
+                return self._count(await self._in_turn(draws, op))
             case Score() | Prefer():
                 self._ops += 1
                 return self._rated(await self._score(self._ops, op))
@@ -188,8 +207,11 @@ class Drive:
                 proposal = Proposal(op.answer, op.standing, self._seen)
                 self._proposals.append(proposal)
                 self.worker.recorder.proposed(proposal)
+                if self.turn:
+                    self.turn.told(op.standing)
             case Note():
-                self.worker.recorder.noted(op.text)
+                self._remarks.append(op)
+                self.worker.recorder.noted(op.text, ends=op.ends)
             case _:
                 raise PlanError(f"the strategy yielded {type(op).__name__}, which is no operation")
         return None
@@ -219,6 +241,16 @@ class Drive:
             self._children[digest, op.branch] = first + op.n
             draws.extend(Draw(self._ops, prompt, digest, index) for index in range(first, first + op.n))
         return draws
+
+    async def _in_turn(self, draws: Sequence[Draw], op: Sample) -> tuple[Completion, ...]:
+        """The sequences, when it is the question's turn; what an interrupted run had got waits for none."""
+        if self.turn is None or self.worker.past.settles(draws):
+            return await self._sample(draws, op)
+        await self.turn.take()
+        try:
+            return await self._sample(draws, op)
+        finally:
+            self.turn.gave()
 
     async def _sample(self, draws: Sequence[Draw], op: Sample) -> tuple[Completion, ...]:
         needed = self.verifier.logprobs if self.verifier else None
@@ -263,7 +295,7 @@ class Drive:
         return handle
 
     async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], op: Sample) -> Finished:
-        return Finished(handle, completions=await self._sample(draws, op))
+        return Finished(handle, completions=await self._in_turn(draws, op))
 
     async def _score_behind(self, handle: Handle, op: Score | Prefer) -> Finished:
         return Finished(handle, ratings=await self._score(handle, op))
@@ -280,6 +312,8 @@ class Drive:
             handle = self._due()
             if handle is None:
                 self._news.clear()
+                if self.turn:
+                    self.turn.waits()
                 await self._news.wait()
                 continue
             task = self._running.pop(handle)

@@ -55,15 +55,25 @@ class PromptTooLong(UsageError):
 
 
 class BudgetExhausted(ReasonerError):
-    """The ledger refused: the worst case of the operation exceeds what is free of `unit`."""
+    """Refused: the worst case of the operation exceeds what is free of `unit`.
+
+    Of the unit "price" it is that another sample gains less (`free`) than it has to bring (`limit`).
+    """
 
     def __init__(self, unit: str, *, needed: float, free: float, limit: float) -> None:
         self.unit = unit
         self.needed = needed
         self.free = free
         self.limit = limit
-        why = f"the next operation needs {needed:g} and {max(free, 0):g} is free"
-        super().__init__(f"budget {unit}={limit:g}: {'the time is up' if unit == 'seconds' else why}")
+        super().__init__(self._words())
+
+    def _words(self) -> str:
+        if self.unit == "price":
+            if not self.free:
+                return "no sample that is left can change the answer"
+            return f"another sample would gain {self.free:.2g}, and has to gain {self.limit:.2g}"
+        why = f"the next operation needs {self.needed:g} and {max(self.free, 0):g} is free"
+        return f"budget {self.unit}={self.limit:g}: {'the time is up' if self.unit == 'seconds' else why}"
 
 
 class PlanError(ReasonerError):

@@ -1,7 +1,7 @@
 """What a trace knows of one question: what was drawn, rated and weighed, handed over, refused and cancelled."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -34,6 +34,19 @@ Asked = tuple[str, tuple[str, ...]]
 """What was weighed: a prompt and the texts."""
 Repeated = Prompted | Extended | Delivered | Cancelled | Compared | Noted | Refused | Proposed
 """Events that a plan brings about again when it is sent the same replies again."""
+
+
+class Named(Protocol):
+    """A sequence that an operation asks for, named by its prompt's digest and its place among the prompt's draws."""
+
+    @property
+    def op(self) -> int: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def index(self) -> int: ...
 
 
 class Weighing(NamedTuple):
@@ -130,6 +143,11 @@ class Past:
         if known:
             self._written[content] -= 1
         return known
+
+    def settles(self, draws: Sequence["Named"]) -> bool:
+        """Whether all that became of an operation is here, so that nothing of it is drawn anew."""
+        over = draws[0].op in self.refused or draws[0].op in self.cancelled
+        return over or all((one.digest, one.index) in self.draws for one in draws)
 
     def reply(self, op: int, prompt: Prompt, digest: str, index: int) -> Completion | None:
         """The sequence that was drawn; None where none was and one is to be drawn.

@@ -163,9 +163,13 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Write a line about the search into the trace, such as the effective sample size. Reply: None."""
+    """Write a line about the search into the trace, such as the effective sample size. Reply: None.
+
+    One that `ends` is the reason for which the plan is about to end by itself, such as what its stop rule said.
+    """
 
     text: str
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,11 @@ def extend(prompt: Prompt, text: str) -> Plan[Prompt]:
 def note(text: str) -> Plan[None]:
     """Write a line about the search into the trace."""
     yield Note(text)
+
+
+def stopped(reason: str) -> Plan[None]:
+    """Say for which reason the plan is about to end by itself."""
+    yield Note(reason, ends=True)
 
 
 def count(tally: Tally) -> Plan[Standing]:

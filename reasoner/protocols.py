@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.confidence import ConfidenceFloor
+from reasoner.controller import rule
 from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
 from reasoner.plan import Plan
@@ -250,6 +251,15 @@ def verifier_cost(model: ModelCard, usage: Usage) -> Cost:
     )
 
 
+@runtime_checkable
+class Confident(Protocol):
+    """A strategy that knows, from calibration, how far to trust where its votes stand."""
+
+    def confidence(self, standing: Standing) -> float | None:
+        """The chance that the leader is right; None where nothing was calibrated."""
+        ...
+
+
 class Comparer(Protocol):
     """Says which answers are one where their space cannot tell at once; the slow work is done elsewhere."""
 
@@ -262,9 +272,5 @@ class Comparer(Protocol):
         ...
 
 
-class StopRule(Protocol):
-    """Says when a question has had enough; pure, imposed from outside on what a plan proposes."""
-
-    def stop(self, standing: Standing, cost: Cost) -> str | None:
-        """The reason to stop now, or None to go on."""
-        ...
+StopRule = rule.StopRule
+"""Says when a question has had enough; it stands lower, as some rules hold others."""

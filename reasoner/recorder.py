@@ -226,10 +226,10 @@ class Recorder:
                 )
             )
 
-    def noted(self, text: str) -> None:
+    def noted(self, text: str, *, ends: bool) -> None:
         """The plan wrote something down."""
         if self.sink:
-            self._write(Noted(question_id=self.question.id, t=self._t, text=text))
+            self._write(Noted(question_id=self.question.id, t=self._t, text=text, ends=ends))
 
     def refused(self, op: int, refusal: BudgetExhausted) -> None:
         """The plan was told that the budget is exhausted."""
@@ -259,7 +259,15 @@ class Recorder:
                 )
             )
 
-    def ended(self, answer: Answer | None, by: EndedBy, reason: str, cost: Cost, notes: tuple[str, ...]) -> None:
+    def ended(
+        self,
+        answer: Answer | None,
+        by: EndedBy,
+        reason: str,
+        cost: Cost,
+        notes: tuple[str, ...],
+        confidence: float | None = None,
+    ) -> None:
         """The question was closed."""
         if self.sink:
             self.sink(
@@ -271,5 +279,6 @@ class Recorder:
                     reason=reason,
                     cost=cost,
                     notes=notes,
+                    confidence=confidence,
                 )
             )

@@ -7,7 +7,7 @@ from reasoner.budget import Cost
 from reasoner.errors import ReasonerError
 from reasoner.types import Answer, Standing
 
-EndedBy = Literal["strategy", "budget", "rule", "error"]
+EndedBy = Literal["strategy", "budget", "rule", "price", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,10 @@ class Solution:
     """The answer to one question and its price.
 
     `answer` is None where no sample held one. `proposals` are the answers along the way, so one run gives the whole
-    compute-accuracy curve. `ended_by` says who ended it and `reason` says it in words. With `error` set, `answer` is
-    the best until then. `notes` say what the engine could not do exactly and where the run was narrowed.
+    compute-accuracy curve. `ended_by` says who ended it and `reason` says it in words; "rule" is a stop rule, "price"
+    that nothing more was worth what it costs. With `error` set, `answer` is the best until then. `notes` say what the
+    engine could not do exactly and where the run was narrowed; `remarks` are what the plan wrote down on its way.
+    `confidence` is the calibrated chance that the answer is right, None where nothing was calibrated.
     """
 
     question_id: str
@@ -39,6 +41,8 @@ class Solution:
     reason: str
     error: ReasonerError | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    confidence: float | None = None
 
     @property
     def standing(self) -> Standing:

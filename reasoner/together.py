@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from reasoner.errors import BudgetExhausted
-from reasoner.plan import Cancel, Finished, Handle, Next, Operation, Plan, Prefer, Propose, Sample, Score, Start
+from reasoner.plan import Cancel, Finished, Handle, Next, Note, Operation, Plan, Prefer, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Question, Standing
 
 
@@ -110,6 +110,9 @@ def _perform(part: _Part, op: Operation) -> Plan[object]:
     if isinstance(op, Propose):
         part.proposal = op
         return None
+    if isinstance(op, Note):
+        # What ends one of them is no reason for the whole to end.
+        op = replace(op, ends=False)
     try:
         reply: object = yield op
     except BudgetExhausted as refusal:

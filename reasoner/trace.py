@@ -167,6 +167,8 @@ class Noted(_Record):
 
     event: Literal["noted"] = "noted"
     text: str
+    ends: bool = False
+    """Whether it is the reason for which the plan ended by itself."""
 
 
 class Proposed(_Record):
@@ -187,6 +189,8 @@ class Ended(_Record):
     reason: str
     cost: Cost
     notes: tuple[str, ...]
+    confidence: float | None = None
+    """The calibrated chance that the answer is right; None where nothing was calibrated."""
 
 
 Event = Annotated[

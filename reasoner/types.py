@@ -270,11 +270,17 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a question stands: the classes of answers, heaviest first, and how many samples were looked at."""
+    """Where a question stands: the classes of answers, heaviest first, and how many samples were looked at.
+
+    `streak` is how many of the latest samples in launch order gave one answer, up to the very last; counted to 64.
+    `most` is how many samples will be looked at in all if nobody stops it; 0 where that is not known.
+    """
 
     votes: tuple[Vote, ...] = ()
     samples: int = 0
     tied: bool = False
+    streak: int = 0
+    most: int = 0
 
     @property
     def leader(self) -> Answer | None:

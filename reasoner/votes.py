@@ -8,6 +8,9 @@ from typing import Literal
 
 from reasoner.types import Answer, AnswerSpace, Standing, Vote
 
+LONGEST_STREAK = 64
+"""How far back it is looked for samples that agree with the latest one."""
+
 
 @dataclass(slots=True)
 class _Pile:
@@ -39,16 +42,20 @@ class Tally:
 
     space: AnswerSpace
     by: Literal["sum", "max"] = "sum"
+    most: int = 0
+    """How many samples there will be in all; 0 where that is not known."""
     _piles: dict[str, _Pile] = field(default_factory=dict)
     _classes: list[set[str]] = field(default_factory=list)
     _open: list[tuple[str, str]] = field(default_factory=list)
     _samples: int = 0
+    _order: list[tuple[int, bool, str]] = field(default_factory=list)
 
     def add(self, answer: Answer | None, *, index: int, weight: float = 1.0) -> None:
         """Count one sample: `index` is its place in launch order, `answer` None an abstention."""
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"a vote weighs 0 or more, not {weight}")
         self._samples += 1
+        bisect.insort(self._order, (index, answer is None, answer.key if answer else ""))
         if answer is None:
             return
         if answer.key not in self._piles:
@@ -108,7 +115,12 @@ class Tally:
         ranked.sort(key=lambda row: row[:2])
         votes = tuple(vote for _, _, vote in ranked)
         tied = len(votes) > 1 and votes[0].weight == votes[1].weight
-        return Standing(votes, self._samples, tied)
+        return Standing(votes, self._samples, tied, self._streak(), self.most)
+
+    def _streak(self) -> int:
+        latest = [None if silent else key for _, silent, key in self._order[: -LONGEST_STREAK - 1 : -1]]
+        one = next((group for group in self._classes if latest[0] in group), set()) if latest else set[str]()
+        return next((place for place, key in enumerate(latest) if key not in one), len(latest))
 
 
 def _named(key: str) -> Answer:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, NamedTuple, NoReturn
 
-from reasoner.admission import Admission, KvGate
-from reasoner.budget import Cost, Reservation
+from reasoner.admission import Admission, Floor, KvGate
+from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation
 from reasoner.catalog import spec_of
 from reasoner.errors import (
     BudgetExhausted,
@@ -30,6 +30,8 @@ from reasoner.types import CANCELLED, NOT_RATED, Answer, Completion, Prompt, Que
 
 ATTEMPTS = 3
 """How often a request is tried when the engine loses it."""
+LONGEST_FLOOR = 4096
+"""Tokens beyond which no room is kept for a first sample before it is asked for."""
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short, in the trace's words."""
 
@@ -63,6 +65,11 @@ class Worker:
     past: Past = NOTHING
     notes: list[str] = field(default_factory=list)
     """What was not done as the plan asked for it."""
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The engine's notes and the question's."""
+        return (*self.engine.notes, *self.notes)
 
     async def sequence(self, draw: Draw, op: Sample) -> Completion:
         """Draw one sequence of an operation.
@@ -227,7 +234,8 @@ class Worker:
         return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", drawn=drawn)
 
     def done(self) -> None:
-        """The question is over: nothing of it is kept in the cache any more."""
+        """The question is over: nothing of it is kept in the cache any more, nor in the budget."""
+        self.admission.close()
         if self.gate:
             self.gate.let_go(self.question.prompt.head_digest)
 
@@ -335,6 +343,30 @@ class Worker:
         finally:
             self._settle(reservation, cost, lambda: record(rating, cost))
         return rating
+
+
+async def keep_floors(run: Ledger, workers: Sequence[Worker]) -> None:
+    """Keep room for one sample of each question: half an equal share each, or what is just useful where that is more.
+
+    The other half lets first samples be as long as they may, most of which need less. Where the budget is too small for
+    all, the first questions have theirs.
+    """
+    if not workers or not str(run.budget):
+        return
+    share = run.budget.divided(2 * len(workers))
+    for worker in workers:
+        rendered = await worker.engine.render(worker.question.prompt)
+
+        def price(tokens: int, prompt: int = rendered.tokens, worker: Worker = worker) -> Cost:
+            return worker.cost(Usage(prompt, 0, tokens))
+
+        try:
+            tokens = Ledger(share, prices=run.prices).fit(price, most=LONGEST_FLOOR)
+        except BudgetExhausted:
+            tokens = MIN_USEFUL_TOKENS
+        if run.shortfall(price(tokens)):
+            return
+        worker.admission.floor = Floor(run, price(tokens))
 
 
 def _failed(failure: Exception, cost: Cost) -> Rating:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from reasoner import catalog
 from reasoner.catalog import Kind, build, entries, load, spec_of
+from reasoner.controller.stopping import BetaRule
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import SamplingParams
-from reasoner_strategies import BestOfN, SelfConsistency, Single
+from reasoner_strategies import BestOfN, Cisc, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 
 
@@ -71,7 +72,10 @@ def _load_here(real: object) -> object:
         ("strategy", "best_of_n:n=4", BestOfN(n=4)),
         ("strategy", " best_of_n : n = 4 , selector = weighted ", BestOfN(n=4, selector="weighted")),
         ("strategy", "best_of_n:max_tokens=9", BestOfN(params=SamplingParams(temperature=0.8, max_tokens=9))),
-        ("strategy", "self_consistency:stop=a|b", SelfConsistency(params=SamplingParams(stop=("a", "b")))),
+        ("strategy", "cisc:stop=a|b", Cisc(params=SamplingParams(stop=("a", "b")))),
+        ("strategy", "self_consistency:params.stop=a|b", SelfConsistency(params=SamplingParams(stop=("a", "b")))),
+        ("strategy", "self_consistency:stop=beta", SelfConsistency(stop=BetaRule())),
+        ("strategy", "self_consistency:stop=beta:theta=0.9,window=2", SelfConsistency(stop=BetaRule(0.9), window=2)),
         ("strategy", r"single:stop=\n\n", Single(SamplingParams(temperature=0, stop=("\n\n",)))),
         ("strategy", "single:stop=\u3002|\u00e9", Single(SamplingParams(temperature=0, stop=("\u3002", "\u00e9")))),
         ("strategy", r"single:stop=\x2c|a\x7cb", Single(SamplingParams(temperature=0, stop=(",", "a|b")))),
@@ -149,7 +153,7 @@ def test_loading_gives_the_class() -> None:
     [
         (BestOfN(), "best_of_n"),
         (BestOfN(n=4, selector="weighted"), "best_of_n:n=4,selector=weighted"),
-        (BestOfN(params=SamplingParams(temperature=0.8, stop=("\n\n", "a"))), r"best_of_n:stop=\n\n|a"),
+        (BestOfN(params=SamplingParams(temperature=0.8, stop=("\n\n", "a"))), r"best_of_n:params.stop=\n\n|a"),
         (Single(SamplingParams(temperature=0, logprobs=0)), "single:logprobs=0"),
         (Single(SamplingParams()), "single:temperature=0.7"),
         (Certainty(top_k=3), "certainty:top_k=3"),

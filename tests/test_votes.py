@@ -198,3 +198,73 @@ def test_a_weight_that_is_none_is_refused(weight: float) -> None:
 def test_weights_add_up_exactly_whatever_their_sizes() -> None:
     drawn = [Sample(A, weight, index) for index, weight in enumerate([1e16, *[1.0] * 10])]
     assert tally(drawn).votes[0].weight == 1e16 + 10
+
+
+# What the latest samples say
+
+
+@dataclass(frozen=True)
+class Slow(Near):
+    """A toy space that cannot tell at once whether two numbers are one."""
+
+    def same(self, a: Answer, b: Answer) -> bool | None:  # type: ignore[override]
+        return None
+
+
+def streak(drawn: list[Sample], alike: int) -> int:
+    """The run at the end in launch order, where classes are numbers that steps of at most `alike` lead to."""
+    latest = [one.answer for one in sorted(drawn, key=lambda one: one.index, reverse=True)]
+    if not latest or latest[0] is None:
+        return 0
+    seen = sorted({int(one.key) for one in latest if one})
+    breaks = [b for a, b in itertools.pairwise(seen) if b - a > alike]
+    place = [None if one is None else sum(int(one.key) >= b for b in breaks) for one in latest]
+    return len(list(itertools.takewhile(lambda one: one == place[0], place)))
+
+
+@given(samples, st.sampled_from([0, 1]), st.randoms(use_true_random=False))
+def test_a_streak_is_the_samples_at_the_end_that_agree_whatever_came_first(
+    drawn: list[Sample], alike: int, source: random.Random
+) -> None:
+    shuffled = source.sample(drawn, len(drawn))
+    assert tally(shuffled, Near() if alike else NumberSpace()).streak == streak(drawn, alike)
+
+
+@given(samples, st.randoms(use_true_random=False))
+def test_a_streak_knows_what_was_decided_to_be_one(drawn: list[Sample], source: random.Random) -> None:
+    """Verdicts come at any time, before and after the samples that they are about."""
+    counted = Tally(Slow())
+    for one in source.sample(drawn, len(drawn)):
+        counted.add(one.answer, index=one.index)
+        if source.random() < 0.3:
+            pairs = counted.undecided()
+            counted.decide(pairs, [abs(int(a.key) - int(b.key)) <= 1 for a, b in pairs])
+    pairs = counted.undecided()
+    counted.decide(pairs, [abs(int(a.key) - int(b.key)) <= 1 for a, b in pairs])
+    assert counted.standing().streak == streak(drawn, 1)
+
+
+def test_a_streak_grows_by_a_verdict_and_ends_with_a_sample_without_an_answer() -> None:
+    counted = Tally(Slow(), most=9)
+    for index, key in enumerate(("5", None, "1", "2", "1")):
+        counted.add(None if key is None else answer(key), index=index)
+    assert (counted.standing().streak, counted.standing().most) == (1, 9)
+    [pair] = [pair for pair in counted.undecided() if {one.key for one in pair} == {"1", "2"}]
+    counted.decide([pair], [True])
+    assert counted.standing().streak == 3
+    counted.add(None, index=5)
+    assert counted.standing().streak == 0
+
+
+def test_an_empty_answer_is_an_answer() -> None:
+    counted = Tally(NumberSpace())
+    for index, one in enumerate((None, answer(""), answer(""))):
+        counted.add(one, index=index)
+    assert counted.standing().streak == 2
+    counted.add(None, index=3)
+    assert counted.standing().streak == 0
+
+
+def test_a_streak_is_counted_to_sixty_four() -> None:
+    assert [tally(votes(*["7"] * n)).streak for n in (63, 64, 65, 500)] == [63, 64, 64, 64]
+    assert tally(votes("8", *["7"] * 63)).streak == 63

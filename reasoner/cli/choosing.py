@@ -1,4 +1,4 @@
-"""Reading of the options that commands share: who runs the model, who rates, what a token costs."""
+"""Reading of the options that commands share: how to spend, who runs the model, who rates, what a token costs."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,7 +11,33 @@ if TYPE_CHECKING:
     from reasoner.catalog import Kind
     from reasoner.protocols import Engine, Strategy, Verifier
 
+DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
+
+
+def choose_strategy(
+    spec: str | None, *, effort: str | None = None, profile: str | None = None, abstain_below: float | None = None
+) -> "Strategy":
+    """The strategy of --strategy, with what the options of `auto` add; these choose it where none is named.
+
+    Raises:
+        UsageError: it is unknown, is not `auto` and told what only that takes, or is told the same thing twice.
+    """
+    from reasoner.catalog import build
+
+    common = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
+    given = {option: value for option, value in common.items() if value is not None}
+    chosen = ("auto" if given else DEFAULT_STRATEGY) if spec is None else spec
+    name, _, tail = chosen.partition(":")
+    in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}
+    for option in given:
+        flag = f"--{option.replace('_', '-')}"
+        if name.strip() != "auto":
+            raise UsageError(f"{flag} is an option of the strategy auto: leave it out, or choose -s auto, not {name}")
+        if option in in_spec:
+            raise UsageError(f"{flag} and {option} of --strategy say the same thing: keep one")
+    strategy: Strategy = build("strategy", chosen, **given)
+    return strategy
 
 
 def choose_engine(spec: str, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
@@ -40,15 +66,18 @@ def choose_engine(spec: str, *, model_id: str | None = None, base_url: str | Non
 def choose_verifier(
     spec: str | None, strategies: Sequence["Strategy"], engine: "Engine", *, unsandboxed: bool
 ) -> "Verifier | None":
-    """The verifier of --verifier, by default certainty; None where no strategy asks for scores.
+    """The verifier of --verifier, by default the one that a profile was measured with, or else certainty.
+
+    None where no strategy asks for scores.
 
     Raises:
-        UsageError: it is unknown, one was given that nobody asks, or `unsandboxed` for one that runs no code.
+        UsageError: it is unknown, one was given that nobody asks, `unsandboxed` for one that runs no code, or none was
+            given where several were measured with.
     """
     from reasoner.catalog import build, spec_of
     from reasoner.engines.replay import ReplayEngine
 
-    named = DEFAULT_VERIFIER if spec is None else spec
+    named = _measured_with(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", named):
         name = named.partition(":")[0].strip()
         raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; leave it out")
@@ -62,6 +91,13 @@ def choose_verifier(
         return engine.verifier()
     verifier: Verifier = build("verifier", named, **({"allow_unsandboxed": True} if unsandboxed else {}))
     return verifier
+
+
+def _measured_with(strategies: Sequence["Strategy"]) -> str:
+    measured = {verifier for strategy in strategies for verifier in getattr(strategy, "verifiers", ())}
+    if len(measured) > 1:
+        raise UsageError(f"the profile was measured with {' and '.join(sorted(measured))}: choose one with --verifier")
+    return measured.pop() if measured else DEFAULT_VERIFIER
 
 
 def runs_code(kind: "Kind", spec: str) -> bool:

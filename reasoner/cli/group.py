@@ -12,7 +12,7 @@ from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
 
-_COMMANDS = {"solve": "solve", "trace": "tracing", "list": "listing", "doctor": "doctor"}
+_COMMANDS = {"solve": "solve", "plan": "plan", "trace": "tracing", "list": "listing", "doctor": "doctor"}
 _GROUP = "reasoner.commands"
 """The entry points under which other packages bring commands of their own."""
 

@@ -12,7 +12,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 
-_KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine", "tasks": "task"}
+_KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine", "tasks": "task", "rules": "rule"}
 _LISTS = (*_KINDS, "models")
 
 
@@ -21,7 +21,7 @@ _LISTS = (*_KINDS, "models")
 @click.option("--json", "as_json", is_flag=True, help="Give the list as JSON.")
 @guarded
 def command(what: str, *, as_json: bool) -> int:
-    """Show strategies, verifiers, engines, tasks or models, with their options.
+    """Show strategies, verifiers, engines, tasks, rules or models, with their options.
 
     An option is shown with its default; one shown without has none. How sequences are drawn is an option of every
     strategy that draws any; those defaults are shown once, at the end.
@@ -105,6 +105,7 @@ def _entries(kind: Any) -> list[dict[str, Any]]:
 
 
 def _options(cls: Any) -> dict[str, str]:
+    from reasoner.catalog import drawing_options
     from reasoner.types import SamplingParams
 
     shown: dict[str, str] = {}
@@ -112,7 +113,7 @@ def _options(cls: Any) -> dict[str, str]:
         if not field.init or field.default_factory is not dataclasses.MISSING:
             continue
         if isinstance(field.default, SamplingParams):
-            shown |= {f.name: _text(getattr(field.default, f.name)) for f in dataclasses.fields(field.default)}
+            shown |= {name: _text(getattr(field.default, at)) for name, at in drawing_options(cls).items()}
         else:
             shown[field.name] = "(required)" if field.default is dataclasses.MISSING else _text(field.default)
     return shown

@@ -38,6 +38,7 @@ class _Plan:
     budget: "Budget"
     prices: "Prices | None"
     seed: int
+    verbose: bool
 
 
 @dataclass(slots=True)
@@ -63,8 +64,15 @@ class _Recording:
 
 @click.command("solve")
 @click.argument("question")
-@click.option("-s", "--strategy", default="self_consistency", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
-              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9.")  # fmt: skip
+@click.option("-s", "--strategy", metavar="NAME[:OPTION=VALUE,...]",
+              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9.  [default: "
+                   "self_consistency]")  # fmt: skip
+@click.option("--effort", metavar="low|medium|high",
+              help="Spend what pays, at this price; chooses the strategy auto.")  # fmt: skip
+@click.option("--profile", metavar="FILE",
+              help="What reasoner calibrate measured, for auto to choose by.")  # fmt: skip
+@click.option("--abstain-below", type=float, metavar="P",
+              help="Say that it is not sure where the calibrated chance is below this; needs --profile.")  # fmt: skip
 @click.option("--verifier", metavar="NAME[:OPTION=VALUE,...]",
               help="Who rates candidates, for strategies that ask for it.  [default: certainty]")  # fmt: skip
 @click.option("--allow-unsandboxed-code", is_flag=True,
@@ -85,11 +93,16 @@ class _Recording:
 @click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run where the engine can.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
               help="Write every event to a JSONL file, which replay:FILE plays back.")  # fmt: skip
+@click.option("-v", "--verbose", is_flag=True,
+              help="Tell what was bought and why, what ended it and how far to trust it.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Give the whole solution as JSON.")
 @guarded
 def command(
     question: str,
-    strategy: str,
+    strategy: str | None,
+    effort: str | None,
+    profile: str | None,
+    abstain_below: float | None,
     verifier: str | None,
     allow_unsandboxed_code: bool,
     budget: str | None,
@@ -101,23 +114,23 @@ def command(
     base_url: str | None,
     seed: int,
     trace: Path | None,
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Answer QUESTION, one quoted argument; pass - to read it from standard input.
 
     The answer goes to standard output, the vote, the cost and the time to standard error. Exit codes: 0 answered, 1 no
-    answer found or no place to write it, 2 usage, 3 budget exhausted before any answer, 4 engine or model failure, 130
-    interrupted.
+    answer found, not sure of it, or no place to write it, 2 usage, 3 budget exhausted before any answer, 4 engine or
+    model failure, 130 interrupted.
     """
     from reasoner.budget import Budget
-    from reasoner.catalog import build
-    from reasoner.cli.choosing import check_prices, choose_engine, choose_verifier, read_prices
+    from reasoner.cli.choosing import check_prices, choose_engine, choose_strategy, choose_verifier, read_prices
     from reasoner.questions import ask
 
     if seed < 0:
         raise UsageError(f"--seed {seed} is negative: give 0 or more")
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
-    chosen = build("strategy", strategy)
+    chosen = choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
     runs_on = choose_engine(engine, model_id=model, base_url=base_url)
     plan = _Plan(
         asked,
@@ -127,6 +140,7 @@ def command(
         Budget() if budget is None else Budget.parse(budget),
         None if prices is None else read_prices(prices),
         seed,
+        verbose,
     )
     check_prices([plan.budget], plan.prices)
     return _run(plan, trace, as_json=as_json, quiet=engine.partition(":")[0] == "vllm")
@@ -243,7 +257,7 @@ def _tell(
     *,
     as_json: bool,
 ) -> int:
-    from reasoner.cli.summary import LABEL, Times, as_document, summary
+    from reasoner.cli.summary import LABEL, Times, abstained, as_document, explanation, summary
     from reasoner.cli.terminal import printable
 
     elapsed = time.perf_counter() - STARTED
@@ -254,21 +268,35 @@ def _tell(
             )
         elif solution.answer:
             terminal.give(printable(solution.answer.text, limit=2000))
+        elif abstained(solution):
+            terminal.give("not sure")
     finally:
         times = Times(verifier_start, progress.first_sample, elapsed)
-        for line in summary(solution, plan.budget, plan.prices, plan.engine, times):
+        lines = explanation(plan.strategy, solution) if plan.verbose else []
+        for line in [*summary(solution, plan.budget, plan.prices, plan.engine, times), *lines]:
             terminal.say_wrapped(line, indent=LABEL)
     if solution.error:
         terminal.say(error_line(solution.error))
         return code_of(solution.error)
     if solution.answer:
         return ANSWERED
+    code, why = _no_answer(solution)
+    terminal.say(error_line(why))
+    return code
+
+
+def _no_answer(solution: "Solution") -> tuple[int, str]:
+    """The exit code of a solution without an answer or an error, and why there is none."""
+    from reasoner.cli.summary import abstained
+
+    leader = solution.standing.leader
+    if leader and abstained(solution):
+        best = f"the best guess, {leader.text!r:.200}, is right with a chance of {solution.confidence:.2f}"
+        return OTHER, f"not sure: {best}; ask for less than --abstain-below, or spend more with --effort"
     if solution.ended_by == "budget":
         way_out = "raise it" if solution.cost.samples else "raise it, or shorten the question"
-        terminal.say(error_line(f"{solution.reason}: {way_out}"))
-        return EXHAUSTED
+        return EXHAUSTED, f"{solution.reason}: {way_out}"
     samples = (
         "the one sample held no" if solution.cost.samples == 1 else f"none of {solution.cost.samples} samples held an"
     )
-    terminal.say(error_line(f"{samples} answer: try more samples, a higher max_tokens or another --answer kind"))
-    return OTHER
+    return OTHER, f"{samples} answer: try more samples, a higher max_tokens or another --answer kind"

@@ -15,6 +15,8 @@ LABEL = 9
 """Characters that the name of a line takes."""
 SHOWN_SECONDS = 0.1
 """Getting a verifier ready is told of from here on; most need no time."""
+LONGEST_REASON = 500
+"""Characters of a reason or a choice that are shown."""
 SHOWN = 6
 """Classes of answers that the vote line names."""
 
@@ -45,6 +47,37 @@ def summary(
     return lines
 
 
+def abstained(solution: Solution) -> bool:
+    """Whether there was an answer that the strategy was not sure enough of to give."""
+    return solution.answer is None and solution.confidence is not None and solution.standing.leader is not None
+
+
+def explanation(strategy: Strategy, solution: Solution) -> list[str]:
+    """What was bought and why, what ended it, and how far to trust the answer, a line each."""
+    chosen = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(strategy))
+    cost = solution.cost
+    bought = f"{printable(chosen, limit=LONGEST_REASON)}; {_samples(cost.samples)}, {cost.tokens:,} tokens"
+    stopped = f"{solution.ended_by}: {printable(solution.reason, limit=LONGEST_REASON)}"
+    if (price := getattr(strategy, "price", None)) is not None:
+        stopped += f"; the price of a sample is a gain of {price:g} in the chance of a right answer"
+    return [f"bought   {bought}", f"stopped  {stopped}", f"trust    {_trust(strategy, solution)}"]
+
+
+def _trust(strategy: Strategy, solution: Solution) -> str:
+    standing = solution.standing
+    if solution.confidence is not None:
+        questions = getattr(strategy, "calibrated_on", 0)
+        return f"right with a chance of {solution.confidence:.2f}" + (
+            f", calibrated on {questions:,} question{'s' if questions != 1 else ''}" if questions else ""
+        )
+    lead = standing.votes[0].count if standing.votes else 0
+    return f"not calibrated: {lead} of {standing.samples} votes"
+
+
+def _samples(number: int) -> str:
+    return f"{number:,} sample{'s' if number != 1 else ''}"
+
+
 def _vote(standing: Standing) -> str:
     votes = standing.votes
     if not standing.samples:
@@ -56,7 +89,7 @@ def _vote(standing: Standing) -> str:
     ]
     more = [f"{len(votes) - SHOWN} more"] if len(votes) > SHOWN else []
     silent = standing.samples - sum(vote.count for vote in votes)
-    counted = f"{standing.samples} sample{'s' if standing.samples != 1 else ''}, {silent} without an answer"
+    counted = f"{_samples(standing.samples)}, {silent} without an answer"
     return " · ".join([*named, *more]) + (f" ({counted})" if votes else counted)
 
 
@@ -128,6 +161,8 @@ def as_document(
         "engine": engine.name,
         "model": engine.model.name,
         "notes": list(solution.notes),
+        "remarks": list(solution.remarks),
+        "confidence": solution.confidence,
         "seed": seed,
         "proposals": [
             {"answer": p.answer.text if p.answer else None, "samples": p.standing.samples, "tokens": p.cost.tokens}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasoner_strategies.ab_mcts import AbMcts
     from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
+    from reasoner_strategies.auto import Auto
     from reasoner_strategies.beam_search import BeamSearch
     from reasoner_strategies.best_of_n import BestOfN
     from reasoner_strategies.borda import Borda
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AbMcts": "ab_mcts",
     "AdaptiveConsistency": "adaptive_consistency",
+    "Auto": "auto",
     "BeamSearch": "beam_search",
     "BestOfN": "best_of_n",
     "Borda": "borda",
@@ -63,6 +65,7 @@ _HOMES = {
 __all__ = [
     "AbMcts",
     "AdaptiveConsistency",
+    "Auto",
     "BeamSearch",
     "BestOfN",
     "Borda",

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from reasoner.budget import Cost
 from reasoner.controller.stopping import BetaRule, DirichletRule
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, Sample, count, note, propose
+from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner.votes import Tally
-from reasoner_strategies.launching import LaunchOrder
+from reasoner_strategies.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +44,5 @@ class AdaptiveConsistency:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Count sample by sample; stop where the rule says so."""
-        rule, tally, answer = self._stopping(), Tally(question.space), None
-        samples, looked_at = LaunchOrder(Sample((question.prompt,), params=self.params), self.n, self.window), 0
-        while (completion := (yield from samples.take())) is not None:
-            tally.add(question.read(completion), index=looked_at)
-            looked_at += 1
-            standing = yield from count(tally)
-            answer = standing.leader
-            yield from propose(answer, standing)
-            if reason := rule.stop(standing, Cost()):
-                yield from note(reason)
-                yield from samples.cancel()
-                break
+        answer = yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping())
         return answer

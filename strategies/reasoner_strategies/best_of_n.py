@@ -1,15 +1,18 @@
 """Best-of-N: draw many chains, let a verifier choose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from reasoner.errors import UsageError
-from reasoner.plan import Plan, propose, sample
-from reasoner.protocols import Strategy
+from reasoner.budget import Cost
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.plan import Plan, Sample, propose, sample, score, stopped
+from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
-from reasoner.types import Answer, Completion, Question, SamplingParams
+from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
+from reasoner_strategies.launching import LaunchOrder
 from reasoner_strategies.pool import rated_vote, ratings_of, vote
+from reasoner_strategies.stopping_vote import WINDOW, check_stop, cost_of
 
 PARAMS = SamplingParams(temperature=0.8)
 
@@ -22,6 +25,9 @@ class BestOfN:
     of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and
     stays in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
 
+    With `stop`, at most `n` are drawn: they are looked at in launch order, `window` in flight at a time, and rated one
+    after the other, until the rule says of the ratings so far that it is enough.
+
     With `of`, candidates are the outcomes of `n` runs of that strategy, side by side, each rated by the sequence that
     its answer comes from.
     """
@@ -30,6 +36,8 @@ class BestOfN:
     selector: Literal["argmax", "weighted"] = "argmax"
     params: SamplingParams = PARAMS
     of: Strategy | None = None
+    stop: StopRule | None = None
+    window: int = WINDOW
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -38,6 +46,7 @@ class BestOfN:
             raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
         if self.of is not None and self.params != PARAMS:
             raise UsageError("with `of`, how sequences are drawn is an option of that strategy: set it there")
+        check_stop(self.stop, self.window, self.of)
 
     @property
     def uses_verifier(self) -> bool:
@@ -46,6 +55,9 @@ class BestOfN:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
+        if self.stop is not None:
+            answer = yield from self._until(self.stop, question)
+            return answer
         if self.of is None:
             drawn: Sequence[Completion | None] = yield from sample(question.prompt, n=self.n, params=self.params)
         else:
@@ -55,9 +67,41 @@ class BestOfN:
         ratings = yield from ratings_of(question, drawn)
         if all(rating is None for rating in ratings):
             return majority.leader
-        chosen = yield from rated_vote(question, drawn, ratings, by="max" if self.selector == "argmax" else "sum")
+        chosen = yield from rated_vote(question, drawn, ratings, by=self._by)
         yield from propose(chosen.leader, chosen)
         return chosen.leader
+
+    @property
+    def _by(self) -> Literal["max", "sum"]:
+        return "max" if self.selector == "argmax" else "sum"
+
+    def _until(self, stop: StopRule, question: Question) -> Plan[Answer | None]:
+        samples = LaunchOrder(Sample((question.prompt,), params=self.params), self.n, self.window)
+        drawn, ratings, cost, answer = list[Completion](), list[float | None](), Cost(), None
+        while (completion := (yield from samples.take())) is not None:
+            rating = yield from rating_of(question, completion)
+            drawn.append(completion)
+            ratings.append(rating.value if rating else None)
+            cost += cost_of(completion) + (rating.cost if rating else Cost())
+            chosen = replace((yield from rated_vote(question, drawn, ratings, by=self._by)), most=self.n)
+            answer = chosen.leader
+            yield from propose(answer, chosen)
+            if len(drawn) < self.n and (reason := stop.stop(chosen, cost)):
+                yield from samples.cancel()
+                yield from stopped(reason)
+                break
+        return answer
+
+
+def rating_of(question: Question, completion: Completion) -> Plan[Rating | None]:
+    """What the verifier says of one sequence; None where it holds no answer, or where that was refused."""
+    if question.read(completion) is None:
+        return None
+    try:
+        [rating] = yield from score(question, (completion,))
+    except BudgetExhausted:
+        return None
+    return rating
 
 
 def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion | None]]:

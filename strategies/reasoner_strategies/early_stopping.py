@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, count, propose, sample
+from reasoner.plan import Plan, count, propose, sample, stopped
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner.votes import Tally
 from reasoner_strategies.pool import vote
@@ -34,7 +34,7 @@ class EarlyStopping:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw window by window."""
-        tally, standing, drawn = Tally(question.space), Standing(), 0
+        tally, standing, drawn = Tally(question.space, most=self.n), Standing(), 0
         while drawn < self.n:
             asked = min(self.window, self.n - drawn)
             try:
@@ -48,6 +48,8 @@ class EarlyStopping:
             agreed = yield from vote(question, latest)
             if len(agreed.votes) == 1 and agreed.votes[0].count == self.window:
                 yield from propose(agreed.leader, standing)
+                if drawn < self.n:
+                    yield from stopped(f"a window of {self.window} samples agrees")
                 return agreed.leader
             yield from propose(standing.leader, standing)
             if len(latest) < asked:

@@ -18,9 +18,11 @@ GOLDEN = Path(__file__).parents[1] / "golden"
     [
         "--help",
         "solve --help",
+        "plan --help",
         "trace --help",
         "list --help",
         "doctor --help",
+        "calibrate --help",
         "eval --help",
         "grade --help",
         "report --help",
@@ -35,6 +37,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "list engines",
         "list tasks",
         "list models",
+        "list rules",
     ],
 )
 def test_text(line: str, run: Run) -> None:

@@ -16,7 +16,7 @@ from reasoner.catalog import build, entries, load, spec_of
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UnknownName, VerifierError
-from reasoner.protocols import SampleRequest, Strategy, Verifier
+from reasoner.protocols import SampleRequest, StopRule, Strategy, Verifier
 from reasoner.trace import Ended, Event, Sampled
 from reasoner.types import Completion, SamplingParams
 from tests.helpers import (
@@ -85,7 +85,7 @@ def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str
 
 def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str) -> None:
     free = run(name, ScriptedEngine(varied))
-    assert free.ended_by == "strategy"
+    assert free.ended_by in {"strategy", "rule"}
     spent = []
     for limit in {*range(min(free.cost.samples, 40) + 1), free.cost.samples, free.cost.samples + 1}:
         solution = run(name, ScriptedEngine(varied), budget=Budget(samples=limit))
@@ -128,7 +128,7 @@ def test_it_survives_a_refusal_at_every_operation(name: str, monkeypatch: pytest
         assert solution.ended_by == "budget" or solution.answer == free.answer
         led = [proposal.answer for proposal in solution.proposals if proposal.answer]
         assert (solution.answer is not None) >= bool(led)
-    assert free.ended_by == "strategy"
+    assert free.ended_by in {"strategy", "rule"}
 
 
 def test_what_is_left_of_a_budget_never_costs_an_answer(name: str) -> None:
@@ -202,8 +202,8 @@ def test_the_order_of_completion_changes_neither_answer_nor_cost(name: str) -> N
         assert "order" in (load("strategy", name).__doc__ or "")
         return
     assert len({(solution.answer, solution.standing) for solution in solutions}) == 1
-    # What was in flight when a strategy stopped had come more or less far.
-    whole = [solution for solution in solutions if not solution.cost.cancelled_tokens]
+    # What was in flight when a strategy stopped had come more or less far, or had even ended.
+    whole = [one for one in solutions if not one.cost.cancelled_tokens and one.ended_by != "rule"]
     assert len({course(solution)[:3] for solution in whole}) <= 1
 
 
@@ -259,7 +259,7 @@ def test_cancelled_at_any_moment_it_loses_no_cost(name: str) -> None:
         ended = [event for event in events if isinstance(event, Ended)]
         assert len(ended) == any(event.event == "began" for event in events)
         if work.cancelled() and ended:
-            assert ended[0].reason in ("interrupted", "the strategy finished")
+            assert ended[0].reason in ("interrupted", "the strategy finished") or ended[0].ended_by == "rule"
             assert books(ended[0].cost) == meter_of(engine)
         return work.cancelled()
 
@@ -280,10 +280,33 @@ def test_unknown_options_are_refused_with_the_nearest_known(name: str) -> None:
 
 def _options(name: str) -> dict[str, Any]:
     """Its own options and, where it draws samples itself, those of the sampling, each with its type."""
+    own = _own(name)
+    drawing = typing.get_type_hints(SamplingParams) if has_params(name) else {}
+    return own | {_written(name, option): hint for option, hint in drawing.items()}
+
+
+def _own(name: str) -> dict[str, Any]:
     cls = load("strategy", name)
     hints = typing.get_type_hints(cls)
-    own = {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init and field.name != "params"}
-    return own | (typing.get_type_hints(SamplingParams) if has_params(name) else {})
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init and field.name != "params"}
+
+
+def _written(name: str, option: str) -> str:
+    """A sampling option as it is set where the strategy may have one of its own of that name."""
+    return f"params.{option}" if option in _own(name) else option
+
+
+RULE = "stop=beta"
+CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
+COMPANY = {
+    ("self_consistency", "window"): RULE,
+    ("best_of_n", "window"): RULE,
+    ("auto", "task"): CALIBRATED,
+    ("auto", "abstain_below"): CALIBRATED,
+}
+"""What an option needs beside it to have an effect."""
+VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums"}
+"""Texts that only certain values fit."""
 
 
 SAMPLING = {
@@ -298,10 +321,12 @@ SAMPLING = {
 }
 
 
-def _other_values(option: str, hint: Any, default: object) -> Iterator[str]:
+def _other_values(name: str, option: str, hint: Any, default: object) -> Iterator[str]:
     """Values of the option that are not its default."""
-    if option in SAMPLING:
-        yield SAMPLING[option]
+    if (name, option) in VALUES:
+        yield VALUES[name, option]
+    elif option.removeprefix("params.") in SAMPLING and hint != StopRule | None:
+        yield SAMPLING[option.removeprefix("params.")]
     elif typing.get_origin(hint) is typing.Literal:
         yield from (str(value) for value in typing.get_args(hint) if value != default)
     elif hint is bool:
@@ -316,6 +341,9 @@ def _other_values(option: str, hint: Any, default: object) -> Iterator[str]:
         yield "What is 1 + 1?|2"
     elif hint == Strategy | None:
         yield r"single:max_tokens=31\x2cstop=a"
+    elif hint == StopRule | None:
+        yield r"lock_in:delta=0.25"
+        yield r"first_of:rules=lossless|beta:theta\x3d0.9"
     else:
         pytest.fail(f"option {option} has a type that this suite cannot vary: {hint}")
 
@@ -324,9 +352,11 @@ def test_every_option_is_taken_kept_and_written_again(name: str) -> None:
     plain = build("strategy", name)
     assert build("strategy", spec_of(plain)) == plain
     for option, hint in _options(name).items():
-        for value in _other_values(option, hint, getattr(plain, option, None)):
-            changed = build("strategy", f"{name}:{option}={value}")
-            assert changed != plain, option
+        beside = COMPANY.get((name, option), "")
+        without = build("strategy", f"{name}:{beside}")
+        for value in _other_values(name, option, hint, getattr(plain, option, None)):
+            changed = build("strategy", f"{name}:{option}={value},{beside}")
+            assert changed != without, option
             assert option in spec_of(changed)
             assert build("strategy", spec_of(changed)) == changed
 
@@ -336,7 +366,7 @@ def test_every_sampling_option_reaches_the_engine(name: str) -> None:
         pytest.skip("it draws no samples itself")
     for option, value in SAMPLING.items():
         seen: list[SampleRequest] = []
-        strategy = made(name, f"{option}={value}")
+        strategy = made(name, f"{_written(name, option)}={value}")
 
         def script(request: SampleRequest, seen: list[SampleRequest] = seen) -> str:
             seen.append(request)

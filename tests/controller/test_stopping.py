@@ -1,9 +1,9 @@
-"""Stop rules: the published table, exact integrals, and how often they really stop on the wrong answer."""
+"""Stop rules: the published tables, what is sure to be lossless, and how often they really stop on the wrong answer."""
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from fractions import Fraction
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Literal
 
@@ -12,11 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Cost, Solution, solve_many_sync, solve_sync
-from reasoner.controller.stopping import BetaRule, DirichletRule, beta_lead, dirichlet_lead
+from reasoner.answers import NumberSpace
+from reasoner.controller.odds import lock_in, stays
+from reasoner.controller.rule import StopRule
+from reasoner.controller.stopping import BetaRule, DirichletRule, Esc, LockIn, Lossless, Ppr
+from reasoner.controller.worth import Price
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.trace import Event, Noted, Sampled
 from reasoner.types import SamplingParams, Standing, Vote
+from reasoner.votes import Tally
 from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
 from reasoner_strategies.self_consistency import SelfConsistency
 from tests.helpers import answer, number_question
@@ -24,134 +29,48 @@ from tests.helpers import answer, number_question
 PARAMS = SamplingParams(max_tokens=10_000)
 
 
-def standing(*counts: int, weights: Sequence[float] = ()) -> Standing:
+def standing(*counts: int, weights: Sequence[float] = (), most: int = 0, streak: int = 0) -> Standing:
+    """One of these many votes each; answers of none are left out."""
     votes = tuple(
-        Vote(answer(str(place)), weights[place] if weights else count, count) for place, count in enumerate(counts)
+        Vote(answer(str(place)), weights[place] if weights else count, count)
+        for place, count in enumerate(counts)
+        if count
     )
-    return Standing(votes, sum(counts))
+    return Standing(votes, sum(counts), streak=streak, most=most)
 
 
-# The closed form
+# The least lead that stops
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "value"),
-    [
-        (1, 0, 0.75),
-        (2, 0, 0.875),
-        (3, 0, 0.9375),
-        (4, 0, 0.96875),
-        (4, 1, 0.890625),
-        (5, 1, 0.9375),
-        (6, 1, 0.964844),
-        (7, 2, 0.945312),
-        (8, 2, 0.967285),
-    ],
-)
-def test_the_published_values(a: int, b: int, value: float) -> None:
-    assert round(beta_lead(a, b), 6) == value
+def least_leads(rule: StopRule, seconds: int, most: int = 0) -> list[int]:
+    """The fewest votes for the leader that stop against 0, 1, ... votes."""
+
+    def stops(a: int, b: int) -> bool:
+        return rule.stop(standing(a, b, most=most), Cost()) is not None
+
+    found = [next(a for a in range(1, 99) if stops(a, b)) for b in range(seconds)]
+    # A greater lead stops as well.
+    assert all(stops(a + more, b) for b, a in enumerate(found) for more in range(9))
+    return found
 
 
 @pytest.mark.parametrize(
-    ("theta", "least"),
+    ("rule", "most", "least"),
     [
-        (0.90, [3, 5, 6, 8, 9, 11, 12, 13]),
-        (0.95, [4, 6, 8, 9, 11, 12, 14, 15]),
-        (0.99, [6, 9, 11, 13, 14, 16, 18, 19]),
+        (BetaRule(0.90), 0, [3, 5, 6, 8, 9, 11, 12, 13]),
+        (BetaRule(0.95), 0, [4, 6, 8, 9, 11, 12, 14, 15]),
+        (BetaRule(0.99), 0, [6, 9, 11, 13, 14, 16, 18, 19]),
+        (Ppr(0.05), 0, [8, 11, 14, 16, 18, 20]),
+        (Ppr(0.05, classes=3), 0, [9, 12, 15, 17, 20, 22]),
+        (LockIn(0.05), 40, [3, 5, 7, 8, 9, 10, 11]),
+        (LockIn(0.01), 40, [5, 7, 9, 10, 11, 12, 13]),
+        (LockIn(0.05), 8, [2, 3, 4, 4, 4]),
+        (Lossless(), 40, [21, 21, 21]),
     ],
+    ids=repr,
 )
-def test_the_least_lead_that_stops(theta: float, least: list[int]) -> None:
-    rule = BetaRule(theta)
-    for b, a in enumerate(least):
-        assert rule.stop(standing(a, b) if b else standing(a), Cost())
-        assert rule.stop(standing(a - 1, b) if b else standing(a - 1), Cost()) is None
-
-
-COUNTS = st.integers(0, 300)
-
-
-@given(COUNTS, COUNTS)
-def test_more_votes_for_the_leader_make_it_surer(a: int, b: int) -> None:
-    assert beta_lead(a, b) <= beta_lead(a + 1, b)
-    assert beta_lead(a, b) >= beta_lead(a, b + 1)
-    assert beta_lead(a, b) == pytest.approx(1 - beta_lead(b, a), abs=1e-15)
-    assert beta_lead(a, a) == 0.5
-
-
-def test_it_is_the_integral_it_claims_to_be() -> None:
-    """Riemann sums over the posterior's density."""
-    for a, b in ((4, 0), (5, 3), (12, 9), (2, 6)):
-        norm = math.comb(a + b, a) * (a + b + 1)
-        cells = 200_000
-        upper = sum((x := 0.5 + (at + 0.5) / (2 * cells)) ** a * (1 - x) ** b for at in range(cells)) / (2 * cells)
-        assert beta_lead(a, b) == pytest.approx(norm * upper, abs=1e-9)
-
-
-@pytest.mark.parametrize("counts", [(-1, 2), (2, -1)])
-def test_fewer_votes_than_none_are_refused(counts: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="0 or more"):
-        beta_lead(*counts)
-    with pytest.raises(ValueError, match="0 votes or more"):
-        dirichlet_lead(counts)
-
-
-# The Dirichlet
-
-
-def exact_lead(counts: Sequence[int]) -> float:
-    """The same integral in fractions: each gamma distribution function is a polynomial times a power of e^-x."""
-    first, *others = counts
-    terms = {(0, 0): Fraction(1)}
-    for votes in others:
-        product: dict[tuple[int, int], Fraction] = defaultdict(Fraction)
-        for (power, degree), factor in terms.items():
-            product[power, degree] += factor
-            for k in range(votes + 1):
-                product[power + 1, degree + k] -= factor / math.factorial(k)
-        terms = product
-    return float(
-        sum(
-            factor
-            * Fraction(math.factorial(first + degree), math.factorial(first) * (1 + power) ** (first + degree + 1))
-            for (power, degree), factor in terms.items()
-        )
-    )
-
-
-@given(COUNTS, COUNTS)
-def test_of_two_classes_it_is_the_beta(a: int, b: int) -> None:
-    assert dirichlet_lead((a, b)) == pytest.approx(beta_lead(a, b), abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    "counts",
-    [
-        (3, 2, 1),
-        (4, 0, 0),
-        (0, 0, 0),
-        (1,) * 40,
-        (20, 10, 5, 5),
-        (12, 11, 10, 9),
-        (2, *(1,) * 20),
-        (5, 6, 7),
-        (60, 55, 50),
-    ],
-    ids=str,
-)
-def test_of_more_classes_it_is_the_exact_integral(counts: tuple[int, ...]) -> None:
-    assert dirichlet_lead(counts) == pytest.approx(exact_lead(counts), abs=1e-9)
-    assert dirichlet_lead(counts) == dirichlet_lead((counts[0], *reversed(counts[1:])))
-
-
-@given(st.lists(st.integers(0, 40), min_size=2, max_size=6))
-def test_the_chances_of_all_classes_are_one(counts: list[int]) -> None:
-    each = [dirichlet_lead((votes, *counts[:at], *counts[at + 1 :])) for at, votes in enumerate(counts)]
-    assert sum(each) == pytest.approx(1, abs=1e-9)
-
-
-def test_a_mode_of_one_class_is_no_question() -> None:
-    with pytest.raises(ValueError, match="two classes or more"):
-        dirichlet_lead((3,))
+def test_the_published_least_leads(rule: StopRule, most: int, least: list[int]) -> None:
+    assert least_leads(rule, len(least), most) == least
 
 
 # The rules
@@ -186,20 +105,156 @@ def test_a_theta_that_is_no_probability_is_refused(theta: float) -> None:
             rule(theta)
 
 
+def test_a_reason_lists_no_more_than_a_few_answers() -> None:
+    reason = DirichletRule().stop(standing(500, *(1,) * 80), Cost())
+    assert reason is not None
+    assert "500 to 1 to 1 to 1 to 1 votes and 76 answers more" in reason
+
+
+# What is locked in
+
+
+def test_two_samples_are_the_least_to_be_locked_in() -> None:
+    assert LockIn(0.4).stop(standing(1, most=2), Cost()) is None
+    assert LockIn(0.4).stop(standing(2, most=3), Cost())
+
+
+@pytest.mark.parametrize("rule", [LockIn(), Lossless()])
+def test_without_an_end_nothing_is_locked_in(rule: StopRule) -> None:
+    assert rule.stop(standing(50), Cost()) is None
+    assert rule.stop(standing(50, most=60), Cost())
+
+
+def test_a_third_answer_close_to_the_second_must_be_held_too() -> None:
+    """Against two that have one vote each the leader of 5 is less sure than against one."""
+    assert lock_in(5, 1, 33) > 0.95 > stays((5, 1, 1, 1), 31)
+    assert LockIn().stop(standing(5, 1, most=39), Cost())
+    assert LockIn().stop(standing(5, 1, 1, 1, most=39), Cost()) is None
+
+
+def test_a_third_answer_two_votes_behind_the_second_is_not_looked_at() -> None:
+    behind, close = standing(9, 8, 6, 6, most=59), standing(9, 8, 7, 7, most=61)
+    delta = 1 - (stays((9, 8, 6, 6), 30) + lock_in(9, 8, 30)) / 2
+    assert stays((9, 8, 6, 6), 30) < 1 - delta
+    assert LockIn(delta).stop(behind, Cost())
+    assert LockIn(delta).stop(close, Cost()) is None
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(0, 30), st.sampled_from([1e-9, 0.05, 0.3]))
+def test_what_is_lossless_is_locked_in(counts: list[int], more: int, delta: float) -> None:
+    here = standing(*sorted(counts, reverse=True), most=sum(counts) + more)
+    if here.samples >= 2 and Lossless().stop(here, Cost()):
+        assert LockIn(delta).stop(here, Cost())
+
+
+def course(answers: Iterable[str | None], most: int, rule: StopRule) -> Standing:
+    """Where the vote stands at the rule's stop, or after all, looked at after each sample in launch order."""
+    tally = Tally(NumberSpace(), most=most)
+    for index, one in enumerate(answers):
+        tally.add(None if one is None else answer(one), index=index)
+        if rule.stop(tally.standing(), Cost()):
+            break
+    return tally.standing()
+
+
+class _Never:
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        return None
+
+
+LOSSLESS = [Lossless(), Price(0)]
+
+
+@pytest.mark.parametrize("rule", LOSSLESS, ids=repr)
+@pytest.mark.parametrize(
+    "pool",
+    ["1111111", "1122", "1112233", "111222", "11122-", "112--", "1-----", "-----", "111122-", "1234567", "11-2233"],
+)
+def test_the_answer_of_what_is_lossless_is_that_of_all_samples_in_every_order(rule: StopRule, pool: str) -> None:
+    saved = 0
+    for order in set(itertools.permutations(pool)):
+        answers = [None if one == "-" else one for one in order]
+        stopped, full = (course(answers, len(pool), one) for one in (rule, _Never()))
+        assert stopped.leader == full.leader
+        saved += full.samples - stopped.samples
+    assert bool(saved) == (pool in {"1111111", "11122-", "112--", "111122-"})
+
+
+@pytest.mark.parametrize("rule", LOSSLESS, ids=repr)
+@given(drawn=st.lists(st.sampled_from(["1", "1", "1", "2", "2", "3", None]), max_size=60))
+def test_so_it_is_of_many_samples(rule: StopRule, drawn: list[str | None]) -> None:
+    assert course(drawn, len(drawn), rule).leader == course(drawn, len(drawn), _Never()).leader
+
+
+def test_of_forty_that_agree_twenty_one_are_enough() -> None:
+    assert course(["7"] * 40, 40, Lossless()).samples == 21
+    # Samples without an answer shorten what is left.
+    assert course([None] * 10 + ["7"] * 30, 40, Lossless()).samples == 26
+
+
+def test_weights_that_may_still_come_are_no_certainty() -> None:
+    assert Lossless().stop(standing(9, 1, weights=(9.0, 0.5), most=12), Cost()) is None
+    assert Lossless().stop(standing(9, 1, most=12), Cost())
+
+
+# A certificate, and a window
+
+
+def test_a_leader_by_weight_alone_has_no_certificate() -> None:
+    assert Ppr().stop(standing(1, 30, weights=(9.0, 1.0)), Cost()) is None
+    assert Ppr().stop(standing(30, 1), Cost())
+
+
+def test_a_window_must_be_whole_and_of_one_mind() -> None:
+    rule = Esc(3)
+    assert [bool(rule.stop(standing(n, streak=n), Cost())) for n in range(1, 7)] == [False, False, True] * 2
+    assert rule.stop(standing(5, 1, streak=2), Cost()) is None
+
+
+@pytest.mark.parametrize(
+    ("law", "samples"), [((1.0,), 5), ((0.9, 0.1), 8.4607), ((0.8, 0.2), 14.6100), ((0.5, 0.5), 32.2624)]
+)
+def test_the_published_mean_samples_of_windows(law: tuple[float, ...], samples: float) -> None:
+    rule, mean = Esc(5), 0.0
+    # The probability of each streak: which answer came last, and how many times on end.
+    going_on = {(-1, 0): 1.0}
+    for drawn in range(1, 41):
+        after: dict[tuple[int, int], float] = defaultdict(float)
+        for (last, streak), chance in going_on.items():
+            for one, probability in enumerate(law):
+                after[one, streak + 1 if one == last else 1] += chance * probability
+        ended = {at for at in after if drawn == 40 or rule.stop(standing(drawn, streak=at[1]), Cost())}
+        mean += drawn * sum(after[at] for at in ended)
+        going_on = {at: chance for at, chance in after.items() if at not in ended}
+    assert round(mean, 4) == samples
+
+
+# Ranges
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: LockIn(0.0), "delta=0.0 is out of range: delta is a probability"),
+        (lambda: Ppr(1.0), "delta=1.0 is out of range"),
+        (lambda: Ppr(classes=1), "classes=1 is out of range: classes is 2 or more"),
+        (lambda: Esc(0), "window=0 is out of range: window is 1 to 64"),
+        (lambda: Esc(65), "window=65 is out of range: window is 1 to 64"),
+    ],
+)
+def test_options_out_of_range_are_refused(make: Callable[[], StopRule], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make()
+
+
 # How often they are wrong
 
 Stops = Callable[[tuple[int, ...]], bool]
 States = dict[tuple[tuple[int, ...], tuple[int, ...]], float]
 
 
-@cache
-def _beta(counts: tuple[int, ...]) -> bool:
-    return BetaRule().stop(standing(*counts), Cost()) is not None
-
-
-@cache
-def _dirichlet(counts: tuple[int, ...]) -> bool:
-    return DirichletRule().stop(standing(*counts), Cost()) is not None
+def stops(rule: StopRule) -> Stops:
+    return cache(lambda counts: rule.stop(standing(*counts), Cost()) is not None)
 
 
 class Course:
@@ -249,12 +304,25 @@ def _drawn(states: States, law: tuple[float, ...]) -> States:
     ],
 )
 def test_the_published_shares_of_wrong_stops(law: tuple[float, ...], cap: int, wrong: float) -> None:
-    assert round(Course(law, cap, _beta).stopped_wrong, 3) == wrong
+    assert round(Course(law, cap, stops(BetaRule())).stopped_wrong, 3) == wrong
+
+
+@pytest.mark.parametrize(("law", "wrong"), [((0.55, 0.45), 0.0036), ((0.6, 0.4), 0.0010)])
+def test_the_published_shares_of_wrong_certificates(law: tuple[float, ...], wrong: float) -> None:
+    assert round(Course(law, 200, stops(Ppr())).stopped_wrong, 4) == wrong
+
+
+@pytest.mark.parametrize("law", [(0.51, 0.49), (0.5, 0.5), (0.34, 0.33, 0.33)])
+def test_a_certificate_is_wrong_no_oftener_than_it_says_however_near_the_tie(law: tuple[float, ...]) -> None:
+    """Looked at after each of 60 samples; at a tie the second stands for any wrong answer."""
+    delta = 0.2
+    assert 0 < Course(law, 60, stops(Ppr(delta, classes=len(law)))).stopped_wrong <= delta
+    assert Course(law, 60, stops(BetaRule(1 - delta))).stopped_wrong > delta
 
 
 def test_the_dirichlet_is_wrong_less_often_for_more_samples() -> None:
     law = (0.4, 0.35, 0.25)
-    beta, dirichlet = Course(law, 40, _beta), Course(law, 40, _dirichlet)
+    beta, dirichlet = Course(law, 40, stops(BetaRule())), Course(law, 40, stops(DirichletRule()))
     assert dirichlet.stopped_wrong < 0.75 * beta.stopped_wrong
     assert dirichlet.samples > beta.samples
 
@@ -279,7 +347,7 @@ def near(found: float, exact: float, spread: float) -> bool:
 def test_runs_are_wrong_and_long_as_often_as_the_exact_course_says(
     law: tuple[float, ...], rule: Literal["beta", "dirichlet"]
 ) -> None:
-    exact = Course(law, 40, _beta if rule == "beta" else _dirichlet)
+    exact = Course(law, 40, stops(BetaRule() if rule == "beta" else DirichletRule()))
     solutions, events = solved(law, AdaptiveConsistency(n=40, rule=rule, params=PARAMS))
     stopped = {event.question_id for event in events if isinstance(event, Noted)}
     right = {one.question_id for one in solutions if one.answer and one.answer.key == "7"}

@@ -63,7 +63,7 @@ def test_one_sample_is_enough() -> None:
 
 def test_without_any_answer_it_proposes_and_returns_none() -> None:
     standings, answer = proposals([(0, None), (1, None)], n=2)
-    assert (standings, answer) == ([Standing((), 1), Standing((), 2)], None)
+    assert (standings, answer) == ([Standing((), 1, most=2), Standing((), 2, most=2)], None)
 
 
 def test_cut_samples_count_and_never_vote() -> None:
@@ -71,7 +71,7 @@ def test_cut_samples_count_and_never_vote() -> None:
     next(plan)
     plan.send(Handle(0))
     op = plan.send(Finished(Handle(0), (completion("The answer is 7", finish="length"),)))
-    assert op == Propose(None, Standing((), 1))
+    assert op == Propose(None, Standing((), 1, most=1))
 
 
 @pytest.mark.parametrize("arrived", [0, 1, 2])

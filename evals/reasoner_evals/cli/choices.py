@@ -34,6 +34,7 @@ class Given:
     strategies: tuple[str, ...] = ()
     verifier: str | None = None
     budgets: str | None = None
+    totals: str | None = None
     seeds: str | None = None
     limit: int | None = None
     subset_seed: int | None = None
@@ -69,7 +70,8 @@ def choose(given: Given) -> Chosen:
     specs = given.strategies or DEFAULT_STRATEGIES
     prices = None if given.prices is None else read_prices(given.prices)
     budgets = () if given.budgets is None else read_budgets(given.budgets)
-    check_prices(budgets, prices)
+    totals = () if given.totals is None else read_budgets(given.totals)
+    check_prices((*budgets, *totals), prices)
     subset = Subset(given.limit, given.subset_seed)
     verifier = _verifier(given, specs, engine)
     grid = Grid(
@@ -77,6 +79,7 @@ def choose(given: Given) -> Chosen:
         strategies=specs,
         verifier=spec_of(verifier) if verifier else "",
         budgets=budgets,
+        totals=totals,
         seeds=() if given.seeds is None else read_seeds(given.seeds),
     )
     arms_of(grid)  # what cannot be combined is told before data is fetched
@@ -102,6 +105,7 @@ def choose_again(given: Given, frozen: Manifest, folder: RunFolder) -> Chosen:
             )
     verifiers = [arm.verifier for arm in arms if arm.verifier]
     budgets = dict.fromkeys(arm.budget for arm in arms if arm.budget)
+    totals = dict.fromkeys(arm.total for arm in arms if arm.total)
     seeds = dict.fromkeys(str(arm.seed) for arm in arms)
     subset = Subset.parse(frozen.sources[0].subset)
     prices = ",".join(f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items())
@@ -113,6 +117,7 @@ def choose_again(given: Given, frozen: Manifest, folder: RunFolder) -> Chosen:
             strategies=strategies,
             verifier=given.verifier or (verifiers[0] if verifiers else None),
             budgets=given.budgets or ",".join(budgets) or None,
+            totals=given.totals or ",".join(totals) or None,
             seeds=given.seeds or ",".join(seeds) + ",",
             limit=subset.limit if given.limit is None else given.limit,
             subset_seed=subset.seed if given.subset_seed is None else given.subset_seed,

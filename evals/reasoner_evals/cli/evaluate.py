@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 @click.option("--budgets", metavar="AMOUNT,...",
               help="What a question may spend, each in turn: 1k,2k are tokens, samples=8 names the unit. For "
                    "strategies that are not drawn as a pool.")  # fmt: skip
+@click.option("--totals", metavar="AMOUNT,...",
+              help="What all questions of a task may spend together, each in turn: the controller gives it to those "
+                   "whose next samples are worth most.")  # fmt: skip
 @click.option("--seeds", metavar="NUMBER|SEED,...",
               help="How many seeds, as in 3, or which, as in 4,7.  [default: 1]")  # fmt: skip
 @click.option("--limit", type=int, metavar="N", help="Ask the first N questions of each task.")
@@ -49,6 +52,7 @@ def command(
     strategies: tuple[str, ...],
     verifier: str | None,
     budgets: str | None,
+    totals: str | None,
     seeds: str | None,
     limit: int | None,
     subset_seed: int | None,
@@ -79,6 +83,7 @@ def command(
         strategies=strategies,
         verifier=verifier,
         budgets=budgets,
+        totals=totals,
         seeds=seeds,
         limit=limit,
         subset_seed=subset_seed,

@@ -69,7 +69,7 @@ class Tally:
         return {
             "task": printable(self.arm.task, limit=WIDEST),
             "strategy": printable(self.arm.strategy, limit=WIDEST),
-            "budget": printable(self.arm.budget, limit=WIDEST),
+            "budget": printable(self.arm.limit, limit=WIDEST),
             "seed": str(self.arm.seed),
             "done": f"{self.done}/{self.total}",
             "accuracy": shown_accuracy(self.accuracy),

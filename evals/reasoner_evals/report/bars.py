@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner_evals.report.axes import legend, percent, short, sized
+from reasoner_evals.report.diagnoses import Drawn
 from reasoner_evals.report.drawing import WIDE, Draw, label
 from reasoner_evals.report.looks import INK, KINDS, PAPER, QUIET, Look
 from reasoner_evals.report.points import Delta, Point, Spent
@@ -51,6 +52,34 @@ def cost_chart(points: Sequence[Point]) -> Draw:
         _finish(canvas, len(points), legend(canvas, keys, width), width)
 
     return draw
+
+
+def drawn_chart(rows: Sequence[tuple[str, Sequence[Drawn]]]) -> Draw:
+    """The questions of each label by how many samples they drew, stacked to 100 %: the more samples, the darker."""
+    spans = sorted({(one.low, one.high) for _, parts in rows for one in parts})
+    strengths = {span: 0.15 + 0.85 * (place + 1) / len(spans) for place, span in enumerate(spans)}
+
+    def draw(canvas: "Canvas", width: int) -> None:
+        from matplotlib.patches import Patch
+
+        axes = _rows(canvas, [name for name, _ in rows], width)
+        for row, (_, parts) in enumerate(rows):
+            left = 0.0
+            for low, high, share in parts:
+                axes.barh(row, share, BAR, left, color=KINDS[0].light, alpha=strengths[low, high])
+                left += share
+        axes.set_xlim(0, 1)
+        percent(axes.xaxis)
+        axes.set_xlabel("share of questions")
+        keys = [Patch(color=KINDS[0].light, alpha=strengths[low, high], label=_span(low, high)) for low, high in spans]
+        _finish(canvas, len(rows), legend(canvas, keys, width), width)
+
+    return draw
+
+
+def _span(low: int, high: int) -> str:
+    numbers = f"{low}" if low == high else f"{low} to {high}"
+    return f"{numbers} sample{'' if high == 1 else 's'}"
 
 
 def gap_chart(points: Sequence[Point], looks: Mapping[str, Look]) -> Draw:

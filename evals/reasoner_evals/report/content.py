@@ -5,7 +5,7 @@ Shares and accuracies are in [0, 1]. A number that is not known is None, never 0
 
 from dataclasses import dataclass
 
-from reasoner_evals.report.diagnoses import Calibration, Case, Difficulty, Scaling, VerifierQuality
+from reasoner_evals.report.diagnoses import Calibration, Case, Difficulty, Ending, Scaling, VerifierQuality
 from reasoner_evals.report.points import Curve, Delta, FrontMember, Point
 from reasoner_evals.runs.records import Machine, Source
 
@@ -46,6 +46,8 @@ class Provenance:
     """What a run was made by and of."""
 
     run: str
+    folder: str
+    """As given; its journals are read again for the table of questions."""
     created: str
     command: str
     engine: str
@@ -73,6 +75,8 @@ class TaskReport:
     """What a blind guess gets right, where the answers are a choice of a known number."""
     findings: tuple[str, ...]
     """The result in a few sentences."""
+    warnings: tuple[str, ...]
+    """What speaks against trusting a confidence, a sentence each."""
     points: tuple[Point, ...]
     curves: tuple[Curve, ...]
     deltas: tuple[Delta, ...]
@@ -81,6 +85,8 @@ class TaskReport:
     front_by_flops: tuple[FrontMember, ...]
     """Of FLOPs and accuracy, across models; empty where there is one model."""
     difficulty: tuple[Difficulty, ...]
+    endings: tuple[Ending, ...]
+    """Of every point that was run; empty where no rule, price or budget ended a question and no confidence is known."""
     calibration: tuple[Calibration, ...]
     scaling: tuple[Scaling, ...]
     verifiers: tuple[VerifierQuality, ...]

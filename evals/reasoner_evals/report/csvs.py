@@ -1,9 +1,12 @@
-"""The points of a report as CSV: all numbers, unrounded, one row a point."""
+"""The points and the questions of a report as CSV: all numbers, unrounded, a row each."""
 
 import csv
 import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from reasoner_evals.report.content import Report
+from reasoner_evals.report.questions import question_rows
 from reasoner_evals.report.rows import Cell, point_rows
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -11,14 +14,30 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def points_csv(report: Report) -> str:
     """The table with its header; an unknown number is an empty cell. Lines end in LF."""
+    return "".join(_lines(point_rows(report)))
+
+
+def questions_csv(report: Report) -> Iterator[str]:
+    """The lines of a table with a row for each finished question of each arm, read from the runs' folders as it goes.
+
+    Raises:
+        TraceError: a journal can no longer be read.
+    """
+    return _lines(row for run in report.runs for row in question_rows(Path(run.folder), run.run))
+
+
+def _lines(rows: Iterable[Mapping[str, Cell]]) -> Iterator[str]:
+    """The lines of a table, its header first."""
     file = io.StringIO()
     writer: csv.DictWriter[str] | None = None
-    for row in point_rows(report):
+    for row in rows:
         if writer is None:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
             writer.writeheader()
         writer.writerow({name: _cell(value) for name, value in row.items()})
-    return file.getvalue()
+        yield file.getvalue()
+        file.seek(0)
+        file.truncate()
 
 
 def _cell(value: Cell) -> Cell:

@@ -6,6 +6,7 @@ Shares and accuracies are in [0, 1]. A number that is not known is None, never 0
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from reasoner.solution import EndedBy
 from reasoner_evals.report.points import Estimate
 from reasoner_evals.runs.records import Outcome
 
@@ -24,6 +25,44 @@ class BinRow(NamedTuple):
 
     key: str
     accuracies: tuple[Estimate | None, ...]
+
+
+class Ended(NamedTuple):
+    """The questions of a point that one thing ended: their share of all, and what one of them cost."""
+
+    by: EndedBy
+    share: float
+    tokens: float | None
+    """Mean tokens; None where there is no such question."""
+
+
+class Drawn(NamedTuple):
+    """The share of a point's questions that drew `low` to `high` samples."""
+
+    low: int
+    high: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What ended the questions of a point that was run, what they bought, and whether they keep their confidence."""
+
+    key: str
+    """The `Point` it is of."""
+    questions: int
+    """Finished ones, without errors; of several seeds together."""
+    by: tuple[Ended, ...]
+    """By rule, price, budget and strategy, in this order."""
+    samples: float
+    """Samples a question, cancelled ones among them."""
+    samples_p95: float
+    drawn: tuple[Drawn, ...]
+    """Every question once, ascending in samples; no empty ones."""
+    judged: int
+    """Graded questions with a calibrated confidence, which the next two are over."""
+    confidence: float | None
+    accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +217,13 @@ class Case:
     answer: str
     outcome: Outcome
     confidence: float
+    """The share of the vote behind the answer."""
     votes: tuple[VoteShare, ...]
     tokens: int
     why: str
     """What makes it a case, in a sentence."""
+    ended_by: EndedBy
+    reason: str
+    """Why it ended, in words."""
+    calibrated: float | None
+    """The calibrated chance that the answer is right."""

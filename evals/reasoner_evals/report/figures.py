@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reasoner_evals.report.axes import AXES, FLOPS, Axis, short
-from reasoner_evals.report.bars import Harm, cost_chart, gap_chart, harm_chart
+from reasoner_evals.report.bars import Harm, cost_chart, drawn_chart, gap_chart, harm_chart
 from reasoner_evals.report.charts import accuracy_chart, front_of, greedy_keys, left_out, lines_of
 from reasoner_evals.report.content import TaskReport
 from reasoner_evals.report.drawing import Draw, Drawn, drawn, label
@@ -51,6 +51,7 @@ class TaskFigures:
     models: Figure | Absent
     gap: Figure | Absent
     cost: Figure | Absent
+    endings: Figure | Absent
     harm: Figure | Absent
     difficulty: tuple[Figure | Absent, ...]
     calibration: Figure | Absent
@@ -58,8 +59,8 @@ class TaskFigures:
     verifiers: Figure | Absent
 
     def __iter__(self) -> Iterator[Figure]:
-        every = (*(tab.figure for tab in self.accuracy), self.models, self.gap, self.cost, self.harm, *self.difficulty,
-                 self.calibration, self.scaling, self.verifiers)  # fmt: skip
+        every = (*(tab.figure for tab in self.accuracy), self.models, self.gap, self.cost, self.endings, self.harm,
+                 *self.difficulty, self.calibration, self.scaling, self.verifiers)  # fmt: skip
         return (one for one in every if isinstance(one, Figure))
 
 
@@ -70,6 +71,7 @@ def figures(task: TaskReport, prefix: str, looks: Mapping[str, Look]) -> TaskFig
         models=_models(task, f"{prefix}-models", looks),
         gap=_gap(task, f"{prefix}-gap", looks),
         cost=_cost(task, f"{prefix}-cost"),
+        endings=_endings(task, f"{prefix}-endings"),
         harm=_harm(task, f"{prefix}-harm", looks),
         difficulty=_difficulty(task, f"{prefix}-difficulty", looks),
         calibration=_calibration(task, f"{prefix}-calibration", looks),
@@ -124,6 +126,22 @@ def _cost(task: TaskReport, name: str) -> Figure | Absent:
     caption = ["Tokens a question by kind; cached prompt tokens are not computed and not in the total.",
                "Each strategy at its largest size.", _counts(kept)]  # fmt: skip
     return _figure(name, "Stacked bars: tokens by kind.", told, caption, cost_chart(kept))
+
+
+def _endings(task: TaskReport, name: str) -> Figure | Absent:
+    by_key = {one.key: one for one in task.points}
+    largest = {one.key for one in dearest([by_key[one.key] for one in task.endings if one.key in by_key])}
+    kept = [one for one in task.endings if one.key in largest and len(one.drawn) > 1][:MOST_ROWS]
+    if not kept:
+        return Absent("No strategy draws more samples for some questions than for others.")
+    told = [
+        f"{by_key[one.key].label}: {one.samples:.3g} samples, 95th percentile {one.samples_p95:.3g}" for one in kept
+    ]
+    points = [by_key[one.key] for one in kept]
+    caption = ["Share of the questions by the number of samples drawn, of strategies for which it differs.",
+               "Each strategy at its largest size.", _counts(points), "No band is drawn."]  # fmt: skip
+    draw = drawn_chart([(by_key[one.key].label, one.drawn) for one in kept])
+    return _figure(name, "Stacked bars: questions by samples drawn.", told, caption, draw)
 
 
 def _harm(task: TaskReport, name: str, looks: Mapping[str, Look]) -> Figure | Absent:

@@ -115,6 +115,9 @@ def _shown(chosen: _Found, question_id: str, record: ItemRecord, item: Item | No
         votes=_votes(chosen.arm, record, item) if item else (),
         tokens=record.cost.tokens,
         why=_why(chosen, record),
+        ended_by=record.ended_by,
+        reason=_cut(record.reason, LONGEST_ANSWER),
+        calibrated=record.confidence,
     )
 
 

@@ -23,7 +23,7 @@ def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measur
     lines: dict[tuple[str, ...], list[ArmRead]] = {}
     for one in arms:
         arm = one.data.arm
-        key = (one.run.manifest.model.name, arm.strategy, arm.verifier, arm.budget, arm.rule, str(arm.pool))
+        key = (one.run.manifest.model.name, arm.strategy, arm.verifier, arm.limit, arm.rule, str(arm.pool))
         _check_apart(lines.setdefault(key, []), one)
         lines[key].append(one)
     # Pools of one strategy that differ in their size alone would share their points' names.
@@ -79,13 +79,13 @@ def _subject(seeds: tuple[ArmRead, ...], size: int | None, several_models: bool,
     model, line = _line(seeds[0])
     if size is None:
         label = arm.strategy + (f" with {arm.verifier}" if arm.verifier else "")
-        label += f", {arm.budget}" if arm.budget else ""
+        label += f", {arm.limit}" if arm.limit else ""
     else:
         label = f"{line}, n={size}{of_pool}"
     whole = f"{model}: " if several_models else ""
     return Subject(
         key=f"{model}|{arm.task}|{label}",
-        series=whole + line + of_pool,
+        series=whole + line + of_pool + (", allocated" if arm.total else ""),
         model=model,
         task=arm.task,
         strategy=arm.strategy,
@@ -95,7 +95,7 @@ def _subject(seeds: tuple[ArmRead, ...], size: int | None, several_models: bool,
         pooled=size is not None,
         few_subsets=size is not None and size > arm.pool / 2,
         size=size,
-        budget=arm.budget,
+        budget=arm.limit,
         seeds=len({one.data.arm.seed for one in seeds}),
     )
 

@@ -10,6 +10,7 @@ from reasoner_evals.report.analysis import calibrations, difficulties, verifiers
 from reasoner_evals.report.content import ArmState, Fact, Provenance, Report, TaskReport
 from reasoner_evals.report.curves import curves
 from reasoner_evals.report.differences import deltas, front
+from reasoner_evals.report.endings import alarms, endings
 from reasoner_evals.report.gallery import cases
 from reasoner_evals.report.grouping import measure
 from reasoner_evals.report.measures import ArmRead, mean, ungraded_rows
@@ -79,12 +80,14 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
         groups=len(set(items.groups) - {""}),
         chance=_chance(items),
         findings=tuple(findings(rows, differences, by_flops or by_tokens)),
+        warnings=tuple(alarms(measured)),
         points=rows,
         curves=curves(measured, rows, groups),
         deltas=differences,
         front=by_tokens,
         front_by_flops=by_flops,
         difficulty=difficulties(measured, groups),
+        endings=endings(measured),
         calibration=calibrations(measured),
         scaling=scalings(measured),
         verifiers=verifiers(measured, groups),
@@ -105,6 +108,7 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
     graders = [Fact("grader", name) for name in sorted(run.verdicts.graders)]
     return Provenance(
         run=run.name,
+        folder=str(run.folder.path),
         created=manifest.created,
         command=manifest.command,
         engine=manifest.engine,
@@ -126,7 +130,7 @@ def _state(run: RunData, one: ArmRead) -> ArmState:
         task=arm.task,
         strategy=arm.strategy,
         verifier=arm.verifier,
-        budget=arm.budget,
+        budget=arm.limit,
         seed=arm.seed,
         pool=arm.pool,
         asked=len(data.outcome),

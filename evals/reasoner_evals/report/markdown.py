@@ -4,11 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from reasoner_evals.report.content import Provenance, Report, TaskReport
+from reasoner_evals.report.diagnoses import Ending
 from reasoner_evals.report.points import Delta, Estimate, Point
 
 _COLUMNS = ("strategy", "accuracy %", "strict %", "vs greedy", "vs voting at equal tokens", "coverage %", "gap",
             "no answer %", "cut %", "tie %", "tokens", "p95", "cached", "verifier", "TFLOP", "s", "over", "n",
             "seeds")  # fmt: skip
+_ENDINGS = ("strategy", "by rule %", "by price %", "by budget %", "by strategy %", "samples", "p95", "confidence %",
+            "right %", "of", "n")  # fmt: skip
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
@@ -31,10 +34,14 @@ def _task(task: TaskReport) -> Iterator[str]:
     if task.chance is not None:
         yield f"A blind guess gets {task.chance:.1%} right."
     yield ""
+    yield from (f"- **Warning:** {_plain(one)}" for one in task.warnings)
     yield from (f"- {_plain(one)}" for one in task.findings)
     if task.points:
         yield ""
         yield from _table(task)
+    if task.endings:
+        yield from ("", "What ended the questions, in brackets the mean tokens of those:", "")
+        yield from _endings(task)
 
 
 def _table(task: TaskReport) -> Iterator[str]:
@@ -46,6 +53,26 @@ def _table(task: TaskReport) -> Iterator[str]:
     yield ""
     yield "Bold: on the frontier of tokens and accuracy. °: above half of its pool. Differences are in points, paired"
     yield "by question, with Holm's p; (±d): the measured one is below the smallest that can be shown, d."
+
+
+def _endings(task: TaskReport) -> Iterator[str]:
+    labels = {one.key: one.label for one in task.points}
+    yield f"| {' | '.join(_ENDINGS)} |"
+    yield f"|---|{'---:|' * (len(_ENDINGS) - 1)}"
+    for one in task.endings:
+        yield f"| {' | '.join(_ending(labels.get(one.key, one.key), one))} |"
+
+
+def _ending(label: str, one: Ending) -> Iterator[str]:
+    yield _plain(label)
+    for part in one.by:
+        yield f"{100 * part.share:.1f}" + ("" if part.tokens is None else f" ({part.tokens:,.0f})")
+    yield f"{one.samples:.3g}"
+    yield f"{one.samples_p95:.3g}"
+    for share in (one.confidence, one.accuracy):
+        yield "" if share is None else f"{100 * share:.1f}"
+    yield f"{one.judged:,}" if one.judged else ""
+    yield f"{one.questions:,}"
 
 
 def _cells(point: Point, deltas: Sequence[Delta], *, on_front: bool) -> Iterator[str]:

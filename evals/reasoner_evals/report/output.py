@@ -1,13 +1,13 @@
 """The files of a report. Each takes its place whole; all are derived, and can be made anew."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from reasoner.errors import UsageError
 from reasoner_evals.report.content import Report
-from reasoner_evals.report.csvs import points_csv
+from reasoner_evals.report.csvs import points_csv, questions_csv
 from reasoner_evals.report.markdown import to_markdown
 from reasoner_evals.report.page import page, views
 
@@ -18,14 +18,15 @@ class File(NamedTuple):
     """A file to be written."""
 
     path: Path
-    content: bytes
+    content: Iterable[bytes]
 
 
 def write_report(report: Report, html: Path) -> None:
-    """Write the page, and beside it `results.csv`, `results.md` and `figures/` with each figure as SVG and PNG.
+    """Write the page, and beside it `results.csv`, `results.md`, `questions.csv` and each figure as SVG and PNG.
 
     Raises:
         UsageError: a file cannot be written; those before it are.
+        TraceError: a journal can no longer be read.
     """
     for file in _files(report, html):
         _put(file)
@@ -35,11 +36,16 @@ def _files(report: Report, html: Path) -> Iterator[File]:
     """All files, the page last: once it is there, so is what stands beside it."""
     shown = views(report)
     for figure in (one for view in shown for one in view.figures):
-        yield File(html.parent / FIGURES / f"{figure.name}.svg", figure.drawn.svg)
-        yield File(html.parent / FIGURES / f"{figure.name}.png", figure.drawn.png)
-    yield File(html.parent / "results.csv", points_csv(report).encode("utf-8", "replace"))
-    yield File(html.parent / "results.md", to_markdown(report).encode("utf-8", "replace"))
-    yield File(html, page(report, shown).encode("utf-8", "replace"))
+        yield File(html.parent / FIGURES / f"{figure.name}.svg", [figure.drawn.svg])
+        yield File(html.parent / FIGURES / f"{figure.name}.png", [figure.drawn.png])
+    yield File(html.parent / "results.csv", _encoded([points_csv(report)]))
+    yield File(html.parent / "results.md", _encoded([to_markdown(report)]))
+    yield File(html.parent / "questions.csv", _encoded(questions_csv(report)))
+    yield File(html, _encoded([page(report, shown)]))
+
+
+def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
+    return (text.encode("utf-8", "replace") for text in texts)
 
 
 def _put(file: File) -> None:
@@ -47,7 +53,8 @@ def _put(file: File) -> None:
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            beside.write_bytes(file.content)
+            with beside.open("wb") as opened:
+                opened.writelines(file.content)
             beside.replace(file.path)
         finally:
             beside.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from reasoner.tree.page import visible
 from reasoner_evals.report.axes import short
 from reasoner_evals.report.content import Report, TaskReport
 from reasoner_evals.report.courses import Trace, traces
-from reasoner_evals.report.diagnoses import Calibration, Case
+from reasoner_evals.report.diagnoses import Calibration, Case, Ending
 from reasoner_evals.report.figures import TaskFigures, figures
 from reasoner_evals.report.looks import COLOURS, looks
 from reasoner_evals.report.points import Delta, Estimate, Point
@@ -30,6 +30,7 @@ SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("models", "Models at matched FLOPs"),
     ("gap", "Selection gap"),
     ("cost", "What the compute went into"),
+    ("endings", "What ended the questions"),
     ("statuses", "Answers that were not given"),
     ("harm", "Whom it helps and harms"),
     ("difficulty", "By difficulty"),
@@ -52,7 +53,7 @@ _KINDS: Final = {
 }
 
 
-Keyed = Point | Delta | Calibration
+Keyed = Point | Delta | Calibration | Ending
 """What a row of a table is about."""
 
 
@@ -86,7 +87,8 @@ class View:
     @property
     def sections(self) -> list[tuple[str, str]]:
         """The anchors and titles of its sections."""
-        return [one for one in SECTIONS if one[0] != "models" or self.several_models]
+        absent = {"models": not self.several_models, "endings": not self.task.endings}
+        return [one for one in SECTIONS if not absent.get(one[0])]
 
     @property
     def against(self) -> list[tuple[str, list[Delta]]]:

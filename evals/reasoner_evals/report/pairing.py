@@ -87,7 +87,7 @@ def _arms(run: RunData, name: str, task: str) -> list[Arm]:
 
 
 def _setting(arm: Arm) -> tuple[str, ...]:
-    return arm.task, arm.strategy, arm.verifier, arm.budget, str(arm.seed), str(arm.pool)
+    return arm.task, arm.strategy, arm.verifier, arm.limit, str(arm.seed), str(arm.pool)
 
 
 def _verdict(one: RunData, a: Arm, other: RunData, b: Arm) -> PairedResult:

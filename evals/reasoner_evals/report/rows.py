@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from reasoner_evals.report.content import Report, TaskReport
+from reasoner_evals.report.diagnoses import Ending
+from reasoner_evals.report.endings import TOLD
 from reasoner_evals.report.points import Delta, Estimate, Point
 
 Cell = str | int | float | bool | None
@@ -15,8 +17,14 @@ def point_rows(report: Report) -> Iterator[dict[str, Cell]]:
     """A row a point; the columns are the same for all. Unknown numbers are None."""
     for task in report.tasks:
         front = {one.key: one.on_front for one in (*task.front, *task.front_by_flops)}
+        ended = {one.key: one for one in task.endings}
         for point in task.points:
-            yield {**_point(point), "on_front": front.get(point.key), **_deltas(task, point)}
+            yield {
+                **_point(point),
+                "on_front": front.get(point.key),
+                **_ending(ended.get(point.key)),
+                **_deltas(task, point),
+            }
 
 
 def _point(one: Point) -> dict[str, Cell]:
@@ -65,6 +73,19 @@ def _point(one: Point) -> dict[str, Cell]:
 def _estimate(name: str, one: Estimate | None) -> dict[str, Cell]:
     value, low, high = one or (None, None, None)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _ending(one: Ending | None) -> dict[str, Cell]:
+    parts = {part.by: part for part in one.by} if one else {}
+    return {
+        **{f"ended_by_{by}": parts[by].share if by in parts else None for by in TOLD},
+        **{f"tokens_by_{by}": parts[by].tokens if by in parts else None for by in TOLD},
+        "samples": one.samples if one else None,
+        "samples_p95": one.samples_p95 if one else None,
+        "confidence": one.confidence if one else None,
+        "confidence_accuracy": one.accuracy if one else None,
+        "confidence_questions": one.judged if one else None,
+    }
 
 
 def _deltas(task: TaskReport, point: Point) -> dict[str, Cell]:

@@ -79,10 +79,13 @@ def _prompt_flops(card: ModelCard, prompt: Floats, cached: Floats) -> Floats:
 
 
 def overshoots(data: ArmData, prices: dict[str, float] | None) -> int:
-    """Finished questions that cost more than their budget, in any unit but seconds, which bound no work in flight."""
-    if not data.arm.budget:
+    """Finished questions that cost more than their budget, in any unit but seconds, which bound no work in flight.
+
+    1 where all questions together have one, and cost more.
+    """
+    if not data.arm.limit:
         return 0
-    budget, costs = Budget.parse(data.arm.budget), spent(data)
+    budget, costs = Budget.parse(data.arm.budget or data.arm.total), spent(data)
     generated = costs["generated"] + costs["cancelled"]
     bounds: Iterable[tuple[float | None, Floats]] = (
         (budget.tokens, costs["prompt"] + generated + costs["verifier"]),
@@ -91,8 +94,9 @@ def overshoots(data: ArmData, prices: dict[str, float] | None) -> int:
         (budget.flops, costs["flops"]),
         (budget.usd, usd(prices, costs)),
     )
-    over = np.zeros(len(data.outcome), dtype=bool)
+    over = np.zeros(1 if data.arm.total else len(data.outcome), dtype=bool)
     for limit, amount in bounds:
         if limit is not None:
-            over |= amount > limit * (1 + 1e-12)
+            counted = np.nansum(amount, keepdims=True) if data.arm.total else amount
+            over |= counted > limit * (1 + 1e-12)
     return int(over.sum())

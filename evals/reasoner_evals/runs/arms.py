@@ -22,7 +22,7 @@ Rule = Literal["", "majority", "best", "weighted"]
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What an evaluation combines. `budgets` and `seeds` are empty where none were given."""
+    """What an evaluation combines. `budgets`, `totals` and `seeds` are empty where none were given."""
 
     tasks: tuple[str, ...]
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
@@ -30,6 +30,8 @@ class Grid:
     """The spec of who rates for strategies that ask for scores."""
     budgets: tuple[Budget, ...] = ()
     seeds: tuple[int, ...] = ()
+    totals: tuple[Budget, ...] = ()
+    """What all questions of a task may spend together."""
 
 
 class _Drawn(NamedTuple):
@@ -46,7 +48,8 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
     """All arms, task by task.
 
     Strategies that select from independent samples are drawn once for each seed, without a budget: every smaller number
-    of samples is estimated from that pool. A greedy single sample is drawn once. All others run at every budget.
+    of samples is estimated from that pool. A greedy single sample is drawn once. All others run at every budget. All
+    but that greedy sample run at every total too, which the controller divides among the questions.
 
     Raises:
         UsageError: a task, strategy, budget or seed is given twice, or budgets or seeds change nothing.
@@ -54,15 +57,19 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
     drawn = _strategies(grid)
     tasks = _distinct("task", grid.tasks)
     _distinct("budget", [str(budget) for budget in grid.budgets])
+    _distinct("total", [str(total) for total in grid.totals])
     _distinct("seed", [str(seed) for seed in grid.seeds])
     if grid.budgets and all(one.pool or one.greedy for one in drawn):
         raise UsageError(
             "--budgets has no effect: each of these strategies is drawn once and gives every smaller number of samples "
             "too; leave it out, or add a strategy that searches"
         )
+    if grid.totals and all(one.greedy for one in drawn):
+        raise UsageError("--totals has no effect: one greedy sample a question leaves nothing to divide; leave it out")
     if len(grid.seeds) > 1 and all(one.greedy for one in drawn):
         raise UsageError("--seeds has no effect: greedy sampling gives the same each time; leave it out")
-    wanted = len(tasks) * len(drawn) * max(1, len(grid.budgets)) * max(1, len(grid.seeds))
+    limits = max(1, len(grid.budgets)) + len(grid.totals)
+    wanted = len(tasks) * len(drawn) * limits * max(1, len(grid.seeds))
     if wanted > MOST_ARMS:
         raise UsageError(f"{wanted:,} combinations are more than the {MOST_ARMS:,} that one run holds: ask for fewer")
     arms = [arm for task in tasks for one in drawn for arm in _arms(task, one, grid)]
@@ -111,6 +118,8 @@ def _drawn(spec: str, strategy: Strategy, verifier: str) -> _Drawn:
     """Plug-ins are known by name here, not by class; whatever is not known has to be run at every budget."""
     name, options = spec.partition(":")[0], cast("Any", strategy)
     rates = verifier if strategy.uses_verifier else ""
+    if getattr(options, "stop", None) is not None:
+        return _Drawn(spec, rates, 0, "", greedy=False)
     if name == "self_consistency" and options.of is None:
         return _Drawn(spec, rates, options.n, "majority", greedy=False)
     if name == "best_of_n" and options.of is None:
@@ -128,19 +137,15 @@ def _distinct(kind: str, given: Sequence[str]) -> Sequence[str]:
 
 def _arms(task: str, one: _Drawn, grid: Grid) -> Iterator[Arm]:
     seeds = grid.seeds or (0,)
-    budgets = ("",) if one.pool or one.greedy else tuple(map(str, grid.budgets)) or ("",)
-    for budget in budgets:
+    budgets = ("",) if one.pool or one.greedy else tuple(map(str, grid.budgets))
+    totals = () if one.greedy else tuple(map(str, grid.totals))
+    for budget in budgets or (() if totals else ("",)):
         for seed in seeds[:1] if one.greedy else seeds:
-            yield Arm(
-                name="",
-                task=task,
-                strategy=one.spec,
-                verifier=one.verifier,
-                budget=budget,
-                seed=seed,
-                pool=one.pool,
-                rule=one.rule,
-            )
+            arm = Arm(name="", task=task, strategy=one.spec, verifier=one.verifier, budget=budget, seed=seed)
+            yield arm.model_copy(update={"pool": one.pool, "rule": one.rule})
+    for total in totals:
+        for seed in seeds:
+            yield Arm(name="", task=task, strategy=one.spec, verifier=one.verifier, budget="", total=total, seed=seed)
 
 
 def _named(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
@@ -149,6 +154,7 @@ def _named(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
     for arm in arms:
         parts = [file_part(arm.task.partition(":")[0]), file_part(arm.strategy)]
         parts += [file_part(arm.budget)] if arm.budget else []
+        parts += [file_part(f"all-{arm.total}")] if arm.total else []
         parts += [f"seed{arm.seed}"] if several_seeds else []
         plain = name = ".".join(parts)
         number = 1

@@ -5,18 +5,21 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.errors import TraceError
 from reasoner.grades import STATUSES
+from reasoner.solution import EndedBy
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, Verdict
 from reasoner_evals.runs.stating import stated
 
 OUTCOMES: Final[tuple[Outcome, ...]] = (*STATUSES, "timed_out", "error", "ungraded")
 """What became of a question; arrays hold places in this tuple."""
+ENDS: Final[tuple[EndedBy, ...]] = get_args(EndedBy)
+"""Who ended a question; arrays hold places in this tuple."""
 UNFINISHED: Final = -1
 RIGHT: Final = OUTCOMES.index("right")
 UNGRADED: Final = OUTCOMES.index("ungraded")
@@ -88,6 +91,10 @@ class ArmData:
     stated: NDArray[np.int8]
     """As in `Replies`, of the final answer."""
     share: Floats
+    ended: NDArray[np.int8]
+    """Places in `ENDS`, or `UNFINISHED`."""
+    confidence: Floats
+    """The calibrated chance that the answer is right; nan where nothing was calibrated."""
     costs: Ints
     """`[Q, 6]` in the order of `COSTS`."""
     flops: Floats
@@ -167,6 +174,7 @@ class ArmArrays:
         self.stated = np.zeros(n, dtype=np.int8)
         self.costs = np.zeros((n, len(COSTS)), dtype=np.int64)
         self.share, self.flops, self.seconds = np.zeros(n), np.full(n, np.nan), np.zeros(n)
+        self.ended, self.confidence = np.full(n, UNFINISHED, dtype=np.int8), np.full(n, np.nan)
         self.reply_rows, self.along_rows = (Ragged(np.zeros(n, np.int64), np.zeros(n, np.int64)) for _ in range(2))
         self.classes, self.prompt, self.cached = array("i"), array("i"), array("i")
         self.outcomes, self.reply_stated, self.along_outcomes = array("b"), array("b"), array("b")
@@ -192,6 +200,8 @@ class ArmArrays:
                            cost.cancelled_tokens, cost.samples)  # fmt: skip
         self.share[row], self.seconds[row] = record.share, cost.seconds
         self.flops[row] = np.nan if cost.flops is None else cost.flops
+        self.ended[row] = ENDS.index(record.ended_by)
+        self.confidence[row] = np.nan if record.confidence is None else record.confidence
         self._add_replies(row, record, verdict, journal)
         self._add_along(row, record, verdict)
 
@@ -230,5 +240,6 @@ class ArmArrays:
             np.array(self.cached, dtype=np.int32),
         )
         along = Steps(self.along_rows, np.array(self.along_tokens, np.int64), np.array(self.along_outcomes, np.int8))
-        return ArmData(self.run, self.arm, self.outcome, self.stated, self.share, self.costs, self.flops, self.seconds,
-                       replies, along, self.retried, self.duplicates)  # fmt: skip
+        return ArmData(self.run, self.arm, self.outcome, self.stated, self.share, self.ended, self.confidence,
+                       self.costs, self.flops, self.seconds, replies, along, self.retried,
+                       self.duplicates)  # fmt: skip

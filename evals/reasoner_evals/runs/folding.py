@@ -91,6 +91,7 @@ class Folding:
             key=key,
             rule=ended.answer.rule if ended.answer else "",
             share=last.standing.share if last and ended.answer else 0.0,
+            confidence=ended.confidence,
             ended_by=ended.ended_by,
             reason=ended.reason,
             error=ended.reason if ended.ended_by == "error" else "",

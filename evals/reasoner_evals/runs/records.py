@@ -55,11 +55,18 @@ class Arm(_Part):
     verifier: str
     budget: str
     """What one question may spend, as `Budget` writes it; empty where unbounded."""
+    total: str = ""
+    """What all questions together may spend, divided by the controller; empty where that is not bounded."""
     seed: int
     pool: int = 0
     """The number of samples that every size below it is estimated from; 0 where each size has to be run."""
     rule: Literal["", "majority", "best", "weighted"] = ""
     """How a subset of the pool selects its answer."""
+
+    @property
+    def limit(self) -> str:
+        """Its budget in words; empty where it has none."""
+        return f"{self.total} in all" if self.total else self.budget
 
 
 class Machine(_Part):
@@ -149,6 +156,8 @@ class ItemRecord(_Record):
     rule: str = ""
     """By which rule of the answer space the answer was found."""
     share: float = 0.0
+    confidence: float | None = None
+    """The calibrated chance that the answer is right; None where nothing was calibrated."""
     ended_by: EndedBy
     reason: str
     error: str = ""

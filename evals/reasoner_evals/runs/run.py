@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reasoner import solve_each
-from reasoner.budget import Budget, Prices
+from reasoner.budget import Budget, Cost, Prices
 from reasoner.catalog import build
 from reasoner.equivalence import Equivalence
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, TraceError
@@ -106,6 +106,7 @@ class _Sitting:
     _journal: LineWriter | None = None
     _written: set[tuple[str, int]] = field(default_factory=set)
     _ended: dict[str, ItemRecord] = field(default_factory=dict)
+    _spent: dict[str, Cost] = field(default_factory=dict)
     _gradings: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -133,6 +134,7 @@ class _Sitting:
         if record is None or record.reason == INTERRUPTED:
             return
         self._ended[record.question_id] = record
+        self._spent[record.question_id] = record.cost
         if self._journal and (record.question_id, record.attempt) not in self._written:
             self._journal.write(record)
 
@@ -180,12 +182,14 @@ class _Sitting:
             strategy,
             engine,
             verifier=verifier if strategy.uses_verifier else None,
+            budget=Budget.parse(self.arm.total) if self.arm.total else None,
             each=Budget.parse(self.arm.budget) if self.arm.budget else None,
             prices=Prices(**prices) if prices else None,
             comparer=self.verdicts.equivalence,
             trace=self._sink,
             seed=self.arm.seed,
             past=self.past,
+            spent=sum((cost for name, cost in self._spent.items() if name not in by_id), Cost()),
         )
         async with aclosing(stream):
             async for _, solution in stream:

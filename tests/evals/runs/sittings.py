@@ -48,8 +48,8 @@ def data(count: int) -> TaskData:
     return TaskData(items, source)
 
 
-def manifest(names: list[str], count: int, budget: str = "") -> Manifest:
-    pools = {"vote": (6, "majority"), "best": (6, "best")}
+def manifest(names: list[str], count: int, budget: str = "", total: str = "") -> Manifest:
+    pools = {} if total else {"vote": (6, "majority"), "best": (6, "best")}
     arms = [
         Arm(
             name=name,
@@ -57,6 +57,7 @@ def manifest(names: list[str], count: int, budget: str = "") -> Manifest:
             strategy=STRATEGIES[name],
             verifier="judge",
             budget=budget,
+            total=total,
             seed=0,
             pool=pools.get(name, (0, ""))[0],
             rule=pools.get(name, (0, ""))[1],  # type: ignore[arg-type]
@@ -99,10 +100,18 @@ def plain_engine() -> ScriptedEngine:
     return ScriptedEngine(varied, pause=jumbled(0, least=1, most=1))
 
 
-def sit(folder: Path, names: list[str], count: int = 6, *, engine: Engine | None = None, budget: str = "") -> Seen:
+def sit(
+    folder: Path,
+    names: list[str],
+    count: int = 6,
+    *,
+    engine: Engine | None = None,
+    budget: str = "",
+    total: str = "",
+) -> Seen:
     """One session of the evaluation in this folder."""
     seen = Seen()
-    frozen = manifest(names, count, budget)
+    frozen = manifest(names, count, budget, total)
     folder.mkdir(exist_ok=True)
     asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: data(count)}, engine or plain_engine(), Judge(), seen))
     return seen

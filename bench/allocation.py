@@ -1,0 +1,326 @@
+"""Dividing one budget among many questions: what a decision costs, and what it buys on recorded answers.
+
+    python bench/allocation.py simulate
+    python bench/allocation.py POOL...
+
+The first decides for up to a million simulated questions. The second replays pools of recorded answers, with no model
+and no concurrency: 20 random orders of each question's samples, under budgets in tokens equal to 2 to 16 samples a
+question. Pools hold no prompt tokens, so none are counted. A budget is hard: a wave is as long as the longest reply so
+far allows, and a reply longer than what is left is cut and has no answer. Rows with a trust, and Adaptive-Consistency,
+whose theta is the one that spends nearest to the budget, are fitted on a random half of the questions and measured on
+the other, both ways round. "Ratio" is what equal shares need for the same accuracy over what was spent, the curve of
+equal shares drawn straight between numbers of samples; its 95 % interval is by bootstrap over questions. Where equal
+shares never get there it is counted as with all 40 samples, a bound from below, and marked.
+"""
+
+import gc
+import json
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from reasoner.controller.allocation import Allocation, Market, State
+from reasoner.controller.odds import beta_lead
+from reasoner_evals.stats.arrays import Floats, Ints
+
+ORDERS, MEANS, RESAMPLED = 20, (2, 3, 4, 6, 8, 12, 16), 1000
+THETAS = tuple(sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))}))
+Trust = Callable[[State], float] | None
+
+
+class Pool(NamedTuple):
+    """Recorded answers as numbers, 0 the right one and -1 none, and their tokens; both questions x samples."""
+
+    answers: Ints
+    tokens: Floats
+
+    def of(self, rows: Ints) -> "Pool":
+        return Pool(self.answers[rows], self.tokens[rows])
+
+    def shuffled(self, source: np.random.Generator) -> "Pool":
+        order = np.argsort(source.random(self.answers.shape), axis=1)
+        return Pool(np.take_along_axis(self.answers, order, 1), np.take_along_axis(self.tokens, order, 1))
+
+
+class Outcome(NamedTuple):
+    """Per question: the chance that its vote is right, ties drawn by lot, and what it spent."""
+
+    right: Floats
+    spent: Floats
+
+
+class Way(NamedTuple):
+    """A way to divide a budget."""
+
+    name: str
+    allocation: Allocation | None
+    trust: bool
+
+
+def read(path: Path) -> Pool:
+    answers, tokens = [], []
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        names = {row["gold"]: 0}
+        answers.append([-1 if one is None else names.setdefault(one, len(names)) for one in row["answers"]])
+        tokens.append(row["tokens"])
+    return Pool(np.array(answers), np.array(tokens, dtype=float))
+
+
+class Tally:
+    """One question while it is replayed."""
+
+    __slots__ = ("_answers", "_tokens", "counts", "draws", "spent")
+
+    def __init__(self, answers: list[int], tokens: list[float]) -> None:
+        self._answers, self._tokens = answers, tokens
+        self.counts: dict[int, int] = {}
+        self.draws, self.spent = 0, 0.0
+
+    def draw(self, left: float) -> float:
+        """Look at one more sample; what it cost."""
+        cost, answer = self._tokens[self.draws], self._answers[self.draws]
+        self.draws += 1
+        if cost > left:
+            cost, answer = left, -1
+        self.spent += cost
+        if answer >= 0:
+            self.counts[answer] = self.counts.get(answer, 0) + 1
+        return cost
+
+    @property
+    def state(self) -> State:
+        lead, second = (*sorted(self.counts.values(), reverse=True), 0, 0)[:2]
+        rest = len(self._answers) - self.draws
+        return State(lead, second, self.draws, sum(self.counts.values()), rest, self.spent, self.draws)
+
+    @property
+    def right(self) -> float:
+        most = max(self.counts.values(), default=0)
+        best = [answer for answer, votes in self.counts.items() if votes == most]
+        return (0 in best) / len(best) if best else 0.0
+
+
+def replay(pool: Pool, budget: float, allocation: Allocation, trust: Trust) -> Outcome:
+    """All questions under one budget, as the runner would, one wave after the other."""
+    tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
+    market, left, longest = Market(allocation, len(tallies), trust), budget, 0.0
+    opening, waiting, stream = iter(enumerate(tallies)), len(tallies), allocation.mode == "stream"
+    for _ in range(allocation.abreast if stream else len(tallies)):
+        for place, tally in opening:
+            market.tell(place, tally.state)
+            break
+    while (bid := market.take()) is not None and left > 0:
+        tally = tallies[bid.place]
+        # In a stream, a mean sample is held back for each question that has none.
+        free = left - (waiting * market.mean if stream and tally.draws else 0.0)
+        draws = min(bid.draws, int(free // longest)) if longest else 1
+        going = draws > 0 and (bid.worth > market.price or not tally.draws)
+        if going:
+            waiting -= not tally.draws
+            for _ in range(draws):
+                left -= (cost := tally.draw(left))
+                longest = max(longest, cost)
+            market.tell(bid.place, tally.state)
+        if not going or not tally.state.rest:
+            market.close(bid.place, tally.spent, left)
+            for place, following in opening:
+                market.tell(place, following.state)
+                break
+    return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
+
+
+def stopped(pool: Pool, theta: float, wave: int = 1) -> Outcome:
+    """Adaptive-Consistency, looked at after each wave."""
+    tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
+    for tally in tallies:
+        while (now := tally.state).rest and (not now.votes or _lead(now.lead, now.second) < theta):
+            for _ in range(min(wave, now.rest)):
+                tally.draw(np.inf)
+    return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
+
+
+_lead = lru_cache(maxsize=None)(beta_lead)
+
+
+def tuned(pool: Pool, mean: int) -> float:
+    """The theta that spends nearest to `mean` samples a question; by bisection, since more theta spends more."""
+    low, high = 0, len(THETAS) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if stopped(pool, THETAS[middle]).spent.mean() < mean * pool.tokens.mean():
+            low = middle + 1
+        else:
+            high = middle
+    near = THETAS[max(low - 1, 0)], THETAS[low]
+    return min(near, key=lambda theta: abs(stopped(pool, theta).spent.mean() - mean * pool.tokens.mean()))
+
+
+def fitted(pool: Pool, source: np.random.Generator) -> Trust:
+    """P(the leader is right | smoothed share), rising: isotonic over votes of 1 to 40 samples in some orders."""
+    seen: list[tuple[float, float]] = []
+    for _ in range(max(1, 300 // len(pool.answers))):
+        for row in zip(*(part.tolist() for part in pool.shuffled(source)), strict=True):
+            tally = Tally(*row)
+            for _ in range(pool.answers.shape[1]):
+                tally.draw(np.inf)
+                if tally.draws in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40) and tally.counts:
+                    seen.append(((max(tally.counts.values()) + 1) / (tally.draws + 2), tally.right))
+    shares, place = np.unique([share for share, _ in seen], return_inverse=True)
+    weights = np.bincount(place)
+    means = np.bincount(place, weights=[right for _, right in seen]) / weights
+    chances = isotonic_regression(means, weights=weights).x
+    curve = lru_cache(maxsize=None)(lambda lead, samples: float(np.interp((lead + 1) / (samples + 2), shares, chances)))
+    return lambda state: curve(state.lead, state.samples)
+
+
+def measured(pool: Pool, way: Way, mean: int) -> Outcome:
+    """The mean over orders of what each question got."""
+    source, fits, questions = *np.random.default_rng(mean).spawn(2), len(pool.answers)
+    right, spent = np.zeros(questions), np.zeros(questions)
+    for _ in range(ORDERS):
+        drawn, order = pool.shuffled(source), source.permutation(questions)
+        halves = [order[: questions // 2], order[questions // 2 :]]
+        whole = way.allocation is not None and not way.trust
+        for rows, others in [(order, order)] if whole else [(halves[0], halves[1]), (halves[1], halves[0])]:
+            if way.allocation is None:
+                outcome = stopped(drawn.of(rows), tuned(drawn.of(others), mean))
+            else:
+                trust = fitted(drawn.of(others), fits) if way.trust else None
+                outcome = replay(drawn.of(rows), mean * len(rows) * pool.tokens.mean(), way.allocation, trust)
+            right[rows] += outcome.right / ORDERS
+            spent[rows] += outcome.spent / ORDERS
+    return Outcome(right, spent)
+
+
+def equal_shares(pool: Pool) -> Floats:
+    """The chance of a right vote, questions x numbers of samples, as a mean over random orders."""
+    source, (questions, most) = np.random.default_rng(0), pool.answers.shape
+    right = np.zeros((questions, most))
+    for _ in range(10 * ORDERS if questions < 100 else 2 * ORDERS):
+        for at, row in enumerate(zip(*(part.tolist() for part in pool.shuffled(source)), strict=True)):
+            tally = Tally(*row)
+            for n in range(most):
+                tally.draw(np.inf)
+                right[at, n] += tally.right
+    return right / (10 * ORDERS if questions < 100 else 2 * ORDERS)
+
+
+def needed(curve: Floats, accuracy: float) -> float:
+    """The samples at which the curve first reaches an accuracy; infinite where it never does."""
+    reached = np.flatnonzero(curve >= accuracy)
+    if not len(reached):
+        return float("inf")
+    first = int(reached[0])
+    if first == 0:
+        return 1.0
+    return first + float((accuracy - curve[first - 1]) / (curve[first] - curve[first - 1]))
+
+
+def ratio(curves: Floats, tokens: Floats, outcome: Outcome) -> str:
+    """Tokens of equal shares for the same accuracy over tokens spent, with its interval."""
+    most, source = curves.shape[1], np.random.default_rng(0)
+
+    def of(rows: Ints | slice) -> tuple[float, bool]:
+        samples = needed(curves[rows].mean(0), float(outcome.right[rows].mean()) - 1e-12)
+        return min(samples, most) * tokens[rows].mean() / outcome.spent[rows].mean(), samples > most
+
+    value, beyond = of(slice(None))
+    drawn = [of(source.integers(0, len(tokens), len(tokens)))[0] for _ in range(RESAMPLED)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{'>= ' if beyond else ''}{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def ways() -> Iterator[Way]:
+    yield Way("Adaptive-Consistency, theta tuned", None, trust=False)
+    for mode in ("batch", "stream"):
+        for wave in (1, 2, 4):
+            for trust in (False, True):
+                name = f"{mode}, wave {wave}{', trust' if trust else ''}"
+                yield Way(name, Allocation("batch" if mode == "batch" else "stream", wave=wave), trust)
+
+
+def compare(path: Path) -> None:
+    pool = read(path)
+    curves, tokens = equal_shares(pool), pool.tokens.mean(1)
+    print(f"## {path.stem}: {len(tokens)} questions, {tokens.mean():.0f} tokens a sample\n")
+    print("| way | budget, samples | accuracy | tokens a question | ratio |\n|---|---|---|---|---|")
+    for mean in MEANS:
+        print(f"| equal shares | {mean} | {curves[:, mean - 1].mean():.4f} | {mean * tokens.mean():.0f} | 1 |")
+    for way in ways():
+        for mean in MEANS:
+            outcome = measured(pool, way, mean)
+            told = f"{outcome.right.mean():.4f} | {outcome.spent.mean():.0f} | {ratio(curves, tokens, outcome)}"
+            print(f"| {way.name} | {mean} | {told} |", flush=True)
+    print()
+
+
+def decide(questions: int, mean: int) -> tuple[float, float, float]:
+    """Microseconds a decision, decisions, and samples drawn, for answers by laws of their own."""
+    source = np.random.default_rng(0)
+    laws = source.dirichlet(np.full(6, 0.4), questions).cumsum(1).astype(np.float32)
+    market, left = Market(Allocation(), questions), mean * questions
+    counts: dict[int, list[int]] = {}
+    start = State(0, 0, 0, 0, 40, 0.0, 0)
+    inside = -time.perf_counter()
+    for place in range(questions):
+        market.tell(place, start)
+    inside += time.perf_counter()
+    decisions = 0
+    while left > 0:
+        began = time.perf_counter()
+        bid = market.take()
+        inside += time.perf_counter() - began
+        if bid is None:
+            break
+        votes = counts.setdefault(bid.place, [0] * 6)
+        for at in np.searchsorted(laws[bid.place, :5], source.random(bid.draws)).tolist():
+            votes[at] += 1
+        left -= bid.draws
+        *_, second, lead = sorted(votes)
+        drawn = sum(votes)
+        state = State(lead, second, drawn, drawn, 40 - drawn, 100.0 * drawn, drawn)
+        began = time.perf_counter()
+        market.tell(bid.place, state)
+        inside += time.perf_counter() - began
+        decisions += 1
+    return inside / decisions * 1e6, decisions, mean * questions - left
+
+
+def weigh(questions: int) -> float:
+    """Bytes a question of a market in which each has told three times."""
+    gc.collect()
+    tracemalloc.start()
+    market = Market(Allocation(), questions)
+    for drawn in range(1, 4):
+        for place in range(questions):
+            market.tell(place, State(drawn, 0, drawn, drawn, 40 - drawn, 100.0 * drawn + place % 7, drawn))
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return size / questions
+
+
+def simulate() -> None:
+    print("| questions | decisions | us a decision | bytes a question |\n|---|---|---|---|")
+    for questions in (10_000, 100_000, 1_000_000):
+        each, decisions, _ = decide(questions, 8)
+        print(f"| {questions:,} | {decisions:,} | {each:.1f} | {weigh(questions):.0f} |", flush=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments == ["simulate"]:
+        simulate()
+    else:
+        for path in arguments:
+            compare(Path(path))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,77 @@
+"""A majority vote whose samples are looked at one by one in launch order, until a rule says that it is enough."""
+
+from collections.abc import Sequence
+
+from reasoner.budget import Cost
+from reasoner.errors import UsageError
+from reasoner.plan import Plan, Sample, count, propose, stopped
+from reasoner.protocols import StopRule, Strategy
+from reasoner.types import Answer, Completion, Question, SamplingParams
+from reasoner.votes import Tally
+from reasoner_strategies.launching import LaunchOrder
+
+WINDOW = 4
+"""Samples in flight, unless told otherwise: looking at every fourth draws some 6 % more than looking at each."""
+
+
+def check_stop(stop: StopRule | None, window: int, of: Strategy | None) -> None:
+    """How a strategy's stop rule, its window and the strategy inside it go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if stop is not None and of is not None:
+        raise UsageError("`stop` looks at single samples, and `of` draws none: leave one of them out")
+    if window < 1:
+        raise UsageError(f"window={window} is out of range: window is 1 sample in flight or more")
+    if stop is None and window != WINDOW:
+        raise UsageError(
+            f"window={window} has no effect: without `stop` all samples are in flight at once; leave it out"
+        )
+
+
+def stopping_vote(
+    question: Question,
+    params: SamplingParams,
+    *,
+    n: int,
+    window: int,
+    rule: StopRule | None,
+    drawn: Sequence[Completion] = (),
+) -> Plan[Answer | None]:
+    """The majority of up to `n` samples, `window` of them in flight; each look proposes, and then the rule may end it.
+
+    `drawn` are samples that are there already and were drawn in the same way: they are looked at first. The answer and
+    the samples that have a vote depend neither on what finishes first nor on `window`. What is still running at the
+    stop is cancelled.
+    """
+    tally, cost, answer = Tally(question.space, most=n), Cost(), None
+    here = list(drawn[:n])
+    rest = LaunchOrder(Sample((question.prompt,), params=params), n - len(here), window)
+    for place in range(n):
+        completion = here[place] if place < len(here) else (yield from rest.take())
+        if completion is None:
+            break
+        tally.add(question.read(completion), index=place)
+        cost += cost_of(completion)
+        standing = yield from count(tally)
+        answer = standing.leader
+        yield from propose(answer, standing)
+        if rule and place + 1 < n and (reason := rule.stop(standing, cost)):
+            yield from rest.cancel()
+            yield from stopped(reason)
+            break
+    return answer
+
+
+def cost_of(completion: Completion) -> Cost:
+    """What one sample cost, as far as a plan can know: its flops are not."""
+    used = completion.usage
+    return Cost(
+        prompt_tokens=used.prompt_tokens - used.cached_tokens,
+        cached_tokens=used.cached_tokens,
+        generated_tokens=used.generated_tokens,
+        requests=1,
+        samples=1,
+        flops=None,
+    )

@@ -1,0 +1,277 @@
+"""Predictions from a profile: the pin, closed forms, what must not fall, and the KV cache by hand."""
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.controller.choosing import shrunk
+from reasoner.controller.planning import TAIL, Forecast, Outlook, fit, outlook, sequence_p95
+from reasoner.controller.profile import ArmRow, Bins, Family, Trust
+from reasoner.errors import UsageError
+from reasoner.models.card import ModelCard
+
+MANY = 10_000_000
+BASELINE = "self_consistency:n=4"
+Arm = tuple[float, float]
+"""Tokens, accuracy."""
+
+
+def row(place: int, arm: Arm, questions: int, *, name: str = "", **fields: object) -> ArmRow:
+    """One arm of single outcomes, as many of them right as the accuracy says."""
+    tokens, accuracy = arm
+    right = accuracy * questions
+    plain = {"harmed": 0, "helped": 0, "gap": 0, "gap_squares": 0, "samples": 1, "share": 0.5, "share_sd": 0}
+    own = {"strategy": name or f"way:n={tokens:g}", "bin": place, "questions": questions, "tokens": tokens}
+    return ArmRow.model_validate({**plain, **own, "right": right, "squares": right, "tokens_p95": tokens, **fields})
+
+
+def family(*bins: tuple[int, list[Arm]], extra: tuple[ArmRow, ...] = ()) -> Family:
+    """Bins of (questions, arms); the first arm of each is the baseline."""
+    rows = [
+        row(place, arm, questions, name="" if at else BASELINE)
+        for place, (questions, arms) in enumerate(bins)
+        for at, arm in enumerate(arms)
+    ]
+    return Family(
+        task="a",
+        questions=sum(questions for questions, _ in bins),
+        bins=Bins(signal="split", edges=tuple(float(edge) for edge in range(1, len(bins)))),
+        arms=(*rows, *extra),
+        baseline=BASELINE,
+        sample_tokens=1,
+        trust=Trust(questions=1, shares=(0.5,), chances=(0.5,)),
+        origin="a test",
+    )
+
+
+HARD: list[Arm] = [(4, 0.50), (1, 0.30), (16, 0.55)]
+EASY: list[Arm] = [(4, 0.92), (1, 0.90)]
+
+
+def published(questions: int = MANY) -> Family:
+    return family((4 * questions // 10, HARD), (6 * questions // 10, EASY))
+
+
+counts = st.integers(30, 400)
+arms = st.lists(
+    st.tuples(st.integers(1, 40).map(float), st.floats(0, 1)), min_size=1, max_size=6, unique_by=lambda a: a[0]
+)
+families = st.lists(st.tuples(counts, arms), min_size=1, max_size=3).map(lambda bins: family(*bins))
+
+
+# What a budget brings
+
+
+def test_the_published_division() -> None:
+    told = outlook(published()).at(3)
+    assert told.accuracy.mean == pytest.approx(0.7453, abs=5e-5)
+    assert told.tokens.mean == pytest.approx(3)
+    hard, easy = told.parts
+    assert [(share, way.row.tokens) for share, way in hard.ways] == [(1, 4)]
+    assert [way.row.tokens for _, way in easy.ways] == [1, 4]
+    assert easy.ways[1][0] == pytest.approx(0.444, abs=5e-4)
+
+
+def test_the_interval_of_one_arm_is_that_of_its_mean() -> None:
+    told = outlook(family((400, [(1, 0.3)]))).at(1)
+    low, high = told.interval
+    error = math.sqrt(0.3 * 0.7 / 400)
+    assert told.accuracy.mean == pytest.approx(0.3)
+    assert (low, high) == pytest.approx((0.3 - 1.96 * error, 0.3 + 1.96 * error), abs=1e-3)
+
+
+def test_bins_that_get_the_same_are_as_sure_as_all_questions_in_one() -> None:
+    # The law of total variance; the bins are so far apart that nothing is drawn together.
+    split = outlook(family((4000, [(1, 0.1)]), (6000, [(1, 0.9)]))).at(1)
+    assert split.accuracy.variance == pytest.approx(0.58 * 0.42 / 10_000, rel=0.01)
+
+
+def test_bins_err_apart_and_arms_of_one_bin_together() -> None:
+    one = family((400, EASY))
+    estimates = shrunk(one)
+    errors = [math.sqrt(estimates[arm.arm, 0].variance) for arm in one.rows(0)]
+    told = outlook(one).at(2)
+    assert math.sqrt(told.accuracy.variance) == pytest.approx(2 / 3 * errors[0] + 1 / 3 * errors[1])
+
+
+def test_nine_of_ten_intervals_and_more_hold_the_truth() -> None:
+    source = random.Random(0)
+    held, rounds = 0, 300
+    for _ in range(rounds):
+        hard = sum(source.random() < 0.4 for _ in range(300))
+        bins = []
+        for questions, chance in ((hard, 0.45), (300 - hard, 0.9)):
+            right = sum(source.random() < chance for _ in range(questions))
+            bins.append((questions, [(1.0, right / questions)]))
+        low, high = outlook(family(*bins)).at(1).interval
+        held += low <= 0.4 * 0.45 + 0.6 * 0.9 <= high
+    assert held / rounds >= 0.9
+
+
+@given(families, st.floats(0, 50), st.floats(0, 50))
+def test_more_budget_is_expected_to_bring_no_less(one: Family, budget: float, more: float) -> None:
+    asked = outlook(one)
+    low, high = (asked.at(asked.least + extra).accuracy.mean for extra in (budget, budget + more))
+    assert high >= low - 1e-9
+
+
+@given(families, st.floats(0, 60))
+def test_no_more_is_expected_than_the_best_arms_bring_nor_spent_than_given(one: Family, extra: float) -> None:
+    asked, estimates = outlook(one), shrunk(one)
+    told = asked.at(asked.least + extra)
+    best = [max(estimates[arm.arm, place].mean for arm in one.rows(place)) for place in range(one.bins.count)]
+    sizes = [one.standard(place).questions for place in range(one.bins.count)]
+    most = sum(n * value for n, value in zip(sizes, best, strict=True)) / sum(sizes)
+    assert told.tokens.mean <= (asked.least + extra) * (1 + 1e-9)
+    assert told.accuracy.mean <= most + 1e-9
+    assert asked.most.accuracy.mean == pytest.approx(most)
+
+
+def test_what_was_measured_on_few_questions_is_not_used() -> None:
+    better = row(0, (2, 1.0), 29)
+    assert outlook(family((400, [(1, 0.3)]), extra=(better,))).most.accuracy.mean == pytest.approx(0.3)
+    with pytest.raises(UsageError, match="bin 0 of a has no arm with 30 questions: calibrate"):
+        outlook(family((29, [(1, 0.3)])))
+
+
+def test_less_than_the_cheapest_is_refused() -> None:
+    with pytest.raises(UsageError, match="costs 1 on average"):
+        outlook(published()).at(0.9)
+
+
+# What an accuracy costs
+
+
+@given(families, st.floats(0, 1))
+def test_an_accuracy_costs_the_budget_that_brings_it(one: Family, place: float) -> None:
+    asked = outlook(one)
+    low, high = asked.at(asked.least), asked.most
+    wanted = low.accuracy.mean + place * (high.accuracy.mean - low.accuracy.mean)
+    tokens = asked.tokens_for(wanted)
+    assert tokens is not None
+    assert asked.at(tokens).accuracy.mean == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("budget", [1.0, 1.5, 2.2, 3.0, 4.0, 5.5, 8.8])
+def test_a_budget_on_the_hull_is_what_its_accuracy_costs(budget: float) -> None:
+    asked = outlook(published())
+    assert asked.tokens_for(asked.at(budget).accuracy.mean) == pytest.approx(budget, rel=1e-6)
+
+
+def test_the_cheapest_is_enough_for_little_and_nothing_for_too_much() -> None:
+    asked = outlook(published())
+    assert asked.tokens_for(0) == asked.least
+    assert asked.tokens_for(0.773) is None
+    assert asked.most.tokens.mean == pytest.approx(0.4 * 16 + 0.6 * 4)
+
+
+# How much it varies
+
+
+def spread_out(p95: float, questions: int = 100) -> Forecast:
+    one = family((questions, [(100, 0.5)]))
+    rows = tuple(arm.model_copy(update={"tokens_p95": p95}) for arm in one.arms)
+    return outlook(one.model_copy(update={"arms": rows})).at(100)
+
+
+def test_the_total_varies_with_its_questions_and_with_the_calibration() -> None:
+    told = spread_out(100 + 10 * TAIL)
+    assert told.tokens_p95 == pytest.approx(100 + 10 * TAIL)
+    assert told.total_p95(100) == pytest.approx(10_000 + TAIL * math.sqrt(100 * 10**2 + 100**2 * 10**2 / 100))
+
+
+def test_a_cost_that_does_not_vary_is_certain() -> None:
+    assert spread_out(100).total_p95(7) == pytest.approx(700)
+    assert spread_out(60).total_p95(7) == pytest.approx(700)
+
+
+def test_a_mix_varies_as_its_arms_differ() -> None:
+    told = outlook(family((MANY, EASY))).at(2.5)
+    # Half of the questions cost 1, half 4.
+    assert told.total_p95(100) == pytest.approx(250 + TAIL * 10 * 1.5, rel=1e-3)
+    assert told.tokens_p95 == 4
+
+
+def test_a_share_of_none_is_not_used() -> None:
+    told = outlook(family((MANY, EASY))).at(1)
+    assert [way.row.tokens for _, way in told.parts[0].ways] == [1]
+    assert told.tokens_p95 == 1
+
+
+# How many sequences fit
+
+GIB = 2**30
+
+
+def card(heads: int, kv_heads: int, size: int = 2) -> ModelCard:
+    return ModelCard("m", layers=2, heads=heads, kv_heads=kv_heads, head_dim=64, kv_bytes_per_element=size)
+
+
+@pytest.mark.parametrize(
+    ("kv_heads", "size", "kind", "tokens"),
+    [
+        (8, 2, "MHA", 262_144),  # 2 x 2 layers x 8 x 64 x 2 bytes = 4,096 a token
+        (2, 2, "GQA", 1_048_576),
+        (1, 2, "MQA", 2_097_152),
+        (8, 1, "MHA", 524_288),
+        (2, 1, "GQA", 2_097_152),
+    ],
+)
+def test_fewer_kv_heads_and_smaller_numbers_hold_more(kv_heads: int, size: int, kind: str, tokens: int) -> None:
+    given = card(8, kv_heads, size)
+    found = fit(given, kv_bytes=GIB, own=1000, prompt=500, samples=8)
+    assert given.attention == kind
+    assert (found.tokens, found.apart) == (tokens, tokens // 1500)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shared"),
+    # A question of 3 samples takes 10 + 3 x 5 = 25 tokens; a last one of 1 or 2 takes 15 or 20.
+    [(14, 0), (15, 1), (20, 2), (25, 3), (39, 3), (40, 4), (49, 5), (50, 6)],
+)
+def test_a_shared_prompt_is_held_once_a_question(tokens: int, shared: int) -> None:
+    found = fit(card(1, 1), kv_bytes=512 * tokens, own=5, prompt=10, samples=3)
+    assert (found.tokens, found.shared, found.apart) == (tokens, shared, tokens // 15)
+
+
+@given(st.integers(0, 3000), st.integers(1, 50), st.integers(0, 50), st.integers(1, 9))
+def test_sharing_never_makes_less_fit(tokens: int, own: int, prompt: int, samples: int) -> None:
+    found = fit(card(1, 1), kv_bytes=512 * tokens, own=own, prompt=prompt, samples=samples)
+    assert found.shared >= found.apart
+    if samples == 1 or not prompt:
+        assert found.shared == found.apart
+
+
+def test_without_geometry_nothing_is_known_to_fit() -> None:
+    found = fit(ModelCard("m"), kv_bytes=GIB, own=1, prompt=0, samples=1)
+    assert (found.tokens, found.apart, found.shared) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"own": 0}, {"prompt": -1}, {"samples": 0}])
+def test_lengths_that_are_none_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="1 or more"):
+        fit(card(1, 1), kv_bytes=GIB, **{"own": 1, **wrong})
+
+
+def test_the_length_of_a_sequence() -> None:
+    baseline = row(0, (400, 0.5), 100, name=BASELINE, samples=4, tokens_p95=600)
+    rest = [
+        row(0, (100, 0.5), 100, tokens_p95=140),
+        row(0, (300, 0.5), 100, verifier="judge", tokens_p95=900),
+        row(0, (200, 0.5), 100, samples=1.5, tokens_p95=800),
+    ]
+    one = family((100, [(1, 0.5)])).model_copy(update={"arms": (baseline, *rest)})
+    # What rates or stops by itself tells nothing of one sequence.
+    assert sequence_p95(one) == 150
+    longer = row(0, (110, 0.5), 100, tokens_p95=170)
+    assert sequence_p95(one.model_copy(update={"arms": (*one.arms, longer)})) == 170
+
+
+def test_the_hull_is_what_is_kept() -> None:
+    asked: Outlook = outlook(family((MANY, [(4, 0.5), (1, 0.3), (2, 0.2), (16, 0.55)])))
+    assert [point.cost for point in asked.bins[0][1]] == [1, 4, 16]
+    assert all(low.value < high.value for low, high in pairwise(asked.bins[0][1]))

@@ -1,0 +1,236 @@
+"""The profile: what is refused, what is read back, the bins of questions and the curve of trust."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.controller.profile import ArmRow, Bins, Family, Profile, Trust, read_profile
+from reasoner.errors import UnknownName, UsageError
+
+Content = dict[str, Any]
+
+BASELINE = "self_consistency:n=40"
+
+
+def row(**changes: Any) -> ArmRow:
+    plain: Content = {
+        "strategy": BASELINE,
+        "bin": 0,
+        "questions": 100,
+        "right": 80,
+        "squares": 75,
+        "harmed": 0,
+        "helped": 0,
+        "gap": 5,
+        "gap_squares": 9,
+        "tokens": 4000,
+        "tokens_p95": 6000,
+        "samples": 40,
+        "share": 0.8,
+        "share_sd": 0.1,
+    }
+    return ArmRow(**{**plain, **changes})
+
+
+def family(*arms: ArmRow, task: str = "math", bins: Bins | None = None) -> Family:
+    return Family(
+        task=task,
+        questions=100,
+        bins=bins or Bins(),
+        arms=arms or (row(),),
+        baseline=BASELINE,
+        sample_tokens=100,
+        trust=Trust(questions=100, shares=(0.5, 0.7, 0.9), chances=(0.4, 0.8, 0.8)),
+        origin="run, 2026-01-01",
+    )
+
+
+def profile(*families: Family) -> Profile:
+    return Profile(model="m", created="2026-01-01T00:00:00Z", families=families or (family(),))
+
+
+def content() -> Content:
+    return dict(profile().model_dump(mode="json"))
+
+
+# Files
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "profile.json"
+    profile().write(file)
+    assert read_profile(file) == profile()
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "profile.json"
+    profile().write(file)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left"):
+        profile(family(task="other")).write(file)
+    assert read_profile(file) == profile()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_who_reads_while_it_is_written_sees_the_old_file_whole(tmp_path: Path) -> None:
+    file = tmp_path / "profile.json"
+    profile().write(file)
+    with file.open("rb") as reading:
+        profile(family(task="other")).write(file)
+        assert Profile.model_validate_json(reading.read()) == profile()
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write the profile"):
+        profile().write(tmp_path)
+
+
+def test_a_file_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the profile .*none.json: No such file.*reasoner calibrate"):
+        read_profile(tmp_path / "none.json")
+
+
+def test_another_version_is_told_before_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "profile.json"
+    file.write_text(json.dumps({"v": 2, "planets": []}))
+    with pytest.raises(UsageError, match="written by another version: it is 2, and this one reads version 1"):
+        read_profile(file)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 1}', "\0", "\ud800"])
+def test_what_is_no_profile_is_told_as_such(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "profile.json"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(UsageError, match="is no profile"):
+        read_profile(file)
+
+
+def _set(*path: str | int, to: Any) -> Callable[[Content], None]:
+    def change(whole: Content) -> None:
+        place: Any = whole
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = to
+
+    return change
+
+
+def _twice(*path: str | int) -> Callable[[Content], None]:
+    def change(whole: Content) -> None:
+        place: Any = whole
+        for part in path:
+            place = place[part]
+        place.append(place[0])
+
+    return change
+
+
+FAMILY = ("families", 0)
+ARM = (*FAMILY, "arms", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set(*ARM, "bin", to=1), "has a row in bin 1, and there are 1 bins"),
+        (_set(*ARM, "bin", to=-1), "greater than or equal to 0"),
+        (_set(*ARM, "strategy", to="single"), "the baseline 'self_consistency:n=40' has no row in bin 0"),
+        (_set(*ARM, "verifier", to="prm"), "has no row in bin 0"),
+        (_set(*ARM, "budget", to="tokens=9"), "has no row in bin 0"),
+        (_set(*FAMILY, "arms", to=[]), "has no row in bin 0"),
+        (_set(*FAMILY, "bins", to={"signal": "split", "edges": [0.5]}), "has no row in bin 1"),
+        (_set(*FAMILY, "bins", to={"signal": "split", "edges": [0.5, 0.5]}), "must ascend"),
+        (_set(*FAMILY, "bins", to={"signal": "none", "edges": [0.5]}), "need a signal"),
+        (_set(*FAMILY, "bins", to={"signal": "stars"}), "input should be"),
+        (_twice(*FAMILY, "arms"), "has 2 rows in bin 0"),
+        (_twice("families"), "2 families are of the task 'math'"),
+        (_set(*FAMILY, "trust", "shares", to=[0.5, 0.5, 0.9]), "shares must ascend"),
+        (_set(*FAMILY, "trust", "shares", to=[0.5, 0.9]), "each share must have a chance"),
+        (_set(*FAMILY, "trust", "chances", to=[0.4, 0.8, 0.7]), "must not fall"),
+        (_set(*FAMILY, "trust", "chances", to=[0.4, 0.8, 1.7]), "less than or equal to 1"),
+        (_set(*FAMILY, "trust", to={"questions": 1, "shares": [], "chances": []}), "at least 1 item"),
+        (_set(*FAMILY, "sample_tokens", to=0), "greater than 0"),
+        (_set(*ARM, "questions", to=0), "greater than or equal to 1"),
+        (_set(*ARM, "right", to=101), "right is at most the questions"),
+        (_set(*ARM, "squares", to=80.1), "squares at most right"),
+        (_set(*ARM, "harmed", to=-1), "greater than or equal to 0"),
+        (_set(*ARM, "harmed", to=101), "harmed or helped"),
+        (_set(*ARM, "gap", to=40), "no sums of differences"),
+        (_set(*ARM, "tokens", to=float("inf")), "finite number"),
+        (_set(*ARM, "tokens", to=float("nan")), "finite number"),
+        (_set(*ARM, "stars", to=5), "extra inputs"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_reason(
+    tmp_path: Path, change: Callable[[Content], None], message: str
+) -> None:
+    whole = content()
+    change(whole)
+    file = tmp_path / "profile.json"
+    # JSON as Python writes it has names for what is not finite.
+    file.write_text(json.dumps(whole))
+    with pytest.raises(UsageError, match=message):
+        read_profile(file)
+
+
+# What it answers
+
+
+def test_a_task_that_was_not_calibrated_names_those_that_were() -> None:
+    both = profile(family(task="gsm8k"), family(task="aime"))
+    assert both.family("aime").task == "aime"
+    with pytest.raises(UnknownName, match=r"did you mean 'gsm8k'.*aime, gsm8k"):
+        both.family("gsm8")
+
+
+@given(st.lists(st.floats(-5, 5), max_size=4, unique=True).map(sorted), st.floats(-6, 6))
+def test_a_question_is_in_the_bin_whose_edges_enclose_it(edges: list[float], value: float) -> None:
+    bins = Bins(signal="likelihood", edges=tuple(edges))
+    place = bins.place(value)
+    assert 0 <= place < bins.count
+    assert all(edge <= value for edge in edges[:place])
+    assert all(value < edge for edge in edges[place:])
+
+
+def test_rows_of_a_bin_come_cheapest_first_and_hold_the_baseline() -> None:
+    bins = Bins(signal="split", edges=(0.5,))
+    cheap, dear = row(strategy="single", tokens=100), row(strategy="beam", tokens=9000)
+    whole = family(row(), dear, cheap, row(bin=1), bins=bins)
+    assert [one.strategy for one in whole.rows(0)] == ["single", BASELINE, "beam"]
+    assert whole.standard(1) == row(bin=1)
+
+
+@pytest.mark.parametrize(
+    ("share", "chance"), [(0, 0.4), (0.5, 0.4), (0.55, 0.5), (0.6, 0.6), (0.7, 0.8), (0.8, 0.8), (0.9, 0.8), (1, 0.8)]
+)
+def test_trust_is_linear_between_its_points_and_flat_outside(share: float, chance: float) -> None:
+    assert family().trust.chance(share) == pytest.approx(chance)
+
+
+def test_trust_may_be_a_single_point() -> None:
+    trust = Trust(questions=9, shares=(0.5,), chances=(0.7,))
+    assert {trust.chance(share) for share in (0, 0.5, 1)} == {0.7}
+
+
+unit = st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(unit, unit), min_size=1, max_size=6, unique_by=lambda pair: pair[0]), unit, unit)
+def test_more_agreement_is_trusted_no_less(pairs: list[tuple[float, float]], one: float, other: float) -> None:
+    shares, chances = sorted(share for share, _ in pairs), sorted(chance for _, chance in pairs)
+    trust = Trust(questions=9, shares=tuple(shares), chances=tuple(chances))
+    low, high = sorted((one, other))
+    assert chances[0] <= trust.chance(low) <= trust.chance(high) + 1e-12 <= chances[-1] + 2e-12

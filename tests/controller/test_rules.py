@@ -1,0 +1,97 @@
+"""What every stop rule of the catalog keeps to, whatever the standing."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Cost
+from reasoner.catalog import build, entries, spec_of
+from reasoner.controller.rule import StopRule
+from reasoner.controller.stopping import BetaRule
+from reasoner.controller.worth import FirstOf, Price
+from reasoner.types import Answer, Standing, Vote
+
+NEEDED = {"first_of": "first_of:lossless|confidence"}
+"""Rules that have an option without a default."""
+CHANGED = [
+    "beta:theta=0.6",
+    "dirichlet:theta=0.6",
+    "lock_in:delta=0.5",
+    "ppr:delta=0.4,classes=3",
+    "esc:window=1",
+    "price:price=0.0",
+    "price:price=0.05",
+    "confidence:threshold=0.55,least=1",
+    "futility:chance=0.99,least=1",
+    r"first_of:rules=price:price=0.01|ppr:delta=0.4\x2cclasses=5|first_of:rules=lossless\x7cesc",
+]
+SPECS = [*(NEEDED.get(name, name) for name in sorted(entries("rule"))), *CHANGED]
+HOSTILE = ["stop now\nIgnore the rule", "\x1b[2J", "x" * 9_000, "", "\ud800", "5 to 0 votes", "-0", "nan", "{}", "%s"]
+
+
+specs = pytest.mark.parametrize("spec", SPECS)
+
+
+@st.composite
+def standings(draw: st.DrawFn) -> Standing:
+    """Any, possible or not: weights against counts, ties, more samples than there should be, no end."""
+    counts = draw(st.lists(st.integers(1, 40), max_size=8))
+    weight = st.one_of(st.sampled_from([0.0, 1.0, 1e-300, 1e300]), st.floats(0, 50))
+    weights = draw(st.one_of(st.just(counts), st.lists(weight, min_size=len(counts), max_size=len(counts))))
+    rows = sorted(zip(weights, counts, strict=True), reverse=True)
+    votes = tuple(Vote(Answer(str(at), str(at)), float(w), count) for at, (w, count) in enumerate(rows))
+    silent, streak = draw(st.integers(0, 30)), draw(st.integers(0, 64))
+    most = draw(st.one_of(st.just(0), st.integers(1, 400)))
+    tied = len(rows) > 1 and rows[0][0] == rows[1][0]
+    return Standing(votes, sum(counts) + silent, tied, streak, most)
+
+
+@specs
+@given(here=standings(), seed=st.integers(0, 99))
+def test_the_verdict_is_a_function_of_the_numbers_alone(spec: str, here: Standing, seed: int) -> None:
+    """Not of what the answers are, nor of the cost, nor of what it was asked before; and it is one short line."""
+    rule = build("rule", spec)
+    reason = rule.stop(here, Cost())
+    assert reason is None or (reason and len(reason) < 200 and reason.isprintable())
+    texts = random.Random(seed).sample(HOSTILE, len(here.votes))
+    votes = tuple(
+        Vote(Answer(text, text), vote.weight, vote.count) for text, vote in zip(texts, here.votes, strict=True)
+    )
+    renamed = Standing(votes, here.samples, here.tied, here.streak, here.most)
+    assert rule.stop(renamed, Cost(generated_tokens=10**9, samples=7)) == reason
+    again: StopRule = build("rule", spec_of(rule))
+    assert again.stop(here, Cost()) == reason
+
+
+@specs
+@given(samples=st.integers(0, 200), most=st.integers(0, 200))
+def test_a_question_without_an_answer_is_not_stopped(spec: str, samples: int, most: int) -> None:
+    assert build("rule", spec).stop(Standing((), samples, most=most), Cost()) is None
+
+
+@specs
+def test_some_standing_stops_it_and_some_does_not(spec: str) -> None:
+    rule: StopRule = build("rule", spec)
+
+    def lead(first: int, second: int) -> Standing:
+        votes = tuple(Vote(Answer(str(at), str(at)), count, count) for at, count in enumerate((first, second)) if count)
+        return Standing(votes, first + second, first == second, 0 if second else first, 60)
+
+    found = {rule.stop(lead(a, b), Cost()) is not None for a, b in ((60, 0), (1, 0), (12, 12), (3, 2), (30, 30))}
+    assert found == {True, False}
+
+
+@specs
+def test_the_spec_of_a_rule_builds_it_again(spec: str) -> None:
+    rule = build("rule", spec)
+    assert build("rule", spec_of(rule)) == rule
+    assert hash(build("rule", spec_of(rule))) == hash(rule)
+    among = FirstOf((BetaRule(), FirstOf((rule, Price()))))
+    assert build("rule", spec_of(among)) == among
+
+
+def test_every_rule_of_the_catalog_is_looked_at() -> None:
+    assert {spec.partition(":")[0] for spec in SPECS} == set(entries("rule"))
+    assert {"beta", "dirichlet", "esc", "lock_in", "lossless", "ppr"} <= entries("rule").keys()

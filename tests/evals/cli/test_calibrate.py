@@ -1,0 +1,251 @@
+"""`reasoner calibrate`: what it draws and writes, what it adds to, and what it refuses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.cli.terminal import printable
+from reasoner.controller.profile import read_profile
+from reasoner_evals.cli.rows import accuracy
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.stats.intervals import wilson
+from tests.cli.command import Run
+from tests.engines.fake_server import FakeServer, Fault
+
+SIMULATED = ("-e", "simulated:answers=4|6|6|8,silent=0.1,tokens=20")
+VOTE = ("-s", "self_consistency:n=4")
+POOL = Path(__file__).parents[4] / "shared" / "data" / "pools" / "gsm8k-gpt4omini.jsonl"
+
+
+def sums(path: Path, count: int) -> Path:
+    rows = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * (i % 5))} for i in range(count)]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return sums(tmp_path / "sums.jsonl", 40)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "profile.json"
+
+
+@pytest.fixture
+def asked(data: Path, out: Path, tmp_path: Path) -> tuple[str, ...]:
+    """A calibration of forty questions, whose run goes into `tmp_path / "run"`."""
+    return ("calibrate", f"jsonl:{data}", *SIMULATED, *VOTE, "--out", str(out), "--runs", str(tmp_path / "run"))
+
+
+def undated(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    document.pop("created")
+    return document
+
+
+def test_a_profile_is_written_and_a_line_a_row_goes_out(
+    asked: tuple[str, ...], run: Run, out: Path, data: Path, tmp_path: Path
+) -> None:
+    ended = run(*asked, "-s", "single")
+    assert ended.code == 0, ended.err
+    profile = read_profile(out)
+    family = profile.family(f"jsonl:path={data}")
+    assert (profile.model, family.questions, family.baseline) == ("simulated", 40, "self_consistency:n=4")
+    lines = ended.out.splitlines()
+    assert len(lines) == len(family.arms) == 14
+    pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens a question, eligible"
+    assert all(re.fullmatch(pattern, line) for line in lines)
+    assert ended.err.splitlines()[-2:] == [f"run: {tmp_path / 'run'}", f"profile: {out}"]
+    assert [arm.strategy for arm in read_manifest(RunFolder(tmp_path / "run")).arms] == [
+        "self_consistency:n=4",
+        "single",
+    ]
+
+
+def test_too_few_questions_are_told(asked: tuple[str, ...], run: Run) -> None:
+    ended = run(*asked, "--limit", "29")
+    assert ended.code == 0, ended.err
+    assert all(line.endswith(", not eligible: 29 questions, it takes 30") for line in ended.out.splitlines())
+
+
+def test_the_defaults_are_a_vote_of_16_and_a_greedy_sample(
+    data: Path, out: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("calibrate", f"jsonl:{data}", *SIMULATED, "--limit", "3", "--out", str(out)).code == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"calibrate-\d{8}-\d{6}-jsonl", folder.name)
+    arms = [arm.strategy for arm in read_manifest(RunFolder(folder)).arms]
+    assert arms == ["self_consistency:n=16", "single"]
+
+
+def test_json_holds_every_row_with_its_interval(asked: tuple[str, ...], run: Run, out: Path) -> None:
+    document = json.loads(run(*asked, "--bins", "split:2", "--json").out)
+    assert document["profile"] == str(out)
+    (family,) = read_profile(out).families
+    assert len(document["rows"]) == len(family.arms)
+    for row in document["rows"]:
+        assert row["task"] == family.task
+        assert row["low"] <= row["accuracy"] <= row["high"]
+        assert row["accuracy"] == pytest.approx(row["right"] / row["questions"])
+        assert row["eligible"] is (row["why"] == "") is (row["questions"] >= 30)
+
+
+def test_finished_runs_are_read_without_a_model(asked: tuple[str, ...], run: Run, out: Path, tmp_path: Path) -> None:
+    run(*asked)
+    drawn = undated(out)
+    out.unlink()
+    read = run("calibrate", "--from", str(tmp_path / "run"), "--out", str(out))
+    assert read.code == 0, read.err
+    assert "starting" not in read.err
+    assert undated(out) == drawn
+    first = out.read_text(encoding="utf-8")
+    again = run("calibrate", "--from", str(tmp_path / "run"), "--out", str(out))
+    assert f"takes the place of what {out} held of it" in again.err
+    strip = re.compile(r'"created": "[^"]*"')
+    assert strip.sub("", out.read_text(encoding="utf-8")) == strip.sub("", first)
+
+
+def test_a_run_that_is_there_is_gone_on_with_and_another_is_refused(
+    asked: tuple[str, ...], run: Run, tmp_path: Path, out: Path
+) -> None:
+    first = run(*asked)
+    trace = tmp_path / "run" / "arms" / "jsonl.self_consistency-n4" / "trace.jsonl"
+    before = trace.read_bytes()
+    again = run(*asked)
+    assert (again.code, again.out) == (0, first.out)
+    assert "40 questions, 40 of them done earlier" in again.err
+    assert trace.read_bytes() == before
+    written = out.read_bytes()
+    other = run(*asked, "--limit", "35")
+    assert (other.code, other.out) == (2, "")
+    assert "the subset of jsonl" in other.error
+    assert out.read_bytes() == written
+
+
+def test_other_tasks_stay_in_a_profile_and_other_models_are_refused(
+    asked: tuple[str, ...], run: Run, out: Path, data: Path, tmp_path: Path
+) -> None:
+    run(*asked)
+    (first,) = read_profile(out).families
+    more = sums(tmp_path / "more.jsonl", 31)
+    added = run("calibrate", f"jsonl:{more}", *SIMULATED, *VOTE, "--out", str(out), "--runs", str(tmp_path / "two"))
+    assert added.code == 0, added.err
+    assert "takes the place" not in added.err
+    assert all(line.startswith(printable(f"jsonl:path={more}")) for line in added.out.splitlines())
+    kept, fresh = read_profile(out).families
+    assert kept == first
+    assert (fresh.task, fresh.questions) == (f"jsonl:path={more}", 31)
+    written = out.read_bytes()
+    with FakeServer() as server:
+        engine = ("-e", "openai", "--base-url", server.url)
+        other = run("calibrate", f"jsonl:{data}", *engine, *VOTE, "--limit", "2", "--out", str(out),
+                    "--runs", str(tmp_path / "three"))  # fmt: skip
+    assert (other.code, other.out) == (2, "")
+    assert re.search(
+        rf"{out} is the profile of simulated, and this is about .*: .* give --out another file", other.error
+    )
+    assert out.read_bytes() == written
+
+
+def test_questions_that_fail_leave_a_run_and_no_profile(data: Path, out: Path, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
+    with FakeServer(faults=[refused] * 4 + [answered] + [refused] * 2) as server:
+        engine = ("-e", "openai:retries=0", "--base-url", server.url)
+        asked = ("calibrate", f"jsonl:{data}", *engine, "-s", "self_consistency:n=1", "--limit", "5")
+        ended = run(*asked, "--out", str(out), "--runs", str(folder))
+    assert (ended.code, ended.out) == (4, "")
+    assert f"`reasoner calibrate --from {folder}`" in ended.error
+    assert not out.exists()
+    read = run("calibrate", "--from", str(folder), "--out", str(out))
+    assert read.code == 0, read.err
+    assert "of 5 questions lack a result in every arm and are left out" in read.err
+    assert read_profile(out).families[0].questions < 5
+
+
+def test_log_probabilities_that_a_run_kept_are_read(data: Path, run: Run, out: Path, tmp_path: Path) -> None:
+    vote = ("-s", "self_consistency:n=4,logprobs=0", "--bins", "likelihood")
+    ended = run("calibrate", f"jsonl:{data}", *SIMULATED, *vote, "--out", str(out), "--runs", str(tmp_path / "run"))
+    assert ended.code == 0, ended.err
+    # The simulation's tokens are all alike, so that there is nothing to part.
+    assert read_profile(out).families[0].bins.count == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no task is given"),
+        (("nope",), "no task named 'nope'"),
+        (("jsonl:FILE", "-s", "single"), "no vote over a pool is among the strategies"),
+        (("jsonl:FILE", "-s", "self_consistency:stop=lossless"), "no vote over a pool is among the strategies"),
+        (("jsonl:FILE", "--bins", "length"), "--bins 'length' is out of range"),
+        (("jsonl:FILE", "--bins", "likelihood"), "run it with -s self_consistency:n=16,logprobs=0"),
+        (("jsonl:FILE", "-s", "self_consistency:n=3", "--bins", "split"), "looks at the first 4 samples of a vote"),
+        (("--from",), "no run is given"),
+        (("--from", "gone"), "cannot read the manifest gone/manifest.json"),
+        (("--from", "gone", "--limit", "3"), "--limit has no effect with --from"),
+        (("--from", "gone", "--runs", "there"), "--runs has no effect with --from"),
+        (("--from", "gone", "-s", "single"), "--strategy has no effect with --from"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    arguments: tuple[str, ...], message: str, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = () if "--from" in arguments else ("-e", "simulated")
+    ended = run("calibrate", *(one.replace("FILE", str(data)) for one in arguments), *engine, "--out", "p.json")
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.error
+    assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
+
+
+def test_a_file_that_is_no_profile_is_left_alone(asked: tuple[str, ...], run: Run, out: Path, tmp_path: Path) -> None:
+    out.write_text("my notes", encoding="utf-8")
+    ended = run(*asked)
+    assert ended.code == 2
+    assert f"{out} is no profile" in ended.error
+    assert out.read_text(encoding="utf-8") == "my notes"
+    assert not (tmp_path / "run").exists()
+
+
+def test_intervals_of_single_outcomes_are_wilsons(asked: tuple[str, ...], run: Run, out: Path) -> None:
+    run(*asked)
+    whole = read_profile(out).families[0].standard(0)
+    _, low, high = accuracy(whole)
+    exact = wilson(whole.right, whole.questions)
+    assert (low, high) == pytest.approx(exact, abs=0.01)
+    single = next(row for row in read_profile(out).families[0].arms if row.strategy == "self_consistency:n=1")
+    _, low, high = accuracy(single)
+    widest = wilson(single.right, single.questions)
+    assert widest[0] < low < single.right / single.questions < high < widest[1]
+
+
+def test_recorded_answers_make_a_profile_whose_stops_save_and_lose_little(run: Run, out: Path, tmp_path: Path) -> None:
+    if not POOL.is_file():
+        pytest.skip(f"{POOL} is not there: recorded pools are no part of the product")
+    part = tmp_path / "part.jsonl"
+    part.write_text("\n".join(POOL.read_text(encoding="utf-8").splitlines()[:60]), encoding="utf-8")
+    spec = f"pool:{part}"
+    ended = run("calibrate", spec, "-e", spec, "-s", "self_consistency:n=40,max_tokens=100000", "--out", str(out),
+                "--runs", str(tmp_path / "run"), "--json")  # fmt: skip
+    assert ended.code == 0, ended.err
+    rows = {row["strategy"].removeprefix("self_consistency:n=40,max_tokens=100000"): row
+            for row in json.loads(ended.out)["rows"]}  # fmt: skip
+    whole = rows[""]
+    lines = [json.loads(line) for line in part.read_text(encoding="utf-8").splitlines()]
+    assert whole["right"] == sum(
+        max(dict.fromkeys(line["answers"]), key=line["answers"].count) == line["gold"] for line in lines
+    )
+    assert whole["tokens"] == pytest.approx(sum(sum(line["tokens"]) for line in lines) / 60)
+    assert rows[",stop=lossless"]["right"] == whole["right"]
+    assert rows[",stop=lossless"]["tokens"] < whole["tokens"] / 1.5
+    # Algorithms, section 4: lock-in at 0.05 saves 8 times with no loss, without what is in flight.
+    assert rows[",stop=lock_in"]["tokens"] < whole["tokens"] / 5
+    assert rows[",stop=lock_in"]["harmed"] < 1

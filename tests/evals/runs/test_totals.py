@@ -1,0 +1,63 @@
+"""One budget for all questions of an evaluation, divided by the controller."""
+
+from pathlib import Path
+
+import pytest
+
+from reasoner import Budget
+from reasoner.errors import UsageError
+from reasoner_evals.runs.arms import Grid, arms_of
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.run import read_journal
+from tests.evals.runs.sittings import STRATEGIES, killed_in_a_child, sit, some_moments
+
+ALL = list(STRATEGIES)
+TOTAL = 900
+
+
+def spent(folder: Path, name: str) -> int:
+    """What all attempts at all questions cost: the last record of a question holds that of its earlier ones."""
+    last = {record.question_id: record.cost.tokens for record in read_journal(RunFolder(folder).arm(name))}
+    return sum(last.values())
+
+
+def test_all_questions_together_keep_to_it(tmp_path: Path) -> None:
+    sit(tmp_path, ALL, total=f"tokens={TOTAL}")
+    for name in ALL:
+        records = list(read_journal(RunFolder(tmp_path).arm(name)))
+        assert len(records) == 6
+        assert 300 < spent(tmp_path, name) <= TOTAL
+        assert all(record.cost.samples for record in records)
+
+
+def test_it_is_kept_to_however_often_the_run_is_killed(tmp_path: Path) -> None:
+    for lines, torn in some_moments(120, 8, seed=1):
+        killed_in_a_child(lambda: sit(tmp_path, ALL, total=f"tokens={TOTAL}"), lines=lines, torn=torn)
+    sit(tmp_path, ALL, total=f"tokens={TOTAL}")
+    for name in ALL:
+        records = list(read_journal(RunFolder(tmp_path).arm(name)))
+        assert sorted(record.question_id for record in records) == [f"q{n}" for n in range(6)]
+        assert spent(tmp_path, name) <= TOTAL
+
+
+def test_each_strategy_but_one_greedy_sample_runs_at_every_total() -> None:
+    totals = (Budget(tokens=1000), Budget(samples=40))
+    grid = Grid(("t",), ("single:temperature=0", "self_consistency:n=8", "beam_search"), totals=totals, seeds=(0, 1))
+    arms = arms_of(grid)
+    # The greedy one once; the vote as a pool of its own, whose sizes are the uniform curve beside it.
+    assert [(arm.strategy.partition(":")[0], arm.limit, arm.pool) for arm in arms if arm.seed == 0] == [
+        ("single", "", 0),
+        ("self_consistency", "", 8),
+        ("self_consistency", "tokens=1000 in all", 0),
+        ("self_consistency", "samples=40 in all", 0),
+        ("beam_search", "tokens=1000 in all", 0),
+        ("beam_search", "samples=40 in all", 0),
+    ]
+    assert len({arm.name for arm in arms}) == len(arms)
+
+
+def test_totals_without_effect_or_given_twice_are_refused() -> None:
+    with pytest.raises(UsageError, match="--totals has no effect"):
+        arms_of(Grid(("t",), ("single:temperature=0",), totals=(Budget(tokens=1),)))
+    with pytest.raises(UsageError, match="total tokens=1 is given twice"):
+        arms_of(Grid(("t",), ("self_consistency",), totals=(Budget(tokens=1), Budget(tokens=1))))

@@ -1,0 +1,273 @@
+"""Auto: what it chooses by a profile, how it goes on from what it looked at, and when it says nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from reasoner import Question, Solution, ask, solve_sync
+from reasoner.budget import Budget
+from reasoner.catalog import build, spec_of
+from reasoner.controller.profile import Bins
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import UnknownName, UsageError
+from reasoner.protocols import Confident, SampleRequest
+from reasoner.types import SamplingParams, Standing
+from reasoner_strategies.auto import Auto
+from tests.calibrated import ONE, VOTE, bin_of, calibrated, family, row, write_profile
+from tests.helpers import Judge, books, course, jumbled, meter_of, number_question, says, varied
+
+QUESTION = number_question()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "profile.json"
+
+
+def solved(strategy: Auto, *keys: str, question: Question = QUESTION, budget: Budget | None = None) -> Solution:
+    judge = Judge() if strategy.uses_verifier else None
+    engine = ScriptedEngine(says(*keys) if keys else varied)
+    solution = solve_sync(question, strategy, engine, budget=budget, verifier=judge)
+    assert solution.error is None
+    assert books(solution.cost) == meter_of(engine)
+    return solution
+
+
+def key(solution: Solution) -> str | None:
+    return solution.answer.key if solution.answer else None
+
+
+# Without a profile
+
+
+def test_without_a_profile_it_votes_until_the_lead_is_safe() -> None:
+    drawn = []
+    for effort in ("low", "medium", "high"):
+        solution = solved(Auto(effort=effort), "7")
+        assert (key(solution), solution.ended_by, solution.confidence) == ("7", "rule", None)
+        assert solution.remarks[0].startswith("chose a vote of up to 16")
+        drawn.append(solution.standing.samples)
+    assert drawn == sorted(set(drawn))
+
+
+def test_without_a_profile_a_close_vote_takes_all() -> None:
+    solution = solved(Auto(n=5), "7", "8")
+    assert (solution.ended_by, solution.standing.samples, solution.standing.most) == ("strategy", 5, 5)
+
+
+# With one
+
+
+def test_where_votes_buy_nothing_it_draws_one(file: Path) -> None:
+    solution = solved(Auto(calibrated(file, bin_of(0, 0.7, 0.7))), "7", "8")
+    assert (key(solution), solution.cost.samples, solution.ended_by) == ("7", 1, "strategy")
+    assert solution.remarks[0].startswith(f"chose {ONE}: ")
+
+
+def test_where_votes_buy_much_it_votes(file: Path) -> None:
+    solution = solved(Auto(calibrated(file, bin_of(0, 0.5, 0.8))), "7", "8", "8")
+    assert (key(solution), solution.cost.samples) == ("8", 16)
+    assert solution.remarks[0].startswith(f"chose {VOTE}: ")
+    assert "30.0 points" in solution.remarks[0]
+
+
+def test_effort_is_the_price_of_a_gain(file: Path) -> None:
+    """Six points for 15 samples: worth 0.002 a sample, not 0.01."""
+    path = calibrated(file, bin_of(0, 0.5, 0.56))
+    assert [solved(Auto(path, effort=effort), "7").cost.samples for effort in ("low", "medium", "high")] == [1, 16, 16]
+
+
+def test_an_arm_that_was_measured_within_a_budget_is_not_chosen(file: Path) -> None:
+    """A plan cannot keep to one: what is served would not be what was measured."""
+    rows = bin_of(0, 0.5, 0.5, **{"self_consistency:n=4": (0.9, 4)})
+    assert solved(Auto(calibrated(file, rows)), "7").cost.samples == 4
+    within = tuple(one.model_copy(update={"budget": "tokens=100"}) if one.samples == 4 else one for one in rows)
+    assert solved(Auto(calibrated(file, within)), "7").cost.samples == 1
+
+
+def test_the_stop_rule_of_a_chosen_arm_ends_it(file: Path) -> None:
+    spec = "self_consistency:n=16,stop=lossless"
+    solution = solved(Auto(calibrated(file, bin_of(0, 0.5, 0.5, **{spec: (0.8, 9)}))), "7")
+    assert (solution.ended_by, solution.standing.samples) == ("rule", 9)
+
+
+def test_too_few_questions_leave_the_vote(file: Path) -> None:
+    rows = tuple(
+        one.model_copy(update={"questions": 20, "right": 10.0, "squares": 10.0, "gap": 0.0, "gap_squares": 0.0})
+        for one in bin_of(0, 0.5, 0.8)
+    )
+    solution = solved(Auto(calibrated(file, rows), n=11), "7", "8")
+    assert (solution.standing.samples, solution.standing.most) == (11, 11)
+    assert "only 20 questions" in solution.remarks[0]
+
+
+# Difficulty
+
+
+HARD_IS_LONG = Bins(signal="prompt", edges=(40.0,))
+HARD_IS_SPLIT = Bins(signal="split", edges=(1.0,))
+HARD_IS_UNLIKELY = Bins(signal="likelihood", edges=(0.0,))
+
+
+def test_a_longer_question_is_another_bin(file: Path) -> None:
+    auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_LONG))
+    long = ask("How many? " * 9, space="number", id="q")
+    assert solved(auto, "7").cost.samples == 1
+    assert solved(auto, "7", question=long).cost.samples == 16
+
+
+def test_the_vote_goes_on_from_the_samples_that_were_looked_at(file: Path) -> None:
+    """What it answers and what it costs is what the arm alone would: nothing is drawn twice."""
+    auto = Auto(calibrated(file, (*bin_of(0, 0.5, 0.8), *bin_of(1, 0.7, 0.7)), HARD_IS_SPLIT))
+    split = solved(auto, "7", "8", "8")
+    alone = solve_sync(QUESTION, build("strategy", VOTE), ScriptedEngine(says("7", "8", "8")))
+    assert (split.answer, split.standing, split.cost.taking(0)) == (alone.answer, alone.standing, alone.cost.taking(0))
+    assert len(split.remarks) == 1
+    agreed = solved(auto, "7")
+    assert (agreed.cost.samples, agreed.standing.samples) == (4, 1)
+
+
+def test_the_first_samples_likelihood_is_looked_at_and_it_has_its_vote(file: Path) -> None:
+    seen: list[SampleRequest] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request)
+        return says("7", "8", "8")(request)
+
+    auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_UNLIKELY))
+    solution = solve_sync(QUESTION, auto, ScriptedEngine(script))
+    assert (key(solution), solution.cost.samples) == ("8", 16)
+    assert [request.params.logprobs for request in seen] == [0] + [None] * 15
+
+
+def test_an_engine_without_log_probabilities_leaves_the_vote(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_UNLIKELY), n=5)
+    monkeypatch.setattr("reasoner.engines.scripted.Logprobs", lambda *_, **__: None)
+    solution = solved(auto, "7", "8")
+    assert (solution.standing.samples, solution.cost.samples) == (5, 5)
+    assert "no log-probabilities" in solution.remarks[0]
+
+
+def test_another_kind_of_arm_draws_anew_and_says_so(file: Path) -> None:
+    rows = (*bin_of(0, 0.5, 0.5, **{"best_of_n:n=2,selector=weighted": (0.9, 2)}), *bin_of(1, 0.7, 0.7))
+    auto = Auto(calibrated(file, rows, HARD_IS_SPLIT))
+    assert auto.uses_verifier
+    solution = solved(auto, "7", "8")
+    assert (solution.cost.samples, solution.standing.samples) == (6, 2)
+    assert "the 4 drawn to tell how hard it is are spent" in solution.remarks[1]
+    cut = solved(auto, "7", "8", "8", budget=Budget(samples=4))
+    assert (key(cut), cut.ended_by) == ("7", "budget")
+
+
+def test_only_what_may_be_chosen_needs_a_verifier(file: Path) -> None:
+    rating = row("best_of_n", 0.4, 16, cheapest=0.7)
+    assert not Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), rating))).uses_verifier
+    better = row("best_of_n:n=4", 0.95, 4, cheapest=0.7).model_copy(update={"verifier": "certainty"})
+    auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), better)))
+    assert (auto.uses_verifier, auto.verifiers) == (True, ("certainty",))
+
+
+# Trust
+
+
+def test_confidence_is_what_a_vote_like_this_was_worth(file: Path) -> None:
+    auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)))
+    assert isinstance(auto, Confident)
+    solution = solved(auto, "7", "7", "7", "8")
+    assert solution.confidence == pytest.approx((12 + 1) / (16 + 2))
+    assert auto.confidence(Standing()) is None
+    assert Auto().confidence(solution.standing) is None
+
+
+@pytest.mark.parametrize(("keys", "given"), [("7", True), ("7778", True), ("78", False), ("789", False)])
+def test_below_the_confidence_asked_for_it_says_nothing(file: Path, keys: str, given: bool) -> None:
+    auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_below=0.7)
+    solution = solved(auto, *keys)
+    assert (solution.answer is not None, solution.ended_by) == (given, "strategy" if given else "rule")
+    assert solution.standing.leader is not None
+    assert solution.confidence is not None
+    assert (solution.confidence >= 0.7) == given
+    assert given or "not sure" in solution.reason
+    assert solution.proposals[-1].answer == solution.answer
+
+
+def test_a_vote_that_a_budget_cut_short_is_trusted_as_far_as_it_came(file: Path) -> None:
+    auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_below=0.7)
+    cut = solved(auto, "7", budget=Budget(samples=1))
+    assert (cut.answer, cut.standing.samples) == (None, 1)
+    assert cut.confidence == pytest.approx(2 / 3)
+    assert solved(auto, "7", budget=Budget(samples=3)).confidence == pytest.approx(4 / 5)
+
+
+# The same again
+
+
+def test_the_order_of_completion_changes_nothing(file: Path) -> None:
+    spec = "self_consistency:n=16,stop=lock_in"
+    rows = (*bin_of(0, 0.5, 0.5, **{spec: (0.8, 7)}), *bin_of(1, 0.5, 0.5, **{spec: (0.8, 7)}))
+    auto = Auto(calibrated(file, rows, HARD_IS_SPLIT))
+    for seed in range(3):
+        outcomes = {
+            (one.answer, one.standing, one.reason, one.remarks, one.confidence)
+            for order in range(8)
+            for one in [solve_sync(QUESTION, auto, ScriptedEngine(varied, pause=jumbled(order)), seed=seed)]
+        }
+        assert len(outcomes) == 1
+
+
+def test_it_is_a_function_of_its_profile(file: Path) -> None:
+    path = calibrated(file, bin_of(0, 0.5, 0.8))
+    first, second = Auto(path), Auto(path)
+    assert first == second
+    assert hash(first) == hash(second)
+    assert course(solved(first)) == course(solved(second))
+
+
+# Options
+
+
+def test_the_family_is_named_where_there_are_several(file: Path) -> None:
+    path = write_profile(file, family(*bin_of(0, 0.7, 0.7)), family(*bin_of(0, 0.5, 0.8), task="algebra"))
+    assert solved(Auto(path, task="algebra"), "7").cost.samples == 16
+    assert solved(Auto(path, task="sums"), "7").cost.samples == 1
+    with pytest.raises(UsageError, match="add task=NAME, one of sums, algebra"):
+        Auto(path)
+    with pytest.raises(UnknownName, match="sumz"):
+        Auto(path, task="sumz")
+
+
+def test_it_is_written_as_the_path_of_its_profile(file: Path) -> None:
+    path = calibrated(file.with_name("a, b.json"), bin_of(0, 0.5, 0.8))
+    auto = Auto(path, effort="low", abstain_below=0.5)
+    assert build("strategy", spec_of(auto)) == auto
+    assert solved(build("strategy", spec_of(auto)), "7").cost.samples == 16
+
+
+def test_sequences_are_drawn_as_they_were_measured(file: Path) -> None:
+    path = calibrated(file, bin_of(0, 0.5, 0.8))
+    assert Auto(path, params=SamplingParams()).profile == path
+    with pytest.raises(UsageError, match="drawn as it was measured"):
+        Auto(path, params=SamplingParams(temperature=0.1))
+
+
+def test_an_arm_that_cannot_be_built_is_told_at_once(file: Path) -> None:
+    path = calibrated(file, bin_of(0, 0.5, 0.5, **{"self_consistencies:n=4": (0.9, 4)}))
+    with pytest.raises(UnknownName, match="self_consistencies"):
+        Auto(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"n": 0}, "n=0 draws nothing"),
+        ({"effort": "huge"}, "choose low, medium or high"),
+        ({"epsilon": 1.5}, "epsilon=1.5 is out of range"),
+        ({"abstain_below": -0.1}, "abstain_below=-0.1 is out of range"),
+        ({"abstain_below": 0.5}, "abstain_below=0.5 needs a profile"),
+        ({"task": "sums"}, "task=sums needs a profile"),
+        ({"profile": "/nowhere/p.json"}, "cannot read the profile /nowhere/p.json"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        Auto(**options)  # type: ignore[arg-type]

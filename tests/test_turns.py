@@ -1,0 +1,201 @@
+"""One budget for many questions: whose turn it is, that none is starved, and that it ends at the budget or before."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Budget, Question, Solution, solve_many_sync
+from reasoner.catalog import build, entries
+from reasoner.controller.allocation import Allocation
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.past import pasts
+from reasoner.plan import Sample, next_finished, propose, start
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Event, Refused, Sampled
+from reasoner.types import Answer, SamplingParams, Standing
+from reasoner_strategies import SelfConsistency
+from tests.helpers import Judge, Planned, books, course, jumbled, meter_of, number_question, says, varied, write_trace
+
+SHORT = SamplingParams(max_tokens=40)
+EASY, HARD = 10, 10
+VOTE = SelfConsistency(16, SHORT)
+
+
+def asked(count: int = EASY + HARD) -> list[Question]:
+    return [number_question(f"q{place}") for place in range(count)]
+
+
+def mixed(request: SampleRequest) -> str:
+    """Half of the questions have one answer, the others two that are nearly as frequent."""
+    source = random.Random(request.seed)
+    share = 1.0 if int(request.question_id[1:]) < EASY else 0.55
+    return f"The answer is {7 if source.random() < share else 8}"
+
+
+def solved(
+    engine: ScriptedEngine | None = None, strategy: Any = VOTE, count: int = 20, **options: Any
+) -> list[Solution]:
+    return solve_many_sync(asked(count), strategy, engine or ScriptedEngine(mixed), **options)
+
+
+def samples(solutions: Sequence[Solution]) -> list[int]:
+    return [solution.cost.samples for solution in solutions]
+
+
+# The budget
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 20, 50, 90, 200, 281, 400, 900, 2000, 10**7])
+@pytest.mark.parametrize("mode", ["batch", "stream"])
+def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, mode: Any) -> None:
+    for seed in range(3):
+        engine = ScriptedEngine(mixed, pause=jumbled(seed, lost=0.05), block_size=seed)
+        solutions = solved(engine, budget=Budget(tokens=tokens), allocation=Allocation(mode), seed=seed)
+        assert all(solution.error is None for solution in solutions)
+        spent = solutions[0].cost
+        for one in solutions[1:]:
+            spent += one.cost
+        assert spent.tokens <= tokens
+        assert books(spent) == meter_of(engine)
+        # A sample costs up to 5 + 40, 14 in the mean: what is enough for a useful one of each serves all.
+        if tokens >= 20 * (2 * (5 + 16)):
+            assert min(samples(solutions)) >= 1
+            assert all(solution.answer for solution in solutions)
+
+
+@given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 5))
+def test_of_a_budget_of_samples_each_question_gets_one_before_any_gets_two(budget: int, many: int, wave: int) -> None:
+    solutions = solved(count=many, budget=Budget(samples=budget), allocation=Allocation(wave=wave))
+    drawn = samples(solutions)
+    assert sum(drawn) <= budget
+    if many > 1:
+        assert min(drawn) == 0 or sum(drawn) >= many
+        assert sum(one > 0 for one in drawn) == min(many, budget)
+
+
+def test_units_other_than_tokens_are_kept_to() -> None:
+    for budget in (Budget(generated=300), Budget(samples=50), Budget(tokens=900, samples=30)):
+        solutions = solved(budget=budget)
+        assert sum(one.cost.generated_tokens + one.cost.cancelled_tokens for one in solutions) <= (
+            budget.generated or 10**9
+        )
+        assert sum(samples(solutions)) <= (budget.samples or 10**9)
+        assert all(one.answer for one in solutions)
+
+
+def test_without_bounds_every_vote_is_that_of_all_samples() -> None:
+    free = solved()
+    for options in ({"budget": Budget(tokens=10**9)}, {"allocation": Allocation()}):
+        divided = solved(**options)
+        assert [one.answer for one in divided] == [one.answer for one in free]
+        assert sum(samples(divided)) < sum(samples(free))
+        assert {one.ended_by for one in divided} <= {"price", "strategy"}
+
+
+def test_a_question_that_is_decided_gives_what_is_left_to_others() -> None:
+    solutions = solved(budget=Budget(tokens=20 * 14 * 6))
+    easy, hard = samples(solutions)[:EASY], samples(solutions)[EASY:]
+    assert sum(hard) > 2 * sum(easy)
+
+
+def test_what_is_not_worth_its_price_is_returned_and_said() -> None:
+    dear = solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.01))
+    cheap = solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.0002))
+    assert sum(samples(dear)) < sum(samples(cheap)) < sum(samples(solved()))
+    ended = [one for one in dear if one.ended_by == "price"]
+    assert ended
+    assert {one.reason.partition(", ")[2] or one.reason for one in ended} <= {
+        "and has to gain 0.01",
+        "no sample that is left can change the answer",
+    }
+    assert all(one.answer for one in dear)
+
+
+def test_a_question_without_any_answer_does_not_take_it_all() -> None:
+    def silent(request: SampleRequest) -> str:
+        return "no idea" if request.question_id == "q0" else mixed(request)
+
+    solutions = solved(ScriptedEngine(silent), budget=Budget(samples=100))
+    assert 1 <= samples(solutions)[0] < 10
+
+
+def test_a_stream_answers_in_order_and_serves_the_last() -> None:
+    events: list[Event] = []
+    options = Allocation("stream", abreast=2)
+    solutions = solved(budget=Budget(tokens=20 * 14 * 5), allocation=options, trace=events.append)
+    firsts = list(dict.fromkeys(event.question_id for event in events if isinstance(event, Sampled)))
+    assert [int(name[1:]) for name in firsts] == sorted(int(name[1:]) for name in firsts)
+    assert all(one.answer for one in solutions)
+
+
+# Any strategy
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_every_strategy_shares_a_budget(name: str) -> None:
+    strategy = build("strategy", name)
+    judge = Judge() if strategy.uses_verifier else None
+    for tokens in (40, 400, 1500):
+        engine = ScriptedEngine(varied, pause=jumbled(tokens))
+        solutions = solve_many_sync(asked(4), strategy, engine, verifier=judge, budget=Budget(tokens=tokens))
+        assert all(one.error is None for one in solutions)
+        assert sum(one.cost.tokens for one in solutions) <= tokens
+
+
+def test_a_plan_that_gives_up_what_waits_frees_its_turn() -> None:
+    def hasty(question: Question) -> Any:
+        for _ in range(3):
+            yield from start(Sample((question.prompt,), params=SHORT))
+        first = yield from next_finished()
+        answer = question.read(first.completions[0])
+        yield from propose(answer, Standing())
+        return answer
+
+    solutions = solved(strategy=Planned(hasty), count=5, budget=Budget(tokens=500), allocation=Allocation(abreast=1))
+    assert [one.answer is not None for one in solutions] == [True] * 5
+
+
+# Again
+
+
+def test_the_course_is_the_same_each_time_and_a_trace_replays_it(tmp_path: Any) -> None:
+    events: list[Event] = []
+    first = solved(budget=Budget(tokens=1500), trace=events.append)
+    assert [course(one) for one in solved(budget=Budget(tokens=1500))] == [course(one) for one in first]
+    assert any(isinstance(event, Refused) for event in events)
+    replayed = solve_many_sync(asked(), VOTE, ReplayEngine(str(write_trace(tmp_path / "t.jsonl", events))))
+    for one, other in zip(first, replayed, strict=True):
+        assert (one.answer, one.ended_by, one.reason) == (other.answer, other.ended_by, other.reason)
+
+
+@pytest.mark.parametrize("cut", [41, 45, 90, 150, 222])
+def test_an_interrupted_run_goes_on_within_the_same_budget(cut: int) -> None:
+    events: list[Event] = []
+    solved(budget=Budget(tokens=1500), trace=events.append)
+    past = pasts(events[:cut])
+    before = sum(one.spent.tokens for one in past.values())
+    engine = ScriptedEngine(mixed)
+    solutions = solved(engine, budget=Budget(tokens=1500), past=past)
+    assert sum(one.cost.tokens for one in solutions) <= 1500
+    drawn = meter_of(engine)
+    assert before > 0
+    assert drawn[0] + drawn[2] <= 1500 - before
+    assert all(isinstance(one.answer, Answer) for one in solutions)
+
+
+def test_decisions_do_not_depend_on_what_the_answers_are() -> None:
+    def renamed(request: SampleRequest) -> str:
+        return mixed(request).replace("7", "123").replace("8", "4")
+
+    budget = Budget(samples=90)
+    assert samples(solved(budget=budget)) == samples(solved(ScriptedEngine(renamed), budget=budget))
+
+
+def test_one_answer_to_all_is_cheap() -> None:
+    solutions = solved(ScriptedEngine(says("7")), budget=Budget(tokens=10**6))
+    assert max(samples(solutions)) <= 12
