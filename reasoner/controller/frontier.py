@@ -90,7 +90,7 @@ def fill(bins: Sequence[tuple[float, Sequence[Point[T]]]], budget: float) -> tup
     for _, place, (low, high) in sorted(steps, key=lambda step: step[:2]):
         cost = shares[place] * (high.cost - low.cost)
         if cost > left:
-            mixes[place] = Mix(low, high, left / cost)
+            mixes[place] = Mix(low, high, left / cost) if left else Mix(low)
             break
         mixes[place] = Mix(high)
         left -= cost

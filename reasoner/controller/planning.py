@@ -171,7 +171,14 @@ def outlook(family: Family) -> Outlook:
     counts = [family.standard(place).questions for place in places]
     bins = []
     for place, count in zip(places, counts, strict=True):
-        ways = [Way(row, estimates[row.arm, place]) for row in family.rows(place) if row.eligible]
+        rows = family.rows(place)
+        # Their errors are those of the bin alone, where nothing is shrunk: shrunk accuracies of bins err together.
+        alone = shrunk(family.model_copy(update={"arms": rows}))
+        ways = [
+            Way(row, Estimate(estimates[row.arm, place].mean, alone[row.arm, place].variance))
+            for row in rows
+            if row.eligible
+        ]
         if not ways:
             raise UsageError(
                 f"bin {place} of {family.task} has no arm with {LEAST_QUESTIONS} questions: calibrate on more, or on "

@@ -134,6 +134,7 @@ class Auto:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Tell how hard it is, choose, do that; say nothing where that is not sure enough."""
         arm, drawn = yield from self._look(question)
+        standing = Standing()
         yield from note(f"chose {arm.spec}: {arm.why}")
         if drawn and _goes_on(arm.strategy, self._drawing):
             plan = arm.strategy.going_on(question, drawn)
@@ -143,7 +144,7 @@ class Auto:
                 standing = yield from vote(question, drawn)
                 yield from propose(standing.leader, standing)
             plan = arm.strategy.plan(question)
-        answer, standing = yield from _followed(plan)
+        answer, standing = yield from _followed(plan, standing)
         sure = self.confidence(standing)
         if sure is not None and sure < self.abstain_below:
             yield from stopped(f"not sure: right with a chance of {sure:.2f}, and {self.abstain_below:g} is asked for")
@@ -186,9 +187,9 @@ def _goes_on(strategy: Strategy, drawn_as: SamplingParams) -> TypeGuard[SelfCons
     return replace(strategy.params, logprobs=None) == replace(drawn_as, logprobs=None)
 
 
-def _followed(plan: Plan[Answer | None]) -> Plan[tuple[Answer | None, Standing]]:
-    """The plan as it is; what it answers, and where the votes stood in the end."""
-    told, step = Propose(None, Standing()), partial(plan.send, None)
+def _followed(plan: Plan[Answer | None], standing: Standing) -> Plan[tuple[Answer | None, Standing]]:
+    """The plan as it is, after this standing; what it answers, and where the votes stood in the end."""
+    told, step = Propose(standing.leader, standing), partial(plan.send, None)
     while True:
         try:
             op = step()

@@ -108,7 +108,7 @@ def test_more_than_enough_is_left_over() -> None:
 def test_just_enough_buys_the_cheapest() -> None:
     bins = [(0.1, points((0.1, 1))), (0.2, points((0.3, 1), (2, 2))), (0.7, points((0.7, 1)))]
     least = 0.1 * 0.1 + 0.2 * 0.3 + 0.7 * 0.7
-    assert [mix.base.of for mix in fill(bins, least)] == [0, 0, 0]
+    assert fill(bins, least) == tuple(Mix(ways[0]) for _, ways in bins)
 
 
 @pytest.mark.parametrize("budget", [0.99, 0, -1, math.nan])

@@ -10,6 +10,7 @@ from pathlib import Path
 from reasoner.budget import Cost
 from reasoner.grades import GradeStatus
 from reasoner.models.card import ModelCard
+from reasoner.solution import EndedBy
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import (
@@ -70,11 +71,16 @@ class Fake:
     errors: int = 0
     """So many questions, from the first, ended in an error."""
     name: str = ""
+    total: str = ""
+    ends: tuple[EndedBy, ...] = ("strategy",)
+    """Who ends its questions, in turn; what the one at place i ends draws i replies fewer."""
+    sure: Law | None = None
+    """The law that its confidences go by: calibrated for a single reply where it is `law`. None states none."""
 
     @property
     def folder(self) -> str:
         """The arm's name."""
-        parts = (self.task, self.strategy, *filter(None, [self.budget]), f"seed{self.seed}")
+        parts = (self.task, self.strategy, *filter(None, [self.budget, self.total]), f"seed{self.seed}")
         return self.name or ".".join(file_part(part) for part in parts)
 
 
@@ -140,7 +146,9 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
     source = random.Random(f"{seed} {arm.strategy} {arm.task} {arm.budget} {arm.seed} {number}")
     if number < arm.errors:
         return _ended(number, "error", (), arm, Cost(prompt_tokens=PROMPT, requests=1, flops=0))
-    replies = tuple(_reply(arm, number, index, seed, source) for index in range(arm.pool or arm.replies))
+    replies = tuple(
+        _reply(arm, number, index, seed, source) for index in range(arm.pool or arm.replies - number % len(arm.ends))
+    )
     prompt = sum(one.prompt_tokens for one in replies)
     generated = sum(one.generated_tokens for one in replies)
     cost = Cost(
@@ -157,7 +165,10 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
     status: ItemStatus = "answered" if any(one.status == "read" for one in replies) else "no_answer"
     if all(one.status == "truncated" for one in replies):
         status = "truncated"
-    return _ended(number, status, replies, arm, cost)
+    found = _ended(number, status, replies, arm, cost)
+    ended_by = arm.ends[number % len(arm.ends)]
+    confidence = chance(arm.sure, number, seed) if arm.sure else None
+    return found.model_copy(update={"ended_by": ended_by, "reason": f"by {ended_by}", "confidence": confidence})
 
 
 def _ended(number: int, status: ItemStatus, replies: tuple[Reply, ...], arm: Fake, cost: Cost) -> ItemRecord:
@@ -270,6 +281,7 @@ def _arm(fake: Fake) -> Arm:
                 "strategy": fake.strategy,
                 "verifier": fake.verifier,
                 "budget": fake.budget,
+                "total": fake.total,
                 "seed": fake.seed,
                 "pool": fake.pool,
                 "rule": fake.rule,

@@ -1,5 +1,6 @@
 """Auto: what it chooses by a profile, how it goes on from what it looked at, and when it says nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,8 @@ def test_another_kind_of_arm_draws_anew_and_says_so(file: Path) -> None:
     assert "the 4 drawn to tell how hard it is are spent" in solution.remarks[1]
     cut = solved(auto, "7", "8", "8", budget=Budget(samples=4))
     assert (key(cut), cut.ended_by) == ("7", "budget")
+    unsure = solved(replace(auto, abstain_below=0.8), "7", "8", "8", budget=Budget(samples=4))
+    assert (unsure.answer, unsure.standing.samples) == (None, 4)
 
 
 def test_only_what_may_be_chosen_needs_a_verifier(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from dataclasses import dataclass
 
 import pytest
 
@@ -88,11 +89,29 @@ def test_neither_the_window_nor_the_order_of_completion_changes_what_is_counted(
     assert len(outcomes) == 1
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("window", [1, 4, 16])
+def test_nothing_is_drawn_that_a_stop_could_make_vain(rule: StopRule, window: int) -> None:
+    for seed in range(20):
+        solution = solve_sync(
+            QUESTION, SelfConsistency(16, stop=rule, window=window), ScriptedEngine(varied), seed=seed
+        )
+        assert solution.cost.samples == solution.standing.samples
+
+
+@dataclass(frozen=True, slots=True)
+class Quarrel:
+    """Stops as soon as two answers differ: nobody could have told when that would be."""
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        return "they differ" if len(standing.votes) > 1 else None
+
+
 def test_what_is_in_flight_at_the_stop_is_cancelled_and_paid() -> None:
     cancelled = 0
     for order in range(12):
         engine, events = ScriptedEngine(varied, pause=jumbled(order, most=40)), list[Event]()
-        strategy = SelfConsistency(16, stop=LockIn(0.2), window=8)
+        strategy = SelfConsistency(16, stop=Quarrel(), window=8)
         solution = solve_sync(QUESTION, strategy, engine, trace=events.append, seed=order)
         assert books(solution.cost) == meter_of(engine)
         assert told(events).taking(0) == solution.cost.taking(0)

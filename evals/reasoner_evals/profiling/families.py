@@ -184,7 +184,9 @@ def trust_in(ended: Outcomes) -> Trust:
     mass = np.bincount(part, weights=weight)
     shares = np.bincount(part, weights=weight * share) / mass
     right = np.bincount(part[place.ravel()], weights=ended.right.ravel()) / mass
-    chances = np.clip(isotonic_regression(right, weights=mass).x, 0.0, 1.0)
+    # No share makes sure: the next question may be the first that it fails on.
+    doubt = 1 / (len(ended.right) + 2)
+    chances = np.clip(isotonic_regression(right, weights=mass).x, doubt, 1 - doubt)
     flat = np.zeros(len(shares), dtype=bool)
     # Between two points of one chance the line goes through those within by itself.
     flat[1:-1] = (chances[1:-1] == chances[:-2]) & (chances[1:-1] == chances[2:])

@@ -136,7 +136,7 @@ def _own_tokens(one: ArmRead) -> Floats:
 def whole_vote(pool: Sampled) -> Outcomes:
     """The vote of all samples of a pool in the order in which they were recorded: the baseline of its task."""
     told, all_of = replay(pool.drawn, recorded_order(pool.drawn)), np.full((len(pool.rows), 1), pool.one.data.arm.pool)
-    return _at(voting_way(pool), told, all_of, all_of)
+    return _at(voting_way(pool), told, all_of)
 
 
 def voting_way(pool: Sampled) -> Way:
@@ -153,8 +153,7 @@ def trusted_way(pool: Sampled) -> Way:
 def from_pool(pool: Sampled) -> Iterator[Outcomes]:
     """All that a pool tells without another draw: every smaller size, and a vote that each of `RULES` stops.
 
-    A size is the mean over subsets of the samples; a rule is the mean over orders in which they could have come, and
-    pays in full for what was in flight when it stopped.
+    A size is the mean over subsets of the samples; a rule is the mean over orders in which they could have come.
     """
     arm = pool.one.data.arm
     strategy: Any = build("strategy", arm.strategy)
@@ -175,11 +174,10 @@ def from_pool(pool: Sampled) -> Iterator[Outcomes]:
 
 
 def stopped(pool: Sampled, told: Replay, strategy: Any, spec: str) -> Outcomes:
-    """The vote of a pool that a rule stops."""
+    """The vote of a pool that a rule stops; it launches no sample that its stop could make vain."""
     stopping = replace(strategy, stop=_rule(spec))
     looked = stops(told, stopping.stop)
-    launched = np.minimum(looked + stopping.window - 1, pool.one.data.arm.pool)
-    ended = _at(Way(spec_of(stopping), "", ""), told, looked, launched)
+    ended = _at(Way(spec_of(stopping), "", ""), told, looked)
     return replace(ended, whole=told.right[..., -1].astype(np.float64))
 
 
@@ -189,10 +187,10 @@ def _rule(spec: str) -> StopRule:
     return rule
 
 
-def _at(way: Way, told: Replay, looked: Ints, launched: Ints) -> Outcomes:
-    """What had come of so many samples that were looked at, of so many that were launched."""
+def _at(way: Way, told: Replay, looked: Ints) -> Outcomes:
+    """What had come of so many samples."""
     return Outcomes(
-        way, taken(told.right, looked), taken(told.tokens, launched), launched.astype(np.float64),
+        way, taken(told.right, looked), taken(told.tokens, looked), looked.astype(np.float64),
         taken(told.share, looked),
     )  # fmt: skip
 

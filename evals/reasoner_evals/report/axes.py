@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reasoner_evals.report.drawing import WIDE, label
+from reasoner_evals.report.drawing import WIDE, folded
 from reasoner_evals.report.points import CurvePoint, Estimate
 
 if TYPE_CHECKING:
@@ -105,12 +105,15 @@ def legend(canvas: "Canvas", handles: Sequence[Any], width: int) -> int:
     """Put a legend below the figure; gives back its height in pixels."""
     if not handles:
         return 0
-    for handle in handles:
-        handle.set_label(label(str(handle.get_label()), 38 if width < WIDE else 60))
-    widest = max(len(str(handle.get_label())) for handle in handles)
+    names = [folded(str(handle.get_label()), 34 if width < WIDE else 60) for handle in handles]
+    for handle, name in zip(handles, names, strict=True):
+        handle.set_label(name)
+    widest = max(len(line) for name in names for line in name.split("\n"))
     columns = max(1, min(len(handles), (width - 20) // (8 * widest + 50)))
     canvas.legend(handles=handles, loc="outside lower left", ncols=columns, alignment="left", handlelength=2.6)
-    return LINE * math.ceil(len(handles) / columns)
+    tall = [1 + name.count("\n") for name in names]
+    rows = math.ceil(len(tall) / columns)
+    return LINE * max(sum(tall[start : start + rows]) for start in range(0, len(tall), rows))
 
 
 def sized(canvas: "Canvas", width: int, height: float) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner_evals.report.axes import legend, percent, short, sized
 from reasoner_evals.report.diagnoses import Drawn
-from reasoner_evals.report.drawing import WIDE, Draw, label
+from reasoner_evals.report.drawing import WIDE, Draw, folded, label
 from reasoner_evals.report.looks import INK, KINDS, PAPER, QUIET, Look
 from reasoner_evals.report.points import Delta, Point, Spent
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-ROW = 44
-"""Pixels of a row: its label, and its bar below."""
+ROW, TALL_ROW = 44, 62
+"""Pixels of a row: its label, and its bar below; where a label takes two lines, the other."""
 BAR = 0.34
 """Height of a bar, as a share of the row."""
 PARTS = ("uncached prompt", "cached prompt (free)", "generated", "verifier", "cancelled")
@@ -49,7 +49,7 @@ def cost_chart(points: Sequence[Point]) -> Draw:
         axes.xaxis.set_major_locator(_few(width))
         axes.set_xlabel("tokens a question")
         keys = [Patch(color=colour.light, label=part) for part, colour in zip(PARTS, KINDS, strict=True)]
-        _finish(canvas, len(points), legend(canvas, keys, width), width)
+        _finish(canvas, [one.label for one in points], legend(canvas, keys, width), width)
 
     return draw
 
@@ -72,7 +72,7 @@ def drawn_chart(rows: Sequence[tuple[str, Sequence[Drawn]]]) -> Draw:
         percent(axes.xaxis)
         axes.set_xlabel("share of questions")
         keys = [Patch(color=KINDS[0].light, alpha=strengths[low, high], label=_span(low, high)) for low, high in spans]
-        _finish(canvas, len(rows), legend(canvas, keys, width), width)
+        _finish(canvas, [name for name, _ in rows], legend(canvas, keys, width), width)
 
     return draw
 
@@ -102,7 +102,7 @@ def gap_chart(points: Sequence[Point], looks: Mapping[str, Look]) -> Draw:
             Line2D([], [], linestyle="none", marker="o", color=QUIET.light, markerfacecolor=PAPER.light,
                    label="oracle: any sample right"),
         ]  # fmt: skip
-        _finish(canvas, len(points), legend(canvas, keys, width), width)
+        _finish(canvas, [one.label for one in points], legend(canvas, keys, width), width)
 
     return draw
 
@@ -127,7 +127,7 @@ def harm_chart(rows: Sequence[Harm], looks: Mapping[str, Look]) -> Draw:
         axes.xaxis.set_major_locator(_few(width))
         axes.xaxis.set_major_formatter(lambda value, _: f"{abs(100 * value):.3g} %")
         axes.set_xlabel("behind  ←  share of questions  →  ahead")
-        _finish(canvas, len(rows), 0, width)
+        _finish(canvas, [one.point.label for one in rows], 0, width)
 
     return draw
 
@@ -139,14 +139,19 @@ def _beside(axes: "Axes", x: float, row: int, text: str, side: str) -> None:
 def _rows(canvas: "Canvas", labels: Sequence[str], width: int) -> "Axes":
     """Axes with a row for each label, which stands above its bar, from the left edge."""
     axes = canvas.add_subplot()
-    axes.set_ylim(len(labels) - 0.5, -0.72)
+    axes.set_ylim(len(labels) - 0.5, -0.82)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     for row, text in enumerate(labels):
-        shown = label(text, 40 if width < WIDE else 90)
+        shown = folded(text, _limit(width))
         axes.text(0, row - 0.3, shown, transform=axes.get_yaxis_transform(), va="bottom", ha="left")
     return axes
+
+
+def _limit(width: int) -> int:
+    """Characters on a line of a label."""
+    return 40 if width < WIDE else 90
 
 
 def _few(width: int) -> Any:
@@ -155,5 +160,6 @@ def _few(width: int) -> Any:
     return MaxNLocator(nbins=max(3, width // 110))
 
 
-def _finish(canvas: "Canvas", rows: int, below: int, width: int) -> None:
-    sized(canvas, width, ROW * (rows + 0.22) + below + 60)
+def _finish(canvas: "Canvas", labels: Sequence[str], below: int, width: int) -> None:
+    row = TALL_ROW if any(len(label(text)) > _limit(width) for text in labels) else ROW
+    sized(canvas, width, row * (len(labels) + 0.32) + below + 60)

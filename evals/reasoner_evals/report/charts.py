@@ -16,7 +16,7 @@ from reasoner_evals.report.axes import (
 from reasoner_evals.report.content import TaskReport
 from reasoner_evals.report.drawing import WIDE, Draw
 from reasoner_evals.report.looks import INK, PAPER, QUIET, Look
-from reasoner_evals.report.points import Curve, CurvePoint, Estimate, FrontMember
+from reasoner_evals.report.points import ALLOCATED, Curve, CurvePoint, Estimate, FrontMember
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,10 @@ TALL, SHORT = 400, 300
 """Pixels of height of the axes, on a desk and on a phone."""
 BAND = 0.14
 """Opacity of an interval."""
+MOST_BANDS = 6
+"""Measured lines of a chart beyond which shaded intervals would hide each other, and are left out."""
+MOST_THIN = 4
+"""Lines of answers held on the way that a chart still has room for."""
 FADED = 0.45
 """Opacity of a dominated point."""
 
@@ -45,9 +49,21 @@ def on_axis(curve: Curve, axis: Axis) -> list[Marked]:
 
 def lines_of(task: TaskReport, axis: Axis) -> list[tuple[Curve, list[Marked]]]:
     """The curves that are drawn against an axis, the measured ones last and so on top."""
-    kept = [one for one in task.curves if one.kind != "anytime" or axis is TOKENS]
+    thin = axis is TOKENS and sum(one.kind == "anytime" for one in task.curves) <= MOST_THIN
+    kept = [one for one in task.curves if one.kind != "anytime" or thin]
     ranked = sorted(kept, key=lambda one: ("random", "oracle", "anytime", "measured").index(one.kind))
     return [(one, marks) for one in ranked if (marks := on_axis(one, axis))]
+
+
+def banded(lines: Sequence[tuple[Curve, list[Marked]]]) -> bool:
+    """Whether a chart has room for the intervals of its lines."""
+    return sum(curve.kind == "measured" for curve, _ in lines) <= MOST_BANDS
+
+
+def spanned(lines: Sequence[tuple[Curve, list[Marked]]]) -> list[Marked]:
+    """What the scales of a chart hold; what was held on the way before an answer only where nothing else is a curve."""
+    found = [one for curve, marks in lines if curve.kind != "anytime" for one in marks]
+    return found if len({one.x for one in found}) > 1 else [one for _, marks in lines for one in marks]
 
 
 def front_of(task: TaskReport, axis: Axis) -> tuple[FrontMember, ...]:
@@ -64,14 +80,19 @@ def accuracy_chart(task: TaskReport, axis: Axis, looks: Mapping[str, Look]) -> D
         axes = canvas.add_subplot()
         lines = lines_of(task, axis)
         standing = {one.key: one for one in front_of(task, axis)}
+        shaded = banded(lines)
+        if shaded:
+            for curve, marks in lines:
+                if curve.kind == "measured":
+                    band(axes, marks, looks[curve.series].colour.light)
         for curve, marks in lines:
             _line(axes, curve, marks, looks[curve.series], standing)
         _frontiers(axes, task, axis, lines)
-        heights = [one.point.accuracy for _, marks in lines for one in marks]
+        heights = [one.point.accuracy if shaded else Estimate(one.point.accuracy.value) for one in spanned(lines)]
         if task.chance is not None:
             axes.axhline(task.chance, color=QUIET.light, linewidth=1, dashes=(1, 3))
             heights.append(Estimate(task.chance))
-        log_x(axes, [one.x for _, marks in lines for one in marks], axis, pixels=width)
+        log_x(axes, [one.x for one in spanned(lines)], axis, pixels=width)
         percent_y(axes, heights)
         axes.set_xlabel(axis.title)
         axes.set_title("accuracy", fontweight="normal", color=QUIET.light)
@@ -90,7 +111,6 @@ def _line(axes: "Axes", curve: Curve, marks: Sequence[Marked], look: Look, stand
     elif curve.kind == "anytime":
         axes.step(x, y, where="post", color=look.colour.light, linewidth=1, alpha=0.7)
     else:
-        band(axes, marks, look.colour.light)
         dashes: Any = (0, look.dashes) if look.dashes else "-"
         axes.plot(x, y, color=look.colour.light, linestyle=dashes)
         for one in marks:
@@ -151,10 +171,13 @@ def _legend(
     from matplotlib.lines import Line2D
 
     kinds = {curve.kind for curve, _ in lines}
+    allocated = any(curve.series.endswith(ALLOCATED) for curve, _ in lines)
     for curve, marks in lines:
         if curve.kind == "measured":
             greedy = any(one.point.key in greedy_keys(task) for one in marks)
             name = f"greedy: {curve.label}" if greedy else curve.label
+            # As many samples for every question.
+            name += ", uniform" if allocated and marks[0].point.size is not None else ""
             yield series_key(name, looks[curve.series], line=len(marks) > 1)
     if "oracle" in kinds:
         yield Line2D([], [], color=QUIET.light, linewidth=1.5, dashes=(5, 3), label="oracle: any sample right")

@@ -55,6 +55,16 @@ def label(text: str, limit: int = LONGEST_LABEL) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def folded(text: str, limit: int) -> str:
+    """A text as a figure may hold it on two lines of so many characters, parted where a part of a name ends."""
+    whole = label(text, 2 * limit)
+    if len(whole) <= limit:
+        return whole
+    ends = [found.end() for found in re.finditer(r"[\s_:,=.]+", whole) if limit // 2 <= found.end() <= limit]
+    end = ends[-1] if ends else limit
+    return f"{whole[:end].rstrip()}\n{label(whole[end:], limit)}"
+
+
 @contextmanager
 def _settings(name: str) -> Iterator[None]:
     import matplotlib as mpl

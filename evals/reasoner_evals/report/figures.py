@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from reasoner_evals.report.axes import AXES, FLOPS, Axis, short
 from reasoner_evals.report.bars import Harm, cost_chart, drawn_chart, gap_chart, harm_chart
-from reasoner_evals.report.charts import accuracy_chart, front_of, greedy_keys, left_out, lines_of
+from reasoner_evals.report.charts import accuracy_chart, banded, front_of, greedy_keys, left_out, lines_of, spanned
 from reasoner_evals.report.content import TaskReport
 from reasoner_evals.report.drawing import Draw, Drawn, drawn, label
 from reasoner_evals.report.looks import Look
@@ -90,10 +90,11 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, looks: Mapping[str, Look]
         for curve, marks in reversed(lines)
         if curve.kind != "random"
     ]
-    caption = [f"Accuracy against {axis.title.removesuffix(' (log scale)')}.", _counts(task.points), _band(task)]
+    drawn_bands = _band(task) if banded(lines) else "No band is drawn, as the lines are many; the table has intervals."
+    caption = [f"Accuracy against {axis.title.removesuffix(' (log scale)')}.", _counts(task.points), drawn_bands]
     if front_of(task, axis):
         caption.append("Hollow: not told apart from the frontier; faded: behind it beyond chance.")
-    low = min(one.point.accuracy.low or one.point.accuracy.value for _, marks in lines for one in marks)
+    low = min(one.point.accuracy.low or one.point.accuracy.value for one in spanned(lines))
     if low > 0.1:
         caption.append("The vertical scale does not begin at 0.")
     if absent := left_out(task, axis):

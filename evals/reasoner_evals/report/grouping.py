@@ -9,6 +9,7 @@ import numpy as np
 
 from reasoner.errors import UsageError
 from reasoner_evals.report.measures import ArmRead, Measured, Subject, Values, as_run, pooled, ungraded_rows
+from reasoner_evals.report.points import ALLOCATED
 from reasoner_evals.report.pools import sizes_of
 from reasoner_evals.report.spending import overshoots
 from reasoner_evals.runs.arrays import ERROR
@@ -85,7 +86,7 @@ def _subject(seeds: tuple[ArmRead, ...], size: int | None, several_models: bool,
     whole = f"{model}: " if several_models else ""
     return Subject(
         key=f"{model}|{arm.task}|{label}",
-        series=whole + line + of_pool + (", allocated" if arm.total else ""),
+        series=whole + line + of_pool + (ALLOCATED if arm.total else ""),
         model=model,
         task=arm.task,
         strategy=arm.strategy,

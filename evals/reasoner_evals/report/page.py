@@ -224,7 +224,10 @@ def _environment() -> "Environment":
 
 def _part(one: Point) -> str:
     """What tells a point from the others of its series."""
-    return one.label.removeprefix(one.series).lstrip(", ") or one.label
+    if one.pooled:
+        return one.label.removeprefix(one.series).lstrip(", ") or one.label
+    samples = re.findall(r"[:,]\s*(n=\d+)", one.strategy)[:1]
+    return ", ".join((*samples, *filter(None, [one.budget]))) or one.label
 
 
 def _breakable(text: str) -> "Markup":

@@ -4,7 +4,10 @@ Shares and accuracies are in [0, 1]. A number that is not known is None, never 0
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+ALLOCATED: Final = ", allocated"
+"""How the name of a series ends whose points divide one budget among all questions."""
 
 
 class Estimate(NamedTuple):

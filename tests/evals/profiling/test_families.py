@@ -94,7 +94,7 @@ def in_all_orders(number: int, spec: str) -> Iterator[tuple[tuple[int, ...], End
 
 
 @pytest.mark.parametrize("spec", RULES)
-def test_a_stopped_vote_is_the_mean_over_all_orders_with_what_was_in_flight(spec: str, tmp_path: Path) -> None:
+def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -> None:
     found = next(
         one
         for one in family(tmp_path / "run", VOTE).arms
@@ -109,7 +109,7 @@ def test_a_stopped_vote_is_the_mean_over_all_orders_with_what_was_in_flight(spec
         harmed.append(mean(whole and not ended.right for whole, (_, ended) in zip(wholes, ends, strict=True)))
         helped.append(mean(ended.right and not whole for whole, (_, ended) in zip(wholes, ends, strict=True)))
         for order, ended in ends:
-            begun = min(ended.looked + 3, 5)
+            begun = ended.looked
             launched.append(begun)
             tokens.append(tokens_of(number, order[:begun]))
             leader = ended.standing.votes[0].count if ended.standing.votes else 0
@@ -297,7 +297,7 @@ def test_trust_is_the_nearest_rising_curve() -> None:
     found = trust_in(ended([0.3, 0.3, 0.5, 0.5, 0.7, 0.8], [True, False, False, False, True, True]))
     assert found.questions == 6
     assert found.shares == (0.3, 0.5, 0.7, 0.8)
-    assert found.chances == (0.25, 0.25, 1.0, 1.0)
+    assert found.chances == (0.25, 0.25, 0.875, 0.875)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=300))
@@ -306,4 +306,6 @@ def test_trust_rises_in_few_points_and_is_right_on_average(pairs: list[tuple[flo
     assert 1 <= len(found.shares) <= POINTS
     if len({share for share, _ in pairs}) <= POINTS:
         told = mean(found.chance(round(share, SHARE_DIGITS)) for share, _ in pairs)
-        assert told == pytest.approx(mean(right for _, right in pairs), abs=1e-5)
+        # But for the doubt at the ends: one question of so many, and two.
+        assert told == pytest.approx(mean(right for _, right in pairs), abs=1 / (len(pairs) + 2) + 1e-5)
+        assert 0 < found.chances[0] <= found.chances[-1] < 1

@@ -9,6 +9,9 @@ from reasoner_evals.report.diagnoses import (
     Calibration,
     Case,
     Difficulty,
+    Drawn,
+    Ended,
+    Ending,
     Fit,
     FitPoint,
     HeldOut,
@@ -117,6 +120,9 @@ def a_case(**changes: object) -> Case:
         votes=(VoteShare("16", 5, right=False), VoteShare("15", 3, right=True)),
         tokens=720,
         why="3 of 8 replies are right, another answer was chosen",
+        ended_by="rule",
+        reason="5 to 3 votes: enough",
+        calibrated=0.71,
     )
     return replace(case, **changes)  # type: ignore[arg-type]
 
@@ -141,6 +147,7 @@ def a_task(**changes: object) -> TaskReport:
         groups=0,
         chance=0.25,
         findings=("The most accurate is best_of_n.", "Against greedy: +5 points."),
+        warnings=("Fewer answers are right than promised.",),
         points=points,
         curves=curves_of(points),
         deltas=tuple(a_delta(one, points[0]) for one in points[1:]),
@@ -155,12 +162,25 @@ def a_task(**changes: object) -> TaskReport:
                 tuple(BinRow(one.key, tuple(near(0.1 + low / 6) for low in range(5))) for one in points),
             ),
         ),
+        endings=(an_ending(points[0].key), an_ending(best.key, confidence=0.8)),
         calibration=(Calibration(best.key, 120, 0.05, 0.8, 0.2, bins, risks),),
         scaling=(Scaling(BEST, BEST, _fit(0.9), _fit(0.7), 0.01, 8),),
         verifiers=(VerifierQuality("run:arm", BEST, "orm", 900, 3, near(0.7), 80, near(0.6), near(0.5), bins),),
         cases=(a_case(),),
     )  # fmt: skip
     return replace(task, **changes)  # type: ignore[arg-type]
+
+
+def an_ending(key: str, *, confidence: float | None = None) -> Ending:
+    by = (
+        Ended("rule", 0.75, 300.0),
+        Ended("price", 0.0, None),
+        Ended("budget", 0.0, None),
+        Ended("strategy", 0.25, 900.0),
+    )
+    drawn = (Drawn(3, 4, 0.75), Drawn(5, 8, 0.25))
+    right = None if confidence is None else 0.7
+    return Ending(key, 120, by, 4.25, 8.0, drawn, 0 if confidence is None else 110, confidence, right)
 
 
 def a_source(*, shareable: bool = True) -> Source:
@@ -175,6 +195,7 @@ def a_report(*tasks: TaskReport, title: str = "arithmetic: accuracy against comp
     )
     run = Provenance(
         run="run",
+        folder="nowhere",
         created="2026-01-01T00:00:00Z",
         command="reasoner eval arithmetic",
         engine="simulated",
@@ -191,7 +212,7 @@ def a_report(*tasks: TaskReport, title: str = "arithmetic: accuracy against comp
 
 def an_empty_task() -> TaskReport:
     """A run of which nothing is finished yet."""
-    return a_task(findings=(), points=(), curves=(), deltas=(), front=(), difficulty=(), calibration=(), scaling=(),
+    return a_task(findings=(), warnings=(), endings=(), points=(), curves=(), deltas=(), front=(), difficulty=(), calibration=(), scaling=(),
                   verifiers=(), cases=())  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Tab, file: Path, width: i
     assert tab.value("document.documentElement.scrollWidth") <= width
     assert tab.value(STICKING_OUT) == []
     figures = tab.value(VISIBLE_FIGURES)
-    assert len(figures) == 8  # of the five axes one is chosen
+    assert len(figures) == 9  # of the five axes one is chosen
     assert all(one["width"] > 300 and one["height"] > 100 for one in figures)
     assert tab.value(SMALLEST_TEXT) >= 12
     paper, ink = (sum(map(int, colour[4:-1].split(","))) for colour in tab.value(PAPER_AND_INK))

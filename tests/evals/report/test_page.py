@@ -96,7 +96,7 @@ def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of
     elements: Parsed,
 ) -> None:
     figures = elements.of("figure")
-    assert len(figures) == 12
+    assert len(figures) == 13
     images = [one for one in elements.elements if one.attributes.get("role") == "img"]
     assert len(images) == 2 * len(figures)
     assert all(len(one.attributes["aria-label"]) > 20 for one in images)
@@ -108,7 +108,7 @@ def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of
 
 
 def test_every_number_of_a_table_has_headers(elements: Parsed) -> None:
-    assert len(elements.of("table")) == 7
+    assert len(elements.of("table")) == 8
     for one in elements.of("th"):
         assert one.attributes.get("scope") in {"col", "row", "rowgroup"}, one
 
@@ -147,6 +147,10 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
             "larger_model",
             "missed",
             "wrong",
+            "rule",
+            "price",
+            "budget",
+            "strategy",
         }
         return value if value in fixed else value + texts[sum(map(ord, value)) % len(texts)]
     if isinstance(value, tuple):
@@ -170,7 +174,7 @@ def test_a_source_that_may_not_be_shown_is_not_even_if_its_texts_are_there() -> 
 
 
 def test_parts_that_are_missing_are_sentences() -> None:
-    bare = a_task(verifiers=(), deltas=(), difficulty=(), calibration=(), scaling=(), cases=())
+    bare = a_task(verifiers=(), deltas=(), difficulty=(), calibration=(), scaling=(), cases=(), endings=())
     shown = parsed(made(a_report(bare)))
     for sentence in (
         "No verifier rated replies.",
