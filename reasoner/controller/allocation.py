@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 from reasoner.controller.odds import best_gain
 from reasoner.errors import UsageError
 
-START = 0.03
-"""The price at which a stream begins, before any question has told what it spends: a bit less than what the second and
-third sample of a question are worth. Found with the default `eta` by simulation, see `bench/allocation.py`."""
+START = 0.02
+"""The price at which a stream begins: less than what a second sample is worth, with an average trust as well. Chosen
+together with the default `eta` by simulation; see docs/log.md."""
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued anew."""
 SLACK = 64
@@ -32,7 +32,7 @@ class Allocation:
     price: float = 0.0
     wave: int = 4
     abreast: int = 64
-    eta: float = 0.0003
+    eta: float = 0.0002
 
     def __post_init__(self) -> None:
         if self.mode not in ("batch", "stream"):

@@ -22,9 +22,9 @@ PAGE = "report.html"
 def command(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: str | None) -> int:
     """Report what RUNs measured, from the folders that `reasoner eval` wrote; no model is needed.
 
-    Writes report.html, one page that needs no network and no script, and beside it results.csv, results.md and
-    figures/ with each figure as SVG and PNG. Gives the page's path. Several runs are reported together: they have to
-    ask the same questions of a task that they share.
+    Writes report.html, one page that needs no network and no script, and beside it results.csv, results.md,
+    questions.csv with a row for each question, and figures/ with each figure as SVG and PNG. Gives the page's path.
+    Several runs are reported together: they have to ask the same questions of a task that they share.
     """
     from dataclasses import replace
 

@@ -170,10 +170,10 @@ def from_pool(pool: Sampled) -> Iterator[Outcomes]:
         yield Outcomes(way, right[:, [place]], pool.costs[:, [place]], count, told.share[:, :, size - 1])
     if arm.rule == "majority":
         for spec in RULES:
-            yield stopped(pool, told, strategy, spec)
+            yield stopped(told, strategy, spec)
 
 
-def stopped(pool: Sampled, told: Replay, strategy: Any, spec: str) -> Outcomes:
+def stopped(told: Replay, strategy: Any, spec: str) -> Outcomes:
     """The vote of a pool that a rule stops; it launches no sample that its stop could make vain."""
     stopping = replace(strategy, stop=_rule(spec))
     looked = stops(told, stopping.stop)

@@ -1,7 +1,6 @@
 """The points and the questions of a report as CSV: all numbers, unrounded, a row each."""
 
 import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -26,18 +25,21 @@ def questions_csv(report: Report) -> Iterator[str]:
     return _lines(row for run in report.runs for row in question_rows(Path(run.folder), run.run))
 
 
+class _Echo:
+    """A file that gives back what is written to it, as `writerow` then does."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
 def _lines(rows: Iterable[Mapping[str, Cell]]) -> Iterator[str]:
     """The lines of a table, its header first."""
-    file = io.StringIO()
     writer: csv.DictWriter[str] | None = None
     for row in rows:
         if writer is None:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-        yield file.getvalue()
-        file.seek(0)
-        file.truncate()
+            writer = csv.DictWriter(_Echo(), list(row), lineterminator="\n")
+            yield str(writer.writeheader())
+        yield str(writer.writerow({name: _cell(value) for name, value in row.items()}))
 
 
 def _cell(value: Cell) -> Cell:

@@ -1,0 +1,217 @@
+"""What ended questions, by strategy and by question; and the warning that confidences do not hold."""
+
+import csv
+import dataclasses
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasoner_evals.report.content import Report
+from reasoner_evals.report.csvs import points_csv, questions_csv
+from reasoner_evals.report.making import make_report
+from reasoner_evals.report.markdown import to_markdown
+from reasoner_evals.report.page import page, views
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import ItemRecord
+from tests.evals.fabricated import GREEDY, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.report.pages import parsed
+
+STOPS = Fake("stopping:n=7", replies=7, ends=("rule", "price", "budget", "strategy"))
+EASY, HARD = Law(a=8.0, b=2.0), Law(a=3.0, b=3.0)
+TRUE = Fake("auto", law=HARD, sure=HARD)
+FALSE = dataclasses.replace(TRUE, sure=EASY)
+
+
+def reported(path: Path, *arms: Fake, questions: int = 60) -> Report:
+    return make_report([fabricate(path / "run", arms, questions=questions)])
+
+
+def rows_of(report: Report) -> list[dict[str, str]]:
+    return list(csv.DictReader(questions_csv(report)))
+
+
+def test_what_ended_the_questions_of_a_strategy_is_counted_over_its_records(tmp_path: Path) -> None:
+    seeds = [STOPS, dataclasses.replace(STOPS, seed=1)]
+    task = reported(tmp_path, GREEDY, VOTE, *seeds).tasks[0]
+    # A pool is not run at its sizes, and so nothing ended it there.
+    greedy, found = task.endings
+    assert [greedy.key.rpartition("|")[2], found.key.rpartition("|")[2]] == ["single", "stopping:n=7"]
+    records = [record(arm, row) for arm in seeds for row in range(60)]
+    assert found.questions == len(records)
+    for part in found.by:
+        own = [one for one in records if one.ended_by == part.by]
+        assert part.share == len(own) / len(records) == 0.25
+        assert part.tokens == pytest.approx(np.mean([one.cost.tokens for one in own]))
+    samples = [one.cost.samples for one in records]
+    assert set(samples) == {4, 5, 6, 7}
+    assert (found.samples, found.samples_p95) == (float(np.mean(samples)), float(np.percentile(samples, 95)))
+    assert found.drawn == ((3, 4, 0.25), (5, 8, 0.75))
+    assert (found.judged, found.confidence, found.accuracy) == (0, None, None)
+    assert [(part.share, part.tokens) for part in greedy.by][:3] == [(0.0, None)] * 3
+
+
+@pytest.mark.parametrize(
+    ("samples", "spans"),
+    [((0, 1, 2), ((0, 0), (1, 1), (2, 2))), ((3, 4, 5, 8, 9), ((3, 4), (5, 8), (9, 16))), ((40,), ((33, 64),))],
+)
+def test_every_number_of_samples_lies_in_one_span(
+    tmp_path: Path, samples: tuple[int, ...], spans: tuple[tuple[int, int], ...]
+) -> None:
+    path = fabricate(tmp_path / "run", [STOPS], questions=len(samples))
+    journal = RunFolder(path).arm(STOPS.folder).journal
+    lines = [
+        one.model_copy(update={"cost": dataclasses.replace(one.cost, samples=drawn)}).model_dump_json()
+        for row, drawn in enumerate(samples)
+        for one in [record(STOPS, row)]
+    ]
+    journal.write_text("\n".join(lines) + "\n")
+    [found] = make_report([path]).tasks[0].endings
+    assert tuple((one.low, one.high) for one in found.drawn) == spans
+    assert sum(one.share for one in found.drawn) == pytest.approx(1)
+
+
+def test_where_all_end_as_they_do_there_is_no_section(tmp_path: Path) -> None:
+    report = reported(tmp_path, GREEDY, VOTE, Fake("beam_search", replies=3))
+    assert report.tasks[0].endings == ()
+    title = "What ended the questions"
+    assert title not in page(report, views(report)) + to_markdown(report)
+    stopped = reported(tmp_path / "b", dataclasses.replace(GREEDY, ends=("strategy", "budget")), questions=12)
+    assert title in page(stopped, views(stopped))
+    assert title in to_markdown(stopped)
+
+
+def test_an_error_and_what_is_not_done_ended_nothing(tmp_path: Path) -> None:
+    [found] = reported(tmp_path, dataclasses.replace(STOPS, errors=3, finished=40)).tasks[0].endings
+    assert found.questions == 37
+    assert sum(part.share for part in found.by) == pytest.approx(1)
+
+
+def test_the_tables_hold_what_ended_the_questions(tmp_path: Path) -> None:
+    report = reported(tmp_path, TRUE, STOPS, VOTE)
+    [sure, stops] = report.tasks[0].endings
+    rows = {row["label"]: row for row in csv.DictReader(points_csv(report).splitlines())}
+    assert float(rows["stopping:n=7"]["ended_by_price"]) == 0.25
+    assert float(rows["stopping:n=7"]["tokens_by_rule"]) == stops.by[0].tokens
+    assert float(rows["auto"]["confidence"]) == sure.confidence
+    assert float(rows["auto"]["confidence_accuracy"]) == sure.accuracy
+    assert rows["stopping:n=7"]["confidence"] == rows["self_consistency, n=8"]["ended_by_rule"] == ""
+    table = [line for line in to_markdown(report).partition("What ended")[2].splitlines() if line.startswith("|")]
+    assert len(table) == 4
+    assert len({line.count("|") for line in table}) == 1
+
+
+def test_confidences_from_easy_questions_raise_an_alarm_on_hard_ones(tmp_path: Path) -> None:
+    report = reported(tmp_path, GREEDY, FALSE)
+    task = report.tasks[0]
+    [ending] = (one for one in task.endings if one.judged)
+    records = [record(FALSE, row) for row in range(60)]
+    assert ending.judged == 60
+    assert ending.confidence == pytest.approx(np.mean([one.confidence for one in records]))
+    assert ending.accuracy == np.mean([one.answer == gold(row) for row, one in enumerate(records)])
+    [warning] = task.warnings
+    assert warning.startswith("auto: fewer answers are right than their confidence says")
+    listed = [line for line in to_markdown(report).splitlines() if line.startswith("- ")]
+    assert listed[0].startswith("- **Warning:** auto: fewer")
+    shown = parsed(page(report, views(report)))
+    marked = [one.text for one in shown.of("p") if one.attributes.get("class") in {"warning", "verdict"}]
+    assert marked == [f"Warning. {warning}", task.findings[0]]
+
+
+def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(tmp_path: Path) -> None:
+    arms = [dataclasses.replace(TRUE, seed=seed) for seed in range(40)]
+    task = reported(tmp_path, *arms).tasks[0]
+    assert task.warnings == ()
+    assert task.endings[0].judged == 40 * 60
+
+
+def test_of_several_seeds_the_arm_whose_confidence_fails_is_named(tmp_path: Path) -> None:
+    arms = [TRUE, dataclasses.replace(FALSE, seed=1)]
+    [warning] = reported(tmp_path, *arms, questions=200).tasks[0].warnings
+    assert warning.startswith("auto, seed 1: ")
+
+
+def test_what_has_no_verdict_breaks_no_promise(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [FALSE], questions=60, graded=False)
+    assert make_report([path]).tasks[0].warnings == ()
+
+
+def test_a_case_says_what_ended_it_and_how_sure_it_was(tmp_path: Path) -> None:
+    arm = dataclasses.replace(FALSE, ends=("rule", "price"), replies=3)
+    report = reported(tmp_path, arm)
+    shown = page(report, views(report))
+    cases = report.tasks[0].cases
+    assert {one.ended_by for one in cases} <= {"rule", "price"}
+    for one in cases:
+        written = record(arm, int(one.question_id[1:]))
+        assert (one.ended_by, one.reason, one.calibrated) == (written.ended_by, written.reason, written.confidence)
+        assert f"Ended by {one.ended_by}: {one.reason}." in shown
+        assert f"Calibrated confidence: {100 * (one.calibrated or 0):.1f} %." in shown
+
+
+def test_every_finished_question_of_every_arm_has_a_row(tmp_path: Path) -> None:
+    arms = [GREEDY, VOTE, dataclasses.replace(STOPS, law=Law(truncated=0.3, no_answer=0.2)), TRUE]
+    rows = rows_of(reported(tmp_path, *arms))
+    assert [row["arm"] for row in rows] == [arm.folder for arm in arms for _ in range(60)]
+    for row, (arm, number) in zip(rows, [(arm, number) for arm in arms for number in range(60)], strict=True):
+        one = record(arm, number)
+        outcome = ("right" if one.answer == gold(number) else "wrong") if one.answer else one.status
+        assert list(row.values()) == [
+            "run",
+            arm.folder,
+            one.question_id,
+            outcome,
+            str(one.cost.samples),
+            str(one.cost.tokens),
+            one.ended_by,
+            one.reason,
+            str(one.share),
+            "" if one.confidence is None else str(one.confidence),
+        ]
+
+
+def changed(path: Path, arm: Fake, number: int, **fields: str) -> ItemRecord:
+    """A further line on a question in its arm's journal."""
+    line = record(arm, number).model_copy(update=fields)
+    with RunFolder(path).arm(arm.folder).journal.open("a", encoding="utf-8") as file:
+        file.write(line.model_dump_json() + "\n")
+    return line
+
+
+def test_an_error_that_was_tried_again_has_one_row_and_no_reason_is_a_formula(tmp_path: Path) -> None:
+    arm = dataclasses.replace(GREEDY, errors=2)
+    path = fabricate(tmp_path / "run", [arm], questions=4)
+    changed(path, GREEDY, 0, reason='=HYPERLINK(1),\n"x"')
+    changed(path, GREEDY, 3, reason="not the first")
+    rows = rows_of(make_report([path]))
+    assert sorted((row["question_id"][-1], row["ended_by"], row["reason"]) for row in rows) == [
+        ("0", "strategy", '\'=HYPERLINK(1),\n"x"'),
+        ("1", "error", "done"),
+        ("2", "strategy", "by strategy"),
+        ("3", "strategy", "by strategy"),
+    ]
+
+
+def test_the_rows_of_several_runs_are_one_table(tmp_path: Path) -> None:
+    paths = [fabricate(tmp_path / name, [dataclasses.replace(GREEDY, seed=place)], questions=3)
+             for place, name in enumerate(("one", "other"))]  # fmt: skip
+    rows = rows_of(make_report(paths))
+    assert [row["run"] for row in rows] == ["one"] * 3 + ["other"] * 3
+
+
+def peak_of_rows(path: Path, questions: int) -> int:
+    fabricate(path, [Fake()], questions=questions)
+    report = make_report([path])
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in questions_csv(report)) == questions + 1
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_rows_are_not_held_in_memory(tmp_path: Path) -> None:
+    grown = peak_of_rows(tmp_path / "large", 6_000) - peak_of_rows(tmp_path / "small", 1_000)
+    # The ids of the questions, their digests and those of ten verdicts each, and which lines count; not the lines.
+    assert grown / 5_000 < 1_000
