@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reasoner.budget import Budget, Cost, Ledger, Prices
+    from reasoner.controller.allocation import Allocation
     from reasoner.questions import ask
     from reasoner.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
     from reasoner.solution import Proposal, Solution
     from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing
 
 _HOMES = {
+    "Allocation": "controller.allocation",
     "Answer": "types",
     "Budget": "budget",
     "Completion": "types",
@@ -33,6 +35,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Allocation",
     "Answer",
     "Budget",
     "Completion",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.confidence import ConfidenceFloor
@@ -251,12 +251,26 @@ def verifier_cost(model: ModelCard, usage: Usage) -> Cost:
     )
 
 
+class Calibrated(NamedTuple):
+    """What a calibration saw: the model, and how far votes agreed in the end, by `worth.smoothed`, on how many."""
+
+    model: str
+    questions: int
+    agreement: float
+    spread: float
+
+
 @runtime_checkable
 class Confident(Protocol):
     """A strategy that knows, from calibration, how far to trust where its votes stand."""
 
     def confidence(self, standing: Standing) -> float | None:
         """The chance that the leader is right; None where nothing was calibrated."""
+        ...
+
+    @property
+    def measured_on(self) -> "Calibrated | None":
+        """What the calibration saw; None where there is none."""
         ...
 
 

@@ -16,6 +16,7 @@ PAGES = (
     "bench/README.md",
     "docs/log.md",
     "docs/answers.md",
+    "docs/controller.md",
     "docs/evaluation.md",
     "docs/report/README.md",
     "docs/strategies.md",
@@ -29,7 +30,10 @@ def blocks(page: str, language: str) -> list[str]:
     return [re.sub(r"^   ", "", block, flags=re.MULTILINE) if block.startswith("   ") else block for block in fenced]
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6)])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6), ("docs/controller.md", 8)],
+)
 def test_the_commands_on_a_page_run(page: str, least: int, tmp_path: Path) -> None:
     """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
     commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]

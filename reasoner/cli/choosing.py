@@ -93,6 +93,18 @@ def choose_verifier(
     return verifier
 
 
+def another_model(strategy: "Strategy", engine: "Engine") -> str:
+    """What to tell a person where a strategy was calibrated on another model than the engine's; empty where not."""
+    from reasoner.protocols import Confident
+
+    seen = strategy.measured_on if isinstance(strategy, Confident) else None
+    if seen is None or seen.model == engine.model.name:
+        return ""
+    return (
+        f"the profile is of {seen.model}, and this is {engine.model.name}: what it says of one need not hold of another"
+    )
+
+
 def _measured_with(strategies: Sequence["Strategy"]) -> str:
     measured = {verifier for strategy in strategies for verifier in getattr(strategy, "verifiers", ())}
     if len(measured) > 1:

@@ -216,6 +216,7 @@ def _recording(path: Path, engine: "Engine") -> _Recording:
 
 
 async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
+    from reasoner.cli.choosing import another_model
     from reasoner.engines.replay import ReplayEngine
     from reasoner.runner import solve
 
@@ -225,6 +226,8 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bo
         progress.begin(f"starting {plan.engine.name}")
         with progress.shown():
             await plan.engine.start()
+            if line := another_model(plan.strategy, plan.engine):
+                progress.note(f"warning: {line}")
             began = time.perf_counter()
             if plan.verifier:
                 await plan.verifier.start(plan.engine)

@@ -8,7 +8,7 @@ from reasoner.budget import Cost
 from reasoner.controller.odds import best_gain, decided
 from reasoner.controller.rule import StopRule, fraction, rest, whole
 from reasoner.controller.stopping import Lossless
-from reasoner.errors import UsageError
+from reasoner.errors import UnknownName, UsageError
 from reasoner.types import Standing
 
 EFFORTS: Mapping[str, float] = MappingProxyType({"low": 0.01, "medium": 0.002, "high": 0.0002})
@@ -19,6 +19,17 @@ FORESIGHT = 128
 """The most samples ahead of which `Futility` says anything."""
 LED = 0.95
 """The `beta_lead` at which `Futility` calls a question decided."""
+
+
+def price_of(effort: str) -> float:
+    """The price that an effort names.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    if effort not in EFFORTS:
+        raise UnknownName("effort", effort, EFFORTS)
+    return EFFORTS[effort]
 
 
 def counts(standing: Standing) -> tuple[int, int]:

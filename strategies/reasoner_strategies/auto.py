@@ -1,5 +1,6 @@
 """Auto: what a calibrated profile says pays on this kind of question; without one, a vote that ends when it is safe."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -8,12 +9,12 @@ from typing import Literal, NamedTuple, TypeGuard
 
 from reasoner.catalog import build
 from reasoner.controller.choosing import choose
-from reasoner.controller.profile import Family, Profile, read_profile
+from reasoner.controller.profile import ArmRow, Family, Profile, read_profile
 from reasoner.controller.stopping import LockIn, Lossless
 from reasoner.controller.worth import EFFORTS, FirstOf, smoothed
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.plan import Plan, Propose, note, propose, sample, stopped
-from reasoner.protocols import Strategy
+from reasoner.protocols import Calibrated, Strategy
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -31,7 +32,7 @@ class _Arm(NamedTuple):
     strategy: Strategy
     spec: str
     why: str
-    verifier: str = ""
+    row: ArmRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Auto:
     epsilon: float = 0.02
     abstain_below: float = 0.0
     params: SamplingParams = SamplingParams()
+    _model: str = field(init=False, repr=False, compare=False)
     _family: Family | None = field(init=False, repr=False, compare=False)
     _drawing: SamplingParams = field(init=False, repr=False, compare=False)
     """How sequences are drawn: as those of the baseline were, where there is one."""
@@ -65,7 +67,9 @@ class Auto:
 
     def __post_init__(self) -> None:
         self._check()
-        family = _family(read_profile(Path(self.profile)), self.task) if self.profile else None
+        profile = read_profile(Path(self.profile)) if self.profile else None
+        family = _family(profile, self.task) if profile else None
+        object.__setattr__(self, "_model", profile.model if profile else "")
         object.__setattr__(self, "_family", family)
         object.__setattr__(self, "_drawing", self._as_measured(family) if family else self.params)
         object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting("nothing is calibrated"),))
@@ -83,14 +87,14 @@ class Auto:
             raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate`, and give its file")
 
     def _choose(self, family: Family) -> tuple[_Arm, ...]:
-        servable = family.model_copy(update={"arms": tuple(row for row in family.arms if not row.budget)})
+        servable = family.model_copy(update={"arms": tuple(row for row in family.arms if _servable(row))})
         chosen = []
         for place in range(family.bins.count):
             choice = choose(servable, place, price=EFFORTS[self.effort], epsilon=self.epsilon)
             if (row := choice.row) is None:
                 chosen.append(self._voting(choice.why))
             else:
-                chosen.append(_Arm(build("strategy", row.strategy), row.strategy, choice.why, row.verifier))
+                chosen.append(_Arm(build("strategy", row.strategy), row.strategy, choice.why, row))
         return tuple(chosen)
 
     def _voting(self, why: str) -> _Arm:
@@ -113,12 +117,24 @@ class Auto:
     @property
     def verifiers(self) -> tuple[str, ...]:
         """The specs of the verifiers with which the strategies that may be chosen were measured."""
-        return tuple(sorted({arm.verifier for arm in self._arms if arm.verifier and arm.strategy.uses_verifier}))
+        rows = [arm.row for arm in self._arms if arm.row and arm.strategy.uses_verifier]
+        return tuple(sorted({row.verifier for row in rows} - {""}))
 
     @property
     def price(self) -> float | None:
         """What a mean sample has to gain in the chance of a right answer; None where nothing is calibrated."""
         return EFFORTS[self.effort] if self._family else None
+
+    @property
+    def measured_on(self) -> Calibrated | None:
+        """What the calibration saw of the arms that may be chosen; None without a profile, or where it decides none."""
+        rows = [arm.row for arm in self._arms if arm.row]
+        if self._family is None or len(rows) < len(self._arms):
+            return None
+        total = sum(row.questions for row in rows)
+        mean = sum(row.share * row.questions for row in rows) / total
+        square = sum((row.share_sd**2 + (row.share - mean) ** 2) * row.questions for row in rows) / total
+        return Calibrated(self._model, total, mean, math.sqrt(square))
 
     @property
     def calibrated_on(self) -> int:
@@ -178,6 +194,11 @@ def _family(profile: Profile, task: str) -> Family:
         names = ", ".join(family.task for family in profile.families)
         raise UsageError(f"the profile was measured on several tasks: add task=NAME, one of {names}")
     return profile.family(task)
+
+
+def _servable(row: ArmRow) -> bool:
+    """Whether a plan can do it: it has no budget to keep to, and it chooses nothing itself."""
+    return not row.budget and row.strategy.partition(":")[0] != "auto"
 
 
 def _goes_on(strategy: Strategy, drawn_as: SamplingParams) -> TypeGuard[SelfConsistency]:

@@ -13,6 +13,7 @@ from reasoner.cli.choosing import (
     read_prices,
     runs_code,
 )
+from reasoner.controller.worth import EFFORTS, price_of
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import UsageError
 from reasoner.protocols import Engine, Verifier
@@ -35,6 +36,7 @@ class Given:
     verifier: str | None = None
     budgets: str | None = None
     totals: str | None = None
+    effort: str | None = None
     seeds: str | None = None
     limit: int | None = None
     subset_seed: int | None = None
@@ -80,6 +82,7 @@ def choose(given: Given) -> Chosen:
         verifier=spec_of(verifier) if verifier else "",
         budgets=budgets,
         totals=totals,
+        price=price_of(given.effort) if given.effort else 0.0,
         seeds=() if given.seeds is None else read_seeds(given.seeds),
     )
     arms_of(grid)  # what cannot be combined is told before data is fetched
@@ -106,6 +109,7 @@ def choose_again(given: Given, frozen: Manifest, folder: RunFolder) -> Chosen:
     verifiers = [arm.verifier for arm in arms if arm.verifier]
     budgets = dict.fromkeys(arm.budget for arm in arms if arm.budget)
     totals = dict.fromkeys(arm.total for arm in arms if arm.total)
+    prices_then = {arm.price for arm in arms}
     seeds = dict.fromkeys(str(arm.seed) for arm in arms)
     subset = Subset.parse(frozen.sources[0].subset)
     prices = ",".join(f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items())
@@ -118,6 +122,7 @@ def choose_again(given: Given, frozen: Manifest, folder: RunFolder) -> Chosen:
             verifier=given.verifier or (verifiers[0] if verifiers else None),
             budgets=given.budgets or ",".join(budgets) or None,
             totals=given.totals or ",".join(totals) or None,
+            effort=given.effort or next((name for name, price in EFFORTS.items() if price in prices_then), None),
             seeds=given.seeds or ",".join(seeds) + ",",
             limit=subset.limit if given.limit is None else given.limit,
             subset_seed=subset.seed if given.subset_seed is None else given.subset_seed,

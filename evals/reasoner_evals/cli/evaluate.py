@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 @click.option("--totals", metavar="AMOUNT,...",
               help="What all questions of a task may spend together, each in turn: the controller gives it to those "
                    "whose next samples are worth most.")  # fmt: skip
+@click.option("--effort", metavar="low|medium|high",
+              help="Give back what of --totals buys less than this price.  [default: spend where it may change an "
+                   "answer]")  # fmt: skip
 @click.option("--seeds", metavar="NUMBER|SEED,...",
               help="How many seeds, as in 3, or which, as in 4,7.  [default: 1]")  # fmt: skip
 @click.option("--limit", type=int, metavar="N", help="Ask the first N questions of each task.")
@@ -53,6 +56,7 @@ def command(
     verifier: str | None,
     budgets: str | None,
     totals: str | None,
+    effort: str | None,
     seeds: str | None,
     limit: int | None,
     subset_seed: int | None,
@@ -84,6 +88,7 @@ def command(
         verifier=verifier,
         budgets=budgets,
         totals=totals,
+        effort=effort,
         seeds=seeds,
         limit=limit,
         subset_seed=subset_seed,

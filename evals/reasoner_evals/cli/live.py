@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from reasoner.cli.terminal import Terminal, clean, printable
+from reasoner_evals.profiling.alarms import Watch
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Tally:
     graded: int = 0
     errors: int = 0
     tokens: int = 0
+    watch: Watch = field(default_factory=Watch)
     began: float | None = None
     ended: float | None = None
 
@@ -44,6 +46,7 @@ class Tally:
         self.errors += outcome == "error"
         self.graded += outcome not in ("error", "ungraded")
         self.right += outcome == "right"
+        self.watch.add(record, outcome)
 
     @property
     def active(self) -> bool:

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoner.catalog import build
+from reasoner.cli.choosing import another_model
 from reasoner.cli.exits import ANSWERED, ENGINE, INTERRUPTED, OTHER, USAGE, code_of, error_line
 from reasoner.cli.terminal import OutputLost, Terminal, own_streams
 from reasoner.errors import ReasonerError, TraceError
@@ -94,6 +96,8 @@ class Session:
             terminal.say(error_line(error))
             return OTHER
         finally:
+            for name, line in _alarms(tallies):
+                terminal.say(f"warning: {name}: {line}: calibrate anew on questions like these")
             terminal.say(f"report: reasoner report {self.folder.path}")
         if failed := sum(tally.errors for tally in tallies):
             what = "1 question" if failed == 1 else f"{failed:,} questions"
@@ -101,6 +105,13 @@ class Session:
             terminal.say(error_line(f"{what} ended in an error and count neither as right nor as wrong: {way_out}"))
             return ENGINE
         return ANSWERED
+
+
+def _alarms(tallies: list[Tally]) -> Iterator[tuple[str, str]]:
+    """The arms whose calibration does not hold, and what says so."""
+    for tally in tallies:
+        if tally.watch.seen:
+            yield from ((tally.arm.name, line) for line in tally.watch.alarms(build("strategy", tally.arm.strategy)))
 
 
 @asynccontextmanager
@@ -114,6 +125,9 @@ async def _ready(chosen: Chosen, watcher: Live) -> AsyncIterator[None]:
         await engine.start()
         if verifier:
             await verifier.start(engine)
+        for spec in dict.fromkeys(arm.strategy for arm in chosen.arms):
+            if line := another_model(build("strategy", spec), engine):
+                watcher.note(f"warning: {line}")
         watcher.begin(f"evaluating with {engine.model.name}")
         yield
     finally:
@@ -157,6 +171,7 @@ def _document(path: Path, tallies: list[Tally]) -> str:
                 "low": low,
                 "high": high,
                 "tokens": tally.tokens,
+                "alarms": [line for name, line in _alarms([tally])],
             }
         )
     return json.dumps({"run": str(path), "arms": arms})

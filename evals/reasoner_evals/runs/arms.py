@@ -32,6 +32,8 @@ class Grid:
     seeds: tuple[int, ...] = ()
     totals: tuple[Budget, ...] = ()
     """What all questions of a task may spend together."""
+    price: float = 0.0
+    """What a sample has to gain where a total is divided."""
 
 
 class _Drawn(NamedTuple):
@@ -63,6 +65,10 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
         raise UsageError(
             "--budgets has no effect: each of these strategies is drawn once and gives every smaller number of samples "
             "too; leave it out, or add a strategy that searches"
+        )
+    if grid.price and not grid.totals:
+        raise UsageError(
+            "--effort has no effect: it is the price at which --totals are divided; give them, or leave it"
         )
     if grid.totals and all(one.greedy for one in drawn):
         raise UsageError("--totals has no effect: one greedy sample a question leaves nothing to divide; leave it out")
@@ -145,7 +151,8 @@ def _arms(task: str, one: _Drawn, grid: Grid) -> Iterator[Arm]:
             yield arm.model_copy(update={"pool": one.pool, "rule": one.rule})
     for total in totals:
         for seed in seeds:
-            yield Arm(name="", task=task, strategy=one.spec, verifier=one.verifier, budget="", total=total, seed=seed)
+            arm = Arm(name="", task=task, strategy=one.spec, verifier=one.verifier, budget="", seed=seed)
+            yield arm.model_copy(update={"total": total, "price": grid.price})
 
 
 def _named(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:

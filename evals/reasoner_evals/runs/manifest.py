@@ -207,6 +207,7 @@ def _choices(manifest: Manifest) -> dict[str, str]:
         "the strategies": ", ".join(sorted({arm.strategy for arm in arms})),
         "the verifier": ", ".join(sorted({arm.verifier for arm in arms} - {""})),
         "the budgets": " ".join(sorted({arm.limit for arm in arms} - {""})),
+        "the price": " ".join(sorted({f"{arm.price:g}" for arm in arms if arm.price})),
         "the seeds": ", ".join(map(str, sorted({arm.seed for arm in arms}))),
         "the engine": _unpaced(manifest.engine),
         "the prices": ", ".join(f"{kind}={usd:g}" for kind, usd in sorted((manifest.prices or {}).items())),

@@ -57,6 +57,8 @@ class Arm(_Part):
     """What one question may spend, as `Budget` writes it; empty where unbounded."""
     total: str = ""
     """What all questions together may spend, divided by the controller; empty where that is not bounded."""
+    price: float = 0.0
+    """What a sample of mean cost must gain in the chance of a right answer, or the rest of `total` is given back."""
     seed: int
     pool: int = 0
     """The number of samples that every size below it is estimated from; 0 where each size has to be run."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from reasoner import solve_each
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.catalog import build
+from reasoner.controller.allocation import Allocation
 from reasoner.equivalence import Equivalence
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, TraceError
 from reasoner.lines import LineWriter
@@ -184,6 +185,7 @@ class _Sitting:
             verifier=verifier if strategy.uses_verifier else None,
             budget=Budget.parse(self.arm.total) if self.arm.total else None,
             each=Budget.parse(self.arm.budget) if self.arm.budget else None,
+            allocation=Allocation(price=self.arm.price) if self.arm.total else None,
             prices=Prices(**prices) if prices else None,
             comparer=self.verdicts.equivalence,
             trace=self._sink,

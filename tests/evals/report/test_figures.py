@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -9,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.axes import AXES, TOKENS, log_ticks, short
-from reasoner_evals.report.charts import accuracy_chart, lines_of
-from reasoner_evals.report.drawing import Drawn, drawn, label
+from reasoner_evals.report.charts import accuracy_chart, banded, lines_of, spanned
+from reasoner_evals.report.drawing import LONGEST_LABEL, Drawn, drawn, folded
 from reasoner_evals.report.figures import Absent, Figure, dearest, figures
 from reasoner_evals.report.looks import COLOURS, PAPER, SERIES, look, looks
-from reasoner_evals.report.points import Curve, CurvePoint, Estimate
+from reasoner_evals.report.points import ALLOCATED, Curve, CurvePoint, Estimate
 from tests.evals.report.contents import BEST, GREEDY, SIZES, VOTE, a_point, a_report, a_task, curves_of, some_points
 
 TASK = a_task()
@@ -85,7 +86,7 @@ def test_a_text_of_a_run_stays_a_text() -> None:
         root = ET.fromstring(svg)
         assert not [one for one in root.iter() if one.tag.endswith("script")]
         texts = "".join(one.text or "" for one in root.iter() if one.tag.endswith("text"))
-        assert label(hostile) in texts
+        assert folded(hostile, 60).replace("\n", "") in texts
         assert "\u202e" not in texts
 
 
@@ -185,3 +186,81 @@ def test_an_anytime_curve_stands_on_tokens_alone() -> None:
 
 def test_of_each_series_the_dearest_point_is_shown_where_one_is() -> None:
     assert [one.label for one in dearest(some_points())] == [GREEDY, f"{VOTE}, n=8", f"{BEST}, n=8"]
+
+
+def anytime(series: str) -> Curve:
+    steps = tuple(
+        CurvePoint(None, tokens, None, None, None, Estimate(tokens / 9000)) for tokens in (9.0, 900.0, 5000.0)
+    )
+    return Curve(series, "small", f"{series}, anytime", "anytime", steps)
+
+
+def texts(svg: str) -> list[str]:
+    return [one.text or "" for one in ET.fromstring(svg).iter("text")]
+
+
+def test_answers_held_before_anything_was_bought_do_not_flatten_the_curves() -> None:
+    lines = lines_of(a_task(curves=(*TASK.curves, anytime(GREEDY))), TOKENS)
+    assert [one.x for one in spanned(lines)] == [
+        one.x for curve, marks in lines if curve.kind != "anytime" for one in marks
+    ]
+    alone = (a_point(GREEDY),)
+    lines = lines_of(a_task(points=alone, curves=(*curves_of(alone), anytime(GREEDY))), TOKENS)
+    assert {one.x for one in spanned(lines)} == {9.0, 900.0, 5000.0, 90.0}
+
+
+def crowd(count: int) -> tuple[Curve, ...]:
+    """Pools, one budget divided at several totals, and stop rules run once, with what they held on the way."""
+    pool = tuple(a_point(VOTE, size=k, accuracy=0.4 + k / 40) for k in SIZES)
+    totals = tuple(replace(a_point(f"{VOTE}{ALLOCATED}", accuracy=0.5), key=f"total {n}") for n in SIZES)
+    rules = tuple(a_point(f"{VOTE}:stop=lock_in:delta=0.0{place}{place + 1}", accuracy=0.6) for place in range(count))
+    return (*curves_of((*pool, *totals, *rules)), *(anytime(one.series) for one in rules))
+
+
+def test_many_lines_are_drawn_without_what_would_hide_them() -> None:
+    few, many = (a_task(curves=crowd(count)) for count in (4, 12))
+    assert banded(lines_of(few, TOKENS))
+    assert not banded(lines_of(many, TOKENS))
+    kinds = [{curve.kind for curve, _ in lines_of(task, TOKENS)} for task in (few, many)]
+    assert kinds == [{"measured", "oracle", "random", "anytime"}, {"measured", "oracle", "random"}]
+    shown = figures(replace(many, difficulty=(), calibration=(), verifiers=(), scaling=(), deltas=()), "f",
+                    looks(a_report(many))).accuracy[0].figure  # fmt: skip
+    assert isinstance(shown, Figure)
+    assert "No band is drawn" in shown.caption
+
+
+def test_names_that_differ_at_their_end_are_told_apart_at_either_width() -> None:
+    task = a_task(curves=crowd(9))
+    found = drawn("crowd", accuracy_chart(task, TOKENS, looks(a_report(task))))
+    for svg in (found.wide, found.narrow):
+        whole = "".join(texts(svg))
+        for place in range(9):
+            assert f"delta=0.0{place}{place + 1}" in whole
+        assert f"{VOTE}, uniform" in whole
+        assert whole.count(f"{VOTE}{ALLOCATED}") == 1
+
+
+def test_no_line_of_a_long_legend_lies_on_another_or_outside_the_figure() -> None:
+    task = a_task(curves=crowd(20))
+    found = drawn("crowd", accuracy_chart(task, TOKENS, looks(a_report(task))))
+    for svg in (found.wide, found.narrow):
+        root = ET.fromstring(svg)
+        columns: dict[float, list[float]] = {}
+        for one in root.iter("text"):
+            if re.search("stop=|delta=|allocated", one.text or ""):
+                x, y = map(float, re.findall(r"[0-9.]+", one.attrib["transform"])[-2:])
+                columns.setdefault(round(x), []).append(y)
+        assert sum(map(len, columns.values())) >= 21
+        for heights in map(sorted, columns.values()):
+            assert all(later - former >= 12 for former, later in pairwise(heights))
+            assert heights[-1] <= float(root.attrib["viewBox"].split()[-1])
+
+
+@given(st.text(st.sampled_from("ab_:=., x"), max_size=200), st.integers(8, LONGEST_LABEL))
+def test_a_folded_name_is_two_lines_at_most_and_loses_nothing_that_fits(text: str, limit: int) -> None:
+    lines = folded(text, limit).split("\n")
+    assert len(lines) <= 2
+    assert all(len(line) <= limit for line in lines)
+    whole = " ".join(text.split())
+    if len(whole) <= 1.5 * limit:
+        assert "".join(lines).replace(" ", "") == whole.replace(" ", "")

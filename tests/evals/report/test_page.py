@@ -166,6 +166,23 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
     return value
 
 
+def test_rows_under_a_series_say_only_what_tells_them_apart() -> None:
+    of = [("voting:n=8", "tokens=9 in all"), ("voting:n=16", "tokens=9 in all"), ("voting:n=16", "tokens=90 in all")]
+    points = tuple(
+        replace(
+            a_point("voting, allocated"),
+            key=f"{place}",
+            strategy=strategy,
+            budget=budget,
+            label=f"{strategy}, {budget}",
+        )
+        for place, (strategy, budget) in enumerate(of)
+    )
+    shown = parsed(made(a_report(replace(an_empty_task(), points=points, curves=curves_of(points)))))
+    parts = [one.text for one in shown.of("th") if one.attributes.get("class") == "part"]
+    assert parts[:3] == ["n=8, tokens=9 in all", "n=16, tokens=9 in all", "n=16, tokens=90 in all"]
+
+
 def test_a_source_that_may_not_be_shown_is_not_even_if_its_texts_are_there() -> None:
     secret = a_case(shareable=False, text="SECRET QUESTION", gold="SECRET GOLD", answer="SECRET ANSWER")
     shown = made(a_report(replace(only_one_arm(), source=a_source(shareable=False), cases=(secret,))))

@@ -48,7 +48,7 @@ def data(count: int) -> TaskData:
     return TaskData(items, source)
 
 
-def manifest(names: list[str], count: int, budget: str = "", total: str = "") -> Manifest:
+def manifest(names: list[str], count: int, budget: str = "", total: str = "", price: float = 0.0) -> Manifest:
     pools = {} if total else {"vote": (6, "majority"), "best": (6, "best")}
     arms = [
         Arm(
@@ -58,6 +58,7 @@ def manifest(names: list[str], count: int, budget: str = "", total: str = "") ->
             verifier="judge",
             budget=budget,
             total=total,
+            price=price,
             seed=0,
             pool=pools.get(name, (0, ""))[0],
             rule=pools.get(name, (0, ""))[1],  # type: ignore[arg-type]
@@ -108,10 +109,11 @@ def sit(
     engine: Engine | None = None,
     budget: str = "",
     total: str = "",
+    price: float = 0.0,
 ) -> Seen:
     """One session of the evaluation in this folder."""
     seen = Seen()
-    frozen = manifest(names, count, budget, total)
+    frozen = manifest(names, count, budget, total, price)
     folder.mkdir(exist_ok=True)
     asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: data(count)}, engine or plain_engine(), Judge(), seen))
     return seen

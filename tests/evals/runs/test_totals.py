@@ -30,6 +30,14 @@ def test_all_questions_together_keep_to_it(tmp_path: Path) -> None:
         assert all(record.cost.samples for record in records)
 
 
+def test_what_buys_too_little_is_given_back(tmp_path: Path) -> None:
+    sit(tmp_path / "all", ["vote"], total="tokens=100000")
+    sit(tmp_path / "some", ["vote"], total="tokens=100000", price=0.02)
+    assert spent(tmp_path / "some", "vote") < spent(tmp_path / "all", "vote") < 100000
+    ended = {record.ended_by for record in read_journal(RunFolder(tmp_path / "some").arm("vote"))}
+    assert "price" in ended
+
+
 def test_it_is_kept_to_however_often_the_run_is_killed(tmp_path: Path) -> None:
     for lines, torn in some_moments(120, 8, seed=1):
         killed_in_a_child(lambda: sit(tmp_path, ALL, total=f"tokens={TOTAL}"), lines=lines, torn=torn)
@@ -59,5 +67,7 @@ def test_each_strategy_but_one_greedy_sample_runs_at_every_total() -> None:
 def test_totals_without_effect_or_given_twice_are_refused() -> None:
     with pytest.raises(UsageError, match="--totals has no effect"):
         arms_of(Grid(("t",), ("single:temperature=0",), totals=(Budget(tokens=1),)))
+    with pytest.raises(UsageError, match="--effort has no effect"):
+        arms_of(Grid(("t",), ("self_consistency",), price=0.01))
     with pytest.raises(UsageError, match="total tokens=1 is given twice"):
         arms_of(Grid(("t",), ("self_consistency",), totals=(Budget(tokens=1), Budget(tokens=1))))

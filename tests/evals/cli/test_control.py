@@ -1,0 +1,107 @@
+"""The controller in evaluations: what it decides is what was measured, knows no gold, and says when it no longer holds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasoner.catalog import build
+from reasoner_evals.profiling.outcomes import RULES, sampled, usable
+from reasoner_evals.profiling.replaying import recorded_order, replay, stops
+from reasoner_evals.report.measures import ArmRead
+from reasoner_evals.runs.arrays import RIGHT
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.reading import open_run, read_arm
+from reasoner_evals.runs.records import ItemRecord
+from reasoner_evals.runs.run import read_journal
+from tests.cli.command import Run
+from tests.evals.pools import write_pool
+
+VOTE = "self_consistency:n=16,max_tokens=60"
+
+
+def records(run: Path, name: str) -> dict[str, ItemRecord]:
+    return {record.question_id: record for record in read_journal(RunFolder(run).arm(name))}
+
+
+@pytest.fixture
+def profile(tmp_path: Path, run: Run) -> Path:
+    """A profile of questions that are nearly always answered rightly."""
+    easy = write_pool(tmp_path / "easy.jsonl", questions=200, right=0.9)
+    ended = run(
+        "calibrate", f"pool:{easy}", "-e", f"pool:{easy}", "-s", VOTE,
+        "--out", str(tmp_path / "profile.json"), "--runs", str(tmp_path / "calibration"),
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    return tmp_path / "profile.json"
+
+
+def test_calibrated_on_easy_questions_and_used_on_hard_ones_it_raises_the_alarm(
+    profile: Path, tmp_path: Path, run: Run
+) -> None:
+    for name, right, alarmed in (("like", 0.9, False), ("hard", 0.35, True)):
+        pool = write_pool(tmp_path / f"{name}.jsonl", questions=120, right=right, seed=1)
+        out = tmp_path / name
+        ended = run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", f"auto:profile={profile}", "--out", str(out))
+        assert ended.code == 0, ended.err
+        assert ("warning: " in ended.err and "votes agree less than in calibration" in ended.err) == alarmed
+        assert ("are right" in ended.err) == alarmed
+        assert run("report", str(out)).code == 0
+        assert ("Warning" in (out / "results.md").read_text()) == alarmed
+
+
+def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run) -> None:
+    """The replay that profiles are made of, and the runner: the same samples looked at, the same answer."""
+    pool = write_pool(tmp_path / "pool.jsonl", questions=40, right=0.5)
+    rules = (*RULES, "esc:window=3", "ppr", "dirichlet", "futility", "confidence")
+    words = [word for rule in rules for word in ("-s", f"{VOTE},stop={rule}")]
+    out = tmp_path / "run"
+    assert run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", VOTE, *words, "--out", str(out)).code == 0
+    opened = open_run(out)
+    drawn, *stopped = opened.manifest.arms
+    one = ArmRead(opened, read_arm(opened, drawn.name))
+    samples = sampled(one, np.flatnonzero(usable(one)))
+    told = replay(samples.drawn, recorded_order(samples.drawn))
+    ids = opened.tasks[drawn.task].ids
+    assert len(stopped) == len(rules)
+    for arm in stopped:
+        rule = build("strategy", arm.strategy).stop
+        looked = stops(told, rule)[:, 0]
+        right = np.take_along_axis(told.right[:, 0, :], looked[:, None] - 1, axis=1)[:, 0]
+        data = read_arm(opened, arm.name)
+        found = records(out, arm.name)
+        assert [found[name].cost.samples for name in ids] == looked.tolist()
+        assert (data.outcome == RIGHT).tolist() == right.tolist()
+
+
+def test_decisions_are_the_same_with_the_gold_taken_away(profile: Path, tmp_path: Path, run: Run) -> None:
+    arms = (f"{VOTE},stop=lock_in", f"auto:profile={profile}")
+    total = ("--totals", "tokens=9000,samples=150")
+    told = []
+    for gold in ("7", "12345"):
+        pool = write_pool(tmp_path / "pool.jsonl", questions=30, right=0.6, gold=gold)
+        out = tmp_path / f"run-{gold}"
+        words = [word for arm in arms for word in ("-s", arm)]
+        assert run("eval", f"pool:{pool}", "-e", f"pool:{pool}", *words, *total, "--out", str(out)).code == 0
+        names = [arm.name for arm in open_run(out).manifest.arms]
+        told.append([
+            {name: (one.answer, one.cost.taking(0), one.ended_by, one.reason, one.confidence) for name, one in arm.items()}
+            for arm in (records(out, name) for name in names)
+        ])  # fmt: skip
+    assert told[0] == told[1]
+    assert len(told[0]) == 4
+
+
+def test_json_names_the_alarms(profile: Path, tmp_path: Path, run: Run) -> None:
+    pool = write_pool(tmp_path / "hard.jsonl", questions=60, right=0.3, seed=2)
+    ended = run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", f"auto:profile={profile}", "--json",
+                "--out", str(tmp_path / "run"))  # fmt: skip
+    [arm] = json.loads(ended.out)["arms"]
+    assert arm["alarms"]
+
+
+def test_a_profile_of_another_model_is_warned_of(profile: Path, run: Run) -> None:
+    ended = run("solve", "What is 3 + 4?", "-e", "simulated:answers=7", "--profile", str(profile))
+    assert ended.code == 0
+    assert "warning: the profile is of pool of easy.jsonl, and this is simulated" in " ".join(ended.err.split())
