@@ -11,6 +11,9 @@ from reasoner.errors import UsageError
 START = 0.02
 """The price at which a stream begins: less than what a second sample is worth, with an average trust as well. Chosen
 together with the default `eta` by simulation; see docs/log.md."""
+LEAST = 0.001
+"""What a stream's price never falls below. At 0 a question draws until nothing can overtake its leader, 21 of 40
+samples where all agree, and later ones miss what that cost."""
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued anew."""
 SLACK = 64
@@ -24,8 +27,8 @@ class Allocation:
     "batch" gives each draw to the question where it is worth most, whichever that is. "stream" answers questions in
     their order and lets a price rise and fall so that the budget lasts to the last of them. `price` is the least gain
     in the chance of a right answer that a draw of mean cost must bring, 0 or more; in a stream it is what the price
-    never falls below. `wave` is the most draws of one question before its results are looked at, `abreast` how many
-    questions may be under way at once, `eta` the step of a stream's price.
+    never falls below, nor below 0.001. `wave` is the most draws of one question before its results are looked at,
+    `abreast` how many questions may be under way at once, `eta` the step of a stream's price.
     """
 
     mode: Literal["batch", "stream"] = "batch"
@@ -108,7 +111,7 @@ class Market:
     @property
     def price(self) -> float:
         """The gain for each draw of mean cost at which a draw is no longer worth it."""
-        return max(self._price, self._allocation.price)
+        return max(self._price, self._allocation.price, LEAST if self._allocation.mode == "stream" else 0.0)
 
     @property
     def mean(self) -> float:

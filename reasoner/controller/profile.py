@@ -20,8 +20,8 @@ Signal = Literal["none", "prompt", "likelihood", "split"]
 """What tells difficulty for free: nothing, the characters of the question, minus the mean log-probability of the first
 sample's tokens, or the leader's share of the first four samples."""
 _Share = Annotated[float, Field(ge=0, le=1)]
-_Amount = Annotated[float, Field(ge=0)]
-_Count = Annotated[int, Field(ge=1)]
+_Amount = Annotated[float, Field(ge=0, le=1e15)]
+_Count = Annotated[int, Field(ge=1, le=10**12)]
 _SLACK = 1e-6
 """How far sums that were rounded on their way may be off."""
 
@@ -72,7 +72,7 @@ class ArmRow(_Part):
     """On how many the baseline was right and this arm wrong."""
     helped: _Amount
     """On how many this arm was right and the baseline wrong."""
-    gap: float
+    gap: Annotated[float, Field(ge=-1e15, le=1e15)]
     """The sum of this outcome minus that of the bin's cheapest arm (the fewest `tokens`), question by question."""
     gap_squares: _Amount
     """The sum of the squares of those differences; both are 0 for the cheapest arm itself."""

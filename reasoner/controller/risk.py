@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 ALARM = 0.01
 """The chance of a false alarm, each time that one is asked for."""
+EXACT = 5000
+"""So many coins are counted one by one; the time grows with their square."""
 LEAST_SEEN = 10
 """Agreement on fewer questions raises no alarm."""
 
@@ -92,24 +94,36 @@ def drift(mean: float, sd: float, n: int, seen: Sequence[float], alpha: float = 
 def broken_promise(confidences: Sequence[float], right: Sequence[bool], alpha: float = ALARM) -> str | None:
     """The alarm that fewer answers are right than their calibrated confidences, in [0, 1], say; None where not.
 
-    Exact: the count of right answers against the sum of unequal coins. One look, as in `drift`.
+    The count of right answers against the sum of unequal coins: exact up to `EXACT` answers, by the normal law with a
+    correction for continuity beyond. One look, as in `drift`.
     """
-    import numpy as np
-
     if len(confidences) != len(right) or not all(0 <= chance <= 1 for chance in confidences):
         raise ValueError("a confidence from 0 to 1 for each answer")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha} is above 0 and below 1")
-    chances = np.zeros(len(right) + 1)
-    chances[0] = 1.0
-    for confidence in confidences:
-        chances[1:] = chances[1:] * (1 - confidence) + chances[:-1] * confidence
-        chances[0] *= 1 - confidence
     count = sum(right)
-    chance = float(chances[: count + 1].sum())
+    chance = _at_most(count, confidences)
     if chance > alpha:
         return None
     return (
         f"fewer answers are right than their confidence says: {count} of {len(right)}, "
         f"and {math.fsum(confidences):.1f} were promised (p = {chance:.2g})"
     )
+
+
+def _at_most(count: int, chances: Sequence[float]) -> float:
+    """P(no more than `count` of these coins fall heads)."""
+    import numpy as np
+
+    p = np.asarray(chances, dtype=np.float64)
+    if len(p) > EXACT:
+        from scipy import special
+
+        spread = math.sqrt(float((p * (1 - p)).sum()))
+        return float(special.ndtr((count + 0.5 - p.sum()) / spread)) if spread else float(count >= p.sum())
+    law = np.zeros(len(p) + 1)
+    law[0] = 1.0
+    for chance in p:
+        law[1:] = law[1:] * (1 - chance) + law[:-1] * chance
+        law[0] *= 1 - chance
+    return float(law[: count + 1].sum())

@@ -3,8 +3,6 @@
 import asyncio
 import dataclasses
 import functools
-import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,13 @@ import pytest
 
 from reasoner import Budget, Solution, solve, solve_sync
 from reasoner.admission import Admission
-from reasoner.catalog import build, entries, load, spec_of
+from reasoner.catalog import build, entries, load
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.errors import BudgetExhausted, UnknownName, VerifierError
-from reasoner.protocols import SampleRequest, StopRule, Strategy, Verifier
+from reasoner.errors import BudgetExhausted, VerifierError
+from reasoner.protocols import Strategy, Verifier
 from reasoner.trace import Ended, Event, Sampled
-from reasoner.types import Completion, SamplingParams
+from reasoner.types import Completion
 from tests.helpers import (
     Judge,
     books,
@@ -265,131 +263,6 @@ def test_cancelled_at_any_moment_it_loses_no_cost(name: str) -> None:
 
     cut_short = [asyncio.run(test(moment)) for moment in range(30)]
     assert any(cut_short)
-
-
-# Options
-
-
-def test_unknown_options_are_refused_with_the_nearest_known(name: str) -> None:
-    for option in _options(name):
-        with pytest.raises(UnknownName, match=f"did you mean '{option}'"):
-            build("strategy", f"{name}:{option}x=1")
-    with pytest.raises(UnknownName, match="no option of strategy"):
-        build("strategy", f"{name}:qqqqqq=1")
-
-
-def _options(name: str) -> dict[str, Any]:
-    """Its own options and, where it draws samples itself, those of the sampling, each with its type."""
-    own = _own(name)
-    drawing = typing.get_type_hints(SamplingParams) if has_params(name) else {}
-    return own | {_written(name, option): hint for option, hint in drawing.items()}
-
-
-def _own(name: str) -> dict[str, Any]:
-    cls = load("strategy", name)
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init and field.name != "params"}
-
-
-def _written(name: str, option: str) -> str:
-    """A sampling option as it is set where the strategy may have one of its own of that name."""
-    return f"params.{option}" if option in _own(name) else option
-
-
-RULE = "stop=beta"
-CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
-COMPANY = {
-    ("self_consistency", "window"): RULE,
-    ("best_of_n", "window"): RULE,
-    ("auto", "task"): CALIBRATED,
-    ("auto", "abstain_below"): CALIBRATED,
-}
-"""What an option needs beside it to have an effect."""
-VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums"}
-"""Texts that only certain values fit."""
-
-
-SAMPLING = {
-    "temperature": "0.25",
-    "max_tokens": "31",
-    "top_p": "0.5",
-    "top_k": "11",
-    "min_p": "0.125",
-    "stop": "@@|##",
-    "stop_token_ids": "3|4",
-    "logprobs": "3",
-}
-
-
-def _other_values(name: str, option: str, hint: Any, default: object) -> Iterator[str]:
-    """Values of the option that are not its default."""
-    if (name, option) in VALUES:
-        yield VALUES[name, option]
-    elif option.removeprefix("params.") in SAMPLING and hint != StopRule | None:
-        yield SAMPLING[option.removeprefix("params.")]
-    elif typing.get_origin(hint) is typing.Literal:
-        yield from (str(value) for value in typing.get_args(hint) if value != default)
-    elif hint is bool:
-        yield str(not default)
-    elif hint is int:
-        yield from (str(value) for value in (2, 3) if value != default)
-    elif hint is float:
-        yield str(float(default) / 2 if isinstance(default, float) and default else 0.5)
-    elif hint is str:
-        yield r"\x20First\x2c then"
-    elif hint == tuple[str, ...]:
-        yield "What is 1 + 1?|2"
-    elif hint == Strategy | None:
-        yield r"single:max_tokens=31\x2cstop=a"
-    elif hint == StopRule | None:
-        yield r"lock_in:delta=0.25"
-        yield r"first_of:rules=lossless|beta:theta\x3d0.9"
-    else:
-        pytest.fail(f"option {option} has a type that this suite cannot vary: {hint}")
-
-
-def test_every_option_is_taken_kept_and_written_again(name: str) -> None:
-    plain = build("strategy", name)
-    assert build("strategy", spec_of(plain)) == plain
-    for option, hint in _options(name).items():
-        beside = COMPANY.get((name, option), "")
-        without = build("strategy", f"{name}:{beside}")
-        for value in _other_values(name, option, hint, getattr(plain, option, None)):
-            changed = build("strategy", f"{name}:{option}={value},{beside}")
-            assert changed != without, option
-            assert option in spec_of(changed)
-            assert build("strategy", spec_of(changed)) == changed
-
-
-def test_every_sampling_option_reaches_the_engine(name: str) -> None:
-    if not has_params(name):
-        pytest.skip("it draws no samples itself")
-    for option, value in SAMPLING.items():
-        seen: list[SampleRequest] = []
-        strategy = made(name, f"{_written(name, option)}={value}")
-
-        def script(request: SampleRequest, seen: list[SampleRequest] = seen) -> str:
-            seen.append(request)
-            return varied(request)
-
-        solve_sync(QUESTION, strategy, ScriptedEngine(script), verifier=judge_for(strategy))
-        wanted = getattr(getattr(strategy, "params"), option)  # noqa: B009
-        assert wanted != getattr(SamplingParams(), option), option
-        # Prompts of another wording ask for a judgement, not for a chain; what is watched weighs a text and draws none.
-        chains = [each for each in seen if each.prompt.messages == QUESTION.prompt.messages and not each.watch]
-        sent = [getattr(each.params, option) for each in chains]
-        assert sent
-        if option in {"stop", "stop_token_ids"}:
-            assert all(set(wanted) <= set(stops) for stops in sent)
-        elif option == "max_tokens":
-            assert max(sent) <= wanted
-        elif option == "logprobs":
-            assert min(sent) >= wanted
-        elif option == "temperature":
-            # A rollout that only looks ahead is greedy.
-            assert {wanted} <= set(sent) <= {wanted, 0.0}
-        else:
-            assert set(sent) == {wanted}, option
 
 
 def test_it_holds_no_state(name: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.allocation import DRIFT, START, Allocation, Bid, Market, State, follow
+from reasoner.controller.allocation import DRIFT, LEAST, START, Allocation, Bid, Market, State, follow
 from reasoner.controller.odds import best_gain
 from reasoner.errors import UsageError
 
@@ -224,6 +224,15 @@ def test_a_batch_keeps_its_price_and_a_stream_its_least() -> None:
         market.tell(0, state(1))
         market.close(0, 100.0, math.inf)
     assert (batch.price, stream.price) == (0.002, 0.02)
+
+
+def test_a_stream_with_more_than_it_can_use_keeps_a_price() -> None:
+    """Else those that come first would draw all they may, and the price would swing."""
+    market = Market(Allocation("stream"), 1000)
+    for place in range(200):
+        market.tell(place, state(2))
+        market.close(place, 200.0, 1e6)
+    assert market.price == LEAST
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from reasoner.controller.risk import broken_promise, drift, least_questions, upper_bound, walk
+from reasoner.controller.risk import EXACT, broken_promise, drift, least_questions, upper_bound, walk
 
 # The bound
 
@@ -195,3 +195,18 @@ def test_nothing_seen_is_nothing_broken() -> None:
 def test_what_is_no_confidence_is_refused(confidences: list[float], right: list[bool]) -> None:
     with pytest.raises(ValueError, match="confidence"):
         broken_promise(confidences, right)
+
+
+def test_beyond_the_exact_count_the_alarm_is_the_same_but_for_a_little() -> None:
+    """Right at the border both ways give one verdict and nearly one chance; certain promises that break are told."""
+    source = np.random.default_rng(3)
+    confidences = source.uniform(0.5, 1, EXACT)
+    for shortfall in (0, 60, 120):
+        count = int(confidences.sum()) - shortfall
+        right = [place < count for place in range(EXACT)]
+        exact = broken_promise(confidences.tolist(), right)
+        beyond = broken_promise([*confidences.tolist(), 1.0], [*right, True])
+        assert (exact is None) == (beyond is None) == (shortfall < 100)
+    sure = [1.0] * (EXACT + 1)
+    assert broken_promise(sure, [True] * len(sure)) is None
+    assert broken_promise(sure, [False, *[True] * EXACT]) is not None

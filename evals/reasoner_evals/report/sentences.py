@@ -32,7 +32,7 @@ are in no accuracy.""",
 answers: what was found by its place or shape, such as the last number, counts as no answer and does not vote.""",
     "Difficulty is told by half of a pool's samples and measured on the other half.",
     """What ended a question is as its run recorded it; a pool is not run at its sizes and has no such row. The warning
-that confidences do not hold is an exact test of the number of right answers, at 1 % for all arms of a task together.""",
+that confidences do not hold is an exact test of how many answers are right, at 1 % for all arms of a task together.""",
 )
 
 
