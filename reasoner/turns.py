@@ -102,6 +102,8 @@ class Turns:
         """A question draws no more."""
         if turn.opened:
             self._open -= 1
+            # What its last wave cost counts towards the mean.
+            self.market.tell(turn.place, turn.state())
         self.market.close(turn.place, self.measured(turn.ledger), self._left)
         self.advance()
 
