@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -176,9 +176,8 @@ class Drive:
         match op:
             case Sample():
                 draws = self._name(op)
-                if self.turn:
-                    self.turn.waits()
-                return self._count(await self._in_turn(draws, op))
+                with self.turn.held_up() if self.turn else nullcontext():
+                    return self._count(await self._in_turn(draws, op))
             case Score() | Prefer():
                 self._ops += 1
                 return self._rated(await self._score(self._ops, op))

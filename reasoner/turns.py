@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reasoner.budget import Budget, Ledger
@@ -120,6 +122,7 @@ class Turn:
     waiting: deque["asyncio.Future[None]"] = field(default_factory=deque)
     _under_way: int = 0
     _idle: bool = False
+    _held_up: bool = False
     _standing: Standing = field(default_factory=Standing)
 
     async def take(self) -> None:
@@ -142,15 +145,25 @@ class Turn:
             raise
 
     def gave(self) -> None:
-        """The operation has ended: its plan will hear of it."""
+        """The operation has ended: its plan will hear of it, unless it waits for another one alone."""
         self._under_way -= 1
-        self._idle = False
+        self._idle = self._held_up
         self.turns.came_back()
+        self._look()
 
     def waits(self) -> None:
-        """The plan waits for results and can do nothing by itself."""
+        """The plan waits for whatever comes first and can do nothing by itself."""
         self._idle = True
         self._look()
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Meanwhile the plan waits for one operation, whatever else comes."""
+        self._idle = self._held_up = True
+        try:
+            yield
+        finally:
+            self._idle = self._held_up = False
 
     def told(self, standing: Standing) -> None:
         """The plan proposed its best answer so far."""

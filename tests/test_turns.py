@@ -14,7 +14,7 @@ from reasoner.controller.allocation import Allocation
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.past import pasts
-from reasoner.plan import Sample, next_finished, propose, start
+from reasoner.plan import Sample, next_finished, propose, sample, start
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Event, Refused, Sampled
 from reasoner.types import Answer, SamplingParams, Standing
@@ -158,6 +158,21 @@ def test_a_plan_that_gives_up_what_waits_frees_its_turn() -> None:
 
     solutions = solved(strategy=Planned(hasty), count=5, budget=Budget(tokens=500), allocation=Allocation(abreast=1))
     assert [one.answer is not None for one in solutions] == [True] * 5
+
+
+def test_a_plan_that_waits_for_one_thing_while_another_comes_back_gets_its_turn() -> None:
+    def busy(question: Question) -> Any:
+        yield from start(Sample((question.prompt,), params=SHORT))
+        drawn = yield from sample(question.prompt, n=2, params=SHORT)
+        yield from next_finished()
+        answer = question.read(drawn[0])
+        yield from propose(answer, Standing())
+        return answer
+
+    for seed in range(10):
+        engine = ScriptedEngine(mixed, pause=jumbled(seed))
+        solutions = solved(engine, Planned(busy), 4, budget=Budget(samples=40), seed=seed)
+        assert samples(solutions) == [3] * 4
 
 
 # Again
