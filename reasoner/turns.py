@@ -61,11 +61,16 @@ class Turns:
             if bid.worth < price:
                 self.market.take()
                 turn.refuse(BudgetExhausted("price", needed=price, free=bid.worth, limit=price))
-            elif self._fits(bid.draws):
+            elif self._fits(draws := min(bid.draws, self._longest)):
                 self.market.take()
-                self._flying += turn.release(bid.draws)
+                self._flying += turn.release(draws)
             else:
                 return
+
+    @property
+    def _longest(self) -> int:
+        """The longest wave: no longer than it takes to keep `abreast` draws in flight, as a short one decides better."""
+        return max(1, self.allocation.abreast // max(1, self._open))
 
     @property
     def _left(self) -> float:
