@@ -15,7 +15,6 @@ from reasoner_evals.profiling.replaying import (
     Drawn,
     Replay,
     random_orders,
-    recorded_order,
     replay,
     sizes_of,
     stops,
@@ -133,10 +132,9 @@ def _own_tokens(one: ArmRead) -> Floats:
     return found
 
 
-def whole_vote(pool: Sampled) -> Outcomes:
-    """The vote of all samples of a pool in the order in which they were recorded: the baseline of its task."""
-    told, all_of = replay(pool.drawn, recorded_order(pool.drawn)), np.full((len(pool.rows), 1), pool.one.data.arm.pool)
-    return _at(voting_way(pool), told, all_of)
+def whole_vote(pool: Sampled, told: Replay) -> Outcomes:
+    """The vote of all samples of a pool, the baseline of its task; orders matter where answers tie."""
+    return _at(voting_way(pool), told, np.full(told.right.shape[:2], pool.one.data.arm.pool))
 
 
 def voting_way(pool: Sampled) -> Way:
@@ -163,7 +161,7 @@ def from_pool(pool: Sampled) -> Iterator[Outcomes]:
     right = np.clip(selected(arm.rule, pool.pool, sizes)[0], 0.0, 1.0)
     for place, size in enumerate(sizes):
         if arm.rule == "majority" and size == arm.pool:
-            yield whole_vote(pool)
+            yield whole_vote(pool, told)
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))

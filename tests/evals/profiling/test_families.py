@@ -55,6 +55,12 @@ def baseline(number: int) -> bool:
     return voted(classes, right).right
 
 
+def voted_in(number: int, order: tuple[int, ...]) -> bool:
+    """Whether the vote of all samples in this order is right: ties go to the first."""
+    classes, right, _ = samples(number)
+    return voted([classes[at] for at in order], [right[at] for at in order]).right
+
+
 def tokens_of(number: int, chosen: tuple[int, ...]) -> float:
     """The prompt once in full and then from the cache, the samples, and their part of what belongs to none."""
     classes, _, own = samples(number)
@@ -104,8 +110,7 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     for number in range(QUESTIONS):
         ends = list(in_all_orders(number, spec))
         outcomes.append(mean(ended.right for _, ended in ends))
-        classes, right, _ = samples(number)
-        wholes = [voted([classes[at] for at in order], [right[at] for at in order]).right for order, _ in ends]
+        wholes = [voted_in(number, order) for order, _ in ends]
         harmed.append(mean(whole and not ended.right for whole, (_, ended) in zip(wholes, ends, strict=True)))
         helped.append(mean(ended.right and not whole for whole, (_, ended) in zip(wholes, ends, strict=True)))
         for order, ended in ends:
@@ -125,7 +130,7 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     assert found.share_sd == pytest.approx(float(np.std(shares)), abs=1e-5)
 
 
-def test_the_baseline_is_the_recorded_vote_and_harms_nobody(tmp_path: Path) -> None:
+def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> None:
     found = family(tmp_path / "run", VOTE, GREEDY)
     whole = found.standard(0)
     assert found.baseline == whole.strategy == SPEC
@@ -229,7 +234,8 @@ def test_likelihood_is_that_of_the_first_sample_in_the_trace(tmp_path: Path) -> 
     assert made.family.bins.edges == pytest.approx(tuple(edges))
     for place in range(3):
         inside = [n for n, value in mean_logprob.items() if made.family.bins.place(-value) == place]
-        assert made.family.standard(place).right == sum(baseline(number) for number in inside)
+        whole = [mean(voted_in(number, order) for order in itertools.permutations(range(5))) for number in inside]
+        assert made.family.standard(place).right == pytest.approx(sum(whole), abs=1e-5)
 
 
 def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
