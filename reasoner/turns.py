@@ -69,7 +69,7 @@ class Turns:
 
     @property
     def _longest(self) -> int:
-        """The longest wave: no longer than it takes to keep `abreast` draws in flight, as a short one decides better."""
+        """The longest wave: what keeps `abreast` draws in flight and no more, as short ones decide better."""
         return max(1, self.allocation.abreast // max(1, self._open))
 
     @property
