@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from reasoner import Budget, solve_many_sync
+from reasoner import Allocation, Budget, solve_many_sync
 from reasoner.catalog import build, entries
 from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Strategy
@@ -18,6 +19,7 @@ TOKENS = 700
 SMALL = {
     "ab_mcts": "n=5",
     "adaptive_consistency": "n=8",
+    "auto": "n=8",
     "beam_search": "n=4,width=2,step_tokens=12,max_steps=6",
     "best_of_n": "n=4",
     "borda": "n=4",
@@ -81,3 +83,20 @@ def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, 
     if strategy.uses_verifier:
         assert any(event.value is not None for event in events if isinstance(event, Scored))
     assert all(event.why == "cancelled" for event in events if isinstance(event, Dropped))
+
+
+@pytest.mark.parametrize("mode", ["batch", "stream"])
+def test_one_budget_for_many_questions_is_kept_to_and_serves_all(mode: Any, engine: VllmEngine) -> None:
+    questions = [item.question for item in arithmetic.development()[:12]]
+    strategy: Strategy = build("strategy", "self_consistency:n=16,max_tokens=60")
+    events: list[Event] = []
+    solutions = solve_many_sync(
+        questions, strategy, engine, budget=Budget(tokens=3000), allocation=Allocation(mode), trace=events.append
+    )
+    assert [solution.error for solution in solutions] == [None] * len(questions)
+    total = sum((solution.cost.taking(0) for solution in solutions[1:]), solutions[0].cost.taking(0))
+    assert total.tokens <= 3000
+    assert told(events).taking(0) == total
+    samples = [solution.cost.samples for solution in solutions]
+    assert min(samples) >= 1
+    assert max(samples) > min(samples)
