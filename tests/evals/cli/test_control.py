@@ -71,7 +71,10 @@ def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run
         right = np.take_along_axis(told.right[:, 0, :], looked[:, None] - 1, axis=1)[:, 0]
         data = read_arm(opened, arm.name)
         found = records(out, arm.name)
-        assert [found[name].cost.samples for name in ids] == looked.tolist()
+        assert [found[name].along[-1].samples for name in ids] == looked.tolist(), arm.strategy
+        if "futility" not in arm.strategy:
+            # Giving up comes of disagreement, which nobody can tell in advance.
+            assert [found[name].cost.samples for name in ids] == looked.tolist(), arm.strategy
         assert (data.outcome == RIGHT).tolist() == right.tolist()
 
 
