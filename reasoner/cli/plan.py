@@ -209,16 +209,7 @@ def _bin(part: "Part", place: int, bins: "Bins") -> dict[str, Any]:
         }
         for share, way in part.ways
     ]
-    return {"bin": place, "where": _where(bins, place), "share": part.share, "arms": arms}
-
-
-def _where(bins: "Bins", place: int) -> str:
-    """Which questions the bin holds."""
-    if not bins.edges:
-        return "all"
-    low = f"{bins.edges[place - 1]:.4g} <= " if place else ""
-    high = f" < {bins.edges[place]:.4g}" if place < len(bins.edges) else ""
-    return f"{low}{bins.signal}{high}"
+    return {"bin": place, "where": bins.words(place) or "all", "share": part.share, "arms": arms}
 
 
 def _lines(told: dict[str, Any], columns: int) -> list[str]:

@@ -53,6 +53,14 @@ class Bins(_Part):
         """The bin of a question with this signal, from 0."""
         return sum(edge <= value for edge in self.edges)
 
+    def words(self, place: int) -> str:
+        """Which questions a bin holds, such as `0.5 <= split < 0.75`; empty where there is one bin alone."""
+        if not self.edges:
+            return ""
+        low = f"{self.edges[place - 1]:.4g} <= " if place else ""
+        high = f" < {self.edges[place]:.4g}" if place < len(self.edges) else ""
+        return f"{low}{self.signal}{high}"
+
 
 class ArmRow(_Part):
     """One way to spend, as measured in one bin. Sums are over questions; a sampled outcome may be an expectation."""

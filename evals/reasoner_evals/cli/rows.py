@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reasoner.cli.terminal import printable
-from reasoner.controller.profile import LEAST_QUESTIONS, ArmRow, Bins, Family
+from reasoner.controller.profile import LEAST_QUESTIONS, ArmRow, Family
 from reasoner_evals.cli.live import shown_accuracy
 
 WIDEST = 80
@@ -18,7 +18,7 @@ def lines(families: Sequence[Family]) -> Iterator[str]:
     width = max(map(len, names))
     for family in families:
         for row in (row for place in range(family.bins.count) for row in family.rows(place)):
-            where = f"{printable(family.task)}{_bin(family.bins, row.bin)}"
+            where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
             extra = "".join(f", {printable(part)}" for part in (row.verifier, row.budget) if part)
             why = _why(row)
             yield (
@@ -55,12 +55,3 @@ def accuracy(row: ArmRow) -> tuple[float, float, float]:
 def _why(row: ArmRow) -> str:
     """Why a row will not be chosen; empty where it may."""
     return "" if row.eligible else f"{row.questions} questions, it takes {LEAST_QUESTIONS}"
-
-
-def _bin(bins: Bins, place: int) -> str:
-    """Which part of the questions a bin holds."""
-    if not bins.edges:
-        return ""
-    low = f"{bins.edges[place - 1]:.4g} <= " if place else ""
-    high = f" < {bins.edges[place]:.4g}" if place < len(bins.edges) else ""
-    return f"  {low}{bins.signal}{high}"
