@@ -44,8 +44,12 @@ def smoothed(standing: Standing) -> float:
 
     Above 0, below 1; it rises with agreement and with evidence: 1 of 1 and 3 of 4 are 0.667, 0.5 where nothing is seen.
     """
-    leader = standing.votes[0].count if standing.votes else 0
-    return (leader + 1) / (standing.samples + 2)
+    return smooth(standing.votes[0].count if standing.votes else 0, standing.samples)
+
+
+def smooth(votes: float, samples: float) -> float:
+    """A share of `votes` among `samples`, as `smoothed` counts it."""
+    return (votes + 1) / (samples + 2)
 
 
 @dataclass(frozen=True, slots=True)
