@@ -6,7 +6,7 @@ kernel ends whatever is left when it ends. It ends when the target does, when th
 when `life`, a pipe whose other end the caller holds, is closed.
 
 It writes lines to `status`, which the target doesn't have: `ready LAYER...` or `failed WHY`, then `exit CODE`,
-`signal NUMBER`, `cpu` or `memory`.
+`signal NUMBER`, `cpu`, `memory` or `files`.
 """
 
 import ctypes
@@ -19,32 +19,28 @@ import select
 import signal
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-MS_NOSUID, MS_NODEV = 2, 4
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 1, 2, 4, 8, 0x1000, 0x4000
+MNT_DETACH, MOUNT_SETATTR, AT_RECURSIVE, READ_ONLY_NO_SUID = 2, 442, 0x8000, 3
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 4, 22, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
+KEYCTL = {"x86_64": 250}.get(platform.machine(), 219)
+JOIN_SESSION_KEYRING = 1
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE, IOCTL_DEV = 1, 2, 4, 8, 1 << 14, 1 << 15
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/urandom", "/dev/random", "/dev/zero")
-
-# Sockets, which also reach Unix sockets by path; and memory that no process's own figures show.
-DENIED = {
-    "x86_64": (0xC000003E, {"socket": 41, "shmget": 29, "memfd_create": 319, "io_uring_setup": 425}),
-    "aarch64": (0xC00000B7, {"socket": 198, "shmget": 194, "memfd_create": 279, "io_uring_setup": 425}),
-}
-LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
-ALLOW, REFUSE = 0x7FFF0000, 0x00050001
 
 LOOK_MS = 50
 """Milliseconds between two looks at the memory in use."""
+SOCKET = 212_992
+"""Bytes that wait in a Unix socket at most, by the kernel's default."""
 
 
 def _checked(result: int, what: str) -> int:
@@ -57,14 +53,47 @@ def _prctl(option: int, a: int, b: object = 0) -> int:
     return int(LIBC.prctl(option, ctypes.c_ulong(a), b, ctypes.c_ulong(0), ctypes.c_ulong(0)))
 
 
-def mount_scratch(work: str, options: str) -> None:
-    """A file system in memory over the scratch directory: bounded, and gone with the namespace."""
-    flags = ctypes.c_ulong(MS_NOSUID | MS_NODEV)
-    _checked(LIBC.mount(b"scratch", os.fsencode(work), b"tmpfs", flags, options.encode()), "mount")
+def _mount(source: str, target: str, kind: str = "none", flags: int = 0, options: str = "") -> None:
+    arguments = os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode()
+    _checked(LIBC.mount(*arguments), f"mount {target}")
 
 
-def landlock(work: str) -> int:
-    """Confine this process to reading the system and writing `work`; the ABI in use, 0 where there is none."""
+def private_root(work: str, spec: Mapping[str, Any]) -> None:
+    """Leave the file system for one that holds the places to read, read-only, and an empty `work`, in memory."""
+    root = work
+    _mount("root", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=512,mode=755")
+    for place in spec["places"]:
+        _show(place, root + place)
+    Path(root + work).mkdir(parents=True, exist_ok=True)
+    if spec["proc"]:
+        Path(root, "proc").mkdir()
+        _mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    attributes = struct.pack("=QQQQ", READ_ONLY_NO_SUID, 0, 0, 0)
+    _checked(LIBC.syscall(MOUNT_SETATTR, -1, os.fsencode(root), AT_RECURSIVE, attributes, 32), "mount_setattr")
+    _mount("scratch", root + work, "tmpfs", MS_NOSUID | MS_NODEV, spec["scratch"])
+    os.chdir(root)
+    # The new root is put over the old one, which is then taken away from below it.
+    _checked(LIBC.pivot_root(b".", b"."), "pivot_root")
+    _checked(LIBC.umount2(b".", MNT_DETACH), "umount")
+
+
+def _show(place: str, at: str) -> None:
+    """Have what is at `place` appear at another path; links stay links, and what is missing is left out."""
+    if Path(at).exists() or not Path(place).exists():
+        return
+    Path(at).parent.mkdir(parents=True, exist_ok=True)
+    if Path(place).is_symlink():
+        Path(at).symlink_to(os.readlink(place))
+        return
+    if Path(place).is_dir():
+        Path(at).mkdir()
+    else:
+        Path(at).touch()
+    _mount(place, at, flags=MS_BIND | MS_REC)
+
+
+def landlock(work: str, places: Sequence[str]) -> int:
+    """Confine this process to reading `places` and writing `work`; the ABI in use, 0 where there is none."""
     abi = max(0, LIBC.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
     if not abi:
         return 0
@@ -73,8 +102,7 @@ def landlock(work: str) -> int:
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     rules = _checked(LIBC.syscall(LANDLOCK_CREATE_RULESET, rights, ctypes.c_size_t(size), 0), "landlock")
     read = EXECUTE | READ_FILE | READ_DIR
-    allowed = dict.fromkeys((*READABLE, sys.base_prefix, sys.base_exec_prefix), read)
-    for path, right in {**allowed, "/dev/null": OF_FILES, work: known}.items():
+    for path, right in {**dict.fromkeys(places, read), "/dev/null": OF_FILES, work: known}.items():
         with suppress(FileNotFoundError, PermissionError):
             place = os.open(path, os.O_PATH)
             mask = known if Path(path).is_dir() else OF_FILES
@@ -86,18 +114,12 @@ def landlock(work: str) -> int:
     return int(abi)
 
 
-def seccomp() -> bool:
-    """Refuse the system calls in DENIED from now on; False where this processor's numbers aren't known."""
-    if platform.machine() not in DENIED or struct.calcsize("P") != 8:
+def seccomp(steps: bytes) -> bool:
+    """Have a filter decide on each system call from now on; False where there is none, or the kernel takes none."""
+    if not steps:
         return False
-    arch, calls = DENIED[platform.machine()]
-    # The second number is of the x32 calls, which the kernel takes under x86-64's name.
-    tests = [(JUMP_IF_AT_LEAST, 0x40000000), *((JUMP_IF_EQUAL, number) for number in calls.values())]
-    steps = [(LOAD, 0, 0, 4), (JUMP_IF_EQUAL, 0, len(tests) + 2, arch), (LOAD, 0, 0, 0)]
-    steps += [(kind, len(tests) - place, 0, number) for place, (kind, number) in enumerate(tests)]
-    steps += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
-    program = ctypes.create_string_buffer(struct.pack("HP", len(steps), ctypes.addressof(code)))
+    code = ctypes.create_string_buffer(steps)
+    program = ctypes.create_string_buffer(struct.pack("HP", len(steps) // 8, ctypes.addressof(code)))
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(program)) == 0
 
 
@@ -110,8 +132,10 @@ def become(spec: Mapping[str, Any]) -> None:
     for name, value in spec["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     _checked(_prctl(PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
-    layers = [f"landlock-{abi}"] if (abi := landlock(spec["work"])) else []
-    layers += ["seccomp"] if seccomp() else []
+    # Without a session keyring of its own it would hold its caller's; the filter then refuses to ask for any key.
+    LIBC.syscall(KEYCTL, JOIN_SESSION_KEYRING, None)
+    layers = [f"landlock-{abi}"] if (abi := landlock(spec["work"], spec["places"])) else []
+    layers += ["seccomp"] if seccomp(bytes.fromhex(spec["filter"])) else []
     layers += ["memory-watch"] if spec["watch"] else []
     layers += [f"python-{platform.python_version()}"]
     os.write(status, f"ready {' '.join(layers)}\n".encode())
@@ -137,6 +161,8 @@ def supervise(target: int, spec: Mapping[str, Any]) -> str:
             return "ended"
         if spec["watch"] and memory_exceeds(spec["watch"] * 2**20):
             return "memory"
+        if spec["files"] and files_exceed(spec["files"]):
+            return "files"
 
 
 def _ending(status: int, cpu: float, limit: float) -> str:
@@ -151,10 +177,25 @@ def _ending(status: int, cpu: float, limit: float) -> str:
 def memory_exceeds(limit: int) -> bool:
     """Whether all processes but this one hold more than `limit` bytes; /proc is the namespace's own."""
     others = [place for place in Path("/proc").glob("[0-9]*") if place.name != str(os.getpid())]
+    limit -= SOCKET * _sockets()
     if sum(map(_resident, others)) <= limit:
         return False
     # What processes share was counted once for each of them: now the exact figure, which takes longer.
     return sum(map(_proportional, others)) > limit
+
+
+def files_exceed(limit: int) -> bool:
+    """Whether the scratch directory, which is a file system of its own, holds more files than that."""
+    found = os.statvfs(".")
+    return found.f_files - found.f_ffree > limit
+
+
+def _sockets() -> int:
+    """How many sockets there are in this namespace; each may hold SOCKET bytes that no process shows."""
+    try:
+        return Path("/proc/self/net/unix").read_bytes().count(b"\n") - 1
+    except OSError:
+        return 0
 
 
 def _resident(process: Path) -> int:
@@ -178,8 +219,8 @@ def main() -> None:
     """Run what the first argument, a JSON object, describes."""
     spec = json.loads(sys.argv[1])
     try:
-        if spec["mount"]:
-            mount_scratch(spec["work"], spec["mount"])
+        if spec["scratch"]:
+            private_root(spec["work"], spec)
         os.chdir(spec["work"])
         target = os.fork()
         if target == 0:

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,15 +16,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from reasoner.errors import UsageError
+from reasoner.sandbox.syscalls import seccomp_filter
 
 Wrapper = Literal["bubblewrap", "namespaces", "none"]
 
 NOBODY = 65534
 """The user and group that root's sandboxes run as: rlimits bind it, and it owns nothing."""
 PROBE_SECONDS = 20
-_TOOLS: dict[Wrapper, str] = {"bubblewrap": "bwrap", "namespaces": "unshare"}
+_TOOLS: dict[Wrapper, str] = {"namespaces": "unshare", "bubblewrap": "bwrap"}
 """What makes each wrapper; the first that works is taken."""
 _CHILD = Path(__file__).with_name("child.py")
+_READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/dev/random")
+"""What the sandbox has of the system's files, besides the interpreter; all else is not there, or refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Limits:
             "RLIMIT_FSIZE": self.file_mib * 2**20,
             "RLIMIT_NOFILE": self.open_files,
             "RLIMIT_NPROC": self.processes,
+            "RLIMIT_SIGPENDING": 1024,
+            "RLIMIT_MSGQUEUE": 0,
         }
 
 
@@ -76,9 +82,9 @@ class Layers:
     missing: str = ""
 
     @property
-    def confines_files(self) -> bool:
-        """Whether files outside of the scratch directory are out of reach."""
-        return self.wrapper == "bubblewrap" or any(name.startswith("landlock") for name in self.names)
+    def places(self) -> tuple[str, ...]:
+        """The files and directories outside of the scratch directory that can be read, and nothing but read."""
+        return tuple(dict.fromkeys((*_READABLE, os.path.realpath(self.python.prefix), self.python.prefix)))
 
     def named(self, inner: Sequence[str]) -> tuple[str, ...]:
         """What confines a run: what is done from outside, and `inner`, as its child said."""
@@ -88,15 +94,20 @@ class Layers:
 
     def command(self, program: Sequence[str], *, work: str, limits: Limits, status: int, life: int) -> list[str]:
         """The command that runs a Python program (interpreter's arguments) inside; the child's own part included."""
+        wrapped = self.wrapper != "none"
         spec = {
             "argv": [self.python.path, *program],
             "work": work,
-            # The numbers are of the namespace, where this user is the only one there is.
-            "mount": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700"
+            "places": self.places,
+            # What a root of its own is made with. The numbers are of the namespace, where this user is the only one.
+            "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700"
             if self.wrapper == "namespaces"
             else "",
+            "proc": self.private_proc,
             "limits": limits.rlimits,
             "watch": limits.memory_mib if self.private_proc else 0,
+            "files": limits.files if wrapped else 0,
+            "filter": seccomp_filter(platform.machine(), own_files_only=wrapped).hex(),
             "status": status,
             "life": life,
         }
@@ -105,27 +116,16 @@ class Layers:
 
     def _wrapping(self, work: str, limits: Limits) -> list[str]:
         if self.wrapper == "namespaces":
-            # Capabilities in the new namespace are for the scratch mount alone; the child drops them.
-            proc = ["--mount-proc"] if self.private_proc else []
+            # Capabilities in the new namespace are for its root alone; the child drops them.
             spaces = ["--user", "--map-current-user", "--keep-caps", "--net", "--ipc", "--pid", "--mount"]
-            return ["unshare", *spaces, *proc, "--fork", "--kill-child", "--"]
+            return ["unshare", *spaces, "--fork", "--kill-child", "--"]
         if self.wrapper == "bubblewrap":
-            places = dict.fromkeys(("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", self.python.prefix))
+            binds = (("--dev-bind-try" if place.startswith("/dev/") else "--ro-bind-try", place) for place in self.places)
             return [
-                *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--dev", "/dev"),
-                *itertools.chain.from_iterable(("--ro-bind-try", place, place) for place in places),
+                *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"),
+                *itertools.chain.from_iterable((option, place, place) for option, place in binds),
                 *(("--proc", "/proc") if self.private_proc else ()),
-                *(
-                    "--size",
-                    str(limits.disk_mib * 2**20),
-                    "--tmpfs",
-                    work,
-                    "--remount-ro",
-                    "/dev",
-                    "--remount-ro",
-                    "/",
-                    "--",
-                ),
+                *("--size", str(limits.disk_mib * 2**20), "--tmpfs", work, "--remount-ro", "/", "--"),
             ]
         return []
 
@@ -181,16 +181,13 @@ def detect() -> Layers:
     It takes tenths of a second and blocks meanwhile.
     """
     missing: list[str] = []
-    found: Layers | None = None
     for wrapper in _TOOLS:
         layers, why = _working(wrapper)
-        if layers and layers.confines_files:
+        if layers:
             return layers
-        missing.append(f"{wrapper}: {why or 'this kernel has no Landlock'}")
-        found = found or layers
-    if not found:
-        found, why = _working("none")
-        missing += [f"python: {why}"] if why else []
+        missing.append(f"{wrapper}: {why}")
+    found, why = _working("none")
+    missing += [f"python: {why}"] if why else []
     nothing = Layers("none", private_proc=False, python=next(_interpreters()))
     return replace(found or nothing, missing="; ".join(missing))
 

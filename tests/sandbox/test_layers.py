@@ -59,7 +59,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *tools: str) -> Layers:
 def test_without_the_tools_the_minimum_is_missing_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = without(monkeypatch, "bwrap", "unshare")
     assert layers.wrapper == "none"
-    assert layers.missing == "bubblewrap: bwrap is not installed; namespaces: unshare is not installed"
+    assert layers.missing == "namespaces: unshare is not installed; bubblewrap: bwrap is not installed"
     assert {"session", "rlimits"} <= set(layers.names)
     assert not {"namespaces", "bubblewrap", "memory-watch"} & set(layers.names)
 
@@ -72,7 +72,7 @@ def test_a_tool_that_fails_is_not_taken_for_a_layer(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(away), prepend=":")
     layers = detect.__wrapped__()
     assert layers.wrapper == "none"
-    assert layers.missing == "bubblewrap: no permissions to create a namespace; namespaces: it said nothing"
+    assert layers.missing == "namespaces: it said nothing; bubblewrap: no permissions to create a namespace"
 
 
 def test_without_the_minimum_nothing_is_run_and_the_way_out_is_told(
