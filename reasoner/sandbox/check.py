@@ -13,9 +13,9 @@ from io import FileIO
 from typing import Literal
 
 from reasoner.errors import UsageError
-from reasoner.sandbox.inner import Uncrossable, encode
 from reasoner.sandbox.layers import Layers, Limits, detect
 from reasoner.sandbox.run import Process, SandboxFailed, pipe, running, stream, turn
+from reasoner.sandbox.spelling import Uncrossable, encode
 
 Status = Literal["pass", "fail", "compile_error", "timeout", "memory", "crash", "test_error", "sandbox_unavailable"]
 MAX_DETAIL = 300
@@ -69,10 +69,12 @@ class _Findings:
     detail: str = ""
     names: tuple[str, ...] = ()
     finished: bool = False
+    alone: bool = False
+    """Whether a test runs that the code had no part in so far, so that a bad end is not its doing."""
 
     def found(self, status: Status, detail: str, place: int) -> None:
         """Note how a test ended; the first that didn't pass speaks for all."""
-        self.seen = place + 1
+        self.seen, self.alone = place + 1, False
         if status == "pass":
             self.passed += 1
         elif self.status is None:
@@ -145,9 +147,10 @@ class Sandbox:
             replied, replying = pipe(stack)
             recorded, recording = pipe(stack)
             records = await stream(stack, recorded)
-            serve = await self._started(stack, layers, "serve", [heard, replying], stdin=_file(stack, code))
             task = _file(stack, json.dumps({"nonce": nonce, **job}))
+            # First, so that nothing the code does keeps its judge from starting.
             judge = await self._started(stack, layers, "judge", [called, replied, recording], stdin=task)
+            serve = await self._started(stack, layers, "serve", [heard, replying], stdin=_file(stack, code))
             findings.names = serve.names
             try:
                 async with asyncio.timeout(self.limits.seconds):
@@ -156,9 +159,9 @@ class Sandbox:
                         findings.status, why = self._reason(await serve.ending())
                         findings.detail += f", {why}"
                     elif not findings.finished:
-                        why = await judge.ending()
-                        findings.found("test_error", f"the process of the tests ended: {why}", findings.seen)
+                        findings.found(*self._end_of_tests(await judge.ending(), findings), findings.seen)
             except TimeoutError:
+                # Of the code even where a test runs alone: its processes may have taken the time from the tests.
                 findings.found("timeout", f"not over after {self.limits.seconds:g} s", findings.seen)
 
     async def _program(self, layers: Layers, code: str, test: Program, findings: _Findings) -> tuple[Status, str]:
@@ -212,6 +215,13 @@ class Sandbox:
             end.close()
         return process
 
+    def _end_of_tests(self, ending: str, findings: _Findings) -> tuple[Status, str]:
+        """Why the tests came to no end: what the code returned may do that, but it cannot make a process exit."""
+        status, why = self._reason(ending)
+        if findings.alone or not ending or ending.startswith("exit"):
+            return "test_error", f"the process of the tests ended: {ending}"
+        return status, f"the test of what it returned: {why}"
+
     def _reason(self, ending: str) -> tuple[Status, str]:
         """Why a process ended that should not have."""
         match ending:
@@ -219,6 +229,8 @@ class Sandbox:
                 return "timeout", f"it took more than {self.limits.cpu_seconds} s of processor time"
             case "memory":
                 return "memory", f"it held more than {self.limits.memory_mib} MiB"
+            case "files":
+                return "crash", f"it made more than {self.limits.files} files"
         return "crash", f"it ended by {ending or 'being killed'}"
 
 
@@ -261,7 +273,9 @@ async def _listen(records: asyncio.StreamReader, nonce: str, findings: _Findings
         if valid and status == "end":
             findings.finished = True
             return
-        if valid and (place >= 0 or status != "pass"):
+        if valid and status in ("alone", "called"):
+            findings.alone = status == "alone"
+        elif valid and (place >= 0 or status != "pass"):
             findings.found(status, detail, place)
 
 

@@ -83,7 +83,7 @@ def _show(place: str, at: str) -> None:
         return
     Path(at).parent.mkdir(parents=True, exist_ok=True)
     if Path(place).is_symlink():
-        Path(at).symlink_to(os.readlink(place))
+        Path(at).symlink_to(Path(place).readlink())
         return
     if Path(place).is_dir():
         Path(at).mkdir()

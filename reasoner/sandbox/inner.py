@@ -1,9 +1,9 @@
 """What runs inside the sandbox: the answer's code in one process, and the tests that judge it in another.
 
-Handed to the interpreter as text, as `child` is; so it imports the standard library only. `serve` holds the code and
-answers calls; `judge`, in a sandbox of its own, holds the tests and asks. Between them pass lines of JSON that spell
-plain values, so nothing the code patches, overrides or prints exists where the asserting is done. The judge reports
-to the caller over a pipe that the code never holds, in records that carry a number used once.
+Handed to the interpreter as text, as `child` is, with `spelling`; so it imports the standard library only. `serve`
+holds the code and answers calls; `judge`, in a sandbox of its own, holds the tests and asks. Between them pass lines of
+JSON that spell plain values, so nothing the code patches, overrides or prints exists where the asserting is done. The
+judge reports to the caller over a pipe that the code never holds, in records that carry a number used once.
 
 Lists, dicts, sets and byte arrays among the arguments are changed in place as the code changed them. Instances of
 subclasses of the built-in types arrive as the built-in type, iterators as iterators over at most MAX_ITEMS values,
@@ -12,9 +12,7 @@ exceptions as the nearest built-in class. What else there is cannot cross, which
 
 import ast
 import builtins
-import itertools
 import json
-import math
 import os
 import sys
 import types
@@ -22,87 +20,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
-MAX_ITEMS = 10_000
-"""Values taken from an iterator."""
+from reasoner.sandbox.spelling import Uncrossable, decode, encode, same
+
 MAX_MESSAGE = 8 * 2**20
 """Characters of one message between the two."""
 MAX_DETAIL = 300
-PLAIN_INT = 2**53
 
 Outcome = tuple[str, str]
 """A status and what happened."""
-
-
-class Uncrossable(Exception):
-    """A value that has no spelling."""
-
-
-def encode(value: object) -> object:
-    """The value as JSON: scalars as they are, all else as a list that begins with a mark of its kind."""
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            return int(value) if abs(value) < PLAIN_INT else ["int", hex(value)]
-        case float():
-            return float(value) if math.isfinite(value) else ["float", repr(float(value))]
-        case complex():
-            return ["complex", encode(value.real), encode(value.imag)]
-        case bytes() | bytearray():
-            return ["bytes" if isinstance(value, bytes) else "bytearray", value.hex()]
-        case range():
-            return ["range", value.start, value.stop, value.step]
-    return _encode_many(value)
-
-
-def _encode_many(value: object) -> object:
-    match value:
-        case dict():
-            return ["dict", *([encode(key), encode(item)] for key, item in value.items())]
-        case list() | tuple() | set() | frozenset():
-            kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
-            return [kind.__name__, *map(encode, value)]
-        case Iterator():
-            items = list(itertools.islice(value, MAX_ITEMS + 1))
-            if len(items) > MAX_ITEMS:
-                raise Uncrossable(f"an iterator over more than {MAX_ITEMS} values")
-            return ["iterator", *map(encode, items)]
-    raise Uncrossable(f"an object of type {type(value).__name__}")
-
-
-def decode(spelled: object) -> Any:
-    """The value that `encode` spelled; raises what Python raises where nothing spells like that."""
-    if not isinstance(spelled, list):
-        return spelled
-    kind, *items = spelled
-    match kind:
-        case "list" | "tuple" | "set" | "frozenset" | "iterator":
-            made: Callable[[Iterator[object]], object] = iter if kind == "iterator" else getattr(builtins, kind)
-            return made(list(map(decode, items)))  # type: ignore[arg-type]
-        case "dict":
-            return {decode(key): decode(item) for key, item in items}
-        case "int":
-            return int(items[0], 16)
-        case "float":
-            return float(items[0])
-        case "complex":
-            return complex(decode(items[0]), decode(items[1]))
-        case "bytes" | "bytearray":
-            return getattr(builtins, kind).fromhex(items[0])
-        case "range":
-            return range(*items)
-    raise ValueError(f"no value is spelled {kind!r:.40}")
-
-
-def same(a: object, b: object) -> bool:
-    """Whether two values are equal and of the same types throughout; a tuple counts as a list, and NaN equals NaN."""
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(item, b[key]) for key, item in a.items())
-    return a == b or (a != a and b != b)  # noqa: PLR0124
 
 
 # The side of the code
@@ -200,10 +125,13 @@ class Broken(BaseException):
 class Candidate:
     """The code, as the tests see it: a process at the other end of two pipes."""
 
-    def __init__(self, calls: TextIO, replies: TextIO) -> None:
+    def __init__(self, calls: TextIO, replies: TextIO, tell: Callable[[str], None]) -> None:
         self._calls = calls
         self._replies = replies
+        self._tell = tell
+        self.called = False
         self.asked = 0
+        self.lacks = True
         self.broken: Outcome | None = None
         self.dead: Outcome | None = None
 
@@ -238,16 +166,32 @@ class Candidate:
 
     def callables(self, names: set[str]) -> set[str]:
         """Which of the names the code made callable, by its own account."""
-        return {name for name in self._ask(["names", *sorted(names)]) if name in names}
+        self.lacks = True
+        said = self._ask(["names", *sorted(names)])
+        there = {name for name in names if name in said}
+        self.lacks = there < names
+        return there
+
+    def leave_alone(self) -> None:
+        """Tell that from here on, until the first call, what goes wrong is no doing of the code."""
+        if not self.called:
+            self._tell("alone")
 
     def call(self, name: str, *args: object, **kwargs: object) -> object:
         """The value that the code returns; raises what it raised."""
+        if not self.called:
+            self.called = True
+            self._tell("called")
         self.asked += 1
         try:
             spelled = [encode(arg) for arg in args]
             message: list[object] = ["call", name, spelled, {key: encode(item) for key, item in kwargs.items()}]
-        except (Uncrossable, RecursionError) as error:
+        except Uncrossable as error:
             raise self._break("test_error", f"an argument cannot be passed: {error}") from None
+        except RecursionError:
+            # It may be made of what the code returned before.
+            status = "fail" if self.asked > 1 else "test_error"
+            raise self._break(status, "an argument is nested too deeply") from None
         match self._ask(message):
             case ["raised", [*kinds], str(text)]:
                 raise _exception(kinds, text)
@@ -307,11 +251,12 @@ def names_in(tree: ast.AST) -> set[str]:
     return {node.id for node in names} - bound - set(dir(builtins))
 
 
-def _run_source(candidate: Candidate, tree: ast.Module, entry_point: str) -> None:
+def _run_source(candidate: Candidate, tree: ast.Module, code: types.CodeType, entry_point: str) -> None:
     wanted = {entry_point} if entry_point.isidentifier() else set()
     there = candidate.callables({*names_in(tree), *wanted})
     space: dict[str, Any] = {"__name__": "tests", **{name: candidate.stub(name) for name in there}}
-    exec(compile(tree, "<tests>", "exec", dont_inherit=True), space)  # noqa: S102
+    candidate.leave_alone()
+    exec(code, space)  # noqa: S102
     check = space.get("check")
     if entry_point and isinstance(check, types.FunctionType) and "check" not in there:
         if wanted - there:
@@ -323,28 +268,49 @@ def _run_call(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -
     result = candidate.call(test["entry_point"] or entry_point, *decode(test["args"]))
     expected = decode(test["expected"])
     if not same(result, expected):
-        raise AssertionError(f"{result!r:.100} is not {expected!r:.100}")
+        raise AssertionError(f"{_shown(result)} is not {_shown(expected)}")
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:100]
+    except (ValueError, RecursionError, MemoryError):
+        return f"a value of type {type(value).__name__}"
+
+
+def _named(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        # It may be made of a number of too many digits, or of what is nested too deeply.
+        return type(error).__name__
 
 
 def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> Outcome:
-    """How one test ends; it passes only if it asked the code for something, and nothing broke on the way."""
-    candidate.asked, candidate.broken = 0, None
+    """How one test ends; it passes only if it asked the code for something, and nothing broke on the way.
+
+    What is raised before the code was asked for anything is the test's own, unless the code lacks a name in it.
+    """
+    candidate.asked, candidate.broken, candidate.lacks = 0, None, False
     raised: BaseException | None = None
     try:
         tree = ast.parse(test.get("source", ""))
-    except (SyntaxError, ValueError) as error:
-        return "test_error", f"{type(error).__name__}: {error}"
+        code = compile(tree, "<tests>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return "test_error", _named(error)
     try:
         if "source" in test:
-            _run_source(candidate, tree, entry_point)
+            _run_source(candidate, tree, code, entry_point)
         else:
             _run_call(candidate, test, entry_point)
     except BaseException as error:
         raised = error
     if candidate.broken:
         return candidate.broken
+    if raised and not (candidate.asked or candidate.lacks):
+        return "test_error", f"the test calls nothing of the code before {_named(raised)}"
     if raised:
-        return "memory" if isinstance(raised, MemoryError) else "fail", f"{type(raised).__name__}: {raised}"
+        return "memory" if isinstance(raised, MemoryError) else "fail", _named(raised)
     return ("pass", "") if candidate.asked else ("test_error", "the test calls nothing of the code")
 
 
@@ -373,7 +339,7 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
         verdict.write(json.dumps(record) + "\n")
         verdict.flush()
 
-    candidate = Candidate(calls, replies)
+    candidate = Candidate(calls, replies, lambda what: say(-1, (what, "")))
     beginning = loaded(candidate)
     say(-1, beginning)
     if beginning[0] == "pass":

@@ -18,7 +18,13 @@ from reasoner.sandbox.layers import Layers, Limits, environment, other_user, scr
 START_SECONDS = 30
 """A machine that takes longer to start an interpreter is not one that judges programs."""
 END_SECONDS = 2
-_INNER = Path(__file__).with_name("inner.py")
+_HERE = Path(__file__).parent
+_INNER = """
+import sys, types
+sys.modules[{name!r}] = module = types.ModuleType({name!r})
+exec({spelling!r}, module.__dict__)
+exec({inner!r})
+"""
 _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
 
 
@@ -28,7 +34,8 @@ class SandboxFailed(ReasonerError):
 
 @cache
 def _inner_source() -> str:
-    return _INNER.read_text("utf-8")
+    spelling, inner = ((_HERE / name).read_text("utf-8") for name in ("spelling.py", "inner.py"))
+    return _INNER.format(name="reasoner.sandbox.spelling", spelling=spelling, inner=inner)
 
 
 def turn() -> asyncio.Semaphore:
@@ -59,7 +66,7 @@ class Process:
     _status: asyncio.StreamReader
 
     async def ending(self) -> str:
-        """Why it ended: `exit CODE`, `signal NUMBER`, `cpu` or `memory`; empty if killed. Waits until it has ended."""
+        """Wait for its end: `exit CODE`, `signal NUMBER`, `cpu`, `memory` or `files`; empty if killed."""
         return (await self._status.readline()).decode(errors="replace").strip()
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.sandbox.inner import Uncrossable, decode, encode, names_in, same
+from reasoner.sandbox.inner import names_in
+from reasoner.sandbox.spelling import Uncrossable, decode, encode, same
 from tests.sandbox.attacking import NEEDS, checked, missing
 
 CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
