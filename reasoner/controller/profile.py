@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from reasoner.bounded import read_file
 from reasoner.errors import UnknownName, UsageError
 
 VERSION: Final = 1
@@ -236,7 +237,7 @@ def read_profile(path: Path) -> Profile:
         UsageError: it cannot be read, was written by another version, or is no profile; the message says where.
     """
     try:
-        text = path.read_bytes()
+        text = read_file(path)
     except OSError as error:
         raise UsageError(
             f"cannot read the profile {path}: {error.strerror}: give a file that `reasoner calibrate` wrote"

@@ -1,12 +1,12 @@
 """A model's card, read from the files of a Hugging Face folder without loading any weights."""
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from reasoner.bounded import parse_json, read_object
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.card import ModelCard
 
@@ -74,7 +74,7 @@ def sequences_that_fit(card: ModelCard, *, kv_bytes: int, tokens: int) -> int:
 
 def _read_config(file: Path) -> _Config:
     try:
-        fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        fields = read_object(file)
         # Models with more than text keep the geometry of the language model apart.
         return _Config.model_validate({**fields, **(fields.get("text_config") or {})})
     except FileNotFoundError as error:
@@ -106,7 +106,7 @@ def _shards(folder: Path) -> list[Path]:
     if not index.exists():
         return sorted(folder.glob("*.safetensors"))
     try:
-        shards = [folder / file for file in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]
+        shards = [folder / file for file in sorted(set(read_object(index)["weight_map"].values()))]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise EngineUnavailable(f"malformed {index}: {type(error).__name__}: {error}") from error
     return shards if all(shard.exists() for shard in shards) else []
@@ -119,7 +119,7 @@ def _read_header(file: Path) -> list[_Tensor]:
             length = int.from_bytes(opened.read(8), "little")
             if length > _LONGEST_HEADER:
                 raise ValueError(f"a header of {length} bytes")
-            header: dict[str, Any] = json.loads(opened.read(length))
+            header: dict[str, Any] = parse_json(opened.read(length))
         return [_Tensor.model_validate(entry) for name, entry in header.items() if name != "__metadata__"]
     except (OSError, ValueError, AttributeError) as error:
         raise EngineUnavailable(f"malformed {file}: not a safetensors file") from error

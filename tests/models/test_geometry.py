@@ -121,6 +121,7 @@ def test_the_revision_is_the_snapshot_of_a_hub_cache(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("{", "malformed"),
+        ("[" * 10**5, "nested too deeply"),
         ("[]", "malformed"),
         ('{"text_config": "none"}', "malformed"),
         ('{"num_hidden_layers": "thirty"}', "num_hidden_layers='thirty'"),
@@ -150,6 +151,7 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
         (2).to_bytes(8, "little") + b"[]",
         (8).to_bytes(8, "little") + b'{"a": 1}',
         (2**40).to_bytes(8, "little"),
+        (10**5).to_bytes(8, "little") + b"[" * 10**5,
     ],
 )
 def test_a_file_that_is_no_safetensors_is_named(content: bytes, tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_file_that_is_no_safetensors_is_named(content: bytes, tmp_path: Path) 
         read_card(tmp_path, name="m")
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": 3}'])
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": 3}', "[" * 10**5])
 def test_a_malformed_index_is_named(text: str, tmp_path: Path) -> None:
     write_config(tmp_path, SMOLLM)
     (tmp_path / "model.safetensors.index.json").write_text(text, encoding="utf-8")

@@ -95,12 +95,24 @@ def other_metadata(file: Path) -> None:
     safetensors.save_file({"w2": torch.ones(3)}, file, metadata={"head": '{"layer": 1, "info": {"backbone": 5}}'})
 
 
+def deep_metadata(file: Path) -> None:
+    about = '{"layer": 1, "info": ' + '{"backbone": ' * 10**5 + "1" + "}" * (10**5 + 1)
+    safetensors.save_file({"w2": torch.ones(3), "b2": torch.ones(1)}, file, metadata={"head": about})
+
+
+def metadata_of_another_type(file: Path) -> None:
+    about = '{"layer": "one", "info": {"backbone": "m", "backbone_sha256": ""}}'
+    safetensors.save_file({"w2": torch.ones(3), "b2": torch.ones(1)}, file, metadata={"head": about})
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda file: file.write_bytes(b"nothing of the kind"),
         lambda file: safetensors.save_file({"w2": torch.ones(3)}, file),
         other_metadata,
+        deep_metadata,
+        metadata_of_another_type,
     ],
 )
 def test_a_file_that_holds_no_head_is_refused(spoil: Callable[[Path], object], tmp_path: Path) -> None:

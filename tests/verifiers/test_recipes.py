@@ -192,6 +192,22 @@ def test_a_sequence_classifier_rates_outcomes(tmp_path: Path) -> None:
         choose("rlhflow", "folder", None, "outcome")
 
 
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ("[" * 10**5, "nested too deeply"),
+        ("[]", "holds a list, not an object"),
+        ("{", "malformed"),
+        ('{"architectures": 5}', "no recipe is known"),
+        ('{"architectures": [[]]}', "no recipe is known"),
+    ],
+)
+def test_a_folder_whose_config_is_malformed_is_refused(config: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(UsageError, match=complaint):
+        choose("auto", "model", tmp_path, "outcome")
+
+
 def test_a_model_of_no_known_family_asks_for_a_recipe() -> None:
     with pytest.raises(UsageError, match="no recipe is known for 'org/model': choose recipe=head, qwen_math_prm, sky"):
         choose("auto", "org/model", None, "steps")

@@ -1,6 +1,5 @@
 """Code tests: how many of a problem's public tests the code in an answer passes."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner.answers.code import CodeSpace
+from reasoner.bounded import parse_json, read_file
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Resourceless, Tab
@@ -82,7 +82,7 @@ def _test(written: object) -> str | Call | Program:
     """A test as it is configured: an object, the JSON of one, or Python."""
     if isinstance(written, str) and written.lstrip().startswith("{"):
         try:
-            written = json.loads(written)
+            written = parse_json(written)
         except ValueError:
             return str(written)
     match written:
@@ -100,14 +100,14 @@ def _records(path: str) -> Mapping[str, Mapping[str, Any]]:
     """The lines of a file of tests, by the id of their question; read once."""
     found: dict[str, Mapping[str, Any]] = {}
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = read_file(Path(path)).decode().splitlines()
     except (OSError, ValueError) as error:
         raise UsageError(f"tests_file={path!r} cannot be read: {error}") from None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             record = None
         match record:

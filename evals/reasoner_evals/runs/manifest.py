@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from reasoner.bounded import read_file
 from reasoner.budget import Prices
 from reasoner.catalog import spec_of
 from reasoner.errors import TraceError, UsageError
@@ -155,7 +156,7 @@ def read_manifest(folder: RunFolder) -> Manifest:
         TraceError: there is none, it is none of this version, or an arm's name is no name of a folder.
     """
     try:
-        manifest = Manifest.model_validate_json(folder.manifest.read_bytes())
+        manifest = Manifest.model_validate_json(read_file(folder.manifest))
     except OSError as error:
         raise TraceError(
             f"cannot read the manifest {folder.manifest}: {error.strerror}: give the folder of a run"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from reasoner.answers import NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.bounded import parse_json
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
 from reasoner_evals.graders.gym import ByGym, made
@@ -111,7 +112,7 @@ def _options(config: tuple[str, ...]) -> dict[str, Any]:
         if not (name and colon) or name in ("size", "seed"):
             raise UsageError(f"config={pair!r} sets nothing: write config=NAME:VALUE|NAME:VALUE, size and seed apart")
         try:
-            found[name] = json.loads(written)
+            found[name] = parse_json(written)
         except ValueError:
             found[name] = written
     return found

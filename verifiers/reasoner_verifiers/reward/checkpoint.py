@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from reasoner.bounded import parse_json, read_object
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.cache import CHECKSUMS, CachedModel, Checksums, cache_home, sha256_of
 from reasoner.models.resolve import resolve
@@ -127,10 +128,11 @@ def load_head(file: Path) -> Head:
 
     try:
         with safe_open(file, framework="numpy") as opened:
-            about = json.loads((opened.metadata() or {})["head"])
+            about = parse_json((opened.metadata() or {})["head"])
             tensors: dict[str, Array] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         info = TypeAdapter(HeadInfo).validate_python(about["info"])
-        return Head(about["layer"], tensors.get("w1"), tensors.get("b1"), tensors["w2"], float(tensors["b2"][0]), info)
+        layer = TypeAdapter(int).validate_python(about["layer"])
+        return Head(layer, tensors.get("w1"), tensors.get("b1"), tensors["w2"], float(tensors["b2"][0]), info)
     except FileNotFoundError as error:
         raise UsageError(f"no head in {file}: fit one, or name a reward model") from error
     except (SafetensorError, ValidationError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -182,7 +184,9 @@ def serving_folder_of_value_head(model: str, folder: Path | None, notify: Notify
     tensors = dict(_tensors(folder, lambda name: name.startswith("v_head.summary.")))
     if set(tensors) != {"v_head.summary.weight", "v_head.summary.bias"}:
         raise UsageError(f"{model} has no v_head.summary.weight and .bias in safetensors files: choose another recipe")
-    layers = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+    layers = _config(folder).get("num_hidden_layers")
+    if not isinstance(layers, int):
+        raise UsageError(f"{model} names no num_hidden_layers in config.json: its head cannot be placed")
     weight, bias = (tensors[f"v_head.summary.{part}"].float().numpy() for part in ("weight", "bias"))
     head = Head(layers, None, None, weight[0], float(bias[0]), HeadInfo(model, backbone_digest(folder)))
     return _served(folder.name, folder, head, "value head", notify)
@@ -200,6 +204,13 @@ def _served(name: str, backbone: Path, head: Head, made_from: str, notify: Notif
     ).ready(notify)
 
 
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return read_object(folder / "config.json")
+    except (OSError, ValueError) as error:
+        raise EngineUnavailable(f"malformed {folder / 'config.json'}: {error}") from error
+
+
 def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
     """Write the backbone up to the head's layer, and the head, as a checkpoint of vLLM's `Qwen2ForRewardModel`.
 
@@ -211,7 +222,7 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    config = json.loads((backbone / "config.json").read_text(encoding="utf-8"))
+    config = _config(backbone)
     _check(config, head)
     tensors = dict(_kept(backbone, head.layer))
     for name in [name for name in tensors if name.endswith("_proj.weight") and ".self_attn.o_" not in name]:

@@ -1,11 +1,11 @@
 """The reward models that can be used, one recipe a family, as data: what they read and how a score is got."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from reasoner.bounded import read_object
 from reasoner.errors import UsageError
 
 Layout = Literal["own_ids", "tagged_chat", "newlines", "turns", "tagged_text", "whole_chat"]
@@ -115,10 +115,14 @@ def _recognise(model: str, folder: Path | None) -> Recipe | None:
     if model == "embedded" or model.endswith(".safetensors"):
         return HEAD
     if folder is not None:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        try:
+            config = read_object(folder / "config.json")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"malformed {folder / 'config.json'}: {error}") from error
         if "reasoner_head" in config:
             return HEAD
-        for architecture in config.get("architectures") or ():
+        named = config.get("architectures")
+        for architecture in map(str, named if isinstance(named, list) else ()):
             if architecture in _BY_ARCHITECTURE:
                 return _BY_ARCHITECTURE[architecture]
             if architecture.endswith("ForSequenceClassification"):
