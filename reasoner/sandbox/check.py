@@ -1,10 +1,10 @@
 """Verdicts on code that a model wrote: what the tests of a task say of it, and by which layers it was confined."""
 
 import asyncio
+import fcntl
 import json
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -254,11 +254,14 @@ def _refusal(layers: Layers) -> str:
 
 
 def _file(stack: AsyncExitStack, content: str) -> FileIO:
-    """A file without a name that holds the content, at its beginning."""
-    with tempfile.TemporaryFile(buffering=0) as made:
-        file = stack.enter_context(FileIO(os.dup(made.fileno()), "r+"))
-    file.write(content.encode("utf-8", "surrogatepass"))
+    """A file in memory that holds the content, at its beginning; nobody can change it any more."""
+    file = stack.enter_context(FileIO(os.memfd_create("given", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+"))
+    left = memoryview(content.encode("utf-8", "surrogatepass"))
+    while left:
+        left = left[file.write(left) :]
     file.seek(0)
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     return file
 
 

@@ -28,8 +28,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 1, 2, 4, 8, 0x1000, 0x4000
 MNT_DETACH, MOUNT_SETATTR, AT_RECURSIVE, READ_ONLY_NO_SUID = 2, 442, 0x8000, 3
-PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 4, 22, 38, 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
+CAPABILITY_VERSION = 0x20080522
 KEYCTL = {"x86_64": 250}.get(platform.machine(), 219)
 JOIN_SESSION_KEYRING = 1
 
@@ -128,7 +128,8 @@ def become(spec: Mapping[str, Any]) -> None:
     status = spec["status"]
     os.set_inheritable(status, False)
     os.set_inheritable(spec["life"], False)
-    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    no_capabilities = bytes(24)
+    _checked(LIBC.capset(struct.pack("=Ii", CAPABILITY_VERSION, 0), no_capabilities), "capset")
     for name, value in spec["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     _checked(_prctl(PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")

@@ -144,6 +144,32 @@ def test_memory_in_sockets_is_counted() -> None:
     assert (verdict.status, verdict.detail.rpartition(", ")[2]) == ("memory", "it held more than 128 MiB")
 
 
+@CONFINED
+def test_code_has_no_capability_not_even_one_to_pass_on() -> None:
+    code = """
+import ctypes, struct
+def attack():
+    found = ctypes.create_string_buffer(24)
+    done = ctypes.CDLL(None).capget(struct.pack('Ii', 0x20080522, 0), found)
+    return [done, found.raw.hex()]
+"""
+    assert checked(code, Call((), [0, "00" * 24])).status == "pass"
+
+
+@CONFINED
+def test_no_file_that_a_program_is_given_can_be_written() -> None:
+    code = """
+import os
+for fd in (0, *range(3, 64)):
+    for attempt in (lambda: os.write(fd, b'x'), lambda: os.ftruncate(fd, 2**10)):
+        try: attempt(); print(fd)
+        except OSError: pass
+print(input())
+"""
+    assert checked(code, Program("given", "given")).status == "pass"
+
+
+@CONFINED
 def test_queued_signals_end_at_the_limit() -> None:
     code = """
 import ctypes, os, signal
