@@ -115,23 +115,21 @@ class Layers:
         return [*self._wrapping(work, limits), *child]
 
     def _wrapping(self, work: str, limits: Limits) -> list[str]:
+        if self.wrapper == "none":
+            return []
         # As this process finds it: the sandbox's own PATH is another.
-        tool = shutil.which(_TOOLS.get(self.wrapper, "")) or ""
+        tool = shutil.which(_TOOLS[self.wrapper]) or _TOOLS[self.wrapper]
         if self.wrapper == "namespaces":
             # Capabilities in the new namespace are for its root alone; the child drops them.
             spaces = ["--user", "--map-current-user", "--keep-caps", "--net", "--ipc", "--pid", "--mount"]
             return [tool, *spaces, "--fork", "--kill-child", "--"]
-        if self.wrapper == "bubblewrap":
-            binds = (
-                ("--dev-bind-try" if place.startswith("/dev/") else "--ro-bind-try", place) for place in self.places
-            )
-            return [
-                *(tool, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"),
-                *itertools.chain.from_iterable((option, place, place) for option, place in binds),
-                *(("--proc", "/proc") if self.private_proc else ()),
-                *("--size", str(limits.disk_mib * 2**20), "--tmpfs", work, "--remount-ro", "/", "--"),
-            ]
-        return []
+        binds = (("--dev-bind-try" if place.startswith("/dev/") else "--ro-bind-try", place) for place in self.places)
+        return [
+            *(tool, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"),
+            *itertools.chain.from_iterable((option, place, place) for option, place in binds),
+            *(("--proc", "/proc") if self.private_proc else ()),
+            *("--size", str(limits.disk_mib * 2**20), "--tmpfs", work, "--remount-ro", "/", "--"),
+        ]
 
 
 @functools.cache
