@@ -143,12 +143,12 @@ def become(spec: Mapping[str, Any]) -> None:
     os.execv(spec["argv"][0], spec["argv"])  # noqa: S606
 
 
-def supervise(target: int, spec: Mapping[str, Any]) -> str:
-    """Wait for the end of the target, or for a reason to end it; the line that says which it was."""
+def supervise(target: int, handle: int, spec: Mapping[str, Any]) -> str:
+    """Wait for the end of the target, which `handle` refers to, or for a reason to end it; the line that says which."""
     _prctl(PR_SET_DUMPABLE, 0)
     poll = select.poll()
     poll.register(spec["life"], select.POLLIN)
-    poll.register(os.pidfd_open(target), select.POLLIN)
+    poll.register(handle, select.POLLIN)
     while True:
         events = {fd for fd, _ in poll.poll(LOOK_MS)}
         with suppress(ChildProcessError):
@@ -233,8 +233,13 @@ def main() -> None:
     low, high = sorted((spec["status"], spec["life"]))
     for begin, end in ((0, low), (low + 1, high), (high + 1, 2**20)):
         os.closerange(begin, end)
-    os.write(spec["status"], f"{supervise(target, spec)}\n".encode())
+    handle = os.pidfd_open(target)
+    os.write(spec["status"], f"{supervise(target, handle, spec)}\n".encode())
     if os.getpid() != 1:
+        # Where no namespace ends with this process: the target is gone when its caller sees this one gone.
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.waitpid(target, 0)
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
