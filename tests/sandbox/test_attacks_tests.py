@@ -16,12 +16,7 @@ NESTED = "x = []\n    for _ in range(DEPTH): x = [x]\n    return x"
 PATCHED = "import sys\nfor depth in range(1, 9):\n    try: space = sys._getframe(depth).f_globals\n    except ValueError: break\n    if 'serve' in space: break\n"
 
 STALLS = {
-    "a regular expression": (
-        "def f(): return 'a' * 40 + 'b'",
-        "import re\nassert re.match('(a+)+$', f())",
-        "timeout",
-    ),
-    "a handler does not help": (
+    "a regular expression, whatever the test catches": (
         "def f(): return 'a' * 40 + 'b'",
         "import re\ntry:\n    re.match('(a+)+$', f())\nexcept BaseException: pass",
         "timeout",
@@ -31,8 +26,6 @@ STALLS = {
         "assert set(f()) == {1}",
         "timeout",
     ),
-    "a long count": ("def f(): return range(2**52)", "assert sum(f()) == 1", "timeout"),
-    "a large power": ("def f(): return 10**6", "assert 7 ** (f() ** 2) == 1", "timeout"),
     "a large text": ("def f(): return 2**52", "assert 'a' * f() == 'a'", "memory"),
     "a long list": ("def f(): return range(2**52)", "assert list(f()) == [1]", "memory"),
     "a number that cannot be printed": ("def f(): return 10**5000", "raise ValueError(f())", "fail"),
