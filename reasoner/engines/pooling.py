@@ -5,19 +5,21 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.engines.vllm import CPU_BLOCK, CPU_CONTEXT, VllmEngine
+from reasoner.engines.vllm import CPU_BLOCK, CPU_CONTEXT, VllmEngine, served_card
 from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import Core, CoreDied, Job, PoolingCore
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError
+from reasoner.engines.vllm_render import PromptRenderer
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
 from reasoner.models.card import ModelCard
-from reasoner.models.geometry import read_card
+from reasoner.models.dtype import BYTES, DType, resolve_dtype
+from reasoner.models.geometry import count_parameters, read_card
 from reasoner.models.resolve import Resolved, resolve
 from reasoner.protocols import Engine, Meter
 from reasoner.types import Notify, Prompt, TokenIds, Usage
@@ -49,7 +51,7 @@ class PoolingEngine:
     context: int = 0
     kv_gib: float = 0.5
     gpu_memory: float = 0.2
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    dtype: DType = "auto"
     notify: Notify = field(default=unheard, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
@@ -57,7 +59,7 @@ class PoolingEngine:
     _dead: Core | None = field(default=None, init=False, repr=False)
     _card: ModelCard | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
-    _tokenizer: Any = field(default=None, init=False, repr=False)
+    _renderer: PromptRenderer | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
@@ -107,23 +109,23 @@ class PoolingEngine:
             resolved = resolve(self.model_id, self.notify)
             split = f"the reward model takes {self.gpu_memory:.0%} of the GPU's memory"
             if build.cpu:
-                split = check_memory(resolved.folder, self.kv_gib, wide=self.dtype == "float32")
+                split = check_memory(resolved.folder, self.kv_gib, self.dtype)
             self.notes = (split,)
             self.notify(split)
             prepare_environment(build, local=resolved.folder is not None)
             core = PoolingCore(self._arguments(build, resolved))
             try:
                 facts = core.started.result()
+                self._renderer = PromptRenderer(facts.renderer)
+                self._card = served_card(self.model_id, resolved, facts.config, self.notify)
             except BaseException as error:
+                core.close()
+                if isinstance(error, ReasonerError):
+                    raise
                 raise EngineUnavailable(
                     f"vLLM could not serve the reward model {self.model_id!r}: {first_line(error)}"
                 ) from error
-            model = facts.config.model_config
-            folder = resolved.folder or resolve(self.model_id, self.notify).folder
-            card = read_card(folder, name=resolved.name) if folder else ModelCard(resolved.name)
-            self._card = replace(card, context=model.max_model_len, revision=model.revision or card.revision)
             self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
-            self._tokenizer = facts.tokenizer
             self._core = core
 
     def _arguments(self, build: Build, resolved: Resolved) -> Any:
@@ -147,39 +149,44 @@ class PoolingEngine:
         length = self.context or min(window_of or CPU_CONTEXT, CPU_CONTEXT)
         common |= {"max_model_len": length, "max_num_batched_tokens": max(length, 8192), "block_size": CPU_BLOCK}
         common |= {"enforce_eager": True, "kv_cache_memory_bytes": int(self.kv_gib * GIB)}
-        if self.dtype == "auto":
-            common["dtype"] = "bfloat16"
+        common["dtype"] = resolve_dtype(self.dtype, resolved.folder)
         return AsyncEngineArgs(**common)
+
+    @property
+    def _prompts(self) -> PromptRenderer:
+        if self._renderer is None:
+            raise EngineError("the reward model was not started")
+        return self._renderer
 
     @property
     def bos(self) -> str:
         """The text of the token that begins every sequence, "" where the model has none."""
-        return self._tokenizer.bos_token or ""
+        return self._prompts.bos
 
     async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
         """A prompt's raw text, or its chat by the model's own template; with `reply` up to where the next turn begins.
 
         Raises:
-            EngineError: it is a chat, and the model has no chat template.
+            EngineError: it is a chat, and the model has no chat template or its template refuses the chat.
         """
         if prompt.raw:
-            return tuple(self._tokenizer.encode(prompt.raw))
-        if not self._tokenizer.chat_template:
+            return self._prompts.raw(prompt.raw)
+        if not self._prompts.renders_chats:
             raise EngineError(f"the reward model {self.model.name} has no chat template: choose another recipe")
-        turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        # The template writes the special tokens itself: adding them again would double the BOS.
-        return await self.encode(
-            self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply)
-        )
+        try:
+            return self._prompts.chat(prompt.messages, reply=reply)
+        except Exception as error:
+            raise EngineError(
+                f"the chat template of {self.model.name} refused the chat: {first_line(error)}"
+            ) from error
 
     async def encode(self, text: str) -> TokenIds:
         """The ids of a piece of text, without any that a prompt would begin with."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return self._prompts.encode(text)
 
     def decode(self, ids: TokenIds) -> str:
         """The text of token ids, special tokens included."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
+        return self._prompts.decode(ids)
 
     async def rows(self, ids: TokenIds, *, read_cache: bool, meter: Meter) -> Pooled:
         """Rate one sequence: at every position, or from the first that was not in the prefix cache with `read_cache`.
@@ -255,13 +262,12 @@ def check_gpu(policy: Engine | None, own: float) -> None:
         )
 
 
-def check_memory(folder: Path | None, kv_gib: float, *, wide: bool = False) -> str:
+def check_memory(folder: Path | None, kv_gib: float, dtype: DType) -> str:
     """How a reward model's memory is split, as a line for people, where it fits what is free on this machine.
 
-    `wide` counts the weights in 32 bits. Raises UsageError where it does not fit.
+    Raises UsageError where it does not fit.
     """
-    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
-    weights = stored * (2 if wide else 1) / GIB
+    weights = _weight_bytes(folder, dtype) / GIB if folder else 0.0
     free = available_memory() / GIB
     split = f"the reward model takes {weights:.2f} GiB for weights and {kv_gib:g} GiB for its KV cache"
     if weights + kv_gib > free:
@@ -269,6 +275,14 @@ def check_memory(folder: Path | None, kv_gib: float, *, wide: bool = False) -> s
             f"{split}, and {free:.2f} GiB are free: lower kv_gib, the policy's too, or take a smaller model"
         )
     return f"{split}, of {free:.1f} GiB free"
+
+
+def _weight_bytes(folder: Path, dtype: DType) -> int:
+    """What a model's weights take in memory; packed ones as much as on disk."""
+    parameters = count_parameters(folder)
+    if parameters:
+        return parameters * BYTES[resolve_dtype(dtype, folder)]
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def available_memory() -> int:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.budget import Cost
+from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import DType, Options, Running, check_choice
+from reasoner_verifiers.reward.model import Options, Running, check_choice
 
 
 @dataclass(frozen=True, slots=True)

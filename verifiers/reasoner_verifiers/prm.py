@@ -7,9 +7,10 @@ from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
+from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import DType, Options, Running, check_choice
+from reasoner_verifiers.reward.model import Options, Running, check_choice
 from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {

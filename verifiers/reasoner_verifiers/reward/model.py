@@ -14,6 +14,7 @@ from reasoner.engines.pooling import PoolingEngine, check_gpu, check_memory
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm_build import Build, in_daemon, installed_build, unheard
 from reasoner.errors import UsageError, VerifierError
+from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
 from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
@@ -25,7 +26,6 @@ from reasoner_verifiers.reward.step_cache import StepCache, step_keys
 HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
 """The head that comes with this package, for the embedded model."""
-DType = Literal["auto", "bfloat16", "float16", "float32"]
 _LEAST_CACHED = 100_000
 # Where two tokenizers agree on this, they are taken to be one: digits, spaces, capitals, accents, other scripts, LaTeX.
 _PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tНаïve 数学 <|im_end|> I'll re-check."
@@ -270,7 +270,7 @@ def check_choice(name: str, given: str, allowed: Sequence[str]) -> None:
 def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
     """A second engine for a language model that judges."""
     if build is not None and build.cpu:
-        check_memory(folder, options.kv_gib, wide=options.dtype == "float32")
+        check_memory(folder, options.kv_gib, options.dtype)
     return VllmEngine(
         options.model,
         "async",
