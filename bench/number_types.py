@@ -2,9 +2,10 @@
 
     python bench/number_types.py [--avx2] [ROUNDS]
 
-16 questions x 4 samples of up to 48 tokens, temperature 0.7, seed 0. Each setting runs in a process of its own: it starts, answers
-once to warm up, then three times with an empty prefix cache, of which the median counts. The settings alternate, ROUNDS times.
-`--avx2` hides AVX-512 from vLLM (which then loads its AVX2 kernels), from oneDNN and from ATen.
+16 questions x 4 samples of up to 48 tokens, temperature 0.7, seed 0. Each setting runs in a process of its own: it
+starts, answers once to warm up, then three times with an empty prefix cache, of which the median counts. The settings
+alternate, ROUNDS times. `--avx2` hides AVX-512 from vLLM (which then loads its AVX2 kernels), from oneDNN and from
+ATen.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def child(dtype: str, *, eager: bool, avx2: bool) -> dict[str, float]:
         *(["--eager"] if eager else []),
         *(["--avx2"] if avx2 else []),
     ]
-    told = subprocess.run(  # noqa: S603 # this file
+    told = subprocess.run(  # this file
         command, env={**os.environ, **(ENVIRONMENT if avx2 else {})}, stdout=subprocess.PIPE, text=True, check=True
     ).stdout
     found: dict[str, float] = json.loads(told.splitlines()[-1])

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoner.engines.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm import CPU_BLOCK, CPU_CONTEXT, VllmEngine, served_card
 from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import Core, CoreDied, Job, PoolingCore
@@ -25,6 +26,8 @@ from reasoner.protocols import Engine, Meter
 from reasoner.types import Notify, Prompt, TokenIds, Usage
 
 GIB = 2**30
+BESIDE_ANOTHER = 0.2
+"""The share of a GPU's memory that is taken beside a policy of which nothing is known."""
 
 
 class Pooled(NamedTuple):
@@ -41,8 +44,8 @@ class PoolingEngine:
 
     `task` "token_classify" rates every token, "classify" the last one. `pooling` are further settings of vLLM's
     `PoolerConfig`. `context` 0 takes the model's window, on a CPU at most 8,192 tokens. It shares the machine with the
-    policy: `gpu_memory` is its share of a GPU's memory, `kv_gib` its KV cache on a CPU, and what does not fit beside
-    the policy is refused before anything starts. A core that dies is started again once.
+    policy: `gpu_memory` is its share of a GPU's memory, 0 what its weights need beside the policy's, `kv_gib` its KV
+    cache on a CPU, and what does not fit is refused before anything starts. A core that dies is started again once.
     """
 
     model_id: str
@@ -50,11 +53,13 @@ class PoolingEngine:
     pooling: Mapping[str, Any] = field(default_factory=dict)
     context: int = 0
     kv_gib: float = 0.5
-    gpu_memory: float = 0.2
+    gpu_memory: float = 0.0
     dtype: DType = "auto"
     notify: Notify = field(default=unheard, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
+    _gpu: GpuMemory | None = field(default=None, init=False, repr=False)
+    _claim: Claim | None = field(default=None, init=False, repr=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
     _card: ModelCard | None = field(default=None, init=False, repr=False)
@@ -64,8 +69,8 @@ class PoolingEngine:
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.context < 0 or self.kv_gib <= 0 or not 0 < self.gpu_memory < 1:
-            raise UsageError("context is 0 or more, kv_gib above 0, gpu_memory above 0 and below 1")
+        if self.context < 0 or self.kv_gib <= 0 or not 0 <= self.gpu_memory < 1:
+            raise UsageError("context is 0 or more, kv_gib above 0, gpu_memory 0 or more and below 1")
 
     @property
     def model(self) -> ModelCard:
@@ -78,6 +83,19 @@ class PoolingEngine:
     def capacity(self) -> int:
         """Tokens in its KV cache."""
         return self._capacity
+
+    def share_gpu(self, policy: Engine) -> None:
+        """Claim a part of the policy's GPU, before the policy starts. It may read the disk, so call it from a thread."""
+        build = installed_build()
+        if build is not None and not build.cpu and isinstance(policy, VllmEngine):
+            weights = stored_weights(resolve(self.model_id, self.notify).folder)
+            self._gpu, self._claim = policy.gpu, Claim("the reward model's", self.gpu_memory, weights)
+            self._gpu.claims.append(self._claim)
+
+    def _gpu_share(self) -> float:
+        if self._gpu is None or self._claim is None:
+            return self.gpu_memory or BESIDE_ANOTHER
+        return self._gpu.take(self._claim)
 
     async def start(self, policy: Engine | None = None) -> None:
         """Start the model beside `policy`, which is started first; or start it again after it died.
@@ -93,8 +111,6 @@ class PoolingEngine:
             raise EngineUnavailable(
                 "vLLM is not installed, which serves reward models: install the extra `cpu` or `gpu`"
             )
-        if not build.cpu:
-            check_gpu(policy, self.gpu_memory)
         if policy is not None:
             await policy.start()
         await in_daemon(lambda: self._start(build))
@@ -107,13 +123,14 @@ class PoolingEngine:
                 self._dead.close()
                 self._dead = None
             resolved = resolve(self.model_id, self.notify)
-            split = f"the reward model takes {self.gpu_memory:.0%} of the GPU's memory"
+            share = 0.0 if build.cpu else self._gpu_share()
+            split = f"the reward model takes {share:.0%} of the GPU's memory"
             if build.cpu:
                 split = check_memory(resolved.folder, self.kv_gib, self.dtype)
             self.notes = (split,)
             self.notify(split)
             prepare_environment(build, local=resolved.folder is not None)
-            core = PoolingCore(self._arguments(build, resolved))
+            core = PoolingCore(self._arguments(build, resolved, share))
             try:
                 facts = core.started.result()
                 self._renderer = PromptRenderer(facts.renderer)
@@ -128,7 +145,7 @@ class PoolingEngine:
             self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
             self._core = core
 
-    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+    def _arguments(self, build: Build, resolved: Resolved, gpu_share: float) -> Any:
         from vllm.config import PoolerConfig
         from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -144,7 +161,7 @@ class PoolingEngine:
         }
         if not build.cpu:
             window = {"max_model_len": self.context} if self.context else {}
-            return AsyncEngineArgs(**common, **window, gpu_memory_utilization=self.gpu_memory)
+            return AsyncEngineArgs(**common, **window, gpu_memory_utilization=gpu_share)
         window_of = read_card(resolved.folder, name=resolved.name).context if resolved.folder else CPU_CONTEXT
         length = self.context or min(window_of or CPU_CONTEXT, CPU_CONTEXT)
         common |= {"max_model_len": length, "max_num_batched_tokens": max(length, 8192), "block_size": CPU_BLOCK}
@@ -244,22 +261,10 @@ class PoolingEngine:
     async def close(self) -> None:
         """Stop the model and its process."""
         core, self._core = self._core, None
+        if self._gpu is not None and self._claim is not None:
+            self._gpu.leave(self._claim)
         if core is not None:
             await in_daemon(core.close)
-
-
-def check_gpu(policy: Engine | None, own: float) -> None:
-    """Refuse shares of one GPU that are more than all of it.
-
-    Raises:
-        UsageError: they are; the message names both and what would fit.
-    """
-    theirs = policy.gpu_memory if isinstance(policy, VllmEngine) else 0.0
-    if theirs + own > 1:
-        raise UsageError(
-            f"the policy's gpu_memory={theirs:g} and the reward model's gpu_memory={own:g} are more than one GPU: "
-            f"lower the policy's to {1 - own:.2g} or less, or the reward model's"
-        )
 
 
 def check_memory(folder: Path | None, kv_gib: float, dtype: DType) -> str:
@@ -282,7 +287,7 @@ def _weight_bytes(folder: Path, dtype: DType) -> int:
     parameters = count_parameters(folder)
     if parameters:
         return parameters * BYTES[resolve_dtype(dtype, folder)]
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return stored_weights(folder)
 
 
 def available_memory() -> int:

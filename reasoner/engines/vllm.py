@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+from reasoner.engines.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import SAMPLER_REPAIR, AsyncCore, Core, CoreDied, InProcessCore, Job
 from reasoner.engines.vllm_render import PromptRenderer
@@ -17,7 +18,7 @@ from reasoner.models.card import ModelCard
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_card
 from reasoner.models.resolve import Resolved, resolve
-from reasoner.protocols import Rendered, SampleRequest
+from reasoner.protocols import Engine, Rendered, SampleRequest
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, Notify, Prompt, SamplingParams, TokenIds, Usage
 
 CPU_CONTEXT = 8192
@@ -40,7 +41,8 @@ class VllmEngine:
 
     `core` chooses who steps vLLM: "in_process", a thread here, which starts soonest on a CPU; "async", a process of its
     own, natural on a GPU; "auto" goes by the build that is installed. `context` 0 takes the model's window, on a CPU at
-    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU, `gpu_memory` is vLLM's share of a GPU's memory.
+    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU, `gpu_memory` is its share of a GPU's memory: 0 takes
+    0.9, less what the models of a verifier beside it need.
 
     `dtype` "auto" is bfloat16 on a CPU that computes it natively and float32 on any other; on a GPU it is the model's
     own type. `enforce_eager` False compiles the model when it starts, True does not; None compiles on a GPU alone.
@@ -57,13 +59,15 @@ class VllmEngine:
     block_size: int = 0
     prefix_caching: bool = True
     kv_gib: float = 2.0
-    gpu_memory: float = 0.9
+    gpu_memory: float = 0.0
     dtype: DType = "auto"
     enforce_eager: bool | None = None
     notify: Notify = field(default=unheard, init=False, repr=False)
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
+    gpu: GpuMemory = field(default_factory=GpuMemory, init=False, repr=False, compare=False)
+    _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
     _card: ModelCard | None = field(default=None, init=False, repr=False)
@@ -76,8 +80,8 @@ class VllmEngine:
     def __post_init__(self) -> None:
         if self.context < 0 or self.max_sequences < 1 or self.block_size < 0:
             raise UsageError("context and block_size are 0 or more, max_sequences 1 or more")
-        if self.kv_gib <= 0 or not 0 < self.gpu_memory <= 1:
-            raise UsageError("kv_gib is above 0, gpu_memory above 0 and up to 1")
+        if self.kv_gib <= 0 or not 0 <= self.gpu_memory <= 1:
+            raise UsageError("kv_gib is above 0, gpu_memory 0 to 1")
 
     @property
     def name(self) -> str:
@@ -153,7 +157,7 @@ class VllmEngine:
         if self.block_size:
             common["block_size"] = self.block_size
         if not build.cpu:
-            common["gpu_memory_utilization"] = self.gpu_memory
+            common["gpu_memory_utilization"] = self._gpu_share(resolved)
             common["max_num_batched_tokens"] = 8192
             if self.context:
                 common["max_model_len"] = self.context
@@ -175,6 +179,19 @@ class VllmEngine:
         }
         common.setdefault("block_size", CPU_BLOCK)
         return AsyncEngineArgs(**common)
+
+    def share_gpu(self, policy: Engine) -> None:
+        """Claim a part of the policy's GPU, before the policy starts. It may read the disk, so call it from a thread."""
+        build = installed_build()
+        if build is not None and not build.cpu and isinstance(policy, VllmEngine):
+            weights = stored_weights(resolve(self.model_id, self.notify).folder)
+            self.gpu, self._claim = policy.gpu, Claim("the verifier's", self.gpu_memory, weights)
+            self.gpu.claims.append(self._claim)
+
+    def _gpu_share(self, resolved: Resolved) -> float:
+        if self._claim is None:
+            self._claim = Claim("the policy's", self.gpu_memory, stored_weights(resolved.folder))
+        return self.gpu.take(self._claim)
 
     def _adopt(self, resolved: Resolved, config: Any, renderer: PromptRenderer) -> None:
         self._card = served_card(self.model_id, resolved, config, self.notify)
@@ -258,6 +275,9 @@ class VllmEngine:
     async def close(self) -> None:
         """Stop the core."""
         core, self._core = self._core, None
+        if self._claim is not None:
+            self.gpu.leave(self._claim)
+            self._claim = None
         if core is not None:
             await in_daemon(core.close)
 

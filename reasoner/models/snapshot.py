@@ -6,8 +6,8 @@ from pathlib import Path
 
 _CONFIGS = ("config.json", "params.json")  # of Hugging Face and of Mistral
 _TOKENIZERS = ("tokenizer.json", "tekken.json", "vocab.json", "vocab.txt", "tokenizer.model*", "*.model", "*.tiktoken")
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
-_SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d+)(?P<ending>\.\w+)")
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d{1,5})(?P<ending>\.\w+)")
 
 
 def snapshot(model: str) -> Path | None:

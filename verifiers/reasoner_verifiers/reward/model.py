@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from reasoner.budget import Cost
-from reasoner.engines.pooling import PoolingEngine, check_gpu, check_memory
+from reasoner.engines.pooling import PoolingEngine, check_memory
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm_build import Build, in_daemon, installed_build, unheard
 from reasoner.errors import UsageError, VerifierError
@@ -214,14 +214,21 @@ class Running:
             await engine.start(policy)
         else:
             if not self._shared:
-                build = installed_build()
-                if build is not None and not build.cpu:
-                    check_gpu(policy, options.gpu_memory)
                 await policy.start()
             await engine.start()
         model = await _ready(engine, recipe, options, policy)
         # Of several that start it at once the first decides, as all have to share one cache.
         self.model = self.model or model
+
+    async def claim(self, options: Options, policy: Engine) -> None:
+        """Find the model, and claim its part of a GPU before the policy starts and takes all of it.
+
+        Raises:
+            UsageError: the options name no model.
+        """
+        build = installed_build()
+        if self.model is None and build is not None and not build.cpu:
+            await in_daemon(lambda: self._find(options, policy))
 
     def _find(self, options: Options, policy: Engine) -> None:
         """Choose the engine, once, however many ask for it at the same time."""
@@ -234,7 +241,12 @@ class Running:
             self._recipe = choose(options.recipe, options.model, folder, options.rates)
             if self._recipe.reading == "labels":
                 self._shared = isinstance(policy, VllmEngine) and policy.model_id == options.model
-                self._engine = policy if self._shared else _language_model(options, folder, installed_build())
+                if self._shared:
+                    self._engine = policy
+                    return
+                judge = _language_model(options, folder, installed_build())
+                judge.share_gpu(policy)
+                self._engine = judge
                 return
             source = options.model
             if self._recipe is HEAD and special:
@@ -252,6 +264,7 @@ class Running:
                 dtype=options.dtype,
             )
             engine.notify = notify
+            engine.share_gpu(policy)
             self._engine = engine
 
     async def close(self) -> None:
