@@ -17,7 +17,10 @@ LEAST: Final = 0.05
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """A model that wants memory: its role, the share it has or asks for (0: any), and its bytes of weights (0: unknown)."""
+    """A model that wants memory: its role, the share that it has or asks for, and the bytes of its weights.
+
+    A share of 0 leaves it to `split_gpu`, weights of 0 are unknown.
+    """
 
     role: str
     share: float = 0.0

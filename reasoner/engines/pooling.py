@@ -85,7 +85,7 @@ class PoolingEngine:
         return self._capacity
 
     def share_gpu(self, policy: Engine) -> None:
-        """Claim a part of the policy's GPU, before the policy starts. It may read the disk, so call it from a thread."""
+        """Claim a part of the policy's GPU, before the policy starts. It reads the disk: call it from a thread."""
         build = installed_build()
         if build is not None and not build.cpu and isinstance(policy, VllmEngine):
             weights = stored_weights(resolve(self.model_id, self.notify).folder)
@@ -129,7 +129,7 @@ class PoolingEngine:
                 split = check_memory(resolved.folder, self.kv_gib, self.dtype)
             self.notes = (split,)
             self.notify(split)
-            prepare_environment(build, local=resolved.folder is not None)
+            prepare_environment(build)
             core = PoolingCore(self._arguments(build, resolved, share))
             try:
                 facts = core.started.result()

@@ -123,7 +123,7 @@ class VllmEngine:
                 )
             resolved = resolve(self.model_id, self.notify)
             found = time.monotonic()
-            prepare_environment(build, local=resolved.folder is not None)
+            prepare_environment(build)
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
             in_process = build.cpu if self.core == "auto" else self.core == "in_process"
@@ -181,7 +181,7 @@ class VllmEngine:
         return AsyncEngineArgs(**common)
 
     def share_gpu(self, policy: Engine) -> None:
-        """Claim a part of the policy's GPU, before the policy starts. It may read the disk, so call it from a thread."""
+        """Claim a part of the policy's GPU, before the policy starts. It reads the disk: call it from a thread."""
         build = installed_build()
         if build is not None and not build.cpu and isinstance(policy, VllmEngine):
             weights = stored_weights(resolve(self.model_id, self.notify).folder)

@@ -80,7 +80,7 @@ def test_a_hub_id_whose_files_are_all_in_the_cache_has_a_folder(
     files: tuple[str, ...], index: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = cached(tmp_path, monkeypatch, *files, index=index)
-    assert resolve("org/tiny", quiet) == Resolved("org/tiny", "org/tiny", snapshot)
+    assert resolve("org/tiny", quiet) == Resolved("org/tiny", str(snapshot), snapshot)
 
 
 @pytest.mark.parametrize(
