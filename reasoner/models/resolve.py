@@ -44,9 +44,9 @@ def resolve(model: str, notify: Notify) -> Resolved:
     if "/" not in model and difflib.get_close_matches(model, [EMBEDDED], cutoff=0.5):
         raise UnknownName("model", model, [EMBEDDED])
     if _HUB_ID.fullmatch(model):
-        folder = snapshot(model)
+        cached = snapshot(model)
         # From a folder the engine loads without asking the hub what is new.
-        return Resolved(model, str(folder or model), folder)
+        return Resolved(model, str(cached or model), cached)
     raise UsageError(
         f"no model named {model!r}: there is no such folder, and it is no Hugging Face id (org/name); `{EMBEDDED}` is "
         "built in"

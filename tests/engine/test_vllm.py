@@ -205,7 +205,8 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
     """Each request of a mixed batch reads what it reads alone: some watch tokens, some keep 0, 3 or 20 alternatives."""
     prompt = Prompt.chat(ADD)
     rendered = await engine.render(prompt)
-    watch = tuple(token for word in ("Yes", " No", "7") for token in await engine.encode(word) or ())
+    spelled = [await engine.encode(word) for word in ("Yes", " No", "7")]
+    watch = tuple(token for ids in spelled for token in ids or ())
     greedy = SamplingParams(temperature=0.0, max_tokens=6)
     plain = [replace(greedy, logprobs=kept) for kept in (0, 3, 20)]
     asked = [SampleRequest("q", prompt, rendered, params, index, 0) for index, params in enumerate(plain)]

@@ -103,7 +103,7 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, fold
     own = verifier.running._engine
     assert isinstance(own, PoolingEngine)
     taken = utilization(policy, folder), own._gpu_share()
-    assert taken == (pytest.approx(TOGETHER / 2), pytest.approx(TOGETHER / 2))
+    assert taken == pytest.approx((TOGETHER / 2, TOGETHER / 2))
     assert own._arguments(GPU, Resolved("m", folder, Path(folder)), taken[1]).gpu_memory_utilization == taken[1]
     asyncio.run(verifier.close())
     assert len(policy.gpu.claims) == 1
