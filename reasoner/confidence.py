@@ -2,14 +2,23 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from reasoner.errors import UsageError
+from reasoner.types import NO_LOGPROB
 
 Cut = Callable[[Sequence[float]], bool]
 """Takes in the log-probabilities of a token's best alternatives, token by token; True once to stop there."""
+
+
+def measured(rows: Iterable[Sequence[float]]) -> bool:
+    """Whether every one of these log-probabilities was measured, so that a confidence may be computed from them.
+
+    vLLM's servers report -9999 where they have none, for example for requests beside one that watches token ids.
+    """
+    return all(value > NO_LOGPROB for row in rows for value in row)
 
 
 def token_confidence(top: Sequence[float]) -> float:

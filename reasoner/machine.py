@@ -1,13 +1,38 @@
 """What this process runs on: cores, memory, accelerators, and the versions of what is installed."""
 
 import os
+import platform
 import subprocess
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 
 def usable_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _cpu_facts() -> dict[str, str]:
+    """What Linux says of the first processor, by its own names; empty where it says nothing."""
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux gives it."""
+    return _cpu_facts().get("model name") or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """The instruction sets that the processor offers and the kernel allows, by Linux's names, such as "avx2"."""
+    facts = _cpu_facts()
+    return frozenset((facts.get("flags") or facts.get("Features") or "").split())
 
 
 def memory_gib() -> float:

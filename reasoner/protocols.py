@@ -225,6 +225,22 @@ async def forget(*those: object) -> None:
             await one.forget()
 
 
+@runtime_checkable
+class Claimant(Protocol):
+    """A verifier that runs a model of its own beside the policy, on the same GPU."""
+
+    async def claim(self, policy: Engine) -> None:
+        """Claim a part of the GPU's memory, before the policy starts and takes what is left."""
+        ...
+
+
+async def claim(policy: Engine, *those: object) -> None:
+    """Have each that runs a model of its own claim its part of the policy's GPU."""
+    for one in those:
+        if isinstance(one, Claimant):
+            await one.claim(policy)
+
+
 class Resourceless:
     """A verifier that asks no model: there is nothing to make ready, to pay or to free."""
 

@@ -14,7 +14,7 @@ from reasoner.drive import Drive, cancel_all
 from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
 from reasoner.past import NOTHING, Past
-from reasoner.protocols import Comparer, Engine, Recorded, StopRule, Strategy, Verifier
+from reasoner.protocols import Comparer, Engine, Recorded, StopRule, Strategy, Verifier, claim
 from reasoner.recorder import Recorder, RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
@@ -130,6 +130,7 @@ async def solve_each(
     """Like `solve_many`, but yields each solution as soon as it is there, with its question's place in the input."""
     asked = list(questions)
     _check(asked, strategy, verifier)
+    await claim(engine, verifier)
     await engine.start()
     limits = _limits(engine, budget, each)
     if isinstance(engine, Recorded):

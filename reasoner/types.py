@@ -124,6 +124,10 @@ class Usage:
     generated_tokens: int = 0
 
 
+NO_LOGPROB = -9999.0
+"""Stands for a log-probability of minus infinity, which JSON cannot hold. It is right for a watched token alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Logprobs:
     """Natural-log probabilities, one entry a token.

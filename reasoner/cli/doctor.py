@@ -81,7 +81,8 @@ def _software() -> dict[str, Any]:
 def _engine() -> dict[str, Any]:
     from reasoner.engines.vllm import CPU_BLOCK, VllmEngine
     from reasoner.engines.vllm_build import installed_build
-    from reasoner.machine import gpus, installed, usable_cores
+    from reasoner.machine import cpu_name, gpus, installed, usable_cores
+    from reasoner.models.dtype import default_dtype
 
     build = installed_build()
     if build is None:
@@ -90,7 +91,8 @@ def _engine() -> dict[str, Any]:
     return {
         "vllm": f"{build.package} {build.version}",
         "torch": installed("torch"),
-        "device": f"CPU, {usable_cores()} cores usable" if build.cpu else _told(gpus()),
+        "device": f"CPU, {cpu_name()}, {usable_cores()} cores usable" if build.cpu else _told(gpus()),
+        "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
         "core": "in process" if build.cpu else "a process of its own",
         "prefix_caching": defaults.prefix_caching,
         "block_size": CPU_BLOCK if build.cpu else None,
@@ -104,16 +106,20 @@ def _told(gpus: tuple[str, ...] | None) -> str:
 def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm import CPU_CONTEXT, VllmEngine
     from reasoner.engines.vllm_build import installed_build
+    from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.geometry import read_card, sequences_that_fit
     from reasoner.models.resolve import resolve
 
     resolved = resolve(name, terminal.say)
     if resolved.folder is None:
         return {"model": resolved.name, "folder": "not on this machine yet: vLLM fetches it at the first start"}
-    card = read_card(resolved.folder, name=resolved.name)
-    found: dict[str, Any] = {"model": card.name, "folder": str(resolved.folder), **_geometry(card)}
     build = installed_build()
-    if build and build.cpu and card.kv_bytes_per_token:
+    chosen = default_dtype(resolved.folder) if build and build.cpu else None
+    size = BYTES[chosen.dtype] if chosen else 2
+    card = read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
+    found: dict[str, Any] = {"dtype": ": ".join(chosen)} if chosen else {}
+    found |= {"model": card.name, "folder": str(resolved.folder), **_geometry(card)}
+    if chosen and card.kv_bytes_per_token:
         room = int(VllmEngine().kv_gib * 2**30)
         window = min(card.context or CPU_CONTEXT, CPU_CONTEXT)
         lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]

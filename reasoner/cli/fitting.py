@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from reasoner.models.card import ModelCard
     from reasoner.types import Notify
 
-KV_BYTES: Final[Mapping[str, int]] = {"auto": 2, "bfloat16": 2, "float8": 1}
-"""Bytes of one number in the cache, by its type; auto is the model's own, 16 bits."""
+KV_BYTES: Final[Mapping[str, int | None]] = {"auto": None, "float32": 4, "bfloat16": 2, "float8": 1}
+"""Bytes of one number in the cache, by its type; "auto" is the type in which the model runs."""
 LONGEST: Final = 10**9
 """Tokens that a prompt may have."""
 
@@ -70,7 +70,8 @@ class Memory:
             say(f"warning: the profile was measured with {measured}, not {resolved.name}: calibrate that one")
         if resolved.folder is None:
             raise EngineError(f"{resolved.name} is not on this machine yet: vLLM fetches it at the first start")
-        return read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=KV_BYTES[self.dtype])
+        size = KV_BYTES[self.dtype] or _model_bytes(resolved.folder)
+        return read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
 
     def _fitting(self, card: "ModelCard", gib: float, own: int, samples: int) -> dict[str, Any]:
         from reasoner.controller.planning import fit
@@ -112,6 +113,15 @@ def lines(told: Mapping[str, Any] | None) -> Iterator[str]:
     yield f"{told['fit']:,} sequences of {length:,} tokens fit at once{f', {shared}' if prompt else ''}"
     if told["window"] and length > told["window"]:
         yield f"such a sequence is longer than the model's window of {told['window']:,} tokens"
+
+
+def _model_bytes(folder: Path) -> int:
+    """Bytes of one number of the model as the default engine runs it."""
+    from reasoner.engines.vllm_build import installed_build
+    from reasoner.models.dtype import BYTES, default_dtype
+
+    build = installed_build()
+    return BYTES[default_dtype(folder).dtype] if build and build.cpu else 2
 
 
 def _taken_by_default() -> float | None:

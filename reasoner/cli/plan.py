@@ -57,7 +57,7 @@ class _Told:
               help="The model whose sequences are to fit.  [default: the one that was measured]")  # fmt: skip
 @click.option("--kv-gib", type=float, metavar="G",
               help="GiB of memory for the KV cache.  [default: what the engine takes on a CPU]")  # fmt: skip
-@click.option("--kv-dtype", default="auto", show_default=True, metavar="auto|bfloat16|float8",
+@click.option("--kv-dtype", default="auto", show_default=True, metavar="auto|float32|bfloat16|float8",
               help="The type of the numbers in the cache.")  # fmt: skip
 @click.option("--context-tokens", type=int, default=0, show_default=True, metavar="T",
               help="Tokens of prompt beyond those measured, which the samples of a question share.")  # fmt: skip

@@ -218,6 +218,7 @@ def _recording(path: Path, engine: "Engine") -> _Recording:
 async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
     from reasoner.cli.choosing import another_model
     from reasoner.engines.replay import ReplayEngine
+    from reasoner.protocols import claim
     from reasoner.runner import solve
 
     if hasattr(plan.engine, "notify"):
@@ -225,6 +226,7 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bo
     try:
         progress.begin(f"starting {plan.engine.name}")
         with progress.shown():
+            await claim(plan.engine, plan.verifier)
             await plan.engine.start()
             if line := another_model(plan.strategy, plan.engine):
                 progress.note(f"warning: {line}")

@@ -5,24 +5,29 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.engines.vllm import CPU_BLOCK, CPU_CONTEXT, VllmEngine
+from reasoner.engines.gpu_memory import Claim, GpuMemory, stored_weights
+from reasoner.engines.vllm import CPU_BLOCK, CPU_CONTEXT, VllmEngine, served_card
 from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import Core, CoreDied, Job, PoolingCore
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError
+from reasoner.engines.vllm_render import PromptRenderer
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
 from reasoner.models.card import ModelCard
-from reasoner.models.geometry import read_card
+from reasoner.models.dtype import BYTES, DType, resolve_dtype
+from reasoner.models.geometry import count_parameters, read_card
 from reasoner.models.resolve import Resolved, resolve
 from reasoner.protocols import Engine, Meter
 from reasoner.types import Notify, Prompt, TokenIds, Usage
 
 GIB = 2**30
+BESIDE_ANOTHER = 0.2
+"""The share of a GPU's memory that is taken beside a policy of which nothing is known."""
 
 
 class Pooled(NamedTuple):
@@ -39,8 +44,8 @@ class PoolingEngine:
 
     `task` "token_classify" rates every token, "classify" the last one. `pooling` are further settings of vLLM's
     `PoolerConfig`. `context` 0 takes the model's window, on a CPU at most 8,192 tokens. It shares the machine with the
-    policy: `gpu_memory` is its share of a GPU's memory, `kv_gib` its KV cache on a CPU, and what does not fit beside
-    the policy is refused before anything starts. A core that dies is started again once.
+    policy: `gpu_memory` is its share of a GPU's memory, 0 what its weights need beside the policy's, `kv_gib` its KV
+    cache on a CPU, and what does not fit is refused before anything starts. A core that dies is started again once.
     """
 
     model_id: str
@@ -48,22 +53,24 @@ class PoolingEngine:
     pooling: Mapping[str, Any] = field(default_factory=dict)
     context: int = 0
     kv_gib: float = 0.5
-    gpu_memory: float = 0.2
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    gpu_memory: float = 0.0
+    dtype: DType = "auto"
     notify: Notify = field(default=unheard, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
+    _gpu: GpuMemory | None = field(default=None, init=False, repr=False)
+    _claim: Claim | None = field(default=None, init=False, repr=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
     _card: ModelCard | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
-    _tokenizer: Any = field(default=None, init=False, repr=False)
+    _renderer: PromptRenderer | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.context < 0 or self.kv_gib <= 0 or not 0 < self.gpu_memory < 1:
-            raise UsageError("context is 0 or more, kv_gib above 0, gpu_memory above 0 and below 1")
+        if self.context < 0 or self.kv_gib <= 0 or not 0 <= self.gpu_memory < 1:
+            raise UsageError("context is 0 or more, kv_gib above 0, gpu_memory 0 or more and below 1")
 
     @property
     def model(self) -> ModelCard:
@@ -76,6 +83,19 @@ class PoolingEngine:
     def capacity(self) -> int:
         """Tokens in its KV cache."""
         return self._capacity
+
+    def share_gpu(self, policy: Engine) -> None:
+        """Claim a part of the policy's GPU, before the policy starts. It reads the disk: call it from a thread."""
+        build = installed_build()
+        if build is not None and not build.cpu and isinstance(policy, VllmEngine):
+            weights = stored_weights(resolve(self.model_id, self.notify).folder)
+            self._gpu, self._claim = policy.gpu, Claim("the reward model's", self.gpu_memory, weights)
+            self._gpu.claims.append(self._claim)
+
+    def _gpu_share(self) -> float:
+        if self._gpu is None or self._claim is None:
+            return self.gpu_memory or BESIDE_ANOTHER
+        return self._gpu.take(self._claim)
 
     async def start(self, policy: Engine | None = None) -> None:
         """Start the model beside `policy`, which is started first; or start it again after it died.
@@ -91,8 +111,6 @@ class PoolingEngine:
             raise EngineUnavailable(
                 "vLLM is not installed, which serves reward models: install the extra `cpu` or `gpu`"
             )
-        if not build.cpu:
-            check_gpu(policy, self.gpu_memory)
         if policy is not None:
             await policy.start()
         await in_daemon(lambda: self._start(build))
@@ -105,28 +123,29 @@ class PoolingEngine:
                 self._dead.close()
                 self._dead = None
             resolved = resolve(self.model_id, self.notify)
-            split = f"the reward model takes {self.gpu_memory:.0%} of the GPU's memory"
+            share = 0.0 if build.cpu else self._gpu_share()
+            split = f"the reward model takes {share:.0%} of the GPU's memory"
             if build.cpu:
-                split = check_memory(resolved.folder, self.kv_gib, wide=self.dtype == "float32")
+                split = check_memory(resolved.folder, self.kv_gib, self.dtype)
             self.notes = (split,)
             self.notify(split)
-            prepare_environment(build, local=resolved.folder is not None)
-            core = PoolingCore(self._arguments(build, resolved))
+            prepare_environment(build)
+            core = PoolingCore(self._arguments(build, resolved, share))
             try:
                 facts = core.started.result()
+                self._renderer = PromptRenderer(facts.renderer)
+                self._card = served_card(self.model_id, resolved, facts.config, self.notify)
             except BaseException as error:
+                core.close()
+                if isinstance(error, ReasonerError):
+                    raise
                 raise EngineUnavailable(
                     f"vLLM could not serve the reward model {self.model_id!r}: {first_line(error)}"
                 ) from error
-            model = facts.config.model_config
-            folder = resolved.folder or resolve(self.model_id, self.notify).folder
-            card = read_card(folder, name=resolved.name) if folder else ModelCard(resolved.name)
-            self._card = replace(card, context=model.max_model_len, revision=model.revision or card.revision)
             self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
-            self._tokenizer = facts.tokenizer
             self._core = core
 
-    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+    def _arguments(self, build: Build, resolved: Resolved, gpu_share: float) -> Any:
         from vllm.config import PoolerConfig
         from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -142,44 +161,49 @@ class PoolingEngine:
         }
         if not build.cpu:
             window = {"max_model_len": self.context} if self.context else {}
-            return AsyncEngineArgs(**common, **window, gpu_memory_utilization=self.gpu_memory)
+            return AsyncEngineArgs(**common, **window, gpu_memory_utilization=gpu_share)
         window_of = read_card(resolved.folder, name=resolved.name).context if resolved.folder else CPU_CONTEXT
         length = self.context or min(window_of or CPU_CONTEXT, CPU_CONTEXT)
         common |= {"max_model_len": length, "max_num_batched_tokens": max(length, 8192), "block_size": CPU_BLOCK}
         common |= {"enforce_eager": True, "kv_cache_memory_bytes": int(self.kv_gib * GIB)}
-        if self.dtype == "auto":
-            common["dtype"] = "bfloat16"
+        common["dtype"] = resolve_dtype(self.dtype, resolved.folder)
         return AsyncEngineArgs(**common)
+
+    @property
+    def _prompts(self) -> PromptRenderer:
+        if self._renderer is None:
+            raise EngineError("the reward model was not started")
+        return self._renderer
 
     @property
     def bos(self) -> str:
         """The text of the token that begins every sequence, "" where the model has none."""
-        return self._tokenizer.bos_token or ""
+        return self._prompts.bos
 
     async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
         """A prompt's raw text, or its chat by the model's own template; with `reply` up to where the next turn begins.
 
         Raises:
-            EngineError: it is a chat, and the model has no chat template.
+            EngineError: it is a chat, and the model has no chat template or its template refuses the chat.
         """
         if prompt.raw:
-            return tuple(self._tokenizer.encode(prompt.raw))
-        if not self._tokenizer.chat_template:
+            return self._prompts.raw(prompt.raw)
+        if not self._prompts.renders_chats:
             raise EngineError(f"the reward model {self.model.name} has no chat template: choose another recipe")
-        turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        # The template writes the special tokens itself: adding them again would double the BOS.
-        return await self.encode(
-            self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply)
-        )
+        try:
+            return self._prompts.chat(prompt.messages, reply=reply)
+        except Exception as error:
+            raise EngineError(
+                f"the chat template of {self.model.name} refused the chat: {first_line(error)}"
+            ) from error
 
     async def encode(self, text: str) -> TokenIds:
         """The ids of a piece of text, without any that a prompt would begin with."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return self._prompts.encode(text)
 
     def decode(self, ids: TokenIds) -> str:
         """The text of token ids, special tokens included."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
+        return self._prompts.decode(ids)
 
     async def rows(self, ids: TokenIds, *, read_cache: bool, meter: Meter) -> Pooled:
         """Rate one sequence: at every position, or from the first that was not in the prefix cache with `read_cache`.
@@ -237,31 +261,18 @@ class PoolingEngine:
     async def close(self) -> None:
         """Stop the model and its process."""
         core, self._core = self._core, None
+        if self._gpu is not None and self._claim is not None:
+            self._gpu.leave(self._claim)
         if core is not None:
             await in_daemon(core.close)
 
 
-def check_gpu(policy: Engine | None, own: float) -> None:
-    """Refuse shares of one GPU that are more than all of it.
-
-    Raises:
-        UsageError: they are; the message names both and what would fit.
-    """
-    theirs = policy.gpu_memory if isinstance(policy, VllmEngine) else 0.0
-    if theirs + own > 1:
-        raise UsageError(
-            f"the policy's gpu_memory={theirs:g} and the reward model's gpu_memory={own:g} are more than one GPU: "
-            f"lower the policy's to {1 - own:.2g} or less, or the reward model's"
-        )
-
-
-def check_memory(folder: Path | None, kv_gib: float, *, wide: bool = False) -> str:
+def check_memory(folder: Path | None, kv_gib: float, dtype: DType) -> str:
     """How a reward model's memory is split, as a line for people, where it fits what is free on this machine.
 
-    `wide` counts the weights in 32 bits. Raises UsageError where it does not fit.
+    Raises UsageError where it does not fit.
     """
-    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
-    weights = stored * (2 if wide else 1) / GIB
+    weights = _weight_bytes(folder, dtype) / GIB if folder else 0.0
     free = available_memory() / GIB
     split = f"the reward model takes {weights:.2f} GiB for weights and {kv_gib:g} GiB for its KV cache"
     if weights + kv_gib > free:
@@ -269,6 +280,14 @@ def check_memory(folder: Path | None, kv_gib: float, *, wide: bool = False) -> s
             f"{split}, and {free:.2f} GiB are free: lower kv_gib, the policy's too, or take a smaller model"
         )
     return f"{split}, of {free:.1f} GiB free"
+
+
+def _weight_bytes(folder: Path, dtype: DType) -> int:
+    """What a model's weights take in memory; packed ones as much as on disk."""
+    parameters = count_parameters(folder)
+    if parameters:
+        return parameters * BYTES[resolve_dtype(dtype, folder)]
+    return stored_weights(folder)
 
 
 def available_memory() -> int:

@@ -1,29 +1,30 @@
 """vLLM inside this program, with automatic prefix caching: the default engine."""
 
 import asyncio
-import copy
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+from reasoner.engines.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
-from reasoner.engines.vllm_cores import AsyncCore, Core, CoreDied, InProcessCore, Job
+from reasoner.engines.vllm_cores import SAMPLER_REPAIR, AsyncCore, Core, CoreDied, InProcessCore, Job
+from reasoner.engines.vllm_render import PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
 from reasoner.models.card import ModelCard
+from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_card
 from reasoner.models.resolve import Resolved, resolve
-from reasoner.protocols import Rendered, SampleRequest
-from reasoner.types import Completion, Logprobs, Notify, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.protocols import Engine, Rendered, SampleRequest
+from reasoner.types import NO_LOGPROB, Completion, Logprobs, Notify, Prompt, SamplingParams, TokenIds, Usage
 
 CPU_CONTEXT = 8192
 """The longest window served on a CPU unless `context` asks for more."""
 CPU_BLOCK = 32
 """Tokens per KV block on a CPU: the smallest its attention takes, so that short prompts hit the prefix cache."""
-NO_LOGPROB = -9999.0
-"""Stands for a log-probability of minus infinity, which JSON cannot hold."""
 
 
 class Timing(NamedTuple):
@@ -40,7 +41,11 @@ class VllmEngine:
 
     `core` chooses who steps vLLM: "in_process", a thread here, which starts soonest on a CPU; "async", a process of its
     own, natural on a GPU; "auto" goes by the build that is installed. `context` 0 takes the model's window, on a CPU at
-    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU, `gpu_memory` is vLLM's share of a GPU's memory.
+    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU, `gpu_memory` is its share of a GPU's memory: 0 takes
+    0.9, less what the models of a verifier beside it need.
+
+    `dtype` "auto" is bfloat16 on a CPU that computes it natively and float32 on any other; on a GPU it is the model's
+    own type. `enforce_eager` False compiles the model when it starts, True does not; None compiles on a GPU alone.
 
     A core that dies is started again once and what was in flight is drawn anew; the second death is `EngineDied`.
     Seeds repeat a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the
@@ -54,17 +59,20 @@ class VllmEngine:
     block_size: int = 0
     prefix_caching: bool = True
     kv_gib: float = 2.0
-    gpu_memory: float = 0.9
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    gpu_memory: float = 0.0
+    dtype: DType = "auto"
+    enforce_eager: bool | None = None
     notify: Notify = field(default=unheard, init=False, repr=False)
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
+    gpu: GpuMemory = field(default_factory=GpuMemory, init=False, repr=False, compare=False)
+    _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
     _card: ModelCard | None = field(default=None, init=False, repr=False)
     _capacity: int | None = field(default=None, init=False, repr=False)
-    _tokenizer: Any = field(default=None, init=False, repr=False)
+    _renderer: PromptRenderer | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
     _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
@@ -72,8 +80,8 @@ class VllmEngine:
     def __post_init__(self) -> None:
         if self.context < 0 or self.max_sequences < 1 or self.block_size < 0:
             raise UsageError("context and block_size are 0 or more, max_sequences 1 or more")
-        if self.kv_gib <= 0 or not 0 < self.gpu_memory <= 1:
-            raise UsageError("kv_gib is above 0, gpu_memory above 0 and up to 1")
+        if self.kv_gib <= 0 or not 0 <= self.gpu_memory <= 1:
+            raise UsageError("kv_gib is above 0, gpu_memory 0 to 1")
 
     @property
     def name(self) -> str:
@@ -115,19 +123,21 @@ class VllmEngine:
                 )
             resolved = resolve(self.model_id, self.notify)
             found = time.monotonic()
-            prepare_environment(build, local=resolved.folder is not None)
+            prepare_environment(build)
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
             in_process = build.cpu if self.core == "auto" else self.core == "in_process"
             core: InProcessCore | AsyncCore = InProcessCore(arguments) if in_process else AsyncCore(arguments)
             try:
                 facts = core.started.result()
+                self._adopt(resolved, facts.config, PromptRenderer(facts.renderer))
             except BaseException as error:
-                way_out = "; the engine's options kv_gib and context decide" if "KV cache" in str(error) else ""
+                core.close()
+                if isinstance(error, ReasonerError):
+                    raise
                 raise EngineUnavailable(
-                    f"vLLM could not serve {self.model_id!r}: {first_line(error)}{way_out}"
+                    f"vLLM could not serve {self.model_id!r}: {first_line(error)}{_way_out(error)}"
                 ) from error
-            self._adopt(resolved, facts.config, facts.tokenizer)
             self._core = core
             self.timing = Timing(found - began, imported - found, time.monotonic() - imported)
 
@@ -137,6 +147,7 @@ class VllmEngine:
         common: dict[str, Any] = {
             "model": resolved.source,
             "dtype": self.dtype,
+            "worker_extension_cls": SAMPLER_REPAIR,
             "enable_prefix_caching": self.prefix_caching,
             "max_num_seqs": self.max_sequences,
             "scheduling_policy": "priority",
@@ -146,10 +157,12 @@ class VllmEngine:
         if self.block_size:
             common["block_size"] = self.block_size
         if not build.cpu:
-            common["gpu_memory_utilization"] = self.gpu_memory
+            common["gpu_memory_utilization"] = self._gpu_share(resolved)
             common["max_num_batched_tokens"] = 8192
             if self.context:
                 common["max_model_len"] = self.context
+            if self.enforce_eager is not None:
+                common["enforce_eager"] = self.enforce_eager
             return AsyncEngineArgs(**common)
         window = read_card(resolved.folder, name=resolved.name).context if resolved.folder else CPU_CONTEXT
         length = self.context or min(window or CPU_CONTEXT, CPU_CONTEXT)
@@ -159,21 +172,38 @@ class VllmEngine:
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(length, 8192),
         }
-        common |= {"enforce_eager": True, "kv_cache_memory_bytes": int(self.kv_gib * 2**30)}
+        common |= {"enforce_eager": self.enforce_eager is not False}
+        common |= {
+            "kv_cache_memory_bytes": int(self.kv_gib * 2**30),
+            "dtype": resolve_dtype(self.dtype, resolved.folder),
+        }
         common.setdefault("block_size", CPU_BLOCK)
-        if self.dtype == "auto":
-            common["dtype"] = "bfloat16"
         return AsyncEngineArgs(**common)
 
-    def _adopt(self, resolved: Resolved, config: Any, tokenizer: Any) -> None:
-        model = config.model_config
-        folder = resolved.folder or resolve(self.model_id, self.notify).folder
-        card = read_card(folder, name=resolved.name) if folder else ModelCard(resolved.name)
-        self._card = replace(card, context=model.max_model_len, revision=model.revision or "")
+    def share_gpu(self, policy: Engine) -> None:
+        """Claim a part of the policy's GPU, before the policy starts. It reads the disk: call it from a thread."""
+        build = installed_build()
+        if build is not None and not build.cpu and isinstance(policy, VllmEngine):
+            weights = stored_weights(resolve(self.model_id, self.notify).folder)
+            self.gpu, self._claim = policy.gpu, Claim("the verifier's", self.gpu_memory, weights)
+            self.gpu.claims.append(self._claim)
+
+    def _gpu_share(self, resolved: Resolved) -> float:
+        if self._claim is None:
+            self._claim = Claim("the policy's", self.gpu_memory, stored_weights(resolved.folder))
+        return self.gpu.take(self._claim)
+
+    def _adopt(self, resolved: Resolved, config: Any, renderer: PromptRenderer) -> None:
+        self._card = served_card(self.model_id, resolved, config, self.notify)
         self._capacity = config.cache_config.kv_cache_size_tokens
-        # The core detokenises with its own from another thread.
-        self._tokenizer = copy.deepcopy(tokenizer)
-        self.notes = () if tokenizer.chat_template else ("the model has no chat template: messages are joined as text",)
+        self._renderer = renderer
+        self.notes = () if renderer.renders_chats else ("the model has no chat template: messages are joined as text",)
+
+    @property
+    def _prompts(self) -> PromptRenderer:
+        if self._renderer is None:
+            raise EngineError("the engine was not started")
+        return self._renderer
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head by the model's own chat template, once; then the generated ids."""
@@ -187,19 +217,20 @@ class VllmEngine:
         return Rendered(ids, len(ids))
 
     def _encode(self, prompt: Prompt) -> TokenIds:
-        tokenizer = self._tokenizer
         if prompt.raw:
-            return tuple(tokenizer.encode(prompt.raw))
-        turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        if not tokenizer.chat_template:
-            return tuple(tokenizer.encode("\n\n".join(turn["content"] for turn in turns)))
-        # The template writes the special tokens itself: adding them again would double the BOS.
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        return tuple(tokenizer.encode(text, add_special_tokens=False))
+            return self._prompts.raw(prompt.raw)
+        if not self._prompts.renders_chats:
+            return self._prompts.raw("\n\n".join(message.content for message in prompt.messages))
+        try:
+            return self._prompts.chat(prompt.messages)
+        except Exception as error:
+            raise EngineError(
+                f"the chat template of {self.model.name} refused the chat: {first_line(error)}"
+            ) from error
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a piece of text."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return self._prompts.encode(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence."""
@@ -223,6 +254,7 @@ class VllmEngine:
         except Exception as error:
             request.meter.usage = Usage()
             raise EngineError(f"vLLM refused the request: {first_line(error)}") from error
+        request.meter.usage = _usage(output)
         return _completion(request, output)
 
     def _bury(self, core: Core, death: CoreDied) -> None:
@@ -243,8 +275,30 @@ class VllmEngine:
     async def close(self) -> None:
         """Stop the core."""
         core, self._core = self._core, None
+        if self._claim is not None:
+            self.gpu.leave(self._claim)
+            self._claim = None
         if core is not None:
             await in_daemon(core.close)
+
+
+def served_card(model_id: str, resolved: Resolved, config: Any, notify: Notify) -> ModelCard:
+    """The card of a model as vLLM serves it: with the window, the revision and the KV cache's type of its `config`."""
+    from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
+
+    model, cached_as = config.model_config, config.cache_config.cache_dtype
+    size = kv_cache_dtype_str_to_dtype(cached_as, model).itemsize
+    folder = resolved.folder or resolve(model_id, notify).folder
+    card = read_card(folder, name=resolved.name) if folder else ModelCard(resolved.name)
+    revision = model.revision or card.revision
+    return replace(card, context=model.max_model_len, revision=revision, kv_bytes_per_element=size)
+
+
+def _way_out(error: BaseException) -> str:
+    """What to do about an error of vLLM's start, where that is known."""
+    if "KV cache" in str(error):
+        return "; the engine's options kv_gib and context decide"
+    return "; the engine's option dtype decides" if "dtype" in str(error) or "torch.float" in str(error) else ""
 
 
 def _vllm_params(request: SampleRequest) -> Any:
@@ -283,21 +337,23 @@ def _cut(request: SampleRequest) -> Callable[[Any], bool]:
 
 
 def _best(row: Any, kept: int) -> tuple[float, ...]:
-    values = sorted((entry.logprob for entry in row.values()), reverse=True)[:kept]
-    return tuple(max(value, NO_LOGPROB) for value in values)
+    return tuple(sorted((entry.logprob for entry in row.values()), reverse=True)[:kept])
+
+
+def _usage(output: Any) -> Usage:
+    return Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(output.outputs[0].token_ids))
 
 
 def _completion(request: SampleRequest, output: Any) -> Completion:
     sequence = output.outputs[0]
     ids = tuple(sequence.token_ids)
-    usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(ids))
     return Completion(
         request.prompt,
         sequence.text,
         ids,
         sequence.finish_reason,
         _matched(request.params, sequence.stop_reason),
-        usage,
+        _usage(output),
         _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch),
         request.index,
         request.seed,
@@ -310,12 +366,17 @@ def _matched(params: SamplingParams, reason: str | int | None) -> str | int | No
 
 
 def _logprobs(ids: TokenIds, rows: Any, kept: int | None, watch: TokenIds) -> Logprobs | None:
+    """What vLLM measured.
+
+    Raises:
+        EngineError: of the sampled token or a best alternative it measured nothing, or minus infinity. A watched token
+            may have that: a model can exclude tokens.
+    """
     if rows is None:
         return None
-    sampled = tuple(max(row[token].logprob, NO_LOGPROB) for token, row in zip(ids, rows, strict=False))
-    if watch:
-        chosen = tuple(tuple(max(row[token].logprob, NO_LOGPROB) for token in watch) for row in rows)
-        return Logprobs(sampled, watched=chosen)
-    if not kept:
-        return Logprobs(sampled)
-    return Logprobs(sampled, tuple(_best(row, kept) for row in rows))
+    sampled = tuple(row[token].logprob for token, row in zip(ids, rows, strict=False))
+    chosen = tuple(tuple(max(row[token].logprob, NO_LOGPROB) for token in watch) for row in rows)
+    top = tuple(_best(row, kept) for row in rows) if kept and not watch else ()
+    if any(len(row) < (kept or 0) for row in top) or not all(map(math.isfinite, itertools.chain(sampled, *top))):
+        raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
+    return Logprobs(sampled, top, chosen if watch else ())

@@ -50,13 +50,12 @@ def installed_build() -> Build | None:
     return None
 
 
-def prepare_environment(build: Build, *, local: bool) -> None:
-    """VLLM reads these when it is imported; what the user set stays."""
+def prepare_environment(build: Build) -> None:
+    """Set what vLLM reads when it is imported; what the user set stays."""
     wanted: Mapping[str, str] = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        **({"HF_HUB_OFFLINE": "1"} if local else {}),
         **(
             {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
             if build.cpu

@@ -11,16 +11,24 @@ from typing import Any, NamedTuple, Protocol
 
 from reasoner.types import TokenIds, Usage
 
+SAMPLER_REPAIR = "reasoner.engines.vllm_sampler.RepairableWorker"
+"""What vLLM's `worker_extension_cls` takes, so that its sampler can be repaired where that is needed."""
+
 
 class CoreDied(Exception):
     """The core failed; everything that was in flight is lost."""
 
 
 class CoreFacts(NamedTuple):
-    """What a running core tells of itself: vLLM's own configuration and tokenizer objects."""
+    """What a running core tells of itself: vLLM's own configuration and renderer."""
 
     config: Any
-    tokenizer: Any
+    renderer: Any
+
+
+def _needs_repair(engine: Any, args: Any) -> bool:
+    """Whether the engine samples with V1's sampler, which `vllm_sampler` repairs."""
+    return args.worker_extension_cls == SAMPLER_REPAIR and not engine.vllm_config.use_v2_model_runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +118,14 @@ class InProcessCore:
             from vllm.v1.engine.llm_engine import LLMEngine
 
             self._engine = LLMEngine.from_engine_args(self._args)
+            if _needs_repair(self._engine, self._args):
+                self._engine.collective_rpc("repair_sampler")
         except BaseException as error:
+            if self._engine is not None:
+                self._engine.engine_core.shutdown()
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer.tokenizer))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         try:
             while self._serve_inbox():
                 if self._dead is None and self._engine.has_unfinished_requests():
@@ -200,9 +212,12 @@ class AsyncCore:
         try:
             self._loop.run_until_complete(self._start())
         except BaseException as error:
+            if self._engine is not None:
+                self._engine.shutdown(timeout=1)
+                self._engine = None
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer.tokenizer))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         self._loop.run_forever()
         # What vLLM left running would complain when Python collects it.
         left = asyncio.all_tasks(self._loop)
@@ -215,6 +230,8 @@ class AsyncCore:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._engine = AsyncLLM.from_engine_args(self._args)
+        if _needs_repair(self._engine, self._args):
+            await self._engine.collective_rpc("repair_sampler")
 
     def submit(self, job: Job) -> "Future[Any]":
         future = _new_future()

@@ -27,6 +27,7 @@ class _Config(BaseModel):
     num_key_value_heads: _Count | None = None
     head_dim: _Count | None = None
     kv_lora_rank: _Count | None = None
+    quantization_config: object = None
 
 
 class _Tensor(BaseModel):
@@ -51,7 +52,7 @@ def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> Mode
     return ModelCard(
         name=name,
         context=config.max_position_embeddings or 0,
-        parameters=_count_parameters(folder),
+        parameters=count_parameters(folder),
         layers=config.num_hidden_layers or 0,
         heads=heads,
         kv_heads=0 if config.kv_lora_rank else kv_heads,
@@ -87,7 +88,21 @@ def _read_config(file: Path) -> _Config:
         raise EngineUnavailable(f"malformed {file}: {error}") from error
 
 
-def _count_parameters(folder: Path) -> int:
+def is_quantized(folder: Path) -> bool:
+    """Whether the model in `folder` holds quantized weights, by its `config.json`.
+
+    Raises:
+        EngineUnavailable: as `read_card`.
+    """
+    return _read_config(folder / "config.json").quantization_config is not None
+
+
+def count_parameters(folder: Path) -> int:
+    """Parameters of the model in `folder`, by its safetensors headers; 0 where they do not tell.
+
+    Raises:
+        EngineUnavailable: a header is malformed.
+    """
     total = 0
     for shard in _shards(folder):
         for tensor in _read_header(shard):

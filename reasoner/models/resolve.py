@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
+from reasoner.models.snapshot import snapshot
 from reasoner.types import Notify
 
-# What the hub accepts, with the organisation required.
-_HUB_ID = re.compile(r"(?!.*(--|\.\.))\b[\w\-.]{1,96}\b/\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII)
+# What the hub accepts: old models such as gpt2 have no organisation.
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII)
 
 
 class Resolved(NamedTuple):
@@ -25,7 +26,7 @@ class Resolved(NamedTuple):
 def resolve(model: str, notify: Notify) -> Resolved:
     """Find a model by what was given for it; the embedded one is built first where it has to be.
 
-    A hub id is left to the engine to fetch, and has a folder where the hub's cache holds it.
+    A hub id is left to the engine to fetch, and has a folder where the hub's cache holds the whole model.
 
     Raises:
         UsageError: it is neither the embedded model, a folder with a config.json, nor a Hugging Face id.
@@ -40,19 +41,13 @@ def resolve(model: str, notify: Notify) -> Resolved:
         if not (local / "config.json").is_file():
             raise UsageError(f"{model!r} holds no config.json: give the folder of a model in Hugging Face format")
         return Resolved(model, str(local), local)
-    if _HUB_ID.fullmatch(model):
-        return Resolved(model, model, _snapshot(model))
-    if difflib.get_close_matches(model, [EMBEDDED], cutoff=0.5):
+    if "/" not in model and difflib.get_close_matches(model, [EMBEDDED], cutoff=0.5):
         raise UnknownName("model", model, [EMBEDDED])
+    if _HUB_ID.fullmatch(model):
+        cached = snapshot(model)
+        # From a folder the engine loads without asking the hub what is new.
+        return Resolved(model, str(cached or model), cached)
     raise UsageError(
-        f"no model named {model!r}: it is no folder here, and no Hugging Face id (org/name); `{EMBEDDED}` is built in"
+        f"no model named {model!r}: there is no such folder, and it is no Hugging Face id (org/name); `{EMBEDDED}` is "
+        "built in"
     )
-
-
-def _snapshot(model: str) -> Path | None:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return None
-    config = try_to_load_from_cache(model, "config.json")
-    return Path(config).parent if isinstance(config, str) else None

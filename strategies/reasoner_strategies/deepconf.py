@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
-from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth, token_confidence
+from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.errors import UsageError
 from reasoner.plan import Plan, Sample, count, propose, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
@@ -127,7 +127,7 @@ class DeepConf:
     def _score(self, completion: Completion, measure: Measure) -> float | None:
         """The confidence of a trace, 0 or more; None where its log-probabilities do not tell."""
         top = completion.logprobs.top if completion.logprobs else ()
-        if not top or not all(top):
+        if not top or not all(top) or not measured(top):
             return None
         tokens = [token_confidence(row[: self.params.logprobs]) for row in top]
         if measure == "tail":

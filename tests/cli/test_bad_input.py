@@ -77,7 +77,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 and 10 is free: ra
         (["list"], 2, ["missing argument", "strategies"]),
         (["list", "strategy"], 2, ["no list named 'strategy'", "did you mean 'strategies'?"]),
         (["doctor", "-m", "embeded"], 2, ["no model named 'embeded'", "did you mean 'embedded'?"]),
-        (["doctor", "-m", "gpt2"], 2, ["no model named 'gpt2'", "org/name"]),
+        (["doctor", "-m", "a/b/c"], 2, ["no model named 'a/b/c'", "org/name"]),
         (["doctor", "extra"], 2, ["unexpected extra argument", "extra"]),
     ],
 )

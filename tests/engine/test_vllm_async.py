@@ -16,12 +16,12 @@ from reasoner.protocols import SampleRequest
 from reasoner.trace import Dropped, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
-from tests.engine.test_vllm import CancelHalf
+from tests.engine.test_vllm import CancelHalf, check_watching_beside_alternatives
 
 
 @pytest.fixture(scope="module")
 def engine(embedded_model: Path) -> Iterator[VllmEngine]:
-    started = VllmEngine(model_id=str(embedded_model), core="async", context=1024, kv_gib=0.5)
+    started = VllmEngine(model_id=str(embedded_model), core="async", context=1024, kv_gib=0.5, dtype="float32")
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
@@ -38,6 +38,10 @@ def test_it_answers_with_shared_prefixes(engine: VllmEngine) -> None:
     assert solution.error is None
     assert solution.cost.samples == 4
     assert solution.cost.cached_tokens >= 3 * 32
+
+
+def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(engine: VllmEngine) -> None:
+    asyncio.run(check_watching_beside_alternatives(engine))
 
 
 def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:

@@ -1,5 +1,6 @@
 """What the name given as a model stands for."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,21 +39,82 @@ def test_a_path_without_a_config(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_is_left_to_the_engine() -> None:
+    assert resolve("gpt2", quiet) == Resolved("gpt2", "gpt2", None)
     assert resolve("some-org/No-Such.Model_1", quiet) == Resolved(
         "some-org/No-Such.Model_1", "some-org/No-Such.Model_1", None
     )
 
 
-def test_a_hub_id_in_the_cache_has_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+INDEX = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}
+
+
+def cached(home: Path, monkeypatch: pytest.MonkeyPatch, *files: str, index: object = None) -> Path:
+    """A snapshot of org/tiny in a hub's cache at `home`."""
     constants = pytest.importorskip("huggingface_hub.constants")
-    repository = tmp_path / "models--org--tiny"
+    repository = home / "models--org--tiny"
     snapshot = repository / "snapshots" / "0a1b"
     snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}", encoding="utf-8")
+    for file in files:
+        (snapshot / file).write_text("{}", encoding="utf-8")
+    if index is not None:
+        (snapshot / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0a1b", encoding="utf-8")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert resolve("org/tiny", quiet) == Resolved("org/tiny", "org/tiny", snapshot)
+    (repository / "blobs").mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home))
+    return snapshot
+
+
+@pytest.mark.parametrize(
+    ("files", "index"),
+    [
+        (("config.json", "tokenizer.json", "model.safetensors"), None),
+        (("config.json", "vocab.json", "merges.txt", "pytorch_model.bin"), None),
+        (("config.json", "tokenizer.model", *SHARDS), INDEX),
+        (("config.json", "tokenizer.json", *SHARDS), None),
+        (("params.json", "tekken.json", "consolidated.safetensors"), None),
+    ],
+)
+def test_a_hub_id_whose_files_are_all_in_the_cache_has_a_folder(
+    files: tuple[str, ...], index: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = cached(tmp_path, monkeypatch, *files, index=index)
+    assert resolve("org/tiny", quiet) == Resolved("org/tiny", str(snapshot), snapshot)
+
+
+@pytest.mark.parametrize(
+    ("files", "index"),
+    [
+        (("config.json",), None),
+        (("config.json", "tokenizer.json"), None),
+        (("config.json", "tokenizer.json", "training_args.bin"), None),
+        (("config.json", "model.safetensors"), None),
+        (("tokenizer.json", "model.safetensors"), None),
+        (("config.json", "tokenizer.json", SHARDS[0]), INDEX),
+        (("config.json", "tokenizer.json", SHARDS[0]), None),
+        (("config.json", "tokenizer.json", *SHARDS), {"weight_map": []}),
+    ],
+)
+def test_a_download_that_stopped_part_way_is_left_to_the_engine(
+    files: tuple[str, ...], index: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached(tmp_path, monkeypatch, *files, index=index)
+    assert resolve("org/tiny", quiet) == Resolved("org/tiny", "org/tiny", None)
+
+
+def test_a_download_under_way_or_a_lost_blob_makes_it_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = cached(tmp_path, monkeypatch, "config.json", "tokenizer.json", "model.safetensors")
+    assert resolve("org/tiny", quiet).folder == snapshot
+    blobs = snapshot.parents[1] / "blobs"
+    (blobs / "ab12.incomplete").touch()
+    assert resolve("org/tiny", quiet).folder is None
+    (blobs / "ab12.incomplete").unlink()
+    (snapshot / "model.safetensors").unlink()
+    (snapshot / "model.safetensors").symlink_to(blobs / "gone")
+    assert resolve("org/tiny", quiet).folder is None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +123,6 @@ def test_a_hub_id_in_the_cache_has_a_folder(tmp_path: Path, monkeypatch: pytest.
         "",
         300 * "m",
         "~nobody-of-that-name/model",
-        "gpt2",
         "./mine/model",
         "a/b/c",
         "org/na--me",
@@ -75,7 +136,8 @@ def test_anything_else_is_refused_with_what_would_do(model: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve(model, quiet)
     assert str(caught.value) == (
-        f"no model named {model!r}: it is no folder here, and no Hugging Face id (org/name); `embedded` is built in"
+        f"no model named {model!r}: there is no such folder, and it is no Hugging Face id (org/name); `embedded` is "
+        "built in"
     )
 
 

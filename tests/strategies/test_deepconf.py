@@ -15,7 +15,7 @@ from reasoner.errors import UsageError
 from reasoner.plan import Cancel, Finished, Handle, Next, Propose, Sample, Start
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Event, Sampled
-from reasoner.types import Completion, FinishReason, Logprobs, SamplingParams, Standing
+from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, SamplingParams, Standing
 from reasoner_strategies.deepconf import DeepConf, percentile
 from tests.helpers import completion, finish, jumbled, number_question, says, varied
 
@@ -103,7 +103,10 @@ def test_only_as_many_alternatives_count_as_were_asked_for() -> None:
     assert votes(chosen.standing) == [("7", 1.5, 1)]
 
 
-@pytest.mark.parametrize("logprobs", [None, Logprobs((-1.0,)), Logprobs((-1.0,), ((-math.inf,),))])
+@pytest.mark.parametrize(
+    "logprobs",
+    [None, Logprobs((-1.0,)), Logprobs((-1.0,), ((-math.inf,),)), Logprobs((-1.0,), ((NO_LOGPROB,),))],
+)
 @pytest.mark.parametrize("mode", ["offline", "online"])
 def test_without_log_probabilities_the_majority_decides(mode: str, logprobs: Logprobs | None) -> None:
     drawn = tuple(

@@ -12,7 +12,7 @@ from reasoner.confidence import group_confidences
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Tab
-from reasoner.types import Logprobs, Rating
+from reasoner.types import NO_LOGPROB, Logprobs, Rating
 from reasoner_verifiers import Certainty
 from reasoner_verifiers.certainty import Measure
 from tests.helpers import completion, number_question, says
@@ -41,7 +41,21 @@ def test_likelihood_is_the_geometric_mean_of_the_probabilities() -> None:
     assert value(LIKELIHOOD, Logprobs((math.log(0.5), math.log(0.125)))) == pytest.approx(0.25)
     assert value(LIKELIHOOD, Logprobs((-0.0,) * 5)) == 1.0
     assert value(LIKELIHOOD, Logprobs((1e-9,))) == 1.0
-    assert value(LIKELIHOOD, Logprobs((-math.inf, -0.1))) == 0.0
+
+
+@pytest.mark.parametrize("measure", ["self_certainty", "lowest_group", "bottom_10", "tail_group"])
+def test_an_alternative_that_was_not_measured_is_an_error_and_no_certainty(measure: Measure) -> None:
+    """What vLLM's servers report for an alternative that they lack, which would make the model seem certain."""
+    lacking = Logprobs((-0.19, -0.2), ((-0.19, -2.31), (-0.2, NO_LOGPROB)))
+    with pytest.raises(VerifierError, match="no log-probability for some of the best alternatives"):
+        rating(Certainty(measure, top_k=2), lacking)
+    assert value(LIKELIHOOD, lacking) > 0.8
+
+
+@pytest.mark.parametrize("missing", [NO_LOGPROB, -math.inf])
+def test_a_sampled_token_that_was_not_measured_is_an_error(missing: float) -> None:
+    with pytest.raises(VerifierError, match="no log-probability for some of the sampled tokens"):
+        rating(LIKELIHOOD, Logprobs((-0.1, missing)))
 
 
 def test_self_certainty_is_the_mean_divergence_from_uniform() -> None:
@@ -71,10 +85,6 @@ def test_self_certainty_looks_at_as_many_alternatives_as_it_is_told() -> None:
     law = peaked((0.4, 0.4, 0.1, 0.05, 0.05))
     assert value(Certainty("self_certainty", 2), law) == pytest.approx(0, abs=1e-12)
     assert value(Certainty("self_certainty", 5), law) > 0.1
-
-
-def test_self_certainty_of_an_impossible_alternative_is_a_value() -> None:
-    assert value(SELF, Logprobs((0.0,), ((0.0, -math.inf, -math.inf, -math.inf, -math.inf),))) == 1.0
 
 
 def test_it_costs_nothing() -> None:
@@ -165,6 +175,5 @@ def test_the_lowest_group_is_no_higher_than_the_others_and_groups_are_plain_mean
 
 
 @pytest.mark.parametrize("measure", ["lowest_group", "bottom_10", "tail_group"])
-def test_a_uniform_law_has_no_confidence_and_minus_infinity_is_no_harm(measure: Measure) -> None:
+def test_a_uniform_law_has_no_confidence(measure: Measure) -> None:
     assert value(Certainty(measure, top_k=4), peaked((0.25,) * 4)) == pytest.approx(0, abs=1e-12)
-    assert value(Certainty(measure, top_k=2), Logprobs((0.0,), ((0.0, -math.inf),))) == 1.0

@@ -8,16 +8,17 @@ import pytest
 
 from reasoner import Budget, Cost, ask, solve_sync
 from reasoner.engines import pooling
-from reasoner.engines.pooling import PoolingEngine, available_memory, check_gpu, check_memory
+from reasoner.engines.pooling import PoolingEngine, available_memory, check_memory
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import EngineError, UsageError, VerifierError
+from reasoner.models import dtype
 from reasoner.protocols import Tab
 from reasoner.types import Completion, Rating
 from reasoner_strategies import BestOfN
 from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.reward import model as reward
 from tests.helpers import says
+from tests.models.test_geometry import write_safetensors
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
 
 QUESTION = ask("How many?", space="number")
@@ -169,33 +170,29 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], complaint
         asyncio.run(Orm(**options).start(POLICY))
 
 
-def test_two_shares_of_one_gpu_that_are_more_than_all_of_it_are_refused() -> None:
-    check_gpu(VllmEngine(gpu_memory=0.8), 0.2)
-    check_gpu(POLICY, 0.9)
-    with pytest.raises(UsageError, match=r"policy's gpu_memory=0.9 and the reward model's gpu_memory=0.2 .* to 0.8 or"):
-        check_gpu(VllmEngine(), 0.2)
-
-
 def test_memory_that_is_not_there_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(model_folder(tmp_path / "m"))
-    (folder / "model.safetensors").write_bytes(bytes(1 << 20))
+    write_safetensors(folder / "model.safetensors", {"weight": [1 << 19]})
     monkeypatch.setattr(pooling, "available_memory", lambda: 3 << 19)
-    assert check_memory(folder, 0.0004) == (
+    assert check_memory(folder, 0.0004, "bfloat16") == (
         "the reward model takes 0.00 GiB for weights and 0.0004 GiB for its KV cache, of 0.0 GiB free"
     )
     with pytest.raises(UsageError, match="lower kv_gib, the policy's too, or take a smaller model"):
-        check_memory(folder, 0.0004, wide=True)
+        check_memory(folder, 0.0004, "float32")
+    monkeypatch.setattr(dtype, "cpu_flags", frozenset)
+    with pytest.raises(UsageError, match="lower kv_gib, the policy's too, or take a smaller model"):
+        check_memory(folder, 0.0004, "auto")
     with pytest.raises(UsageError, match=r"5 GiB for its KV cache, and 0.00 GiB are free"):
-        check_memory(None, 5)
+        check_memory(None, 5, "auto")
 
 
 def test_the_memory_of_this_machine_is_known() -> None:
     assert 1 << 20 < available_memory() < 1 << 50
 
 
-@pytest.mark.parametrize("options", [{"kv_gib": 0}, {"gpu_memory": 1}, {"gpu_memory": 0}, {"context": -1}])
+@pytest.mark.parametrize("options", [{"kv_gib": 0}, {"gpu_memory": 1}, {"gpu_memory": -0.1}, {"context": -1}])
 def test_an_engine_without_memory_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="kv_gib above 0"):
         PoolingEngine("m", **options)

@@ -6,7 +6,7 @@ from pathlib import Path
 from reasoner.budget import Cost
 from reasoner.catalog import spec_of
 from reasoner.errors import UsageError
-from reasoner.protocols import Engine, Tab, Verifier, forget
+from reasoner.protocols import Engine, Tab, Verifier, claim, forget
 from reasoner.types import Completion, Question, Rating
 from reasoner_verifiers.maps import Calibration, read_map
 
@@ -34,6 +34,10 @@ class Calibrated:
     def logprobs(self) -> int | None:
         """What the verifier needs."""
         return self.verifier.logprobs
+
+    async def claim(self, policy: Engine) -> None:
+        """Have the verifier claim its part of the policy's GPU."""
+        await claim(policy, self.verifier)
 
     async def start(self, policy: Engine) -> None:
         """Make the verifier ready."""

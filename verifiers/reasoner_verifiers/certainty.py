@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from reasoner.budget import Cost
-from reasoner.confidence import group_confidences, lowest_tenth, token_confidence
+from reasoner.confidence import group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Logprobs, Question, Rating
@@ -51,13 +51,15 @@ class Certainty(Resourceless):
         """The certainty of one sequence.
 
         Raises:
-            VerifierError: the sequence carries no log-probabilities.
+            VerifierError: the sequence carries no log-probabilities, or not all of them.
         """
         if candidate.logprobs is None or not candidate.logprobs.sampled:
             raise VerifierError("the sequence has no log-probabilities: this engine does not report them")
         return Rating(min(1.0, max(0.0, self._value(candidate.logprobs))), Cost())
 
     def _value(self, logprobs: Logprobs) -> float:
+        if not measured([logprobs.sampled]):
+            raise VerifierError("the engine reported no log-probability for some of the sampled tokens")
         if self.measure == "likelihood":
             return math.exp(_mean(logprobs.sampled))
         if self.measure == "tail_likelihood":
@@ -65,6 +67,8 @@ class Certainty(Resourceless):
         if not logprobs.top:
             raise VerifierError("the sequence has no alternatives' log-probabilities: this engine does not report them")
         best = [row[: self.top_k] for row in logprobs.top]
+        if not measured(best):
+            raise VerifierError("the engine reported no log-probability for some of the best alternatives")
         if self.measure == "self_certainty":
             return -math.expm1(-_mean([_divergence_from_uniform(row) for row in best]))
         confidence = self._confidence([token_confidence(row) for row in best])

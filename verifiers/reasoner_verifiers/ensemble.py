@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from reasoner.budget import Cost
 from reasoner.catalog import spec_of
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Engine, Tab, Verifier, forget
+from reasoner.protocols import Engine, Tab, Verifier, claim, forget
 from reasoner.types import Completion, Question, Rating
 from reasoner_verifiers.maps import Weights, read_map
 
@@ -50,6 +50,10 @@ class Ensemble:
     def logprobs(self) -> int | None:
         """The most that a member needs."""
         return max((m.logprobs for m in self.members if m.logprobs is not None), default=None)
+
+    async def claim(self, policy: Engine) -> None:
+        """Have the members claim their parts of the policy's GPU."""
+        await claim(policy, *self.members)
 
     async def start(self, policy: Engine) -> None:
         """Make the members ready, one after the other."""

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 from reasoner.budget import Cost
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm_build import in_daemon
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Meter, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
@@ -70,12 +71,21 @@ class Judge:
         """Nothing is needed of the sequences."""
         return
 
+    async def claim(self, policy: Engine) -> None:
+        """Claim a part of the policy's GPU for the model of its own, where there is one, before the policy starts."""
+        if self._own or not (self.model or self.base_url):
+            return
+        if self.base_url:
+            self._own.append(OpenAIEngine(base_url=self.base_url, model_id=self.model))
+            return
+        # A second core in this process would have to wait for the policy's at every step.
+        own = VllmEngine(model_id=self.model, core="async")
+        self._own.append(own)
+        await in_daemon(lambda: own.share_gpu(policy))
+
     async def start(self, policy: Engine) -> None:
         """Start the model of its own, where there is one, and learn which tokens spell the words."""
-        if (self.model or self.base_url) and not self._own:
-            server = OpenAIEngine(base_url=self.base_url, model_id=self.model) if self.base_url else None
-            # A second core in this process would have to wait for the policy's at every step.
-            self._own.append(server or VllmEngine(model_id=self.model, core="async"))
+        await self.claim(policy)
         engine = self._engine(policy)
         await engine.start()
         if any(known is engine for known, _ in self._known):

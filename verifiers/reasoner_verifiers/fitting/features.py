@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.errors import UsageError
+from reasoner.models.dtype import default_dtype
 from reasoner.types import Completion, Notify, Prompt, TokenIds
 from reasoner_verifiers.reward.layouts import step_ends
 
@@ -26,7 +27,7 @@ class Backbone:
 
     @classmethod
     def load(cls, folder: Path) -> "Backbone":
-        """The model in `folder`, in its own precision.
+        """The model in `folder`, in the number type that this processor computes fastest.
 
         Raises:
             UsageError: torch or transformers is missing.
@@ -35,7 +36,7 @@ class Backbone:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
             raise UsageError(f"fitting needs {error.name}: install the extra `cpu` or `gpu`") from error
-        model = AutoModel.from_pretrained(folder, dtype="auto").eval()
+        model = AutoModel.from_pretrained(folder, dtype=default_dtype(folder).dtype).eval()
         return cls(AutoTokenizer.from_pretrained(folder), model, model.config.num_hidden_layers)
 
     def ids(self, prompt: Prompt) -> TokenIds:

