@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from reasoner import Answer, Budget, Question, Solution, Standing, solve
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
+from reasoner.equivalence import CompareTab
 from reasoner.errors import BudgetExhausted, TraceError
 from reasoner.plan import Compare, Plan, count
 from reasoner.protocols import Comparer
 from reasoner.trace import Compared, Event
-from reasoner.types import AnswerSpace, Completion
+from reasoner.types import AnswerSpace, Blocks, Completion
 from reasoner.votes import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.helpers import PROMPT, Judge, answer, course, finish, says, write_trace
@@ -39,6 +40,9 @@ class Slow:
     def same(self, a: Answer, b: Answer) -> bool | None:
         return True if a.key == b.key else None
 
+    def blocks(self, answer: Answer) -> Blocks:
+        return Blocks(("all",))
+
 
 def one(a: Answer, b: Answer) -> bool:
     return int(a.key) % 3 == int(b.key) % 3
@@ -50,10 +54,15 @@ class Remainders:
 
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+    async def same_many(
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+    ) -> tuple[bool | None, ...]:
         await asyncio.sleep(0)
         self.asked += [(a.key, b.key) for a, b in pairs]
         return tuple(one(a, b) for a, b in pairs)
+
+    async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
+        raise AssertionError("the space knows the blocks at once")
 
     async def close(self) -> None:
         raise AssertionError("a comparer that was given is not the run's to close")
@@ -62,15 +71,22 @@ class Remainders:
 QUESTION = Question("q", "How many?", PROMPT, Slow())
 
 
+def decide_all(tally: Tally) -> list[set[str]]:
+    """Answer all that a tally asks; the pairs of keys that it asked about."""
+    asked: list[set[str]] = []
+    while pairs := tally.undecided():
+        asked += [{a.key, b.key} for a, b in pairs]
+        tally.decide(pairs, [one(a, b) for a, b in pairs])
+    return asked
+
+
 def decided(keys: Sequence[str | None], *, each: bool) -> Standing:
     """The standing of these votes, decided after each of them or once at the end."""
     tally = Tally(Slow())
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
         if each or index == len(keys) - 1:
-            pairs = tally.undecided()
-            tally.decide(pairs, [one(a, b) for a, b in pairs])
-            assert tally.undecided() == ()
+            decide_all(tally)
     return tally.standing()
 
 
@@ -100,9 +116,8 @@ def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
     together: set[tuple[str, str]] = set()
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
-        pairs = tally.undecided()
-        tally.decide(pairs, [one(a, b) for a, b in pairs])
-        now = {pair for group in tally._classes for pair in itertools.combinations(sorted(group), 2)}
+        decide_all(tally)
+        now = {pair for group in tally._classes.values() for pair in itertools.combinations(sorted(group.keys), 2)}
         assert together <= now
         together = now
 
@@ -111,10 +126,7 @@ def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_ask
     tally = Tally(Slow())
     for index, key in enumerate(("0", "3", "6")):
         tally.add(answer(key), index=index)
-    pairs = tally.undecided()
-    assert len(pairs) == 3
-    tally.decide(pairs[:2], [True, True])
-    assert tally.undecided() == ()
+    assert decide_all(tally) == [{"0", "3"}, {"0", "6"}]
     assert [vote.count for vote in tally.standing().votes] == [3]
 
 
@@ -130,7 +142,7 @@ def counting(tally: Tally) -> Plan[Answer | None]:
     return standing.leader
 
 
-def test_count_asks_once_about_all_that_is_open_and_not_at_all_where_nothing_is() -> None:
+def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> None:
     tally = Tally(Slow())
     tally.add(answer("1"), index=0)
     with pytest.raises(StopIteration):
@@ -140,10 +152,11 @@ def test_count_asks_once_about_all_that_is_open_and_not_at_all_where_nothing_is(
     plan = counting(tally)
     op = next(plan)
     assert isinstance(op, Compare)
-    assert {frozenset((a.key, b.key)) for a, b in op.pairs} == {
-        frozenset(pair) for pair in (("1", "2"), ("1", "5"), ("2", "5"))
-    }
-    assert finish(plan, tuple(one(a, b) for a, b in op.pairs)) == answer("2")
+    assert [{a.key, b.key} for a, b in op.pairs] == [{"1", "2"}, {"1", "5"}]
+    op = plan.send((False, False))
+    assert isinstance(op, Compare)
+    assert [{a.key, b.key} for a, b in op.pairs] == [{"2", "5"}]
+    assert finish(plan, (True,)) == answer("2")
 
 
 def test_with_no_time_left_the_votes_count_as_they_are() -> None:
@@ -206,12 +219,14 @@ def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> N
 
     solution = asyncio.run(again())
     assert isinstance(solution.error, TraceError)
-    assert "does not say which answers are one" in str(solution.error)
+    assert "does not say which answers are the same" in str(solution.error)
 
 
 def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     class Never(Remainders):
-        async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+        async def same_many(
+            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+        ) -> tuple[bool | None, ...]:
             await asyncio.get_running_loop().create_future()
             raise AssertionError
 
