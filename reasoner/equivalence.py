@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -24,6 +24,8 @@ HANG = 1.0
 """
 PATIENCE = 10.0
 """How many seconds on the clock a second of processor time may take on a busy machine."""
+LATE = 2
+"""How often an answer is late in one round before the others go first."""
 KNOWN = 100_000
 """Verdicts that are remembered."""
 _MATH = MathSpace()
@@ -77,6 +79,11 @@ class _Job(NamedTuple):
 
     function: Callable[..., object]
     arguments: tuple[object, ...]
+
+    @property
+    def texts(self) -> tuple[object, ...]:
+        """The answers that it is about."""
+        return tuple(one for one in self.arguments if isinstance(one, str))
 
 
 @dataclass(slots=True)
@@ -209,8 +216,8 @@ class Equivalence:
             pending = [job for job in pending if job not in found]
             if not pending or left < LEAST:
                 break
-            before = tab.seconds
-            await self._round(pending, min(self.seconds, max(LEAST, left / len(pending))), before + left, tab)
+            before, share = tab.seconds, min(self.seconds, max(LEAST, left / len(pending)))
+            await self._round(pending, share, before + left, tab)
             left -= tab.seconds - before
         late = Failed("timeout", f"comparing the answers of the question took over {allowed:g} s")
         return [found.get(job, late) for job in jobs]
@@ -218,14 +225,17 @@ class Equivalence:
     async def _round(self, jobs: list[_Job], share: float, end: float, tab: CompareTab) -> None:
         """Give each job `share` seconds of processor time while the tab is below `end`.
 
-        What it comes to is remembered, unless it may have more time later.
+        What it comes to is remembered, unless it may have more time later. Answers that were late twice are left for
+        the next round, so that a few which take long do not use up the time of the others.
         """
+        slow: Counter[object] = Counter()
         # Not all at once, so that other questions have their turns between the chunks of this one.
         few = asyncio.Semaphore(self.pool.workers)
 
         async def run(part: list[_Job]) -> None:
             async with few, self._turns:
-                if tab.seconds >= end:
+                part = [job for job in part if tab.seconds < end and max(slow[text] for text in job.texts) < LATE]
+                if not part:
                     return
                 limit = PATIENCE * (HANG + share * len(part))
                 outcome = await self.pool.call(_each, part, share, seconds=limit)
@@ -235,12 +245,14 @@ class Equivalence:
                 await asyncio.gather(*(run([job]) for job in part))
             elif isinstance(outcome, Failed):
                 tab.seconds += share + HANG
+                slow.update(part[0].texts)
                 self._remember(part[0], outcome)
             else:
                 for job, one in zip(part, outcome.value, strict=True):
                     tab.seconds += one.seconds
                     late = isinstance(one.value, Failed) and one.value.kind == "timeout"
-                    if not late or share >= self.seconds:
+                    slow.update(job.texts if late else ())
+                    if not late or one.seconds >= self.seconds:
                         self._remember(job, one.value)
 
         parts = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
@@ -297,7 +309,15 @@ def _each(jobs: list[_Job], seconds: float) -> list[_Timed]:
     """Runs in a worker: each job for so many seconds of processor time at most."""
     signal.signal(signal.SIGPROF, _stop)
     signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
-    return [_timed(job, seconds) for job in jobs]
+    slow: Counter[object] = Counter()
+    found: list[_Timed] = []
+    for job in jobs:
+        # An answer that was late with two others is left for later.
+        late = max(slow[text] for text in job.texts) >= LATE
+        one = _Timed(Failed("timeout", "left for later"), 0.0) if late else _timed(job, seconds)
+        slow.update(job.texts if isinstance(one.value, Failed) else ())
+        found.append(one)
+    return found
 
 
 def _timed(job: _Job, seconds: float) -> _Timed:
