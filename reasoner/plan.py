@@ -191,7 +191,9 @@ class Finished:
     ratings: tuple[Rating, ...] = ()
 
 
-Operation: TypeAlias = Sample | Score | Prefer | Weigh | Start | Next | Cancel | Propose | FindBlocks | Compare | Extend | Note
+Operation: TypeAlias = (
+    Sample | Score | Prefer | Weigh | Start | Next | Cancel | Propose | FindBlocks | Compare | Extend | Note
+)
 NOT_WEIGHED = "not weighed"
 """Begins the error of a weighing that the ledger refused, in whole or in part."""
 T = TypeVar("T")

@@ -12,7 +12,18 @@ from reasoner.lines import LineWriter
 from reasoner.models.card import ModelCard
 from reasoner.plan import Weight
 from reasoner.solution import EndedBy
-from reasoner.types import Answer, Blocks, Completion, FinishReason, Logprobs, Message, Prompt, Standing, TokenIds, Usage
+from reasoner.types import (
+    Answer,
+    Blocks,
+    Completion,
+    FinishReason,
+    Logprobs,
+    Message,
+    Prompt,
+    Standing,
+    TokenIds,
+    Usage,
+)
 
 VERSION: Final = 1
 T = TypeVar("T")

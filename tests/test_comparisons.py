@@ -6,19 +6,21 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Question, Solution, Standing, solve
+from reasoner import Answer, Budget, Question, Solution, Standing, solve, solve_many
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.equivalence import CompareTab
 from reasoner.errors import BudgetExhausted, TraceError
+from reasoner.past import pasts
 from reasoner.plan import Compare, Plan, count
-from reasoner.protocols import Comparer
-from reasoner.trace import Compared, Event
+from reasoner.protocols import Comparer, Engine, Strategy, Verifier
+from reasoner.trace import Compared, Ended, Event
 from reasoner.types import AnswerSpace, Blocks, Completion
 from reasoner.votes import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
@@ -266,3 +268,60 @@ def test_which_text_of_a_key_came_first_does_not_decide_what_is_one() -> None:
         tally.add(Answer(text, key), index=index)
     [pair] = tally.undecided()
     assert {one.text for one in pair} == {"0", "3"}
+
+
+@dataclass
+class Hesitant(Remainders):
+    """Decides nothing about answers of two digits."""
+
+    async def same_many(
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+    ) -> tuple[bool | None, ...]:
+        told = await super().same_many(space, pairs, tab)
+        return tuple(None if len(a.key + b.key) > 2 else same for (a, b), same in zip(pairs, told, strict=True))
+
+
+@dataclass(frozen=True)
+class Limited(Slow):
+    """Comparing its answers has a limit of time."""
+
+    seconds: float = 10.0
+
+
+def test_what_was_not_decided_is_said_asked_once_and_said_again_in_a_replay_and_a_resumed_run(tmp_path: Path) -> None:
+    question, strategy, events = Question("q", "How many?", PROMPT, Limited()), BestOfN(n=4), list[Event]()
+    comparer = Hesitant()
+
+    def run(engine: Engine, verifier: Verifier, comparer: Comparer, **options: Any) -> Solution:
+        return asyncio.run(solve_one(question, strategy, engine, verifier, comparer, **options))
+
+    first = run(ScriptedEngine(says("4", "13", "1", "4")), Judge(), comparer, trace=events.append)
+    assert first.notes == (
+        "2 comparisons were not decided within 10 s: those answers count as different; answer kind slow:seconds=30 "
+        "gives more time",
+    )
+    assert sorted(map(sorted, comparer.asked)) == [["1", "13"], ["1", "4"], ["13", "4"]]
+    assert [vote.count for vote in first.standing.votes] == [3, 1]
+    replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", events)))
+    asyncio.run(replay.start())
+    again = run(replay, replay.verifier(), replay.comparer())
+    assert (course(again), again.notes) == (course(first), first.notes)
+    cut = [event for event in events if not isinstance(event, Ended)]
+    resumed = run(ScriptedEngine(says("0")), Judge(), Hesitant(asked=comparer.asked), past=pasts(cut))
+    assert (course(resumed)[0], resumed.notes) == (course(first)[0], first.notes)
+    assert len(comparer.asked) == 3
+
+
+async def solve_one(
+    question: Question, strategy: Strategy, engine: Engine, verifier: Verifier, comparer: Comparer, **options: Any
+) -> Solution:
+    [solution] = await solve_many([question], strategy, engine, verifier=verifier, comparer=comparer, **options)
+    return solution
+
+
+def test_one_comparison_without_a_limit_of_time_is_said_as_such() -> None:
+    solution = run(SelfConsistency(n=2), Hesitant(), [])
+    assert solution.notes == ()
+    engine = ScriptedEngine(says("4", "13"))
+    solution = asyncio.run(solve(QUESTION, SelfConsistency(n=2), engine, comparer=Hesitant()))
+    assert solution.notes == ("1 comparison was not decided in time: those answers count as different",)
