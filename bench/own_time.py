@@ -69,7 +69,7 @@ def spoken(form: str) -> Callable[[SampleRequest], str]:
     numbers: Iterator[int] = itertools.count(1)
 
     def said(request: SampleRequest) -> str:
-        begun = "" if request.prompt.text else "Let us see.\n\n"
+        begun = "" if request.prompt.text else f"Let us try {next(numbers)}.\n\n"
         return f"{begun}The answer is {form.format(next(numbers))}"
 
     return said

@@ -1,4 +1,4 @@
-"""Which answers are the same where their space cannot tell at once: slow comparisons in processes that can be killed."""
+"""Which answers are the same where their space cannot tell at once: slow comparisons in processes that are killed."""
 
 import asyncio
 import signal

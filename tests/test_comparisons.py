@@ -296,16 +296,14 @@ def test_what_was_not_decided_is_said_asked_once_and_said_again_in_a_replay_and_
         return asyncio.run(solve_one(question, strategy, engine, verifier, comparer, **options))
 
     first = run(ScriptedEngine(says("4", "13", "1", "4")), Judge(), comparer, trace=events.append)
-    assert first.notes == (
-        "2 comparisons were not decided within 10 s: those answers count as different; answer kind slow:seconds=30 "
-        "gives more time",
-    )
+    note = "2 comparisons were not decided within 10 s: those answers count as different; answer kind slow:seconds=30"
+    assert first.notes == (f"{note} gives more time",)
     assert sorted(map(sorted, comparer.asked)) == [["1", "13"], ["1", "4"], ["13", "4"]]
     assert [vote.count for vote in first.standing.votes] == [3, 1]
     replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", events)))
     asyncio.run(replay.start())
     again = run(replay, replay.verifier(), replay.comparer())
-    assert (course(again), again.notes) == (course(first), first.notes)
+    assert (course(again), again.notes[1:]) == (course(first), first.notes)
     cut = [event for event in events if not isinstance(event, Ended)]
     resumed = run(ScriptedEngine(says("0")), Judge(), Hesitant(asked=comparer.asked), past=pasts(cut))
     assert (course(resumed)[0], resumed.notes) == (course(first)[0], first.notes)

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from reasoner.answers.blocking import SAME, blocks
-from reasoner.answers.shapes import shape
 from reasoner.answers.shapes import accepts as accepts_shape
+from reasoner.answers.shapes import shape
 from reasoner.types import Blocks
 
 DIGITS = 15

@@ -73,9 +73,10 @@ class DeepConf:
         if not self.params.logprobs:
             raise UsageError(f"logprobs={self.params.logprobs} leaves nothing to be confident by: logprobs is 1 to 20")
         if self.window is not None and self.window > self.params.max_tokens:
+            longest = self.params.max_tokens
             raise UsageError(
-                f"window={self.window} never fills, so nothing is cut: a trace has {self.params.max_tokens} tokens at most; "
-                f"set window to {max(1, self.params.max_tokens // 2)} or less, or raise max_tokens"
+                f"window={self.window} never fills, so nothing is cut: max_tokens is {longest}; "
+                f"set window to {max(1, longest // 2)} or less, or raise max_tokens"
             )
         if self.mode == "offline" and self.measure == "mean" and self.window is not None:
             raise UsageError(f"window={self.window} has no effect offline with measure=mean: leave one of them out")

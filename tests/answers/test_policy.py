@@ -36,11 +36,6 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def verdicts(graded: Graded) -> dict[tuple[str, str], Verdict]:
-    return graded.verdicts
-
-
 class Graded(NamedTuple):
     """What the grader says of each reference and answer, and a vote of each row."""
 
@@ -65,6 +60,11 @@ def graded() -> Graded:
             await equivalence.close()
 
     return asyncio.run(grade())
+
+
+@pytest.fixture(scope="module")
+def verdicts(graded: Graded) -> dict[tuple[str, str], Verdict]:
+    return graded.verdicts
 
 
 def test_every_case_of_the_policy_has_a_row() -> None:
