@@ -35,8 +35,8 @@ def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
 
 
 def lowest_tenth(groups: Sequence[float]) -> float:
-    """The mean of the least confident tenth of the groups, one at least."""
-    lowest = sorted(groups)[: max(1, round(len(groups) / 10))]
+    """The mean of the least confident tenth of the groups, rounded down as in DeepConf's code, one at least."""
+    lowest = sorted(groups)[: max(1, len(groups) // 10)]
     return math.fsum(lowest) / len(lowest)
 
 

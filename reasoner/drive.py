@@ -14,6 +14,7 @@ from reasoner.plan import (
     Cancel,
     Compare,
     Extend,
+    FindBlocks,
     Finished,
     Handle,
     Next,
@@ -191,8 +192,10 @@ class Drive:
                 return finished
             case Extend():
                 return await self.worker.extend(op.prompt, op.text)
+            case FindBlocks():
+                return await self.worker.in_time(self.worker.comparisons.blocks(op.answers))
             case Compare():
-                return await self.worker.compare(op.pairs)
+                return await self.worker.in_time(self.worker.comparisons.same(op.pairs))
             case Cancel():
                 await self._give_up(op.handle)
                 return None
@@ -203,11 +206,11 @@ class Drive:
             case Start():
                 return self._start(op.op)
             case Propose():
-                proposal = Proposal(op.answer, op.standing, self._seen)
+                proposal = Proposal(op.answer, op.standing.listed(), self._seen)
                 self._proposals.append(proposal)
                 self.worker.recorder.proposed(proposal)
                 if self.turn:
-                    self.turn.told(op.standing)
+                    self.turn.told(proposal.standing)
             case Note():
                 self._remarks.append(op)
                 self.worker.recorder.noted(op.text, ends=op.ends)

@@ -1,20 +1,31 @@
-"""Which answers are one where their space cannot tell at once: slow comparisons, in processes that can be killed."""
+"""Which answers are the same where their space cannot tell at once: slow comparisons in processes that are killed."""
 
 import asyncio
-from collections import OrderedDict
+import signal
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.answers import worker
 from reasoner.answers.maths import MathSpace
 from reasoner.killable import Failed, KillablePool, Outcome
-from reasoner.types import Answer, AnswerSpace
+from reasoner.types import Answer, AnswerSpace, Blocks
 
 Status = Literal["right", "wrong", "too_complex", "grader_timeout", "grader_crash"]
-CHUNK = 64
-"""Pairs that one task compares."""
+CHUNK = 16
+"""Comparisons of one vote that one task does."""
+LEAST = 0.05
+"""Seconds of processor time that a comparison is given at least; with less left, none is begun."""
+HANG = 1.0
+"""Seconds of processor time past its share after which a comparison that does not end by itself takes its worker along.
+"""
+PATIENCE = 10.0
+"""How many seconds on the clock a second of processor time may take on a busy machine."""
+LATE = 2
+"""How often an answer is late in one round before the others go first."""
 KNOWN = 100_000
 """Verdicts that are remembered."""
 _MATH = MathSpace()
@@ -37,8 +48,13 @@ class SlowSpace(Protocol):
         ...
 
     @property
-    def probe(self) -> Callable[[str], object]:
-        """Does what comparing needs of one answer alone; one for which this takes too long is compared with none."""
+    def find_blocks(self) -> Callable[[str], Blocks]:
+        """The blocks of an answer, which `blocks` could not tell; one that has none in time is compared with none."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Processor time that comparing all answers of one question may take."""
         ...
 
     def answer(self, written: str) -> Answer | None:
@@ -49,27 +65,46 @@ class SlowSpace(Protocol):
         """What can be told at once."""
         ...
 
+    def blocks(self, answer: Answer) -> Blocks | None:
+        """Those that can be told at once."""
+        ...
+
     def refusal(self, written: str) -> str | None:
         """Why no worker should see an answer; None where one may."""
         ...
 
 
 class _Job(NamedTuple):
-    """One thing to find out in a worker; `patient` where it is tried again before it is given up."""
+    """One thing to find out in a worker."""
 
     function: Callable[..., object]
     arguments: tuple[object, ...]
-    patient: bool = False
+
+    @property
+    def texts(self) -> tuple[object, ...]:
+        """The answers that it is about."""
+        return tuple(one for one in self.arguments if isinstance(one, str))
+
+
+@dataclass(slots=True)
+class CompareTab:
+    """What comparing the answers of one question has taken so far, in seconds of processor time.
+
+    The comparer writes it, and nothing is begun any more once it is what the answer space allows.
+    """
+
+    question_id: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
-class _Chunk:
-    """Jobs under way that several callers may wait for; the last one to leave cancels them."""
+class _Running:
+    """A job under way that several callers may wait for; the last one to leave cancels it."""
 
-    task: "asyncio.Task[dict[_Job, object]]"
+    task: "asyncio.Task[object]"
     waiting: int = 0
 
-    async def wait(self) -> dict[_Job, object]:
+    async def wait(self) -> object:
         self.waiting += 1
         try:
             return await asyncio.shield(self.task)
@@ -84,16 +119,16 @@ class Equivalence:
     """Compares answers in a pool of its own that starts with the first slow comparison, and remembers the verdicts.
 
     `seconds` bounds one comparison. A grade that is not there by then is tried once more, with nothing beside it and
-    `patience` times as long, so that it does not depend on what else the machine does. A vote is not tried again, and
-    `vote` bounds, twice, all that one call of `same_many` has done: many answers may each take their time.
+    `patience` times as long, so that it does not depend on what else the machine does. In a vote all comparisons of one
+    question share the processor time that its answer space allows: each has an equal share, what some leave goes to the
+    others, and no call takes more than half of what is left.
     """
 
     seconds: float = 5.0
     patience: float = 4.0
     pool: KillablePool = field(default_factory=lambda: KillablePool(prepare=worker.prepare))
-    vote: float = 60.0
     _known: "OrderedDict[_Job, object]" = field(default_factory=OrderedDict, init=False, repr=False)
-    _running: dict[_Job, _Chunk] = field(default_factory=dict, init=False, repr=False)
+    _running: dict[_Job, _Running] = field(default_factory=dict, init=False, repr=False)
     _turns: asyncio.Semaphore = field(init=False, repr=False)
     _alone: asyncio.Lock = field(init=False, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False, repr=False)
@@ -107,29 +142,46 @@ class Equivalence:
             return Verdict("too_complex", why)
         verdict: object = space.same(one, other)
         if verdict is None:
-            [verdict] = await self._done([_Job(space.accepts, (one.text, other.text), patient=True)], size=1)
+            verdict = await self._done(_Job(space.accepts, (one.text, other.text)))
         if isinstance(verdict, Failed):
             return Verdict("grader_timeout" if verdict.kind == "timeout" else "grader_crash", verdict.why)
         return Verdict("right" if verdict else "wrong")
 
     async def same(self, space: AnswerSpace, a: Answer, b: Answer) -> bool:
         """Whether each of two answers accepts the other; False where that could not be told in time."""
-        [verdict] = await self.same_many(space, [(a, b)])
-        return verdict
+        [verdict] = await self.same_many(space, [(a, b)], CompareTab())
+        return verdict is True
 
-    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
-        """`same` for many pairs, which costs little more than working out each of their answers once."""
+    async def same_many(
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+    ) -> tuple[bool | None, ...]:
+        """For each pair whether each accepts the other; None where that could not be told in time."""
         verdicts = [_both(space.same(a, b), space.same(b, a)) for a, b in pairs]
         hard = {place: pairs[place] for place, verdict in enumerate(verdicts) if verdict is None}
         if hard and isinstance(space, SlowSpace):
-            texts = tuple({answer.text: None for pair in hard.values() for answer in pair})
-            probes = await self._in_time([_Job(space.probe, (text,)) for text in texts], size=1)
-            fine = {text for text, probe in zip(texts, probes, strict=True) if not isinstance(probe, Failed)}
-            asked = {place: sorted((a.text, b.text)) for place, (a, b) in hard.items() if {a.text, b.text} <= fine}
-            told = await self._in_time([_Job(_mutual, (space.accepts, *pair)) for pair in asked.values()], size=CHUNK)
+            answers = {answer.text: answer for pair in hard.values() for answer in pair}
+            found = dict(zip(answers, await self.blocks(space, tuple(answers.values()), tab), strict=True))
+            asked: dict[int, _Job] = {}
+            for place, (a, b) in hard.items():
+                one, other = found[a.text], found[b.text]
+                if one and other and not one.meets(other):
+                    verdicts[place] = False
+                elif one and other:
+                    asked[place] = _Job(_mutual, (space.accepts, *sorted((a.text, b.text))))
+            told = await self._shared(list(asked.values()), space.seconds, tab)
             for place, verdict in zip(asked, told, strict=True):
-                verdicts[place] = verdict is True
-        return tuple(verdict is True for verdict in verdicts)
+                verdicts[place] = verdict if isinstance(verdict, bool) else None
+        return tuple(verdicts)
+
+    async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
+        """The blocks of each answer; None where they could not be told in time."""
+        blocks = [space.blocks(answer) for answer in answers]
+        hard = [place for place, found in enumerate(blocks) if found is None]
+        if hard and isinstance(space, SlowSpace):
+            jobs = [_Job(space.find_blocks, (answers[place].text,)) for place in hard]
+            for place, found in zip(hard, await self._shared(jobs, space.seconds, tab), strict=True):
+                blocks[place] = found if isinstance(found, Blocks) else None
+        return tuple(blocks)
 
     async def warm(self) -> None:
         """Start the pool ahead of the first comparison."""
@@ -139,73 +191,166 @@ class Equivalence:
         """Stop the pool. A later comparison starts it again."""
         await self.pool.close()
 
-    async def _in_time(self, jobs: Sequence[_Job], *, size: int) -> list[object]:
-        """As `_done`, with a failure for what is not there when the time for a vote is over."""
-        parts = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-        tasks = [asyncio.ensure_future(self._done(part, size=size)) for part in parts]
+    def _begin(self) -> None:
+        """The locks of this event loop."""
+        if self._loop is not asyncio.get_running_loop():
+            self._loop, self._running = asyncio.get_running_loop(), {}
+            self._turns, self._alone = asyncio.Semaphore(2 * self.pool.workers), asyncio.Lock()
+
+    def _remember(self, job: _Job, result: object) -> None:
+        self._known[job] = result
+        if len(self._known) > KNOWN:
+            self._known.popitem(last=False)
+
+    async def _shared(self, jobs: Sequence[_Job], allowed: float, tab: CompareTab) -> list[object]:
+        """What the jobs of one question come to within its time; a failure where it does not suffice."""
+        self._begin()
+        found: dict[_Job, object] = {}
+        left = (allowed - tab.seconds) / 2
+        pending = list(dict.fromkeys(jobs))
+        while pending:
+            for job in pending:
+                if job in self._known:
+                    self._known.move_to_end(job)
+                    found[job] = self._known[job]
+            pending = [job for job in pending if job not in found]
+            if not pending or left < LEAST:
+                break
+            before, share = tab.seconds, min(self.seconds, max(LEAST, left / len(pending)))
+            await self._round(pending, share, before + left, tab)
+            left -= tab.seconds - before
+        late = Failed("timeout", f"comparing the answers of the question took over {allowed:g} s")
+        return [found.get(job, late) for job in jobs]
+
+    async def _round(self, jobs: list[_Job], share: float, end: float, tab: CompareTab) -> None:
+        """Give each job `share` seconds of processor time while the tab is below `end`.
+
+        What it comes to is remembered, unless it may have more time later. Answers that were late twice are left for
+        the next round, so that a few which take long do not use up the time of the others.
+        """
+        slow: Counter[object] = Counter()
+        # Not all at once, so that other questions have their turns between the chunks of this one.
+        few = asyncio.Semaphore(self.pool.workers)
+
+        async def run(part: list[_Job]) -> None:
+            async with few, self._turns:
+                part = [job for job in part if tab.seconds < end and max(slow[text] for text in job.texts) < LATE]
+                if not part:
+                    return
+                limit = PATIENCE * (HANG + share * len(part))
+                outcome = await self.pool.call(_each, part, share, seconds=limit)
+            if isinstance(outcome, Failed) and len(part) > 1:
+                # One of them is at fault, and the others are not to suffer for it.
+                tab.seconds += share + HANG
+                await asyncio.gather(*(run([job]) for job in part))
+            elif isinstance(outcome, Failed):
+                tab.seconds += share + HANG
+                slow.update(part[0].texts)
+                self._remember(part[0], outcome)
+            else:
+                for job, one in zip(part, outcome.value, strict=True):
+                    tab.seconds += one.seconds
+                    late = isinstance(one.value, Failed) and one.value.kind == "timeout"
+                    slow.update(job.texts if late else ())
+                    if not late or one.seconds >= self.seconds:
+                        self._remember(job, one.value)
+
+        parts = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+        tasks = [asyncio.ensure_future(run(part)) for part in parts]
         try:
-            if tasks:
-                await asyncio.wait(tasks, timeout=self.vote)
-            late = Failed("timeout", f"the vote took over {self.vote:g} s")
-            told = [
-                task.result() if task.done() else [late] * len(part) for part, task in zip(parts, tasks, strict=True)
-            ]
-            return [result for part in told for result in part]
+            await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _done(self, jobs: Sequence[_Job], *, size: int) -> list[object]:
-        """What the jobs come to, in chunks of `size`; one that is known or under way is not begun again."""
-        if self._loop is not asyncio.get_running_loop():
-            self._loop, self._running = asyncio.get_running_loop(), {}
-            self._turns, self._alone = asyncio.Semaphore(2 * self.pool.workers), asyncio.Lock()
-        found = {job: self._known[job] for job in jobs if job in self._known}
-        for job in found:
+    async def _done(self, job: _Job) -> object:
+        """What a grade comes to; one that is known or under way is not begun again."""
+        self._begin()
+        if job in self._known:
             self._known.move_to_end(job)
-        new = [job for job in dict.fromkeys(jobs) if job not in found and job not in self._running]
-        for start in range(0, len(new), size):
-            part = new[start : start + size]
-            self._running.update(dict.fromkeys(part, _Chunk(asyncio.ensure_future(self._work(part)))))
-        chunks = {self._running[job] for job in jobs if job not in found}
-        for results in await asyncio.gather(*(chunk.wait() for chunk in chunks)):
-            found.update(results)
-        return [found[job] for job in jobs]
+            return self._known[job]
+        if job not in self._running:
+            self._running[job] = _Running(asyncio.ensure_future(self._graded(job)))
+        return await self._running[job].wait()
 
-    async def _work(self, jobs: list[_Job]) -> dict[_Job, object]:
+    async def _graded(self, job: _Job) -> object:
         try:
-            results = await self._results(jobs)
-            self._known.update(results)
-            while len(self._known) > KNOWN:
-                self._known.popitem(last=False)
-            return results
+            async with self._turns:
+                outcome = await self.pool.call(job.function, *job.arguments, seconds=self.seconds)
+            if isinstance(outcome, Failed):
+                outcome = await self._again(job)
+            result = outcome if isinstance(outcome, Failed) else outcome.value
+            self._remember(job, result)
+            return result
         finally:
-            for job in jobs:
-                self._running.pop(job, None)
+            self._running.pop(job, None)
 
-    async def _results(self, jobs: list[_Job]) -> dict[_Job, object]:
-        async with self._turns:
-            outcome = await self.pool.call(_each, jobs, seconds=self.seconds * (1 + len(jobs) / CHUNK))
-        if isinstance(outcome, Failed) and len(jobs) > 1:
-            # One of them may be at fault, and the others are not to suffer for it.
-            parts = await asyncio.gather(*(self._results([job]) for job in jobs))
-            return {job: result for part in parts for job, result in part.items()}
-        if isinstance(outcome, Failed) and outcome.kind == "timeout" and jobs[0].patient:
-            outcome = await self._again(jobs)
-        return {jobs[0]: outcome} if isinstance(outcome, Failed) else dict(zip(jobs, outcome.value, strict=True))
-
-    async def _again(self, jobs: list[_Job]) -> Outcome[list[object]]:
+    async def _again(self, job: _Job) -> Outcome[object]:
         """Try with more time, when nothing else runs in the pool."""
         async with self._alone, AsyncExitStack() as every:
             for _ in range(2 * self.pool.workers):
                 await every.enter_async_context(self._turns)
-            return await self.pool.call(_each, jobs, seconds=self.seconds * self.patience)
+            return await self.pool.call(job.function, *job.arguments, seconds=self.seconds * self.patience)
 
 
-def _each(jobs: list[_Job]) -> list[object]:
-    """Runs in a worker."""
-    return [job.function(*job.arguments) for job in jobs]
+class _Timed(NamedTuple):
+    """What a job came to, and the processor time that it took."""
+
+    value: object
+    seconds: float
+
+
+class _LateError(BaseException):
+    """Ends a job that has used up its processor time; no exception that foreign code expects."""
+
+
+def _each(jobs: list[_Job], seconds: float) -> list[_Timed]:
+    """Runs in a worker: each job for so many seconds of processor time at most."""
+    signal.signal(signal.SIGPROF, _stop)
+    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+    slow: Counter[object] = Counter()
+    found: list[_Timed] = []
+    for job in jobs:
+        # An answer that was late with two others is left for later.
+        late = max(slow[text] for text in job.texts) >= LATE
+        one = _Timed(Failed("timeout", "left for later"), 0.0) if late else _timed(job, seconds)
+        slow.update(job.texts if isinstance(one.value, Failed) else ())
+        found.append(one)
+    return found
+
+
+def _timed(job: _Job, seconds: float) -> _Timed:
+    began = time.process_time()
+    value: object
+    try:
+        try:
+            # Again and again, as foreign code may catch everything. The kernel ends a worker that looks at no signal.
+            signal.setitimer(signal.ITIMER_VIRTUAL, seconds + HANG)
+            signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
+            value = job.function(*job.arguments)
+        finally:
+            _disarm()
+    except _LateError:
+        _disarm()
+        value = Failed("timeout", f"it took over {seconds:.3g} s")
+    except Exception as error:
+        value = Failed("crash", f"{type(error).__name__}: {error}"[:200])
+    return _Timed(value, time.process_time() - began)
+
+
+def _disarm() -> None:
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        except _LateError:
+            continue
+        return
+
+
+def _stop(_number: int, _frame: Any) -> None:
+    raise _LateError
 
 
 def _mutual(accepts: Callable[[str, str], bool], a: str, b: str) -> bool:

@@ -10,6 +10,7 @@ from reasoner.errors import BudgetExhausted
 from reasoner.plan import NOT_WEIGHED, Weight
 from reasoner.trace import (
     Began,
+    Blocked,
     Cancelled,
     Compared,
     Delivered,
@@ -26,13 +27,13 @@ from reasoner.trace import (
     Weighed,
     completed,
 )
-from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Rating
+from reasoner.types import CANCELLED, NOT_RATED, Blocks, Completion, Prompt, Rating
 
 Rated = tuple[str, int, tuple[str, int] | None]
 """A candidate by prompt and index, and the other one where two were compared."""
 Asked = tuple[str, tuple[str, ...]]
 """What was weighed: a prompt and the texts."""
-Repeated = Prompted | Extended | Delivered | Cancelled | Compared | Noted | Refused | Proposed
+Repeated = Prompted | Extended | Delivered | Cancelled | Blocked | Compared | Noted | Refused | Proposed
 """Events that a plan brings about again when it is sent the same replies again."""
 
 
@@ -81,7 +82,8 @@ class Past:
     draws: dict[tuple[str, int], deque[Sampled | Dropped]] = field(default_factory=dict)
     ratings: dict[Rated, deque[Scored]] = field(default_factory=dict)
     weighed: dict[Asked, deque[Weighed]] = field(default_factory=dict)
-    same: dict[frozenset[str], bool] = field(default_factory=dict)
+    blocks: dict[str, Blocks | None] = field(default_factory=dict)
+    same: dict[frozenset[str], bool | None] = field(default_factory=dict)
     delivered: list[int] = field(default_factory=list)
     refused: dict[int, Refused] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
@@ -116,6 +118,8 @@ class Past:
                 self.ratings.setdefault((event.prompt, event.index, event.against), deque()).append(event)
             case Weighed():
                 self.weighed.setdefault((event.prompt, event.texts), deque()).append(event)
+            case Blocked():
+                self.blocks |= blocks_of(event)
             case Compared():
                 self.same |= dict(zip(map(frozenset, event.pairs), event.same, strict=True))
             case Delivered():
@@ -202,6 +206,11 @@ def pasts(events: Iterable[Event]) -> dict[str, Past]:
         if past.finished:
             found[event.question_id] = Past(past.spent, past.attempts, past.ended)
     return found
+
+
+def blocks_of(event: Blocked) -> dict[str, Blocks | None]:
+    """The recorded blocks, by the key of the answer."""
+    return dict(zip(event.answers, event.blocks, strict=True))
 
 
 def as_rating(event: Scored) -> Rating:

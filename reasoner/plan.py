@@ -11,7 +11,7 @@ from typing import Any, NewType, TypeAlias, TypeVar
 
 from reasoner.confidence import ConfidenceFloor
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing
+from reasoner.types import Answer, Blocks, Completion, Prompt, Question, Rating, SamplingParams, Standing
 from reasoner.votes import Tally
 
 Handle = NewType("Handle", int)
@@ -139,11 +139,21 @@ class Propose:
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
-    """Find out which of the question's answers are one, where the space cannot tell at once.
+class FindBlocks:
+    """Find out in which blocks answers are, where the space cannot tell at once: only those that share one can be same.
 
-    Reply: a bool for each pair, in order: whether each accepts the other. What cannot be told in time is not the same.
-    It costs no tokens.
+    Reply: the `Blocks` of each answer, in order; None where they could not be told in time. It costs no tokens.
+    """
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Find out which of the question's answers are the same, where the space cannot tell at once.
+
+    Reply: a bool for each pair, in order: whether each accepts the other; None where that could not be told in time,
+    and then they count as different. It costs no tokens.
     """
 
     pairs: tuple[tuple[Answer, Answer], ...]
@@ -181,7 +191,9 @@ class Finished:
     ratings: tuple[Rating, ...] = ()
 
 
-Operation: TypeAlias = Sample | Score | Prefer | Weigh | Start | Next | Cancel | Propose | Compare | Extend | Note
+Operation: TypeAlias = (
+    Sample | Score | Prefer | Weigh | Start | Next | Cancel | Propose | FindBlocks | Compare | Extend | Note
+)
 NOT_WEIGHED = "not weighed"
 """Begins the error of a weighing that the ledger refused, in whole or in part."""
 T = TypeVar("T")
@@ -253,12 +265,15 @@ def stopped(reason: str) -> Plan[None]:
 
 def count(tally: Tally) -> Plan[Standing]:
     """Where the votes stand, after asking about answers that their space could not compare, if there is time left."""
-    if pairs := tally.undecided():
-        try:
-            verdicts: tuple[bool, ...] = yield Compare(pairs)
-        except BudgetExhausted:
-            return tally.standing()
-        tally.decide(pairs, verdicts)
+    try:
+        if answers := tally.unplaced():
+            blocks: tuple[Blocks | None, ...] = yield FindBlocks(answers)
+            tally.place(answers, blocks)
+        while pairs := tally.undecided():
+            verdicts: tuple[bool | None, ...] = yield Compare(pairs)
+            tally.decide(pairs, verdicts)
+    except BudgetExhausted:
+        pass
     return tally.standing()
 
 

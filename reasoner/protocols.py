@@ -7,12 +7,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from reasoner.budget import Cost
 from reasoner.confidence import ConfidenceFloor
 from reasoner.controller import rule
+from reasoner.equivalence import CompareTab
 from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
 from reasoner.plan import Plan
 from reasoner.types import (
     Answer,
     AnswerSpace,
+    Blocks,
     Completion,
     Prompt,
     Question,
@@ -291,10 +293,19 @@ class Confident(Protocol):
 
 
 class Comparer(Protocol):
-    """Says which answers are one where their space cannot tell at once; the slow work is done elsewhere."""
+    """Says which answers are the same where their space cannot tell at once; the slow work is done elsewhere.
 
-    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
-        """For each pair whether each accepts the other; False where it could not be told in time. Never raises."""
+    The tab is that of the question, whose comparisons share a limit of time. Neither method raises.
+    """
+
+    async def same_many(
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+    ) -> tuple[bool | None, ...]:
+        """For each pair whether each accepts the other; None where that could not be told in time."""
+        ...
+
+    async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
+        """The blocks of each answer; None where they could not be told in time."""
         ...
 
     async def close(self) -> None:

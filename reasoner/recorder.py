@@ -14,6 +14,7 @@ from reasoner.protocols import Rendered
 from reasoner.solution import EndedBy, Proposal
 from reasoner.trace import (
     Began,
+    Blocked,
     Cancelled,
     Compared,
     Delivered,
@@ -30,7 +31,7 @@ from reasoner.trace import (
     Sink,
     Weighed,
 )
-from reasoner.types import Answer, Completion, Prompt, Question, Rating, TokenIds, Usage
+from reasoner.types import Answer, Blocks, Completion, Prompt, Question, Rating, TokenIds, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,19 @@ class Recorder:
         if self.sink:
             self._write(Cancelled(question_id=self.question.id, t=self._t, op=op))
 
-    def compared(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool]) -> None:
+    def blocked(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
+        """Answers were put into blocks that their space cannot tell at once."""
+        if self.sink:
+            self._write(
+                Blocked(
+                    question_id=self.question.id,
+                    t=self._t,
+                    answers=tuple(one.key for one in answers),
+                    blocks=tuple(blocks),
+                )
+            )
+
+    def compared(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]) -> None:
         """Answers were compared that their space cannot compare at once."""
         if self.sink:
             self._write(

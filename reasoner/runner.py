@@ -9,6 +9,7 @@ from typing import Any
 from reasoner.admission import Admission, KvGate, new_lines
 from reasoner.budget import Budget, Cost, Ledger, Prices
 from reasoner.catalog import spec_of
+from reasoner.comparisons import Comparisons
 from reasoner.controller.allocation import Allocation
 from reasoner.drive import Drive, cancel_all
 from reasoner.equivalence import Equivalence, SlowSpace
@@ -165,7 +166,8 @@ async def solve_each(
     turns = _turns(allocation, run, len(asked))
     for place, (question, ledger, before) in enumerate(zip(asked, ledgers, known, strict=True)):
         recorder = Recorder(question, trace, started, before)
-        worker = Worker(question, engine, Admission(ledger, lines), gate, recorder, comparing, seed, place, before)
+        comparisons = Comparisons(question, comparing, recorder, before)
+        worker = Worker(question, engine, Admission(ledger, lines), gate, recorder, comparisons, seed, place, before)
         turn = turns.turn(place, ledger) if turns else None
         drives.append(Drive(strategy, verifier, stop, worker, facts, turn))
     if turns:

@@ -36,6 +36,11 @@ class _Part:
     seen: list[Completion] = field(default_factory=list)
     over: bool = False
 
+    @property
+    def handles(self) -> set[Handle]:
+        """What it waits for."""
+        return self.running if self.blocked_on is None else {self.blocked_on, *self.running}
+
     def outcome(self, answer: Answer | None) -> Outcome:
         if answer is None and self.proposal:
             answer = self.proposal.answer
@@ -56,8 +61,10 @@ def together(plans: Sequence[Plan[Answer | None]], question: Question, told: Tol
     `told` to say. A refusal by the budget is raised into each plan that waits.
     """
     parts = [_Part(plan, question, len(plans)) for plan in plans]
+    waiting: dict[Handle, int] = {}
     for place, part in enumerate(parts):
         yield from _advance(part, place, told, None)
+        waiting |= dict.fromkeys(part.handles, place)
     while any(not part.over for part in parts):
         try:
             finished: Finished = yield Next()
@@ -66,8 +73,9 @@ def together(plans: Sequence[Plan[Answer | None]], question: Question, told: Tol
                 if not part.over:
                     part.blocked_on = None
                     yield from _advance(part, place, told, refusal)
+                    waiting |= dict.fromkeys(part.handles, place)
             continue
-        place = next(at for at, part in enumerate(parts) if finished.handle in {part.blocked_on, *part.running})
+        place = waiting.pop(finished.handle)
         part = parts[place]
         part.seen += finished.completions
         if finished.handle == part.blocked_on:
@@ -78,6 +86,7 @@ def together(plans: Sequence[Plan[Answer | None]], question: Question, told: Tol
             part.arrived.append(finished)
             if part.blocked_on is None:
                 yield from _advance(part, place, told, part.arrived.popleft())
+        waiting |= dict.fromkeys(part.handles, place)
 
 
 def _advance(part: _Part, place: int, told: Told, reply: object) -> Plan[None]:

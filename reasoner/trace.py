@@ -12,7 +12,18 @@ from reasoner.lines import LineWriter
 from reasoner.models.card import ModelCard
 from reasoner.plan import Weight
 from reasoner.solution import EndedBy
-from reasoner.types import Answer, Completion, FinishReason, Logprobs, Message, Prompt, Standing, TokenIds, Usage
+from reasoner.types import (
+    Answer,
+    Blocks,
+    Completion,
+    FinishReason,
+    Logprobs,
+    Message,
+    Prompt,
+    Standing,
+    TokenIds,
+    Usage,
+)
 
 VERSION: Final = 1
 T = TypeVar("T")
@@ -143,12 +154,20 @@ class Cancelled(_Record):
     op: int
 
 
+class Blocked(_Record):
+    """Answers were put into blocks, by their keys; None where these could not be told in time."""
+
+    event: Literal["blocked"] = "blocked"
+    answers: tuple[str, ...]
+    blocks: tuple[Blocks | None, ...]
+
+
 class Compared(_Record):
-    """Pairs of answers, by their keys, were compared that their space cannot compare at once."""
+    """Pairs of answers, by their keys, were compared that their space cannot compare at once; None: not in time."""
 
     event: Literal["compared"] = "compared"
     pairs: tuple[tuple[str, str], ...]
-    same: tuple[bool, ...]
+    same: tuple[bool | None, ...]
 
 
 class Refused(_Record):
@@ -203,6 +222,7 @@ Event = Annotated[
     | Weighed
     | Delivered
     | Cancelled
+    | Blocked
     | Compared
     | Noted
     | Refused

@@ -186,7 +186,7 @@ class Turn:
     def state(self) -> State:
         """Where the question stands, for the market."""
         standing = self._standing
-        cast, total = sum(vote.count for vote in standing.votes), sum(vote.weight for vote in standing.votes)
+        cast, total = standing.cast, sum(vote.weight for vote in standing.votes) + standing.tail.weight
         # Where votes are weighted, each class is taken to have the votes that its weight is worth, and no lead is safe.
         weighted = total > 0 and any(vote.weight != vote.count for vote in standing.votes)
         counts = [round(cast * vote.weight / total) if weighted else vote.count for vote in standing.votes]

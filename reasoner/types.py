@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from reasoner.errors import UsageError
 
@@ -194,6 +194,22 @@ class Answer:
     rule: str = ""
 
 
+class Blocks(NamedTuple):
+    """Where an answer meets others that it may be the same as (the blocking of record linkage).
+
+    In the blocks where it is at `home` it is compared with all others; where it is a `guest`, with those at home there.
+    Answers that do not meet are never the same, so the comparisons of many answers stay near their number.
+    """
+
+    home: tuple[str, ...] = ()
+    guest: tuple[str, ...] = ()
+
+    def meets(self, other: "Blocks") -> bool:
+        """Whether the two are compared."""
+        home, others = set(self.home), set(other.home)
+        return bool(home & others or home & set(other.guest) or others & set(self.guest))
+
+
 class AnswerSpace(Protocol):
     """The kind of answer a question has."""
 
@@ -218,6 +234,10 @@ class AnswerSpace(Protocol):
 
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None where only slow work can tell, as `Compare` does."""
+        ...
+
+    def blocks(self, answer: Answer) -> Blocks | None:
+        """The blocks of an answer; None where only slow work can tell, as `FindBlocks` does."""
         ...
 
 
@@ -272,9 +292,23 @@ class Vote:
     count: int
 
 
+LISTED = 64
+"""The most classes of answers that a proposal lists."""
+
+
+class Tail(NamedTuple):
+    """Classes of answers that a standing does not list: their number, their weight and their votes in all."""
+
+    classes: int = 0
+    weight: float = 0.0
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where a question stands: the classes of answers, heaviest first, and how many samples were looked at.
+
+    Proposals list up to 64 classes; what the lighter ones come to is the `tail`.
 
     `streak` is how many of the latest samples in launch order gave one answer, up to the very last; counted to 64.
     `most` is how many samples will be looked at in all if nobody stops it; 0 where that is not known.
@@ -285,6 +319,7 @@ class Standing:
     tied: bool = False
     streak: int = 0
     most: int = 0
+    tail: Tail = Tail()
 
     @property
     def leader(self) -> Answer | None:
@@ -294,5 +329,22 @@ class Standing:
     @property
     def share(self) -> float:
         """The leader's share of all the weight cast, 0 to 1; 0 where nothing voted."""
-        total = sum(vote.weight for vote in self.votes)
+        total = sum(vote.weight for vote in self.votes) + self.tail.weight
         return self.votes[0].weight / total if total else 0.0
+
+    @property
+    def cast(self) -> int:
+        """How many samples voted."""
+        return sum(vote.count for vote in self.votes) + self.tail.count
+
+    def listed(self) -> "Standing":
+        """The same standing with its heaviest classes alone, so that what a run keeps of many samples stays small."""
+        if len(self.votes) <= LISTED:
+            return self
+        rest = self.votes[LISTED:]
+        tail = Tail(
+            self.tail.classes + len(rest),
+            self.tail.weight + sum(vote.weight for vote in rest),
+            self.tail.count + sum(vote.count for vote in rest),
+        )
+        return replace(self, votes=self.votes[:LISTED], tail=tail)

@@ -7,11 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, TypeVar
 
 from reasoner.admission import Admission, Floor, KvGate
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation
 from reasoner.catalog import spec_of
+from reasoner.comparisons import Comparisons
 from reasoner.errors import (
     BudgetExhausted,
     EngineError,
@@ -24,10 +25,11 @@ from reasoner.errors import (
 )
 from reasoner.past import NOTHING, Past
 from reasoner.plan import Sample
-from reasoner.protocols import Comparer, Engine, PairVerifier, Rendered, SampleRequest, Tab, Verifier
+from reasoner.protocols import Engine, PairVerifier, Rendered, SampleRequest, Tab, Verifier
 from reasoner.recorder import Draw, Recorder
-from reasoner.types import CANCELLED, NOT_RATED, Answer, Completion, Prompt, Question, Rating, Usage
+from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, Usage
 
+T = TypeVar("T")
 ATTEMPTS = 3
 """How often a request is tried when the engine loses it."""
 LONGEST_FLOOR = 4096
@@ -59,7 +61,7 @@ class Worker:
     admission: Admission
     gate: KvGate | None
     recorder: Recorder
-    comparer: Comparer
+    comparisons: Comparisons
     seed: int
     priority: int
     past: Past = NOTHING
@@ -69,7 +71,7 @@ class Worker:
     @property
     def all_notes(self) -> tuple[str, ...]:
         """The engine's notes and the question's."""
-        return (*self.engine.notes, *self.notes)
+        return (*self.engine.notes, *self.notes, *self.comparisons.notes)
 
     async def sequence(self, draw: Draw, op: Sample) -> Completion:
         """Draw one sequence of an operation.
@@ -247,23 +249,18 @@ class Worker:
         self.recorder.extended(prompt, extended, text, ids)
         return extended
 
-    async def compare(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
-        """Which pairs of the question's answers are one.
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """What takes no tokens, but may not outlast the deadline.
 
         Raises:
             BudgetExhausted: the deadline passed.
         """
         deadline, too_late = self._deadline()
-        known = [self.past.same.get(frozenset((a.key, b.key))) for a, b in pairs]
-        if all(one is not None for one in known):
-            return tuple(bool(one) for one in known)
         try:
             async with deadline:
-                verdicts = await self.comparer.same_many(self.question.space, pairs)
+                return await work
         except TimeoutError:
             raise too_late from None
-        self.recorder.compared(pairs, verdicts)
-        return verdicts
 
     async def rating(
         self, op: int, verifier: Verifier, candidate: Completion, *, other: Completion | None = None, reserve: int = 0

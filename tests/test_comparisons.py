@@ -6,19 +6,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Question, Solution, Standing, solve
+from reasoner import Answer, Budget, Question, Solution, Standing, solve, solve_many
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
+from reasoner.equivalence import CompareTab
 from reasoner.errors import BudgetExhausted, TraceError
+from reasoner.past import pasts
 from reasoner.plan import Compare, Plan, count
-from reasoner.protocols import Comparer
-from reasoner.trace import Compared, Event
-from reasoner.types import AnswerSpace, Completion
+from reasoner.protocols import Comparer, Engine, Strategy, Verifier
+from reasoner.trace import Compared, Ended, Event
+from reasoner.types import AnswerSpace, Blocks, Completion
 from reasoner.votes import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.helpers import PROMPT, Judge, answer, course, finish, says, write_trace
@@ -39,6 +42,9 @@ class Slow:
     def same(self, a: Answer, b: Answer) -> bool | None:
         return True if a.key == b.key else None
 
+    def blocks(self, answer: Answer) -> Blocks:
+        return Blocks(("all",))
+
 
 def one(a: Answer, b: Answer) -> bool:
     return int(a.key) % 3 == int(b.key) % 3
@@ -50,10 +56,15 @@ class Remainders:
 
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+    async def same_many(
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+    ) -> tuple[bool | None, ...]:
         await asyncio.sleep(0)
         self.asked += [(a.key, b.key) for a, b in pairs]
         return tuple(one(a, b) for a, b in pairs)
+
+    async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
+        raise AssertionError("the space knows the blocks at once")
 
     async def close(self) -> None:
         raise AssertionError("a comparer that was given is not the run's to close")
@@ -62,15 +73,22 @@ class Remainders:
 QUESTION = Question("q", "How many?", PROMPT, Slow())
 
 
+def decide_all(tally: Tally) -> list[set[str]]:
+    """Answer all that a tally asks; the pairs of keys that it asked about."""
+    asked: list[set[str]] = []
+    while pairs := tally.undecided():
+        asked += [{a.key, b.key} for a, b in pairs]
+        tally.decide(pairs, [one(a, b) for a, b in pairs])
+    return asked
+
+
 def decided(keys: Sequence[str | None], *, each: bool) -> Standing:
     """The standing of these votes, decided after each of them or once at the end."""
     tally = Tally(Slow())
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
         if each or index == len(keys) - 1:
-            pairs = tally.undecided()
-            tally.decide(pairs, [one(a, b) for a, b in pairs])
-            assert tally.undecided() == ()
+            decide_all(tally)
     return tally.standing()
 
 
@@ -100,9 +118,8 @@ def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
     together: set[tuple[str, str]] = set()
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
-        pairs = tally.undecided()
-        tally.decide(pairs, [one(a, b) for a, b in pairs])
-        now = {pair for group in tally._classes for pair in itertools.combinations(sorted(group), 2)}
+        decide_all(tally)
+        now = {pair for group in tally._classes.values() for pair in itertools.combinations(sorted(group.keys), 2)}
         assert together <= now
         together = now
 
@@ -111,10 +128,7 @@ def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_ask
     tally = Tally(Slow())
     for index, key in enumerate(("0", "3", "6")):
         tally.add(answer(key), index=index)
-    pairs = tally.undecided()
-    assert len(pairs) == 3
-    tally.decide(pairs[:2], [True, True])
-    assert tally.undecided() == ()
+    assert decide_all(tally) == [{"0", "3"}, {"0", "6"}]
     assert [vote.count for vote in tally.standing().votes] == [3]
 
 
@@ -130,7 +144,7 @@ def counting(tally: Tally) -> Plan[Answer | None]:
     return standing.leader
 
 
-def test_count_asks_once_about_all_that_is_open_and_not_at_all_where_nothing_is() -> None:
+def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> None:
     tally = Tally(Slow())
     tally.add(answer("1"), index=0)
     with pytest.raises(StopIteration):
@@ -140,10 +154,11 @@ def test_count_asks_once_about_all_that_is_open_and_not_at_all_where_nothing_is(
     plan = counting(tally)
     op = next(plan)
     assert isinstance(op, Compare)
-    assert {frozenset((a.key, b.key)) for a, b in op.pairs} == {
-        frozenset(pair) for pair in (("1", "2"), ("1", "5"), ("2", "5"))
-    }
-    assert finish(plan, tuple(one(a, b) for a, b in op.pairs)) == answer("2")
+    assert [{a.key, b.key} for a, b in op.pairs] == [{"1", "2"}, {"1", "5"}]
+    op = plan.send((False, False))
+    assert isinstance(op, Compare)
+    assert [{a.key, b.key} for a, b in op.pairs] == [{"2", "5"}]
+    assert finish(plan, (True,)) == answer("2")
 
 
 def test_with_no_time_left_the_votes_count_as_they_are() -> None:
@@ -206,12 +221,14 @@ def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> N
 
     solution = asyncio.run(again())
     assert isinstance(solution.error, TraceError)
-    assert "does not say which answers are one" in str(solution.error)
+    assert "does not say which answers are the same" in str(solution.error)
 
 
 def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     class Never(Remainders):
-        async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+        async def same_many(
+            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+        ) -> tuple[bool | None, ...]:
             await asyncio.get_running_loop().create_future()
             raise AssertionError
 
@@ -251,3 +268,58 @@ def test_which_text_of_a_key_came_first_does_not_decide_what_is_one() -> None:
         tally.add(Answer(text, key), index=index)
     [pair] = tally.undecided()
     assert {one.text for one in pair} == {"0", "3"}
+
+
+@dataclass
+class Hesitant(Remainders):
+    """Decides nothing about answers of two digits."""
+
+    async def same_many(
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+    ) -> tuple[bool | None, ...]:
+        told = await super().same_many(space, pairs, tab)
+        return tuple(None if len(a.key + b.key) > 2 else same for (a, b), same in zip(pairs, told, strict=True))
+
+
+@dataclass(frozen=True)
+class Limited(Slow):
+    """Comparing its answers has a limit of time."""
+
+    seconds: float = 10.0
+
+
+def test_what_was_not_decided_is_said_asked_once_and_said_again_in_a_replay_and_a_resumed_run(tmp_path: Path) -> None:
+    question, strategy, events = Question("q", "How many?", PROMPT, Limited()), BestOfN(n=4), list[Event]()
+    comparer = Hesitant()
+
+    def run(engine: Engine, verifier: Verifier, comparer: Comparer, **options: Any) -> Solution:
+        return asyncio.run(solve_one(question, strategy, engine, verifier, comparer, **options))
+
+    first = run(ScriptedEngine(says("4", "13", "1", "4")), Judge(), comparer, trace=events.append)
+    note = "2 comparisons were not decided within 10 s: those answers count as different; answer kind slow:seconds=30"
+    assert first.notes == (f"{note} gives more time",)
+    assert sorted(map(sorted, comparer.asked)) == [["1", "13"], ["1", "4"], ["13", "4"]]
+    assert [vote.count for vote in first.standing.votes] == [3, 1]
+    replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", events)))
+    asyncio.run(replay.start())
+    again = run(replay, replay.verifier(), replay.comparer())
+    assert (course(again), again.notes[1:]) == (course(first), first.notes)
+    cut = [event for event in events if not isinstance(event, Ended)]
+    resumed = run(ScriptedEngine(says("0")), Judge(), Hesitant(asked=comparer.asked), past=pasts(cut))
+    assert (course(resumed)[0], resumed.notes) == (course(first)[0], first.notes)
+    assert len(comparer.asked) == 3
+
+
+async def solve_one(
+    question: Question, strategy: Strategy, engine: Engine, verifier: Verifier, comparer: Comparer, **options: Any
+) -> Solution:
+    [solution] = await solve_many([question], strategy, engine, verifier=verifier, comparer=comparer, **options)
+    return solution
+
+
+def test_one_comparison_without_a_limit_of_time_is_said_as_such() -> None:
+    solution = run(SelfConsistency(n=2), Hesitant(), [])
+    assert solution.notes == ()
+    engine = ScriptedEngine(says("4", "13"))
+    solution = asyncio.run(solve(QUESTION, SelfConsistency(n=2), engine, comparer=Hesitant()))
+    assert solution.notes == ("1 comparison was not decided in time: those answers count as different",)

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import random
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ import pytest
 
 from reasoner.answers import NumberSpace, worker
 from reasoner.answers.maths import MathSpace
-from reasoner.equivalence import Equivalence, SlowSpace, Verdict
+from reasoner.equivalence import CompareTab, Equivalence, SlowSpace, Verdict
 from reasoner.killable import Failed, Finished, KillablePool
-from reasoner.types import Answer
+from reasoner.types import Answer, Blocks
 from tests.running import running
 
 MATH = MathSpace()
@@ -56,20 +55,30 @@ def _log(word: str) -> None:
         file.write(f"{text}\n")
 
 
+def spin() -> None:
+    """Use up processor time."""
+    while True:
+        pass
+
+
 def near(gold: str, answer: str) -> bool:
-    """Same first letter; notes that it ran. `hang...` hangs, `crash` crashes."""
+    """Same first letter; notes that it ran. `hang...` hangs, `stuck` looks at no signal, `crash` crashes."""
     _log(gold)
     texts = gold.partition("|")[2], answer.partition("|")[2]
     if any(text.startswith("hang") for text in texts):
-        time.sleep(LONG)
+        spin()
+    if "stuck" in texts:
+        sum(itertools.repeat(0))
     if "crash" in texts:
         raise ValueError("crash")
     return texts[0][:1] == texts[1][:1]
 
 
-def look(answer: str) -> None:
+def look(answer: str) -> Blocks:
+    """All in one block."""
     if answer.endswith("|bomb"):
-        time.sleep(LONG)
+        spin()
+    return Blocks(("all",))
 
 
 @dataclass(frozen=True)
@@ -78,13 +87,18 @@ class Slow:
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = ""
 
+    seconds: float = 10.0
+
     @property
     def accepts(self) -> Callable[[str, str], bool]:
         return near
 
     @property
-    def probe(self) -> Callable[[str], object]:
+    def find_blocks(self) -> Callable[[str], Blocks]:
         return look
+
+    def blocks(self, answer: Answer) -> Blocks | None:
+        return None
 
     def read(self, text: str) -> Answer | None:
         return self.answer(text)
@@ -194,7 +208,7 @@ def test_verdicts_outlive_an_event_loop(tmp_path: Path) -> None:
     made = Equivalence(pool=KillablePool())
     pairs = [(a, ab), (a, b)]
     assert [asyncio.run(made.same(SLOW, *pair)) for pair in pairs] == [True, False]
-    assert asyncio.run(made.same_many(SLOW, pairs)) == (True, False)
+    assert asyncio.run(made.same_many(SLOW, pairs, CompareTab())) == (True, False)
     asyncio.run(made.close())
     assert len(Desk(tmp_path).log) == 3
 
@@ -208,45 +222,78 @@ async def test_both_directions_must_agree(shared: Equivalence) -> None:
     assert not await shared.same(MATH, inequality, interval)
     assert not await shared.same(MATH, interval, inequality)
     assert await shared.same(MATH, one, other)
-    assert await shared.same_many(MATH, []) == ()
+    assert await shared.same_many(MATH, [], CompareTab()) == ()
 
 
 @running
 async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
     made = Equivalence()
     one, half = Answer("1", "1"), Answer("0.5", "1/2")
-    assert await made.same_many(NumberSpace(), [(one, half), (one, one)]) == (False, True)
+    assert await made.same_many(NumberSpace(), [(one, half), (one, one)], CompareTab()) == (False, True)
     assert await made.accepts("1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
     assert made.pool._pool is None
 
 
 @running
-async def test_in_a_vote_what_cannot_be_told_in_time_is_different_and_hurts_no_other(tmp_path: Path) -> None:
-    words = Desk(tmp_path)("a", "ab", "abc", "b", "hang", "crash", "bomb", "hat", "car")
+async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(tmp_path: Path) -> None:
+    words = Desk(tmp_path)("a", "ab", "abc", "hang", "crash", "bomb", "hat", "car")
     pairs = list(itertools.combinations(words, 2))
-    async with equivalence(seconds=0.3, maths=False) as made:
-        verdicts = await made.same_many(SLOW, pairs)
-    one = {(a.text.partition("|")[2], b.text.partition("|")[2]) for (a, b), v in zip(pairs, verdicts, strict=True) if v}
-    assert one == {("a", "ab"), ("a", "abc"), ("ab", "abc")}
+    async with equivalence(seconds=0.2, maths=False) as made:
+        verdicts = await made.same_many(Slow(100.0), pairs, CompareTab())
+    names = [(a.text.partition("|")[2], b.text.partition("|")[2]) for a, b in pairs]
+    told = dict(zip(names, verdicts, strict=True))
+    assert {pair for pair, same in told.items() if same} == {("a", "ab"), ("a", "abc"), ("ab", "abc")}
+    bad = {"hang", "crash", "bomb"}
+    assert {pair for pair, same in told.items() if same is None} == {pair for pair in names if bad & set(pair)}
 
 
 @running
-async def test_a_vote_over_many_that_take_their_time_ends_with_what_is_known(tmp_path: Path) -> None:
-    hangs = Desk(tmp_path)(*(f"hang{n}" for n in range(12)))
-    words = Desk(tmp_path)("a", "ab")
+async def test_a_comparison_that_looks_at_no_signal_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
+    a, ab, stuck = Desk(tmp_path)("a", "ab", "stuck")
+    async with equivalence(seconds=0.1, maths=False) as made:
+        assert await made.same_many(SLOW, [(a, stuck), (a, ab)], CompareTab()) == (None, True)
+
+
+@running
+async def test_the_comparisons_of_one_question_share_its_time_and_those_of_another_have_theirs(tmp_path: Path) -> None:
+    hangs, words = Desk(tmp_path)(*(f"hang{n}" for n in range(12))), Desk(tmp_path)("a", "ab", "b")
+    space, tab = Slow(3.0), CompareTab()
     async with equivalence(maths=False) as made:
-        await made.warm()
-        made.vote = 0.5
-        assert await made.same_many(SLOW, list(itertools.combinations(hangs, 2))) == (False,) * 66
-        made.vote = LONG
-        assert await made.same_many(SLOW, [(words[0], words[1])]) == (True,)
+        mixed = [*itertools.combinations(hangs, 2), *itertools.combinations(words, 2)]
+        first = await made.same_many(space, mixed, tab)
+        assert first == (None,) * 66 + (True, False, False)
+        assert 0.5 < tab.seconds < 3
+        for _ in range(6):
+            await made.same_many(space, [(hangs[0], hangs[1])], tab)
+        others = Desk(tmp_path)("c", "cc")
+        assert await made.same_many(space, [(others[0], others[1])], tab) == (None,)
+        assert await made.same_many(space, [(others[0], others[1])], CompareTab()) == (True,)
+        assert await made.same_many(space, [(others[0], others[1])], tab) == (True,)
+
+
+@running
+async def test_answers_that_do_not_meet_are_not_compared(shared: Equivalence) -> None:
+    found = answers("x+1", "1+x", "x+2", "3", "\\sqrt{9}", "y=x+1", "x-y+1=0", "(1,x)", "(1,x+x)", "1,x")
+    blocks = await shared.blocks(MATH, found, CompareTab())
+    meet = {
+        (a.text, b.text)
+        for (a, one), (b, other) in itertools.combinations(zip(found, blocks, strict=True), 2)
+        if one and other and one.meets(other)
+    }
+    assert meet == {
+        ("x+1", "1+x"),
+        ("x+1", "y=x+1"),
+        ("1+x", "y=x+1"),
+        ("3", "\\sqrt{9}"),
+        ("y=x+1", "x-y+1=0"),
+    }
 
 
 @running
 async def test_an_answer_that_takes_too_long_alone_is_compared_with_none(tmp_path: Path) -> None:
     bomb, *words = Desk(tmp_path)("bomb", "a", "b", "c")
     async with equivalence(seconds=0.3, maths=False) as made:
-        assert await made.same_many(SLOW, [(bomb, word) for word in words]) == (False,) * 3
+        assert await made.same_many(SLOW, [(bomb, word) for word in words], CompareTab()) == (None,) * 3
     assert not (tmp_path / "log").exists()
 
 
@@ -271,7 +318,7 @@ async def test_classes_do_not_depend_on_order_or_on_what_else_there_is(shared: E
         mixed = random.Random(seed).sample(written, len(written) - 4 * seed)
         pairs = list(itertools.combinations(answers(*mixed), 2))
         names = list(itertools.combinations(mixed, 2))
-        for pair, verdict in zip(names, await shared.same_many(MATH, pairs), strict=True):
+        for pair, verdict in zip(names, await shared.same_many(MATH, pairs, CompareTab()), strict=True):
             assert found.setdefault(frozenset(pair), verdict) == verdict
             assert verdict == (home[pair[0]] == home[pair[1]]), pair
 
@@ -307,7 +354,7 @@ async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(bomb: st
     for gold, answer in (("x+1", bomb), (bomb, "x+1")):
         assert (await made.accepts(gold, answer)).status == "too_complex"
     [one, other] = answers("x+1", bomb)
-    assert await made.same_many(MATH, [(one, other), (other, one)]) == (False, False)
+    assert await made.same_many(MATH, [(one, other), (other, one)], CompareTab()) == (False, False)
     assert made.pool._pool is None
 
 
@@ -335,8 +382,8 @@ async def test_a_bomb_past_the_limits_is_a_timeout_in_a_grade_and_different_in_a
     assert MATH.refusal(bomb) is None
     async with equivalence(seconds=1) as made:
         assert (await made.accepts(formula, bomb)).status == "grader_timeout"
-        one, other, third = answers(bomb, formula, "2k+2")
-        assert await made.same_many(MATH, [(one, other), (one, third)]) == (False, False)
+        one, other, third = answers(bomb, "(x+2)^{5000}", formula)
+        assert await made.same_many(MATH, [(one, other), (one, third)], CompareTab()) == (None, False)
 
 
 def test_the_math_space_is_a_slow_space() -> None:

@@ -85,10 +85,27 @@ SPACES = tuple(_SPACES)
 
 
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space called `name` for a question.
+    """The space called `name` for a question, with its options if it has any, as in `math:seconds=30`.
 
     `auto` goes by the options it lists, a closing `yes or no?`, formulas, words of number; in this order.
     """
+    name, _, options = name.partition(":")
     if name not in _SPACES:
         raise UnknownName("answer kind", name, SPACES)
-    return _SPACES[name](question)
+    if not options:
+        return _SPACES[name](question)
+    if name != "math":
+        raise UsageError(f"answer kind {name} has no options, and {options!r} was given: leave it out")
+    return MathSpace(_seconds(options))
+
+
+def _seconds(options: str) -> float:
+    option, _, value = options.partition("=")
+    if option.strip() != "seconds":
+        raise UnknownName("option", option.strip(), ("seconds",), of="answer kind math")
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(
+            f"answer kind math: seconds={value!r} does not fit: give a number, as in math:seconds=30"
+        ) from None

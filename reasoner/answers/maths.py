@@ -1,16 +1,19 @@
 r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which of them are one."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import worker
+from reasoner.answers.blocking import blocks, exact
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import CUE, boxed, final_segment
 from reasoner.answers.shapes import Number, Words, accepts, key, shape
-from reasoner.types import Answer
+from reasoner.errors import UsageError
+from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500
 """Characters after an answer cue that are looked at."""
@@ -39,11 +42,21 @@ MAX_WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class MathSpace:
-    """A mathematical answer; two are one where the written policy says so, formulas where they are equal."""
+    """A mathematical answer; two are one where the written policy says so, formulas where they are equal.
+
+    `seconds` of processor time, above 0, is what comparing all answers of one question may take. Answers that are not
+    compared by then count as different, and the solution has a note that says so.
+    """
 
     name: ClassVar[str] = "math"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
+
+    seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < math.inf:
+            raise UsageError(f"seconds={self.seconds} is out of range: seconds is above 0")
 
     @property
     def accepts(self) -> Callable[[str, str], bool]:
@@ -51,9 +64,9 @@ class MathSpace:
         return worker.accepts
 
     @property
-    def probe(self) -> Callable[[str], object]:
-        """What the slow comparison does of one answer alone."""
-        return worker.probe
+    def find_blocks(self) -> Callable[[str], Blocks]:
+        """The blocks of an answer that holds formulas."""
+        return worker.find_blocks
 
     def read(self, text: str) -> Answer | None:
         """The last box, what follows `####` or an answer cue, the last line, the last formula or number; in this order.
@@ -85,6 +98,11 @@ class MathSpace:
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None where only a slow comparison can tell."""
         return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None)
+
+    def blocks(self, answer: Answer) -> Blocks | None:
+        """By size and by how it is built; None where that takes the value of a formula."""
+        found = shape(answer.text)
+        return blocks(found, lambda _: None) if exact(found) else None
 
     def refusal(self, written: str) -> str | None:
         """Why an answer is compared as written and no other way; None where it is not."""

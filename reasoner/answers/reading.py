@@ -5,7 +5,7 @@ The text is what a model wrote, so it is hostile: only its tail is looked at, pa
 
 import re
 
-from reasoner.types import Answer
+from reasoner.types import Answer, Blocks
 
 TAIL = 20_000
 """Characters at the end of a text that are searched for an answer."""
@@ -21,6 +21,10 @@ class ByKey:
     def same(self, a: Answer, b: Answer) -> bool:
         """Whether the keys are equal."""
         return a.key == b.key
+
+    def blocks(self, answer: Answer) -> Blocks:
+        """None: no two keys are the same answer."""
+        return Blocks()
 
 
 def final_segment(text: str) -> str | None:

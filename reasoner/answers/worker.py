@@ -7,11 +7,11 @@ import zlib
 from functools import lru_cache
 from typing import Any
 
-from reasoner.answers.shapes import Formula, Matrix, Named, Ordered, Shape, Unordered, shape
+from reasoner.answers.blocking import SAME, blocks
 from reasoner.answers.shapes import accepts as accepts_shape
+from reasoner.answers.shapes import shape
+from reasoner.types import Blocks
 
-SAME = 1e-9
-"""Values that differ by more, relative to their size, belong to formulas that differ."""
 DIGITS = 15
 """Decimals are compared to this many places: a decimal stands for itself and approximates nothing."""
 
@@ -26,24 +26,9 @@ def accepts(gold: str, answer: str) -> bool:
     return accepts_shape(shape(gold), shape(answer), equal) is True
 
 
-def probe(answer: str) -> None:
-    """Do what can be done with one answer alone: whoever ends in time may be compared."""
-    for latex in _formulas(shape(answer)):
-        _value(latex)
-
-
-def _formulas(found: Shape) -> list[str]:
-    match found:
-        case Formula(latex):
-            return [latex]
-        case Named(_, value, latex):
-            return [latex, *_formulas(value)]
-        case Ordered(_, parts) | Unordered(_, parts):
-            return [latex for part in parts for latex in _formulas(part)]
-        case Matrix(rows):
-            return [latex for row in rows for part in row for latex in _formulas(part)]
-        case _:
-            return []
+def find_blocks(answer: str) -> Blocks:
+    """The blocks of an answer, by the values of its formulas."""
+    return blocks(shape(answer), _value)
 
 
 def equal(gold: str, answer: str) -> bool:

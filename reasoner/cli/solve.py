@@ -82,7 +82,8 @@ class _Recording:
 @click.option("--prices", metavar="KIND=USD,...",
               help="Dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.")  # fmt: skip
 @click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
-              help="What the answer is: auto, number, math, choice, yes_no, text or code.")  # fmt: skip
+              help="What the answer is: auto, number, math, choice, yes_no, text or code. math:seconds=30 compares "
+                   "formulas for so long at most, instead of 10 s.")  # fmt: skip
 @click.option("--context", type=click.Path(path_type=Path), metavar="FILE",
               help="A text file that the question is about; its cached prefix is shared by all samples.")  # fmt: skip
 @click.option("-m", "--model", metavar="PATH_OR_ID",

@@ -87,8 +87,9 @@ def _vote(standing: Standing) -> str:
         f"{printable(vote.answer.text, limit=32)} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if weighted else "")
         for vote in votes[:SHOWN]
     ]
-    more = [f"{len(votes) - SHOWN} more"] if len(votes) > SHOWN else []
-    silent = standing.samples - sum(vote.count for vote in votes)
+    classes = len(votes) + standing.tail.classes
+    more = [f"{classes - SHOWN} more"] if classes > SHOWN else []
+    silent = standing.samples - standing.cast
     counted = f"{_samples(standing.samples)}, {silent} without an answer"
     return " · ".join([*named, *more]) + (f" ({counted})" if votes else counted)
 

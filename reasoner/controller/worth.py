@@ -76,7 +76,7 @@ class Price:
             return certain
         a, b = counts(standing)
         gain = best_gain(a, b, rest(standing) if standing.most else AHEAD)
-        answered = sum(vote.count for vote in standing.votes)
+        answered = standing.cast
         worth = gain.rate * (answered + 1) / (standing.samples + 1)
         if worth >= self.price:
             return None
@@ -128,7 +128,7 @@ class Futility:
         if not (standing.votes and standing.most) or standing.samples < self.least or left > FORESIGHT:
             return None
         seen = tuple(vote.count for vote in standing.votes)
-        hope = decided(seen, left, silent=max(0, standing.samples - sum(seen)), theta=LED)
+        hope = decided(seen, left, silent=max(0, standing.samples - standing.cast), theta=LED)
         if hope >= self.chance:
             return None
         return f"{left} samples left decide this question with probability {hope:.3g}, below {self.chance:g}: given up"

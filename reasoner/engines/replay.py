@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reasoner.budget import Cost
+from reasoner.equivalence import CompareTab
 from reasoner.errors import BudgetExhausted, RequestLost, TraceError
 from reasoner.models.card import ModelCard
+from reasoner.past import blocks_of
 from reasoner.plan import NOT_WEIGHED
 from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
 from reasoner.trace import (
     Began,
+    Blocked,
     Compared,
     Delivered,
     Dropped,
@@ -33,6 +36,7 @@ from reasoner.types import (
     NOT_RATED,
     Answer,
     AnswerSpace,
+    Blocks,
     Completion,
     Prompt,
     Question,
@@ -75,7 +79,12 @@ class ReplayEngine:
     _weighed: dict[tuple[str, str, tuple[str, ...]], deque[Weighed]] = field(
         init=False, repr=False, default_factory=dict
     )
-    _same: dict[frozenset[str], bool] = field(init=False, repr=False, default_factory=dict)
+    _blocks: defaultdict[str, dict[str, Blocks | None]] = field(
+        init=False, repr=False, default_factory=lambda: defaultdict(dict)
+    )
+    _same: defaultdict[str, dict[frozenset[str], bool | None]] = field(
+        init=False, repr=False, default_factory=lambda: defaultdict(dict)
+    )
     _spelled: dict[str, TokenIds | None] = field(init=False, repr=False, default_factory=dict)
     _refused: dict[str, Refused] = field(init=False, repr=False, default_factory=dict)
     _ended: set[str] = field(init=False, repr=False, default_factory=set)
@@ -109,8 +118,11 @@ class ReplayEngine:
                 self._delivered[event.question_id].append(event.op)
             case Extended():
                 self._spelled[event.text] = event.token_ids
+            case Blocked():
+                self._blocks[event.question_id] |= blocks_of(event)
             case Compared():
-                self._same |= dict(zip(map(frozenset, event.pairs), event.same, strict=True))
+                told = dict(zip(map(frozenset, event.pairs), event.same, strict=True))
+                self._same[event.question_id] |= told
             case Refused():
                 self._refused.setdefault(event.question_id, event)
             case Ended():
@@ -224,7 +236,7 @@ class ReplayEngine:
 
     def comparer(self) -> "ReplayComparer":
         """The recorded comparisons of answers."""
-        return ReplayComparer(self.path, self._same)
+        return ReplayComparer(self.path, self._blocks, self._same)
 
     def verifier(self) -> "ReplayVerifier":
         """The recorded ratings as a verifier."""
@@ -236,20 +248,33 @@ class ReplayComparer:
     """Says of two answers what the trace says."""
 
     path: str
-    _same: Mapping[frozenset[str], bool] = field(repr=False)
+    _blocks: Mapping[str, Mapping[str, Blocks | None]] = field(repr=False)
+    _same: Mapping[str, Mapping[frozenset[str], bool | None]] = field(repr=False)
 
-    async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+    async def same_many(
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+    ) -> tuple[bool | None, ...]:
         """The recorded verdicts.
 
         Raises:
             TraceError: one was never recorded.
         """
         try:
-            return tuple(self._same[frozenset((a.key, b.key))] for a, b in pairs)
+            return tuple(self._same[tab.question_id][frozenset((a.key, b.key))] for a, b in pairs)
         except KeyError as error:
-            raise TraceError(
-                f"the trace {self.path} does not say which answers are one: replay with the same strategy and budget"
-            ) from error
+            raise self._missing() from error
+
+    async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
+        """The recorded blocks. Raises as `same_many`."""
+        try:
+            return tuple(self._blocks[tab.question_id][one.key] for one in answers)
+        except KeyError as error:
+            raise self._missing() from error
+
+    def _missing(self) -> TraceError:
+        return TraceError(
+            f"the trace {self.path} does not say which answers are the same: replay with the same strategy and budget"
+        )
 
     async def close(self) -> None:
         """Nothing to do."""

@@ -6,12 +6,14 @@ from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, propose, sample, score, stopped
+from reasoner.plan import Plan, Sample, count, propose, sample, score, stopped
 from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
 from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
+from reasoner.votes import Tally
 from reasoner_strategies.launching import LaunchOrder
 from reasoner_strategies.pool import rated_vote, ratings_of, vote
+from reasoner_strategies.running_vote import RunningVote
 from reasoner_strategies.stopping_vote import WINDOW, check_stop, cost_of
 
 PARAMS = SamplingParams(temperature=0.8)
@@ -77,16 +79,18 @@ class BestOfN:
 
     def _until(self, stop: StopRule, question: Question) -> Plan[Answer | None]:
         samples = LaunchOrder(Sample((question.prompt,), params=self.params), self.n, self.window)
-        drawn, ratings, cost, answer = list[Completion](), list[float | None](), Cost(), None
+        votes, cost, answer = RunningVote(question.space, by=self._by), Cost(), None
         while (completion := (yield from samples.take())) is not None:
-            rating = yield from rating_of(question, completion)
-            drawn.append(completion)
-            ratings.append(rating.value if rating else None)
+            place, found = votes.seen, question.read(completion)
+            votes.look(found, order=place)
+            rating = (yield from rating_of(question, completion)) if found else None
+            if found and rating:
+                votes.rate(found, rating.value, order=place)
             cost += cost_of(completion) + (rating.cost if rating else Cost())
-            chosen = replace((yield from rated_vote(question, drawn, ratings, by=self._by)), most=self.n)
+            chosen = replace((yield from votes.standing()), most=self.n)
             answer = chosen.leader
             yield from propose(answer, chosen)
-            if len(drawn) < self.n and (reason := stop.stop(chosen, cost)):
+            if votes.seen < self.n and (reason := stop.stop(chosen, cost)):
                 yield from samples.cancel()
                 yield from stopped(reason)
                 break
@@ -94,9 +98,7 @@ class BestOfN:
 
 
 def rating_of(question: Question, completion: Completion) -> Plan[Rating | None]:
-    """What the verifier says of one sequence; None where it holds no answer, or where that was refused."""
-    if question.read(completion) is None:
-        return None
+    """What the verifier says of one sequence; None where that was refused."""
     try:
         [rating] = yield from score(question, (completion,))
     except BudgetExhausted:
@@ -107,10 +109,12 @@ def rating_of(question: Question, completion: Completion) -> Plan[Rating | None]
 def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion | None]]:
     """The sequence that each of `n` runs of a strategy has its answer from; the majority is proposed meanwhile."""
     found: dict[int, Completion | None] = {}
+    tally = Tally(question.space)
 
     def told(place: int, outcome: Outcome) -> Plan[None]:
         found[place] = outcome.evidence
-        standing = yield from vote(question, [found[at] for at in sorted(found)])
+        tally.add(question.read(outcome.evidence) if outcome.evidence else None, index=place)
+        standing = yield from count(tally)
         yield from propose(standing.leader, standing)
 
     yield from together([of.plan(question) for _ in range(n)], question, told)

@@ -48,8 +48,10 @@ def field(question: Question, n: int, params: SamplingParams) -> Plan[Field]:
     drawn = yield from sample(question.prompt, n=n, params=params)
     majority = yield from vote(question, drawn)
     yield from propose(majority.leader, majority)
-    read = [question.read(one) for one in drawn]
-    places = [read.index(each.answer) for each in majority.votes]
+    first: dict[Answer | None, int] = {}
+    for place, one in enumerate(drawn):
+        first.setdefault(question.read(one), place)
+    places = [first[each.answer] for each in majority.votes]
     seeds = tuple(Candidate(place, seed, quoted(drawn[place].chain)) for seed, place in enumerate(places))
     return Field(drawn, majority, seeds)
 

@@ -7,15 +7,17 @@ from typing import ClassVar, Literal, get_args
 
 from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, Sample, count, propose, sample
+from reasoner.plan import Plan, Sample, propose, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
-from reasoner.votes import Tally
 from reasoner_strategies.launching import LaunchOrder
 from reasoner_strategies.pool import rated_vote, vote
+from reasoner_strategies.running_vote import RunningVote
 
 Mode = Literal["offline", "online"]
-Measure = Literal["lowest", "bottom_10", "tail"]
+Measure = Literal["lowest", "bottom_10", "tail", "mean"]
 WARMUP, CONSENSUS, CONCURRENCY = 16, 0.95, 8
+LONGEST_WINDOW, WINDOWS = 2048, 8
+"""The paper's window, and how many windows at least fit the longest trace where none is given."""
 SLACK = 1e-9
 """The engine adds up a group's confidences in another order; a trace at the threshold itself is not to be cut."""
 
@@ -26,17 +28,20 @@ class DeepConf:
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
     `window` tokens in a row, or over all of a shorter trace. A trace weighs its `measure`: its "lowest" group, the mean
-    of the lowest tenth of its groups ("bottom_10"), or of its last `window` tokens ("tail").
+    of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all ("mean").
 
     "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
 
-    "online" draws `warmup` whole traces. The lowest group that the best `keep` percent of them reach is the threshold:
-    every later trace is cut where a group falls below it, and a warm-up that would have been cut does not vote.
-    `concurrency` traces are in flight at a time and looked at in launch order. It stops where the leader holds the
-    share `consensus` of the weight (already after the warm-up, too), or after `n` traces. A trace shorter than `window`
-    is never cut: set `window` to half the median length or less. With `n` of `warmup` or fewer nothing is cut.
+    "online" draws `warmup` whole traces. The lowest group that the best `keep` percent of them reach is the threshold.
+    Every later trace is cut where a group falls below it, and no trace votes whose lowest group does, neither a warm-up
+    nor a trace too short to be cut. `concurrency` traces are in flight at a time and looked at in launch order. It
+    stops where the leader holds the share `consensus` of the weight (already after the warm-up, too), or after `n`
+    traces. With `n` of `warmup` or fewer nothing is cut.
 
-    Where an engine reports no log-probabilities the majority decides.
+    A trace shorter than `window` is not cut while it is drawn: set `window` to half the median length or less. Without
+    it, it is an eighth of `max_tokens`, 2,048 at most as in the paper.
+
+    Where an engine reports no log-probabilities, or no trace above the threshold holds an answer, the majority decides.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -44,7 +49,7 @@ class DeepConf:
     mode: Mode = "online"
     n: int = 64
     keep: float = 90.0
-    window: int = 2048
+    window: int | None = None
     measure: Measure = "lowest"
     warmup: int = WARMUP
     consensus: float = CONSENSUS
@@ -56,7 +61,7 @@ class DeepConf:
             ("mode", self.mode in get_args(Mode), "offline or online"),
             ("n", self.n >= 1, "1 trace or more"),
             ("keep", 0 < self.keep <= 100, "above 0, up to 100 percent"),
-            ("window", self.window >= 1, "1 token or more"),
+            ("window", self.window is None or self.window >= 1, "1 token or more"),
             ("measure", self.measure in get_args(Measure), ", ".join(get_args(Measure))),
             ("warmup", self.warmup >= 1, "1 trace or more"),
             ("consensus", 0 < self.consensus <= 1, "a share of the weight, above 0, up to 1"),
@@ -67,9 +72,21 @@ class DeepConf:
                 raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
         if not self.params.logprobs:
             raise UsageError(f"logprobs={self.params.logprobs} leaves nothing to be confident by: logprobs is 1 to 20")
+        if self.window is not None and self.window > self.params.max_tokens:
+            longest = self.params.max_tokens
+            raise UsageError(
+                f"window={self.window} never fills, so nothing is cut: max_tokens is {longest}; "
+                f"set window to {max(1, longest // 2)} or less, or raise max_tokens"
+            )
+        if self.mode == "offline" and self.measure == "mean" and self.window is not None:
+            raise UsageError(f"window={self.window} has no effect offline with measure=mean: leave one of them out")
         online = (self.warmup, self.consensus, self.concurrency)
         if self.mode == "offline" and online != (WARMUP, CONSENSUS, CONCURRENCY):
             raise UsageError("warmup, consensus and concurrency have no effect offline: leave them out, or mode=online")
+
+    @property
+    def _window(self) -> int:
+        return self.window or max(1, min(LONGEST_WINDOW, self.params.max_tokens // WINDOWS))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw traces, weigh them, vote."""
@@ -94,20 +111,16 @@ class DeepConf:
         first = yield from sample(question.prompt, n=min(self.warmup, self.n), params=self.params)
         lowest = [self._score(one, "lowest") for one in first]
         known = [score for score in lowest if score is not None]
-        least = percentile(known, 100 - self.keep) if known else None
-        tally = Tally(question.space)
-        for place, (one, score) in enumerate(zip(first, lowest, strict=True)):
-            short = len(one.token_ids) < self.window
-            kept = least is None or (score is not None and (short or score >= least))
-            self._add(tally, question, one if kept else None, place, weighed=least is not None)
-        standing = yield from count(tally)
+        least = percentile(known, 100 - self.keep) * (1 - SLACK) if known else None
+        votes = RunningVote(question.space)
+        for one in first:
+            self._look(votes, question, one, least)
+        standing = yield from votes.standing()
         yield from propose(standing.leader, standing)
         rest = LaunchOrder(self._later(question, least), self.n - len(first), self.concurrency)
-        place = len(first)
         while standing.share < self.consensus and (completion := (yield from rest.take())) is not None:
-            self._add(tally, question, completion, place, weighed=least is not None)
-            place += 1
-            standing = yield from count(tally)
+            self._look(votes, question, completion, least)
+            standing = yield from votes.standing()
             yield from propose(standing.leader, standing)
         yield from rest.cancel()
         return standing.leader
@@ -117,12 +130,15 @@ class DeepConf:
         op = Sample((question.prompt,), params=self.params)
         if least is None or not self.params.logprobs:
             return op
-        return replace(op, floor=ConfidenceFloor(self.window, least * (1 - SLACK), self.params.logprobs))
+        return replace(op, floor=ConfidenceFloor(self._window, least, self.params.logprobs))
 
-    def _add(self, tally: Tally, question: Question, one: Completion | None, place: int, *, weighed: bool) -> None:
-        weight = (self._score(one, self.measure) if weighed else 1.0) if one else None
-        answer = question.read(one) if one and weight is not None else None
-        tally.add(answer, index=place, weight=weight or 0.0)
+    def _look(self, votes: RunningVote, question: Question, one: Completion, least: float | None) -> None:
+        """Count a trace; it votes with its weight where its lowest group reaches `least`."""
+        place, answer = votes.seen, question.read(one)
+        votes.look(answer, order=place)
+        lowest = self._score(one, "lowest") if answer and least is not None else None
+        if answer and least is not None and lowest is not None and lowest >= least:
+            votes.rate(answer, self._score(one, self.measure), order=place)
 
     def _score(self, completion: Completion, measure: Measure) -> float | None:
         """The confidence of a trace, 0 or more; None where its log-probabilities do not tell."""
@@ -131,9 +147,11 @@ class DeepConf:
             return None
         tokens = [token_confidence(row[: self.params.logprobs]) for row in top]
         if measure == "tail":
-            score = _mean(tokens[-self.window :])
+            score = _mean(tokens[-self._window :])
+        elif measure == "mean":
+            score = _mean(tokens)
         else:
-            groups = group_confidences(tokens, self.window)
+            groups = group_confidences(tokens, self._window)
             score = min(groups) if measure == "lowest" else lowest_tenth(groups)
         return max(0.0, score) if math.isfinite(score) else None
 

@@ -37,13 +37,14 @@ class LaunchOrder:
                 self._running.clear()
                 continue
             self._arrived[self._running.pop(finished.handle)] = finished.completions[0]
-        place = min(self._arrived)
-        self._taken = place + 1
-        return self._arrived.pop(place)
+        if self._taken not in self._arrived:
+            self._taken = min(self._arrived)
+        self._taken += 1
+        return self._arrived.pop(self._taken - 1)
 
     @property
     def _ready(self) -> bool:
-        return bool(self._arrived) and (self._refused or min(self._arrived) == self._taken)
+        return self._taken in self._arrived or (self._refused and bool(self._arrived))
 
     def _launch(self) -> Plan[None]:
         while not self._refused and self._launched < min(self.n, self._taken + self.window):

@@ -6,8 +6,8 @@ from typing import Literal, Protocol
 
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Finished, Handle, Plan, Sample, Score, next_finished, propose, start
-from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
-from reasoner_strategies.pool import rated_vote
+from reasoner.types import Answer, Question, SamplingParams, Standing
+from reasoner_strategies.running_vote import RunningVote
 from reasoner_strategies.steps import Path, Stepping, closing
 
 PARAMS = SamplingParams(temperature=0.8)
@@ -97,8 +97,9 @@ class _Child:
 class Levels:
     """The state of one search. `over` are the chains that ended, by their place in launch order, with their ratings.
 
-    `weigh` is with how much such a chain votes, None for not at all; `by` is that of a tally. With `ahead`, an open
-    child is rated by how it goes on in so many greedy steps.
+    `weigh` is with how much such a chain votes, None for not at all so far; once it votes its weight stays, unless all
+    are counted `anew`. `by` is that of a tally. With `ahead`, an open child is rated by how it goes on in so many
+    greedy steps.
     """
 
     question: Question
@@ -113,8 +114,12 @@ class Levels:
     _under_way: list[Level] = field(default_factory=list)
     _launched: int = 0
     _told: Standing | None = None
+    _votes: RunningVote = field(init=False)
+    _waiting: dict[int, bool] = field(default_factory=dict)
+    """The chains that ended and do not vote yet, and whether they were looked at."""
 
     def __post_init__(self) -> None:
+        self._votes = RunningVote(self.question.space, self.by)
         self.stepping = stepping_of(self.options)
         self._greedy = replace(self.stepping, params=replace(self.options.params, temperature=0.0))
 
@@ -186,7 +191,15 @@ class Levels:
     def _keep(self, level: Level, path: Path) -> None:
         level.children[path.order] = path
         if not path.open:
-            self.over[path.order] = path
+            self._end(path)
+
+    def _end(self, path: Path) -> None:
+        self._waiting.setdefault(path.order, False)
+        self.over[path.order] = path
+
+    def anew(self) -> None:
+        """Count all chains again: their weights have changed."""
+        self._votes, self._waiting = RunningVote(self.question.space, self.by), dict.fromkeys(self.over, False)
 
     def _worth_rating(self, level: Level, path: Path) -> bool:
         """Whether a rating can make a difference: not where one chain is all, nor for one that leads nowhere."""
@@ -200,10 +213,21 @@ class Levels:
 
     def tell(self) -> Plan[Standing]:
         """Propose the vote of the chains that ended, unless that has been told."""
-        ended = [self.over[order] for order in sorted(self.over)]
-        pool: list[Completion | None] = [path.last for path in ended]
-        standing = yield from rated_vote(self.question, pool, [self.weigh(path) for path in ended], by=self.by)
-        if ended and standing != self._told:
+        for order, looked in list(self._waiting.items()):
+            path, weight = self.over[order], self.weigh(self.over[order])
+            if looked and weight is None:
+                continue
+            answer = self.question.read(path.last) if path.last else None
+            if not looked:
+                self._votes.look(answer, order=order)
+                self._waiting[order] = True
+            if answer is None:
+                del self._waiting[order]
+            elif weight is not None:
+                self._votes.rate(answer, weight, order=order)
+                del self._waiting[order]
+        standing = yield from self._votes.standing()
+        if self.over and standing != self._told:
             yield from propose(standing.leader, standing)
         self._told = standing
         return standing
@@ -214,7 +238,7 @@ class Levels:
         if standing.leader is None and (best := self._best_open()):
             last = replace(best, order=max(self.over, default=-1) + 1)
             path = yield from closing(self.stepping, last)
-            self.over[path.order] = path
+            self._end(path)
             standing = yield from self.tell()
         return standing.leader
 

@@ -92,6 +92,7 @@ class ParticleFilter:
             if whole and any(particle.path.open for particle in particles):
                 particles = yield from self._resampled(question, particles, step)
             weights = self._votes(particles)
+            levels.anew()
             yield from levels.tell()
             if not whole:
                 break

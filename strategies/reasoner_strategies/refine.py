@@ -1,16 +1,16 @@
-"""Refine: an answer is reviewed and revised in turn, and all versions stand for selection."""
+"""Refine: an answer is reviewed and revised in turn; the last version is the answer, or the versions vote."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from reasoner.errors import UsageError
 from reasoner.plan import Plan, propose, sample, score
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies.pool import rated_vote
 from reasoner_strategies.prompting import answered, bare, verdict
+from reasoner_strategies.running_vote import RunningVote
 
 SATISFIED = 0.9
+Selector = Literal["last", "majority", "weighted"]
 REVIEW = (
     "Review the answer above step by step: say what is wrong with it, if anything, and how to mend it. End with a line "
     'that says "Verdict: correct" or "Verdict: wrong".'
@@ -28,16 +28,20 @@ class Refine:
     a review. It ends early at a version that holds an answer and is found correct, or rated `satisfied` (0 to 1) or
     above; a version that could not be rated is revised. `rounds=0` is one sample, neither reviewed nor rated.
 
-    Not the last version is the answer: models revise right answers to wrong ones. With ratings the class of answers
-    with the highest total rating wins, else the majority of versions, the earliest at a tie, so a self-review changes
-    an answer only where two versions agree. `params` draw versions and reviews; of each text the last 4,000 characters
-    are shown again.
+    `selector` decides among the versions. "last" takes the last one that holds an answer, as in the paper; "weighted"
+    the class of answers with the highest total rating, and the majority where nothing was rated; "majority" the most
+    frequent class, the earliest at a tie. Without it, "last" follows a self-review and "weighted" a verifier: models
+    often revise right answers to wrong ones, and ratings can tell. In the standing of "last" a version weighs its place
+    in the sequence, and a class as much as the latest of its versions.
+
+    `params` draw versions and reviews; of each text the last 4,000 characters are shown again.
     """
 
     rounds: int = 3
     critic: Literal["self", "verifier"] = "verifier"
     satisfied: float = SATISFIED
     params: SamplingParams = SamplingParams()
+    selector: Selector | None = None
 
     def __post_init__(self) -> None:
         if self.rounds < 0:
@@ -51,6 +55,11 @@ class Refine:
                 f"satisfied={self.satisfied} has no effect with critic=self, which gives no rating: choose verifier"
             )
 
+        if self.selector not in (None, *get_args(Selector)):
+            raise UsageError(f"selector={self.selector!r} does not exist: choose {', '.join(get_args(Selector))}")
+        if self.selector == "weighted" and self.critic == "self":
+            raise UsageError("selector=weighted has no ratings to go by with critic=self: choose last or majority")
+
     @property
     def uses_verifier(self) -> bool:
         """Only where it is the critic."""
@@ -58,19 +67,25 @@ class Refine:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw; then review and revise until the critic is content or no round is left."""
-        versions: list[Completion] = []
-        ratings: list[float | None] = []
-        prompt = question.prompt
-        while True:
-            versions += yield from sample(prompt, params=self.params)
-            ratings.append(None)
-            standing = yield from proposed(question, versions, ratings)
-            if self.uses_verifier and self.rounds:
-                ratings[-1] = yield from rating_of(question, versions[-1])
-                standing = yield from proposed(question, versions, ratings)
-            if len(versions) > self.rounds:
-                break
-            following = yield from self._revision(question, versions[-1], ratings[-1])
+        selector = self.selector or ("weighted" if self.critic == "verifier" else "last")
+        votes = RunningVote(question.space, by="max" if selector == "last" else "sum")
+        prompt, standing = question.prompt, Standing()
+        for place in range(self.rounds + 1):
+            [version] = yield from sample(prompt, params=self.params)
+            answer, rating = question.read(version), None
+            votes.look(answer, order=place)
+            if answer and selector == "last":
+                votes.rate(answer, place + 1, order=place)
+            standing = yield from votes.standing()
+            yield from propose(standing.leader, standing)
+            if answer and self.uses_verifier and self.rounds:
+                [rated] = yield from score(question, (version,))
+                rating = rated.value
+                if selector == "weighted":
+                    votes.rate(answer, rating, order=place)
+                    standing = yield from votes.standing()
+                    yield from propose(standing.leader, standing)
+            following = (yield from self._revision(question, version, rating)) if place < self.rounds else None
             if following is None:
                 break
             prompt = following
@@ -87,18 +102,3 @@ class Refine:
         if verdict(review, "verdict", ("correct", "wrong")) == "correct" and question.read(version):
             return None
         return answered(asked, review.text, f"{MEND} {form}")
-
-
-def rating_of(question: Question, version: Completion) -> Plan[float | None]:
-    """What the verifier says of a version; None where it holds no answer, or could not be rated."""
-    if question.read(version) is None:
-        return None
-    [rating] = yield from score(question, (version,))
-    return rating.value
-
-
-def proposed(question: Question, versions: Sequence[Completion], ratings: Sequence[float | None]) -> Plan[Standing]:
-    """The standing of all versions so far, which is published."""
-    standing = yield from rated_vote(question, versions, ratings)
-    yield from propose(standing.leader, standing)
-    return standing

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Handle, Plan, Sample, next_finished, propose, start
+from reasoner.plan import Handle, Plan, Sample, count, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies.pool import rated_vote, ratings_of, vote
+from reasoner.votes import Tally
+from reasoner_strategies.pool import rated_vote, ratings_of
 from reasoner_strategies.prompting import answered, bare
 
 SEEN = 4
@@ -62,7 +63,7 @@ class Revise:
     def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[Standing]:
         """All attempts that the budget allows, the majority proposed after each."""
         running: dict[Handle, int] = {}
-        majority = Standing()
+        majority, tally = Standing(), Tally(question.space)
         for chain in range(self.chains):
             running[(yield from start(Sample((question.prompt,), params=self.params, branch=chain)))] = chain
         while running:
@@ -76,7 +77,9 @@ class Revise:
             if len(earlier) <= self.revisions:
                 prompt = revision(question, earlier)
                 running[(yield from start(Sample((prompt,), params=self.params, branch=chain)))] = chain
-            majority = yield from vote(question, in_order(attempts))
+            for turn, attempt in enumerate(finished.completions, len(earlier) - len(finished.completions)):
+                tally.add(question.read(attempt), index=turn * self.chains + chain)
+            majority = yield from count(tally)
             yield from propose(majority.leader, majority)
         return majority
 

@@ -12,8 +12,8 @@ from reasoner.votes import Tally
 class RunningVote:
     """The vote of one question, weighted by ratings as `pool.rated_vote` is: unrated, the plain majority.
 
-    Counting takes time in proportion to the chains. So after the first ones the leader is told again each time there is
-    a sixteenth more to count, and all tellings together take as long as some 17 countings of the whole.
+    `tell` publishes the leader again each time there is a sixteenth more to count: a search of many thousand chains
+    then makes a few hundred proposals.
     """
 
     space: AnswerSpace

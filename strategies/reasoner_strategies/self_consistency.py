@@ -74,15 +74,11 @@ class SelfConsistency:
         return answer
 
     def _over(self, of: Strategy, question: Question) -> Plan[Answer | None]:
-        found: dict[int, Answer | None] = {}
-        standing = Standing()
+        tally, standing = Tally(question.space, most=self.n), Standing()
 
         def told(place: int, outcome: Outcome) -> Plan[None]:
             nonlocal standing
-            found[place] = outcome.answer
-            tally = Tally(question.space, most=self.n)
-            for at, answer in found.items():
-                tally.add(answer, index=at)
+            tally.add(outcome.answer, index=place)
             standing = yield from count(tally)
             yield from propose(standing.leader, standing)
 

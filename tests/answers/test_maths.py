@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.answers import space_for
+from reasoner.answers.blocking import blocks
 from reasoner.answers.maths import MathSpace
-from reasoner.answers.shapes import Number, Ordered, Unordered, Words, accepts, key, shape
+from reasoner.answers.shapes import Formula, Number, Ordered, Unordered, Words, accepts, key, shape
+from reasoner.errors import UsageError
 from reasoner.types import Answer
 
 MATH = MathSpace()
@@ -301,3 +303,24 @@ def test_reference_answers_of_different_keys_are_no_match_without_work() -> None
     for a, b in itertools.combinations(keys.values(), 2):
         assert same(a, b) is not True
     assert isinstance(shape("\\text{Evelyn}"), Words)
+
+
+def test_the_time_for_comparing_is_an_option_of_the_kind() -> None:
+    assert space_for("math:seconds=30", "Who?") == MathSpace(30.0)
+    assert MATH.seconds == 10
+    for spec, complaint in (
+        ("math:minutes=1", "no option of answer kind math named 'minutes'"),
+        ("math:seconds=soon", "seconds='soon' does not fit: give a number"),
+        ("math:seconds=0", "seconds is above 0"),
+        ("math:seconds=nan", "seconds is above 0"),
+        ("number:seconds=1", "answer kind number has no options"),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            space_for(spec, "Who?")
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.floats(-1e-9, 1e-9))
+def test_values_that_count_as_equal_share_a_block_however_near_its_end_they_are(a: int, b: int, apart: float) -> None:
+    one, other = Formula("a"), Formula("b")
+    values = {"a": complex(a / b), "b": complex(a / b * (1 + apart))}
+    assert blocks(one, values.__getitem__).meets(blocks(other, values.__getitem__))

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from reasoner.equivalence import Equivalence, Verdict
+from reasoner.answers.maths import MathSpace
+from reasoner.equivalence import CompareTab, Equivalence, Verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
 
@@ -35,18 +36,35 @@ CASES = {
 }  # fmt: skip
 
 
+class Graded(NamedTuple):
+    """What the grader says of each reference and answer, and a vote of each row."""
+
+    verdicts: dict[tuple[str, str], Verdict]
+    votes: tuple[bool | None, ...]
+
+
 @pytest.fixture(scope="module")
-def verdicts() -> dict[tuple[str, str], Verdict]:
-    async def grade() -> dict[tuple[str, str], Verdict]:
-        equivalence = Equivalence(seconds=30)
+def graded() -> Graded:
+    async def grade() -> Graded:
+        equivalence, space = Equivalence(seconds=30), MathSpace(seconds=300)
+        pairs = [
+            (one, other) for row in ROWS if (one := space.answer(row.reference)) and (other := space.answer(row.answer))
+        ]
+        assert len(pairs) == len(ROWS)
         try:
+            votes = await equivalence.same_many(space, pairs, CompareTab())
             asked = [pair for row in ROWS for pair in ((row.reference, row.answer), (row.answer, row.reference))]
             graded = await asyncio.gather(*(equivalence.accepts(*pair) for pair in asked))
-            return dict(zip(asked, graded, strict=True))
+            return Graded(dict(zip(asked, graded, strict=True)), votes)
         finally:
             await equivalence.close()
 
     return asyncio.run(grade())
+
+
+@pytest.fixture(scope="module")
+def verdicts(graded: Graded) -> dict[tuple[str, str], Verdict]:
+    return graded.verdicts
 
 
 def test_every_case_of_the_policy_has_a_row() -> None:
@@ -60,3 +78,9 @@ def test_the_grader_follows_the_page(row: Row, verdicts: dict[tuple[str, str], V
     there, back = verdicts[row.reference, row.answer], verdicts[row.answer, row.reference]
     expected = {"yes": ("right", "right"), "no": ("wrong", "wrong"), "one way": ("right", "wrong")}[row.equal]
     assert (there.status, back.status) == expected
+
+
+def test_a_vote_follows_the_page_too(graded: Graded) -> None:
+    """So answers that accept each other meet in a block."""
+    for row, same in zip(ROWS, graded.votes, strict=True):
+        assert same == (row.equal == "yes"), row

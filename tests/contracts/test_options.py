@@ -71,17 +71,23 @@ SAMPLING = {
 }
 
 
+def _literals(hint: Any) -> tuple[object, ...]:
+    """The values that a hint lists, also where there need be none."""
+    parts = (hint, *typing.get_args(hint))
+    return next((typing.get_args(part) for part in parts if typing.get_origin(part) is typing.Literal), ())
+
+
 def _other_values(name: str, option: str, hint: Any, default: object) -> Iterator[str]:
     """Values of the option that are not its default."""
     if (name, option) in VALUES:
         yield VALUES[name, option]
     elif option.removeprefix("params.") in SAMPLING and hint != StopRule | None:
         yield SAMPLING[option.removeprefix("params.")]
-    elif typing.get_origin(hint) is typing.Literal:
-        yield from (str(value) for value in typing.get_args(hint) if value != default)
+    elif values := _literals(hint):
+        yield from (str(value) for value in values if value != default)
     elif hint is bool:
         yield str(not default)
-    elif hint is int:
+    elif hint in (int, int | None):
         yield from (str(value) for value in (2, 3) if value != default)
     elif hint is float:
         yield str(float(default) / 2 if isinstance(default, float) and default else 0.5)

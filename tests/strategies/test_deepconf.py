@@ -64,11 +64,12 @@ PUBLISHED = (2.0, 1.0, 3.0, 2.0, 0.5, 0.5, 4.0)
         ("lowest", 99, 13 / 7),
         ("bottom_10", 3, 1.0),
         ("tail", 3, 5 / 3),
+        ("mean", None, 13 / 7),
         ("tail", 1, 4.0),
         ("tail", 99, 13 / 7),
     ],
 )
-def test_the_score_of_the_published_trace(measure: str, window: int, score: float) -> None:
+def test_the_score_of_the_published_trace(measure: str, window: int | None, score: float) -> None:
     standing = offline([trace("7", *PUBLISHED)], measure=measure, window=window)
     assert standing.votes[0].weight == pytest.approx(score)
 
@@ -76,6 +77,8 @@ def test_the_score_of_the_published_trace(measure: str, window: int, score: floa
 def test_the_lowest_tenth_is_an_average_of_groups() -> None:
     confidences = [float(one) for one in range(1, 31)]
     assert votes(offline([trace("7", *confidences)], measure="bottom_10")) == [("7", 2.0, 1)]
+    # 19 groups: a tenth is one, rounded down as in DeepConf's and optillm's code.
+    assert votes(offline([trace("7", *confidences[:19])], measure="bottom_10")) == [("7", 1.0, 1)]
     assert votes(offline([trace("7", *confidences)], measure="lowest")) == [("7", 1.0, 1)]
 
 
@@ -148,14 +151,46 @@ def test_the_published_thresholds(keep: float, least: float, voting: int) -> Non
     assert floor.least < least
 
 
-def test_a_warm_up_too_short_to_be_cut_votes() -> None:
-    """It may not be filtered by its mean either, as no later trace like it would be cut."""
-    warm_ups = (trace("7", 1.0), trace("8", 1.0, 1.0), trace("9", 5.0, 5.0))
-    plan = deepconf(n=4, warmup=3, keep=10.0, window=2).plan(QUESTION)
+def test_a_trace_too_short_to_be_cut_is_one_group_and_may_not_vote() -> None:
+    """Neither among the warm-ups nor later, as in the code of the paper."""
+    warm_ups = (trace("7", 1.0), trace("8", 5.0, 5.0), trace("9", 6.0, 6.0))
+    plan = deepconf(n=4, warmup=3, keep=60.0, window=2).plan(QUESTION)
     next(plan)
     warm = plan.send(warm_ups)
     assert isinstance(warm, Propose)
-    assert votes(warm.standing) == [("9", 5.0, 1), ("7", 1.0, 1)]
+    assert votes(warm.standing) == [("9", 6.0, 1), ("8", 5.0, 1)]
+    op = plan.send(None)
+    assert isinstance(op, Start)
+    assert isinstance(plan.send(Handle(1)), Next)
+    later = plan.send(Finished(Handle(1), (trace("7", 2.0),)))
+    assert isinstance(later, Propose)
+    assert (votes(later.standing), later.standing.samples) == ([("9", 6.0, 1), ("8", 5.0, 1)], 4)
+
+
+def test_where_no_trace_above_the_threshold_holds_an_answer_the_majority_decides() -> None:
+    plan = deepconf(n=3, warmup=3, keep=10.0).plan(QUESTION)
+    next(plan)
+    warm = plan.send((trace(None, 9.0), trace("7", 1.0), trace("8", 2.0)))
+    assert isinstance(warm, Propose)
+    assert votes(warm.standing) == [("7", 1.0, 1), ("8", 1.0, 1)]
+
+
+def test_by_default_traces_are_cut_and_how_many_are_kept_decides_the_vote() -> None:
+    """Replies of some 70 tokens, each of a confidence of its own, as long as a small model's."""
+
+    def sure(request: SampleRequest) -> list[float]:
+        source = random.Random(request.index)
+        return [source.uniform(0.2, 0.9) for _ in range(request.index % 5 + 2)]
+
+    engine = ScriptedEngine(lambda one: f"{'so ' * 66}The answer is {one.index % 4}", certainty=sure)
+    standings, cut = set(), []
+    for keep in (90, 50, 10):
+        solution, drawn = solved(DeepConf(keep=keep, consensus=1.0), engine)
+        standings.add(solution.standing)
+        cut.append(sum(one.finish_reason == "abort" for one in drawn))
+    assert len(standings) == 3
+    assert 0 < cut[0] < cut[1] < cut[2]
+    assert DeepConf().params.max_tokens == 512
 
 
 def certain(*traces: Sequence[float]) -> Callable[[SampleRequest], Sequence[float]]:
@@ -318,7 +353,10 @@ def test_with_constant_confidence_it_is_the_majority() -> None:
         ({"keep": 0.0}, "keep=0.0 is out of range"),
         ({"keep": 101.0}, "keep=101.0 is out of range"),
         ({"window": 0}, "window=0 is out of range"),
-        ({"measure": "mean"}, "measure is lowest, bottom_10, tail"),
+        ({"measure": "median"}, "measure is lowest, bottom_10, tail, mean"),
+        ({"window": 513}, "window=513 never fills"),
+        ({"window": 2048, "mode": "offline"}, "set window to 256 or less, or raise max_tokens"),
+        ({"window": 9, "mode": "offline", "measure": "mean"}, "window=9 has no effect offline with measure=mean"),
         ({"warmup": 0}, "warmup=0 is out of range"),
         ({"consensus": 0.0}, "consensus=0.0 is out of range"),
         ({"concurrency": 0}, "concurrency=0 is out of range"),

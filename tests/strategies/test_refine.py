@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from reasoner import Cost, Solution, solve_sync
+from reasoner.catalog import build
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Operation, Plan, Propose, Sample, Score
@@ -37,7 +39,7 @@ def drawn(plan: Plan[Answer | None], op: Operation, version: Completion) -> Oper
     return plan.send(None)
 
 
-def run(answers: dict[int, str], reviews: Callable[[int], str], **options: int) -> tuple[Solution, list[str]]:
+def run(answers: dict[int, str], reviews: Callable[[int], str], **options: Any) -> tuple[Solution, list[str]]:
     """A self-review on an engine: answers by version, reviews by round; and what was asked for, in order."""
     asked: list[str] = []
 
@@ -81,12 +83,46 @@ def test_a_review_without_a_verdict_finds_fault(review: str) -> None:
     assert asked == ["version", "review", "version"]
 
 
-def test_never_the_last_version_but_the_majority_and_the_first_at_a_tie() -> None:
-    wrong = lambda _: "Verdict: wrong"  # noqa: E731
-    assert key(run({0: "7", 1: "8"}, wrong, rounds=1)[0].answer) == "7"
-    assert key(run({0: "7", 1: "8", 2: "8", 3: "9"}, wrong, rounds=3)[0].answer) == "8"
-    solution = run({0: "7", 1: "8", 2: "8", 3: "9"}, wrong, rounds=3)[0]
-    assert [proposal.standing.samples for proposal in solution.proposals] == [1, 2, 3, 4]
+@pytest.mark.parametrize(
+    ("selector", "versions", "answer"),
+    [
+        (None, ("7", "8"), "8"),
+        (None, ("7", "7", "8"), "8"),
+        (None, ("7", "8", "(none)"), "8"),
+        (None, ("7", "8", "7"), "7"),
+        ("last", ("7", "7", "8"), "8"),
+        ("majority", ("7", "8"), "7"),
+        ("majority", ("7", "8", "8", "9"), "8"),
+    ],
+)
+def test_a_self_review_answers_with_its_last_version_or_with_the_majority(
+    selector: str | None, versions: tuple[str, ...], answer: str
+) -> None:
+    solution, _ = run(
+        dict(enumerate(versions)), lambda _: "Verdict: wrong", rounds=len(versions) - 1, selector=selector
+    )
+    assert key(solution.answer) == key(solution.standing.leader) == answer
+    assert [proposal.standing.samples for proposal in solution.proposals] == [*range(1, len(versions) + 1)]
+
+
+def test_the_answer_of_a_self_review_can_change_by_default() -> None:
+    """The least it can do: one round in which fault is found."""
+    strategy = build("strategy", "refine:critic=self,rounds=1")
+    answers = iter(("The answer is 7", "Verdict: wrong", "The answer is 8"))
+    assert key(solve_sync(QUESTION, strategy, ScriptedEngine(lambda _: next(answers))).answer) == "8"
+
+
+def test_the_last_version_may_also_be_the_answer_where_a_verifier_is_the_critic() -> None:
+    values = {"7": 0.8, "8": 0.1}
+    for selector, answer in ((None, "7"), ("last", "8"), ("majority", "7")):
+        versions = iter(("7", "8"))
+        solution = solve_sync(
+            QUESTION,
+            Refine(rounds=1, selector=selector),  # type: ignore[arg-type]
+            ScriptedEngine(lambda _, versions=versions: f"The answer is {next(versions)}"),  # type: ignore[misc]
+            verifier=Judge(lambda one: values[one.text[-1]]),
+        )
+        assert key(solution.answer) == answer
 
 
 def test_a_review_sees_the_answer_and_a_revision_both() -> None:
@@ -211,6 +247,8 @@ def test_only_a_verifier_as_critic_is_used() -> None:
         ({"rounds": -1}, "rounds=-1 is out of range"),
         ({"critic": "tests"}, "choose self or verifier"),
         ({"satisfied": 1.5}, "a rating is 0 to 1"),
+        ({"selector": "first"}, "choose last, majority, weighted"),
+        ({"critic": "self", "selector": "weighted"}, "no ratings to go by"),
         ({"critic": "self", "satisfied": 0.5}, "satisfied=0.5 has no effect with critic=self"),
     ],
 )

@@ -140,6 +140,7 @@ def confident(*tokens: float) -> Logprobs:
         ("lowest_group", (1 + 1 + 4) / 3),  # groups of three: 2, 2, 3, 4, 5, ...
         ("tail_group", (9 + 1 + 5) / 3),
         ("bottom_10", (1 + 1 + 4) / 3),  # eight groups: a tenth is one of them
+        ("mean", 4.0),
     ],
 )
 def test_group_confidence_slides_a_window_over_the_tokens(measure: Measure, confidence: float) -> None:

@@ -11,7 +11,7 @@ from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Logprobs, Question, Rating
 
-Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group"]
+Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group", "mean"]
 _OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
 
 
@@ -24,10 +24,11 @@ class Certainty(Resourceless):
     2502.18581), here over the `top_k` best alternatives renormalised, mapped to [0, 1) by 1 - exp(-x). Over the full
     vocabulary it would be another statistic.
 
-    The other three are DeepConf's (Fu 2025, 2508.15260). A token's confidence C is the mean of -log p over its `top_k`
+    The other four are DeepConf's (Fu 2025, 2508.15260). A token's confidence C is the mean of -log p over its `top_k`
     best alternatives, a group's the mean over `window` tokens in a row, or over all of a shorter sequence.
-    `lowest_group` takes the lowest group, `bottom_10` the mean of the lowest tenth, `tail_group` the last. As C is at
-    least log(top_k), 1 - log(top_k) / C maps it to [0, 1) in its own order. The paper has top_k=20, window=2048.
+    `lowest_group` takes the lowest group, `bottom_10` the mean of the lowest tenth, `tail_group` the last, `mean` that
+    of all tokens. As C is at least log(top_k), 1 - log(top_k) / C maps it to [0, 1) in its own order. The paper has
+    top_k=20, window=2048.
     """
 
     measure: Measure = "likelihood"
@@ -77,6 +78,8 @@ class Certainty(Resourceless):
     def _confidence(self, tokens: Sequence[float]) -> float:
         if self.measure == "tail_group":
             return _mean(tokens[-self.window :])
+        if self.measure == "mean":
+            return _mean(tokens)
         groups = group_confidences(tokens, self.window)
         return min(groups) if self.measure == "lowest_group" else lowest_tenth(groups)
 

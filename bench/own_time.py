@@ -1,0 +1,105 @@
+"""The time that each strategy itself takes at its largest: 1,024 samples whose answers all differ.
+
+    python bench/own_time.py [N [NAME...]]
+
+Everything is on the scripted engine, with a trace that is written and thrown away. Each figure holds the time of the
+engine and of the runner too, some 0.3 ms a sample. No strategy should take more than a second of its own.
+"""
+
+import asyncio
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from reasoner import Cost, Question, ask, solve
+from reasoner.catalog import build
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.protocols import Engine, Resourceless, SampleRequest, Strategy, Tab
+from reasoner.trace import Event
+from reasoner.types import Completion, Rating
+
+SPECS = {
+    "single": "single",
+    "self_consistency": "self_consistency:n={n}",
+    "self_consistency, stop=lossless": "self_consistency:n={n},stop=lossless",
+    "self_consistency, of=single": "self_consistency:n={n},of=single",
+    "adaptive_consistency": "adaptive_consistency:n={n}",
+    "early_stopping": "early_stopping:n={n}",
+    "short_m_at_k": "short_m_at_k:k={n},m={n}",
+    "deepconf": "deepconf:n={n}",
+    "best_of_n": "best_of_n:n={n}",
+    "best_of_n, stop=lossless": "best_of_n:n={n},stop=lossless",
+    "best_of_n, of=single": "best_of_n:n={n},of=single",
+    "cisc": "cisc:n={n}",
+    "borda": "borda:n={n}",
+    "speculative_rejection": "speculative_rejection:n={n}",
+    "universal": "universal:n={n}",
+    "likelihood": "likelihood",
+    "knockout": "knockout:n={n}",
+    "pairwise": "pairwise:n={root}",
+    "gen_select": "gen_select:n={n}",
+    "beam_search": "beam_search:n={n}",
+    "dvts": "dvts:n={n}",
+    "rebase": "rebase:n={n}",
+    "particle_filter": "particle_filter:n={n}",
+    "lookahead": "lookahead:n={n}",
+    "mcts": "mcts:simulations={n}",
+    "ab_mcts": "ab_mcts:n={n}",
+    "tree_of_thoughts": "tree_of_thoughts:b={n},k=1",
+    "refine": "refine:rounds={n},satisfied=1",
+    "revise": "revise:chains={root},revisions={root}",
+    "revise, one chain": "revise:chains=1,revisions={n}",
+    "budget_forcing": "budget_forcing",
+    "auto": "auto",
+}
+
+
+class Middling(Resourceless):
+    """Rates everything by its length, below 1, at no cost."""
+
+    logprobs = None
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        return Rating(0.1 + 0.8 * (candidate.index % 97) / 97, Cost())
+
+
+def spoken(form: str) -> Callable[[SampleRequest], str]:
+    """A script in which no two chains come to the same answer."""
+    numbers: Iterator[int] = itertools.count(1)
+
+    def said(request: SampleRequest) -> str:
+        begun = "" if request.prompt.text else f"Let us try {next(numbers)}.\n\n"
+        return f"{begun}The answer is {form.format(next(numbers))}"
+
+    return said
+
+
+async def seconds(spec: str, space: str, form: str) -> float:
+    strategy: Strategy = build("strategy", spec)
+    engine = ScriptedEngine(spoken(form), certainty=lambda request: 0.5 + request.index % 50 / 101)
+    lines: list[int] = []
+
+    def sink(event: Event) -> None:
+        lines.append(len(event.model_dump_json()))
+
+    verifier = Middling() if strategy.uses_verifier else None
+    began = time.process_time()
+    solution = await solve(ask("How many?", space=space), strategy, engine, verifier=verifier, trace=sink)
+    taken = time.process_time() - began
+    if solution.error:
+        raise solution.error
+    return taken
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
+    print(f"{'strategy':34}{'number':>8}{'math':>8}   processor seconds, n={n:,}")
+    for name in sys.argv[2:] or SPECS:
+        spec = SPECS[name].format(n=n, root=round(n**0.5))
+        row = [asyncio.run(seconds(spec, space, "{}")) for space in ("number", "math")]
+        print(f"{name:34}{row[0]:8.2f}{row[1]:8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
