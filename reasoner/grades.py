@@ -47,7 +47,14 @@ def read_grades(path: Path) -> Iterator[Grade]:
     Raises:
         TraceError: the file cannot be read, or a line is no grade.
     """
-    return read_lines(path, Grade.model_validate_json, file="grades", record="grade", version=VERSION)
+    return read_lines(
+        path,
+        Grade.model_validate_json,
+        file="grades",
+        record="grade",
+        version=VERSION,
+        way_out="make the grades again with `reasoner grade RUN`",
+    )
 
 
 def read_run(folder: Path) -> LabelledRun:

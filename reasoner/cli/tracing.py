@@ -50,10 +50,9 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
     found = courses(events)
     with ExitStack() as stack:
         if html is not None:
-            from reasoner.tree.page import Page
+            from reasoner.tree.page import writing_page
 
-            page = stack.enter_context(Page(html, source=file.name))
-            found = page.passing(found)
+            found = stack.enter_context(writing_page(html, source=file.name)).passing(found)
         if question is not None:
             # It is one question: where it was asked anew, the last time counts.
             found = iter(deque(found, maxlen=1))

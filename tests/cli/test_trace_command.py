@@ -227,7 +227,7 @@ def test_what_is_no_trace_is_refused(content: bytes, said: str, run: Run, tmp_pa
             "no question of the trace named 'q-11'; did you mean 'q-1'? (there are: q-1, q-2)",
         ),
         (("{trace}", "--html", "missing/page.html"), "cannot write the page missing/page.html: No such file"),
-        (("{trace}", "--html", "."), "cannot write the page .: it is no regular file"),
+        (("{trace}", "--html", "."), "cannot write the page .: Is a directory"),
         ((), "missing argument 'FILE'"),
     ],
 )

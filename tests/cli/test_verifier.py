@@ -14,7 +14,7 @@ from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.labelling import label
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.cli.command import Run
-from tests.helpers import number_question
+from tests.helpers import number_question, without_checksums
 
 
 def sure(request: SampleRequest) -> bool:
@@ -106,7 +106,7 @@ def test_what_cannot_work_is_one_line(run: Run, arguments: tuple[str, ...], erro
 
 def test_a_grade_that_is_damaged_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
     folder = labelled(tmp_path / "run", "certainty")
-    grades = (folder / GRADES).read_text().splitlines()
+    grades = without_checksums(folder / GRADES).read_text().splitlines()
     (folder / GRADES).write_text("\n".join([grades[0], "{}", *grades[1:]]) + "\n")
     ended = run("verifier", "calibrate", str(folder), "--out", str(tmp_path / "x"))
     assert (ended.code, f"{GRADES}:2 is no grade" in ended.err) == (2, True)

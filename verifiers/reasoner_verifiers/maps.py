@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from scipy import optimize, special
 
 from reasoner.errors import UsageError
+from reasoner.files import read_whole
 
 LEAST_RATINGS = 30
 """Fewer right or wrong ratings together fit nothing worth keeping."""
@@ -100,7 +101,7 @@ def read_map(path: Path, kind: type[M]) -> M:
         UsageError: it cannot be read, or is no map of this kind.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_whole(path))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
