@@ -29,6 +29,7 @@ def write_report(report: Report, html: Path) -> None:
         TraceError: a journal can no longer be read.
     """
     try:
+        html.parent.mkdir(parents=True, exist_ok=True)
         check_replaceable(html)
     except OSError as error:
         raise _failed(html, error) from error
