@@ -57,6 +57,20 @@ def read_grades(path: Path) -> Iterator[Grade]:
     )
 
 
+def labelled_folders(run: Path) -> list[Path]:
+    """The folders with a trace and grades that a run is made of: itself, or of an evaluation those of its arms.
+
+    Raises:
+        TraceError: there is none, or the run of an evaluation has not been graded to its end.
+    """
+    arms = sorted(folder for folder in run.glob("arms/*") if (folder / TRACE).exists())
+    if (run / TRACE).exists() or not arms:
+        return [run]
+    if bare := [folder.name for folder in arms if not (folder / GRADES).exists()]:
+        raise TraceError(f"{run} has no grades of {bare[0]}: finish it with `reasoner eval --resume {run}`")
+    return arms
+
+
 def read_run(folder: Path) -> LabelledRun:
     """The trace and the grades in a run's folder.
 

@@ -13,6 +13,7 @@ from reasoner.protocols import SampleRequest, Verifier
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.labelling import label
 from reasoner_strategies import BestOfN, SelfConsistency
+from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.cli.command import Run
 from tests.helpers import number_question, without_checksums
 
@@ -44,7 +45,7 @@ def test_a_calibration_is_fitted_and_used(run: Run, tmp_path: Path, method: str)
     assert document["fitted_on"]["ratings"] == 96
     assert len(document["fitted_on"]["data_sha256"]) == 64
     spec = f"calibrated:verifier=certainty,file={out}"
-    solved = run("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3", "--verifier", spec, "--json")
+    solved = run("solve", "What is 3 + 4?", "-e", "simulated:answers=7", "-s", "best_of_n:n=3", "--verifier", spec, "--json")
     assert solved.code == 0, solved.err
     assert json.loads(solved.out)["verifier"] == spec
 
@@ -102,6 +103,27 @@ def test_what_cannot_work_is_one_line(run: Run, arguments: tuple[str, ...], erro
     assert (ended.code, ended.out) == (2, "")
     assert error.lower() in ended.err.lower()
     assert ended.err.count("\n") == 1
+
+
+def test_the_folder_of_an_evaluation_is_a_labelled_run_and_shared_samples_count_once(run: Run, tmp_path: Path) -> None:
+    folder, out = tmp_path / "run", tmp_path / "map.json"
+    strategies = ("-s", "self_consistency:n=4", "-s", "best_of_n:n=4,temperature=0.7", "-s", "single:temperature=0")
+    engine = ("-e", "simulated", "--verifier", "certainty")
+    assert run("eval", "arithmetic", "--limit", "12", *strategies, *engine, "--out", str(folder)).code == 0
+    assert run("verifier", "calibrate", str(folder), "--out", str(out)).code == 0
+    arm = next((folder / "arms").glob("*best_of_n*"))
+    alone = tmp_path / "alone.json"
+    assert run("verifier", "calibrate", str(arm), "--out", str(alone)).code == 0
+    whole, single = (json.loads(path.read_text())["fitted_on"] for path in (out, alone))
+    assert {key: whole[key] for key in ("questions", "ratings", "right")} == {
+        key: single[key] for key in ("questions", "ratings", "right")
+    }
+    assert len(read_labelled([folder])) == 12 * 5
+    (arm / GRADES).unlink()
+    ended = run("verifier", "calibrate", str(folder), "--out", str(out))
+    assert (
+        ended.error == f"error: {folder} has no grades of {arm.name}: finish it with `reasoner eval --resume {folder}`"
+    )
 
 
 def test_a_grade_that_is_damaged_is_told_with_its_line(run: Run, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def _runs(command: F) -> F:
 
 @click.group("verifier")
 def command() -> None:
-    """Fit verifiers on labelled runs: folders with trace.jsonl and grades.jsonl."""
+    """Fit verifiers on labelled runs: RUN is a folder that `reasoner eval` wrote, or the folder of one of its arms."""
 
 
 @command.command("fit")
