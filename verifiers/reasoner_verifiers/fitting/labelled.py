@@ -54,13 +54,13 @@ def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
 
 
 def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
-    """What the arms of one run hold, without what they share: a shared sample is the same event in each trace."""
+    """What the arms of one run hold, each sample once: one of the same prompt, place, seed and text is the same."""
     if len(folders) == 1:
         return _labelled(folders[0])
-    found: dict[tuple[str, str, int, int, float, str], Labelled] = {}
+    found: dict[tuple[str, str, int, int, str], Labelled] = {}
     for one in (one for folder in folders for one in _labelled(folder)):
         draw = one.sampled
-        name = (draw.question_id, draw.prompt, draw.index, draw.seed, draw.t, draw.text)
+        name = (draw.question_id, draw.prompt, draw.index, draw.seed, draw.text)
         if name not in found or (found[name].rating is None and one.rating is not None):
             found[name] = one
     return found.values()
