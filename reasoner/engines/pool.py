@@ -128,7 +128,8 @@ def _read(path: Path, order: int) -> dict[str, _Line]:
                         raise UsageError(f"{path}:{number} has the question {line.question_id!r:.80} a second time")
                     lines[line.question_id] = _ordered(line, order)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as a pool: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be read as a pool: {why}") from None
     if not lines:
         raise UsageError(f"{path} holds no question")
     return lines

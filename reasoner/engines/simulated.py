@@ -66,7 +66,7 @@ class SimulatedEngine:
     weights: tuple[float, ...] = ()
     silent: float = 0.0
     tokens: float = 100.0
-    accuracy: float = 0.75
+    accuracy: float = 0.8
     laws: Mapping[str, Law] = field(default_factory=dict)
     model: ModelCard = field(default=CARD, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)

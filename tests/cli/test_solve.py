@@ -38,7 +38,7 @@ def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     assert [line[:9].strip() for line in summary] == ["vote", "cost", "budget", "time", "note"]
     assert summary[0].endswith("(8 samples, 0 without an answer)")
     assert " of 2,000; the strategy finished" in summary[2]
-    assert summary[4].startswith("note     simulated, no model was run: arithmetic is right in 75% of samples, ")
+    assert summary[4].startswith("note     simulated, no model was run: arithmetic is right in 80% of samples, ")
 
 
 def test_each_plain_line_counts_what_its_samples_cost(run: Run) -> None:
