@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, NamedTuple, cast
 from pydantic import BaseModel
 
 from reasoner.errors import TraceError, UsageError
-from reasoner.files import NOT_REGULAR, open_regular
+from reasoner.files import NOT_REGULAR, check_replaceable, open_regular
 
 SYNC_SECONDS: Final = 1.0
 """How much a loss of power may take; a killed process loses nothing but the line that it was writing."""
@@ -129,9 +129,8 @@ class LineWriter:
     def onto(cls, path: Path, *, what: str) -> "LineWriter":
         """Continue a plain file after its last whole line, or begin one that does not exist. Raises as `new`."""
         try:
+            check_replaceable(path)
             file = path.open("r+b" if path.exists() else "x+b")
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.EINVAL, NOT_REGULAR)
             whole = _whole(file)
             if whole < file.seek(0, os.SEEK_END):
                 file.truncate(whole)
