@@ -5,7 +5,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
@@ -55,8 +55,8 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
 
     Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too, as `params.stop`
     where it has a `stop` of its own. What stands first and names no option is its first one, where that has no default,
-    as in `gym:chain_sum,size=100`; where a `path` is all it takes, everything is the path. `common` are options given
-    elsewhere, which the spec may override.
+    as in `gym:chain_sum,size=100`; a `path` that is the first one goes up to the next option, commas included. `common`
+    are options given elsewhere, which the spec may override.
 
     Raises:
         UsageError: an unknown name or option, or a value that does not fit.
@@ -70,9 +70,7 @@ def build(kind: Kind, spec: str, /, **common: Any) -> Any:
     values: dict[str, Any] = dict(common)
     params: dict[str, Any] = {}
     main = next((option for option, field in list(own.items())[:1] if _required(field)), "")
-    given = (
-        {"path": tail.removeprefix("path=")} if own.keys() == {"path"} and tail else _options(kind, name, tail, main)
-    )
+    given = _options(kind, name, tail, main, allowed)
     for option, text in given.items():
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=f"{kind} {name}")
@@ -109,9 +107,12 @@ def _required(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _options(kind: Kind, name: str, tail: str, main: str) -> dict[str, str]:
+def _options(kind: Kind, name: str, tail: str, main: str, allowed: Collection[str]) -> dict[str, str]:
     """The options as written; the first may go without its name where it is `main`."""
     found: dict[str, str] = {}
+    if main == "path":
+        path, tail = _path_in(tail, [re.escape(option) for option in allowed if option != "path"])
+        found |= {"path": path} if path else {}
     for place, part in enumerate(filter(None, (piece.strip() for piece in tail.split(",")))):
         option, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals and place == 0 and main:
@@ -122,6 +123,18 @@ def _options(kind: Kind, name: str, tail: str, main: str) -> dict[str, str]:
             raise UsageError(f"{kind} {name}: {option} is given twice: keep one")
         found[option] = text
     return found
+
+
+def _path_in(tail: str, others: Sequence[str]) -> tuple[str, str]:
+    """The path that a spec begins with, and what comes after it, from the next of the `others` on."""
+    if not others:
+        return tail.removeprefix("path="), ""
+    named = rf"\s*(?:{'|'.join(others)})\s*="
+    if re.match(named, tail):
+        return "", tail
+    following = re.search(f",{named}", tail)
+    end = following.start() if following else len(tail)
+    return tail[:end].removeprefix("path="), tail[end:]
 
 
 _NESTED: Mapping[str, Kind] = {"Strategy": "strategy", "Verifier": "verifier", "Engine": "engine", "StopRule": "rule"}

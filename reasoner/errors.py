@@ -8,6 +8,7 @@ ReasonerError
 ├── PlanError             a strategy broke the plan contract, or failed itself
 ├── VerifierError         a verifier could not rate a candidate
 ├── TraceError            a trace cannot be written, read, or does not match
+│   └── DamagedLine       a line of a file is not what was written
 └── EngineError           the engine failed
 ├── EngineUnavailable it is not installed, not reachable, or refuses us
 ├── RequestLost       one request failed part-way; trying again may work
@@ -17,6 +18,8 @@ ReasonerError
 
 import difflib
 from collections.abc import Iterable
+
+from reasoner.aliases import known_as
 
 
 class ReasonerError(Exception):
@@ -28,14 +31,16 @@ class UsageError(ReasonerError):
 
 
 class UnknownName(UsageError):
-    """A name that does not exist, with the ones that do."""
+    """A name that does not exist, with the ones that do; `meant` is what to write instead, where the caller knows."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "") -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "", meant: str = "") -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(sorted(known))
-        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        guess = f"; did you mean {near[0]!r}?" if near else ""
+        alias = known_as(kind, name)
+        near = [alias] if alias in self.known else difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        meant = meant or (repr(near[0]) if near else "")
+        guess = f"; did you mean {meant}?" if meant else ""
         owner = f" of {of}" if of else ""
         listed = ", ".join(self.known) if self.known else "none"
         super().__init__(f"no {kind}{owner} named {name!r}{guess} (there are: {listed})")
@@ -86,6 +91,10 @@ class VerifierError(ReasonerError):
 
 class TraceError(ReasonerError):
     """A trace cannot be written or read, or does not belong to this run."""
+
+
+class DamagedLine(TraceError):
+    """A line of a file is not what was written: its checksum does not match, or it is not JSON."""
 
 
 class EngineError(ReasonerError):

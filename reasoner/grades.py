@@ -47,7 +47,28 @@ def read_grades(path: Path) -> Iterator[Grade]:
     Raises:
         TraceError: the file cannot be read, or a line is no grade.
     """
-    return read_lines(path, Grade.model_validate_json, file="grades", record="grade", version=VERSION)
+    return read_lines(
+        path,
+        Grade.model_validate_json,
+        file="grades",
+        record="grade",
+        version=VERSION,
+        way_out="make the grades again with `reasoner grade RUN`",
+    )
+
+
+def labelled_folders(run: Path) -> list[Path]:
+    """The folders with a trace and grades that a run is made of: itself, or of an evaluation those of its arms.
+
+    Raises:
+        TraceError: there is none, or the run of an evaluation has not been graded to its end.
+    """
+    arms = sorted(folder for folder in run.glob("arms/*") if (folder / TRACE).exists())
+    if (run / TRACE).exists() or not arms:
+        return [run]
+    if bare := [folder.name for folder in arms if not (folder / GRADES).exists()]:
+        raise TraceError(f"{run} has no grades of {bare[0]}: finish it with `reasoner eval --resume {run}`")
+    return arms
 
 
 def read_run(folder: Path) -> LabelledRun:

@@ -45,6 +45,11 @@ class Solution:
     confidence: float | None = None
 
     @property
+    def stands(self) -> bool:
+        """Whether the answer may be used; False where an error ended the run: it is then only the best until there."""
+        return self.error is None
+
+    @property
     def standing(self) -> Standing:
         """The votes behind the last proposal."""
         return self.proposals[-1].standing if self.proposals else Standing()

@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from reasoner.budget import Cost
-from reasoner.errors import TraceError
-from reasoner.lines import LineWriter
+from reasoner.errors import DamagedLine, TraceError
+from reasoner.lines import DAMAGED, LineWriter, lines_of
 from reasoner.models.card import ModelCard
 from reasoner.plan import Weight
 from reasoner.solution import EndedBy
@@ -247,10 +247,13 @@ def tee(*sinks: Sink) -> Sink:
 
 
 class TraceWriter:
-    """A sink that appends each event to a JSONL file and flushes it, so a killed run keeps all but its last line."""
+    """A sink that appends each event to a JSONL file and flushes it, so a killed run keeps all but its last line.
 
-    def __init__(self, path: Path) -> None:
-        self._lines = LineWriter.new(path, what="trace")
+    A name that ends in .gz makes a gzipped file. A file that holds something is refused, unless `overwrite` is set.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        self._lines = LineWriter.new(path, what="trace", overwrite=overwrite)
 
     @classmethod
     def onto(cls, path: Path) -> "TraceWriter":
@@ -272,32 +275,43 @@ class TraceWriter:
         self._lines.close()
 
 
-def read_trace(path: Path) -> Iterator[Event]:
-    """The events of a trace file, streamed. A torn last line, left by a killed run, is skipped.
+def read_trace(path: Path, *, way_out: str = "") -> Iterator[Event]:
+    """The events of a trace file, plain or gzipped, streamed. A torn last line, left by a killed run, is skipped.
 
     Raises:
-        TraceError: the file cannot be read, or a line is not an event of this version.
+        TraceError: the file cannot be read, or a line is damaged or is not an event of this version; `way_out` is
+            added to the error, where the caller knows what to do.
     """
-    return read_lines(path, _EVENT.validate_json, file="trace", record="trace event", version=VERSION)
+    return read_lines(path, _EVENT.validate_json, file="trace", record="trace event", version=VERSION, way_out=way_out)
 
 
-def read_lines(path: Path, validate: Callable[[bytes], T], *, file: str, record: str, version: int) -> Iterator[T]:
+def read_lines(
+    path: Path, validate: Callable[[bytes], T], *, file: str, record: str, version: int, way_out: str = ""
+) -> Iterator[T]:
     """The records of a JSONL file, streamed. A torn last line, left by a killed run, is skipped.
 
     Raises:
+        DamagedLine: a line is not what was written; `way_out` is added to this error and the next.
         TraceError: the file cannot be read, or a line is no such record of this version.
     """
+    advice = f": {way_out}" if way_out else ""
     try:
-        with path.open("rb") as opened:
-            for number, line in enumerate(opened, start=1):
-                try:
-                    yield validate(line)
-                except ValidationError as error:
-                    if not line.endswith(b"\n"):
-                        return
-                    raise TraceError(f"{path}:{number} {_complaint(line, error, record, version)}") from error
+        for line in lines_of(path):
+            if line.fault:
+                raise DamagedLine(f"{path}:{line.number} {line.fault}{advice}")
+            try:
+                found = validate(line.content)
+            except ValidationError as error:
+                if not line.whole:
+                    return
+                kind = DamagedLine if line.bare or error.errors()[0]["type"] == "json_invalid" else TraceError
+                complaint = _complaint(line.content, error, record, version)
+                raise kind(f"{path}:{line.number} {complaint}{advice}") from error
+            if line.bare:
+                raise DamagedLine(f"{path}:{line.number} {DAMAGED}{advice}")
+            yield found
     except OSError as error:
-        raise TraceError(f"cannot read the {file} {path}: {error.strerror}") from error
+        raise TraceError(f"cannot read the {file} {path}: {error.strerror or error}") from error
 
 
 def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:

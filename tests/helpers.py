@@ -2,7 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+import re
+import resource
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -159,8 +162,25 @@ def course(solution: Solution) -> tuple[object, ...]:
 
 
 def write_trace(path: Path, events: Iterable[Event]) -> Path:
-    writer = TraceWriter(path)
+    writer = TraceWriter(path, overwrite=True)
     for event in events:
         writer(event)
     writer.close()
+    return path
+
+
+@contextmanager
+def largest_file(limit: int) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes: writing fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def without_checksums(path: Path) -> Path:
+    """The same file as one that was written before lines had checksums, so that a test may change it."""
+    path.write_bytes(re.sub(rb',"crc32":"[0-9a-f]{8}"}$', b"}", path.read_bytes(), flags=re.MULTILINE))
     return path

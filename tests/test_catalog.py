@@ -1,15 +1,19 @@
 """Objects by name: what a spec builds, what it refuses, and that it can be written again."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import catalog
-from reasoner.catalog import Kind, build, entries, load, spec_of
+from reasoner.aliases import ALIASES
+from reasoner.budget import UNITS
+from reasoner.catalog import Kind, build, drawing_options, entries, load, spec_of
 from reasoner.controller.stopping import BetaRule
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName, UsageError
@@ -201,3 +205,53 @@ def test_a_text_with_a_comma_or_a_blank_at_its_end_is_written_so_that_it_can_be_
     assert given.instruction == "First, think, then answer: "
     assert build("strategy", spec_of(given)) == given
     assert spec_of(given) == r"single:instruction=First\x2c think\x2c then answer:\x20"
+
+
+@pytest.mark.parametrize(
+    ("tail", "path", "columns"),
+    [
+        ("a.jsonl", "a.jsonl", ()),
+        ("path=a.jsonl", "a.jsonl", ()),
+        ("a.jsonl,columns=question:prompt|answer:target", "a.jsonl", ("question:prompt", "answer:target")),
+        ("columns=question:prompt,path=a.jsonl", "a.jsonl", ("question:prompt",)),
+        ("a,b=c.jsonl", "a,b=c.jsonl", ()),
+        ("a,b=c.jsonl, columns=question:prompt", "a,b=c.jsonl", ("question:prompt",)),
+    ],
+)
+def test_a_path_goes_up_to_the_next_option(tail: str, path: str, columns: tuple[str, ...]) -> None:
+    built = build("task", f"jsonl:{tail}")
+    assert (built.path, built.columns) == (path, columns)
+    assert build("task", spec_of(built)) == built
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "meant"),
+    [
+        ("strategy", "sc", "self_consistency"),
+        ("strategy", "SC", "self_consistency"),
+        ("strategy", "bon:n=4", "best_of_n"),
+        ("strategy", "self-refine", "refine"),
+        ("strategy", "self_consistency:samples=4", "n"),
+        ("strategy", "single:max_new_tokens=4", "max_tokens"),
+        ("engine", "hf", "vllm"),
+        ("engine", "vllm:max_model_len=4096", "context"),
+        ("engine", "vllm:gpu-memory-utilization=0.5", "gpu_memory"),
+        ("verifier", "reward_model", "orm"),
+    ],
+)
+def test_a_name_from_elsewhere_leads_to_ours(kind: Kind, spec: str, meant: str) -> None:
+    with pytest.raises(UnknownName, match=f"did you mean '{meant}'"):
+        build(kind, spec)
+
+
+def test_every_alias_is_of_something_that_there_is() -> None:
+    for kind in get_args(Kind):
+        for alias, meant in ALIASES.get(kind, {}).items():
+            assert meant in entries(kind)
+            assert alias not in entries(kind)
+    classes = [load(kind, name) for kind in ("strategy", "engine") for name in entries(kind)]
+    options = {
+        option for cls in classes for option in (*drawing_options(cls), *(f.name for f in dataclasses.fields(cls)))
+    }
+    assert set(ALIASES["option"].values()) <= options
+    assert set(ALIASES["budget unit"].values()) <= set(UNITS)

@@ -1,5 +1,6 @@
 """The trace file: every event comes back, a torn end is forgiven, anything else is an error that says where."""
 
+import gzip
 import math
 from pathlib import Path
 from typing import get_args
@@ -8,7 +9,7 @@ import pytest
 
 from reasoner import Cost, solve_sync
 from reasoner.engines.scripted import CARD, ScriptedEngine
-from reasoner.errors import TraceError
+from reasoner.errors import DamagedLine, TraceError, UsageError
 from reasoner.plan import Weight
 from reasoner.trace import (
     VERSION,
@@ -33,7 +34,7 @@ from reasoner.trace import (
 )
 from reasoner.types import Logprobs, Message, Standing, Usage, Vote
 from reasoner_strategies import SelfConsistency
-from tests.helpers import answer, number_question, says, write_trace
+from tests.helpers import answer, number_question, says, without_checksums, write_trace
 
 COST = Cost(1, 2, 3, 4, 5, 6, 7, None, 0.125)
 STANDING = Standing((Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True)
@@ -120,10 +121,82 @@ def test_each_event_is_on_disk_before_the_next(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_a_new_trace_replaces_an_old_one(tmp_path: Path) -> None:
+def test_a_trace_replaces_another_only_where_that_is_asked_for(tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl", EVENTS)
-    write_trace(path, EVENTS[:1])
-    assert list(read_trace(path)) == EVENTS[:1]
+    with pytest.raises(UsageError, match=r"the trace .* exists: name another file, or overwrite it with --overwrite"):
+        TraceWriter(path)
+    assert list(read_trace(path)) == EVENTS
+    writer = TraceWriter(path, overwrite=True)
+    writer(BEGAN)
+    writer.close()
+    assert list(read_trace(path)) == [BEGAN]
+
+
+def test_an_empty_file_is_written_to_as_one_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").touch()
+    writer = TraceWriter(tmp_path / "t.jsonl")
+    writer(BEGAN)
+    writer.close()
+    assert list(read_trace(writer.path)) == [BEGAN]
+
+
+def test_a_name_that_ends_in_gz_makes_a_gzip_file_which_reads_like_any_other(tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "t.jsonl.gz", EVENTS)
+    assert gzip.decompress(path.read_bytes()) == write_trace(tmp_path / "t.jsonl", EVENTS).read_bytes()
+    assert list(read_trace(path)) == EVENTS
+    # The first bytes decide, not the name: a file may have been renamed.
+    assert list(read_trace(path.rename(tmp_path / "renamed.jsonl"))) == EVENTS
+
+
+def test_what_a_killed_process_flushed_of_a_gzip_file_is_read(tmp_path: Path) -> None:
+    writer = TraceWriter(tmp_path / "t.jsonl.gz")
+    for event in EVENTS:
+        writer(event)
+    assert list(read_trace(writer.path)) == EVENTS
+    flushed = writer.path.read_bytes()
+    writer.close()
+    for end in range(len(flushed) - 40, len(flushed)):
+        writer.path.write_bytes(flushed[:end])
+        found = list(read_trace(writer.path))
+        assert found == EVENTS[: len(found)]
+        assert len(found) >= len(EVENTS) - 2
+
+
+def test_gzip_data_that_are_damaged_are_an_error(tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "t.jsonl.gz", EVENTS)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(TraceError):
+        list(read_trace(path))
+
+
+@pytest.mark.parametrize("name", ["t.jsonl.zst", "t.jsonl.xz", "t.bz2"])
+def test_another_compression_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"it can be compressed as \.gz only"):
+        TraceWriter(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", range(0, 400, 7))
+def test_one_flipped_bit_anywhere_is_found(tmp_path: Path, place: int) -> None:
+    path = write_trace(tmp_path / "t.jsonl", [BEGAN, SAMPLED, BEGAN])
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\n") + 1
+    # Digits become other digits: the line stays valid JSON.
+    content[start + place] ^= 0x01
+    path.write_bytes(content)
+    events = read_trace(path, way_out="record it again")
+    assert next(events) == BEGAN
+    with pytest.raises(DamagedLine, match=rf"^{path}:[23] .*: record it again$"):
+        list(events)
+
+
+def test_a_line_longer_than_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reasoner.lines.LONGEST_LINE", 2000)
+    path = write_trace(tmp_path / "t.jsonl", [BEGAN, BEGAN.model_copy(update={"text": "a" * 5000})])
+    with pytest.raises(DamagedLine, match=r":2 is too long: at most 2,000 bytes are read"):
+        list(read_trace(path))
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
@@ -163,7 +236,7 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: bytes, co
 
 def test_an_extra_field_is_an_error_rather_than_lost(tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl", [BEGAN])
-    path.write_text(path.read_text().replace('"seed":', '"mood":1,"seed":'))
+    without_checksums(path).write_text(path.read_text().replace('"seed":', '"mood":1,"seed":'))
     with pytest.raises(TraceError, match="mood"):
         list(read_trace(path))
 
@@ -171,7 +244,8 @@ def test_an_extra_field_is_an_error_rather_than_lost(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", [0, 2, 10])
 def test_another_version_is_refused_as_such(tmp_path: Path, version: int) -> None:
     path = write_trace(tmp_path / "t.jsonl", EVENTS)
-    path.write_text(path.read_text(encoding="utf-8").replace('"v":1,', f'"v":{version},'), encoding="utf-8")
+    changed = without_checksums(path).read_text(encoding="utf-8").replace('"v":1,', f'"v":{version},')
+    path.write_text(changed, encoding="utf-8")
     with pytest.raises(TraceError, match=f":1 was written by another version: .* version {VERSION}$"):
         list(read_trace(path))
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from reasoner import solve_many
 from reasoner.equivalence import Equivalence
+from reasoner.files import replacing
 from reasoner.grades import GRADES, TRACE, Grade
+from reasoner.lines import sealed
 from reasoner.protocols import Engine, Strategy, Verifier
 from reasoner.trace import TraceWriter, drawn, read_trace
 from reasoner_evals.grading import GradedQuestion, arithmetic_steps, grade
@@ -20,7 +22,12 @@ async def label(
     verifier: Verifier | None = None,
     seed: int = 0,
 ) -> None:
-    """Answer the questions and grade all that was drawn; writes `trace.jsonl` and `grades.jsonl` into `folder`."""
+    """Answer the questions and grade all that was drawn; writes `trace.jsonl` and `grades.jsonl` into `folder`.
+
+    Raises:
+        UsageError: the folder holds a trace already.
+        TraceError: one of the two cannot be written.
+    """
     writer = _writer(folder)
     questions = [item.question for item in items]
     try:
@@ -40,7 +47,7 @@ async def grade_run(items: Sequence[GradedQuestion], folder: Path) -> None:
     by_id = {item.question.id: item for item in items}
     equivalence = Equivalence()
     try:
-        with (folder / GRADES).open("w", encoding="utf-8") as file:
+        with replacing(folder / GRADES) as file:
             for event, completion in drawn(read_trace(folder / TRACE)):
                 if item := by_id.get(event.question_id):
                     made = Grade(
@@ -50,6 +57,6 @@ async def grade_run(items: Sequence[GradedQuestion], folder: Path) -> None:
                         status=await grade(item, completion, equivalence),
                         steps=arithmetic_steps(event.text),
                     )
-                    file.write(made.model_dump_json() + "\n")
+                    file.write(f"{sealed(made)}\n".encode())
     finally:
         await equivalence.close()

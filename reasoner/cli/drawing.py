@@ -43,15 +43,19 @@ class Line(NamedTuple):
     style: str = ""
 
 
-def table(course: Course, columns: int) -> str:
-    """A course in one line: question, answer, end, samples, tokens, depth."""
+def table(course: Course, columns: int) -> Iterator[str]:
+    """A course in one line: question, answer, end, samples, tokens, depth; in two where there are few columns."""
     answer = printable(course.answer.text, limit=12) if course.answer else "no answer"
     numbers = f"{course.cost.samples:>5,} {course.cost.tokens:>9,} {course.depth:>3}"
     ended = course.ended_by or "killed"
     room = max(columns, NARROWEST) - len(numbers) - 1
+    text = printable(course.began.text, limit=columns)
     if columns < WIDE:
-        return f"{_fit(f'{printable(course.id)} = {answer}', room):<{room}} {numbers}"
-    return f"{_fit(printable(course.id), room - 22):<{room - 22}} {_fit(answer, 12):<12} {ended:<8} {numbers}"
+        yield f"{_filled(f'{printable(course.id)} = {answer}', room)} {numbers}"
+        yield _fit(f"  {text}", max(columns, NARROWEST))
+    else:
+        asked = _filled(f"{printable(course.id)}  {text}", room - 22)
+        yield f"{asked} {_filled(answer, 12)} {ended:<8} {numbers}"
 
 
 def table_head(columns: int) -> str:
@@ -197,6 +201,12 @@ def _cells(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def _filled(text: str, columns: int) -> str:
+    """The text in exactly so many columns of a terminal."""
+    fitting = _fit(text, columns)
+    return fitting + " " * (columns - _cells(fitting))
 
 
 def _fit(text: str, columns: int) -> str:

@@ -6,7 +6,7 @@ from typing import ParamSpec
 
 import click
 
-from reasoner.cli.terminal import printable
+from reasoner.cli.terminal import ReaderLeft, printable
 from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
 ANSWERED = 0
@@ -43,6 +43,8 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return command(*args, **kwargs)
+        except ReaderLeft:
+            return ANSWERED
         except ReasonerError as error:
             click.echo(error_line(error), err=True)
             return code_of(error)

@@ -1,6 +1,7 @@
 """The commands as one, and what goes wrong in reading a command line as one line."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -8,6 +9,7 @@ from importlib.metadata import EntryPoints, entry_points
 
 import click
 
+from reasoner.aliases import COMMAND_OPTIONS
 from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
@@ -64,7 +66,8 @@ def run(arguments: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        click.echo(error_line(_in_one_line(error)), err=True)
+        given = sys.argv[1:] if arguments is None else arguments
+        click.echo(error_line(_in_one_line(error, given)), err=True)
         return error.exit_code
     except click.Abort:
         raise KeyboardInterrupt from None
@@ -77,7 +80,7 @@ def run(arguments: list[str] | None) -> int:
     return code or 0
 
 
-def _in_one_line(error: click.ClickException) -> str:
+def _in_one_line(error: click.ClickException, given: Sequence[str]) -> str:
     message = error.format_message().rstrip(".")
     message = message[0].lower() + message[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
@@ -86,5 +89,19 @@ def _in_one_line(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
         known = [option for option in options if option.startswith("--")]
-        return str(UnknownName("option", error.option_name, known, of=context.command_path))
+        meant = _meant(error.option_name, given)
+        meant = meant if meant.partition(" ")[0] in known else ""
+        return str(UnknownName("option", error.option_name, known, of=context.command_path, meant=meant))
     return f"{message} (see `{context.command_path} --help`)"
+
+
+def _meant(option: str, given: Sequence[str]) -> str:
+    """How an option of another command is written here, with the value that it was given; empty where nobody knows."""
+    if option not in COMMAND_OPTIONS:
+        return ""
+    start, example = COMMAND_OPTIONS[option]
+    place = next((place for place, part in enumerate(given) if part.partition("=")[0] == option), None)
+    if place is None:
+        return start + example
+    following = given[place + 1] if place + 1 < len(given) and not given[place + 1].startswith("-") else ""
+    return start + (given[place].partition("=")[2] or following or example)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reasoner.budget import Budget, Cost
 from reasoner.cli.terminal import Terminal, clean, printable
+from reasoner.cli.votes import VoteSummary
 from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored, Weighed
 from reasoner.types import Answer, Standing
 
@@ -76,7 +77,7 @@ class Progress:
             spent = f"{cost.tokens:,} of {self.budget.tokens:,} tokens"
         leader = "no answer yet"
         if self.answer:
-            leader = f"leading {printable(self.answer.text, limit=24)} ({self.standing.share:.0%})"
+            leader = f"leading {printable(self.answer.text, limit=24)} ({VoteSummary.of(self.standing).short})"
         return f"{samples} sample{'s' if samples != 1 else ''} · {spent} · {leader}"
 
     @contextmanager

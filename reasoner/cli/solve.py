@@ -12,6 +12,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, INTERRUPTED, OTHER, code_of, error_line, guarded
 from reasoner.errors import ReasonerError, TraceError, UsageError
+from reasoner.files import open_regular
 
 if TYPE_CHECKING:
     from reasoner.budget import Budget, Prices
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LONGEST_INPUT = 10_000_000
 """Bytes of a question or a --context file beyond which no model's window could hold it."""
+LONGEST_ANSWER = 2000
+"""Characters of an answer that are printed; --json gives all."""
 STARTED = time.perf_counter()
 
 
@@ -93,7 +96,9 @@ class _Recording:
 @click.option("--base-url", metavar="URL", help="The server of --engine openai.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run where the engine can.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write every event to a JSONL file, which replay:FILE plays back.")  # fmt: skip
+              help="Write every event to a JSONL file, gzipped where its name ends in .gz; replay:FILE plays it "
+                   "back.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Let --trace replace a file that exists.")
 @click.option("-v", "--verbose", is_flag=True,
               help="Tell what was bought and why, what ended it and how far to trust it.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Give the whole solution as JSON.")
@@ -115,14 +120,16 @@ def command(
     base_url: str | None,
     seed: int,
     trace: Path | None,
+    overwrite: bool,
     verbose: bool,
     as_json: bool,
 ) -> int:
     """Answer QUESTION, one quoted argument; pass - to read it from standard input.
 
-    The answer goes to standard output, the vote, the cost and the time to standard error. Exit codes: 0 answered, 1 no
-    answer found, not sure of it, or no place to write it, 2 usage, 3 budget exhausted before any answer, 4 engine or
-    model failure, 130 interrupted.
+    The answer goes to standard output, the vote, the cost and the time to standard error. Where an error ends the run,
+    standard output gets nothing, with --json too, and the best answer until then is on standard error. Exit codes: 0
+    answered, 1 no answer found, not sure of it, or no place to write it or its trace, 2 usage, 3 budget exhausted
+    before any answer, 4 engine or model failure, 130 interrupted.
     """
     from reasoner.budget import Budget
     from reasoner.cli.choosing import check_prices, choose_engine, choose_strategy, choose_verifier, read_prices
@@ -130,6 +137,8 @@ def command(
 
     if seed < 0:
         raise UsageError(f"--seed {seed} is negative: give 0 or more")
+    if overwrite and trace is None:
+        raise UsageError("--overwrite has no effect without --trace: leave it out")
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
     chosen = choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
     runs_on = choose_engine(engine, model_id=model, base_url=base_url)
@@ -144,7 +153,8 @@ def command(
         verbose,
     )
     check_prices([plan.budget], plan.prices)
-    return _run(plan, trace, as_json=as_json, quiet=engine.partition(":")[0] == "vllm")
+    recording = _recording(trace, plan.engine, overwrite=overwrite) if trace else None
+    return _run(plan, recording, as_json=as_json, quiet=engine.partition(":")[0] == "vllm")
 
 
 def _question_text(argument: str) -> str:
@@ -155,7 +165,7 @@ def _question_text(argument: str) -> str:
 
 def _context_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = _text(file, f"--context {path}")
     except OSError as error:
         raise UsageError(f"cannot read --context {path}: {error.strerror}") from error
@@ -176,13 +186,12 @@ def _text(file: IO[bytes], name: str) -> str:
         raise UsageError(f"{name} is not UTF-8 text: convert it first") from error
 
 
-def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
+def _run(plan: _Plan, recording: _Recording | None, *, as_json: bool, quiet: bool) -> int:
     from reasoner.cli.progress import Progress
     from reasoner.cli.terminal import own_streams
     from reasoner.models.cache import cache_home
     from reasoner.trace import tee
 
-    recording = _recording(trace, plan.engine) if trace else None
     log = cache_home() / "engine.log" if quiet else None
     with own_streams(log) as terminal:
         progress = Progress(terminal, plan.budget)
@@ -206,14 +215,14 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
         return code
 
 
-def _recording(path: Path, engine: "Engine") -> _Recording:
+def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
     from reasoner.engines.replay import ReplayEngine
     from reasoner.trace import TraceWriter
 
     played = Path(engine.path) if isinstance(engine, ReplayEngine) else None
     if played and played.exists() and path.exists() and path.samefile(played):
         raise UsageError(f"--trace {path} is the trace that is played back: give it another name")
-    return _Recording(TraceWriter(path))
+    return _Recording(TraceWriter(path, overwrite=overwrite))
 
 
 async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
@@ -263,25 +272,27 @@ def _tell(
     *,
     as_json: bool,
 ) -> int:
-    from reasoner.cli.summary import LABEL, Times, abstained, as_document, explanation, summary
-    from reasoner.cli.terminal import printable
+    from reasoner.cli.summary import LABEL, Times, explanation, summary
+    from reasoner.cli.terminal import OutputLost, printable
+    from reasoner.cli.votes import VoteSummary
 
     elapsed = time.perf_counter() - STARTED
     try:
-        if as_json:
-            terminal.give(
-                as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution)
-            )
-        elif solution.answer:
-            terminal.give(printable(solution.answer.text, limit=2000))
-        elif abstained(solution):
-            terminal.give("not sure")
+        if solution.stands:
+            _give(terminal, plan, solution, as_json=as_json)
+    except OutputLost:
+        if solution.answer:
+            terminal.say_wrapped(f"answer   {printable(solution.answer.text, limit=LONGEST_ANSWER)}", indent=LABEL)
+        raise
     finally:
         times = Times(verifier_start, progress.first_sample, elapsed)
         lines = explanation(plan.strategy, solution) if plan.verbose else []
         for line in [*summary(solution, plan.budget, plan.prices, plan.engine, times), *lines]:
             terminal.say_wrapped(line, indent=LABEL)
     if solution.error:
+        if solution.answer:
+            best = f"{printable(solution.answer.text)} ({VoteSummary.of(solution.standing).short})"
+            terminal.say_wrapped(f"so far   {best}; it is not the answer, as the run failed", indent=LABEL)
         terminal.say(error_line(solution.error))
         return code_of(solution.error)
     if solution.answer:
@@ -289,6 +300,21 @@ def _tell(
     code, why = _no_answer(solution)
     terminal.say(error_line(why))
     return code
+
+
+def _give(terminal: "Terminal", plan: _Plan, solution: "Solution", *, as_json: bool) -> None:
+    """Write what a run came to to standard output; nothing where it came to no answer."""
+    from reasoner.cli.summary import abstained, as_document
+    from reasoner.cli.terminal import printable
+
+    if as_json:
+        terminal.give(
+            as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution)
+        )
+    elif solution.answer:
+        terminal.give(printable(solution.answer.text, limit=LONGEST_ANSWER))
+    elif abstained(solution):
+        terminal.give("not sure")
 
 
 def _no_answer(solution: "Solution") -> tuple[int, str]:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.catalog import spec_of
 from reasoner.cli.terminal import printable
+from reasoner.cli.votes import VoteSummary, samples_of
 from reasoner.protocols import Engine, Strategy, Verifier
 from reasoner.solution import Solution
-from reasoner.types import Question, Standing
+from reasoner.types import Question
 
 LABEL = 9
 """Characters that the name of a line takes."""
@@ -17,8 +18,6 @@ SHOWN_SECONDS = 0.1
 """Getting a verifier ready is told of from here on; most need no time."""
 LONGEST_REASON = 500
 """Characters of a reason or a choice that are shown."""
-SHOWN = 6
-"""Classes of answers that the vote line names."""
 
 
 class Times(NamedTuple):
@@ -38,7 +37,7 @@ def summary(
 ) -> list[str]:
     """The vote, the cost, the budget and the time, a line each."""
     standing = solution.standing
-    lines = [f"vote     {_vote(standing)}"] if standing.samples or standing.votes else []
+    lines = [f"vote     {VoteSummary.of(standing).line}"] if standing.samples or standing.votes else []
     lines.append(f"cost     {_cost(solution.cost, prices)}")
     if str(budget):
         lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
@@ -56,7 +55,7 @@ def explanation(strategy: Strategy, solution: Solution) -> list[str]:
     """What was bought and why, what ended it, and how far to trust the answer, a line each."""
     chosen = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(strategy))
     cost = solution.cost
-    bought = f"{printable(chosen, limit=LONGEST_REASON)}; {_samples(cost.samples)}, {cost.tokens:,} tokens"
+    bought = f"{printable(chosen, limit=LONGEST_REASON)}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"
     stopped = f"{solution.ended_by}: {printable(solution.reason, limit=LONGEST_REASON)}"
     if (price := getattr(strategy, "price", None)) is not None:
         stopped += f"; the price of a sample is a gain of {price:g} in the chance of a right answer"
@@ -64,34 +63,13 @@ def explanation(strategy: Strategy, solution: Solution) -> list[str]:
 
 
 def _trust(strategy: Strategy, solution: Solution) -> str:
-    standing = solution.standing
     if solution.confidence is not None:
         questions = getattr(strategy, "calibrated_on", 0)
         return f"right with a chance of {solution.confidence:.2f}" + (
             f", calibrated on {questions:,} question{'s' if questions != 1 else ''}" if questions else ""
         )
-    lead = standing.votes[0].count if standing.votes else 0
-    return f"not calibrated: {lead} of {standing.samples} votes"
-
-
-def _samples(number: int) -> str:
-    return f"{number:,} sample{'s' if number != 1 else ''}"
-
-
-def _vote(standing: Standing) -> str:
-    votes = standing.votes
-    if not standing.samples:
-        return " · ".join(f"{printable(vote.answer.text, limit=32)} {vote.weight:.2f}" for vote in votes[:SHOWN])
-    weighted = any(vote.weight != vote.count for vote in votes)
-    named = [
-        f"{printable(vote.answer.text, limit=32)} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if weighted else "")
-        for vote in votes[:SHOWN]
-    ]
-    classes = len(votes) + standing.tail.classes
-    more = [f"{classes - SHOWN} more"] if classes > SHOWN else []
-    silent = standing.samples - standing.cast
-    counted = f"{_samples(standing.samples)}, {silent} without an answer"
-    return " · ".join([*named, *more]) + (f" ({counted})" if votes else counted)
+    votes = VoteSummary.of(solution.standing)
+    return f"not calibrated: {votes.leading}" + (f"; {votes.tie}" if votes.tied else "")
 
 
 def _cost(cost: Cost, prices: Prices | None) -> str:
@@ -144,14 +122,11 @@ def as_document(
     solution: Solution,
 ) -> str:
     """The whole solution as one JSON object, in ASCII: what a terminal might obey is escaped."""
-    standing = solution.standing
     document = {
         "question_id": question.id,
         "question": question.text,
         "answer": asdict(solution.answer) if solution.answer else None,
-        "votes": [{"answer": vote.answer.text, "weight": vote.weight, "count": vote.count} for vote in standing.votes],
-        "samples": standing.samples,
-        "tied": standing.tied,
+        **VoteSummary.of(solution.standing).document(),
         "cost": {**asdict(solution.cost), "tokens": solution.cost.tokens},
         "budget": {unit: limit for unit in UNITS if (limit := getattr(budget, unit)) is not None},
         "ended_by": solution.ended_by,

@@ -1,5 +1,6 @@
 """Where the command writes: its own streams, kept clean of what libraries print and of what models wrote."""
 
+import errno
 import os
 import sys
 import textwrap
@@ -13,15 +14,21 @@ from reasoner.errors import ReasonerError
 
 
 class OutputLost(ReasonerError):
-    """Standard output takes no more: its reader has gone, or the disk is full."""
+    """Standard output takes no more: it is closed, its reader has gone, or the disk is full."""
 
 
-@dataclass(frozen=True, slots=True)
+class ReaderLeft(OutputLost):
+    """The reader of standard output took some lines and left, as `head` does: a way to end and not a failure."""
+
+
+@dataclass(slots=True)
 class Terminal:
     """Data goes to `out`, everything else to `err`."""
 
     out: TextIO
     err: TextIO
+    _given: int = 0
+    """Lines of data that were written."""
 
     def say(self, line: str) -> None:
         """One line for a person; dropped where it cannot be written, as the run matters more."""
@@ -45,12 +52,18 @@ class Terminal:
         """One line of data.
 
         Raises:
+            ReaderLeft: the reader left after some lines.
             OutputLost: it cannot be written.
         """
         try:
             _write(self.out, line)
+        except BrokenPipeError as error:
+            kind = ReaderLeft if self._given else OutputLost
+            raise kind("cannot write to standard output: its reader has gone") from error
         except OSError as error:
-            raise OutputLost(f"cannot write to standard output: {error.strerror}") from error
+            why = "it is closed" if error.errno == errno.EBADF else error.strerror
+            raise OutputLost(f"cannot write to standard output: {why}") from error
+        self._given += 1
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -1,17 +1,15 @@
 """What a model was measured to gain from compute, per kind of task: written by `reasoner calibrate`, read by `auto`."""
 
-import os
 from bisect import bisect_right
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from reasoner.bounded import read_file
 from reasoner.errors import UnknownName, UsageError
+from reasoner.files import read_whole, replacing
 
 VERSION: Final = 1
 LEAST_QUESTIONS = 30
@@ -211,17 +209,10 @@ class Profile(_Part):
         Raises:
             UsageError: it cannot be written.
         """
-        beside = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with beside.open("xb") as file:
-                    file.write(self.model_dump_json(indent=1).encode() + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                beside.replace(path)
-            finally:
-                beside.unlink(missing_ok=True)
+            with replacing(path) as file:
+                file.write(self.model_dump_json(indent=1).encode() + b"\n")
         except OSError as error:
             raise UsageError(f"cannot write the profile {path}: {error.strerror}") from error
 
@@ -237,7 +228,7 @@ def read_profile(path: Path) -> Profile:
         UsageError: it cannot be read, was written by another version, or is no profile; the message says where.
     """
     try:
-        text = read_file(path)
+        text = read_whole(path)
     except OSError as error:
         raise UsageError(
             f"cannot read the profile {path}: {error.strerror}: give a file that `reasoner calibrate` wrote"

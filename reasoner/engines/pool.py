@@ -1,6 +1,7 @@
 """An engine that answers from recorded answers: a file of questions, each with what a model said and at what cost."""
 
 import asyncio
+import io
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.files import open_regular
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Prompt, TokenIds, Usage
@@ -118,7 +120,7 @@ def _read(path: Path, order: int) -> dict[str, _Line]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path} is too large for a pool: up to {MAX_BYTES >> 20} MiB are read")
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), "utf-8") as file:
             for number, text in enumerate(file, 1):
                 if text.strip():
                     line = _line(text, f"{path}:{number}")
@@ -126,7 +128,8 @@ def _read(path: Path, order: int) -> dict[str, _Line]:
                         raise UsageError(f"{path}:{number} has the question {line.question_id!r:.80} a second time")
                     lines[line.question_id] = _ordered(line, order)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as a pool: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be read as a pool: {why}") from None
     if not lines:
         raise UsageError(f"{path} holds no question")
     return lines

@@ -2,14 +2,26 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
+from reasoner.answers.expressions import evaluate
 from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
 
+UNASKED = ("7", "7", "8")
+"""The answers to a question that is not arithmetic, where none are given."""
+_ASKED = re.compile(
+    r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?", re.IGNORECASE
+)
+_WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
+_WORD = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
+_SLIPS = (1, -1, 10)
+"""How far the wrong answers to arithmetic are off; each is as likely as the others."""
 CARD = ModelCard("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
 
 
@@ -40,25 +52,35 @@ class Law:
 
 @dataclass(slots=True)
 class SimulatedEngine:
-    """Draws answers from `laws` by question id, or from the one law that the options describe.
+    """Answers arithmetic rightly with a stated chance, and draws the answers to all other questions from a law.
+
+    A sample answers `What is 3 + 4?` rightly with the chance `accuracy`, and is else off by 1 or 10. The answers to all
+    other questions are drawn from the law that the options describe; where `answers` are given, those to arithmetic
+    too. `laws` are laws by question id.
 
     Exactly repeatable: a reply is a function of the request's seed. Lengths are exponential around their mean, at least
     one token, cut at `max_tokens` (then without an answer, as a cut chain is). Log-probabilities carry no information.
     """
 
-    answers: tuple[str, ...] = ("7", "7", "8")
+    answers: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     silent: float = 0.0
     tokens: float = 100.0
+    accuracy: float = 0.8
     laws: Mapping[str, Law] = field(default_factory=dict)
     model: ModelCard = field(default=CARD, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
-    notes: tuple[str, ...] = field(default=("simulated: no model was run",), init=False, repr=False)
+    notes: tuple[str, ...] = field(init=False, repr=False)
     capacity: int | None = field(default=None, init=False, repr=False)
     _default: Law = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._default = Law(self.answers, self.weights, self.silent, self.tokens)
+        if not 0 <= self.accuracy <= 1:
+            raise UsageError(f"accuracy={self.accuracy} is out of range: a chance is 0 to 1")
+        self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
+        law = f"drawn from {', '.join(self._default.answers)}"
+        arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
+        self.notes = (f"simulated, no model was run: {f'answers are {law}' if self.answers else arithmetic}",)
 
     async def start(self) -> None:
         """Nothing to do."""
@@ -76,9 +98,19 @@ class SimulatedEngine:
         """None: the ids mean nothing."""
         return None
 
+    def _law(self, prompt: Prompt) -> Law:
+        """The law of the answers to a prompt."""
+        asked = prompt.messages[-1].content if prompt.messages else prompt.raw
+        value = None if self.answers else arithmetic(asked)
+        if value is None:
+            return self._default
+        wrong = (1 - self.accuracy) / len(_SLIPS)
+        answers = tuple(_written(value + slip) for slip in (0, *_SLIPS))
+        return Law(answers, (self.accuracy, *(wrong for _ in _SLIPS)), self.silent, self.tokens)
+
     async def sample(self, request: SampleRequest) -> Completion:
         """One draw from the question's law."""
-        law = self.laws.get(request.question_id, self._default)
+        law = self.laws.get(request.question_id) or self._law(request.prompt)
         request.meter.usage = Usage(request.rendered.tokens)
         await asyncio.sleep(0)
         source = random.Random(request.seed)
@@ -105,3 +137,19 @@ class SimulatedEngine:
             request.index,
             request.seed,
         )
+
+
+def arithmetic(text: str) -> Fraction | None:
+    """The value of the arithmetic that is asked for in a paragraph of its own, the last of them; else None."""
+    for paragraph in reversed(text.split("\n\n")):
+        if asked := _ASKED.fullmatch(paragraph.strip()):
+            found = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", asked[1]))
+            if found and len(found.constants) > 1:
+                return found.value
+    return None
+
+
+def _written(value: Fraction) -> str:
+    """A value as a decimal number where it has one of a few digits, else as a fraction."""
+    decimal = value * 10**6
+    return f"{float(value):.12g}" if decimal.denominator == 1 else str(value)

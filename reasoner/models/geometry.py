@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from reasoner.bounded import parse_json, read_object
 from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.files import parse_json, read_object
 from reasoner.models.card import ModelCard
 
 _LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets

@@ -1,15 +1,15 @@
 """Courses as one page of HTML that needs no script and nothing else: what models wrote is shown, never obeyed."""
 
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from reasoner.errors import UsageError
+from reasoner.files import replacing
 from reasoner.tree.course import Course, Head
 from reasoner.tree.outline import Outline, Row
 from reasoner.tree.words import (
@@ -111,28 +111,16 @@ def style() -> "Markup":
 
 
 class Page:
-    """A page that courses are added to one by one. It takes its place, whole, when it is left without an error."""
+    """A page that courses are added to one by one; `writing_page` makes one."""
 
-    def __init__(self, path: Path, *, source: str) -> None:
-        """A page at `path` about the trace named `source`.
-
-        Raises:
-            UsageError: it cannot be written there.
-        """
-        self.path = path
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._courses = 0
-        if path.exists() and not path.is_file():
-            raise UsageError(f"cannot write the page {path}: it is no regular file; name another one")
-        self._beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            self._file: TextIO = self._beside.open("w", encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise self._failed(error) from error
-        self._source = source
 
-    def __enter__(self) -> Self:
-        self._write(_environment().get_template("page_top.html").render(source=visible(self._source), style=style()))
-        return self
+    @property
+    def left_out(self) -> int:
+        """How many courses are not shown."""
+        return max(0, self._courses - MOST_COURSES)
 
     def passing(self, courses: Iterable[Course]) -> Iterator[Course]:
         """The same courses, each added to the page as it passes."""
@@ -141,44 +129,32 @@ class Page:
             yield course
 
     def add(self, course: Course) -> None:
-        """One more course; those after `MOST_COURSES` are only counted.
-
-        Raises:
-            UsageError: it cannot be written.
-        """
+        """One more course; those after `MOST_COURSES` are only counted. Raises OSError: it cannot be written."""
         if self._courses < MOST_COURSES:
-            self._write(fragment(course))
+            self.write(fragment(course))
         self._courses += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                end = _environment().get_template("page_end.html")
-                left_out = max(0, self._courses - MOST_COURSES)
-                self._write(end.render(left_out=left_out, version=version("reasoner-kit")))
-                self._put_in_place()
-        finally:
-            self._file.close()
-            self._beside.unlink(missing_ok=True)
+    def write(self, text: str) -> None:
+        """Some markup. Raises OSError: it cannot be written."""
+        self._file.write(text.encode("utf-8", "replace") + b"\n")
 
-    def _write(self, text: str) -> None:
-        try:
-            self._file.write(text + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise self._failed(error) from error
 
-    def _put_in_place(self) -> None:
-        try:
-            self._file.close()
-            self._beside.replace(self.path)
-        except OSError as error:
-            raise self._failed(error) from error
+@contextmanager
+def writing_page(path: Path, *, source: str) -> Iterator[Page]:
+    """A page about the trace named `source`. It takes its place at `path`, whole, at the end; an error leaves it out.
 
-    def _failed(self, error: OSError) -> UsageError:
-        return UsageError(f"cannot write the page {self.path}: {error.strerror}")
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    templates = _environment().get_template
+    try:
+        with replacing(path) as file:
+            page = Page(file)
+            page.write(templates("page_top.html").render(source=visible(source), style=style()))
+            yield page
+            page.write(templates("page_end.html").render(left_out=page.left_out, version=version("reasoner-kit")))
+    except OSError as error:
+        raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
 
 
 def visible(text: str) -> str:

@@ -25,6 +25,12 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 and 10 is free: ra
         (["solve", "a\0b", *SIMULATED], 2, ["the question is binary"]),
         (["solve", "q", *SIMULATED, "-s", "singel"], 2, ["no strategy named 'singel'", "did you mean 'single'?"]),
         (["solve", "q", *SIMULATED, "-s", ""], 2, ["no strategy named ''", "best_of_n"]),
+        (["solve", "q", "-n", "8"], 2, ["named '-n'; did you mean --strategy self_consistency:n=8?"]),
+        (["solve", "q", "--temperature=0.2"], 2, ["did you mean --strategy self_consistency:temperature=0.2?"]),
+        (["solve", "q", "--max-tokens", "99"], 2, ["did you mean --strategy self_consistency:max_tokens=99?"]),
+        (["solve", "q", "--max-model-len"], 2, ["did you mean --engine vllm:context=4096?"]),
+        (["eval", "arithmetic", "-n", "8"], 2, ["did you mean --strategy self_consistency:n=8?"]),
+        (["list", "-n", "8"], 2, ["no option of reasoner list named '-n'"]),
         (["solve", "q", *SIMULATED, "-s", "single:temprature=1"], 2, ["'temprature'", "did you mean 'temperature'?"]),
         (["solve", "q", *SIMULATED, "-s", "self_consistency:n=0"], 2, ["n=0", "1 or more"]),
         (["solve", "q", *SIMULATED, "-s", "best_of_n:n=-3"], 2, ["n=-3", "1 or more"]),
@@ -113,8 +119,12 @@ def test_a_context_that_cannot_be_used(name: str, content: bytes | None, said: s
     assert "\x1b" not in ended.error
 
 
-def test_an_endless_context_is_not_read_to_its_end(run: Run) -> None:
-    assert "at most 10,000,000 bytes" in run("solve", "q", "--context", "/dev/zero", *SIMULATED).error
+def test_a_context_without_an_end_is_not_read(run: Run, tmp_path: Path) -> None:
+    assert run("solve", "q", "--context", "/dev/zero", *SIMULATED).error.endswith("it is not a regular file")
+    large = tmp_path / "large.txt"
+    large.touch()
+    os.truncate(large, 10_000_001)
+    assert "at most 10,000,000 bytes" in run("solve", "q", "--context", str(large), *SIMULATED).error
 
 
 @pytest.mark.parametrize(
@@ -229,7 +239,22 @@ def test_a_trace_is_not_overwritten_while_it_is_played_back(run: Run, tmp_path: 
     assert (ended.code, ended.out) == (2, "")
     assert "give it another name" in ended.error
     assert trace.read_bytes() == before
+    overwriting = run("solve", "q", "-e", f"replay:{trace}", "--trace", str(trace), "--overwrite")
+    assert (overwriting.code, trace.read_bytes()) == (2, before)
     assert run("solve", "q", "-e", f"replay:{trace}", "--trace", str(tmp_path / "again.jsonl")).code == 0
+
+
+def test_a_trace_that_exists_is_overwritten_only_where_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    assert run("solve", "q", *SIMULATED, "--trace", str(trace)).code == 0
+    before = trace.read_bytes()
+    again = run("solve", "q", *SIMULATED, "--trace", str(trace), "--seed", "1")
+    assert (again.code, again.out, trace.read_bytes()) == (2, "", before)
+    assert again.error == f"error: the trace {trace} exists: name another file, or overwrite it with --overwrite"
+    assert run("solve", "q", *SIMULATED, "--trace", str(trace), "--seed", "1", "--overwrite").code == 0
+    assert trace.read_bytes() != before
+    useless = run("solve", "q", *SIMULATED, "--overwrite")
+    assert (useless.code, "has no effect without --trace" in useless.error) == (2, True)
 
 
 def _with_cache(folder: Path) -> dict[str, str]:

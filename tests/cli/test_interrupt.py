@@ -51,7 +51,7 @@ def test_after_some_samples(as_json: bool, tmp_path: Path) -> None:
         ended = finish(process)
     assert (ended.code, ended.out) == (130, "")
     assert ended.err.startswith("interrupted; until then: 2 samples · ")
-    assert ended.err.endswith("leading 4 (100%)\n")
+    assert ended.err.endswith("leading 4 (2 of 2 votes)\n")
     events = list(read_trace(trace))
     assert len([event for event in events if isinstance(event, Sampled)]) == 2
     last = events[-1]

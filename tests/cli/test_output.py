@@ -38,6 +38,7 @@ def test_a_standard_output_that_takes_nothing_is_an_error_in_one_line(arguments:
     assert ended.code == 1
     assert ended.error.startswith("error: cannot write to standard output: ")
     assert ("vote     7 ×" in ended.err) == (arguments[0] == "solve")
+    assert ("answer   7\n" in ended.err) == (arguments[0] == "solve")
 
 
 def test_help_that_cannot_be_written_gives_no_traceback(sink: int) -> None:
@@ -57,7 +58,9 @@ def test_a_standard_error_that_takes_nothing_costs_nothing(sink: int) -> None:
     [
         ("2>&-", SOLVE, Ended(0, "7\n", "")),
         (">&-", (*SOLVE, "-s", "nope"), 2),
-        (">&-", SOLVE, 0),
+        (">&-", SOLVE, 1),
+        (">&-", (*SOLVE, "--json"), 1),
+        (">&-", ("list", "engines"), 1),
         ("<&-", ("solve", "-", "-e", "simulated"), 2),
     ],
 )
@@ -68,6 +71,28 @@ def test_streams_that_were_closed_before_the_start(
     ended = finish(start(*arguments, command=shell))
     assert "Traceback" not in ended.err
     assert ended == expected if isinstance(expected, Ended) else ended.code == expected
+
+
+def test_an_answer_is_not_lost_where_standard_output_was_closed() -> None:
+    shell = ("sh", "-c", 'exec "$0" "$@" >&-', sys.executable, "-c", "from reasoner.cli import main; main()")
+    ended = finish(start(*SOLVE, command=shell))
+    assert "answer   7" in ended.err.splitlines()
+    assert ended.error == "error: cannot write to standard output: it is closed"
+
+
+def test_a_reader_that_has_enough_is_no_failure() -> None:
+    script = (
+        "import sys\nfrom reasoner.cli.exits import guarded\nfrom reasoner.cli.terminal import Terminal\n"
+        "@guarded\ndef command():\n    terminal = Terminal(sys.stdout, sys.stderr)\n"
+        "    while True:\n        terminal.give('line')\nsys.exit(command())"
+    )
+    process = start(command=(sys.executable, "-c", script))
+    assert process.stdout
+    assert process.stdout.readline() == "line\n"
+    process.stdout.close()
+    process.stdout = None
+    ended = finish(process)
+    assert (ended.code, ended.err) == (0, "")
 
 
 def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:

@@ -27,6 +27,10 @@ def test_a_replay_repeats_the_solution(strategy: str, budget: tuple[str, ...], r
     drawn = run(*asked, "-e", "simulated", "--trace", str(trace))
     played = run(*asked, "-e", f"replay:{trace}")
     assert (drawn.code, played.code) == (0, 0)
+    packed = trace.with_name("out.jsonl.gz")
+    assert run(*asked, "-e", f"replay:{trace}", "--trace", str(packed)).code == 0
+    assert packed.read_bytes()[:2] == b"\x1f\x8b"
+    assert same(run(*asked, "-e", f"replay:{packed}").out) == same(drawn.out)
     assert same(played.out) == same(drawn.out)
     assert json.loads(played.out)["notes"] == ["replayed: no model was run"]
     assert json.loads(played.out)["cost"]["samples"] > 0

@@ -71,5 +71,6 @@ def test_a_failure_after_some_samples_keeps_the_best_answer(run: Run) -> None:
                                       '"finish_reason":"stop","token_ids":[1]}]}\n\ndata: [DONE]\n\n'))  # fmt: skip
         asked = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=580")
         ended = run(*asked, "-e", "openai", "--base-url", server.url)
-    assert (ended.code, ended.out) == (4, "4\n")
+    assert (ended.code, ended.out) == (4, "")
     assert "400 (too hot)" in ended.error
+    assert ended.err.splitlines()[-2] == "so far   4 (1 of 1 vote); it is not the answer, as the run failed"

@@ -10,7 +10,8 @@ from tests.cli.command import Run
 
 SIMULATED = ("-e", "simulated")
 JSON_KEYS = {
-    *("question_id", "question", "answer", "votes", "samples", "tied", "cost", "budget", "ended_by", "reason", "error"),
+    *("question_id", "question", "answer", "votes", "samples", "answered", "share", "tied", "tie"),
+    *("cost", "budget", "ended_by", "reason", "error"),
     *("strategy", "verifier", "engine", "model", "notes", "remarks", "confidence", "seed", "proposals"),
 }
 
@@ -37,7 +38,7 @@ def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     assert [line[:9].strip() for line in summary] == ["vote", "cost", "budget", "time", "note"]
     assert summary[0].endswith("(8 samples, 0 without an answer)")
     assert " of 2,000; the strategy finished" in summary[2]
-    assert summary[4].endswith("simulated: no model was run")
+    assert summary[4].startswith("note     simulated, no model was run: arithmetic is right in 80% of samples, ")
 
 
 def test_each_plain_line_counts_what_its_samples_cost(run: Run) -> None:
@@ -117,6 +118,51 @@ def test_the_vote_line_names_a_few_classes_and_counts_the_rest(run: Run) -> None
     vote = next(line for line in ended.err.splitlines() if line.startswith("vote"))
     assert vote.count("×") == 6
     assert " · 4 more (200 samples, " in vote
+
+
+def test_all_lines_count_the_same_votes(run: Run) -> None:
+    asked = ("solve", "What is it?", "-a", "number", "-s", "self_consistency:n=16", "-v")
+    ended = run(*asked, "-e", "simulated:answers=7|8,weights=3|1,silent=0.4")
+    progress, vote, trust = (
+        next(line for line in reversed(ended.err.splitlines()) if mark in line)
+        for mark in (" · leading ", "×", "trust")
+    )
+    found = json.loads(run(*asked, "-e", "simulated:answers=7|8,weights=3|1,silent=0.4", "--json").out)
+    lead, votes = found["votes"][0]["count"], found["answered"]
+    assert 0 < lead < votes < found["samples"] == 16
+    assert found["share"] == lead / votes
+    assert progress.endswith(f" · leading 7 ({lead} of {votes} votes)")
+    assert vote.startswith(f"vote     7 ×{lead} · 8 ×{votes - lead} (16 samples, {16 - votes} without an answer)")
+    assert trust == f"trust    not calibrated: {lead} of {votes} votes"
+
+
+def test_a_tie_is_said_with_what_decided_it(run: Run) -> None:
+    asked = ("-s", "self_consistency:n=2", "-a", "number", "-e", "simulated:answers=7|8", "-v")
+    seed = next(seed for seed in map(str, range(20)) if len(document(run, *asked, "--seed", seed)["votes"]) == 2)
+    found = document(run, *asked, "--seed", seed)
+    first, other = (vote["answer"] for vote in found["votes"])
+    assert found["answer"]["text"] == first
+    assert (found["tied"], found["tie"]) == (True, {"answers": [first, other], "decided_by": "drawn first"})
+    lines = run("solve", "What is 3+4?", *asked, "--seed", seed).err.splitlines()
+    tie = f"tie of {first} and {other}: {first} was drawn first"
+    assert f"leading {first} (1 of 2 votes, a tie)" in lines[3]
+    assert f"vote     {first} ×1 · {other} ×1 (2 samples, 0 without an answer); {tie}" in lines
+    assert f"trust    not calibrated: 1 of 2 votes; {tie}" in lines
+    assert document(run, *SIMULATED, "-s", "single")["tie"] is None
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["plain", "json"])
+def test_what_an_error_left_unfinished_is_not_given_as_the_answer(
+    as_json: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    trace = tmp_path / "t.jsonl"
+    assert run("solve", "What is it?", *SIMULATED, "--trace", str(trace)).code == 0
+    played = run("solve", "What is it?", "-s", "self_consistency:n=9", "-e", f"replay:{trace}", *as_json)
+    weighed = run("solve", "What is it?", "-a", "text", "-s", "likelihood", *SIMULATED, *as_json)
+    for ended in (played, weighed):
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.error
+        assert ended.err.splitlines()[-2].startswith("so far   7 (")
 
 
 def test_ratings_are_shown_as_weights(run: Run) -> None:

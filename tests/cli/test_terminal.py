@@ -46,8 +46,8 @@ def test_an_interrupt_removes_the_live_line_and_says_the_best_until_then(server:
     pty.read_until("1 sample · ")
     pty.process.send_signal(signal.SIGINT)
     assert (pty.finish(), pty.out) == (130, "")
-    said = "interrupted; until then: 1 sample · 47 of 100,000 tokens · leading 4 (100%)"
-    assert pty.screen.lines == [said[:40], said[40:]]
+    said = "interrupted; until then: 1 sample · 47 of 100,000 tokens · leading 4 (1 of 1 vote)"
+    assert pty.screen.lines == [said[:40], said[40:80], said[80:]]
 
 
 def test_a_terminal_that_cannot_go_back_gets_plain_lines(server: GatedServer) -> None:
@@ -58,7 +58,7 @@ def test_a_terminal_that_cannot_go_back_gets_plain_lines(server: GatedServer) ->
     assert pty.screen.lines[:3] == [
         f"starting openai at {server.url}",
         "solving with tiny",
-        "1 sample · 47 of 100,000 tokens · leading 4 (100%)",
+        "1 sample · 47 of 100,000 tokens · leading 4 (1 of 1 vote)",
     ]
 
 

@@ -135,12 +135,34 @@ def test_several_questions_are_a_line_each(run: Run, tmp_path: Path, monkeypatch
     assert shown.err == "choose one with --question ID\n"
     head, *rows = shown.out.splitlines()
     assert head.split() == ["question", "answer", "ended", "by", "drawn", "tokens", "deep"]
-    assert [row.split() for row in rows] == [[name, "7", "strategy", "1", "8", "2"] for name in ("q1", "q2")]
+    expected = [[name, "How", "many?", "7", "strategy", "1", "8", "2"] for name in ("q1", "q2")]
+    assert [row.split() for row in rows] == expected
     assert len({len(line) for line in (head, *rows)}) <= 2
     monkeypatch.setenv("COLUMNS", "40")
-    assert max(map(len, run("trace", path).out.splitlines())) <= 40
+    narrow = run("trace", path).out.splitlines()
+    assert max(map(len, narrow)) <= 40
+    assert narrow[2] == "  How many?"
     chosen = run("trace", path, "--question", "q2")
     assert "question q2: How many?\n" in chosen.out
+
+
+def test_the_beginning_of_an_id_names_a_question_if_it_is_the_only_one(run: Run, tmp_path: Path) -> None:
+    path = saved(tmp_path, *map(named, ("q-1", "q-12", "q-23", "q-24")))
+    assert "question q-12: How many?\n" in run("trace", path, "--question", "q-12").out
+    # The whole id of one question may be the beginning of another.
+    assert "question q-1: How many?\n" in run("trace", path, "--question", "q-1").out
+    ended = run("trace", path, "--question", "q-2")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.error == "error: --question q-2 fits 2 questions: q-23, q-24; give more of the id"
+
+
+def test_wide_characters_in_a_question_keep_the_columns(run: Run, tmp_path: Path) -> None:
+    from rich.cells import cell_len
+
+    trace = named("q1")
+    trace.events = [e.model_copy(update={"text": "漢字" * 40}) if e.event == "began" else e for e in trace.events]
+    _, *rows = run("trace", saved(tmp_path, trace, named("q2"))).out.splitlines()
+    assert len({cell_len(row) for row in rows}) == 1
 
 
 def test_of_a_question_asked_anew_the_last_time_is_shown(run: Run, tmp_path: Path) -> None:
@@ -227,7 +249,7 @@ def test_what_is_no_trace_is_refused(content: bytes, said: str, run: Run, tmp_pa
             "no question of the trace named 'q-11'; did you mean 'q-1'? (there are: q-1, q-2)",
         ),
         (("{trace}", "--html", "missing/page.html"), "cannot write the page missing/page.html: No such file"),
-        (("{trace}", "--html", "."), "cannot write the page .: it is no regular file"),
+        (("{trace}", "--html", "."), "cannot write the page .: Is a directory"),
         ((), "missing argument 'FILE'"),
     ],
 )
@@ -250,7 +272,19 @@ def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
     process.stdout = None
     ended = finish(process)
     assert ended.code == 1
-    assert ended.error == "error: cannot write to standard output: Broken pipe"
+    assert ended.error == "error: cannot write to standard output: its reader has gone"
+
+
+def test_a_reader_that_has_enough_of_the_lines_is_no_failure_and_costs_no_page(tmp_path: Path) -> None:
+    path, page = saved(tmp_path, *(named(f"q{place}") for place in range(2000))), tmp_path / "out.html"
+    process = start("trace", path, "--html", str(page))
+    assert process.stdout
+    assert process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    ended = finish(process)
+    assert (ended.code, ended.err) == (0, f"wrote {page}\n")
+    assert "more questions in the trace, not shown" in page.read_text(encoding="utf-8")
 
 
 def test_a_trace_that_solve_wrote_is_shown(run: Run, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from reasoner.protocols import SampleRequest, Verifier
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.labelling import label
 from reasoner_strategies import BestOfN, SelfConsistency
+from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.cli.command import Run
-from tests.helpers import number_question
+from tests.helpers import number_question, without_checksums
 
 
 def sure(request: SampleRequest) -> bool:
@@ -44,7 +45,9 @@ def test_a_calibration_is_fitted_and_used(run: Run, tmp_path: Path, method: str)
     assert document["fitted_on"]["ratings"] == 96
     assert len(document["fitted_on"]["data_sha256"]) == 64
     spec = f"calibrated:verifier=certainty,file={out}"
-    solved = run("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3", "--verifier", spec, "--json")
+    solved = run(
+        "solve", "What is 3 + 4?", "-e", "simulated:answers=7", "-s", "best_of_n:n=3", "--verifier", spec, "--json"
+    )
     assert solved.code == 0, solved.err
     assert json.loads(solved.out)["verifier"] == spec
 
@@ -56,7 +59,7 @@ def test_the_weights_of_an_ensemble_are_fitted_and_used(run: Run, tmp_path: Path
     assert (ended.code, ended.err) == (0, "")
     assert json.loads(out.read_text())["members"] == members.split("|")
     spec = f"ensemble:members={members},how=learned,weights={out}"
-    solved = run("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3", "--verifier", spec)
+    solved = run("solve", "What is 3 + 4?", "-e", "simulated:answers=7", "-s", "best_of_n:n=3", "--verifier", spec)
     assert (solved.code, solved.out.strip()) == (0, "7")
 
 
@@ -104,9 +107,30 @@ def test_what_cannot_work_is_one_line(run: Run, arguments: tuple[str, ...], erro
     assert ended.err.count("\n") == 1
 
 
+def test_the_folder_of_an_evaluation_is_a_labelled_run_and_shared_samples_count_once(run: Run, tmp_path: Path) -> None:
+    folder, out = tmp_path / "run", tmp_path / "map.json"
+    strategies = ("-s", "self_consistency:n=4", "-s", "best_of_n:n=4,temperature=0.7")
+    engine = ("-e", "simulated", "--verifier", "certainty")
+    assert run("eval", "arithmetic", "--limit", "12", *strategies, *engine, "--out", str(folder)).code == 0
+    assert run("verifier", "calibrate", str(folder), "--out", str(out)).code == 0
+    arm = next((folder / "arms").glob("*best_of_n*"))
+    alone = tmp_path / "alone.json"
+    assert run("verifier", "calibrate", str(arm), "--out", str(alone)).code == 0
+    whole, single = (json.loads(path.read_text())["fitted_on"] for path in (out, alone))
+    assert {key: whole[key] for key in ("questions", "ratings", "right")} == {
+        key: single[key] for key in ("questions", "ratings", "right")
+    }
+    assert len(read_labelled([folder])) == 12 * 4
+    (arm / GRADES).unlink()
+    ended = run("verifier", "calibrate", str(folder), "--out", str(out))
+    assert (
+        ended.error == f"error: {folder} has no grades of {arm.name}: finish it with `reasoner eval --resume {folder}`"
+    )
+
+
 def test_a_grade_that_is_damaged_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
     folder = labelled(tmp_path / "run", "certainty")
-    grades = (folder / GRADES).read_text().splitlines()
+    grades = without_checksums(folder / GRADES).read_text().splitlines()
     (folder / GRADES).write_text("\n".join([grades[0], "{}", *grades[1:]]) + "\n")
     ended = run("verifier", "calibrate", str(folder), "--out", str(tmp_path / "x"))
     assert (ended.code, f"{GRADES}:2 is no grade" in ended.err) == (2, True)

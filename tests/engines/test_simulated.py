@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from reasoner import Budget, solve_many_sync, solve_sync
-from reasoner.engines.simulated import Law, SimulatedEngine
+from reasoner import Answer, Budget, ask, solve_many_sync, solve_sync
+from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
 from reasoner.trace import Event, Sampled
 from reasoner.types import SamplingParams
@@ -92,7 +92,7 @@ def test_a_silent_law_answers_nothing_and_costs_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"answers": ()}, "at least one answer"),
+        ({"accuracy": 1.5}, "accuracy=1.5 is out of range"),
         ({"answers": ("1", "2"), "weights": (1.0,)}, "1 weights for 2 answers"),
         ({"weights": (1.0, -1.0, 1.0)}, "are no law"),
         ({"weights": (0.0, 0.0, 0.0)}, "are no law"),
@@ -101,5 +101,50 @@ def test_a_silent_law_answers_nothing_and_costs_all_the_same() -> None:
     ],
 )
 def test_a_law_that_is_none_is_refused(options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match="at least one answer"):
+        Law(())
     with pytest.raises(UsageError, match=complaint):
         SimulatedEngine(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("What is 3 + 4?", "7"),
+        ("what is 7 x 8", "56"),
+        ("3+4=?", "7"),
+        ("Compute (2 + 3) * 4 - 1.", "19"),
+        ("How much is 10 divided by 4?", "5/2"),
+        ("A document.\n\nWhat is 12 times 3?\n\nGive the answer as a number.", "36"),
+        ("What is \u22125 \u00d7 3?", "-15"),
+        ("What is 1 / 0?", None),
+        ("How many?", None),
+        ("What is 7?", None),
+        ("A box holds 3 apples and 4 more are added. How many are in it?", None),
+        ("Is this right? What is 3 + 4? The answer is 8", None),
+        ("What is 3 + x?", None),
+        ("What is 9" + " * 9" * 5000 + "?", None),
+    ],
+)
+def test_only_what_is_arithmetic_and_nothing_else_is_computed(text: str, value: str | None) -> None:
+    found = arithmetic(text)
+    assert (None if found is None else str(found)) == value
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.75, 1.0])
+def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float) -> None:
+    engine, strategy = (
+        SimulatedEngine(accuracy=accuracy),
+        SelfConsistency(n=1, params=SamplingParams(max_tokens=10_000)),
+    )
+    asked = [ask("What is 2 / 8?", space="number", id=f"q{place}") for place in range(QUESTIONS)]
+    solutions = solve_many_sync(asked, strategy, engine)
+    right = sum(solution.answer is not None and solution.answer.text == "0.25" for solution in solutions) / QUESTIONS
+    assert abs(right - accuracy) <= 3 * math.sqrt(accuracy * (1 - accuracy) / QUESTIONS)
+    assert f"arithmetic is right in {accuracy:.0%} of samples" in engine.notes[0]
+
+
+def test_a_law_that_is_given_holds_for_arithmetic_too() -> None:
+    engine = SimulatedEngine(answers=("20",))
+    assert solve_sync(ask("What is 3 + 4?"), SelfConsistency(n=2), engine).answer == Answer("20", "20", "cue")
+    assert engine.notes == ("simulated, no model was run: answers are drawn from 20",)

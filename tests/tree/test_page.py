@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner.tree.course import Course
-from reasoner.tree.page import MOST_CHARACTERS, MOST_COURSES, MOST_NODES, Page, fragment, style, visible
+from reasoner.tree.page import MOST_CHARACTERS, MOST_COURSES, MOST_NODES, fragment, style, visible, writing_page
 from tests.tree.growing import Trace, beam, deep, wide
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -51,7 +51,7 @@ class Parsed(HTMLParser):
 
 
 def written(path: Path, *courses: Course) -> str:
-    with Page(path, source="t.jsonl") as page:
+    with writing_page(path, source="t.jsonl") as page:
         for course in courses:
             page.add(course)
     return path.read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path.write_text("before", encoding="utf-8")
 
     def fail() -> None:
-        with Page(path, source="t") as page:
+        with writing_page(path, source="t") as page:
             page.add(beam().course)
             raise KeyboardInterrupt
 
@@ -164,10 +164,10 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("place", "why"), [("missing/page.html", "No such file"), ("", "it is no regular file")])
+@pytest.mark.parametrize(("place", "why"), [("missing/page.html", "No such file"), ("", "Is a directory")])
 def test_a_place_that_cannot_be_written_says_why(tmp_path: Path, place: str, why: str) -> None:
     with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
-        Page(tmp_path / place, source="t")
+        written(tmp_path / place)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,8 +10,11 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.errors import UsageError
+from reasoner.files import check_replaceable, replacing
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from reasoner.cli.terminal import Terminal
     from reasoner_verifiers.fitting.head import Fitted
     from reasoner_verifiers.fitting.measures import Estimate, Selection
@@ -28,7 +31,7 @@ def _runs(command: F) -> F:
 
 @click.group("verifier")
 def command() -> None:
-    """Fit verifiers on labelled runs: folders with trace.jsonl and grades.jsonl."""
+    """Fit verifiers on labelled runs: RUN is a folder that `reasoner eval` wrote, or the folder of one of its arms."""
 
 
 @command.command("fit")
@@ -90,8 +93,7 @@ def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
         verifier=rated_by(rated),
         fitted_on=fitted_on(runs, rated),
     )
-    with _writing(out):
-        out.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _write(out, made)
     return ANSWERED
 
 
@@ -120,8 +122,7 @@ def weigh_command(runs: tuple[Path, ...], out: Path) -> int:
         members=[spec_of(member) for member in ensemble.members],
         fitted_on=fitted_on(runs, rated),
     )
-    with _writing(out):
-        out.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _write(out, made)
     return ANSWERED
 
 
@@ -129,6 +130,8 @@ def _can_write(out: Path) -> None:
     """Told before the work rather than after it."""
     if not out.parent.is_dir():
         raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
+    with _writing(out):
+        check_replaceable(out)
 
 
 @contextmanager
@@ -138,6 +141,11 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _write(out: Path, made: "BaseModel") -> None:
+    with _writing(out), replacing(out) as file:
+        file.write(made.model_dump_json(indent=1).encode() + b"\n")
 
 
 def _tell(terminal: "Terminal", fitted: "Fitted") -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reasoner.answers.code import CodeSpace
-from reasoner.bounded import parse_json, read_file
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
+from reasoner.files import parse_json, read_whole
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import Limits
@@ -100,7 +100,7 @@ def _records(path: str) -> Mapping[str, Mapping[str, Any]]:
     """The lines of a file of tests, by the id of their question; read once."""
     found: dict[str, Mapping[str, Any]] = {}
     try:
-        lines = read_file(Path(path)).decode().splitlines()
+        lines = read_whole(Path(path)).decode("utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise UsageError(f"tests_file={path!r} cannot be read: {error}") from None
     for number, line in enumerate(lines, 1):

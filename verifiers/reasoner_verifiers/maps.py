@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from scipy import optimize, special
 
-from reasoner.bounded import read_file
 from reasoner.errors import UsageError
+from reasoner.files import read_whole
 
 LEAST_RATINGS = 30
 """Fewer right or wrong ratings together fit nothing worth keeping."""
@@ -101,7 +101,7 @@ def read_map(path: Path, kind: type[M]) -> M:
         UsageError: it cannot be read, or is no map of this kind.
     """
     try:
-        return kind.model_validate_json(read_file(path))
+        return kind.model_validate_json(read_whole(path))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from reasoner.catalog import build
 from reasoner.cli.choosing import another_model
 from reasoner.cli.exits import ANSWERED, ENGINE, INTERRUPTED, OTHER, USAGE, code_of, error_line
-from reasoner.cli.terminal import OutputLost, Terminal, own_streams
+from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, own_streams
 from reasoner.errors import ReasonerError, TraceError
 from reasoner.models.cache import cache_home
 from reasoner.protocols import claim
@@ -93,6 +93,8 @@ class Session:
             else:
                 for line in _lines(tallies):
                     terminal.give(line)
+        except ReaderLeft:
+            pass
         except OutputLost as error:
             terminal.say(error_line(error))
             return OTHER

@@ -4,11 +4,10 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from reasoner_evals.cells import plain_cell
 from reasoner_evals.report.content import Report
 from reasoner_evals.report.questions import question_rows
 from reasoner_evals.report.rows import Cell, point_rows
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def points_csv(report: Report) -> str:
@@ -39,9 +38,4 @@ def _lines(rows: Iterable[Mapping[str, Cell]]) -> Iterator[str]:
         if writer is None:
             writer = csv.DictWriter(_Echo(), list(row), lineterminator="\n")
             yield str(writer.writeheader())
-        yield str(writer.writerow({name: _cell(value) for name, value in row.items()}))
-
-
-def _cell(value: Cell) -> Cell:
-    # A spreadsheet runs a cell that begins like a formula; names come from models and users.
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        yield str(writer.writerow({name: plain_cell(value) for name, value in row.items()}))

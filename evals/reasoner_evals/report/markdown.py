@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from reasoner.tree.page import visible
 from reasoner_evals.report.content import Provenance, Report, TaskReport
 from reasoner_evals.report.diagnoses import Ending
 from reasoner_evals.report.points import Delta, Estimate, Point
@@ -112,4 +113,4 @@ def _run(run: Provenance) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Text that Markdown and HTML take as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.replace("&", "&amp;").split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(visible(text).replace("&", "&amp;").split()))

@@ -1,11 +1,11 @@
 """The files of a report. Each takes its place whole; all are derived, and can be made anew."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from reasoner.errors import UsageError
+from reasoner.files import check_replaceable, replacing
 from reasoner_evals.report.content import Report
 from reasoner_evals.report.csvs import points_csv, questions_csv
 from reasoner_evals.report.markdown import to_markdown
@@ -28,6 +28,11 @@ def write_report(report: Report, html: Path) -> None:
         UsageError: a file cannot be written; those before it are.
         TraceError: a journal can no longer be read.
     """
+    try:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        check_replaceable(html)
+    except OSError as error:
+        raise _failed(html, error) from error
     for file in _files(report, html):
         _put(file)
 
@@ -49,14 +54,13 @@ def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
 
 
 def _put(file: File) -> None:
-    beside = file.path.with_name(f".{file.path.name}.{os.getpid()}.tmp")
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as opened:
-                opened.writelines(file.content)
-            beside.replace(file.path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(file.path) as opened:
+            opened.writelines(file.content)
     except OSError as error:
-        raise UsageError(f"cannot write {file.path}: {error.strerror}") from error
+        raise _failed(file.path, error) from error
+
+
+def _failed(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write {path}: {error.strerror}")

@@ -37,13 +37,19 @@ that confidences do not hold is an exact test of how many answers are right, at 
 
 
 def findings(points: Sequence[Point], deltas: Sequence[Delta], front: Sequence[FrontMember]) -> Iterator[str]:
-    """The result of a task: the most accurate point, what it costs and gains, and what it leaves."""
-    chosen = [one for one in points if not one.few_subsets] or list(points)
-    if not chosen:
+    """The result of a task: the most accurate point of the table, what it costs and gains, and what it leaves.
+
+    Of equally accurate points it is the cheapest. Where that one is above half of its pool, the most accurate of the
+    others is named as well.
+    """
+    if not points:
         return
-    best = max(chosen, key=lambda one: (one.accuracy.value, -one.spent.tokens.mean))
-    cost = f"{best.spent.tokens.mean:,.0f} tokens a question"
-    yield f"The most accurate is {best.label}: {shown(best.accuracy)} at {cost}, over {best.questions:,} questions."
+    best = max(points, key=_rank)
+    narrow = "; it is above half of its pool, so its interval is too narrow" if best.few_subsets else ""
+    yield f"The most accurate is {_told(best)}, over {best.questions:,} questions{narrow}."
+    sound = [one for one in points if not one.few_subsets]
+    if best.few_subsets and sound:
+        yield f"Of the points at up to half of their pool, the most accurate is {_told(max(sound, key=_rank))}."
     for delta in deltas:
         if delta.key == best.key:
             yield _gain(delta, points)
@@ -57,6 +63,15 @@ def findings(points: Sequence[Point], deltas: Sequence[Delta], front: Sequence[F
     if len(names) > 1:
         more = f"; and {len(names) - NAMED} more" if len(names) > NAMED else ""
         yield f"On the frontier of tokens and accuracy, cheapest first: {'; '.join(names[:NAMED])}{more}."
+
+
+def _rank(one: Point) -> tuple[float, float]:
+    """Points by accuracy; the cheaper of two that are equally accurate is the greater."""
+    return one.accuracy.value, -one.spent.tokens.mean
+
+
+def _told(one: Point) -> str:
+    return f"{one.label}: {shown(one.accuracy)} at {one.spent.tokens.mean:,.0f} tokens a question"
 
 
 def _gain(delta: Delta, points: Sequence[Point]) -> str:

@@ -1,14 +1,16 @@
 """A run as one flat table: streamed, a row for each reply and one for each final answer."""
 
 import csv
-import os
+import io
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from reasoner.errors import UsageError
+from reasoner.files import replacing
+from reasoner_evals.cells import plain_cell
 from reasoner_evals.runs.arrays import OUTCOMES
 from reasoner_evals.runs.reading import RunData, open_run, records_in
 from reasoner_evals.runs.records import Arm, ItemRecord
@@ -46,19 +48,14 @@ def export(path: Path, out: Path) -> int:
     if opener is None:
         raise UsageError(f"cannot write {out}: its name has to end in {' or '.join(_FORMATS)}")
     run = open_run(path)
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
     rows, count = _rows(run), 0
     try:
-        with opener(part) as write:
+        with replacing(out) as file, opener(file) as write:
             while batch := list(islice(rows, BATCH)):
                 write(batch)
                 count += len(batch)
-        part.replace(out)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return count
 
 
@@ -114,7 +111,7 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
+def _parquet(file: BinaryIO) -> Iterator[Write]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -122,16 +119,17 @@ def _parquet(path: Path) -> Iterator[Write]:
         raise UsageError("parquet needs pyarrow: pip install pyarrow, or give a name that ends in .csv") from error
     kinds = [(TEXTS, pa.string()), (WHOLE, pa.int64()), (REAL, pa.float64())]
     schema = pa.schema([(name, kind) for names, kind in kinds for name in names])
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(file, schema) as writer:
         yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        yield writer.writerows
+def _csv(file: BinaryIO) -> Iterator[Write]:
+    text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    yield lambda rows: writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
+    text.detach()
 
 
-_FORMATS: Final[dict[str, Callable[[Path], AbstractContextManager[Write]]]] = {".parquet": _parquet, ".csv": _csv}
+_FORMATS: Final[dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]]] = {".parquet": _parquet, ".csv": _csv}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from reasoner.grades import Grade, GradeStatus
+from reasoner.lines import sealed
 from reasoner.trace import Sampled, drawn, read_trace
 from reasoner.types import Completion
 from reasoner_evals.grading import arithmetic_steps
@@ -17,7 +18,7 @@ def write_grades(files: ArmFolder, task: str, verdicts: Verdicts) -> None:
     Raises:
         TraceError: the trace cannot be read, or the grades cannot be written.
     """
-    write_whole(files.grades, (grade.model_dump_json() for grade in _grades(files, task, verdicts)))
+    write_whole(files.grades, map(sealed, _grades(files, task, verdicts)))
 
 
 def _grades(files: ArmFolder, task: str, verdicts: Verdicts) -> Iterator[Grade]:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from reasoner.bounded import read_file
 from reasoner.budget import Prices
 from reasoner.catalog import spec_of
 from reasoner.errors import TraceError, UsageError
+from reasoner.files import read_whole
+from reasoner.lines import sealed
 from reasoner.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.protocols import Engine
 from reasoner_evals.runs.arms import file_part
@@ -146,7 +147,7 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
         TraceError: they cannot be written.
     """
     if not folder.items.exists():
-        write_whole(folder.items, (item.model_dump_json() for item in items_of(tasks)))
+        write_whole(folder.items, map(sealed, items_of(tasks)))
 
 
 def read_manifest(folder: RunFolder) -> Manifest:
@@ -156,7 +157,7 @@ def read_manifest(folder: RunFolder) -> Manifest:
         TraceError: there is none, it is none of this version, or an arm's name is no name of a folder.
     """
     try:
-        manifest = Manifest.model_validate_json(read_file(folder.manifest))
+        manifest = Manifest.model_validate_json(read_whole(folder.manifest))
     except OSError as error:
         raise TraceError(
             f"cannot read the manifest {folder.manifest}: {error.strerror}: give the folder of a run"

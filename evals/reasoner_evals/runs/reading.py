@@ -4,20 +4,19 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import BaseModel
 
 from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.files import read_whole
 from reasoner.trace import read_lines
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex, holds
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.journal import read_journal
 from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import VERSION, Item, ItemRecord, ItemStatus, Manifest, Source
 from reasoner_evals.runs.verdicts import read_verdicts
-
-R = TypeVar("R", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def open_run(path: Path) -> RunData:
     """
     folder = RunFolder(path)
     manifest = read_manifest(folder)
-    digest = hashlib.sha256(folder.manifest.read_bytes()).hexdigest()
+    digest = hashlib.sha256(read_whole(folder.manifest)).hexdigest()
     verdicts = VerdictIndex()
     for verdict in read_verdicts(folder.verdicts):
         verdicts.add(verdict)
@@ -97,9 +96,8 @@ def read_arm(run: RunData, name: str) -> ArmData:
         raise UnknownName("arm", name, arms, of=f"run {run.name}")
     arrays = ArmArrays(run.name, arms[name], run.tasks[arms[name].task].ids, run.verdicts)
     journal = run.folder.arm(name).journal
-    if journal.exists():
-        for record in _lines(journal, ItemRecord):
-            arrays.add(record, journal)
+    for record in read_journal(run.folder.arm(name)):
+        arrays.add(record, journal)
     return arrays.done()
 
 
@@ -108,15 +106,13 @@ def records_in(run: RunData, name: str) -> Iterator[ItemRecord]:
 
     An error that a later line replaces is left out.
     """
-    journal = run.folder.arm(name).journal
-    if not journal.exists():
-        return
+    files = run.folder.arm(name)
     taken: dict[str, int] = {}
-    for place, record in enumerate(_lines(journal, _Fate)):
+    for place, record in enumerate(read_journal(files, _Fate.model_validate_json)):
         if taken.get(record.question_id, -1) < 0:
             taken[record.question_id] = -1 - place if record.status == "error" else place
     places = {place if place >= 0 else -1 - place for place in taken.values()}
-    yield from (record for place, record in enumerate(_lines(journal, ItemRecord)) if place in places)
+    yield from (record for place, record in enumerate(read_journal(files)) if place in places)
 
 
 def records_of(run: RunData, name: str, ids: set[str]) -> dict[str, ItemRecord]:
@@ -127,8 +123,7 @@ def records_of(run: RunData, name: str, ids: set[str]) -> dict[str, ItemRecord]:
         return ItemRecord.model_validate_json(line) if fate.question_id in ids else None
 
     found: dict[str, ItemRecord] = {}
-    path = run.folder.arm(name).journal
-    for record in read_lines(path, wanted, file="journal", record="record of the journal", version=VERSION):
+    for record in read_journal(run.folder.arm(name), wanted):
         if record and holds(found.get(record.question_id)):
             found[record.question_id] = record
     return found
@@ -136,9 +131,7 @@ def records_of(run: RunData, name: str, ids: set[str]) -> dict[str, ItemRecord]:
 
 def questions_of(run: RunData, task: str, ids: set[str]) -> dict[str, Item]:
     """A few questions of a task with their texts, by id."""
-    return {
-        one.question_id: one for one in _lines(run.folder.items, Item) if one.task == task and one.question_id in ids
-    }
+    return {one.question_id: one for one in _items(run.folder) if one.task == task and one.question_id in ids}
 
 
 def _chance(item: Item) -> float | None:
@@ -148,14 +141,20 @@ def _chance(item: Item) -> float | None:
     return 1 / len(choice.options) if choice else None
 
 
-def _lines(path: Path, kind: type[R]) -> Iterator[R]:
-    what = "questions" if kind is Item else "journal"
-    return read_lines(path, kind.model_validate_json, file=what, record=f"record of the {what}", version=VERSION)
+def _items(folder: RunFolder) -> Iterator[Item]:
+    return read_lines(
+        folder.items,
+        Item.model_validate_json,
+        file="questions",
+        record="record of the questions",
+        version=VERSION,
+        way_out=f"delete this file, and `reasoner eval --resume {folder.path}` writes it again",
+    )
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
     rows: dict[str, list[tuple[str, str, float | None, bytes]]] = {source.task: [] for source in manifest.sources}
-    for item in _lines(folder.items, Item):
+    for item in _items(folder):
         if item.task not in rows:
             raise TraceError(f"{folder.items} holds a question of {item.task!r}, a task that the manifest lacks")
         digest = hashlib.blake2b(

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from reasoner.equivalence import Equivalence
+from reasoner.errors import DamagedLine
 from reasoner.grades import GradeStatus
+from reasoner.lines import sealed
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.journal import read_journal
 from reasoner_evals.runs.labels import write_grades
 from reasoner_evals.runs.records import Manifest, Verdict
-from reasoner_evals.runs.run import read_journal
 from reasoner_evals.runs.verdicts import Verdicts, distinct, read_verdicts, verdict_on
 from reasoner_evals.runs.writer import write_whole
 from reasoner_evals.tasks.task import TaskData
@@ -43,11 +46,11 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
     Raises:
         TraceError: a journal or a trace cannot be read, or the verdicts cannot be written.
     """
-    before = {(one.task, one.question_id, one.answer): one.status for one in read_verdicts(folder.verdicts)}
+    before = _before(folder)
     equivalence = Equivalence()
     try:
         verdicts = [verdict async for verdict in _verdicts(folder, manifest, tasks, equivalence)]
-        write_whole(folder.verdicts, (verdict.model_dump_json() for verdict in verdicts))
+        write_whole(folder.verdicts, map(sealed, verdicts))
         known = Verdicts(folder.verdicts, equivalence)
         known.open()
         known.close()
@@ -59,6 +62,15 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
     named = [((one.task, one.question_id, one.answer), one.status) for one in verdicts]
     changed = tuple(Change(*name, before.get(name), after) for name, after in named if before.get(name) != after)
     return Changes(len(verdicts), changed)
+
+
+def _before(folder: RunFolder) -> dict[tuple[str, str, str], GradeStatus]:
+    """The grades until now; those from a damaged line on are not known, and are all made again."""
+    found = {}
+    with suppress(DamagedLine):
+        for one in read_verdicts(folder.verdicts):
+            found[one.task, one.question_id, one.answer] = one.status
+    return found
 
 
 async def _verdicts(

@@ -15,12 +15,13 @@ from reasoner.errors import EngineDied, EngineError, EngineUnavailable, TraceErr
 from reasoner.lines import LineWriter
 from reasoner.past import Past, pasts
 from reasoner.protocols import Engine, Strategy, Verifier, forget
-from reasoner.trace import Event, TraceWriter, read_lines, read_trace
+from reasoner.trace import Event, TraceWriter, read_trace
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.runs.folder import ArmFolder, RunFolder
 from reasoner_evals.runs.folding import Folding
+from reasoner_evals.runs.journal import journaled, set_aside
 from reasoner_evals.runs.labels import write_grades
-from reasoner_evals.runs.records import VERSION, Arm, ItemRecord, Manifest, Outcome
+from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome
 from reasoner_evals.runs.sharing import shared
 from reasoner_evals.runs.verdicts import Verdicts
 from reasoner_evals.tasks.task import TaskData
@@ -44,6 +45,10 @@ class Watcher(Protocol):
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are done."""
+        ...
+
+    def note(self, line: str) -> None:
+        """Something that a person should know."""
         ...
 
 
@@ -119,10 +124,22 @@ class _Sitting:
         if not self.files.trace.stat().st_size:
             for event in shared:
                 self._trace(event)
-        self._journal = LineWriter.onto(self.files.journal, what="journal")
-        self._written = {(record.question_id, record.attempt) for record in read_journal(self.files)}
-        self.past = pasts(self._folded(read_trace(self.files.trace)))
+        way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
+        trace = read_trace(self.files.trace, way_out=way_out)
+        self._journal, self._written = self._journaled()
+        self.past = pasts(self._folded(trace))
         self.finished = {question for question, past in self.past.items() if past.finished}
+
+    def _journaled(self) -> tuple[LineWriter, set[tuple[str, int]]]:
+        """The journal and what it holds: nothing where it was damaged, as it is then made again from the trace."""
+        writer = LineWriter.onto(self.files.journal, what="journal")
+        written = journaled(self.files)
+        if written is not None:
+            return writer, written
+        writer.close()
+        kept = set_aside(self.files)
+        self.watcher.note(f"{self.files.journal} was damaged: it is made again from the trace; the old one is {kept}")
+        return LineWriter.onto(self.files.journal, what="journal"), set()
 
     def _folded(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
@@ -227,15 +244,3 @@ class _Sitting:
         for file in (self._trace, self._journal):
             if file:
                 file.close()
-
-
-def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
-    """The records of an arm's journal, streamed; none where there is no journal.
-
-    Raises:
-        TraceError: the file cannot be read, or a line is no record.
-    """
-    if files.journal.exists():
-        yield from read_lines(
-            files.journal, ItemRecord.model_validate_json, file="journal", record="journal record", version=VERSION
-        )

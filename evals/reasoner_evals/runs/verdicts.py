@@ -26,7 +26,14 @@ def read_verdicts(path: Path) -> Iterator[Verdict]:
         TraceError: the file cannot be read, or a line is no verdict.
     """
     if path.exists():
-        yield from read_lines(path, Verdict.model_validate_json, file="verdicts", record="verdict", version=VERSION)
+        yield from read_lines(
+            path,
+            Verdict.model_validate_json,
+            file="verdicts",
+            record="verdict",
+            version=VERSION,
+            way_out=f"make the verdicts again with: reasoner grade {path.parent}",
+        )
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from reasoner.errors import TraceError, UsageError
+from reasoner.files import replacing
 from reasoner_evals.runs.folder import RunFolder
 
 
@@ -41,18 +42,10 @@ def write_whole(path: Path, lines: Iterable[str]) -> None:
     Raises:
         TraceError: it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for line in lines:
-                file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync_names(path.parent)
+        with replacing(path) as file:
+            file.writelines(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise TraceError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -92,12 +85,3 @@ def _acquired(folder: RunFolder) -> IO[str]:
             file.close()
         raise TraceError(f"cannot lock {folder.lock}: {error.strerror}") from error
     return file
-
-
-def _sync_names(folder: Path) -> None:
-    """A rename outlives a power cut only once the folder itself is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from reasoner.answers import NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner.bounded import parse_json
 from reasoner.errors import UnknownName, UsageError
+from reasoner.files import parse_json
 from reasoner.types import AnswerSpace
 from reasoner_evals.graders.gym import ByGym, made
 from reasoner_evals.grading import ByReference, ByRules, GradedQuestion, Grader

@@ -11,10 +11,11 @@ from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.tasks.benchmark import checked, collected
 from reasoner_evals.tasks.options import listed
 from reasoner_evals.tasks.prompts import Template
-from reasoner_evals.tasks.rows import Row
+from reasoner_evals.tasks.rows import Row, renaming
 from reasoner_evals.tasks.source import Published, from_file
 from reasoner_evals.tasks.task import TaskData
 
+_COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")
 _KINDS = tuple(kind for kind in SPACES if kind != "code")
 
 
@@ -23,16 +24,18 @@ class Jsonl:
     """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
 
     Optional columns: `id`, `context` (a document, put first), `kind` (of the answer, as in `reasoner solve --answer`),
-    `choices` (a list; the answer is then a letter or one of them), `group` and `level`.
+    `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns` says what the file
+    calls a column, as in `columns=question:prompt|answer:target`.
     """
 
     path: str
+    columns: tuple[str, ...] = ()
 
     template: ClassVar[Template] = Template("plain", 1)
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
-        read = from_file(Path(self.path), Published("", "", ""), {})
+        read = from_file(Path(self.path), Published("", "", ""), renaming(self.columns, _COLUMNS))
         places: dict[str, str] = {}
         items: list[GradedQuestion] = []
         for row in read.rows:

@@ -1,6 +1,7 @@
 """`reasoner calibrate`: what it draws and writes, what it adds to, and what it refuses."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,12 @@ def test_recorded_answers_make_a_profile_whose_stops_save_and_lose_little(run: R
     # Algorithms, section 4: lock-in at 0.05 saves 8 times with no loss, without what is in flight.
     assert rows[",stop=lock_in"]["tokens"] < whole["tokens"] / 5
     assert rows[",stop=lock_in"]["harmed"] < 1
+
+
+def test_a_profile_is_neither_read_from_nor_written_over_what_is_not_a_file(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        ended = run("calibrate", "arithmetic", "-e", "simulated", "--out", str(place))
+        assert (ended.code, ended.out) == (2, "")
+        assert f"cannot read the profile {place}: it is not a regular file" in ended.error
+    assert (tmp_path / "pipe").is_fifo()

@@ -12,9 +12,9 @@ from reasoner_evals.profiling.replaying import recorded_order, replay, stops
 from reasoner_evals.report.measures import ArmRead
 from reasoner_evals.runs.arrays import RIGHT
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.journal import read_journal
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import ItemRecord
-from reasoner_evals.runs.run import read_journal
 from tests.cli.command import Run
 from tests.evals.pools import write_pool
 

@@ -47,6 +47,19 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     )
 
 
+def test_a_file_may_call_its_columns_otherwise(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_text('{"prompt": "What is 2 + 2?", "target": 4}\n', encoding="utf-8")
+    asked = ("-s", "single", *SIMULATED, "--out", str(tmp_path / "run"))
+    refused = run("eval", f"jsonl:{path}", *asked)
+    assert refused.error.endswith(
+        "has no column 'question': it has prompt, target; map it with columns=question:target"
+    )
+    mapped = f"jsonl:{path},columns=question:prompt|answer:target"
+    assert run("eval", mapped, *asked).code == 0
+    assert read_manifest(RunFolder(tmp_path / "run")).sources[0].task == mapped.replace(":", ":path=", 1)
+
+
 def test_json_holds_every_arm_and_its_interval(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
     document = json.loads(run(*asked, "-s", "single", "--seeds", "2", "--json").out)
     assert document["run"] == str(tmp_path / "run")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import Verdict
+from reasoner_evals.runs.verdicts import read_verdicts
 from reasoner_evals.runs.writer import writing
 from tests.cli.command import Run
 from tests.cli.test_process import imported
+from tests.helpers import without_checksums
 
 QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(4)]
 
@@ -30,9 +31,7 @@ def folder(data: Path, tmp_path: Path, run: Run) -> RunFolder:
 
 
 def verdicts(folder: RunFolder) -> dict[tuple[str, str], str]:
-    lines = folder.verdicts.read_text(encoding="utf-8").splitlines()
-    found = [Verdict.model_validate_json(line) for line in lines]
-    return {(one.question_id, one.answer): one.status for one in found}
+    return {(one.question_id, one.answer): one.status for one in read_verdicts(folder.verdicts)}
 
 
 def test_nothing_changes_where_nothing_has(folder: RunFolder, run: Run) -> None:
@@ -45,7 +44,7 @@ def test_nothing_changes_where_nothing_has(folder: RunFolder, run: Run) -> None:
 
 def test_what_was_graded_otherwise_is_shown_and_mended(folder: RunFolder, run: Run) -> None:
     before = verdicts(folder)
-    lines = folder.verdicts.read_text(encoding="utf-8").splitlines()
+    lines = without_checksums(folder.verdicts).read_text(encoding="utf-8").splitlines()
     wrong = [line.replace('"right"', '"wrong"') for line in lines]
     wrong = [line for line in wrong if '"q0"' not in line]
     folder.verdicts.write_text("\n".join(wrong) + "\n", encoding="utf-8")
@@ -65,6 +64,22 @@ def test_what_was_graded_otherwise_is_shown_and_mended(folder: RunFolder, run: R
     assert "wrong -> right: 2" in shown
     assert f"no grade -> wrong: {of_q0}" in shown
     assert sum(line.startswith("  jsonl:path=") for line in shown) == 2 + of_q0
+
+
+def test_verdicts_that_are_damaged_are_told_with_their_line_and_made_again(folder: RunFolder, run: Run) -> None:
+    before = verdicts(folder)
+    content = folder.verdicts.read_bytes()
+    folder.verdicts.write_bytes(content.replace(b'"answer":"4"', b'"answer":"5"', 1))
+    number = content[: content.index(b'"answer":"4"')].count(b"\n") + 1
+    shown = run("report", str(folder.path))
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.error == (
+        f"error: {folder.verdicts}:{number} is damaged: its content does not match its checksum: make the verdicts "
+        f"again with: reasoner grade {folder.path}"
+    )
+    assert run("grade", str(folder.path)).code == 0
+    assert verdicts(folder) == before
+    assert run("report", str(folder.path)).code == 0
 
 
 def test_data_that_is_gone_or_has_changed_is_named(folder: RunFolder, run: Run, data: Path) -> None:

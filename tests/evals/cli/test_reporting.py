@@ -1,5 +1,6 @@
 """`reasoner report`: where its files go, that they are whole, and what it refuses."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,22 @@ def test_what_cannot_be_reported_is_told_in_a_line(
     assert shown.code != 0
     assert error in shown.error
     assert not (tmp_path / "new").exists()
+
+
+def test_a_page_is_written_through_a_link_and_never_over_a_device_or_a_pipe(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "page.html").symlink_to(Path("real") / "page.html")
+    assert run("report", str(folder), "--html", str(tmp_path / "page.html")).code == 0
+    assert (tmp_path / "page.html").is_symlink()
+    assert (tmp_path / "real" / "page.html").read_text().startswith("<!DOCTYPE html>")
+    (tmp_path / "other").mkdir()
+    pipe = tmp_path / "other" / "pipe.html"
+    os.mkfifo(pipe)
+    ended = run("report", str(folder), "--html", str(pipe))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.error == f"error: cannot write {pipe}: it is not a regular file"
+    # Nothing is written beside it.
+    assert list(pipe.parent.iterdir()) == [pipe]
+    assert pipe.is_fifo()

@@ -1,5 +1,6 @@
 """The page in a real browser: nothing overflows, everything is drawn, nothing is logged, nothing is fetched."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,3 +97,19 @@ def test_what_a_model_wrote_is_not_run(tab: Tab, tmp_path: Path) -> None:
     assert tab.value("document.title") == bad
     assert tab.value("document.querySelectorAll('script, img').length") == 0
     assert tab.requested == [path.as_uri()]
+
+
+def test_what_the_policy_does_not_allow_is_not_done_even_if_it_stands_in_the_page(tab: Tab, file: Path) -> None:
+    bad = file.with_name("injected.html")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        host = f"http://127.0.0.1:{server.getsockname()[1]}"
+        injected = f"""<script>document.title = 'run'</script><img src="{host}/x"><base href="{host}/">
+            <link rel="stylesheet" href="{host}/y.css"></main>"""
+        bad.write_text(file.read_text(encoding="utf-8").replace("</main>", injected), encoding="utf-8")
+        tab.open(bad, width=390)
+        assert tab.value("document.title") != "run"
+        assert tab.value("document.baseURI") == bad.as_uri()
+        assert len([one for one in tab.logged if "Content Security Policy" in one]) >= 4
+        with pytest.raises(BlockingIOError):
+            server.accept()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,12 @@ from reasoner_evals.report.making import make_report
 from reasoner_evals.report.markdown import to_markdown
 from reasoner_evals.report.measures import ArmRead, Measured
 from reasoner_evals.report.scalings import scalings
+from reasoner_evals.report.sentences import findings
 from reasoner_evals.report.tables import points
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats.scaling import CoverageFit, fit_coverage
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
+from tests.evals.report.contents import SIZES, a_point
 
 SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
 
@@ -58,9 +61,8 @@ def test_everything_refers_to_points_that_are_there(made: Made) -> None:
 
 
 def test_the_answers_behind_a_point_are_named_in_the_findings_with_their_uncertainty(made: Made) -> None:
-    best = max((one for one in made.task.points if not one.few_subsets), key=lambda one: one.accuracy.value)
-    assert best.label in made.task.findings[0]
-    assert f"{best.accuracy.value:.1%}" in made.task.findings[0]
+    best = max(made.task.points, key=lambda one: (one.accuracy.value, -one.spent.tokens.mean))
+    assert f" {best.label}: {best.accuracy.value:.1%} (" in made.task.findings[0]
     assert any("Holm" in one for one in made.task.findings)
 
 
@@ -293,3 +295,16 @@ def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, ma
         journal.write_text("".join(reversed(journal.read_text().splitlines(keepends=True))))
     found = measured(path)
     assert points(found, None) == made.task.points
+
+
+def test_the_headline_names_the_best_row_of_the_table_also_where_its_interval_is_too_narrow() -> None:
+    below, above = (a_point("vote", size=size, accuracy=share) for size, share in ((4, 0.86), (SIZES[-1], 0.88)))
+    first, second = findings((below, replace(above, gap=None)), (), ())
+    assert first.startswith(f"The most accurate is {above.label}: 88.0% (82.0% to 94.0%) at ")
+    assert first.endswith("; it is above half of its pool, so its interval is too narrow.")
+    start = f"Of the points at up to half of their pool, the most accurate is {below.label}: 86.0% (80.0% to 92.0%) at "
+    assert second.startswith(start)
+    # Of equally accurate rows it is the cheapest, and there is nothing to add.
+    [only] = findings((replace(below, gap=None), replace(above, accuracy=below.accuracy)), (), ())
+    assert only.startswith(f"The most accurate is {below.label}: ")
+    assert "too narrow" not in only

@@ -3,10 +3,12 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reasoner.tree import page as tree_page
 from reasoner_evals.report.content import Report, TaskReport
 from reasoner_evals.report.page import SECTIONS, View, page, views
 from tests.evals.report.contents import (
@@ -247,3 +249,16 @@ def test_every_figure_alone_is_well_formed_and_needs_nothing_else(shown: tuple[V
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert b"<script" not in figure.drawn.svg
         assert figure.drawn.png.startswith(b"\x89PNG")
+
+
+def test_a_page_allows_its_own_style_and_nothing_else() -> None:
+    report = a_report()
+    tree = b"".join(
+        (Path(tree_page.__file__).parent / "templates" / name).read_bytes() for name in ("page_top.html",)
+    ).decode()
+    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    for text in (page(report, views(report)), tree):
+        head = text[: text.index("<style>")]
+        assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in head
+        # What comes before the policy is not under it.
+        assert not re.search(r"<(script|link|img|style|base|iframe|object)", head)

@@ -3,17 +3,22 @@
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from reasoner.errors import UsageError
+from reasoner_evals.cells import plain_cell
 from reasoner_evals.cli import compare, export
 from reasoner_evals.report.csvs import points_csv
 from reasoner_evals.report.making import make_report
 from reasoner_evals.report.markdown import to_markdown
+from reasoner_evals.runs.exporting import export as export_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
+from tests.helpers import without_checksums
 
 
 def run(command: object, *given: object) -> Result:
@@ -36,6 +41,59 @@ def test_no_cell_is_a_formula(tmp_path: Path) -> None:
     report = make_report([fabricate(tmp_path / "run", [Fake("=HYPERLINK(1)")], questions=12)])
     assert "'=HYPERLINK(1)" in points_csv(report)
     assert ",=HYPERLINK" not in points_csv(report)
+
+
+HOSTILE = {
+    "=HYPERLINK(1)": "'=HYPERLINK(1)",
+    "+1+cmd|' /C calc'!A0": "'+1+cmd|' /C calc'!A0",
+    "-2+3": "'-2+3",
+    "@SUM(A1)": "'@SUM(A1)",
+    " \t=1": "'  =1",
+    "\uff1d1": "'\uff1d1",
+    "\r\n=1": "' =1",
+    "-5": "-5",
+    "+3.25": "+3.25",
+    "-1e-9": "-1e-9",
+    "-1,234": "-1,234",
+    "red\x1b[31m\x9b31m\x00\x07": "red[U+001B][31m[U+009B]31m[U+0000][U+0007]",
+    "\u202egnirts\u2066\u200e": "[U+202E]gnirts[U+2066][U+200E]",
+    "two\nlines\u2028three\x85": "two lines[U+2028]three[U+0085]",
+    'plain, "quoted" \u4e2d': 'plain, "quoted" \u4e2d',
+}
+
+
+def test_a_cell_is_neither_a_formula_nor_a_command_to_a_terminal() -> None:
+    assert {text: plain_cell(text) for text in HOSTILE} == HOSTILE
+    assert [plain_cell(value) for value in (-5, 0.5, None, True)] == [-5, 0.5, None, True]
+
+
+def test_what_models_wrote_is_exported_to_csv_as_plain_cells_and_to_parquet_as_it_is(tmp_path: Path) -> None:
+    folder = fabricate(tmp_path / "run", [GREEDY], questions=12)
+    journal = next(folder.rglob("journal.jsonl"))
+    first, *rest = without_checksums(journal).read_text().splitlines()
+    written = "=1\x1b[31m\u202e"
+    changed = json.loads(first) | {"answer": written, "key": "@key"}
+    journal.write_text("\n".join([json.dumps(changed), *rest]) + "\n")
+    export_run(folder, tmp_path / "table.csv")
+    table = (tmp_path / "table.csv").read_text(encoding="utf-8")
+    row = next(row for row in csv.DictReader(io.StringIO(table)) if row["kind"] == "final")
+    assert (row["answer"], row["key"]) == ("'=1[U+001B][31m[U+202E]", "'@key")
+    assert table.replace("\n", "").isprintable()
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install pyarrow")
+    export_run(folder, tmp_path / "table.parquet")
+    rows = parquet.read_table(tmp_path / "table.parquet").to_pylist()
+    assert next(one for one in rows if one["kind"] == "final")["answer"] == written
+
+
+def test_an_export_follows_a_link_and_replaces_nothing_but_a_file(tmp_path: Path) -> None:
+    folder = fabricate(tmp_path / "run", [GREEDY], questions=3)
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    export_run(folder, tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("run,model,")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(UsageError, match=r"cannot write .*pipe\.csv: it is not a regular file"):
+        export_run(folder, tmp_path / "pipe.csv")
 
 
 def test_markdown_is_a_table_and_names_cannot_break_it(tmp_path: Path) -> None:

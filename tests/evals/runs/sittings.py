@@ -17,8 +17,9 @@ from reasoner.protocols import Engine
 from reasoner.trace import Event, read_trace
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.journal import read_journal
 from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, Source
-from reasoner_evals.runs.run import evaluate, read_journal
+from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.task import TaskData
 from tests.helpers import Judge, jumbled, varied
 
@@ -85,6 +86,10 @@ class Seen:
     started: list[tuple[str, int, int]] = field(default_factory=list)
     done: list[tuple[str, str, Outcome]] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         self.started.append((arm.name, total, done))

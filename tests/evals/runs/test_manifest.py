@@ -28,6 +28,7 @@ from reasoner_evals.runs.manifest import (
 )
 from reasoner_evals.runs.records import Item, Manifest
 from tests.evals.runs.made import manifest, task
+from tests.helpers import largest_file, without_checksums
 
 Change = Callable[[Manifest], Manifest]
 
@@ -41,7 +42,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     frozen = manifest([data])
     begin(folder, frozen, {"sums": data})
     assert read_manifest(folder) == frozen
-    lines = folder.items.read_text(encoding="utf-8").splitlines()
+    lines = without_checksums(folder.items).read_text(encoding="utf-8").splitlines()
     assert [Item.model_validate_json(line) for line in lines] == list(items_of({"sums": data}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.jsonl", "manifest.json"]
 
@@ -63,8 +64,7 @@ def test_questions_that_an_interruption_left_out_are_written_later_and_never_aga
 
 def test_a_disk_that_is_full_leaves_no_half_of_a_manifest(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    (tmp_path / "manifest.json.part").symlink_to("/dev/full")
-    with pytest.raises(TraceError, match=r"cannot write .*manifest\.json: No space left"):
+    with largest_file(100), pytest.raises(TraceError, match=r"cannot write .*manifest\.json: File too large"):
         begin(folder, manifest([task()]), {})
     assert list(tmp_path.iterdir()) == []
 

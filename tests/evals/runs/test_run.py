@@ -13,8 +13,9 @@ from reasoner.lines import LineWriter
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Sampled
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.journal import read_journal
 from reasoner_evals.runs.regrading import grade_again
-from reasoner_evals.runs.run import evaluate, read_journal
+from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import read_verdicts
 from tests.evals.runs.sittings import (
     STRATEGIES,
@@ -29,7 +30,7 @@ from tests.evals.runs.sittings import (
     sit,
     some_moments,
 )
-from tests.helpers import Judge, turns, varied
+from tests.helpers import Judge, turns, varied, without_checksums
 
 ALL = list(STRATEGIES)
 
@@ -215,7 +216,7 @@ def test_grading_anew_finds_what_was_tampered_with_and_nothing_else(tmp_path: Pa
 
     good = list_of_verdicts(tmp_path)
     assert again() == []
-    lines = folder.verdicts.read_text().splitlines()
+    lines = without_checksums(folder.verdicts).read_text().splitlines()
     first = next(one for one in read_verdicts(folder.verdicts) if one.status == "right")
     turned = [line.replace('"right"', '"wrong"') if f'"{first.question_id}"' in line else line for line in lines]
     folder.verdicts.write_text("\n".join(turned) + "\n")

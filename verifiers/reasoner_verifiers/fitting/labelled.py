@@ -1,12 +1,12 @@
 """Labelled runs as verifiers need them: sequences with their ratings and whether they are right, by question."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.errors import UsageError
-from reasoner.grades import GRADES, TRACE, Grade, read_run
+from reasoner.grades import GRADES, TRACE, Grade, labelled_folders, read_run
 from reasoner.trace import Began, Sampled, Scored, drawn
 from reasoner.types import Completion
 from reasoner_verifiers.maps import FittedOn
@@ -41,25 +41,39 @@ class Labelled:
         return self.grade.status in ("right", "wrong")
 
 
-def read_labelled(folders: Sequence[Path]) -> list[Labelled]:
+def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
     """The sequences of runs, in the order of their traces. Those that were never graded are left out.
+
+    A run is a folder with a trace and grades, or the folder of an evaluation, whose arms are then all read. Arms may
+    share their samples: each is there once, with its rating if one of the arms has one.
 
     Raises:
         TraceError: a run cannot be read, or lacks the prompt of a sequence.
     """
-    found: list[Labelled] = []
-    for folder in folders:
-        run = read_run(folder)
-        verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
-        ratings = {
-            (e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored) and e.against is None
-        }
-        for event, completion in drawn(run.events):
-            name = (event.question_id, event.prompt, event.index)
-            if grade := run.grades.get(name):
-                verifier = verifiers.get(event.question_id, "")
-                found.append(Labelled(event, completion, grade, ratings.get(name), verifier))
-    return found
+    return [one for run in runs for one in _distinct(labelled_folders(run))]
+
+
+def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
+    """What the arms of one run hold, each sample once: one of the same prompt, place, seed and text is the same."""
+    if len(folders) == 1:
+        return _labelled(folders[0])
+    found: dict[tuple[str, str, int, int, str], Labelled] = {}
+    for one in (one for folder in folders for one in _labelled(folder)):
+        draw = one.sampled
+        name = (draw.question_id, draw.prompt, draw.index, draw.seed, draw.text)
+        if name not in found or (found[name].rating is None and one.rating is not None):
+            found[name] = one
+    return found.values()
+
+
+def _labelled(folder: Path) -> Iterator[Labelled]:
+    run = read_run(folder)
+    verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
+    ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored) and e.against is None}
+    for event, completion in drawn(run.events):
+        name = (event.question_id, event.prompt, event.index)
+        if grade := run.grades.get(name):
+            yield Labelled(event, completion, grade, ratings.get(name), verifiers.get(event.question_id, ""))
 
 
 def rated_by(labelled: Sequence[Labelled]) -> str:
@@ -75,10 +89,10 @@ def rated_by(labelled: Sequence[Labelled]) -> str:
     return specs[0]
 
 
-def fitted_on(folders: Sequence[Path], used: Sequence[Labelled]) -> FittedOn:
+def fitted_on(runs: Sequence[Path], used: Sequence[Labelled]) -> FittedOn:
     """What a map or a head was fitted on, for its file."""
     digest = hashlib.sha256()
-    for folder in folders:
+    for folder in (folder for run in runs for folder in labelled_folders(run)):
         for name in (TRACE, GRADES):
             with (folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

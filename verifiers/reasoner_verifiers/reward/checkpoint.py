@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from reasoner.bounded import parse_json, read_object
 from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.files import open_regular, parse_json, read_object, replacing
 from reasoner.models.cache import CHECKSUMS, CachedModel, Checksums, cache_home, sha256_of
 from reasoner.models.resolve import resolve
 from reasoner.types import Notify
@@ -115,7 +115,8 @@ def save_head(head: Head, file: Path) -> None:
     about = json.dumps({"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True)
     arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
     # Not by `save_file`, which puts a new file in the place of whatever is there, a device too.
-    file.write_bytes(save(arrays, metadata={"head": about}))
+    with replacing(file) as opened:
+        opened.write(save(arrays, metadata={"head": about}))
 
 
 def load_head(file: Path) -> Head:
@@ -127,6 +128,7 @@ def load_head(file: Path) -> Head:
     from safetensors import SafetensorError, safe_open
 
     try:
+        open_regular(file).close()
         with safe_open(file, framework="numpy") as opened:
             about = parse_json((opened.metadata() or {})["head"])
             tensors: dict[str, Array] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118

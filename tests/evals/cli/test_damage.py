@@ -1,0 +1,75 @@
+"""Files of a run that were damaged: the error names the line, and what it says to do mends the run."""
+
+from pathlib import Path
+
+import pytest
+
+from reasoner_evals.runs.folder import RunFolder
+from tests.cli.command import Run
+
+ARM = "arithmetic.self_consistency-n4"
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> tuple[str, ...]:
+    """A run of five questions into `tmp_path / "run"`."""
+    small = ("arithmetic", "--limit", "5", "-s", "self_consistency:n=4")
+    return ("eval", *small, "-e", "simulated:tokens=20", "--out", str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("digit", [True, False], ids=["a digit", "a byte"])
+def test_a_journal_that_is_damaged_is_told_with_its_line_and_made_again_from_the_trace(
+    digit: bool, asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    assert run(*asked).code == 0
+    folder = RunFolder(tmp_path / "run")
+    journal = folder.arm(ARM).journal
+    whole = journal.read_bytes()
+    place = whole.index(b'"generated_tokens":', whole.index(b"\n")) + len(b'"generated_tokens":')
+    damaged = bytearray(whole)
+    damaged[place] ^= 0x01 if digit else 0x80
+    journal.write_bytes(damaged)
+    told = run("report", str(folder.path))
+    assert (told.code, told.out) == (2, "")
+    assert f"{journal}:2 is damaged: its content does not match its checksum" in told.error
+    assert f"`reasoner eval --resume {folder.path}` makes the journal again from the trace" in told.error
+    resumed = run("eval", "--resume", str(folder.path))
+    kept = journal.with_name("journal.jsonl.damaged")
+    assert resumed.code == 0
+    assert f"{journal} was damaged: it is made again from the trace; the old one is {kept}" in resumed.err
+    assert (journal.read_bytes(), kept.read_bytes()) == (whole, bytes(damaged))
+    assert run("report", str(folder.path)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("items.jsonl", "delete this file, and `reasoner eval --resume {run}` writes it again"),
+        (
+            "arms/arithmetic.self_consistency-n4/trace.jsonl",
+            "move {run}/arms/arithmetic.self_consistency-n4 away and resume again",
+        ),
+    ],
+)
+def test_what_is_damaged_is_mended_by_what_the_error_says(
+    name: str, remedy: str, asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    assert run(*asked).code == 0
+    path = tmp_path / "run" / name
+    content = path.read_bytes()
+    place = content.index(b'"question_id":', content.index(b"\n")) + len(b'"question_id":"q-')
+    path.write_bytes(content[:place] + b"7" + content[place + 1 :])
+    told = run("eval", "--resume", str(tmp_path / "run"))
+    if name == "items.jsonl":
+        told = run("report", str(tmp_path / "run"))
+    assert (told.code, told.out) == (2, "")
+    assert f"{path}:2 is damaged: " in told.error
+    assert remedy.format(run=tmp_path / "run") in told.error
+    if name == "items.jsonl":
+        path.unlink()
+    else:
+        path.parent.rename(tmp_path / "away")
+    assert run("eval", "--resume", str(tmp_path / "run")).code == 0
+    assert run("report", str(tmp_path / "run")).code == 0
+    if name == "items.jsonl":
+        assert path.read_bytes() == content
