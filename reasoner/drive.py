@@ -387,9 +387,16 @@ async def _refusal_as_value(work: Callable[[], Awaitable[T]]) -> T | BudgetExhau
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel what still runs and wait until it is booked."""
+    """Cancel what still runs and wait until it is booked. Cancelling the caller again passes that on, and waits still."""
     running = [task for task in tasks if not task.done()]
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)
+    again: asyncio.CancelledError | None = None
+    while running:
+        for task in running:
+            task.cancel()
+        try:
+            await asyncio.wait(running)
+        except asyncio.CancelledError as cancelled:
+            again = cancelled
+        running = [task for task in running if not task.done()]
+    if again:
+        raise again

@@ -20,6 +20,7 @@ from weakref import WeakSet
 from pebble import ProcessExpired, ProcessPool
 
 from reasoner.errors import UsageError
+from reasoner.orphans import end_with_parent_at_once
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -164,7 +165,8 @@ def _run(function: Callable[[*Ts], T], args: tuple[*Ts], seconds: float) -> Outc
 
 
 def _limit(memory_mib: int, prepare: Callable[[], object] | None) -> None:
-    """Runs in the worker as it starts: memory is bounded, and it is silent and dies at once when told to."""
+    """Runs in the worker as it starts: memory is bounded, and it is silent and ends at once when told to, or orphaned."""
+    end_with_parent_at_once()
     for limit, wanted in ((resource.RLIMIT_AS, memory_mib << 20), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(limit)
         resource.setrlimit(limit, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

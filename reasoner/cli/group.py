@@ -66,8 +66,8 @@ def run(arguments: list[str] | None) -> int:
     except click.ClickException as error:
         click.echo(error_line(_in_one_line(error)), err=True)
         return error.exit_code
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as abort:
+        raise abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt() from None
     except OSError as error:
         # Only help is left: all that commands print goes through a `Terminal`.
         abandon(sys.stdout)

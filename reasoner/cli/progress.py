@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from reasoner.budget import Budget, Cost
 from reasoner.cli.terminal import Terminal, clean, printable
+from reasoner.solution import Proposal
 from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored, Weighed
-from reasoner.types import Answer, Standing
+from reasoner.types import Answer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,11 +26,15 @@ class Progress:
     stage: str = ""
     samples: int = 0
     cost: Cost = field(default_factory=Cost)
-    answer: Answer | None = None
-    standing: Standing = field(default_factory=Standing)
+    proposals: list[Proposal] = field(default_factory=list)
     first_sample: float | None = None
     _since: float = field(default_factory=time.monotonic)
     _console: "Console | None" = None
+
+    @property
+    def answer(self) -> Answer | None:
+        """The best one so far."""
+        return self.proposals[-1].answer if self.proposals else None
 
     @property
     def live(self) -> bool:
@@ -58,7 +63,7 @@ class Progress:
             case Dropped() | Scored() | Weighed():
                 self.cost += event.cost
             case Proposed():
-                self.answer, self.standing = event.answer, event.standing
+                self.proposals.append(Proposal(event.answer, event.standing, event.cost))
                 if not self.live and event.standing.samples.bit_count() == 1:
                     self.terminal.say(self._line(event.standing.samples, event.cost))
             case _:
@@ -76,7 +81,7 @@ class Progress:
             spent = f"{cost.tokens:,} of {self.budget.tokens:,} tokens"
         leader = "no answer yet"
         if self.answer:
-            leader = f"leading {printable(self.answer.text, limit=24)} ({self.standing.share:.0%})"
+            leader = f"leading {printable(self.answer.text, limit=24)} ({self.proposals[-1].standing.share:.0%})"
         return f"{samples} sample{'s' if samples != 1 else ''} · {spent} · {leader}"
 
     @contextmanager

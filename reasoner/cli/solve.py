@@ -1,16 +1,16 @@
 """`reasoner solve`: answer one question within a budget."""
 
-import asyncio
 import io
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, INTERRUPTED, OTHER, code_of, error_line, guarded
+from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
 from reasoner.errors import ReasonerError, TraceError, UsageError
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def _text(file: IO[bytes], name: str) -> str:
 
 
 def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
+    from reasoner.cli import interrupts
     from reasoner.cli.progress import Progress
     from reasoner.cli.terminal import own_streams
     from reasoner.models.cache import cache_home
@@ -185,13 +186,16 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
     log = cache_home() / "engine.log" if quiet else None
     with own_streams(log) as terminal:
         progress = Progress(terminal, plan.budget)
+        sink = tee(progress, recording) if recording else progress
+        told: list[int] = []
         try:
-            sink = tee(progress, recording) if recording else progress
-            code = asyncio.run(_solve(plan, progress, sink, as_json=as_json))
-        except KeyboardInterrupt:
-            best = f"; until then: {progress.line()}" if progress.samples else ""
-            terminal.say(f"interrupted{best}")
-            code = INTERRUPTED
+            with ExitStack() as live:
+                live.enter_context(progress.shown())
+                interrupts.run(lambda: _solve(plan, progress, sink, live, told, as_json=as_json))
+            [code] = told
+        except KeyboardInterrupt as interrupt:
+            # Where the solution was told before, only the engine was still closing.
+            code = told[0] if told else _tell_interrupted(plan, progress, interrupt, as_json=as_json)
         except ReasonerError as error:
             terminal.say(error_line(error))
             code = code_of(error)
@@ -215,7 +219,10 @@ def _recording(path: Path, engine: "Engine") -> _Recording:
     return _Recording(TraceWriter(path))
 
 
-async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
+async def _solve(
+    plan: _Plan, progress: "Progress", sink: "Sink", live: ExitStack, told: list[int], *, as_json: bool
+) -> None:
+    """Solve the question and tell the solution, in place of what is `live` until then; the exit code goes to `told`."""
     from reasoner.cli.choosing import another_model
     from reasoner.engines.replay import ReplayEngine
     from reasoner.runner import solve
@@ -224,31 +231,53 @@ async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bo
         plan.engine.notify = progress.note
     try:
         progress.begin(f"starting {plan.engine.name}")
-        with progress.shown():
-            await plan.engine.start()
-            if line := another_model(plan.strategy, plan.engine):
-                progress.note(f"warning: {line}")
-            began = time.perf_counter()
-            if plan.verifier:
-                await plan.verifier.start(plan.engine)
-            verifier_start = time.perf_counter() - began
-            progress.begin(f"solving with {plan.engine.model.name}")
-            solution = await solve(
-                plan.question,
-                plan.strategy,
-                plan.engine,
-                verifier=plan.verifier,
-                budget=plan.budget,
-                prices=plan.prices,
-                comparer=plan.engine.comparer() if isinstance(plan.engine, ReplayEngine) else None,
-                trace=sink,
-                seed=plan.seed,
-            )
-        return _tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json)
+        await plan.engine.start()
+        if line := another_model(plan.strategy, plan.engine):
+            progress.note(f"warning: {line}")
+        began = time.perf_counter()
+        if plan.verifier:
+            await plan.verifier.start(plan.engine)
+        verifier_start = time.perf_counter() - began
+        progress.begin(f"solving with {plan.engine.model.name}")
+        solution = await solve(
+            plan.question,
+            plan.strategy,
+            plan.engine,
+            verifier=plan.verifier,
+            budget=plan.budget,
+            prices=plan.prices,
+            comparer=plan.engine.comparer() if isinstance(plan.engine, ReplayEngine) else None,
+            trace=sink,
+            seed=plan.seed,
+        )
+        live.close()
+        told.append(_tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json))
     finally:
         if plan.verifier:
             await plan.verifier.close()
         await plan.engine.close()
+
+
+def _tell_interrupted(plan: _Plan, progress: "Progress", interrupt: KeyboardInterrupt, *, as_json: bool) -> int:
+    """Give the best answer so far, if there is one; the exit code."""
+    from reasoner.cli.interrupts import code_of
+    from reasoner.cli.summary import as_document
+    from reasoner.cli.terminal import OutputLost, printable
+    from reasoner.solution import Solution
+
+    terminal, plan_facts = progress.terminal, (plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget)
+    try:
+        if progress.answer and as_json:
+            cost, proposals = progress.cost, tuple(progress.proposals)
+            solution = Solution(plan.question.id, progress.answer, cost, proposals, "error", "interrupted")
+            terminal.give(as_document(*plan_facts, plan.seed, solution))
+        elif progress.answer:
+            terminal.give(printable(progress.answer.text, limit=2000))
+    except OutputLost as error:
+        terminal.say(error_line(error))
+    best = f"; until then: {progress.line()}" if progress.samples else ""
+    terminal.say(f"interrupted{best}")
+    return code_of(interrupt)
 
 
 def _tell(

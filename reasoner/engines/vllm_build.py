@@ -56,6 +56,8 @@ def prepare_environment(build: Build, *, local: bool) -> None:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # A fork would copy our threads' locks, and `children_end_with_us` reaches spawned processes only.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         **({"HF_HUB_OFFLINE": "1"} if local else {}),
         **(
             {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}

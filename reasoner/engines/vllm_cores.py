@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from reasoner.orphans import children_end_with_us
 from reasoner.types import TokenIds, Usage
 
 
@@ -214,7 +215,8 @@ class AsyncCore:
     async def _start(self) -> None:
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._engine = AsyncLLM.from_engine_args(self._args)
+        with children_end_with_us():
+            self._engine = AsyncLLM.from_engine_args(self._args)
 
     def submit(self, job: Job) -> "Future[Any]":
         future = _new_future()

@@ -1,6 +1,7 @@
 """Ctrl-C, at any moment: exit code 130, no traceback, and the best answer so far."""
 
 import io
+import json
 import signal
 from pathlib import Path
 
@@ -49,7 +50,13 @@ def test_after_some_samples(as_json: bool, tmp_path: Path) -> None:
         read_until(process, lambda line: line.startswith("2 samples"))
         process.send_signal(signal.SIGINT)
         ended = finish(process)
-    assert (ended.code, ended.out) == (130, "")
+    assert ended.code == 130
+    if as_json:
+        solution = json.loads(ended.out)
+        assert (solution["answer"]["text"], solution["samples"], solution["reason"]) == ("4", 2, "interrupted")
+        assert solution["cost"]["samples"] == 2
+    else:
+        assert ended.out == "4\n"
     assert ended.err.startswith("interrupted; until then: 2 samples · ")
     assert ended.err.endswith("leading 4 (100%)\n")
     events = list(read_trace(trace))
