@@ -7,12 +7,11 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.installed import plug_ins
 from reasoner.types import SamplingParams
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
@@ -28,7 +27,7 @@ _GROUPS: Mapping[Kind, str] = {
 @cache
 def entries(kind: Kind) -> Mapping[str, EntryPoint]:
     """The registered names of one kind; nothing is imported yet."""
-    return {entry.name: entry for entry in entry_points(group=_GROUPS[kind])}
+    return {entry.name: entry for entry in plug_ins(_GROUPS[kind])}
 
 
 def load(kind: Kind, name: str) -> type:
@@ -152,6 +151,11 @@ def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
             return tuple(build(kind, _unescaped(owner, option, part)) for part in value.split("|") if part)
         if typing.get_origin(hint) is tuple:
             value = tuple(_unescaped(owner, option, part) for part in value.split("|")) if value else ()
+    if hint is str and isinstance(value, str):
+        return value
+    # Imported here, as most runs set no other option, or none.
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:

@@ -387,7 +387,7 @@ async def _refusal_as_value(work: Callable[[], Awaitable[T]]) -> T | BudgetExhau
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel what still runs and wait until it is booked. Cancelling the caller again passes that on, and waits still."""
+    """Cancel what still runs and wait until it is booked; cancelling the caller again cancels it again."""
     running = [task for task in tasks if not task.done()]
     again: asyncio.CancelledError | None = None
     while running:

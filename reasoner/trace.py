@@ -1,6 +1,7 @@
 """The record of a run: one versioned JSON object a line, enough to replay it without a model."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", defer_build=True)
 
     v: Literal[1] = VERSION
     question_id: str
@@ -213,7 +214,10 @@ Event = Annotated[
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+@cache
+def _events() -> TypeAdapter[Event]:
+    return TypeAdapter(Event)
 
 
 def tee(*sinks: Sink) -> Sink:
@@ -258,7 +262,7 @@ def read_trace(path: Path) -> Iterator[Event]:
     Raises:
         TraceError: the file cannot be read, or a line is not an event of this version.
     """
-    return read_lines(path, _EVENT.validate_json, file="trace", record="trace event", version=VERSION)
+    return read_lines(path, _events().validate_json, file="trace", record="trace event", version=VERSION)
 
 
 def read_lines(path: Path, validate: Callable[[bytes], T], *, file: str, record: str, version: int) -> Iterator[T]:

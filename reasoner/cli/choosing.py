@@ -75,7 +75,7 @@ def choose_verifier(
             given where several were measured with.
     """
     from reasoner.catalog import build, spec_of
-    from reasoner.engines.replay import ReplayEngine
+    from reasoner.protocols import Recorded
 
     named = _measured_with(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", named):
@@ -87,7 +87,7 @@ def choose_verifier(
             who = ", ".join(map(spec_of, strategies))
             raise UsageError(f"--verifier {spec} has no effect: {who} {asking} for no scores; leave it out")
         return None
-    if isinstance(engine, ReplayEngine):
+    if isinstance(engine, Recorded):
         return engine.verifier()
     verifier: Verifier = build("verifier", named, **({"allow_unsandboxed": True} if unsandboxed else {}))
     return verifier

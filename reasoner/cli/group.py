@@ -2,25 +2,24 @@
 
 import sys
 from contextlib import suppress
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import EntryPoints
 
 import click
 
 from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
+from reasoner.installed import plug_ins
 
 _COMMANDS = {"solve": "solve", "plan": "plan", "trace": "tracing", "list": "listing", "doctor": "doctor"}
 _GROUP = "reasoner.commands"
 """The entry points under which other packages bring commands of their own."""
 
 
-@cache
 def brought() -> EntryPoints:
     """The commands of other packages, by name; nothing is imported yet."""
-    return entry_points(group=_GROUP)
+    return plug_ins(_GROUP)
 
 
 class _Lazy(click.Group):
@@ -44,9 +43,8 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = self.list_commands(ctx)
-        if not args[0].startswith("-") and args[0] not in known:
-            ctx.fail(str(UnknownName("command", args[0], known)))
+        if not args[0].startswith("-") and args[0] not in _COMMANDS and args[0] not in brought().names:
+            ctx.fail(str(UnknownName("command", args[0], self.list_commands(ctx))))
         return super().resolve_command(ctx, args)
 
 

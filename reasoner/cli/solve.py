@@ -179,11 +179,10 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
     from reasoner.cli import interrupts
     from reasoner.cli.progress import Progress
     from reasoner.cli.terminal import own_streams
-    from reasoner.models.cache import cache_home
     from reasoner.trace import tee
 
     recording = _recording(trace, plan.engine) if trace else None
-    log = cache_home() / "engine.log" if quiet else None
+    log = _log() if quiet else None
     with own_streams(log) as terminal:
         progress = Progress(terminal, plan.budget)
         sink = tee(progress, recording) if recording else progress
@@ -209,6 +208,13 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
         return code
 
 
+def _log() -> Path:
+    """Where what vLLM prints goes."""
+    from reasoner.models.cache import cache_home
+
+    return cache_home() / "engine.log"
+
+
 def _recording(path: Path, engine: "Engine") -> _Recording:
     from reasoner.engines.replay import ReplayEngine
     from reasoner.trace import TraceWriter
@@ -224,7 +230,7 @@ async def _solve(
 ) -> None:
     """Solve the question and tell the solution, in place of what is `live` until then; the exit code goes to `told`."""
     from reasoner.cli.choosing import another_model
-    from reasoner.engines.replay import ReplayEngine
+    from reasoner.protocols import Recorded
     from reasoner.runner import solve
 
     if hasattr(plan.engine, "notify"):
@@ -246,7 +252,7 @@ async def _solve(
             verifier=plan.verifier,
             budget=plan.budget,
             prices=plan.prices,
-            comparer=plan.engine.comparer() if isinstance(plan.engine, ReplayEngine) else None,
+            comparer=plan.engine.comparer() if isinstance(plan.engine, Recorded) else None,
             trace=sink,
             seed=plan.seed,
         )
