@@ -144,16 +144,14 @@ def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
         if value.lower() == "none" and _optional(hint):
             return None
         if hint is str:
-            value = _COMMA.sub(lambda found: chr(int(found[1], 16)), value)
+            return _text(owner, option, _COMMA.sub(lambda found: chr(int(found[1], 16)), value))
         if kind := _nested(hint):
             return build(kind, _unescaped(owner, option, value))
         if typing.get_origin(hint) is tuple and (kind := _nested(typing.get_args(hint)[0])):
             return tuple(build(kind, _unescaped(owner, option, part)) for part in value.split("|") if part)
         if typing.get_origin(hint) is tuple:
             value = tuple(_unescaped(owner, option, part) for part in value.split("|")) if value else ()
-    if hint is str and isinstance(value, str):
-        return value
-    # Imported here, as most runs set no other option, or none.
+    # Imported here, as most runs set no option that is not text.
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -165,6 +163,14 @@ def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
         raise
     except Exception as error:
         raise UsageError(f"{owner}: {option} cannot be set from text ({error})") from error
+
+
+def _text(owner: str, option: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{owner}: {option}={value!r} does not fit: it is not UTF-8 text") from error
+    return value
 
 
 def _unescaped(owner: str, option: str, text: str) -> str:

@@ -1,7 +1,6 @@
 """Processes that end when the process that started them ends, in whatever way that one ended."""
 
 import fcntl
-import itertools
 import multiprocessing
 import os
 import signal
@@ -9,13 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing.connection import wait
+from multiprocessing.process import AuthenticationString
 
 LOOK_SECONDS = 0.25
 """Time between two checks that the parent is still there."""
-_names = itertools.count()
 
 
+@cache
 def end_with(parent: int) -> None:
     """End this process, with all its threads, within half a second of the end of its parent, whose process id this is.
 
@@ -53,23 +54,24 @@ def children_end_with_us() -> Iterator[None]:
 
     This holds from the first moment of a process, before it imports what it is to run, which takes vLLM many seconds.
     """
-    # multiprocessing has no public place for this. A new process unpickles the settings that it inherits first.
-    inherited = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    name = f"reasoner-{next(_names)}"
-    inherited[name] = _Watched()
+    # multiprocessing has no public place for this. The key is the first thing that a new process unpickles.
+    settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    key = settings["authkey"]
+    settings["authkey"] = _WatchingKey(key)
     try:
         yield
     finally:
-        del inherited[name]
+        settings["authkey"] = key
 
 
-class _Watched:
-    """Begins the watch in the process in which it is unpickled."""
+class _WatchingKey(AuthenticationString):
+    """multiprocessing's key between processes, which begins the watch in each process that receives it."""
 
-    def __reduce__(self) -> tuple[Callable[[int], "_Watched"], tuple[int]]:
-        return _watched_by, (os.getpid(),)
+    def __reduce__(self) -> tuple[Callable[[bytes, int], "_WatchingKey"], tuple[bytes, int]]:
+        super().__reduce__()  # refuses to be pickled for anything but a new process
+        return _received, (bytes(self), os.getpid())
 
 
-def _watched_by(parent: int) -> _Watched:
+def _received(key: bytes, parent: int) -> _WatchingKey:
     end_with(parent)
-    return _Watched()
+    return _WatchingKey(key)

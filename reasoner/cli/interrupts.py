@@ -11,11 +11,11 @@ T = TypeVar("T")
 Handler = Callable[[int, FrameType | None], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE = 0.3
+PATIENCE = 0.2
 """Seconds in which cancelled work may wait for exact costs; then it is cancelled again, which ends such waits."""
-AGAIN = 0.1
+AGAIN = 0.05
 """Seconds between further cancellations."""
-LIMIT = 0.8
+LIMIT = 0.6
 """Seconds after which the work is left as it is."""
 
 
@@ -36,7 +36,7 @@ def code_of(interrupt: KeyboardInterrupt) -> int:
 def raised() -> Iterator[None]:
     """The signals raise `Interrupted` in the body; those that are ignored stay ignored."""
 
-    def interrupt(signum: int, frame: FrameType | None) -> None:
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
         raise Interrupted(signum)
 
     with _handled(interrupt, _heeded()):
@@ -67,7 +67,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
                 task.cancel()
         loop.call_later(wait, cancel, AGAIN)
 
-    def interrupt(signum: int, frame: FrameType | None) -> None:
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
         if caught:
             raise Interrupted(caught[0])
         caught.append(signum)
@@ -90,7 +90,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     finally:
         if caught:
             # Closing the runner would wait for threads. What is left of the work is not to complain.
-            loop.set_exception_handler(lambda loop, context: None)
+            loop.set_exception_handler(lambda *_: None)
             asyncio.set_event_loop(None)
             loop.close()
         else:
