@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reasoner.catalog import Kind
     from reasoner.protocols import Engine, Strategy, Verifier
 
+DEFAULT_ENGINE = "vllm"
 DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
 
@@ -40,14 +41,15 @@ def choose_strategy(
     return strategy
 
 
-def choose_engine(spec: str, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
-    """The engine of --engine, with what --model and --base-url add.
+def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
+    """The engine of --engine, with what --model and --base-url add; without one a server where --base-url names it.
 
     Raises:
         UsageError: it is unknown, takes no such option, or is told the same thing twice.
     """
     from reasoner.catalog import build, load
 
+    spec = spec or (DEFAULT_ENGINE if base_url is None else "openai")
     name, _, tail = spec.partition(":")
     options = {field.name for field in fields(load("engine", name))}
     in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}

@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import format_exception
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -87,9 +88,10 @@ class _Recording:
               help="A text file that the question is about; its cached prefix is shared by all samples.")  # fmt: skip
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="A model folder or Hugging Face id.  [default: embedded]")  # fmt: skip
-@click.option("-e", "--engine", default="vllm", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
-              help="What runs the model: vllm, openai, simulated, replay:FILE.")  # fmt: skip
-@click.option("--base-url", metavar="URL", help="The server of --engine openai.")
+@click.option("-e", "--engine", metavar="NAME[:OPTION=VALUE,...]",
+              help="What runs the model: vllm, openai, simulated, replay:FILE.  [default: vllm, or openai with "
+                   "--base-url]")  # fmt: skip
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible server, for --engine openai.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run where the engine can.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
               help="Write every event to a JSONL file, which replay:FILE plays back.")  # fmt: skip
@@ -110,7 +112,7 @@ def command(
     answer: str,
     context: Path | None,
     model: str | None,
-    engine: str,
+    engine: str | None,
     base_url: str | None,
     seed: int,
     trace: Path | None,
@@ -143,7 +145,7 @@ def command(
         verbose,
     )
     check_prices([plan.budget], plan.prices)
-    return _run(plan, trace, as_json=as_json, quiet=engine.partition(":")[0] == "vllm")
+    return _run(plan, trace, as_json=as_json, quiet=type(runs_on).__module__.startswith("reasoner.engines.vllm"))
 
 
 def _question_text(argument: str) -> str:
@@ -196,7 +198,7 @@ def _run(plan: _Plan, trace: Path | None, *, as_json: bool, quiet: bool) -> int:
             # Where the solution was told before, only the engine was still closing.
             code = told[0] if told else _tell_interrupted(plan, progress, interrupt, as_json=as_json)
         except ReasonerError as error:
-            terminal.say(error_line(error))
+            _tell_error(terminal, error, plan)
             code = code_of(error)
         if recording:
             recording.close()
@@ -314,13 +316,22 @@ def _tell(
         for line in [*summary(solution, plan.budget, plan.prices, plan.engine, times), *lines]:
             terminal.say_wrapped(line, indent=LABEL)
     if solution.error:
-        terminal.say(error_line(solution.error))
+        _tell_error(terminal, solution.error, plan)
         return code_of(solution.error)
     if solution.answer:
         return ANSWERED
     code, why = _no_answer(solution)
     terminal.say(error_line(why))
     return code
+
+
+def _tell_error(terminal: "Terminal", error: ReasonerError, plan: _Plan) -> None:
+    """The error in one line; with --verbose, the traceback of the exception from which it comes before it."""
+    if plan.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
+        for part in format_exception(error.__cause__):
+            for line in part.splitlines():
+                terminal.say(line)
+    terminal.say(error_line(error))
 
 
 def _no_answer(solution: "Solution") -> tuple[int, str]:
