@@ -16,6 +16,9 @@ from reasoner.types import Answer
 if TYPE_CHECKING:
     from rich.console import Console
 
+WORTH_TELLING = 5.0
+"""Seconds from which on a line says how long it took to get there."""
+
 
 @dataclass(slots=True)
 class Progress:
@@ -28,6 +31,7 @@ class Progress:
     cost: Cost = field(default_factory=Cost)
     proposals: list[Proposal] = field(default_factory=list)
     first_sample: float | None = None
+    _began: float = field(default_factory=time.monotonic)
     _since: float = field(default_factory=time.monotonic)
     _console: "Console | None" = None
 
@@ -42,10 +46,10 @@ class Progress:
         return self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
 
     def begin(self, stage: str) -> None:
-        """A new stage, told on a line of its own where nothing is live."""
+        """A new stage, told on a line of its own where nothing is live. May be called from any thread."""
         self.stage, self._since = stage, time.monotonic()
         if not self.live:
-            self.terminal.say(stage)
+            self.terminal.say(stage + since_start(self._since - self._began))
 
     def note(self, line: str) -> None:
         """A line that stays, above the live one where there is one. May be called from any thread."""
@@ -114,3 +118,8 @@ class Progress:
                 yield
             finally:
                 self._console = None
+
+
+def since_start(seconds: float) -> str:
+    """When a stage began, for a line that cannot change; empty where that was at once."""
+    return f", {seconds:.0f} s after the start" if seconds >= WORTH_TELLING else ""

@@ -237,6 +237,8 @@ async def _solve(
 
     if hasattr(plan.engine, "notify"):
         plan.engine.notify = progress.note
+    if hasattr(plan.engine, "stage"):
+        plan.engine.stage = progress.begin
     try:
         progress.begin(f"starting {plan.engine.name}")
         await plan.engine.start()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from reasoner.orphans import children_end_with_us
-from reasoner.types import TokenIds, Usage
+from reasoner.types import Notify, TokenIds, Usage
 
 
 class CoreDied(Exception):
@@ -77,9 +77,10 @@ class InProcessCore:
     Its work between steps is exact to account for: what an aborted request computed is read from the scheduler.
     """
 
-    def __init__(self, args: Any) -> None:
+    def __init__(self, args: Any, stage: Notify) -> None:
         self.started: Future[CoreFacts] = _new_future()
         self._args = args
+        self._stage = stage
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flights: dict[str, _Flight] = {}
         self._engine: Any = None
@@ -110,6 +111,7 @@ class InProcessCore:
         try:
             from vllm.v1.engine.llm_engine import LLMEngine
 
+            _tell_of_warming_up(self._args, self._stage)
             self._engine = LLMEngine.from_engine_args(self._args)
         except BaseException as error:
             self.started.set_exception(error)
@@ -182,6 +184,20 @@ class InProcessCore:
         if request.num_output_tokens == 0:
             return Usage(min(request.num_computed_tokens, request.num_prompt_tokens), 0, 0)
         return Usage(request.num_prompt_tokens, state.num_cached_tokens, request.num_output_tokens)
+
+
+def _tell_of_warming_up(args: Any, stage: Notify) -> None:
+    """Have vLLM's executor, where it is the usual one for one device, say when the model is loaded."""
+    if args.distributed_executor_backend or args.tensor_parallel_size * args.pipeline_parallel_size > 1:
+        return
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    class Telling(UniProcExecutor):
+        def compile_or_warm_up_model(self) -> None:
+            stage("warming up vLLM")
+            super().compile_or_warm_up_model()
+
+    args.distributed_executor_backend = Telling
 
 
 class AsyncCore:

@@ -50,7 +50,10 @@ def test_nothing_but_ours_reaches_the_terminal(embedded_model: Path, tmp_path: P
     run = solve(QUESTION, "-s", "single", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == 1
-    known = ("starting ", "solving ", "1 sample", "vote ", "cost ", "time ")
+    stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "warming up vLLM", "solving"]
+    lines = run.stderr.splitlines()
+    assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
+    known = (*stages, "1 sample", "vote ", "cost ", "time ")
     assert [line for line in run.stderr.splitlines() if not line.startswith(known)] == []
 
 

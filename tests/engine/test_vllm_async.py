@@ -103,7 +103,6 @@ import json, os, sys
 import psutil
 from reasoner import SamplingParams, ask, solve_sync
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm_build import installed_build, prepare_environment
 from reasoner_strategies import SelfConsistency
 
 def program():
@@ -118,7 +117,7 @@ def program():
 
 if __name__ == "__main__":
     # vLLM is imported once for all of them.
-    prepare_environment(installed_build(), local=True)
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
     import vllm.v1.engine.async_llm
     for _ in range(3):
         if os.fork() == 0:

@@ -120,6 +120,8 @@ async def _ready(chosen: Chosen, watcher: Live) -> AsyncIterator[None]:
     engine, verifier = chosen.engine, chosen.verifier
     if hasattr(engine, "notify"):
         engine.notify = watcher.note
+    if hasattr(engine, "stage"):
+        engine.stage = watcher.begin
     try:
         watcher.begin(f"starting {engine.name}")
         await engine.start()
