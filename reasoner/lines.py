@@ -4,15 +4,21 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
-
-from pydantic import BaseModel
+from typing import BinaryIO, Final, Protocol
 
 from reasoner.errors import TraceError
 
 SYNC_SECONDS: Final = 1.0
 """How much a loss of power may take; a killed process loses nothing but the line that it was writing."""
 _CHUNK: Final = 1 << 16
+
+
+class Record(Protocol):
+    """What a line is made of."""
+
+    def model_dump_json(self) -> str:
+        """It as JSON, in one line."""
+        ...
 
 
 class LineWriter:
@@ -53,7 +59,7 @@ class LineWriter:
         except OSError as error:
             raise TraceError(f"cannot write the {what} {path}: {error.strerror}") from error
 
-    def write(self, record: BaseModel) -> None:
+    def write(self, record: Record) -> None:
         """Append one record.
 
         Raises:

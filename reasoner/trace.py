@@ -1,11 +1,10 @@
 """The record of a run: one versioned JSON object a line, enough to replay it without a model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
@@ -15,17 +14,36 @@ from reasoner.plan import Weight
 from reasoner.solution import EndedBy
 from reasoner.types import Answer, Completion, FinishReason, Logprobs, Message, Prompt, Standing, TokenIds, Usage
 
+if TYPE_CHECKING:
+    # Imported where a trace is read or written: it takes longer than all else that a question to a server needs.
+    from pydantic import TypeAdapter, ValidationError
+
 VERSION: Final = 1
 T = TypeVar("T")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", defer_build=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What all events have. Each is a frozen dataclass with the two methods of pydantic's models that are used here."""
 
     v: Literal[1] = VERSION
     question_id: str
     t: float
     """Seconds since the run began."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "ser_json_inf_nan": "constants"}
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def model_dump_json(self) -> str:
+        """The event as JSON."""
+        return _adapter(type(self)).dump_json(self).decode()
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The event with some fields changed."""
+        return replace(self, **update)
 
 
 class Began(_Record):
@@ -194,7 +212,7 @@ class Ended(_Record):
     """The calibrated chance that the answer is right; None where nothing was calibrated."""
 
 
-Event = Annotated[
+Event = (
     Began
     | Prompted
     | Extended
@@ -208,16 +226,25 @@ Event = Annotated[
     | Noted
     | Refused
     | Proposed
-    | Ended,
-    Field(discriminator="event"),
-]
+    | Ended
+)
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""
 
 
 @cache
-def _events() -> TypeAdapter[Event]:
-    return TypeAdapter(Event)
+def event_adapter() -> "TypeAdapter[Event]":
+    """Reads events from JSON, each by its name."""
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+@cache
+def _adapter(cls: type[T]) -> "TypeAdapter[T]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def tee(*sinks: Sink) -> Sink:
@@ -262,7 +289,7 @@ def read_trace(path: Path) -> Iterator[Event]:
     Raises:
         TraceError: the file cannot be read, or a line is not an event of this version.
     """
-    return read_lines(path, _events().validate_json, file="trace", record="trace event", version=VERSION)
+    return read_lines(path, event_adapter().validate_json, file="trace", record="trace event", version=VERSION)
 
 
 def read_lines(path: Path, validate: Callable[[bytes], T], *, file: str, record: str, version: int) -> Iterator[T]:
@@ -271,6 +298,8 @@ def read_lines(path: Path, validate: Callable[[bytes], T], *, file: str, record:
     Raises:
         TraceError: the file cannot be read, or a line is no such record of this version.
     """
+    from pydantic import ValidationError
+
     try:
         with path.open("rb") as opened:
             for number, line in enumerate(opened, start=1):
@@ -321,7 +350,7 @@ def completed(prompt: Prompt, event: Sampled) -> Completion:
     )
 
 
-def _complaint(line: bytes, error: ValidationError, record: str, version: int) -> str:
+def _complaint(line: bytes, error: "ValidationError", record: str, version: int) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "line"
     if b'"v":' in line and b'"v":%d,' % version not in line:
