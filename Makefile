@@ -14,6 +14,10 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 endif
 
+# So that a failure of uv is seen behind the filter of what it prints.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 QUESTION ?= What is 7 + 8?
 
 .PHONY: demo test lint check clean
@@ -35,9 +39,10 @@ check: lint test
 
 .venv/.synced: pyproject.toml Makefile
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv/bin/uv sync --quiet --inexact --extra $(EXTRA)
-	touch $@
+	@echo "installing into .venv; the first time, downloads of 10 MB and more are named below"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv/bin/uv sync --inexact --extra $(EXTRA) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'
+	@touch $@
 
 clean:
 	rm -rf .venv dist

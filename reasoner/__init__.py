@@ -1,9 +1,10 @@
 """Spend inference-time compute where it buys accuracy: strategies, verifiers and a budget on one engine."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Nothing is imported here, so that the command can be interrupted from its first moment.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from reasoner.budget import Budget, Cost, Ledger, Prices
     from reasoner.controller.allocation import Allocation
     from reasoner.questions import ask
@@ -58,9 +59,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import a name on first use, so that `reasoner --help` does not wait for all of them."""
     if name in _HOMES:
+        from importlib import import_module
+
         return getattr(import_module(f"reasoner.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'reasoner' has no attribute {name!r}")
 

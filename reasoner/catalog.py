@@ -7,12 +7,11 @@ import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.installed import plug_ins
 from reasoner.types import SamplingParams
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
@@ -28,7 +27,7 @@ _GROUPS: Mapping[Kind, str] = {
 @cache
 def entries(kind: Kind) -> Mapping[str, EntryPoint]:
     """The registered names of one kind; nothing is imported yet."""
-    return {entry.name: entry for entry in entry_points(group=_GROUPS[kind])}
+    return {entry.name: entry for entry in plug_ins(_GROUPS[kind])}
 
 
 def load(kind: Kind, name: str) -> type:
@@ -158,13 +157,16 @@ def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
         if value.lower() == "none" and _optional(hint):
             return None
         if hint is str:
-            value = _COMMA.sub(lambda found: chr(int(found[1], 16)), value)
+            return _text(owner, option, _COMMA.sub(lambda found: chr(int(found[1], 16)), value))
         if kind := _nested(hint):
             return build(kind, _unescaped(owner, option, value))
         if typing.get_origin(hint) is tuple and (kind := _nested(typing.get_args(hint)[0])):
             return tuple(build(kind, _unescaped(owner, option, part)) for part in value.split("|") if part)
         if typing.get_origin(hint) is tuple:
             value = tuple(_unescaped(owner, option, part) for part in value.split("|")) if value else ()
+    # Imported here, as most runs set no option that is not text.
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
@@ -174,6 +176,14 @@ def _value(owner: str, option: str, value: Any, hint: Any) -> Any:
         raise
     except Exception as error:
         raise UsageError(f"{owner}: {option} cannot be set from text ({error})") from error
+
+
+def _text(owner: str, option: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{owner}: {option}={value!r} does not fit: it is not UTF-8 text") from error
+    return value
 
 
 def _unescaped(owner: str, option: str, text: str) -> str:

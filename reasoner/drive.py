@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
+from reasoner.origin import where
 from reasoner.plan import (
     Cancel,
     Compare,
@@ -88,11 +89,10 @@ class Drive:
         except ReasonerError as error:
             end = _End(self._best(), "error", str(error), error)
         end = self._record_end(end)
-        cost = self.worker.admission.ledger.settled
         return Solution(
             self.worker.question.id,
             end.answer,
-            cost,
+            self.worker.admission.ledger.settled,
             tuple(self._proposals),
             end.by,
             end.reason,
@@ -110,9 +110,9 @@ class Drive:
 
     def _record_end(self, end: _End) -> _End:
         try:
-            spent = self.worker.admission.ledger.settled
             end = end._replace(confidence=self._confidence())
-            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self.worker.all_notes, end.confidence)
+            spent, notes = self.worker.admission.ledger.settled, self.worker.all_notes
+            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, notes, end.confidence)
         except ReasonerError as error:
             return _End(end.answer, "error", str(error), end.error or error)
         return end
@@ -363,7 +363,7 @@ def _blaming(who: str) -> Iterator[None]:
     except (ReasonerError, StopIteration):
         raise
     except Exception as failure:
-        raise PlanError(f"{who} failed with {type(failure).__name__}: {failure}") from failure
+        raise PlanError(f"{who} failed with {type(failure).__name__}: {failure}{where(failure)}") from failure
 
 
 def _as_rating(rated: Rating | BudgetExhausted) -> Rating:
@@ -377,7 +377,7 @@ async def _each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetEx
     """
     tasks = [asyncio.ensure_future(_refusal_as_value(one)) for one in work]
     try:
-        return list(await asyncio.gather(*tasks))
+        return await asyncio.gather(*tasks)
     finally:
         await cancel_all(tasks)
 
@@ -390,9 +390,13 @@ async def _refusal_as_value(work: Callable[[], Awaitable[T]]) -> T | BudgetExhau
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel what still runs and wait until it is booked."""
+    """Cancel what still runs and wait until it is booked; cancelling the caller again cancels it again."""
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()
-    if running:
-        await asyncio.wait(running)
+    try:
+        if running:
+            await asyncio.wait(running)
+    except asyncio.CancelledError:
+        await cancel_all(running)
+        raise

@@ -14,12 +14,15 @@ from multiprocessing import popen_spawn_posix, resource_tracker, spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from types import FunctionType, SimpleNamespace
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
 from weakref import WeakSet
 
-from pebble import ProcessExpired, ProcessPool
-
 from reasoner.errors import UsageError
+from reasoner.orphans import end_with_parent_at_once
+
+if TYPE_CHECKING:
+    # Imported where the first worker starts: most runs start none.
+    from pebble import ProcessPool
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -67,10 +70,10 @@ class KillablePool:
     workers: int = 2
     memory_mib: int = 4096
     prepare: Callable[[], object] | None = None
-    _pool: ProcessPool | None = field(default=None, init=False, repr=False)
+    _pool: "ProcessPool | None" = field(default=None, init=False, repr=False)
     _moved: float = field(default=0.0, init=False, repr=False)
-    _waited: dict[Future[Any], ProcessPool] = field(default_factory=dict, init=False, repr=False)
-    _closed: WeakSet[ProcessPool] = field(default_factory=WeakSet, init=False, repr=False)
+    _waited: "dict[Future[Any], ProcessPool]" = field(default_factory=dict, init=False, repr=False)
+    _closed: "WeakSet[ProcessPool]" = field(default_factory=WeakSet, init=False, repr=False)
 
     async def call(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float) -> Outcome[T]:
         """What `function(*args)` comes to in a worker; the limit counts from its start there, not from this call.
@@ -94,14 +97,18 @@ class KillablePool:
                 await self._end(pool)
         return Failed("crash", "its worker could not be started")
 
-    def _started(self) -> ProcessPool:
+    def _started(self) -> "ProcessPool":
+        from pebble import ProcessPool
+
         self._moved = time.monotonic()
         return ProcessPool(self.workers, MAX_TASKS, _limit, (self.memory_mib, self.prepare), _Spawn())
 
     async def _call(
-        self, pool: ProcessPool, function: Callable[[*Ts], T], args: tuple[*Ts], seconds: float
+        self, pool: "ProcessPool", function: Callable[[*Ts], T], args: tuple[*Ts], seconds: float
     ) -> Outcome[T] | None:
         """The outcome, or None where the pool itself broke."""
+        from pebble import ProcessExpired
+
         try:
             future = pool.schedule(_run, (function, args, seconds), timeout=seconds)
         except RuntimeError:
@@ -139,7 +146,7 @@ class KillablePool:
             self._closed.add(pool)
             await self._end(pool)
 
-    async def _end(self, pool: ProcessPool) -> None:
+    async def _end(self, pool: "ProcessPool") -> None:
         pool.stop()  # type: ignore[no-untyped-call]
         await asyncio.to_thread(pool.join)
         for future in [future for future, at in self._waited.items() if at is pool and not future.done()]:
@@ -164,7 +171,8 @@ def _run(function: Callable[[*Ts], T], args: tuple[*Ts], seconds: float) -> Outc
 
 
 def _limit(memory_mib: int, prepare: Callable[[], object] | None) -> None:
-    """Runs in the worker as it starts: memory is bounded, and it is silent and dies at once when told to."""
+    """Runs in the worker as it starts: it is bounded in memory, silent, and ends at once when told to or orphaned."""
+    end_with_parent_at_once()
     for limit, wanted in ((resource.RLIMIT_AS, memory_mib << 20), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(limit)
         resource.setrlimit(limit, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

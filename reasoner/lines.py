@@ -13,9 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, cast
-
-from pydantic import BaseModel
+from typing import BinaryIO, Final, NamedTuple, Protocol, cast
 
 from reasoner.errors import TraceError, UsageError
 from reasoner.files import NOT_REGULAR, check_replaceable, open_regular
@@ -44,7 +42,15 @@ class Line(NamedTuple):
     """Whether it has no checksum while a line before it has one: of a whole line, its checksum was destroyed."""
 
 
-def sealed(record: BaseModel) -> str:
+class Record(Protocol):
+    """What a line is made of."""
+
+    def model_dump_json(self) -> str:
+        """It as JSON, in one line."""
+        ...
+
+
+def sealed(record: Record) -> str:
     """A record as its line, with the checksum and without the line feed. Raises ValueError: it is not valid text."""
     content = record.model_dump_json()
     return f'{content[:-1]},"crc32":"{zlib.crc32(content.encode()):08x}"}}'
@@ -139,7 +145,7 @@ class LineWriter:
         except OSError as error:
             raise TraceError(f"cannot write the {what} {path}: {error.strerror}") from error
 
-    def write(self, record: BaseModel) -> None:
+    def write(self, record: Record) -> None:
         """Append one record.
 
         Raises:

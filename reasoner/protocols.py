@@ -163,6 +163,14 @@ class Recorded(Protocol):
         """Wait until everything that the recording holds an end for has ended."""
         ...
 
+    def comparer(self) -> "Comparer":
+        """The recorded comparisons of answers."""
+        ...
+
+    def verifier(self) -> "Verifier":
+        """The recorded ratings as a verifier."""
+        ...
+
 
 class Verifier(Protocol):
     """Rates a candidate without a reference answer. Many ratings may be under way at once.

@@ -227,12 +227,28 @@ def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
 
 
 def solve_sync(question: Question, strategy: Strategy, engine: Engine, **options: Any) -> Solution:
-    """`solve` for code that is not asynchronous; takes the same keywords."""
+    """`solve` for code that is not asynchronous; takes the same keywords.
+
+    Raises:
+        UsageError: an event loop is running, as in a notebook; and as `solve`.
+    """
+    _check_no_loop("solve")
     return asyncio.run(solve(question, strategy, engine, **options))
 
 
 def solve_many_sync(
     questions: Iterable[Question], strategy: Strategy, engine: Engine, **options: Any
 ) -> list[Solution]:
-    """`solve_many` for code that is not asynchronous; takes the same keywords."""
+    """`solve_many` for code that is not asynchronous; takes the same keywords. Raises as `solve_sync`."""
+    _check_no_loop("solve_many")
     return asyncio.run(solve_many(questions, strategy, engine, **options))
+
+
+def _check_no_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"{name}_sync cannot be called where an event loop is running, as in a notebook: use `await {name}(...)`"
+    )

@@ -1,10 +1,10 @@
 """The record of a run: one versioned JSON object a line, enough to replay it without a model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
 
 from reasoner.budget import Cost
 from reasoner.errors import DamagedLine, TraceError
@@ -25,17 +25,36 @@ from reasoner.types import (
     Usage,
 )
 
+if TYPE_CHECKING:
+    # Imported where a trace is read or written: it takes longer than all else that a question to a server needs.
+    from pydantic import TypeAdapter, ValidationError
+
 VERSION: Final = 1
 T = TypeVar("T")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What all events have. Each is a frozen dataclass with the two methods of pydantic's models that are used here."""
 
     v: Literal[1] = VERSION
     question_id: str
     t: float
     """Seconds since the run began."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "ser_json_inf_nan": "constants"}
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def model_dump_json(self) -> str:
+        """The event as JSON."""
+        return _adapter(type(self)).dump_json(self).decode()
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The event with some fields changed."""
+        return replace(self, **update)
 
 
 class Began(_Record):
@@ -212,7 +231,7 @@ class Ended(_Record):
     """The calibrated chance that the answer is right; None where nothing was calibrated."""
 
 
-Event = Annotated[
+Event = (
     Began
     | Prompted
     | Extended
@@ -227,13 +246,25 @@ Event = Annotated[
     | Noted
     | Refused
     | Proposed
-    | Ended,
-    Field(discriminator="event"),
-]
+    | Ended
+)
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+@cache
+def event_adapter() -> "TypeAdapter[Event]":
+    """Reads events from JSON, each by its name."""
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+@cache
+def _adapter(cls: type[T]) -> "TypeAdapter[T]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def tee(*sinks: Sink) -> Sink:
@@ -282,7 +313,8 @@ def read_trace(path: Path, *, way_out: str = "") -> Iterator[Event]:
         TraceError: the file cannot be read, or a line is damaged or is not an event of this version; `way_out` is
             added to the error, where the caller knows what to do.
     """
-    return read_lines(path, _EVENT.validate_json, file="trace", record="trace event", version=VERSION, way_out=way_out)
+    validate = event_adapter().validate_json
+    return read_lines(path, validate, file="trace", record="trace event", version=VERSION, way_out=way_out)
 
 
 def read_lines(
@@ -294,6 +326,8 @@ def read_lines(
         DamagedLine: a line is not what was written; `way_out` is added to this error and the next.
         TraceError: the file cannot be read, or a line is no such record of this version.
     """
+    from pydantic import ValidationError
+
     advice = f": {way_out}" if way_out else ""
     try:
         for line in lines_of(path):
@@ -351,7 +385,7 @@ def completed(prompt: Prompt, event: Sampled) -> Completion:
     )
 
 
-def _complaint(line: bytes, error: ValidationError, record: str, version: int) -> str:
+def _complaint(line: bytes, error: "ValidationError", record: str, version: int) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "line"
     if b'"v":' in line and b'"v":%d,' % version not in line:

@@ -23,6 +23,7 @@ from reasoner.errors import (
     TraceError,
     UsageError,
 )
+from reasoner.origin import where
 from reasoner.past import NOTHING, Past
 from reasoner.plan import Sample
 from reasoner.protocols import Engine, PairVerifier, Rendered, SampleRequest, Tab, Verifier
@@ -367,7 +368,8 @@ async def keep_floors(run: Ledger, workers: Sequence[Worker]) -> None:
 
 
 def _failed(failure: Exception, cost: Cost) -> Rating:
-    return Rating(None, cost, error=f"{type(failure).__name__}: {failure}"[:500])
+    place = "" if isinstance(failure, ReasonerError) else where(failure)
+    return Rating(None, cost, error=f"{type(failure).__name__}: {failure}"[:500] + place)
 
 
 async def _until_cancelled() -> NoReturn:

@@ -14,5 +14,5 @@ settings.load_profile("any machine")
 
 @pytest.fixture(scope="session")
 def embedded_model() -> Path:
-    """The folder of the embedded model in the user's own cache; converted first where it is missing, about 25 s."""
+    """The folder of the embedded model in the user's own cache; converted first where it is missing."""
     return embedded_path(lambda line: None)

@@ -91,7 +91,9 @@ def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
 
     run = Run(lambda question: SelfConsistency(2, PARAMS).plan(question), stop=Broken())
     assert isinstance(run.error, PlanError)
-    assert str(run.error) == "the stop rule failed with ZeroDivisionError: no rule"
+    assert str(run.error).startswith(
+        "the stop rule failed with ZeroDivisionError: no rule (tests/test_drive_limits.py:"
+    )
     assert run.solution.answer is not None
 
 

@@ -66,6 +66,16 @@ def test_the_four_ways_of_asking_agree() -> None:
     assert (solutions[0].answer and solutions[0].answer.key) == "3"
 
 
+def test_inside_a_running_loop_the_error_names_what_to_await() -> None:
+    async def notebook() -> None:
+        with pytest.raises(UsageError, match=r"use `await solve\(\.\.\.\)`$"):
+            solve_sync(number_question(), Single(), ScriptedEngine(by_question))
+        with pytest.raises(UsageError, match=r"use `await solve_many\(\.\.\.\)`$"):
+            solve_many_sync([number_question()], Single(), ScriptedEngine(by_question))
+
+    asyncio.run(notebook())
+
+
 def test_the_trace_begins_with_all_that_decides_the_run() -> None:
     events: list[Event] = []
     engine = ScriptedEngine(says("7"))

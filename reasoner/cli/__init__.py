@@ -1,47 +1,72 @@
 """The `reasoner` command."""
 
-import os
-import signal
 import sys
-from contextlib import suppress
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
+def main(arguments: list[str] | None = None) -> "NoReturn":
     """Run the command and exit with its code."""
-    _open_closed_streams()
     try:
         # Imported here, as these imports are most of a short run, and may be interrupted like the rest of it.
-        from reasoner.cli.group import run
+        from reasoner.cli.interrupts import raised
 
-        code = run(arguments)
-    except KeyboardInterrupt:
-        with suppress(OSError):
-            sys.stderr.write("interrupted\n")
-        code = 128 + signal.SIGINT
-    _leave(code)
+        with raised():
+            _open_closed_streams()
+            from reasoner.cli.group import run
+
+            _leave(run(arguments))
+    except KeyboardInterrupt as interrupt:
+        _leave(_interrupted(interrupt))
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Say so; the exit code. A second interrupt changes nothing."""
+    _ignore_interrupts()
+    from contextlib import suppress
+
+    from reasoner.cli.interrupts import code_of
+
+    with suppress(OSError, AttributeError):  # there may be no standard error
+        sys.stderr.write("interrupted\n")
+    return code_of(interrupt)
+
+
+def _ignore_interrupts() -> None:
+    import signal
+    import threading
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _open_closed_streams() -> None:
     """Open those that were closed before the start, as None is no file and their numbers would go to other files.
 
-    What is written to a standard output that was closed is an error, and not lost without a word.
+    Writing to a standard output that was closed is an error: otherwise the answer would be lost in silence.
     """
+    import os
+
     for name, mode, flag in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, flag), mode, encoding="utf-8", closefd=False))
 
 
-def _leave(code: int) -> NoReturn:
-    """Exit, and do not wait for vLLM where it was imported: its threads may be anywhere, and torch takes seconds."""
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if "vllm" not in sys.modules:
-        sys.exit(code)
-    import multiprocessing
+def _leave(code: int) -> "NoReturn":
+    """Exit. Do not wait for vLLM where it was imported, nor for what an interrupted run may have left in any state."""
+    import os
+    from contextlib import suppress
 
-    for child in multiprocessing.active_children():
-        child.kill()
+    _ignore_interrupts()
+    if "vllm" not in sys.modules and code < 128:
+        sys.exit(code)
+    if "multiprocessing" in sys.modules:
+        import multiprocessing
+
+        for child in multiprocessing.active_children():
+            child.kill()
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reasoner.catalog import Kind
     from reasoner.protocols import Engine, Strategy, Verifier
 
+DEFAULT_ENGINE = "vllm"
 DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
 
@@ -40,14 +41,15 @@ def choose_strategy(
     return strategy
 
 
-def choose_engine(spec: str, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
-    """The engine of --engine, with what --model and --base-url add.
+def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
+    """The engine of --engine, with what --model and --base-url add; without one a server where --base-url names it.
 
     Raises:
         UsageError: it is unknown, takes no such option, or is told the same thing twice.
     """
     from reasoner.catalog import build, load
 
+    spec = spec or (DEFAULT_ENGINE if base_url is None else "openai")
     name, _, tail = spec.partition(":")
     options = {field.name for field in fields(load("engine", name))}
     in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}
@@ -75,7 +77,7 @@ def choose_verifier(
             given where several were measured with.
     """
     from reasoner.catalog import build, spec_of
-    from reasoner.engines.replay import ReplayEngine
+    from reasoner.protocols import Recorded
 
     named = _measured_with(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", named):
@@ -87,7 +89,7 @@ def choose_verifier(
             who = ", ".join(map(spec_of, strategies))
             raise UsageError(f"--verifier {spec} has no effect: {who} {asking} for no scores; leave it out")
         return None
-    if isinstance(engine, ReplayEngine):
+    if isinstance(engine, Recorded):
         return engine.verifier()
     verifier: Verifier = build("verifier", named, **({"allow_unsandboxed": True} if unsandboxed else {}))
     return verifier

@@ -14,7 +14,6 @@ OTHER = 1
 USAGE = 2
 EXHAUSTED = 3
 ENGINE = 4
-INTERRUPTED = 130
 
 LONGEST_ERROR = 2000
 """Characters of an error that are shown: what it names may be as long as its author likes."""

@@ -3,9 +3,8 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import EntryPoints
 
 import click
 
@@ -13,16 +12,16 @@ from reasoner.aliases import COMMAND_OPTIONS
 from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
+from reasoner.installed import plug_ins
 
 _COMMANDS = {"solve": "solve", "plan": "plan", "trace": "tracing", "list": "listing", "doctor": "doctor"}
 _GROUP = "reasoner.commands"
 """The entry points under which other packages bring commands of their own."""
 
 
-@cache
 def brought() -> EntryPoints:
     """The commands of other packages, by name; nothing is imported yet."""
-    return entry_points(group=_GROUP)
+    return plug_ins(_GROUP)
 
 
 class _Lazy(click.Group):
@@ -46,9 +45,8 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = self.list_commands(ctx)
-        if not args[0].startswith("-") and args[0] not in known:
-            ctx.fail(str(UnknownName("command", args[0], known)))
+        if not args[0].startswith("-") and args[0] not in _COMMANDS and args[0] not in brought().names:
+            ctx.fail(str(UnknownName("command", args[0], self.list_commands(ctx))))
         return super().resolve_command(ctx, args)
 
 
@@ -69,8 +67,8 @@ def run(arguments: list[str] | None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
         click.echo(error_line(_in_one_line(error, given)), err=True)
         return error.exit_code
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as abort:
+        raise abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt() from None
     except OSError as error:
         # Only help is left: all that commands print goes through a `Terminal`.
         abandon(sys.stdout)

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 from reasoner.budget import Budget, Cost
 from reasoner.cli.terminal import Terminal, clean, printable
 from reasoner.cli.votes import VoteSummary
+from reasoner.solution import Proposal
 from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored, Weighed
-from reasoner.types import Answer, Standing
+from reasoner.types import Answer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+WORTH_TELLING = 5.0
+"""Seconds from which on a line says how long it took to get there."""
 
 
 @dataclass(slots=True)
@@ -26,11 +30,16 @@ class Progress:
     stage: str = ""
     samples: int = 0
     cost: Cost = field(default_factory=Cost)
-    answer: Answer | None = None
-    standing: Standing = field(default_factory=Standing)
+    proposals: list[Proposal] = field(default_factory=list)
     first_sample: float | None = None
+    _began: float = field(default_factory=time.monotonic)
     _since: float = field(default_factory=time.monotonic)
     _console: "Console | None" = None
+
+    @property
+    def answer(self) -> Answer | None:
+        """The best one so far."""
+        return self.proposals[-1].answer if self.proposals else None
 
     @property
     def live(self) -> bool:
@@ -38,10 +47,10 @@ class Progress:
         return self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
 
     def begin(self, stage: str) -> None:
-        """A new stage, told on a line of its own where nothing is live."""
+        """A new stage, told on a line of its own where nothing is live. May be called from any thread."""
         self.stage, self._since = stage, time.monotonic()
         if not self.live:
-            self.terminal.say(stage)
+            self.terminal.say(stage + since_start(self._since - self._began))
 
     def note(self, line: str) -> None:
         """A line that stays, above the live one where there is one. May be called from any thread."""
@@ -59,7 +68,7 @@ class Progress:
             case Dropped() | Scored() | Weighed():
                 self.cost += event.cost
             case Proposed():
-                self.answer, self.standing = event.answer, event.standing
+                self.proposals.append(Proposal(event.answer, event.standing, event.cost))
                 if not self.live and event.standing.samples.bit_count() == 1:
                     self.terminal.say(self._line(event.standing.samples, event.cost))
             case _:
@@ -77,7 +86,8 @@ class Progress:
             spent = f"{cost.tokens:,} of {self.budget.tokens:,} tokens"
         leader = "no answer yet"
         if self.answer:
-            leader = f"leading {printable(self.answer.text, limit=24)} ({VoteSummary.of(self.standing).short})"
+            lead = VoteSummary.of(self.proposals[-1].standing).short
+            leader = f"leading {printable(self.answer.text, limit=24)} ({lead})"
         return f"{samples} sample{'s' if samples != 1 else ''} · {spent} · {leader}"
 
     @contextmanager
@@ -110,3 +120,8 @@ class Progress:
                 yield
             finally:
                 self._console = None
+
+
+def since_start(seconds: float) -> str:
+    """When a stage began, for a line that cannot change; empty where that was at once."""
+    return f", {seconds:.0f} s after the start" if seconds >= WORTH_TELLING else ""

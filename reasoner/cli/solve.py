@@ -1,16 +1,17 @@
 """`reasoner solve`: answer one question within a budget."""
 
-import asyncio
 import io
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import format_exception
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, INTERRUPTED, OTHER, code_of, error_line, guarded
+from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
 from reasoner.errors import ReasonerError, TraceError, UsageError
 from reasoner.files import open_regular
 
@@ -91,9 +92,10 @@ class _Recording:
               help="A text file that the question is about; its cached prefix is shared by all samples.")  # fmt: skip
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="A model folder or Hugging Face id.  [default: embedded]")  # fmt: skip
-@click.option("-e", "--engine", default="vllm", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
-              help="What runs the model: vllm, openai, simulated, replay:FILE.")  # fmt: skip
-@click.option("--base-url", metavar="URL", help="The server of --engine openai.")
+@click.option("-e", "--engine", metavar="NAME[:OPTION=VALUE,...]",
+              help="What runs the model: vllm, openai, simulated, replay:FILE.  [default: vllm, or openai with "
+                   "--base-url]")  # fmt: skip
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible server, for --engine openai.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run where the engine can.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
               help="Write every event to a JSONL file, gzipped where its name ends in .gz; replay:FILE plays it "
@@ -116,7 +118,7 @@ def command(
     answer: str,
     context: Path | None,
     model: str | None,
-    engine: str,
+    engine: str | None,
     base_url: str | None,
     seed: int,
     trace: Path | None,
@@ -154,7 +156,8 @@ def command(
     )
     check_prices([plan.budget], plan.prices)
     recording = _recording(trace, plan.engine, overwrite=overwrite) if trace else None
-    return _run(plan, recording, as_json=as_json, quiet=engine.partition(":")[0] == "vllm")
+    quiet = type(runs_on).__module__.startswith("reasoner.engines.vllm")
+    return _run(plan, recording, as_json=as_json, quiet=quiet)
 
 
 def _question_text(argument: str) -> str:
@@ -187,23 +190,26 @@ def _text(file: IO[bytes], name: str) -> str:
 
 
 def _run(plan: _Plan, recording: _Recording | None, *, as_json: bool, quiet: bool) -> int:
+    from reasoner.cli import interrupts
     from reasoner.cli.progress import Progress
     from reasoner.cli.terminal import own_streams
-    from reasoner.models.cache import cache_home
     from reasoner.trace import tee
 
-    log = cache_home() / "engine.log" if quiet else None
+    log = _log() if quiet else None
     with own_streams(log) as terminal:
         progress = Progress(terminal, plan.budget)
+        sink = tee(progress, recording) if recording else progress
+        told: list[int] = []
         try:
-            sink = tee(progress, recording) if recording else progress
-            code = asyncio.run(_solve(plan, progress, sink, as_json=as_json))
-        except KeyboardInterrupt:
-            best = f"; until then: {progress.line()}" if progress.samples else ""
-            terminal.say(f"interrupted{best}")
-            code = INTERRUPTED
+            with ExitStack() as live:
+                live.enter_context(progress.shown())
+                interrupts.run(lambda: _solve(plan, progress, sink, live, told, as_json=as_json))
+            [code] = told
+        except KeyboardInterrupt as interrupt:
+            # Where the solution was told before, only the engine was still closing.
+            code = told[0] if told else _tell_interrupted(plan, progress, interrupt, as_json=as_json)
         except ReasonerError as error:
-            terminal.say(error_line(error))
+            _tell_error(terminal, error, plan)
             code = code_of(error)
         if recording:
             recording.close()
@@ -213,6 +219,13 @@ def _run(plan: _Plan, recording: _Recording | None, *, as_json: bool, quiet: boo
         if code == ENGINE and log and log.exists() and log.stat().st_size:
             terminal.say(f"vLLM's own output is in {log}")
         return code
+
+
+def _log() -> Path:
+    """Where what vLLM prints goes."""
+    from reasoner.models.cache import cache_home
+
+    return cache_home() / "engine.log"
 
 
 def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
@@ -225,42 +238,65 @@ def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
     return _Recording(TraceWriter(path, overwrite=overwrite))
 
 
-async def _solve(plan: _Plan, progress: "Progress", sink: "Sink", *, as_json: bool) -> int:
+async def _solve(
+    plan: _Plan, progress: "Progress", sink: "Sink", live: ExitStack, told: list[int], *, as_json: bool
+) -> None:
+    """Solve the question and tell the solution, in place of what is `live` until then; the exit code goes to `told`."""
     from reasoner.cli.choosing import another_model
-    from reasoner.engines.replay import ReplayEngine
-    from reasoner.protocols import claim
+    from reasoner.protocols import Recorded, claim
     from reasoner.runner import solve
 
     if hasattr(plan.engine, "notify"):
         plan.engine.notify = progress.note
+    if hasattr(plan.engine, "stage"):
+        plan.engine.stage = progress.begin
     try:
         progress.begin(f"starting {plan.engine.name}")
-        with progress.shown():
-            await claim(plan.engine, plan.verifier)
-            await plan.engine.start()
-            if line := another_model(plan.strategy, plan.engine):
-                progress.note(f"warning: {line}")
-            began = time.perf_counter()
-            if plan.verifier:
-                await plan.verifier.start(plan.engine)
-            verifier_start = time.perf_counter() - began
-            progress.begin(f"solving with {plan.engine.model.name}")
-            solution = await solve(
-                plan.question,
-                plan.strategy,
-                plan.engine,
-                verifier=plan.verifier,
-                budget=plan.budget,
-                prices=plan.prices,
-                comparer=plan.engine.comparer() if isinstance(plan.engine, ReplayEngine) else None,
-                trace=sink,
-                seed=plan.seed,
-            )
-        return _tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json)
+        await claim(plan.engine, plan.verifier)
+        await plan.engine.start()
+        if line := another_model(plan.strategy, plan.engine):
+            progress.note(f"warning: {line}")
+        began = time.perf_counter()
+        if plan.verifier:
+            await plan.verifier.start(plan.engine)
+        verifier_start = time.perf_counter() - began
+        progress.begin(f"solving with {plan.engine.model.name}")
+        solution = await solve(
+            plan.question,
+            plan.strategy,
+            plan.engine,
+            verifier=plan.verifier,
+            budget=plan.budget,
+            prices=plan.prices,
+            comparer=plan.engine.comparer() if isinstance(plan.engine, Recorded) else None,
+            trace=sink,
+            seed=plan.seed,
+        )
+        live.close()
+        told.append(_tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json))
     finally:
         if plan.verifier:
             await plan.verifier.close()
         await plan.engine.close()
+
+
+def _tell_interrupted(plan: _Plan, progress: "Progress", interrupt: KeyboardInterrupt, *, as_json: bool) -> int:
+    """Give the best answer so far, if there is one; the exit code."""
+    from reasoner.cli.interrupts import code_of
+    from reasoner.cli.terminal import OutputLost
+    from reasoner.solution import Solution
+
+    terminal = progress.terminal
+    if progress.answer:
+        cost, proposals = progress.cost, tuple(progress.proposals)
+        solution = Solution(plan.question.id, progress.answer, cost, proposals, "error", "interrupted")
+        try:
+            _give(terminal, plan, solution, as_json=as_json)
+        except OutputLost as error:
+            terminal.say(error_line(error))
+    best = f"; until then: {progress.line()}" if progress.samples else ""
+    terminal.say(f"interrupted{best}")
+    return code_of(interrupt)
 
 
 def _tell(
@@ -293,7 +329,7 @@ def _tell(
         if solution.answer:
             best = f"{printable(solution.answer.text)} ({VoteSummary.of(solution.standing).short})"
             terminal.say_wrapped(f"so far   {best}; it is not the answer, as the run failed", indent=LABEL)
-        terminal.say(error_line(solution.error))
+        _tell_error(terminal, solution.error, plan)
         return code_of(solution.error)
     if solution.answer:
         return ANSWERED
@@ -315,6 +351,15 @@ def _give(terminal: "Terminal", plan: _Plan, solution: "Solution", *, as_json: b
         terminal.give(printable(solution.answer.text, limit=LONGEST_ANSWER))
     elif abstained(solution):
         terminal.give("not sure")
+
+
+def _tell_error(terminal: "Terminal", error: ReasonerError, plan: _Plan) -> None:
+    """The error in one line; with --verbose, the traceback of the exception from which it comes before it."""
+    if plan.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
+        for part in format_exception(error.__cause__):
+            for line in part.splitlines():
+                terminal.say(line)
+    terminal.say(error_line(error))
 
 
 def _no_answer(solution: "Solution") -> tuple[int, str]:

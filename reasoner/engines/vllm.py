@@ -63,6 +63,8 @@ class VllmEngine:
     dtype: DType = "auto"
     enforce_eager: bool | None = None
     notify: Notify = field(default=unheard, init=False, repr=False)
+    stage: Notify = field(default=unheard, init=False, repr=False)
+    """Receives the name of each stage of getting ready as it begins, from any thread."""
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
@@ -119,15 +121,19 @@ class VllmEngine:
             if build is None:
                 raise EngineUnavailable(
                     "vLLM is not installed: install the extra `cpu` or, with an NVIDIA GPU, `gpu`; or name a server by "
-                    "--engine openai --base-url URL"
+                    "--base-url URL"
                 )
             resolved = resolve(self.model_id, self.notify)
             found = time.monotonic()
             prepare_environment(build)
+            self.stage("importing vLLM")
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
+            self.stage(f"loading {resolved.name}")
             in_process = build.cpu if self.core == "auto" else self.core == "in_process"
-            core: InProcessCore | AsyncCore = InProcessCore(arguments) if in_process else AsyncCore(arguments)
+            core: InProcessCore | AsyncCore = (
+                InProcessCore(arguments, self.stage) if in_process else AsyncCore(arguments)
+            )
             try:
                 facts = core.started.result()
                 self._adopt(resolved, facts.config, PromptRenderer(facts.renderer))

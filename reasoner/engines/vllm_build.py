@@ -56,6 +56,8 @@ def prepare_environment(build: Build) -> None:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # A fork would copy the locks of our threads, and `children_end_with_us` reaches spawned processes only.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         **(
             {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
             if build.cpu

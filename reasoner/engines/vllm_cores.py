@@ -9,7 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from reasoner.types import TokenIds, Usage
+from reasoner.orphans import children_end_with_us
+from reasoner.types import Notify, TokenIds, Usage
 
 SAMPLER_REPAIR = "reasoner.engines.vllm_sampler.RepairableWorker"
 """What vLLM's `worker_extension_cls` takes, so that its sampler can be repaired where that is needed."""
@@ -84,9 +85,10 @@ class InProcessCore:
     Its work between steps is exact to account for: what an aborted request computed is read from the scheduler.
     """
 
-    def __init__(self, args: Any) -> None:
+    def __init__(self, args: Any, stage: Notify) -> None:
         self.started: Future[CoreFacts] = _new_future()
         self._args = args
+        self._stage = stage
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flights: dict[str, _Flight] = {}
         self._engine: Any = None
@@ -117,6 +119,7 @@ class InProcessCore:
         try:
             from vllm.v1.engine.llm_engine import LLMEngine
 
+            _tell_of_warming_up(self._args, self._stage)
             self._engine = LLMEngine.from_engine_args(self._args)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair_sampler")
@@ -195,6 +198,20 @@ class InProcessCore:
         return Usage(request.num_prompt_tokens, state.num_cached_tokens, request.num_output_tokens)
 
 
+def _tell_of_warming_up(args: Any, stage: Notify) -> None:
+    """Have vLLM's executor, where it is the usual one for one device, say when the model is loaded."""
+    if args.distributed_executor_backend or args.tensor_parallel_size * args.pipeline_parallel_size > 1:
+        return
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    class Telling(UniProcExecutor):
+        def compile_or_warm_up_model(self) -> None:
+            stage("warming up vLLM")
+            super().compile_or_warm_up_model()
+
+    args.distributed_executor_backend = Telling
+
+
 class AsyncCore:
     """vLLM's AsyncLLM, whose engine core is a process of its own, on an event loop in one thread. For GPUs."""
 
@@ -229,7 +246,8 @@ class AsyncCore:
     async def _start(self) -> None:
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._engine = AsyncLLM.from_engine_args(self._args)
+        with children_end_with_us():
+            self._engine = AsyncLLM.from_engine_args(self._args)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair_sampler")
 

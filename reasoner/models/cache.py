@@ -69,7 +69,6 @@ class CachedModel:
     megabytes: int
     fill: Callable[[Path], None]
     what: str = "the embedded model"
-    seconds: int = 25
 
     def ready(self, notify: Notify) -> Path:
         """The folder, complete and verified; built first where it is missing or damaged.
@@ -131,7 +130,7 @@ class CachedModel:
             notify(f"the cached model is damaged ({damage}): building it again")
             shutil.rmtree(self.path)
         else:
-            notify(f"building {self.what}, once (about {self.seconds} s, {self.megabytes} MB in {self.path.parent})")
+            notify(f"building {self.what}, once ({self.megabytes} MB in {self.path.parent})")
         prefix = f".{self.path.name}.tmp-"
         for left_over in self.path.parent.glob(f"{prefix}*"):
             shutil.rmtree(left_over, ignore_errors=True)

@@ -5,15 +5,16 @@ import os
 import sys
 from pathlib import Path
 
+from reasoner.orphans import end_with
+
 
 def convert(gguf: Path, folder: Path) -> None:
     """Write the model of a GGUF file into `folder` as bfloat16 safetensors, with its tokenizer.
 
     Raises:
         ValueError: the model came out quantized.
-        OSError: the process that asked for it is gone, or the folder cannot be written.
+        OSError: the folder cannot be written.
     """
-    asker = os.getppid()
     import torch
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -29,8 +30,6 @@ def convert(gguf: Path, folder: Path) -> None:
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
         [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
     )
-    if os.getppid() != asker:
-        raise OSError("the process that asked for the model is gone")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
@@ -38,6 +37,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with(os.getppid())
     try:
         convert(Path(sys.argv[1]), Path(sys.argv[2]))
     except Exception as error:

@@ -25,7 +25,7 @@ _LONGEST_REASON = 300
 
 
 def embedded_path(notify: Notify) -> Path:
-    """The folder of the embedded model, verified; built first where it is missing or damaged, in about 25 s.
+    """The folder of the embedded model, verified; built first where it is missing or damaged.
 
     Verifying reads 273 MB, so call it from a thread where that matters.
 

@@ -1,11 +1,21 @@
 """Ctrl-C, at any moment: exit code 130, no traceback, and the best answer so far."""
 
+import asyncio
 import io
+import json
 import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from reasoner.cli import interrupts
+from reasoner.drive import cancel_all
 from reasoner.trace import Ended as EndedEvent
 from reasoner.trace import Sampled, read_trace
 from tests.cli.command import GatedServer, Run, finish, read_until, start
@@ -40,6 +50,108 @@ def test_before_any_sample() -> None:
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
+)
+def test_each_signal_gives_the_answer_so_far_and_leaves_no_process(signum: signal.Signals, code: int) -> None:
+    with GatedServer(free=2) as server:
+        process = start("solve", "How many?", "-a", "math", "-e", "openai", "--base-url", server.url)
+        read_until(process, lambda line: line.startswith("2 samples"))
+        workers = psutil.Process(process.pid).children(recursive=True)
+        assert workers
+        process.send_signal(signum)
+        ended = finish(process)
+    assert (ended.code, ended.out) == (code, "4\n")
+    assert ended.err.startswith("interrupted; until then: 2 samples · ")
+    assert psutil.wait_procs(workers, timeout=5)[1] == []
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with GatedServer(free=2) as server:
+        process = start("solve", "How many?", "-e", "openai", "--base-url", server.url, preexec_fn=ignore)
+        read_until(process, lambda line: line.startswith("2 samples"))
+        process.send_signal(signal.SIGHUP)
+        server.let(6)
+        ended = finish(process)
+    assert (ended.code, ended.out) == (0, "4\n")
+
+
+async def _deaf() -> None:
+    signal.raise_signal(signal.SIGINT)
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+
+async def _busy() -> None:
+    signal.raise_signal(signal.SIGINT)
+    while True:
+        pass
+
+
+async def _waiting_for_a_thread() -> None:
+    never = threading.Event()
+    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+    try:
+        await asyncio.to_thread(never.wait, 3600)
+    finally:
+        # The thread is left where it is, and this test is to leave none behind.
+        never.set()
+
+
+async def _twice() -> None:
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    raise AssertionError("the second one ends it at once")
+
+
+@pytest.mark.parametrize(
+    ("work", "code"),
+    [(_deaf, 130), (_busy, 130), (_waiting_for_a_thread, 130), (_twice, 143)],
+    ids=str,
+)
+def test_work_that_does_not_end_is_left(work: Callable[[], Coroutine[Any, Any, None]], code: int) -> None:
+    with interrupts.raised(), pytest.raises(interrupts.Interrupted) as interrupted:
+        interrupts.run(work)
+    assert interrupts.code_of(interrupted.value) == code
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_cancelling_twice_ends_the_wait_for_what_a_task_gives_up_slowly() -> None:
+    """As an engine's abort may take a whole step; the cost is then booked as unknown, and the books are closed."""
+    order: list[str] = []
+
+    async def slow_to_stop() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(3600)
+        finally:
+            order.append("booked")
+
+    async def work() -> None:
+        task = asyncio.ensure_future(slow_to_stop())
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await cancel_all([task])
+            order.append("closed")
+
+    with interrupts.raised(), pytest.raises(interrupts.Interrupted):
+        interrupts.run(work)
+    assert order == ["booked"]
+
+
+def test_nothing_is_imported_before_interrupts_are_caught() -> None:
+    """What Python prints of an interrupt before that would be a traceback."""
+    show = "import sys; before = set(sys.modules); import reasoner.cli; print(sorted(set(sys.modules) - before))"
+    assert finish(start(command=(sys.executable, "-c", show))).out == "['reasoner', 'reasoner.cli']\n"
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_after_some_samples(as_json: bool, tmp_path: Path) -> None:
     trace = tmp_path / "out.jsonl"
@@ -49,7 +161,13 @@ def test_after_some_samples(as_json: bool, tmp_path: Path) -> None:
         read_until(process, lambda line: line.startswith("2 samples"))
         process.send_signal(signal.SIGINT)
         ended = finish(process)
-    assert (ended.code, ended.out) == (130, "")
+    assert ended.code == 130
+    if as_json:
+        solution = json.loads(ended.out)
+        assert (solution["answer"]["text"], solution["samples"], solution["reason"]) == ("4", 2, "interrupted")
+        assert solution["cost"]["samples"] == 2
+    else:
+        assert ended.out == "4\n"
     assert ended.err.startswith("interrupted; until then: 2 samples · ")
     assert ended.err.endswith("leading 4 (2 of 2 votes)\n")
     events = list(read_trace(trace))

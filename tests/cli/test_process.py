@@ -2,11 +2,15 @@
 
 import json
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 import pytest
 
+from reasoner import catalog, installed
+from reasoner.cli.group import brought
+from reasoner_strategies import Single
 from tests.cli.command import Run, finish, start
+from tests.engines.fake_server import FakeServer
 
 IMPORTS = """
 import json, sys
@@ -40,6 +44,37 @@ def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> Non
 )
 def test_what_needs_no_model_imports_no_vllm(arguments: tuple[str, ...]) -> None:
     assert not imported(*arguments) & {"torch", "vllm", "transformers", "huggingface_hub"}
+
+
+HEAVY = {
+    *("numpy", "scipy", "matplotlib", "datasets", "jinja2", "torch", "vllm", "transformers", "huggingface_hub"),
+    *("sympy", "math_verify", "pebble"),
+}
+"""What takes from 50 ms to seconds to import, and no question needs whose answer is compared at once."""
+
+
+def test_a_question_needs_nothing_that_is_slow_to_import() -> None:
+    assert not imported("solve", "What is 3+4?", "-e", "simulated") & (HEAVY | {"pydantic", "rich", "httpx", "aiohttp"})
+
+
+def test_a_question_to_a_server_needs_only_what_speaks_to_it() -> None:
+    with FakeServer() as server:
+        assert not imported("solve", "How many?", "-a", "number", "--base-url", server.url) & HEAVY
+
+
+def test_installed_packages_are_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[object] = []
+
+    def counted() -> EntryPoints:
+        looks.append(1)
+        return entry_points()
+
+    monkeypatch.setattr("reasoner.installed.entry_points", counted)
+    for cached in (installed._all, installed.plug_ins, catalog.entries):
+        cached.cache_clear()
+    assert catalog.spec_of(Single()) == "single"
+    assert "eval" in brought().names
+    assert len(looks) == 1
 
 
 def test_without_arguments_help_is_shown_as_an_error(run: Run) -> None:

@@ -50,7 +50,10 @@ def test_nothing_but_ours_reaches_the_terminal(embedded_model: Path, tmp_path: P
     run = solve(QUESTION, "-s", "single", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == 1
-    known = ("starting ", "solving ", "1 sample", "vote ", "cost ", "time ")
+    stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "warming up vLLM", "solving"]
+    lines = run.stderr.splitlines()
+    assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
+    known = (*stages, "1 sample", "vote ", "cost ", "time ")
     assert [line for line in run.stderr.splitlines() if not line.startswith(known)] == []
 
 
@@ -79,12 +82,13 @@ def test_an_interrupt_ends_it_and_leaves_no_process(moment: str, embedded_model:
             break
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    # It took the engine up to half a minute to close, which nobody needs who leaves.
+    out, err = process.communicate(timeout=8)
     assert process.returncode == 130
-    assert out == ""
+    assert bool(out) == ("leading" in err.splitlines()[-1])
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=8)[1] == []
     events = list(read_trace(tmp_path / "t.jsonl"))
     if moment == "solving":
         assert events[-1].event == "ended"

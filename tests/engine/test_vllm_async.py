@@ -1,8 +1,11 @@
 """The vLLM engine with its core in a process of its own, as on a GPU: it answers, cancels, and survives a kill."""
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,3 +100,45 @@ def test_a_killed_core_is_started_again_and_its_work_drawn_anew(engine: VllmEngi
     assert solution.cost.samples >= 3
     assert engine.restarts == 1
     assert "starting it again" in told[0]
+
+
+PROGRAMS = """
+import json, os, sys
+import psutil
+from reasoner import SamplingParams, ask, solve_sync
+from reasoner.engines.vllm import VllmEngine
+from reasoner_strategies import SelfConsistency
+
+def program():
+    def sampling(event):
+        if event.event == "prompted":
+            children = [child.pid for child in psutil.Process().children(recursive=True)]
+            os.write(1, (json.dumps([os.getpid(), *children]) + "\\n").encode())
+
+    engine = VllmEngine(model_id=sys.argv[1], core="async", context=1024, kv_gib=0.1)
+    strategy = SelfConsistency(n=64, params=SamplingParams(max_tokens=900))
+    solve_sync(ask("Write a long story."), strategy, engine, trace=sampling)
+
+if __name__ == "__main__":
+    # vLLM is imported once for all of them.
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+    import vllm.v1.engine.async_llm
+    for _ in range(3):
+        if os.fork() == 0:
+            program()
+    for _ in range(3):
+        os.wait()
+"""
+
+
+def test_a_core_ends_with_its_program_whatever_ends_that(embedded_model: Path, tmp_path: Path) -> None:
+    script = tmp_path / "programs.py"
+    script.write_text(PROGRAMS)
+    launcher = subprocess.Popen([sys.executable, str(script), str(embedded_model)], stdout=subprocess.PIPE, text=True)
+    with launcher:
+        assert launcher.stdout
+        for signum in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+            program, *children = [psutil.Process(pid) for pid in json.loads(launcher.stdout.readline())]
+            assert any(child.memory_info().rss > 2**28 for child in children)
+            program.send_signal(signum)
+            assert psutil.wait_procs(children, timeout=5)[1] == []

@@ -9,6 +9,7 @@ import regex
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
+from reasoner.origin import where
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Question, Rating
 
@@ -70,7 +71,8 @@ class Rules(Resourceless):
         try:
             value = await asyncio.to_thread(self._function(), question, candidate)
         except Exception as error:
-            raise VerifierError(f"the rule {self.call} failed with {type(error).__name__}: {error}") from error
+            what = f"{type(error).__name__}: {error}{where(error)}"
+            raise VerifierError(f"the rule {self.call} failed with {what}") from error
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise VerifierError(f"the rule {self.call} returned {value!r}: a rating is a number from 0 to 1")
         return Rating(float(value), Cost())

@@ -15,16 +15,15 @@ from reasoner.cli.choosing import (
 )
 from reasoner.controller.worth import EFFORTS, price_of
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import UsageError
+from reasoner.errors import ReasonerError, UsageError
+from reasoner.origin import where
 from reasoner.protocols import Engine, Verifier
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import Difference, Drifted, as_of_now, differences
 from reasoner_evals.runs.records import Arm, Manifest
 from reasoner_evals.runs.subset import Subset
-from reasoner_evals.tasks.task import TaskData
-
-DEFAULT_ENGINE = "vllm"
+from reasoner_evals.tasks.task import Task, TaskData
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def choose(given: Given) -> Chosen:
     """
     if not given.tasks:
         raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
-    engine = choose_engine(given.engine or DEFAULT_ENGINE, model_id=given.model, base_url=given.base_url)
+    engine = choose_engine(given.engine, model_id=given.model, base_url=given.base_url)
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay plays a run back and draws nothing anew: name an engine that does")
     specs = given.strategies or DEFAULT_STRATEGIES
@@ -159,13 +158,23 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
     found: dict[str, TaskData] = {}
     for spec in specs:
         allowed = {"allow_unsandboxed": True} if unsandboxed and runs_code("task", spec) else {}
-        data: TaskData = subset.cut(build("task", spec, **allowed).load())
+        data = subset.cut(_loaded(spec, build("task", spec, **allowed)))
         if not data.items:
             raise UsageError(f"task {spec} has no questions: give it data with some")
         if data.source.task in found:
             raise UsageError(f"task {spec} is given twice: keep one")
         found[data.source.task] = data
     return found
+
+
+def _loaded(spec: str, task: Task) -> TaskData:
+    try:
+        return task.load()
+    except ReasonerError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}{where(error)}"
+        raise ReasonerError(f"the task {spec} failed with {what}") from error
 
 
 def _verifier(given: Given, strategies: Sequence[str], engine: Engine) -> Verifier | None:

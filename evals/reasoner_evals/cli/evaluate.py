@@ -38,8 +38,9 @@ if TYPE_CHECKING:
               help="Take those of --limit in the order of a seed.  [default: the benchmark's own order]")  # fmt: skip
 @click.option("-m", "--model", metavar="PATH_OR_ID", help="A model folder or Hugging Face id.  [default: embedded]")
 @click.option("-e", "--engine", metavar="NAME[:OPTION=VALUE,...]",
-              help="What runs the model: vllm, openai, simulated.  [default: vllm]")  # fmt: skip
-@click.option("--base-url", metavar="URL", help="The server of --engine openai.")
+              help="What runs the model: vllm, openai, simulated.  [default: vllm, or openai with "
+                   "--base-url]")  # fmt: skip
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible server, for --engine openai.")
 @click.option("--prices", metavar="KIND=USD,...",
               help="Dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR",

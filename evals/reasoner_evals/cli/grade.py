@@ -33,8 +33,7 @@ def command(run: Path, *, allow_unsandboxed_code: bool, as_json: bool) -> int:
 
     Needs no model: what was generated stays as it is. Needs the data that the run was asked from, unchanged.
     """
-    import asyncio
-
+    from reasoner.cli import interrupts
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.runs.folder import RunFolder
     from reasoner_evals.runs.manifest import read_manifest
@@ -45,7 +44,7 @@ def command(run: Path, *, allow_unsandboxed_code: bool, as_json: bool) -> int:
     manifest = read_manifest(folder)
     with writing(folder, fresh=False):
         tasks = _unchanged(manifest, unsandboxed=allow_unsandboxed_code)
-        changes = asyncio.run(grade_again(folder, manifest, tasks))
+        changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
     _tell(Terminal(sys.stdout, sys.stderr), changes, as_json=as_json)
     return ANSWERED
 

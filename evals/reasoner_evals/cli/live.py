@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from reasoner.cli.progress import since_start
 from reasoner.cli.terminal import Terminal, clean, printable
 from reasoner_evals.profiling.alarms import Watch
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
@@ -98,11 +99,12 @@ class Live:
     stage: str = ""
     tallies: dict[str, Tally] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
+    _began: float = 0.0
     _since: float = 0.0
     _console: "Console | None" = None
 
     def __post_init__(self) -> None:
-        self._since = self.clock()
+        self._began = self._since = self.clock()
 
     @property
     def live(self) -> bool:
@@ -117,7 +119,7 @@ class Live:
         """A stage before the first arm, told on a line of its own where nothing is live."""
         self.stage, self._since = stage, self.clock()
         if not self.live:
-            self.terminal.say(stage)
+            self.terminal.say(stage + since_start(self._since - self._began))
 
     def note(self, line: str) -> None:
         """A line that stays, above the table where there is one. May be called from any thread."""

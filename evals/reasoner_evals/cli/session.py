@@ -1,6 +1,5 @@
 """One sitting of an evaluation: from the lock on its folder to what is said at its end."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -8,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.catalog import build
+from reasoner.cli import interrupts
 from reasoner.cli.choosing import another_model
-from reasoner.cli.exits import ANSWERED, ENGINE, INTERRUPTED, OTHER, USAGE, code_of, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of, error_line
 from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, own_streams
 from reasoner.errors import ReasonerError, TraceError
 from reasoner.models.cache import cache_home
@@ -47,11 +47,12 @@ class Session:
         with own_streams(log) as terminal:
             watcher = Live(terminal)
             try:
-                asyncio.run(self._evaluate(watcher))
+                with watcher.shown():
+                    interrupts.run(lambda: self._evaluate(watcher))
                 return self._tell(terminal, watcher)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
                 terminal.say("interrupted")
-                code = INTERRUPTED
+                code = interrupts.code_of(interrupt)
             except ReasonerError as error:
                 for line in error.diff if isinstance(error, Drifted) else ():
                     terminal.say(line)
@@ -65,11 +66,10 @@ class Session:
 
     async def _evaluate(self, watcher: Live) -> None:
         chosen = self.chosen
-        with watcher.shown():
-            async with _ready(chosen, watcher):
-                manifest = self._manifest(watcher)
-                watcher.expect(manifest.arms, {task: len(data.items) for task, data in chosen.tasks.items()})
-                await evaluate(self.folder, manifest, chosen.tasks, chosen.engine, chosen.verifier, watcher)
+        async with _ready(chosen, watcher):
+            manifest = self._manifest(watcher)
+            watcher.expect(manifest.arms, {task: len(data.items) for task, data in chosen.tasks.items()})
+            await evaluate(self.folder, manifest, chosen.tasks, chosen.engine, chosen.verifier, watcher)
 
     def _manifest(self, watcher: Live) -> Manifest:
         """The manifest of the run: frozen now, or as it was, if the model is still the same."""
@@ -123,6 +123,8 @@ async def _ready(chosen: Chosen, watcher: Live) -> AsyncIterator[None]:
     engine, verifier = chosen.engine, chosen.verifier
     if hasattr(engine, "notify"):
         engine.notify = watcher.note
+    if hasattr(engine, "stage"):
+        engine.stage = watcher.begin
     try:
         watcher.begin(f"starting {engine.name}")
         await claim(engine, verifier)

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from reasoner.errors import TraceError
-from reasoner.trace import VERSION, Event, read_lines
+from reasoner.trace import VERSION, Event, event_adapter, read_lines
 from reasoner.tree.build import courses
 from reasoner.tree.page import fragment
 from reasoner_evals.report.diagnoses import Case
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 3_000_000
 """Of all traces in a page; those after it are named, not shown."""
-
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class Trace(NamedTuple):
@@ -62,7 +59,7 @@ def _read(file: Path, ids: set[str]) -> "Mapping[str, Course] | str":
         # Most lines are of other questions: to search them is much quicker than to parse them.
         if not any(mark in line for mark in marks):
             return None
-        event = _EVENT.validate_json(line)
+        event = event_adapter().validate_json(line)
         return event if event.question_id in ids else None
 
     lines: Iterable[Event | None] = read_lines(file, wanted, file="trace", record="trace event", version=VERSION)

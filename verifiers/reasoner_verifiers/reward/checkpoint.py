@@ -202,7 +202,6 @@ def _served(name: str, backbone: Path, head: Head, made_from: str, notify: Notif
         megabytes=sum(shard.stat().st_size for shard in backbone.glob("*.safetensors")) // 10**6 + 10,
         fill=lambda folder: write_checkpoint(backbone, head, folder),
         what="the reward model",
-        seconds=5,
     ).ready(notify)
 
 

@@ -1,0 +1,77 @@
+"""Processes that end when the process that started them ends, in whatever way that one ended."""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing.connection import wait
+from multiprocessing.process import AuthenticationString
+
+LOOK_SECONDS = 0.25
+"""Time between two checks that the parent is still there."""
+
+
+@cache
+def end_with(parent: int) -> None:
+    """End this process, with all its threads, within half a second of the end of its parent, whose process id this is.
+
+    A thread watches the parent's id. `PR_SET_PDEATHSIG` would not do: it fires when the *thread* that forked ends.
+    """
+    threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with_parent_at_once() -> None:
+    """Have the kernel end this process, a child by multiprocessing, as its parent ends, even inside a C function.
+
+    The kernel sends SIGIO, which ends a process, when the other end of the pipe that multiprocessing holds is closed.
+    Only Linux does; elsewhere this changes nothing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or not hasattr(os, "O_ASYNC"):
+        return
+    pipe = parent.sentinel
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if wait([pipe], timeout=0):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def children_end_with_us() -> Iterator[None]:
+    """All that multiprocessing spawns meanwhile, and all that those processes spawn, `end_with` their parents.
+
+    This holds from the first moment of a process, before it imports what it is to run, which takes vLLM many seconds.
+    """
+    # multiprocessing has no public place for this. The key is the first thing that a new process unpickles.
+    settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    key = settings["authkey"]
+    settings["authkey"] = _WatchingKey(key)
+    try:
+        yield
+    finally:
+        settings["authkey"] = key
+
+
+class _WatchingKey(AuthenticationString):
+    """multiprocessing's key between processes, which begins the watch in each process that receives it."""
+
+    def __reduce__(self) -> tuple[Callable[[bytes, int], "_WatchingKey"], tuple[bytes, int]]:
+        super().__reduce__()  # refuses to be pickled for anything but a new process
+        return _received, (bytes(self), os.getpid())
+
+
+def _received(key: bytes, parent: int) -> _WatchingKey:
+    end_with(parent)
+    return _WatchingKey(key)

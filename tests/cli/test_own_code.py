@@ -1,0 +1,114 @@
+"""Strategies, rules, verifiers and tasks of one's own that fail: the error says where, the traceback is one option away."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Ended, finish, start
+
+MINE = """
+from dataclasses import dataclass
+
+from reasoner import Cost, Rating
+from reasoner.plan import Propose
+from reasoner.types import Answer, Standing
+
+def helper():
+    return int("no number")  # here
+
+@dataclass(frozen=True)
+class MyStrategy:
+    uses_verifier = False
+
+    def plan(self, question):
+        yield Propose(Answer("1", "1"), Standing())
+        helper()
+
+@dataclass(frozen=True)
+class MyRule:
+    def stop(self, standing, cost):
+        helper()
+
+@dataclass(frozen=True)
+class MyVerifier:
+    logprobs = None
+
+    async def start(self, policy):
+        pass
+
+    async def close(self):
+        pass
+
+    async def bound(self, question, candidate, policy):
+        return Cost()
+
+    async def score(self, question, candidate, policy, tab):
+        helper()
+
+@dataclass(frozen=True)
+class MyTask:
+    def load(self):
+        helper()
+"""
+LINE = 1 + MINE[: MINE.index("# here")].count("\n")
+ENTRIES = """
+[reasoner.strategies]
+mine = mine:MyStrategy
+[reasoner.rules]
+mine = mine:MyRule
+[reasoner.verifiers]
+mine = mine:MyVerifier
+[reasoner.tasks]
+mine = mine:MyTask
+"""
+
+
+@pytest.fixture
+def with_mine(tmp_path: Path) -> Callable[..., Ended]:
+    """Runs the command where a package of one's own is installed."""
+    (tmp_path / "mine.py").write_text(MINE)
+    package = tmp_path / "mine-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: mine\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(ENTRIES)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+    def run(*arguments: str) -> Ended:
+        return finish(start(*arguments, cwd=tmp_path, env=environment))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("solve", "How many?", "-e", "simulated", "-s", "mine"), "the strategy failed with ValueError: "),
+        (
+            ("solve", "What is 3+4?", "-e", "simulated", "-s", "self_consistency:stop=mine"),
+            "the strategy failed with ValueError: ",
+        ),
+        (("eval", "mine", "-e", "simulated", "--out", "run"), "the task mine failed with ValueError: "),
+    ],
+)
+def test_the_error_says_where(with_mine: Callable[..., Ended], arguments: tuple[str, ...], error: str) -> None:
+    ended = with_mine(*arguments)
+    assert ended.code == 1
+    assert ended.error.startswith(f"error: {error}")
+    assert ended.error.endswith(f" (mine.py:{LINE})")
+
+
+def test_the_traceback_comes_with_verbose(with_mine: Callable[..., Ended]) -> None:
+    ended = with_mine("solve", "How many?", "-e", "simulated", "-s", "mine", "-v")
+    assert "Traceback (most recent call last):\n" in ended.err
+    assert 'return int("no number")  # here\n' in ended.err
+    assert ended.err.splitlines()[-1].endswith(f" (mine.py:{LINE})")
+
+
+def test_a_rating_that_failed_says_where_in_the_trace(with_mine: Callable[..., Ended], tmp_path: Path) -> None:
+    with_mine(
+        *("solve", "What is 3+4?", "-e", "simulated", "-s", "best_of_n:n=2", "--verifier", "mine", "--trace", "t.jsonl")
+    )
+    assert f"(mine.py:{LINE})" in (tmp_path / "t.jsonl").read_text()

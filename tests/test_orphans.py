@@ -1,0 +1,88 @@
+"""Processes whose parent is gone: they end, at whatever point they are."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+# What the child runs takes long to import, as vLLM does; the grandchild's program too.
+SLOW = """
+import multiprocessing, os, sys, time
+
+def tell():
+    with open(os.environ["PIDS"], "a") as file:
+        file.write(f"{os.getpid()}\\n")
+
+if multiprocessing.current_process().name == "importing":
+    tell()
+    time.sleep(600)
+
+def nothing():
+    pass
+
+def parent_of_another():
+    tell()
+    another = multiprocessing.get_context("spawn").Process(target=nothing, name="importing")
+    another.start()
+    time.sleep(600)
+"""
+STARTS = """
+import multiprocessing, time
+from reasoner.orphans import children_end_with_us
+import slow
+
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    with children_end_with_us():
+        spawn.Process(target=slow.nothing, name="importing").start()
+        spawn.Process(target=slow.parent_of_another).start()
+    time.sleep(600)
+"""
+STUCK = """
+import asyncio, os, sys
+from reasoner.killable import KillablePool
+import stuck
+
+asyncio.run(KillablePool(1).call(stuck.inside_c, seconds=600))
+"""
+INSIDE_C = """
+import os, re
+
+def inside_c():
+    with open(os.environ["PIDS"], "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    re.fullmatch("(a|a)*b", "a" * 60)
+"""
+
+
+def started(folder: Path, program: str, *, children: int, **modules: str) -> tuple[psutil.Popen, list[psutil.Process]]:
+    for name, source in {"program": program, **modules}.items():
+        (folder / f"{name}.py").write_text(source)
+    pids = folder / "pids"
+    environment = {**os.environ, "PIDS": str(pids), "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    process = psutil.Popen([sys.executable, str(folder / "program.py")], env=environment)
+    deadline = time.monotonic() + 60
+    while not (pids.exists() and len(pids.read_text().split()) == children):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process, process.children(recursive=True)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_the_parent_ends_its_children_and_theirs(signum: signal.Signals, tmp_path: Path) -> None:
+    process, below = started(tmp_path, STARTS, children=3, slow=SLOW)
+    assert len(below) >= 3
+    process.send_signal(signum)
+    assert process.wait() == -signum
+    assert psutil.wait_procs(below, timeout=5)[1] == []
+
+
+def test_a_worker_inside_a_c_function_ends_too(tmp_path: Path) -> None:
+    process, below = started(tmp_path, STUCK, children=1, stuck=INSIDE_C)
+    process.kill()
+    assert psutil.wait_procs(below, timeout=5)[1] == []
