@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from reasoner.blame import Blaming, described, from_outside
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
 from reasoner.plan import (
@@ -29,6 +30,7 @@ from reasoner.plan import (
     Weight,
 )
 from reasoner.protocols import Confident, Recorded, StopRule, Strategy, Verifier
+from reasoner.rating import rated
 from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
 from reasoner.turns import Turn
@@ -37,6 +39,11 @@ from reasoner.weighing import weighed
 from reasoner.work import Worker
 
 T = TypeVar("T")
+THE_STRATEGY = Blaming("the strategy")
+THE_STOP_RULE = Blaming("the stop rule")
+THE_QUESTION = Blaming("answering this question")
+INTERRUPTED = "interrupted"
+"""The reason of a question that was cut off from outside."""
 BRANCH = 1 << 20
 """How far apart the numbers of a prompt's sequences are in two branches."""
 
@@ -47,6 +54,10 @@ class _End(NamedTuple):
     reason: str
     error: ReasonerError | None = None
     confidence: float | None = None
+
+
+class _Returned(NamedTuple):
+    answer: Answer | None
 
 
 @dataclass(slots=True)
@@ -74,17 +85,14 @@ class Drive:
     _partly: BudgetExhausted | None = None
 
     async def solve(self) -> Solution:
-        """The solution; failures are in its `error`. Cancelling books what was in flight and closes the trace."""
+        """The solution; whatever fails is in its `error`. Cancelling books what was in flight and closes the trace."""
         try:
-            if isinstance(self.worker.engine, Recorded):
-                self._script += map(Handle, self.worker.engine.deliveries(self.worker.question.id))
-            self._script += map(Handle, self.worker.past.delivered)
-            self.worker.recorder.began(self.facts)
             end = await self._run()
-        except asyncio.CancelledError:
-            self._record_end(_End(self._best(), "error", "interrupted"))
-            raise
-        except ReasonerError as error:
+        except BaseException as failure:
+            if from_outside(failure):
+                self._record_end(_End(self._best(), "error", INTERRUPTED))
+                raise
+            error = THE_QUESTION.error(failure)
             end = _End(self._best(), "error", str(error), error)
         end = self._record_end(end)
         cost = self.worker.admission.ledger.settled
@@ -104,29 +112,40 @@ class Drive:
     def _confidence(self) -> float | None:
         if not (isinstance(self.strategy, Confident) and self._proposals and self._proposals[-1].standing.votes):
             return None
-        with _blaming("the strategy"):
+        with THE_STRATEGY:
             return self.strategy.confidence(self._proposals[-1].standing)
 
     def _record_end(self, end: _End) -> _End:
+        """The end as it was recorded: one that cannot be is an error, without the answer that may be at fault."""
         try:
-            spent = self.worker.admission.ledger.settled
             end = end._replace(confidence=self._confidence())
-            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self.worker.all_notes, end.confidence)
-        except ReasonerError as error:
-            return _End(end.answer, "error", str(error), end.error or error)
+            self._ended(end)
+        except Exception as failure:
+            error = end.error or THE_QUESTION.error(failure)
+            end = _End(end.answer, "error", end.reason if end.error else str(error), error)
+            with suppress(Exception):
+                self._ended(end._replace(answer=None, reason=described(error)))
         return end
+
+    def _ended(self, end: _End) -> None:
+        spent = self.worker.admission.ledger.settled
+        self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self.worker.all_notes, end.confidence)
 
     async def _run(self) -> _End:
         plan: Plan[Answer | None] | None = None
         try:
-            with _blaming("the strategy"):
+            if isinstance(self.worker.engine, Recorded):
+                self._script += map(Handle, self.worker.engine.deliveries(self.worker.question.id))
+            self._script += map(Handle, self.worker.past.delivered)
+            self.worker.recorder.began(self.facts)
+            with THE_STRATEGY:
                 plan = self.strategy.plan(self.worker.question)
             return await self._follow(plan)
         except BudgetExhausted as refusal:
             return self._refused(self._best(), refusal)
         finally:
             try:
-                with _blaming("the strategy"):
+                with THE_STRATEGY:
                     if plan is not None:
                         plan.close()
             finally:
@@ -139,11 +158,9 @@ class Drive:
         reply: object = None
         error: ReasonerError | None = None
         while True:
-            try:
-                with _blaming("the strategy"):
-                    op = plan.throw(error) if error else plan.send(reply)
-            except StopIteration as finished:
-                answer = finished.value or self._best()
+            op = _advanced(plan, reply, error)
+            if isinstance(op, _Returned):
+                answer = op.answer or self._best()
                 if self._remarks and self._remarks[-1].ends:
                     return _End(answer, "rule", self._remarks[-1].text)
                 if refusal := self._told or self._partly:
@@ -161,7 +178,7 @@ class Drive:
                 error = failure
             if isinstance(op, Propose) and self.stop:
                 last = self._proposals[-1]
-                with _blaming("the stop rule"):
+                with THE_STOP_RULE:
                     why = self.stop.stop(last.standing, last.cost)
                 if why:
                     return _End(last.answer, "rule", why)
@@ -262,14 +279,14 @@ class Drive:
     async def _score(self, number: int, op: Score | Prefer) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores though it says that it uses no verifier")
-        rate = partial(self.worker.rating, number, self.verifier)
+        rate = partial(rated, self.worker, number, self.verifier)
         if isinstance(op, Prefer):
             work = [partial(rate, a, other=b) for a, b in op.pairs]
         else:
             work = [partial(rate, one, reserve=op.reserve) for one in op.candidates]
-        rated = await _each(work)
-        self._look_for_refusals(number, rated)
-        return tuple(_as_rating(one) for one in rated)
+        found = await _each(work)
+        self._look_for_refusals(number, found)
+        return tuple(_as_rating(one) for one in found)
 
     def _look_for_refusals(self, number: int, results: Sequence[object]) -> None:
         """Raise where all was refused; a part of it is told by the shorter reply, and in the trace and the end."""
@@ -352,19 +369,18 @@ class Drive:
         await cancel_all([self._running.pop(handle) for handle in handles])
 
 
-@contextmanager
-def _blaming(who: str) -> Iterator[None]:
-    """Turns what foreign code raises into a `PlanError`."""
-    try:
-        yield
-    except (ReasonerError, StopIteration):
-        raise
-    except Exception as failure:
-        raise PlanError(f"{who} failed with {type(failure).__name__}: {failure}") from failure
+def _advanced(plan: Plan[Answer | None], reply: object, error: ReasonerError | None) -> Operation | _Returned:
+    """What the plan asks for next, or what it returned."""
+    with THE_STRATEGY:
+        try:
+            op: Operation = plan.throw(error) if error else plan.send(reply)
+        except StopIteration as finished:
+            return _Returned(finished.value)
+        return op
 
 
-def _as_rating(rated: Rating | BudgetExhausted) -> Rating:
-    return Rating(None, Cost(), error=f"{NOT_RATED}: {rated}") if isinstance(rated, BudgetExhausted) else rated
+def _as_rating(found: Rating | BudgetExhausted) -> Rating:
+    return Rating(None, Cost(), error=f"{NOT_RATED}: {found}") if isinstance(found, BudgetExhausted) else found
 
 
 async def _each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

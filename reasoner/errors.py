@@ -8,6 +8,7 @@ ReasonerError
 ├── PlanError             a strategy broke the plan contract, or failed itself
 ├── VerifierError         a verifier could not rate a candidate
 ├── TraceError            a trace cannot be written, read, or does not match
+│   └── RecordError       one event cannot be written; others can
 └── EngineError           the engine failed
 ├── EngineUnavailable it is not installed, not reachable, or refuses us
 ├── RequestLost       one request failed part-way; trying again may work
@@ -86,6 +87,10 @@ class VerifierError(ReasonerError):
 
 class TraceError(ReasonerError):
     """A trace cannot be written or read, or does not belong to this run."""
+
+
+class RecordError(TraceError):
+    """One event cannot be written, as it holds what no file can; what follows can."""
 
 
 class EngineError(ReasonerError):

@@ -8,7 +8,8 @@ from typing import BinaryIO, Final
 
 from pydantic import BaseModel
 
-from reasoner.errors import TraceError
+from reasoner.blame import described
+from reasoner.errors import RecordError, TraceError
 
 SYNC_SECONDS: Final = 1.0
 """How much a loss of power may take; a killed process loses nothing but the line that it was writing."""
@@ -57,14 +58,15 @@ class LineWriter:
         """Append one record.
 
         Raises:
+            RecordError: this record cannot be written, as it holds half a character; the next one can.
             TraceError: it cannot be written, as the disk is full, or an earlier one could not.
         """
         if self._failure:
             raise TraceError(self._failure)
         try:
             line = record.model_dump_json().encode() + b"\n"
-        except ValueError as error:
-            raise TraceError(f"cannot write the {self._what} {self.path}: {str(error).lower()}") from error
+        except Exception as error:
+            raise RecordError(f"cannot write the {self._what} {self.path}: {described(error)}") from error
         try:
             self._file.write(line)
             self._file.flush()
