@@ -1,11 +1,12 @@
 """What a trace knows of one question: what was drawn, rated and weighed, handed over, refused and cancelled."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.budget import Cost
+from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.errors import BudgetExhausted
 from reasoner.plan import NOT_WEIGHED, Weight
 from reasoner.trace import (
@@ -202,6 +203,18 @@ def pasts(events: Iterable[Event]) -> dict[str, Past]:
         if past.finished:
             found[event.question_id] = Past(past.spent, past.attempts, past.ended)
     return found
+
+
+def sound(events: Iterable[Event]) -> Iterator[Event]:
+    """The events without those that hold a count which nothing can have.
+
+    No such count is booked any more; an older trace may hold one. What it says is then asked for again.
+    """
+    for event in events:
+        cost = getattr(event, "cost", None)
+        most = MOST_IN_A_QUESTION if isinstance(event, Ended | Proposed) else MOST_IN_A_REQUEST
+        if not (cost and cost.fault(most=most)):
+            yield event
 
 
 def as_rating(event: Scored) -> Rating:

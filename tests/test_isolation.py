@@ -28,9 +28,7 @@ def questions(count: int = 3) -> list[Question]:
             (number_question(f"q{place}") for place in range(count))]  # fmt: skip
 
 
-def solved(
-    engine: Engine, strategy: Any = None, asked: list[Question] | None = None, **options: Any
-) -> list[Solution]:
+def solved(engine: Engine, strategy: Any = None, asked: list[Question] | None = None, **options: Any) -> list[Solution]:
     return asyncio.run(solve_many(asked or questions(), strategy or SelfConsistency(2, PARAMS), engine, **options))
 
 
@@ -146,7 +144,9 @@ def test_whatever_an_engine_raises_is_one_questions_error(place: str, failure: B
     ],
     ids=lambda usage: repr(usage)[:40] if usage.generated_tokens != 10**5000 else "unprintable",
 )
-@pytest.mark.parametrize("options", [{}, {"budget": Budget(usd=1), "prices": Prices(1, 1)}, {"each": Budget(tokens=200)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"budget": Budget(usd=1), "prices": Prices(1, 1)}, {"each": Budget(tokens=200)}]
+)
 def test_a_count_that_no_request_can_have_is_refused_and_booked_at_its_worst(usage: Usage, options: Any) -> None:
     events: list[Event] = []
     solutions = solved(At(says("7"), do=lambda: usage), Single(PARAMS), trace=events.append, **options)

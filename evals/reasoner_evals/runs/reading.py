@@ -14,7 +14,7 @@ from reasoner.trace import read_lines
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex, holds
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERSION, Item, ItemRecord, ItemStatus, Manifest, Source
+from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, Source
 from reasoner_evals.runs.verdicts import read_verdicts
 
 R = TypeVar("R", bound=BaseModel)
@@ -46,10 +46,9 @@ class RunData:
 
 
 class _Fate(BaseModel):
-    """As much of a journal's line as says which question it is on, and whether it may be replaced."""
+    """As much of a journal's line as says which question it is on."""
 
     question_id: str
-    status: ItemStatus
 
 
 def check_same(first: RunData, second: RunData, task: str) -> None:
@@ -86,7 +85,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
     """One arm's journal, joined with the verdicts. An arm that has not begun is empty.
 
     Of several lines on a question the first holds, unless it is an error: then the next does. A torn last line is
-    skipped.
+    skipped. A line with counts that nothing can have is an error too.
 
     Raises:
         UnknownName: the run has no such arm.
@@ -98,7 +97,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
     arrays = ArmArrays(run.name, arms[name], run.tasks[arms[name].task].ids, run.verdicts)
     journal = run.folder.arm(name).journal
     if journal.exists():
-        for record in _lines(journal, ItemRecord):
+        for record in _records(journal):
             arrays.add(record, journal)
     return arrays.done()
 
@@ -112,11 +111,11 @@ def records_in(run: RunData, name: str) -> Iterator[ItemRecord]:
     if not journal.exists():
         return
     taken: dict[str, int] = {}
-    for place, record in enumerate(_lines(journal, _Fate)):
-        if taken.get(record.question_id, -1) < 0:
-            taken[record.question_id] = -1 - place if record.status == "error" else place
+    for place, (question, status) in enumerate((one.question_id, one.status) for one in _records(journal)):
+        if taken.get(question, -1) < 0:
+            taken[question] = -1 - place if status == "error" else place
     places = {place if place >= 0 else -1 - place for place in taken.values()}
-    yield from (record for place, record in enumerate(_lines(journal, ItemRecord)) if place in places)
+    yield from (record for place, record in enumerate(_records(journal)) if place in places)
 
 
 def records_of(run: RunData, name: str, ids: set[str]) -> dict[str, ItemRecord]:
@@ -124,7 +123,7 @@ def records_of(run: RunData, name: str, ids: set[str]) -> dict[str, ItemRecord]:
 
     def wanted(line: bytes) -> ItemRecord | None:
         fate = _Fate.model_validate_json(line)
-        return ItemRecord.model_validate_json(line) if fate.question_id in ids else None
+        return ItemRecord.model_validate_json(line).sound if fate.question_id in ids else None
 
     found: dict[str, ItemRecord] = {}
     path = run.folder.arm(name).journal
@@ -146,6 +145,10 @@ def _chance(item: Item) -> float | None:
         return 0.5
     choice = choice_in(item.text) if item.space == "choice" else None
     return 1 / len(choice.options) if choice else None
+
+
+def _records(journal: Path) -> Iterator[ItemRecord]:
+    return (record.sound for record in _lines(journal, ItemRecord))
 
 
 def _lines(path: Path, kind: type[R]) -> Iterator[R]:
