@@ -9,10 +9,11 @@ from typing import Final
 from reasoner.admission import Admission, KvGate, Lines, new_lines
 from reasoner.budget import Budget, Ledger
 from reasoner.controller.allocation import Allocation
-from reasoner.drive import Drive, cancel_all
+from reasoner.drive import Drive
 from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
 from reasoner.floors import Floors
+from reasoner.launching import cancel_all
 from reasoner.past import NOTHING, Past
 from reasoner.protocols import Comparer, Engine, StopRule, Strategy, Verifier
 from reasoner.recorder import Recorder, RunFacts

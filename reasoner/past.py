@@ -1,7 +1,7 @@
 """What a trace knows of one question: what was drawn, rated and weighed, handed over, refused and cancelled."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -38,10 +38,7 @@ Repeated = Prompted | Extended | Delivered | Cancelled | Compared | Noted | Refu
 
 
 class Named(Protocol):
-    """A sequence that an operation asks for, named by its prompt's digest and its place among the prompt's draws."""
-
-    @property
-    def op(self) -> int: ...
+    """A sequence, named by its prompt's digest and its place among the prompt's draws."""
 
     @property
     def digest(self) -> str: ...
@@ -145,10 +142,15 @@ class Past:
             self._written[content] -= 1
         return known
 
-    def settles(self, draws: Sequence["Named"]) -> bool:
+    def settles(self, op: int, draws: Iterable["Named"]) -> bool:
         """Whether all that became of an operation is here, so that nothing of it is drawn anew."""
-        over = draws[0].op in self.refused or draws[0].op in self.cancelled
-        return over or all((one.digest, one.index) in self.draws for one in draws)
+        if op in self.refused or op in self.cancelled:
+            return True
+        return bool(self.draws) and all((one.digest, one.index) in self.draws for one in draws)
+
+    def extent(self, digest: str) -> int:
+        """One more than the highest index of the sequences drawn from a prompt, by its digest; 0 for none."""
+        return max((index + 1 for prompt, index in self.draws if prompt == digest), default=0)
 
     def reply(self, op: int, prompt: Prompt, digest: str, index: int) -> Completion | None:
         """The sequence that was drawn; None where none was and one is to be drawn.

@@ -148,7 +148,7 @@ class _Scale:
         def price(_: int) -> Cost:
             return worker.cost(Usage(tokens, 0, 1), drawn=False)
 
-        books = Books(lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), drawn=False)
+        books = Books(lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, drawn=False)
         completion = await worker.request(ask, prompt.digest, price, books, most=1)
         return dict(zip(((place.path, token) for token in place.watch), _row(worker.engine, completion), strict=True))
 

@@ -35,10 +35,12 @@ Why = Literal["cancelled", "deadline", "lost"]
 
 
 class Books(NamedTuple):
-    """Who writes down what became of a request, and whether it draws a sequence for the strategy."""
+    """Who is told what becomes of a request, and whether it draws a sequence for the strategy."""
 
     done: Callable[[Completion, Cost], None]
     dropped: Callable[[Why, Usage | None, Cost], None]
+    passed: Callable[[], None]
+    """Called each time the request is about to reach the engine."""
     drawn: bool = True
 
 
@@ -69,8 +71,8 @@ class Worker:
         """The engine's notes and the question's."""
         return (*self.engine.notes, *self.notes)
 
-    async def sequence(self, draw: Draw, op: Sample) -> Completion:
-        """Draw one sequence of an operation.
+    async def sequence(self, op: Sample, draw: Draw, passed: Callable[[], None]) -> Completion:
+        """Draw one sequence of an operation; `passed` is called when it is about to reach the engine.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -80,6 +82,7 @@ class Worker:
         rendered = await self.render(draw.prompt)
         self.recorder.head(draw.prompt, draw.digest, rendered)
         if draw.op in self.past.cancelled:
+            passed()
             return await until_cancelled()
         if drawn := self.past.reply(draw.op, draw.prompt, draw.digest, draw.index):
             return drawn
@@ -99,7 +102,7 @@ class Worker:
                 self.question.id, draw.prompt, rendered, params, draw.index, seed, self.priority, floor=op.floor
             )
 
-        books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw))
+        books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw), passed)
         return await self.request(ask, draw.digest, price, books, most=most)
 
     def held_back(self, prompt: int, tokens: int) -> Cost:
@@ -118,6 +121,13 @@ class Worker:
                 raise PromptTooLong(asked.tokens, context)
             self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
         return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
+
+    def extent(self, digest: str) -> int:
+        """One more than the highest index that is on record of the sequences drawn from a prompt, by its digest."""
+        before = self.past.extent(digest)
+        if isinstance(self.engine, Recorded):
+            before = max(before, self.engine.extent(self.question.id, digest))
+        return before
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it."""
@@ -166,7 +176,7 @@ class Worker:
         deadline, too_late = self.deadline()
         try:
             async with deadline:
-                completion = await self._through_gate(request, digest)
+                completion = await self._through_gate(request, digest, books.passed)
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
@@ -195,8 +205,9 @@ class Worker:
         too_late = BudgetExhausted("seconds", needed=0, free=0, limit=round(left + ledger.elapsed, 3))
         return asyncio.timeout(None if left == math.inf else left), too_late
 
-    async def _through_gate(self, request: SampleRequest, digest: str) -> Completion:
+    async def _through_gate(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
         if self.gate is None:
+            passed()
             return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
@@ -208,6 +219,7 @@ class Worker:
         if head[0] == self.question.prompt.head_digest:
             self.gate.keep(*head)
         request.meter.usage = None
+        passed()
         try:
             return await self.engine.sample(request)
         finally:

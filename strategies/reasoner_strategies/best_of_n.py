@@ -113,5 +113,5 @@ def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion |
         standing = yield from vote(question, [found[at] for at in sorted(found)])
         yield from propose(standing.leader, standing)
 
-    yield from together([of.plan(question) for _ in range(n)], question, told)
+    yield from together((of.plan(question) for _ in range(n)), question, told, among=n)
     return [found[at] for at in sorted(found)]

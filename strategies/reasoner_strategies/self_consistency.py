@@ -52,8 +52,7 @@ class SelfConsistency:
         if self.stop is not None:
             answer = yield from self.going_on(question, ())
             return answer
-        for _ in range(self.n):
-            yield from start(Sample((question.prompt,), params=self.params))
+        yield from start(Sample((question.prompt,), params=self.params), times=self.n)
         tally, answer = Tally(question.space, most=self.n), None
         for _ in range(self.n):
             try:
@@ -86,5 +85,5 @@ class SelfConsistency:
             standing = yield from count(tally)
             yield from propose(standing.leader, standing)
 
-        yield from together([of.plan(question) for _ in range(self.n)], question, told)
+        yield from together((of.plan(question) for _ in range(self.n)), question, told, among=self.n)
         return standing.leader
