@@ -74,7 +74,7 @@ class Pace:
     @property
     def room(self) -> bool:
         """Whether one more may be launched."""
-        return self.waiting < self.most and self.flying < FLYING
+        return self.waiting < self.most and self.waiting + self.flying < FLYING
 
     def launch(
         self, work: Callable[[Passed], Coroutine[Any, Any, T]], done: "Callable[[asyncio.Task[T]], None]"
