@@ -143,9 +143,9 @@ class _Drawing:
             self._ends[digest] = self.extent(digest)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Launch:
-    """So many operations to start, which are numbered from `first`; `left` is the place of the next one."""
+    """So many operations to start, which are numbered from `first`; `next` is the place of the next one."""
 
     first: int
     times: int
@@ -154,6 +154,10 @@ class _Launch:
     """How many of them are on record, counted from the first."""
     next: int = 0
     skipped: set[int] = field(default_factory=set)
+
+    @property
+    def over(self) -> bool:
+        return self.next >= self.times
 
     def holds(self, handle: int) -> bool:
         return self.first + self.next <= handle < self.first + self.times and handle not in self.skipped
@@ -171,6 +175,10 @@ class Started:
         self.running: dict[Handle, asyncio.Task[Finished]] = {}
         self._pace = Pace(self._pump, most)
         self._queue: deque[_Launch] = deque()
+        self._queued: dict[int, _Launch] = {}
+        """Those of the queue, by their first handles."""
+        self._many: list[_Launch] = []
+        """Those of several operations."""
         self._arrived: deque[Handle] = deque()
         self._script: deque[int] = deque()
         self._news = asyncio.Event()
@@ -188,7 +196,10 @@ class Started:
         recorded: Callable[[], int],
     ) -> None:
         """Start `work` so many times, numbered from `first`, as there is room."""
-        self._queue.append(_Launch(first, times, work, recorded))
+        launch = self._queued[first] = _Launch(first, times, work, recorded)
+        self._queue.append(launch)
+        if times > 1:
+            self._many = [*(one for one in self._many if not one.over), launch]
         self._pump()
 
     def at_once(self, handle: Handle, work: Coroutine[Any, Any, Finished]) -> None:
@@ -199,10 +210,12 @@ class Started:
     def _pump(self) -> None:
         while self._queue and self._pace.room:
             launch = self._queue[0]
+            if launch.over:
+                self._queue.popleft()
+                del self._queued[launch.first]
+                continue
             place, handle = launch.next, Handle(launch.first + launch.next)
             launch.next += 1
-            if launch.next >= launch.times:
-                self._queue.popleft()
             if handle not in launch.skipped:
                 self.running[handle] = self._pace.launch(
                     partial(launch.work, place), partial(self._arrive, handle, launch)
@@ -210,11 +223,9 @@ class Started:
 
     def _arrive(self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]") -> None:
         # Looking at the exception tells asyncio that one which the plan never waits for was not overlooked.
-        if not task.cancelled() and isinstance(task.exception(), BudgetExhausted) and launch in self._queue:
+        if not task.cancelled() and isinstance(task.exception(), BudgetExhausted) and launch and not launch.over:
             # What was too little for the one is too little for those that come after it.
             launch.times = min(launch.times, max(launch.next, launch.recorded()))
-            if launch.next >= launch.times:
-                self._queue.remove(launch)
         self._arrived.append(handle)
         self._news.set()
 
@@ -225,7 +236,7 @@ class Started:
             BudgetExhausted: of what is left all was refused; `late` is then the first that was.
             PlanError: nothing was started.
         """
-        while self.running or self._queue:
+        while self.running or any(not launch.over for launch in self._queue):
             handle = self._due()
             if handle is None:
                 self._news.clear()
@@ -258,7 +269,12 @@ class Started:
         return None
 
     def _on_its_way(self, handle: int) -> bool:
-        return handle in self.running or any(launch.holds(handle) for launch in self._queue)
+        return handle in self.running or self._launching(handle) is not None
+
+    def _launching(self, handle: int) -> _Launch | None:
+        """What is to start this one, where it is not launched yet. A plan starts few things many times."""
+        launch = self._queued.get(handle) or next((one for one in self._many if one.holds(handle)), None)
+        return launch if launch and launch.holds(handle) else None
 
     def holds(self, handle: Handle) -> bool:
         """Whether it was started and is not handed over yet."""
@@ -266,15 +282,15 @@ class Started:
 
     async def cancel(self, handle: Handle) -> None:
         """Abort one and wait until it is booked; one that was not launched yet never is."""
-        for launch in self._queue:
-            if launch.holds(handle):
-                launch.skipped.add(handle)
+        if launch := self._launching(handle):
+            launch.skipped.add(handle)
         if handle in self.running:
             await cancel_all([self.running.pop(handle)])
 
     async def close(self) -> None:
         """Abort all and wait until it is booked."""
         self._queue.clear()
+        self._queued.clear()
         running, self.running = self.running, {}
         await cancel_all(running.values())
         # Else each would hold the other, and memory would be free only when the collector comes by.

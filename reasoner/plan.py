@@ -21,6 +21,9 @@ Handle = NewType("Handle", int)
 MOST_SAMPLES: Final = 1_000_000
 """The most sequences that are drawn from one prompt at once, and so for one question by most strategies."""
 
+MOST_CHAINS: Final = 10_000
+"""The most chains that a strategy grows side by side where it keeps each of them apart from its first step."""
+
 
 def check_n(n: int) -> None:
     """Refuse a number of samples that draws nothing, or more than any question is worth.

@@ -289,7 +289,7 @@ def test_a_run_of_many_samples_goes_on_and_is_played_back(budget: Budget | None,
 def test_more_samples_than_any_question_is_worth_are_refused_in_one_line(name: str) -> None:
     owned = {one.name for one in fields(load("strategy", name))} & {"n", "k", "chains", "simulations"}
     for option in owned - ({"k"} if name == "lookahead" else set()):
-        with pytest.raises(UsageError, match=rf"{option}=1,?000,?000.* is out of range: .*1,000,000"):
+        with pytest.raises(UsageError, match=rf"{option}=1,?000,?000.* is out of range: .* 1 to 1(0|,000),000"):
             build("strategy", f"{name}:{option}={10**12}")
 
 
