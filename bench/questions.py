@@ -1,4 +1,4 @@
-"""Very many questions in one run: how many are open at once, when the first solution is there, and the memory they take.
+"""Very many questions in one run: how many are open at once, when the first solution is there, and their memory.
 
     python bench/questions.py [QUESTIONS]
 
@@ -35,7 +35,7 @@ async def run(count: int, budget: Budget | None) -> None:
         first = first or time.perf_counter() - began
     whole = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{count:9,}  {str(budget or 'none'):>16}  {most:12,}  {first:14.2f}  {whole:7.1f}  {peak:16.0f}", flush=True)
+    print(f"{count:9,}  {budget or 'none'!s:>16}  {most:12,}  {first:14.2f}  {whole:7.1f}  {peak:16.0f}", flush=True)
 
 
 def main() -> None:

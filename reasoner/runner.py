@@ -150,14 +150,14 @@ async def solve_each(
     )
     past = past or {}
     if shared := allocation is not None or bool(budget and str(budget)):
-        questions = list(questions)
-        check_ids(questions)
-        spent = sum((past[one.id].spent for one in questions if one.id in past), spent)
+        questions = all_of_them = list(questions)
+        check_ids(all_of_them)
+        spent = sum((past[one.id].spent for one in all_of_them if one.id in past), spent)
     run = Ledger(budget, prices=prices, spent=spent)
     comparing = comparer or Equivalence()
     desk = Desk(strategy, verifier, stop, engine, comparing, trace, seed, facts, each, run, past)
     if shared:
-        desk.share(allocation, questions)
+        desk.share(allocation, all_of_them)
     stream = opened(questions, desk, concurrency)
     try:
         async with aclosing(stream):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -60,7 +60,7 @@ def together(plans: Iterable[Plan[Answer | None]], question: Question, told: Tol
     `told` to say. A refusal by the budget is raised into each plan that waits, and no further one is begun. Where there
     are very many, the next one is begun when one ends.
     """
-    source = iter(enumerate(plans))
+    source: Iterator[tuple[int, Plan[Answer | None]]] = enumerate(plans)
     parts: dict[int, _Part] = {}
     owners = _Owners()
     while True:

@@ -57,7 +57,7 @@ class At(ScriptedEngine):
         drawn = await ScriptedEngine.sample(self, request)
         if self.place == "sample" and request.question_id == BAD:
             made = self.do()
-            return replace(drawn, usage=made) if isinstance(made, Usage) else made  # type: ignore[no-any-return]
+            return replace(drawn, usage=made) if isinstance(made, Usage) else made
         return drawn
 
     async def render(self, prompt: Prompt) -> Rendered:

@@ -2,7 +2,7 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ SHORT = SamplingParams(max_tokens=40)
 def counting(made: list[str]) -> Callable[..., Any]:
     """A task factory that writes down what was made."""
 
-    def factory(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         made.append(work.__qualname__)
         return asyncio.Task(work, loop=loop, **options)
 

@@ -244,7 +244,8 @@ def test_a_run_that_spent_more_than_its_budget_ends_each_question_by_it() -> Non
 @pytest.mark.parametrize("unit", [{"seconds": 0}, {"seconds": 1e-9}, {"seconds": 1e-5}, {"tokens": 0}, {"samples": 0}])
 @pytest.mark.parametrize("bound", ["budget", "each"])
 def test_without_time_or_room_every_question_has_a_solution_all_the_same(unit: Any, bound: str) -> None:
-    solutions = solved(count=9, **{bound: Budget(**unit)})
+    options: dict[str, Any] = {bound: Budget(**unit)}
+    solutions = solved(count=9, **options)
     assert [(one.ended_by, one.error) for one in solutions] == [("budget", None)] * 9
 
 
@@ -253,7 +254,9 @@ def test_a_deadline_that_passes_at_any_moment_ends_questions_and_not_the_call() 
     for last in range(1, 80):
         clock = Clock(last)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(Ledger.__init__.__kwdefaults__, "clock", clock)
+            defaults = Ledger.__init__.__kwdefaults__
+            assert defaults
+            patch.setitem(defaults, "clock", clock)
             solutions = solved(ScriptedEngine(says("7")), SelfConsistency(2, SHORT), 4, budget=Budget(seconds=60))
         assert [one.error for one in solutions] == [None] * 4
         assert {one.ended_by for one in solutions} <= {"budget", "strategy"}

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ HUGE = 10**3999
 class Hostile(ScriptedEngine):
     """An engine that answers one question in a way of its own."""
 
-    def __init__(self, do: object) -> None:
+    def __init__(self, do: Any) -> None:
         super().__init__(varied)
         self.do = do
 
@@ -44,7 +45,7 @@ def journal(folder: Path, arm: str = "vote") -> list[ItemRecord]:
     return list(read_journal(RunFolder(folder).arm(arm)))
 
 
-def reported(folder: Path, **options: str) -> int:
+def reported(folder: Path, **options: Any) -> int:
     """How many tasks the run's report is about."""
     begin(RunFolder(folder), manifest(["vote"], 6, **options), {TASK: data(6)})
     return len(make_report([folder]).tasks)
@@ -56,7 +57,7 @@ FAULTS = [HUGE, KeyError("x"), asyncio.CancelledError(), SystemExit(3), "The ans
 @pytest.mark.parametrize("do", FAULTS, ids=["huge", "KeyError", "CancelledError", "SystemExit", "half a character"])
 @pytest.mark.parametrize("options", [{}, {"budget": "tokens=3000"}, {"total": "tokens=2000"}], ids=str)
 def test_one_questions_failure_leaves_the_run_whole_and_is_tried_again(
-    tmp_path: Path, do: object, options: dict[str, str]
+    tmp_path: Path, do: object, options: dict[str, Any]
 ) -> None:
     seen = sit(tmp_path, ["vote"], engine=Hostile(do), **options)
     outcomes = {question: outcome for _, question, outcome in seen.done}
