@@ -291,6 +291,7 @@ class Started:
         """Abort all and wait until it is booked."""
         self._queue.clear()
         self._queued.clear()
+        self._many.clear()
         running, self.running = self.running, {}
         await cancel_all(running.values())
         # Else each would hold the other, and memory would be free only when the collector comes by.
