@@ -39,7 +39,7 @@ async def alone(asked: list[Question]) -> float:
 
 async def through_runner(asked: list[Question]) -> float:
     began = time.perf_counter()
-    await solve_many(asked, SelfConsistency(n=SAMPLES), engine(), each=Budget(tokens=10_000))
+    await solve_many(asked, SelfConsistency(n=SAMPLES), engine(), each=Budget(tokens=10_000), concurrency=len(asked))
     return time.perf_counter() - began
 
 

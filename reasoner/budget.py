@@ -4,13 +4,19 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
+from reasoner.counts import MOST_IN_A_REQUEST, fault_in
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
 
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens (or its own `max_tokens`, if smaller): it is refused instead."""
+COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens", "requests",
+          "samples")  # fmt: skip
+"""The whole numbers of a `Cost`."""
+MOST_FLOPS = 10**30
+"""More than any computation that one question can have asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,13 @@ class Cost:
             seconds,
         )
 
+    def fault(self, *, most: int = MOST_IN_A_REQUEST) -> str:
+        """What is wrong with the counts, as a verifier may report anything; empty where nothing is."""
+        counts = [(name, getattr(self, name)) for name in COUNTS]
+        if fault := fault_in(counts, most=most):
+            return fault
+        return fault_in([("flops", self.flops or 0)], most=MOST_FLOPS)
+
 
 @dataclass(frozen=True, slots=True)
 class Prices:
@@ -97,6 +110,7 @@ class Prices:
         ) / 1e6
 
 
+NO_COST = Cost()
 UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd")
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE)
@@ -199,6 +213,9 @@ class Ledger:
 
     Ledgers nest: a reservation must fit this ledger and every one above it. Invariant, whatever the schedule:
     `settled + reserved <= budget` in every bounded unit of every ledger, hence zero overshoot.
+
+    `spent` is what was spent before the ledger opened. It is booked and not reserved: where it is more than the budget,
+    nothing is admitted. It is not booked in the ledgers above.
     """
 
     def __init__(
@@ -209,6 +226,7 @@ class Ledger:
         prices: Prices | None = None,
         clock: Callable[[], float] = time.monotonic,
         elapsed: float = 0.0,
+        spent: Cost = NO_COST,
     ) -> None:
         self.budget = budget or Budget()
         self.parent = parent
@@ -219,15 +237,18 @@ class Ledger:
             )
         self._clock = clock
         self._opened = clock() - elapsed
-        self._limits = [(unit, limit) for unit in UNITS if (limit := getattr(self.budget, unit)) is not None]
-        self._settled = Cost()
-        self._reserved = Cost()
+        self._limits = self._within(Budget(), 0)
+        self._settled = spent
+        self._reserved = NO_COST
         self._broken: LedgerViolation | None = None
         self.in_flight = 0
 
-    def child(self, budget: Budget | None = None, *, elapsed: float = 0.0) -> "Ledger":
-        """A ledger within this one: what it admits, this one admits too; `elapsed` seconds of it have passed."""
-        return Ledger(budget, parent=self, clock=self._clock, elapsed=elapsed)
+    def child(self, budget: Budget | None = None, *, elapsed: float = 0.0, spent: Cost = NO_COST) -> "Ledger":
+        """A ledger within this one: what it admits, this one admits too.
+
+        `elapsed` seconds of it have passed, and `spent` of it is gone, which this ledger has booked already.
+        """
+        return Ledger(budget, parent=self, clock=self._clock, elapsed=elapsed, spent=spent)
 
     @property
     def settled(self) -> Cost:
@@ -278,13 +299,13 @@ class Ledger:
         for ledger in self.lineage():
             if ledger._broken:
                 raise ledger._broken
-            for unit, limit in ledger._limits:
+            for unit, limit, usable in ledger._limits:
                 if unit == "seconds":
                     fits, needed, free = ledger.elapsed < limit, 0.0, limit - ledger.elapsed
                 else:
                     held = ledger._settled + ledger._reserved
-                    fits = ledger.measure(unit, held + worst) <= limit
-                    needed, free = ledger.measure(unit, worst), limit - ledger.measure(unit, held)
+                    fits = ledger.measure(unit, held + worst) <= usable
+                    needed, free = ledger.measure(unit, worst), usable - ledger.measure(unit, held)
                 if not fits:
                     return Shortfall(ledger, BudgetExhausted(unit, needed=needed, free=free, limit=limit))
         return None
@@ -328,30 +349,43 @@ class Ledger:
             ledger.in_flight += 1
         self.settle(reservation, Cost())
 
+    def keep(self, share: Budget, times: int) -> None:
+        """Keep so many times a share out of the reach of reservations, instead of what was kept before."""
+        self._limits = self._within(share, times)
+
+    def _within(self, share: Budget, times: int) -> list[tuple[str, float, float]]:
+        """Each bounded unit, its limit, and what of it may be reserved."""
+        limits = [(unit, getattr(self.budget, unit), getattr(share, unit) or 0) for unit in UNITS]
+        return [(unit, limit, limit - part * times) for unit, limit, part in limits if limit is not None]
+
     def settle(self, reservation: Reservation, actual: Cost) -> None:
         """Release a reservation and book what was really spent.
 
         Raises:
             LedgerViolation: the actual cost exceeds the reservation in a bounded unit. It is booked all the same, and
-                these ledgers admit nothing more.
+                this ledger admits nothing more; those above it go on with what is left.
         """
         if not reservation.open:
             raise ValueError("this reservation was settled before")
         reservation.open = False
+        if actual.flops is None and self._bounds("flops"):
+            actual = replace(actual, flops=reservation.worst.flops)
         violation: LedgerViolation | None = None
         for ledger in self.lineage():
             ledger.in_flight -= 1
             ledger._reserved = _minus(ledger._reserved, reservation.worst)
             ledger._settled += actual
-            for unit, _ in ledger._limits:
-                if unit == "seconds":
-                    continue
-                used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
-                if used > held:
-                    violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
-                    ledger._broken = violation
+            for unit, _, _ in ledger._limits:
+                if unit != "seconds":
+                    used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
+                    if used > held:
+                        violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
         if violation:
+            self._broken = violation
             raise violation
+
+    def _bounds(self, unit: str) -> bool:
+        return any(getattr(ledger.budget, unit) is not None for ledger in self.lineage())
 
 
 def _minus(total: Cost, part: Cost) -> Cost:

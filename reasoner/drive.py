@@ -1,16 +1,15 @@
 """One question on its way: sends a plan its replies and keeps what it started."""
 
-import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
+from reasoner.blame import Blaming, described, from_outside
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
-from reasoner.origin import where
+from reasoner.launching import Draws, Passed, Started, drawn, each
 from reasoner.plan import (
     Cancel,
     Compare,
@@ -31,14 +30,20 @@ from reasoner.plan import (
     Weight,
 )
 from reasoner.protocols import Confident, Recorded, StopRule, Strategy, Verifier
-from reasoner.recorder import Draw, RunFacts
+from reasoner.rating import rated
+from reasoner.recorder import RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
 from reasoner.turns import Turn
-from reasoner.types import NOT_RATED, Answer, Completion, Rating
+from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating
 from reasoner.weighing import weighed
 from reasoner.work import Worker
 
 T = TypeVar("T")
+THE_STRATEGY = Blaming("the strategy")
+THE_STOP_RULE = Blaming("the stop rule")
+THE_QUESTION = Blaming("answering this question")
+INTERRUPTED = "interrupted"
+"""The reason of a question that was cut off from outside."""
 BRANCH = 1 << 20
 """How far apart the numbers of a prompt's sequences are in two branches."""
 
@@ -49,6 +54,10 @@ class _End(NamedTuple):
     reason: str
     error: ReasonerError | None = None
     confidence: float | None = None
+
+
+class _Returned(NamedTuple):
+    answer: Answer | None
 
 
 @dataclass(slots=True)
@@ -65,28 +74,20 @@ class Drive:
     _proposals: list[Proposal] = field(default_factory=list)
     _children: dict[tuple[str, int], int] = field(default_factory=dict)
     _ops: int = 0
-    _running: dict[Handle, asyncio.Task[Finished]] = field(default_factory=dict)
-    _arrived: deque[Handle] = field(default_factory=deque)
-    _script: deque[Handle] = field(default_factory=deque)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _started: Started = field(default_factory=Started)
     _seen: Cost = field(default_factory=Cost)
     _told: BudgetExhausted | None = None
-    _untold: tuple[Handle, BudgetExhausted] | None = None
-    _late: int = 0
     _partly: BudgetExhausted | None = None
 
     async def solve(self) -> Solution:
-        """The solution; failures are in its `error`. Cancelling books what was in flight and closes the trace."""
+        """The solution; whatever fails is in its `error`. Cancelling books what was in flight and closes the trace."""
         try:
-            if isinstance(self.worker.engine, Recorded):
-                self._script += map(Handle, self.worker.engine.deliveries(self.worker.question.id))
-            self._script += map(Handle, self.worker.past.delivered)
-            self.worker.recorder.began(self.facts)
             end = await self._run()
-        except asyncio.CancelledError:
-            self._record_end(_End(self._best(), "error", "interrupted"))
-            raise
-        except ReasonerError as error:
+        except BaseException as failure:
+            if from_outside(failure):
+                self._record_end(_End(self._best(), "error", INTERRUPTED))
+                raise
+            error = THE_QUESTION.error(failure)
             end = _End(self._best(), "error", str(error), error)
         end = self._record_end(end)
         return Solution(
@@ -105,33 +106,48 @@ class Drive:
     def _confidence(self) -> float | None:
         if not (isinstance(self.strategy, Confident) and self._proposals and self._proposals[-1].standing.votes):
             return None
-        with _blaming("the strategy"):
+        with THE_STRATEGY:
             return self.strategy.confidence(self._proposals[-1].standing)
 
     def _record_end(self, end: _End) -> _End:
+        """The end as it was recorded: one that cannot be is an error, without the answer that may be at fault."""
         try:
             end = end._replace(confidence=self._confidence())
-            spent, notes = self.worker.admission.ledger.settled, self.worker.all_notes
-            self.worker.recorder.ended(end.answer, end.by, end.reason, spent, notes, end.confidence)
-        except ReasonerError as error:
-            return _End(end.answer, "error", str(error), end.error or error)
+            self._ended(end)
+        except Exception as failure:
+            error = end.error or THE_QUESTION.error(failure)
+            end = _End(end.answer, "error", end.reason if end.error else str(error), error)
+            with suppress(Exception):
+                self._ended(end._replace(answer=None, reason=described(error)))
         return end
+
+    def _ended(self, end: _End) -> None:
+        spent = self.worker.admission.ledger.settled
+        self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self.worker.all_notes, end.confidence)
 
     async def _run(self) -> _End:
         plan: Plan[Answer | None] | None = None
         try:
-            with _blaming("the strategy"):
+            if self.turn:
+                # Those that wait for the question's turn are started a wave at a time.
+                self._started = Started(self.turn.turns.allocation.wave)
+            if isinstance(self.worker.engine, Recorded):
+                self._started.follow(self.worker.engine.deliveries(self.worker.question.id))
+            self._started.follow(self.worker.past.delivered)
+            self.worker.recorder.began(self.facts)
+            with THE_STRATEGY:
                 plan = self.strategy.plan(self.worker.question)
             return await self._follow(plan)
         except BudgetExhausted as refusal:
             return self._refused(self._best(), refusal)
         finally:
             try:
-                with _blaming("the strategy"):
+                with THE_STRATEGY:
                     if plan is not None:
                         plan.close()
             finally:
-                await self._cancel(list(self._running))
+                await self._quiet()
+                await self._started.close()
                 self.worker.done()
                 if self.turn:
                     self.turn.over()
@@ -140,11 +156,9 @@ class Drive:
         reply: object = None
         error: ReasonerError | None = None
         while True:
-            try:
-                with _blaming("the strategy"):
-                    op = plan.throw(error) if error else plan.send(reply)
-            except StopIteration as finished:
-                answer = finished.value or self._best()
+            op = _advanced(plan, reply, error)
+            if isinstance(op, _Returned):
+                answer = op.answer or self._best()
                 if self._remarks and self._remarks[-1].ends:
                     return _End(answer, "rule", self._remarks[-1].text)
                 if refusal := self._told or self._partly:
@@ -156,13 +170,13 @@ class Drive:
             except BudgetExhausted as refusal:
                 if self._told:
                     raise
-                self.worker.recorder.refused(self._late or self._ops, refusal)
+                self.worker.recorder.refused(self._started.late or self._ops, refusal)
                 self._told = error = refusal
             except (PlanError, UsageError) as failure:
                 error = failure
             if isinstance(op, Propose) and self.stop:
                 last = self._proposals[-1]
-                with _blaming("the stop rule"):
+                with THE_STOP_RULE:
                     why = self.stop.stop(last.standing, last.cost)
                 if why:
                     return _End(last.answer, "rule", why)
@@ -178,7 +192,7 @@ class Drive:
             case Sample():
                 draws = self._name(op)
                 with self.turn.held_up() if self.turn else nullcontext():
-                    return self._count(await self._in_turn(draws, op))
+                    return self._count(await self._in_turn(draws, op, _nothing))
             case Score() | Prefer():
                 self._ops += 1
                 return self._rated(await self._score(self._ops, op))
@@ -186,7 +200,8 @@ class Drive:
                 self._ops += 1
                 return await self._weigh(op)
             case Next():
-                finished = await self._next()
+                finished = await self._started.next(self.turn.waits if self.turn else _nothing)
+                self.worker.recorder.delivered(finished.handle)
                 self._count(finished.completions)
                 self._rated(finished.ratings)
                 return finished
@@ -204,7 +219,7 @@ class Drive:
     def _perform_at_once(self, op: Operation) -> Handle | None:
         match op:
             case Start():
-                return self._start(op.op)
+                return self._start(op.op, op.times)
             case Propose():
                 proposal = Proposal(op.answer, op.standing.listed(), self._seen)
                 self._proposals.append(proposal)
@@ -234,45 +249,47 @@ class Drive:
         self._seen += found.cost
         return found.weights
 
-    def _name(self, op: Sample) -> list[Draw]:
-        self._ops += 1
-        draws: list[Draw] = []
+    def _name(self, op: Sample, times: int = 1) -> Draws:
+        """The sequences of an operation; of one that is started several times, those of the first."""
+        first_op = self._ops + 1
+        self._ops += times
+        heads: list[tuple[Prompt, str, int]] = []
         for prompt in op.prompts:
             digest = prompt.digest
             first = self._children.get((digest, op.branch), op.branch * BRANCH)
-            self._children[digest, op.branch] = first + op.n
-            draws.extend(Draw(self._ops, prompt, digest, index) for index in range(first, first + op.n))
-        return draws
+            self._children[digest, op.branch] = first + op.n * times
+            heads.append((prompt, digest, first))
+        return Draws(first_op, tuple(heads), op.n)
 
-    async def _in_turn(self, draws: Sequence[Draw], op: Sample) -> tuple[Completion, ...]:
+    async def _in_turn(self, draws: Draws, op: Sample, passed: Passed) -> tuple[Completion, ...]:
         """The sequences, when it is the question's turn; what an interrupted run had got waits for none."""
-        if self.turn is None or self.worker.past.settles(draws):
-            return await self._sample(draws, op)
+        if self.turn is None or self.worker.past.settles(draws.op, draws):
+            return await self._sample(draws, op, passed)
         await self.turn.take()
         try:
-            return await self._sample(draws, op)
+            return await self._sample(draws, op, passed)
         finally:
             self.turn.gave()
 
-    async def _sample(self, draws: Sequence[Draw], op: Sample) -> tuple[Completion, ...]:
+    async def _sample(self, draws: Draws, op: Sample, passed: Passed) -> tuple[Completion, ...]:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        drawn = await _each([partial(self.worker.sequence, draw, op) for draw in draws])
-        self._look_for_refusals(draws[0].op, drawn)
-        return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
+        found = await drawn(draws, partial(self.worker.sequence, op), passed, self.worker.extent)
+        self._look_for_refusals(draws.op, found)
+        return tuple(one for one in found if not isinstance(one, BudgetExhausted))
 
     async def _score(self, number: int, op: Score | Prefer) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores though it says that it uses no verifier")
-        rate = partial(self.worker.rating, number, self.verifier)
+        rate = partial(rated, self.worker, number, self.verifier)
         if isinstance(op, Prefer):
             work = [partial(rate, a, other=b) for a, b in op.pairs]
         else:
             work = [partial(rate, one, reserve=op.reserve) for one in op.candidates]
-        rated = await _each(work)
-        self._look_for_refusals(number, rated)
-        return tuple(_as_rating(one) for one in rated)
+        found = await each(work)
+        self._look_for_refusals(number, found)
+        return tuple(_as_rating(one) for one in found)
 
     def _look_for_refusals(self, number: int, results: Sequence[object]) -> None:
         """Raise where all was refused; a part of it is told by the shorter reply, and in the trace and the end."""
@@ -283,120 +300,52 @@ class Drive:
             self._partly = self._partly or refusals[0]
             self.worker.recorder.refused(number, refusals[0])
 
-    def _start(self, op: Sample | Score | Prefer) -> Handle:
+    def _start(self, op: Sample | Score | Prefer, times: int) -> Handle:
         if isinstance(op, Sample):
-            draws = self._name(op)
-            handle = Handle(self._ops)
-            task = asyncio.ensure_future(self._sample_behind(handle, draws, op))
-        else:
-            self._ops += 1
-            handle = Handle(self._ops)
-            task = asyncio.ensure_future(self._score_behind(handle, op))
-        self._running[handle] = task
-        task.add_done_callback(lambda done: self._arrive(handle, done))
+            draws = self._name(op, times)
+            [(_, digest, first), *_] = draws.heads
+            self._started.launch(
+                draws.op, times, partial(self._sample_behind, draws, op), lambda: self.worker.extent(digest) - first
+            )
+            return Handle(draws.op)
+        self._ops += 1
+        handle = Handle(self._ops)
+        self._started.at_once(handle, self._score_behind(handle, op))
         return handle
 
-    async def _sample_behind(self, handle: Handle, draws: Sequence[Draw], op: Sample) -> Finished:
-        return Finished(handle, completions=await self._in_turn(draws, op))
+    async def _sample_behind(self, first: Draws, op: Sample, place: int, passed: Passed) -> Finished:
+        heads = tuple((prompt, digest, index + place * op.n) for prompt, digest, index in first.heads)
+        draws = Draws(first.op + place, heads, op.n)
+        return Finished(Handle(draws.op), completions=await self._in_turn(draws, op, passed))
 
     async def _score_behind(self, handle: Handle, op: Score | Prefer) -> Finished:
         return Finished(handle, ratings=await self._score(handle, op))
 
-    def _arrive(self, handle: Handle, task: "asyncio.Task[Finished]") -> None:
-        # Looking at the exception tells asyncio that one which the plan never waits for was not overlooked.
-        if not task.cancelled():
-            task.exception()
-        self._arrived.append(handle)
-        self._news.set()
-
-    async def _next(self) -> Finished:
-        while self._running:
-            handle = self._due()
-            if handle is None:
-                self._news.clear()
-                if self.turn:
-                    self.turn.waits()
-                await self._news.wait()
-                continue
-            task = self._running.pop(handle)
-            failure = task.exception()
-            if failure is None:
-                self.worker.recorder.delivered(handle)
-                return task.result()
-            if not isinstance(failure, BudgetExhausted):
-                raise failure
-            self._untold = self._untold or (handle, failure)
-        if self._untold:
-            (self._late, refusal), self._untold = self._untold, None
-            raise refusal
-        raise PlanError("the strategy waits for a result and has started nothing")
-
-    def _due(self) -> Handle | None:
-        """What is handed over next, if it is there: the first that arrived; in a replay, what was next then."""
-        while self._script and self._script[0] not in self._running:
-            self._script.popleft()
-        if self._script:
-            return self._script.popleft() if self._running[self._script[0]].done() else None
-        while self._arrived:
-            handle = self._arrived.popleft()
-            if handle in self._running:
-                return handle
-        return None
-
     async def _give_up(self, handle: Handle) -> None:
-        if handle in self._running:
+        if self._started.holds(handle):
             self.worker.recorder.cancelled(handle)
-            await self._cancel([handle])
+            await self._quiet()
+            await self._started.cancel(handle)
 
-    async def _cancel(self, handles: Sequence[Handle]) -> None:
-        if handles and isinstance(self.worker.engine, Recorded):
-            # What had ended by then is to end again before the rest is cancelled.
+    async def _quiet(self) -> None:
+        """In a replay, let end what had ended by then, before the rest is cancelled."""
+        if self._started.running and isinstance(self.worker.engine, Recorded):
             await self.worker.engine.quiet()
-        await cancel_all([self._running.pop(handle) for handle in handles])
 
 
-@contextmanager
-def _blaming(who: str) -> Iterator[None]:
-    """Turns what foreign code raises into a `PlanError`."""
-    try:
-        yield
-    except (ReasonerError, StopIteration):
-        raise
-    except Exception as failure:
-        raise PlanError(f"{who} failed with {type(failure).__name__}: {failure}{where(failure)}") from failure
+def _nothing() -> None:
+    pass
 
 
-def _as_rating(rated: Rating | BudgetExhausted) -> Rating:
-    return Rating(None, Cost(), error=f"{NOT_RATED}: {rated}") if isinstance(rated, BudgetExhausted) else rated
+def _advanced(plan: Plan[Answer | None], reply: object, error: ReasonerError | None) -> Operation | _Returned:
+    """What the plan asks for next, or what it returned."""
+    with THE_STRATEGY:
+        try:
+            op: Operation = plan.throw(error) if error else plan.send(reply)
+        except StopIteration as finished:
+            return _Returned(finished.value)
+        return op
 
 
-async def _each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:
-    """Run all at once, refusals as values; the first other failure cancels the rest.
-
-    One alone goes the same way as many: operations then arrive in the order in which their last piece was done.
-    """
-    tasks = [asyncio.ensure_future(_refusal_as_value(one)) for one in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        await cancel_all(tasks)
-
-
-async def _refusal_as_value(work: Callable[[], Awaitable[T]]) -> T | BudgetExhausted:
-    try:
-        return await work()
-    except BudgetExhausted as refusal:
-        return refusal
-
-
-async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel what still runs and wait until it is booked; cancelling the caller again cancels it again."""
-    running = [task for task in tasks if not task.done()]
-    for task in running:
-        task.cancel()
-    try:
-        if running:
-            await asyncio.wait(running)
-    except asyncio.CancelledError:
-        await cancel_all(running)
-        raise
+def _as_rating(found: Rating | BudgetExhausted) -> Rating:
+    return Rating(None, Cost(), error=f"{NOT_RATED}: {found}") if isinstance(found, BudgetExhausted) else found

@@ -8,7 +8,8 @@ ReasonerError
 ├── PlanError             a strategy broke the plan contract, or failed itself
 ├── VerifierError         a verifier could not rate a candidate
 ├── TraceError            a trace cannot be written, read, or does not match
-│   └── DamagedLine       a line of a file is not what was written
+│   ├── DamagedLine       a line of a file is not what was written
+│   └── RecordError       one event cannot be written; others can
 └── EngineError           the engine failed
 ├── EngineUnavailable it is not installed, not reachable, or refuses us
 ├── RequestLost       one request failed part-way; trying again may work
@@ -95,6 +96,10 @@ class TraceError(ReasonerError):
 
 class DamagedLine(TraceError):
     """A line of a file is not what was written: its checksum does not match, or it is not JSON."""
+
+
+class RecordError(TraceError):
+    """One event cannot be written, as it holds what no file can; what follows can."""
 
 
 class EngineError(ReasonerError):

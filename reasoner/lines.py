@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol, cast
 
-from reasoner.errors import TraceError, UsageError
+from reasoner.blame import described
+from reasoner.errors import RecordError, TraceError, UsageError
 from reasoner.files import NOT_REGULAR, check_replaceable, open_regular
 
 SYNC_SECONDS: Final = 1.0
@@ -149,14 +150,15 @@ class LineWriter:
         """Append one record.
 
         Raises:
+            RecordError: this record cannot be written, as it holds half a character; the next one can.
             TraceError: it cannot be written, as the disk is full, or an earlier one could not.
         """
         if self._failure:
             raise TraceError(self._failure)
         try:
             line = sealed(record).encode() + b"\n"
-        except ValueError as error:
-            raise TraceError(f"cannot write the {self._what} {self.path}: {str(error).lower()}") from error
+        except Exception as error:
+            raise RecordError(f"cannot write the {self._what} {self.path}: {described(error)}") from error
         try:
             self._file.write(line)
             self._file.flush()

@@ -1,11 +1,12 @@
 """What a trace knows of one question: what was drawn, rated and weighed, handed over, refused and cancelled."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.budget import Cost
+from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.errors import BudgetExhausted
 from reasoner.plan import NOT_WEIGHED, Weight
 from reasoner.trace import (
@@ -38,10 +39,7 @@ Repeated = Prompted | Extended | Delivered | Cancelled | Blocked | Compared | No
 
 
 class Named(Protocol):
-    """A sequence that an operation asks for, named by its prompt's digest and its place among the prompt's draws."""
-
-    @property
-    def op(self) -> int: ...
+    """A sequence, named by its prompt's digest and its place among the prompt's draws."""
 
     @property
     def digest(self) -> str: ...
@@ -148,10 +146,15 @@ class Past:
             self._written[content] -= 1
         return known
 
-    def settles(self, draws: Sequence["Named"]) -> bool:
+    def settles(self, op: int, draws: Iterable["Named"]) -> bool:
         """Whether all that became of an operation is here, so that nothing of it is drawn anew."""
-        over = draws[0].op in self.refused or draws[0].op in self.cancelled
-        return over or all((one.digest, one.index) in self.draws for one in draws)
+        if op in self.refused or op in self.cancelled:
+            return True
+        return bool(self.draws) and all((one.digest, one.index) in self.draws for one in draws)
+
+    def extent(self, digest: str) -> int:
+        """One more than the highest index of the sequences drawn from a prompt, by its digest; 0 for none."""
+        return max((index + 1 for prompt, index in self.draws if prompt == digest), default=0)
 
     def reply(self, op: int, prompt: Prompt, digest: str, index: int) -> Completion | None:
         """The sequence that was drawn; None where none was and one is to be drawn.
@@ -211,6 +214,18 @@ def pasts(events: Iterable[Event]) -> dict[str, Past]:
 def blocks_of(event: Blocked) -> dict[str, Blocks | None]:
     """The recorded blocks, by the key of the answer."""
     return dict(zip(event.answers, event.blocks, strict=True))
+
+
+def sound(events: Iterable[Event]) -> Iterator[Event]:
+    """The events without those that hold a count which nothing can have.
+
+    No such count is booked any more; an older trace may hold one. What it says is then asked for again.
+    """
+    for event in events:
+        cost = getattr(event, "cost", None)
+        most = MOST_IN_A_QUESTION if isinstance(event, Ended | Proposed) else MOST_IN_A_REQUEST
+        if not (cost and cost.fault(most=most)):
+            yield event
 
 
 def as_rating(event: Scored) -> Rating:

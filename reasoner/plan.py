@@ -7,7 +7,7 @@ return its best, otherwise its last proposal is the answer.
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, NewType, TypeAlias, TypeVar
+from typing import Any, Final, NewType, TypeAlias, TypeVar
 
 from reasoner.confidence import ConfidenceFloor
 from reasoner.errors import BudgetExhausted, UsageError
@@ -16,6 +16,25 @@ from reasoner.votes import Tally
 
 Handle = NewType("Handle", int)
 """Names an operation that was started and runs on its own."""
+
+
+MOST_SAMPLES: Final = 1_000_000
+"""The most sequences that are drawn from one prompt at once, and so for one question by most strategies."""
+
+MOST_CHAINS: Final = 10_000
+"""The most chains that a strategy grows side by side where it keeps each of them apart from its first step."""
+
+
+def check_n(n: int) -> None:
+    """Refuse a number of samples that draws nothing, or more than any question is worth.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    if n < 1:
+        raise UsageError(f"n={n} draws nothing: n is 1 or more")
+    if n > MOST_SAMPLES:
+        raise UsageError(f"n={n:,} is out of range: n is 1 to {MOST_SAMPLES:,} samples a question")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +57,7 @@ class Sample:
     branch: int = 0
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if self.floor and (self.params.logprobs or 0) < self.floor.top_k:
             raise UsageError(
                 f"a confidence floor over {self.floor.top_k} alternatives needs logprobs={self.floor.top_k}"
@@ -109,9 +127,20 @@ class Weigh:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Run an operation without waiting for it. Reply: its handle."""
+    """Run an operation without waiting for it. Reply: its handle.
+
+    With `times` a sample of one prompt is started so many times, as that many of these would, however many they are:
+    they are launched in order as there is room for them. The handles of the others follow the first, one by one. What
+    the budget refuses to one of them is not asked for by those after it.
+    """
 
     op: Sample | Score | Prefer
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        check_n(self.times)
+        if self.times > 1 and not (isinstance(self.op, Sample) and len(self.op.prompts) == 1):
+            raise UsageError(f"times={self.times} is for samples of one prompt: start other operations one by one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +259,9 @@ def weigh(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[Weight | None, ...
     return reply
 
 
-def start(op: Sample | Score | Prefer) -> Plan[Handle]:
-    """Run an operation without waiting for it."""
-    handle: Handle = yield Start(op)
+def start(op: Sample | Score | Prefer, times: int = 1) -> Plan[Handle]:
+    """Run an operation without waiting for it, or a sample of one prompt so many times: the first one's handle."""
+    handle: Handle = yield Start(op, times)
     return handle
 
 

@@ -159,6 +159,10 @@ class Recorded(Protocol):
         """The started operations whose results a plan was handed, in that order."""
         ...
 
+    def extent(self, question_id: str, digest: str) -> int:
+        """One more than the highest index on record of the sequences drawn from a prompt, by its digest; 0 for none."""
+        ...
+
     async def quiet(self) -> None:
         """Wait until everything that the recording holds an end for has ended."""
         ...

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reasoner.blame import Blaming
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted
+from reasoner.errors import BudgetExhausted, PlanError
 from reasoner.models.card import ModelCard
 from reasoner.past import NOTHING, Past
 from reasoner.plan import Weigh, Weight
@@ -32,6 +33,8 @@ from reasoner.trace import (
     Weighed,
 )
 from reasoner.types import Answer, Blocks, Completion, Prompt, Question, Rating, TokenIds, Usage
+
+THE_SPACE = Blaming("reading the answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,18 @@ class Recorder:
             )
 
     def sampled(self, draw: Draw, completion: Completion, cost: Cost) -> None:
-        """A sequence was drawn."""
+        """A sequence was drawn. What it cost is recorded even where its answer cannot be read.
+
+        Raises:
+            PlanError: the answer space failed.
+        """
         if self.sink:
+            answer, failure = None, None
+            try:
+                with THE_SPACE:
+                    answer = self.question.read(completion)
+            except PlanError as error:
+                failure = error
             self.sink(
                 Sampled(
                     question_id=self.question.id,
@@ -147,10 +160,12 @@ class Recorder:
                     stop=completion.stop,
                     usage=completion.usage,
                     logprobs=completion.logprobs,
-                    answer=self.question.read(completion),
+                    answer=answer,
                     cost=cost,
                 )
             )
+            if failure:
+                raise failure
 
     def dropped(
         self, draw: Draw, why: Literal["cancelled", "deadline", "lost"], usage: Usage | None, cost: Cost

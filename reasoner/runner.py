@@ -1,31 +1,22 @@
 """Answering questions: the only place where plans meet engines, verifiers and the ledger."""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from reasoner.admission import Admission, KvGate, new_lines
-from reasoner.budget import Budget, Cost, Ledger, Prices
+from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.catalog import spec_of
-from reasoner.comparisons import Comparisons
 from reasoner.controller.allocation import Allocation
-from reasoner.drive import Drive, cancel_all
-from reasoner.equivalence import Equivalence, SlowSpace
+from reasoner.equivalence import Equivalence
 from reasoner.errors import UsageError
-from reasoner.past import NOTHING, Past
+from reasoner.opening import CONCURRENCY, Desk, check_ids, opened
+from reasoner.past import Past
 from reasoner.protocols import Comparer, Engine, Recorded, StopRule, Strategy, Verifier, claim
-from reasoner.recorder import Recorder, RunFacts
+from reasoner.recorder import RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
-from reasoner.turns import Turns
 from reasoner.types import Question
-from reasoner.work import Worker, keep_floors
-
-NO_COST = Cost()
-KV_SHARE = 0.9
-"""The part of the KV cache that may be in flight; beyond it the engine preempts and computes again."""
 
 
 async def solve(
@@ -81,9 +72,12 @@ async def solve_many(
     seed: int = 0,
     past: Mapping[str, Past] | None = None,
     spent: Cost = NO_COST,
+    concurrency: int = CONCURRENCY,
 ) -> list[Solution]:
     """Answer many questions at once through one engine; solutions come in the order of the questions.
 
+    Up to `concurrency` questions are open at once, and the next one is opened when one ends; the seconds of a budget
+    for `each` begin then. Results do not depend on it.
     `budget` bounds all of them together, `each` every single one. A `budget` is divided by the `allocation`, which may
     also be given without one, for its price: every question draws once, and then those draw on whose next samples are
     worth most. `spent` of the budget is gone already. One question's failure leaves the others alone.
@@ -105,6 +99,7 @@ async def solve_many(
         seed=seed,
         past=past,
         spent=spent,
+        concurrency=concurrency,
     )
     async with aclosing(stream):
         found = {place: solution async for place, solution in stream}
@@ -127,10 +122,16 @@ async def solve_each(
     seed: int = 0,
     past: Mapping[str, Past] | None = None,
     spent: Cost = NO_COST,
+    concurrency: int = CONCURRENCY,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
-    """Like `solve_many`, but yields each solution as soon as it is there, with its question's place in the input."""
-    asked = list(questions)
-    _check(asked, strategy, verifier)
+    """Like `solve_many`, but yields each solution as soon as it is there, with its question's place in the input.
+
+    Questions that share no budget are taken from the input as they are opened, so that it may be without end.
+    """
+    if strategy.uses_verifier and verifier is None:
+        raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
+    if isinstance(questions, Collection):
+        check_ids(questions)
     await claim(engine, verifier)
     await engine.start()
     limits = _limits(engine, budget, each)
@@ -138,15 +139,7 @@ async def solve_each(
         budget, each, allocation = None, None, None
     if verifier is not None:
         await verifier.start(engine)
-    run = Ledger(budget, prices=prices)
-    if spent != NO_COST:
-        run.settle(run.reserve(spent), spent)
-    known = [past.get(question.id, NOTHING) if past else NOTHING for question in asked]
-    ledgers = [_ledger(run, each, one) for one in known]
     _check_flops(engine, budget, each)
-    gate = KvGate(int(engine.capacity * KV_SHARE)) if engine.capacity else None
-    lines = new_lines()
-    started = time.monotonic()
     facts = RunFacts(
         strategy=spec_of(strategy),
         verifier=spec_of(verifier) if verifier else "",
@@ -156,62 +149,30 @@ async def solve_each(
         budget=limits,
         seed=seed,
     )
+    past = past or {}
+    if shared := allocation is not None or bool(budget and str(budget)):
+        questions = all_of_them = list(questions)
+        check_ids(all_of_them)
+        spent = sum((past[one.id].spent for one in all_of_them if one.id in past), spent)
+    run = Ledger(budget, prices=prices, spent=spent)
     comparing = comparer or Equivalence()
-    # Starting the processes takes seconds, which the first samples take too.
-    slow = comparer is None and any(isinstance(question.space, SlowSpace) for question in asked)
-    warming = asyncio.ensure_future(comparing.warm()) if slow and isinstance(comparing, Equivalence) else None
-    finished: asyncio.Queue[asyncio.Task[Solution]] = asyncio.Queue()
-    places: dict[asyncio.Task[Solution], int] = {}
-    drives = []
-    turns = _turns(allocation, run, len(asked))
-    for place, (question, ledger, before) in enumerate(zip(asked, ledgers, known, strict=True)):
-        recorder = Recorder(question, trace, started, before)
-        comparisons = Comparisons(question, comparing, recorder, before)
-        worker = Worker(question, engine, Admission(ledger, lines), gate, recorder, comparisons, seed, place, before)
-        turn = turns.turn(place, ledger) if turns else None
-        drives.append(Drive(strategy, verifier, stop, worker, facts, turn))
-    if turns:
-        await keep_floors(run, [drive.worker for drive in drives if not drive.worker.past.attempts])
-    for place, drive in enumerate(drives):
-        task = asyncio.ensure_future(drive.solve())
-        task.add_done_callback(finished.put_nowait)
-        places[task] = place
+    desk = Desk(strategy, verifier, stop, engine, comparing, trace, seed, facts, each, run, past)
+    if shared:
+        desk.share(allocation, all_of_them)
+    stream = opened(questions, desk, concurrency)
     try:
-        while places:
-            task = await finished.get()
-            yield places.pop(task), task.result()
+        async with aclosing(stream):
+            async for place, solution in stream:
+                yield place, solution
     finally:
-        await cancel_all([*places, *([warming] if warming else [])])
         if comparer is None:
             await comparing.close()
-
-
-def _check(asked: Sequence[Question], strategy: Strategy, verifier: Verifier | None) -> None:
-    if len({question.id for question in asked}) < len(asked):
-        raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
-    if strategy.uses_verifier and verifier is None:
-        raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
 
 
 def _check_flops(engine: Engine, *bounds: Budget | None) -> None:
     bounded = any(bound and bound.flops is not None for bound in bounds)
     if bounded and engine.model.flops(prompt=1, cached=0, generated=1) is None:
         raise UsageError(f"a flops budget needs the geometry of {engine.model.name}, which the engine does not know")
-
-
-def _ledger(run: Ledger, each: Budget | None, past: Past) -> Ledger:
-    """A question's ledger, in which what it cost before is booked."""
-    ledger = run.child(each, elapsed=past.seconds)
-    if past.attempts:
-        ledger.settle(ledger.reserve(past.spent), past.spent)
-    return ledger
-
-
-def _turns(allocation: Allocation | None, run: Ledger, questions: int) -> Turns | None:
-    """How the questions take turns; None where there is nothing to divide and no price to keep to."""
-    if allocation is None and (not str(run.budget) or questions < 2):
-        return None
-    return Turns(allocation or Allocation(), run, questions)
 
 
 def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:

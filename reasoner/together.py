@@ -1,9 +1,10 @@
 """Several plans as one: they run side by side, and what each comes to is told as soon as it is there."""
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reasoner.errors import BudgetExhausted
 from reasoner.plan import Cancel, Finished, Handle, Next, Note, Operation, Plan, Prefer, Propose, Sample, Score, Start
@@ -27,19 +28,15 @@ class _Part:
     question: Question
     among: int
     """How many there are: each has branches of its own."""
-    running: set[Handle] = field(default_factory=set)
-    """What the plan itself started, and waits for by `Next`."""
+    started: list[range] = field(default_factory=list)
+    """What the plan itself started, and waits for by `Next`: handles."""
+    gone: set[Handle] = field(default_factory=set)
+    """What of it has come back, or was cancelled."""
     arrived: deque[Finished] = field(default_factory=deque)
     blocked_on: Handle | None = None
     """What the plan waits for without having started it itself."""
     proposal: Propose | None = None
     seen: list[Completion] = field(default_factory=list)
-    over: bool = False
-
-    @property
-    def handles(self) -> set[Handle]:
-        """What it waits for."""
-        return self.running if self.blocked_on is None else {self.blocked_on, *self.running}
 
     def outcome(self, answer: Answer | None) -> Outcome:
         if answer is None and self.proposal:
@@ -52,69 +49,92 @@ class _Part:
 
 
 Told = Callable[[int, Outcome], Plan[None]]
+ABREAST: Final = 256
+"""How many plans are under way at once: each draws at least one sequence, and engines compute so many at once."""
 
 
-def together(plans: Sequence[Plan[Answer | None]], question: Question, told: Told) -> Plan[None]:
-    """Run plans for one question side by side; `told(place, outcome)` is run as each of them ends.
+def together(plans: Iterable[Plan[Answer | None]], question: Question, told: Told, *, among: int) -> Plan[None]:
+    """Run up to `among` plans for one question side by side; `told(place, outcome)` is run as each of them ends.
 
     What one draws does not depend on the others. Their proposals are not passed on: what the whole proposes is for
-    `told` to say. A refusal by the budget is raised into each plan that waits.
+    `told` to say. A refusal by the budget is raised into each plan that waits, and no further one is begun. Where there
+    are very many, the next one is begun when one ends.
     """
-    parts = [_Part(plan, question, len(plans)) for plan in plans]
-    waiting: dict[Handle, int] = {}
-    for place, part in enumerate(parts):
-        yield from _advance(part, place, told, None)
-        waiting |= dict.fromkeys(part.handles, place)
-    while any(not part.over for part in parts):
+    source: Iterator[tuple[int, Plan[Answer | None]]] = enumerate(plans)
+    parts: dict[int, _Part] = {}
+    owners = _Owners()
+    while True:
+        while len(parts) < ABREAST and (begun := next(source, None)):
+            place, plan = begun
+            parts[place] = _Part(plan, question, among)
+            yield from _advance(parts, place, owners, told, None)
+        if not parts:
+            return
         try:
             finished: Finished = yield Next()
         except BudgetExhausted as refusal:
-            for place, part in enumerate(parts):
-                if not part.over:
-                    part.blocked_on = None
-                    yield from _advance(part, place, told, refusal)
-                    waiting |= dict.fromkeys(part.handles, place)
+            source = iter(())
+            for place, part in list(parts.items()):
+                # All that was started has come back by then.
+                part.blocked_on, part.started = None, []
+                yield from _advance(parts, place, owners, told, refusal)
             continue
-        place = waiting.pop(finished.handle)
+        place = owners.of(finished.handle)
         part = parts[place]
         part.seen += finished.completions
         if finished.handle == part.blocked_on:
             part.blocked_on = None
-            yield from _advance(part, place, told, finished.completions or finished.ratings)
+            yield from _advance(parts, place, owners, told, finished.completions or finished.ratings)
         else:
-            part.running.discard(finished.handle)
+            part.gone.add(finished.handle)
             part.arrived.append(finished)
             if part.blocked_on is None:
-                yield from _advance(part, place, told, part.arrived.popleft())
-        waiting |= dict.fromkeys(part.handles, place)
+                yield from _advance(parts, place, owners, told, part.arrived.popleft())
 
 
-def _advance(part: _Part, place: int, told: Told, reply: object) -> Plan[None]:
-    """Run one plan until it has to wait, or ends."""
+@dataclass(slots=True)
+class _Owners:
+    """Whose a handle is: handles count up, and several in a row may be of one plan."""
+
+    _firsts: list[int] = field(default_factory=list)
+    _places: list[int] = field(default_factory=list)
+
+    def add(self, handle: int, place: int) -> None:
+        self._firsts.append(handle)
+        self._places.append(place)
+
+    def of(self, handle: int) -> int:
+        return self._places[bisect_right(self._firsts, handle) - 1]
+
+
+def _advance(parts: dict[int, _Part], place: int, owners: _Owners, told: Told, reply: object) -> Plan[None]:
+    """Run one plan until it has to wait, or ends; then it is no longer among the parts."""
+    part = parts[place]
     while True:
         try:
             op = part.plan.throw(reply) if isinstance(reply, BudgetExhausted) else part.plan.send(reply)
         except StopIteration as end:
-            yield from _end(part)
+            yield from _end(parts.pop(place))
             yield from told(place, part.outcome(end.value))
             return
         except BudgetExhausted:
-            yield from _end(part)
+            yield from _end(parts.pop(place))
             yield from told(place, part.outcome(None))
             return
         if isinstance(op, Start) and isinstance(op.op, Sample):
-            op = Start(replace(op.op, branch=op.op.branch * part.among + place))
+            op = Start(replace(op.op, branch=op.op.branch * part.among + place), op.times)
         if isinstance(op, Sample):
             op = replace(op, branch=op.branch * part.among + place)
         if isinstance(op, Sample | Score | Prefer):
             part.blocked_on = yield Start(op)
+            owners.add(part.blocked_on, place)
             return
         if isinstance(op, Next) and not part.arrived:
             return
-        reply = part.arrived.popleft() if isinstance(op, Next) else (yield from _perform(part, op))
+        reply = part.arrived.popleft() if isinstance(op, Next) else (yield from _perform(part, place, owners, op))
 
 
-def _perform(part: _Part, op: Operation) -> Plan[object]:
+def _perform(part: _Part, place: int, owners: _Owners, op: Operation) -> Plan[object]:
     """An operation that needs no waiting; a refusal is returned, for the plan that asked."""
     if isinstance(op, Propose):
         part.proposal = op
@@ -128,14 +148,16 @@ def _perform(part: _Part, op: Operation) -> Plan[object]:
         return refusal
     if isinstance(op, Start):
         assert isinstance(reply, int)
-        part.running.add(Handle(reply))
+        part.started.append(range(reply, reply + op.times))
+        owners.add(reply, place)
     if isinstance(op, Cancel):
-        part.running.discard(op.handle)
+        part.gone.add(op.handle)
         part.arrived = deque(one for one in part.arrived if one.handle != op.handle)
     return reply
 
 
 def _end(part: _Part) -> Plan[None]:
-    part.over = True
-    for handle in sorted(part.running):
-        yield Cancel(handle)
+    for handles in part.started:
+        for handle in map(Handle, handles):
+            if handle not in part.gone:
+                yield Cancel(handle)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,12 +21,16 @@ rest."""
 class Turns:
     """The order in which the questions of one run draw; pure bookkeeping on the event loop, it waits for nothing.
 
-    Every question first draws once. Then the market says whose wave is next, a question's own when all of its last one
-    is back and its plan waits. What is not worth its price is refused, as the ledger would.
+    Questions come one after the other, so many in all, and each first draws once; `opened` is called when one does.
+    Then the market says whose wave is next, a question's own when all of its last one is back and its plan waits. What
+    is not worth its price is refused, as the ledger would.
     """
 
-    def __init__(self, allocation: Allocation, run: Ledger, questions: int) -> None:
+    def __init__(self, allocation: Allocation, run: Ledger, questions: int, opened: Callable[[], None]) -> None:
         self.allocation = allocation
+        self._opened = opened
+        self._to_come = questions
+        self._begun = 0
         self.market = Market(allocation, questions)
         self._run = run
         self._unit, self._limit = _measured(run.budget)
@@ -38,7 +42,14 @@ class Turns:
     def turn(self, place: int, ledger: Ledger) -> "Turn":
         """The turn of the question at a place, which spends from `ledger`."""
         made = self._turns[place] = Turn(place, ledger, self)
+        self._to_come -= 1
+        self._begun += 1
         return made
+
+    @property
+    def ahead(self) -> bool:
+        """Whether as many questions wait for their first draw as may be under way at once."""
+        return self._begun >= self.allocation.abreast
 
     def asked(self, turn: "Turn") -> None:
         """A question has an operation that waits."""
@@ -53,8 +64,12 @@ class Turns:
             turn = self._unopened.popleft()
             if turn.waiting:
                 self._open += 1
+                self._begun -= 1
                 turn.opened = True
                 self._flying += turn.release(1)
+                self._opened()
+        if self._to_come and self.allocation.mode == "batch":
+            return
         while (bid := self.market.peek()) is not None:
             turn = self._turns[bid.place]
             price = self.market.price
@@ -111,6 +126,9 @@ class Turns:
             self._open -= 1
             # What its last wave cost counts towards the mean.
             self.market.tell(turn.place, turn.state())
+        else:
+            self._begun -= 1
+        del self._turns[turn.place]
         self.market.close(turn.place, self.measured(turn.ledger), self._left)
         self.advance()
 

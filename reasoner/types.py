@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from reasoner.counts import fault_in
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,6 +123,17 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the counts, as an engine may report anything; empty where nothing is."""
+        counts = (("prompt_tokens", self.prompt_tokens), ("cached_tokens", self.cached_tokens),
+                  ("generated_tokens", self.generated_tokens))  # fmt: skip
+        if fault := fault_in(counts):
+            return fault
+        if self.cached_tokens > self.prompt_tokens:
+            return f"cached_tokens={self.cached_tokens} is more than prompt_tokens={self.prompt_tokens}"
+        return ""
 
 
 NO_LOGPROB = -9999.0

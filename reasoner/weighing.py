@@ -56,7 +56,7 @@ async def weighed(worker: Worker, op: int, asked: Weigh) -> Weighing:
         BudgetExhausted: the ledger refused a part of it, or the deadline passed.
         UsageError: the engine cannot tell, or the prompt itself fills the context window.
     """
-    rendered = await worker.engine.render(asked.prompt)
+    rendered = await worker.render(asked.prompt)
     digest = asked.prompt.digest
     worker.recorder.head(asked.prompt, digest, rendered)
     if known := worker.past.weighing(op, (digest, asked.texts)):
@@ -112,7 +112,7 @@ class _Scale:
     async def _spelled(self, text: str) -> TokenIds | None:
         """The ids of a text; None where it does not fit after the prompt."""
         engine, before = self.worker.engine, self.rendered
-        ids = await engine.encode(text)
+        ids = await self.worker.encode(text)
         if not ids or before.token_ids is None:
             raise UsageError(
                 f"{engine.name} has no token ids for {text[:40]!r} after this prompt, so it cannot say how likely the "
@@ -148,7 +148,7 @@ class _Scale:
         def price(_: int) -> Cost:
             return worker.cost(Usage(tokens, 0, 1), drawn=False)
 
-        books = Books(lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), drawn=False)
+        books = Books(lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, drawn=False)
         completion = await worker.request(ask, prompt.digest, price, books, most=1)
         return dict(zip(((place.path, token) for token in place.watch), _row(worker.engine, completion), strict=True))
 

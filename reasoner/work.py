@@ -1,49 +1,48 @@
-"""One sequence or one rating from start to end: reserve, run, settle, record."""
+"""One sequence from start to end: reserve, run, settle, record."""
 
 import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, NamedTuple, NoReturn, TypeVar
 
-from reasoner.admission import Admission, Floor, KvGate
-from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation
-from reasoner.catalog import spec_of
+from reasoner.admission import Admission, KvGate
+from reasoner.blame import Blaming, from_outside
+from reasoner.budget import Cost, Reservation
 from reasoner.comparisons import Comparisons
+from reasoner.counts import fault_in
 from reasoner.errors import (
     BudgetExhausted,
     EngineError,
-    LedgerViolation,
+    PlanError,
     PromptTooLong,
-    ReasonerError,
     RequestLost,
-    TraceError,
-    UsageError,
 )
-from reasoner.origin import where
 from reasoner.past import NOTHING, Past
 from reasoner.plan import Sample
-from reasoner.protocols import Engine, PairVerifier, Rendered, SampleRequest, Tab, Verifier
+from reasoner.protocols import Engine, Recorded, Rendered, SampleRequest
 from reasoner.recorder import Draw, Recorder
-from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, Usage
+from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
 
 T = TypeVar("T")
 ATTEMPTS = 3
 """How often a request is tried when the engine loses it."""
-LONGEST_FLOOR = 4096
-"""Tokens beyond which no room is kept for a first sample before it is asked for."""
+THE_ENGINE = Blaming("the engine", EngineError)
+THE_COMPARER = Blaming("comparing answers", PlanError)
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short, in the trace's words."""
 
 
 class Books(NamedTuple):
-    """Who writes down what became of a request, and whether it draws a sequence for the strategy."""
+    """Who is told what becomes of a request, and whether it draws a sequence for the strategy."""
 
     done: Callable[[Completion, Cost], None]
     dropped: Callable[[Why, Usage | None, Cost], None]
+    passed: Callable[[], None]
+    """Called each time the request is about to reach the engine."""
     drawn: bool = True
 
 
@@ -55,7 +54,7 @@ def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Does a question's single pieces of work against the engine, the verifier and the ledger."""
+    """Does a question's single pieces of work against the engine and the ledger."""
 
     question: Question
     engine: Engine
@@ -74,18 +73,19 @@ class Worker:
         """The engine's notes and the question's."""
         return (*self.engine.notes, *self.notes, *self.comparisons.notes)
 
-    async def sequence(self, draw: Draw, op: Sample) -> Completion:
-        """Draw one sequence of an operation.
+    async def sequence(self, op: Sample, draw: Draw, passed: Callable[[], None]) -> Completion:
+        """Draw one sequence of an operation; `passed` is called when it is about to reach the engine.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
             PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
                 is cut, "length".)
         """
-        rendered = await self.engine.render(draw.prompt)
+        rendered = await self.render(draw.prompt)
         self.recorder.head(draw.prompt, draw.digest, rendered)
         if draw.op in self.past.cancelled:
-            return await _until_cancelled()
+            passed()
+            return await until_cancelled()
         if drawn := self.past.reply(draw.op, draw.prompt, draw.digest, draw.index):
             return drawn
         most = await self._room(rendered, op)
@@ -94,7 +94,7 @@ class Worker:
 
         def price(tokens: int) -> Cost:
             cost = self.cost(Usage(rendered.tokens, 0, tokens))
-            return cost + self._held_back(rendered.tokens + tokens, op.reserve) if op.reserve else cost
+            return cost + self.held_back(rendered.tokens + tokens, op.reserve) if op.reserve else cost
 
         seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
 
@@ -104,10 +104,10 @@ class Worker:
                 self.question.id, draw.prompt, rendered, params, draw.index, seed, self.priority, floor=op.floor
             )
 
-        books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw))
+        books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw), passed)
         return await self.request(ask, draw.digest, price, books, most=most)
 
-    def _held_back(self, prompt: int, tokens: int) -> Cost:
+    def held_back(self, prompt: int, tokens: int) -> Cost:
         """What a sequence of so many tokens would cost later; whether one may be drawn at all is asked then."""
         return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
 
@@ -118,11 +118,31 @@ class Worker:
             return op.params.max_tokens
         room = context - rendered.tokens
         if room < 1:
-            asked = await self.engine.render(self.question.prompt)
+            asked = await self.render(self.question.prompt)
             if asked.tokens >= context:
                 raise PromptTooLong(asked.tokens, context)
             self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
         return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
+
+    def extent(self, digest: str) -> int:
+        """One more than the highest index that is on record of the sequences drawn from a prompt, by its digest."""
+        before = self.past.extent(digest)
+        if isinstance(self.engine, Recorded):
+            before = max(before, self.engine.extent(self.question.id, digest))
+        return before
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        """The prompt as the engine reads it."""
+        with THE_ENGINE:
+            rendered = await self.engine.render(prompt)
+            if fault := fault_in([("tokens", rendered.tokens)]):
+                raise EngineError(f"the engine counted wrongly: {fault}")
+            return rendered
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """The token ids of a text, where the engine knows them."""
+        with THE_ENGINE:
+            return await self.engine.encode(text)
 
     def _note(self, line: str) -> None:
         if line not in self.notes:
@@ -155,34 +175,41 @@ class Worker:
 
     async def _attempt(self, request: SampleRequest, digest: str, reservation: Reservation, books: Books) -> Completion:
         began = time.monotonic()
-        deadline, too_late = self._deadline()
+        deadline, too_late = self.deadline()
         try:
             async with deadline:
-                completion = await self._through_gate(request, digest)
+                completion = await self._through_gate(request, digest, books.passed)
+                if fault := completion.usage.fault:
+                    request.meter.usage = None
+                    raise EngineError(f"the engine counted wrongly: {fault}")
         except BudgetExhausted:
             # A recorded refusal: nothing was drawn.
             self.admission.settle(reservation, Cost())
             raise
         except BaseException as failure:
-            self._book_dropped(request, reservation, failure, books, time.monotonic() - began)
-            if isinstance(failure, TimeoutError):
+            # A replay says in this way that the recorded deadline passed.
+            late = deadline.expired() or (isinstance(failure, TimeoutError) and isinstance(self.engine, Recorded))
+            why: Why = "deadline" if late else "cancelled" if from_outside(failure) else "lost"
+            self._book_dropped(request, reservation, why, books, time.monotonic() - began)
+            if from_outside(failure):
+                raise
+            if late:
                 raise too_late from None
-            if isinstance(failure, Exception) and not isinstance(failure, ReasonerError):
-                raise EngineError(f"the engine failed with {type(failure).__name__}: {failure}") from failure
-            raise
+            raise THE_ENGINE.error(failure) from failure
         cost = self.cost_of(completion, drawn=books.drawn).taking(time.monotonic() - began)
-        self._settle(reservation, cost, partial(books.done, completion, cost))
+        self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
 
-    def _deadline(self) -> tuple[asyncio.Timeout, BudgetExhausted]:
+    def deadline(self) -> tuple[asyncio.Timeout, BudgetExhausted]:
         """A timeout at the nearest deadline, and what it means when it passes."""
         ledger = self.admission.ledger
         left = ledger.remaining_seconds()
         too_late = BudgetExhausted("seconds", needed=0, free=0, limit=round(left + ledger.elapsed, 3))
         return asyncio.timeout(None if left == math.inf else left), too_late
 
-    async def _through_gate(self, request: SampleRequest, digest: str) -> Completion:
+    async def _through_gate(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
         if self.gate is None:
+            passed()
             return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
@@ -194,20 +221,23 @@ class Worker:
         if head[0] == self.question.prompt.head_digest:
             self.gate.keep(*head)
         request.meter.usage = None
+        passed()
         try:
             return await self.engine.sample(request)
         finally:
             self.gate.leave(shared, own=own)
 
     def _book_dropped(
-        self, request: SampleRequest, reservation: Reservation, failure: BaseException, books: Books, seconds: float
+        self, request: SampleRequest, reservation: Reservation, why: Why, books: Books, seconds: float
     ) -> None:
         usage = request.meter.usage
+        if usage and usage.fault:
+            usage = None
         unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
         cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, drawn=books.drawn)
-        self._settle(reservation, cost, partial(books.dropped, why_dropped(failure), usage, cost))
+        self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
 
-    def _settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
+    def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, also one that turns out to have broken its reservation."""
         try:
             self.admission.settle(reservation, cost)
@@ -244,9 +274,9 @@ class Worker:
 
     async def extend(self, prompt: Prompt, text: str) -> Prompt:
         """The prompt with a text put into the mouth of the reply, and the ids that spell it where they are known."""
-        ids = await self.engine.encode(text)
+        ids = await self.encode(text)
         extended = prompt.extended(text, ids or ())
-        self.recorder.head(prompt, prompt.digest, await self.engine.render(prompt))
+        self.recorder.head(prompt, prompt.digest, await self.render(prompt))
         self.recorder.extended(prompt, extended, text, ids)
         return extended
 
@@ -256,130 +286,17 @@ class Worker:
         Raises:
             BudgetExhausted: the deadline passed.
         """
-        deadline, too_late = self._deadline()
+        deadline, too_late = self.deadline()
         try:
             async with deadline:
-                return await work
+                with THE_COMPARER:
+                    found = await work
         except TimeoutError:
             raise too_late from None
-
-    async def rating(
-        self, op: int, verifier: Verifier, candidate: Completion, *, other: Completion | None = None, reserve: int = 0
-    ) -> Rating:
-        """Rate one candidate, or how much better it is than the other; what the verifier raises becomes an error.
-
-        Raises:
-            BudgetExhausted: the ledger refused it, or the deadline passed.
-            UsageError: the verifier compares no pairs.
-        """
-        if other and not isinstance(verifier, PairVerifier):
-            raise UsageError(
-                f"the verifier {spec_of(verifier)} rates candidates and compares none: use one such as judge"
-            )
-        against = (other.prompt.digest, other.index) if other else None
-        if op in self.past.cancelled:
-            return await _until_cancelled()
-        if rated := self.past.rating(op, (candidate.prompt.digest, candidate.index, against)):
-            return rated
-        try:
-            worst = bound = await self._bound(verifier, candidate, other)
-            if reserve:
-                grown = await self.engine.render(candidate.prompt.then(candidate))
-                worst += self._held_back(grown.tokens, reserve)
-            reservation, _ = await self.admission.admit(lambda _: worst, most=1)
-        except BudgetExhausted as refusal:
-            self.recorder.scored(op, candidate, other, Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
-            raise
-        except (LedgerViolation, TraceError):
-            raise
-        except Exception as failure:
-            rating = _failed(failure, Cost())
-            self.recorder.scored(op, candidate, other, rating, Cost())
-            return rating
-        record = partial(self.recorder.scored, op, candidate, other)
-        return await self._rate(partial(self._verdict, verifier, candidate, other), bound, reservation, record)
-
-    async def _bound(self, verifier: Verifier, candidate: Completion, other: Completion | None) -> Cost:
-        if other is None:
-            return await verifier.bound(self.question, candidate, self.engine)
-        assert isinstance(verifier, PairVerifier)
-        return await verifier.bound_pair(self.question, candidate, other, self.engine)
-
-    async def _verdict(self, verifier: Verifier, candidate: Completion, other: Completion | None, tab: Tab) -> Rating:
-        if other is None:
-            return await verifier.score(self.question, candidate, self.engine, tab)
-        assert isinstance(verifier, PairVerifier)
-        return await verifier.prefer(self.question, candidate, other, self.engine, tab)
-
-    async def _rate(
-        self,
-        verdict: Callable[[Tab], Awaitable[Rating]],
-        bound: Cost,
-        reservation: Reservation,
-        record: Callable[[Rating, Cost], None],
-    ) -> Rating:
-        began = time.monotonic()
-        deadline, too_late = self._deadline()
-        tab = Tab()
-        cost = bound
-        rating = Rating(None, cost, error=CANCELLED)
-        try:
-            async with deadline:
-                rating = await verdict(tab)
-            cost = rating.cost.taking(time.monotonic() - began)
-        except TraceError:
-            raise
-        except BaseException as failure:
-            cost = (bound if tab.cost is None else tab.cost).taking(time.monotonic() - began)
-            rating = Rating(None, cost, error=CANCELLED)
-            if not isinstance(failure, Exception):
-                raise
-            if deadline.expired():
-                rating = Rating(None, cost, error=f"{NOT_RATED}: {too_late}")
-                raise too_late from None
-            rating = _failed(failure, cost)
-        finally:
-            self._settle(reservation, cost, lambda: record(rating, cost))
-        return rating
+        return found
 
 
-async def keep_floors(run: Ledger, workers: Sequence[Worker]) -> None:
-    """Keep room for one sample of each question: half an equal share each, or what is just useful where that is more.
-
-    The other half lets first samples be as long as they may, most of which need less. Where the budget is too small for
-    all, the first questions have theirs.
-    """
-    if not workers or not str(run.budget):
-        return
-    share = run.budget.divided(2 * len(workers))
-    for worker in workers:
-        rendered = await worker.engine.render(worker.question.prompt)
-
-        def price(tokens: int, prompt: int = rendered.tokens, worker: Worker = worker) -> Cost:
-            return worker.cost(Usage(prompt, 0, tokens))
-
-        try:
-            tokens = Ledger(share, prices=run.prices).fit(price, most=LONGEST_FLOOR)
-        except BudgetExhausted:
-            tokens = MIN_USEFUL_TOKENS
-        if run.shortfall(price(tokens)):
-            return
-        worker.admission.floor = Floor(run, price(tokens))
-
-
-def _failed(failure: Exception, cost: Cost) -> Rating:
-    place = "" if isinstance(failure, ReasonerError) else where(failure)
-    return Rating(None, cost, error=f"{type(failure).__name__}: {failure}"[:500] + place)
-
-
-async def _until_cancelled() -> NoReturn:
+async def until_cancelled() -> NoReturn:
     """What the plan once gave up is not begun again; it gives it up again."""
     await asyncio.get_running_loop().create_future()
     raise AssertionError
-
-
-def why_dropped(failure: BaseException) -> Why:
-    """What cut a sequence short, in the trace's words."""
-    if isinstance(failure, TimeoutError):
-        return "deadline"
-    return "cancelled" if isinstance(failure, asyncio.CancelledError) else "lost"

@@ -336,3 +336,32 @@ def test_amounts_are_exact_whatever_precision_decimals_have() -> None:
     with localcontext() as context:
         context.prec = 3
         assert Budget.parse("tokens=1000001,flops=1.234567e12") == Budget(tokens=1_000_001, flops=1.234567e12)
+
+
+def test_what_was_spent_before_is_booked_and_not_reserved() -> None:
+    run = Ledger(Budget(tokens=9000), spent=call(5000))
+    question = run.child(Budget(tokens=2000), spent=call(5000))
+    assert (question.settled.tokens, run.settled.tokens) == (5100, 5100)
+    with pytest.raises(BudgetExhausted, match="needs 101 and 0 is free"):
+        question.reserve(call(1))
+    run.child(Budget(tokens=2000)).reserve(call(1))
+
+
+def test_what_is_kept_cannot_be_reserved_until_it_is_kept_no_longer() -> None:
+    ledger = Ledger(Budget(tokens=1000, samples=9))
+    ledger.keep(Budget(tokens=100, samples=1), 8)
+    with pytest.raises(BudgetExhausted, match="tokens=1000: the next operation needs 201 and 200 is free"):
+        ledger.reserve(call(101))
+    ledger.reserve(call(100))
+    with pytest.raises(BudgetExhausted, match="samples=9: the next operation needs 1 and 0 is free"):
+        ledger.reserve(Cost(samples=1))
+    ledger.keep(Budget(), 0)
+    ledger.reserve(call(100))
+
+
+def test_flops_that_are_not_known_are_booked_as_reserved_where_flops_are_bounded() -> None:
+    ledger = Ledger(Budget(flops=100))
+    ledger.settle(ledger.reserve(Cost(flops=60)), Cost(flops=None))
+    assert ledger.settled.flops == 60
+    with pytest.raises(BudgetExhausted):
+        ledger.reserve(Cost(flops=41))

@@ -23,9 +23,9 @@ from reasoner import (
 from reasoner.engines.scripted import CARD, ScriptedEngine
 from reasoner.errors import EngineUnavailable, PlanError, UsageError
 from reasoner.models.card import ModelCard
+from reasoner.opening import KV_SHARE
 from reasoner.plan import Plan
 from reasoner.protocols import SampleRequest
-from reasoner.runner import KV_SHARE
 from reasoner.trace import Began, Dropped, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency, Single

@@ -34,7 +34,7 @@ def side_by_side(plans: Sequence[Plan[Answer | None]], ended: list[tuple[int, Ou
         ended.append((place, outcome))
         yield from propose(outcome.answer, outcome.standing)
 
-    yield from together(plans, QUESTION, told)
+    yield from together(plans, QUESTION, told, among=len(plans))
     return ended[0][1].answer if ended else None
 
 

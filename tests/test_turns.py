@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, Question, Solution, solve_many_sync
+from reasoner import Budget, Cost, Ledger, Question, Solution, solve_many_sync
 from reasoner.catalog import build, entries
 from reasoner.controller.allocation import Allocation
 from reasoner.engines.replay import ReplayEngine
@@ -214,3 +215,59 @@ def test_decisions_do_not_depend_on_what_the_answers_are() -> None:
 def test_one_answer_to_all_is_cheap() -> None:
     solutions = solved(ScriptedEngine(says("7")), budget=Budget(tokens=10**6))
     assert max(samples(solutions)) <= 12
+
+
+def test_a_question_that_cost_more_than_its_budget_does_not_stop_the_run_that_goes_on() -> None:
+    events: list[Event] = []
+    solved(count=3, each=Budget(tokens=300), trace=events.append)
+    cut = next(place for place, event in enumerate(events) if isinstance(event, Sampled))
+    first = events[cut]
+    assert isinstance(first, Sampled)
+    # What a server counted beyond all bounds.
+    dear = first.model_copy(update={"cost": replace(first.cost, generated_tokens=5000)})
+    past = pasts([*events[:cut], dear])
+    for budget in (None, Budget(tokens=2000), Budget(tokens=6000)):
+        solutions = solved(count=3, each=Budget(tokens=300), budget=budget, past=past)
+        by_id = {one.question_id: one for one in solutions}
+        over = by_id.pop(first.question_id)
+        assert (over.ended_by, over.cost.tokens - dear.cost.tokens) == ("budget", 0)
+        assert all(one.error is None for one in solutions)
+        served = budget is None or (budget.tokens or 0) > 5014
+        assert [one.answer is not None for one in by_id.values()] == [served] * 2
+
+
+def test_a_run_that_spent_more_than_its_budget_ends_each_question_by_it() -> None:
+    solutions = solved(count=3, budget=Budget(tokens=2000), spent=Cost(generated_tokens=5005, samples=1))
+    assert [(one.ended_by, one.answer, one.error) for one in solutions] == [("budget", None, None)] * 3
+
+
+@pytest.mark.parametrize("unit", [{"seconds": 0}, {"seconds": 1e-9}, {"seconds": 1e-5}, {"tokens": 0}, {"samples": 0}])
+@pytest.mark.parametrize("bound", ["budget", "each"])
+def test_without_time_or_room_every_question_has_a_solution_all_the_same(unit: Any, bound: str) -> None:
+    options: dict[str, Any] = {bound: Budget(**unit)}
+    solutions = solved(count=9, **options)
+    assert [(one.ended_by, one.error) for one in solutions] == [("budget", None)] * 9
+
+
+def test_a_deadline_that_passes_at_any_moment_ends_questions_and_not_the_call() -> None:
+    """The clock jumps when it is read for the nth time, which it is between any two steps."""
+    for last in range(1, 80):
+        clock = Clock(last)
+        with pytest.MonkeyPatch.context() as patch:
+            defaults = Ledger.__init__.__kwdefaults__
+            assert defaults
+            patch.setitem(defaults, "clock", clock)
+            solutions = solved(ScriptedEngine(says("7")), SelfConsistency(2, SHORT), 4, budget=Budget(seconds=60))
+        assert [one.error for one in solutions] == [None] * 4
+        assert {one.ended_by for one in solutions} <= {"budget", "strategy"}
+
+
+class Clock:
+    """A clock that jumps once."""
+
+    def __init__(self, last: int) -> None:
+        self.last, self.readings = last, 0
+
+    def __call__(self) -> float:
+        self.readings += 1
+        return 1000.0 if self.readings >= self.last else 0.0

@@ -74,6 +74,7 @@ class ReplayEngine:
     capacity: int | None = field(default=None, init=False, repr=False)
     model: ModelCard = field(default=ModelCard("replay"), init=False, repr=False)
     _records: dict[_Key, deque[Sampled | Dropped]] = field(init=False, repr=False, default_factory=dict)
+    _extents: dict[tuple[str, str], int] = field(init=False, repr=False, default_factory=dict)
     _heads: dict[str, Rendered] = field(init=False, repr=False, default_factory=dict)
     _scores: dict[_Rated, deque[Scored]] = field(init=False, repr=False, default_factory=dict)
     _weighed: dict[tuple[str, str, tuple[str, ...]], deque[Weighed]] = field(
@@ -133,6 +134,8 @@ class ReplayEngine:
             case Sampled() | Dropped():
                 key = _Key(event.question_id, event.prompt, event.index)
                 self._records.setdefault(key, deque()).append(event)
+                prompt = (event.question_id, event.prompt)
+                self._extents[prompt] = max(event.index + 1, self._extents.get(prompt, 0))
             case Scored():
                 named = (event.question_id, event.prompt, event.index, event.against)
                 self._scores.setdefault(named, deque()).append(event)
@@ -148,6 +151,10 @@ class ReplayEngine:
     def deliveries(self, question_id: str) -> Sequence[int]:
         """The started operations whose results the recorded plan was handed, in that order."""
         return self._delivered[question_id]
+
+    def extent(self, question_id: str, digest: str) -> int:
+        """One more than the highest index on record of the sequences drawn from a prompt, by its digest; 0 for none."""
+        return self._extents.get((question_id, digest), 0)
 
     async def quiet(self) -> None:
         """Let everything that has a reply have it."""

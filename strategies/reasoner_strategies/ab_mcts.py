@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies.prompting import answered, bare
 from reasoner_strategies.running_vote import RunningVote
@@ -52,7 +52,7 @@ class AbMcts:
 
     def __post_init__(self) -> None:
         ranges: tuple[tuple[str, bool, str], ...] = (
-            ("n", self.n >= 1, "1 generation or more"),
+            ("n", 1 <= self.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} generations"),
             ("prior", self.prior in get_args(Prior), ", ".join(get_args(Prior))),
             ("concurrency", self.concurrency >= 1, "1 or more"),
             ("selector", self.selector in get_args(Selector), ", ".join(get_args(Selector))),

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from reasoner.controller.stopping import BetaRule, DirichletRule
 from reasoner.errors import UsageError
-from reasoner.plan import Plan
+from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.stopping_vote import stopping_vote
 
@@ -31,8 +31,7 @@ class AdaptiveConsistency:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if self.window < 1:
             raise UsageError(f"window={self.window} is out of range: window is 1 sample in flight or more")
         if self.rule not in ("beta", "dirichlet"):

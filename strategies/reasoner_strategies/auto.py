@@ -13,7 +13,7 @@ from reasoner.controller.profile import ArmRow, Family, Profile, read_profile
 from reasoner.controller.stopping import LockIn, Lossless
 from reasoner.controller.worth import EFFORTS, FirstOf, smoothed
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.plan import Plan, Propose, note, propose, sample, stopped
+from reasoner.plan import Plan, Propose, check_n, note, propose, sample, stopped
 from reasoner.protocols import Calibrated, Strategy
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
@@ -75,8 +75,7 @@ class Auto:
         object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting("nothing is calibrated"),))
 
     def _check(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if self.effort not in DELTAS:
             raise UsageError(f"effort={self.effort!r} does not exist: choose low, medium or high")
         for name in ("epsilon", "abstain_below"):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, count, propose, sample, score, stopped
+from reasoner.plan import Plan, Sample, check_n, count, propose, sample, score, stopped
 from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
 from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
@@ -42,8 +42,7 @@ class BestOfN:
     window: int = WINDOW
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if self.selector not in ("argmax", "weighted"):
             raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
         if self.of is not None and self.params != PARAMS:
@@ -117,5 +116,5 @@ def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion |
         standing = yield from count(tally)
         yield from propose(standing.leader, standing)
 
-    yield from together([of.plan(question) for _ in range(n)], question, told)
+    yield from together((of.plan(question) for _ in range(n)), question, told, among=n)
     return [found[at] for at in sorted(found)]

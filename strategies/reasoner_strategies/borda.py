@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, propose, sample
+from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.pool import rated_vote, ratings_of, vote
 
@@ -26,8 +26,7 @@ class Borda:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if not 0 <= self.power <= 10:
             raise UsageError(f"power={self.power} is out of range: power is 0 to 10")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, propose, sample
+from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.pool import rated_vote, ratings_of, vote
 
@@ -28,8 +28,7 @@ class Cisc:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if not self.softmax_temperature > 0:
             raise UsageError(
                 f"softmax_temperature={self.softmax_temperature} is out of range: softmax_temperature is above 0"

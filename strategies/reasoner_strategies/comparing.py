@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, prefer, propose, sample, sample_each
+from reasoner.plan import Plan, check_n, prefer, propose, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
 from reasoner_strategies.prompting import bare, quoted, said, verdict
@@ -106,8 +106,7 @@ COMPARISONS = 2
 
 def check(n: int, comparisons: int, by: By) -> None:
     """Refuse options of a strategy of pairs that are out of range, or have no effect together."""
-    if n < 1:
-        raise UsageError(f"n={n} draws nothing: n is 1 or more")
+    check_n(n)
     if comparisons < 1:
         raise UsageError(f"comparisons={comparisons} is out of range: comparisons is 1 or more a pair")
     if by not in get_args(By):

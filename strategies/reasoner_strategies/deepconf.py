@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, Sample, propose, sample
+from reasoner.plan import MOST_SAMPLES, Plan, Sample, propose, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
 from reasoner_strategies.launching import LaunchOrder
 from reasoner_strategies.pool import rated_vote, vote
@@ -59,7 +59,7 @@ class DeepConf:
     def __post_init__(self) -> None:
         ranges: tuple[tuple[str, bool, str], ...] = (
             ("mode", self.mode in get_args(Mode), "offline or online"),
-            ("n", self.n >= 1, "1 trace or more"),
+            ("n", 1 <= self.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} traces"),
             ("keep", 0 < self.keep <= 100, "above 0, up to 100 percent"),
             ("window", self.window is None or self.window >= 1, "1 token or more"),
             ("measure", self.measure in get_args(Measure), ", ".join(get_args(Measure))),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.plan import Plan
+from reasoner.plan import MOST_CHAINS, Plan
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.levels import PARAMS, Level, Levels, check, parts, shares
 from reasoner_strategies.steps import Path
@@ -37,7 +37,11 @@ class Dvts:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        check(self, width=(self.width >= 1, "1 child or more"))
+        check(
+            self,
+            n=(1 <= self.n <= MOST_CHAINS, f"1 to {MOST_CHAINS:,} chains"),
+            width=(self.width >= 1, "1 child or more"),
+        )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all subtrees, take each one a level on as its children are there; then vote."""

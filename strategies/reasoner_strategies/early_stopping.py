@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, count, propose, sample, stopped
+from reasoner.plan import Plan, check_n, count, propose, sample, stopped
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner.votes import Tally
 from reasoner_strategies.pool import vote
@@ -27,8 +27,7 @@ class EarlyStopping:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if self.window < 1:
             raise UsageError(f"window={self.window} is out of range: window is 1 sample or more")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
-from reasoner.plan import Plan
+from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies.comparing import Ballot, Candidate, best, field, listed, polled, tournament
 from reasoner_strategies.prompting import bare, said, verdict
@@ -35,8 +35,7 @@ class GenSelect:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if not 2 <= self.group <= 16:
             raise UsageError(f"group={self.group} is out of range: group is 2 to 16")
         if self.repeats < 1:

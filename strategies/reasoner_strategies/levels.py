@@ -1,11 +1,13 @@
 """Levels of a search over rated steps: children are rated as they come, chains that ended are kept and vote."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from itertools import groupby
+from typing import Literal, NamedTuple, Protocol
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Finished, Handle, Plan, Sample, Score, next_finished, propose, start
+from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, propose, start
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner_strategies.running_vote import RunningVote
 from reasoner_strategies.steps import Path, Stepping, closing
@@ -38,7 +40,7 @@ def stepping_of(options: Options) -> Stepping:
 def check(options: Options, **own: tuple[bool, str]) -> None:
     """Refuse options out of range: the common ones, and `own`, each with whether it is fine and what is allowed."""
     ranges = {
-        "n": (options.n >= 1, "1 chain or more"),
+        "n": (1 <= options.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} chains"),
         "reserve": (options.reserve >= 0, "0 tokens or more"),
         **own,
     }
@@ -93,6 +95,15 @@ class _Child:
     """What is rated: the child itself, or how it might go on."""
 
 
+class _Litter(NamedTuple):
+    """Children of one parent that were started together; their handles and their places follow the first ones."""
+
+    first: Handle
+    level: Level
+    parent: Path
+    order: int
+
+
 @dataclass(slots=True, eq=False)
 class Levels:
     """The state of one search. `over` are the chains that ended, by their place in launch order, with their ratings.
@@ -111,6 +122,7 @@ class Levels:
     stepping: Stepping = field(init=False)
     _greedy: Stepping = field(init=False)
     _running: dict[Handle, _Child] = field(default_factory=dict)
+    _litters: list[_Litter] = field(default_factory=list)
     _under_way: list[Level] = field(default_factory=list)
     _launched: int = 0
     _told: Standing | None = None
@@ -140,9 +152,13 @@ class Levels:
         order = self._launched if first is None else first
         level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents), branch)
         self._under_way.append(level)
-        for parent in (parent for parent, count in parents for _ in range(count)):
-            yield from self._draw(_Child(level, parent, order), parent, self.stepping)
-            order += 1
+        # Children of one parent are one start, so that a million of them are none in memory until they come.
+        for _, alike in groupby(parents, key=lambda pair: id(pair[0])):
+            counted = list(alike)
+            parent, times = counted[0][0], sum(count for _, count in counted)
+            handle = yield from start(self._op(parent, self.stepping, branch), times=times)
+            self._litters.append(_Litter(handle, level, parent, order))
+            order += times
         self._launched = max(self._launched, order)
         return level
 
@@ -153,7 +169,7 @@ class Levels:
                 finished = yield from next_finished()
             except BudgetExhausted:
                 return None
-            child = self._running.pop(finished.handle)
+            child = self._running.pop(finished.handle, None) or self._born(finished.handle)
             level = child.level
             if not (yield from self._goes_on(child, finished)):
                 level.missing -= 1
@@ -162,10 +178,12 @@ class Levels:
                 return level
         return None
 
-    def _draw(self, child: _Child, path: Path, stepping: Stepping) -> Plan[None]:
-        branch = child.level.branch
-        op = Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
-        self._running[(yield from start(op))] = child
+    def _op(self, path: Path, stepping: Stepping, branch: int) -> Sample:
+        return Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
+
+    def _born(self, handle: Handle) -> _Child:
+        litter = self._litters[bisect_right(self._litters, handle, key=lambda one: one.first) - 1]
+        return _Child(litter.level, litter.parent, litter.order + handle - litter.first)
 
     def _goes_on(self, child: _Child, finished: Finished) -> Plan[bool]:
         """Take in what came of a child; whether there is more to come."""
@@ -182,7 +200,7 @@ class Levels:
         if not self._worth_rating(child.level, path):
             return False
         if path.open and probe.open and probe.steps < path.steps + self.ahead:
-            yield from self._draw(child, probe, self._greedy)
+            self._running[(yield from start(self._op(probe, self._greedy, child.level.branch)))] = child
         else:
             assert probe.last is not None
             self._running[(yield from start(Score(self.question, (probe.last,), self.options.reserve)))] = child

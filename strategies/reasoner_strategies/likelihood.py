@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, Weight, extend, note, propose, sample, weigh
+from reasoner.plan import Plan, Weight, check_n, extend, note, propose, sample, weigh
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Standing, Vote
 from reasoner_strategies.cisc import softmax
 from reasoner_strategies.pool import vote
@@ -65,8 +65,7 @@ class Likelihood:
         ):
             if value not in allowed:
                 raise UsageError(f"{name}={value!r} does not exist: choose {', '.join(allowed)}")
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Take the options, or draw and propose the majority; weigh, propose the likeliest."""

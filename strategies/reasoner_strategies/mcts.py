@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Question, SamplingParams
 from reasoner_strategies.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies.running_vote import RunningVote
@@ -58,8 +58,8 @@ class Mcts:
 
     def __post_init__(self) -> None:
         ranges: tuple[tuple[str, bool, str], ...] = (
-            ("simulations", self.simulations >= 1, "1 expansion or more"),
-            ("k", self.k >= 1, "1 step or more"),
+            ("simulations", 1 <= self.simulations <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} expansions"),
+            ("k", 1 <= self.k <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} steps"),
             ("c_base", 0 < self.c_base < math.inf, "above 0"),
             ("c_init", 0 <= self.c_init < math.inf, "0 or more"),
             ("fpu", self.fpu in get_args(FirstPlay), ", ".join(get_args(FirstPlay))),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Handle, Plan, Sample, count, next_finished, propose, start
+from reasoner.plan import MOST_CHAINS, Handle, Plan, Sample, count, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner.votes import Tally
 from reasoner_strategies.pool import rated_vote, ratings_of
@@ -34,8 +34,8 @@ class Revise:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.chains < 1:
-            raise UsageError(f"chains={self.chains} is out of range: chains is 1 or more")
+        if not 1 <= self.chains <= MOST_CHAINS:
+            raise UsageError(f"chains={self.chains} is out of range: chains is 1 to {MOST_CHAINS:,}")
         if self.revisions < 0:
             raise UsageError(f"revisions={self.revisions} is out of range: revisions is 0 (none) or more")
         if self.selector not in ("majority", "weighted", "argmax"):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, count, next_finished, propose, start
+from reasoner.plan import Plan, Sample, check_n, count, next_finished, propose, start
 from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
@@ -33,8 +33,7 @@ class SelfConsistency:
     window: int = WINDOW
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if self.of is not None and self.params != SamplingParams():
             raise UsageError("with `of`, how sequences are drawn is an option of that strategy: set it there")
         check_stop(self.stop, self.window, self.of)
@@ -52,8 +51,7 @@ class SelfConsistency:
         if self.stop is not None:
             answer = yield from self.going_on(question, ())
             return answer
-        for _ in range(self.n):
-            yield from start(Sample((question.prompt,), params=self.params))
+        yield from start(Sample((question.prompt,), params=self.params), times=self.n)
         tally, answer = Tally(question.space, most=self.n), None
         for _ in range(self.n):
             try:
@@ -82,5 +80,5 @@ class SelfConsistency:
             standing = yield from count(tally)
             yield from propose(standing.leader, standing)
 
-        yield from together([of.plan(question) for _ in range(self.n)], question, told)
+        yield from together((of.plan(question) for _ in range(self.n)), question, told, among=self.n)
         return standing.leader

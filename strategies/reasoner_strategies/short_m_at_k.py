@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, propose
+from reasoner.plan import MOST_CHAINS, Plan, propose
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
 from reasoner_strategies.rounds import advance, in_rounds
@@ -31,6 +31,8 @@ class ShortMAtK:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise UsageError(f"k={self.k} draws nothing: k is 1 or more")
+        if self.k > MOST_CHAINS:
+            raise UsageError(f"k={self.k} is out of range: k is 1 to {MOST_CHAINS:,} chains")
         if not 1 <= self.m <= self.k:
             raise UsageError(f"m={self.m} is out of range: m is 1 to k={self.k}")
         if self.every < 1:

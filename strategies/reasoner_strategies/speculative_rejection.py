@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, propose, score
+from reasoner.plan import MOST_CHAINS, Plan, check_n, propose, score
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
 from reasoner_strategies.pool import rated_vote
 from reasoner_strategies.rounds import advance, in_rounds
@@ -36,8 +36,9 @@ class SpeculativeRejection:
     params: SamplingParams = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
+        if self.n > MOST_CHAINS:
+            raise UsageError(f"n={self.n:,} is out of range: n is 1 to {MOST_CHAINS:,} chains")
         if not 0 <= self.alpha < 1:
             raise UsageError(f"alpha={self.alpha} is out of range: alpha is a share, 0 or more and below 1")
         if self.every < 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Handle, Plan, Sample, next_finished, propose, start
+from reasoner.plan import MOST_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies.pool import rated_vote
 from reasoner_strategies.prompting import QUOTE, bare, quoted, said, verdict
@@ -73,12 +73,12 @@ class TreeOfThoughts:
     def __post_init__(self) -> None:
         ranges: tuple[tuple[str, bool, str], ...] = (
             ("mode", self.mode in get_args(Mode), ", ".join(get_args(Mode))),
-            ("b", self.b >= 1, "1 state or more"),
-            ("k", self.k >= 1, "1 thought or more"),
+            ("b", 1 <= self.b <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} states"),
+            ("k", 1 <= self.k <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} thoughts"),
             ("n_eval", self.n_eval >= 1, "1 judgement or more"),
             ("evaluate", self.evaluate in get_args(Evaluate), ", ".join(get_args(Evaluate))),
             ("v_th", 0 <= self.v_th < math.inf, "a value, 0 (none is left) or more"),
-            ("expansions", self.expansions >= 1, "1 state or more"),
+            ("expansions", 1 <= self.expansions <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} states"),
             ("reserve", self.reserve >= 0, "0 tokens or more"),
             ("selector", self.selector in get_args(Selector), ", ".join(get_args(Selector))),
         )

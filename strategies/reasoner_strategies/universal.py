@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, propose, sample
+from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies.comparing import Ballot, Candidate, listed, polled, standing_of
 from reasoner_strategies.pool import vote
@@ -41,8 +41,7 @@ class Universal:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"n={self.n} draws nothing: n is 1 or more")
+        check_n(self.n)
         if self.repeats < 1:
             raise UsageError(f"repeats={self.repeats} is out of range: repeats is 1 or more")
         if self.max_characters < 1:

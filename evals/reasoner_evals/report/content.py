@@ -31,6 +31,8 @@ class ArmState:
     """Earlier lines of a question that ended in an error, which a later one replaces."""
     duplicates: int
     """Further lines of a question that was finished: not counted."""
+    left_out: tuple[str, ...] = ()
+    """Questions whose record holds a count that nothing can have; they are among the errors."""
 
 
 @dataclass(frozen=True, slots=True)

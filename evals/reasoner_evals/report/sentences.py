@@ -145,6 +145,10 @@ def _of_runs(runs: Sequence[Provenance]) -> Iterator[str]:
                 yield f"{name}: {arm.finished:,} of {arm.asked:,} questions finished; go on with --resume."
             if arm.errors:
                 yield f"{name}: {arm.errors:,} questions ended in an error, in no accuracy; --resume tries again."
+            if arm.left_out:
+                few = ", ".join(repr(one)[:80] for one in arm.left_out[:NAMED])
+                more = f" and {len(arm.left_out) - NAMED:,} more" if len(arm.left_out) > NAMED else ""
+                yield f"{name}: the journal holds token counts that are impossible; left out: {few}{more}."
             if arm.ungraded:
                 yield f"{name}: {arm.ungraded:,} questions lack a verdict and are in no accuracy: run `reasoner grade`."
             if arm.duplicates:

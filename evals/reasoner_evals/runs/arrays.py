@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reasoner.errors import TraceError
 from reasoner.grades import STATUSES
 from reasoner.solution import EndedBy
-from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, Verdict
+from reasoner_evals.runs.records import OUT_OF_RANGE, Arm, ItemRecord, Outcome, Verdict
 from reasoner_evals.runs.stating import stated
 
 OUTCOMES: Final[tuple[Outcome, ...]] = (*STATUSES, "timed_out", "error", "ungraded")
@@ -104,6 +104,8 @@ class ArmData:
     along: Steps
     retried: int
     duplicates: int
+    left_out: tuple[str, ...]
+    """Questions whose record holds a count that nothing can have: errors."""
 
     @property
     def tokens(self) -> Ints:
@@ -180,6 +182,7 @@ class ArmArrays:
         self.outcomes, self.reply_stated, self.along_outcomes = array("b"), array("b"), array("b")
         self.score, self.along_tokens = array("f"), array("q")
         self.retried = self.duplicates = 0
+        self.left_out: dict[str, None] = {}
 
     def add(self, record: ItemRecord, journal: Path) -> None:
         """Take in a line of `journal`."""
@@ -190,6 +193,9 @@ class ArmArrays:
             self.duplicates += 1
             return
         self.retried += int(self.outcome[row] == ERROR)
+        self.left_out.pop(record.question_id, None)
+        if record.error.startswith(OUT_OF_RANGE):
+            self.left_out[record.question_id] = None
         texts = [record.answer, *(one.answer for one in record.pool), *(one.answer for one in record.along)]
         distinct = sorted(set(texts))
         verdict = dict(zip(distinct, self.verdicts.of(self.arm.task, record.question_id, distinct), strict=True))
@@ -242,4 +248,4 @@ class ArmArrays:
         along = Steps(self.along_rows, np.array(self.along_tokens, np.int64), np.array(self.along_outcomes, np.int8))
         return ArmData(self.run, self.arm, self.outcome, self.stated, self.share, self.ended, self.confidence,
                        self.costs, self.flops, self.seconds, replies, along, self.retried,
-                       self.duplicates)  # fmt: skip
+                       self.duplicates, tuple(self.left_out))  # fmt: skip

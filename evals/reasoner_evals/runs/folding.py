@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
+from reasoner.blame import described
 from reasoner.budget import Cost
 from reasoner.trace import Began, Compared, Ended, Event, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Answer
@@ -77,7 +80,18 @@ class Folding:
             return None
         if event.ended_by != "error":
             del self._courses[event.question_id]
-        return self._record(course, event)
+        try:
+            return self._record(course, event)
+        except ValidationError as failure:
+            return ItemRecord(
+                question_id=event.question_id,
+                attempt=course.attempts,
+                status="error",
+                ended_by="error",
+                reason="its record cannot be kept",
+                error=f"its record cannot be kept: {described(failure)}",
+                cost=event.cost,
+            )
 
     def _record(self, course: _Course, ended: Ended) -> ItemRecord:
         pool = tuple(_reply(course, event) for event in self._whole(course))

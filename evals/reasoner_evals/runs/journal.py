@@ -12,14 +12,19 @@ from reasoner_evals.runs.records import VERSION, ItemRecord
 T = TypeVar("T")
 
 
+def sound_record(line: bytes) -> ItemRecord:
+    """The record in a line of a journal, or an error in its place where it holds a count that nothing can have."""
+    return ItemRecord.model_validate_json(line).sound
+
+
 @overload
 def read_journal(files: ArmFolder) -> Iterator[ItemRecord]: ...
 @overload
 def read_journal(files: ArmFolder, validate: Callable[[bytes], T]) -> Iterator[T]: ...
-def read_journal(
-    files: ArmFolder, validate: Callable[[bytes], object] = ItemRecord.model_validate_json
-) -> Iterator[object]:
+def read_journal(files: ArmFolder, validate: Callable[[bytes], object] = sound_record) -> Iterator[object]:
     """The records of an arm's journal, streamed; none where there is no journal. `validate` reads one line.
+
+    A record with a count that nothing can have is an error in its place.
 
     Raises:
         DamagedLine: a line is not what was written.

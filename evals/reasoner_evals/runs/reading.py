@@ -13,9 +13,9 @@ from reasoner.files import read_whole
 from reasoner.trace import read_lines
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex, holds
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.journal import read_journal
+from reasoner_evals.runs.journal import read_journal, sound_record
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERSION, Item, ItemRecord, ItemStatus, Manifest, Source
+from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, Source
 from reasoner_evals.runs.verdicts import read_verdicts
 
 
@@ -45,10 +45,9 @@ class RunData:
 
 
 class _Fate(BaseModel):
-    """As much of a journal's line as says which question it is on, and whether it may be replaced."""
+    """As much of a journal's line as says which question it is on."""
 
     question_id: str
-    status: ItemStatus
 
 
 def check_same(first: RunData, second: RunData, task: str) -> None:
@@ -85,7 +84,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
     """One arm's journal, joined with the verdicts. An arm that has not begun is empty.
 
     Of several lines on a question the first holds, unless it is an error: then the next does. A torn last line is
-    skipped.
+    skipped. A line with counts that nothing can have is an error too.
 
     Raises:
         UnknownName: the run has no such arm.
@@ -108,9 +107,9 @@ def records_in(run: RunData, name: str) -> Iterator[ItemRecord]:
     """
     files = run.folder.arm(name)
     taken: dict[str, int] = {}
-    for place, record in enumerate(read_journal(files, _Fate.model_validate_json)):
-        if taken.get(record.question_id, -1) < 0:
-            taken[record.question_id] = -1 - place if record.status == "error" else place
+    for place, (question, status) in enumerate((one.question_id, one.status) for one in read_journal(files)):
+        if taken.get(question, -1) < 0:
+            taken[question] = -1 - place if status == "error" else place
     places = {place if place >= 0 else -1 - place for place in taken.values()}
     yield from (record for place, record in enumerate(read_journal(files)) if place in places)
 
@@ -120,7 +119,7 @@ def records_of(run: RunData, name: str, ids: set[str]) -> dict[str, ItemRecord]:
 
     def wanted(line: bytes) -> ItemRecord | None:
         fate = _Fate.model_validate_json(line)
-        return ItemRecord.model_validate_json(line) if fate.question_id in ids else None
+        return sound_record(line) if fate.question_id in ids else None
 
     found: dict[str, ItemRecord] = {}
     for record in read_journal(run.folder.arm(name), wanted):

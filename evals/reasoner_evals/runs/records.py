@@ -5,6 +5,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.budget import Cost
+from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST, fault_in
 from reasoner.grades import GradeStatus
 from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy
@@ -13,12 +14,15 @@ VERSION: Final = 1
 
 ReplyStatus = Literal["read", "no_answer", "truncated"]
 ItemStatus = Literal["answered", "no_answer", "truncated", "timed_out", "error"]
+REPLY_COUNTS: Final = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens")
+OUT_OF_RANGE: Final = "left out"
+"""Begins the error of a record that holds a count which nothing can have."""
 Outcome = GradeStatus | Literal["timed_out", "error", "ungraded"]
 """What became of a question: the grade of its answer, or why there is none to grade."""
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Record(_Part):
@@ -166,6 +170,30 @@ class ItemRecord(_Record):
     cost: Cost
     pool: tuple[Reply, ...] = ()
     along: tuple[Along, ...] = ()
+
+    @property
+    def sound(self) -> "ItemRecord":
+        """The record, or an error in its place where it holds a count that nothing can have.
+
+        No such count is booked any more; an older journal may hold one.
+        """
+        replies = (
+            fault_in([(name, getattr(one, name)) for name in REPLY_COUNTS], most=MOST_IN_A_REQUEST) for one in self.pool
+        )
+        steps = (fault_in([("tokens", one.tokens)], most=MOST_IN_A_QUESTION) for one in self.along)
+        faults = (self.cost.fault(most=MOST_IN_A_QUESTION), *replies, *steps)
+        fault = next((one for one in faults if one), "")
+        if not fault:
+            return self
+        return ItemRecord(
+            question_id=self.question_id,
+            attempt=self.attempt,
+            status="error",
+            ended_by="error",
+            reason=fault,
+            error=f"{OUT_OF_RANGE}: {fault}",
+            cost=Cost(),
+        )
 
 
 class Verdict(_Record):

@@ -11,9 +11,9 @@ from reasoner.budget import Budget, Cost, Prices
 from reasoner.catalog import build
 from reasoner.controller.allocation import Allocation
 from reasoner.equivalence import Equivalence
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, TraceError
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
 from reasoner.lines import LineWriter
-from reasoner.past import Past, pasts
+from reasoner.past import Past, pasts, sound
 from reasoner.protocols import Engine, Strategy, Verifier, forget
 from reasoner.trace import Event, TraceWriter, read_trace
 from reasoner_evals.grading import GradedQuestion
@@ -125,7 +125,7 @@ class _Sitting:
             for event in shared:
                 self._trace(event)
         way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
-        trace = read_trace(self.files.trace, way_out=way_out)
+        trace = sound(read_trace(self.files.trace, way_out=way_out))
         self._journal, self._written = self._journaled()
         self.past = pasts(self._folded(trace))
         self.finished = {question for question, past in self.past.items() if past.finished}
@@ -180,7 +180,7 @@ class _Sitting:
                 break
             todo = [by_id[name] for name in failed]
             again = set(failed)
-            self.past |= pasts(event for event in read_trace(self.files.trace) if event.question_id in again)
+            self.past |= pasts(event for event in sound(read_trace(self.files.trace)) if event.question_id in again)
         self.watcher.arm_finished(self.arm)
 
     async def _pass(
@@ -212,12 +212,12 @@ class _Sitting:
         )
         async with aclosing(stream):
             async for _, solution in stream:
-                if isinstance(solution.error, TraceError):
+                if isinstance(solution.error, TraceError) and not isinstance(solution.error, RecordError):
                     raise solution.error
-                record = self._ended.pop(solution.question_id)
+                record = self._ended.pop(solution.question_id, None)
                 if solution.error is not None:
                     failed.append(solution.question_id)
-                if solution.error is None or last:
+                if record and (solution.error is None or last):
                     self._grade(by_id[solution.question_id], record)
         dead = (EngineUnavailable, EngineDied) if last else EngineError
         if failed and len(failed) == len(todo) and isinstance(solution.error, dead):

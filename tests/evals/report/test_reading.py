@@ -2,12 +2,14 @@
 
 import gc
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner_evals.report.making import make_report
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, UNFINISHED, UNGRADED
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.reading import check_same, open_run, questions_of, read_arm, records_in, records_of
@@ -190,3 +192,26 @@ def test_two_hundred_thousand_samples_take_a_few_bytes_each(tmp_path: Path) -> N
     grown = peak_of_reading(tmp_path / "large", large) - peak_of_reading(tmp_path / "small", small)
     # Their texts are 250 bytes a sample on the disk. Ids and digests of the questions are in these bytes as well.
     assert grown / (16 * (large - small)) < 110
+
+
+@pytest.mark.parametrize("count", [10**3999, 10**30, -1])
+def test_a_journal_with_an_impossible_count_leaves_that_question_out_and_says_which(tmp_path: Path, count: int) -> None:
+    path = fabricate(tmp_path / "run", [VOTE], questions=5)
+    records = [record(VOTE, row) for row in range(5)]
+    costs = [replace(records[1].cost, generated_tokens=count), *(one.cost for one in records[2:])]
+    poisoned = [records[0], records[1].model_copy(update={"cost": costs[0]})]
+    [first, *rest] = records[2].pool
+    in_a_reply = (first.model_copy(update={"cached_tokens": count}), *rest)
+    poisoned += [records[2].model_copy(update={"pool": in_a_reply}), *records[3:]]
+    journal(path).write_text("".join(one.model_dump_json() + "\n" for one in poisoned))
+    data = read_arm(open_run(path), ARM)
+    bad = (records[1].question_id, records[2].question_id)
+    assert data.left_out == bad
+    assert [OUTCOMES[code] == "error" for code in data.outcome] == [False, True, True, False, False]
+    [said] = [line for line in make_report([path]).limits if "impossible" in line]
+    assert f"left out: {bad[0]!r}, {bad[1]!r}." in said
+    assert [one.status == "error" for one in records_in(open_run(path), ARM)].count(True) == 2
+    assert [one.status for one in records_of(open_run(path), ARM, set(bad)).values()] == ["error", "error"]
+    # A later line on the question, from a session that went on with the run, is counted.
+    append(path, records[1].model_dump_json() + "\n")
+    assert read_arm(open_run(path), ARM).left_out == bad[1:]

@@ -1,0 +1,49 @@
+"""Very many questions in one run: how many are open at once, when the first solution is there, and their memory.
+
+    python bench/questions.py [QUESTIONS]
+
+Self-consistency over 4 samples on the simulated engine, questions from a generator, solutions let go as they come. The
+second row shares one budget, so that all questions stay open until the last has drawn once.
+"""
+
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Iterator
+
+from reasoner import Budget, Question, ask, solve_each
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.trace import Began, Ended, Event
+from reasoner_strategies import SelfConsistency
+
+
+def asked(count: int) -> Iterator[Question]:
+    return (ask(f"What is {number} + 4?", id=f"q{number}", space="number") for number in range(count))
+
+
+async def run(count: int, budget: Budget | None) -> None:
+    now = most = 0
+
+    def sink(event: Event) -> None:
+        nonlocal now, most
+        now += isinstance(event, Began) - isinstance(event, Ended)
+        most = max(most, now)
+
+    began, first = time.perf_counter(), 0.0
+    async for _ in solve_each(asked(count), SelfConsistency(n=4), SimulatedEngine(), budget=budget, trace=sink):
+        first = first or time.perf_counter() - began
+    whole = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{count:9,}  {budget or 'none'!s:>16}  {most:12,}  {first:14.2f}  {whole:7.1f}  {peak:16.0f}", flush=True)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    print("questions            budget  most at once  first answer s  whole s  peak memory MiB")
+    for budget in (None, Budget(tokens=count * 600)):
+        asyncio.run(run(count, budget))
+
+
+if __name__ == "__main__":
+    main()

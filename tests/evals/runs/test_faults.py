@@ -1,0 +1,84 @@
+"""What becomes of an evaluation when one of its questions fails in a way that nobody expected."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import Cost
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Ended, Sampled, TraceWriter, read_trace
+from reasoner.types import Completion
+from reasoner_evals.report.making import make_report
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import begin
+from reasoner_evals.runs.records import ItemRecord
+from reasoner_evals.runs.run import read_journal
+from tests.evals.runs.sittings import TASK, data, manifest, plain_engine, sit
+from tests.helpers import varied
+
+HUGE = 10**3999
+
+
+class Hostile(ScriptedEngine):
+    """An engine that answers one question in a way of its own."""
+
+    def __init__(self, do: Any) -> None:
+        super().__init__(varied)
+        self.do = do
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        drawn = await ScriptedEngine.sample(self, request)
+        if request.question_id != "q1":
+            return drawn
+        if isinstance(self.do, BaseException):
+            raise self.do
+        if isinstance(self.do, str):
+            return replace(drawn, text=self.do)
+        return replace(drawn, usage=replace(drawn.usage, generated_tokens=self.do))
+
+
+def journal(folder: Path, arm: str = "vote") -> list[ItemRecord]:
+    return list(read_journal(RunFolder(folder).arm(arm)))
+
+
+def reported(folder: Path, **options: Any) -> int:
+    """How many tasks the run's report is about."""
+    begin(RunFolder(folder), manifest(["vote"], 6, **options), {TASK: data(6)})
+    return len(make_report([folder]).tasks)
+
+
+FAULTS = [HUGE, KeyError("x"), asyncio.CancelledError(), SystemExit(3), "The answer is \ud800"]
+
+
+@pytest.mark.parametrize("do", FAULTS, ids=["huge", "KeyError", "CancelledError", "SystemExit", "half a character"])
+@pytest.mark.parametrize("options", [{}, {"budget": "tokens=3000"}, {"total": "tokens=2000"}], ids=str)
+def test_one_questions_failure_leaves_the_run_whole_and_is_tried_again(
+    tmp_path: Path, do: object, options: dict[str, Any]
+) -> None:
+    seen = sit(tmp_path, ["vote"], engine=Hostile(do), **options)
+    outcomes = {question: outcome for _, question, outcome in seen.done}
+    assert [outcomes[f"q{n}"] == "error" for n in range(6)] == [False, True, False, False, False, False]
+    assert {record.question_id for record in journal(tmp_path)} == {f"q{n}" for n in range(6)}
+    assert reported(tmp_path, **options) == 1
+    again = sit(tmp_path, ["vote"], **options)
+    assert again.started == [("vote", 6, 5)]
+    assert "error" not in {outcome for _, _, outcome in again.done}
+
+
+def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_gone_on_with(tmp_path: Path) -> None:
+    sit(tmp_path, ["vote"], total="tokens=2000")
+    files = RunFolder(tmp_path).arm("vote")
+    events = list(read_trace(files.trace))
+    writer = TraceWriter(files.trace)
+    for event in events:
+        poisoned = event.question_id == "q1" and isinstance(event, Sampled | Ended)
+        writer(event.model_copy(update={"cost": Cost(generated_tokens=HUGE)}) if poisoned else event)
+    writer.close()
+    seen = sit(tmp_path, ["vote"], engine=plain_engine(), total="tokens=2000")
+    assert seen.started == [("vote", 6, 5)]
+    assert "error" not in {outcome for _, _, outcome in seen.done}
+    assert reported(tmp_path, total="tokens=2000") == 1

@@ -1,0 +1,373 @@
+"""Whatever fails inside one question's course is that question's error; the others go on and the run can be resumed."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from reasoner import Answer, Budget, Cost, Prices, Question, SamplingParams, Solution, solve_many
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import EngineError, LedgerViolation, PlanError, ReasonerError
+from reasoner.past import pasts
+from reasoner.plan import Extend, Plan, Propose, Sample
+from reasoner.protocols import Engine, Rendered, SampleRequest, Tab
+from reasoner.trace import Ended, Event, Sampled
+from reasoner.types import AnswerSpace, Completion, Prompt, Rating, Standing, TokenIds, Usage
+from reasoner_strategies import BestOfN, SelfConsistency, Single
+from tests.helpers import Judge, Planned, number_question, says, told
+
+PARAMS = SamplingParams(max_tokens=40)
+HUGE = 10**3999
+BAD = "q1"
+
+
+def questions(count: int = 3) -> list[Question]:
+    return [replace(one, text=one.id, prompt=Prompt.chat(f"How many, {one.id}?")) for one in
+            (number_question(f"q{place}") for place in range(count))]  # fmt: skip
+
+
+def solved(engine: Engine, strategy: Any = None, asked: list[Question] | None = None, **options: Any) -> list[Solution]:
+    return asyncio.run(solve_many(asked or questions(), strategy or SelfConsistency(2, PARAMS), engine, **options))
+
+
+def check(solutions: Sequence[Solution], kind: type[ReasonerError], words: str) -> None:
+    """The bad question alone has the error; the others have their answers."""
+    assert [one.error is None for one in solutions] == [True, False, True]
+    assert [one.answer and one.answer.key for one in solutions if one.question_id != BAD] == ["7", "7"]
+    error = solutions[1].error
+    assert isinstance(error, kind)
+    assert words in str(error)
+    assert "\n" not in str(error)
+    assert len(str(error)) < 700
+
+
+# Engines
+
+
+@dataclass(slots=True)
+class At(ScriptedEngine):
+    """An engine that does something of its own at one place, for the bad question alone."""
+
+    place: str = "sample"
+    do: Callable[[], Any] = lambda: None
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        drawn = await ScriptedEngine.sample(self, request)
+        if self.place == "sample" and request.question_id == BAD:
+            made = self.do()
+            return replace(drawn, usage=made) if isinstance(made, Usage) else made
+        return drawn
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        if self.place == "render" and prompt.messages[-1].content == f"How many, {BAD}?":
+            return self.do()  # type: ignore[no-any-return]
+        return await ScriptedEngine.render(self, prompt)
+
+    async def encode(self, text: str) -> TokenIds | None:
+        if self.place == "encode" and BAD in text:
+            return self.do()  # type: ignore[no-any-return]
+        return await ScriptedEngine.encode(self, text)
+
+
+def raising(failure: BaseException) -> Callable[[], Any]:
+    def fail() -> None:
+        raise failure
+
+    return fail
+
+
+class Unspeakable(Exception):
+    """An exception whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+RAISED = [
+    KeyError("x"),
+    MemoryError(),
+    RecursionError("too deep"),
+    OverflowError("int too large to convert to float"),
+    asyncio.CancelledError(),
+    SystemExit(3),
+    TimeoutError("no reply"),
+    StopIteration(1),
+    StopAsyncIteration(),
+    Unspeakable(),
+    BaseExceptionGroup("several", [KeyError("x"), asyncio.CancelledError()]),
+    ValueError("a\nb" * 1000),
+    ValueError("half a character: \ud800"),
+]
+
+
+def extending(question: Question) -> Plan[Answer | None]:
+    prompt = yield Extend(question.prompt, f"Well, {question.id}: ")
+    [drawn] = yield Sample((prompt,), 1, PARAMS)
+    answer = question.read(drawn)
+    yield Propose(answer, Standing())
+    return answer
+
+
+@pytest.mark.parametrize("failure", RAISED, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("place", ["sample", "render", "encode"])
+def test_whatever_an_engine_raises_is_one_questions_error(place: str, failure: BaseException) -> None:
+    events: list[Event] = []
+    engine = At(says("7"), place=place, do=raising(failure))
+    strategy = Planned(extending) if place == "encode" else None
+    solutions = solved(engine, strategy, trace=events.append, budget=Budget(tokens=10_000))
+    check(solutions, EngineError if type(failure) is not StopIteration else ReasonerError, type(failure).__name__)
+    assert [event.ended_by for event in events if isinstance(event, Ended)].count("error") == 1
+    for event in events:
+        event.model_dump_json()
+    # It is paid for in full, and a run that goes on from the trace asks that question again and no other.
+    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+    past = pasts(events)
+    assert [past[f"q{place}"].finished for place in range(3)] == [True, False, True]
+    again = solved(ScriptedEngine(says("7")), strategy, past=past, budget=Budget(tokens=10_000))
+    assert [one.error for one in again] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(9, 0, HUGE),
+        Usage(HUGE, 0, 5),
+        Usage(9, 0, 10**5000),
+        Usage(9, 0, -5),
+        Usage(9, 20, 5),
+        Usage(9, 0, 1e30),  # type: ignore[arg-type]
+        Usage(9, 0, float("nan")),  # type: ignore[arg-type]
+        Usage(9, 0, None),  # type: ignore[arg-type]
+        Usage(9, 0, True),
+    ],
+    ids=lambda usage: repr(usage)[:40] if usage.generated_tokens != 10**5000 else "unprintable",
+)
+@pytest.mark.parametrize(
+    "options", [{}, {"budget": Budget(usd=1), "prices": Prices(1, 1)}, {"each": Budget(tokens=200)}]
+)
+def test_a_count_that_no_request_can_have_is_refused_and_booked_at_its_worst(usage: Usage, options: Any) -> None:
+    events: list[Event] = []
+    solutions = solved(At(says("7"), do=lambda: usage), Single(PARAMS), trace=events.append, **options)
+    check(solutions, EngineError, "the engine counted wrongly: ")
+    assert solutions[1].cost.cancelled_tokens == PARAMS.max_tokens
+    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+    for event in events:
+        event.model_dump_json()
+
+
+def test_an_engine_that_cancels_the_task_that_it_runs_in_does_not_end_the_run() -> None:
+    def cancel() -> None:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+
+    async def pause(request: SampleRequest) -> None:
+        if request.question_id == BAD:
+            cancel()
+            await asyncio.sleep(0)
+
+    check(solved(ScriptedEngine(says("7"), pause=pause)), ReasonerError, "CancelledError")
+
+
+def test_a_timeout_of_the_engines_own_is_no_deadline() -> None:
+    engine = At(says("7"), do=raising(TimeoutError("no reply")))
+    [*_, bad] = solved(engine, Single(PARAMS), questions(2), budget=Budget(seconds=1000))
+    assert (bad.ended_by, str(bad.error)) == ("error", "the engine failed with TimeoutError: no reply")
+
+
+def test_a_request_that_cost_more_than_was_reserved_ends_its_own_question_alone() -> None:
+    asked = questions()
+    engine = At(says("7"), do=lambda: Usage(10, 0, 41))
+    solutions = solved(engine, Single(PARAMS), asked, budget=Budget(tokens=10_000))
+    check(solutions, LedgerViolation, "an operation used 51 tokens")
+
+
+def test_a_real_cancellation_still_cancels() -> None:
+    async def pause(request: SampleRequest) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            # Some code makes an error of its own out of it.
+            if request.question_id == BAD:
+                raise KeyError("gone") from None
+            raise
+
+    async def test() -> None:
+        events: list[Event] = []
+        run = asyncio.ensure_future(
+            solve_many(questions(), Single(PARAMS), ScriptedEngine(says("7"), pause=pause), trace=events.append)
+        )
+        for _ in range(20):
+            await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert sum(isinstance(event, Ended) for event in events) == 3
+
+    asyncio.run(test())
+
+
+# Verifiers, comparers, answer spaces, strategies
+
+
+@dataclass(slots=True)
+class Bad(Judge):
+    """A verifier that does something of its own for the bad question."""
+
+    place: str = "score"
+    do: Callable[[], Any] = lambda: None
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        if self.place == "bound" and question.id == BAD:
+            return self.do()  # type: ignore[no-any-return]
+        return Cost(verifier_tokens=10, requests=1)
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        if self.place == "tab" and question.id == BAD:
+            tab.cost = self.do()
+            raise KeyError("x")
+        if self.place == "score" and question.id == BAD:
+            return self.do()  # type: ignore[no-any-return]
+        return Rating(0.5, Cost(verifier_tokens=5, requests=1))
+
+
+@pytest.mark.parametrize("failure", RAISED, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("place", ["score", "bound"])
+def test_whatever_a_verifier_raises_is_an_error_of_the_rating(place: str, failure: BaseException) -> None:
+    events: list[Event] = []
+    judge = Bad(place=place, do=raising(failure))
+    solutions = solved(ScriptedEngine(says("7")), BestOfN(2, params=PARAMS), verifier=judge, trace=events.append)
+    assert [one.error for one in solutions] == [None] * 3
+    assert [one.answer and one.answer.key for one in solutions] == ["7"] * 3
+    errors = [event.error for event in events if event.event == "scored" and event.question_id == BAD]
+    assert [type(failure).__name__ in error for error in errors] == [True, True]
+    for event in events:
+        event.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("place", "made"),
+    [
+        ("bound", lambda: Cost(verifier_tokens=HUGE)),
+        ("tab", lambda: Cost(verifier_tokens=HUGE)),
+        ("score", lambda: Rating(0.5, Cost(verifier_tokens=HUGE))),
+        ("score", lambda: Rating(0.5, Cost(flops=HUGE))),
+        ("score", lambda: Rating(0.5, Cost(prompt_tokens=-100))),
+        ("score", lambda: None),
+    ],
+)
+def test_what_a_verifier_counts_wrongly_is_an_error_of_the_rating(place: str, made: Callable[[], Any]) -> None:
+    events: list[Event] = []
+    solutions = solved(
+        ScriptedEngine(says("7")),
+        BestOfN(2, params=PARAMS),
+        verifier=Bad(place=place, do=made),
+        trace=events.append,
+        budget=Budget(usd=1),
+        prices=Prices(1, 1),
+    )
+    assert [one.error for one in solutions] == [None] * 3
+    assert solutions[1].cost.verifier_tokens == (0 if place == "bound" else 20)
+    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+
+
+@dataclass(frozen=True)
+class BadSpace:
+    """Numbers, but reading or comparing an answer fails."""
+
+    numbers: AnswerSpace
+    fails: str
+    failure: BaseException
+    name: str = "number"
+    instruction: str = ""
+    version: int = 1
+
+    def read(self, text: str) -> Answer | None:
+        if self.fails == "read":
+            raise self.failure
+        return self.numbers.read(text)
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        if self.fails == "same":
+            raise self.failure
+        return None
+
+
+@pytest.mark.parametrize("failure", RAISED, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("fails", ["read", "same"])
+def test_an_answer_space_that_fails_is_one_questions_error(fails: str, failure: BaseException) -> None:
+    asked = questions()
+    asked[1] = replace(asked[1], space=BadSpace(asked[1].space, fails, failure))
+    events: list[Event] = []
+
+    def script(request: SampleRequest) -> str:
+        return f"The answer is {7 + (request.index if request.question_id == BAD else 0)}"
+
+    solutions = solved(ScriptedEngine(script), asked=asked, trace=events.append)
+    check(solutions, ReasonerError, type(failure).__name__)
+    # What was drawn is in the trace with its cost, though no answer could be read out of it.
+    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+    assert any(isinstance(event, Sampled) and event.question_id == BAD for event in events)
+
+
+@pytest.mark.parametrize("failure", RAISED, ids=lambda failure: type(failure).__name__)
+def test_a_comparer_that_fails_is_one_questions_error(failure: BaseException) -> None:
+    class Comparing:
+        async def same_many(self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool, ...]:
+            raise failure
+
+        async def close(self) -> None: ...
+
+    asked = questions()
+    asked[1] = replace(asked[1], space=BadSpace(asked[1].space, "", failure))
+
+    def script(request: SampleRequest) -> str:
+        return f"The answer is {7 + (request.index if request.question_id == BAD else 0)}"
+
+    check(solved(ScriptedEngine(script), asked=asked, comparer=Comparing()), PlanError, type(failure).__name__)
+
+
+@pytest.mark.parametrize("failure", RAISED[:-3], ids=lambda failure: type(failure).__name__)
+def test_whatever_a_strategy_raises_is_one_questions_error(failure: BaseException) -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        if question.id == BAD:
+            raise failure
+        answer = yield from Single(PARAMS).plan(question)
+        return answer
+
+    check(solved(ScriptedEngine(says("7")), Planned(plan)), ReasonerError, "")
+
+
+# Traces
+
+
+def half_a_character(question: Question) -> Plan[Answer | None]:
+    answer = yield from Single(PARAMS).plan(question)
+    if question.id == BAD:
+        answer = Answer("\ud800", "\ud800")
+        yield Propose(answer, Standing())
+    return answer
+
+
+def test_an_event_that_cannot_be_written_is_one_questions_error() -> None:
+    events: list[Event] = []
+
+    def sink(event: Event) -> None:
+        event.model_dump_json()
+        events.append(event)
+
+    solutions = solved(ScriptedEngine(says("7")), Planned(half_a_character), trace=sink)
+    check(solutions, ReasonerError, "surrogates")
+    assert [event.ended_by for event in events if isinstance(event, Ended)].count("error") == 1
+
+
+@pytest.mark.parametrize("failing", ["began", "prompted", "sampled", "proposed", "ended"])
+def test_a_sink_that_fails_for_one_question_fails_it_alone(failing: str) -> None:
+    def sink(event: Event) -> None:
+        if event.question_id == BAD and event.event == failing:
+            raise OSError(28, "No space left on device")
+
+    solutions = solved(ScriptedEngine(says("7")), trace=sink, budget=Budget(tokens=500))
+    check(solutions, ReasonerError, "No space left")

@@ -1,0 +1,303 @@
+"""Very many samples: launched as there is room, the same ones in the same order as if all were started at once."""
+
+import asyncio
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve, solve_many, solve_sync
+from reasoner.catalog import build, entries, load
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import EngineError, PlanError, UsageError
+from reasoner.launching import FLYING, WAITING
+from reasoner.past import pasts
+from reasoner.plan import (
+    MOST_SAMPLES,
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    Start,
+    cancel,
+    count,
+    next_finished,
+    propose,
+    sample,
+    start,
+)
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Event, Sampled
+from reasoner.types import Completion
+from reasoner.votes import Tally
+from reasoner_strategies import BestOfN, SelfConsistency
+from tests.driving import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
+from tests.helpers import (
+    Judge,
+    Planned,
+    books,
+    course,
+    jumbled,
+    meter_of,
+    number_question,
+    says,
+    turns,
+    varied,
+    write_trace,
+)
+
+SHORT = SamplingParams(max_tokens=40)
+
+
+def counting(made: list[str]) -> Callable[..., Any]:
+    """A task factory that writes down what was made."""
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **options)
+
+    return factory
+
+
+def solved(strategy: Any, engine: ScriptedEngine, **options: Any) -> tuple[Solution, int]:
+    """The solution, and how many tasks it took."""
+    made: list[str] = []
+
+    async def test() -> Solution:
+        asyncio.get_running_loop().set_task_factory(counting(made))
+        return await solve(QUESTION, strategy, engine, **options)
+
+    return asyncio.run(test()), len(made)
+
+
+def one_by_one(n: int) -> Callable[[Question], Plan[Answer | None]]:
+    """Self-consistency that starts each of its samples by itself."""
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        for _ in range(n):
+            yield Start(Sample((question.prompt,), params=SHORT))
+        tally, answer = Tally(question.space, most=n), None
+        for _ in range(n):
+            finished = yield from next_finished()
+            for one in finished.completions:
+                tally.add(question.read(one), index=one.index)
+            standing = yield from count(tally)
+            answer = standing.leader
+            yield from propose(answer, standing)
+        return answer
+
+    return plan
+
+
+# As many as the budget pays for
+
+
+@pytest.mark.parametrize("n", [1000, MOST_SAMPLES])
+@pytest.mark.parametrize("strategy", [SelfConsistency, BestOfN])
+def test_no_more_is_started_than_the_budget_pays_for(strategy: Any, n: int) -> None:
+    engine, judge = ScriptedEngine(varied), Judge()
+    solution, tasks = solved(strategy(n, params=SHORT), engine, budget=Budget(tokens=3000), verifier=judge)
+    few, _ = solved(strategy(300, params=SHORT), ScriptedEngine(varied), budget=Budget(tokens=3000), verifier=judge)
+    assert (solution.error, solution.ended_by) == (None, "budget")
+    assert tasks < 1500
+    assert (solution.answer, solution.cost.taking(0)) == (few.answer, few.cost.taking(0))
+    assert solution.standing.votes == few.standing.votes
+    assert books(solution.cost) == meter_of(engine)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [SelfConsistency(MOST_SAMPLES), BestOfN(MOST_SAMPLES), SelfConsistency(MOST_SAMPLES, of=SelfConsistency(3))],
+)
+def test_memory_does_not_grow_with_what_is_asked_for(strategy: Any) -> None:
+    engine = ScriptedEngine(says("7"))
+    solved(strategy, engine, budget=Budget(tokens=100), verifier=Judge())
+    tracemalloc.start()
+    solution, _ = solved(strategy, engine, budget=Budget(tokens=1500), verifier=Judge())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert solution.answer is not None
+    assert peak < 12e6
+
+
+class Counted(ScriptedEngine):
+    """An engine that counts what is in flight."""
+
+    inside = most = 0
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            return await ScriptedEngine.sample(self, request)
+        finally:
+            self.inside -= 1
+
+
+@pytest.mark.parametrize("strategy", [SelfConsistency(1100, SHORT), BestOfN(1100, params=SHORT)])
+def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy: Any) -> None:
+    async def pause(request: SampleRequest) -> None:
+        await turns(60)
+
+    engine = Counted(says("7"), pause=pause)
+    solution, _ = solved(strategy, engine, verifier=Judge(lambda _: 0.5))
+    assert (solution.cost.samples, engine.most) == (1100, FLYING)
+
+
+def test_those_that_wait_for_the_cache_all_get_in() -> None:
+    engine = Counted(varied, pause=jumbled(1), capacity=int((TOKENS + 4 * SHORT.max_tokens) / 0.9) + 2)
+    solution, _ = solved(SelfConsistency(500, SHORT), engine)
+    assert (solution.cost.samples, engine.most) == (500, 4)
+
+
+# The same as all at once
+
+
+@pytest.mark.parametrize("tokens", [None, 0, 20, 500, 1500, 3000])
+@pytest.mark.parametrize("n", [1, 7, 64, 65, 300])
+def test_a_sample_that_is_started_so_many_times_is_as_many_samples(n: int, tokens: int | None) -> None:
+    runs = []
+    for strategy in (SelfConsistency(n, SHORT), Planned(one_by_one(n))):
+        events: list[Event] = []
+        engine = ScriptedEngine(varied, pause=jumbled(3))
+        solution = solve_sync(
+            QUESTION, strategy, engine, budget=None if tokens is None else Budget(tokens=tokens), trace=events.append
+        )
+        drawn = {(one.op, one.prompt, one.index, one.seed) for one in events if isinstance(one, Sampled)}
+        runs.append((solution, drawn))
+        assert [one.event for one in events].count("refused") == (solution.ended_by == "budget")
+    (one, its_draws), (other, other_draws) = runs
+    assert its_draws == other_draws
+    assert (one.answer, one.standing.votes, one.cost.taking(0)) == (
+        other.answer,
+        other.standing.votes,
+        other.cost.taking(0),
+    )
+    assert (one.ended_by, one.error) == (other.ended_by, None)
+
+
+@pytest.mark.parametrize("n", [10, 100, 5000])
+def test_replies_come_in_launch_order_and_a_part_of_them_where_the_budget_ends(n: int) -> None:
+    drawn: list[Completion] = []
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        drawn.extend((yield from sample(question.prompt, n=n, params=PARAMS)))
+        return None
+
+    run = Run(plan, ScriptedEngine(varied, pause=jumbled(2)), budget=Budget(samples=70))
+    assert [one.index for one in drawn] == list(range(min(n, 70)))
+    assert run.solution.ended_by == ("budget" if n > 70 else "strategy")
+
+
+def test_a_prompt_whose_samples_are_refused_does_not_hold_up_another() -> None:
+    drawn: list[Completion] = []
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        [first] = yield from sample(question.prompt, params=PARAMS)
+        longer = question.prompt.then(first)
+        yield from propose(None, (yield from count(Tally(question.space))))
+        drawn.extend((yield Sample((longer, question.prompt), 200, PARAMS)))
+        return None
+
+    # What is left is too little for a useful sample from the longer prompt.
+    Run(plan, budget=Budget(tokens=2 * TOKENS + REPLY + 16))
+    assert [one.prompt for one in drawn] == [PROMPT]
+
+
+@pytest.mark.parametrize("n", [200, 3000])
+def test_a_failure_ends_the_launching(n: int) -> None:
+    async def pause(request: SampleRequest) -> None:
+        await turns(request.index % 7)
+        if request.index == 150:
+            raise ZeroDivisionError("oops")
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        yield from sample(question.prompt, n=n, params=PARAMS)
+        return None
+
+    run = Run(plan, ScriptedEngine(varied, pause=pause))
+    assert isinstance(run.error, EngineError)
+    assert books(run.solution.cost) == meter_of(run.engine)
+    assert run.solution.cost.samples < 150 + FLYING + WAITING
+
+
+def test_what_is_not_launched_yet_can_be_cancelled_and_is_never_drawn() -> None:
+    async def pause(request: SampleRequest) -> None:
+        await turns(5)
+
+    seen: list[int] = []
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        first = yield from start(Sample((question.prompt,), params=PARAMS), times=300)
+        for place in (0, 5, 299, 280):
+            yield from cancel(Handle(first + place))
+        for _ in range(296):
+            finished = yield from next_finished()
+            seen.append(finished.handle - first)
+        with pytest.raises(PlanError, match="has started nothing"):
+            yield from next_finished()
+        return None
+
+    # So little fits the cache that most wait.
+    engine = ScriptedEngine(says("7"), pause=pause, capacity=TOKENS + 4 * PARAMS.max_tokens)
+    run = Run(plan, engine)
+    assert run.error is None
+    assert sorted(seen) == sorted(set(range(300)) - {0, 5, 299, 280})
+    assert run.solution.cost.samples == 296
+
+
+# Cut off, gone on with, played back
+
+
+@pytest.mark.parametrize("budget", [None, Budget(tokens=3000)], ids=str)
+@pytest.mark.parametrize("cut", [1, 50, 300])
+def test_a_run_of_many_samples_goes_on_and_is_played_back(budget: Budget | None, cut: int, tmp_path: Path) -> None:
+    strategy, events = SelfConsistency(200, SHORT), list[Event]()
+    whole = solve_sync(QUESTION, strategy, ScriptedEngine(varied, pause=jumbled(1)), budget=budget, trace=events.append)
+    kept = events[:cut]
+
+    async def go_on() -> Solution:
+        [solution] = await solve_many(
+            [QUESTION],
+            strategy,
+            ScriptedEngine(varied, pause=jumbled(2)),
+            each=budget,
+            trace=kept.append,
+            past=pasts(list(kept)),
+        )
+        return solution
+
+    resumed = asyncio.run(go_on())
+    assert resumed.error is None
+    names = [(one.prompt, one.index) for one in kept if isinstance(one, Sampled)]
+    assert len(names) == len(set(names))
+    if budget is None:
+        assert (resumed.answer, resumed.standing) == (whole.answer, whole.standing)
+    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", kept)))
+    replayed = solve_sync(QUESTION, strategy, replay)
+    assert course(replayed)[:2] == course(resumed)[:2]
+
+
+# Bounds
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_more_samples_than_any_question_is_worth_are_refused_in_one_line(name: str) -> None:
+    owned = {one.name for one in fields(load("strategy", name))} & {"n", "k", "chains", "simulations"}
+    for option in owned - ({"k"} if name == "lookahead" else set()):
+        with pytest.raises(UsageError, match=rf"{option}=1,?000,?000.* is out of range: .* 1 to 1(0|,000),000"):
+            build("strategy", f"{name}:{option}={10**12}")
+
+
+def test_an_operation_is_bounded_too() -> None:
+    with pytest.raises(UsageError, match="n=1,000,001 is out of range: n is 1 to 1,000,000 samples a question"):
+        Sample((PROMPT,), MOST_SAMPLES + 1)
+    with pytest.raises(UsageError, match="n=0 draws nothing"):
+        Start(Sample((PROMPT,)), times=0)
+    for op in (Sample((PROMPT, PROMPT)), Score(number_question(), ())):
+        with pytest.raises(UsageError, match="times=2 is for samples of one prompt: start other operations one by one"):
+            Start(op, times=2)

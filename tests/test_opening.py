@@ -1,0 +1,228 @@
+"""How many questions of a run are open at once, and that nothing but memory depends on it."""
+
+import asyncio
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing
+
+import pytest
+
+from reasoner import Budget, Question, Solution, solve_each, solve_many, solve_many_sync
+from reasoner.controller.allocation import Allocation
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import UsageError
+from reasoner.opening import CONCURRENCY
+from reasoner.protocols import SampleRequest
+from reasoner.trace import Began, Ended, Event, Sampled
+from reasoner.types import Completion
+from reasoner_strategies import SelfConsistency, Single
+from tests.helpers import books, course, jumbled, meter_of, number_question, says, told, varied
+
+
+class Counted(ScriptedEngine):
+    """An engine that counts of how many questions something is in flight."""
+
+    def __init__(self) -> None:
+        super().__init__(varied, pause=jumbled(1))
+        self.inside: Counter[str] = Counter()
+        self.most = 0
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        self.inside[request.question_id] += 1
+        self.most = max(self.most, len(self.inside))
+        try:
+            return await ScriptedEngine.sample(self, request)
+        finally:
+            self.inside[request.question_id] -= 1
+            if not self.inside[request.question_id]:
+                del self.inside[request.question_id]
+
+
+def questions(count: int) -> list[Question]:
+    return [number_question(f"q{place}") for place in range(count)]
+
+
+VOTE = SelfConsistency(3)
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 40, 1000])
+def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_on_it(concurrency: int) -> None:
+    engine, events, open_now, most = Counted(), list[Event](), 0, 0
+
+    def sink(event: Event) -> None:
+        nonlocal open_now, most
+        open_now += isinstance(event, Began) - isinstance(event, Ended)
+        most = max(most, open_now)
+        events.append(event)
+
+    found = solve_many_sync(questions(50), VOTE, engine, concurrency=concurrency, trace=sink, seed=3)
+    assert most == min(concurrency, 50)
+    assert engine.most <= most
+    assert [one.question_id for one in found] == [f"q{place}" for place in range(50)]
+    free = solve_many_sync(questions(50), VOTE, ScriptedEngine(varied, pause=jumbled(2)), seed=3)
+    assert [course(one)[:3] for one in found] == [course(one)[:3] for one in free]
+    assert books(told(events)) == meter_of(engine)
+
+
+def test_questions_are_opened_in_the_order_of_their_places_and_have_those_priorities() -> None:
+    seen: dict[str, int] = {}
+
+    def script(request: SampleRequest) -> str:
+        seen.setdefault(request.question_id, request.priority)
+        return "The answer is 7"
+
+    solve_many_sync(questions(30), Single(), ScriptedEngine(script), concurrency=4)
+    assert seen == {f"q{place}": place for place in range(30)}
+
+
+def test_an_input_without_end_is_taken_as_far_as_it_is_needed() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Question]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield number_question(f"q{taken - 1}")
+
+    async def test() -> list[int]:
+        places = []
+        async with aclosing(solve_each(endless(), Single(), ScriptedEngine(says("7")), concurrency=5)) as stream:
+            async for place, _ in stream:
+                places.append(place)
+                if len(places) == 20:
+                    return places
+        raise AssertionError
+
+    assert sorted(asyncio.run(test()))[:15] == list(range(15))
+    assert taken <= 20 + 5
+
+
+def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
+    asked = iter([*questions(3), number_question("q1")])
+    with pytest.raises(UsageError, match="two questions have the same id"):
+        solve_many_sync(asked, Single(), ScriptedEngine(says("7")), concurrency=2)
+
+
+def test_a_concurrency_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="concurrency=0 is out of range: concurrency is 1 question or more"):
+        solve_many_sync(questions(2), Single(), ScriptedEngine(says("7")), concurrency=0)
+
+
+def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
+    """Each question takes about as long as it may; all of them together take much longer."""
+
+    async def pause(request: SampleRequest) -> None:
+        await asyncio.sleep(0.02)
+
+    engine = ScriptedEngine(says("7"), pause=pause)
+    found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=0.5), concurrency=1)
+    assert [one.ended_by for one in found] == ["strategy"] * 40
+
+
+def peak(count: int) -> int:
+    """The most memory that a run over so many questions takes, in bytes, when its solutions are let go."""
+
+    async def drain() -> None:
+        asked = (number_question(f"q{place}") for place in range(count))
+        async with aclosing(solve_each(asked, VOTE, SimulatedEngine(), concurrency=64)) as stream:
+            async for _ in stream:
+                pass
+
+    tracemalloc.start()
+    asyncio.run(drain())
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def test_memory_does_not_grow_with_the_questions() -> None:
+    # What is left is the ids, by which two of one name are found.
+    assert peak(1200) - peak(300) < 900 * 400
+
+
+def test_the_first_solution_is_there_when_few_questions_are_open() -> None:
+    engine, events = ScriptedEngine(varied), list[Event]()
+
+    async def test() -> Solution:
+        async with aclosing(solve_each(questions(3 * CONCURRENCY), Single(), engine, trace=events.append)) as stream:
+            async for _, solution in stream:
+                return solution
+        raise AssertionError
+
+    asyncio.run(test())
+    assert sum(isinstance(event, Began) for event in events) <= CONCURRENCY
+
+
+# One budget for all
+
+
+@pytest.mark.parametrize("mode", ["batch", "stream"])
+def test_with_one_budget_no_more_wait_for_their_first_draw_than_may_be_under_way(mode: str) -> None:
+    begun, drawn, most = set[str](), set[str](), 0
+
+    def sink(event: Event) -> None:
+        nonlocal most
+        if isinstance(event, Began):
+            begun.add(event.question_id)
+        if isinstance(event, Sampled):
+            drawn.add(event.question_id)
+        most = max(most, len(begun - drawn))
+
+    allocation = Allocation(mode, abreast=3)  # type: ignore[arg-type]
+    engine = ScriptedEngine(varied, pause=jumbled(5))
+    found = solve_many_sync(
+        questions(40), VOTE, engine, budget=Budget(tokens=40 * 200), allocation=allocation, trace=sink
+    )
+    assert most <= 2 * 3
+    assert all(one.cost.samples for one in found)
+    assert {one.error for one in found} == {None}
+
+
+@pytest.mark.parametrize("samples", [0, 1, 10, 39, 40, 41, 79])
+def test_of_one_budget_each_question_has_a_sample_before_any_has_two_however_many_are_open(samples: int) -> None:
+    engine = ScriptedEngine(varied, pause=jumbled(samples))
+    found = solve_many_sync(
+        questions(40), VOTE, engine, budget=Budget(samples=samples), allocation=Allocation(abreast=4)
+    )
+    drawn = [one.cost.samples for one in found]
+    assert sum(drawn) <= samples
+    assert sum(count > 0 for count in drawn) == min(samples, 40)
+    assert {one.error for one in found} == {None}
+
+
+@pytest.mark.parametrize("tokens", [40 * 50, 40 * 60, 40 * 100])
+def test_room_is_kept_for_questions_that_are_not_open_yet(tokens: int) -> None:
+    """The first ones could spend it all: their samples may be 500 tokens long, and a useful one takes 25."""
+
+    def script(request: SampleRequest) -> str:
+        return "so it goes " * 200 if int(request.question_id[1:]) < 20 else "The answer is 7"
+
+    found = solve_many_sync(
+        questions(40), SelfConsistency(2), ScriptedEngine(script), budget=Budget(tokens=tokens),
+        allocation=Allocation(abreast=2),
+    )  # fmt: skip
+    assert all(one.cost.samples for one in found)
+    assert all(one.answer for one in found[20:])
+    assert sum(one.cost.tokens for one in found) <= tokens
+
+
+def test_a_run_that_is_cancelled_closes_only_what_was_opened() -> None:
+    events: list[Event] = []
+
+    async def hang(request: SampleRequest) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def test() -> None:
+        engine = ScriptedEngine(says("7"), pause=hang)
+        run = asyncio.ensure_future(solve_many(questions(30), Single(), engine, concurrency=3, trace=events.append))
+        for _ in range(30):
+            await asyncio.sleep(0)
+        run.cancel()
+        await asyncio.wait([run])
+        assert run.cancelled()
+
+    asyncio.run(test())
+    assert [event.question_id for event in events if isinstance(event, Began)] == ["q0", "q1", "q2"]
+    assert sum(isinstance(event, Ended) for event in events) == 3
