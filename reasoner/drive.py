@@ -32,7 +32,7 @@ from reasoner.protocols import Confident, Recorded, StopRule, Strategy, Verifier
 from reasoner.recorder import Draw, RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
 from reasoner.turns import Turn
-from reasoner.types import NOT_RATED, Answer, Completion, Rating
+from reasoner.types import NOT_RATED, Answer, Completion, Rating, Usage
 from reasoner.weighing import weighed
 from reasoner.work import Worker
 
@@ -71,6 +71,7 @@ class Drive:
     _told: BudgetExhausted | None = None
     _untold: tuple[Handle, BudgetExhausted] | None = None
     _late: int = 0
+    _cancellable: set[int] = field(default_factory=set)
     _partly: BudgetExhausted | None = None
 
     async def solve(self) -> Solution:
@@ -201,7 +202,7 @@ class Drive:
     def _perform_at_once(self, op: Operation) -> Handle | None:
         match op:
             case Start():
-                return self._start(op.op)
+                return self._start(op.op, cancellable=op.cancellable)
             case Propose():
                 proposal = Proposal(op.answer, op.standing, self._seen)
                 self._proposals.append(proposal)
@@ -217,7 +218,7 @@ class Drive:
 
     def _count(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
         for one in completions:
-            if one.usage.prompt_tokens:
+            if one.usage != Usage():
                 self._seen += self.worker.cost_of(one)
         return completions
 
@@ -255,7 +256,8 @@ class Drive:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        drawn = await _each([partial(self.worker.sequence, draw, op) for draw in draws])
+        interruptible = draws[0].op in self._cancellable
+        drawn = await _each([partial(self.worker.sequence, draw, op, interruptible=interruptible) for draw in draws])
         self._look_for_refusals(draws[0].op, drawn)
         return tuple(one for one in drawn if not isinstance(one, BudgetExhausted))
 
@@ -280,10 +282,13 @@ class Drive:
             self._partly = self._partly or refusals[0]
             self.worker.recorder.refused(number, refusals[0])
 
-    def _start(self, op: Sample | Score | Prefer) -> Handle:
+    def _start(self, op: Sample | Score | Prefer, *, cancellable: bool) -> Handle:
         if isinstance(op, Sample):
             draws = self._name(op)
             handle = Handle(self._ops)
+            if cancellable or self.stop:
+                # A stop rule of the run ends the plan at any proposal, whatever the plan promised.
+                self._cancellable.add(handle)
             task = asyncio.ensure_future(self._sample_behind(handle, draws, op))
         else:
             self._ops += 1

@@ -109,9 +109,14 @@ class Weigh:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Run an operation without waiting for it. Reply: its handle."""
+    """Run an operation without waiting for it. Reply: its handle.
+
+    With `cancellable=False` the plan promises to wait for its end, so that an engine may draw it in one request with
+    others. If it is cancelled all the same, it is booked at its worst case.
+    """
 
     op: Sample | Score | Prefer
+    cancellable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +223,9 @@ def weigh(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[Weight | None, ...
     return reply
 
 
-def start(op: Sample | Score | Prefer) -> Plan[Handle]:
-    """Run an operation without waiting for it."""
-    handle: Handle = yield Start(op)
+def start(op: Sample | Score | Prefer, *, cancellable: bool = True) -> Plan[Handle]:
+    """Run an operation without waiting for it; `cancellable=False` promises to wait for its end."""
+    handle: Handle = yield Start(op, cancellable)
     return handle
 
 

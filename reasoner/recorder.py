@@ -146,6 +146,7 @@ class Recorder:
                     stop=completion.stop,
                     usage=completion.usage,
                     logprobs=completion.logprobs,
+                    thinking=completion.thinking,
                     answer=self.question.read(completion),
                     cost=cost,
                 )

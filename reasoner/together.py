@@ -94,11 +94,11 @@ def _advance(part: _Part, place: int, told: Told, reply: object) -> Plan[None]:
             yield from told(place, part.outcome(None))
             return
         if isinstance(op, Start) and isinstance(op.op, Sample):
-            op = Start(replace(op.op, branch=op.op.branch * part.among + place))
+            op = replace(op, op=replace(op.op, branch=op.op.branch * part.among + place))
         if isinstance(op, Sample):
             op = replace(op, branch=op.branch * part.among + place)
         if isinstance(op, Sample | Score | Prefer):
-            part.blocked_on = yield Start(op)
+            part.blocked_on = yield Start(op, cancellable=False)
             return
         if isinstance(op, Next) and not part.arrived:
             return

@@ -64,7 +64,8 @@ class Revise:
         running: dict[Handle, int] = {}
         majority = Standing()
         for chain in range(self.chains):
-            running[(yield from start(Sample((question.prompt,), params=self.params, branch=chain)))] = chain
+            first = Sample((question.prompt,), params=self.params, branch=chain)
+            running[(yield from start(first, cancellable=False))] = chain
         while running:
             try:
                 finished = yield from next_finished()
@@ -75,7 +76,8 @@ class Revise:
             earlier += finished.completions
             if len(earlier) <= self.revisions:
                 prompt = revision(question, earlier)
-                running[(yield from start(Sample((prompt,), params=self.params, branch=chain)))] = chain
+                again = Sample((prompt,), params=self.params, branch=chain)
+                running[(yield from start(again, cancellable=False))] = chain
             majority = yield from vote(question, in_order(attempts))
             yield from propose(majority.leader, majority)
         return majority

@@ -53,7 +53,7 @@ class SelfConsistency:
             answer = yield from self.going_on(question, ())
             return answer
         for _ in range(self.n):
-            yield from start(Sample((question.prompt,), params=self.params))
+            yield from start(Sample((question.prompt,), params=self.params), cancellable=False)
         tally, answer = Tally(question.space, most=self.n), None
         for _ in range(self.n):
             try:

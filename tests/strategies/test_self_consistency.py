@@ -20,7 +20,7 @@ def proposals(replies: list[tuple[int, str | None]], *, n: int, refused: bool = 
     plan, standings = SelfConsistency(n, PARAMS).plan(QUESTION), []
     op = next(plan)
     for handle in range(n):
-        assert op == Start(Sample((QUESTION.prompt,), 1, PARAMS))
+        assert op == Start(Sample((QUESTION.prompt,), 1, PARAMS), cancellable=False)
         op = plan.send(Handle(handle))
     for index, key in replies:
         assert op == Next()
