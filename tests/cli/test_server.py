@@ -59,7 +59,7 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(run: Run) -> None:
 
 def test_a_server_that_goes_on_failing_is_an_engine_failure(run: Run) -> None:
     with FakeServer(faults=[Fault("status", 500, "out of order")]) as server:
-        ended = run("solve", "How many?", "-s", "single", "-e", "openai:retries=0", "--base-url", server.url)
+        ended = run("solve", "How many?", "-s", "single", "-e", "openai:patience=0", "--base-url", server.url)
     assert (ended.code, ended.out) == (4, "")
     assert "500 (out of order)" in ended.error
     assert "try later" in ended.error

