@@ -16,6 +16,7 @@ from reasoner.engines.openai_models import Listed, Tokenized, listed_models, tok
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
+from reasoner.redaction import SHORTEST_IN_TEXT
 from reasoner.types import Completion, Message, Prompt, TokenIds, Usage
 
 _HeadKey = tuple[tuple[Message, ...], str]
@@ -216,7 +217,7 @@ class OpenAIEngine:
             if not accepted:
                 meter.usage = None
             raise
-        completion = draft.completion(draft.usage, request.seed)
+        completion = self._clean(draft.completion(draft.usage, request.seed))
         self._learn(draft.remarks(), wire.counting(request, draft.told, draft.heard))
         return completion
 
@@ -261,7 +262,7 @@ class OpenAIEngine:
         for draft, usage in zip(drafts, usages, strict=True):
             draft.request.meter.usage = usage
             try:
-                results.append(draft.completion(usage, requests[0].seed))
+                results.append(self._clean(draft.completion(usage, requests[0].seed)))
             except RequestLost as lost:
                 results.append(lost)
             self._learn(draft.remarks())
@@ -276,6 +277,15 @@ class OpenAIEngine:
         for request in missing:
             request.meter.usage = Usage()
         return results + [None] * len(missing)
+
+    def _clean(self, drawn: Completion) -> Completion:
+        """The sequence without the key, which a server may send back in any field."""
+        text, thinking = (
+            self._http.secrets.hide(one, shortest=SHORTEST_IN_TEXT) for one in (drawn.text, drawn.thinking)
+        )
+        return (
+            drawn if (text, thinking) == (drawn.text, drawn.thinking) else replace(drawn, text=text, thinking=thinking)
+        )
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
         """What one reply may take: time and bytes that are in proportion to the tokens that were asked for."""

@@ -16,8 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from reasoner.engines.openai_retry import Waits, message_of, retry_after, tidy, worth_retrying
-from reasoner.engines.openai_secrets import Secrets, shown_address, without_userinfo
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
+from reasoner.redaction import Secrets, shown_address, without_userinfo
 
 CONNECT_SECONDS = 10.0
 START_PATIENCE = 5.0

@@ -14,6 +14,7 @@ from reasoner.catalog import spec_of
 from reasoner.errors import TraceError, UsageError
 from reasoner.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.protocols import Engine
+from reasoner.redaction import HIDDEN, without_userinfo
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
@@ -27,7 +28,7 @@ _PACE = frozenset({
     "base_url", "core", "deadline", "gpu_memory", "kv_gib", "max_concurrency", "max_sequences", "patience", "timeout",
 })  # fmt: skip
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
-_SECRETS = re.compile(r"(?<=api_key=)[^,\s'\"]+|(?<=://)[^/@\s]+(?=@)")
+_KEYS = re.compile(r"(?<=api_key=)[^,\s'\"]+")
 
 
 class Difference(NamedTuple):
@@ -100,7 +101,7 @@ def priced(prices: Prices | None) -> dict[str, float] | None:
 
 def without_secrets(text: str) -> str:
     """A command or spec with keys and passwords taken out, as runs are passed on."""
-    return _SECRETS.sub("***", text)
+    return without_userinfo(_KEYS.sub(HIDDEN, text))
 
 
 def this_machine() -> Machine:

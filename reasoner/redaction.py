@@ -1,17 +1,18 @@
-"""Keeps the keys and passwords that were sent to a server out of everything that is shown or recorded."""
+"""Keeps keys and passwords out of everything that is shown or recorded."""
 
 import base64
 import html
 import json
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN = "***"
 SHORTEST = 4
 """Characters below which a key is a placeholder such as `x`: hiding it would only make messages unreadable."""
 SHORTEST_IN_TEXT = 8
 """The same for what a model wrote: a short password may be a word of the answer."""
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
@@ -32,20 +33,30 @@ def shown_address(address: str) -> str:
 class Secrets:
     """What must not be shown, in each form in which a server may send it back: plain, escaped, percent, base64."""
 
-    forms: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    _forms: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, *secrets: str) -> "Secrets":
         """The secrets, those long enough to be one."""
-        forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
-        return cls(tuple(sorted(forms, key=lambda form: (-len(form), form))))
+        long = tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= SHORTEST))
+        forms = {form for secret in long for form in _forms(secret)}
+        return cls(long, tuple(sorted(forms, key=lambda form: (-len(form), form))))
 
     def hide(self, text: str, *, shortest: int = SHORTEST) -> str:
-        """The text with every form of `shortest` characters or more replaced."""
-        for form in self.forms:
+        """The text with every secret of `shortest` characters or more replaced, in whatever form."""
+        for form in self._forms:
             if len(form) >= shortest and form in text:
                 text = text.replace(form, HIDDEN)
+        plain = _plain(text) if self.secrets else text
+        if any(len(secret) >= shortest and secret in plain for secret in self.secrets):
+            return self.hide(plain, shortest=shortest)
         return text
+
+
+def _plain(text: str) -> str:
+    """The text without escapes of its characters, as of JSON, HTML and URLs."""
+    return unquote(html.unescape(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)))
 
 
 def _forms(secret: str) -> set[str]:
