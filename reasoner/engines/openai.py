@@ -291,11 +291,13 @@ class OpenAIEngine:
         """What one reply may take: time and bytes that are in proportion to the tokens that were asked for."""
         first = requests[0]
         most = first.params.max_tokens
-        seconds = self.deadline or self.timeout + most * SECONDS_PER_TOKEN
         told = 1 + max(first.params.logprobs or 0, len(first.watch))
         each = most * (TOKEN_BYTES + told * ALTERNATIVE_BYTES) + PROMPT_BYTES * first.rendered.tokens
         size = BASE_BYTES + len(requests) * each
-        return Terms(seconds=seconds, size=size, limit=f"max_tokens={most}", seed=first.seed, sent=sent)
+        return Terms(seconds=self._seconds(first), size=size, limit=f"max_tokens={most}", seed=first.seed, sent=sent)
+
+    def _seconds(self, request: SampleRequest) -> float:
+        return self.deadline or self.timeout + request.params.max_tokens * SECONDS_PER_TOKEN
 
     def _refused(self, reply: Reply, body: Mapping[str, object], spoken: Dialect) -> None:
         """Learn from a refusal how to ask again.

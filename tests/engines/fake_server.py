@@ -161,7 +161,10 @@ class FakeServer:
         pieces = [event["choices"][0] for event in events]
         choice: dict[str, Any] = {"finish_reason": pieces[-1]["finish_reason"]}
         if chat:
-            choice["message"] = {"role": "assistant", "content": "".join(p["delta"].get("content") or "" for p in pieces)}
+            choice["message"] = {
+                "role": "assistant",
+                "content": "".join(p["delta"].get("content") or "" for p in pieces),
+            }
             if thought := "".join(p["delta"].get(self.thinks_in) or "" for p in pieces):
                 choice["message"][self.thinks_in] = thought
         else:
