@@ -260,7 +260,7 @@ class OpenAIEngine:
         usages, known = shares(told, drafts)
         results: list[Result] = []
         for draft, usage in zip(drafts, usages, strict=True):
-            draft.request.meter.usage = usage
+            draft.request.meter.usage = usage if told else None
             try:
                 results.append(self._clean(draft.completion(usage, requests[0].seed)))
             except RequestLost as lost:

@@ -22,7 +22,7 @@ async def raw_server(serve: Serve, models: object = None) -> AsyncGenerator[str,
     listed = models or {"data": [{"id": "tiny"}]}
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 lengths = [line for line in head.splitlines() if line.lower().startswith("content-length:")]

@@ -231,9 +231,7 @@ def test_counts_that_cannot_be_are_booked_for_what_they_cost_and_marked(
 
 
 def test_halves_of_a_character_are_joined_and_lone_ones_replaced() -> None:
-    first, second = (
-        '{"choices": [{"index": 0, "delta": {"content": "%s"}}]}' % half for half in ("\\ud83d", "\\ude42")
-    )
+    first, second = (X.replace("x", half) for half in ("\\ud83d", "\\ude42"))
     one, _ = drawn(streamed(first, second, first, END))
     assert one.text == "🙂\ufffd"
 
