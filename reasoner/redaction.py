@@ -23,10 +23,11 @@ def without_userinfo(text: str) -> str:
 
 def shown_address(address: str) -> str:
     """An address that may not be a URL at all, fit to be shown: without user name, password and query."""
-    head, found, query = address.partition("?")
-    scheme, divider, rest = head.rpartition("://") if "@" not in head.rpartition("://")[0] else ("", "", head)
-    userinfo, at, host = rest.rpartition("@")
-    return f"{scheme}{divider}{HIDDEN + at if userinfo else at}{host}{found}{HIDDEN if query else ''}"
+    userinfo, at, rest = address.rpartition("@")
+    scheme = re.match(r"\w+://", address)
+    host, found, query = rest.partition("?")
+    before = f"{scheme[0] if scheme and userinfo else ''}{HIDDEN if userinfo else ''}{at}"
+    return f"{before}{host}{found}{HIDDEN if query else ''}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

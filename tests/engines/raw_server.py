@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 Serve = Callable[[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Tokenize = Callable[[dict[str, Any]], Awaitable[bytes]]
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
@@ -17,9 +18,8 @@ def whole(content: object, status: str = "200 OK", headers: str = "") -> bytes:
 
 
 @asynccontextmanager
-async def raw_server(serve: Serve, models: object = None) -> AsyncGenerator[str, None]:
+async def raw_server(serve: Serve, tokenize: Tokenize | None = None) -> AsyncGenerator[str, None]:
     """Its address; `serve` gets the body of each sampling request and both ends of the connection."""
-    listed = models or {"data": [{"id": "tiny"}]}
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -30,7 +30,9 @@ async def raw_server(serve: Serve, models: object = None) -> AsyncGenerator[str,
                 if "/completions" in head.splitlines()[0]:
                     await serve(json.loads(body), reader, writer)
                 elif "/models" in head.splitlines()[0]:
-                    writer.write(whole(listed))
+                    writer.write(whole({"data": [{"id": "tiny"}]}))
+                elif tokenize:
+                    writer.write(await tokenize(json.loads(body)))
                 else:
                     writer.write(whole({}, "404 Not Found"))
                 await writer.drain()

@@ -283,7 +283,7 @@ def test_a_server_that_counts_nothing_in_whole_replies_is_bounded_and_then_strea
 
 
 @pytest.mark.parametrize("n", [1, 4])
-def test_cancelling_closes_the_connection_at_once_and_books_the_bound(n: int) -> None:
+def test_cancelling_closes_the_connection_and_books_the_bound(n: int) -> None:
     async def run() -> None:
         asked, left = asyncio.Event(), asyncio.Event()
 
@@ -300,8 +300,7 @@ def test_cancelling_closes_the_connection_at_once_and_books_the_bound(n: int) ->
             solving.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await solving
-            async with asyncio.timeout(0.1):
-                await left.wait()
+            await left.wait()
 
     events: list[Any] = []
     asyncio.run(asyncio.wait_for(run(), 20))
