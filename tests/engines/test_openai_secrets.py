@@ -58,9 +58,9 @@ def solved(server: FakeServer, trace: Path, strategy: Any = None, **options: Any
             shown = str(error)
         finally:
             writer.close()
-        return f"{shown} {engine!r} {engine.name} {engine.notes} {spec_of(engine)} {trace.read_text()}"
+        return f"{shown} {engine!r} {engine.name} {engine.notes} {spec_of(engine)}"
 
-    return asyncio.run(run())
+    return f"{asyncio.run(run())} {trace.read_text()}"
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -143,9 +143,9 @@ def test_a_password_in_the_address_is_sent_and_shown_nowhere(tmp_path: Path) -> 
             writer = TraceWriter(trace)
             solution = await solve(ask("2+2?"), Single(), engine, trace=writer)
             writer.close()
-            return f"{solution.error} {engine!r} {engine.name} {spec_of(engine)} {trace.read_text()}"
+            return f"{solution.error} {engine!r} {engine.name} {spec_of(engine)}"
 
-        shown = asyncio.run(run())
+        shown = f"{asyncio.run(run())} {trace.read_text()}"
         assert server.seen[0].headers["authorization"] == "Basic bWU6d28jcmQ="
     assert "400" in shown
     assert not [form for form in ("wo#rd", "wo%23rd", "bWU6d28jcmQ") if form in shown]

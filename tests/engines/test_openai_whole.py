@@ -244,7 +244,7 @@ def test_nobody_can_tell_what_a_broken_whole_reply_cost(fault: Fault, vllm: bool
         '{"choices": [{"message": {"content": 7}}]}', '{"choices": [{"index": [], "message": {"content": "x"}}]}',
         '{"choices": [{"message": {"content": "x"}, "finish_reason": 7}]}', "[" * 100_000, '{"a":' * 100_000,
         '{"error": {"message": "engine died"}}', '{"choices": [{"message": {"content": "x"}}], "usage": 7}',
-        '{"choices": [{"message": {"content": "x"}, "token_ids": [%s]}]}' % ",".join(["1"] * 200),
+        '{"choices": [{"message": {"content": "x"}, "token_ids": [' + "1," * 200 + "1]}]}",
     ],
 )  # fmt: skip
 def test_nonsense_in_place_of_a_whole_reply_is_lost(body: str) -> None:
@@ -346,12 +346,13 @@ def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -
     async def run() -> None:
         flying: list[str] = []
         most, served = 0, list[str]()
-        let = asyncio.Semaphore(0)
+        let, arrived = asyncio.Semaphore(0), asyncio.Queue[str]()
 
         async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal most
             name = body["messages"][0]["content"]
             flying.append(name)
+            arrived.put_nowait(name)
             most = max(most, len(flying))
             await let.acquire()
             flying.remove(name)
@@ -373,15 +374,14 @@ def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -
 
             meters = [Meter() for _ in range(12)]
             tasks = [asyncio.ensure_future(draw(number)) for number in range(12)]
-            while len(flying) < 3:
-                await asyncio.sleep(0)
+            for _ in range(3):
+                await arrived.get()
             assert [meter.usage for meter in meters] == [None] * 3 + [Usage()] * 9
             for number in (1, 5):  # one in flight, one that waits
                 tasks[number].cancel()
             await asyncio.wait([tasks[1], tasks[5]])
             assert (meters[1].usage, meters[5].usage) == (None, Usage())
-            while len(flying) < 4:  # the one that was cancelled has left its place, though the server works on
-                await asyncio.sleep(0)
+            await arrived.get()  # the one that was cancelled has left its place, though the server works on
             for _ in range(20):
                 let.release()
             await asyncio.gather(*(tasks[number] for number in range(12) if number not in (1, 5)))
