@@ -85,7 +85,7 @@ def test_vllm_gets_a_request_for_each_sequence_with_its_own_seed() -> None:
         solution, _, sampled = voted(server)
         bodies = server.sent(RAW)
     assert not [body for body in bodies if body.keys() & {"n", "stream", "stream_options"}]
-    assert [body["seed"] for body in bodies] == [one.seed for one in sampled]
+    assert {body["seed"] for body in bodies} == {one.seed for one in sampled}
     assert len({body["seed"] for body in bodies}) == 8
     assert solution.cost.prompt_tokens == 8 * (prompt_tokens() - 4)
     assert sampled[0].token_ids[:4] == (500, 501, 502, 503)
