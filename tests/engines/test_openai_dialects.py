@@ -96,6 +96,14 @@ def test_a_tokenize_route_that_goes_away_is_done_without(status: int) -> None:
     asyncio.run(run())
 
 
+def test_the_code_in_docs_servers_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "servers.md").read_text()
+    [code] = [block.partition("```")[0] for block in page.split("```python\n")[1:]]
+    with text_only() as server:
+        exec(compile(code.replace("http://localhost:8000/v1", server.url), "docs/servers.md", "exec"), {})
+    assert "text='4'" in capsys.readouterr().out
+
+
 # What is refused is left out or called otherwise, and that is remembered
 
 
