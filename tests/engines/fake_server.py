@@ -275,9 +275,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _at_once(self, reply: str, fault: Fault | None) -> None:
-        """A reply that is not streamed: cut in its midst, silent after its headers, or another one, as the fault says."""
+        """A reply that is not streamed: cut in its midst, silent after its headers, or another one, as the fault says.
+
+        A fault that comes after so many events leaves a whole reply alone.
+        """
         if fault is None or fault.kind == "send":
-            self._whole(200, fault.body if fault else reply, ())
+            self._whole(200, fault.body if fault and not fault.after else reply, ())
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(reply)))

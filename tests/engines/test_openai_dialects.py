@@ -136,15 +136,31 @@ def test_max_completion_tokens_is_used_where_max_tokens_is_refused(
 
 
 def test_requests_that_are_refused_together_learn_it_once() -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        await engine.start()
-        await asyncio.gather(*(draw(engine, seed=number) for number in range(5)))
+    async def run() -> None:
+        refused, together = [], asyncio.Barrier(5)
 
-    with refusing(UNSUPPORTED, times=5) as server:
-        engine = OpenAIEngine(base_url=server.url)
-        asyncio.run(run(engine))
-        assert sum("max_completion_tokens" in body for body in server.sent(CHAT)) == 5
-        assert len(server.sent(CHAT)) == 10
+        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+            reply = whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+            if "max_tokens" in body:
+                refused.append(body["seed"])
+                await together.wait()
+                reply = whole(UNSUPPORTED, "400 Bad Request")
+            writer.write(reply)
+
+        async with raw_server(serve) as url:
+            engine = OpenAIEngine(base_url=url)
+            await engine.start()
+            prompts = [Prompt.chat(f"{number}+2?") for number in range(5)]
+            requests = [
+                SampleRequest("q", prompt, await engine.render(prompt), SamplingParams(), 0, 1, interruptible=False)
+                for prompt in prompts
+            ]
+            drawn = await asyncio.gather(*map(engine.sample, requests))
+            assert [one.text for one in drawn] == ["4"] * 5
+            assert len(refused) == 5
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A vote over HTTP against a mock server: wall time, our CPU, tokens booked against tokens served, and cancellation.
 
-    python bench/http.py [ROUNDS] [ITS_HUB_PYTHON]
+    python bench/over_http.py [ROUNDS] [ITS_HUB_PYTHON]
 
 The mock is a process of its own: 30 ms to the first token, 10 ms a token, 32 tokens a sequence. The ways take turns:
 ours with a server that draws several sequences a request, ours with a vLLM-like server (a request for each sequence),
