@@ -102,9 +102,9 @@ class Mock(asyncio.Protocol):
         began, clock = time.perf_counter() + FIRST, time.perf_counter
         for place, word in enumerate(words):
             await asyncio.sleep(max(0.0, began + EACH * place - clock()))
-            said = {"delta": {"content": word}} if chat else {"text": word, "token_ids": [place]}
+            piece: dict[str, Any] = {"delta": {"content": word}} if chat else {"text": word, "token_ids": [place]}
             end = {"finish_reason": "stop" if place == TOKENS - 1 else None}
-            self.event({"id": "mock-1", "object": "chunk", "created": 1, "choices": [{"index": 0, **said, **end}]})
+            self.event({"id": "mock-1", "object": "chunk", "created": 1, "choices": [{"index": 0, **piece, **end}]})
             self.served["generated"] += 1
         self.event({"choices": [], "usage": usage})
         self.transport.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import resource
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from reasoner.engines import openai_wire as wire
 from reasoner.engines.openai_body import STREAMS, WHOLE_TOKENS, Dialect, Learned, read_extra, turns
 from reasoner.engines.openai_groups import SHARED, Groups, Result, shares
 from reasoner.engines.openai_http import GATEWAY_TIMEOUTS, START_PATIENCE, Connection, Reply, Terms
+from reasoner.engines.openai_limits import at_once, largest, longest
 from reasoner.engines.openai_models import Listed, Tokenized, listed_models, tokenized
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
 from reasoner.models.card import ModelCard
@@ -24,12 +24,6 @@ HEADS_KEPT = 1024
 MODELS_NAMED = 20
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
 """Bounds on what a chat template adds: to each message, and once. Some templates add a system turn of their own."""
-CONCURRENCY, OTHER_FILES = 1024, 256
-"""Requests at once by default, and the open files that the rest of the process may need."""
-SECONDS_PER_TOKEN = 1.0
-"""The slowest generation that is waited for by default; `timeout` is added once, for the queue and the prompt."""
-BASE_BYTES, TOKEN_BYTES, ALTERNATIVE_BYTES, PROMPT_BYTES = 2**18, 2048, 256, 16
-"""A reply's size: once, for each generated token, for each log-probability of one, and for each prompt token."""
 _UNKNOWN_ROUTE = {404, 405, 422, 501}
 _TEXT_ONLY = "the server takes no token ids: prompts go as text and continuation is not token-exact"
 _FEWER_CHOICES = "the server returns fewer sequences than asked for in one request: each is asked for by itself"
@@ -87,8 +81,8 @@ class OpenAIEngine:
             if not fine:
                 raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
         self._extra = read_extra(self.extra_body)
-        at_once = self.max_concurrency or _files_left()
-        self._http = Connection(self.base_url, self.api_key, self.timeout, self.patience, at_once)
+        concurrency = self.max_concurrency or at_once()
+        self._http = Connection(self.base_url, self.api_key, self.timeout, self.patience, concurrency)
         # Without its password: this field is part of specs and messages.
         self.base_url = self._http.where
         self._groups = Groups(self._draw)
@@ -290,14 +284,13 @@ class OpenAIEngine:
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
         """What one reply may take: time and bytes that are in proportion to the tokens that were asked for."""
         first = requests[0]
-        most = first.params.max_tokens
-        told = 1 + max(first.params.logprobs or 0, len(first.watch))
-        each = most * (TOKEN_BYTES + told * ALTERNATIVE_BYTES) + PROMPT_BYTES * first.rendered.tokens
-        size = BASE_BYTES + len(requests) * each
-        return Terms(seconds=self._seconds(first), size=size, limit=f"max_tokens={most}", seed=first.seed, sent=sent)
-
-    def _seconds(self, request: SampleRequest) -> float:
-        return self.deadline or self.timeout + request.params.max_tokens * SECONDS_PER_TOKEN
+        return Terms(
+            seconds=self.deadline or longest(first, self.timeout),
+            size=largest(first, len(requests)),
+            limit=f"max_tokens={first.params.max_tokens}",
+            seed=first.seed,
+            sent=sent,
+        )
 
     def _refused(self, reply: Reply, body: Mapping[str, object], spoken: Dialect) -> None:
         """Learn from a refusal how to ask again.
@@ -391,11 +384,3 @@ class OpenAIEngine:
     def _note(self, line: str) -> None:
         if line not in self._notes:
             self._notes.append(line)
-
-
-def _files_left() -> int:
-    """Requests at once for which this process may open a connection each."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return CONCURRENCY
-    return max(1, min(CONCURRENCY, allowed - OTHER_FILES))

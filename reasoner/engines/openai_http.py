@@ -22,7 +22,7 @@ from reasoner.redaction import Secrets, shown_address, without_userinfo
 CONNECT_SECONDS = 10.0
 START_PATIENCE = 5.0
 """Seconds for which a server that cannot be reached at the start is tried: a wrong address is told soon."""
-ERROR_BYTES, REPLY_BYTES = 2**16, 2**26
+ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy that gave up waiting for a whole reply, which the server went on computing."""
 

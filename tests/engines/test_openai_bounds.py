@@ -8,8 +8,9 @@ import pytest
 
 from reasoner import Budget, ask, solve_many
 from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.openai_limits import largest, longest
 from reasoner.errors import RequestLost
-from reasoner.protocols import SampleRequest
+from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from reasoner_strategies import Single
 from tests.engines.fake_server import FakeServer, Fault
@@ -71,12 +72,14 @@ def test_what_keeps_a_connection_alive_for_ever_ends_at_the_deadline(
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
-def test_the_deadline_grows_with_the_tokens_that_were_asked_for() -> None:
-    engine = OpenAIEngine(timeout=60)
-    [short, long] = [SampleRequest("q", ASKED, None, SamplingParams(max_tokens=n), 0, 1) for n in (10, 1000)]  # type: ignore[arg-type]
-    seconds = [engine._seconds(request) for request in (short, long)]
-    assert seconds == [70, 1060]
-    assert OpenAIEngine(deadline=5)._seconds(long) == 5
+def test_the_deadline_and_the_size_grow_with_the_tokens_that_were_asked_for() -> None:
+    def request(tokens: int, **options: Any) -> SampleRequest:
+        return SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=tokens, **options), 0, 1)
+
+    assert [longest(request(tokens), timeout=60) for tokens in (10, 1000)] == [70, 1060]
+    small, large, rated = (largest(one, 1) for one in (request(10), request(1000), request(1000, logprobs=20)))
+    assert small < large < rated < 8 * 2**20
+    assert largest(request(1000), 8) > 7 * large
 
 
 EVENT = b'data: {"choices": [{"index": 0, "delta": {"%s": "%s"}}]}\n\n'

@@ -156,10 +156,10 @@ def test_a_given_key_goes_before_the_addresss_password_and_that_before_the_envir
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     sent = []
-    for options in ({"api_key": "given-key"}, {}):
+    for key in ("given-key", ""):
         with FakeServer() as server:
             address = server.url.replace("://", "://me:word@")
-            asyncio.run(OpenAIEngine(base_url=address, **options).start())
+            asyncio.run(OpenAIEngine(base_url=address, api_key=key).start())
             sent.append(server.seen[0].headers["authorization"])
     assert sent == ["Bearer given-key", "Basic bWU6d29yZA=="]
 
