@@ -66,7 +66,8 @@ class Mock(asyncio.Protocol):
 
     def reply(self, content: Any, status: str = "200 OK") -> None:
         body = json.dumps(content).encode()
-        self.transport.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.transport.write(head.encode() + body)
 
     async def serve(self, path: str, body: bytes) -> None:
         if path.endswith("/served"):

@@ -85,7 +85,7 @@ class OpenAIEngine:
         self._http = Connection(self.base_url, self.api_key, self.timeout, self.patience, concurrency)
         # Without its password: this field is part of specs and messages.
         self.base_url = self._http.where
-        self._groups = Groups(self._draw)
+        self._groups = Groups()
 
     @property
     def name(self) -> str:
@@ -182,7 +182,7 @@ class OpenAIEngine:
         if not whole or request.params.max_tokens > WHOLE_TOKENS:
             return await self._streamed(request)
         if self._dialect.many and not self._dialect.vllm and not request.watch:
-            return await self._groups.join(request)
+            return await self._groups.join(request, self._draw)
         [drawn] = await self._draw([request])
         if isinstance(drawn, RequestLost):
             raise drawn

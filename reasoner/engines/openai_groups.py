@@ -33,11 +33,10 @@ class _Group:
 class Groups:
     """Joins the requests of one question, prompt and parameters that arrive together, and draws each group once."""
 
-    draw: Draw
     _open: dict[_Key, _Group] = field(default_factory=dict)
 
-    async def join(self, request: SampleRequest) -> Completion | None:
-        """The sequence, drawn with those that arrive with it; None where it is to be asked for again.
+    async def join(self, request: SampleRequest, draw: Draw) -> Completion | None:
+        """The sequence, drawn by `draw` with those that arrive with it; None where it is to be asked for again.
 
         When the last who waits is cancelled, the request is, and its connection closes.
 
@@ -49,7 +48,7 @@ class Groups:
         group = self._open.get(key)
         if group is None:
             group = self._open[key] = _Group()
-            group.task = asyncio.ensure_future(self._run(key, group))
+            group.task = asyncio.ensure_future(self._run(key, group, draw))
         assert group.task is not None
         group.requests.append(request)
         if len(group.requests) == MOST_IN_ONE:
@@ -65,13 +64,13 @@ class Groups:
             raise result
         return result
 
-    async def _run(self, key: _Key, group: _Group) -> dict[int, Result]:
+    async def _run(self, key: _Key, group: _Group, draw: Draw) -> dict[int, Result]:
         for _ in range(TURNS):
             await asyncio.sleep(0)
         if self._open.get(key) is group:
             del self._open[key]
         requests = list(group.requests)
-        return dict(zip(map(id, requests), await self.draw(requests), strict=True))
+        return dict(zip(map(id, requests), await draw(requests), strict=True))
 
     async def _leave(self, key: _Key, group: _Group, request: SampleRequest) -> None:
         group.waiting -= 1

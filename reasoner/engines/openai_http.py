@@ -268,16 +268,9 @@ class Connection:
         if loop not in self._clients:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
-            holder = self._hold()
+            holder = _hold(self._proxy)
             self._clients[loop] = _Client(await anext(holder), asyncio.Semaphore(self.max_concurrency), holder)
         return self._clients[loop]
-
-    async def _hold(self) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        # An event loop closes its unfinished async generators before it ends, and with this one the session.
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), proxy=self._proxy
-        ) as session:
-            yield session
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -325,6 +318,15 @@ class Connection:
                     return
                 if data:
                     yield data
+
+
+async def _hold(proxy: str | None) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    # An event loop closes its unfinished async generators before it ends, and with this one the session; also one that
+    # is dropped meanwhile, as long as nothing that it holds refers to it.
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), proxy=proxy
+    ) as session:
+        yield session
 
 
 def _split(address: str) -> SplitResult | None:
