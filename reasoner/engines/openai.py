@@ -1,6 +1,7 @@
 """The engine over HTTP: any server with OpenAI's /v1 routes, at token level where it is a vLLM server."""
 
 import asyncio
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from http import HTTPStatus
 from reasoner.engines import openai_wire as wire
 from reasoner.engines.openai_body import STREAMS, WHOLE_TOKENS, Dialect, Learned, read_extra, turns
 from reasoner.engines.openai_groups import SHARED, Groups, Result, shares
-from reasoner.engines.openai_http import GATEWAY_TIMEOUTS, START_PATIENCE, Connection, Reply, Terms
+from reasoner.engines.openai_http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
 from reasoner.engines.openai_limits import at_once, largest, longest
 from reasoner.engines.openai_models import Listed, Tokenized, listed_models, tokenized
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
@@ -81,6 +82,8 @@ class OpenAIEngine:
             if not fine:
                 raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
         self._extra = read_extra(self.extra_body)
+        # What decides a run is recorded with it, not where it was kept.
+        self.extra_body = json.dumps(self._extra) if self._extra else ""
         concurrency = self.max_concurrency or at_once()
         self._http = Connection(self.base_url, self.api_key, self.timeout, self.patience, concurrency)
         # Without its password: this field is part of specs and messages.
@@ -136,12 +139,8 @@ class OpenAIEngine:
 
     async def _probe(self, asked: dict[str, object]) -> Tokenized | None:
         body = {"model": self._served, **asked}
-        reply = await self._http.call("POST", self._http.root + "/tokenize", body, patience=self._soon)
+        reply = await self._http.call("POST", self._http.root + "/tokenize", body, starting=True)
         return tokenized(reply.body) if reply.ok else None
-
-    @property
-    def _soon(self) -> float:
-        return min(self.patience, START_PATIENCE)
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.
@@ -247,6 +246,8 @@ class OpenAIEngine:
         try:
             told, drafts = wire.whole(reply.body, requests)
         except wire.Malformed as error:
+            if reply.body.startswith(b"data:"):
+                self._adopt(Learned(replace(self._dialect, whole=False), STREAMS))
             shown = self._http.show(reply.body[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed reply: {shown}") from error
         except wire.GaveUp as error:
@@ -318,7 +319,7 @@ class OpenAIEngine:
 
     async def _choose(self) -> Listed:
         where = self._http.where
-        reply = await self._http.call("GET", self._http.base_url + "/models", patience=self._soon)
+        reply = await self._http.call("GET", self._http.base_url + "/models", starting=True)
         if not reply.ok:
             raise self._http.refusal(reply)
         cards = listed_models(reply.body)

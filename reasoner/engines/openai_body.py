@@ -18,7 +18,7 @@ LIMIT = "the server takes max_completion_tokens in place of max_tokens"
 NO_SEED = "the server takes no seed: what it draws cannot be drawn again"
 NO_OPTIONS = "the server takes no stream_options: it may report no usage"
 ONE_EACH = "the server draws one sequence a request: several samples of a prompt are as many requests"
-STREAMS = "the server sends no whole replies in time: all replies are streamed"
+STREAMS = "the server sends no whole replies, or not in time: all replies are streamed"
 OWN = frozenset({
     "model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "use_beam_search", "echo", "seed",
     "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "stop_token_ids",

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -20,8 +21,8 @@ from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.redaction import Secrets, shown_address, without_userinfo
 
 CONNECT_SECONDS = 10.0
-START_PATIENCE = 5.0
-"""Seconds for which a server that cannot be reached at the start is tried: a wrong address is told soon."""
+START_SECONDS = 5.0
+"""For how long a server that cannot be reached is tried at the start: a wrong address is told soon."""
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy that gave up waiting for a whole reply, which the server went on computing."""
@@ -118,11 +119,14 @@ class Connection:
         return self.base_url.removesuffix("/v1")
 
     async def call(
-        self, method: str, url: str, body: Mapping[str, object] | None = None, *, patience: float | None = None
+        self, method: str, url: str, body: Mapping[str, object] | None = None, *, starting: bool = False
     ) -> Reply:
-        """The whole reply to a request that costs no tokens, whatever its status."""
+        """The whole reply to a request that costs no tokens, whatever its status.
+
+        While `starting`, a server that cannot be reached is given up soon.
+        """
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply", seed=0, sent=lambda _: None)
-        waits = Waits(self.patience if patience is None else patience, 0)
+        waits = Waits(self.patience, 0, START_SECONDS if starting else math.inf)
         try:
             async with self._answer(method, url, body, terms, waits, idle=self.timeout, free=True) as response:
                 size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
@@ -215,7 +219,7 @@ class Connection:
         content = None if body is None else json.dumps(body).encode("ascii")
         allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         while True:
-            asked, began = 0.0, time.monotonic()
+            asked, reached, began = 0.0, False, time.monotonic()
             async with client.places, self._within(terms.seconds):
                 terms.sent(True)
                 try:
@@ -225,6 +229,7 @@ class Connection:
                 except aiohttp.ClientError as error:
                     failure, way_out = self._failed(error, whole=idle is None, free=free)
                 else:
+                    reached = True
                     try:
                         if not worth_retrying(response.status) or (
                             idle is None and response.status in GATEWAY_TIMEOUTS
@@ -236,7 +241,7 @@ class Connection:
                     finally:
                         response.close()
             terms.sent(False)
-            wait = waits.next(asked, time.monotonic() - began)
+            wait = waits.next(asked, time.monotonic() - began, reached=reached)
             if wait is None:
                 raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {way_out}")
             await self.sleep(wait)
@@ -277,6 +282,8 @@ class Connection:
             return f"no connection within {min(self.timeout, CONNECT_SECONDS):g} s"
         if isinstance(error, TimeoutError):
             return f"no byte within {self.timeout:g} s"
+        if isinstance(error, aiohttp.ClientResponseError):
+            return self.show(f"its reply is no HTTP: {error.message}")
         return self.show(str(error)) or type(error).__name__
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:

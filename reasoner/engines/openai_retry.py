@@ -1,6 +1,7 @@
 """When a server is asked again, and what its error replies say."""
 
 import json
+import math
 import time
 import zlib
 from collections.abc import Mapping
@@ -17,18 +18,22 @@ _BUSY = {408, 409, 425, 429}
 
 @dataclass(slots=True)
 class Waits:
-    """The waits between the tries of one request, for `patience` seconds in all; `seed` spreads them."""
+    """The waits between the tries of one request, for `patience` seconds in all; `seed` spreads them.
+
+    A server that cannot be reached is given up after `unreachable` seconds, where that is less.
+    """
 
     patience: float
     seed: int
+    unreachable: float = math.inf
     _tries: int = 0
     _spent: float = 0.0
 
-    def next(self, asked: float, took: float) -> float | None:
+    def next(self, asked: float, took: float, *, reached: bool) -> float | None:
         """Seconds to wait after a try that took `took`, where the server asked for `asked`; None to give up."""
         self._tries += 1
         self._spent += took
-        left = self.patience - self._spent
+        left = (self.patience if reached else min(self.patience, self.unreachable)) - self._spent
         if left <= 0:
             return None
         wait = min(backoff(self._tries - 1, self.seed) + asked, left)

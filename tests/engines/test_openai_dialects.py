@@ -183,6 +183,14 @@ def test_a_server_that_only_streams_is_streamed() -> None:
         assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
 
 
+def test_a_server_that_streams_whatever_it_is_asked_for_is_understood_at_the_second_try() -> None:
+    event = '{"choices": [{"index": 0, "delta": {"content": "The answer is 4"}, "finish_reason": "stop"}]}'
+    with text_only(faults=[Fault("send", body=f"data: {event}\n\ndata: [DONE]\n\n")]) as server:
+        solution = asyncio.run(solve(ask("2+2?"), Single(), OpenAIEngine(base_url=server.url)))
+        assert solution.answer is not None
+        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
+
+
 @pytest.mark.parametrize("said", ["max_tokens is too large: this model's maximum context length is 512", "temperature"])
 def test_any_other_refusal_is_final_and_asked_once(said: str) -> None:
     with refusing(said, times=9) as server, pytest.raises(EngineUnavailable, match="400"):

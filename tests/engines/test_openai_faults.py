@@ -153,6 +153,12 @@ def test_a_server_that_is_down_gives_one_clear_line() -> None:
     assert len(said) < 250
 
 
+def test_a_server_that_is_busy_at_the_start_is_waited_for() -> None:
+    with FakeServer(start_fault=BUSY) as server:
+        run = Run(server, patience=100)
+        run.refused(r"over 100 s, the last: 503 \(overloaded\): try later")
+
+
 def test_a_server_that_goes_down_later_costs_nothing() -> None:
     with FakeServer() as server:
         run = Run(server, patience=0.1)
