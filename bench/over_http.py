@@ -3,8 +3,8 @@
     python bench/over_http.py [ROUNDS] [ITS_HUB_PYTHON]
 
 The mock is a process of its own: 30 ms to the first token, 10 ms a token, 32 tokens a sequence. The ways take turns:
-ours with a server that draws several sequences a request, ours with a vLLM-like server (a request for each sequence),
-ours streamed (a budget in seconds, so that each sequence can be cut), and its_hub, where ITS_HUB_PYTHON names the
+ours with a server that draws several sequences a request, ours with a vLLM-like server (a request for each sequence;
+also with its_hub's bound of 100 connections), ours streamed (a budget in seconds, so that each sequence can be cut), and its_hub, where ITS_HUB_PYTHON names the
 Python of an environment that has it: `uv venv E && uv pip install --python E/bin/python "its-hub[lm]==1.2.0"`.
 """
 
@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 FIRST, EACH, TOKENS, PROMPT = 0.03, 0.01, 32, 50
 SIZES = ((64, 8), (512, 8))
-WAYS = ("n=8", "one each", "streamed", "its_hub")
+WAYS = ("n=8", "one each", "one each, 100 at once", "streamed", "its_hub")
 ITS_HUB = """
 import asyncio, json, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -139,12 +139,14 @@ def served(url: str) -> dict[str, float]:
         return found
 
 
-async def ours(url: str, questions: int, samples: int, *, seconds: float | None) -> dict[str, float]:
+async def ours(
+    url: str, questions: int, samples: int, *, seconds: float | None = None, at_once: int = 0
+) -> dict[str, float]:
     from reasoner import Budget, SamplingParams, ask, solve_many
     from reasoner.engines.openai import OpenAIEngine
     from reasoner_strategies import SelfConsistency
 
-    engine = OpenAIEngine(base_url=url)
+    engine = OpenAIEngine(base_url=url, max_concurrency=at_once)
     await engine.start()
     asked = [ask(f"What is {number} + 4?") for number in range(questions)]
     vote = SelfConsistency(n=samples, params=SamplingParams(max_tokens=512))
@@ -182,7 +184,14 @@ def measure(way: str, url: str, questions: int, samples: int, python: str) -> di
             return None
         command = [python, "-c", ITS_HUB, f"{url}/v1", *size]
     else:
-        command = [sys.executable, __file__, "ours", way, f"{url}/{'vllm/' if way == 'one each' else ''}v1", *size]
+        command = [
+            sys.executable,
+            __file__,
+            "ours",
+            way,
+            f"{url}/{'vllm/' if way.startswith('one each') else ''}v1",
+            *size,
+        ]
     told = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "127.0.0.1"}
     )
@@ -216,7 +225,7 @@ def main(rounds: int, python: str) -> None:
 def show(label: str, rounds: list[dict[str, float]]) -> None:
     middle = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     walls = ", ".join(f"{one['wall']:.2f}" for one in rounds)
-    line = f"{label:18} wall {middle['wall']:6.2f} s ({walls})  cpu {middle['cpu']:5.2f} s"
+    line = f"{label:31} wall {middle['wall']:6.2f} s ({walls})  cpu {middle['cpu']:5.2f} s"
     line += f"  served {middle['served requests']:,.0f} requests"
     if "prompt" in middle:
         same = all(one[name] == one[f"served {name}"] for one in rounds for name in ("prompt", "generated"))
@@ -230,7 +239,8 @@ if __name__ == "__main__":
         case ["serve"]:
             asyncio.run(serve())
         case ["ours", way, url, questions, samples]:
-            result = asyncio.run(ours(url, int(questions), int(samples), seconds=600.0 if way == "streamed" else None))
+            seconds, at_once = (600.0 if way == "streamed" else None), (100 if "100" in way else 0)
+            result = asyncio.run(ours(url, int(questions), int(samples), seconds=seconds, at_once=at_once))
             print(json.dumps(result))
         case given:
             os.environ["NO_PROXY"] = "127.0.0.1"
