@@ -4,8 +4,9 @@
 
 The mock is a process of its own: 30 ms to the first token, 10 ms a token, 32 tokens a sequence. The ways take turns:
 ours with a server that draws several sequences a request, ours with a vLLM-like server (a request for each sequence;
-also with its_hub's bound of 100 connections), ours streamed (a budget in seconds, so that each sequence can be cut), and its_hub, where ITS_HUB_PYTHON names the
-Python of an environment that has it: `uv venv E && uv pip install --python E/bin/python "its-hub[lm]==1.2.0"`.
+also with its_hub's bound of 100 connections), ours streamed (a budget in seconds, so that each sequence can be cut),
+and its_hub, where ITS_HUB_PYTHON names the Python of an environment that has it, as made by
+`uv venv E && uv pip install --python E/bin/python "its-hub[lm]==1.2.0"`.
 """
 
 import asyncio
