@@ -59,17 +59,7 @@ class Cost:
 
     def taking(self, seconds: float) -> "Cost":
         """The same spending over `seconds`."""
-        return Cost(
-            self.prompt_tokens,
-            self.cached_tokens,
-            self.generated_tokens,
-            self.verifier_tokens,
-            self.cancelled_tokens,
-            self.requests,
-            self.samples,
-            self.flops,
-            seconds,
-        )
+        return replace(self, seconds=seconds)
 
     def fault(self, *, most: int = MOST_IN_A_REQUEST) -> str:
         """What is wrong with the counts, as a verifier may report anything; empty where nothing is."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from reasoner.errors import ReasonerError, UnknownName, UsageError
 from reasoner.installed import plug_ins
+from reasoner.redaction import without_userinfo
 from reasoner.types import SamplingParams
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
@@ -198,7 +199,10 @@ def _optional(hint: Any) -> bool:
 
 
 def spec_of(thing: object) -> str:
-    """The spec that builds `thing` again: its registered name, or its class, and the options that are not default."""
+    """The spec that builds `thing` again: its registered name, or its class, and the options that are not default.
+
+    Specs are recorded and shown, so that the password of a URL is left out.
+    """
     cls = type(thing)
     value = f"{cls.__module__}:{cls.__qualname__}"
     named = (e.name for kind in _GROUPS for e in entries(kind).values() if e.value == value)
@@ -233,7 +237,9 @@ def _written(value: object) -> str:
         return "|".join(_escaped(_plain(part)) for part in value)
     if dataclasses.is_dataclass(value):
         return _escaped(_plain(value))
-    return "none" if value is None else _SEPARATING.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
+    if value is None:
+        return "none"
+    return _SEPARATING.sub(lambda found: f"\\x{ord(found[0]):02x}", without_userinfo(str(value)))
 
 
 def _plain(value: object) -> str:

@@ -34,7 +34,7 @@ from reasoner.rating import rated
 from reasoner.recorder import RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
 from reasoner.turns import Turn
-from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating
+from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating, Usage
 from reasoner.weighing import weighed
 from reasoner.work import Worker
 
@@ -192,7 +192,7 @@ class Drive:
             case Sample():
                 draws = self._name(op)
                 with self.turn.held_up() if self.turn else nullcontext():
-                    return self._count(await self._in_turn(draws, op, _nothing))
+                    return self._count(await self._in_turn(draws, op, _nothing, interruptible=False))
             case Score() | Prefer():
                 self._ops += 1
                 return self._rated(await self._score(self._ops, op))
@@ -219,7 +219,7 @@ class Drive:
     def _perform_at_once(self, op: Operation) -> Handle | None:
         match op:
             case Start():
-                return self._start(op.op, op.times)
+                return self._start(op)
             case Propose():
                 proposal = Proposal(op.answer, op.standing.listed(), self._seen)
                 self._proposals.append(proposal)
@@ -235,7 +235,7 @@ class Drive:
 
     def _count(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
         for one in completions:
-            if one.usage.prompt_tokens:
+            if one.usage != Usage():
                 self._seen += self.worker.cost_of(one)
         return completions
 
@@ -261,21 +261,24 @@ class Drive:
             heads.append((prompt, digest, first))
         return Draws(first_op, tuple(heads), op.n)
 
-    async def _in_turn(self, draws: Draws, op: Sample, passed: Passed) -> tuple[Completion, ...]:
+    async def _in_turn(
+        self, draws: Draws, op: Sample, passed: Passed, *, interruptible: bool
+    ) -> tuple[Completion, ...]:
         """The sequences, when it is the question's turn; what an interrupted run had got waits for none."""
         if self.turn is None or self.worker.past.settles(draws.op, draws):
-            return await self._sample(draws, op, passed)
+            return await self._sample(draws, op, passed, interruptible=interruptible)
         await self.turn.take()
         try:
-            return await self._sample(draws, op, passed)
+            return await self._sample(draws, op, passed, interruptible=interruptible)
         finally:
             self.turn.gave()
 
-    async def _sample(self, draws: Draws, op: Sample, passed: Passed) -> tuple[Completion, ...]:
+    async def _sample(self, draws: Draws, op: Sample, passed: Passed, *, interruptible: bool) -> tuple[Completion, ...]:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        found = await drawn(draws, partial(self.worker.sequence, op), passed, self.worker.extent)
+        sequence = partial(self.worker.sequence, op, interruptible=interruptible)
+        found = await drawn(draws, sequence, passed, self.worker.extent)
         self._look_for_refusals(draws.op, found)
         return tuple(one for one in found if not isinstance(one, BudgetExhausted))
 
@@ -300,23 +303,28 @@ class Drive:
             self._partly = self._partly or refusals[0]
             self.worker.recorder.refused(number, refusals[0])
 
-    def _start(self, op: Sample | Score | Prefer, times: int) -> Handle:
+    def _start(self, start: Start) -> Handle:
+        op = start.op
         if isinstance(op, Sample):
-            draws = self._name(op, times)
+            # A stop rule of the run ends the plan at any proposal, whatever the plan promised.
+            interruptible = start.cancellable or self.stop is not None
+            draws = self._name(op, start.times)
             [(_, digest, first), *_] = draws.heads
-            self._started.launch(
-                draws.op, times, partial(self._sample_behind, draws, op), lambda: self.worker.extent(digest) - first
-            )
+            work = partial(self._sample_behind, draws, op, interruptible=interruptible)
+            self._started.launch(draws.op, start.times, work, lambda: self.worker.extent(digest) - first)
             return Handle(draws.op)
         self._ops += 1
         handle = Handle(self._ops)
         self._started.at_once(handle, self._score_behind(handle, op))
         return handle
 
-    async def _sample_behind(self, first: Draws, op: Sample, place: int, passed: Passed) -> Finished:
+    async def _sample_behind(
+        self, first: Draws, op: Sample, place: int, passed: Passed, *, interruptible: bool
+    ) -> Finished:
         heads = tuple((prompt, digest, index + place * op.n) for prompt, digest, index in first.heads)
         draws = Draws(first.op + place, heads, op.n)
-        return Finished(Handle(draws.op), completions=await self._in_turn(draws, op, passed))
+        completions = await self._in_turn(draws, op, passed, interruptible=interruptible)
+        return Finished(Handle(draws.op), completions=completions)
 
     async def _score_behind(self, handle: Handle, op: Score | Prefer) -> Finished:
         return Finished(handle, ratings=await self._score(handle, op))

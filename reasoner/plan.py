@@ -132,10 +132,14 @@ class Start:
     With `times` a sample of one prompt is started so many times, as that many of these would, however many they are:
     they are launched in order as there is room for them. The handles of the others follow the first, one by one. What
     the budget refuses to one of them is not asked for by those after it.
+
+    With `cancellable=False` the plan promises to wait for its end, so that an engine may draw it in one request with
+    others. If it is cancelled all the same, it is booked at its worst case.
     """
 
     op: Sample | Score | Prefer
     times: int = 1
+    cancellable: bool = True
 
     def __post_init__(self) -> None:
         check_n(self.times)
@@ -259,9 +263,12 @@ def weigh(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[Weight | None, ...
     return reply
 
 
-def start(op: Sample | Score | Prefer, times: int = 1) -> Plan[Handle]:
-    """Run an operation without waiting for it, or a sample of one prompt so many times: the first one's handle."""
-    handle: Handle = yield Start(op, times)
+def start(op: Sample | Score | Prefer, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
+    """Run an operation without waiting for it, or a sample of one prompt so many times: the first one's handle.
+
+    `cancellable=False` promises to wait for its end.
+    """
+    handle: Handle = yield Start(op, times, cancellable)
     return handle
 
 

@@ -74,7 +74,9 @@ class SampleRequest:
     """One sequence to draw. (`question_id`, `prompt.digest`, `index`) identify it in every run with the same `seed`.
 
     `watch` are token ids, up to 128, whose exact log-probabilities the completion must carry at every place; it then
-    carries no best alternatives. Below the `floor` the engine aborts the sequence while it draws it.
+    carries no best alternatives. Below the `floor` the engine aborts the sequence while it draws it. `interruptible`
+    says whether the runner may cancel this sequence alone before it ends. Where it is False, an engine may wait for the
+    whole reply, and may draw it in one request with others of the same question, prompt and parameters.
     """
 
     question_id: str
@@ -86,6 +88,7 @@ class SampleRequest:
     priority: int = 0
     watch: TokenIds = ()
     floor: ConfidenceFloor | None = None
+    interruptible: bool = True
     meter: Meter = field(default_factory=Meter)
 
     def __post_init__(self) -> None:

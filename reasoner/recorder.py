@@ -160,6 +160,7 @@ class Recorder:
                     stop=completion.stop,
                     usage=completion.usage,
                     logprobs=completion.logprobs,
+                    thinking=completion.thinking,
                     answer=answer,
                     cost=cost,
                 )

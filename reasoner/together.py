@@ -122,11 +122,11 @@ def _advance(parts: dict[int, _Part], place: int, owners: _Owners, told: Told, r
             yield from told(place, part.outcome(None))
             return
         if isinstance(op, Start) and isinstance(op.op, Sample):
-            op = Start(replace(op.op, branch=op.op.branch * part.among + place), op.times)
+            op = replace(op, op=replace(op.op, branch=op.op.branch * part.among + place))
         if isinstance(op, Sample):
             op = replace(op, branch=op.branch * part.among + place)
         if isinstance(op, Sample | Score | Prefer):
-            part.blocked_on = yield Start(op)
+            part.blocked_on = yield Start(op, cancellable=False)
             owners.add(part.blocked_on, place)
             return
         if isinstance(op, Next) and not part.arrived:

@@ -101,6 +101,7 @@ class Sampled(_Record):
     stop: str | int | None
     usage: Usage
     logprobs: Logprobs | None
+    thinking: str = ""
     answer: Answer | None = None
     """What the question's answer space read out of it, and by which rule."""
     cost: Cost
@@ -382,6 +383,7 @@ def completed(prompt: Prompt, event: Sampled) -> Completion:
         event.logprobs,
         event.index,
         event.seed,
+        event.thinking,
     )
 
 

@@ -118,7 +118,10 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request, as the engine counted them; `cached_tokens` is what it did not compute of the prompt."""
+    """Tokens of one sequence, as the engine counted them; `cached_tokens` is what it did not compute of the prompt.
+
+    Where several sequences were drawn in one request that counts the prompt once, only the first has prompt tokens.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -158,7 +161,8 @@ class Completion:
 
     `token_ids` are what the engine produced, a closing end-of-sequence or stop token included. `stop` is the stop
     string or token id that matched; with `finish_reason` "stop" and no `stop`, the model ended the sequence itself.
-    `index` counts the sequences drawn from this same prompt in launch order.
+    `index` counts the sequences drawn from this same prompt in launch order. `thinking` is the reasoning that a server
+    returned apart from the text; it is never read for an answer.
     """
 
     prompt: Prompt
@@ -170,6 +174,7 @@ class Completion:
     logprobs: Logprobs | None = None
     index: int = 0
     seed: int = 0
+    thinking: str = ""
 
     @property
     def ended(self) -> bool:

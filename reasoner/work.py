@@ -73,8 +73,12 @@ class Worker:
         """The engine's notes and the question's."""
         return (*self.engine.notes, *self.notes, *self.comparisons.notes)
 
-    async def sequence(self, op: Sample, draw: Draw, passed: Callable[[], None]) -> Completion:
+    async def sequence(
+        self, op: Sample, draw: Draw, passed: Callable[[], None], *, interruptible: bool = True
+    ) -> Completion:
         """Draw one sequence of an operation; `passed` is called when it is about to reach the engine.
+
+        `interruptible` says whether it may be cancelled alone before it ends.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -100,8 +104,17 @@ class Worker:
 
         def ask(tokens: int) -> SampleRequest:
             params = replace(op.params, max_tokens=tokens)
+            timed = self.admission.ledger.remaining_seconds() < math.inf
             return SampleRequest(
-                self.question.id, draw.prompt, rendered, params, draw.index, seed, self.priority, floor=op.floor
+                self.question.id,
+                draw.prompt,
+                rendered,
+                params,
+                draw.index,
+                seed,
+                self.priority,
+                floor=op.floor,
+                interruptible=interruptible or timed,
             )
 
         books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw), passed)
@@ -245,8 +258,10 @@ class Worker:
             record()
 
     def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, drawn: bool = True) -> Cost:
-        """What one request with this usage costs; nothing, where it never reached the engine."""
-        ran = int(usage.prompt_tokens > 0)
+        """What one request with this usage costs; nothing, where it never reached the engine.
+
+        Of sequences drawn in one request the first carries the prompt, and the request.
+        """
         computed = usage.prompt_tokens - usage.cached_tokens
         flops = self.engine.model.flops(
             prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
@@ -256,8 +271,8 @@ class Worker:
             cached_tokens=usage.cached_tokens,
             generated_tokens=0 if cancelled else usage.generated_tokens,
             cancelled_tokens=usage.generated_tokens if cancelled else 0,
-            requests=ran,
-            samples=ran if drawn else 0,
+            requests=int(usage.prompt_tokens > 0),
+            samples=int(drawn and usage != Usage()),
             flops=flops,
             seconds=seconds,
         )

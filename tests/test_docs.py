@@ -19,6 +19,7 @@ PAGES = (
     "docs/controller.md",
     "docs/evaluation.md",
     "docs/report/README.md",
+    "docs/servers.md",
     "docs/strategies.md",
     "examples/README.md",
 )

@@ -1,24 +1,33 @@
 """The engine over HTTP: any server with OpenAI's /v1 routes, at token level where it is a vLLM server."""
 
 import asyncio
-from contextlib import suppress
-from dataclasses import dataclass, field
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from http import HTTPStatus
 
-from pydantic import ValidationError
-
-from reasoner.engines.openai_http import Connection, tidy
-from reasoner.engines.openai_wire import Draft, ListedModel, ModelList, TokenizeReply
+from reasoner.engines import openai_wire as wire
+from reasoner.engines.openai_body import STREAMS, WHOLE_TOKENS, Dialect, Learned, read_extra, turns
+from reasoner.engines.openai_groups import SHARED, Groups, Result, shares
+from reasoner.engines.openai_http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
+from reasoner.engines.openai_limits import at_once, largest, longest
+from reasoner.engines.openai_models import Listed, Tokenized, listed_models, tokenized
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
-from reasoner.types import Completion, Message, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.redaction import SHORTEST_IN_TEXT
+from reasoner.types import Completion, Message, Prompt, TokenIds, Usage
 
 _HeadKey = tuple[tuple[Message, ...], str]
 HEADS_KEPT = 1024
 MODELS_NAMED = 20
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
 """Bounds on what a chat template adds: to each message, and once. Some templates add a system turn of their own."""
+_UNKNOWN_ROUTE = {404, 405, 422, 501}
+_TEXT_ONLY = "the server takes no token ids: prompts go as text and continuation is not token-exact"
+_FEWER_CHOICES = "the server returns fewer sequences than asked for in one request: each is asked for by itself"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -26,10 +35,16 @@ class OpenAIEngine:
     """Draws sequences from a server with OpenAI's routes: a vLLM server, a fleet behind a router, a hosted API.
 
     `model_id` may be empty where the server has only one; `api_key` empty means the environment variable
-    OPENAI_API_KEY. `timeout` is in seconds without a byte from the server. `retries` counts further tries of a request
-    that failed before it cost anything. `context` is the window in tokens, for servers that do not report it.
+    OPENAI_API_KEY. `timeout` is in seconds without a byte from the server. `patience` is for how many seconds a request
+    is tried again that failed before it cost anything, as when the server is busy. `deadline` is how many seconds one
+    reply may take in all; 0 means `timeout` and one second a token. `context` is the window in tokens, for servers that
+    do not report it. `max_concurrency` bounds the requests in flight; 0 means up to 1,024, as far as the process may
+    open files. `extra_body` is a JSON object that is merged into each request, or the path of a file that holds one.
 
     On a vLLM server prompts go as token ids and continuation is exact; elsewhere text is sent and `notes` says so.
+    What nothing can interrupt and is short is not streamed. On servers other than vLLM, sequences of one prompt that
+    start together are then drawn in one request, with one seed, that of the first; such servers count the prompt once.
+    vLLM gets a request for each sequence, with its own seed: it computes each and reports the cached tokens of one.
 
     Raises:
         UsageError: an option is out of range.
@@ -39,26 +54,41 @@ class OpenAIEngine:
     model_id: str = ""
     api_key: str = field(default="", repr=False)
     timeout: float = 120.0
-    retries: int = 4
+    patience: float = 120.0
+    deadline: float = 0.0
     context: int = 0
+    max_concurrency: int = 0
+    extra_body: str = ""
     _http: Connection = field(init=False, repr=False)
     _card: ModelCard | None = field(init=False, repr=False, default=None)
-    _vllm: bool = field(init=False, repr=False, default=False)
+    _served: str = field(init=False, repr=False, default="")
+    _dialect: Dialect = field(init=False, repr=False, default=Dialect())
     _exact: bool = field(init=False, repr=False, default=False)
+    _extra: Mapping[str, object] = field(init=False, repr=False)
+    _groups: Groups = field(init=False, repr=False)
     _heads: dict["_HeadKey", TokenIds] = field(init=False, repr=False, default_factory=dict)
-    _asking: dict["_HeadKey", "asyncio.Future[TokenIds]"] = field(init=False, repr=False, default_factory=dict)
+    _asking: dict["_HeadKey", "asyncio.Future[TokenIds | None]"] = field(init=False, repr=False, default_factory=dict)
     _notes: list[str] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         ranges: tuple[tuple[str, bool, str], ...] = (
-            ("timeout", 0 < self.timeout < float("inf"), "a number of seconds above 0"),
-            ("retries", self.retries >= 0, "0 or more"),
+            ("timeout", 0 < self.timeout < math.inf, "a number of seconds above 0"),
+            ("patience", 0 <= self.patience < math.inf, "a number of seconds, 0 for one try"),
+            ("deadline", 0 <= self.deadline < math.inf, "a number of seconds, 0 for a default"),
             ("context", self.context >= 0, "0 (unknown) or more"),
+            ("max_concurrency", self.max_concurrency >= 0, "0 (as many as the process may open) or more"),
         )
         for name, fine, allowed in ranges:
             if not fine:
                 raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
-        self._http = Connection(self.base_url, self.api_key, self.timeout, self.retries)
+        self._extra = read_extra(self.extra_body)
+        # What decides a run is recorded with it, not where it was kept.
+        self.extra_body = json.dumps(self._extra) if self._extra else ""
+        concurrency = self.max_concurrency or at_once()
+        self._http = Connection(self.base_url, self.api_key, self.timeout, self.patience, concurrency)
+        # Without its password: this field is part of specs and messages.
+        self.base_url = self._http.where
+        self._groups = Groups()
 
     @property
     def name(self) -> str:
@@ -92,17 +122,25 @@ class OpenAIEngine:
         """
         if self._card is not None:
             return
-        card = await self._choose()
-        reply = await self._http.call("POST", self._http.root + "/tokenize", {"model": card.id, "prompt": "1"})
-        told: TokenizeReply | None = None
-        with suppress(ValidationError):
-            told = TokenizeReply.model_validate_json(reply.body) if reply.ok else None
+        chosen = await self._choose()
+        self._served = chosen.id
+        # A route of that name that takes no messages is another server's, and so are its token ids.
+        told = await self._probe({"messages": [{"role": "user", "content": "1"}], "add_generation_prompt": True})
+        if told is None and chosen.owned_by == "vllm":
+            # A model without a chat template.
+            told = await self._probe({"prompt": "1"})
         self._exact = told is not None
-        self._vllm = self._exact or card.owned_by == "vllm"
+        self._dialect = Dialect(vllm=self._exact or chosen.owned_by == "vllm")
         if not self._exact:
-            self._note("the server takes no token ids: prompts go as text and continuation is not token-exact")
+            self._note(_TEXT_ONLY)
         self._note("a sequence that is cut off is counted up to the last event that the server sent")
-        self._card = ModelCard(card.id, card.max_model_len or (told.max_model_len if told else 0) or self.context)
+        window = chosen.max_model_len or (told.max_model_len if told else 0) or self.context
+        self._card = ModelCard(self._http.show(chosen.id, 500), window)
+
+    async def _probe(self, asked: dict[str, object]) -> Tokenized | None:
+        body = {"model": self._served, **asked}
+        reply = await self._http.call("POST", self._http.root + "/tokenize", body, starting=True)
+        return tokenized(reply.body) if reply.ok else None
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.
@@ -110,177 +148,240 @@ class OpenAIEngine:
         A continuation that exists as text only, drawn by another engine, is sent as text.
         """
         if self._exact and (prompt.token_ids or not prompt.text):
-            ids = await self._head(prompt) + prompt.token_ids
-            return Rendered(ids, len(ids))
+            head = await self._head(prompt)
+            if head is not None:
+                ids = head + prompt.token_ids
+                return Rendered(ids, len(ids))
         contents = [message.content for message in prompt.messages] or [prompt.raw]
         spelled = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*contents, prompt.text))
         return Rendered(None, spelled + MESSAGE_TOKENS * (len(contents) + bool(prompt.text)) + TEMPLATE_TOKENS)
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids by the server's own tokenizer; None where it has no route for that."""
-        return await self._tokenize(text=text) if self._exact else None
+        return await self._tokenize({"prompt": text, "add_special_tokens": False}) if self._exact else None
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence. Cancelling the awaiting task closes the connection, at which the server aborts it.
 
-        What cost nothing is tried again here, with growing waits.
+        What cost nothing is tried again here, with growing waits. A sequence that is not streamed and is cancelled all
+        the same is booked at its bound: nobody can tell what it cost.
 
         Raises:
             EngineUnavailable: the server is out of reach, or refuses the request.
             RequestLost: it failed part-way; the meter holds what arrived, or None where the server said nothing at all.
         """
-        path, body = self._body(request)
-        draft = Draft(request)
         request.meter.usage = Usage()
+        while True:
+            # What is None was refused and taught something, or is one of several that did not come.
+            if drawn := await self._attempt(request):
+                return drawn
+
+    async def _attempt(self, request: SampleRequest) -> Completion | None:
+        whole = self._dialect.whole and not request.interruptible and request.floor is None
+        if not whole or request.params.max_tokens > WHOLE_TOKENS:
+            return await self._streamed(request)
+        if self._dialect.many and not self._dialect.vllm and not request.watch:
+            return await self._groups.join(request, self._draw)
+        [drawn] = await self._draw([request])
+        if isinstance(drawn, RequestLost):
+            raise drawn
+        return drawn
+
+    async def _streamed(self, request: SampleRequest) -> Completion | None:
+        dialect, draft, meter = self._dialect, wire.Draft(request), request.meter
+        path, body = dialect.body(self._served, request, n=1, stream=True)
+        accepted = False
+
+        def sent(out: bool) -> None:
+            meter.usage = draft.usage if out else Usage()
+
         try:
-            async with self._http.stream(path, body, seed=request.seed) as events:
-                request.meter.usage = draft.usage
+            async with self._http.stream(path, {**body, **self._extra}, self._terms([request], sent)) as events:
+                if isinstance(events, Reply):
+                    self._refused(events, body, dialect)
+                    return None
+                accepted = True
                 async for data in events:
-                    draft.add(data)
-                    request.meter.usage = draft.usage
+                    self._take(draft, data)
+                    meter.usage = draft.usage
                     if draft.cut:
                         break
         except RequestLost:
-            if not request.meter.usage.prompt_tokens:
-                request.meter.usage = None
+            if not accepted:
+                meter.usage = None
             raise
-        completion = draft.completion()
-        self._learn(draft)
+        completion = self._clean(draft.completion(draft.usage, request.seed))
+        self._learn(draft.remarks(), wire.counting(request, draft.told, draft.heard))
         return completion
+
+    def _take(self, draft: wire.Draft, data: bytes) -> None:
+        try:
+            draft.add(data)
+        except wire.Malformed as error:
+            shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
+            raise RequestLost(f"the server sent a malformed event: {shown}") from error
+        except wire.GaveUp as error:
+            raise RequestLost(f"{error}: {self._http.said(error.body)}") from error
+
+    async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:
+        """Sequences of one prompt by one request whose reply is not streamed; a result of None is to be asked again."""
+        dialect, first = self._dialect, requests[0]
+        path, body = dialect.body(self._served, first, n=len(requests), stream=False)
+
+        def sent(out: bool) -> None:
+            for request in requests:
+                request.meter.usage = None if out else Usage()
+
+        reply = await self._http.whole(path, {**body, **self._extra}, self._terms(requests, sent))
+        if reply.ok:
+            return self._read(requests, reply)
+        if reply.status in GATEWAY_TIMEOUTS:
+            self._adopt(Learned(replace(self._dialect, whole=False), STREAMS))
+            raise RequestLost(f"a proxy at {self._http.where} gave up waiting for a whole reply ({reply.status})")
+        sent(False)
+        self._refused(reply, body, dialect)
+        return [None] * len(requests)
+
+    def _read(self, requests: Sequence[SampleRequest], reply: Reply) -> list[Result]:
+        try:
+            told, drafts = wire.whole(reply.body, requests)
+        except wire.Malformed as error:
+            if reply.body.startswith(b"data:"):
+                self._adopt(Learned(replace(self._dialect, whole=False), STREAMS))
+            shown = self._http.show(reply.body[:4096].decode("utf-8", "replace"), 80)
+            raise RequestLost(f"the server sent a malformed reply: {shown}") from error
+        except wire.GaveUp as error:
+            raise RequestLost(f"{error}: {self._http.said(error.body)}") from error
+        usages, known = shares(told, drafts)
+        results: list[Result] = []
+        for draft, usage in zip(drafts, usages, strict=True):
+            draft.request.meter.usage = usage if told else None
+            try:
+                results.append(self._clean(draft.completion(usage, requests[0].seed)))
+            except RequestLost as lost:
+                results.append(lost)
+            self._learn(draft.remarks())
+        self._learn(wire.counting(requests[0], told, sum(draft.heard for draft in drafts), len(drafts)))
+        if told is None:
+            self._dialect = replace(self._dialect, whole=False)
+        elif not known:
+            self._note(SHARED)
+        missing = requests[len(drafts) :]
+        if missing:
+            self._adopt(Learned(replace(self._dialect, many=False), _FEWER_CHOICES))
+        for request in missing:
+            request.meter.usage = Usage()
+        return results + [None] * len(missing)
+
+    def _clean(self, drawn: Completion) -> Completion:
+        """The sequence without the key, which a server may send back in any field."""
+        text, thinking = (
+            self._http.secrets.hide(one, shortest=SHORTEST_IN_TEXT) for one in (drawn.text, drawn.thinking)
+        )
+        return (
+            drawn if (text, thinking) == (drawn.text, drawn.thinking) else replace(drawn, text=text, thinking=thinking)
+        )
+
+    def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
+        """What one reply may take: time and bytes that are in proportion to the tokens that were asked for."""
+        first = requests[0]
+        return Terms(
+            seconds=self.deadline or longest(first, self.timeout),
+            size=largest(first, len(requests)),
+            limit=f"max_tokens={first.params.max_tokens}",
+            seed=first.seed,
+            sent=sent,
+        )
+
+    def _refused(self, reply: Reply, body: Mapping[str, object], spoken: Dialect) -> None:
+        """Learn from a refusal how to ask again.
+
+        Raises:
+            EngineUnavailable: nothing can be learned from it.
+        """
+        if self._dialect != spoken:
+            return  # another request has learned meanwhile
+        said = reply.body.decode("utf-8", "replace")
+        learned = None
+        if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+            learned = spoken.after(body, said)
+        if learned is None:
+            raise self._http.refusal(reply)
+        self._adopt(learned)
+
+    def _adopt(self, learned: Learned) -> None:
+        self._dialect = learned.dialect
+        self._note(learned.note)
 
     async def close(self) -> None:
         """Close the connections. Calling it again does nothing; a later request opens new ones."""
         await self._http.close()
 
-    async def _choose(self) -> ListedModel:
-        reply = await self._http.call("GET", self._http.base_url + "/models")
+    async def _choose(self) -> Listed:
+        where = self._http.where
+        reply = await self._http.call("GET", self._http.base_url + "/models", starting=True)
         if not reply.ok:
             raise self._http.refusal(reply)
-        try:
-            cards = {card.id: card for card in ModelList.model_validate_json(reply.body).data}
-        except ValidationError as error:
+        cards = listed_models(reply.body)
+        if cards is None:
             raise EngineUnavailable(
-                f"{self._http.where}/models is no list of models: set base_url to the address that ends in /v1"
-            ) from error
+                f"{where}/models is no list of models: set base_url to the address that ends in /v1"
+            )
         if not cards:
-            raise EngineUnavailable(f"{self._http.where} lists no model: load one there")
+            raise EngineUnavailable(f"{where} lists no model: load one there")
         if not self.model_id and len(cards) == 1:
             return next(iter(cards.values()))
         if self.model_id in cards:
             return cards[self.model_id]
         if self.model_id:
             near = get_close_matches(self.model_id, cards, n=MODELS_NAMED, cutoff=0.0)
-            raise UnknownName("model", self.model_id, [tidy(name, 100) for name in near], of=self._http.where)
-        named = [tidy(name, 100) for name in list(cards)[:MODELS_NAMED]]
+            raise UnknownName("model", self.model_id, [self._http.show(name, 100) for name in near], of=where)
+        named = [self._http.show(name, 100) for name in list(cards)[:MODELS_NAMED]]
         more = f" and {len(cards) - len(named)} more" if len(cards) > len(named) else ""
-        raise UsageError(f"{self._http.where} serves several models: set model_id to one of {', '.join(named)}{more}")
+        raise UsageError(f"{where} serves several models: set model_id to one of {', '.join(named)}{more}")
 
-    async def _head(self, prompt: Prompt) -> TokenIds:
+    async def _head(self, prompt: Prompt) -> TokenIds | None:
         """The head's ids; sequences that ask for them at once share one request and go on in the order they came."""
         key = (prompt.messages, prompt.raw)
         if key in self._heads:
             return self._heads[key]
         asking = self._asking.get(key)
         if asking is None or asking.get_loop() is not asyncio.get_running_loop():
-            asking = self._asking[key] = asyncio.ensure_future(self._tokenize(prompt))
+            asked: dict[str, object] = {"prompt": prompt.raw}
+            if prompt.messages:
+                # What a template is told changes the ids that it gives.
+                asked = {"messages": turns(prompt.messages), "add_generation_prompt": True, **self._extra}
+            asking = self._asking[key] = asyncio.ensure_future(self._tokenize(asked))
             asking.add_done_callback(lambda done: self._told(key, done))
         return await asyncio.shield(asking)
 
-    def _told(self, key: "_HeadKey", asking: "asyncio.Future[TokenIds]") -> None:
+    def _told(self, key: "_HeadKey", asking: "asyncio.Future[TokenIds | None]") -> None:
         if self._asking.get(key) is asking:
             del self._asking[key]
-        if not asking.cancelled() and asking.exception() is None:
+        if not asking.cancelled() and asking.exception() is None and (ids := asking.result()) is not None:
             if len(self._heads) >= HEADS_KEPT:
                 del self._heads[next(iter(self._heads))]
-            self._heads[key] = asking.result()
+            self._heads[key] = ids
 
-    async def _tokenize(self, prompt: Prompt | None = None, *, text: str = "") -> TokenIds:
-        body: dict[str, object] = {"model": self.model.name}
-        if prompt is None:
-            body |= {"prompt": text, "add_special_tokens": False}
-        elif prompt.messages:
-            body |= {"messages": _turns(prompt.messages), "add_generation_prompt": True}
-        else:
-            body["prompt"] = prompt.raw
-        reply = await self._http.call("POST", self._http.root + "/tokenize", body)
+    async def _tokenize(self, asked: Mapping[str, object]) -> TokenIds | None:
+        """The ids; None where the server turns out to have no such route, and gets text from then on."""
+        reply = await self._http.call("POST", self._http.root + "/tokenize", {"model": self._served, **asked})
+        if reply.status in _UNKNOWN_ROUTE:
+            self._exact = False
+            self._note(_TEXT_ONLY)
+            return None
         if not reply.ok:
             raise self._http.refusal(reply)
-        try:
-            return tuple(TokenizeReply.model_validate_json(reply.body).tokens)
-        except ValidationError as error:
-            raise EngineUnavailable(f"{self._http.where}: /tokenize sent no token ids: restart the server") from error
+        told = tokenized(reply.body)
+        if told is None:
+            raise EngineUnavailable(f"{self._http.where}: /tokenize sent no token ids: restart the server")
+        return told.tokens
 
-    def _body(self, request: SampleRequest) -> tuple[str, dict[str, object]]:
-        prompt, k = request.prompt, request.params.logprobs
-        body = {"model": self.model.name, "seed": request.seed, "stream": True, **_drawing(request.params, self._vllm)}
-        body["stream_options"] = {"include_usage": True} | ({"continuous_usage_stats": True} if self._vllm else {})
-        if request.watch:
-            return self._watching(request, body)
-        if request.rendered.token_ids is None and prompt.messages:
-            turns = _turns(prompt.messages)
-            if prompt.text:
-                turns.append({"role": "assistant", "content": prompt.text})
-                if self._vllm:
-                    body |= {"add_generation_prompt": False, "continue_final_message": True}
-            if k is not None:
-                # vLLM lists the sampled token first and inside the count, so that one more shows the k best.
-                body |= {"logprobs": True, "top_logprobs": min(k + 1, 20) if k and self._vllm else k}
-            return "/chat/completions", body | {"messages": turns}
-        if k is not None:
-            body["logprobs"] = k
-            if self._vllm:
-                # Alternatives are keyed by their text, and two tokens may have the same: both are kept under their ids.
-                body["return_tokens_as_token_ids"] = True
-        if request.rendered.token_ids is None:
-            return "/completions", body | {"prompt": prompt.raw + prompt.text}
-        return "/completions", body | {"prompt": list(request.rendered.token_ids), "return_token_ids": True}
-
-    def _watching(self, request: SampleRequest, body: dict[str, object]) -> tuple[str, dict[str, object]]:
-        """Only vLLM's chat route tells the log-probabilities of chosen tokens."""
-        prompt = request.prompt
-        if not self._vllm or not prompt.messages or prompt.text or prompt.token_ids:
-            raise EngineUnavailable(
-                f"{self._http.where} tells no log-probabilities of chosen tokens: use a vLLM server, and a prompt of "
-                "messages alone"
-            )
-        body |= {"messages": _turns(prompt.messages), "logprobs": True, "return_tokens_as_token_ids": True}
-        return "/chat/completions", body | {"logprob_token_ids": list(request.watch)}
-
-    def _learn(self, draft: Draft) -> None:
-        """Note what a whole reply shows that the server cannot do."""
-        if draft.request.rendered.token_ids is not None and draft.text and not draft.token_ids:
-            self._note("the server returns no token ids: what continues a reply goes as text and is not token-exact")
-        if draft.told is None:
-            self._note("the server reports no usage: prompts are counted at a bound and generated tokens by the chunk")
-        elif draft.told.prompt_tokens_details is None or draft.told.prompt_tokens_details.cached_tokens is None:
-            self._note("the server reports no cached tokens: all prompt tokens count as computed")
-        if draft.finish == "stop" and draft.request.params.stop and not draft.names_stop:
-            self._note("the server does not say what stopped a sequence: a stop string reads as the model's own end")
+    def _learn(self, *remarks: Iterable[str]) -> None:
+        for one in remarks:
+            for line in one:
+                self._note(line)
 
     def _note(self, line: str) -> None:
         if line not in self._notes:
             self._notes.append(line)
-
-
-def _turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def _drawing(params: SamplingParams, vllm: bool) -> dict[str, object]:
-    """The sampling options. Only vLLM knows all of them, and takes from the model's files any that is left out."""
-    body: dict[str, object] = {
-        "temperature": params.temperature,
-        "max_tokens": params.max_tokens,
-        "top_p": params.top_p,
-    }
-    if params.stop:
-        body["stop"] = list(params.stop)
-    if params.top_k or vllm:
-        body["top_k"] = params.top_k
-    if params.min_p or vllm:
-        body["min_p"] = params.min_p
-    if params.stop_token_ids:
-        body["stop_token_ids"] = list(params.stop_token_ids)
-    if vllm:
-        body["repetition_penalty"] = 1.0
-    return body

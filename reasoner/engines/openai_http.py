@@ -1,51 +1,37 @@
-"""The connection to an OpenAI-compatible server: a client per event loop, retries, event streams, one-line errors."""
+"""The connection to an OpenAI-compatible server: a session per event loop, retries, bounds, one-line errors."""
 
 import asyncio
+import base64
 import json
+import math
 import os
 import time
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
 
+from reasoner.engines.openai_retry import Waits, message_of, retry_after, tidy, worth_retrying
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
+from reasoner.redaction import Secrets, shown_address, without_userinfo
 
-CONNECTIONS = 1024
 CONNECT_SECONDS = 10.0
-BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
-MESSAGE_CHARACTERS = 300
-ERROR_BYTES, REPLY_BYTES, EVENT_BYTES = 2**16, 2**26, 2**24
+START_SECONDS = 5.0
+"""For how long a server that cannot be reached is tried at the start: a wrong address is told soon."""
+ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
+GATEWAY_TIMEOUTS = frozenset({504, 524})
+"""A proxy that gave up waiting for a whole reply, which the server went on computing."""
 
-_BUSY = {408, 409, 425, 429}
 _WAYS_OUT = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
     403: "use an api_key that may use this model",
     404: "set base_url to the address that ends in /v1, and model to one that it serves",
 }
-
-
-def tidy(text: str, most: int = MESSAGE_CHARACTERS) -> str:
-    """Foreign text made fit for one line of an error: printable, single-spaced, at most `most` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
-    return line if len(line) <= most else line[: most - 3] + "..."
-
-
-def server_message(body: bytes) -> str:
-    """What a server's error reply says, bounded; its raw text where it is not in a known form."""
-    text = body.decode("utf-8", "replace")
-    with suppress(ValueError, RecursionError):
-        found: Any = json.loads(text)
-        for key in ("error", "message", "detail"):
-            if isinstance(found, dict) and found.get(key):
-                found = found[key]
-        text = found if isinstance(found, str) else text
-    return tidy(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +47,33 @@ class Reply:
         return self.status == HTTPStatus.OK
 
 
-@dataclass(slots=True, eq=False)
-class Connection:
-    """Sends requests to one server. `timeout` is seconds without a byte; `sleep` waits between tries.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What one sampling request may take: `seconds` and `size` in bytes for the whole reply.
 
-    A failure that cannot have cost anything is tried again up to `retries` times, each wait twice as long as the one
-    before, or as long as the server asks for.
+    `sent` is called with True when the request goes out, and with False when that try came to nothing and cost nothing.
+    `limit` says in errors what the size was derived from.
+    """
+
+    seconds: float
+    size: int
+    limit: str
+    seed: int
+    sent: Callable[[bool], None]
+
+
+class _Client(NamedTuple):
+    session: aiohttp.ClientSession
+    places: asyncio.Semaphore
+    holder: "AsyncGenerator[aiohttp.ClientSession, None]"
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Connection:
+    """Sends requests to one server, at most `max_concurrency` at once, first come, first served.
+
+    `timeout` is seconds without a byte; `sleep` waits between tries. A failure that cannot have cost anything is tried
+    again for `patience` seconds, each wait twice as long as the one before, or as long as the server asks for.
 
     Raises:
         UsageError: `base_url` is no HTTP address, or the key cannot be sent.
@@ -75,193 +82,272 @@ class Connection:
     base_url: str
     api_key: str
     timeout: float
-    retries: int
+    patience: float
+    max_concurrency: int
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     where: str = field(init=False)
-    _clients: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[httpx.AsyncClient, None]]] = (
-        field(init=False, default_factory=dict)
-    )
+    secrets: Secrets = field(init=False)
+    _headers: dict[str, str] = field(init=False)
+    _proxy: str | None = field(init=False)
+    _clients: dict[asyncio.AbstractEventLoop, _Client] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            url = httpx.URL(self.base_url.rstrip("/"))
-        except httpx.InvalidURL:
-            url = httpx.URL()
-        if url.scheme not in ("http", "https") or not url.host or url.query:
-            raise UsageError(f"base_url={self.base_url!r} is no http address: write it as in http://localhost:8000/v1")
-        self.base_url = str(url)
-        self.where = str(url.copy_with(userinfo=b"", query=None))
+        url = _split(self.base_url)
+        if url is None:
+            shown = shown_address(self.base_url)
+            raise UsageError(f"base_url={shown!r} is no http address: write it as in http://localhost:8000/v1")
+        name, _, password = url.netloc.rpartition("@")[0].partition(":")
+        key = self.api_key.strip()
+        if not key and not name and not password:
+            key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError("the api_key has characters that no header can carry: copy it again")
+        basic = f"{unquote(name)}:{unquote(password)}" if name or password else ""
+        self.where = self.base_url = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+        self._proxy = _proxy_for(url)
+        proxied = urlsplit(self._proxy or "").password or ""
+        self.secrets = Secrets.of(key, password, unquote(password), basic, proxied, unquote(proxied))
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        elif basic:
+            self._headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
 
     @property
     def root(self) -> str:
         """The address without /v1, where vLLM has what OpenAI does not define."""
         return self.base_url.removesuffix("/v1")
 
-    async def call(self, method: str, url: str, body: Mapping[str, object] | None = None) -> Reply:
-        """The whole reply to a request that costs no tokens, whatever its status."""
-        response = await self._send(method, url, body, seed=0, free=True)
+    async def call(
+        self, method: str, url: str, body: Mapping[str, object] | None = None, *, starting: bool = False
+    ) -> Reply:
+        """The whole reply to a request that costs no tokens, whatever its status.
+
+        While `starting`, a server that cannot be reached is given up soon.
+        """
+        terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply", seed=0, sent=lambda _: None)
+        waits = Waits(self.patience, 0, START_SECONDS if starting else math.inf)
         try:
-            most = REPLY_BYTES if response.is_success else ERROR_BYTES
-            return Reply(response.status_code, await _read(response, most))
-        except httpx.RequestError as error:
+            async with self._answer(method, url, body, terms, waits, idle=self.timeout, free=True) as response:
+                size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
+                return Reply(response.status, await self._read(response, size))
+        except (aiohttp.ClientError, RequestLost) as error:
             raise EngineUnavailable(f"the reply from {self.where} was cut: {self._reason(error)}") from error
-        finally:
-            await response.aclose()
+
+    async def whole(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
+        """The reply to a sampling request that is not streamed: nothing comes until all of it is there.
+
+        Raises:
+            EngineUnavailable: the server stays out of reach, or too busy, for as long as the patience lasts.
+            RequestLost: it took the request, and nobody can tell what it computed.
+        """
+        try:
+            waits = Waits(self.patience, terms.seed)
+            async with self._answer("POST", self.base_url + path, body, terms, waits, idle=None) as response:
+                ok = response.status == HTTPStatus.OK
+                read = await self._read(response, terms.size if ok else ERROR_BYTES)
+                if ok and len(read) >= terms.size:
+                    raise RequestLost(self._too_large(terms))
+                return Reply(response.status, read)
+        except aiohttp.ClientError as error:
+            raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
 
     @asynccontextmanager
     async def stream(
-        self, path: str, body: Mapping[str, object], *, seed: int
-    ) -> AsyncGenerator[AsyncGenerator[bytes, None], None]:
-        """The events of a request that the server accepted; leaving the block closes the connection if it is not over.
+        self, path: str, body: Mapping[str, object], terms: Terms
+    ) -> AsyncGenerator[Reply | AsyncGenerator[bytes, None], None]:
+        """The events of a request that the server accepted, or its refusal.
+
+        Leaving the block closes the connection if it is not over.
 
         Raises:
-            EngineUnavailable: the server refuses, or stays out of reach for every try.
+            EngineUnavailable: the server stays out of reach, or too busy, for as long as the patience lasts.
             RequestLost: it says nothing at all, or the stream is cut.
         """
-        response = await self._send("POST", self.base_url + path, body, seed=seed, free=False)
         try:
-            if response.status_code != HTTPStatus.OK:
-                raise self.refusal(Reply(response.status_code, await _error_body(response)))
-            async with aclosing(_events(response)) as events:
-                yield events
-        except httpx.RequestError as error:
+            waits = Waits(self.patience, terms.seed)
+            async with self._answer("POST", self.base_url + path, body, terms, waits, idle=self.timeout) as response:
+                if response.status != HTTPStatus.OK:
+                    refused = await self._error_body(response)
+                    terms.sent(False)
+                    yield Reply(response.status, refused)
+                    return
+                async with aclosing(self._events(response, terms)) as events:
+                    yield events
+        except aiohttp.ClientError as error:
             raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
-        finally:
-            await response.aclose()
 
     def refusal(self, reply: Reply) -> EngineUnavailable:
         """The error for a reply that trying again would not change."""
-        said = server_message(reply.body)
+        said = self.said(reply.body)
         way_out = _WAYS_OUT.get(reply.status, "change what it names, or choose another model or server")
         return EngineUnavailable(f"{self.where} answered {reply.status}{f' ({said})' if said else ''}: {way_out}")
 
-    async def close(self) -> None:
-        """Close this loop's client; those of other loops close with their loops."""
-        _, holder = self._clients.pop(asyncio.get_running_loop(), (None, None))
-        if holder:
-            await holder.aclose()
+    def said(self, body: bytes) -> str:
+        """What a server says in an error reply: one line without what must not be shown."""
+        return self.show(message_of(body))
 
-    async def _send(
-        self, method: str, url: str, body: Mapping[str, object] | None, *, seed: int, free: bool
-    ) -> httpx.Response:
+    def show(self, text: str, most: int = 300) -> str:
+        """Foreign text made fit for one line of an error: bounded, printable, without what must not be shown."""
+        return tidy(self.secrets.hide(without_userinfo(text)), most)
+
+    async def close(self) -> None:
+        """Close this loop's session; those of other loops close with their loops."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client:
+            await client.holder.aclose()
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, object] | None,
+        terms: Terms,
+        waits: Waits,
+        *,
+        idle: float | None,
+        free: bool = False,
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """A reply that is not worth another try, within the terms; what can have cost nothing is tried again.
+
+        `idle` is the longest silence; None allows any up to the deadline, as a whole reply comes all at once. What is
+        `free` costs nothing however it fails.
+        """
         client = await self._client()
         # Plain ASCII JSON: a lone surrogate in a prompt is then the server's to judge and no crash here.
         content = None if body is None else json.dumps(body).encode("ascii")
-        for attempt in range(self.retries + 1):
-            asked = 0.0
-            try:
-                request = client.build_request(method, url, content=content, headers=self._headers())
-                response = await client.send(request, stream=True)
-            except httpx.RequestError as error:
-                if isinstance(error, httpx.ReadTimeout) and not free:
-                    raise RequestLost(f"{self.where} took a request and sent nothing: {self._reason(error)}") from error
-                failure, way_out = self._reason(error), "start the server there, or set base_url to where it runs"
-            else:
-                if not _worth_retrying(response.status_code):
-                    return response
-                failure, asked = await self._busy(response)
-                way_out = "try later, or send fewer requests at once"
-            if attempt < self.retries:
-                await self.sleep(backoff(attempt, seed) + min(asked, self.timeout))
-        tries = f"{self.retries + 1} tries" if self.retries else "1 try"
-        raise EngineUnavailable(f"no answer from {self.where} in {tries}, the last: {failure}: {way_out}")
+        allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
+        while True:
+            asked, reached, began = 0.0, False, time.monotonic()
+            async with client.places, self._within(terms.seconds):
+                terms.sent(True)
+                try:
+                    response = await client.session.request(
+                        method, url, data=content, headers=self._headers, timeout=allowed, allow_redirects=False
+                    )
+                except aiohttp.ClientError as error:
+                    failure, way_out = self._failed(error, whole=idle is None, free=free)
+                else:
+                    reached = True
+                    try:
+                        if not worth_retrying(response.status) or (
+                            idle is None and response.status in GATEWAY_TIMEOUTS
+                        ):
+                            yield response
+                            return
+                        failure, asked = await self._busy(response)
+                        way_out = "try later, set patience to wait longer, or set max_concurrency"
+                    finally:
+                        response.close()
+            terms.sent(False)
+            wait = waits.next(asked, time.monotonic() - began, reached=reached)
+            if wait is None:
+                raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {way_out}")
+            await self.sleep(wait)
 
-    async def _busy(self, response: httpx.Response) -> tuple[str, float]:
+    @asynccontextmanager
+    async def _within(self, seconds: float) -> AsyncGenerator[None, None]:
         try:
-            said = server_message(await _error_body(response))
-        finally:
-            await response.aclose()
-        return f"{response.status_code}{f' ({said})' if said else ''}", retry_after(response.headers)
+            async with asyncio.timeout(seconds) as limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise RequestLost(f"{self.where} did not finish a reply within {seconds:g} s: set deadline") from error
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
-        key = (self.api_key or os.environ.get("OPENAI_API_KEY", "")).strip()
-        if not (key.isascii() and key.isprintable()):
-            raise UsageError("the api_key has characters that no header can carry: copy it again")
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        return headers
+    def _failed(self, error: aiohttp.ClientError, *, whole: bool, free: bool) -> tuple[str, str]:
+        """What failed and the way out, where it can have cost nothing."""
+        unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
+        if not (free or unsent) and (whole or isinstance(error, aiohttp.ServerTimeoutError)):
+            raise RequestLost(f"{self.where} took a request and sent nothing: {self._reason(error)}") from error
+        return self._reason(error), "start the server there, or set base_url to where it runs"
 
-    async def _client(self) -> httpx.AsyncClient:
-        """This loop's client: connections belong to the loop that opened them."""
+    async def _busy(self, response: aiohttp.ClientResponse) -> tuple[str, float]:
+        said = self.said(await self._error_body(response))
+        return f"{response.status}{f' ({said})' if said else ''}", retry_after(response.headers)
+
+    async def _client(self) -> _Client:
+        """This loop's session: connections belong to the loop that opened them."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
-            holder = self._hold()
-            self._clients[loop] = (await anext(holder), holder)
-        return self._clients[loop][0]
+            holder = _hold(self._proxy)
+            self._clients[loop] = _Client(await anext(holder), asyncio.Semaphore(self.max_concurrency), holder)
+        return self._clients[loop]
 
-    async def _hold(self) -> AsyncGenerator[httpx.AsyncClient, None]:
-        # An event loop closes its unfinished async generators before it ends, and with this one the client.
-        timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, CONNECT_SECONDS), pool=None)
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        client = httpx.AsyncClient(timeout=timeout, limits=limits)
-        try:
-            yield client
-        finally:
-            await client.aclose()
-
-    def _reason(self, error: httpx.RequestError) -> str:
-        if isinstance(error, httpx.ConnectTimeout):
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection within {min(self.timeout, CONNECT_SECONDS):g} s"
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, TimeoutError):
             return f"no byte within {self.timeout:g} s"
-        return tidy(str(error)) or type(error).__name__
+        if isinstance(error, aiohttp.ClientResponseError):
+            return self.show(f"its reply is no HTTP: {error.message}")
+        return self.show(str(error)) or type(error).__name__
+
+    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+        with suppress(aiohttp.ClientError):
+            return await self._read(response, ERROR_BYTES)
+        return b""
+
+    async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
+        body = bytearray()
+        async for block in response.content.iter_any():
+            body += block
+            if len(body) > most:
+                break
+        return bytes(body[:most])
+
+    def _too_large(self, terms: Terms) -> str:
+        return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"
+
+    async def _events(self, response: aiohttp.ClientResponse, terms: Terms) -> AsyncGenerator[bytes, None]:
+        """The data of each server-sent event up to [DONE] or the end.
+
+        Lines are split as bytes: text may hold other characters that count as line ends, such as U+2028.
+        """
+        pending, size = b"", 0
+        async for block in response.content.iter_any():
+            size += len(block)
+            if size > terms.size:
+                raise RequestLost(self._too_large(terms))
+            *lines, pending = (pending + block).split(b"\n")
+            for line in lines:
+                if not line.startswith(b"data:"):
+                    continue
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    # Only a connection that was read to its end can serve the next request.
+                    with suppress(TimeoutError, aiohttp.ClientError):
+                        async with asyncio.timeout(1.0):
+                            await response.content.readany()
+                    return
+                if data:
+                    yield data
 
 
-def backoff(attempt: int, seed: int) -> float:
-    """Seconds to wait after failure number `attempt` (from 0): doubling, capped, spread by a jitter fixed by `seed`."""
-    longest = min(BACKOFF_SECONDS * 2.0 ** min(attempt, 16), BACKOFF_CAP)
-    return longest * (0.5 + zlib.crc32(f"{seed}:{attempt}".encode()) / 2**33)
+async def _hold(proxy: str | None) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    # An event loop closes its unfinished async generators before it ends, and with this one the session; also one that
+    # is dropped meanwhile, as long as nothing that it holds refers to it.
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), proxy=proxy
+    ) as session:
+        yield session
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
-    """The seconds that a Retry-After header asks for, as a number or a date; 0 where it asks for none."""
-    value = headers.get("retry-after", "").strip()
+def _split(address: str) -> SplitResult | None:
+    """The parts of an HTTP address; None where it is none."""
     try:
-        return float(value) if value[:1].isdigit() else max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (ValueError, OverflowError):
-        return 0.0
+        url = urlsplit(address.strip().rstrip("/"))
+        fine = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not (url.query or url.fragment)
+    except ValueError:
+        return None
+    return url if fine else None
 
 
-def _worth_retrying(status: int) -> bool:
-    return status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
-
-
-async def _read(response: httpx.Response, most: int) -> bytes:
-    body = bytearray()
-    async for block in response.aiter_bytes():
-        body += block
-        if len(body) > most:
-            break
-    return bytes(body[:most])
-
-
-async def _error_body(response: httpx.Response) -> bytes:
-    with suppress(httpx.RequestError):
-        return await _read(response, ERROR_BYTES)
-    return b""
-
-
-async def _events(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The data of each server-sent event up to [DONE] or the end.
-
-    Lines are split as bytes: text may hold other characters that count as line ends, such as U+2028.
-    """
-    blocks: AsyncIterator[bytes] = response.aiter_bytes()
-    pending = b""
-    async for block in blocks:
-        *lines, pending = (pending + block).split(b"\n")
-        if len(pending) > EVENT_BYTES:
-            raise RequestLost(f"the server sent an event above {EVENT_BYTES:,} bytes")
-        for line in lines:
-            data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
-            if data == b"[DONE]":
-                # Only a connection that was read to its end can serve the next request.
-                with suppress(TimeoutError, StopAsyncIteration, httpx.RequestError):
-                    async with asyncio.timeout(1.0):
-                        await anext(blocks)
-                return
-            if data:
-                yield data
+def _proxy_for(url: SplitResult) -> str | None:
+    """The proxy that the environment names for this server."""
+    if proxy_bypass(url.netloc.rpartition("@")[2]):
+        return None
+    return getproxies().get(url.scheme) or getproxies().get("all")

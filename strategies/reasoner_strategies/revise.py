@@ -65,7 +65,8 @@ class Revise:
         running: dict[Handle, int] = {}
         majority, tally = Standing(), Tally(question.space)
         for chain in range(self.chains):
-            running[(yield from start(Sample((question.prompt,), params=self.params, branch=chain)))] = chain
+            first = Sample((question.prompt,), params=self.params, branch=chain)
+            running[(yield from start(first, cancellable=False))] = chain
         while running:
             try:
                 finished = yield from next_finished()
@@ -76,7 +77,8 @@ class Revise:
             earlier += finished.completions
             if len(earlier) <= self.revisions:
                 prompt = revision(question, earlier)
-                running[(yield from start(Sample((prompt,), params=self.params, branch=chain)))] = chain
+                again = Sample((prompt,), params=self.params, branch=chain)
+                running[(yield from start(again, cancellable=False))] = chain
             for turn, attempt in enumerate(finished.completions, len(earlier) - len(finished.completions)):
                 tally.add(question.read(attempt), index=turn * self.chains + chain)
             majority = yield from count(tally)

@@ -51,7 +51,7 @@ class SelfConsistency:
         if self.stop is not None:
             answer = yield from self.going_on(question, ())
             return answer
-        yield from start(Sample((question.prompt,), params=self.params), times=self.n)
+        yield from start(Sample((question.prompt,), params=self.params), self.n, cancellable=False)
         tally, answer = Tally(question.space, most=self.n), None
         for _ in range(self.n):
             try:

@@ -174,7 +174,7 @@ class _Search:
         handles: dict[Handle, Path] = {}
         for parent in parents:
             op = Sample((parent.prompt,), self.options.k, self.stepping.draws(parent), reserve=self.options.reserve)
-            handle = yield from start(op)
+            handle = yield from start(op, cancellable=False)
             handles[handle] = parent
         drawn: dict[Handle, tuple[Completion, ...]] = {}
         try:

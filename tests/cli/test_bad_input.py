@@ -184,7 +184,7 @@ def dead_port() -> Iterator[int]:
 
 def test_a_server_that_is_down(run: Run, dead_port: int) -> None:
     url = f"http://127.0.0.1:{dead_port}/v1"
-    ended = run("solve", "q", "-e", "openai:retries=0", "--base-url", url)
+    ended = run("solve", "q", "-e", "openai:patience=0", "--base-url", url)
     assert (ended.code, ended.out) == (4, "")
     assert f"no answer from {url} in 1 try" in ended.error
     assert "start the server there, or set base_url" in ended.error

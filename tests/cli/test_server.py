@@ -60,7 +60,7 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(run: Run) -> None:
 
 def test_a_server_that_goes_on_failing_is_an_engine_failure(run: Run) -> None:
     with FakeServer(faults=[Fault("status", 500, "out of order")]) as server:
-        ended = run("solve", "How many?", "-s", "single", "-e", "openai:retries=0", "--base-url", server.url)
+        ended = run("solve", "How many?", "-s", "single", "-e", "openai:patience=0", "--base-url", server.url)
     assert (ended.code, ended.out) == (4, "")
     assert "500 (out of order)" in ended.error
     assert "try later" in ended.error
@@ -68,8 +68,11 @@ def test_a_server_that_goes_on_failing_is_an_engine_failure(run: Run) -> None:
 
 def test_a_failure_after_some_samples_keeps_the_best_answer(run: Run) -> None:
     with FakeServer(faults=[Fault("status", 400, "too hot")]) as server:
-        server.faults.insert(0, Fault("send", body='data: {"choices":[{"index":0,"text":"The answer is 4",'
-                                      '"finish_reason":"stop","token_ids":[1]}]}\n\ndata: [DONE]\n\n'))  # fmt: skip
+        reply = {
+            "choices": [{"index": 0, "text": "The answer is 4", "finish_reason": "stop", "token_ids": [1]}],
+            "usage": {"prompt_tokens": 42, "completion_tokens": 1},
+        }
+        server.faults.insert(0, Fault("send", body=json.dumps(reply)))
         asked = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=580")
         ended = run(*asked, "-e", "openai", "--base-url", server.url)
     assert (ended.code, ended.out) == (4, "")

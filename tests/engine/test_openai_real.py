@@ -15,11 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from reasoner import ask
+from reasoner import ask, solve_sync
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Engine, Meter, SampleRequest, Tab
 from reasoner.types import Completion, Prompt, Rating, SamplingParams, Usage
+from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Judge
 from tests.helpers import completion
 
@@ -189,6 +190,46 @@ def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(serv
     assert there.value == pytest.approx(here.value, abs=1e-3)
     assert there.parts == pytest.approx(here.parts, abs=1e-3)
     assert there.cost.requests == 1
+
+
+def _counted(server: str) -> tuple[int, int]:
+    """The prompt tokens that the server computed, and those that it generated, by its own metrics."""
+    lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()
+    found = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("vllm:")}
+    computed = found["vllm:prompt_tokens_total"] - found["vllm:prompt_tokens_cached_total"]
+    return int(computed), int(found["vllm:generation_tokens_total"])
+
+
+def test_what_a_vote_is_booked_at_is_what_the_server_computed(server: str) -> None:
+    question = ask("What is 3 + 4? Think about it for a while, then answer as a careful teacher would.")
+    before = _counted(server)
+    events: list[Any] = []
+    vote = SelfConsistency(n=6, params=SamplingParams(max_tokens=24))
+    solution = solve_sync(question, vote, OpenAIEngine(base_url=server), trace=events.append)
+    after = _counted(server)
+    assert solution.cost.prompt_tokens == after[0] - before[0]
+    assert solution.cost.generated_tokens == after[1] - before[1]
+    assert (solution.cost.requests, solution.cost.samples) == (6, 6)
+    assert len({event.seed for event in events if event.event == "sampled"}) == 6
+
+
+def test_a_whole_reply_is_the_one_that_would_be_streamed(server: str) -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await engine.start()
+        prompt = count("even")
+        params = SamplingParams(temperature=0.0, max_tokens=12, logprobs=2, stop=("three",))
+        rendered = await engine.render(prompt)
+        streamed, whole = [
+            await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 7, interruptible=interruptible))
+            for interruptible in (True, False)
+        ]
+        assert (whole.text, whole.token_ids, whole.stop) == (streamed.text, streamed.token_ids, streamed.stop)
+        assert whole.usage.generated_tokens == streamed.usage.generated_tokens
+        assert whole.logprobs is not None
+        assert streamed.logprobs is not None
+        assert whole.logprobs.sampled == pytest.approx(streamed.logprobs.sampled, abs=1e-3)
+
+    asyncio.run(run(OpenAIEngine(base_url=server)))
 
 
 def test_a_cancelled_sequence_is_aborted_and_the_server_serves_on(server: str) -> None:

@@ -56,7 +56,8 @@ class FakeServer:
     """Serves while the `with` block runs. Every field may be changed between requests.
 
     `reply` is the text of each token. `vllm` switches on /tokenize, token ids and all else that only vLLM has; the
-    other flags take single parts of it away. `faults` are used up by the sampling requests, one each.
+    other flags take single parts of it away. `thinking` comes before the reply, in the field `thinks_in`. `draws` is
+    the most sequences of one request. `faults` are used up by the sampling requests, one each.
     """
 
     vllm: bool = True
@@ -71,6 +72,9 @@ class FakeServer:
     finish: str = "stop"
     stop_reason: int | str | None = None
     cached: int = 0
+    thinking: tuple[str, ...] = ()
+    thinks_in: str = "reasoning"
+    draws: int = 1000
     bytes_per_write: int = 1 << 20
     faults: list[Fault] = field(default_factory=list)
     start_fault: Fault | None = None
@@ -123,11 +127,13 @@ class FakeServer:
         pieces = list(self.reply)
         if self.finish == "stop" and self.stop_reason is None:
             ids, pieces = [*ids, EOS], [*pieces, ""]
-        most = int(body["max_tokens"])
+        most = int(body.get("max_completion_tokens") or body["max_tokens"])
         finish = self.finish if len(ids) <= most else "length"
         prompt = self._prompt_tokens(body)
         if chat:
             yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+            for thought in self.thinking:
+                yield {"choices": [{"index": 0, "delta": {self.thinks_in: thought}, "finish_reason": None}]}
         for place, (number, piece) in enumerate(zip(ids[:most], pieces[:most], strict=True)):
             last = place == min(len(ids), most) - 1
             choice: dict[str, Any] = {"index": 0, "finish_reason": finish if last else None}
@@ -139,14 +145,40 @@ class FakeServer:
             if self.vllm and self.returns_ids and body.get("return_token_ids"):
                 choice["token_ids"] = [number]
             event: dict[str, Any] = {"choices": [choice]}
-            if self.vllm and body["stream_options"].get("continuous_usage_stats"):
+            if self.vllm and body.get("stream_options", {}).get("continuous_usage_stats"):
                 event["usage"] = {"prompt_tokens": prompt, "completion_tokens": place + 1}
             yield event
-        if self.reports_usage and body["stream_options"]["include_usage"]:
+        if self.reports_usage and body.get("stream_options", {}).get("include_usage"):
             usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": min(len(ids), most)}
             if self.reports_cached:
                 usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
             yield {"choices": [], "usage": usage}
+
+    def whole(self, body: dict[str, Any], *, chat: bool) -> dict[str, Any]:
+        """The same reply at once, as often as the body asks for and the server draws; the prompt counts once."""
+        events = list(self.events({**body, "stream_options": {"include_usage": True}}, chat=chat))
+        usage = events.pop()["usage"] if self.reports_usage else None
+        pieces = [event["choices"][0] for event in events]
+        choice: dict[str, Any] = {"finish_reason": pieces[-1]["finish_reason"]}
+        if chat:
+            choice["message"] = {
+                "role": "assistant",
+                "content": "".join(p["delta"].get("content") or "" for p in pieces),
+            }
+            if thought := "".join(p["delta"].get(self.thinks_in) or "" for p in pieces):
+                choice["message"][self.thinks_in] = thought
+        else:
+            choice["text"] = "".join(p["text"] for p in pieces)
+        if self.vllm:
+            choice["stop_reason"] = self.stop_reason
+        if any("token_ids" in p for p in pieces):
+            choice["token_ids"] = [number for p in pieces for number in p["token_ids"]]
+        if told := [p["logprobs"] for p in pieces if "logprobs" in p]:
+            choice["logprobs"] = {key: [one for each in told for one in each[key]] for key in told[0]}
+        n = min(int(body.get("n", 1)), self.draws)
+        if usage:
+            usage["completion_tokens"] *= n
+        return {"choices": [{"index": place, **choice} for place in range(n)], **({"usage": usage} if usage else {})}
 
     def _prompt_tokens(self, body: dict[str, Any]) -> int:
         if "messages" in body:
@@ -212,8 +244,10 @@ class _Handler(BaseHTTPRequestHandler):
             fault = state.faults.pop(0) if state.faults else None
             if fault and fault.kind in ("status", "close", "silent"):
                 self._fail(fault)
-            else:
+            elif body.get("stream"):
                 self._stream(list(state.events(body, chat="chat" in self.path)), fault)
+            else:
+                self._at_once(json.dumps(state.whole(body, chat="chat" in self.path)), fault)
         else:
             self._json({"detail": "Not Found"}, 404)
 
@@ -239,6 +273,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._wait_for_client_to_leave()
         else:
             self.close_connection = True
+
+    def _at_once(self, reply: str, fault: Fault | None) -> None:
+        """A reply that is not streamed: cut in its midst, silent after its headers, or another one, as the fault says.
+
+        A fault that comes after so many events leaves a whole reply alone.
+        """
+        if fault is None or fault.kind == "send":
+            self._whole(200, fault.body if fault and not fault.after else reply, ())
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply[: len(reply) // 2].encode())
+        if fault.kind == "stall":
+            self._wait_for_client_to_leave()
+        self.close_connection = True
 
     def _stream(self, events: list[dict[str, Any]], fault: Fault | None) -> None:
         self.send_response(200)

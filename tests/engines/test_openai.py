@@ -1,6 +1,7 @@
 """The engine over HTTP against a server that replies well: what is sent, and what is made of the reply."""
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -302,6 +303,19 @@ def test_one_engine_serves_many_event_loops_and_leaves_nothing_open() -> None:
             assert server.wait_until_left()
         assert len(server.sent("/v1/models")) == 1
         assert len(engine._http._clients) == 1
+
+
+def test_an_engine_that_is_dropped_closes_its_connections_in_silence() -> None:
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context["message"])))
+        await draw(OpenAIEngine(base_url=server.url))
+        assert await asyncio.to_thread(server.wait_until_left)
+        gc.collect()
+
+    said: list[str] = []
+    with FakeServer() as server:
+        asyncio.run(run())
+    assert said == []
 
 
 def test_close_closes_and_a_later_request_opens_again() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai_http import backoff, retry_after, server_message
+from reasoner.engines.openai_retry import backoff, message_of, retry_after, tidy
 from reasoner.errors import EngineUnavailable, RequestLost
 from reasoner.protocols import Meter, SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
@@ -40,8 +40,8 @@ class Watched(Meter):
 class Run:
     """One sequence drawn by an engine that waits in no time: its meter, and the waits that it would have made."""
 
-    def __init__(self, server: FakeServer, *, seed: int = 1, timeout: float = 20.0, retries: int = 4) -> None:
-        self.engine = OpenAIEngine(base_url=server.url, timeout=timeout, retries=retries)
+    def __init__(self, server: FakeServer, *, seed: int = 1, timeout: float = 20.0, patience: float = 60.0) -> None:
+        self.engine = OpenAIEngine(base_url=server.url, timeout=timeout, patience=patience)
         self.engine._http.sleep = self._sleep
         self.meter = Meter()
         self.waits: list[float] = []
@@ -87,11 +87,20 @@ def test_a_busy_server_is_waited_for_as_long_as_it_asks() -> None:
         assert run.metered == [Usage()]
 
 
-def test_no_server_can_ask_for_more_than_the_timeout() -> None:
+def test_no_server_can_ask_for_more_than_the_patience() -> None:
     with FakeServer(faults=[Fault("status", 429, "", (("Retry-After", "99999999"),))]) as server:
         run = Run(server)
         run()
-        assert 20 < run.waits[0] <= 20.5
+        assert 59 < run.waits[0] <= 60
+
+
+def test_a_busy_server_is_asked_for_as_long_as_the_patience_lasts_with_waits_of_half_a_minute_at_most() -> None:
+    with FakeServer(faults=[Fault("status", 429)] * 99) as server:
+        run = Run(server, patience=300)
+        run.refused(r"in \d+ tries over 300 s, the last: 429: try later, set patience to wait longer")
+        assert sum(run.waits) == pytest.approx(300, abs=1)
+        assert max(run.waits) <= 30
+        assert len(run.waits) > 12
 
 
 def test_waits_double_and_depend_on_the_seed_alone() -> None:
@@ -109,12 +118,12 @@ def test_waits_double_and_depend_on_the_seed_alone() -> None:
 
 def test_after_the_last_try_one_line_says_what_happened() -> None:
     with FakeServer(faults=[BUSY] * 9) as server:
-        run = Run(server, retries=2)
+        run = Run(server, patience=1)
         said = run.refused(
-            r"no answer from http://127.0.0.1:\d+/v1 in 3 tries, the last: 503 \(overloaded\): try later"
+            r"no answer from http://127.0.0.1:\d+/v1 in [34] tries over 1 s, the last: 503 \(overloaded\): try later"
         )
-        assert len(server.sent("/v1/completions")) == 3
-        assert len(run.waits) == 2
+        assert len(server.sent("/v1/completions")) == len(run.waits) + 1
+        assert sum(run.waits) <= 1
         assert len(said) < 200
         assert run.meter.usage == Usage()
 
@@ -138,15 +147,21 @@ def test_a_server_that_is_down_gives_one_clear_line() -> None:
     with FakeServer() as server:
         run = Run(server)
     said = run.refused(
-        r"no answer from http://127.0.0.1:\d+/v1 in 5 tries, the last: .+: start the server there, or set"
+        r"no answer from http://127.0.0.1:\d+/v1 in \d tries over 5 s, the last: .+: start the server there, or set"
     )
-    assert len(run.waits) == 4
+    assert sum(run.waits) == pytest.approx(5, abs=0.5)
     assert len(said) < 250
+
+
+def test_a_server_that_is_busy_at_the_start_is_waited_for() -> None:
+    with FakeServer(start_fault=BUSY) as server:
+        run = Run(server, patience=100)
+        run.refused(r"over 100 s, the last: 503 \(overloaded\): try later")
 
 
 def test_a_server_that_goes_down_later_costs_nothing() -> None:
     with FakeServer() as server:
-        run = Run(server, retries=1)
+        run = Run(server, patience=0.1)
         asyncio.run(run.engine.start())
         asyncio.run(run.engine.render(ASKED))
     run.refused("in 2 tries")
@@ -202,7 +217,7 @@ def test_a_servers_message_is_one_short_printable_line() -> None:
     ],
 )
 def test_error_bodies_of_any_form_can_be_shown(body: bytes, said: str) -> None:
-    assert server_message(body) == said
+    assert tidy(message_of(body)) == said
 
 
 # What is lost part-way

@@ -85,7 +85,9 @@ def test_what_is_no_list_of_models_is_told_apart(body: str) -> None:
         ({"base_url": "http://h:port/v1"}, "is no http address"),
         ({"timeout": 0}, "timeout=0 is out of range"),
         ({"timeout": float("nan")}, "timeout=nan is out of range"),
-        ({"retries": -1}, "retries=-1 is out of range"),
+        ({"patience": -1}, "patience=-1 is out of range"),
+        ({"deadline": float("inf")}, "deadline=inf is out of range"),
+        ({"max_concurrency": -1}, "max_concurrency=-1 is out of range"),
         ({"context": -1}, "context=-1 is out of range"),
     ],
 )
@@ -119,7 +121,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it() -> None:
 
 
 def test_a_password_in_the_address_is_not_shown() -> None:
-    engine = OpenAIEngine(base_url="http://me:hidden@127.0.0.1:9/v1", retries=0)
+    engine = OpenAIEngine(base_url="http://me:hidden@127.0.0.1:9/v1", patience=0)
     assert engine.name == "openai at http://127.0.0.1:9/v1"
     with pytest.raises(EngineUnavailable) as caught:
         asyncio.run(engine.start())

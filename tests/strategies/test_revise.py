@@ -43,20 +43,20 @@ def test_a_revision_sees_the_last_four_attempts_of_its_chain_in_order() -> None:
 
 def test_a_chain_goes_on_as_soon_as_its_last_attempt_is_there() -> None:
     plan = Revise(2, 2, "majority", PARAMS).plan(QUESTION)
-    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS))
-    assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS, branch=1))
+    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), cancellable=False)
+    assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS, branch=1), cancellable=False)
     assert plan.send(Handle(2)) == Next()
     second = says("8", 1)
     # Chain 2 goes all its way while chain 1 has not moved.
     op = plan.send(Finished(Handle(2), (second,)))
-    assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS, branch=1))
+    assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS, branch=1), cancellable=False)
     told = plan.send(Handle(3))
     assert isinstance(told, Propose)
     assert (told.answer and told.answer.key, told.standing.samples) == ("8", 1)
     assert plan.send(None) == Next()
     third = completion("The answer is 9", prompt=revision(QUESTION, [second]))
     op = plan.send(Finished(Handle(3), (third,)))
-    assert op == Start(Sample((revision(QUESTION, [second, third]),), 1, PARAMS, branch=1))
+    assert op == Start(Sample((revision(QUESTION, [second, third]),), 1, PARAMS, branch=1), cancellable=False)
     plan.send(Handle(4))
     plan.send(None)
     # That was its last; what follows is the wait for chain 1.

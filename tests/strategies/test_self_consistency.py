@@ -18,7 +18,7 @@ REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 def proposals(replies: list[tuple[int, str | None]], *, n: int, refused: bool = False) -> tuple[list[Standing], object]:
     """The standings that a plan of `n` proposes when samples (index, answer) arrive in this order, and its answer."""
     plan, standings = SelfConsistency(n, PARAMS).plan(QUESTION), []
-    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), n)
+    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), n, cancellable=False)
     op = plan.send(Handle(0))
     for index, key in replies:
         assert op == Next()

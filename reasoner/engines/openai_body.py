@@ -1,0 +1,173 @@
+"""What is sent to a server with OpenAI's routes, in the dialect that it takes."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.protocols import SampleRequest
+from reasoner.types import Message, SamplingParams
+
+WHOLE_TOKENS = 1024
+"""Replies of up to so many tokens may come unstreamed. Proxies close a connection that is silent for 60 s (nginx, the
+load balancers of AWS), and 1,024 tokens take 51 s at 20 tokens/s."""
+LIMIT = "the server takes max_completion_tokens in place of max_tokens"
+NO_SEED = "the server takes no seed: what it draws cannot be drawn again"
+NO_OPTIONS = "the server takes no stream_options: it may report no usage"
+ONE_EACH = "the server draws one sequence a request: several samples of a prompt are as many requests"
+STREAMS = "the server sends no whole replies, or not in time: all replies are streamed"
+OWN = frozenset({
+    "model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "use_beam_search", "echo", "seed",
+    "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "stop_token_ids",
+    "logprobs", "top_logprobs", "prompt_logprobs", "logprob_token_ids", "return_token_ids",
+    "return_tokens_as_token_ids", "add_generation_prompt", "continue_final_message",
+})  # fmt: skip
+"""Fields that the engine sets itself, or that would break its accounting."""
+_REFUSED = re.compile(
+    r"un(supported|known|expected|recogni[sz]ed)|not (supported|permitted|allowed|recogni[sz]ed|valid)|extra|does not",
+    re.IGNORECASE,
+)
+_WANTED = re.compile(r"max_completion_tokens(?!.*(too (large|long)|context))", re.IGNORECASE | re.DOTALL)
+
+
+class Learned(NamedTuple):
+    """What a refusal taught: the dialect from now on, and a note about it."""
+
+    dialect: "Dialect"
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a server takes. `many` is several sequences in one request, `whole` a reply that is not streamed."""
+
+    vllm: bool = False
+    limit: str = "max_tokens"
+    seed: bool = True
+    stream_options: bool = True
+    many: bool = True
+    whole: bool = True
+
+    def after(self, body: Mapping[str, object], said: str) -> Learned | None:
+        """The dialect in which a refused request may be taken; None where what the server says names no such thing."""
+        if "max_tokens" in body and (_refuses(said, "max_tokens") or _WANTED.search(said)):
+            return Learned(replace(self, limit="max_completion_tokens"), LIMIT)
+        if "stream_options" in body and "stream_options" in said:
+            return Learned(replace(self, stream_options=False), NO_OPTIONS)
+        if "seed" in body and _refuses(said, "seed"):
+            return Learned(replace(self, seed=False), NO_SEED)
+        if not body.get("stream") and re.search(r"\bstream", said):
+            return Learned(replace(self, whole=False), STREAMS)
+        if "n" in body:
+            return Learned(replace(self, many=False), ONE_EACH)
+        return None
+
+    def body(self, model: str, request: SampleRequest, *, n: int, stream: bool) -> tuple[str, dict[str, object]]:
+        """The route and the body that draw `n` sequences.
+
+        Raises:
+            EngineUnavailable: the server cannot tell what the request asks for.
+        """
+        body: dict[str, object] = {"model": model, self.limit: request.params.max_tokens}
+        body |= _drawing(request.params, vllm=self.vllm)
+        if self.seed:
+            body["seed"] = request.seed
+        if n > 1:
+            body["n"] = n
+        if stream:
+            body["stream"] = True
+            if self.stream_options:
+                told = {"continuous_usage_stats": True} if self.vllm else {}
+                body["stream_options"] = {"include_usage": True, **told}
+        if request.watch:
+            return "/chat/completions", body | self._watching(request)
+        if request.rendered.token_ids is None and request.prompt.messages:
+            return "/chat/completions", body | self._chat(request)
+        return "/completions", body | self._raw(request)
+
+    def _chat(self, request: SampleRequest) -> dict[str, object]:
+        spoken, k = turns(request.prompt.messages), request.params.logprobs
+        body: dict[str, object] = {"messages": spoken}
+        if request.prompt.text:
+            spoken.append({"role": "assistant", "content": request.prompt.text})
+            if self.vllm:
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
+        if k is not None:
+            # vLLM lists the sampled token first and inside the count, so that one more shows the k best.
+            body |= {"logprobs": True, "top_logprobs": min(k + 1, 20) if k and self.vllm else k}
+        return body
+
+    def _raw(self, request: SampleRequest) -> dict[str, object]:
+        prompt, k = request.prompt, request.params.logprobs
+        body: dict[str, object] = {} if k is None else {"logprobs": k}
+        if k is not None and self.vllm:
+            # Alternatives are keyed by their text, and two tokens may have the same: both are kept under their ids.
+            body["return_tokens_as_token_ids"] = True
+        if request.rendered.token_ids is None:
+            return body | {"prompt": prompt.raw + prompt.text}
+        return body | {"prompt": list(request.rendered.token_ids), "return_token_ids": True}
+
+    def _watching(self, request: SampleRequest) -> dict[str, object]:
+        """Only vLLM's chat route tells the log-probabilities of chosen tokens."""
+        prompt = request.prompt
+        if not self.vllm or not prompt.messages or prompt.text or prompt.token_ids:
+            raise EngineUnavailable(
+                "the server tells no log-probabilities of chosen tokens: use a vLLM server, and a prompt of messages "
+                "alone"
+            )
+        asked: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
+        return asked | {"messages": turns(prompt.messages), "logprob_token_ids": list(request.watch)}
+
+
+def _refuses(said: str, name: str) -> bool:
+    return re.search(rf"\b{name}\b", said) is not None and _REFUSED.search(said) is not None
+
+
+def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    """Messages as the chat route takes them."""
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def _drawing(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
+    """The sampling options. Only vLLM knows all of them, and takes from the model's files any that is left out."""
+    body: dict[str, object] = {"temperature": params.temperature, "top_p": params.top_p}
+    if params.stop:
+        body["stop"] = list(params.stop)
+    if params.top_k or vllm:
+        body["top_k"] = params.top_k
+    if params.min_p or vllm:
+        body["min_p"] = params.min_p
+    if params.stop_token_ids:
+        body["stop_token_ids"] = list(params.stop_token_ids)
+    if vllm:
+        body["repetition_penalty"] = 1.0
+    return body
+
+
+def read_extra(given: str) -> dict[str, Any]:
+    """The fields of `extra_body`: a JSON object, or the path of a file that holds one.
+
+    Raises:
+        UsageError: it is neither, or sets what the engine sets itself.
+    """
+    if not given.strip():
+        return {}
+    try:
+        spelled = given if given.lstrip().startswith("{") else Path(given).expanduser().read_text("utf-8")
+        found = json.loads(spelled)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"extra_body={given[:80]!r} is no JSON object and no file that holds one: write it as in "
+            'extra_body={"chat_template_kwargs": {"enable_thinking": false}}'
+        ) from error
+    if not isinstance(found, dict):
+        raise UsageError(f"extra_body={given[:80]!r} holds no JSON object: write the fields in braces")
+    if taken := sorted(OWN & found.keys()):
+        raise UsageError(
+            f"extra_body sets {', '.join(taken)}, which the engine sets itself: leave it out, and use the strategy's "
+            "own options"
+        )
+    return found

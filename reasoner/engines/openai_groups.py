@@ -1,0 +1,128 @@
+"""Sequences of one prompt that are drawn in one request: gathering them, and telling their shares of its usage."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from reasoner.engines.openai_json import Told
+from reasoner.engines.openai_wire import Draft
+from reasoner.errors import RequestLost
+from reasoner.protocols import SampleRequest
+from reasoner.types import Completion, Prompt, SamplingParams, Usage
+
+MOST_IN_ONE: Final = 128
+"""Sequences in one request: the largest `n` that OpenAI's own API takes."""
+TURNS: Final = 2
+"""Turns of the event loop for which a group is open: sequences of one operation arrive in the same one."""
+SHARED = "the server counts the tokens of several sequences in one total: each one's share is told by its length"
+Result = Completion | RequestLost | None
+"""What became of one sequence; None where it is to be asked for again."""
+Draw = Callable[[list[SampleRequest]], Awaitable[list[Result]]]
+_Key = tuple[asyncio.AbstractEventLoop, str, Prompt, SamplingParams]
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    requests: list[SampleRequest] = field(default_factory=list)
+    task: "asyncio.Task[dict[int, Result]] | None" = None
+    waiting: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Groups:
+    """Joins the requests of one question, prompt and parameters that arrive together, and draws each group once."""
+
+    _open: dict[_Key, _Group] = field(default_factory=dict)
+
+    async def join(self, request: SampleRequest, draw: Draw) -> Completion | None:
+        """The sequence, drawn by `draw` with those that arrive with it; None where it is to be asked for again.
+
+        When the last who waits is cancelled, the request is, and its connection closes.
+
+        Raises:
+            EngineUnavailable: the server refuses the request.
+            RequestLost: it failed part-way.
+        """
+        key = (asyncio.get_running_loop(), request.question_id, request.prompt, request.params)
+        group = self._open.get(key)
+        if group is None:
+            group = self._open[key] = _Group()
+            group.task = asyncio.ensure_future(self._run(key, group, draw))
+        assert group.task is not None
+        group.requests.append(request)
+        if len(group.requests) == MOST_IN_ONE:
+            del self._open[key]
+        group.waiting += 1
+        try:
+            results = await asyncio.shield(group.task)
+        except asyncio.CancelledError:
+            await self._leave(key, group, request)
+            raise
+        result = results[id(request)]
+        if isinstance(result, RequestLost):
+            raise result
+        return result
+
+    async def _run(self, key: _Key, group: _Group, draw: Draw) -> dict[int, Result]:
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if self._open.get(key) is group:
+            del self._open[key]
+        requests = list(group.requests)
+        return dict(zip(map(id, requests), await draw(requests), strict=True))
+
+    async def _leave(self, key: _Key, group: _Group, request: SampleRequest) -> None:
+        group.waiting -= 1
+        if self._open.get(key) is group:
+            group.requests = [other for other in group.requests if other is not request]
+        if group.waiting == 0 and group.task is not None:
+            if self._open.get(key) is group:
+                del self._open[key]
+            group.task.cancel()
+            await asyncio.wait([group.task])
+            if not group.task.cancelled():
+                group.task.exception()
+
+
+def shares(told: Told | None, drafts: Sequence[Draft]) -> tuple[list[Usage], bool]:
+    """The usage of each sequence of one request, and whether each one's part of the generated tokens is exact.
+
+    They add up to what the server counted: the first has the prompt, as that was counted once. Where a server says
+    less than what it sent, what it sent counts; where it says nothing, the bytes of the text are the bound.
+    """
+    told = told or Told()
+    request = drafts[0].request
+    most = request.params.max_tokens
+    exact = [max(len(draft.token_ids), len(draft.sampled)) for draft in drafts]
+    least = [min(max(known, draft.heard), most) for known, draft in zip(exact, drafts, strict=True)]
+    if told.generated is None:
+        generated = [known or min(draft.size + 1, most) for known, draft in zip(exact, drafts, strict=True)]
+    else:
+        weights = [draft.size + 1 for draft in drafts]
+        more = divided(max(told.generated - sum(least), 0), weights, [most - one for one in least])
+        generated = [one + another for one, another in zip(least, more, strict=True)]
+    prompt = told.prompt or request.rendered.tokens
+    first = Usage(prompt, min(told.cached or 0, prompt), generated[0])
+    known = len(drafts) == 1 or (all(exact) and sum(exact) == told.generated)
+    return [first, *(Usage(0, 0, one) for one in generated[1:])], known
+
+
+def divided(total: int, weights: Sequence[int], most: Sequence[int]) -> list[int]:
+    """A total in whole parts, in proportion to weights above 0; a part passes its `most` only where all are full."""
+    parts, left = [0] * len(weights), total
+    room = [place for place, limit in enumerate(most) if limit > 0]
+    while left and room:
+        whole = sum(weights[place] for place in room)
+        wanted = [left * weights[place] // whole for place in room]
+        for place in range(left - sum(wanted)):
+            wanted[place] += 1
+        given = 0
+        for place, part in zip(room, wanted, strict=True):
+            more = min(part, most[place] - parts[place])
+            parts[place] += more
+            given += more
+        left -= given
+        room = [place for place in room if parts[place] < most[place]]
+    parts[0] += left
+    return parts

@@ -1,0 +1,266 @@
+"""The engine over HTTP against a server that never ends, sends without end, or counts what cannot be."""
+
+import asyncio
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from reasoner import Budget, ask, solve_many
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.openai_limits import largest, longest
+from reasoner.errors import RequestLost
+from reasoner.protocols import Rendered, SampleRequest
+from reasoner.types import Completion, Prompt, SamplingParams, Usage
+from reasoner_strategies import Single
+from tests.engines.fake_server import FakeServer, Fault
+from tests.engines.raw_server import STREAM, raw_server, whole
+
+ASKED = Prompt.chat("2+2?")
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+async def draw(engine: OpenAIEngine, *, interruptible: bool = True, **params: Any) -> Completion:
+    await engine.start()
+    rendered = await engine.render(ASKED)
+    drawing = SamplingParams(**{"max_tokens": 32, **params})
+    return await engine.sample(SampleRequest("q", ASKED, rendered, drawing, 0, 1, interruptible=interruptible))
+
+
+async def for_ever(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> None:
+    writer.write(first)
+    while True:
+        writer.write(again)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
+        (STREAM, b": keep-alive\n\n"),
+        (STREAM, b'data: {"choices": []}\n'),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b" "),
+    ],
+)
+def test_what_keeps_a_connection_alive_for_ever_ends_at_the_deadline(
+    first: bytes, again: bytes, interruptible: bool
+) -> None:
+    async def run() -> None:
+        left = asyncio.Event()
+
+        async def serve(_: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await for_ever(writer, first, again)
+            finally:
+                left.set()
+
+        async with raw_server(serve) as url:
+            engine = OpenAIEngine(base_url=url, deadline=0.3)
+            with pytest.raises(RequestLost, match=r"did not (finish a reply within 0\.3 s: set deadline|stop at max)"):
+                await draw(engine, interruptible=interruptible)
+            await left.wait()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_the_deadline_and_the_size_grow_with_the_tokens_that_were_asked_for() -> None:
+    def request(tokens: int, **options: Any) -> SampleRequest:
+        return SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=tokens, **options), 0, 1)
+
+    assert [longest(request(tokens), timeout=60) for tokens in (10, 1000)] == [70, 1060]
+    small, large, rated = (largest(one, 1) for one in (request(10), request(1000), request(1000, logprobs=20)))
+    assert small < large < rated < 8 * 2**20
+    assert largest(request(1000), 8) > 7 * large
+
+
+EVENT = b'data: {"choices": [{"index": 0, "delta": {"%s": "%s"}}]}\n\n'
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        EVENT % (b"content", b"x" * 100_000),
+        EVENT % (b"reasoning", b"x" * 100_000),
+        b": " + b"x" * 100_000 + b"\n\n",
+        b"x" * 100_000,
+        b'data: {"choices": [{"logprobs": {"content": [' + b"1," * 50_000 + b"1]}}]}\n\n",
+        b'data: {"choices": [{"delta": {}, "junk": "' + b"x" * 100_000 + b'"}]}\n\n',
+    ],
+)
+def test_bytes_without_end_are_held_in_proportion_to_max_tokens(sent: bytes, interruptible: bool) -> None:
+    async def run() -> None:
+        async def serve(_: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(STREAM)
+            while not writer.is_closing():
+                writer.write(sent)
+                await writer.drain()
+
+        async with raw_server(serve) as url:
+            engine = OpenAIEngine(base_url=url)
+            await engine.start()
+            with pytest.raises(RequestLost, match=r"sent more than [\d,]+ bytes for max_tokens=512|malformed event"):
+                await draw(engine, interruptible=interruptible, max_tokens=512)
+
+    tracemalloc.start()
+    try:
+        asyncio.run(asyncio.wait_for(run(), 60))
+        assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+HUGE = "9" * 4000
+NUMBERS = [HUGE, "1e30", "1e400", "Infinity", "NaN", "-1", "true", '"5"', "0.5", "1000000001", "[1]"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("where", ["prompt_tokens", "completion_tokens", "cached_tokens"])
+@pytest.mark.parametrize("interruptible", [True, False])
+def test_what_is_no_count_loses_that_sequence_and_no_other(number: str, where: str, interruptible: bool) -> None:
+    told = '{"prompt_tokens": 9, "completion_tokens": 1, %s}'
+    told %= (
+        f'"prompt_tokens_details": {{"cached_tokens": {number}}}'
+        if where[0] == "c" and "ca" in where
+        else f'"{where}": {number}'
+    )
+    piece = "delta" if interruptible else "message"
+    reply = f'{{"choices": [{{"index": 0, "{piece}": {{"content": "4"}}, "finish_reason": "stop"}}], "usage": {told}}}'
+    body = f"data: {reply}\n\ndata: [DONE]\n\n" if interruptible else reply
+
+    async def both(engine: OpenAIEngine) -> None:
+        with pytest.raises(RequestLost, match="malformed"):
+            await draw(engine, interruptible=interruptible)
+        assert (await draw(engine, interruptible=interruptible)).text == "The answer is 4"
+
+    with FakeServer(vllm=False, owner="someone", faults=[Fault("send", body=body)]) as server:
+        asyncio.run(both(OpenAIEngine(base_url=server.url)))
+
+
+def test_a_question_whose_server_sends_no_counts_fails_alone() -> None:
+    async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        count = HUGE if "0+2" in body["messages"][-1]["content"] else "1"
+        used = f'{{"prompt_tokens": 9, "completion_tokens": {count}}}'
+        reply = f'{{"choices": [{{"message": {{"content": "The answer is 4"}}, "finish_reason": "stop"}}], "usage": {used}}}'
+        writer.write(whole(reply.encode()))
+
+    async def run() -> None:
+        async with raw_server(serve) as url:
+            asked = [ask(f"{number}+2?") for number in range(3)]
+            failed, *others = await solve_many(asked, Single(), OpenAIEngine(base_url=url), budget=Budget(tokens=9000))
+        assert "malformed reply" in str(failed.error)
+        assert [one.answer and one.answer.text for one in others] == ["4", "4"]
+        assert [one.cost.generated_tokens for one in others] == [1, 1]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("value", ["1e300", "0.1", "1e400", "Infinity", "NaN", "true", '"-1"', "-1e300", f"-{HUGE}"])
+@pytest.mark.parametrize("chat", [True, False])
+def test_what_is_no_log_probability_is_malformed(value: str, chat: bool) -> None:
+    both = {
+        True: f'{{"content": [{{"logprob": {value}, "top_logprobs": []}}]}}',
+        False: f'{{"token_logprobs": [-1.0], "top_logprobs": [{{"a": {value}}}]}}',
+    }
+    body = f'data: {{"choices": [{{"text": "x", "logprobs": {both[chat]}}}]}}\n\n'
+    with FakeServer(faults=[Fault("send", body=body)]) as server, pytest.raises(RequestLost, match="malformed event"):
+        asyncio.run(draw(OpenAIEngine(base_url=server.url), logprobs=1))
+
+
+def test_a_log_probability_above_0_by_rounding_is_0() -> None:
+    body = (
+        'data: {"choices": [{"text": "x", "finish_reason": "stop", '
+        '"logprobs": {"token_logprobs": [1e-4], "top_logprobs": [{"a": 1e-4}]}}]}\n\n'
+    )
+    with FakeServer(faults=[Fault("send", body=body)]) as server:
+        drawn = asyncio.run(draw(OpenAIEngine(base_url=server.url), logprobs=1))
+        assert drawn.logprobs is not None
+        assert (drawn.logprobs.sampled, drawn.logprobs.top) == ((0.0,), ((0.0,),))
+
+
+def streamed(*events: str) -> FakeServer:
+    body = "".join(f"data: {event}\n\n" for event in (*events, "[DONE]"))
+    return FakeServer(vllm=False, owner="someone", faults=[Fault("send", body=body)])
+
+
+def drawn(server: FakeServer, **params: Any) -> tuple[Completion, list[str]]:
+    with server:
+        engine = OpenAIEngine(base_url=server.url)
+        return asyncio.run(draw(engine, **params)), list(engine.notes)
+
+
+X = '{"choices": [{"index": 0, "delta": {"content": "x"}}]}'
+THOUGHT = '{"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]}'
+END = '{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
+
+
+def test_each_chunk_counts_as_a_token_at_least() -> None:
+    events = [*[X] * 300, *[THOUGHT] * 200, END]
+    used = '{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}'
+    one, notes = drawn(streamed(*events, used), max_tokens=512)
+    assert one.usage == Usage(9, 0, 500)
+    assert any("counts fewer generated tokens than it sends chunks" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("usages", "wanted", "note"),
+    [
+        (['{"prompt_tokens": 9, "completion_tokens": 8}', '{"prompt_tokens": 2, "completion_tokens": 1}'], Usage(9, 0, 8), "shrinks"),
+        (['{"prompt_tokens": 9, "completion_tokens": 5000}'], Usage(9, 0, 5000), "more generated tokens than max_tokens"),
+        (['{"prompt_tokens": 9999, "completion_tokens": 1}'], Usage(9999, 0, 1), "more prompt tokens than the prompt"),
+        (
+            ['{"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10}}'],
+            Usage(9, 9, 1),
+            "more cached tokens than prompt tokens",
+        ),
+    ],
+)  # fmt: skip
+def test_counts_that_cannot_be_are_booked_for_what_they_cost_and_marked(
+    usages: list[str], wanted: Usage, note: str
+) -> None:
+    told = [f'{{"choices": [], "usage": {usage}}}' for usage in usages]
+    one, notes = drawn(streamed(X, END, *told))
+    assert one.usage == wanted
+    assert [line for line in notes if note in line]
+
+
+def test_halves_of_a_character_are_joined_and_lone_ones_replaced() -> None:
+    first, second = (X.replace("x", half) for half in ("\\ud83d", "\\ude42"))
+    one, _ = drawn(streamed(first, second, first, END))
+    assert one.text == "🙂\ufffd"
+
+
+def test_headers_without_end_are_refused() -> None:
+    async def run() -> None:
+        async def serve(_: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+            while not writer.is_closing():
+                writer.write(b"x: " + b"y" * 1000 + b"\r\n")
+                await writer.drain()
+
+        async with raw_server(serve) as url:
+            with pytest.raises(RequestLost):
+                await draw(OpenAIEngine(base_url=url), interruptible=False)
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_whole_reply_that_fits_is_taken() -> None:
+    async def run() -> None:
+        async def serve(body: dict[str, Any], __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
+
+        async with raw_server(serve) as url:
+            assert (await draw(OpenAIEngine(base_url=url), interruptible=False)).usage == Usage(9, 0, 1)
+
+    asyncio.run(run())

@@ -1,0 +1,301 @@
+"""The engine over HTTP with servers that differ: what they refuse, what they call things, and what they are sent."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import ask, solve
+from reasoner.catalog import build, spec_of
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.replay import ReplayEngine
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.protocols import SampleRequest
+from reasoner.trace import TraceWriter
+from reasoner.types import Completion, Prompt, SamplingParams
+from reasoner_strategies import SelfConsistency, Single
+from tests.engines.fake_server import FakeServer, Fault, spell_chat
+from tests.engines.raw_server import raw_server, whole
+
+ASKED = Prompt.chat("2+2?")
+CHAT, RAW = "/v1/chat/completions", "/v1/completions"
+UNSUPPORTED = {
+    "error": {
+        "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+        "instead.",
+        "type": "invalid_request_error",
+        "param": "max_tokens",
+        "code": "unsupported_parameter",
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def text_only(**options: Any) -> FakeServer:
+    return FakeServer(vllm=False, owner="someone", context=None, **options)
+
+
+async def draw(engine: OpenAIEngine, *, interruptible: bool = True, seed: int = 1, **params: Any) -> Completion:
+    await engine.start()
+    drawing = SamplingParams(**{"max_tokens": 32, **params})
+    request = SampleRequest("q", ASKED, await engine.render(ASKED), drawing, 0, seed, interruptible=interruptible)
+    return await engine.sample(request)
+
+
+# /tokenize
+
+
+def test_a_server_whose_tokenize_takes_no_messages_gets_text() -> None:
+    async def run() -> None:
+        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
+
+        async def tokenize(body: dict[str, Any]) -> bytes:
+            if "messages" in body:
+                return whole({"detail": [{"loc": ["body", "prompt"], "msg": "field required"}]}, "422 Unprocessable")
+            return whole({"tokens": [1, 2], "count": 2, "max_model_len": 4096})
+
+        async with raw_server(serve, tokenize=tokenize) as url:
+            engine = OpenAIEngine(base_url=url)
+            assert (await draw(engine, interruptible=False)).text == "4"
+            assert (await engine.render(ASKED)).token_ids is None
+            assert engine.notes[0].startswith("the server takes no token ids")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [404, 405, 422, 501])
+def test_a_tokenize_route_that_goes_away_is_done_without(status: int) -> None:
+    async def run() -> None:
+        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
+
+        asked = 0
+
+        async def tokenize(body: dict[str, Any]) -> bytes:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                return whole({}, f"{status} Gone")
+            return whole({"tokens": [1, 2], "count": 2, "max_model_len": 4096})
+
+        async with raw_server(serve, tokenize=tokenize) as url:
+            engine = OpenAIEngine(base_url=url)
+            assert (await draw(engine, interruptible=False)).text == "4"
+            assert asked == 2
+
+    asyncio.run(run())
+
+
+def test_the_code_in_docs_servers_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "servers.md").read_text()
+    [code] = [block.partition("```")[0] for block in page.split("```python\n")[1:]]
+    with text_only() as server:
+        exec(compile(code.replace("http://localhost:8000/v1", server.url), "docs/servers.md", "exec"), {})
+    assert "text='4'" in capsys.readouterr().out
+
+
+# What is refused is left out or called otherwise, and that is remembered
+
+
+def refusing(said: object, times: int = 1, status: int = 400) -> FakeServer:
+    return text_only(faults=[Fault("status", status, said if isinstance(said, str) else json.dumps(said))] * times)
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (UNSUPPORTED, 400),
+        ("max_completion_tokens is required", 400),
+        ({"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs"}]}, 422),
+    ],
+)
+def test_max_completion_tokens_is_used_where_max_tokens_is_refused(
+    said: object, status: int, interruptible: bool
+) -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        for _ in range(2):
+            assert (await draw(engine, interruptible=interruptible)).text == "The answer is 4"
+
+    with refusing(said, status=status) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(run(engine))
+        limits = [(body.get("max_tokens"), body.get("max_completion_tokens")) for body in server.sent(CHAT)]
+    assert limits == [(32, None), (None, 32), (None, 32)]
+    assert [note for note in engine.notes if "max_completion_tokens" in note]
+
+
+def test_requests_that_are_refused_together_learn_it_once() -> None:
+    async def run() -> None:
+        refused, together = [], asyncio.Barrier(5)
+
+        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+            reply = whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+            if "max_tokens" in body:
+                refused.append(body["seed"])
+                await together.wait()
+                reply = whole(UNSUPPORTED, "400 Bad Request")
+            writer.write(reply)
+
+        async with raw_server(serve) as url:
+            engine = OpenAIEngine(base_url=url)
+            await engine.start()
+            prompts = [Prompt.chat(f"{number}+2?") for number in range(5)]
+            requests = [
+                SampleRequest("q", prompt, await engine.render(prompt), SamplingParams(), 0, 1, interruptible=False)
+                for prompt in prompts
+            ]
+            drawn = await asyncio.gather(*map(engine.sample, requests))
+            assert [one.text for one in drawn] == ["4"] * 5
+            assert len(refused) == 5
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("said", "gone"),
+    [("Unknown field: stream_options", "stream_options"), ("seed: Extra inputs are not permitted", "seed")],
+)
+def test_what_a_server_does_not_know_is_left_out(said: str, gone: str) -> None:
+    with refusing(said, status=422) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(draw(engine))
+        first, second = server.sent(CHAT)
+        assert first.keys() - second.keys() == {gone}
+        assert [note for note in engine.notes if gone in note]
+
+
+def test_a_server_that_only_streams_is_streamed() -> None:
+    with refusing("this model only supports stream mode") as server:
+        engine = OpenAIEngine(base_url=server.url)
+        assert asyncio.run(draw(engine, interruptible=False)).text == "The answer is 4"
+        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
+
+
+def test_a_server_that_streams_whatever_it_is_asked_for_is_understood_at_the_second_try() -> None:
+    event = '{"choices": [{"index": 0, "delta": {"content": "The answer is 4"}, "finish_reason": "stop"}]}'
+    with text_only(faults=[Fault("send", body=f"data: {event}\n\ndata: [DONE]\n\n")]) as server:
+        solution = asyncio.run(solve(ask("2+2?"), Single(), OpenAIEngine(base_url=server.url)))
+        assert solution.answer is not None
+        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
+
+
+@pytest.mark.parametrize("said", ["max_tokens is too large: this model's maximum context length is 512", "temperature"])
+def test_any_other_refusal_is_final_and_asked_once(said: str) -> None:
+    with refusing(said, times=9) as server, pytest.raises(EngineUnavailable, match="400"):
+        asyncio.run(draw(OpenAIEngine(base_url=server.url)))
+    assert len(server.sent(CHAT)) == 1
+
+
+def test_a_server_that_refuses_whatever_is_changed_is_given_up() -> None:
+    with refusing(UNSUPPORTED, times=99) as server, pytest.raises(EngineUnavailable, match="Unsupported parameter"):
+        asyncio.run(draw(OpenAIEngine(base_url=server.url)))
+    assert len(server.sent(CHAT)) == 2
+
+
+# extra_body
+
+EXTRA = '{"chat_template_kwargs": {"enable_thinking": false}, "repetition_penalty": 1.1}'
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+@pytest.mark.parametrize("interruptible", [True, False])
+def test_extra_body_is_part_of_each_request_and_of_what_is_tokenized(vllm: bool, interruptible: bool) -> None:
+    with FakeServer(vllm=vllm, owner="someone") as server:
+        asyncio.run(draw(OpenAIEngine(base_url=server.url, extra_body=EXTRA), interruptible=interruptible))
+        sent = server.sent(RAW if vllm else CHAT)
+        if vllm:
+            sent += server.sent("/tokenize")[1:]
+        assert len(sent) == 1 + vllm
+        for body in sent:
+            assert body["chat_template_kwargs"] == {"enable_thinking": False}
+            assert body["repetition_penalty"] == 1.1
+
+
+def test_extra_body_is_an_option_of_the_spec_as_text_or_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "extra.json"
+    file.write_text(EXTRA)
+    spelled = EXTRA.replace(",", r"\x2c")
+    for given in (str(file), spelled):
+        engine = build("engine", f"openai:extra_body={given}")
+        assert engine._extra == json.loads(EXTRA)
+        assert build("engine", spec_of(engine))._extra == engine._extra
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ("{not json", "is no JSON object and no file"),
+        ("[1]", "is no JSON object and no file"),
+        ("nowhere.json", "is no JSON object and no file"),
+        ('{"n": 4, "stream": true}', "extra_body sets n, stream, which the engine sets itself"),
+    ],
+)
+def test_extra_body_that_cannot_be_merged_is_refused(given: str, match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        OpenAIEngine(extra_body=given)
+
+
+# Thinking
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_what_a_server_returns_as_reasoning_is_kept_apart_from_the_text(name: str, interruptible: bool) -> None:
+    with text_only(thinking=("Is it", " 12?"), thinks_in=name) as server:
+        drawn = asyncio.run(draw(OpenAIEngine(base_url=server.url), interruptible=interruptible))
+        assert (drawn.thinking, drawn.text) == ("Is it 12?", "The answer is 4")
+        assert drawn.prompt.then(drawn).text == "The answer is 4"
+
+
+def test_thinking_is_in_the_trace_and_its_replay_and_is_never_an_answer(tmp_path: Path) -> None:
+    question, trace = ask("2+2?"), tmp_path / "trace.jsonl"
+
+    async def run(url: str) -> None:
+        writer = TraceWriter(trace)
+        solution = await solve(question, Single(), OpenAIEngine(base_url=url), trace=writer)
+        writer.close()
+        assert solution.answer is None
+        events: list[Any] = []
+        await solve(question, Single(), ReplayEngine(str(trace)), trace=events.append)
+        assert [event.thinking for event in events if event.event == "sampled"] == ["The answer is 12."]
+
+    with text_only(thinking=("The answer is", " 12."), reply=("Well,",)) as server:
+        asyncio.run(run(server.url))
+
+
+def test_both_names_at_once_are_one_thought() -> None:
+    event = (
+        '{"choices": [{"index": 0, "delta": {"reasoning": "hm", "reasoning_content": "hm"}, "finish_reason": "stop"}]}'
+    )
+    with text_only(faults=[Fault("send", body=f"data: {event}\n\ndata: [DONE]\n\n")]) as server:
+        assert asyncio.run(draw(OpenAIEngine(base_url=server.url))).thinking == "hm"
+
+
+def test_a_replayed_vote_of_one_request_costs_what_it_cost(tmp_path: Path) -> None:
+    question, trace = ask("2+2?"), tmp_path / "trace.jsonl"
+
+    async def run(url: str) -> None:
+        writer = TraceWriter(trace)
+        strategy = SelfConsistency(n=4)
+        drawn = await solve(question, strategy, OpenAIEngine(base_url=url), trace=writer)
+        writer.close()
+        again = await solve(question, strategy, ReplayEngine(str(trace)))
+        assert again.cost.taking(0) == drawn.cost.taking(0)
+        assert drawn.cost.prompt_tokens == len(
+            spell_chat([{"role": "user", "content": question.prompt.messages[0].content}])
+        )
+
+    with text_only() as server:
+        asyncio.run(run(server.url))

@@ -1,0 +1,194 @@
+"""Keys and passwords: whatever a server sends back, nothing that is shown or recorded holds them."""
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from reasoner import ask, solve
+from reasoner.catalog import spec_of
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.redaction import Secrets, shown_address
+from reasoner.trace import TraceWriter
+from reasoner_strategies import SelfConsistency, Single
+from reasoner_verifiers import Judge
+from tests.engines.fake_server import FakeServer, Fault
+
+KEY = "sk-Se/cret+42&x"
+FORMS = {
+    "plain": KEY,
+    "json": json.dumps(KEY).replace("/", "\\/"),
+    "unicode": "".join(f"\\u{ord(char):04x}" for char in KEY),
+    "percent": quote(KEY, safe=""),
+    "every percent": "".join(f"%{ord(char):02x}" for char in KEY),
+    "html": KEY.replace("&", "&amp;"),
+    "base64": base64.b64encode(KEY.encode()).decode(),
+    "base64 in a header": base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+    "hex": KEY.encode().hex(),
+}
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def found(text: str) -> list[str]:
+    """The forms of the key that a text holds, whole or but for the ends that base64 shares with its neighbours."""
+    inner = {name: form if "base64" not in name else form[12:-6] for name, form in FORMS.items()}
+    return [name for name, form in inner.items() if form in text]
+
+
+def solved(server: FakeServer, trace: Path, strategy: Any = None, **options: Any) -> str:
+    """All that a run shows and records."""
+
+    async def run() -> str:
+        engine = OpenAIEngine(base_url=server.url, **options)
+        writer = TraceWriter(trace)
+        try:
+            solution = await solve(ask("2+2?"), strategy or Single(), engine, trace=writer)
+            shown = f"{solution.error} {solution.reason} {solution.notes} {solution}"
+        except EngineUnavailable as error:
+            shown = str(error)
+        finally:
+            writer.close()
+        return f"{shown} {engine!r} {engine.name} {engine.notes} {spec_of(engine)}"
+
+    return f"{asyncio.run(run())} {trace.read_text()}"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("padding", [0, 280])
+@pytest.mark.parametrize("status", [400, 429, 503])
+def test_a_key_that_comes_back_in_an_error_is_in_no_message_and_no_trace(
+    tmp_path: Path, form: str, padding: int, status: int
+) -> None:
+    fault = Fault("status", status, "x" * padding + " your key is " + FORMS[form])
+    with FakeServer(faults=[fault] * 9) as server:
+        shown = solved(server, tmp_path / "trace.jsonl", api_key=KEY, patience=0)
+    assert str(status) in shown
+    assert not found(shown)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"message": f"no such key: {KEY}"}},
+        {"detail": [{"msg": KEY, "deep": [KEY]}]},
+        {"error": {"nested": KEY}},
+    ],
+)
+def test_a_key_inside_json_is_found_too(tmp_path: Path, said: object) -> None:
+    with FakeServer(faults=[Fault("status", 400, json.dumps(said).replace("s", "\\u0073"))]) as server:
+        assert not found(solved(server, tmp_path / "trace.jsonl", api_key=KEY))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("field", ["error", "content", "reasoning", "malformed"])
+def test_a_key_that_comes_back_in_a_reply_is_in_no_message_and_no_trace(
+    tmp_path: Path, field: str, whole: bool
+) -> None:
+    part = "message" if whole else "delta"
+    choice = {"index": 0, part: {field: f"my key is {KEY}, the answer is 4"}, "finish_reason": "stop"}
+    reply = json.dumps({"error": KEY} if field == "error" else {"choices": [choice]})
+    if field == "malformed":
+        reply = f"{{{KEY}"
+    body = reply if whole else f"data: {reply}\n\ndata: [DONE]\n\n"
+    strategy = Single() if whole else SelfConsistency(n=1, stop=None, params=Single().params.__class__(max_tokens=2000))
+    with FakeServer(vllm=False, owner="x", faults=[Fault("send", body=body)] * 3) as server:
+        shown = solved(server, tmp_path / "trace.jsonl", strategy, api_key=KEY)
+    assert "***" in shown
+    assert not found(shown)
+
+
+def test_a_key_that_is_cut_up_over_a_stream_is_put_together_and_hidden(tmp_path: Path) -> None:
+    with FakeServer(vllm=False, owner="x", reply=(*KEY, " The answer is 4")) as server:
+        shown = solved(server, tmp_path / "trace.jsonl", Single(), api_key=KEY)
+        assert "*** The answer is 4" in shown
+        assert not found(shown)
+
+
+def test_a_key_among_the_names_of_models_is_not_shown_and_the_model_is_still_asked_for(tmp_path: Path) -> None:
+    with FakeServer(models=(f"model-{KEY}",)) as server:
+        assert not found(solved(server, tmp_path / "trace.jsonl", api_key=KEY))
+        assert {body["model"] for body in server.sent("/v1/completions")} == {f"model-{KEY}"}
+    with FakeServer(models=(f"a-{KEY}", f"b-{KEY}")) as server, pytest.raises(UsageError) as caught:
+        asyncio.run(OpenAIEngine(base_url=server.url, api_key=KEY).start())
+    assert not found(str(caught.value))
+    with FakeServer(models=(f"a-{KEY}",)) as server, pytest.raises(UsageError) as caught:
+        asyncio.run(OpenAIEngine(base_url=server.url, api_key=KEY, model_id="a").start())
+    assert not found(str(caught.value))
+
+
+def test_the_key_of_the_environment_is_hidden_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FakeServer(faults=[Fault("status", 400, KEY)]) as server:
+        assert not found(solved(server, tmp_path / "trace.jsonl"))
+        assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_password_in_the_address_is_sent_and_shown_nowhere(tmp_path: Path) -> None:
+    with FakeServer(faults=[Fault("status", 400, "me:wo#rd is bWU6d28jcmQ= and wo%23rd, not wo#rd")]) as server:
+        address = server.url.replace("://", "://me:wo%23rd@")
+        trace = tmp_path / "trace.jsonl"
+
+        async def run() -> str:
+            engine = OpenAIEngine(base_url=address)
+            writer = TraceWriter(trace)
+            solution = await solve(ask("2+2?"), Single(), engine, trace=writer)
+            writer.close()
+            return f"{solution.error} {engine!r} {engine.name} {spec_of(engine)}"
+
+        shown = f"{asyncio.run(run())} {trace.read_text()}"
+        assert server.seen[0].headers["authorization"] == "Basic bWU6d28jcmQ="
+    assert "400" in shown
+    assert not [form for form in ("wo#rd", "wo%23rd", "bWU6d28jcmQ") if form in shown]
+
+
+def test_a_given_key_goes_before_the_addresss_password_and_that_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
+    sent = []
+    for key in ("given-key", ""):
+        with FakeServer() as server:
+            address = server.url.replace("://", "://me:word@")
+            asyncio.run(OpenAIEngine(base_url=address, api_key=key).start())
+            sent.append(server.seen[0].headers["authorization"])
+    assert sent == ["Bearer given-key", "Basic bWU6d29yZA=="]
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("htp://me:word@host/v1", "htp://***@host/v1"),
+        ("me:word@host/v1", "***@host/v1"),
+        ("http://me:wo/rd@host/v1", "http://***@host/v1"),
+        ("http://me:w@rd@host:x/v1", "http://***@host:x/v1"),
+        ("http://me:w://rd?@host:x/v1", "http://***@host:x/v1"),
+        ("http://host/v1?key=word", "http://host/v1?***"),
+        ("http://", "http://"),
+    ],
+)
+def test_an_address_that_is_none_is_shown_without_what_is_secret(address: str, shown: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        OpenAIEngine(base_url=address)
+    assert f"base_url={shown!r} is no http address" in str(caught.value)
+    assert shown_address(address) == shown
+
+
+def test_the_password_of_a_judges_server_is_in_no_spec() -> None:
+    assert spec_of(Judge(base_url="http://me:word@host/v1")) == "judge:base_url=http://***@host/v1"
+
+
+def test_short_placeholders_hide_nothing_in_an_answer() -> None:
+    secrets = Secrets.of("x", "EMPTY", "a-long-secret")
+    assert secrets.hide("x EMPTY a-long-secret", shortest=8) == "x EMPTY ***"
+    assert secrets.hide("x EMPTY a-long-secret") == "x *** ***"
+    assert Secrets.of("").hide("any 50% & \\u0041") == "any 50% & \\u0041"

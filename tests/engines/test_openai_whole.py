@@ -1,0 +1,392 @@
+"""The engine over HTTP where nothing interrupts a sequence: whole replies, and several sequences in one request."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Budget, Solution, ask, solve, solve_many
+from reasoner.confidence import ConfidenceFloor
+from reasoner.controller.stopping import LockIn
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.openai_groups import divided, shares
+from reasoner.engines.openai_json import Told
+from reasoner.engines.openai_wire import Draft
+from reasoner.errors import RequestLost
+from reasoner.plan import Plan, Sample, start
+from reasoner.protocols import Meter, Rendered, SampleRequest
+from reasoner.trace import Event, Sampled
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Usage
+from reasoner.work import derive_seed
+from reasoner_strategies import Revise, SelfConsistency, Single
+from tests.engines.fake_server import FakeServer, Fault, spell_chat
+from tests.engines.raw_server import raw_server, whole
+
+ASKED = Prompt.chat("2+2?")
+QUESTION = ask("2+2?")
+CHAT, RAW = "/v1/chat/completions", "/v1/completions"
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def text_only(**options: Any) -> FakeServer:
+    return FakeServer(vllm=False, owner="someone", context=None, **options)
+
+
+def prompt_tokens(question: Question = QUESTION) -> int:
+    return len(spell_chat([{"role": one.role, "content": one.content} for one in question.prompt.messages]))
+
+
+def voted(server: FakeServer, n: int = 8, **options: Any) -> tuple[Solution, OpenAIEngine, list[Sampled]]:
+    events: list[Event] = []
+    engine = OpenAIEngine(base_url=server.url)
+    strategy = SelfConsistency(n=n, params=SamplingParams(max_tokens=32))
+    solution = asyncio.run(solve(QUESTION, strategy, engine, trace=events.append, **options))
+    return solution, engine, [event for event in events if isinstance(event, Sampled)]
+
+
+# Several sequences in one request
+
+
+def test_samples_of_a_vote_are_one_request_whose_prompt_counts_once() -> None:
+    with text_only(cached=8) as server:
+        solution, _, sampled = voted(server, budget=Budget(tokens=9000))
+        [body] = server.sent(CHAT)
+    assert (body["n"], body["seed"]) == (8, derive_seed(0, QUESTION.id, QUESTION.prompt.digest, 0))
+    assert not body.keys() & {"stream", "stream_options"}
+    cost = solution.cost
+    assert (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens) == (prompt_tokens() - 8, 8, 8 * 5)
+    assert (cost.requests, cost.samples) == (1, 8)
+    assert [one.index for one in sampled] == [*range(8)]
+    assert {one.seed for one in sampled} == {body["seed"]}
+    assert solution.answer is not None
+    assert solution.answer.text == "4"
+
+
+def test_questions_and_other_parameters_share_no_request() -> None:
+    with text_only() as server:
+        asked = [ask("2+2?"), ask("2+2?", id="again"), ask("3+3?")]
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(solve_many(asked, SelfConsistency(n=4), engine))
+        assert [body["n"] for body in server.sent(CHAT)] == [4, 4, 4]
+        assert len({body["seed"] for body in server.sent(CHAT)}) == 3
+
+
+def test_vllm_gets_a_request_for_each_sequence_with_its_own_seed() -> None:
+    with FakeServer(cached=4) as server:
+        solution, _, sampled = voted(server)
+        bodies = server.sent(RAW)
+    assert not [body for body in bodies if body.keys() & {"n", "stream", "stream_options"}]
+    assert {body["seed"] for body in bodies} == {one.seed for one in sampled}
+    assert len({body["seed"] for body in bodies}) == 8
+    assert solution.cost.prompt_tokens == 8 * (prompt_tokens() - 4)
+    assert sampled[0].token_ids[:4] == (500, 501, 502, 503)
+
+
+@pytest.mark.parametrize("draws", [1, 5])
+def test_what_a_server_leaves_out_of_a_request_is_asked_for_by_itself(draws: int) -> None:
+    with text_only(draws=draws) as server:
+        solution, engine, sampled = voted(server)
+        first, *others = server.sent(CHAT)
+    assert (first["n"], len(others)) == (8, 8 - draws)
+    assert not [body for body in others if "n" in body]
+    assert len({body["seed"] for body in others}) == 8 - draws
+    assert solution.cost.generated_tokens == 8 * 5
+    assert solution.cost.prompt_tokens == (1 + 8 - draws) * prompt_tokens()
+    assert solution.cost.requests == 1 + 8 - draws
+    assert sorted(one.index for one in sampled) == [*range(8)]
+    assert [note for note in engine.notes if "fewer sequences" in note]
+
+
+def test_a_server_that_refuses_n_is_asked_for_each_sequence_and_the_refusal_costs_nothing() -> None:
+    with text_only(faults=[Fault("status", 400, '{"error": {"message": "n must be 1"}}')]) as server:
+        solution, engine, _ = voted(server, budget=Budget(tokens=9000))
+        _, *others = server.sent(CHAT)
+    assert len(others) == 8
+    assert not [body for body in others if "n" in body]
+    assert (solution.cost.prompt_tokens, solution.cost.requests) == (8 * prompt_tokens(), 8)
+    assert [note for note in engine.notes if "one sequence a request" in note]
+
+
+@given(
+    st.integers(0, 2000),
+    st.lists(st.tuples(st.integers(1, 500), st.integers(0, 50)), min_size=1, max_size=12),
+)
+def test_a_total_is_divided_without_rest_and_above_no_limit_while_there_is_room(
+    total: int, parts: list[tuple[int, int]]
+) -> None:
+    weights, most = [weight for weight, _ in parts], [limit for _, limit in parts]
+    shared = divided(total, weights, most)
+    assert sum(shared) == total
+    if total <= sum(most):
+        assert all(0 <= share <= limit for share, limit in zip(shared, most, strict=True))
+    else:
+        assert all(share >= limit for share, limit in zip(shared, most, strict=True))
+
+
+def drafts(*sequences: tuple[str, Sequence[int]]) -> list[Draft]:
+    made = []
+    for text, ids in sequences:
+        request = SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1)
+        draft = Draft(request)
+        draft.take({"message": {"content": text}, "token_ids": list(ids), "finish_reason": "stop"})
+        made.append(draft)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("told", "sequences", "usages", "exact"),
+    [
+        (Told(7, 5, 3), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 3, 2), Usage(0, 0, 3)], True),
+        (Told(7, 12, None), [("xxx", []), ("x" * 7, [])], [Usage(7, 0, 5), Usage(0, 0, 7)], False),
+        (Told(7, 19, None), [("x", []), ("x" * 900, [])], [Usage(7, 0, 9), Usage(0, 0, 10)], False),
+        (Told(7, 2, None), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 0, 2), Usage(0, 0, 3)], False),
+        (Told(7, 6, None), [("abc", [])], [Usage(7, 0, 6)], True),
+        (None, [("abc", []), ("x" * 99, []), ("a", [1, 2])], [Usage(90, 0, 4), Usage(0, 0, 10), Usage(0, 0, 2)], False),
+    ],
+)
+def test_each_sequences_share_of_what_was_counted(
+    told: Told | None, sequences: list[tuple[str, list[int]]], usages: list[Usage], exact: bool
+) -> None:
+    assert shares(told, drafts(*sequences)) == (usages, exact)
+
+
+# What is streamed
+
+
+class CancelsOne:
+    uses_verifier = False
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        yield from start(Sample((question.prompt,)))
+        return None
+
+
+FLOOR = SamplingParams(max_tokens=32, logprobs=1)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [
+        (SelfConsistency(n=2, stop=LockIn()), {}),
+        (SelfConsistency(n=2), {"stop": LockIn()}),
+        (SelfConsistency(n=2), {"budget": Budget(seconds=60)}),
+        (SelfConsistency(n=2, params=SamplingParams(max_tokens=1025)), {}),
+    ],
+)
+def test_what_can_be_interrupted_or_takes_long_is_streamed(strategy: Any, options: dict[str, Any]) -> None:
+    with text_only() as server:
+        asyncio.run(solve(QUESTION, strategy, OpenAIEngine(base_url=server.url), **options))
+        assert {body["stream"] for body in server.sent(CHAT)} == {True}
+
+
+def test_a_sequence_with_a_floor_is_streamed() -> None:
+    with FakeServer() as server:
+
+        async def run() -> None:
+            engine = OpenAIEngine(base_url=server.url)
+            await engine.start()
+            rendered = await engine.render(ASKED)
+            floor = ConfidenceFloor(window=1, least=0.0, top_k=1)
+            await engine.sample(SampleRequest("q", ASKED, rendered, FLOOR, 0, 1, floor=floor, interruptible=False))
+
+        asyncio.run(run())
+        assert server.sent(RAW)[0]["stream"]
+
+
+def test_operations_that_a_plan_waits_for_are_not_streamed() -> None:
+    with text_only() as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(solve(QUESTION, Single(), engine))
+        asyncio.run(solve(QUESTION, Revise(chains=1, revisions=1, selector="majority"), engine))
+        assert len(server.sent(CHAT)) == 3
+        assert not [body for body in server.sent(CHAT) if "stream" in body]
+
+
+# What goes wrong with a whole reply
+
+
+async def several(engine: OpenAIEngine, meters: Sequence[Meter], **params: Any) -> list[Completion | BaseException]:
+    await engine.start()
+    rendered = await engine.render(ASKED)
+    drawing = replace(SamplingParams(max_tokens=32), **params)
+    requests = [
+        SampleRequest("q", ASKED, rendered, drawing, index, index, interruptible=False, meter=meter)
+        for index, meter in enumerate(meters)
+    ]
+    return await asyncio.gather(*map(engine.sample, requests), return_exceptions=True)
+
+
+@pytest.mark.parametrize("fault", [Fault("close"), Fault("cut")])
+@pytest.mark.parametrize("vllm", [True, False])
+def test_nobody_can_tell_what_a_broken_whole_reply_cost(fault: Fault, vllm: bool) -> None:
+    with FakeServer(vllm=vllm, owner="someone", faults=[fault] * (2 if vllm else 1)) as server:
+        meters = [Meter(), Meter()]
+        engine = OpenAIEngine(base_url=server.url)
+        lost = asyncio.run(several(engine, meters))
+        assert [type(one) for one in lost] == [RequestLost, RequestLost]
+        assert [meter.usage for meter in meters] == [None, None]
+        assert [type(one) for one in asyncio.run(several(engine, meters))] == [Completion, Completion]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "[]", '{"choices": [{}]}', "{not json", '{"choices": []}', '{"choices": 7}', '{"choices": [7]}', '{"choices": [{"message": 7}]}',
+        '{"choices": [{"message": {"content": 7}}]}', '{"choices": [{"index": [], "message": {"content": "x"}}]}',
+        '{"choices": [{"message": {"content": "x"}, "finish_reason": 7}]}', "[" * 100_000, '{"a":' * 100_000,
+        '{"error": {"message": "engine died"}}', '{"choices": [{"message": {"content": "x"}}], "usage": 7}',
+        '{"choices": [{"message": {"content": "x"}, "token_ids": [' + "1," * 200 + "1]}]}",
+    ],
+)  # fmt: skip
+def test_nonsense_in_place_of_a_whole_reply_is_lost(body: str) -> None:
+    with text_only(faults=[Fault("send", body=body)]) as server:
+        meter = Meter()
+        [lost] = asyncio.run(several(OpenAIEngine(base_url=server.url), [meter]))
+        assert isinstance(lost, RequestLost)
+        assert "\n" not in str(lost)
+        assert len(str(lost)) < 200
+        assert meter.usage is None
+
+
+def test_a_proxy_that_gives_up_on_a_whole_reply_gets_streams_from_then_on() -> None:
+    with text_only(faults=[Fault("status", 504, "<html>gateway timeout</html>")]) as server:
+        solution, engine, _ = voted(server, n=1)
+        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
+        assert [note for note in engine.notes if "all replies are streamed" in note]
+        # The proxy told nothing of what the server computed: the first try is booked at its bound.
+        assert solution.cost.cancelled_tokens == 32
+        assert solution.answer is not None
+
+
+def test_a_server_that_counts_nothing_in_whole_replies_is_bounded_and_then_streamed() -> None:
+    with text_only(reports_usage=False) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        [first] = asyncio.run(several(engine, [Meter()]))
+        [second] = asyncio.run(several(engine, [Meter()]))
+        assert isinstance(first, Completion)
+        assert isinstance(second, Completion)
+        assert first.usage.generated_tokens == len("The answer is 4") + 1
+        assert second.usage.generated_tokens == 4
+        assert [note for note in engine.notes if "reports no usage" in note]
+
+
+# Cancelling
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_cancelling_closes_the_connection_and_books_the_bound(n: int) -> None:
+    async def run() -> None:
+        asked, left = asyncio.Event(), asyncio.Event()
+
+        async def serve(_: Any, reader: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+            asked.set()
+            assert await reader.read(1) == b""
+            left.set()
+
+        async with raw_server(serve) as url:
+            solving = asyncio.ensure_future(
+                solve(QUESTION, SelfConsistency(n=n), OpenAIEngine(base_url=url), trace=events.append)
+            )
+            await asked.wait()
+            solving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await solving
+            await left.wait()
+
+    events: list[Any] = []
+    asyncio.run(asyncio.wait_for(run(), 20))
+    dropped = [event for event in events if event.event == "dropped"]
+    assert [(event.why, event.usage, event.cost.cancelled_tokens) for event in dropped] == [
+        ("cancelled", None, 512)
+    ] * n
+
+
+def test_one_of_a_group_that_leaves_alone_stops_nobody() -> None:
+    async def run() -> None:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            await go_on.wait()
+            choices = [{"message": {"content": "4"}, "finish_reason": "stop"}] * body["n"]
+            writer.write(whole({"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": 9}}))
+
+        async with raw_server(serve) as url:
+            engine = OpenAIEngine(base_url=url)
+            await engine.start()
+            rendered = await engine.render(ASKED)
+            requests = [
+                SampleRequest("q", ASKED, rendered, SamplingParams(), index, index, interruptible=False)
+                for index in range(3)
+            ]
+            first, *others = [asyncio.ensure_future(engine.sample(request)) for request in requests]
+            await asked.wait()
+            first.cancel()
+            await asyncio.wait([first])
+            assert requests[0].meter.usage is None
+            go_on.set()
+            assert [one.text for one in await asyncio.gather(*others)] == ["4", "4"]
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+# How many at once
+
+
+def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -> None:
+    async def run() -> None:
+        flying: list[str] = []
+        most, served = 0, list[str]()
+        let, arrived = asyncio.Semaphore(0), asyncio.Queue[str]()
+
+        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal most
+            name = body["messages"][0]["content"]
+            flying.append(name)
+            arrived.put_nowait(name)
+            most = max(most, len(flying))
+            await let.acquire()
+            flying.remove(name)
+            served.append(name)
+            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
+
+        async with raw_server(serve) as url:
+            engine = OpenAIEngine(base_url=url, max_concurrency=3)
+            await engine.start()
+
+            async def draw(number: int) -> Completion:
+                prompt = Prompt.chat(f"{number:02}")
+                rendered = await engine.render(prompt)
+                request = SampleRequest(
+                    "q", prompt, rendered, SamplingParams(), 0, 0, meter=meters[number], interruptible=False
+                )
+                return await engine.sample(request)
+
+            meters = [Meter() for _ in range(12)]
+            tasks = [asyncio.ensure_future(draw(number)) for number in range(12)]
+            for _ in range(3):
+                await arrived.get()
+            assert [meter.usage for meter in meters] == [None] * 3 + [Usage()] * 9
+            for number in (1, 5):  # one in flight, one that waits
+                tasks[number].cancel()
+            await asyncio.wait([tasks[1], tasks[5]])
+            assert (meters[1].usage, meters[5].usage) == (None, Usage())
+            await arrived.get()  # the one that was cancelled has left its place, though the server works on
+            for _ in range(20):
+                let.release()
+            await asyncio.gather(*(tasks[number] for number in range(12) if number not in (1, 5)))
+        assert most == 4
+        assert served[4:] == sorted(served[4:])
+        assert "05" not in served
+
+    asyncio.run(asyncio.wait_for(run(), 20))
