@@ -12,7 +12,7 @@ from functools import cache
 from multiprocessing.connection import wait
 from multiprocessing.process import AuthenticationString  # type: ignore[attr-defined]
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.1
 """Time between two checks that the parent is still there."""
 
 
