@@ -14,6 +14,8 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 endif
 
+# Where Python may not keep its bytecode, importing vLLM takes twice as long each time unless it is there already.
+COMPILE := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 # So that a failure of uv is seen behind the filter of what it prints.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -41,7 +43,7 @@ check: lint test
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv; the first time, downloads of 10 MB and more are named below"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.venv/bin/uv sync --inexact --extra $(EXTRA) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'
+	@.venv/bin/uv sync --inexact --extra $(EXTRA) $(COMPILE) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'
 	@touch $@
 
 clean:

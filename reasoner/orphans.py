@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing.connection import wait
-from multiprocessing.process import AuthenticationString
+from multiprocessing.process import AuthenticationString  # type: ignore[attr-defined]
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.1
 """Time between two checks that the parent is still there."""
 
 
@@ -64,7 +64,7 @@ def children_end_with_us() -> Iterator[None]:
         settings["authkey"] = key
 
 
-class _WatchingKey(AuthenticationString):
+class _WatchingKey(AuthenticationString):  # type: ignore[misc]
     """multiprocessing's key between processes, which begins the watch in each process that receives it."""
 
     def __reduce__(self) -> tuple[Callable[[bytes, int], "_WatchingKey"], tuple[bytes, int]]:

@@ -50,7 +50,8 @@ class _Record:
 
     def model_dump_json(self) -> str:
         """The event as JSON."""
-        return _adapter(type(self)).dump_json(self).decode()
+        cls: Any = type(self)
+        return _adapter(cls).dump_json(self).decode()
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
         """The event with some fields changed."""

@@ -204,7 +204,7 @@ def _tell_of_warming_up(args: Any, stage: Notify) -> None:
         return
     from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-    class Telling(UniProcExecutor):
+    class Telling(UniProcExecutor):  # type: ignore[misc]
         def compile_or_warm_up_model(self) -> None:
             stage("warming up vLLM")
             super().compile_or_warm_up_model()

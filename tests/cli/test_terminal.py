@@ -65,14 +65,28 @@ def test_a_terminal_that_cannot_go_back_gets_plain_lines(server: GatedServer) ->
 
 def test_what_verifiers_spend_counts_as_spent() -> None:
     progress = Progress(Terminal(sys.stdout, sys.stderr), Budget())
-    common = {"question_id": "q", "t": 0.0, "op": 1, "prompt": "p", "index": 0}
     usage, cost = Usage(5, 0, 7), Cost(prompt_tokens=5, generated_tokens=7, samples=1)
-    drawn = {"child": "c", "seed": 0, "text": "", "token_ids": (), "finish_reason": "stop", "stop": None}
-    progress(Sampled.model_validate({**common, **drawn, "usage": usage, "logprobs": None, "cost": cost}))
+    rated, lost = Cost(verifier_tokens=11), Cost(cancelled_tokens=100)
     progress(
-        Scored.model_validate({**common, "value": 1.0, "steps": (), "error": "", "cost": Cost(verifier_tokens=11)})
+        Sampled(
+            question_id="q",
+            t=0.0,
+            op=1,
+            prompt="p",
+            index=0,
+            child="c",
+            seed=0,
+            text="",
+            token_ids=(),
+            finish_reason="stop",
+            stop=None,
+            usage=usage,
+            logprobs=None,
+            cost=cost,
+        )
     )
-    progress(Dropped.model_validate({**common, "why": "lost", "usage": usage, "cost": Cost(cancelled_tokens=100)}))
+    progress(Scored(question_id="q", t=0.0, op=1, prompt="p", index=0, value=1.0, steps=(), error="", cost=rated))
+    progress(Dropped(question_id="q", t=0.0, op=1, prompt="p", index=0, why="lost", usage=usage, cost=lost))
     assert progress.line() == "1 sample · 123 tokens · no answer yet"
 
 
