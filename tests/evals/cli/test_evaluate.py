@@ -222,15 +222,18 @@ def test_a_server_may_have_moved(data: Path, run: Run, tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(data: Path, tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(
+    signum: signal.Signals, code: int, data: Path, tmp_path: Path, run: Run
+) -> None:
     folder = tmp_path / "run"
     with GatedServer(free=2) as server:
         engine = ("-e", "openai", "--base-url", server.url)
         process = start("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder))
         read_until(process, lambda line: "2 of 5" in line)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signum)
         ended = finish(process)
-        assert (ended.code, ended.out) == (130, "")
+        assert (ended.code, ended.out) == (code, "")
         assert ended.err.splitlines()[-2:] == [
             "interrupted",
             f"what was finished is kept; go on with: reasoner eval --resume {folder}",
