@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from reasoner.cli import interrupts
-from reasoner.drive import cancel_all
+from reasoner.launching import cancel_all
 from reasoner.trace import Ended as EndedEvent
 from reasoner.trace import Sampled, read_trace
 from tests.cli.command import GatedServer, Run, finish, read_until, start
