@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
-from reasoner.counts import MOST_IN_A_REQUEST, fault_in
+from reasoner.counts import MOST_FLOPS, MOST_IN_A_REQUEST, fault_in
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
 
 MIN_USEFUL_TOKENS = 16
@@ -15,8 +15,6 @@ MIN_USEFUL_TOKENS = 16
 COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens", "requests",
           "samples")  # fmt: skip
 """The whole numbers of a `Cost`."""
-MOST_FLOPS = 10**30
-"""More than any computation that one question can have asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,7 @@ class Cost:
     def fault(self, *, most: int = MOST_IN_A_REQUEST) -> str:
         """What is wrong with the counts, as a verifier may report anything; empty where nothing is."""
         counts = [(name, getattr(self, name)) for name in COUNTS]
-        if fault := fault_in(counts, most=most):
-            return fault
-        return fault_in([("flops", self.flops or 0)], most=MOST_FLOPS)
+        return fault_in(counts, most=most) or fault_in([("flops", self.flops or 0)], most=MOST_FLOPS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ MOST_IN_A_REQUEST: Final = 10**9
 """The most tokens, and the most calls, that one request or one rating can have used."""
 MOST_IN_A_QUESTION: Final = 10**15
 """The most that all requests of one question can have used together; sums of it fit 64 bits."""
+MOST_FLOPS: Final = 10**30
+"""More than any computation that one question can have asked for."""
 
 
 def fault_in(counts: Sequence[tuple[str, object]], *, most: int = MOST_IN_A_REQUEST) -> str:
