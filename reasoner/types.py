@@ -297,7 +297,7 @@ class Tail(NamedTuple):
 
     classes: int = 0
     weight: float = 0.0
-    count: int = 0
+    votes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +331,7 @@ class Standing:
     @property
     def cast(self) -> int:
         """How many samples voted."""
-        return sum(vote.count for vote in self.votes) + self.tail.count
+        return sum(vote.count for vote in self.votes) + self.tail.votes
 
     def listed(self) -> "Standing":
         """The same standing with its heaviest classes alone, so that what a run keeps of many samples stays small."""
@@ -341,6 +341,6 @@ class Standing:
         tail = Tail(
             self.tail.classes + len(rest),
             self.tail.weight + sum(vote.weight for vote in rest),
-            self.tail.count + sum(vote.count for vote in rest),
+            self.tail.votes + sum(vote.count for vote in rest),
         )
         return replace(self, votes=self.votes[:LISTED], tail=tail)
