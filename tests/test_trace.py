@@ -14,6 +14,7 @@ from reasoner.plan import Weight
 from reasoner.trace import (
     VERSION,
     Began,
+    Blocked,
     Cancelled,
     Compared,
     Delivered,
@@ -32,7 +33,7 @@ from reasoner.trace import (
     read_trace,
     tee,
 )
-from reasoner.types import Logprobs, Message, Standing, Usage, Vote
+from reasoner.types import Blocks, Logprobs, Message, Standing, Usage, Vote
 from reasoner_strategies import SelfConsistency
 from tests.helpers import answer, number_question, says, without_checksums, write_trace
 
@@ -93,7 +94,8 @@ EVENTS: list[Event] = [
     Delivered(question_id="q", t=0.4, op=3),
     Cancelled(question_id="q", t=0.4, op=4),
     Noted(question_id="q", t=0.4, text="step 3: ESS 2.74 of 8"),
-    Compared(question_id="q", t=0.4, pairs=(("a", "b"), ("a", "c")), same=(True, False)),
+    Blocked(question_id="q", t=0.4, answers=("a", "b"), blocks=(Blocks(("x", "y"), ("z",)), None)),
+    Compared(question_id="q", t=0.4, pairs=(("a", "b"), ("a", "c"), ("b", "c")), same=(True, False, None)),
     Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=None, steps=(), error="broken", cost=COST),
     Refused(question_id="q", t=0.5, op=3, unit="tokens", needed=9.5, free=0.0, limit=math.inf),
     Proposed(question_id="q", t=0.6, answer=answer("7"), standing=STANDING, cost=COST),
