@@ -7,6 +7,7 @@ the sandbox, or hide memory from the watch, fails with EPERM.
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 # Each name with its number on x86-64 and on ARM64; a dash where the processor has no such call.
@@ -101,6 +102,7 @@ def numbers(machine: str, table: str) -> dict[str, int]:
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
+@cache
 def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
     """The filter as the kernel takes it, instructions of 8 bytes; empty where the processor's numbers aren't known.
 
@@ -115,11 +117,12 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
         (_RETURN, 0, 0, _ENOSYS),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    for number in free.values():
-        steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
+    # These first: of the others the kernel remembers the answer by their number.
     for name, number in numbers(machine, _BY_ARGUMENTS).items():
         checks = [step for word in _RULES[name] for step in _check(word)]
         steps += [(_JUMP_IF_EQUAL, 0, len(checks) + 1, number), *checks, (_RETURN, 0, 0, _ALLOW)]
+    for number in free.values():
+        steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     steps.append((_RETURN, 0, 0, _ENOSYS))
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
