@@ -9,6 +9,7 @@ from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.votes import Tally
 
 PARAMS = SamplingParams(max_tokens=1 << 17)
+WAIT = "Wait"
 
 
 class Thought(NamedTuple):
@@ -41,7 +42,7 @@ class BudgetForcing:
     max_thinking: int = 4096
     min_thinking: int = 0
     waits: int = 0
-    wait: str = "Wait"
+    wait: str = WAIT
     end: str = "</think>"
     closing: str = "Final Answer:"
     answer_tokens: int = 256
@@ -58,6 +59,10 @@ class BudgetForcing:
             )
         if not self.wait:
             raise UsageError("wait='' forces nothing: give a word, as in wait=Wait")
+        if self.wait != WAIT and not (self.waits or self.min_thinking):
+            raise UsageError(
+                f"wait={self.wait!r} has no effect: nothing is forced without waits or min_thinking; set one"
+            )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""

@@ -1,6 +1,7 @@
 """What every strategy of the catalog promises of its options: each is taken, kept, written again and has its effect."""
 
 import dataclasses
+import random
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,7 @@ CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
     ("best_of_n", "window"): RULE,
+    ("budget_forcing", "wait"): "waits=1",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
 }
@@ -146,3 +148,63 @@ def test_every_sampling_option_reaches_the_engine(name: str) -> None:
             assert {wanted} <= set(sent) <= {wanted, 0.0}
         else:
             assert set(sent) == {wanted}, option
+
+
+UNSEEN = {
+    "window": "how many are in flight changes neither answer nor cost",
+    "concurrency": "how many are in flight changes neither answer nor cost",
+    "reserve": "it is for the end of a budget",
+}
+"""Options whose effect a run without a budget and without a clock cannot show, and why."""
+UNSEEN_OF = {
+    ("auto", "task"): "the profile of this suite has one task",
+    ("auto", "epsilon"): "it needs a profile with settings to choose from",
+    ("auto", "abstain_below"): "it needs a confidence that is below it",
+    ("likelihood", "score"): "it is for questions with options",
+    ("likelihood", "normalize"): "it is for questions with options",
+}
+TELLING = {
+    ("budget_forcing", "min_thinking"): "900",
+    ("mcts", "c_base"): "1",
+    ("speculative_rejection", "alpha"): "0",
+    ("tree_of_thoughts", "v_th"): "60",
+}
+"""Values that change the course, where those next to the default may not."""
+
+
+def _course(strategy: Strategy) -> object:
+    """All that can be seen of a run on long, unsure replies that differ: what was asked for, and what came of it."""
+    asked: list[object] = []
+
+    def script(request: SampleRequest) -> str:
+        asked.append((request.prompt.digest, request.params, request.floor, request.index))
+        source = random.Random(request.seed)
+        steps = "".join(f"{'so it goes ' * source.randint(3, 19)}\n\n" for _ in range(source.randint(0, 7)))
+        verdict = source.choice(("Verdict: wrong", "Verdict: likely", "Better: A", "Better: B", "Best: 1", "Best: 2"))
+        return f"{steps}{verdict}\nThe answer is {source.choice((7, 7, 7, 8, 9))}"
+
+    def sure(request: SampleRequest) -> list[float]:
+        source = random.Random(request.seed)
+        return [source.uniform(0.1, 0.9) for _ in range(11)]
+
+    judge = judge_for(strategy)
+    solutions = [
+        solve_sync(QUESTION, strategy, ScriptedEngine(script, sure), verifier=judge, seed=seed) for seed in range(3)
+    ]
+    return sorted(map(repr, asked)), [(one.answer, one.standing) for one in solutions]
+
+
+def test_every_option_has_an_effect_where_the_others_are_at_their_defaults(name: str) -> None:
+    """An option that is accepted and changes nothing is a trap."""
+    idle = []
+    for option, hint in _own(name).items():
+        if option in UNSEEN or (name, option) in UNSEEN_OF:
+            continue
+        beside = COMPANY.get((name, option), "")
+        default = build("strategy", f"{name}:{beside}")
+        values = [*_other_values(name, option, hint, getattr(default, option))]
+        values += [TELLING[name, option]] if (name, option) in TELLING else []
+        changed = [build("strategy", f"{name}:{option}={value},{beside}") for value in values]
+        if all(_course(one) == _course(default) for one in changed):
+            idle.append(f"{option}={values}")
+    assert not idle, "\n".join(idle)
