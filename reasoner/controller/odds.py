@@ -98,8 +98,9 @@ def lock_in(a: int, b: int, rest: int) -> float:
     # overtakes where the last `seats` of marks and votes together hold b marks or fewer.
     seats = (a + b + rest) // 2 + 1
     marks = a + b + 1
-    lost = sum(math.comb(marks, k) * math.comb(rest, seats - k) for k in range(min(b, seats) + 1))
-    every = math.comb(marks + rest, seats)
+    # Counted by where the marks fall, not by where the votes fall: marks are few, however many votes are to come.
+    lost = sum(math.comb(seats, k) * math.comb(marks + rest - seats, marks - k) for k in range(min(b, seats) + 1))
+    every = math.comb(marks + rest, marks)
     return (every - lost) / every
 
 
