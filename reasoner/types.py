@@ -325,7 +325,7 @@ class Tail(NamedTuple):
 class Standing:
     """Where a question stands: the classes of answers, heaviest first, and how many samples were looked at.
 
-    Proposals list up to 64 classes; what the lighter ones come to is the `tail`.
+    Proposals list up to 64 classes, and stop rules go by these; what the lighter ones come to is the `tail`.
 
     `streak` is how many of the latest samples in launch order gave one answer, up to the very last; counted to 64.
     `most` is how many samples will be looked at in all if nobody stops it; 0 where that is not known.
@@ -359,9 +359,6 @@ class Standing:
         if len(self.votes) <= LISTED:
             return self
         rest = self.votes[LISTED:]
-        tail = Tail(
-            self.tail.classes + len(rest),
-            self.tail.weight + sum(vote.weight for vote in rest),
-            self.tail.votes + sum(vote.count for vote in rest),
-        )
+        weight, votes = sum([vote.weight for vote in rest]), sum([vote.count for vote in rest])
+        tail = Tail(self.tail.classes + len(rest), self.tail.weight + weight, self.tail.votes + votes)
         return replace(self, votes=self.votes[:LISTED], tail=tail)

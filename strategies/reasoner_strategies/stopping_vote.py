@@ -56,7 +56,7 @@ def stopping_vote(
             break
         tally.add(question.read(completion), index=place)
         cost += cost_of(completion)
-        standing = yield from count(tally)
+        standing = (yield from count(tally)).listed()
         answer = standing.leader
         yield from propose(answer, standing)
         if rule and place + 1 < n and (reason := rule.stop(standing, cost)):
@@ -73,7 +73,7 @@ def _least(rule: StopRule | None, standing: Standing, most: int) -> int:
     for more in range(1, most if rule else 0):
         votes = (replace(leader, weight=leader.weight + more, count=leader.count + more), *others)
         samples, streak = standing.samples + more, min(standing.streak + more, LONGEST_STREAK)
-        if rule and rule.stop(Standing(votes, samples, streak=streak, most=standing.most), Cost()):
+        if rule and rule.stop(Standing(votes, samples, streak=streak, most=standing.most, tail=standing.tail), Cost()):
             return more
     return max(1, most)
 
