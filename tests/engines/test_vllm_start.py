@@ -9,16 +9,17 @@ import pytest
 from reasoner.engines import pooling, vllm
 from reasoner.engines.pooling import PoolingEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm_build import Build
+from reasoner.engines.vllm_build import Build, unheard
 from reasoner.engines.vllm_cores import CoreFacts
 from reasoner.errors import EngineUnavailable
 from reasoner.models.resolve import Resolved
+from reasoner.types import Notify
 
 
 class Core:
     """A core that runs, and counts how often it is closed."""
 
-    def __init__(self, arguments: Any) -> None:
+    def __init__(self, arguments: Any, stage: Notify = unheard) -> None:
         self.started: Future[CoreFacts] = Future()
         self.started.set_result(CoreFacts(None, None))
         self.closed = 0

@@ -186,7 +186,7 @@ def test_an_error_that_was_tried_again_has_one_row_and_no_reason_is_a_formula(tm
     changed(path, GREEDY, 3, reason="not the first")
     rows = rows_of(make_report([path]))
     assert sorted((row["question_id"][-1], row["ended_by"], row["reason"]) for row in rows) == [
-        ("0", "strategy", '\'=HYPERLINK(1),\n"x"'),
+        ("0", "strategy", '\'=HYPERLINK(1), "x"'),
         ("1", "error", "done"),
         ("2", "strategy", "by strategy"),
         ("3", "strategy", "by strategy"),

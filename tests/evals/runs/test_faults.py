@@ -73,7 +73,7 @@ def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_gone_o
     sit(tmp_path, ["vote"], total="tokens=2000")
     files = RunFolder(tmp_path).arm("vote")
     events = list(read_trace(files.trace))
-    writer = TraceWriter(files.trace)
+    writer = TraceWriter(files.trace, overwrite=True)
     for event in events:
         poisoned = event.question_id == "q1" and isinstance(event, Sampled | Ended)
         writer(event.model_copy(update={"cost": Cost(generated_tokens=HUGE)}) if poisoned else event)
