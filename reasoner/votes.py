@@ -24,13 +24,14 @@ class _Class:
     answer: Answer
     first: int
     heaviest: tuple[float, int, str]
-    total: Fraction = Fraction(0)
+    total: Fraction | int = 0
     count: int = 0
     row: tuple[float, int, str] = (0.0, 0, "")
     """Where it ranks: minus its weight, the index that decides ties, a key."""
 
     def add(self, answer: Answer, index: int, weight: float) -> None:
-        self.total += Fraction(weight)
+        # Whole weights, as those of a plain vote, add up as integers: fractions take ten times as long.
+        self.total += int(weight) if weight == int(weight) else Fraction(weight)
         self.count += 1
         self._take((-weight, index, answer.key), answer, index)
 

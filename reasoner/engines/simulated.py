@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 from reasoner.answers.expressions import evaluate
 from reasoner.errors import UsageError
@@ -20,6 +21,8 @@ _ASKED = re.compile(
 )
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
 _WORD = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
+LONGEST = 1000
+"""Characters of a paragraph that is looked at as arithmetic."""
 _SLIPS = (1, -1, 10)
 """How far the wrong answers to arithmetic are off; each is as likely as the others."""
 CARD = ModelCard("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
@@ -139,10 +142,11 @@ class SimulatedEngine:
         )
 
 
+@lru_cache(maxsize=4096)
 def arithmetic(text: str) -> Fraction | None:
     """The value of the arithmetic that is asked for in a paragraph of its own, the last of them; else None."""
     for paragraph in reversed(text.split("\n\n")):
-        if asked := _ASKED.fullmatch(paragraph.strip()):
+        if len(paragraph) <= LONGEST and (asked := _ASKED.fullmatch(paragraph.strip())):
             found = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", asked[1]))
             if found and len(found.constants) > 1:
                 return found.value
