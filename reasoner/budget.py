@@ -57,7 +57,10 @@ class Cost:
 
     def taking(self, seconds: float) -> "Cost":
         """The same spending over `seconds`."""
-        return replace(self, seconds=seconds)
+        return Cost(
+            self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
+            self.requests, self.samples, self.flops, seconds,
+        )  # fmt: skip
 
     def fault(self, *, most: int = MOST_IN_A_REQUEST) -> str:
         """What is wrong with the counts, as a verifier may report anything; empty where nothing is."""
