@@ -102,7 +102,7 @@ def test_the_command_serves_it(embedded_model: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == 1
     assert " verifier" in run.stderr
-    known = ("starting ", "solving ", "building the reward model", "the reward model takes ", "1 sample", "2 samples", "4 samples", "vote ", "cost ", "time ", "6 samples", "note ")  # fmt: skip
+    known = ("starting ", "importing vLLM", "loading ", "warming up ", "solving ", "building the reward model", "the reward model takes ", "1 sample", "2 samples", "4 samples", "vote ", "cost ", "time ", "6 samples", "note ")  # fmt: skip
     assert [line for line in run.stderr.splitlines() if not line.startswith(known)] == []
 
 
