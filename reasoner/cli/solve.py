@@ -242,24 +242,11 @@ async def _solve(
     plan: _Plan, progress: "Progress", sink: "Sink", live: ExitStack, told: list[int], *, as_json: bool
 ) -> None:
     """Solve the question and tell the solution, in place of what is `live` until then; the exit code goes to `told`."""
-    from reasoner.cli.choosing import another_model
-    from reasoner.protocols import Recorded, claim
+    from reasoner.cli.starting import started
+    from reasoner.protocols import Recorded
     from reasoner.runner import solve
 
-    if hasattr(plan.engine, "notify"):
-        plan.engine.notify = progress.note
-    if hasattr(plan.engine, "stage"):
-        plan.engine.stage = progress.begin
-    try:
-        progress.begin(f"starting {plan.engine.name}")
-        await claim(plan.engine, plan.verifier)
-        await plan.engine.start()
-        if line := another_model(plan.strategy, plan.engine):
-            progress.note(f"warning: {line}")
-        began = time.perf_counter()
-        if plan.verifier:
-            await plan.verifier.start(plan.engine)
-        verifier_start = time.perf_counter() - began
+    async with started(plan.engine, plan.verifier, [plan.strategy], progress) as verifier_start:
         progress.begin(f"solving with {plan.engine.model.name}")
         solution = await solve(
             plan.question,
@@ -274,10 +261,6 @@ async def _solve(
         )
         live.close()
         told.append(_tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json))
-    finally:
-        if plan.verifier:
-            await plan.verifier.close()
-        await plan.engine.close()
 
 
 def _tell_interrupted(plan: _Plan, progress: "Progress", interrupt: KeyboardInterrupt, *, as_json: bool) -> int:

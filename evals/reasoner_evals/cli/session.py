@@ -1,19 +1,17 @@
 """One sitting of an evaluation: from the lock on its folder to what is said at its end."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.catalog import build
 from reasoner.cli import interrupts
-from reasoner.cli.choosing import another_model
 from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of, error_line
+from reasoner.cli.starting import started
 from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, own_streams
 from reasoner.errors import ReasonerError, TraceError
 from reasoner.models.cache import cache_home
-from reasoner.protocols import claim
 from reasoner_evals.cli.choices import Chosen
 from reasoner_evals.cli.live import Live, Tally, shown_accuracy
 from reasoner_evals.runs.folder import RunFolder
@@ -66,7 +64,9 @@ class Session:
 
     async def _evaluate(self, watcher: Live) -> None:
         chosen = self.chosen
-        async with _ready(chosen, watcher):
+        strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in chosen.arms)]
+        async with started(chosen.engine, chosen.verifier, strategies, watcher):
+            watcher.begin(f"evaluating with {chosen.engine.model.name}")
             manifest = self._manifest(watcher)
             watcher.expect(manifest.arms, {task: len(data.items) for task, data in chosen.tasks.items()})
             await evaluate(self.folder, manifest, chosen.tasks, chosen.engine, chosen.verifier, watcher)
@@ -115,31 +115,6 @@ def _alarms(tallies: list[Tally]) -> Iterator[tuple[str, str]]:
     for tally in tallies:
         if tally.watch.seen:
             yield from ((tally.arm.name, line) for line in tally.watch.alarms(build("strategy", tally.arm.strategy)))
-
-
-@asynccontextmanager
-async def _ready(chosen: Chosen, watcher: Live) -> AsyncIterator[None]:
-    """The engine and the verifier, started, and closed in the end."""
-    engine, verifier = chosen.engine, chosen.verifier
-    if hasattr(engine, "notify"):
-        engine.notify = watcher.note
-    if hasattr(engine, "stage"):
-        engine.stage = watcher.begin
-    try:
-        watcher.begin(f"starting {engine.name}")
-        await claim(engine, verifier)
-        await engine.start()
-        if verifier:
-            await verifier.start(engine)
-        for spec in dict.fromkeys(arm.strategy for arm in chosen.arms):
-            if line := another_model(build("strategy", spec), engine):
-                watcher.note(f"warning: {line}")
-        watcher.begin(f"evaluating with {engine.model.name}")
-        yield
-    finally:
-        if verifier:
-            await verifier.close()
-        await engine.close()
 
 
 def _code(error: ReasonerError) -> int:
