@@ -1,6 +1,5 @@
 """What is sent to a server with OpenAI's routes, in the dialect that it takes."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.files import parse_json, read_whole
 from reasoner.protocols import SampleRequest
 from reasoner.types import Message, SamplingParams
 
@@ -156,15 +156,14 @@ def read_extra(given: str) -> dict[str, Any]:
     if not given.strip():
         return {}
     try:
-        spelled = given if given.lstrip().startswith("{") else Path(given).expanduser().read_text("utf-8")
-        found = json.loads(spelled)
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(given if given.lstrip().startswith("{") else read_whole(Path(given).expanduser()))
+    except (OSError, ValueError) as error:
         raise UsageError(
-            f"extra_body={given[:80]!r} is no JSON object and no file that holds one: write it as in "
+            f"extra_body={given[:80]!r} is neither a JSON object nor a file that holds one: write it as in "
             'extra_body={"chat_template_kwargs": {"enable_thinking": false}}'
         ) from error
     if not isinstance(found, dict):
-        raise UsageError(f"extra_body={given[:80]!r} holds no JSON object: write the fields in braces")
+        raise UsageError(f"extra_body={given[:80]!r} does not hold a JSON object: write the fields in braces")
     if taken := sorted(OWN & found.keys()):
         raise UsageError(
             f"extra_body sets {', '.join(taken)}, which the engine sets itself: leave it out, and use the strategy's "

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+
+from reasoner.files import parse_json
 
 BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
 MESSAGE_CHARACTERS = 300
@@ -74,8 +75,8 @@ def tidy(text: str, most: int = MESSAGE_CHARACTERS) -> str:
 def message_of(body: bytes) -> str:
     """What a server's error reply says; its text without JSON's escapes where it is not in a known form."""
     text = body.decode("utf-8", "replace")
-    with suppress(ValueError, RecursionError):
-        whole: Any = json.loads(text)
+    with suppress(ValueError):
+        whole = parse_json(text)
         found = whole
         for key in ("error", "message", "detail"):
             if isinstance(found, dict) and found.get(key):

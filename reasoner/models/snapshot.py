@@ -1,8 +1,9 @@
 """Whether a snapshot in the Hugging Face cache is whole: a download that stopped leaves a part of the files behind."""
 
-import json
 import re
 from pathlib import Path
+
+from reasoner.files import read_object
 
 _CONFIGS = ("config.json", "params.json")  # of Hugging Face and of Mistral
 _TOKENIZERS = ("tokenizer.json", "tekken.json", "vocab.json", "vocab.txt", "tokenizer.model*", "*.model", "*.tiktoken")
@@ -38,7 +39,7 @@ def _expected(folder: Path, weights: set[str]) -> set[str]:
     expected: set[str] = set()
     for index in folder.glob("*.index.json"):
         try:
-            listed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            listed = set(read_object(index)["weight_map"].values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {index.name + " is damaged"}
         # A repository may index a second format, of which vLLM fetches nothing.

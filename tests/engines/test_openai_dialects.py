@@ -16,7 +16,7 @@ from reasoner.protocols import SampleRequest
 from reasoner.trace import TraceWriter
 from reasoner.types import Completion, Prompt, SamplingParams
 from reasoner_strategies import SelfConsistency, Single
-from tests.engines.fake_server import FakeServer, Fault, spell_chat
+from tests.engines.fake_server import FakeServer, Fault, spell_chat, text_only
 from tests.engines.raw_server import raw_server, whole
 
 ASKED = Prompt.chat("2+2?")
@@ -30,16 +30,6 @@ UNSUPPORTED = {
         "code": "unsupported_parameter",
     }
 }
-
-
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
-def text_only(**options: Any) -> FakeServer:
-    return FakeServer(vllm=False, owner="someone", context=None, **options)
 
 
 async def draw(engine: OpenAIEngine, *, interruptible: bool = True, seed: int = 1, **params: Any) -> Completion:
@@ -236,9 +226,10 @@ def test_extra_body_is_an_option_of_the_spec_as_text_or_as_a_file(tmp_path: Path
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ("{not json", "is no JSON object and no file"),
-        ("[1]", "is no JSON object and no file"),
-        ("nowhere.json", "is no JSON object and no file"),
+        ("{not json", "is neither a JSON object nor a file"),
+        ("[1]", "is neither a JSON object nor a file"),
+        ("/dev/zero", "is neither a JSON object nor a file"),
+        ("nowhere.json", "is neither a JSON object nor a file"),
         ('{"n": 4, "stream": true}', "extra_body sets n, stream, which the engine sets itself"),
     ],
 )

@@ -103,6 +103,14 @@ def test_a_download_that_stopped_part_way_is_left_to_the_engine(
     assert resolve("org/tiny", quiet) == Resolved("org/tiny", "org/tiny", None)
 
 
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"weight_map": ' * 100_000])
+def test_a_damaged_index_is_an_incomplete_download(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = cached(tmp_path, monkeypatch, "config.json", "tokenizer.json", *SHARDS, index=INDEX)
+    assert resolve("org/tiny", quiet).folder == snapshot
+    (snapshot / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    assert resolve("org/tiny", quiet).folder is None
+
+
 def test_a_download_under_way_or_a_lost_blob_makes_it_incomplete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
