@@ -3,10 +3,9 @@
 import json
 from typing import Any, NamedTuple, NoReturn
 
+from reasoner.counts import MOST_IN_A_REQUEST
 from reasoner.types import TokenIds
 
-MOST_TOKENS = 10**9
-"""Above any count that one request can have: a larger one is no count."""
 LEAST_LOGPROB, ROUNDING = -1e6, 1e-3
 """A log-probability is at most 0, up to rounding; servers write -9999 for what is impossible."""
 
@@ -69,7 +68,7 @@ def count(value: Any) -> int:
     """A number of tokens, or a token id: 0 to 10^9. Raises ValueError for anything else."""
     if type(value) is float and value.is_integer():
         value = int(value)
-    if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+    if type(value) is not int or not 0 <= value <= MOST_IN_A_REQUEST:
         raise ValueError("no count")
     return value
 

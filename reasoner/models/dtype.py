@@ -26,7 +26,7 @@ class Choice(NamedTuple):
 def choose_dtype(flags: AbstractSet[str], *, parameters: int = 0, quantized: bool = False, gib: float) -> Choice:
     """The fastest type for a model on a processor with these flags and `gib` GiB of memory.
 
-    A processor without bfloat16 instructions converts every operand, which is 4 to 5 times slower than float32. The
+    A processor without bfloat16 instructions converts every operand, which takes 3 to 5 times as long as float32. The
     model stays in bfloat16 where its weights would not fit the memory in 32 bits, and where they are quantized, as
     vLLM's kernels for those take 16 bits. `parameters` 0 means unknown.
     """
