@@ -328,3 +328,8 @@ class _Handler(BaseHTTPRequestHandler):
             gone = False
         if gone:
             self.state.disconnected.set()
+
+
+def text_only(**options: Any) -> FakeServer:
+    """A server that is not vLLM's: it takes text and reports no window."""
+    return FakeServer(vllm=False, owner="someone", context=None, **options)

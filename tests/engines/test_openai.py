@@ -18,12 +18,6 @@ TEXT_ONLY = "the server takes no token ids: prompts go as text and continuation 
 NO_CACHE = "the server reports no cached tokens: all prompt tokens count as computed"
 
 
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 def text_only() -> FakeServer:
     return FakeServer(vllm=False, owner="someone", context=None)
 

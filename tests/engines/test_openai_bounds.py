@@ -19,12 +19,6 @@ from tests.engines.raw_server import STREAM, raw_server, whole
 ASKED = Prompt.chat("2+2?")
 
 
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 async def draw(engine: OpenAIEngine, *, interruptible: bool = True, **params: Any) -> Completion:
     await engine.start()
     rendered = await engine.render(ASKED)

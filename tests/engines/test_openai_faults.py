@@ -19,12 +19,6 @@ PROMPT_TOKENS = len(spell_chat([{"role": "user", "content": "2+2?"}]))
 BUSY = Fault("status", 503, '{"error": {"message": "overloaded"}}')
 
 
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 class Watched(Meter):
     """A meter that tells what is written to it."""
 

@@ -33,12 +33,6 @@ FORMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 def found(text: str) -> list[str]:
     """The forms of the key that a text holds, whole or but for the ends that base64 shares with its neighbours."""
     inner = {name: form if "base64" not in name else form[12:-6] for name, form in FORMS.items()}

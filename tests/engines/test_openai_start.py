@@ -10,12 +10,6 @@ from reasoner.errors import EngineUnavailable, UnknownName, UsageError
 from tests.engines.fake_server import FakeServer, Fault
 
 
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 def test_the_only_model_is_taken_and_asked_about_once() -> None:
     async def run(engine: OpenAIEngine) -> None:
         await engine.start()

@@ -23,22 +23,12 @@ from reasoner.trace import Event, Sampled
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Usage
 from reasoner.work import derive_seed
 from reasoner_strategies import Revise, SelfConsistency, Single
-from tests.engines.fake_server import FakeServer, Fault, spell_chat
+from tests.engines.fake_server import FakeServer, Fault, spell_chat, text_only
 from tests.engines.raw_server import raw_server, whole
 
 ASKED = Prompt.chat("2+2?")
 QUESTION = ask("2+2?")
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
-
-
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
-def text_only(**options: Any) -> FakeServer:
-    return FakeServer(vllm=False, owner="someone", context=None, **options)
 
 
 def prompt_tokens(question: Question = QUESTION) -> int:
