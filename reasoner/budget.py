@@ -352,7 +352,7 @@ class Ledger:
 
         Raises:
             LedgerViolation: the actual cost exceeds the reservation in a bounded unit. It is booked all the same, and
-                this ledger admits nothing more; those above it go on with what is left.
+                this ledger admits nothing more; those above it continue with what is left.
         """
         if not reservation.open:
             raise ValueError("this reservation was settled before")

@@ -15,7 +15,7 @@ class Comparisons:
     """Asks the comparer what the plan wants to know of answers, and the record of an interrupted run before that.
 
     What was found out once holds for the rest of the run, also that something was not decided in time: a replay and a
-    run that goes on from its record then count the same votes.
+    resumed run then count the same votes.
     """
 
     question: Question

@@ -12,7 +12,7 @@ MOST_FLOPS: Final = 10**30
 
 
 def fault_in(counts: Sequence[tuple[str, object]], *, most: int = MOST_IN_A_REQUEST) -> str:
-    """What is wrong with the first count that is no whole number from 0 to `most`; empty where all are fine."""
+    """What is wrong with the first count that is not a whole number from 0 to `most`; empty if all are fine."""
     for name, count in counts:
         if not isinstance(count, int) or isinstance(count, bool):
             return f"{name} is {type(count).__name__} and no whole number"

@@ -52,7 +52,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a text.
 
     Raises:
-        ValueError: it is no JSON, is nested too deeply, or holds a number of too many digits.
+        ValueError: it is not JSON, is nested too deeply, or holds a number of too many digits.
     """
     try:
         return json.loads(text)
@@ -65,7 +65,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: as `read_whole`.
-        ValueError: as `parse_json`, or it is no object.
+        ValueError: as `parse_json`, or it is not an object.
     """
     found = parse_json(read_whole(path))
     if not isinstance(found, dict):

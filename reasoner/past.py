@@ -217,9 +217,9 @@ def blocks_of(event: Blocked) -> dict[str, Blocks | None]:
 
 
 def sound(events: Iterable[Event]) -> Iterator[Event]:
-    """The events without those that hold a count which nothing can have.
+    """The events without those that hold an impossible count.
 
-    No such count is booked any more; an older trace may hold one. What it says is then asked for again.
+    Such counts are refused now; an older trace may hold one. The runner asks for its sequence again.
     """
     for event in events:
         cost = getattr(event, "cost", None)

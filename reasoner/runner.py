@@ -126,7 +126,7 @@ async def solve_each(
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Like `solve_many`, but yields each solution as soon as it is there, with its question's place in the input.
 
-    Questions that share no budget are taken from the input as they are opened, so that it may be without end.
+    Questions that share no budget are taken from the input as they are opened, so the input may be endless.
     """
     if strategy.uses_verifier and verifier is None:
         raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")

@@ -43,7 +43,7 @@ def _ignore_interrupts() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open those that were closed before the start, as None is no file and their numbers would go to other files.
+    """Open standard streams that were closed before the start; otherwise other files would get their numbers.
 
     Writing to a standard output that was closed is an error: otherwise the answer would be lost in silence.
     """

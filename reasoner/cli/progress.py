@@ -47,7 +47,7 @@ class Progress:
         return self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
 
     def begin(self, stage: str) -> None:
-        """A new stage, told on a line of its own where nothing is live. May be called from any thread."""
+        """A new stage, shown on a line of its own if nothing is live. May be called from any thread."""
         self.stage, self._since = stage, time.monotonic()
         if not self.live:
             self.terminal.say(stage + since_start(self._since - self._began))

@@ -199,15 +199,15 @@ def _run(plan: _Plan, recording: _Recording | None, *, as_json: bool, quiet: boo
     with own_streams(log) as terminal:
         progress = Progress(terminal, plan.budget)
         sink = tee(progress, recording) if recording else progress
-        told: list[int] = []
+        codes: list[int] = []
         try:
             with ExitStack() as live:
                 live.enter_context(progress.shown())
-                interrupts.run(lambda: _solve(plan, progress, sink, live, told, as_json=as_json))
-            [code] = told
+                interrupts.run(lambda: _solve(plan, progress, sink, live, codes, as_json=as_json))
+            [code] = codes
         except KeyboardInterrupt as interrupt:
-            # Where the solution was told before, only the engine was still closing.
-            code = told[0] if told else _tell_interrupted(plan, progress, interrupt, as_json=as_json)
+            # If the solution was shown already, only the engine was still closing.
+            code = codes[0] if codes else _tell_interrupted(plan, progress, interrupt, as_json=as_json)
         except ReasonerError as error:
             _tell_error(terminal, error, plan)
             code = code_of(error)
@@ -239,9 +239,9 @@ def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
 
 
 async def _solve(
-    plan: _Plan, progress: "Progress", sink: "Sink", live: ExitStack, told: list[int], *, as_json: bool
+    plan: _Plan, progress: "Progress", sink: "Sink", live: ExitStack, codes: list[int], *, as_json: bool
 ) -> None:
-    """Solve the question and tell the solution, in place of what is `live` until then; the exit code goes to `told`."""
+    """Solve the question and show the solution in place of the live display; append the exit code to `codes`."""
     from reasoner.cli.starting import started
     from reasoner.protocols import Recorded
     from reasoner.runner import solve
@@ -260,7 +260,7 @@ async def _solve(
             seed=plan.seed,
         )
         live.close()
-        told.append(_tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json))
+        codes.append(_tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json))
 
 
 def _tell_interrupted(plan: _Plan, progress: "Progress", interrupt: KeyboardInterrupt, *, as_json: bool) -> int:

@@ -325,7 +325,7 @@ class OpenAIEngine:
         cards = listed_models(reply.body)
         if cards is None:
             raise EngineUnavailable(
-                f"{where}/models is no list of models: set base_url to the address that ends in /v1"
+                f"{where}/models is not a list of models: set base_url to the address that ends in /v1"
             )
         if not cards:
             raise EngineUnavailable(f"{where} lists no model: load one there")
@@ -349,7 +349,7 @@ class OpenAIEngine:
         if asking is None or asking.get_loop() is not asyncio.get_running_loop():
             asked: dict[str, object] = {"prompt": prompt.raw}
             if prompt.messages:
-                # What a template is told changes the ids that it gives.
+                # Arguments of the chat template change the ids.
                 asked = {"messages": turns(prompt.messages), "add_generation_prompt": True, **self._extra}
             asking = self._asking[key] = asyncio.ensure_future(self._tokenize(asked))
             asking.add_done_callback(lambda done: self._told(key, done))
@@ -364,7 +364,7 @@ class OpenAIEngine:
             self._heads[key] = ids
 
     async def _tokenize(self, asked: Mapping[str, object]) -> TokenIds | None:
-        """The ids; None where the server turns out to have no such route, and gets text from then on."""
+        """The ids; None where the server has no such route; it then gets text."""
         reply = await self._http.call("POST", self._http.root + "/tokenize", {"model": self._served, **asked})
         if reply.status in _UNKNOWN_ROUTE:
             self._exact = False

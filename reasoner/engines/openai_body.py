@@ -111,12 +111,12 @@ class Dialect:
         return body | {"prompt": list(request.rendered.token_ids), "return_token_ids": True}
 
     def _watching(self, request: SampleRequest) -> dict[str, object]:
-        """Only vLLM's chat route tells the log-probabilities of chosen tokens."""
+        """Only vLLM's chat route reports the log-probabilities of chosen tokens."""
         prompt = request.prompt
         if not self.vllm or not prompt.messages or prompt.text or prompt.token_ids:
             raise EngineUnavailable(
-                "the server tells no log-probabilities of chosen tokens: use a vLLM server, and a prompt of messages "
-                "alone"
+                "the server does not report log-probabilities of chosen tokens: use a vLLM server, and a "
+                "prompt of messages alone"
             )
         asked: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
         return asked | {"messages": turns(prompt.messages), "logprob_token_ids": list(request.watch)}

@@ -15,7 +15,7 @@ MOST_IN_ONE: Final = 128
 """Sequences in one request: the largest `n` that OpenAI's own API takes."""
 TURNS: Final = 2
 """Turns of the event loop for which a group is open: sequences of one operation arrive in the same one."""
-SHARED = "the server counts the tokens of several sequences in one total: each one's share is told by its length"
+SHARED = "the server counts the tokens of several sequences in one total: it is divided by their lengths"
 Result = Completion | RequestLost | None
 """What became of one sequence; None where it is to be asked for again."""
 Draw = Callable[[list[SampleRequest]], Awaitable[list[Result]]]

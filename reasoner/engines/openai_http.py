@@ -22,7 +22,7 @@ from reasoner.redaction import Secrets, shown_address, without_userinfo
 
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
-"""For how long a server that cannot be reached is tried at the start: a wrong address is told soon."""
+"""For how long a server that cannot be reached is tried at the start: a wrong address is reported soon."""
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy that gave up waiting for a whole reply, which the server went on computing."""
@@ -95,7 +95,7 @@ class Connection:
         url = _split(self.base_url)
         if url is None:
             shown = shown_address(self.base_url)
-            raise UsageError(f"base_url={shown!r} is no http address: write it as in http://localhost:8000/v1")
+            raise UsageError(f"base_url={shown!r} is not an HTTP address: write it as in http://localhost:8000/v1")
         name, _, password = url.netloc.rpartition("@")[0].partition(":")
         key = self.api_key.strip()
         if not key and not name and not password:
@@ -283,7 +283,7 @@ class Connection:
         if isinstance(error, TimeoutError):
             return f"no byte within {self.timeout:g} s"
         if isinstance(error, aiohttp.ClientResponseError):
-            return self.show(f"its reply is no HTTP: {error.message}")
+            return self.show(f"its reply is not HTTP: {error.message}")
         return self.show(str(error)) or type(error).__name__
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:

@@ -11,7 +11,7 @@ LEAST_LOGPROB, ROUNDING = -1e6, 1e-3
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
@@ -35,7 +35,7 @@ def mapping(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ValueError("no object")  # noqa: TRY004 - what is wrong is the reply, not our code
+        raise ValueError("not an object")  # noqa: TRY004 - what is wrong is the reply, not our code
     return value
 
 
@@ -44,7 +44,7 @@ def listed(value: Any) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ValueError("no list")  # noqa: TRY004
+        raise ValueError("not a list")  # noqa: TRY004
     return value
 
 
@@ -53,7 +53,7 @@ def text(value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ValueError("no text")  # noqa: TRY004
+        raise ValueError("not text")  # noqa: TRY004
     return value
 
 
@@ -69,14 +69,14 @@ def count(value: Any) -> int:
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int or not 0 <= value <= MOST_IN_A_REQUEST:
-        raise ValueError("no count")
+        raise ValueError("not a count")
     return value
 
 
 def logprob(value: Any) -> float:
     """A log-probability, at most 0. Raises ValueError for anything else."""
     if type(value) not in (float, int) or not LEAST_LOGPROB <= value <= ROUNDING:
-        raise ValueError("no log-probability")
+        raise ValueError("not a log-probability")
     return min(float(value), 0.0)
 
 
@@ -89,7 +89,7 @@ class Told(NamedTuple):
 
 
 def usage(value: Any) -> Told | None:
-    """The counts of a `usage` object; None where there is none. Raises ValueError for what are no counts."""
+    """The counts of a `usage` object; None where there is none. Raises ValueError if it holds anything but counts."""
     if not value:
         return None
     found = mapping(value)

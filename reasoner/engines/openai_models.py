@@ -1,4 +1,4 @@
-"""What a server tells of its models and of the token ids of a text."""
+"""What a server reports about its models, and the token ids of a text."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from reasoner.types import TokenIds
 
 
 class Listed(NamedTuple):
-    """A model in the reply of /models; `max_model_len` is vLLM's, in tokens, 0 where it is not told."""
+    """A model in the reply of /models; `max_model_len` is vLLM's, in tokens, 0 if the server does not report it."""
 
     id: str
     owned_by: str
@@ -22,7 +22,7 @@ class Tokenized(NamedTuple):
 
 
 def listed_models(body: bytes) -> dict[str, Listed] | None:
-    """The models by id, in the server's order; None where the reply is no list of models."""
+    """The models by id, in the server's order; None where the reply is not a list of models."""
     try:
         cards = [js.mapping(card) for card in js.parsed(body)["data"]]
         models = [

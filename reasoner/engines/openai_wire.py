@@ -61,7 +61,7 @@ class Draft:
         """Take in one event of a stream.
 
         Raises:
-            Malformed: it is no event of a reply, or holds what is no count and no log-probability.
+            Malformed: it is not an event of a reply, or a value in it is out of range.
             RequestLost: it is an error report, or is one of far more than the sequence may have.
         """
         try:
@@ -200,7 +200,7 @@ def whole(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Told | None, 
     """What was counted, and the sequences of a reply that is not streamed: the first of those that were asked for.
 
     Raises:
-        Malformed: it is no reply of a sampling route, or holds no sequence.
+        Malformed: it is not a reply of a sampling route, or holds no sequence.
         RequestLost: it is an error report, or there is far more of a sequence than there may be.
     """
     try:

@@ -48,6 +48,6 @@ def resolve(model: str, notify: Notify) -> Resolved:
         # From a folder the engine loads without asking the hub what is new.
         return Resolved(model, str(cached or model), cached)
     raise UsageError(
-        f"no model named {model!r}: there is no such folder, and it is no Hugging Face id (org/name); `{EMBEDDED}` is "
+        f"no model named {model!r}: it is neither a local folder nor a Hugging Face id (org/name); `{EMBEDDED}` is "
         "built in"
     )

@@ -173,7 +173,7 @@ def test_a_given_key_goes_before_the_addresss_password_and_that_before_the_envir
 def test_an_address_that_is_none_is_shown_without_what_is_secret(address: str, shown: str) -> None:
     with pytest.raises(UsageError) as caught:
         OpenAIEngine(base_url=address)
-    assert f"base_url={shown!r} is no http address" in str(caught.value)
+    assert f"base_url={shown!r} is not an HTTP address" in str(caught.value)
     assert shown_address(address) == shown
 
 

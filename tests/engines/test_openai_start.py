@@ -65,7 +65,7 @@ def test_a_server_without_a_model_is_no_use() -> None:
 
 @pytest.mark.parametrize("body", ["<html>welcome</html>", '{"data": 3}', "[]", '{"data": [{"id": 7}]}', ""])
 def test_what_is_no_list_of_models_is_told_apart(body: str) -> None:
-    said = pytest.raises(EngineUnavailable, match="is no list of models: set base_url")
+    said = pytest.raises(EngineUnavailable, match="is not a list of models: set base_url")
     with FakeServer(start_fault=Fault("status", 200, body)) as server, said:
         asyncio.run(OpenAIEngine(base_url=server.url).start())
 
@@ -73,10 +73,10 @@ def test_what_is_no_list_of_models_is_told_apart(body: str) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"base_url": "localhost:8000/v1"}, "base_url='localhost:8000/v1' is no http address"),
-        ({"base_url": "http://"}, "is no http address"),
-        ({"base_url": "http://h/v1?key=1"}, "is no http address"),
-        ({"base_url": "http://h:port/v1"}, "is no http address"),
+        ({"base_url": "localhost:8000/v1"}, "base_url='localhost:8000/v1' is not an HTTP address"),
+        ({"base_url": "http://"}, "is not an HTTP address"),
+        ({"base_url": "http://h/v1?key=1"}, "is not an HTTP address"),
+        ({"base_url": "http://h:port/v1"}, "is not an HTTP address"),
         ({"timeout": 0}, "timeout=0 is out of range"),
         ({"timeout": float("nan")}, "timeout=nan is out of range"),
         ({"patience": -1}, "patience=-1 is out of range"),

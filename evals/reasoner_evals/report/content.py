@@ -32,7 +32,7 @@ class ArmState:
     duplicates: int
     """Further lines of a question that was finished: not counted."""
     left_out: tuple[str, ...] = ()
-    """Questions whose record holds a count that nothing can have; they are among the errors."""
+    """Questions whose record holds an impossible count; they are among the errors."""
 
 
 @dataclass(frozen=True, slots=True)

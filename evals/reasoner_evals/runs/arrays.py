@@ -105,7 +105,7 @@ class ArmData:
     retried: int
     duplicates: int
     left_out: tuple[str, ...]
-    """Questions whose record holds a count that nothing can have: errors."""
+    """Questions whose record holds an impossible count: errors."""
 
     @property
     def tokens(self) -> Ints:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def sound_record(line: bytes) -> ItemRecord:
-    """The record in a line of a journal, or an error in its place where it holds a count that nothing can have."""
+    """The record in a line of a journal, or an error in its place if it holds an impossible count."""
     return ItemRecord.model_validate_json(line).sound
 
 
@@ -22,13 +22,13 @@ def read_journal(files: ArmFolder) -> Iterator[ItemRecord]: ...
 @overload
 def read_journal(files: ArmFolder, validate: Callable[[bytes], T]) -> Iterator[T]: ...
 def read_journal(files: ArmFolder, validate: Callable[[bytes], object] = sound_record) -> Iterator[object]:
-    """The records of an arm's journal, streamed; none where there is no journal. `validate` reads one line.
+    """The records of an arm's journal, streamed; empty without a journal. `validate` reads one line.
 
-    A record with a count that nothing can have is an error in its place.
+    A record with an impossible count becomes an error.
 
     Raises:
         DamagedLine: a line is not what was written.
-        TraceError: the file cannot be read, or a line is no record.
+        TraceError: the file cannot be read, or a line is not a record.
     """
     if files.journal.exists():
         run = files.path.parents[1]

@@ -84,7 +84,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
     """One arm's journal, joined with the verdicts. An arm that has not begun is empty.
 
     Of several lines on a question the first holds, unless it is an error: then the next does. A torn last line is
-    skipped. A line with counts that nothing can have is an error too.
+    skipped. A line with impossible counts is an error too.
 
     Raises:
         UnknownName: the run has no such arm.

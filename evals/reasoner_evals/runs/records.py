@@ -16,7 +16,7 @@ ReplyStatus = Literal["read", "no_answer", "truncated"]
 ItemStatus = Literal["answered", "no_answer", "truncated", "timed_out", "error"]
 REPLY_COUNTS: Final = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens")
 OUT_OF_RANGE: Final = "left out"
-"""Begins the error of a record that holds a count which nothing can have."""
+"""Begins the error of a record that holds an impossible count."""
 Outcome = GradeStatus | Literal["timed_out", "error", "ungraded"]
 """What became of a question: the grade of its answer, or why there is none to grade."""
 
@@ -173,9 +173,9 @@ class ItemRecord(_Record):
 
     @property
     def sound(self) -> "ItemRecord":
-        """The record, or an error in its place where it holds a count that nothing can have.
+        """The record, or an error in its place if it holds an impossible count.
 
-        No such count is booked any more; an older journal may hold one.
+        Such counts are refused now; an older journal may hold one.
         """
         replies = (
             fault_in([(name, getattr(one, name)) for name in REPLY_COUNTS], most=MOST_IN_A_REQUEST) for one in self.pool
