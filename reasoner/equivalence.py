@@ -13,6 +13,7 @@ from reasoner.answers import worker
 from reasoner.answers.maths import MathSpace
 from reasoner.killable import Failed, KillablePool, Outcome
 from reasoner.types import Answer, AnswerSpace, Blocks
+from reasoner.votes import mutual
 
 Status = Literal["right", "wrong", "too_complex", "grader_timeout", "grader_crash"]
 CHUNK = 16
@@ -156,7 +157,7 @@ class Equivalence:
         self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
     ) -> tuple[bool | None, ...]:
         """For each pair whether each accepts the other; None where that could not be told in time."""
-        verdicts = [_both(space.same(a, b), space.same(b, a)) for a, b in pairs]
+        verdicts = [mutual(space, a, b) for a, b in pairs]
         hard = {place: pairs[place] for place, verdict in enumerate(verdicts) if verdict is None}
         if hard and isinstance(space, SlowSpace):
             answers = {answer.text: answer for pair in hard.values() for answer in pair}
@@ -167,7 +168,7 @@ class Equivalence:
                 if one and other and not one.meets(other):
                     verdicts[place] = False
                 elif one and other:
-                    asked[place] = _Job(_mutual, (space.accepts, *sorted((a.text, b.text))))
+                    asked[place] = _Job(_accept_each_other, (space.accepts, *sorted((a.text, b.text))))
             told = await self._shared(list(asked.values()), space.seconds, tab)
             for place, verdict in zip(asked, told, strict=True):
                 verdicts[place] = verdict if isinstance(verdict, bool) else None
@@ -353,11 +354,5 @@ def _stop(_number: int, _frame: Any) -> None:
     raise _LateError
 
 
-def _mutual(accepts: Callable[[str, str], bool], a: str, b: str) -> bool:
+def _accept_each_other(accepts: Callable[[str, str], bool], a: str, b: str) -> bool:
     return accepts(a, b) and accepts(b, a)
-
-
-def _both(there: bool | None, back: bool | None) -> bool | None:
-    if False in {there, back}:
-        return False
-    return None if None in {there, back} else True

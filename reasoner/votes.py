@@ -152,7 +152,7 @@ class Tally:
         met = chain(*(chain(one.home, one.guests) for one in home), *(one.home for one in guest))
         unsure: list[str] = []
         for other in dict.fromkeys(met):
-            verdict = self._same(_named(key), _named(other))
+            verdict = mutual(self.space, _named(key), _named(other))
             if verdict:
                 self._merge(key, other)
             elif verdict is None:
@@ -171,12 +171,6 @@ class Tally:
         """Compare an answer later with those that are in these lists now."""
         if lists := [islice(one, len(one)) for one in others if one]:
             self._open[key] = chain.from_iterable(lists)
-
-    def _same(self, a: Answer, b: Answer) -> bool | None:
-        verdicts = self.space.same(a, b), self.space.same(b, a)
-        if False in verdicts:
-            return False
-        return None if None in verdicts else True
 
     def unplaced(self) -> tuple[Answer, ...]:
         """The answers whose blocks their space cannot tell at once."""
@@ -244,6 +238,14 @@ class Tally:
         if not latest or latest[0] is None:
             return 0
         return next((place for place, one in enumerate(latest) if one is not latest[0]), len(latest))
+
+
+def mutual(space: AnswerSpace, a: Answer, b: Answer) -> bool | None:
+    """Whether each of two answers accepts the other; None where only slow work can tell."""
+    verdicts = space.same(a, b), space.same(b, a)
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
 
 
 def _named(key: str) -> Answer:

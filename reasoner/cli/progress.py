@@ -86,7 +86,7 @@ class Progress:
             spent = f"{cost.tokens:,} of {self.budget.tokens:,} tokens"
         leader = "no answer yet"
         if self.answer:
-            lead = VoteSummary.of(self.proposals[-1].standing).short
+            lead = VoteSummary(self.proposals[-1].standing).short
             leader = f"leading {printable(self.answer.text, limit=24)} ({lead})"
         return f"{samples} sample{'s' if samples != 1 else ''} · {spent} · {leader}"
 

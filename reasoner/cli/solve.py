@@ -310,7 +310,7 @@ def _tell(
             terminal.say_wrapped(line, indent=LABEL)
     if solution.error:
         if solution.answer:
-            best = f"{printable(solution.answer.text)} ({VoteSummary.of(solution.standing).short})"
+            best = f"{printable(solution.answer.text)} ({VoteSummary(solution.standing).short})"
             terminal.say_wrapped(f"so far   {best}; it is not the answer, as the run failed", indent=LABEL)
         _tell_error(terminal, solution.error, plan)
         return code_of(solution.error)

@@ -37,7 +37,7 @@ def summary(
 ) -> list[str]:
     """The vote, the cost, the budget and the time, a line each."""
     standing = solution.standing
-    lines = [f"vote     {VoteSummary.of(standing).line}"] if standing.samples or standing.votes else []
+    lines = [f"vote     {VoteSummary(standing).line}"] if standing.samples or standing.votes else []
     lines.append(f"cost     {_cost(solution.cost, prices)}")
     if str(budget):
         lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
@@ -68,7 +68,7 @@ def _trust(strategy: Strategy, solution: Solution) -> str:
         return f"right with a chance of {solution.confidence:.2f}" + (
             f", calibrated on {questions:,} question{'s' if questions != 1 else ''}" if questions else ""
         )
-    votes = VoteSummary.of(solution.standing)
+    votes = VoteSummary(solution.standing)
     return f"not calibrated: {votes.leading}" + (f"; {votes.tie}" if votes.tied else "")
 
 
@@ -126,7 +126,7 @@ def as_document(
         "question_id": question.id,
         "question": question.text,
         "answer": asdict(solution.answer) if solution.answer else None,
-        **VoteSummary.of(solution.standing).document(),
+        **VoteSummary(solution.standing).document(),
         "cost": {**asdict(solution.cost), "tokens": solution.cost.tokens},
         "budget": {unit: limit for unit in UNITS if (limit := getattr(budget, unit)) is not None},
         "ended_by": solution.ended_by,

@@ -1,9 +1,10 @@
 """Who voted for what, counted and put into words in one place: for the progress line, the summary, `-v` and JSON."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from reasoner.cli.terminal import printable
-from reasoner.types import Standing
+from reasoner.types import Standing, Vote
 
 SHOWN = 6
 """Answers that the vote line names."""
@@ -13,42 +14,31 @@ MOST_TIED = 3
 """Answers that a tie names."""
 
 
-class VoteSummary(NamedTuple):
-    """The votes of a question: a vote is a sample that holds an answer.
-
-    `lead` counts the votes for the first answer, `share` is its part of all the weight that was cast, 0 to 1.
-    `tied` are all answers of the greatest weight where there are several, the one that was chosen first.
-    """
+@dataclass(frozen=True, slots=True)
+class VoteSummary:
+    """The votes of a question: a vote is a sample that holds an answer."""
 
     standing: Standing
-    samples: int
-    votes: int
-    lead: int
-    share: float
-    weighted: bool
-    tied: tuple[str, ...]
 
-    @classmethod
-    def of(cls, standing: Standing) -> "VoteSummary":
-        """What a standing says."""
-        votes = standing.votes
-        return cls(
-            standing,
-            standing.samples,
-            standing.cast,
-            votes[0].count if votes else 0,
-            standing.share,
-            any(vote.weight != vote.count for vote in votes),
-            tuple(vote.answer.text for vote in votes if vote.weight == votes[0].weight) if standing.tied else (),
-        )
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """All answers of the greatest weight, if there are several, the chosen one first."""
+        votes = self.standing.votes
+        return tuple(one.answer.text for one in votes if one.weight == votes[0].weight) if self.standing.tied else ()
+
+    @property
+    def weighted(self) -> bool:
+        """Whether a vote weighs anything but 1."""
+        return any(vote.weight != vote.count for vote in self.standing.votes)
 
     @property
     def leading(self) -> str:
         """How far ahead the first answer is, as in `4 of 6 votes`."""
-        weight = f"{self.share:.0%} of the weight"
-        if not self.samples:
+        weight = f"{self.standing.share:.0%} of the weight"
+        if not self.standing.samples:
             return weight
-        counted = f"{self.lead} of {self.votes} vote{'s' if self.votes != 1 else ''}"
+        votes, cast = self.standing.votes, self.standing.cast
+        counted = f"{votes[0].count if votes else 0} of {cast} vote{'s' if cast != 1 else ''}"
         return f"{counted}, {weight}" if self.weighted else counted
 
     @property
@@ -59,23 +49,22 @@ class VoteSummary(NamedTuple):
     @property
     def counted(self) -> str:
         """How many samples there were, and how many did not vote."""
-        return f"{samples_of(self.samples)}, {self.samples - self.votes} without an answer"
+        return f"{samples_of(self.standing.samples)}, {self.standing.samples - self.standing.cast} without an answer"
 
     @property
     def rule(self) -> str:
         """What decided a tie; empty where there is none."""
         if not self.tied:
             return ""
-        return "drawn first" if self.samples else "listed first"
+        return "drawn first" if self.standing.samples else "listed first"
 
     @property
     def tie(self) -> str:
         """Which answers tie, and why the first of them was chosen; empty where none do."""
         if not self.tied:
             return ""
-        others = [printable(text, limit=LONGEST) for text in self.tied[1:MOST_TIED]]
+        first, *others = [printable(text, limit=LONGEST) for text in self.tied[:MOST_TIED]]
         more = [f"{len(self.tied) - MOST_TIED} more"] if len(self.tied) > MOST_TIED else []
-        first = printable(self.tied[0], limit=LONGEST)
         return f"tie of {' and '.join([first, *others, *more])}: {first} was {self.rule}"
 
     @property
@@ -85,13 +74,13 @@ class VoteSummary(NamedTuple):
         classes = len(votes) + self.standing.tail.classes
         more = [f"{classes - SHOWN:,} more"] if classes > SHOWN else []
         named = " · ".join([*map(self._named, votes[:SHOWN]), *more])
-        if self.samples:
+        if self.standing.samples:
             named = f"{named} ({self.counted})" if votes else self.counted
         return f"{named}; {self.tie}" if self.tied else named
 
-    def _named(self, vote: Any) -> str:
+    def _named(self, vote: Vote) -> str:
         text = printable(vote.answer.text, limit=LONGEST)
-        if not self.samples:
+        if not self.standing.samples:
             return f"{text} {vote.weight:.2f}"
         return f"{text} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if self.weighted else "")
 
@@ -101,9 +90,9 @@ class VoteSummary(NamedTuple):
             "votes": [
                 {"answer": vote.answer.text, "weight": vote.weight, "count": vote.count} for vote in self.standing.votes
             ],
-            "samples": self.samples,
-            "answered": self.votes,
-            "share": self.share,
+            "samples": self.standing.samples,
+            "answered": self.standing.cast,
+            "share": self.standing.share,
             "tied": bool(self.tied),
             "tie": {"answers": list(self.tied), "decided_by": self.rule} if self.tied else None,
         }

@@ -54,7 +54,6 @@ class Refine:
             raise UsageError(
                 f"satisfied={self.satisfied} has no effect with critic=self, which gives no rating: choose verifier"
             )
-
         if self.selector not in (None, *get_args(Selector)):
             raise UsageError(f"selector={self.selector!r} does not exist: choose {', '.join(get_args(Selector))}")
         if self.selector == "weighted" and self.critic == "self":
