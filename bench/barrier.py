@@ -17,7 +17,7 @@ from typing import Any
 
 from reasoner import Answer, Question, solve_many
 from reasoner.catalog import build
-from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.plan import Cancel, Finished, Handle, Next, Plan, Start, next_finished
 from reasoner.protocols import Strategy, forget
 from reasoner.trace import Event, Sampled
@@ -98,7 +98,7 @@ async def skew(engine: VllmEngine, strategy: Strategy, asked: Sequence[Question]
 
 
 async def main(rounds: int, specs: Sequence[str]) -> None:
-    engine = VllmEngine(context=1024)
+    engine = VllmEngine(max_model_len=1024)
     await engine.start()
     asked = [item.question for item in arithmetic.development()[:QUESTIONS]]
     for spec in specs:

@@ -17,7 +17,7 @@ from unittest import mock
 from reasoner import Question, ask, solve_many
 from reasoner.admission import KvGate, Shared
 from reasoner.catalog import build
-from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.protocols import SampleRequest, forget
 from reasoner.trace import Event, Sampled
 from reasoner.types import Completion
@@ -68,7 +68,7 @@ def first_come() -> Any:
 
 
 async def main() -> None:
-    engine = VllmEngine(context=1024, kv_gib=KV_GIB)
+    engine = VllmEngine(max_model_len=1024, kv_gib=KV_GIB)
     await engine.start()
     print(f"room for {engine.capacity:,} tokens", file=sys.stderr)
     for _ in range(2):

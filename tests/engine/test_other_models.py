@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoner import Cost, ask
-from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.protocols import Tab
 from reasoner.types import Completion, Rating
 from reasoner_verifiers import Judge, Orm
@@ -25,7 +25,7 @@ def test_a_sequence_classifier_agrees_with_transformers(
     engine: VllmEngine, embedded_model: Path, tmp_path: Path
 ) -> None:
     folder = tiny_classifier(tmp_path / "tiny", embedded_model)
-    orm = Orm(model=str(folder), dtype="float32", context=1024, kv_gib=0.1)
+    orm = Orm(model=str(folder), dtype="float32", max_model_len=1024, kv_gib=0.1)
 
     async def go() -> list[tuple[Rating, tuple[int, ...], Cost]]:
         found = []

@@ -9,7 +9,7 @@ import pytest
 
 from reasoner import Budget, Cost, SamplingParams, solve_many_sync
 from reasoner.catalog import build, spec_of
-from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import UnknownName
 from reasoner.trace import Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic
@@ -84,9 +84,9 @@ def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
         "recipe": "head",
         "aggregate": "min",
         "separator": r"\n",
-        "context": "512",
+        "max_model_len": "512",
         "kv_gib": "0.25",
-        "gpu_memory": "0.1",
+        "gpu_memory_utilization": "0.1",
         "dtype": "float32",
     }
     for field in (field.name for field in dataclasses.fields(plain) if field.init):

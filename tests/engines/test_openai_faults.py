@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai_retry import backoff, message_of, retry_after, tidy
+from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai.http import backoff, retry_after
+from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost
 from reasoner.protocols import Meter, SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage

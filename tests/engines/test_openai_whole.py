@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from reasoner import Budget, Solution, ask, solve, solve_many
 from reasoner.confidence import ConfidenceFloor
 from reasoner.controller.stopping import LockIn
-from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai_groups import divided, shares
-from reasoner.engines.openai_json import Told
-from reasoner.engines.openai_wire import Draft
+from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai.groups import divided, shares
+from reasoner.engines.openai.values import Told
+from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
 from reasoner.plan import Plan, Sample, start
 from reasoner.protocols import Meter, Rendered, SampleRequest

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from reasoner.orphans import children_end_with_us
 from reasoner.types import Notify, TokenIds, Usage
 
-SAMPLER_REPAIR = "reasoner.engines.vllm_sampler.RepairableWorker"
+SAMPLER_REPAIR = "reasoner.engines.vllm.sampler.RepairableWorker"
 """What vLLM's `worker_extension_cls` takes, so that its sampler can be repaired where that is needed."""
 
 

@@ -1,11 +1,14 @@
 """Values out of a server's JSON, each checked before it is used: counts, log-probabilities, texts, usage."""
 
 import json
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from reasoner.counts import MOST_IN_A_REQUEST
+from reasoner.files import parse_json
 from reasoner.types import TokenIds
 
+MESSAGE_CHARACTERS = 300
 LEAST_LOGPROB, ROUNDING = -1e6, 1e-3
 """A log-probability is at most 0, up to rounding; servers write -9999 for what is impossible."""
 
@@ -133,3 +136,60 @@ def watched(value: Any, watch: TokenIds) -> list[tuple[float, ...]]:
         told = {other.get("token"): other.get("logprob") for other in others}
         found.append(tuple(logprob(told.get(f"token_id:{token_id}")) for token_id in watch))
     return found
+
+
+class Listed(NamedTuple):
+    """A model in the reply of /models; `max_model_len` is vLLM's, in tokens, 0 if the server does not report it."""
+
+    id: str
+    owned_by: str
+    max_model_len: int
+
+
+class Tokenized(NamedTuple):
+    """The reply of vLLM's /tokenize: token ids, one at least, and the context window."""
+
+    tokens: TokenIds
+    max_model_len: int
+
+
+def listed_models(body: bytes) -> dict[str, Listed] | None:
+    """The models by id, in the server's order; None where the reply is not a list of models."""
+    try:
+        cards = [mapping(card) for card in parsed(body)["data"]]
+        models = [
+            Listed(mended(card["id"]), text(card.get("owned_by")), count(card.get("max_model_len") or 0))
+            for card in cards
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return {model.id: model for model in models}
+
+
+def tokenized(body: bytes) -> Tokenized | None:
+    """The ids; None where this is not what vLLM replies."""
+    try:
+        reply = parsed(body)
+        tokens = tuple(count(token) for token in listed(reply.get("tokens")))
+        return Tokenized(tokens, count(reply.get("max_model_len"))) if tokens else None
+    except ValueError:
+        return None
+
+
+def tidy(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """Foreign text made fit for one line of an error: printable, single-spaced, at most `most` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def message_of(body: bytes) -> str:
+    """What a server's error reply says; its text without JSON's escapes where it is not in a known form."""
+    text = body.decode("utf-8", "replace")
+    with suppress(ValueError):
+        whole = parse_json(text)
+        found = whole
+        for key in ("error", "message", "detail"):
+            if isinstance(found, dict) and found.get(key):
+                found = found[key]
+        text = found if isinstance(found, str) else json.dumps(whole, ensure_ascii=False)
+    return text

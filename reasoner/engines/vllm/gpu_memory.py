@@ -39,7 +39,7 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
     open_claims = [claim for claim in claims if not claim.share]
     left = TOGETHER - fixed
     if fixed > 1 or (open_claims and left < LEAST * len(open_claims) - 1e-9):
-        told = ", ".join(f"{claim.role} gpu_memory={claim.share:g}" for claim in claims if claim.share)
+        told = ", ".join(f"{claim.role} gpu_memory_utilization={claim.share:g}" for claim in claims if claim.share)
         others = ", ".join(claim.role for claim in open_claims)
         trouble = f"leaves too little for {others}" if others else "is more than one GPU"
         raise UsageError(f"{told} {trouble}: lower one of them")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reasoner.confidence import Cut
-from reasoner.engines import openai_json as js
-from reasoner.engines.openai_json import Told
+from reasoner.engines.openai import values
+from reasoner.engines.openai.values import Told
 from reasoner.errors import RequestLost
 from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, FinishReason, Logprobs, Usage
@@ -65,14 +65,14 @@ class Draft:
             RequestLost: it is an error report, or is one of far more than the sequence may have.
         """
         try:
-            event = js.parsed(data)
+            event = values.parsed(data)
             if event.get("error"):
                 raise GaveUp(data)
             self.events += 1
             self._bound(self.events, 2)
-            for choice in js.listed(event.get("choices"))[:1]:
+            for choice in values.listed(event.get("choices"))[:1]:
                 self.take(choice)
-            if told := js.usage(event.get("usage")):
+            if told := values.usage(event.get("usage")):
                 self._tell(told)
         except ValueError as error:
             raise Malformed(str(error)) from error
@@ -84,16 +84,16 @@ class Draft:
             ValueError: it is malformed.
             RequestLost: there is far more of it than the sequence may have.
         """
-        choice = js.mapping(choice)
-        part = js.mapping(choice.get("delta") or choice.get("message"))
-        piece = js.text(choice.get("text")) or js.text(part.get("content"))
+        choice = values.mapping(choice)
+        part = values.mapping(choice.get("delta") or choice.get("message"))
+        piece = values.text(choice.get("text")) or values.text(part.get("content"))
         # Some servers send what a model thinks under both names.
-        thought = js.text(part.get("reasoning")) or js.text(part.get("reasoning_content"))
-        ids = [js.count(one) for one in js.listed(choice.get("token_ids"))]
+        thought = values.text(part.get("reasoning")) or values.text(part.get("reasoning_content"))
+        ids = [values.count(one) for one in values.listed(choice.get("token_ids"))]
         logprobs = choice.get("logprobs")
-        rows = js.rows(logprobs) if logprobs else []
+        rows = values.rows(logprobs) if logprobs else []
         if self.request.watch and logprobs:
-            self.watched += js.watched(logprobs, self.request.watch)
+            self.watched += values.watched(logprobs, self.request.watch)
         if piece:
             self.text.append(piece)
         if thought:
@@ -103,14 +103,14 @@ class Draft:
         self.heard += arrived
         self.untold += arrived
         self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
-        finish = js.text(choice.get("finish_reason"))
+        finish = values.text(choice.get("finish_reason"))
         self._rate(rows, ends=bool(finish))
         if finish:
             stop = choice.get("stop_reason")
             self.finish, self.stop = finish, stop if type(stop) in (str, int) else None
             self.names_stop = "stop_reason" in choice
 
-    def _rate(self, rows: list[js.Row], *, ends: bool) -> None:
+    def _rate(self, rows: list[values.Row], *, ends: bool) -> None:
         if not rows:
             return
         kept = self.request.params.logprobs or 0
@@ -176,15 +176,15 @@ class Draft:
             stop = None  # one of the model's own end-of-sequence tokens: some models have several
         return Completion(
             prompt=request.prompt,
-            text=js.mended("".join(self.text)),
+            text=values.mended("".join(self.text)),
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
-            stop=js.mended(stop) if isinstance(stop, str) else stop,
+            stop=values.mended(stop) if isinstance(stop, str) else stop,
             usage=usage,
             logprobs=self._logprobs(),
             index=request.index,
             seed=seed,
-            thinking=js.mended("".join(self.thinking)),
+            thinking=values.mended("".join(self.thinking)),
         )
 
 
@@ -204,17 +204,17 @@ def whole(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Told | None, 
         RequestLost: it is an error report, or there is far more of a sequence than there may be.
     """
     try:
-        reply = js.parsed(body)
+        reply = values.parsed(body)
         if reply.get("error"):
             raise GaveUp(body)
-        choices = [js.mapping(choice) for choice in js.listed(reply.get("choices"))]
+        choices = [values.mapping(choice) for choice in values.listed(reply.get("choices"))]
         places = [choice.get("index") for choice in choices]
         if set(places) == set(range(len(choices))):
             choices = [choices[places.index(place)] for place in range(len(choices))]
         drafts = [Draft(request) for request, _ in zip(requests, choices, strict=False)]
         for draft, choice in zip(drafts, choices, strict=False):
             draft.take(choice)
-        told = js.usage(reply.get("usage"))
+        told = values.usage(reply.get("usage"))
     except (ValueError, TypeError) as error:
         raise Malformed(str(error)) from error
     if not drafts:

@@ -1,16 +1,30 @@
-"""What is sent to a server with OpenAI's routes, in the dialect that it takes."""
+"""What is sent to a server with OpenAI's routes, in the dialect that it takes, and bounds on the replies."""
 
 import re
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.files import parse_json, read_whole
 from reasoner.protocols import SampleRequest
 from reasoner.types import Message, SamplingParams
 
+CONCURRENCY: Final = 1024
+"""Requests at once, where the process may open as many connections."""
+OTHER_FILES: Final = 256
+"""Open files that the rest of the process may need."""
+SECONDS_PER_TOKEN: Final = 1.0
+"""The slowest generation that is waited for by default; `timeout` is added once, for the queue and the prompt."""
+BASE_BYTES: Final = 2**18
+TOKEN_BYTES: Final = 2048
+"""For each generated token: its text, its part of the event around it, and what a server adds."""
+ALTERNATIVE_BYTES: Final = 256
+"""For each log-probability of a token, with the alternative's text."""
+PROMPT_BYTES: Final = 16
+"""For each prompt token: vLLM sends its id back."""
 WHOLE_TOKENS = 1024
 """Replies of up to so many tokens may come unstreamed. Proxies close a connection that is silent for 60 s (nginx, the
 load balancers of AWS), and 1,024 tokens take 51 s at 20 tokens/s."""
@@ -170,3 +184,23 @@ def read_extra(given: str) -> dict[str, Any]:
             "own options"
         )
     return found
+
+
+def longest(request: SampleRequest, timeout: float) -> float:
+    """Seconds that one reply may take in all, by the tokens that were asked for."""
+    return timeout + request.params.max_tokens * SECONDS_PER_TOKEN
+
+
+def largest(request: SampleRequest, sequences: int) -> int:
+    """Bytes that one reply with so many sequences may have, by the tokens and log-probabilities that were asked for."""
+    told = 1 + max(request.params.logprobs or 0, len(request.watch))
+    each = request.params.max_tokens * (TOKEN_BYTES + told * ALTERNATIVE_BYTES)
+    return BASE_BYTES + sequences * (each + PROMPT_BYTES * request.rendered.tokens)
+
+
+def at_once() -> int:
+    """Requests for which this process may open a connection each."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return CONCURRENCY
+    return max(1, min(CONCURRENCY, allowed - OTHER_FILES))

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from reasoner.engines.openai_json import Told
-from reasoner.engines.openai_wire import Draft
+from reasoner.engines.openai.values import Told
+from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
 from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage

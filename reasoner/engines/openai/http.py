@@ -6,9 +6,11 @@ import json
 import math
 import os
 import time
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -16,22 +18,73 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from reasoner.engines.openai_retry import Waits, message_of, retry_after, tidy, worth_retrying
+from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.redaction import Secrets, shown_address, without_userinfo
 
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
 """For how long a server that cannot be reached is tried at the start: a wrong address is reported soon."""
+BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy that gave up waiting for a whole reply, which the server went on computing."""
 
+_BUSY = {408, 409, 425, 429}
 _WAYS_OUT = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
     403: "use an api_key that may use this model",
     404: "set base_url to the address that ends in /v1, and model to one that it serves",
 }
+
+
+@dataclass(slots=True)
+class Waits:
+    """The waits between the tries of one request, for `patience` seconds in all; `seed` spreads them.
+
+    A server that cannot be reached is given up after `unreachable` seconds, where that is less.
+    """
+
+    patience: float
+    seed: int
+    unreachable: float = math.inf
+    _tries: int = 0
+    _spent: float = 0.0
+
+    def next(self, asked: float, took: float, *, reached: bool) -> float | None:
+        """Seconds to wait after a try that took `took`, where the server asked for `asked`; None to give up."""
+        self._tries += 1
+        self._spent += took
+        left = (self.patience if reached else min(self.patience, self.unreachable)) - self._spent
+        if left <= 0:
+            return None
+        wait = min(backoff(self._tries - 1, self.seed) + asked, left)
+        self._spent += wait
+        return wait
+
+    def __str__(self) -> str:
+        tries = f"{self._tries} tries" if self._tries > 1 else "1 try"
+        return f"{tries} over {self._spent:.0f} s" if self._spent >= 1 else tries
+
+
+def backoff(attempt: int, seed: int) -> float:
+    """Seconds to wait after failure number `attempt` (from 0): doubling, capped, spread by a jitter fixed by `seed`."""
+    longest = min(BACKOFF_SECONDS * 2.0 ** min(attempt, 16), BACKOFF_CAP)
+    return longest * (0.5 + zlib.crc32(f"{seed}:{attempt}".encode()) / 2**33)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds that a Retry-After header asks for, as a number or a date; 0 where it asks for none."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        return float(value) if value[:1].isdigit() else max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def worth_retrying(status: int) -> bool:
+    """Whether a reply with this status may be followed by another one."""
+    return status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,21 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from http import HTTPStatus
 
-from reasoner.engines import openai_wire as wire
-from reasoner.engines.openai_body import STREAMS, WHOLE_TOKENS, Dialect, Learned, read_extra, turns
-from reasoner.engines.openai_groups import SHARED, Groups, Result, shares
-from reasoner.engines.openai_http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
-from reasoner.engines.openai_limits import at_once, largest, longest
-from reasoner.engines.openai_models import Listed, Tokenized, listed_models, tokenized
+from reasoner.engines.openai import wire
+from reasoner.engines.openai.groups import SHARED, Groups, Result, shares
+from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
+from reasoner.engines.openai.requests import (
+    STREAMS,
+    WHOLE_TOKENS,
+    Dialect,
+    Learned,
+    at_once,
+    largest,
+    longest,
+    read_extra,
+    turns,
+)
+from reasoner.engines.openai.values import Listed, Tokenized, listed_models, tokenized
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest

@@ -1,0 +1,1 @@
+"""The engine for servers with OpenAI's HTTP routes."""

@@ -1,0 +1,1 @@
+"""vLLM inside this program: one engine that generates, one that rates, and what they share."""
