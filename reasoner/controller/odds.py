@@ -5,6 +5,7 @@ Where integers count the cases, they are counted exactly and rounded once.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,8 +21,6 @@ FARTHEST = 64
 """The most samples ahead that `best_gain` looks, but where the lead is longer: then 12 beyond what would end it."""
 HORIZON = 128
 """The most samples ahead over which `stays` sums."""
-TIE = 0.5
-"""The `beta_lead` of as many votes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,7 @@ def beta_lead(a: int, b: int) -> float:
 
     Exact: the integral is a sum of binomials, counted in integers and rounded once.
     """
-    if a < 0 or b < 0:
-        raise ValueError(f"votes are 0 or more, not {a} and {b}")
+    _check_votes(a, b)
     tosses, term, heads = a + b + 1, 1, 1
     for k in range(min(a, b)):
         term = term * (tosses - k) // (k + 1)
@@ -83,7 +81,7 @@ def certificate(a: int, b: int) -> float:
     Draws that are i.i.d. ever bring it down to x with probability x at most, where the second answer is as likely as
     the first or likelier; so it may be looked at after each. It is no smaller for more votes of the second, up to a.
     """
-    _votes(a, b)
+    _check_votes(a, b)
     return (a + b + 1) * math.comb(a + b, a) / (1 << a + b)
 
 
@@ -93,7 +91,7 @@ def lock_in(a: int, b: int, rest: int) -> float:
 
     The sum of BetaBinom(x; rest, a + 1, b + 1) over a + x >= b + rest - x, exact. 1.0 where rest <= a - b.
     """
-    _votes(a, b, rest)
+    _check_votes(a, b, rest)
     # Votes to come fall between a + b + 1 marks at random, those for the first before the mark a + 1. So the second
     # overtakes where the last `seats` of marks and votes together hold b marks or fewer.
     seats = (a + b + rest) // 2 + 1
@@ -111,7 +109,7 @@ def knowledge_gain(a: int, b: int, draws: int) -> float:
     That chance is g = max(P, 1 - P), P of `beta_lead`; this is its expected value after the draws less what it is now
     (the knowledge gradient: Frazier 2008). Exact; 0.0 exactly where draws <= |a - b|, as they cannot change the leader.
     """
-    _votes(a, b, draws)
+    _check_votes(a, b, draws)
     a, b = max(a, b), min(a, b)
     if draws <= a - b:
         return 0.0
@@ -144,7 +142,7 @@ def best_gain(a: int, b: int, rest: int) -> Gain:
 
 @lru_cache(maxsize=1 << 17)
 def _best_gain(a: int, b: int, rest: int) -> Gain:
-    _votes(a, b, rest)
+    _check_votes(a, b, rest)
     tried = [*(h for h in DRAWS if h < rest), *((rest,) if rest else ())]
     return max((Gain(knowledge_gain(a, b, h) / h, h) for h in tried), key=lambda gain: gain.rate, default=Gain(0.0, 0))
 
@@ -158,84 +156,48 @@ def stays(counts: Sequence[int], rest: int) -> float:
     if rest > HORIZON or len(counts) < 2:
         return dirichlet_lead(counts)
     first, *others = counts
-    return _outcome(first, tuple(sorted(others)), 0, rest, TIE)
-
-
-def decided(counts: Sequence[int], rest: int, *, silent: int = 0, theta: float = 0.95) -> float:
-    """P(after `rest` more samples some answer leads the next one by `beta_lead` of `theta` or more).
-
-    The posterior is Dirichlet over the answers of `counts`, one that is unseen, and, where `silent` samples gave none,
-    giving none; each one sample more than it has. `theta` is above 0.5. Exact but for rounding; its time grows with the
-    square of `rest`.
-    """
-    every = (*sorted(counts), 0)
-    return math.fsum(
-        every.count(votes) * _outcome(votes, tuple(sorted(_without(every, votes))), silent, rest, theta)
-        for votes in set(every)
-    )
-
-
-def _without(counts: tuple[int, ...], one: int) -> tuple[int, ...]:
-    at = counts.index(one)
-    return counts[:at] + counts[at + 1 :]
+    return _stays(first, tuple(sorted(others)), rest)
 
 
 @lru_cache(maxsize=1 << 14)
-def _outcome(first: int, others: tuple[int, ...], silent: int, rest: int, theta: float) -> float:
-    """P(after `rest` more samples the first has `beta_lead` of `theta` or more on each of the others).
+def _stays(first: int, others: tuple[int, ...], rest: int) -> float:
+    """`stays` within the horizon.
 
-    How often each comes up are negative binomials, given that they sum to `rest`; so it is one coefficient of a
-    product of power series, for each number of votes that the first may get.
+    The votes of each class are negative binomial, given that they sum to `rest`; so it is one coefficient of a product
+    of power series, for each number of votes that the first may get.
     """
     import numpy as np
 
-    _votes(first, *others, silent, rest)
-    apart = {votes: others.count(votes) for votes in set(others)}
-    size = first + sum(others) + len(others) + 1 + (silent + 1 if silent else 0)
-    laws = {votes: _law(votes, rest, size) for votes in {first, silent, *apart}}
+    _check_votes(first, *others, rest)
+    multiplicities = Counter(others)
+    size = first + sum(others) + len(others) + 1
+    series = {votes: _power_series(votes, rest, size) for votes in {first, *others}}
     chance = 0.0
-    for x in range(rest + 1):
-        allowed = _trailing(first + x, theta)
-        if allowed < others[-1]:
-            continue
-        left = rest - x
-        product = laws[silent][: left + 1] if silent else np.ones(1)
-        for votes, times in apart.items():
-            power = laws[votes][: min(allowed - votes, left) + 1]
+    for more in range(max(0, max(others) - first), rest + 1):
+        left = rest - more
+        product = np.ones(1)
+        for votes, times in multiplicities.items():
+            power = series[votes][: min(first + more - votes, left) + 1]
             for bit in range(times.bit_length()):
                 if times >> bit & 1:
                     product = np.convolve(product, power)[: left + 1]
                 power = np.convolve(power, power)[: left + 1]
         if len(product) > left:
-            chance += float(laws[first][x] * product[left])
-    return min(1.0, chance / float(_law(size - 1, rest, size)[rest]))
+            chance += float(series[first][more] * product[left])
+    return min(1.0, chance / float(_power_series(size - 1, rest, size)[rest]))
 
 
-def _law(votes: int, rest: int, size: int) -> Any:
-    """The negative binomial of a class, 0 to `rest` more votes, scaled so that all classes expect `rest` in sum."""
+def _power_series(votes: int, rest: int, size: int) -> Any:
+    """The negative binomial of a class, 0 to `rest` more votes, scaled so that all classes expect `rest` in total."""
     import numpy as np
     from scipy import special
 
-    x = np.arange(rest + 1)
+    # Not `scipy.stats.nbinom`: it takes six times as long, and its import half a second.
+    x, share = np.arange(rest + 1), rest / (rest + size)
     binomials = special.gammaln(votes + 1 + x) - special.gammaln(votes + 1) - special.gammaln(x + 1)
-    share = rest / (rest + size)
     return np.exp(binomials + special.xlogy(x, share) + (votes + 1) * math.log1p(-share))
 
 
-@lru_cache(maxsize=1 << 14)
-def _trailing(leader: int, theta: float) -> int:
-    """The most votes of another answer that the leader's lead on is `theta`; -1 where it is on none."""
-    if theta == TIE:
-        return leader
-    if beta_lead(leader, 0) < theta:
-        return -1
-    low, high = 0, leader
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if beta_lead(leader, middle) >= theta else (low, middle - 1)
-    return low
-
-
-def _votes(*counts: int) -> None:
+def _check_votes(*counts: int) -> None:
     if min(counts) < 0:
-        raise ValueError(f"votes are 0 or more, not {', '.join(map(str, counts))}")
+        raise ValueError(f"votes must be 0 or more (got {', '.join(map(str, counts))})")

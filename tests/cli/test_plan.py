@@ -274,7 +274,10 @@ def test_the_amount_that_is_asked_for_is_enough(run: Run, save: Save) -> None:
 
 def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
     file = save(family("sums"), family("words", scale=10))
-    assert "2 tasks: choose one with --task: sums, words" in run("plan", "--profile", file, "-b", "tokens=30").error
+    assert (
+        "2 tasks: choose one by its name, task or --task: sums, words"
+        in run("plan", "--profile", file, "-b", "tokens=30").error
+    )
     assert planned(run, "--profile", file, "-b", "tokens=30", "--task", "words")["tokens"] == pytest.approx(30)
 
 
@@ -316,7 +319,7 @@ def test_damaged_profiles_are_told_in_a_line(how: str, run: Run, save: Save) -> 
 def test_what_is_no_profile_is_told_in_a_line(content: bytes, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
-    assert "is no profile" in run("plan", "--profile", str(file), "-b", "tokens=3").error
+    assert "is not a profile" in run("plan", "--profile", str(file), "-b", "tokens=3").error
     assert "cannot read" in run("plan", "--profile", str(tmp_path / "none"), "-b", "tokens=3").error
 
 

@@ -239,7 +239,7 @@ def test_a_stream_that_falls_silent_is_lost() -> None:
 
 def test_nobody_can_tell_what_a_silent_request_cost() -> None:
     with FakeServer(faults=[Fault("silent")]) as server:
-        assert Run(server, timeout=0.3).lost("took a request and sent nothing: no byte within 0.3 s") is None
+        assert Run(server, timeout=0.3).lost("accepted a request and sent nothing: no byte within 0.3 s") is None
         assert len(server.sent("/v1/completions")) == 1
 
 

@@ -1,8 +1,8 @@
-"""Values out of a server's JSON, each checked before it is used: counts, log-probabilities, texts, usage."""
+"""Values in a server's JSON, each checked before it is used: counts, log-probabilities, texts, usage, models."""
 
 import json
 from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from reasoner.counts import MOST_IN_A_REQUEST
 from reasoner.files import parse_json
@@ -10,7 +10,8 @@ from reasoner.types import TokenIds
 
 MESSAGE_CHARACTERS = 300
 LEAST_LOGPROB, ROUNDING = -1e6, 1e-3
-"""A log-probability is at most 0, up to rounding; servers write -9999 for what is impossible."""
+"""A log-probability is at most 0, up to rounding; servers write -9999 for impossible tokens."""
+_T = TypeVar("_T", dict[str, Any], list[Any], str)
 
 
 def _no_number(name: str) -> NoReturn:
@@ -24,47 +25,40 @@ def parsed(data: bytes) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        ValueError: it is none, or is nested too deeply.
+        ValueError: it is not one, or is nested too deeply.
     """
     try:
-        found = _DECODER.decode(data.decode())
+        return mapping(_DECODER.decode(data.decode()))
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return mapping(found)
+
+
+def _typed(value: Any, default: _T, name: str) -> _T:
+    if value is None:
+        return default
+    if not isinstance(value, type(default)):
+        raise ValueError(f"not {name}")  # noqa: TRY004 - the reply is wrong, not our code
+    return value
 
 
 def mapping(value: Any) -> dict[str, Any]:
     """The object; empty where there is none. Raises ValueError for anything else."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - what is wrong is the reply, not our code
-    return value
+    return _typed(value, {}, "an object")
 
 
 def listed(value: Any) -> list[Any]:
     """The list; empty where there is none. Raises ValueError for anything else."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ValueError("not a list")  # noqa: TRY004
-    return value
+    return _typed(value, [], "a list")
 
 
 def text(value: Any) -> str:
     """The text; empty where there is none. Raises ValueError for anything else."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError("not text")  # noqa: TRY004
-    return value
+    return _typed(value, "", "text")
 
 
-def mended(spelled: str) -> str:
-    """A text that any file can hold: halves of a character that came apart are joined, and lone ones are replaced."""
-    if spelled.isascii():
-        return spelled
-    return spelled.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def mended(text: str) -> str:
+    """Text that any file can hold: separated surrogates are joined, and lone ones are replaced."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def count(value: Any) -> int:
@@ -83,22 +77,22 @@ def logprob(value: Any) -> float:
     return min(float(value), 0.0)
 
 
-class Told(NamedTuple):
-    """The server's own counts, in tokens; None where it does not say."""
+class Reported(NamedTuple):
+    """The server's own counts, in tokens; None where it reports none."""
 
     prompt: int | None = None
     generated: int | None = None
     cached: int | None = None
 
 
-def usage(value: Any) -> Told | None:
+def usage(value: Any) -> Reported | None:
     """The counts of a `usage` object; None where there is none. Raises ValueError if it holds anything but counts."""
     if not value:
         return None
-    found = mapping(value)
-    cached = mapping(found.get("prompt_tokens_details")).get("cached_tokens")
-    prompt, generated = found.get("prompt_tokens"), found.get("completion_tokens")
-    return Told(*(None if one is None else count(one) for one in (prompt, generated, cached)))
+    fields = mapping(value)
+    cached = mapping(fields.get("prompt_tokens_details")).get("cached_tokens")
+    counts = (fields.get("prompt_tokens"), fields.get("completion_tokens"), cached)
+    return Reported(*(None if number is None else count(number) for number in counts))
 
 
 class Row(NamedTuple):
@@ -110,9 +104,9 @@ class Row(NamedTuple):
 
 def rows(value: Any) -> list[Row]:
     """The rows of a `logprobs` object of either route. Raises ValueError where it is malformed."""
-    found = mapping(value)
-    if found.get("content") is not None:
-        tokens = [mapping(token) for token in listed(found["content"])]
+    fields = mapping(value)
+    if fields.get("content") is not None:
+        tokens = [mapping(token) for token in listed(fields["content"])]
         return [
             Row(
                 logprob(token.get("logprob")),
@@ -120,8 +114,8 @@ def rows(value: Any) -> list[Row]:
             )
             for token in tokens
         ]
-    sampled = listed(found.get("token_logprobs"))
-    tops = listed(found.get("top_logprobs")) or [None] * len(sampled)
+    sampled = listed(fields.get("token_logprobs"))
+    tops = listed(fields.get("top_logprobs")) or [None] * len(sampled)
     return [
         Row(logprob(own), [logprob(other) for other in mapping(top).values()])
         for own, top in zip(sampled, tops, strict=True)
@@ -130,12 +124,12 @@ def rows(value: Any) -> list[Row]:
 
 def watched(value: Any, watch: TokenIds) -> list[tuple[float, ...]]:
     """For each token the log-probabilities of the watched ids. Raises ValueError where one is missing."""
-    found: list[tuple[float, ...]] = []
+    tokens: list[tuple[float, ...]] = []
     for token in listed(mapping(value).get("content")):
         others = [mapping(other) for other in listed(mapping(token).get("top_logprobs"))]
-        told = {other.get("token"): other.get("logprob") for other in others}
-        found.append(tuple(logprob(told.get(f"token_id:{token_id}")) for token_id in watch))
-    return found
+        by_name = {other.get("token"): other.get("logprob") for other in others}
+        tokens.append(tuple(logprob(by_name.get(f"token_id:{token_id}")) for token_id in watch))
+    return tokens
 
 
 class Listed(NamedTuple):
@@ -167,7 +161,7 @@ def listed_models(body: bytes) -> dict[str, Listed] | None:
 
 
 def tokenized(body: bytes) -> Tokenized | None:
-    """The ids; None where this is not what vLLM replies."""
+    """The ids; None where this is not a reply of vLLM."""
     try:
         reply = parsed(body)
         tokens = tuple(count(token) for token in listed(reply.get("tokens")))
@@ -177,19 +171,18 @@ def tokenized(body: bytes) -> Tokenized | None:
 
 
 def tidy(text: str, most: int = MESSAGE_CHARACTERS) -> str:
-    """Foreign text made fit for one line of an error: printable, single-spaced, at most `most` characters."""
+    """Foreign text as one line of an error: printable, single-spaced, at most `most` characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
 def message_of(body: bytes) -> str:
-    """What a server's error reply says; its text without JSON's escapes where it is not in a known form."""
-    text = body.decode("utf-8", "replace")
+    """The message of a server's error reply; the whole JSON without escapes where its form is unknown."""
+    message = body.decode("utf-8", "replace")
     with suppress(ValueError):
-        whole = parse_json(text)
-        found = whole
+        reply = part = parse_json(message)
         for key in ("error", "message", "detail"):
-            if isinstance(found, dict) and found.get(key):
-                found = found[key]
-        text = found if isinstance(found, str) else json.dumps(whole, ensure_ascii=False)
-    return text
+            if isinstance(part, dict) and part.get(key):
+                part = part[key]
+        message = part if isinstance(part, str) else json.dumps(reply, ensure_ascii=False)
+    return message

@@ -148,7 +148,7 @@ def _vllm_params(request: SampleRequest) -> Any:
         min_p=params.min_p,
         stop=list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
-        # vLLM gives either the best alternatives or chosen ids; the sampled token's own comes with both.
+        # vLLM returns either the best alternatives or chosen ids; both include the sampled token.
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
         seed=request.seed,
@@ -157,7 +157,7 @@ def _vllm_params(request: SampleRequest) -> Any:
 
 
 def _cut(request: SampleRequest) -> Callable[[Any], bool]:
-    """Watches the stream of one sequence; True where it fell below the floor."""
+    """A function of the stream of one sequence; True where it fell below the floor."""
     assert request.floor is not None
     cut, kept, seen = request.floor.watch(), request.params.logprobs or 0, 0
 
@@ -195,16 +195,16 @@ def _completion(request: SampleRequest, output: Any) -> Completion:
 
 
 def _matched(params: SamplingParams, reason: str | int | None) -> str | int | None:
-    """The stop that was asked for; an id that was not is one more end-of-sequence token of the model."""
+    """The requested stop; any other id is an end-of-sequence token of the model."""
     return None if isinstance(reason, int) and reason not in params.stop_token_ids else reason
 
 
 def _logprobs(ids: TokenIds, rows: Any, kept: int | None, watch: TokenIds) -> Logprobs | None:
-    """What vLLM measured.
+    """The measured log-probabilities.
 
     Raises:
-        EngineError: of the sampled token or a best alternative it measured nothing, or minus infinity. A watched token
-            may have that: a model can exclude tokens.
+        EngineError: that of a sampled token or a best alternative is missing or minus infinity. A watched token may
+            have it: a model can exclude tokens.
     """
     if rows is None:
         return None

@@ -146,22 +146,23 @@ class PoolingEngine(VllmModel):
 
 
 def check_memory(folder: Path | None, kv_gib: float, dtype: DType) -> str:
-    """How a reward model's memory is split, as a line for people, where it fits what is free on this machine.
+    """How a reward model's memory is split, as a line for people.
 
-    Raises UsageError where it does not fit.
+    Raises:
+        UsageError: it does not fit the free memory of this machine.
     """
     weights = _weight_bytes(folder, dtype) / GIB if folder else 0.0
     free = available_memory() / GIB
     split = f"the reward model takes {weights:.2f} GiB for weights and {kv_gib:g} GiB for its KV cache"
     if weights + kv_gib > free:
         raise UsageError(
-            f"{split}, and {free:.2f} GiB are free: lower kv_gib, the policy's too, or take a smaller model"
+            f"{split}, and {free:.2f} GiB are free: lower kv_gib, also the policy's, or choose a smaller model"
         )
     return f"{split}, of {free:.1f} GiB free"
 
 
 def _weight_bytes(folder: Path, dtype: DType) -> int:
-    """What a model's weights take in memory; packed ones as much as on disk."""
+    """The memory of a model's weights; packed ones take as much as on disk."""
     parameters = count_parameters(folder)
     if parameters:
         return parameters * BYTES[resolve_dtype(dtype, folder)]
@@ -169,7 +170,7 @@ def _weight_bytes(folder: Path, dtype: DType) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that a new process may take without swapping."""
+    """Bytes that a new process may use without swapping."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -80,7 +80,7 @@ class VllmModel:
     def model(self) -> ModelCard:
         """The model being served, with its window and revision."""
         if self._card is None:
-            raise EngineError(f"{self.role} was not started")
+            raise EngineError(f"{self.role} is not started")
         return self._card
 
     @property
@@ -172,7 +172,7 @@ class VllmModel:
     @property
     def _prompts(self) -> PromptRenderer:
         if self._renderer is None:
-            raise EngineError(f"{self.role} was not started")
+            raise EngineError(f"{self.role} is not started")
         return self._renderer
 
     def _chat(self, messages: tuple[Message, ...], *, reply: bool = True) -> TokenIds:
