@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reasoner import Question, SamplingParams, ask, solve_many
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.trace import Event, Sampled
 from reasoner.types import Answer, Completion
 from reasoner.votes import Tally

@@ -17,7 +17,7 @@ from typing import Any
 
 from reasoner import Answer, Question, solve_many
 from reasoner.catalog import build
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.plan import Cancel, Finished, Handle, Next, Plan, Start, next_finished
 from reasoner.protocols import Strategy, forget
 from reasoner.trace import Event, Sampled

@@ -17,7 +17,7 @@ from unittest import mock
 from reasoner import Question, ask, solve_many
 from reasoner.admission import KvGate, Shared
 from reasoner.catalog import build
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import SampleRequest, forget
 from reasoner.trace import Event, Sampled
 from reasoner.types import Completion

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from reasoner import SamplingParams
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.grades import GRADES
 from reasoner_evals.labelling import label
 from reasoner_evals.tasks import arithmetic

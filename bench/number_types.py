@@ -33,7 +33,7 @@ def hide_avx512() -> None:
 async def measure(dtype: Any, *, eager: bool, count: int, tokens: int) -> dict[str, float]:
     """Start an engine and answer the questions; seconds of its start, and tokens per second, of wall and processor."""
     from reasoner import SamplingParams, ask, solve_many
-    from reasoner.engines.vllm.engine import VllmEngine
+    from reasoner.engines.vllm import VllmEngine
     from reasoner_strategies import SelfConsistency
 
     engine = VllmEngine(max_model_len=1024, kv_gib=1.0, dtype=dtype, enforce_eager=eager)

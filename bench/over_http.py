@@ -144,7 +144,7 @@ async def ours(
     url: str, questions: int, samples: int, *, seconds: float | None = None, at_once: int = 0
 ) -> dict[str, float]:
     from reasoner import Budget, SamplingParams, ask, solve_many
-    from reasoner.engines.openai.engine import OpenAIEngine
+    from reasoner.engines.openai import OpenAIEngine
     from reasoner_strategies import SelfConsistency
 
     engine = OpenAIEngine(base_url=url, max_concurrency=at_once)
@@ -163,7 +163,7 @@ async def ours(
 async def cancelled(url: str, *, seconds: float | None) -> float:
     """Seconds from our cancelling a vote in flight to the server's learning of it."""
     from reasoner import Budget, ask, solve
-    from reasoner.engines.openai.engine import OpenAIEngine
+    from reasoner.engines.openai import OpenAIEngine
     from reasoner_strategies import SelfConsistency
 
     each = Budget(seconds=seconds) if seconds else None

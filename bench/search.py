@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from reasoner import Question, SamplingParams, ask, solve_many
 from reasoner.catalog import build
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.served import CPU_BLOCK
 from reasoner.protocols import Strategy, forget
 from reasoner.trace import Event, Sampled, drawn

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from reasoner import Question, SamplingParams, ask
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.protocols import Meter, SampleRequest, Tab
 from reasoner.types import Completion, TokenIds

@@ -17,7 +17,7 @@ import numpy as np
 
 from reasoner import Budget, Cost, solve_many
 from reasoner.catalog import build
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Strategy, forget
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.tasks import arithmetic

@@ -32,13 +32,7 @@ def questions(document: str) -> list[Question]:
 
 def in_core(core: InProcessCore, work: Any) -> Any:
     """Run `work(vllm_engine)` in the thread that owns vLLM."""
-    done = core.abort("nothing")
-    done.result()
-    box: list[Any] = []
-    core._inbox.put(lambda: box.append(work(core._engine)))
-    while not box:
-        time.sleep(0.001)
-    return box[0]
+    return core._between_steps(lambda: work(core._engine)).result()
 
 
 async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, float]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from reasoner import Cost, Question, SamplingParams
 from reasoner.catalog import build
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.grades import GRADES
 from reasoner.protocols import Engine, Tab, Verifier
 from reasoner_evals.labelling import label

@@ -1,7 +1,7 @@
 """Several questions about one document: its prefix is computed once and served from the cache to all samples."""
 
 from reasoner import SamplingParams, ask, solve_many_sync
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner_strategies import SelfConsistency
 
 LOG = "\n".join(f"Day {day}: {day * 3} ships came in and {day + 2} ships left." for day in range(1, 31))

@@ -1,7 +1,7 @@
 """Answer a question within a budget, and see what was bought."""
 
 from reasoner import Budget, ask, solve_sync
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner_strategies import SelfConsistency
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
@@ -68,8 +68,8 @@ class Admission:
         async with self._turn:
             waited = False
             try:
-                while (node := self._obstacle(price, most, waited)) is not None:
-                    await self._wait(node, front=waited)
+                while (ledger := self._obstacle(price, most, waited)) is not None:
+                    await self._wait(ledger, front=waited)
                     waited = True
                 self._drop_floor()
                 granted = self.ledger.fit(price, most=most)
@@ -97,41 +97,31 @@ class Admission:
             self.floor = None
 
     def _obstacle(self, price: Callable[[int], Cost], most: int, waited: bool) -> Ledger | None:
-        if self.floor:
-            with self.floor.lifted():
-                return self._in_the_way(price, most, waited)
-        return self._in_the_way(price, most, waited)
+        """The ledger in whose queue an operation must wait; None if it can be decided now."""
+        with self.floor.lifted() if self.floor else nullcontext():
+            if not waited and self._lines:
+                for ledger in self.ledger.lineage():
+                    if self._lines.get(ledger):
+                        return ledger
+            short: Shortfall | None = self.ledger.shortfall(price(most))
+            if short and not short.may_ease:
+                short = self.ledger.shortfall(price(min(most, MIN_USEFUL_TOKENS)))
+            return short.ledger if short and short.may_ease else None
 
-    def _in_the_way(self, price: Callable[[int], Cost], most: int, waited: bool) -> Ledger | None:
-        if not waited and self._lines:
-            for ledger in self.ledger.lineage():
-                if self._lines.get(ledger):
-                    return ledger
-        short: Shortfall | None = self.ledger.shortfall(price(most))
-        if short and not short.may_ease:
-            short = self.ledger.shortfall(price(min(most, MIN_USEFUL_TOKENS)))
-        return short.ledger if short and short.may_ease else None
-
-    async def _wait(self, node: Ledger, *, front: bool) -> None:
-        line = self._lines[node]
+    async def _wait(self, ledger: Ledger, *, front: bool) -> None:
+        line = self._lines[ledger]
         ticket = asyncio.get_running_loop().create_future()
-        if front:
-            line.appendleft(ticket)
-        else:
-            line.append(ticket)
+        line.insert(0 if front else len(line), ticket)
         try:
-            await ticket
+            try:
+                await ticket
+            finally:
+                line.remove(ticket)
+                if not line:
+                    del self._lines[ledger]
         except asyncio.CancelledError:
-            self._leave(node, ticket)
             self._wake()
             raise
-        self._leave(node, ticket)
-
-    def _leave(self, node: Ledger, ticket: asyncio.Future[None]) -> None:
-        line = self._lines[node]
-        line.remove(ticket)
-        if not line:
-            del self._lines[node]
 
     def _wake(self) -> None:
         if not self._lines:

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
@@ -313,11 +314,8 @@ class Ledger:
         least = min(most, MIN_USEFUL_TOKENS)
         if short := self.shortfall(price(least)):
             raise short.refusal
-        low, high = least, most - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (low, middle - 1) if self.shortfall(price(middle)) else (middle, high)
-        return low
+        # `least` fits and `most` does not: the first number in between that does not fit ends the range.
+        return least + bisect_left(range(least + 1, most), True, key=lambda n: self.shortfall(price(n)) is not None)
 
     def hold(self, worst: Cost) -> Reservation:
         """Hold room for later work until `release`: a reservation with nothing in flight yet."""

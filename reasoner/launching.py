@@ -13,9 +13,9 @@ from reasoner.recorder import Draw
 from reasoner.types import Completion, Prompt
 
 T = TypeVar("T")
-WAITING: Final = 64
+MAX_WAITING: Final = 64
 """Sequences of one question that wait for the budget or the cache at once: more would only wait behind them."""
-MOST_IN_FLIGHT: Final = 1024
+MAX_IN_FLIGHT: Final = 1024
 """Sequences of one question in flight at once: as many as engines compute at once."""
 Passed = Callable[[], None]
 """Called when work has its reservation and its room in the cache, just before it reaches the engine."""
@@ -67,14 +67,14 @@ class Launcher:
     """Limits the tasks that are launched: `most` that wait, and no more in flight than an engine computes."""
 
     changed: Callable[[], None]
-    most: int = WAITING
+    most: int = MAX_WAITING
     waiting: int = 0
     in_flight: int = 0
 
     @property
     def room(self) -> bool:
         """Whether another task may be launched."""
-        return self.waiting < self.most and self.waiting + self.in_flight < MOST_IN_FLIGHT
+        return self.waiting < self.most and self.waiting + self.in_flight < MAX_IN_FLIGHT
 
     def launch(
         self, work: Callable[[Passed], Coroutine[Any, Any, T]], done: "Callable[[asyncio.Task[T]], None]"
@@ -95,7 +95,7 @@ async def drawn(
 
     After a refusal, only recorded sequences of the same prompt are still drawn: the budget is too small for the others.
     """
-    if draws.n * len(draws.heads) <= WAITING:
+    if draws.n * len(draws.heads) <= MAX_WAITING:
         return await each([partial(sequence, draw, passed) for draw in draws])
     return await _Drawing(draws, sequence, passed, extent).all()
 
@@ -165,7 +165,7 @@ class _Launch:
 class Started:
     """The operations that a plan started: launched in order, delivered as they end, or in a recorded order."""
 
-    def __init__(self, most: int = WAITING) -> None:
+    def __init__(self, most: int = MAX_WAITING) -> None:
         self.late = 0
         """The operation whose refusal was raised last."""
         self.running: dict[Handle, asyncio.Task[Finished]] = {}

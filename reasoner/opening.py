@@ -32,17 +32,17 @@ News = asyncio.Queue["asyncio.Task[Solution] | None"]
 """Finished questions, and None where another one may be opened."""
 
 
-def check_ids(questions: Iterable[Question], known: set[str] | None = None) -> None:
-    """Check that no two questions have the same id; `known` has the ids of earlier ones and is extended.
+def check_ids(questions: Iterable[Question], seen_ids: set[str] | None = None) -> None:
+    """Check that no two questions have the same id; `seen_ids` has the ids of earlier ones and is extended.
 
     Raises:
         UsageError: two have.
     """
-    known = set() if known is None else known
+    seen_ids = set() if seen_ids is None else seen_ids
     for question in questions:
-        if question.id in known:
+        if question.id in seen_ids:
             raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
-        known.add(question.id)
+        seen_ids.add(question.id)
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ async def opened(
 
 
 def _numbered(questions: Iterable[Question]) -> Iterator[tuple[int, Question]]:
-    known: set[str] = set()
+    seen_ids: set[str] = set()
     for index, question in enumerate(questions):
-        check_ids([question], known)
+        check_ids([question], seen_ids)
         yield index, question

@@ -79,8 +79,8 @@ def _software() -> dict[str, Any]:
 
 
 def _engine() -> dict[str, Any]:
+    from reasoner.engines.vllm import VllmEngine
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.engines.vllm.engine import VllmEngine
     from reasoner.engines.vllm.served import CPU_BLOCK
     from reasoner.machine import cpu_name, gpus, installed, usable_cores
     from reasoner.models.dtype import default_dtype
@@ -105,8 +105,8 @@ def _told(gpus: tuple[str, ...] | None) -> str:
 
 
 def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
+    from reasoner.engines.vllm import VllmEngine
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.engines.vllm.engine import VllmEngine
     from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.geometry import read_card, sequences_that_fit

@@ -126,8 +126,8 @@ def _model_bytes(folder: Path) -> int:
 
 def _taken_by_default() -> float | None:
     """GiB that the default engine takes for its cache on a CPU; None where vLLM is not such a build."""
+    from reasoner.engines.vllm import VllmEngine
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.engines.vllm.engine import VllmEngine
 
     build = installed_build()
     return VllmEngine().kv_gib if build and build.cpu else None

@@ -50,26 +50,26 @@ def hull(points: Iterable[Point[T]]) -> tuple[Point[T], ...]:
 
     A point is left out if another costs no more and has no less value; the first of two equal ones is kept.
     """
-    kept: list[Point[T]] = []
+    vertices: list[Point[T]] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.value)):
-        if kept and point.value <= kept[-1].value:
+        if vertices and point.value <= vertices[-1].value:
             continue
-        while len(kept) > 1 and _slope(kept[-2], kept[-1]) <= _slope(kept[-1], point):
-            kept.pop()
-        kept.append(point)
-    if not kept:
+        while len(vertices) > 1 and _slope(vertices[-2], vertices[-1]) <= _slope(vertices[-1], point):
+            vertices.pop()
+        vertices.append(point)
+    if not vertices:
         raise ValueError("a hull needs at least one point")
-    return tuple(kept)
+    return tuple(vertices)
 
 
 def steps(hulls: Sequence[Sequence[Point[T]]], shares: Sequence[float]) -> list[Step[T]]:
     """The steps of all hulls, steepest first: the multiple-choice knapsack, relaxed. `shares` sum to 1."""
-    found = [
+    unsorted = [
         Step(index, low, high, share * (high.cost - low.cost), share * (high.value - low.value))
         for index, (share, vertices) in enumerate(zip(shares, hulls, strict=True))
         for low, high in pairwise(vertices)
     ]
-    return sorted(found, key=lambda step: (-_slope(step.low, step.high), step.bin))
+    return sorted(unsorted, key=lambda step: (-_slope(step.low, step.high), step.bin))
 
 
 def fill(bins: Sequence[tuple[float, Sequence[Point[T]]]], budget: float) -> tuple[Mix[T], ...]:

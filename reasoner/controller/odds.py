@@ -1,47 +1,42 @@
-"""Chances and gains of a vote between answers: closed forms over how many votes each has.
+"""Posterior probabilities and gains of a vote between answers, in closed form by the votes of each.
 
-All take a uniform prior: after a and b votes, the probability that a sample votes for the first is Beta(a + 1, b + 1).
-Where integers count the cases, they are counted exactly and rounded once.
+The prior is uniform: after a and b votes, the probability that a sample votes for the first is Beta(a + 1, b + 1).
+Sums of integers are exact and rounded once.
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 NODES = 256
-"""Of the quadrature; its error is below 1e-12 up to a thousand votes."""
+"""Nodes of the quadrature; its error is below 1e-12 up to a thousand votes."""
 TAIL = 1e-16
-"""The leader's probability mass that is left out at each end of the quadrature."""
+"""The leader's probability mass that the quadrature leaves out at each end."""
 DRAWS = (1, 2, 3, 4, 6, 8, 12)
-"""How many more samples `best_gain` tries, beside all that are left."""
+"""The numbers of more samples that `best_gain` tries, besides all that are left."""
 FARTHEST = 64
-"""The most samples ahead that `best_gain` looks, but where the lead is longer: then 12 beyond what would end it."""
+"""How many samples ahead `best_gain` looks; 12 more than the lead, if that is more."""
 HORIZON = 128
-"""The most samples ahead over which `stays` sums."""
+"""How many samples ahead `stays` is exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What more samples bring: the best `rate`, in chance of a right vote per sample, and with how many `draws`."""
+class Gain(NamedTuple):
+    """The best `rate` of gain from more samples, in chance of a right vote per sample, and its number of `draws`."""
 
     rate: float
     draws: int
 
 
 def beta_lead(a: int, b: int) -> float:
-    """P(p > 1/2) for p ~ Beta(a + 1, b + 1): that the answer with `a` votes is likelier than the one with `b`.
-
-    Exact: the integral is a sum of binomials, counted in integers and rounded once.
-    """
+    """P(p > 1/2) for p ~ Beta(a + 1, b + 1): the answer with `a` votes is likelier than the one with `b`. Exact."""
     _check_votes(a, b)
     tosses, term, heads = a + b + 1, 1, 1
     for k in range(min(a, b)):
         term = term * (tosses - k) // (k + 1)
         heads += term
-    # The two tails sum to one, and the shorter is counted.
+    # The two tails sum to one, and the shorter one is summed.
     share = float(heads / 2**tosses)
     return 1 - share if b <= a else share
 
@@ -49,23 +44,23 @@ def beta_lead(a: int, b: int) -> float:
 def dirichlet_lead(counts: Sequence[int]) -> float:
     """P(the first class is the likeliest) under the posterior Dirichlet(counts + 1); two classes or more.
 
-    The probabilities are gamma variables, normalised, so it is the integral of the first one's density times the
-    distribution functions of all others. Deterministic, by Gauss-Legendre quadrature over where that density lives.
+    The probabilities are normalized gamma variables, so it is the integral of the first one's density times the
+    distribution functions of all others, by Gauss-Legendre quadrature over the support of that density.
     """
     import numpy as np
     from scipy import special
 
     if len(counts) < 2 or min(counts) < 0:
-        raise ValueError(f"two classes or more of 0 votes or more, not {list(counts)}")
+        raise ValueError(f"give at least two classes of 0 or more votes (got {list(counts)})")
     first, *others = counts
     nodes, weights = _legendre()
-    least, most = special.gammaincinv(first + 1, TAIL), special.gammainccinv(first + 1, TAIL)
-    x = least + (most - least) * (nodes + 1) / 2
+    low, high = special.gammaincinv(first + 1, TAIL), special.gammainccinv(first + 1, TAIL)
+    x = low + (high - low) * (nodes + 1) / 2
     density = np.exp(first * np.log(x) - x - math.lgamma(first + 1))
     below = np.ones_like(x)
     for votes in set(others):
         below *= special.gammainc(votes + 1, x) ** others.count(votes)
-    return float(min(1.0, np.dot(weights, density * below) * (most - least) / 2))
+    return float(min(1.0, np.dot(weights, density * below) * (high - low) / 2))
 
 
 @lru_cache(maxsize=1)
@@ -76,10 +71,10 @@ def _legendre() -> Any:
 
 
 def certificate(a: int, b: int) -> float:
-    """How well `a` to `b` votes go with a tie: (a + b + 1) C(a + b, a) / 2^(a + b) (PPR-1v1, Jain 2022, 2109.05047).
+    """The p-value of `a` to `b` votes: (a + b + 1) C(a + b, a) / 2^(a + b) (PPR-1v1, Jain 2022, 2109.05047).
 
-    Draws that are i.i.d. ever bring it down to x with probability x at most, where the second answer is as likely as
-    the first or likelier; so it may be looked at after each. It is no smaller for more votes of the second, up to a.
+    If the second answer is at least as likely as the first, i.i.d. samples ever bring it down to x with probability at
+    most x; so it is valid after each sample. More votes for the second, up to a, never make it smaller.
     """
     _check_votes(a, b)
     return (a + b + 1) * math.comb(a + b, a) / (1 << a + b)
@@ -92,29 +87,29 @@ def lock_in(a: int, b: int, rest: int) -> float:
     The sum of BetaBinom(x; rest, a + 1, b + 1) over a + x >= b + rest - x, exact. 1.0 where rest <= a - b.
     """
     _check_votes(a, b, rest)
-    # Votes to come fall between a + b + 1 marks at random, those for the first before the mark a + 1. So the second
-    # overtakes where the last `seats` of marks and votes together hold b marks or fewer.
+    # Future votes fall at random between a + b + 1 marks, those for the first before mark a + 1. So the second
+    # overtakes if the last `seats` of marks and votes together hold at most b marks.
     seats = (a + b + rest) // 2 + 1
     marks = a + b + 1
-    # Counted by where the marks fall, not by where the votes fall: marks are few, however many votes are to come.
+    # The sum is over marks, not votes: marks are few, however many votes are left.
     lost = sum(math.comb(seats, k) * math.comb(marks + rest - seats, marks - k) for k in range(min(b, seats) + 1))
-    every = math.comb(marks + rest, marks)
-    return (every - lost) / every
+    total = math.comb(marks + rest, marks)
+    return (total - lost) / total
 
 
 @lru_cache(maxsize=1 << 17)
 def knowledge_gain(a: int, b: int, draws: int) -> float:
-    """By how much `draws` more votes raise the chance that the leader is the likelier of two answers (KG_h).
+    """How much `draws` more votes raise the chance that the leader is the likelier of two answers (KG_h).
 
-    That chance is g = max(P, 1 - P), P of `beta_lead`; this is its expected value after the draws less what it is now
-    (the knowledge gradient: Frazier 2008). Exact; 0.0 exactly where draws <= |a - b|, as they cannot change the leader.
+    That chance is g = max(P, 1 - P), P of `beta_lead`; this is its expected value after the draws minus its current one
+    (the knowledge gradient: Frazier 2008). Exact; 0.0 where draws <= |a - b|, as they cannot change the leader.
     """
     _check_votes(a, b, draws)
     a, b = max(a, b), min(a, b)
     if draws <= a - b:
         return 0.0
-    # P is a martingale, so what is gained is 1 - 2P over the draws after which the second leads. With m votes and a
-    # half for one more, 1 - 2P is the middle of 2^m: as many binomials as lie between the two counts.
+    # P is a martingale, so the gain is the mean of 1 - 2P over outcomes in which the second leads. 1 - 2P is the sum of
+    # the binomials of m between the two counts, over 2^m.
     m = a + b + draws + 1
     x = (b + draws - a - 1) // 2
     low, high = a + x, b + draws - x
@@ -131,10 +126,10 @@ def knowledge_gain(a: int, b: int, draws: int) -> float:
 
 
 def best_gain(a: int, b: int, rest: int) -> Gain:
-    """The most that a sample can bring on average, where up to `rest` more may be drawn.
+    """The highest mean gain per sample, where up to `rest` more may be drawn.
 
     The greatest KG_h / h over h of `DRAWS` up to `rest` and h = `rest`: one draw cannot change a leader, several can.
-    The last is taken no farther than `FARTHEST`. The rate is above 0 exactly where rest > |a - b|.
+    `rest` is limited by `FARTHEST`. The rate is above 0 exactly if rest > |a - b|.
     """
     a, b = max(a, b), min(a, b)
     return _best_gain(a, b, min(rest, max(FARTHEST, a - b + DRAWS[-1])))
@@ -150,7 +145,7 @@ def _best_gain(a: int, b: int, rest: int) -> Gain:
 def stays(counts: Sequence[int], rest: int) -> float:
     """P(no class has more than the first after `rest` more samples) under the posterior Dirichlet(counts + 1).
 
-    Two classes or more of 0 votes or more. Exact but for rounding up to `HORIZON` more samples; beyond, their limit,
+    For two or more classes. Exact, up to rounding, for at most `HORIZON` more samples; beyond, the limit
     `dirichlet_lead`, which is lower.
     """
     if rest > HORIZON or len(counts) < 2:

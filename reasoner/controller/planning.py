@@ -215,8 +215,8 @@ def fit(card: ModelCard, *, kv_bytes: int, own: int, prompt: int = 0, samples: i
     require(samples, "samples", at_least=1)
     require(prompt, "prompt", at_least=0)
     tokens = sequences_that_fit(card, kv_bytes=kv_bytes, tokens=1)
-    whole, left = divmod(tokens, prompt + samples * own)
-    shared = whole * samples + max(0, (left - prompt) // own)
+    questions, left = divmod(tokens, prompt + samples * own)
+    shared = questions * samples + max(0, (left - prompt) // own)
     return Fit(tokens, sequences_that_fit(card, kv_bytes=kv_bytes, tokens=prompt + own), shared)
 
 

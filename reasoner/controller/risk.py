@@ -25,11 +25,11 @@ def upper_bound(harmed: float, n: int, alpha: float) -> float:
     from scipy import special
 
     count = math.ceil(harmed - 1e-9)
-    whole = 1.0 if count == n else float(special.betaincinv(count + 1, n - count, 1 - alpha))
-    return min(whole, _hoeffding(harmed / n, math.log(1 / alpha) / n))
+    exact = 1.0 if count == n else float(special.betaincinv(count + 1, n - count, 1 - alpha))
+    return min(exact, _hoeffding(harmed / n, math.log(1 / alpha) / n))
 
 
-def _hoeffding(rate: float, least: float) -> float:
+def _hoeffding(rate: float, bound: float) -> float:
     """The rate u above `rate` at which the relative entropy of `rate` to u is `least`."""
     low, high = rate, 1.0
     for _ in range(60):
@@ -37,7 +37,7 @@ def _hoeffding(rate: float, least: float) -> float:
         entropy = (
             (rate and rate * math.log(rate / u)) + (1 - rate) * math.log((1 - rate) / (1 - u)) if u < 1 else math.inf
         )
-        low, high = (u, high) if entropy < least else (low, u)
+        low, high = (u, high) if entropy < bound else (low, u)
     return high
 
 
@@ -55,10 +55,10 @@ def walk(counts: Sequence[tuple[float, int]], epsilon: float, alpha: float) -> i
     return sum(1 for _ in takewhile(lambda count: upper_bound(*count, alpha) <= epsilon, counts))
 
 
-def drift(mean: float, sd: float, n: int, seen: Sequence[float], alpha: float = ALARM) -> str | None:
+def drift(mean: float, sd: float, n: int, shares: Sequence[float], alpha: float = ALARM) -> str | None:
     """The alarm that votes agree less than in calibration, where smoothed shares on `n` questions had `mean` and `sd`.
 
-    A one-sided t test on the shares `seen`, with the greater of the two spreads for both, as a few questions may miss
+    A one-sided t test on `shares`, with the greater of the two spreads for both, as a few questions may miss
     the rare ones that split; None without an alarm, or with fewer than `LEAST_SEEN`. `alpha` is for one look: divide it
     by the number of windows that are looked at.
     """
@@ -67,22 +67,22 @@ def drift(mean: float, sd: float, n: int, seen: Sequence[float], alpha: float = 
 
     if n < 2 or not 0 < alpha < 1:
         raise ValueError(f"n must be at least 2, alpha above 0 and below 1 (got {n}, {alpha})")
-    if len(seen) < LEAST_SEEN:
+    if len(shares) < LEAST_SEEN:
         return None
-    now = math.fsum(seen) / len(seen)
+    now = math.fsum(shares) / len(shares)
     if now > mean - 1e-9:
         return None
-    square = max(sd**2, float(np.var(seen, ddof=1)))
-    calibrated, new = square / n, square / len(seen)
+    square = max(sd**2, float(np.var(shares, ddof=1)))
+    calibrated, new = square / n, square / len(shares)
     chance = 0.0
     if spread := calibrated + new:
-        freedom = spread**2 / (calibrated**2 / (n - 1) + new**2 / (len(seen) - 1))
+        freedom = spread**2 / (calibrated**2 / (n - 1) + new**2 / (len(shares) - 1))
         chance = float(special.stdtr(freedom, (now - mean) / math.sqrt(spread)))
     if chance > alpha:
         return None
     return (
-        f"votes agree less than in calibration: a mean share of {now:.3f} on {len(seen)} questions, {mean:.3f} on {n} "
-        f"in calibration (p = {chance:.2g})"
+        f"votes agree less than in calibration: a mean share of {now:.3f} on {len(shares)} questions, {mean:.3f} on "
+        f"{n} in calibration (p = {chance:.2g})"
     )
 
 

@@ -109,8 +109,8 @@ class ScriptedEngine:
         return hits
 
     def _logprobs(self, request: SampleRequest, ids: TokenIds) -> Logprobs | None:
-        kept, tokens = request.params.logprobs, len(ids)
-        if kept is None and not request.watch:
+        top_k, tokens = request.params.logprobs, len(ids)
+        if top_k is None and not request.watch:
             return None
         certainty = self.certainty(request)
         chances = [certainty] if isinstance(certainty, int | float) else certainty
@@ -118,14 +118,14 @@ class ScriptedEngine:
         others = [math.log(max(1 - math.exp(own), 1e-9)) for own in sampled]
         top: tuple[tuple[float, ...], ...] = ()
         watched: tuple[tuple[float, ...], ...] = ()
-        if kept:
-            share = math.log(max(kept - 1, 1))
-            top = tuple((own, *((rest - share,) * (kept - 1))) for own, rest in zip(sampled, others, strict=True))
+        if top_k:
+            share = math.log(max(top_k - 1, 1))
+            top = tuple((own, *((rest - share,) * (top_k - 1))) for own, rest in zip(sampled, others, strict=True))
         if request.watch:
             share = math.log(max(len(set(request.watch)) - 1, 1))
             watched = tuple(
-                tuple(own if watched_id == drawn else rest - share for watched_id in request.watch)
-                for drawn, own, rest in zip(ids, sampled, others, strict=True)
+                tuple(own if watched_id == token else rest - share for watched_id in request.watch)
+                for token, own, rest in zip(ids, sampled, others, strict=True)
             )
         return Logprobs(sampled, top, watched)
 

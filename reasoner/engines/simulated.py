@@ -100,8 +100,8 @@ class SimulatedEngine:
 
     def _law(self, prompt: Prompt) -> Law:
         """The distribution of answers to a prompt."""
-        asked = prompt.messages[-1].content if prompt.messages else prompt.raw
-        value = None if self.answers else arithmetic(asked)
+        text = prompt.messages[-1].content if prompt.messages else prompt.raw
+        value = None if self.answers else arithmetic(text)
         if value is None:
             return self._default
         wrong = (1 - self.accuracy) / len(_SLIPS)
@@ -116,14 +116,14 @@ class SimulatedEngine:
         source = random.Random(request.seed)
         answer = source.choices(law.answers, law.weights or None)[0]
         text = "" if source.random() < law.silent else f"The answer is {answer}"
-        wanted = max(1, round(source.expovariate(1 / law.tokens)))
-        length = min(wanted, request.params.max_tokens)
-        cut = wanted > length
-        kept = request.params.logprobs
-        top = ((-0.5,) * kept,) * length if kept else ()
+        full = max(1, round(source.expovariate(1 / law.tokens)))
+        length = min(full, request.params.max_tokens)
+        cut = full > length
+        top_k = request.params.logprobs
+        top = ((-0.5,) * top_k,) * length if top_k else ()
         below = request.floor.tokens(top) if request.floor else length
         aborted, length = below < length, below
-        logprobs = None if kept is None else Logprobs((-0.5,) * length, top[:length])
+        logprobs = None if top_k is None else Logprobs((-0.5,) * length, top[:length])
         usage = Usage(request.rendered.tokens, 0, length)
         ids = (1 + law.answers.index(answer),) * length
         finish: FinishReason = "abort" if aborted else "length" if cut else "stop"
@@ -135,8 +135,8 @@ class SimulatedEngine:
 def arithmetic(text: str) -> Fraction | None:
     """The value of the last paragraph that is only an arithmetic question; None without one."""
     for paragraph in reversed(text.split("\n\n")):
-        if len(paragraph) <= LONGEST and (asked := _ASKED.fullmatch(paragraph.strip())):
-            expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", asked[1]))
+        if len(paragraph) <= LONGEST and (match := _ASKED.fullmatch(paragraph.strip())):
+            expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
             if expression and len(expression.constants) > 1:
                 return expression.value
     return None

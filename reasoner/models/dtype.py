@@ -52,6 +52,6 @@ def default_dtype(folder: Path | None) -> Choice:
     return choose_dtype(cpu_flags(), parameters=parameters, quantized=is_quantized(folder), gib=memory_gib())
 
 
-def resolve_dtype(given: DType, folder: Path | None) -> Literal["bfloat16", "float16", "float32"]:
+def resolve_dtype(dtype: DType, folder: Path | None) -> Literal["bfloat16", "float16", "float32"]:
     """The number type of a model on this CPU."""
-    return default_dtype(folder).dtype if given == "auto" else given
+    return default_dtype(folder).dtype if dtype == "auto" else dtype

@@ -14,7 +14,7 @@ _LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
 _PACKED = {"I32", "U8"}  # several quantized weights share one element of these
 
 # Some models have a list, one number per layer: that counts as unknown.
-_Count = Annotated[int, BeforeValidator(lambda given: 0 if isinstance(given, list) else given), Field(ge=0)]
+_Count = Annotated[int, BeforeValidator(lambda value: 0 if isinstance(value, list) else value), Field(ge=0)]
 
 
 class _Config(BaseModel):

@@ -126,9 +126,9 @@ def test_the_chances_of_all_classes_are_one(counts: list[int]) -> None:
 
 
 def test_a_mode_of_one_class_is_no_question() -> None:
-    with pytest.raises(ValueError, match="two classes or more"):
+    with pytest.raises(ValueError, match="at least two classes"):
         dirichlet_lead((3,))
-    with pytest.raises(ValueError, match="two classes or more"):
+    with pytest.raises(ValueError, match="at least two classes"):
         stays((3,), 5)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 
 
 @pytest.fixture(scope="session")

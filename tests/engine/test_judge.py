@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoner import Budget, Cost, Prompt, SamplingParams, ask, solve_sync
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import SampleRequest, Tab
 from reasoner.trace import Event, Sampled, Scored
 from reasoner.types import Completion, Rating

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from reasoner import Answer, Prompt, Question, Solution, ask, solve_sync
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.plan import Plan, Weight, extend, sample, weigh
 from reasoner.protocols import SampleRequest, forget
 from reasoner.trace import Event

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from reasoner import ask, solve_sync
-from reasoner.engines.openai.engine import OpenAIEngine
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Engine, Meter, SampleRequest, Tab
 from reasoner.types import Completion, Prompt, Rating, SamplingParams, Usage
 from reasoner_strategies import SelfConsistency

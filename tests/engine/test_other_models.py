@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoner import Cost, ask
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Tab
 from reasoner.types import Completion, Rating
 from reasoner_verifiers import Judge, Orm

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from reasoner import Budget, Cost, SamplingParams, ask, solve_many_sync
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import RequestLost
 from reasoner.protocols import Meter, Tab

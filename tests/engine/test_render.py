@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.render import PromptRenderer
 from reasoner.types import Message
 

@@ -9,7 +9,7 @@ import pytest
 
 from reasoner import Budget, Cost, SamplingParams, solve_many_sync
 from reasoner.catalog import build, spec_of
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UnknownName
 from reasoner.trace import Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic

@@ -7,7 +7,7 @@ import pytest
 
 from reasoner import Allocation, Budget, solve_many_sync
 from reasoner.catalog import build, entries
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Strategy
 from reasoner.trace import Dropped, Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic

@@ -14,7 +14,7 @@ import pytest
 
 from reasoner import Prompt, SamplingParams, ask, solve, solve_sync
 from reasoner.confidence import ConfidenceFloor
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Dropped, Event
 from reasoner.types import Completion
@@ -106,7 +106,7 @@ PROGRAMS = """
 import json, os, sys
 import psutil
 from reasoner import SamplingParams, ask, solve_sync
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner_strategies import SelfConsistency
 
 def program():

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm import served
+from reasoner.engines.vllm import VllmEngine, served
 from reasoner.engines.vllm.build import Build
-from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.engines.vllm.gpu_memory import ALONE, LEAST, TOGETHER, Claim, GpuMemory, split_gpu
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, ask, solve_many
-from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.requests import largest, longest
 from reasoner.errors import RequestLost
 from reasoner.protocols import Rendered, SampleRequest

@@ -9,7 +9,7 @@ import pytest
 
 from reasoner import ask, solve
 from reasoner.catalog import build, spec_of
-from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.protocols import SampleRequest

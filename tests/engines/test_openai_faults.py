@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.http import backoff, retry_after
 from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost

@@ -11,7 +11,7 @@ import pytest
 
 from reasoner import ask, solve
 from reasoner.catalog import spec_of
-from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.redaction import Secrets, shown_address
 from reasoner.trace import TraceWriter

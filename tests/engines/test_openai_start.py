@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.errors import EngineUnavailable, UnknownName, UsageError
 from tests.engines.fake_server import FakeServer, Fault
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner import Budget, Solution, ask, solve, solve_many
 from reasoner.confidence import ConfidenceFloor
 from reasoner.controller.stopping import LockIn
-from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.groups import divided, shares
 from reasoner.engines.openai.values import Reported
 from reasoner.engines.openai.wire import Draft

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm import engine, pooling, served
+from reasoner.engines.vllm import VllmEngine, engine, pooling, served
 from reasoner.engines.vllm.build import Build, unheard
 from reasoner.engines.vllm.cores import CoreFacts
-from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineUnavailable
 from reasoner.models.resolve import Resolved

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reasoner import Cost, ask
-from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import SampleRequest, Tab
 from reasoner.types import Completion, Logprobs, Rating, TokenIds, Usage

@@ -177,19 +177,19 @@ class OpenAIEngine:
         request.meter.usage = Usage()
         while True:
             # None: the refusal changed the dialect, or the reply held fewer sequences than requested.
-            if drawn := await self._attempt(request):
-                return drawn
+            if completion := await self._attempt(request):
+                return completion
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
-        whole = self._dialect.whole and not request.interruptible and request.floor is None
-        if not whole or request.params.max_tokens > WHOLE_TOKENS:
+        unstreamed = self._dialect.unstreamed and not request.interruptible and request.floor is None
+        if not unstreamed or request.params.max_tokens > WHOLE_TOKENS:
             return await self._streamed(request)
-        if self._dialect.many and not self._dialect.vllm and not request.watch:
+        if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)
-        [drawn] = await self._draw([request])
-        if isinstance(drawn, RequestLost):
-            raise drawn
-        return drawn
+        [completion] = await self._draw([request])
+        if isinstance(completion, RequestLost):
+            raise completion
+        return completion
 
     async def _streamed(self, request: SampleRequest) -> Completion | None:
         dialect, draft, meter = self._dialect, wire.Draft(request), request.meter
@@ -225,7 +225,7 @@ class OpenAIEngine:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error
         except wire.GaveUp as error:
-            raise RequestLost(f"{error}: {self._http.said(error.body)}") from error
+            raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
 
     async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:
         """Sequences of one prompt by one request that is not streamed; a result of None must be requested again."""
@@ -236,11 +236,11 @@ class OpenAIEngine:
             for request in requests:
                 request.meter.usage = None if out else Usage()
 
-        reply = await self._http.whole(path, {**body, **self._extra}, self._terms(requests, sent))
+        reply = await self._http.unstreamed(path, {**body, **self._extra}, self._terms(requests, sent))
         if reply.ok:
             return self._read(requests, reply)
         if reply.status in GATEWAY_TIMEOUTS:
-            self._adopt(Learned(replace(self._dialect, whole=False), STREAMS))
+            self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
             raise RequestLost(f"a proxy at {self._http.where} gave up waiting for a whole reply ({reply.status})")
         sent(False)
         self._refused(reply, body, dialect)
@@ -248,15 +248,15 @@ class OpenAIEngine:
 
     def _read(self, requests: Sequence[SampleRequest], reply: Reply) -> list[Result]:
         try:
-            reported, drafts = wire.whole(reply.body, requests)
+            reported, drafts = wire.parse_reply(reply.body, requests)
         except wire.Malformed as error:
             if reply.body.startswith(b"data:"):
-                self._adopt(Learned(replace(self._dialect, whole=False), STREAMS))
+                self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
             shown = self._http.show(reply.body[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed reply: {shown}") from error
         except wire.GaveUp as error:
-            raise RequestLost(f"{error}: {self._http.said(error.body)}") from error
-        usages, known = shares(reported, drafts)
+            raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
+        usages, exact = shares(reported, drafts)
         results: list[Result] = []
         for draft, usage in zip(drafts, usages, strict=True):
             draft.request.meter.usage = usage if reported else None
@@ -267,23 +267,23 @@ class OpenAIEngine:
             self._note(*draft.remarks())
         self._note(*wire.counting(requests[0], reported, sum(draft.heard for draft in drafts), len(drafts)))
         if reported is None:
-            self._dialect = replace(self._dialect, whole=False)
-        elif not known:
+            self._dialect = replace(self._dialect, unstreamed=False)
+        elif not exact:
             self._note(SHARED)
         missing = requests[len(drafts) :]
         if missing:
-            self._adopt(Learned(replace(self._dialect, many=False), _FEWER_CHOICES))
+            self._adopt(Learned(replace(self._dialect, batches=False), _FEWER_CHOICES))
         for request in missing:
             request.meter.usage = Usage()
         return results + [None] * len(missing)
 
-    def _clean(self, drawn: Completion) -> Completion:
+    def _clean(self, completion: Completion) -> Completion:
         """The sequence without the key, which a server may send back in any field."""
-        text = self._http.secrets.hide(drawn.text, shortest=SHORTEST_IN_TEXT)
-        thinking = self._http.secrets.hide(drawn.thinking, shortest=SHORTEST_IN_TEXT)
-        if (text, thinking) == (drawn.text, drawn.thinking):
-            return drawn
-        return replace(drawn, text=text, thinking=thinking)
+        text = self._http.secrets.hide(completion.text, shortest=SHORTEST_IN_TEXT)
+        thinking = self._http.secrets.hide(completion.thinking, shortest=SHORTEST_IN_TEXT)
+        if (text, thinking) == (completion.text, completion.thinking):
+            return completion
+        return replace(completion, text=text, thinking=thinking)
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
         """Limits of one reply: time and bytes in proportion to the requested tokens."""

@@ -95,17 +95,17 @@ def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usa
     request = drafts[0].request
     most = request.params.max_tokens
     exact = [max(len(draft.token_ids), len(draft.sampled)) for draft in drafts]
-    least = [min(max(known, draft.heard), most) for known, draft in zip(exact, drafts, strict=True)]
+    least = [min(max(tokens, draft.heard), most) for tokens, draft in zip(exact, drafts, strict=True)]
     if reported.generated is None:
-        generated = [known or min(draft.size + 1, most) for known, draft in zip(exact, drafts, strict=True)]
+        generated = [tokens or min(draft.size + 1, most) for tokens, draft in zip(exact, drafts, strict=True)]
     else:
         weights = [draft.size + 1 for draft in drafts]
         more = divided(max(reported.generated - sum(least), 0), weights, [most - tokens for tokens in least])
         generated = [tokens + extra for tokens, extra in zip(least, more, strict=True)]
     prompt = reported.prompt or request.rendered.tokens
     first = Usage(prompt, min(reported.cached or 0, prompt), generated[0])
-    known = len(drafts) == 1 or (all(exact) and sum(exact) == reported.generated)
-    return [first, *(Usage(0, 0, tokens) for tokens in generated[1:])], known
+    exactly = len(drafts) == 1 or (all(exact) and sum(exact) == reported.generated)
+    return [first, *(Usage(0, 0, tokens) for tokens in generated[1:])], exactly
 
 
 def divided(total: int, weights: Sequence[int], most: Sequence[int]) -> list[int]:
@@ -113,11 +113,11 @@ def divided(total: int, weights: Sequence[int], most: Sequence[int]) -> list[int
     parts, left = [0] * len(weights), total
     room = [index for index, limit in enumerate(most) if limit > 0]
     while left and room:
-        whole = sum(weights[index] for index in room)
-        wanted = [left * weights[index] // whole for index in room]
-        for index in range(left - sum(wanted)):
-            wanted[index] += 1
-        for index, part in zip(room, wanted, strict=True):
+        total_weight = sum(weights[index] for index in room)
+        parts_wanted = [left * weights[index] // total_weight for index in room]
+        for index in range(left - sum(parts_wanted)):
+            parts_wanted[index] += 1
+        for index, part in zip(room, parts_wanted, strict=True):
             more = min(part, most[index] - parts[index])
             parts[index] += more
             left -= more

@@ -116,7 +116,7 @@ class Terms:
 
 class _Client(NamedTuple):
     session: aiohttp.ClientSession
-    places: asyncio.Semaphore
+    slots: asyncio.Semaphore
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
 
 
@@ -183,7 +183,7 @@ class Connection:
         except (aiohttp.ClientError, RequestLost) as error:
             raise EngineUnavailable(f"the reply from {self.where} was cut: {self._reason(error)}") from error
 
-    async def whole(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
+    async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
         """The reply to a sampling request that is not streamed.
 
         Raises:
@@ -230,10 +230,10 @@ class Connection:
         return EngineUnavailable(f"{self.where} answered {self._status(reply.status, reply.body)}: {way_out}")
 
     def _status(self, status: int, body: bytes) -> str:
-        message = self.said(body)
+        message = self.message(body)
         return f"{status} ({message})" if message else str(status)
 
-    def said(self, body: bytes) -> str:
+    def message(self, body: bytes) -> str:
         """The message of an error reply on one line, without secrets."""
         return self.show(message_of(body))
 
@@ -270,14 +270,14 @@ class Connection:
         allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
-            async with client.places, self._within(terms.seconds):
+            async with client.slots, self._within(terms.seconds):
                 terms.sent(True)
                 try:
                     response = await client.session.request(
                         method, url, data=content, headers=self._headers, timeout=allowed, allow_redirects=False
                     )
                 except aiohttp.ClientError as error:
-                    failure, way_out = self._failed(error, whole=idle is None, free=free)
+                    failure, way_out = self._failed(error, unstreamed=idle is None, free=free)
                 else:
                     reached = True
                     try:
@@ -304,10 +304,10 @@ class Connection:
                 raise
             raise RequestLost(f"{self.where} did not finish a reply within {seconds:g} s: set deadline") from error
 
-    def _failed(self, error: aiohttp.ClientError, *, whole: bool, free: bool) -> tuple[str, str]:
+    def _failed(self, error: aiohttp.ClientError, *, unstreamed: bool, free: bool) -> tuple[str, str]:
         """The failure and what to do, where it cannot have cost anything."""
         unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
-        if not (free or unsent) and (whole or isinstance(error, aiohttp.ServerTimeoutError)):
+        if not (free or unsent) and (unstreamed or isinstance(error, aiohttp.ServerTimeoutError)):
             raise RequestLost(f"{self.where} accepted a request and sent nothing: {self._reason(error)}") from error
         return self._reason(error), "start the server there, or set base_url to where it runs"
 

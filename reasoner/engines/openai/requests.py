@@ -56,14 +56,14 @@ class Learned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a server accepts. `many` is several sequences per request, `whole` a reply that is not streamed."""
+    """What a server accepts. `batches` are several sequences per request, `unstreamed` are replies in one piece."""
 
     vllm: bool = False
     limit: str = "max_tokens"
     seed: bool = True
     stream_options: bool = True
-    many: bool = True
-    whole: bool = True
+    batches: bool = True
+    unstreamed: bool = True
 
     def after(self, body: Mapping[str, object], message: str) -> Learned | None:
         """The dialect in which a refused request may be accepted; None where the message names no known field."""
@@ -74,9 +74,9 @@ class Dialect:
         if "seed" in body and _refuses(message, "seed"):
             return Learned(replace(self, seed=False), NO_SEED)
         if not body.get("stream") and re.search(r"\bstream", message):
-            return Learned(replace(self, whole=False), STREAMS)
+            return Learned(replace(self, unstreamed=False), STREAMS)
         if "n" in body:
-            return Learned(replace(self, many=False), ONE_EACH)
+            return Learned(replace(self, batches=False), ONE_EACH)
         return None
 
     def body(self, model: str, request: SampleRequest, *, n: int, stream: bool) -> tuple[str, dict[str, object]]:
@@ -132,8 +132,8 @@ class Dialect:
                 "the server does not report log-probabilities of chosen tokens: use a vLLM server, and a "
                 "prompt of messages alone"
             )
-        asked: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
-        return asked | {"messages": turns(prompt.messages), "logprob_token_ids": list(request.watch)}
+        body: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
+        return body | {"messages": turns(prompt.messages), "logprob_token_ids": list(request.watch)}
 
 
 def _refuses(message: str, name: str) -> bool:
@@ -161,23 +161,23 @@ def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
     return body
 
 
-def read_extra(given: str) -> dict[str, Any]:
+def read_extra(text: str) -> dict[str, Any]:
     """The fields of `extra_body`: a JSON object, or the path of a file that holds one.
 
     Raises:
         UsageError: it is neither, or sets a field that the engine sets itself.
     """
-    if not given.strip():
+    if not text.strip():
         return {}
     try:
-        fields = parse_json(given if given.lstrip().startswith("{") else read_whole(Path(given).expanduser()))
+        fields = parse_json(text if text.lstrip().startswith("{") else read_whole(Path(text).expanduser()))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"extra_body={given[:80]!r} is neither a JSON object nor a file that holds one: write it as in "
+            f"extra_body={text[:80]!r} is neither a JSON object nor a file that holds one: write it as in "
             'extra_body={"chat_template_kwargs": {"enable_thinking": false}}'
         ) from error
     if not isinstance(fields, dict):
-        raise UsageError(f"extra_body={given[:80]!r} does not hold a JSON object: write the fields in braces")
+        raise UsageError(f"extra_body={text[:80]!r} does not hold a JSON object: write the fields in braces")
     if taken := sorted(OWN & fields.keys()):
         raise UsageError(
             f"extra_body sets {', '.join(taken)}, which the engine sets itself: leave it out, and use the strategy's "

@@ -113,9 +113,9 @@ class Draft:
     def _add_logprobs(self, rows: list[values.Row], *, ends: bool) -> None:
         if not rows:
             return
-        kept = self.request.params.logprobs or 0
+        top_k = self.request.params.logprobs or 0
         self.sampled += [row.own for row in rows]
-        best = [tuple(sorted(row.others, reverse=True)[:kept]) for row in rows] if kept else []
+        best = [tuple(sorted(row.others, reverse=True)[:top_k]) for row in rows] if top_k else []
         self.top += best
         if self._watch and not ends:
             self.cut = any(self._watch(row) for row in best if row)
@@ -196,7 +196,7 @@ class GaveUp(RequestLost):
         super().__init__("the server gave up part-way")
 
 
-def whole(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Reported | None, list[Draft]]:
+def parse_reply(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Reported | None, list[Draft]]:
     """The server's counts and the sequences of a reply that is not streamed; there may be fewer than requested.
 
     Raises:

@@ -52,7 +52,7 @@ def installed_build() -> Build | None:
 
 def prepare_environment(build: Build) -> None:
     """Set the variables that vLLM reads when it is imported; values of the user have precedence."""
-    wanted: Mapping[str, str] = {
+    defaults: Mapping[str, str] = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -64,7 +64,7 @@ def prepare_environment(build: Build) -> None:
             else {}
         ),
     }
-    for name, value in wanted.items():
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
 

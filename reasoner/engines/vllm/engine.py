@@ -159,19 +159,19 @@ def _vllm_params(request: SampleRequest) -> Any:
 def _cut(request: SampleRequest) -> Callable[[Any], bool]:
     """A function of the stream of one sequence; True where it fell below the floor."""
     assert request.floor is not None
-    cut, kept, seen = request.floor.watch(), request.params.logprobs or 0, 0
+    cut, top_k, read = request.floor.watch(), request.params.logprobs or 0, 0
 
     def watch(output: Any) -> bool:
-        nonlocal seen
+        nonlocal read
         rows = output.outputs[0].logprobs or ()
-        fresh, seen = rows[seen:], len(rows)
-        return any(cut(_best(row, kept)) for row in fresh)
+        fresh, read = rows[read:], len(rows)
+        return any(cut(_best(row, top_k)) for row in fresh)
 
     return watch
 
 
-def _best(row: Any, kept: int) -> tuple[float, ...]:
-    return tuple(sorted((entry.logprob for entry in row.values()), reverse=True)[:kept])
+def _best(row: Any, top_k: int) -> tuple[float, ...]:
+    return tuple(sorted((entry.logprob for entry in row.values()), reverse=True)[:top_k])
 
 
 def _usage(output: Any) -> Usage:
@@ -199,7 +199,7 @@ def _matched(params: SamplingParams, reason: str | int | None) -> str | int | No
     return None if isinstance(reason, int) and reason not in params.stop_token_ids else reason
 
 
-def _logprobs(ids: TokenIds, rows: Any, kept: int | None, watch: TokenIds) -> Logprobs | None:
+def _logprobs(ids: TokenIds, rows: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
     """The measured log-probabilities.
 
     Raises:
@@ -210,7 +210,7 @@ def _logprobs(ids: TokenIds, rows: Any, kept: int | None, watch: TokenIds) -> Lo
         return None
     sampled = tuple(row[token].logprob for token, row in zip(ids, rows, strict=False))
     chosen = tuple(tuple(max(row[token].logprob, NO_LOGPROB) for token in watch) for row in rows)
-    top = tuple(_best(row, kept) for row in rows) if kept and not watch else ()
-    if any(len(row) < (kept or 0) for row in top) or not all(map(math.isfinite, itertools.chain(sampled, *top))):
+    top = tuple(_best(row, top_k) for row in rows) if top_k and not watch else ()
+    if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, itertools.chain(sampled, *top))):
         raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
     return Logprobs(sampled, top, chosen if watch else ())

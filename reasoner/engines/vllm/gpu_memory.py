@@ -44,9 +44,9 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
         trouble = f"leaves too little for {others}" if others else "is more than one GPU"
         raise UsageError(f"{requested} {trouble}: lower one of them")
     extra = max(0.0, left - LEAST * len(open_claims))
-    known = all(claim.weights for claim in open_claims)
+    weights_known = all(claim.weights for claim in open_claims)
     total = sum(claim.weights for claim in open_claims)
-    parts = (claim.weights / total if known else 1 / len(open_claims) for claim in open_claims)
+    parts = (claim.weights / total if weights_known else 1 / len(open_claims) for claim in open_claims)
     shares = iter([LEAST + extra * part for part in parts])
     return tuple(claim.share or next(shares) for claim in claims)
 

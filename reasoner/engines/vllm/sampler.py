@@ -16,12 +16,12 @@ from vllm.v1.sample.sampler import Sampler
 class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not checked
     """V1's sampler with rows by request: its watched token ids, or its best alternatives."""
 
-    kept: int | None = None
+    max_logprobs: int | None = None
     """The largest number of alternatives that a request of the batch needs."""
 
     def forward(self, logits: Any, sampling_metadata: Any, *args: Any, **options: Any) -> Any:
         """Sample one token for each request."""
-        self.kept = sampling_metadata.max_num_logprobs
+        self.max_logprobs = sampling_metadata.max_num_logprobs
         return super().forward(logits, sampling_metadata, *args, **options)
 
     def gather_specific_token_logprobs(
@@ -32,9 +32,9 @@ class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not che
         The front end reads as many columns of a row as its request needs; the others are padding.
         """
         watched = super().gather_specific_token_logprobs(logprobs, logprob_token_ids, sampled)
-        if not self.kept:
+        if not self.max_logprobs:
             return watched
-        best = self.gather_logprobs(logprobs, self.kept, token_ids=sampled)
+        best = self.gather_logprobs(logprobs, self.max_logprobs, token_ids=sampled)
         width = max(watched.logprobs.shape[1], best.logprobs.shape[1])
         watches = torch.zeros(len(logprobs), 1, dtype=torch.bool, device=logprobs.device)
         watches[list(logprob_token_ids)] = True

@@ -102,7 +102,7 @@ class VllmModel:
                 raise EngineUnavailable(f"vLLM is not installed: {self.way_out}")
             began = time.monotonic()
             resolved = resolve(self.model_id, self.notify)
-            found = time.monotonic()
+            resolved_at = time.monotonic()
             prepare_environment(build)
             self.stage("importing vLLM")
             arguments = self._arguments(build, resolved)
@@ -122,7 +122,7 @@ class VllmModel:
                     f"vLLM could not serve {self.model_id!r}: {first_line(error)}{_advice(error)}"
                 ) from error
             self._core = core
-            self.timing = Timing(found - began, imported - found, time.monotonic() - imported)
+            self.timing = Timing(resolved_at - began, imported - resolved_at, time.monotonic() - imported)
 
     def _arguments(self, build: Build, resolved: Resolved) -> Any:
         """The `AsyncEngineArgs` of this model."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.budget import Budget, Prices
-from reasoner.engines.openai.engine import OpenAIEngine
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner_evals.runs.arms import Grid

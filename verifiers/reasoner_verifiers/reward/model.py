@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from reasoner.budget import Cost
+from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
-from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
