@@ -40,28 +40,6 @@ class Draws:
                 yield Draw(self.op, prompt, digest, index)
 
 
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """One task: it waits until `passed` is called, then it is in flight until it ends."""
-
-    launcher: "Launcher"
-    started: bool = False
-
-    def passed(self) -> None:
-        if not self.started:
-            self.started = True
-            self.launcher.waiting -= 1
-            self.launcher.in_flight += 1
-            self.launcher.changed()
-
-    def ended(self, _: object) -> None:
-        if self.started:
-            self.launcher.in_flight -= 1
-        else:
-            self.launcher.waiting -= 1
-        self.launcher.changed()
-
-
 @dataclass(slots=True)
 class Launcher:
     """Limits the tasks that are launched: `most` that wait, and no more in flight than an engine computes."""
@@ -80,11 +58,27 @@ class Launcher:
         self, work: Callable[[Passed], Coroutine[Any, Any, T]], done: "Callable[[asyncio.Task[T]], None]"
     ) -> "asyncio.Task[T]":
         """Launch a task; `done` is called when it ends, before its room is free."""
-        slot = _Slot(self)
+        waits = True
+
+        def passed() -> None:
+            nonlocal waits
+            if waits:
+                waits = False
+                self.waiting -= 1
+                self.in_flight += 1
+                self.changed()
+
+        def ended(_: object) -> None:
+            if waits:
+                self.waiting -= 1
+            else:
+                self.in_flight -= 1
+            self.changed()
+
         self.waiting += 1
-        task = asyncio.ensure_future(work(slot.passed))
+        task = asyncio.ensure_future(work(passed))
         task.add_done_callback(done)
-        task.add_done_callback(slot.ended)
+        task.add_done_callback(ended)
         return task
 
 
@@ -253,7 +247,7 @@ class Started:
 
     def _due(self) -> Handle | None:
         """The result to deliver next, if it has arrived: the next recorded one, else the first that arrived."""
-        while self._script and not self._on_its_way(self._script[0]):
+        while self._script and not self.holds(self._script[0]):
             self._script.popleft()
         if self._script:
             task = self.running.get(Handle(self._script[0]))
@@ -264,9 +258,6 @@ class Started:
                 return handle
         return None
 
-    def _on_its_way(self, handle: int) -> bool:
-        return handle in self.running or self._launching(handle) is not None
-
     def _launching(self, handle: int) -> _Launch | None:
         """The launch of an operation that is still in the queue."""
         launch = self._by_first_handle.get(handle) or next(
@@ -274,9 +265,9 @@ class Started:
         )
         return launch if launch and launch.holds(handle) else None
 
-    def holds(self, handle: Handle) -> bool:
+    def holds(self, handle: int) -> bool:
         """Whether it was started and is not delivered yet."""
-        return self._on_its_way(handle)
+        return handle in self.running or self._launching(handle) is not None
 
     async def cancel(self, handle: Handle) -> None:
         """Abort an operation and wait until its cost is booked; one still in the queue is never launched."""
@@ -293,11 +284,7 @@ class Started:
         running, self.running = self.running, {}
         await cancel_all(running.values())
         # Breaks a reference cycle, so that memory is freed without the garbage collector.
-        self._launcher.changed = _nothing
-
-
-def _nothing() -> None:
-    pass
+        self._launcher.changed = lambda: None
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

@@ -31,12 +31,12 @@ def upper_bound(harmed: float, n: int, alpha: float) -> float:
 
 def _hoeffding(rate: float, bound: float) -> float:
     """The rate u above `rate` at which the relative entropy of `rate` to u is `least`."""
+    from scipy import special
+
     low, high = rate, 1.0
     for _ in range(60):
         u = (low + high) / 2
-        entropy = (
-            (rate and rate * math.log(rate / u)) + (1 - rate) * math.log((1 - rate) / (1 - u)) if u < 1 else math.inf
-        )
+        entropy = special.rel_entr(rate, u) + special.rel_entr(1 - rate, 1 - u)
         low, high = (u, high) if entropy < bound else (low, u)
     return high
 

@@ -188,7 +188,7 @@ class Connection:
 
         Raises:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
-            RequestLost: it took the request, and nobody can tell what it computed.
+            RequestLost: it accepted the request, and its cost is unknown.
         """
         try:
             waits = Waits(self.patience, terms.seed)
