@@ -6,9 +6,9 @@
 The first decides for up to a million simulated questions. The second replays pools of recorded answers, with no model
 and no concurrency: 20 random orders of each question's samples (200 where questions are few), under budgets in tokens
 equal to 2 to 16 samples a question. Pools hold no prompt tokens, so none are counted. A budget is hard: a wave is as
-long as the longest reply so far allows, and a reply longer than what is left is cut and has no answer. Rows with a
-trust, and Adaptive-Consistency, whose theta is the one that spends nearest to the budget, are fitted on a random half
-of the questions and measured on the other, both ways round. "Ratio" is what equal shares need for the same accuracy
+long as the longest reply so far allows, and a reply longer than what is left is cut and has no answer. For
+Adaptive-Consistency the theta that spends nearest to the budget is found on a random half of the questions and
+measured on the other, both ways round. "Ratio" is what equal shares need for the same accuracy
 over what was spent, the curve of equal shares drawn straight between numbers of samples; its 95 % interval is by
 bootstrap over questions. Where equal shares never get there they are counted with all 40 samples, a bound from below,
 and the row is marked.
@@ -19,21 +19,19 @@ import json
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
-from reasoner.controller.allocation import Allocation, Market, State
+from reasoner.controller.allocation import Allocation, BidQueue, QuestionState
 from reasoner.controller.odds import beta_lead
 from reasoner_evals.stats.arrays import Floats, Ints
 
 ORDERS, MEANS, RESAMPLED = 20, (2, 3, 4, 6, 8, 12, 16), 1000
 THETAS = tuple(sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))}))
-Trust = Callable[[State], float] | None
 
 
 class Pool(NamedTuple):
@@ -62,7 +60,6 @@ class Way(NamedTuple):
 
     name: str
     allocation: Allocation | None
-    trust: bool
 
 
 def read(path: Path) -> Pool:
@@ -97,10 +94,10 @@ class Tally:
         return cost
 
     @property
-    def state(self) -> State:
+    def state(self) -> QuestionState:
         lead, second = (*sorted(self.counts.values(), reverse=True), 0, 0)[:2]
         rest = len(self._answers) - self.draws
-        return State(lead, second, self.draws, sum(self.counts.values()), rest, self.spent, self.draws)
+        return QuestionState(lead, second, self.draws, rest, self.spent, self.draws)
 
     @property
     def right(self) -> float:
@@ -109,32 +106,22 @@ class Tally:
         return (0 in best) / len(best) if best else 0.0
 
 
-def replay(pool: Pool, budget: float, allocation: Allocation, trust: Trust) -> Outcome:
+def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
     """All questions under one budget, as the runner would, one wave after the other."""
     tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
-    market, left, longest = Market(allocation, len(tallies), trust), budget, 0.0
-    opening, waiting, stream = iter(enumerate(tallies)), len(tallies), allocation.mode == "stream"
-    for _ in range(allocation.abreast if stream else len(tallies)):
-        for place, tally in opening:
-            market.tell(place, tally.state)
-            break
-    while (bid := market.take()) is not None and left > 0:
-        tally = tallies[bid.place]
-        # In a stream, a mean sample is held back for each question that has none.
-        free = left - (waiting * market.mean if stream and tally.draws else 0.0)
-        draws = min(bid.draws, int(free // longest)) if longest else 1
-        going = draws > 0 and (bid.worth > market.price or not tally.draws)
-        if going:
-            waiting -= not tally.draws
+    queue, left, longest = BidQueue(allocation), budget, 0.0
+    for index, tally in enumerate(tallies):
+        queue.update(index, tally.state)
+    while (bid := queue.pop()) is not None and left > 0:
+        tally = tallies[bid.index]
+        draws = min(bid.draws, int(left // longest)) if longest else 1
+        if draws > 0 and (bid.value > allocation.price or not tally.draws):
             for _ in range(draws):
                 left -= (cost := tally.draw(left))
                 longest = max(longest, cost)
-            market.tell(bid.place, tally.state)
-        if not going or not tally.state.rest:
-            market.close(bid.place, tally.spent, left)
-            for place, following in opening:
-                market.tell(place, following.state)
-                break
+            queue.update(bid.index, tally.state)
+        else:
+            queue.close(bid.index)
     return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
 
 
@@ -163,7 +150,7 @@ def course(pool: Pool) -> Course:
         for n in range(len(row[0])):
             tally.draw(np.inf)
             now = tally.state
-            made.odds[at, n] = _lead(now.lead, now.second) if now.votes else 0.0
+            made.odds[at, n] = _lead(now.lead, now.second) if tally.counts else 0.0
             made.right[at, n], made.spent[at, n] = tally.right, tally.spent
     return made
 
@@ -171,39 +158,20 @@ def course(pool: Pool) -> Course:
 _lead = lru_cache(maxsize=None)(beta_lead)
 
 
-def fitted(pool: Pool, source: np.random.Generator) -> Trust:
-    """P(the leader is right | smoothed share), rising: isotonic over votes of 1 to 40 samples in some orders."""
-    seen: list[tuple[float, float]] = []
-    for _ in range(max(1, 300 // len(pool.answers))):
-        for row in zip(*(part.tolist() for part in pool.shuffled(source)), strict=True):
-            tally = Tally(*row)
-            for _ in range(pool.answers.shape[1]):
-                tally.draw(np.inf)
-                if tally.draws in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40) and tally.counts:
-                    seen.append(((max(tally.counts.values()) + 1) / (tally.draws + 2), tally.right))
-    shares, place = np.unique([share for share, _ in seen], return_inverse=True)
-    weights = np.bincount(place)
-    means = np.bincount(place, weights=[right for _, right in seen]) / weights
-    chances = isotonic_regression(means, weights=weights).x
-    curve = lru_cache(maxsize=None)(lambda lead, samples: float(np.interp((lead + 1) / (samples + 2), shares, chances)))
-    return lambda state: curve(state.lead, state.samples)
-
-
 def measured(pool: Pool, way: Way, mean: int) -> Outcome:
     """The mean over orders of what each question got."""
-    source, fits, questions = *np.random.default_rng(0).spawn(2), len(pool.answers)
+    source, questions = np.random.default_rng(0), len(pool.answers)
     right, spent, orders = np.zeros(questions), np.zeros(questions), orders_of(pool)
+    budget = mean * pool.tokens.mean()
     for _ in range(orders):
         drawn, order = pool.shuffled(source), source.permutation(questions)
-        halves = [order[: questions // 2], order[questions // 2 :]]
-        whole = way.allocation is not None and not way.trust
-        run = course(drawn) if way.allocation is None else None
-        for rows, others in [(order, order)] if whole else [(halves[0], halves[1]), (halves[1], halves[0])]:
-            if run:
-                outcome = run.stopped(rows, run.tuned(others, mean * pool.tokens.mean()))
-            elif way.allocation:
-                trust = fitted(drawn.of(others), fits) if way.trust else None
-                outcome = replay(drawn.of(rows), mean * len(rows) * pool.tokens.mean(), way.allocation, trust)
+        outcomes = []
+        if way.allocation:
+            outcomes = [(order, replay(drawn.of(order), budget * questions, way.allocation))]
+        else:
+            run, halves = course(drawn), [order[: questions // 2], order[questions // 2 :]]
+            outcomes = [(rows, run.stopped(rows, run.tuned(others, budget))) for rows, others in (halves, halves[::-1])]
+        for rows, outcome in outcomes:
             right[rows] += outcome.right / orders
             spent[rows] += outcome.spent / orders
     return Outcome(right, spent)
@@ -246,12 +214,9 @@ def ratio(curves: Floats, tokens: Floats, outcome: Outcome) -> str:
 
 
 def ways() -> Iterator[Way]:
-    yield Way("Adaptive-Consistency, theta tuned", None, trust=False)
+    yield Way("Adaptive-Consistency, theta tuned", None)
     for wave in (1, 2, 4):
-        yield Way(f"batch, wave {wave}", Allocation(wave=wave), trust=False)
-    yield Way("batch, wave 4, trust", Allocation(), trust=True)
-    yield Way("stream, wave 4", Allocation("stream"), trust=False)
-    yield Way("stream, wave 4, trust", Allocation("stream"), trust=True)
+        yield Way(f"batch, wave {wave}", Allocation(wave=wave))
 
 
 def compare(path: Path) -> None:
@@ -273,42 +238,42 @@ def decide(questions: int, mean: int) -> tuple[float, float, float]:
     """Microseconds of CPU a decision, decisions, and samples drawn, for answers by laws of their own."""
     source = np.random.default_rng(0)
     laws = source.dirichlet(np.full(6, 0.4), questions).cumsum(1).astype(np.float32)
-    market, left = Market(Allocation(), questions), mean * questions
+    queue, left = BidQueue(Allocation()), mean * questions
     counts: dict[int, list[int]] = {}
-    start = State(0, 0, 0, 0, 40, 0.0, 0)
+    start = QuestionState(0, 0, 0, 40, 0.0, 0)
     inside = -time.process_time()
     for place in range(questions):
-        market.tell(place, start)
+        queue.update(place, start)
     inside += time.process_time()
     decisions = 0
     while left > 0:
         began = time.process_time()
-        bid = market.take()
+        bid = queue.pop()
         inside += time.process_time() - began
         if bid is None:
             break
-        votes = counts.setdefault(bid.place, [0] * 6)
-        for at in np.searchsorted(laws[bid.place, :5], source.random(bid.draws)).tolist():
+        votes = counts.setdefault(bid.index, [0] * 6)
+        for at in np.searchsorted(laws[bid.index, :5], source.random(bid.draws)).tolist():
             votes[at] += 1
         left -= bid.draws
         *_, second, lead = sorted(votes)
         drawn = sum(votes)
-        state = State(lead, second, drawn, drawn, 40 - drawn, 100.0 * drawn, drawn)
+        state = QuestionState(lead, second, drawn, 40 - drawn, 100.0 * drawn, drawn)
         began = time.process_time()
-        market.tell(bid.place, state)
+        queue.update(bid.index, state)
         inside += time.process_time() - began
         decisions += 1
     return inside / decisions * 1e6, decisions, mean * questions - left
 
 
 def weigh(questions: int) -> float:
-    """Bytes a question of a market in which each has told three times."""
+    """Bytes per question of a queue in which each was updated three times."""
     gc.collect()
     tracemalloc.start()
-    market = Market(Allocation(), questions)
+    queue = BidQueue(Allocation())
     for drawn in range(1, 4):
         for place in range(questions):
-            market.tell(place, State(drawn, 0, drawn, drawn, 40 - drawn, 100.0 * drawn + place % 7, drawn))
+            queue.update(place, QuestionState(drawn, 0, drawn, 40 - drawn, 100.0 * drawn + place % 7, drawn))
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return size / questions

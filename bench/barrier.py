@@ -98,7 +98,7 @@ async def skew(engine: VllmEngine, strategy: Strategy, asked: Sequence[Question]
 
 
 async def main(rounds: int, specs: Sequence[str]) -> None:
-    engine = VllmEngine(context=1024)
+    engine = VllmEngine(max_model_len=1024)
     await engine.start()
     asked = [item.question for item in arithmetic.development()[:QUESTIONS]]
     for spec in specs:

@@ -23,7 +23,7 @@ import numpy as np
 from reasoner.catalog import build, spec_of
 from reasoner.controller.choosing import choose
 from reasoner.controller.profile import read_profile
-from reasoner.controller.worth import EFFORTS
+from reasoner.controller.stopping import EFFORTS
 from reasoner_evals.profiling.outcomes import Sampled, sampled, stopped, usable
 from reasoner_evals.profiling.replaying import random_orders, replay
 from reasoner_evals.report.measures import ArmRead, selected
@@ -34,7 +34,7 @@ from reasoner_strategies.auto import DELTAS
 RULES = (
     "lossless", "lock_in:delta=0.01", "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.8", "beta:theta=0.95",
     "dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05", "price:price=0.0002", "price:price=0.002",
-    "price:price=0.01", "futility", "confidence:threshold=0.9",
+    "price:price=0.01", "confidence:threshold=0.9",
 )  # fmt: skip
 MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
 """Samples a question whose cost the budgets over all questions are."""

@@ -68,7 +68,7 @@ def first_come() -> Any:
 
 
 async def main() -> None:
-    engine = VllmEngine(context=1024, kv_gib=KV_GIB)
+    engine = VllmEngine(max_model_len=1024, kv_gib=KV_GIB)
     await engine.start()
     print(f"room for {engine.capacity:,} tokens", file=sys.stderr)
     for _ in range(2):

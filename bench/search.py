@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from reasoner import Question, SamplingParams, ask, solve_many
 from reasoner.catalog import build
-from reasoner.engines.vllm import CPU_BLOCK, VllmEngine
+from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.served import CPU_BLOCK
 from reasoner.protocols import Strategy, forget
 from reasoner.trace import Event, Sampled, drawn
 from reasoner_strategies import SelfConsistency
@@ -157,7 +158,7 @@ def computed(run: Measured) -> int:
 
 async def main(rounds: int) -> None:
     asked = questions()
-    engine = VllmEngine(context=1024)
+    engine = VllmEngine(max_model_len=1024)
     await engine.start()
     runs: dict[str, Measured] = {}
     for spec in SPECS:
@@ -174,7 +175,7 @@ async def main(rounds: int) -> None:
               f"{generated}, of all computed {every}; prompts {prompt:,}, cached {cached:,}, ideally {ideal:,}: "
               f"{cached / ideal:.3f}; by depth {depths}", flush=True)  # fmt: skip
     await engine.close()
-    engine = VllmEngine(context=1024, prefix_caching=False)
+    engine = VllmEngine(max_model_len=1024, enable_prefix_caching=False)
     await engine.start()
     for spec in SPECS:
         with_cache, run = runs[spec], await measured(engine, build("strategy", spec), asked)

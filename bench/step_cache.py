@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 
 from reasoner import Question, SamplingParams, ask
-from reasoner.engines.pooling import PoolingEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.protocols import Meter, SampleRequest, Tab
 from reasoner.types import Completion, TokenIds
 from reasoner_verifiers.prm import Prm
@@ -78,7 +78,7 @@ async def again(engine: PoolingEngine, paths: Sequence[Laid], *, keep_steps: boo
 
 
 async def main() -> None:
-    policy = VllmEngine(context=1024, kv_gib=1.0)
+    policy = VllmEngine(max_model_len=1024, kv_gib=1.0)
     prm = Prm(model=sys.argv[1]) if len(sys.argv) > 1 else Prm()
     await prm.start(policy)
     engine = prm.running.started.engine

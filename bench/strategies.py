@@ -119,7 +119,7 @@ def difference(values: np.ndarray) -> str:
 
 
 async def main(names: Sequence[str]) -> None:
-    engine, prm = VllmEngine(context=2048), Prm()
+    engine, prm = VllmEngine(max_model_len=2048), Prm()
     await engine.start()
     await prm.start(engine)
     items = arithmetic.reported()

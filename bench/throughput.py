@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 from reasoner import Question, SamplingParams, ask, solve_many
-from reasoner.engines.vllm import VllmEngine, _vllm_params
-from reasoner.engines.vllm_cores import InProcessCore
+from reasoner.engines.vllm.cores import InProcessCore
+from reasoner.engines.vllm.engine import VllmEngine, _vllm_params
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Event, Sampled
 from reasoner.work import derive_seed
@@ -32,13 +32,7 @@ def questions(document: str) -> list[Question]:
 
 def in_core(core: InProcessCore, work: Any) -> Any:
     """Run `work(vllm_engine)` in the thread that owns vLLM."""
-    done = core.abort("nothing")
-    done.result()
-    box: list[Any] = []
-    core._inbox.put(lambda: box.append(work(core._engine)))
-    while not box:
-        time.sleep(0.001)
-    return box[0]
+    return core._between_steps(lambda: work(core._engine)).result()
 
 
 async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, float]:
@@ -92,7 +86,7 @@ async def cached_share(engine: VllmEngine, asked: list[Question], events: list[E
 
 
 async def main(rounds: int) -> None:
-    engine = VllmEngine(context=2048)
+    engine = VllmEngine(max_model_len=2048)
     await engine.start()
     core = engine._core
     assert isinstance(core, InProcessCore)

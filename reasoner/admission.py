@@ -1,10 +1,10 @@
-"""Who may start next: a queue in front of the ledger, and one in front of the KV cache."""
+"""Queues in front of the ledger and of the KV cache: which operation may start next."""
 
 import asyncio
 import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
@@ -13,13 +13,13 @@ Lines = defaultdict[Ledger, deque[asyncio.Future[None]]]
 
 
 def new_lines() -> Lines:
-    """The waiting lines of one run, one in front of each ledger that is short."""
+    """The queues of one run, one in front of each ledger that is short."""
     return defaultdict(deque)
 
 
 @dataclass(slots=True)
 class Floor:
-    """Room in a ledger that is kept for one question until its first operation, so that no question is starved."""
+    """Room in a ledger, held for one question until its first operation, so that no question is starved."""
 
     ledger: Ledger
     worst: Cost
@@ -30,7 +30,7 @@ class Floor:
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
-        """Meanwhile the room is free; whoever asks may not wait in between."""
+        """A block in which the room is free; it must not await."""
         if self._held is None:
             yield
             return
@@ -39,18 +39,18 @@ class Floor:
         self._held = self.ledger.hold(self.worst)
 
     def drop(self) -> None:
-        """Give the room up for good."""
+        """Free the room for good."""
         if self._held:
             self.ledger.release(self._held)
             self._held = None
 
 
 class Admission:
-    """Turns a question's operations into reservations, in the order they were asked for.
+    """Turns a question's operations into reservations, first come, first served.
 
-    An operation whose worst case does not fit waits while work in flight may still settle for less than it reserved;
-    only then is it clamped to what is free, and refused where too little is left to be useful. A `floor` is for the
-    first of them.
+    An operation whose worst case does not fit waits while work in flight may still settle for less than it reserved.
+    Then it is clamped to what is free, or refused where too little is left to be useful. A `floor` is room for the
+    first operation.
     """
 
     def __init__(self, ledger: Ledger, lines: Lines) -> None:
@@ -63,13 +63,13 @@ class Admission:
         """A reservation for up to `most` tokens, and how many were granted.
 
         Raises:
-            BudgetExhausted: less than the useful minimum fits, and nothing in flight could change that.
+            BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
         async with self._turn:
             waited = False
             try:
-                while (node := self._obstacle(price, most, waited)) is not None:
-                    await self._wait(node, front=waited)
+                while (ledger := self._obstacle(price, most, waited)) is not None:
+                    await self._wait(ledger, front=waited)
                     waited = True
                 self._drop_floor()
                 granted = self.ledger.fit(price, most=most)
@@ -79,14 +79,14 @@ class Admission:
                     self._wake()
 
     def settle(self, reservation: Reservation, actual: Cost) -> None:
-        """Book what an operation really cost, and let the next in line try."""
+        """Book the actual cost of an operation, and wake the next in the queue."""
         try:
             self.ledger.settle(reservation, actual)
         finally:
             self._wake()
 
     def close(self) -> None:
-        """Nothing more will be asked for: what is kept for it is free."""
+        """No more operations follow: free the floor."""
         if self.floor:
             self._drop_floor()
             self._wake()
@@ -97,41 +97,31 @@ class Admission:
             self.floor = None
 
     def _obstacle(self, price: Callable[[int], Cost], most: int, waited: bool) -> Ledger | None:
-        if self.floor:
-            with self.floor.lifted():
-                return self._in_the_way(price, most, waited)
-        return self._in_the_way(price, most, waited)
+        """The ledger in whose queue an operation must wait; None if it can be decided now."""
+        with self.floor.lifted() if self.floor else nullcontext():
+            if not waited and self._lines:
+                for ledger in self.ledger.lineage():
+                    if self._lines.get(ledger):
+                        return ledger
+            short: Shortfall | None = self.ledger.shortfall(price(most))
+            if short and not short.may_ease:
+                short = self.ledger.shortfall(price(min(most, MIN_USEFUL_TOKENS)))
+            return short.ledger if short and short.may_ease else None
 
-    def _in_the_way(self, price: Callable[[int], Cost], most: int, waited: bool) -> Ledger | None:
-        if not waited and self._lines:
-            for ledger in self.ledger.lineage():
-                if self._lines.get(ledger):
-                    return ledger
-        short: Shortfall | None = self.ledger.shortfall(price(most))
-        if short and not short.may_ease:
-            short = self.ledger.shortfall(price(min(most, MIN_USEFUL_TOKENS)))
-        return short.ledger if short and short.may_ease else None
-
-    async def _wait(self, node: Ledger, *, front: bool) -> None:
-        line = self._lines[node]
+    async def _wait(self, ledger: Ledger, *, front: bool) -> None:
+        line = self._lines[ledger]
         ticket = asyncio.get_running_loop().create_future()
-        if front:
-            line.appendleft(ticket)
-        else:
-            line.append(ticket)
+        line.insert(0 if front else len(line), ticket)
         try:
-            await ticket
+            try:
+                await ticket
+            finally:
+                line.remove(ticket)
+                if not line:
+                    del self._lines[ledger]
         except asyncio.CancelledError:
-            self._leave(node, ticket)
             self._wake()
             raise
-        self._leave(node, ticket)
-
-    def _leave(self, node: Ledger, ticket: asyncio.Future[None]) -> None:
-        line = self._lines[node]
-        line.remove(ticket)
-        if not line:
-            del self._lines[node]
 
     def _wake(self) -> None:
         if not self._lines:
@@ -143,7 +133,7 @@ class Admission:
 
 
 Shared = tuple[tuple[str, int], ...]
-"""The pieces of a prompt, each with what names it and its tokens; sequences that name the same piece share it."""
+"""The pieces of a prompt, as (name, tokens); sequences that name the same piece share it."""
 
 
 @dataclass(order=True, slots=True)
@@ -156,11 +146,11 @@ class _Waiting:
 
 
 class KvGate:
-    """Keeps the unique tokens in flight within the KV cache: earlier questions first, so that their branches stay.
+    """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
 
-    More would be preempted and computed again. A piece of prompt that several sequences share counts once. What is
-    `kept` counts until it is let go, also while nothing of it is in flight, so that no newcomer evicts it in between. A
-    sequence too long for the whole gate goes alone.
+    More tokens would be preempted and computed again. A piece of prompt that several sequences share counts once. A
+    piece that is kept counts until it is let go, also while nothing of it is in flight, so that no newcomer evicts it.
+    A sequence longer than the cache runs alone.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -173,9 +163,9 @@ class KvGate:
         self._number = 0
 
     async def enter(self, shared: Shared, *, own: int, place: int = 0) -> bool:
-        """Wait until `own` tokens fit, and those of the `shared` pieces that nobody in flight holds.
+        """Wait until `own` tokens fit, and those of the `shared` pieces that are not in the cache yet.
 
-        `place` is the question's place among all. Returns whether it had to wait.
+        Lower `place`, the index of the question, goes first. Returns whether it had to wait.
         """
         if not self._line and self._fits(shared, own):
             self._take(shared, own)
@@ -195,20 +185,20 @@ class KvGate:
         return True
 
     def leave(self, shared: Shared, *, own: int) -> None:
-        """Give back what `enter` took."""
+        """Free what `enter` took."""
         self._used -= own
         self._flying -= 1
         self._give_back(shared)
         self._advance()
 
     def keep(self, name: str, tokens: int) -> None:
-        """Count a piece of prompt that is in flight until `let_go`; once is enough."""
+        """Count a piece of prompt in flight until `let_go`. Calling it again does nothing."""
         if name not in self._kept:
             self._kept[name] = tokens
             self._share(((name, tokens),))
 
     def let_go(self, name: str) -> None:
-        """Count a piece no longer but for what is in flight; nothing where it is not kept."""
+        """Count a kept piece only while it is in flight. Does nothing for other pieces."""
         if name in self._kept:
             self._give_back(((name, self._kept.pop(name)),))
             self._advance()
@@ -236,7 +226,7 @@ class KvGate:
             self._sharing[name] = self._sharing.get(name, 0) + 1
 
     def _advance(self) -> None:
-        # A cancelled waiter has not run yet when others leave before it does: it is passed over.
+        # A cancelled waiter may not have run yet when others leave: it is skipped.
         while self._line and (self._line[0].ticket.cancelled() or self._fits(self._line[0].shared, self._line[0].own)):
             first = heapq.heappop(self._line)
             if not first.ticket.cancelled():

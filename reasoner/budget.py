@@ -1,30 +1,31 @@
-"""What was spent, what may be spent, and the ledger that keeps the first within the second."""
+"""Costs, budgets, and the ledger that keeps costs within budgets."""
 
 import math
 import re
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
 from reasoner.counts import MOST_FLOPS, MOST_IN_A_REQUEST, fault_in
-from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
+from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require
 
 MIN_USEFUL_TOKENS = 16
-"""A sample is not clamped below this many tokens (or its own `max_tokens`, if smaller): it is refused instead."""
+"""A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
 COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens", "requests",
           "samples")  # fmt: skip
-"""The whole numbers of a `Cost`."""
+"""The integer fields of a `Cost`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What was spent, each token in one field only.
+    """The cost of an operation or a run; each token counts in one field only.
 
     `prompt_tokens` were computed, `cached_tokens` were served from the prefix cache. `generated_tokens` belong to
-    sequences that finished, `cancelled_tokens` to sequences that were cut off. `verifier_tokens` are all that verifiers
-    computed. `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None where
-    the model's geometry is unknown. `seconds` is the latency of one operation, and elapsed time for a whole run.
+    finished sequences, `cancelled_tokens` to cancelled ones. `verifier_tokens` are all that verifiers computed.
+    `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None where the model's
+    geometry is unknown. `seconds` is the latency of one operation, and the elapsed time of a run.
     """
 
     prompt_tokens: int = 0
@@ -39,7 +40,7 @@ class Cost:
 
     @property
     def tokens(self) -> int:
-        """All tokens that were computed: uncached prompt, generated, verifier and cancelled; cached ones are not."""
+        """All computed tokens: uncached prompt, generated, verifier and cancelled."""
         return self.prompt_tokens + self.generated_tokens + self.verifier_tokens + self.cancelled_tokens
 
     def __add__(self, other: "Cost") -> "Cost":
@@ -56,14 +57,14 @@ class Cost:
         )
 
     def taking(self, seconds: float) -> "Cost":
-        """The same spending over `seconds`."""
+        """The same cost with other `seconds`."""
         return Cost(
             self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
             self.requests, self.samples, self.flops, seconds,
         )  # fmt: skip
 
     def fault(self, *, most: int = MOST_IN_A_REQUEST) -> str:
-        """What is wrong with the counts, as a verifier may report anything; empty where nothing is."""
+        """The first invalid count, as a verifier may report anything; empty if all are valid."""
         counts = [(name, getattr(self, name)) for name in COUNTS]
         return fault_in(counts, most=most) or fault_in([("flops", self.flops or 0)], most=MOST_FLOPS)
 
@@ -79,13 +80,9 @@ class Prices:
 
     def __post_init__(self) -> None:
         for name in ("prompt", "generated", "cached", "verifier"):
-            price = getattr(self, name)
-            if price is not None and not (math.isfinite(price) and price >= 0):
-                raise UsageError(f"price {name}={price} is not a number of dollars: give 0 or more per million tokens")
+            require(getattr(self, name), f"price {name}", at_least=0, below=math.inf)
         if self.cached is not None and self.cached > self.prompt:
-            raise UsageError(
-                f"price cached={self.cached} is above prompt={self.prompt}: a cached token costs no more than another"
-            )
+            raise UsageError(f"price cached={self.cached} must be at most the price of prompt={self.prompt}")
 
     def usd(self, cost: Cost) -> float:
         """The price of `cost` in US dollars."""
@@ -107,11 +104,11 @@ _AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent; None leaves a unit unbounded.
+    """Limits on a cost; None leaves a unit unbounded.
 
     `tokens` bounds `Cost.tokens`; `generated` bounds generated and cancelled tokens; `samples` bounds sequences drawn;
-    `flops` and `usd` need a model geometry and a price table. `seconds` is a deadline: work in flight is cut when it
-    passes, so the overshoot is at most one engine step. All others are never exceeded at all.
+    `flops` and `usd` need a model geometry and a price table. `seconds` is a deadline: work in flight is cancelled when
+    it passes, so the overshoot is at most one engine step. All other limits are never exceeded.
     """
 
     tokens: int | None = None
@@ -123,16 +120,14 @@ class Budget:
 
     def __post_init__(self) -> None:
         for unit in UNITS:
-            limit = getattr(self, unit)
-            if limit is not None and (math.isnan(limit) or limit < 0):
-                raise UsageError(f"budget {unit}={limit:g} is negative: give 0 or more, or leave {unit} out")
+            require(getattr(self, unit), f"budget {unit}", at_least=0)
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
         """A budget from `tokens=4000,seconds=30`; amounts may end in k, m, g, t or p.
 
         Raises:
-            UsageError: an unknown unit, an amount that is no positive number, a unit given twice.
+            UsageError: an unknown unit, an amount that is not a positive number, or a unit given twice.
         """
         limits: dict[str, float] = {}
         for part in text.split(","):
@@ -146,11 +141,11 @@ class Budget:
             if unit in limits:
                 raise UsageError(f"budget {unit} is given twice: keep one")
             limits[unit] = _amount(unit, amount)
-        whole = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
-        return cls(**whole, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
+        counts = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
+        return cls(**counts, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
 
     def divided(self, parts: int) -> "Budget":
-        """An equal share of all that is counted; a deadline is not divided, nor the last sample."""
+        """An equal share of each limit, with at least one sample; a deadline is left out."""
         return Budget(
             tokens=None if self.tokens is None else self.tokens // parts,
             generated=None if self.generated is None else self.generated // parts,
@@ -167,18 +162,18 @@ def _amount(unit: str, text: str) -> float:
     match = _AMOUNT.fullmatch(text)
     if not match:
         raise UsageError(f"budget {unit}={text!r} is not a number: write {unit}=4000 or {unit}=4k")
-    # In a context of its own: the process's precision may have been lowered by whatever library is loaded.
+    # An own context: another library may have lowered the process's precision.
     amount = float(Context(prec=60).multiply(Decimal(match[1]), _SUFFIX[match[2].lower()]))
     if not 0 < amount < math.inf:
-        raise UsageError(f"budget {unit}={text} allows nothing: give a positive number, or leave {unit} out")
+        raise UsageError(f"budget {unit}={text} must be a positive number: raise it, or leave {unit} out")
     if unit in ("tokens", "generated", "samples") and amount != int(amount):
-        raise UsageError(f"budget {unit}={text} is not a whole number: {unit} are counted one by one")
+        raise UsageError(f"budget {unit}={text} must be a whole number")
     return amount
 
 
 @dataclass(slots=True, eq=False)
 class Reservation:
-    """An operation's worst case, held until `Ledger.settle`."""
+    """The worst case of an operation, held until `Ledger.settle`."""
 
     worst: Cost
     open: bool = True
@@ -186,25 +181,25 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Why a reservation does not fit: the ledger that refuses, the unit, whether work in flight may yet free some."""
+    """The ledger that refuses a reservation, and the refusal with its unit."""
 
     ledger: "Ledger"
     refusal: BudgetExhausted
 
     @property
     def may_ease(self) -> bool:
-        """Whether something is reserved here, so that settling it may make room."""
+        """Whether settling work in flight may make room."""
         return self.ledger.in_flight > 0 and self.refusal.unit != "seconds"
 
 
 class Ledger:
-    """The one place where a budget is decided: reserve the worst case, run, settle the actual.
+    """The books of one budget: reserve the worst case, run the operation, settle its actual cost.
 
-    Ledgers nest: a reservation must fit this ledger and every one above it. Invariant, whatever the schedule:
-    `settled + reserved <= budget` in every bounded unit of every ledger, hence zero overshoot.
+    Ledgers nest: a reservation must fit this ledger and every one above it. Invariant, in any order of events:
+    `settled + reserved <= budget` in every bounded unit of every ledger, hence no overshoot.
 
-    `spent` is what was spent before the ledger opened. It is booked and not reserved: where it is more than the budget,
-    nothing is admitted. It is not booked in the ledgers above.
+    `spent` is the cost before the ledger opened. It is booked here without a reservation, and not in the ledgers above;
+    if it exceeds the budget, nothing is admitted.
     """
 
     def __init__(
@@ -233,20 +228,20 @@ class Ledger:
         self.in_flight = 0
 
     def child(self, budget: Budget | None = None, *, elapsed: float = 0.0, spent: Cost = NO_COST) -> "Ledger":
-        """A ledger within this one: what it admits, this one admits too.
+        """A ledger within this one, which also admits whatever the child admits.
 
-        `elapsed` seconds of it have passed, and `spent` of it is gone, which this ledger has booked already.
+        `elapsed` seconds of it have passed, and `spent` of it, which this ledger has already booked.
         """
         return Ledger(budget, parent=self, clock=self._clock, elapsed=elapsed, spent=spent)
 
     @property
     def settled(self) -> Cost:
-        """What was spent so far, with the seconds since this ledger opened."""
+        """The cost so far, with the seconds since this ledger opened."""
         return self._settled.taking(self.elapsed)
 
     @property
     def reserved(self) -> Cost:
-        """The worst case of all that is in flight."""
+        """The worst case of all work in flight."""
         return self._reserved
 
     @property
@@ -255,7 +250,7 @@ class Ledger:
         return self._clock() - self._opened
 
     def remaining_seconds(self) -> float:
-        """Seconds until the nearest deadline here or above; infinite where there is none."""
+        """Seconds until the nearest deadline here or above; infinite without one."""
         here = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
         return min(here, self.parent.remaining_seconds()) if self.parent else here
 
@@ -267,7 +262,7 @@ class Ledger:
             node = node.parent
 
     def measure(self, unit: str, cost: Cost) -> float:
-        """How much of `unit` a cost is; any unit but seconds."""
+        """A cost in `unit`, which may be any but seconds."""
         if unit == "tokens":
             return cost.tokens
         if unit == "generated":
@@ -284,7 +279,7 @@ class Ledger:
         return self.prices.usd(cost)
 
     def shortfall(self, worst: Cost) -> Shortfall | None:
-        """The first ledger of the lineage that would refuse `worst`, or None where all would admit it."""
+        """The first ledger of the lineage that would refuse `worst`; None if all would admit it."""
         for ledger in self.lineage():
             if ledger._broken:
                 raise ledger._broken
@@ -309,53 +304,50 @@ class Ledger:
         return Reservation(worst)
 
     def fit(self, price: Callable[[int], Cost], *, most: int) -> int:
-        """The largest number of tokens up to `most` whose `price` fits, which is at least the useful minimum.
+        """The largest number of tokens up to `most` whose `price` fits, at least the useful minimum.
 
         Raises:
-            BudgetExhausted: not even the useful minimum fits.
+            BudgetExhausted: the useful minimum does not fit.
         """
         if self.shortfall(price(most)) is None:
             return most
         least = min(most, MIN_USEFUL_TOKENS)
         if short := self.shortfall(price(least)):
             raise short.refusal
-        low, high = least, most - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (low, middle - 1) if self.shortfall(price(middle)) else (middle, high)
-        return low
+        # `least` fits and `most` does not: the first number in between that does not fit ends the range.
+        return least + bisect_left(range(least + 1, most), True, key=lambda n: self.shortfall(price(n)) is not None)
 
     def hold(self, worst: Cost) -> Reservation:
-        """Keep room for what is to come, until `release`: as `reserve`, but nothing of it is in flight yet."""
+        """Hold room for later work until `release`: a reservation with nothing in flight yet."""
         reservation = self.reserve(worst)
         for ledger in self.lineage():
             ledger.in_flight -= 1
         return reservation
 
     def release(self, reservation: Reservation) -> None:
-        """Give back the room that was held."""
+        """Free the room that was held."""
         for ledger in self.lineage():
             ledger.in_flight += 1
         self.settle(reservation, Cost())
 
     def keep(self, share: Budget, times: int) -> None:
-        """Keep so many times a share out of the reach of reservations, instead of what was kept before."""
+        """Exclude `times` shares from reservations, replacing what was excluded before."""
         self._limits = self._within(share, times)
 
     def _within(self, share: Budget, times: int) -> list[tuple[str, float, float]]:
-        """Each bounded unit, its limit, and what of it may be reserved."""
+        """Each bounded unit, its limit, and the part of it that may be reserved."""
         limits = [(unit, getattr(self.budget, unit), getattr(share, unit) or 0) for unit in UNITS]
         return [(unit, limit, limit - part * times) for unit, limit, part in limits if limit is not None]
 
     def settle(self, reservation: Reservation, actual: Cost) -> None:
-        """Release a reservation and book what was really spent.
+        """Release a reservation and book the actual cost.
 
         Raises:
-            LedgerViolation: the actual cost exceeds the reservation in a bounded unit. It is booked all the same, and
+            LedgerViolation: the actual cost exceeds the reservation in a bounded unit. It is booked nevertheless, and
                 this ledger admits nothing more; those above it continue with what is left.
         """
         if not reservation.open:
-            raise ValueError("this reservation was settled before")
+            raise ValueError("this reservation was already settled")
         reservation.open = False
         if actual.flops is None and self._bounds("flops"):
             actual = replace(actual, flops=reservation.worst.flops)

@@ -1,4 +1,4 @@
-"""Group confidence of a sequence while it is drawn and afterwards (DeepConf: Fu 2025, 2508.15260)."""
+"""Group confidence of a sequence, during and after sampling (DeepConf: Fu 2025, 2508.15260)."""
 
 import math
 from collections import deque
@@ -6,28 +6,28 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.types import NO_LOGPROB
 
 Cut = Callable[[Sequence[float]], bool]
-"""Takes in the log-probabilities of a token's best alternatives, token by token; True once to stop there."""
+"""Gets the log-probabilities of a token's best alternatives, token by token; True where the sequence must end."""
 
 
 def measured(rows: Iterable[Sequence[float]]) -> bool:
-    """Whether every one of these log-probabilities was measured, so that a confidence may be computed from them.
+    """Whether all these log-probabilities were measured, so that a confidence can be computed from them.
 
-    vLLM's servers report -9999 where they have none, for example for requests beside one that watches token ids.
+    vLLM's servers report -9999 where they have none, for example if another request of the batch watches token ids.
     """
     return all(value > NO_LOGPROB for row in rows for value in row)
 
 
 def token_confidence(top: Sequence[float]) -> float:
-    """The mean of -log p over a token's best alternatives: higher is surer. 0 or more."""
+    """The mean of -log p over a token's best alternatives, 0 or more; higher is more confident."""
     return -math.fsum(top) / len(top)
 
 
 def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
-    """The mean over each `window` tokens in a row; over all of them where there are fewer. One token or more."""
+    """The mean over each `window` consecutive tokens, or over all if there are fewer. `tokens` is not empty."""
     if len(tokens) <= window:
         return [math.fsum(tokens) / len(tokens)]
     sums = [0.0, *accumulate(tokens)]
@@ -35,7 +35,7 @@ def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
 
 
 def lowest_tenth(groups: Sequence[float]) -> float:
-    """The mean of the least confident tenth of the groups, rounded down as in DeepConf's code, one at least."""
+    """The mean of the least confident tenth of the groups, rounded down as in DeepConf's code, at least one."""
     lowest = sorted(groups)[: max(1, len(groups) // 10)]
     return math.fsum(lowest) / len(lowest)
 
@@ -44,7 +44,7 @@ def lowest_tenth(groups: Sequence[float]) -> float:
 class ConfidenceFloor:
     """Cuts a sequence at the first token whose group of `window` tokens is less confident than `least`.
 
-    Nothing is cut before a window is full. The sequence must carry the log-probabilities of `top_k` alternatives.
+    Nothing is cut before a window is full. The sequence needs the log-probabilities of `top_k` alternatives.
     """
 
     window: int
@@ -52,11 +52,11 @@ class ConfidenceFloor:
     top_k: int = 20
 
     def __post_init__(self) -> None:
-        if self.window < 1 or not 1 <= self.top_k <= 20:
-            raise UsageError(f"window={self.window}, top_k={self.top_k}: window is 1 or more, top_k 1 to 20")
+        require(self.window, "window", at_least=1)
+        require(self.top_k, "top_k", at_least=1, at_most=20)
 
     def watch(self) -> Cut:
-        """A fresh watch over one sequence."""
+        """A new watch over one sequence."""
         group: deque[float] = deque()
         total = 0.0
 
@@ -71,6 +71,6 @@ class ConfidenceFloor:
         return cut
 
     def tokens(self, tops: Sequence[Sequence[float]]) -> int:
-        """How many tokens of a sequence are drawn before it is cut; all of them where it is not."""
+        """How many tokens of a sequence are kept: all of them if it is not cut."""
         cut = self.watch()
-        return next((at for at, top in enumerate(tops, 1) if cut(top)), len(tops))
+        return next((count for count, top in enumerate(tops, 1) if cut(top)), len(tops))

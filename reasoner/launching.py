@@ -1,4 +1,4 @@
-"""The sequences of one question on their way: launched in order as there is room, however many are asked for."""
+"""Launches the sequences and operations of one question in order, a limited number at a time."""
 
 import asyncio
 from collections import deque
@@ -13,19 +13,19 @@ from reasoner.recorder import Draw
 from reasoner.types import Completion, Prompt
 
 T = TypeVar("T")
-WAITING: Final = 64
-"""Sequences of one question that wait for the budget or the cache at once: the others would only wait behind them."""
-FLYING: Final = 1024
+MAX_WAITING: Final = 64
+"""Sequences of one question that wait for the budget or the cache at once: more would only wait behind them."""
+MAX_IN_FLIGHT: Final = 1024
 """Sequences of one question in flight at once: as many as engines compute at once."""
 Passed = Callable[[], None]
-"""Called when a piece of work has its reservation and its room in the cache, and is about to reach the engine."""
+"""Called when work has its reservation and its room in the cache, just before it reaches the engine."""
 Extent = Callable[[str], int]
-"""One more than the highest index that is on record for a prompt, by its digest; 0 where none is."""
+"""One more than the highest recorded index for a prompt, by its digest; 0 without a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """The sequences that one operation asks for, in launch order; each is named only when it is needed.
+    """The sequences of one operation, in launch order, created one by one.
 
     `heads` are the prompts, each with its digest and the index of its first sequence; `n` are drawn from each.
     """
@@ -40,51 +40,45 @@ class Draws:
                 yield Draw(self.op, prompt, digest, index)
 
 
-@dataclass(slots=True, eq=False)
-class _Leg:
-    """One piece of work: it waits until it has passed, then it is in flight until it ends."""
-
-    pace: "Pace"
-    through: bool = False
-
-    def passed(self) -> None:
-        if not self.through:
-            self.through = True
-            self.pace.waiting -= 1
-            self.pace.flying += 1
-            self.pace.changed()
-
-    def ended(self, _: object) -> None:
-        if self.through:
-            self.pace.flying -= 1
-        else:
-            self.pace.waiting -= 1
-        self.pace.changed()
-
-
 @dataclass(slots=True)
-class Pace:
-    """How many pieces of work are on their way: few that wait, and no more in flight than an engine computes."""
+class Launcher:
+    """Limits the tasks that are launched: `most` that wait, and no more in flight than an engine computes."""
 
     changed: Callable[[], None]
-    most: int = WAITING
+    most: int = MAX_WAITING
     waiting: int = 0
-    flying: int = 0
+    in_flight: int = 0
 
     @property
     def room(self) -> bool:
-        """Whether one more may be launched."""
-        return self.waiting < self.most and self.waiting + self.flying < FLYING
+        """Whether another task may be launched."""
+        return self.waiting < self.most and self.waiting + self.in_flight < MAX_IN_FLIGHT
 
     def launch(
         self, work: Callable[[Passed], Coroutine[Any, Any, T]], done: "Callable[[asyncio.Task[T]], None]"
     ) -> "asyncio.Task[T]":
-        """Launch one; `done` is called when it ends, before its room is free."""
-        leg = _Leg(self)
+        """Launch a task; `done` is called when it ends, before its room is free."""
+        waits = True
+
+        def passed() -> None:
+            nonlocal waits
+            if waits:
+                waits = False
+                self.waiting -= 1
+                self.in_flight += 1
+                self.changed()
+
+        def ended(_: object) -> None:
+            if waits:
+                self.waiting -= 1
+            else:
+                self.in_flight -= 1
+            self.changed()
+
         self.waiting += 1
-        task = asyncio.ensure_future(work(leg.passed))
+        task = asyncio.ensure_future(work(passed))
         task.add_done_callback(done)
-        task.add_done_callback(leg.ended)
+        task.add_done_callback(ended)
         return task
 
 
@@ -93,10 +87,9 @@ async def drawn(
 ) -> list[Completion | BudgetExhausted]:
     """Draw all of them, refusals as values; the first other failure cancels the rest.
 
-    Where one is refused, those after it from the same prompt are not asked for, but for what is on record: the budget
-    that was too small for the one is too small for the others.
+    After a refusal, only recorded sequences of the same prompt are still drawn: the budget is too small for the others.
     """
-    if draws.n * len(draws.heads) <= WAITING:
+    if draws.n * len(draws.heads) <= MAX_WAITING:
         return await each([partial(sequence, draw, passed) for draw in draws])
     return await _Drawing(draws, sequence, passed, extent).all()
 
@@ -109,34 +102,34 @@ class _Drawing:
     extent: Extent
     _ends: dict[str, int] = field(default_factory=dict)
     _failed: bool = False
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def all(self) -> list[Completion | BudgetExhausted]:
         tasks: list[asyncio.Task[Completion | BudgetExhausted]] = []
-        pace = Pace(self._news.set)
+        launcher = Launcher(self._changed.set)
         try:
             for prompt, digest, first in self.draws.heads:
                 index = first
                 while index < self._ends.get(digest, first + self.draws.n) and not self._failed:
-                    if pace.room:
-                        work = partial(self._one, Draw(self.draws.op, prompt, digest, index))
-                        tasks.append(pace.launch(work, partial(self._look, digest)))
+                    if launcher.room:
+                        work = partial(self._draw, Draw(self.draws.op, prompt, digest, index))
+                        tasks.append(launcher.launch(work, partial(self._ended, digest)))
                         index += 1
                     else:
-                        self._news.clear()
-                        await self._news.wait()
+                        self._changed.clear()
+                        await self._changed.wait()
             return list(await asyncio.gather(*tasks))
         finally:
             await cancel_all(tasks)
 
-    async def _one(self, draw: Draw, passed: Passed) -> Completion | BudgetExhausted:
+    async def _draw(self, draw: Draw, passed: Passed) -> Completion | BudgetExhausted:
         def both() -> None:
             passed()
             self.passed()
 
         return await _refusal_as_value(partial(self.sequence, draw, both))
 
-    def _look(self, digest: str, task: "asyncio.Task[Completion | BudgetExhausted]") -> None:
+    def _ended(self, digest: str, task: "asyncio.Task[Completion | BudgetExhausted]") -> None:
         if task.cancelled() or task.exception():
             self._failed = True
         elif isinstance(task.result(), BudgetExhausted) and digest not in self._ends:
@@ -145,13 +138,13 @@ class _Drawing:
 
 @dataclass(slots=True, eq=False)
 class _Launch:
-    """So many operations to start, which are numbered from `first`; `next` is the place of the next one."""
+    """An operation to start `times` times, with handles from `first` on; `next` is the index of the next one."""
 
     first: int
     times: int
     work: Callable[[int, Passed], Coroutine[Any, Any, Finished]]
     recorded: Callable[[], int]
-    """How many of them are on record, counted from the first."""
+    """How many of them are recorded, from the first on."""
     next: int = 0
     skipped: set[int] = field(default_factory=set)
 
@@ -164,28 +157,25 @@ class _Launch:
 
 
 class Started:
-    """The operations that a plan started: launched in order as there is room, handed over as they end.
+    """The operations that a plan started: launched in order, delivered as they end, or in a recorded order."""
 
-    `script` is in which order results were handed over before; those not named there come as they arrive.
-    """
-
-    def __init__(self, most: int = WAITING) -> None:
+    def __init__(self, most: int = MAX_WAITING) -> None:
         self.late = 0
         """The operation whose refusal was raised last."""
         self.running: dict[Handle, asyncio.Task[Finished]] = {}
-        self._pace = Pace(self._pump, most)
+        self._launcher = Launcher(self._pump, most)
         self._queue: deque[_Launch] = deque()
-        self._queued: dict[int, _Launch] = {}
-        """Those of the queue, by their first handles."""
-        self._many: list[_Launch] = []
-        """Those of several operations."""
+        self._by_first_handle: dict[int, _Launch] = {}
+        """The launches in the queue."""
+        self._repeated: list[_Launch] = []
+        """The launches of several operations."""
         self._arrived: deque[Handle] = deque()
         self._script: deque[int] = deque()
-        self._news = asyncio.Event()
-        self._untold: tuple[Handle, BudgetExhausted] | None = None
+        self._changed = asyncio.Event()
+        self._first_refusal: tuple[Handle, BudgetExhausted] | None = None
 
     def follow(self, script: Iterable[int]) -> None:
-        """Hand results over in this order, as they were handed over before; what it does not name comes after it."""
+        """Deliver results in this recorded order; others follow as they arrive."""
         self._script += script
 
     def launch(
@@ -195,53 +185,53 @@ class Started:
         work: Callable[[int, Passed], Coroutine[Any, Any, Finished]],
         recorded: Callable[[], int],
     ) -> None:
-        """Start `work` so many times, numbered from `first`, as there is room."""
-        launch = self._queued[first] = _Launch(first, times, work, recorded)
+        """Start `work` `times` times, with handles from `first` on, as there is room."""
+        launch = self._by_first_handle[first] = _Launch(first, times, work, recorded)
         self._queue.append(launch)
         if times > 1:
-            self._many = [*(one for one in self._many if not one.over), launch]
+            self._repeated = [*(other for other in self._repeated if not other.over), launch]
         self._pump()
 
     def at_once(self, handle: Handle, work: Coroutine[Any, Any, Finished]) -> None:
-        """Start one whatever else is on its way."""
+        """Start one without waiting for room."""
         task = self.running[handle] = asyncio.ensure_future(work)
         task.add_done_callback(partial(self._arrive, handle, None))
 
     def _pump(self) -> None:
-        while self._queue and self._pace.room:
+        while self._queue and self._launcher.room:
             launch = self._queue[0]
             if launch.over:
                 self._queue.popleft()
-                del self._queued[launch.first]
+                del self._by_first_handle[launch.first]
                 continue
-            place, handle = launch.next, Handle(launch.first + launch.next)
+            index, handle = launch.next, Handle(launch.first + launch.next)
             launch.next += 1
             if handle not in launch.skipped:
-                self.running[handle] = self._pace.launch(
-                    partial(launch.work, place), partial(self._arrive, handle, launch)
+                self.running[handle] = self._launcher.launch(
+                    partial(launch.work, index), partial(self._arrive, handle, launch)
                 )
 
     def _arrive(self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]") -> None:
-        # Looking at the exception tells asyncio that one which the plan never waits for was not overlooked.
+        # Reading the exception keeps asyncio from warning about results that the plan never waits for.
         if not task.cancelled() and isinstance(task.exception(), BudgetExhausted) and launch and not launch.over:
-            # What was too little for the one is too little for those that come after it.
+            # The budget is too small for the later ones too.
             launch.times = min(launch.times, max(launch.next, launch.recorded()))
         self._arrived.append(handle)
-        self._news.set()
+        self._changed.set()
 
     async def next(self, idle: Callable[[], None]) -> Finished:
-        """The next result; `idle` is called when there is nothing to do but wait for it.
+        """The next result; `idle` is called before waiting for it.
 
         Raises:
-            BudgetExhausted: of what is left all was refused; `late` is then the first that was.
+            BudgetExhausted: all that are left were refused; `late` is then the first of them.
             PlanError: nothing was started.
         """
         while self.running or any(not launch.over for launch in self._queue):
             handle = self._due()
             if handle is None:
-                self._news.clear()
+                self._changed.clear()
                 idle()
-                await self._news.wait()
+                await self._changed.wait()
                 continue
             task = self.running.pop(handle)
             failure = task.exception()
@@ -249,15 +239,15 @@ class Started:
                 return task.result()
             if not isinstance(failure, BudgetExhausted):
                 raise failure
-            self._untold = self._untold or (handle, failure)
-        if self._untold:
-            (self.late, refusal), self._untold = self._untold, None
+            self._first_refusal = self._first_refusal or (handle, failure)
+        if self._first_refusal:
+            (self.late, refusal), self._first_refusal = self._first_refusal, None
             raise refusal
         raise PlanError("the strategy waits for a result and has started nothing")
 
     def _due(self) -> Handle | None:
-        """What is handed over next, if it is there: the first that arrived; in a replay, what was next then."""
-        while self._script and not self._on_its_way(self._script[0]):
+        """The result to deliver next, if it has arrived: the next recorded one, else the first that arrived."""
+        while self._script and not self.holds(self._script[0]):
             self._script.popleft()
         if self._script:
             task = self.running.get(Handle(self._script[0]))
@@ -268,46 +258,41 @@ class Started:
                 return handle
         return None
 
-    def _on_its_way(self, handle: int) -> bool:
-        return handle in self.running or self._launching(handle) is not None
-
     def _launching(self, handle: int) -> _Launch | None:
-        """What is to start this one, where it is not launched yet. A plan starts few things many times."""
-        launch = self._queued.get(handle) or next((one for one in self._many if one.holds(handle)), None)
+        """The launch of an operation that is still in the queue."""
+        launch = self._by_first_handle.get(handle) or next(
+            (other for other in self._repeated if other.holds(handle)), None
+        )
         return launch if launch and launch.holds(handle) else None
 
-    def holds(self, handle: Handle) -> bool:
-        """Whether it was started and is not handed over yet."""
-        return self._on_its_way(handle)
+    def holds(self, handle: int) -> bool:
+        """Whether it was started and is not delivered yet."""
+        return handle in self.running or self._launching(handle) is not None
 
     async def cancel(self, handle: Handle) -> None:
-        """Abort one and wait until it is booked; one that was not launched yet never is."""
+        """Abort an operation and wait until its cost is booked; one still in the queue is never launched."""
         if launch := self._launching(handle):
             launch.skipped.add(handle)
         if handle in self.running:
             await cancel_all([self.running.pop(handle)])
 
     async def close(self) -> None:
-        """Abort all and wait until it is booked."""
+        """Abort all and wait until their costs are booked."""
         self._queue.clear()
-        self._queued.clear()
-        self._many.clear()
+        self._by_first_handle.clear()
+        self._repeated.clear()
         running, self.running = self.running, {}
         await cancel_all(running.values())
-        # Else each would hold the other, and memory would be free only when the collector comes by.
-        self._pace.changed = _nothing
-
-
-def _nothing() -> None:
-    pass
+        # Breaks a reference cycle, so that memory is freed without the garbage collector.
+        self._launcher.changed = lambda: None
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:
-    """Run all at once, refusals as values; the first other failure cancels the rest.
+    """Run all concurrently, refusals as values; the first other failure cancels the rest.
 
-    One alone goes the same way as many: operations then arrive in the order in which their last piece was done.
+    A single one runs as a task too: operations then end in the order in which their last part ends.
     """
-    tasks = [asyncio.ensure_future(_refusal_as_value(one)) for one in work]
+    tasks = [asyncio.ensure_future(_refusal_as_value(part)) for part in work]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -322,7 +307,7 @@ async def _refusal_as_value(work: Callable[[], Awaitable[T]]) -> T | BudgetExhau
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel what still runs and wait until it is booked; cancelling the caller again cancels it again."""
+    """Cancel unfinished tasks and wait until they end; cancelling the caller again cancels them again."""
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Which questions of a run are open: no more than the engine can use, in the order of their input."""
+"""Opens the questions of a run in input order, no more than the engine can use."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from reasoner.comparisons import Comparisons
 from reasoner.controller.allocation import Allocation
 from reasoner.drive import Drive
 from reasoner.equivalence import Equivalence, SlowSpace
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.floors import Floors
 from reasoner.launching import cancel_all
 from reasoner.past import NOTHING, Past
@@ -25,29 +25,29 @@ from reasoner.types import Question
 from reasoner.work import Worker
 
 CONCURRENCY: Final = 1024
-"""Questions that are open at once: as many sequences as engines compute at once, where each question draws but one."""
+"""Questions open at once: as many as the sequences that engines compute at once, if each question draws only one."""
 KV_SHARE = 0.9
-"""The part of the KV cache that may be in flight; beyond it the engine preempts and computes again."""
+"""The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 News = asyncio.Queue["asyncio.Task[Solution] | None"]
-"""The questions that ended, and None where another one may be opened."""
+"""Finished questions, and None where another one may be opened."""
 
 
-def check_ids(questions: Iterable[Question], known: set[str] | None = None) -> None:
-    """Refuse an id that two questions have; `known` are those of earlier ones and are added to.
+def check_ids(questions: Iterable[Question], seen_ids: set[str] | None = None) -> None:
+    """Check that no two questions have the same id; `seen_ids` has the ids of earlier ones and is extended.
 
     Raises:
-        UsageError: there is one.
+        UsageError: two have.
     """
-    known = set() if known is None else known
+    seen_ids = set() if seen_ids is None else seen_ids
     for question in questions:
-        if question.id in known:
+        if question.id in seen_ids:
             raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
-        known.add(question.id)
+        seen_ids.add(question.id)
 
 
 @dataclass(slots=True)
 class Desk:
-    """All that the questions of one run have in common, and what opens one."""
+    """What the questions of one run share; opens a question."""
 
     strategy: Strategy
     verifier: Verifier | None
@@ -72,7 +72,7 @@ class Desk:
         self._gate = KvGate(int(capacity * KV_SHARE)) if capacity else None
 
     def share(self, allocation: Allocation | None, questions: Sequence[Question]) -> None:
-        """Divide the run's budget among these questions, where there is anything to divide or a price to keep to."""
+        """Divide the run's budget among these questions if there are several, or an allocation."""
         if allocation is None and len(questions) < 2:
             return
         self.turns = Turns(allocation or Allocation(), self.run, len(questions), lambda: self.news.put_nowait(None))
@@ -80,60 +80,58 @@ class Desk:
         if str(self.run.budget):
             self._floors = Floors(self.run, new)
 
-    async def open(self, place: int, question: Question) -> Drive:
-        """The question at a place, ready to be driven; questions are opened in the order of their places."""
+    async def open(self, index: int, question: Question) -> Drive:
+        """The question at `index`, ready to run; questions are opened in the order of their indices."""
         past = self.past.get(question.id, NOTHING)
         ledger = self.run.child(self.each, elapsed=past.seconds, spent=past.spent)
         recorder = Recorder(question, self.trace, self._started, past)
         admission = Admission(ledger, self._lines)
         comparisons = Comparisons(question, self.comparer, recorder, past)
-        worker = Worker(question, self.engine, admission, self._gate, recorder, comparisons, self.seed, place, past)
+        worker = Worker(question, self.engine, admission, self._gate, recorder, comparisons, self.seed, index, past)
         if self._floors and not past.attempts:
             await self._floors.hold(worker)
-        turn = self.turns.turn(place, ledger) if self.turns else None
+        turn = self.turns.turn(index, ledger) if self.turns else None
         return Drive(self.strategy, self.verifier, self.stop, worker, self.facts, turn)
 
 
 async def opened(
     questions: Iterable[Question], desk: Desk, concurrency: int
 ) -> AsyncGenerator[tuple[int, Solution], None]:
-    """Open questions while there is room, and yield each solution with its question's place.
+    """Open questions while there is room, and yield each solution with its question's index.
 
-    Where they share a budget all are opened in the end, each after its turn to draw first: any may be worth another
-    sample.
+    If they share a budget, all are opened in the end, each after its first draw: any may get another sample.
     """
-    if concurrency < 1:
-        raise UsageError(f"concurrency={concurrency} is out of range: concurrency is 1 question or more")
-    places: dict[asyncio.Task[Solution], int] = {}
+    require(concurrency, "concurrency", at_least=1)
+    indices: dict[asyncio.Task[Solution], int] = {}
     warming: asyncio.Task[None] | None = None
     source = _numbered(questions)
     over = False
     try:
         while True:
             drives: list[tuple[int, Drive]] = []
-            while not over and (not desk.turns.ahead if desk.turns else len(places) + len(drives) < concurrency):
-                place, question = next(source, (0, None))
+            while not over and (not desk.turns.ahead if desk.turns else len(indices) + len(drives) < concurrency):
+                index, question = next(source, (0, None))
                 if question is None:
                     over = True
                     break
                 if warming is None and isinstance(question.space, SlowSpace) and isinstance(desk.comparer, Equivalence):
-                    # Starting the processes takes seconds, which the first samples take too.
+                    # The processes take seconds to start; the first samples run meanwhile.
                     warming = asyncio.ensure_future(desk.comparer.warm())
-                drives.append((place, await desk.open(place, question)))
-            for place, drive in drives:
+                drives.append((index, await desk.open(index, question)))
+            for index, drive in drives:
                 task = asyncio.ensure_future(drive.solve())
                 task.add_done_callback(desk.news.put_nowait)
-                places[task] = place
-            if not places:
+                indices[task] = index
+            if not indices:
                 return
             if done := await desk.news.get():
-                yield places.pop(done), done.result()
+                yield indices.pop(done), done.result()
     finally:
-        await cancel_all([*places, *([warming] if warming else [])])
+        await cancel_all([*indices, *([warming] if warming else [])])
 
 
 def _numbered(questions: Iterable[Question]) -> Iterator[tuple[int, Question]]:
-    known: set[str] = set()
-    for place, question in enumerate(questions):
-        check_ids([question], known)
-        yield place, question
+    seen_ids: set[str] = set()
+    for index, question in enumerate(questions):
+        check_ids([question], seen_ids)
+        yield index, question

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.confidence import ConfidenceFloor
-from reasoner.controller import rule
+from reasoner.controller import stopping
 from reasoner.equivalence import CompareTab
 from reasoner.errors import UsageError
 from reasoner.models.card import ModelCard
@@ -285,7 +285,7 @@ def verifier_cost(model: ModelCard, usage: Usage) -> Cost:
 
 
 class Calibrated(NamedTuple):
-    """What a calibration saw: the model, and how far votes agreed in the end, by `worth.smoothed`, on how many."""
+    """What a calibration saw: the model, and how far votes agreed in the end, by `stopping.smoothed`, on how many."""
 
     model: str
     questions: int
@@ -328,5 +328,5 @@ class Comparer(Protocol):
         ...
 
 
-StopRule = rule.StopRule
+StopRule = stopping.StopRule
 """Says when a question has had enough; it stands lower, as some rules hold others."""

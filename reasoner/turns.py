@@ -1,4 +1,4 @@
-"""Whose turn it is to draw: under one budget, the question whose next samples are worth most."""
+"""Scheduling of draws under one budget: the question whose next samples have the highest value draws next."""
 
 import asyncio
 from collections import deque
@@ -7,157 +7,147 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reasoner.budget import Budget, Ledger
-from reasoner.controller.allocation import Allocation, Market, State
+from reasoner.controller.allocation import Allocation, BidQueue, QuestionState
 from reasoner.errors import BudgetExhausted
 from reasoner.types import Standing
 
 FAR = 64
-"""How many samples beyond the leader's votes may still come where nobody says: enough for any to be overtaken."""
+"""Samples beyond the leader's votes that are assumed to be left where nobody says: enough to overtake any leader."""
 IN_FLIGHT = 1 / 8
-"""The part of what is left of the budget that may be in flight beyond the first samples: what comes back redirects the
-rest."""
+"""The part of the remaining budget that may be in flight beyond first samples, so that results redirect the rest."""
 
 
 class Turns:
-    """The order in which the questions of one run draw; pure bookkeeping on the event loop, it waits for nothing.
+    """The order in which the questions of one run draw. Bookkeeping on the event loop; it never waits.
 
-    Questions come one after the other, so many in all, and each first draws once; `opened` is called when one does.
-    Then the market says whose wave is next, a question's own when all of its last one is back and its plan waits. What
-    is not worth its price is refused, as the ledger would.
+    Questions are opened one after the other, `questions` in all, and each draws once first; `opened` is called when one
+    does. Once all are opened, the question with the best bid draws its next wave. A question bids when its last wave is
+    back and its plan waits. A bid below the price is refused, as the ledger would refuse it.
     """
 
     def __init__(self, allocation: Allocation, run: Ledger, questions: int, opened: Callable[[], None]) -> None:
         self.allocation = allocation
         self._opened = opened
-        self._to_come = questions
-        self._begun = 0
-        self.market = Market(allocation, questions)
+        self._unopened = questions
+        self._bids = BidQueue(allocation)
         self._run = run
-        self._unit, self._limit = _measured(run.budget)
+        self._unit, self._limit = _competing_unit(run.budget)
         self._turns: dict[int, Turn] = {}
-        self._unopened: deque[Turn] = deque()
-        self._open = 0
-        self._flying = 0
+        self._first_draws: deque[Turn] = deque()
+        self._undrawn = 0
+        self._drawing = 0
+        self._in_flight = 0
 
-    def turn(self, place: int, ledger: Ledger) -> "Turn":
-        """The turn of the question at a place, which spends from `ledger`."""
-        made = self._turns[place] = Turn(place, ledger, self)
-        self._to_come -= 1
-        self._begun += 1
-        return made
+    def turn(self, index: int, ledger: Ledger) -> "Turn":
+        """The turn of the question at `index`, which spends from `ledger`."""
+        turn = self._turns[index] = Turn(index, ledger, self)
+        self._unopened -= 1
+        self._undrawn += 1
+        return turn
 
     @property
     def ahead(self) -> bool:
-        """Whether as many questions wait for their first draw as may be under way at once."""
-        return self._begun >= self.allocation.abreast
+        """Whether as many open questions wait for their first draw as draws may be in flight."""
+        return self._undrawn >= self.allocation.abreast
 
     def asked(self, turn: "Turn") -> None:
         """A question has an operation that waits."""
         if not turn.queued:
             turn.queued = True
-            self._unopened.append(turn)
+            self._first_draws.append(turn)
         self.advance()
 
     def advance(self) -> None:
-        """Let draw who may."""
-        while self._unopened and self._may_open():
-            turn = self._unopened.popleft()
+        """Start every draw that may start now."""
+        while self._first_draws and self._in_flight < self.allocation.abreast:
+            turn = self._first_draws.popleft()
             if turn.waiting:
-                self._open += 1
-                self._begun -= 1
+                self._drawing += 1
+                self._undrawn -= 1
                 turn.opened = True
-                self._flying += turn.release(1)
+                self._in_flight += turn.release(1)
                 self._opened()
-        if self._to_come and self.allocation.mode == "batch":
+        if self._unopened:
             return
-        while (bid := self.market.peek()) is not None:
-            turn = self._turns[bid.place]
-            price = self.market.price
-            if bid.worth < price:
-                self.market.take()
-                turn.refuse(BudgetExhausted("price", needed=price, free=bid.worth, limit=price))
-            elif self._fits(draws := min(bid.draws, self._longest)):
-                self.market.take()
-                self._flying += turn.release(draws)
+        price = self.allocation.price
+        # Short waves decide better, so a wave is as long as it takes to keep `abreast` draws in flight.
+        longest = max(1, self.allocation.abreast // max(1, self._drawing))
+        while (bid := self._bids.peek()) is not None:
+            turn, draws = self._turns[bid.index], min(bid.draws, longest)
+            if bid.value < price:
+                self._bids.pop()
+                turn.refuse(BudgetExhausted("price", needed=price, free=bid.value, limit=price))
+            elif self._fits(draws):
+                self._bids.pop()
+                self._in_flight += turn.release(draws)
             else:
                 return
 
-    @property
-    def _longest(self) -> int:
-        """The longest wave: what keeps `abreast` draws in flight and no more, as short ones decide better."""
-        return max(1, self.allocation.abreast // max(1, self._open))
-
-    @property
-    def _left(self) -> float:
-        return self._limit - self.measured(self._run)
-
-    def _may_open(self) -> bool:
-        busy = self._open if self.allocation.mode == "stream" else self._flying
-        return busy < self.allocation.abreast
-
     def _fits(self, draws: int) -> bool:
-        if not self._flying:
+        if not self._in_flight:
             return True
-        if self._flying >= self.allocation.abreast:
+        if self._in_flight >= self.allocation.abreast:
             return False
-        return (self._flying + draws) * self.market.mean <= self._left * IN_FLIGHT
+        left = self._limit - self.measured(self._run)
+        return (self._in_flight + draws) * self._bids.mean <= left * IN_FLIGHT
 
     def measured(self, ledger: Ledger) -> float:
-        """What was spent there, in the unit in which questions compete."""
+        """What a ledger has spent, in the unit in which questions compete."""
         return self._run.measure(self._unit, ledger.settled)
 
     def came_back(self) -> None:
         """An operation that had its turn has ended."""
-        self._flying -= 1
+        self._in_flight -= 1
         self.advance()
 
-    def tell(self, turn: "Turn") -> None:
-        """A question waits for its next wave."""
+    def bid(self, turn: "Turn") -> None:
+        """Enter the bid of a question that waits for its next wave."""
         state = turn.state()
         if state.lead - state.second > state.rest:
-            turn.refuse(BudgetExhausted("price", needed=self.market.price, free=0, limit=self.market.price))
+            price = self.allocation.price
+            turn.refuse(BudgetExhausted("price", needed=price, free=0, limit=price))
         else:
-            self.market.tell(turn.place, state)
+            self._bids.update(turn.index, state)
             self.advance()
 
     def over(self, turn: "Turn") -> None:
         """A question draws no more."""
         if turn.opened:
-            self._open -= 1
+            self._drawing -= 1
             # What its last wave cost counts towards the mean.
-            self.market.tell(turn.place, turn.state())
+            self._bids.update(turn.index, turn.state())
         else:
-            self._begun -= 1
-        del self._turns[turn.place]
-        self.market.close(turn.place, self.measured(turn.ledger), self._left)
+            self._undrawn -= 1
+        del self._turns[turn.index]
+        self._bids.close(turn.index)
         self.advance()
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One question's place in the order, and what it waits with."""
+    """One question in the order of draws, and its operations that wait."""
 
-    place: int
+    index: int
     ledger: Ledger
     turns: Turns = field(repr=False)
     queued: bool = False
     opened: bool = False
     waiting: deque["asyncio.Future[None]"] = field(default_factory=deque)
-    _under_way: int = 0
+    _in_flight: int = 0
     _idle: bool = False
     _held_up: bool = False
     _standing: Standing = field(default_factory=Standing)
 
     async def take(self) -> None:
-        """Wait until an operation may start; what is taken is given back by `gave`.
+        """Wait until an operation may start; call `gave` when it has ended.
 
         Raises:
-            BudgetExhausted: it is not worth its price.
+            BudgetExhausted: its value is below the price.
         """
         ticket = asyncio.get_running_loop().create_future()
         self.waiting.append(ticket)
         self.turns.asked(self)
-        self._look()
+        self._bid_if_idle()
         try:
             await ticket
         except asyncio.CancelledError:
@@ -168,20 +158,20 @@ class Turn:
             raise
 
     def gave(self) -> None:
-        """The operation has ended: its plan will hear of it, unless it waits for another one alone."""
-        self._under_way -= 1
+        """The operation has ended: the plan continues, unless it waits for one other operation."""
+        self._in_flight -= 1
         self._idle = self._held_up
         self.turns.came_back()
-        self._look()
+        self._bid_if_idle()
 
     def waits(self) -> None:
-        """The plan waits for whatever comes first and can do nothing by itself."""
+        """The plan waits for the next result, whichever it is."""
         self._idle = True
-        self._look()
+        self._bid_if_idle()
 
     @contextmanager
     def held_up(self) -> Iterator[None]:
-        """Meanwhile the plan waits for one operation, whatever else comes."""
+        """A block in which the plan waits for one operation, whatever else ends."""
         self._idle = self._held_up = True
         try:
             yield
@@ -197,38 +187,37 @@ class Turn:
         self.waiting.clear()
         self.turns.over(self)
 
-    def _look(self) -> None:
-        if self.opened and self.waiting and self._idle and not self._under_way:
-            self.turns.tell(self)
+    def _bid_if_idle(self) -> None:
+        if self.opened and self.waiting and self._idle and not self._in_flight:
+            self.turns.bid(self)
 
-    def state(self) -> State:
-        """Where the question stands, for the market."""
+    def state(self) -> QuestionState:
+        """The vote of the question and what it cost, for its bid."""
         standing = self._standing
         cast, total = standing.cast, sum(vote.weight for vote in standing.votes) + standing.tail.weight
-        # Where votes are weighted, each class is taken to have the votes that its weight is worth, and no lead is safe.
+        # In a weighted vote each class counts as many votes as its share of the weight, and no lead is safe.
         weighted = total > 0 and any(vote.weight != vote.count for vote in standing.votes)
         counts = [round(cast * vote.weight / total) if weighted else vote.count for vote in standing.votes]
         lead, second = (*sorted(counts, reverse=True), 0, 0)[:2]
         known = standing.most and not weighted
-        return State(
+        return QuestionState(
             lead=lead,
             second=second,
             samples=standing.samples,
-            votes=cast,
             rest=max(len(self.waiting), standing.most - standing.samples) if known else FAR + lead,
             spent=self.turns.measured(self.ledger),
             draws=self.ledger.settled.samples,
         )
 
     def release(self, draws: int) -> int:
-        """Start so many of the operations that wait; how many there were."""
+        """Start up to `draws` of the operations that wait; returns how many were started."""
         started = 0
         while self.waiting and started < draws:
             ticket = self.waiting.popleft()
             if not ticket.cancelled():
                 ticket.set_result(None)
                 started += 1
-        self._under_way += started
+        self._in_flight += started
         return started
 
     def refuse(self, refusal: BudgetExhausted) -> None:
@@ -239,8 +228,8 @@ class Turn:
                 ticket.set_exception(refusal)
 
 
-def _measured(budget: Budget) -> tuple[str, float]:
-    """The unit in which questions compete, and how much of it there is: what is bounded first, else tokens."""
+def _competing_unit(budget: Budget) -> tuple[str, float]:
+    """The unit in which questions compete and how much of it there is: the first bounded one, or tokens."""
     for unit in ("tokens", "usd", "flops", "generated", "samples"):
         limit = getattr(budget, unit)
         if limit is not None:

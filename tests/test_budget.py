@@ -69,10 +69,10 @@ def test_dollars_price_each_kind_of_token_apart() -> None:
 @pytest.mark.parametrize(
     ("prices", "complaint"),
     [
-        ({"prompt": -1.0, "generated": 1.0}, "price prompt=-1.0"),
-        ({"prompt": 1.0, "generated": math.nan}, "price generated=nan"),
-        ({"prompt": 1.0, "generated": 1.0, "verifier": math.inf}, "price verifier=inf"),
-        ({"prompt": 1.0, "generated": 1.0, "cached": 1.5}, "cached=1.5 is above prompt=1.0"),
+        ({"prompt": -1.0, "generated": 1.0}, "price prompt must be at least 0"),
+        ({"prompt": 1.0, "generated": math.nan}, "price generated must be at least 0"),
+        ({"prompt": 1.0, "generated": 1.0, "verifier": math.inf}, "price verifier must be at least 0 and finite"),
+        ({"prompt": 1.0, "generated": 1.0, "cached": 1.5}, "cached=1.5 must be at most the price of prompt=1.0"),
     ],
 )
 def test_prices_that_mean_nothing_are_refused(prices: dict[str, float], complaint: str) -> None:
@@ -110,12 +110,12 @@ def test_a_budget_is_read_from_text(text: str, budget: Budget) -> None:
         ("tokens=", "tokens='' is not a number"),
         ("tokens=many", "tokens='many' is not a number"),
         ("tokens=4q", "tokens='4q' is not a number"),
-        ("tokens=0", "tokens=0 allows nothing"),
-        ("tokens=-5", "tokens=-5 allows nothing"),
-        ("seconds=1e999", "seconds=1e999 allows nothing"),
+        ("tokens=0", "tokens=0 must be a positive number"),
+        ("tokens=-5", "tokens=-5 must be a positive number"),
+        ("seconds=1e999", "seconds=1e999 must be a positive number"),
         ("tokens=1e999999999", "is not a number"),
-        ("tokens=1.5", "tokens=1.5 is not a whole number"),
-        ("samples=1.2345k", "is not a whole number"),
+        ("tokens=1.5", "tokens=1.5 must be a whole number"),
+        ("samples=1.2345k", "must be a whole number"),
         ("tokens=1,tokens=2", "tokens is given twice"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_printed_budget_reads_back(tokens: int, samples: int, seconds: float, 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("limit", [-1, math.nan])
 def test_a_limit_below_nothing_is_refused(unit: str, limit: float) -> None:
-    with pytest.raises(UsageError, match=f"budget {unit}="):
+    with pytest.raises(UsageError, match=f"budget {unit} must be at least 0"):
         Budget(**{unit: limit})  # type: ignore[arg-type]
 
 
@@ -274,7 +274,7 @@ def test_a_reservation_is_settled_once() -> None:
     ledger = Ledger(Budget(tokens=500))
     held = ledger.reserve(call(100))
     ledger.settle(held, call(50))
-    with pytest.raises(ValueError, match="settled before"):
+    with pytest.raises(ValueError, match="already settled"):
         ledger.settle(held, call(50))
     assert ledger.settled.tokens == 150
 

@@ -14,7 +14,7 @@ from reasoner.catalog import build, entries, load
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineError, PlanError, UsageError
-from reasoner.launching import FLYING, WAITING
+from reasoner.launching import MAX_IN_FLIGHT, MAX_WAITING
 from reasoner.past import pasts
 from reasoner.plan import (
     MOST_SAMPLES,
@@ -145,7 +145,7 @@ def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy
 
     engine = Counted(says("7"), pause=pause)
     solution, _ = solved(strategy, engine, verifier=Judge(lambda _: 0.5))
-    assert (solution.cost.samples, engine.most) == (1100, FLYING)
+    assert (solution.cost.samples, engine.most) == (1100, MAX_IN_FLIGHT)
 
 
 def test_those_that_wait_for_the_cache_all_get_in() -> None:
@@ -222,7 +222,7 @@ def test_a_failure_ends_the_launching(n: int) -> None:
     run = Run(plan, ScriptedEngine(varied, pause=pause))
     assert isinstance(run.error, EngineError)
     assert books(run.solution.cost) == meter_of(run.engine)
-    assert run.solution.cost.samples < 150 + FLYING + WAITING
+    assert run.solution.cost.samples < 150 + MAX_IN_FLIGHT + MAX_WAITING
 
 
 def test_what_is_not_launched_yet_can_be_cancelled_and_is_never_drawn() -> None:

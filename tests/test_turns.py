@@ -52,11 +52,10 @@ def samples(solutions: Sequence[Solution]) -> list[int]:
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 20, 50, 90, 200, 281, 400, 900, 2000, 10**7])
-@pytest.mark.parametrize("mode", ["batch", "stream"])
-def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, mode: Any) -> None:
+def test_no_budget_is_exceeded_and_none_is_starved(tokens: int) -> None:
     for seed in range(3):
         engine = ScriptedEngine(mixed, pause=jumbled(seed, lost=0.05), block_size=seed)
-        solutions = solved(engine, budget=Budget(tokens=tokens), allocation=Allocation(mode), seed=seed)
+        solutions = solved(engine, budget=Budget(tokens=tokens), allocation=Allocation(), seed=seed)
         assert all(solution.error is None for solution in solutions)
         spent = solutions[0].cost
         for one in solutions[1:]:
@@ -123,15 +122,6 @@ def test_a_question_without_any_answer_does_not_take_it_all() -> None:
 
     solutions = solved(ScriptedEngine(silent), budget=Budget(samples=100))
     assert 1 <= samples(solutions)[0] < 10
-
-
-def test_a_stream_answers_in_order_and_serves_the_last() -> None:
-    events: list[Event] = []
-    options = Allocation("stream", abreast=2)
-    solutions = solved(budget=Budget(tokens=20 * 14 * 5), allocation=options, trace=events.append)
-    firsts = list(dict.fromkeys(event.question_id for event in events if isinstance(event, Sampled)))
-    assert [int(name[1:]) for name in firsts] == sorted(int(name[1:]) for name in firsts)
-    assert all(one.answer for one in solutions)
 
 
 # Any strategy

@@ -79,8 +79,9 @@ def _software() -> dict[str, Any]:
 
 
 def _engine() -> dict[str, Any]:
-    from reasoner.engines.vllm import CPU_BLOCK, VllmEngine
-    from reasoner.engines.vllm_build import installed_build
+    from reasoner.engines.vllm import VllmEngine
+    from reasoner.engines.vllm.build import installed_build
+    from reasoner.engines.vllm.served import CPU_BLOCK
     from reasoner.machine import cpu_name, gpus, installed, usable_cores
     from reasoner.models.dtype import default_dtype
 
@@ -94,7 +95,7 @@ def _engine() -> dict[str, Any]:
         "device": f"CPU, {cpu_name()}, {usable_cores()} cores usable" if build.cpu else _told(gpus()),
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
         "core": "in process" if build.cpu else "a process of its own",
-        "prefix_caching": defaults.prefix_caching,
+        "prefix_caching": defaults.enable_prefix_caching,
         "block_size": CPU_BLOCK if build.cpu else None,
     }
 
@@ -104,8 +105,9 @@ def _told(gpus: tuple[str, ...] | None) -> str:
 
 
 def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
-    from reasoner.engines.vllm import CPU_CONTEXT, VllmEngine
-    from reasoner.engines.vllm_build import installed_build
+    from reasoner.engines.vllm import VllmEngine
+    from reasoner.engines.vllm.build import installed_build
+    from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.geometry import read_card, sequences_that_fit
     from reasoner.models.resolve import resolve

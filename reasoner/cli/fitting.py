@@ -117,7 +117,7 @@ def lines(told: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _model_bytes(folder: Path) -> int:
     """Bytes of one number of the model as the default engine runs it."""
-    from reasoner.engines.vllm_build import installed_build
+    from reasoner.engines.vllm.build import installed_build
     from reasoner.models.dtype import BYTES, default_dtype
 
     build = installed_build()
@@ -127,7 +127,7 @@ def _model_bytes(folder: Path) -> int:
 def _taken_by_default() -> float | None:
     """GiB that the default engine takes for its cache on a CPU; None where vLLM is not such a build."""
     from reasoner.engines.vllm import VllmEngine
-    from reasoner.engines.vllm_build import installed_build
+    from reasoner.engines.vllm.build import installed_build
 
     build = installed_build()
     return VllmEngine().kv_gib if build and build.cpu else None

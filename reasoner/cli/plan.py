@@ -16,7 +16,7 @@ from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
     from reasoner.controller.planning import Forecast, Outlook, Part
-    from reasoner.controller.profile import Bins, Family, Profile
+    from reasoner.controller.profile import Bins, Family
 
 WIDEST = 140
 """Columns that are used at most: longer lines are hard to read."""
@@ -92,7 +92,7 @@ def command(
     terminal = Terminal(sys.stdout, sys.stderr)
     try:
         read = read_profile(profile)
-        family = _family(read, profile, task)
+        family = read.family(task or "")
         told = _predict(outlook(family), asked)
         predicted = _document(told, family, asked)
         if not math.isfinite(predicted["total_tokens_p95"]):
@@ -127,16 +127,6 @@ def _asked(budget: str | None, accuracy: float | None, questions: int) -> _Asked
     if limit.tokens is None or limit != Budget(tokens=limit.tokens):
         raise UsageError(f"budget {limit} cannot be predicted: profiles tell tokens; write --budget tokens=AMOUNT")
     return _Asked(limit.tokens, None, questions)
-
-
-def _family(profile: "Profile", path: Path, task: str | None) -> "Family":
-    if task is not None:
-        return profile.family(task)
-    if len(profile.families) != 1:
-        names = ", ".join(family.task for family in profile.families)
-        way_out = f"choose one with --task: {names}" if names else "calibrate on one first"
-        raise UsageError(f"the profile {path} holds {len(profile.families)} tasks: {way_out}")
-    return profile.families[0]
 
 
 def _predict(outlook: "Outlook", asked: _Asked) -> _Told:
@@ -207,7 +197,7 @@ def _bin(part: "Part", place: int, bins: "Bins") -> dict[str, Any]:
             "tokens_p95": way.row.tokens_p95,
             "samples": way.row.samples,
         }
-        for share, way in part.ways
+        for share, way in part.arms
     ]
     return {"bin": place, "where": bins.words(place) or "all", "share": part.share, "arms": arms}
 

@@ -1,4 +1,4 @@
-"""Which way to spend a question gets, from what was measured on questions like it."""
+"""Which arm a question gets, from measurements on similar questions."""
 
 import math
 from collections import defaultdict
@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
-from reasoner.controller.frontier import Mix, Point, fill
 from reasoner.controller.profile import LEAST_QUESTIONS, ArmRow, Family
 from reasoner.controller.risk import least_questions, upper_bound, walk
-from reasoner.errors import UsageError
 
 LEVEL: Final = 0.75
 """The one-sided confidence at which a gain counts.
 
 With 100 questions, at a price of 0.002, voting that gains 5 points is chosen in 98 % of calibrations and voting that
-gains nothing in 5 %; at 0.9 it is 78 and 2 %: a surer bound asks for more questions than calibrations have.
+gains nothing in 5 %; at 0.9 it is 78 and 2 %: a stricter bound needs more questions than calibrations have.
 """
-ALONE: Final = "it is the only arm that was measured on enough questions"
+ALONE: Final = "it is the only arm measured on enough questions"
 BETTER: Final = "it is right more often than voting"
-USELESS: Final = "voting itself does not pay"
+USELESS: Final = "voting itself is not worth its cost"
 EPSILON: Final = 0.02
 ALPHA: Final = 0.05
 
@@ -30,7 +28,7 @@ Arm = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The arm to run and the numbers that decided, in a line; no row where the calibration supports none."""
+    """The arm to run, and why in one line with the numbers; no row where the calibration supports none."""
 
     row: ArmRow | None
     why: str
@@ -43,7 +41,7 @@ class Estimate(NamedTuple):
     variance: float
 
     def lower(self, level: float) -> float:
-        """What the mean is at least, with this one-sided confidence."""
+        """The lower confidence bound of the mean, one-sided."""
         return self.mean - NormalDist().inv_cdf(level) * math.sqrt(self.variance)
 
 
@@ -59,119 +57,100 @@ def choose(
     """The arm for a question of this bin, 0 to `family.bins.count - 1`.
 
     An arm pays when it gains on the cheapest one, at `level` and after `price` for each mean sample that it costs more.
-    If none pays it is the cheapest. Otherwise it is the one that is worth most of those that pay and are safe: which
-    with confidence 1 - `alpha` are wrong where the baseline is right on `epsilon` of questions at most, if they cost no
-    more than it and have no verifier; which are right more often than it, at `level`, if not.
+    If none pays, the cheapest is chosen; otherwise the one with the highest net gain of those that pay and are safe. An
+    arm without a verifier that costs no more than the baseline is safe if, with confidence 1 - `alpha`, it is wrong
+    where the baseline is right on at most `epsilon` of questions. Any other arm is safe if it is right more often than
+    the baseline, at `level`.
     """
     start, *others = family.rows(bin)
     if not start.eligible:
-        return Choice(None, f"only {start.questions} questions were measured, {LEAST_QUESTIONS} are needed")
+        return Choice(None, f"only {start.questions} questions were measured, at least {LEAST_QUESTIONS} are needed")
     others = [row for row in others if row.eligible]
     gains = {arm: gain.lower(level) for arm, gain in _gains(family, bin).items()}
     samples = {row.arm: (row.tokens - start.tokens) / family.sample_tokens for row in others}
-    worth = {row.arm: gains[row.arm] - price * samples[row.arm] for row in others}
-    told = {row.arm: _told(row, start, gains[row.arm], samples[row.arm]) for row in others}
-    paying = [row for row in others if worth[row.arm] > 0]
+    net = {row.arm: gains[row.arm] - price * samples[row.arm] for row in others}
+    evidence = {row.arm: _evidence(row, start, gains[row.arm], samples[row.arm]) for row in others}
+    paying = [row for row in others if net[row.arm] > 0]
     if not paying:
-        return Choice(start, f"nothing pays: {told[max(worth, key=worth.__getitem__)]}" if worth else ALONE)
+        return Choice(start, f"nothing pays: {evidence[max(net, key=net.__getitem__)]}" if net else ALONE)
     walked = _walk(family, bin, epsilon, alpha)
-    reasons = {row.arm: f"it {walked.spoils(place, alpha)}" for place, row in enumerate(walked.chain[: walked.passed])}
-    # A baseline that does not pay itself is no measure of what does.
+    reasons = {row.arm: f"it {walked.harm(index, alpha)}" for index, row in enumerate(walked.chain[: walked.passed])}
+    # A baseline that does not pay itself cannot be the standard for others.
     if any(row in walked.chain for row in paying):
         reasons |= {row.arm: BETTER for row in paying if row not in walked.chain and _better(row, level)}
     else:
         reasons = {row.arm: USELESS for row in paying}
-    chosen = max((row for row in paying if row.arm in reasons), key=lambda row: worth[row.arm], default=None)
+    chosen = max((row for row in paying if row.arm in reasons), key=lambda row: net[row.arm], default=None)
     if chosen is None:
-        ended = f"{walked.chain[walked.passed].strategy} {walked.spoils(walked.passed, alpha)}"
-        return Choice(None, f"voting pays, but what pays is not safe: {ended}, and {100 * epsilon:g} % are allowed")
-    return Choice(chosen, f"{told[chosen.arm]}; {reasons[chosen.arm]}")
-
-
-def divide(family: Family, weights: Sequence[float], *, tokens: float, level: float = LEVEL) -> tuple[Mix[ArmRow], ...]:
-    """One mean budget of `tokens` a question over bins with these shares of questions; one mix a bin.
-
-    What an arm is worth is its accuracy at least, at `level`, shrunk as in `shrunk`.
-
-    Raises:
-        UsageError: a bin has no eligible arm, or the budget is below the cheapest ones.
-    """
-    if len(weights) != family.bins.count:
-        raise UsageError(f"{len(weights)} weights for {family.bins.count} bins: give one for each")
-    estimates = shrunk(family)
-    bins = []
-    for place, weight in enumerate(weights):
-        rows = [row for row in family.rows(place) if row.eligible]
-        if not rows:
-            raise UsageError(
-                f"bin {place} of {family.task} has no arm with {LEAST_QUESTIONS} questions: calibrate on more"
-            )
-        points = [Point(row.tokens, estimates[row.arm, place].lower(level), row) for row in rows]
-        bins.append((weight, points))
-    return fill(bins, tokens)
+        failed = f"{walked.chain[walked.passed].strategy} {walked.harm(walked.passed, alpha)}"
+        return Choice(None, f"voting pays, but what pays is not safe: {failed}, and {100 * epsilon:g} % are allowed")
+    return Choice(chosen, f"{evidence[chosen.arm]}; {reasons[chosen.arm]}")
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:
-    """The accuracy of each eligible (arm, bin), drawn toward the arm's mean over bins as far as noise explains it."""
+    """The accuracy of each eligible (arm, bin), shrunk toward the arm's mean over bins as far as noise explains it."""
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
         if row.eligible:
             arms[row.arm][row.bin] = _mean(row.right, row.squares, row.questions, (0.0, 1.0))
     return {
-        (arm, place): estimate
+        (arm, index): estimate
         for arm, bins in arms.items()
-        for place, estimate in zip(bins, shrink(list(bins.values())), strict=True)
+        for index, estimate in zip(bins, shrink(list(bins.values())), strict=True)
     }
 
 
 def shrink(raw: Sequence[Estimate]) -> list[Estimate]:
-    """Estimates of like things, each drawn toward their mean (empirical Bayes).
+    """Estimates of similar quantities, each shrunk toward their mean (empirical Bayes).
 
-    The spread between them is by DerSimonian and Laird's moments; the error of their mean is carried over.
+    The variance between them is by DerSimonian and Laird's moments; the error of their mean is carried over.
     """
-    weights = [1 / one.variance for one in raw]
-    total = math.fsum(weights)
-    mean = math.fsum(w * one.mean for w, one in zip(weights, raw, strict=True)) / total
-    excess = math.fsum(w * (one.mean - mean) ** 2 for w, one in zip(weights, raw, strict=True)) - (len(raw) - 1)
-    scale = total - math.fsum(w * w for w in weights) / total
-    between = max(0.0, excess / scale) if len(raw) > 1 else math.inf
-    weights = [1 / (one.variance + between) for one in raw]
-    total = math.fsum(weights)
-    if not total:
+    if len(raw) < 2:
         return list(raw)
-    mean = math.fsum(w * one.mean for w, one in zip(weights, raw, strict=True)) / total
-    kept = [between / (one.variance + between) for one in raw]
+    mean, weights = _weighted_mean(raw, 0.0)
+    total = math.fsum(weights)
+    excess = math.fsum(w * (x.mean - mean) ** 2 for w, x in zip(weights, raw, strict=True)) - (len(raw) - 1)
+    between = max(0.0, excess / (total - math.fsum(w * w for w in weights) / total))
+    mean, weights = _weighted_mean(raw, between)
+    error = 1 / math.fsum(weights)
+    own = [between / (x.variance + between) for x in raw]
     return [
-        Estimate(keep * one.mean + (1 - keep) * mean, keep * one.variance + (1 - keep) ** 2 / total)
-        for keep, one in zip(kept, raw, strict=True)
+        Estimate(o * x.mean + (1 - o) * mean, o * x.variance + (1 - o) ** 2 * error)
+        for o, x in zip(own, raw, strict=True)
     ]
 
 
+def _weighted_mean(raw: Sequence[Estimate], between: float) -> tuple[float, list[float]]:
+    """The mean of estimates that vary by `between` beyond their own errors, and their weights."""
+    weights = [1 / (x.variance + between) for x in raw]
+    return math.fsum(w * x.mean for w, x in zip(weights, raw, strict=True)) / math.fsum(weights), weights
+
+
 def _mean(total: float, squares: float, n: int, ends: tuple[float, float]) -> Estimate:
-    """The mean of n outcomes; its error as if one more had come out at each end, as few that agree prove little."""
+    """The mean of n outcomes. Its variance counts one more outcome at each end, as a few equal ones prove little."""
     spread = squares + sum(end**2 for end in ends) - (total + sum(ends)) ** 2 / (n + 2)
     return Estimate(total / n, spread / (n + 1) / n)
 
 
 def _gains(family: Family, bin: int) -> dict[Arm, Estimate]:
-    """What each arm of a bin gains on the cheapest, shrunk over the bins in which that one is the cheapest too."""
+    """The gain of each arm of a bin on the cheapest, shrunk over the bins in which the same arm is the cheapest."""
     start = family.rows(bin)[0].arm
-    like = [place for place in range(family.bins.count) if family.rows(place)[0].arm == start]
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
-    for place in like:
-        for row in family.rows(place)[1:]:
-            if row.eligible:
-                arms[row.arm][place] = _mean(row.gap, row.gap_squares, row.questions, (-1.0, 1.0))
+    for other in range(family.bins.count):
+        cheapest, *rows = family.rows(other)
+        for row in rows:
+            if row.eligible and cheapest.arm == start:
+                arms[row.arm][other] = _mean(row.gap, row.gap_squares, row.questions, (-1.0, 1.0))
     return {
         arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
     }
 
 
-def _told(row: ArmRow, start: ArmRow, least: float, samples: float) -> str:
+def _evidence(row: ArmRow, start: ArmRow, least: float, samples: float) -> str:
     gain = 100 * row.gap / row.questions
     return (
-        f"{row.strategy} gains {gain:.1f} points on {start.strategy}, {100 * least:.1f} at least, "
-        f"for {samples:.1f} samples more ({row.questions} questions)"
+        f"{row.strategy} gains {gain:.1f} points on {start.strategy}, at least {100 * least:.1f}, "
+        f"for {samples:.1f} more samples ({row.questions} questions)"
     )
 
 
@@ -183,24 +162,24 @@ def _better(row: ArmRow, level: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """What may stand for the baseline, from cautious to bold, what each harms of how many, and how many are safe."""
+    """Arms that may replace the baseline, safest first, their (harmed, questions), and how many of them are safe."""
 
     chain: list[ArmRow]
     counts: list[tuple[float, int]]
     passed: int
 
-    def spoils(self, place: int, alpha: float) -> str:
-        """What the arm at this place of the chain harms, in words."""
-        harmed, n = self.counts[place]
-        most = 100 * upper_bound(harmed, n, alpha)
-        return f"spoils {harmed:.3g} answers of voting on {n} questions, at most {most:.2g} %"
+    def harm(self, index: int, alpha: float) -> str:
+        """How often the arm at `index` of the chain is wrong where voting is right, in words."""
+        harmed, n = self.counts[index]
+        bound = 100 * upper_bound(harmed, n, alpha)
+        return f"is wrong where voting is right on {harmed:.3g} of {n} questions, at most {bound:.2g} %"
 
 
 def _walk(family: Family, bin: int, epsilon: float, alpha: float) -> _Walk:
     """The arms without a verifier that cost at most what the baseline does, in an order that no outcome decides.
 
-    The baseline harms nothing and comes first. Then comes what stops by itself, dearest first, and after that what
-    takes a fixed number of samples: it harms more than a rule at the same cost, and would end the walk early.
+    The baseline harms nothing and comes first. Then come arms that stop by themselves, most expensive first, and after
+    them fixed numbers of samples: those harm more than a rule at the same cost, and would end the walk early.
     """
     standard = family.standard(bin)
     name = family.baseline.partition(":")[0]
@@ -212,12 +191,11 @@ def _walk(family: Family, bin: int, epsilon: float, alpha: float) -> _Walk:
     eligible = [row for row in family.rows(bin)[1:] if row.eligible]
     chain = sorted((row for row in eligible if not row.verifier and row.tokens <= standard.tokens), key=boldness)
     counts = [_harm(family, row, epsilon, alpha) for row in chain]
-    last = walk(counts, epsilon, alpha)
-    return _Walk(chain, counts, 0 if last is None else last + 1)
+    return _Walk(chain, counts, walk(counts, epsilon, alpha))
 
 
 def _harm(family: Family, row: ArmRow, epsilon: float, alpha: float) -> tuple[float, int]:
-    """What the arm spoils, of how many questions: of all bins where those of one could never bound it."""
+    """How often the arm harms, of how many questions: over all bins where one bin is too small for the bound."""
     if row.questions >= least_questions(epsilon, alpha):
         return row.harmed, row.questions
     rows = [other for other in family.arms if other.arm == row.arm]

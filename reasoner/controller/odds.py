@@ -1,49 +1,42 @@
-"""Chances and gains of a vote between answers: closed forms over how many votes each has.
+"""Posterior probabilities and gains of a vote between answers, in closed form by the votes of each.
 
-All take a uniform prior: after a and b votes, the probability that a sample votes for the first is Beta(a + 1, b + 1).
-Where integers count the cases, they are counted exactly and rounded once.
+The prior is uniform: after a and b votes, the probability that a sample votes for the first is Beta(a + 1, b + 1).
+Sums of integers are exact and rounded once.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 NODES = 256
-"""Of the quadrature; its error is below 1e-12 up to a thousand votes."""
+"""Nodes of the quadrature; its error is below 1e-12 up to a thousand votes."""
 TAIL = 1e-16
-"""The leader's probability mass that is left out at each end of the quadrature."""
+"""The leader's probability mass that the quadrature leaves out at each end."""
 DRAWS = (1, 2, 3, 4, 6, 8, 12)
-"""How many more samples `best_gain` tries, beside all that are left."""
+"""The numbers of more samples that `best_gain` tries, besides all that are left."""
 FARTHEST = 64
-"""The most samples ahead that `best_gain` looks, but where the lead is longer: then 12 beyond what would end it."""
+"""How many samples ahead `best_gain` looks; 12 more than the lead, if that is more."""
 HORIZON = 128
-"""The most samples ahead over which `stays` sums."""
-TIE = 0.5
-"""The `beta_lead` of as many votes."""
+"""How many samples ahead `stays` is exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What more samples bring: the best `rate`, in chance of a right vote per sample, and with how many `draws`."""
+class Gain(NamedTuple):
+    """The best `rate` of gain from more samples, in chance of a right vote per sample, and its number of `draws`."""
 
     rate: float
     draws: int
 
 
 def beta_lead(a: int, b: int) -> float:
-    """P(p > 1/2) for p ~ Beta(a + 1, b + 1): that the answer with `a` votes is likelier than the one with `b`.
-
-    Exact: the integral is a sum of binomials, counted in integers and rounded once.
-    """
-    if a < 0 or b < 0:
-        raise ValueError(f"votes are 0 or more, not {a} and {b}")
+    """P(p > 1/2) for p ~ Beta(a + 1, b + 1): the answer with `a` votes is likelier than the one with `b`. Exact."""
+    _check_votes(a, b)
     tosses, term, heads = a + b + 1, 1, 1
     for k in range(min(a, b)):
         term = term * (tosses - k) // (k + 1)
         heads += term
-    # The two tails sum to one, and the shorter is counted.
+    # The two tails sum to one, and the shorter one is summed.
     share = float(heads / 2**tosses)
     return 1 - share if b <= a else share
 
@@ -51,23 +44,23 @@ def beta_lead(a: int, b: int) -> float:
 def dirichlet_lead(counts: Sequence[int]) -> float:
     """P(the first class is the likeliest) under the posterior Dirichlet(counts + 1); two classes or more.
 
-    The probabilities are gamma variables, normalised, so it is the integral of the first one's density times the
-    distribution functions of all others. Deterministic, by Gauss-Legendre quadrature over where that density lives.
+    The probabilities are normalized gamma variables, so it is the integral of the first one's density times the
+    distribution functions of all others, by Gauss-Legendre quadrature over the support of that density.
     """
     import numpy as np
     from scipy import special
 
     if len(counts) < 2 or min(counts) < 0:
-        raise ValueError(f"two classes or more of 0 votes or more, not {list(counts)}")
+        raise ValueError(f"give at least two classes of 0 or more votes (got {list(counts)})")
     first, *others = counts
     nodes, weights = _legendre()
-    least, most = special.gammaincinv(first + 1, TAIL), special.gammainccinv(first + 1, TAIL)
-    x = least + (most - least) * (nodes + 1) / 2
+    low, high = special.gammaincinv(first + 1, TAIL), special.gammainccinv(first + 1, TAIL)
+    x = low + (high - low) * (nodes + 1) / 2
     density = np.exp(first * np.log(x) - x - math.lgamma(first + 1))
     below = np.ones_like(x)
     for votes in set(others):
         below *= special.gammainc(votes + 1, x) ** others.count(votes)
-    return float(min(1.0, np.dot(weights, density * below) * (most - least) / 2))
+    return float(min(1.0, np.dot(weights, density * below) * (high - low) / 2))
 
 
 @lru_cache(maxsize=1)
@@ -78,12 +71,12 @@ def _legendre() -> Any:
 
 
 def certificate(a: int, b: int) -> float:
-    """How well `a` to `b` votes go with a tie: (a + b + 1) C(a + b, a) / 2^(a + b) (PPR-1v1, Jain 2022, 2109.05047).
+    """The p-value of `a` to `b` votes: (a + b + 1) C(a + b, a) / 2^(a + b) (PPR-1v1, Jain 2022, 2109.05047).
 
-    Draws that are i.i.d. ever bring it down to x with probability x at most, where the second answer is as likely as
-    the first or likelier; so it may be looked at after each. It is no smaller for more votes of the second, up to a.
+    If the second answer is at least as likely as the first, i.i.d. samples ever bring it down to x with probability at
+    most x; so it is valid after each sample. More votes for the second, up to a, never make it smaller.
     """
-    _votes(a, b)
+    _check_votes(a, b)
     return (a + b + 1) * math.comb(a + b, a) / (1 << a + b)
 
 
@@ -93,30 +86,30 @@ def lock_in(a: int, b: int, rest: int) -> float:
 
     The sum of BetaBinom(x; rest, a + 1, b + 1) over a + x >= b + rest - x, exact. 1.0 where rest <= a - b.
     """
-    _votes(a, b, rest)
-    # Votes to come fall between a + b + 1 marks at random, those for the first before the mark a + 1. So the second
-    # overtakes where the last `seats` of marks and votes together hold b marks or fewer.
+    _check_votes(a, b, rest)
+    # Future votes fall at random between a + b + 1 marks, those for the first before mark a + 1. So the second
+    # overtakes if the last `seats` of marks and votes together hold at most b marks.
     seats = (a + b + rest) // 2 + 1
     marks = a + b + 1
-    # Counted by where the marks fall, not by where the votes fall: marks are few, however many votes are to come.
+    # The sum is over marks, not votes: marks are few, however many votes are left.
     lost = sum(math.comb(seats, k) * math.comb(marks + rest - seats, marks - k) for k in range(min(b, seats) + 1))
-    every = math.comb(marks + rest, marks)
-    return (every - lost) / every
+    total = math.comb(marks + rest, marks)
+    return (total - lost) / total
 
 
 @lru_cache(maxsize=1 << 17)
 def knowledge_gain(a: int, b: int, draws: int) -> float:
-    """By how much `draws` more votes raise the chance that the leader is the likelier of two answers (KG_h).
+    """How much `draws` more votes raise the chance that the leader is the likelier of two answers (KG_h).
 
-    That chance is g = max(P, 1 - P), P of `beta_lead`; this is its expected value after the draws less what it is now
-    (the knowledge gradient: Frazier 2008). Exact; 0.0 exactly where draws <= |a - b|, as they cannot change the leader.
+    That chance is g = max(P, 1 - P), P of `beta_lead`; this is its expected value after the draws minus its current one
+    (the knowledge gradient: Frazier 2008). Exact; 0.0 where draws <= |a - b|, as they cannot change the leader.
     """
-    _votes(a, b, draws)
+    _check_votes(a, b, draws)
     a, b = max(a, b), min(a, b)
     if draws <= a - b:
         return 0.0
-    # P is a martingale, so what is gained is 1 - 2P over the draws after which the second leads. With m votes and a
-    # half for one more, 1 - 2P is the middle of 2^m: as many binomials as lie between the two counts.
+    # P is a martingale, so the gain is the mean of 1 - 2P over outcomes in which the second leads. 1 - 2P is the sum of
+    # the binomials of m between the two counts, over 2^m.
     m = a + b + draws + 1
     x = (b + draws - a - 1) // 2
     low, high = a + x, b + draws - x
@@ -133,10 +126,10 @@ def knowledge_gain(a: int, b: int, draws: int) -> float:
 
 
 def best_gain(a: int, b: int, rest: int) -> Gain:
-    """The most that a sample can bring on average, where up to `rest` more may be drawn.
+    """The highest mean gain per sample, where up to `rest` more may be drawn.
 
     The greatest KG_h / h over h of `DRAWS` up to `rest` and h = `rest`: one draw cannot change a leader, several can.
-    The last is taken no farther than `FARTHEST`. The rate is above 0 exactly where rest > |a - b|.
+    `rest` is limited by `FARTHEST`. The rate is above 0 exactly if rest > |a - b|.
     """
     a, b = max(a, b), min(a, b)
     return _best_gain(a, b, min(rest, max(FARTHEST, a - b + DRAWS[-1])))
@@ -144,7 +137,7 @@ def best_gain(a: int, b: int, rest: int) -> Gain:
 
 @lru_cache(maxsize=1 << 17)
 def _best_gain(a: int, b: int, rest: int) -> Gain:
-    _votes(a, b, rest)
+    _check_votes(a, b, rest)
     tried = [*(h for h in DRAWS if h < rest), *((rest,) if rest else ())]
     return max((Gain(knowledge_gain(a, b, h) / h, h) for h in tried), key=lambda gain: gain.rate, default=Gain(0.0, 0))
 
@@ -152,90 +145,54 @@ def _best_gain(a: int, b: int, rest: int) -> Gain:
 def stays(counts: Sequence[int], rest: int) -> float:
     """P(no class has more than the first after `rest` more samples) under the posterior Dirichlet(counts + 1).
 
-    Two classes or more of 0 votes or more. Exact but for rounding up to `HORIZON` more samples; beyond, their limit,
+    For two or more classes. Exact, up to rounding, for at most `HORIZON` more samples; beyond, the limit
     `dirichlet_lead`, which is lower.
     """
     if rest > HORIZON or len(counts) < 2:
         return dirichlet_lead(counts)
     first, *others = counts
-    return _outcome(first, tuple(sorted(others)), 0, rest, TIE)
-
-
-def decided(counts: Sequence[int], rest: int, *, silent: int = 0, theta: float = 0.95) -> float:
-    """P(after `rest` more samples some answer leads the next one by `beta_lead` of `theta` or more).
-
-    The posterior is Dirichlet over the answers of `counts`, one that is unseen, and, where `silent` samples gave none,
-    giving none; each one sample more than it has. `theta` is above 0.5. Exact but for rounding; its time grows with the
-    square of `rest`.
-    """
-    every = (*sorted(counts), 0)
-    return math.fsum(
-        every.count(votes) * _outcome(votes, tuple(sorted(_without(every, votes))), silent, rest, theta)
-        for votes in set(every)
-    )
-
-
-def _without(counts: tuple[int, ...], one: int) -> tuple[int, ...]:
-    at = counts.index(one)
-    return counts[:at] + counts[at + 1 :]
+    return _stays(first, tuple(sorted(others)), rest)
 
 
 @lru_cache(maxsize=1 << 14)
-def _outcome(first: int, others: tuple[int, ...], silent: int, rest: int, theta: float) -> float:
-    """P(after `rest` more samples the first has `beta_lead` of `theta` or more on each of the others).
+def _stays(first: int, others: tuple[int, ...], rest: int) -> float:
+    """`stays` within the horizon.
 
-    How often each comes up are negative binomials, given that they sum to `rest`; so it is one coefficient of a
-    product of power series, for each number of votes that the first may get.
+    The votes of each class are negative binomial, given that they sum to `rest`; so it is one coefficient of a product
+    of power series, for each number of votes that the first may get.
     """
     import numpy as np
 
-    _votes(first, *others, silent, rest)
-    apart = {votes: others.count(votes) for votes in set(others)}
-    size = first + sum(others) + len(others) + 1 + (silent + 1 if silent else 0)
-    laws = {votes: _law(votes, rest, size) for votes in {first, silent, *apart}}
+    _check_votes(first, *others, rest)
+    multiplicities = Counter(others)
+    size = first + sum(others) + len(others) + 1
+    series = {votes: _power_series(votes, rest, size) for votes in {first, *others}}
     chance = 0.0
-    for x in range(rest + 1):
-        allowed = _trailing(first + x, theta)
-        if allowed < others[-1]:
-            continue
-        left = rest - x
-        product = laws[silent][: left + 1] if silent else np.ones(1)
-        for votes, times in apart.items():
-            power = laws[votes][: min(allowed - votes, left) + 1]
+    for more in range(max(0, max(others) - first), rest + 1):
+        left = rest - more
+        product = np.ones(1)
+        for votes, times in multiplicities.items():
+            power = series[votes][: min(first + more - votes, left) + 1]
             for bit in range(times.bit_length()):
                 if times >> bit & 1:
                     product = np.convolve(product, power)[: left + 1]
                 power = np.convolve(power, power)[: left + 1]
         if len(product) > left:
-            chance += float(laws[first][x] * product[left])
-    return min(1.0, chance / float(_law(size - 1, rest, size)[rest]))
+            chance += float(series[first][more] * product[left])
+    return min(1.0, chance / float(_power_series(size - 1, rest, size)[rest]))
 
 
-def _law(votes: int, rest: int, size: int) -> Any:
-    """The negative binomial of a class, 0 to `rest` more votes, scaled so that all classes expect `rest` in sum."""
+def _power_series(votes: int, rest: int, size: int) -> Any:
+    """The negative binomial of a class, 0 to `rest` more votes, scaled so that all classes expect `rest` in total."""
     import numpy as np
     from scipy import special
 
-    x = np.arange(rest + 1)
+    # Not `scipy.stats.nbinom`: it takes six times as long, and its import half a second.
+    x, share = np.arange(rest + 1), rest / (rest + size)
     binomials = special.gammaln(votes + 1 + x) - special.gammaln(votes + 1) - special.gammaln(x + 1)
-    share = rest / (rest + size)
     return np.exp(binomials + special.xlogy(x, share) + (votes + 1) * math.log1p(-share))
 
 
-@lru_cache(maxsize=1 << 14)
-def _trailing(leader: int, theta: float) -> int:
-    """The most votes of another answer that the leader's lead on is `theta`; -1 where it is on none."""
-    if theta == TIE:
-        return leader
-    if beta_lead(leader, 0) < theta:
-        return -1
-    low, high = 0, leader
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if beta_lead(leader, middle) >= theta else (low, middle - 1)
-    return low
-
-
-def _votes(*counts: int) -> None:
+def _check_votes(*counts: int) -> None:
     if min(counts) < 0:
-        raise ValueError(f"votes are 0 or more, not {', '.join(map(str, counts))}")
+        raise ValueError(f"votes must be 0 or more (got {', '.join(map(str, counts))})")

@@ -1,158 +1,215 @@
-"""Rules that end a question once its leading answer is unlikely to be overtaken."""
+"""Rules that stop a question: when its leading answer is safe, or when more samples cost more than they gain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from reasoner.budget import Cost
-from reasoner.controller.odds import beta_lead, certificate, dirichlet_lead, lock_in, stays
-from reasoner.controller.rule import fraction, rest, whole
+from reasoner.controller.odds import best_gain, beta_lead, certificate, dirichlet_lead, lock_in, stays
+from reasoner.errors import UnknownName, UsageError, require
 from reasoner.types import Standing
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EFFORTS: Mapping[str, float] = MappingProxyType({"low": 0.01, "medium": 0.002, "high": 0.0002})
+"""Prices by name: the gain in the chance of a right answer that a sample of mean cost must bring."""
+_Numbers = TypeVar("_Numbers", float, "NDArray[Any]")
 LONGEST_WINDOW = 64
-"""So far back a standing knows its streak."""
+"""The longest streak that a standing records."""
+AHEAD = 12
+"""How many samples `Price` looks ahead where their number is not known."""
 SHOWN = 5
 """The most counts of votes that a reason lists."""
+
+
+class StopRule(Protocol):
+    """Decides when a question has enough samples. Pure: it reads what a plan proposes."""
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        """The reason to stop now, or None to continue."""
+        ...
+
+
+def price_of(effort: str) -> float:
+    """The price of an effort.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    if effort not in EFFORTS:
+        raise UnknownName("effort", effort, EFFORTS)
+    return EFFORTS[effort]
+
+
+def smoothed(standing: Standing) -> float:
+    """The smoothed share of the leader's votes among all samples, as `smoothed_share` computes it."""
+    return smoothed_share(standing.votes[0].count if standing.votes else 0, standing.samples)
+
+
+def smoothed_share(votes: _Numbers, samples: _Numbers) -> _Numbers:
+    """(votes + 1) / (samples + 2): above 0, below 1, 0.5 without samples; it rises with agreement and evidence."""
+    return (votes + 1) / (samples + 2)
+
+
+def _left(standing: Standing) -> int:
+    """How many samples are left; 0 where their number is not known."""
+    return max(0, standing.most - standing.samples)
+
+
+def _top_two(standing: Standing) -> tuple[int, int]:
+    """The votes of the leader and of the strongest other, which has more where weights outvote the majority."""
+    leader, *others = (vote.count for vote in standing.votes)
+    return leader, max(others, default=0)
+
+
+def _probability(value: float, name: str) -> None:
+    require(value, name, above=0, below=1)
 
 
 @dataclass(frozen=True, slots=True)
 class BetaRule:
     """Stops when the leader beats the runner-up with probability `theta` (Adaptive-Consistency, 2305.11860).
 
-    That is the posterior of a race of these two, by counts of votes, not by weights. It is no 5 % error rule:
-    looked at after each vote, theta 0.95 stops on the wrong one of (0.6, 0.4) in 5.4 % of runs of up to 40 samples and
-    of (0.55, 0.45) in 10.9 %. Four votes that agree are the least that stop it at 0.95.
+    That is the posterior of a race of these two, by counts of votes, not by weights. It is not an error rate of 1 -
+    `theta`: applied after each vote, theta 0.95 stops on the wrong one of (0.6, 0.4) in 5.4 % of runs of up to 40
+    samples and of (0.55, 0.45) in 10.9 %. At 0.95 it takes at least four votes, all equal.
     """
 
     theta: float = 0.95
 
     def __post_init__(self) -> None:
-        fraction("theta", self.theta)
+        _probability(self.theta, "theta")
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
-        """The odds, where they are good enough."""
+        """The probability, where it is high enough."""
         if not standing.votes:
             return None
-        leader, second = _race(standing)
-        sure = beta_lead(leader, second)
-        if sure < self.theta:
+        leader, second = _top_two(standing)
+        ahead = beta_lead(leader, second)
+        if ahead < self.theta:
             return None
-        return f"{leader} to {second} votes: the leader is ahead with probability {sure:.4g}, theta is {self.theta:g}"
+        return f"{leader} to {second} votes: the leader is ahead with probability {ahead:.4g}, theta is {self.theta:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class DirichletRule:
     """Stops when the leader is the likeliest of all answers seen with probability `theta` (2305.11860).
 
-    The posterior is over the answers seen, each one vote more than it has; beside a single one stands one unseen. Equal
+    The posterior is over the answers seen, each with one pseudo-vote; a single answer competes with one unseen. Equal
     to `BetaRule` up to two answers, slower to stop with more.
     """
 
     theta: float = 0.95
 
     def __post_init__(self) -> None:
-        fraction("theta", self.theta)
+        _probability(self.theta, "theta")
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
-        """The odds, where they are good enough."""
+        """The probability, where it is high enough."""
         if not standing.votes:
             return None
         leader, *others = (vote.count for vote in standing.votes)
-        sure = dirichlet_lead((leader, *(others or (0,))))
-        if sure < self.theta:
+        ahead = dirichlet_lead((leader, *(others or (0,))))
+        if ahead < self.theta:
             return None
         votes = " to ".join(str(count) for count in (leader, *others)[:SHOWN])
-        more = f" and {len(others) + 1 - SHOWN} answers more" if len(others) >= SHOWN else ""
-        return f"{votes} votes{more}: the leader is the mode with probability {sure:.4g}, theta is {self.theta:g}"
+        more = f" and {len(others) + 1 - SHOWN} more answers" if len(others) >= SHOWN else ""
+        return f"{votes} votes{more}: the leader is the mode with probability {ahead:.4g}, theta is {self.theta:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Lossless:
-    """Stops when no samples that are left could change the vote: the leader's lead is greater than their number.
+    """Stops when the samples that are left cannot change the vote: the lead is greater than their number.
 
-    The answer is that of all `standing.most` samples, whatever they are: samples without an answer are spent, so they
-    shorten what is left. An equal number does not do, as a tie goes to the earliest launch. It holds for votes of one a
-    sample, so it never stops a vote whose classes weigh anything else, nor one that has no end.
+    The answer is that of all `standing.most` samples, whatever they are. A lead equal to that number is not enough, as
+    a tie goes to the earliest launch. It holds for votes of weight 1, so it never stops a weighted vote, nor one
+    without an end.
     """
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The lead and what is left, where the lead is greater."""
         if not (standing.votes and standing.most) or any(vote.weight != vote.count for vote in standing.votes):
             return None
-        leader, second = _race(standing)
-        if leader - second <= rest(standing):
+        (leader, second), left = _top_two(standing), _left(standing)
+        if leader - second <= left:
             return None
-        return f"{leader} to {second} votes: the {rest(standing)} samples left cannot change who leads"
+        return f"{leader} to {second} votes: the {left} samples left cannot change who leads"
 
 
 @dataclass(frozen=True, slots=True)
 class LockIn:
-    """Stops when the leader after all `standing.most` samples will be the leader of now with probability 1 - `delta`.
+    """Stops when the current leader also leads after all `standing.most` samples with probability 1 - `delta`.
 
     Every sample left is a vote for one of the first two, under their posterior. Where the third has as many votes as
-    the second or one fewer, the same must hold of all answers seen, under theirs. Two samples are the least; what is
-    `Lossless` stops. `delta` 0.01 costs hardly any accuracy. Without an end it never stops.
+    the second or one fewer, the same must hold of all answers seen, under theirs. It takes at least two samples; what
+    `Lossless` stops, it stops too. `delta` 0.01 costs hardly any accuracy. A vote without an end never stops.
     """
 
     delta: float = 0.05
 
     def __post_init__(self) -> None:
-        fraction("delta", self.delta)
+        _probability(self.delta, "delta")
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
         if not (standing.votes and standing.most) or standing.samples < 2:
             return None
-        left, (leader, second) = rest(standing), _race(standing)
-        sure = lock_in(leader, second, left)
+        left, (leader, second) = _left(standing), _top_two(standing)
+        stay = lock_in(leader, second, left)
         _, *others = (vote.count for vote in standing.votes)
         third = sorted(others)[-2] if len(others) > 1 else None
         if third is not None and third >= second - 1 and leader - second < left:
-            sure = min(sure, stays((leader, *sorted(others)), left))
-        if sure < 1 - self.delta:
+            stay = min(stay, stays((leader, *sorted(others)), left))
+        if stay < 1 - self.delta:
             return None
         votes = f"{leader} to {second} votes, {left} samples left"
-        return f"{votes}: the leader stays with probability {sure:.4g}, delta is {self.delta:g}"
+        return f"{votes}: the leader stays with probability {stay:.4g}, delta is {self.delta:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ppr:
-    """Stops with a certificate: that the leader is not the likeliest answer has probability `delta` at most.
+    """Stops with a certificate: the leader is not the likeliest answer with probability at most `delta`.
 
     PPR-1v1 (Jain 2022, 2109.05047), at any time, for samples that are i.i.d. It holds where `classes`, how many answers
-    the question can have, is fixed in advance: the number of those seen will not do. It certifies which answer is the
-    likeliest, not that it is right; for a promise over M questions, give each `delta` / M. Eight votes that agree are
-    the least that stop two classes at 0.05.
+    the question can have, is fixed in advance; the number of those seen is not valid. It certifies which answer is the
+    likeliest, not that it is right; to cover M questions, give each `delta` / M. Two classes at 0.05 take at least
+    eight votes, all equal.
     """
 
     delta: float = 0.05
     classes: int = 2
 
     def __post_init__(self) -> None:
-        fraction("delta", self.delta)
-        whole("classes", self.classes, 2)
+        _probability(self.delta, "delta")
+        require(self.classes, "classes", at_least=2)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The certificate, where there is one."""
         if not standing.votes:
             return None
-        leader, second = _race(standing)
+        leader, second = _top_two(standing)
         doubt = certificate(leader, second) * (self.classes - 1)
         if leader <= second or doubt > self.delta:
             return None
-        return f"{leader} to {second} votes: the leader is the mode but for a chance of {self.delta:g} ({doubt:.4g})"
+        return (
+            f"{leader} to {second} votes: the leader is not the mode with chance {doubt:.4g}, delta is {self.delta:g}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Esc:
     """Stops when all samples of a window gave one answer (early-stopping self-consistency: Li 2024, 2401.10480).
 
-    Windows follow each other: it is looked at after each `window` samples, 1 to 64; one without an answer breaks its
-    window. The answer is then the leader of the whole vote, where `early_stopping` answers with the window's.
+    Windows do not overlap: the rule applies after each `window` samples, 1 to 64; a sample without an answer breaks its
+    window. The answer is then the leader of the whole vote, where `early_stopping` gives the window's.
     """
 
     window: int = 5
 
     def __post_init__(self) -> None:
-        whole("window", self.window, 1, LONGEST_WINDOW)
+        require(self.window, "window", at_least=1, at_most=LONGEST_WINDOW)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The window, where it agrees."""
@@ -161,7 +218,69 @@ class Esc:
         return f"the latest {self.window} samples gave one answer"
 
 
-def _race(standing: Standing) -> tuple[int, int]:
-    """The votes of the leader and of the strongest other, who has more where weights decide against the majority."""
-    leader, *others = (vote.count for vote in standing.votes)
-    return leader, max(others, default=0)
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Stops when no number of more samples raises the chance of a right vote by `price` per sample.
+
+    By the knowledge gradient of the first two answers (`odds.best_gain`), times the share of samples that gave an
+    answer, (answered + 1) / (samples + 1). It takes the likeliest answer for the right one, and samples as of mean
+    cost. Where `standing.most` is not known it looks 12 samples ahead. At 0 it equals `Lossless`; a question without an
+    answer is never stopped.
+    """
+
+    price: float = 0.002
+
+    def __post_init__(self) -> None:
+        require(self.price, "price", at_least=0, at_most=1)
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        """The best gain, where it is below the price."""
+        if not standing.votes:
+            return None
+        if certain := Lossless().stop(standing, cost):
+            return certain
+        leader, second = _top_two(standing)
+        best = best_gain(leader, second, _left(standing) if standing.most else AHEAD)
+        gain = best.rate * (standing.cast + 1) / (standing.samples + 1)
+        if gain >= self.price:
+            return None
+        return f"{leader} to {second} votes: one more sample gains at most {gain:.3g}, the price is {self.price:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Stops when the leader has `threshold` of all the weight cast, after at least `least` samples.
+
+    It uses the share alone, without the evidence behind it, as votes of confidences do (DeepConf: Fu 2025, 2508.15260).
+    """
+
+    threshold: float = 0.9
+    least: int = 4
+
+    def __post_init__(self) -> None:
+        require(self.threshold, "threshold", above=0, at_most=1)
+        require(self.least, "least", at_least=1)
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        """The share, where it is large enough."""
+        if not standing.votes or standing.samples < self.least or not standing.share >= self.threshold:
+            return None
+        return f"the leader has {standing.share:.4g} of the weight after {standing.samples} samples"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """Stops when the first of `rules`, one or more, in their order, stops; its reason names it."""
+
+    rules: tuple[StopRule, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rules:
+            raise UsageError("rules= is empty: give one rule or more, as in first_of:lossless|price")
+
+    def stop(self, standing: Standing, cost: Cost) -> str | None:
+        """The reason of the first that stops."""
+        for rule in self.rules:
+            if reason := rule.stop(standing, cost):
+                return reason if isinstance(rule, FirstOf) else f"{type(rule).__name__}: {reason}"
+        return None

@@ -1,4 +1,4 @@
-"""Several models as one engine: the samples of a prompt go round among them."""
+"""Several models as one engine: they sample a prompt in turn."""
 
 from dataclasses import dataclass, field, replace
 
@@ -10,11 +10,11 @@ from reasoner.types import Completion, Prompt, TokenIds
 
 @dataclass(slots=True)
 class MixtureEngine:
-    """Sample i of a prompt is drawn by member i modulo their number; a chain is continued by the member that began it.
+    """Sample i of a prompt is drawn by member i modulo their number; the member that began a chain continues it.
 
-    So any strategy votes over, selects among, or searches with several models, which one it was following from a
-    sample's index. Their tokenizers may differ: a prompt is counted at the longest member's, and text cannot be forced
-    into a reply. FLOPs are not known. Members keep their own KV caches: no gate stands in front of them.
+    So any strategy votes over, selects among, or searches with several models, and a sample's index tells which model
+    drew it. Tokenizers may differ: a prompt counts as long as for the member that needs most tokens, and text cannot be
+    forced into a reply. FLOPs are unknown. Members manage their own KV caches.
     """
 
     members: tuple[Engine, ...]
@@ -22,7 +22,7 @@ class MixtureEngine:
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
-            raise UsageError(f"members: a mixture has two engines or more, not {len(self.members)}: write a|b")
+            raise UsageError(f"members must be at least two engines (got {len(self.members)}): write a|b")
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class MixtureEngine:
 
     @property
     def capacity(self) -> None:
-        """The members look after their own."""
+        """None: the members manage their own."""
         return None
 
     async def start(self) -> None:
@@ -52,23 +52,23 @@ class MixtureEngine:
             await member.start()
 
     async def render(self, prompt: Prompt) -> Rendered:
-        """As the member reads it that the chain belongs to; for a chain not yet begun, a bound for all."""
+        """The rendering of the member that began the chain; a bound for all members where none has."""
         if prompt.token_ids or prompt.text:
             return await self.members[self._home(prompt)].render(prompt)
         rendered = [await member.render(prompt) for member in self.members]
-        return Rendered(None, max(one.tokens for one in rendered))
+        return Rendered(None, max(prompt.tokens for prompt in rendered))
 
     def _home(self, prompt: Prompt) -> int:
         home = self._homes.get(prompt.digest)
         if home is None:
-            raise UsageError("this chain was begun by no member of the mixture: its token ids mean nothing here")
+            raise UsageError("no member of the mixture began this chain: its token ids mean nothing here")
         return home
 
     async def encode(self, text: str) -> TokenIds | None:
         """Refused.
 
         Raises:
-            UsageError: always, as the members spell a text differently.
+            UsageError: always, as the members tokenize a text differently.
         """
         raise UsageError(
             f"text such as {text[:40]!r} cannot be forced into the replies of several models: use one engine"

@@ -1,4 +1,4 @@
-"""An engine that answers from recorded answers: a file of questions, each with what a model said and at what cost."""
+"""An engine that replays recorded answers: a file of questions, each with a model's answers and their tokens."""
 
 import asyncio
 import io
@@ -18,12 +18,12 @@ from reasoner.types import Completion, Prompt, TokenIds, Usage
 MAX_BYTES = 1 << 30
 NOTES = (
     "recorded answers: no model was run",
-    "prompt tokens are not known: each prompt counts as one token, and as cached",
+    "prompt tokens are unknown: each prompt counts as one cached token",
 )
 
 
 class _Line(BaseModel):
-    """A recorded question. What else its line holds, such as a reference answer, is not read."""
+    """A recorded question. Other fields of its line, such as a reference answer, are not read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -34,11 +34,11 @@ class _Line(BaseModel):
 
 @dataclass(slots=True)
 class PoolEngine:
-    """Replays a pool of answers: sample `i` of a question is its answer at place `i`, with the tokens that it took.
+    """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
 
-    `order` permutes the answers of each question: 0 is as recorded, any other number is the seed of a permutation of
-    its own. A reply says the answer alone; null is a reply without one. It has no log-probabilities, and only whole
-    replies to the questions themselves.
+    `order` permutes the answers of each question: 0 is as recorded, any other number is the seed of a permutation. A
+    reply has only the answer; null is a reply without one. There are no log-probabilities, and only complete replies to
+    the questions themselves.
     """
 
     path: str
@@ -56,7 +56,7 @@ class PoolEngine:
         """Read the file.
 
         Raises:
-            UsageError: it is no pool; the message names the line.
+            UsageError: it is not a pool; the message names the line.
         """
         self._lines = self._lines or _read(Path(self.path), self.order)
 
@@ -64,7 +64,7 @@ class PoolEngine:
         """Nothing to do."""
 
     async def render(self, prompt: Prompt) -> Rendered:
-        """One token and what was generated: how long the question was is not known."""
+        """One token and the generated ones: the length of the question is unknown."""
         return Rendered(None, 1 + len(prompt.token_ids))
 
     async def encode(self, text: str) -> TokenIds | None:
@@ -75,7 +75,7 @@ class PoolEngine:
         """The recorded answer at the request's index; cut and without text where `max_tokens` is below its length.
 
         Raises:
-            EngineUnavailable: there is no such answer, or the request is not for a whole reply to a question.
+            EngineUnavailable: there is no such answer, or the request is not for a complete reply to a question.
         """
         request.meter.usage = Usage()
         await asyncio.sleep(0)
@@ -103,14 +103,14 @@ class PoolEngine:
             )
         if request.prompt.token_ids or last is None or not last.content.startswith(request.question_id):
             raise EngineUnavailable(
-                "a pool holds whole replies to its questions alone: use a strategy that samples them"
+                "a pool holds only complete replies to its questions: use a strategy that samples them"
             )
         if request.params.logprobs is not None or request.watch or request.floor:
-            raise EngineUnavailable("a pool holds no log-probabilities: use a strategy and a verifier that need none")
+            raise EngineUnavailable("a pool has no log-probabilities: use a strategy and a verifier that need none")
         if request.index >= len(line.answers):
             raise EngineUnavailable(
                 f"{self.path} holds {len(line.answers)} answers to {request.question_id!r:.80}, and sample "
-                f"{request.index + 1} was asked for: ask for at most {len(line.answers)} a question"
+                f"{request.index + 1} was requested: draw at most {len(line.answers)} per question"
             )
         return line
 
@@ -119,13 +119,13 @@ def _read(path: Path, order: int) -> dict[str, _Line]:
     lines: dict[str, _Line] = {}
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is too large for a pool: up to {MAX_BYTES >> 20} MiB are read")
+            raise UsageError(f"{path} is too large for a pool: at most {MAX_BYTES >> 20} MiB are read")
         with io.TextIOWrapper(open_regular(path), "utf-8") as file:
             for number, text in enumerate(file, 1):
                 if text.strip():
                     line = _line(text, f"{path}:{number}")
                     if line.question_id in lines:
-                        raise UsageError(f"{path}:{number} has the question {line.question_id!r:.80} a second time")
+                        raise UsageError(f"{path}:{number} repeats the question {line.question_id!r:.80}")
                     lines[line.question_id] = _ordered(line, order)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
@@ -140,23 +140,19 @@ def _line(text: str, where: str) -> _Line:
         line = _Line.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UsageError(
-            f"{where} is no recorded question: {f'{place}: ' if place else ''}{first['msg'].lower()}"
-        ) from None
+        problem = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].lower())))
+        raise UsageError(f"{where} is not a recorded question: {problem}") from None
     if len(line.answers) != len(line.tokens) or not line.answers:
-        raise UsageError(f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one each")
+        raise UsageError(
+            f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"
+        )
     return line
 
 
 def _ordered(line: _Line, order: int) -> _Line:
     if not order:
         return line
-    places = list(range(len(line.answers)))
-    random.Random(f"{order}\0{line.question_id}").shuffle(places)
-    return line.model_copy(
-        update={
-            "answers": tuple(line.answers[place] for place in places),
-            "tokens": tuple(line.tokens[place] for place in places),
-        }
-    )
+    pairs = list(zip(line.answers, line.tokens, strict=True))
+    random.Random(f"{order}\0{line.question_id}").shuffle(pairs)
+    answers, tokens = zip(*pairs, strict=True)
+    return line.model_copy(update={"answers": answers, "tokens": tokens})

@@ -1,4 +1,4 @@
-"""An engine that says what it is told to: for tests, documentation, and work on strategies without a model."""
+"""An engine with scripted replies: for tests, documentation, and work on strategies without a model."""
 
 import asyncio
 import hashlib
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
@@ -23,11 +24,10 @@ async def _at_once(_: SampleRequest) -> None:
 
 @dataclass(slots=True)
 class ScriptedEngine:
-    """Replies with `script(request)`, one word a token, cut at `max_tokens` or the first stop string.
+    """Replies with `script(request)`, one token per word, cut at `max_tokens` or the first stop string.
 
-    `certainty` gives the probability of every token of a reply, or of each in turn. `pause` is awaited before each
-    reply and lets a test decide what finishes first. `block_size` above 0 keeps a prefix cache of whole blocks and
-    reports hits.
+    `certainty` is the probability of every token of a reply, or of each in turn. `pause` is awaited before each reply,
+    so that a test can decide what finishes first. `block_size` above 0 simulates a prefix cache of whole blocks.
     """
 
     script: Callable[[SampleRequest], str]
@@ -59,7 +59,7 @@ class ScriptedEngine:
         ids = []
         for word in _WORD.findall(text):
             if word not in self._ids:
-                # Not counted up, as ids are a part of prompts, and so of seeds: they may not depend on who comes first.
+                # A hash, not a counter: ids are part of prompts, and so of seeds, and must not depend on the order.
                 digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4)
                 self._ids[word] = int.from_bytes(digest.digest(), "big") >> 1
                 self._words[self._ids[word]] = word
@@ -67,7 +67,7 @@ class ScriptedEngine:
         return tuple(ids)
 
     async def encode(self, text: str) -> TokenIds | None:
-        """One id a word."""
+        """One id per word."""
         return self._encode(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -95,17 +95,7 @@ class ScriptedEngine:
             logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
         usage = Usage(prompt_tokens, cached, len(ids))
         self.usage.append(usage)
-        return Completion(
-            request.prompt,
-            text,
-            ids,
-            finish,
-            stop,
-            usage,
-            logprobs,
-            request.index,
-            request.seed,
-        )
+        return Completion(request.prompt, text, ids, finish, stop, usage, logprobs, request.index, request.seed)
 
     def _cached(self, request: SampleRequest) -> int:
         ids = request.rendered.token_ids
@@ -119,28 +109,30 @@ class ScriptedEngine:
         return hits
 
     def _logprobs(self, request: SampleRequest, ids: TokenIds) -> Logprobs | None:
-        kept, tokens = request.params.logprobs, len(ids)
-        if kept is None and not request.watch:
+        top_k, tokens = request.params.logprobs, len(ids)
+        if top_k is None and not request.watch:
             return None
-        told = self.certainty(request)
-        chances = [told] * tokens if isinstance(told, int | float) else [told[at % len(told)] for at in range(tokens)]
-        sure = tuple(math.log(max(chance, 1e-9)) for chance in chances)
-        others = [math.log(max(1 - math.exp(own), 1e-9)) for own in sure]
-        fewer = math.log(max((kept or 0) - 1, 1))
-        watched = math.log(max(len(set(request.watch)) - 1, 1))
-        rows = list(zip(ids, sure, others, strict=True))
-        return Logprobs(
-            sure,
-            tuple((own, *((rest - fewer,) * (kept - 1))) for _, own, rest in rows) if kept else (),
-            tuple(tuple(own if one == drawn else rest - watched for one in request.watch) for drawn, own, rest in rows)
-            if request.watch
-            else (),
-        )
+        certainty = self.certainty(request)
+        chances = [certainty] if isinstance(certainty, int | float) else certainty
+        sampled = tuple(math.log(max(chance, 1e-9)) for chance in islice(cycle(chances), tokens))
+        others = [math.log(max(1 - math.exp(own), 1e-9)) for own in sampled]
+        top: tuple[tuple[float, ...], ...] = ()
+        watched: tuple[tuple[float, ...], ...] = ()
+        if top_k:
+            share = math.log(max(top_k - 1, 1))
+            top = tuple((own, *((rest - share,) * (top_k - 1))) for own, rest in zip(sampled, others, strict=True))
+        if request.watch:
+            share = math.log(max(len(set(request.watch)) - 1, 1))
+            watched = tuple(
+                tuple(own if watched_id == token else rest - share for watched_id in request.watch)
+                for token, own, rest in zip(ids, sampled, others, strict=True)
+            )
+        return Logprobs(sampled, top, watched)
 
 
 def _until_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:
-    found = [(place, stop) for stop in stops if (place := text.find(stop)) >= 0]
-    if not found:
+    matches = [(start, stop) for stop in stops if (start := text.find(stop)) >= 0]
+    if not matches:
         return text, None
-    place, stop = min(found)
-    return text[:place], stop
+    start, stop = min(matches)
+    return text[:start], stop

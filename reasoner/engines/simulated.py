@@ -1,4 +1,4 @@
-"""An engine without a model: each question has a known law of answers and lengths, for statistics at scale."""
+"""An engine without a model: each question has a known distribution of answers and lengths, for statistics."""
 
 import asyncio
 import random
@@ -9,30 +9,30 @@ from fractions import Fraction
 from functools import lru_cache
 
 from reasoner.answers.expressions import evaluate
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
-from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
+from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 UNASKED = ("7", "7", "8")
-"""The answers to a question that is not arithmetic, where none are given."""
+"""The default answers to a question that is not arithmetic."""
 _ASKED = re.compile(
     r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?", re.IGNORECASE
 )
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
 _WORD = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
 LONGEST = 1000
-"""Characters of a paragraph that is looked at as arithmetic."""
+"""The longest paragraph, in characters, that is read as arithmetic."""
 _SLIPS = (1, -1, 10)
-"""How far the wrong answers to arithmetic are off; each is as likely as the others."""
+"""The errors of wrong answers to arithmetic, equally likely."""
 CARD = ModelCard("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """How one question is answered: answers, their weights (none: all alike), the share of samples without any, tokens.
+    """The distribution of answers to one question: `weights` are equal if empty, an answer may be listed twice.
 
-    An answer may be named twice. `tokens` is the mean length of a reply.
+    `silent` is the share of samples without an answer, `tokens` the mean length of a reply.
     """
 
     answers: tuple[str, ...]
@@ -42,27 +42,25 @@ class Law:
 
     def __post_init__(self) -> None:
         if not self.answers:
-            raise UsageError("a law needs at least one answer, as in answers=7|8|9")
+            raise UsageError("give at least one answer, as in answers=7|8|9")
         if self.weights and len(self.weights) != len(self.answers):
             raise UsageError(f"{len(self.weights)} weights for {len(self.answers)} answers: give one each, or none")
         if any(weight < 0 for weight in self.weights) or (self.weights and sum(self.weights) <= 0):
-            raise UsageError(f"weights={self.weights} are no law: each is 0 or more, and one is above 0")
-        if not 0 <= self.silent <= 1:
-            raise UsageError(f"silent={self.silent} is out of range: a share is 0 to 1")
-        if self.tokens < 1:
-            raise UsageError(f"tokens={self.tokens} is out of range: a reply has 1 token or more on average")
+            raise UsageError(f"weights must be at least 0, and one of them above 0 (got {self.weights})")
+        require(self.silent, "silent", at_least=0, at_most=1)
+        require(self.tokens, "tokens", at_least=1)
 
 
 @dataclass(slots=True)
 class SimulatedEngine:
-    """Answers arithmetic rightly with a stated chance, and draws the answers to all other questions from a law.
+    """Answers arithmetic rightly with probability `accuracy`, and other questions by a given distribution.
 
-    A sample answers `What is 3 + 4?` rightly with the chance `accuracy`, and is else off by 1 or 10. The answers to all
-    other questions are drawn from the law that the options describe; where `answers` are given, those to arithmetic
-    too. `laws` are laws by question id.
+    A sample answers `What is 3 + 4?` rightly with probability `accuracy`, and is otherwise off by 1 or 10. Answers to
+    all other questions follow the distribution that the options describe; if `answers` are given, those to arithmetic
+    too. `laws` are distributions by question id.
 
-    Exactly repeatable: a reply is a function of the request's seed. Lengths are exponential around their mean, at least
-    one token, cut at `max_tokens` (then without an answer, as a cut chain is). Log-probabilities carry no information.
+    A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
+    `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
     """
 
     answers: tuple[str, ...] = ()
@@ -78,8 +76,7 @@ class SimulatedEngine:
     _default: Law = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.accuracy <= 1:
-            raise UsageError(f"accuracy={self.accuracy} is out of range: a chance is 0 to 1")
+        require(self.accuracy, "accuracy", at_least=0, at_most=1)
         self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
@@ -102,9 +99,9 @@ class SimulatedEngine:
         return None
 
     def _law(self, prompt: Prompt) -> Law:
-        """The law of the answers to a prompt."""
-        asked = prompt.messages[-1].content if prompt.messages else prompt.raw
-        value = None if self.answers else arithmetic(asked)
+        """The distribution of answers to a prompt."""
+        text = prompt.messages[-1].content if prompt.messages else prompt.raw
+        value = None if self.answers else arithmetic(text)
         if value is None:
             return self._default
         wrong = (1 - self.accuracy) / len(_SLIPS)
@@ -112,48 +109,40 @@ class SimulatedEngine:
         return Law(answers, (self.accuracy, *(wrong for _ in _SLIPS)), self.silent, self.tokens)
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """One draw from the question's law."""
+        """One sample from the question's distribution."""
         law = self.laws.get(request.question_id) or self._law(request.prompt)
         request.meter.usage = Usage(request.rendered.tokens)
         await asyncio.sleep(0)
         source = random.Random(request.seed)
         answer = source.choices(law.answers, law.weights or None)[0]
         text = "" if source.random() < law.silent else f"The answer is {answer}"
-        wanted = max(1, round(source.expovariate(1 / law.tokens)))
-        length = min(wanted, request.params.max_tokens)
-        cut = wanted > length
-        kept = request.params.logprobs
-        top = ((-0.5,) * kept,) * length if kept else ()
+        full = max(1, round(source.expovariate(1 / law.tokens)))
+        length = min(full, request.params.max_tokens)
+        cut = full > length
+        top_k = request.params.logprobs
+        top = ((-0.5,) * top_k,) * length if top_k else ()
         below = request.floor.tokens(top) if request.floor else length
         aborted, length = below < length, below
-        logprobs = None if kept is None else Logprobs((-0.5,) * length, top[:length])
+        logprobs = None if top_k is None else Logprobs((-0.5,) * length, top[:length])
         usage = Usage(request.rendered.tokens, 0, length)
         ids = (1 + law.answers.index(answer),) * length
-        return Completion(
-            request.prompt,
-            "" if cut or aborted else text,
-            ids,
-            "abort" if aborted else "length" if cut else "stop",
-            None,
-            usage,
-            logprobs,
-            request.index,
-            request.seed,
-        )
+        finish: FinishReason = "abort" if aborted else "length" if cut else "stop"
+        text = "" if cut or aborted else text
+        return Completion(request.prompt, text, ids, finish, None, usage, logprobs, request.index, request.seed)
 
 
 @lru_cache(maxsize=4096)
 def arithmetic(text: str) -> Fraction | None:
-    """The value of the arithmetic that is asked for in a paragraph of its own, the last of them; else None."""
+    """The value of the last paragraph that is only an arithmetic question; None without one."""
     for paragraph in reversed(text.split("\n\n")):
-        if len(paragraph) <= LONGEST and (asked := _ASKED.fullmatch(paragraph.strip())):
-            found = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", asked[1]))
-            if found and len(found.constants) > 1:
-                return found.value
+        if len(paragraph) <= LONGEST and (match := _ASKED.fullmatch(paragraph.strip())):
+            expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
+            if expression and len(expression.constants) > 1:
+                return expression.value
     return None
 
 
 def _written(value: Fraction) -> str:
-    """A value as a decimal number where it has one of a few digits, else as a fraction."""
+    """A value as a decimal number of at most 6 decimal places, else as a fraction."""
     decimal = value * 10**6
     return f"{float(value):.12g}" if decimal.denominator == 1 else str(value)

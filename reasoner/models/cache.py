@@ -1,4 +1,4 @@
-"""A folder in the user's cache that is built once, verified whenever it is used, and built again when damaged."""
+"""A model folder in the user's cache: built once, verified on each use, and built again if damaged."""
 
 import errno
 import hashlib
@@ -27,7 +27,7 @@ class FileChecksum(BaseModel):
 
 
 class Checksums(BaseModel):
-    """What `checksums.json` holds: the file that the folder was built from, and every file in it."""
+    """The content of `checksums.json`: the file that the folder was built from, and every file in it."""
 
     version: Literal[1] = 1
     gguf_sha256: str
@@ -35,10 +35,10 @@ class Checksums(BaseModel):
 
 
 def cache_home() -> Path:
-    """Where what can be built again is kept: `$REASONER_CACHE`, `$XDG_CACHE_HOME/reasoner` or ~/.cache/reasoner.
+    """The cache folder: `$REASONER_CACHE`, `$XDG_CACHE_HOME/reasoner` or ~/.cache/reasoner.
 
     Raises:
-        EngineUnavailable: it would be in a home folder, and there is none.
+        EngineUnavailable: there is no home folder.
     """
     try:
         if own := os.environ.get("REASONER_CACHE"):
@@ -51,17 +51,17 @@ def cache_home() -> Path:
 
 
 def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's content, in hex. On processors with SHA instructions it outruns BLAKE2b."""
+    """SHA-256 of a file's content, in hex. On processors with SHA instructions it is faster than BLAKE2b."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """A model's folder at `path`, which `fill` builds from the GGUF file whose SHA-256 is `gguf_sha256`.
+    """A model's folder at `path`, which `fill` builds from a source, such as a GGUF file, of SHA-256 `gguf_sha256`.
 
-    `fill` is given an empty folder next to `path`. `megabytes` is the disk space that it needs. `what` names the model
-    in messages. A model built from anything else gives the SHA-256 of all that it is built from.
+    `fill` gets an empty folder next to `path`. `megabytes` is the disk space that it needs. `what` is the model's name
+    in messages.
     """
 
     path: Path
@@ -71,9 +71,9 @@ class CachedModel:
     what: str = "the embedded model"
 
     def ready(self, notify: Notify) -> Path:
-        """The folder, complete and verified; built first where it is missing or damaged.
+        """The folder, complete and verified; it is built first if it is missing or damaged.
 
-        Processes that need it at the same time build it once: the others wait. A folder is never seen half-written.
+        Of several processes one builds it and the others wait. A folder is never visible before it is complete.
 
         Raises:
             EngineUnavailable: it cannot be built; the message says why and what to do.
@@ -89,12 +89,12 @@ class CachedModel:
         return self.path
 
     def damage(self) -> str | None:
-        """The first thing wrong with the folder, as "file: what"; None where every byte is as it was written."""
+        """The first problem of the folder, as "file: problem"; None if every byte is as it was written."""
         name = CHECKSUMS
         try:
             sums = Checksums.model_validate_json((self.path / name).read_bytes())
             if sums.gguf_sha256 != self.gguf_sha256:
-                return f"{name}: made for another model"
+                return f"{name}: built for another model"
             for name, expected in sums.files.items():
                 if (self.path / name).stat().st_size != expected.size:
                     return f"{name}: size differs"
@@ -110,7 +110,7 @@ class CachedModel:
 
     @contextmanager
     def _locked(self, notify: Notify) -> Iterator[None]:
-        # Not on Windows, where the rest of this library works.
+        # Imported here: Windows, where the rest of this library works, has no fcntl.
         import fcntl
 
         with (self.path.parent / f".{self.path.name}.lock").open("a") as lock:
@@ -122,7 +122,7 @@ class CachedModel:
             yield
 
     def _build(self, notify: Notify) -> None:
-        """Build the folder unless it was built while we waited; the lock is held."""
+        """Build the folder unless another process has built it. The lock is held."""
         if self.path.exists():
             damage = self.damage()
             if damage is None:
@@ -132,8 +132,8 @@ class CachedModel:
         else:
             notify(f"building {self.what}, once ({self.megabytes} MB in {self.path.parent})")
         prefix = f".{self.path.name}.tmp-"
-        for left_over in self.path.parent.glob(f"{prefix}*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        for leftover in self.path.parent.glob(f"{prefix}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         if shutil.disk_usage(self.path.parent).free < self.megabytes * 10**6:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with tempfile.TemporaryDirectory(prefix=prefix, dir=self.path.parent, ignore_cleanup_errors=True) as scratch:
@@ -145,13 +145,13 @@ class CachedModel:
         _sync(self.path.parent)
 
     def _seal(self, folder: Path) -> None:
-        """Force every file to disk and write down its checksum, `checksums.json` last."""
+        """Force every file to disk and record its checksum, `checksums.json` last."""
         files = sorted(folder.iterdir())
         sums = {file.name: FileChecksum(size=file.stat().st_size, sha256=sha256_of(file)) for file in files}
         checksums = Checksums(gguf_sha256=self.gguf_sha256, files=sums)
         (folder / CHECKSUMS).write_text(checksums.model_dump_json(indent=2), encoding="utf-8")
         for file in files:
-            # Safetensors are written for their owner alone; the umask decides instead, so that a cache can be shared.
+            # Safetensors are readable only by their owner; the mode by umask lets a cache be shared.
             shutil.copymode(folder / CHECKSUMS, file)
             _sync(file)
         _sync(folder / CHECKSUMS)

@@ -1,11 +1,11 @@
-"""What a model is, in the numbers that decide cost: geometry, KV bytes per token, FLOPs."""
+"""A model's geometry, and the cost that follows: KV bytes per token, FLOPs."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """A model's name and geometry; 0 marks what is not known.
+    """A model's name and geometry; 0 means unknown.
 
     `context` is the window in tokens, prompt and generation together. `kv_bytes_per_element` is 2 for a 16-bit cache.
     """

@@ -1,4 +1,4 @@
-"""The conversion of the embedded model, a process of its own: `python -m reasoner.models.convert GGUF FOLDER`."""
+"""Converts the embedded model, in a separate process: `python -m reasoner.models.convert GGUF FOLDER`."""
 
 import json
 import os
@@ -12,7 +12,7 @@ def convert(gguf: Path, folder: Path) -> None:
     """Write the model of a GGUF file into `folder` as bfloat16 safetensors, with its tokenizer.
 
     Raises:
-        ValueError: the model came out quantized.
+        ValueError: the converted model is quantized.
         OSError: the folder cannot be written.
     """
     import torch
@@ -25,15 +25,15 @@ def convert(gguf: Path, folder: Path) -> None:
         home, gguf_file=gguf.name, quantization_config=dequantize, dtype=torch.bfloat16
     )
     tokenizer = AutoTokenizer.from_pretrained(home, gguf_file=gguf.name)
-    # The file names its pre-tokenizer `smollm`, which splits digits off first. Transformers reads it as plain GPT-2,
-    # and then white space before a number becomes other tokens than the model was trained on.
+    # The file's pre-tokenizer is `smollm`, which splits digits off first. Transformers reads it as plain GPT-2, which
+    # tokenizes white space before a number differently than in training.
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
         [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
-        raise ValueError("the model came out quantized")
+        raise ValueError("the converted model is quantized")
 
 
 if __name__ == "__main__":

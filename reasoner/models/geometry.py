@@ -6,19 +6,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.errors import EngineUnavailable, require
 from reasoner.files import parse_json, read_object
 from reasoner.models.card import ModelCard
 
 _LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
 _PACKED = {"I32", "U8"}  # several quantized weights share one element of these
 
-# Some models give a list, one number a layer: no single number is right, so it counts as not known.
-_Count = Annotated[int, BeforeValidator(lambda given: 0 if isinstance(given, list) else given), Field(ge=0)]
+# Some models have a list, one number per layer: that counts as unknown.
+_Count = Annotated[int, BeforeValidator(lambda value: 0 if isinstance(value, list) else value), Field(ge=0)]
 
 
 class _Config(BaseModel):
-    """The fields of `config.json` that decide what a token costs."""
+    """The fields of `config.json` that determine the cost of a token."""
 
     max_position_embeddings: _Count | None = None
     num_hidden_layers: _Count | None = None
@@ -40,8 +40,8 @@ class _Tensor(BaseModel):
 def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelCard:
     """The card of the model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
-    What the files do not tell is 0. Tied embeddings are stored, and counted, once. Weights that are packed several to
-    an element have no count, compressed KV caches (MLA) no KV heads. The revision is the snapshot's, in a hub cache.
+    Unknown fields are 0: parameters of weights packed several per element, KV heads of compressed KV caches (MLA). Tied
+    embeddings are stored, and counted, once. The revision is that of the snapshot in a hub cache.
 
     Raises:
         EngineUnavailable: `config.json` is missing, or it or a safetensors header is malformed.
@@ -63,12 +63,11 @@ def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> Mode
 
 
 def sequences_that_fit(card: ModelCard, *, kv_bytes: int, tokens: int) -> int:
-    """How many sequences of `tokens` tokens fit a KV cache of `kv_bytes` bytes, sharing nothing.
+    """How many sequences of `tokens` tokens, 1 or more, fit a KV cache of `kv_bytes` bytes without sharing.
 
-    0 where not even one fits, and where the card has no geometry. Raises UsageError unless `tokens` is 1 or more.
+    0 if none fits, or if the geometry is unknown.
     """
-    if tokens < 1:
-        raise UsageError(f"tokens={tokens} is out of range: tokens is 1 or more")
+    require(tokens, "tokens", at_least=1)
     needed = card.kv_bytes_per_token * tokens
     return kv_bytes // needed if needed else 0
 
@@ -76,14 +75,14 @@ def sequences_that_fit(card: ModelCard, *, kv_bytes: int, tokens: int) -> int:
 def _read_config(file: Path) -> _Config:
     try:
         fields = read_object(file)
-        # Models with more than text keep the geometry of the language model apart.
+        # Multimodal models have the geometry of the language model in `text_config`.
         return _Config.model_validate({**fields, **(fields.get("text_config") or {})})
     except FileNotFoundError as error:
         raise EngineUnavailable(f"no {file}: --model takes a folder that holds config.json") from error
     except ValidationError as error:
         first = error.errors()[0]
         given = f"{first['loc'][0]}={first['input']!r:.80}"
-        raise EngineUnavailable(f"malformed {file}: {given} is not a whole number, 0 or more") from error
+        raise EngineUnavailable(f"malformed {file}: {given} must be a whole number, at least 0") from error
     except (OSError, ValueError, TypeError) as error:
         raise EngineUnavailable(f"malformed {file}: {error}") from error
 
@@ -98,7 +97,7 @@ def is_quantized(folder: Path) -> bool:
 
 
 def count_parameters(folder: Path) -> int:
-    """Parameters of the model in `folder`, by its safetensors headers; 0 where they do not tell.
+    """Parameters of the model in `folder`, by its safetensors headers; 0 if unknown.
 
     Raises:
         EngineUnavailable: a header is malformed.
@@ -113,7 +112,7 @@ def count_parameters(folder: Path) -> int:
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The safetensors files that make up the model; none where one of them is not here yet."""
+    """The safetensors files of the model; none if one of them is missing."""
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if single.exists():

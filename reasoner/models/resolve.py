@@ -1,4 +1,4 @@
-"""What the name given as a model stands for: the embedded one, a folder here, or a Hugging Face id."""
+"""Resolves the name of a model: the embedded one, a local folder, or a Hugging Face id."""
 
 import difflib
 import os
@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reasoner.errors import UnknownName, UsageError
+from reasoner.files import read_object
 from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
-from reasoner.models.snapshot import snapshot
 from reasoner.types import Notify
 
-# What the hub accepts: old models such as gpt2 have no organisation.
+# The ids that the hub accepts: old models such as gpt2 have no organization.
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII)
+_CONFIGS = ("config.json", "params.json")  # of Hugging Face and of Mistral
+_TOKENIZERS = ("tokenizer.json", "tekken.json", "vocab.json", "vocab.txt", "tokenizer.model*", "*.model", "*.tiktoken")
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d{1,5})(?P<ending>\.\w+)")
 
 
 class Resolved(NamedTuple):
-    """A model to serve: its name for people, what the engine loads, and its folder where that is on this machine."""
+    """A model to serve: its name, the source that the engine loads, and its local folder if there is one."""
 
     name: str
     source: str
@@ -24,9 +28,9 @@ class Resolved(NamedTuple):
 
 
 def resolve(model: str, notify: Notify) -> Resolved:
-    """Find a model by what was given for it; the embedded one is built first where it has to be.
+    """Find a model by its name; the embedded one is built first if necessary.
 
-    A hub id is left to the engine to fetch, and has a folder where the hub's cache holds the whole model.
+    The engine downloads a hub id, unless the hub's cache holds the complete model.
 
     Raises:
         UsageError: it is neither the embedded model, a folder with a config.json, nor a Hugging Face id.
@@ -35,7 +39,7 @@ def resolve(model: str, notify: Notify) -> Resolved:
     if model == EMBEDDED:
         folder = embedded_path(notify)
         return Resolved(EMBEDDED_NAME, str(folder), folder)
-    # Not pathlib, which takes "" for this folder and raises on names too long to exist.
+    # Not pathlib: it takes "" for the current folder and raises an error for very long names.
     if os.path.exists(os.path.expanduser(model)):  # noqa: PTH110, PTH111
         local = Path(model).expanduser()
         if not (local / "config.json").is_file():
@@ -45,9 +49,49 @@ def resolve(model: str, notify: Notify) -> Resolved:
         raise UnknownName("model", model, [EMBEDDED])
     if _HUB_ID.fullmatch(model):
         cached = snapshot(model)
-        # From a folder the engine loads without asking the hub what is new.
+        # From a folder the engine loads without a request to the hub.
         return Resolved(model, str(cached or model), cached)
     raise UsageError(
-        f"no model named {model!r}: it is neither a local folder nor a Hugging Face id (org/name); `{EMBEDDED}` is "
+        f"no model named {model!r}: it is not a local folder and not a Hugging Face id (org/name); `{EMBEDDED}` is "
         "built in"
     )
+
+
+def snapshot(model: str) -> Path | None:
+    """The folder of a Hugging Face id in the hub's cache; None if it or a necessary file is missing."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    configs = (try_to_load_from_cache(model, config) for config in _CONFIGS)
+    folder = next((Path(file).parent for file in configs if isinstance(file, str)), None)
+    return folder if folder and is_complete(folder) else None
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a snapshot has a tokenizer and all shards of its weights, and no download is unfinished."""
+    blobs = folder.parents[1] / "blobs"
+    if any(blobs.glob("*.incomplete")):
+        return False
+    here = {file.name for file in folder.iterdir() if file.exists()}  # a link to a missing blob does not exist
+    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
+        return False
+    weights = {file.name for pattern in _WEIGHTS for file in folder.glob(pattern)} & here
+    return bool(weights) and _expected(folder, weights) <= here
+
+
+def _expected(folder: Path, weights: set[str]) -> set[str]:
+    """The weight files that an index lists, and those that the numbered names of shards imply."""
+    expected: set[str] = set()
+    for index in folder.glob("*.index.json"):
+        try:
+            listed = set(read_object(index)["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {index.name + " is damaged"}
+        # A repository may index a second format, which vLLM does not download.
+        expected |= listed if listed & weights else set()
+    for shard in filter(None, map(_SHARD.fullmatch, weights)):
+        count, width = int(shard["count"]), len(shard["count"])
+        names = (f"{shard['stem']}-{n:0{width}}-of-{shard['count']}{shard['ending']}" for n in range(1, count + 1))
+        expected |= set(names)
+    return expected

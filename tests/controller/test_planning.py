@@ -71,9 +71,9 @@ def test_the_published_division() -> None:
     assert told.accuracy.mean == pytest.approx(0.7453, abs=5e-5)
     assert told.tokens.mean == pytest.approx(3)
     hard, easy = told.parts
-    assert [(share, way.row.tokens) for share, way in hard.ways] == [(1, 4)]
-    assert [way.row.tokens for _, way in easy.ways] == [1, 4]
-    assert easy.ways[1][0] == pytest.approx(0.444, abs=5e-4)
+    assert [(share, way.row.tokens) for share, way in hard.arms] == [(1, 4)]
+    assert [way.row.tokens for _, way in easy.arms] == [1, 4]
+    assert easy.arms[1][0] == pytest.approx(0.444, abs=5e-4)
 
 
 def test_the_interval_of_one_arm_is_that_of_its_mean() -> None:
@@ -141,7 +141,7 @@ def test_what_was_measured_on_few_questions_is_not_used() -> None:
 
 
 def test_less_than_the_cheapest_is_refused() -> None:
-    with pytest.raises(UsageError, match="costs 1 on average"):
+    with pytest.raises(UsageError, match="cost 1 on average"):
         outlook(published()).at(0.9)
 
 
@@ -200,7 +200,7 @@ def test_a_mix_varies_as_its_arms_differ() -> None:
 
 def test_a_share_of_none_is_not_used() -> None:
     told = outlook(family((MANY, EASY))).at(1)
-    assert [way.row.tokens for _, way in told.parts[0].ways] == [1]
+    assert [way.row.tokens for _, way in told.parts[0].arms] == [1]
     assert told.tokens_p95 == 1
 
 
@@ -255,7 +255,7 @@ def test_without_geometry_nothing_is_known_to_fit() -> None:
 
 @pytest.mark.parametrize("wrong", [{"own": 0}, {"prompt": -1}, {"samples": 0}])
 def test_lengths_that_are_none_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="1 or more"):
+    with pytest.raises(UsageError, match="must be at least"):
         fit(card(1, 1), kv_bytes=GIB, **{"own": 1, **wrong})
 
 

@@ -106,7 +106,7 @@ def test_a_file_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:
 def test_another_version_is_told_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 2, "planets": []}))
-    with pytest.raises(UsageError, match="written by another version: it is 2, and this one reads version 1"):
+    with pytest.raises(UsageError, match="written by version 2, and this one reads version 1"):
         read_profile(file)
 
 
@@ -114,7 +114,7 @@ def test_another_version_is_told_before_its_content(tmp_path: Path) -> None:
 def test_what_is_no_profile_is_told_as_such(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(UsageError, match="is no profile"):
+    with pytest.raises(UsageError, match="is not a profile"):
         read_profile(file)
 
 
@@ -164,11 +164,11 @@ ARM = (*FAMILY, "arms", 0)
         (_set(*FAMILY, "trust", to={"questions": 1, "shares": [], "chances": []}), "at least 1 item"),
         (_set(*FAMILY, "sample_tokens", to=0), "greater than 0"),
         (_set(*ARM, "questions", to=0), "greater than or equal to 1"),
-        (_set(*ARM, "right", to=101), "right is at most the questions"),
+        (_set(*ARM, "right", to=101), "right must be at most the questions"),
         (_set(*ARM, "squares", to=80.1), "squares at most right"),
         (_set(*ARM, "harmed", to=-1), "greater than or equal to 0"),
         (_set(*ARM, "harmed", to=101), "harmed or helped"),
-        (_set(*ARM, "gap", to=40), "no sums of differences"),
+        (_set(*ARM, "gap", to=40), "must be sums of differences"),
         (_set(*ARM, "tokens", to=float("inf")), "finite number"),
         (_set(*ARM, "tokens", to=float("nan")), "finite number"),
         (_set(*ARM, "stars", to=5), "extra inputs"),

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from reasoner import Cost
 from reasoner.catalog import build, entries, spec_of
-from reasoner.controller.rule import StopRule
-from reasoner.controller.stopping import BetaRule
-from reasoner.controller.worth import FirstOf, Price
+from reasoner.controller.stopping import BetaRule, FirstOf, Price, StopRule
 from reasoner.types import Answer, Standing, Vote
 
 NEEDED = {"first_of": "first_of:lossless|confidence"}
@@ -24,7 +22,6 @@ CHANGED = [
     "price:price=0.0",
     "price:price=0.05",
     "confidence:threshold=0.55,least=1",
-    "futility:chance=0.99,least=1",
     r"first_of:rules=price:price=0.01|ppr:delta=0.4\x2cclasses=5|first_of:rules=lossless\x7cesc",
 ]
 SPECS = [*(NEEDED.get(name, name) for name in sorted(entries("rule"))), *CHANGED]

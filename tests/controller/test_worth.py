@@ -1,7 +1,6 @@
 """What more samples are worth: prices, shares, and giving up."""
 
 import math
-import random
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -9,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Cost
-from reasoner.controller.odds import best_gain, beta_lead, decided
-from reasoner.controller.rule import StopRule
-from reasoner.controller.stopping import BetaRule, Lossless, Ppr
-from reasoner.controller.worth import EFFORTS, Confidence, FirstOf, Futility, Price, counts, smoothed
+from reasoner.controller.odds import best_gain
+from reasoner.controller.stopping import (
+    EFFORTS,
+    BetaRule,
+    Confidence,
+    FirstOf,
+    Lossless,
+    Ppr,
+    Price,
+    StopRule,
+    smoothed,
+)
 from reasoner.errors import UsageError
 from reasoner.types import Standing, Vote
 from tests.helpers import answer
@@ -27,13 +34,6 @@ def standing(*counts: int, silent: int = 0, most: int = 0, weights: Sequence[flo
 
 
 # What a standing comes to
-
-
-def test_the_two_counts_are_the_greater_and_the_smaller_whoever_leads() -> None:
-    assert counts(Standing((), 3)) == (0, 0)
-    assert counts(standing(4)) == (4, 0)
-    assert counts(standing(4, 1, 3)) == (4, 3)
-    assert counts(standing(2, 9, weights=(5.0, 1.0))) == (9, 2)
 
 
 def test_the_smoothed_share_rises_with_agreement_and_with_evidence() -> None:
@@ -108,62 +108,6 @@ def test_it_stops_at_a_share_of_the_weight_after_enough_samples() -> None:
     assert Confidence(1.0, least=1).stop(standing(1), Cost())
 
 
-# Futility
-
-
-def test_it_gives_up_where_a_clear_leader_has_hardly_a_chance() -> None:
-    flat = standing(3, 3, 3, 2, 2, 2, 2, 1, 1, 1, most=40)
-    chance = decided([vote.count for vote in flat.votes], 20)
-    assert 0 < chance < 0.05
-    reason = Futility(chance + 1e-6).stop(flat, Cost())
-    assert reason is not None
-    assert "given up" in reason
-    assert Futility(chance - 1e-6).stop(flat, Cost()) is None
-
-
-def test_its_chance_is_how_often_urns_are_decided() -> None:
-    """Drawn one by one: an answer as often as it was seen, and once more; one unseen, and none given, as well."""
-    seen, silent, left, runs = (4, 2, 1), 2, 20, 4_000
-    source, hits = random.Random(7), 0
-    for _ in range(runs):
-        urn = [count + 1 for count in (*seen, 0, silent)]
-        for _ in range(left):
-            urn[source.choices(range(len(urn)), urn)[0]] += 1
-        leader, second = sorted((count - 1 for count in urn[:-1]), reverse=True)[:2]
-        hits += beta_lead(leader, second) >= 0.95
-    exact = decided(seen, left, silent=silent)
-    assert abs(hits / runs - exact) < 4 * math.sqrt(exact * (1 - exact) / runs)
-    here = standing(*seen, silent=silent, most=9 + left)
-    assert Futility(exact + 1e-9).stop(here, Cost())
-    assert Futility(exact - 1e-9).stop(here, Cost()) is None
-
-
-@pytest.mark.parametrize(
-    "here",
-    [
-        standing(1, 1, 1, 1, 1, 1, 1, most=8),
-        standing(1, 1, 1, 1, 1, 1, 1, 1),
-        standing(*(1,) * 20, most=149),
-        Standing((), 39, most=40),
-    ],
-    ids=["too early", "no end", "too far from the end", "no answer"],
-)
-def test_it_never_gives_up(here: Standing) -> None:
-    assert Futility(0.999).stop(here, Cost()) is None
-
-
-def test_it_may_give_up_one_sample_later_or_nearer() -> None:
-    assert Futility(0.999).stop(standing(*(1,) * 8, most=9), Cost())
-    assert Futility(0.999).stop(standing(*(1,) * 20, most=148), Cost())
-
-
-def test_a_clear_leader_is_never_given_up() -> None:
-    for a, b in ((4, 0), (6, 1), (8, 2), (20, 10)):
-        for left in (0, 5, 30):
-            here = standing(*((a, b, 1) if b else (a,)), silent=9, most=a + b + bool(b) + 9 + left)
-            assert Futility().stop(here, Cost()) is None
-
-
 # The first of several
 
 
@@ -184,12 +128,10 @@ CONFIDENT = Confidence().stop(standing(4), Cost())
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Price(-0.1), "price=-0.1 is out of range: price is a gain in a chance, 0 to 1"),
-        (lambda: Price(math.nan), "price=nan is out of range"),
-        (lambda: Confidence(0), "threshold=0 is out of range: threshold is a share, above 0, up to 1"),
-        (lambda: Confidence(least=0), "least=0 is out of range: least is 1 or more"),
-        (lambda: Futility(1.0), "chance=1.0 is out of range: chance is a probability"),
-        (lambda: Futility(least=0), "least=0 is out of range: least is 1 or more"),
+        (lambda: Price(-0.1), "price must be from 0 to 1 .got -0.1"),
+        (lambda: Price(math.nan), "price must be from 0 to 1 .got nan"),
+        (lambda: Confidence(0), "threshold must be above 0 and at most 1 .got 0"),
+        (lambda: Confidence(least=0), "least must be at least 1 .got 0"),
         (lambda: FirstOf(()), r"rules= is empty: give one rule or more, as in first_of:lossless\|price"),
     ],
 )

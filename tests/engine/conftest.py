@@ -12,7 +12,7 @@ from reasoner.engines.vllm import VllmEngine
 @pytest.fixture(scope="session")
 def engine(embedded_model: Path) -> Iterator[VllmEngine]:
     """The embedded model in this process, in 32 bits, where greedy decoding does not depend on the batch."""
-    started = VllmEngine(model_id=str(embedded_model), context=2048, kv_gib=1.0, dtype="float32")
+    started = VllmEngine(model_id=str(embedded_model), max_model_len=2048, kv_gib=1.0, dtype="float32")
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())

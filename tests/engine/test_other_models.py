@@ -25,7 +25,7 @@ def test_a_sequence_classifier_agrees_with_transformers(
     engine: VllmEngine, embedded_model: Path, tmp_path: Path
 ) -> None:
     folder = tiny_classifier(tmp_path / "tiny", embedded_model)
-    orm = Orm(model=str(folder), dtype="float32", context=1024, kv_gib=0.1)
+    orm = Orm(model=str(folder), dtype="float32", max_model_len=1024, kv_gib=0.1)
 
     async def go() -> list[tuple[Rating, tuple[int, ...], Cost]]:
         found = []

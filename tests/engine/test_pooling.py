@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from reasoner import Budget, Cost, SamplingParams, ask, solve_many_sync
-from reasoner.engines.pooling import PoolingEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import RequestLost
 from reasoner.protocols import Meter, Tab
 from reasoner.trace import Event, Scored
@@ -61,7 +61,7 @@ class Rig(NamedTuple):
 def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     head = random_head(embedded_model, layer=LAYER, inner=16)
     folder = served(head, embedded_model, tmp_path_factory.mktemp("reward") / "model")
-    orm = Orm(model=str(folder), dtype="float32", context=1024, kv_gib=0.25)
+    orm = Orm(model=str(folder), dtype="float32", max_model_len=1024, kv_gib=0.25)
     run(orm.start(engine))
     outputs: list[Any] = []
     core = pooling(orm)._core
@@ -254,7 +254,7 @@ def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -
     assert tab.cost is None
     assert value is not None
     assert engine.restarts == 1
-    assert "starting it again with the next rating" in told[0]
+    assert "it is restarted" in told[0]
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
     tag = "<|endoftext|>"
     qwen = replace(recipes.QWEN_MATH_PRM, tag=tag, tokens={tag: 0})
     monkeypatch.setitem(recipes._BY_ARCHITECTURE, "Qwen2ForProcessRewardModel", qwen)
-    prm = Prm(model=str(tiny), dtype="float32", context=1024, kv_gib=0.1, aggregate="min")
+    prm = Prm(model=str(tiny), dtype="float32", max_model_len=1024, kv_gib=0.1, aggregate="min")
 
     async def go() -> tuple[tuple[float, ...], float | None, TokenIds, Cost, Cost]:
         short = await prm.score(QUESTION, await candidate(engine, "\n\n".join(STEPS[:3])), engine, Tab())
@@ -299,7 +299,11 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
 def test_stepwise_pooling_agrees_with_pytorch(tiny: Path) -> None:
     ids = tuple(TAG if at % 11 == 10 else token for at, token in enumerate(IDS))
     engine = PoolingEngine(
-        str(tiny), pooling={"tok_pooling_type": "STEP", "step_tag_id": TAG}, dtype="float32", context=1024, kv_gib=0.1
+        str(tiny),
+        pooling={"tok_pooling_type": "STEP", "step_tag_id": TAG},
+        dtype="float32",
+        max_model_len=1024,
+        kv_gib=0.1,
     )
 
     async def go() -> Array:

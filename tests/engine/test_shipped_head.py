@@ -84,9 +84,9 @@ def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
         "recipe": "head",
         "aggregate": "min",
         "separator": r"\n",
-        "context": "512",
+        "max_model_len": "512",
         "kv_gib": "0.25",
-        "gpu_memory": "0.1",
+        "gpu_memory_utilization": "0.1",
         "dtype": "float32",
     }
     for field in (field.name for field in dataclasses.fields(plain) if field.init):

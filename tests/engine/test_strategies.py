@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -85,13 +84,12 @@ def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, 
     assert all(event.why == "cancelled" for event in events if isinstance(event, Dropped))
 
 
-@pytest.mark.parametrize("mode", ["batch", "stream"])
-def test_one_budget_for_many_questions_is_kept_to_and_serves_all(mode: Any, engine: VllmEngine) -> None:
+def test_one_budget_for_many_questions_is_kept_to_and_serves_all(engine: VllmEngine) -> None:
     questions = [item.question for item in arithmetic.development()[:12]]
     strategy: Strategy = build("strategy", "self_consistency:n=16,max_tokens=60")
     events: list[Event] = []
     solutions = solve_many_sync(
-        questions, strategy, engine, budget=Budget(tokens=3000), allocation=Allocation(mode), trace=events.append
+        questions, strategy, engine, budget=Budget(tokens=3000), allocation=Allocation(), trace=events.append
     )
     assert [solution.error for solution in solutions] == [None] * len(questions)
     total = sum((solution.cost.taking(0) for solution in solutions[1:]), solutions[0].cost.taking(0))

@@ -11,7 +11,7 @@ import pytest
 
 from reasoner import Answer, Budget, Prompt, Question, SamplingParams, ask, solve_many_sync, solve_sync
 from reasoner.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.engines.vllm import VllmEngine, _logprobs
+from reasoner.engines.vllm.engine import VllmEngine, _logprobs
 from reasoner.errors import EngineDied, EngineError, PromptTooLong
 from reasoner.plan import Plan, Sample, cancel, extend, next_finished, propose, sample, start
 from reasoner.protocols import SampleRequest, forget

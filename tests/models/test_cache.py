@@ -122,7 +122,7 @@ def test_a_folder_made_from_other_weights_is_built_again(model: CachedModel, bui
     model.ready(lambda line: None)
     replace(model, gguf_sha256="def").ready(builder.notices.append)
     assert builder.notices == [
-        "the cached model is damaged (checksums.json: made for another model): building it again"
+        "the cached model is damaged (checksums.json: built for another model): building it again"
     ]
     assert builder.times == 2
 

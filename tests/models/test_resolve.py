@@ -144,7 +144,7 @@ def test_anything_else_is_refused_with_what_would_do(model: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve(model, quiet)
     assert str(caught.value) == (
-        f"no model named {model!r}: it is neither a local folder nor a Hugging Face id (org/name); `embedded` is "
+        f"no model named {model!r}: it is not a local folder and not a Hugging Face id (org/name); `embedded` is "
         "built in"
     )
 

@@ -9,8 +9,7 @@ import pytest
 from reasoner import Solution, solve_sync
 from reasoner.budget import Budget, Cost
 from reasoner.catalog import build
-from reasoner.controller.stopping import BetaRule, LockIn, Lossless
-from reasoner.controller.worth import Confidence, FirstOf, Price
+from reasoner.controller.stopping import BetaRule, Confidence, FirstOf, LockIn, Lossless, Price
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.protocols import StopRule, Strategy

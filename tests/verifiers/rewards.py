@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from reasoner.engines.pooling import Pooled, PoolingEngine
 from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.vllm.pooling import Pooled, PoolingEngine
 from reasoner.errors import EngineError
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Engine, Meter

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, Cost, ask, solve_sync
-from reasoner.engines import pooling
-from reasoner.engines.pooling import PoolingEngine, available_memory, check_memory
 from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.vllm import pooling
+from reasoner.engines.vllm.pooling import PoolingEngine, available_memory, check_memory
 from reasoner.errors import EngineError, UsageError, VerifierError
 from reasoner.models import dtype
 from reasoner.protocols import Tab
@@ -192,7 +192,9 @@ def test_the_memory_of_this_machine_is_known() -> None:
     assert 1 << 20 < available_memory() < 1 << 50
 
 
-@pytest.mark.parametrize("options", [{"kv_gib": 0}, {"gpu_memory": 1}, {"gpu_memory": -0.1}, {"context": -1}])
+@pytest.mark.parametrize(
+    "options", [{"kv_gib": 0}, {"gpu_memory_utilization": 1}, {"gpu_memory_utilization": -0.1}, {"max_model_len": -1}]
+)
 def test_an_engine_without_memory_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="kv_gib above 0"):
+    with pytest.raises(UsageError, match=r"kv_gib above 0|give less than 1"):
         PoolingEngine("m", **options)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 from reasoner.budget import Cost
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm_build import in_daemon
+from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Meter, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage

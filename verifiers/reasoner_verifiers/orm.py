@@ -16,15 +16,15 @@ class Orm:
 
     `model` "embedded" is the head that comes with the embedded model; otherwise it is a head's file, the folder of a
     model or a Hugging Face id. `recipe` says how it is read, "auto" by what it is. A head reads the policy's own token
-    ids, at the last one before the end-of-sequence token. `context`, `kv_gib`, `gpu_memory` and `dtype` are those of
-    its engine.
+    ids, at the last one before the end-of-sequence token. `max_model_len`, `kv_gib`, `gpu_memory_utilization` and
+    `dtype` are those of its engine.
     """
 
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
-    context: int = 0
+    max_model_len: int = 0
     kv_gib: float = 0.5
-    gpu_memory: float = 0.0
+    gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
@@ -37,7 +37,16 @@ class Orm:
 
     @property
     def _options(self) -> Options:
-        return Options(self.model, self.recipe, "outcome", "", self.context, self.kv_gib, self.gpu_memory, self.dtype)
+        return Options(
+            self.model,
+            self.recipe,
+            "outcome",
+            "",
+            self.max_model_len,
+            self.kv_gib,
+            self.gpu_memory_utilization,
+            self.dtype,
+        )
 
     async def claim(self, policy: Engine) -> None:
         """Claim the reward model's part of the policy's GPU, before the policy starts."""

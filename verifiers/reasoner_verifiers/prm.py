@@ -29,16 +29,17 @@ class Prm:
     Steps end at `separator` in what was generated; `\n` in it is a line break. The rating's value is the
     `aggregate` of its steps. `model` "embedded" is the head that comes with the embedded model; else it is a head's
     file, the folder of a model or a Hugging Face id; one that the policy serves as well is not loaded again. `recipe`
-    says how it is read, "auto" by what it is. `context`, `kv_gib`, `gpu_memory` and `dtype` are those of its engine.
+    says how it is read, "auto" by what it is. `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are
+    those of its engine.
     """
 
     model: str = "embedded"
     recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
     separator: str = r"\n\n"
-    context: int = 0
+    max_model_len: int = 0
     kv_gib: float = 0.5
-    gpu_memory: float = 0.0
+    gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
@@ -60,7 +61,14 @@ class Prm:
     def _options(self) -> Options:
         separator = self.separator.replace(r"\n", "\n")
         return Options(
-            self.model, self.recipe, "steps", separator, self.context, self.kv_gib, self.gpu_memory, self.dtype
+            self.model,
+            self.recipe,
+            "steps",
+            separator,
+            self.max_model_len,
+            self.kv_gib,
+            self.gpu_memory_utilization,
+            self.dtype,
         )
 
     async def claim(self, policy: Engine) -> None:

@@ -13,7 +13,7 @@ from reasoner.cli.choosing import (
     read_prices,
     runs_code,
 )
-from reasoner.controller.worth import EFFORTS, price_of
+from reasoner.controller.stopping import EFFORTS, price_of
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.origin import where

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from reasoner.controller.risk import ALARM, broken_promise, drift
-from reasoner.controller.worth import smooth
+from reasoner.controller.stopping import smoothed_share
 from reasoner.protocols import Confident
 from reasoner_evals.runs.records import ItemRecord, Outcome
 
@@ -27,7 +27,7 @@ class Watch:
         if record.confidence is None:
             return
         samples = record.cost.samples
-        self._shares.append(smooth(record.share * samples, samples))
+        self._shares.append(smoothed_share(record.share * samples, samples))
         if outcome in {"right", "wrong"}:
             self._confidences.append(record.confidence)
             self._right.append(outcome == "right")

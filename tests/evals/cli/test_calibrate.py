@@ -211,7 +211,7 @@ def test_a_file_that_is_no_profile_is_left_alone(asked: tuple[str, ...], run: Ru
     out.write_text("my notes", encoding="utf-8")
     ended = run(*asked)
     assert ended.code == 2
-    assert f"{out} is no profile" in ended.error
+    assert f"{out} is not a profile" in ended.error
     assert out.read_text(encoding="utf-8") == "my notes"
     assert not (tmp_path / "run").exists()
 

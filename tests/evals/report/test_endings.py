@@ -111,7 +111,7 @@ def test_confidences_from_easy_questions_raise_an_alarm_on_hard_ones(tmp_path: P
     assert ending.confidence == pytest.approx(np.mean([one.confidence for one in records]))
     assert ending.accuracy == np.mean([one.answer == gold(row) for row, one in enumerate(records)])
     [warning] = task.warnings
-    assert warning.startswith("auto: fewer answers are right than their confidence says")
+    assert warning.startswith("auto: fewer answers are right than their confidence predicts")
     listed = [line for line in to_markdown(report).splitlines() if line.startswith("- ")]
     assert listed[0].startswith("- **Warning:** auto: fewer")
     shown = parsed(page(report, views(report)))

@@ -144,8 +144,8 @@ def test_budgets_verifier_prices_and_model_decide_a_run() -> None:
 @pytest.mark.parametrize(
     ("was", "now", "same"),
     [
-        ("vllm:kv_gib=4.0,dtype=float32", "vllm:dtype=float32,max_sequences=8", True),
-        ("vllm", "vllm:gpu_memory=0.5", True),
+        ("vllm:kv_gib=4.0,dtype=float32", "vllm:dtype=float32,max_num_seqs=8", True),
+        ("vllm", "vllm:gpu_memory_utilization=0.5", True),
         ("openai:base_url=http://a/v1,model_id=m", "openai:base_url=http://b/v1,model_id=m,timeout=3.0", True),
         ("openai:model_id=m", "openai:model_id=n", False),
         ("vllm", "vllm:dtype=float32", False),

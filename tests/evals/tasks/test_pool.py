@@ -89,7 +89,7 @@ def test_what_a_pool_cannot_give_is_told(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "p.jsonl", POOL)
     [question, _] = questions(file)
     engine = PoolEngine(str(file))
-    with pytest.raises(EngineError, match=r"holds 4 answers to 'own/0', and sample 5 was asked for: ask for at most 4"):
+    with pytest.raises(EngineError, match=r"holds 4 answers to 'own/0', and sample 5 was requested: draw at most 4"):
         draw(engine, question, 4)
     with pytest.raises(EngineError, match="no log-probabilities"):
         draw(engine, question, 0, logprobs=0)
@@ -105,14 +105,17 @@ def test_what_a_pool_cannot_give_is_told(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("", "holds no question"),
-        ("{", r"p\.jsonl:1 is no recorded question: invalid json"),
-        ('{"question_id": "q", "answers": ["1"], "tokens": []}', "has 1 answers and 0 token counts: give one each"),
+        ("{", r"p\.jsonl:1 is not a recorded question: invalid json"),
+        (
+            '{"question_id": "q", "answers": ["1"], "tokens": []}',
+            "has 1 answers and 0 token counts: give one count per answer",
+        ),
         ('{"question_id": "q", "answers": [1], "tokens": [1]}', r"answers\.0: input should be a valid string"),
         (
             '{"question_id": "q", "answers": ["1"], "tokens": [0]}',
             r"tokens\.0: input should be greater than or equal to 1",
         ),
-        ('{"question_id": "q", "answers": ["1"], "tokens": [1]}\n' * 2, "p.jsonl:2 has the question 'q' a second time"),
+        ('{"question_id": "q", "answers": ["1"], "tokens": [1]}\n' * 2, "p.jsonl:2 repeats the question 'q'"),
     ],
 )
 def test_a_file_that_is_no_pool_is_told_with_its_line(text: str, told: str, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from reasoner.budget import Cost
-from reasoner.engines.pooling import PoolingEngine, check_memory
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm_build import Build, in_daemon, installed_build, unheard
+from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
+from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
@@ -39,9 +39,9 @@ class Options:
     recipe: str
     rates: Literal["steps", "outcome"]
     separator: str
-    context: int
+    max_model_len: int
     kv_gib: float
-    gpu_memory: float
+    gpu_memory_utilization: float
     dtype: DType
 
 
@@ -256,11 +256,11 @@ class Running:
                 source = str(serving_folder_of_value_head(options.model, folder, notify))
             engine = PoolingEngine(
                 source,
-                self._recipe.task,
-                self._recipe.pooling,
-                context=options.context,
+                task=self._recipe.task,
+                pooling=self._recipe.pooling,
+                max_model_len=options.max_model_len,
                 kv_gib=options.kv_gib,
-                gpu_memory=options.gpu_memory,
+                gpu_memory_utilization=options.gpu_memory_utilization,
                 dtype=options.dtype,
             )
             engine.notify = notify
@@ -286,10 +286,10 @@ def _language_model(options: Options, folder: Path | None, build: Build | None) 
         check_memory(folder, options.kv_gib, options.dtype)
     return VllmEngine(
         options.model,
-        "async",
-        context=options.context,
+        core="async",
+        max_model_len=options.max_model_len,
         kv_gib=options.kv_gib,
-        gpu_memory=options.gpu_memory,
+        gpu_memory_utilization=options.gpu_memory_utilization,
         dtype=options.dtype,
     )
 

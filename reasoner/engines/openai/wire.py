@@ -1,37 +1,37 @@
-"""A sequence gathered from what a server with OpenAI's routes sends, streamed or whole."""
+"""A sequence assembled from the replies of a server with OpenAI's routes, streamed or whole."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from reasoner.confidence import Cut
-from reasoner.engines import openai_json as js
-from reasoner.engines.openai_json import Told
+from reasoner.engines.openai import values
+from reasoner.engines.openai.values import Reported
 from reasoner.errors import RequestLost
 from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, FinishReason, Logprobs, Usage
 
-NO_USAGE = "the server reports no usage: prompts are counted at a bound and generated tokens by the chunk"
-FEWER = "the server counts fewer generated tokens than it sends chunks: each chunk counts as one token at least"
-SHRINKS = "the server's usage shrinks in the course of a reply: the largest counts are taken"
+NO_USAGE = "the server reports no usage: prompts count at a bound and each chunk as one generated token"
+FEWER = "the server counts fewer generated tokens than it sends chunks: each chunk counts as at least one token"
+SHRINKS = "the server's usage shrinks during a reply: the largest counts are used"
 TOO_MANY = "the server counts more generated tokens than max_tokens allows: they are booked as it counts them"
 TOO_LONG = "the server counts more prompt tokens than the prompt can have: they are booked as it counts them"
-MORE_CACHED = "the server counts more cached tokens than prompt tokens: all prompt tokens are taken as cached"
+MORE_CACHED = "the server counts more cached tokens than prompt tokens: all prompt tokens count as cached"
 NO_CACHED = "the server reports no cached tokens: all prompt tokens count as computed"
-NO_IDS = "the server returns no token ids: what continues a reply goes as text and is not token-exact"
-NO_STOP = "the server does not say what stopped a sequence: a stop string reads as the model's own end"
+NO_IDS = "the server returns no token ids: continuations are sent as text and are not token-exact"
+NO_STOP = "the server does not report what stopped a sequence: a stop string looks like the model's own end"
 SLACK = 64
-"""Events, ids or log-probabilities beyond `max_tokens` that are borne with."""
+"""Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
 _FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
 class Malformed(ValueError):
-    """What a server sent is not what its route returns."""
+    """The server's reply does not have the form of its route."""
 
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """What has arrived of one sequence."""
+    """What has arrived of one sequence so far."""
 
     request: SampleRequest
     text: list[str] = field(default_factory=list)
@@ -43,14 +43,14 @@ class Draft:
     finish: str = ""
     stop: str | int | None = None
     names_stop: bool = False
-    told: Told | None = None
-    untold: int = 0
+    reported: Reported | None = None
+    unreported: int = 0
     heard: int = 0
-    """Tokens that arrived at least: one for each piece with something in it."""
+    """A lower bound on the tokens that arrived: one for each piece that is not empty."""
     shrank: bool = False
     events: int = 0
     cut: bool = False
-    """Whether the sequence fell below its request's floor, and is over."""
+    """Whether the sequence was cut because it fell below its request's floor."""
     _watch: Cut | None = None
 
     def __post_init__(self) -> None:
@@ -58,42 +58,42 @@ class Draft:
             self._watch = self.request.floor.watch()
 
     def add(self, data: bytes) -> None:
-        """Take in one event of a stream.
+        """Add one event of a stream.
 
         Raises:
             Malformed: it is not an event of a reply, or a value in it is out of range.
-            RequestLost: it is an error report, or is one of far more than the sequence may have.
+            RequestLost: it reports an error, or the sequence is far longer than allowed.
         """
         try:
-            event = js.parsed(data)
+            event = values.parsed(data)
             if event.get("error"):
                 raise GaveUp(data)
             self.events += 1
             self._bound(self.events, 2)
-            for choice in js.listed(event.get("choices"))[:1]:
+            for choice in values.listed(event.get("choices"))[:1]:
                 self.take(choice)
-            if told := js.usage(event.get("usage")):
-                self._tell(told)
+            if reported := values.usage(event.get("usage")):
+                self._report(reported)
         except ValueError as error:
             raise Malformed(str(error)) from error
 
     def take(self, choice: Any) -> None:
-        """Take in a piece of the sequence, or all of it.
+        """Add a piece of the sequence, or all of it.
 
         Raises:
             ValueError: it is malformed.
-            RequestLost: there is far more of it than the sequence may have.
+            RequestLost: the sequence is far longer than allowed.
         """
-        choice = js.mapping(choice)
-        part = js.mapping(choice.get("delta") or choice.get("message"))
-        piece = js.text(choice.get("text")) or js.text(part.get("content"))
-        # Some servers send what a model thinks under both names.
-        thought = js.text(part.get("reasoning")) or js.text(part.get("reasoning_content"))
-        ids = [js.count(one) for one in js.listed(choice.get("token_ids"))]
+        choice = values.mapping(choice)
+        part = values.mapping(choice.get("delta") or choice.get("message"))
+        piece = values.text(choice.get("text")) or values.text(part.get("content"))
+        # Some servers send the model's thinking under both names.
+        thought = values.text(part.get("reasoning")) or values.text(part.get("reasoning_content"))
+        ids = [values.count(token) for token in values.listed(choice.get("token_ids"))]
         logprobs = choice.get("logprobs")
-        rows = js.rows(logprobs) if logprobs else []
+        rows = values.rows(logprobs) if logprobs else []
         if self.request.watch and logprobs:
-            self.watched += js.watched(logprobs, self.request.watch)
+            self.watched += values.watched(logprobs, self.request.watch)
         if piece:
             self.text.append(piece)
         if thought:
@@ -101,21 +101,21 @@ class Draft:
         self.token_ids += ids
         arrived = max(bool(piece or thought), len(ids), len(rows))
         self.heard += arrived
-        self.untold += arrived
+        self.unreported += arrived
         self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
-        finish = js.text(choice.get("finish_reason"))
-        self._rate(rows, ends=bool(finish))
+        finish = values.text(choice.get("finish_reason"))
+        self._add_logprobs(rows, ends=bool(finish))
         if finish:
             stop = choice.get("stop_reason")
             self.finish, self.stop = finish, stop if type(stop) in (str, int) else None
             self.names_stop = "stop_reason" in choice
 
-    def _rate(self, rows: list[js.Row], *, ends: bool) -> None:
+    def _add_logprobs(self, rows: list[values.Row], *, ends: bool) -> None:
         if not rows:
             return
-        kept = self.request.params.logprobs or 0
+        top_k = self.request.params.logprobs or 0
         self.sampled += [row.own for row in rows]
-        best = [tuple(sorted(row.others, reverse=True)[:kept]) for row in rows] if kept else []
+        best = [tuple(sorted(row.others, reverse=True)[:top_k]) for row in rows] if top_k else []
         self.top += best
         if self._watch and not ends:
             self.cut = any(self._watch(row) for row in best if row)
@@ -125,31 +125,31 @@ class Draft:
         if number > each * most + SLACK:
             raise RequestLost(f"the server did not stop at max_tokens={most}")
 
-    def _tell(self, told: Told) -> None:
-        before = self.told or Told()
-        prompt, generated = max(told.prompt or 0, before.prompt or 0), _larger(told.generated, before.generated)
-        self.shrank |= prompt > (told.prompt or 0) or (generated or 0) > (told.generated or 0)
-        self.told = Told(prompt, generated, before.cached if told.cached is None else told.cached)
-        self.untold = 0
+    def _report(self, reported: Reported) -> None:
+        before = self.reported or Reported()
+        prompt, generated = max(reported.prompt or 0, before.prompt or 0), _larger(reported.generated, before.generated)
+        self.shrank |= prompt > (reported.prompt or 0) or (generated or 0) > (reported.generated or 0)
+        self.reported = Reported(prompt, generated, before.cached if reported.cached is None else reported.cached)
+        self.unreported = 0
 
     @property
     def usage(self) -> Usage:
-        """The server's counts and what arrived since; before any, the prompt at its bound and one token a chunk."""
-        told = self.told or Told()
+        """The server's counts and what arrived since; before any, the prompt at its bound and one token per chunk."""
+        reported = self.reported or Reported()
         most = self.request.params.max_tokens
-        generated = max(told.generated or 0, min(self.heard, most))
-        if self.untold:
-            generated = max(generated, min((told.generated or 0) + self.untold, most))
-        prompt = told.prompt or self.request.rendered.tokens
-        return Usage(prompt, min(told.cached or 0, prompt), generated)
+        generated = max(reported.generated or 0, min(self.heard, most))
+        if self.unreported:
+            generated = max(generated, min((reported.generated or 0) + self.unreported, most))
+        prompt = reported.prompt or self.request.rendered.tokens
+        return Usage(prompt, min(reported.cached or 0, prompt), generated)
 
     @property
     def size(self) -> int:
-        """Bytes of all that was written, which is as many tokens at most, but for one that is not shown."""
+        """Bytes of all text: an upper bound on the tokens, except one that is not shown."""
         return sum(len(piece.encode("utf-8", "surrogatepass")) for piece in (*self.text, *self.thinking))
 
     def remarks(self) -> Iterator[str]:
-        """What the finished sequence shows that the server cannot do."""
+        """Notes on what the server cannot do, as the finished sequence shows."""
         if self.request.rendered.token_ids is not None and self.text and not self.token_ids:
             yield NO_IDS
         if self.shrank:
@@ -176,69 +176,68 @@ class Draft:
             stop = None  # one of the model's own end-of-sequence tokens: some models have several
         return Completion(
             prompt=request.prompt,
-            text=js.mended("".join(self.text)),
+            text=values.mended("".join(self.text)),
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
-            stop=js.mended(stop) if isinstance(stop, str) else stop,
+            stop=values.mended(stop) if isinstance(stop, str) else stop,
             usage=usage,
             logprobs=self._logprobs(),
             index=request.index,
             seed=seed,
-            thinking=js.mended("".join(self.thinking)),
+            thinking=values.mended("".join(self.thinking)),
         )
 
 
 class GaveUp(RequestLost):
-    """The server reports an error in place of the rest of a reply; `body` is what it sent."""
+    """The server reports an error instead of the rest of a reply; `body` is the report."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
         super().__init__("the server gave up part-way")
 
 
-def whole(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Told | None, list[Draft]]:
-    """What was counted, and the sequences of a reply that is not streamed: the first of those that were asked for.
+def parse_reply(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Reported | None, list[Draft]]:
+    """The server's counts and the sequences of a reply that is not streamed; there may be fewer than requested.
 
     Raises:
         Malformed: it is not a reply of a sampling route, or holds no sequence.
-        RequestLost: it is an error report, or there is far more of a sequence than there may be.
+        RequestLost: it reports an error, or a sequence is far longer than allowed.
     """
     try:
-        reply = js.parsed(body)
+        reply = values.parsed(body)
         if reply.get("error"):
             raise GaveUp(body)
-        choices = [js.mapping(choice) for choice in js.listed(reply.get("choices"))]
-        places = [choice.get("index") for choice in choices]
-        if set(places) == set(range(len(choices))):
-            choices = [choices[places.index(place)] for place in range(len(choices))]
+        choices = [values.mapping(choice) for choice in values.listed(reply.get("choices"))]
+        if {choice.get("index") for choice in choices} == set(range(len(choices))):
+            choices.sort(key=lambda choice: choice["index"])
         drafts = [Draft(request) for request, _ in zip(requests, choices, strict=False)]
         for draft, choice in zip(drafts, choices, strict=False):
             draft.take(choice)
-        told = js.usage(reply.get("usage"))
+        reported = values.usage(reply.get("usage"))
     except (ValueError, TypeError) as error:
         raise Malformed(str(error)) from error
     if not drafts:
         raise Malformed("no sequence")
-    return told, drafts
+    return reported, drafts
 
 
-def counting(request: SampleRequest, told: Told | None, heard: int, sequences: int = 1) -> Iterator[str]:
-    """What the server's counts of so many sequences, of which so much arrived, show that cannot be or is not told."""
-    if told is None:
+def counting(request: SampleRequest, reported: Reported | None, heard: int, sequences: int = 1) -> Iterator[str]:
+    """Notes on counts that are missing or impossible, for `sequences` of which at least `heard` tokens arrived."""
+    if reported is None:
         yield NO_USAGE
         return
     most, prompt = sequences * request.params.max_tokens, request.rendered.tokens
-    if told.cached is None:
+    if reported.cached is None:
         yield NO_CACHED
-    elif told.cached > (told.prompt or prompt):
+    elif reported.cached > (reported.prompt or prompt):
         yield MORE_CACHED
-    if (told.generated or 0) < min(heard, most):
+    if (reported.generated or 0) < min(heard, most):
         yield FEWER
-    if (told.generated or 0) > most:
+    if (reported.generated or 0) > most:
         yield TOO_MANY
-    if (told.prompt or 0) > prompt:
+    if (reported.prompt or 0) > prompt:
         yield TOO_LONG
 
 
-def _larger(one: int | None, other: int | None) -> int | None:
-    return one if other is None else other if one is None else max(one, other)
+def _larger(a: int | None, b: int | None) -> int | None:
+    return a if b is None else b if a is None else max(a, b)

@@ -1,23 +1,23 @@
-"""Sequences of one prompt that are drawn in one request: gathering them, and telling their shares of its usage."""
+"""Sequences of one prompt drawn by one request: collecting them, and dividing the usage among them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from reasoner.engines.openai_json import Told
-from reasoner.engines.openai_wire import Draft
+from reasoner.engines.openai.values import Reported
+from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
 from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 
 MOST_IN_ONE: Final = 128
-"""Sequences in one request: the largest `n` that OpenAI's own API takes."""
+"""Sequences per request: the largest `n` of OpenAI's own API."""
 TURNS: Final = 2
-"""Turns of the event loop for which a group is open: sequences of one operation arrive in the same one."""
-SHARED = "the server counts the tokens of several sequences in one total: it is divided by their lengths"
+"""Iterations of the event loop for which a group stays open: sequences of one operation arrive in the same one."""
+SHARED = "the server reports one total for several sequences: it is divided by their lengths"
 Result = Completion | RequestLost | None
-"""What became of one sequence; None where it is to be asked for again."""
+"""The result of one sequence; None where it must be requested again."""
 Draw = Callable[[list[SampleRequest]], Awaitable[list[Result]]]
 _Key = tuple[asyncio.AbstractEventLoop, str, Prompt, SamplingParams]
 
@@ -31,14 +31,14 @@ class _Group:
 
 @dataclass(slots=True, eq=False)
 class Groups:
-    """Joins the requests of one question, prompt and parameters that arrive together, and draws each group once."""
+    """Joins requests of the same question, prompt and parameters that arrive together, and draws each group once."""
 
     _open: dict[_Key, _Group] = field(default_factory=dict)
 
     async def join(self, request: SampleRequest, draw: Draw) -> Completion | None:
-        """The sequence, drawn by `draw` with those that arrive with it; None where it is to be asked for again.
+        """The sequence, drawn by `draw` with those that arrive with it; None where it must be requested again.
 
-        When the last who waits is cancelled, the request is, and its connection closes.
+        When the last waiting task is cancelled, so is the request, and its connection closes.
 
         Raises:
             EngineUnavailable: the server refuses the request.
@@ -85,44 +85,42 @@ class Groups:
                 group.task.exception()
 
 
-def shares(told: Told | None, drafts: Sequence[Draft]) -> tuple[list[Usage], bool]:
-    """The usage of each sequence of one request, and whether each one's part of the generated tokens is exact.
+def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usage], bool]:
+    """The usage of each sequence of one request, and whether each part of the generated tokens is exact.
 
-    They add up to what the server counted: the first has the prompt, as that was counted once. Where a server says
-    less than what it sent, what it sent counts; where it says nothing, the bytes of the text are the bound.
+    They add up to the server's counts; the first has the prompt, which was counted once. Where a server reports fewer
+    tokens than it sent, those sent count; where it reports none, the bytes of the text are the bound.
     """
-    told = told or Told()
+    reported = reported or Reported()
     request = drafts[0].request
     most = request.params.max_tokens
     exact = [max(len(draft.token_ids), len(draft.sampled)) for draft in drafts]
-    least = [min(max(known, draft.heard), most) for known, draft in zip(exact, drafts, strict=True)]
-    if told.generated is None:
-        generated = [known or min(draft.size + 1, most) for known, draft in zip(exact, drafts, strict=True)]
+    least = [min(max(tokens, draft.heard), most) for tokens, draft in zip(exact, drafts, strict=True)]
+    if reported.generated is None:
+        generated = [tokens or min(draft.size + 1, most) for tokens, draft in zip(exact, drafts, strict=True)]
     else:
         weights = [draft.size + 1 for draft in drafts]
-        more = divided(max(told.generated - sum(least), 0), weights, [most - one for one in least])
-        generated = [one + another for one, another in zip(least, more, strict=True)]
-    prompt = told.prompt or request.rendered.tokens
-    first = Usage(prompt, min(told.cached or 0, prompt), generated[0])
-    known = len(drafts) == 1 or (all(exact) and sum(exact) == told.generated)
-    return [first, *(Usage(0, 0, one) for one in generated[1:])], known
+        more = divided(max(reported.generated - sum(least), 0), weights, [most - tokens for tokens in least])
+        generated = [tokens + extra for tokens, extra in zip(least, more, strict=True)]
+    prompt = reported.prompt or request.rendered.tokens
+    first = Usage(prompt, min(reported.cached or 0, prompt), generated[0])
+    exactly = len(drafts) == 1 or (all(exact) and sum(exact) == reported.generated)
+    return [first, *(Usage(0, 0, tokens) for tokens in generated[1:])], exactly
 
 
 def divided(total: int, weights: Sequence[int], most: Sequence[int]) -> list[int]:
-    """A total in whole parts, in proportion to weights above 0; a part passes its `most` only where all are full."""
+    """A total in whole parts, proportional to weights above 0; a part exceeds its `most` only where all are full."""
     parts, left = [0] * len(weights), total
-    room = [place for place, limit in enumerate(most) if limit > 0]
+    room = [index for index, limit in enumerate(most) if limit > 0]
     while left and room:
-        whole = sum(weights[place] for place in room)
-        wanted = [left * weights[place] // whole for place in room]
-        for place in range(left - sum(wanted)):
-            wanted[place] += 1
-        given = 0
-        for place, part in zip(room, wanted, strict=True):
-            more = min(part, most[place] - parts[place])
-            parts[place] += more
-            given += more
-        left -= given
-        room = [place for place in room if parts[place] < most[place]]
+        total_weight = sum(weights[index] for index in room)
+        parts_wanted = [left * weights[index] // total_weight for index in room]
+        for index in range(left - sum(parts_wanted)):
+            parts_wanted[index] += 1
+        for index, part in zip(room, parts_wanted, strict=True):
+            more = min(part, most[index] - parts[index])
+            parts[index] += more
+            left -= more
+        room = [index for index in room if parts[index] < most[index]]
     parts[0] += left
     return parts

@@ -1,24 +1,38 @@
-"""What is sent to a server with OpenAI's routes, in the dialect that it takes."""
+"""Requests to a server with OpenAI's routes, in the dialect that it accepts, and bounds on the replies."""
 
 import re
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.files import parse_json, read_whole
 from reasoner.protocols import SampleRequest
 from reasoner.types import Message, SamplingParams
 
+CONCURRENCY: Final = 1024
+"""Concurrent requests, where the process may open as many connections."""
+OTHER_FILES: Final = 256
+"""Open files that the rest of the process may need."""
+SECONDS_PER_TOKEN: Final = 1.0
+"""The slowest generation accepted by default; `timeout` is added once, for the queue and the prompt."""
+BASE_BYTES: Final = 2**18
+TOKEN_BYTES: Final = 2048
+"""Per generated token: its text, its part of the event, and what a server adds."""
+ALTERNATIVE_BYTES: Final = 256
+"""Per log-probability of a token, with the alternative's text."""
+PROMPT_BYTES: Final = 16
+"""Per prompt token: vLLM sends its id back."""
 WHOLE_TOKENS = 1024
-"""Replies of up to so many tokens may come unstreamed. Proxies close a connection that is silent for 60 s (nginx, the
-load balancers of AWS), and 1,024 tokens take 51 s at 20 tokens/s."""
-LIMIT = "the server takes max_completion_tokens in place of max_tokens"
-NO_SEED = "the server takes no seed: what it draws cannot be drawn again"
+"""Replies of up to so many tokens may come unstreamed. Proxies close a connection that is silent for 60 s (nginx, AWS
+load balancers), and 1,024 tokens take 51 s at 20 tokens/s."""
+LIMIT = "the server takes max_completion_tokens instead of max_tokens"
+NO_SEED = "the server takes no seed: its samples cannot be repeated"
 NO_OPTIONS = "the server takes no stream_options: it may report no usage"
-ONE_EACH = "the server draws one sequence a request: several samples of a prompt are as many requests"
-STREAMS = "the server sends no whole replies, or not in time: all replies are streamed"
+ONE_EACH = "the server draws one sequence per request: several samples of a prompt are as many requests"
+STREAMS = "the server sends no unstreamed replies, or not in time: all replies are streamed"
 OWN = frozenset({
     "model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "use_beam_search", "echo", "seed",
     "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "stop_token_ids",
@@ -34,7 +48,7 @@ _WANTED = re.compile(r"max_completion_tokens(?!.*(too (large|long)|context))", r
 
 
 class Learned(NamedTuple):
-    """What a refusal taught: the dialect from now on, and a note about it."""
+    """The dialect to use after a refusal, and a note about it."""
 
     dialect: "Dialect"
     note: str
@@ -42,37 +56,37 @@ class Learned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a server takes. `many` is several sequences in one request, `whole` a reply that is not streamed."""
+    """What a server accepts. `batches` are several sequences per request, `unstreamed` are replies in one piece."""
 
     vllm: bool = False
     limit: str = "max_tokens"
     seed: bool = True
     stream_options: bool = True
-    many: bool = True
-    whole: bool = True
+    batches: bool = True
+    unstreamed: bool = True
 
-    def after(self, body: Mapping[str, object], said: str) -> Learned | None:
-        """The dialect in which a refused request may be taken; None where what the server says names no such thing."""
-        if "max_tokens" in body and (_refuses(said, "max_tokens") or _WANTED.search(said)):
+    def after(self, body: Mapping[str, object], message: str) -> Learned | None:
+        """The dialect in which a refused request may be accepted; None where the message names no known field."""
+        if "max_tokens" in body and (_refuses(message, "max_tokens") or _WANTED.search(message)):
             return Learned(replace(self, limit="max_completion_tokens"), LIMIT)
-        if "stream_options" in body and "stream_options" in said:
+        if "stream_options" in body and "stream_options" in message:
             return Learned(replace(self, stream_options=False), NO_OPTIONS)
-        if "seed" in body and _refuses(said, "seed"):
+        if "seed" in body and _refuses(message, "seed"):
             return Learned(replace(self, seed=False), NO_SEED)
-        if not body.get("stream") and re.search(r"\bstream", said):
-            return Learned(replace(self, whole=False), STREAMS)
+        if not body.get("stream") and re.search(r"\bstream", message):
+            return Learned(replace(self, unstreamed=False), STREAMS)
         if "n" in body:
-            return Learned(replace(self, many=False), ONE_EACH)
+            return Learned(replace(self, batches=False), ONE_EACH)
         return None
 
     def body(self, model: str, request: SampleRequest, *, n: int, stream: bool) -> tuple[str, dict[str, object]]:
         """The route and the body that draw `n` sequences.
 
         Raises:
-            EngineUnavailable: the server cannot tell what the request asks for.
+            EngineUnavailable: the server cannot report what the request needs.
         """
         body: dict[str, object] = {"model": model, self.limit: request.params.max_tokens}
-        body |= _drawing(request.params, vllm=self.vllm)
+        body |= _sampling(request.params, vllm=self.vllm)
         if self.seed:
             body["seed"] = request.seed
         if n > 1:
@@ -80,8 +94,8 @@ class Dialect:
         if stream:
             body["stream"] = True
             if self.stream_options:
-                told = {"continuous_usage_stats": True} if self.vllm else {}
-                body["stream_options"] = {"include_usage": True, **told}
+                extra = {"continuous_usage_stats": True} if self.vllm else {}
+                body["stream_options"] = {"include_usage": True, **extra}
         if request.watch:
             return "/chat/completions", body | self._watching(request)
         if request.rendered.token_ids is None and request.prompt.messages:
@@ -96,7 +110,7 @@ class Dialect:
             if self.vllm:
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         if k is not None:
-            # vLLM lists the sampled token first and inside the count, so that one more shows the k best.
+            # vLLM lists the sampled token first and includes it in the count, so one more shows the k best.
             body |= {"logprobs": True, "top_logprobs": min(k + 1, 20) if k and self.vllm else k}
         return body
 
@@ -104,7 +118,7 @@ class Dialect:
         prompt, k = request.prompt, request.params.logprobs
         body: dict[str, object] = {} if k is None else {"logprobs": k}
         if k is not None and self.vllm:
-            # Alternatives are keyed by their text, and two tokens may have the same: both are kept under their ids.
+            # Alternatives are keyed by their text, which two tokens may share: ids keep both.
             body["return_tokens_as_token_ids"] = True
         if request.rendered.token_ids is None:
             return body | {"prompt": prompt.raw + prompt.text}
@@ -118,12 +132,12 @@ class Dialect:
                 "the server does not report log-probabilities of chosen tokens: use a vLLM server, and a "
                 "prompt of messages alone"
             )
-        asked: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
-        return asked | {"messages": turns(prompt.messages), "logprob_token_ids": list(request.watch)}
+        body: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
+        return body | {"messages": turns(prompt.messages), "logprob_token_ids": list(request.watch)}
 
 
-def _refuses(said: str, name: str) -> bool:
-    return re.search(rf"\b{name}\b", said) is not None and _REFUSED.search(said) is not None
+def _refuses(message: str, name: str) -> bool:
+    return re.search(rf"\b{name}\b", message) is not None and _REFUSED.search(message) is not None
 
 
 def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
@@ -131,8 +145,8 @@ def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
-def _drawing(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
-    """The sampling options. Only vLLM knows all of them, and takes from the model's files any that is left out."""
+def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
+    """The sampling options. Only vLLM knows all of them; it takes those left out from the model's files."""
     body: dict[str, object] = {"temperature": params.temperature, "top_p": params.top_p}
     if params.stop:
         body["stop"] = list(params.stop)
@@ -147,26 +161,46 @@ def _drawing(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
     return body
 
 
-def read_extra(given: str) -> dict[str, Any]:
+def read_extra(text: str) -> dict[str, Any]:
     """The fields of `extra_body`: a JSON object, or the path of a file that holds one.
 
     Raises:
-        UsageError: it is neither, or sets what the engine sets itself.
+        UsageError: it is neither, or sets a field that the engine sets itself.
     """
-    if not given.strip():
+    if not text.strip():
         return {}
     try:
-        found = parse_json(given if given.lstrip().startswith("{") else read_whole(Path(given).expanduser()))
+        fields = parse_json(text if text.lstrip().startswith("{") else read_whole(Path(text).expanduser()))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"extra_body={given[:80]!r} is neither a JSON object nor a file that holds one: write it as in "
+            f"extra_body={text[:80]!r} is neither a JSON object nor a file that holds one: write it as in "
             'extra_body={"chat_template_kwargs": {"enable_thinking": false}}'
         ) from error
-    if not isinstance(found, dict):
-        raise UsageError(f"extra_body={given[:80]!r} does not hold a JSON object: write the fields in braces")
-    if taken := sorted(OWN & found.keys()):
+    if not isinstance(fields, dict):
+        raise UsageError(f"extra_body={text[:80]!r} does not hold a JSON object: write the fields in braces")
+    if taken := sorted(OWN & fields.keys()):
         raise UsageError(
             f"extra_body sets {', '.join(taken)}, which the engine sets itself: leave it out, and use the strategy's "
             "own options"
         )
-    return found
+    return fields
+
+
+def longest(request: SampleRequest, timeout: float) -> float:
+    """Seconds that one reply may take in total, by the requested tokens."""
+    return timeout + request.params.max_tokens * SECONDS_PER_TOKEN
+
+
+def largest(request: SampleRequest, sequences: int) -> int:
+    """Bytes that one reply with `sequences` may have, by the requested tokens and log-probabilities."""
+    logprobs = 1 + max(request.params.logprobs or 0, len(request.watch))
+    each = request.params.max_tokens * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES)
+    return BASE_BYTES + sequences * (each + PROMPT_BYTES * request.rendered.tokens)
+
+
+def at_once() -> int:
+    """Concurrent requests for which this process may open connections."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return CONCURRENCY
+    return max(1, min(CONCURRENCY, allowed - OTHER_FILES))

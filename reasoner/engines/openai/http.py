@@ -6,9 +6,11 @@ import json
 import math
 import os
 import time
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -16,17 +18,19 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from reasoner.engines.openai_retry import Waits, message_of, retry_after, tidy, worth_retrying
+from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.redaction import Secrets, shown_address, without_userinfo
 
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
-"""For how long a server that cannot be reached is tried at the start: a wrong address is reported soon."""
+"""How long an unreachable server is retried at the start: a wrong address is reported soon."""
+BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
-"""A proxy that gave up waiting for a whole reply, which the server went on computing."""
+"""A proxy stopped waiting for an unstreamed reply, which the server continues to compute."""
 
+_BUSY = {408, 409, 425, 429}
 _WAYS_OUT = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
     403: "use an api_key that may use this model",
@@ -34,25 +38,73 @@ _WAYS_OUT = {
 }
 
 
+@dataclass(slots=True)
+class Waits:
+    """The waits between the tries of one request, for `patience` seconds in total, with a jitter fixed by `seed`.
+
+    An unreachable server is given up after `unreachable` seconds, if that is less.
+    """
+
+    patience: float
+    seed: int
+    unreachable: float = math.inf
+    _tries: int = 0
+    _spent: float = 0.0
+
+    def next(self, requested: float, took: float, *, reached: bool) -> float | None:
+        """Seconds to wait after a try that took `took`, where the server requested `requested`; None to give up."""
+        self._tries += 1
+        self._spent += took
+        left = (self.patience if reached else min(self.patience, self.unreachable)) - self._spent
+        if left <= 0:
+            return None
+        wait = min(backoff(self._tries - 1, self.seed) + requested, left)
+        self._spent += wait
+        return wait
+
+    def __str__(self) -> str:
+        tries = f"{self._tries} tries" if self._tries > 1 else "1 try"
+        return f"{tries} over {self._spent:.0f} s" if self._spent >= 1 else tries
+
+
+def backoff(attempt: int, seed: int) -> float:
+    """Seconds to wait after failure number `attempt`, from 0: doubling, capped, with a jitter fixed by `seed`."""
+    longest = min(BACKOFF_SECONDS * 2.0 ** min(attempt, 16), BACKOFF_CAP)
+    return longest * (0.5 + zlib.crc32(f"{seed}:{attempt}".encode()) / 2**33)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds of a Retry-After header, which holds a number or a date; 0 without one."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        return float(value) if value[:1].isdigit() else max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _is_busy(status: int) -> bool:
+    return status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply that is not worth trying again: its HTTP status and body."""
+    """A complete reply, which is not retried: its HTTP status and body."""
 
     status: int
     body: bytes
 
     @property
     def ok(self) -> bool:
-        """Whether the server did what it was asked."""
+        """Whether the request succeeded."""
         return self.status == HTTPStatus.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What one sampling request may take: `seconds` and `size` in bytes for the whole reply.
+    """Limits of one sampling request: `seconds` and `size` in bytes for the complete reply.
 
-    `sent` is called with True when the request goes out, and with False when that try came to nothing and cost nothing.
-    `limit` says in errors what the size was derived from.
+    `sent` is called with True when the request is sent, and with False when that try failed and cost nothing. `limit`
+    names in errors what the size was derived from.
     """
 
     seconds: float
@@ -64,19 +116,19 @@ class Terms:
 
 class _Client(NamedTuple):
     session: aiohttp.ClientSession
-    places: asyncio.Semaphore
+    slots: asyncio.Semaphore
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Connection:
-    """Sends requests to one server, at most `max_concurrency` at once, first come, first served.
+    """Sends requests to one server, at most `max_concurrency` at once, in their order.
 
-    `timeout` is seconds without a byte; `sleep` waits between tries. A failure that cannot have cost anything is tried
-    again for `patience` seconds, each wait twice as long as the one before, or as long as the server asks for.
+    `timeout` is the longest silence in seconds; `sleep` waits between tries. A failure that cannot have cost anything
+    is retried for `patience` seconds, each wait twice as long as the one before plus what the server requests.
 
     Raises:
-        UsageError: `base_url` is no HTTP address, or the key cannot be sent.
+        UsageError: `base_url` is not an HTTP address, or the key cannot be sent.
     """
 
     base_url: str
@@ -101,7 +153,7 @@ class Connection:
         if not key and not name and not password:
             key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not (key.isascii() and key.isprintable()):
-            raise UsageError("the api_key has characters that no header can carry: copy it again")
+            raise UsageError("the api_key has characters that an HTTP header cannot hold: copy it again")
         basic = f"{unquote(name)}:{unquote(password)}" if name or password else ""
         self.where = self.base_url = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
         self._proxy = _proxy_for(url)
@@ -115,16 +167,13 @@ class Connection:
 
     @property
     def root(self) -> str:
-        """The address without /v1, where vLLM has what OpenAI does not define."""
+        """The address without /v1, where vLLM has routes that OpenAI does not define."""
         return self.base_url.removesuffix("/v1")
 
     async def call(
         self, method: str, url: str, body: Mapping[str, object] | None = None, *, starting: bool = False
     ) -> Reply:
-        """The whole reply to a request that costs no tokens, whatever its status.
-
-        While `starting`, a server that cannot be reached is given up soon.
-        """
+        """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply", seed=0, sent=lambda _: None)
         waits = Waits(self.patience, 0, START_SECONDS if starting else math.inf)
         try:
@@ -134,12 +183,12 @@ class Connection:
         except (aiohttp.ClientError, RequestLost) as error:
             raise EngineUnavailable(f"the reply from {self.where} was cut: {self._reason(error)}") from error
 
-    async def whole(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
-        """The reply to a sampling request that is not streamed: nothing comes until all of it is there.
+    async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
+        """The reply to a sampling request that is not streamed.
 
         Raises:
-            EngineUnavailable: the server stays out of reach, or too busy, for as long as the patience lasts.
-            RequestLost: it took the request, and nobody can tell what it computed.
+            EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
+            RequestLost: it accepted the request, and its cost is unknown.
         """
         try:
             waits = Waits(self.patience, terms.seed)
@@ -156,13 +205,11 @@ class Connection:
     async def stream(
         self, path: str, body: Mapping[str, object], terms: Terms
     ) -> AsyncGenerator[Reply | AsyncGenerator[bytes, None], None]:
-        """The events of a request that the server accepted, or its refusal.
-
-        Leaving the block closes the connection if it is not over.
+        """The events of an accepted request, or the refusal. Leaving the block closes an unfinished connection.
 
         Raises:
-            EngineUnavailable: the server stays out of reach, or too busy, for as long as the patience lasts.
-            RequestLost: it says nothing at all, or the stream is cut.
+            EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
+            RequestLost: it sends nothing, or the stream is cut.
         """
         try:
             waits = Waits(self.patience, terms.seed)
@@ -178,21 +225,24 @@ class Connection:
             raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
 
     def refusal(self, reply: Reply) -> EngineUnavailable:
-        """The error for a reply that trying again would not change."""
-        said = self.said(reply.body)
+        """The error for a reply that a retry would not change."""
         way_out = _WAYS_OUT.get(reply.status, "change what it names, or choose another model or server")
-        return EngineUnavailable(f"{self.where} answered {reply.status}{f' ({said})' if said else ''}: {way_out}")
+        return EngineUnavailable(f"{self.where} answered {self._status(reply.status, reply.body)}: {way_out}")
 
-    def said(self, body: bytes) -> str:
-        """What a server says in an error reply: one line without what must not be shown."""
+    def _status(self, status: int, body: bytes) -> str:
+        message = self.message(body)
+        return f"{status} ({message})" if message else str(status)
+
+    def message(self, body: bytes) -> str:
+        """The message of an error reply on one line, without secrets."""
         return self.show(message_of(body))
 
     def show(self, text: str, most: int = 300) -> str:
-        """Foreign text made fit for one line of an error: bounded, printable, without what must not be shown."""
+        """Foreign text as one line of an error: bounded, printable, without secrets."""
         return tidy(self.secrets.hide(without_userinfo(text)), most)
 
     async def close(self) -> None:
-        """Close this loop's session; those of other loops close with their loops."""
+        """Close this loop's session; the others close with their loops."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client:
             await client.holder.aclose()
@@ -209,39 +259,37 @@ class Connection:
         idle: float | None,
         free: bool = False,
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """A reply that is not worth another try, within the terms; what can have cost nothing is tried again.
+        """The last reply within the terms; failures that cannot have cost anything are retried.
 
-        `idle` is the longest silence; None allows any up to the deadline, as a whole reply comes all at once. What is
-        `free` costs nothing however it fails.
+        `idle` is the longest silence; None allows any up to the deadline, as an unstreamed reply comes all at once. A
+        `free` request costs nothing however it fails.
         """
         client = await self._client()
-        # Plain ASCII JSON: a lone surrogate in a prompt is then the server's to judge and no crash here.
+        # ASCII JSON: a lone surrogate in a prompt does not fail here; the server decides about it.
         content = None if body is None else json.dumps(body).encode("ascii")
         allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         while True:
-            asked, reached, began = 0.0, False, time.monotonic()
-            async with client.places, self._within(terms.seconds):
+            requested, reached, began = 0.0, False, time.monotonic()
+            async with client.slots, self._within(terms.seconds):
                 terms.sent(True)
                 try:
                     response = await client.session.request(
                         method, url, data=content, headers=self._headers, timeout=allowed, allow_redirects=False
                     )
                 except aiohttp.ClientError as error:
-                    failure, way_out = self._failed(error, whole=idle is None, free=free)
+                    failure, way_out = self._failed(error, unstreamed=idle is None, free=free)
                 else:
                     reached = True
                     try:
-                        if not worth_retrying(response.status) or (
-                            idle is None and response.status in GATEWAY_TIMEOUTS
-                        ):
+                        if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
                             yield response
                             return
-                        failure, asked = await self._busy(response)
+                        failure, requested = await self._busy(response)
                         way_out = "try later, set patience to wait longer, or set max_concurrency"
                     finally:
                         response.close()
             terms.sent(False)
-            wait = waits.next(asked, time.monotonic() - began, reached=reached)
+            wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
                 raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {way_out}")
             await self.sleep(wait)
@@ -256,16 +304,15 @@ class Connection:
                 raise
             raise RequestLost(f"{self.where} did not finish a reply within {seconds:g} s: set deadline") from error
 
-    def _failed(self, error: aiohttp.ClientError, *, whole: bool, free: bool) -> tuple[str, str]:
-        """What failed and the way out, where it can have cost nothing."""
+    def _failed(self, error: aiohttp.ClientError, *, unstreamed: bool, free: bool) -> tuple[str, str]:
+        """The failure and what to do, where it cannot have cost anything."""
         unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
-        if not (free or unsent) and (whole or isinstance(error, aiohttp.ServerTimeoutError)):
-            raise RequestLost(f"{self.where} took a request and sent nothing: {self._reason(error)}") from error
+        if not (free or unsent) and (unstreamed or isinstance(error, aiohttp.ServerTimeoutError)):
+            raise RequestLost(f"{self.where} accepted a request and sent nothing: {self._reason(error)}") from error
         return self._reason(error), "start the server there, or set base_url to where it runs"
 
     async def _busy(self, response: aiohttp.ClientResponse) -> tuple[str, float]:
-        said = self.said(await self._error_body(response))
-        return f"{response.status}{f' ({said})' if said else ''}", retry_after(response.headers)
+        return self._status(response.status, await self._error_body(response)), retry_after(response.headers)
 
     async def _client(self) -> _Client:
         """This loop's session: connections belong to the loop that opened them."""
@@ -303,10 +350,7 @@ class Connection:
         return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"
 
     async def _events(self, response: aiohttp.ClientResponse, terms: Terms) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event up to [DONE] or the end.
-
-        Lines are split as bytes: text may hold other characters that count as line ends, such as U+2028.
-        """
+        """The data of each server-sent event up to [DONE] or the end. Bytes are split: text may hold U+2028."""
         pending, size = b"", 0
         async for block in response.content.iter_any():
             size += len(block)
@@ -318,7 +362,7 @@ class Connection:
                     continue
                 data = line[5:].strip()
                 if data == b"[DONE]":
-                    # Only a connection that was read to its end can serve the next request.
+                    # Only a connection that was read to its end can be reused.
                     with suppress(TimeoutError, aiohttp.ClientError):
                         async with asyncio.timeout(1.0):
                             await response.content.readany()
@@ -328,8 +372,8 @@ class Connection:
 
 
 async def _hold(proxy: str | None) -> AsyncGenerator[aiohttp.ClientSession, None]:
-    # An event loop closes its unfinished async generators before it ends, and with this one the session; also one that
-    # is dropped meanwhile, as long as nothing that it holds refers to it.
+    # An event loop closes its unfinished async generators before it ends, and with this one the session, even if it was
+    # dropped, as long as nothing that it holds refers to it.
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), proxy=proxy
     ) as session:
@@ -337,13 +381,13 @@ async def _hold(proxy: str | None) -> AsyncGenerator[aiohttp.ClientSession, None
 
 
 def _split(address: str) -> SplitResult | None:
-    """The parts of an HTTP address; None where it is none."""
+    """The parts of an HTTP address; None where it is not one."""
     try:
         url = urlsplit(address.strip().rstrip("/"))
-        fine = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not (url.query or url.fragment)
+        valid = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not (url.query or url.fragment)
     except ValueError:
         return None
-    return url if fine else None
+    return url if valid else None
 
 
 def _proxy_for(url: SplitResult) -> str | None:

@@ -1,4 +1,4 @@
-"""Prompts as token ids, through vLLM's own renderer: the same for a server and for an engine in this program."""
+"""Prompts as token ids, through vLLM's own renderer, so that they equal those of a vLLM server."""
 
 import copy
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from reasoner.types import Message, TokenIds
 
 
 class PromptRenderer:
-    """Renders chats and text as one model reads them.
+    """Renders chats and text for one model.
 
-    `renders_chats` is False where the model has no chat template. Some models write chats by code instead of a
-    template (DeepSeek-V3.2) or straight into token ids (Mistral); vLLM's renderer knows each.
+    `renders_chats` is False where the model has no chat template. Some models render chats by code (DeepSeek-V3.2) or
+    directly to token ids (Mistral); vLLM's renderer supports each.
     """
 
     def __init__(self, renderer: Any) -> None:
         self._renderer = renderer
-        # vLLM detokenises with its own tokenizer in another thread, and one is not safe to share.
+        # vLLM uses its own tokenizer in another thread, and a tokenizer is not thread-safe.
         self._tokenizer: Any = copy.deepcopy(renderer.tokenizer)
-        # Decoded text is to be exactly what the ids spell.
+        # Decoded text must match the ids exactly.
         self._tokenizer.clean_up_tokenization_spaces = False
         self.renders_chats = self._probe()
 
@@ -41,20 +41,20 @@ class PromptRenderer:
         from vllm.utils.mistral import is_mistral_tokenizer
 
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        # Mistral's own library writes text for people to read, not to be tokenised.
-        wanted = {"add_generation_prompt": reply, "tokenize": is_mistral_tokenizer(self._renderer.tokenizer)}
-        _, rendered = self._renderer.render_messages(turns, ChatParams(chat_template_kwargs=wanted))
+        # The text of Mistral's own library is for people and must not be tokenized.
+        arguments = {"add_generation_prompt": reply, "tokenize": is_mistral_tokenizer(self._renderer.tokenizer)}
+        _, rendered = self._renderer.render_messages(turns, ChatParams(chat_template_kwargs=arguments))
         if "prompt_token_ids" in rendered:
             return tuple(rendered["prompt_token_ids"])
-        # The template writes the special tokens itself: adding them again would double the first.
+        # The template contains the special tokens: adding them again would double the first.
         return self.encode(rendered["prompt"])
 
     def raw(self, text: str) -> TokenIds:
-        """The ids of a text that is a whole prompt, begun as the tokenizer begins one."""
+        """The ids of a text that is a complete prompt, with the tokens that the tokenizer prepends."""
         return tuple(self._tokenizer.encode(text))
 
     def encode(self, text: str) -> TokenIds:
-        """The ids of a piece of text, without any that a prompt would begin with."""
+        """The ids of a piece of text, without prepended tokens."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
     def decode(self, ids: TokenIds) -> str:
@@ -64,5 +64,5 @@ class PromptRenderer:
 
     @property
     def bos(self) -> str:
-        """The text of the token that begins every sequence, "" where the model has none."""
+        """The text of the token that begins every sequence; "" where the model has none."""
         return getattr(self._tokenizer, "bos_token", None) or ""

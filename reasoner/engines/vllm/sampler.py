@@ -1,7 +1,7 @@
 """A repaired sampler for vLLM's V1 model runner (CPU builds), loaded by name in vLLM's worker process.
 
-Where one request of a batch has `logprob_token_ids`, V1's own sampler gathers those ids alone for the whole batch, and
-all other requests lose their best alternatives. Model Runner V2 (CUDA builds) keeps the two apart.
+If a request of a batch has `logprob_token_ids`, V1's sampler gathers only those ids for the whole batch, and all other
+requests lose their best alternatives. Model Runner V2 (CUDA builds) separates the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,27 +14,27 @@ from vllm.v1.sample.sampler import Sampler
 
 
 class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not checked
-    """V1's sampler, whose rows hold what each request asked for: its watched token ids, or its best alternatives."""
+    """V1's sampler with rows by request: its watched token ids, or its best alternatives."""
 
-    kept: int | None = None
-    """The most alternatives that a request of the batch asked for."""
+    max_logprobs: int | None = None
+    """The largest number of alternatives that a request of the batch needs."""
 
     def forward(self, logits: Any, sampling_metadata: Any, *args: Any, **options: Any) -> Any:
         """Sample one token for each request."""
-        self.kept = sampling_metadata.max_num_logprobs
+        self.max_logprobs = sampling_metadata.max_num_logprobs
         return super().forward(logits, sampling_metadata, *args, **options)
 
     def gather_specific_token_logprobs(
         self, logprobs: Any, logprob_token_ids: Mapping[int, Sequence[int]], sampled: Any
     ) -> Any:
-        """[requests, 1 + columns] log-probabilities and ids: the sampled token's, then what the request asked for.
+        """[requests, 1 + columns] log-probabilities and ids: the sampled token's, then those of the request.
 
-        The front end reads as many columns of a row as its request asked for; the others are padding.
+        The front end reads as many columns of a row as its request needs; the others are padding.
         """
         watched = super().gather_specific_token_logprobs(logprobs, logprob_token_ids, sampled)
-        if not self.kept:
+        if not self.max_logprobs:
             return watched
-        best = self.gather_logprobs(logprobs, self.kept, token_ids=sampled)
+        best = self.gather_logprobs(logprobs, self.max_logprobs, token_ids=sampled)
         width = max(watched.logprobs.shape[1], best.logprobs.shape[1])
         watches = torch.zeros(len(logprobs), 1, dtype=torch.bool, device=logprobs.device)
         watches[list(logprob_token_ids)] = True
@@ -51,10 +51,10 @@ class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not che
 
 
 class RepairableWorker:
-    """What vLLM's worker inherits in addition, by `worker_extension_cls`."""
+    """A base class that vLLM's worker gets by `worker_extension_cls`."""
 
     def repair_sampler(self) -> None:
-        """Put the repaired sampler in the place of V1's own."""
+        """Replace V1's own sampler by the repaired one."""
         runner: Any = self.model_runner  # type: ignore[attr-defined] # the worker's
         own = runner.sampler
         runner.sampler = RepairedSampler(logprobs_mode=own.logprobs_mode, use_fp64_gumbel=own.use_fp64_gumbel)

@@ -1,4 +1,4 @@
-"""The two ways to drive vLLM, each in a thread of its own: its core in this process, or in a process of its own."""
+"""Two ways to run vLLM, each with its own thread: its core in this process, or in a separate process."""
 
 import asyncio
 import queue
@@ -12,31 +12,31 @@ from typing import Any, NamedTuple, Protocol
 from reasoner.orphans import children_end_with_us
 from reasoner.types import Notify, TokenIds, Usage
 
-SAMPLER_REPAIR = "reasoner.engines.vllm_sampler.RepairableWorker"
-"""What vLLM's `worker_extension_cls` takes, so that its sampler can be repaired where that is needed."""
+SAMPLER_REPAIR = "reasoner.engines.vllm.sampler.RepairableWorker"
+"""The value of vLLM's `worker_extension_cls`: it can repair the sampler where that is needed."""
 
 
 class CoreDied(Exception):
-    """The core failed; everything that was in flight is lost."""
+    """The core failed; everything in flight is lost."""
 
 
 class CoreFacts(NamedTuple):
-    """What a running core tells of itself: vLLM's own configuration and renderer."""
+    """vLLM's own configuration and renderer, of a running core."""
 
     config: Any
     renderer: Any
 
 
 def _needs_repair(engine: Any, args: Any) -> bool:
-    """Whether the engine samples with V1's sampler, which `vllm_sampler` repairs."""
+    """Whether the engine samples with V1's sampler, which `sampler` repairs."""
     return args.worker_extension_cls == SAMPLER_REPAIR and not engine.vllm_config.use_v2_model_runner
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One sequence as vLLM takes it: `params` are vLLM's SamplingParams, or its PoolingParams.
+    """One sequence to compute: `params` are vLLM's SamplingParams or PoolingParams.
 
-    `cut` looks at each output of a stream, its predecessors included, and is True where the sequence is to end there.
+    `cut` gets each cumulative output of a stream and returns True where the sequence must end.
     """
 
     request_id: str
@@ -54,7 +54,7 @@ class Core(Protocol):
         ...
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
-        """Abort a job; its exact usage, or None where it cannot be told."""
+        """Abort a job; its exact usage, or None where that is unknown."""
         ...
 
     def forget(self) -> "Future[Any]":
@@ -62,7 +62,7 @@ class Core(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop and free everything."""
+        """Stop and free all resources."""
         ...
 
 
@@ -80,9 +80,9 @@ class _Flight:
 
 
 class InProcessCore:
-    """vLLM's engine core in this process, stepped by one thread. The quickest to start on a CPU.
+    """vLLM's engine core in this process, stepped by one thread. The fastest to start on a CPU.
 
-    Its work between steps is exact to account for: what an aborted request computed is read from the scheduler.
+    Accounting is exact: between steps, the scheduler knows what an aborted request computed.
     """
 
     def __init__(self, args: Any, stage: Notify) -> None:
@@ -102,13 +102,14 @@ class InProcessCore:
         return future
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
-        future = _new_future()
-        self._inbox.put(lambda: future.set_result(self._abort(request_id)))
-        return future
+        return self._between_steps(lambda: self._abort(request_id))
 
     def forget(self) -> "Future[Any]":
+        return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
+
+    def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
         future = _new_future()
-        self._inbox.put(lambda: future.set_result(None if self._dead else self._engine.reset_prefix_cache()))
+        self._inbox.put(lambda: future.set_result(work()))
         return future
 
     def close(self) -> None:
@@ -119,7 +120,7 @@ class InProcessCore:
         try:
             from vllm.v1.engine.llm_engine import LLMEngine
 
-            _tell_of_warming_up(self._args, self._stage)
+            _report_warming_up(self._args, self._stage)
             self._engine = LLMEngine.from_engine_args(self._args)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair_sampler")
@@ -138,7 +139,7 @@ class InProcessCore:
             self._engine = None
 
     def _serve_inbox(self) -> bool:
-        """Do what was asked since the last step; wait for work when there is none. False means close."""
+        """Run the commands since the last step; wait for one when there is no work. False means close."""
         idle = self._dead is not None or not self._engine.has_unfinished_requests()
         while idle or not self._inbox.empty():
             command = self._inbox.get()
@@ -198,22 +199,22 @@ class InProcessCore:
         return Usage(request.num_prompt_tokens, state.num_cached_tokens, request.num_output_tokens)
 
 
-def _tell_of_warming_up(args: Any, stage: Notify) -> None:
-    """Have vLLM's executor, where it is the usual one for one device, say when the model is loaded."""
+def _report_warming_up(args: Any, stage: Notify) -> None:
+    """Make vLLM's executor for one device, where it is the default one, report when the model is loaded."""
     if args.distributed_executor_backend or args.tensor_parallel_size * args.pipeline_parallel_size > 1:
         return
     from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-    class Telling(UniProcExecutor):  # type: ignore[misc]
+    class Reporting(UniProcExecutor):  # type: ignore[misc]
         def compile_or_warm_up_model(self) -> None:
             stage("warming up vLLM")
             super().compile_or_warm_up_model()
 
-    args.distributed_executor_backend = Telling
+    args.distributed_executor_backend = Reporting
 
 
 class AsyncCore:
-    """vLLM's AsyncLLM, whose engine core is a process of its own, on an event loop in one thread. For GPUs."""
+    """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs."""
 
     def __init__(self, args: Any) -> None:
         self.started: Future[CoreFacts] = _new_future()
@@ -236,11 +237,11 @@ class AsyncCore:
             return
         self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         self._loop.run_forever()
-        # What vLLM left running would complain when Python collects it.
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
+        # Tasks that vLLM left running would warn when Python collects them.
+        remaining = asyncio.all_tasks(self._loop)
+        for task in remaining:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.gather(*remaining, return_exceptions=True))
         self._loop.close()
 
     async def _start(self) -> None:
@@ -277,7 +278,7 @@ class AsyncCore:
             future.set_result(output)
 
     async def _last(self, job: Job) -> Any:
-        """The output with which the stream ends, by itself or because it is cut there."""
+        """The output that ends the stream, by itself or because it is cut."""
         output = None
         async with aclosing(self._stream(job)) as outputs:
             async for output in outputs:
@@ -303,7 +304,7 @@ class AsyncCore:
     async def _abort(self, request_id: str) -> Usage | None:
         processor = self._engine.output_processor
         internal = processor.external_req_ids.get(request_id, [])
-        states = [processor.request_states[one] for one in internal if one in processor.request_states]
+        states = [processor.request_states[name] for name in internal if name in processor.request_states]
         await self._engine.abort(request_id)
         if not states:
             return None
@@ -323,7 +324,7 @@ class AsyncCore:
 
 
 class PoolingCore(AsyncCore):
-    """The same for a model that rates sequences instead of continuing them."""
+    """An `AsyncCore` for a model that rates sequences instead of generating."""
 
     def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
         prompt = {"prompt_token_ids": list(job.token_ids)}
@@ -333,6 +334,6 @@ class PoolingCore(AsyncCore):
         return outputs
 
     async def _abort(self, request_id: str) -> Usage | None:
-        # A rating is one step of the core, and nothing here tells whether that step was made.
+        # A rating is one step of the core, and nothing here shows whether that step was made.
         await self._engine.abort(request_id)
         return None

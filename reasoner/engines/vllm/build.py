@@ -1,4 +1,4 @@
-"""What every engine on vLLM needs to know and do: which build is installed, its environment, starting off the loop."""
+"""The installed vLLM build, the environment that it needs, and threads for work that blocks."""
 
 import asyncio
 import os
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 
 def unheard(line: str) -> None:
-    """Nobody listens to what takes long."""
+    """Ignore a progress message."""
 
 
 async def in_daemon(work: Callable[[], None]) -> None:
-    """Run `work` in a thread that an interrupt does not wait for, as it would for the loop's own executor."""
+    """Run `work` in a daemon thread: an interrupt does not wait for it, unlike for the loop's own executor."""
     done: Future[None] = Future()
 
     def run() -> None:
@@ -51,12 +51,12 @@ def installed_build() -> Build | None:
 
 
 def prepare_environment(build: Build) -> None:
-    """Set what vLLM reads when it is imported; what the user set stays."""
-    wanted: Mapping[str, str] = {
+    """Set the variables that vLLM reads when it is imported; values of the user have precedence."""
+    defaults: Mapping[str, str] = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        # A fork would copy the locks of our threads, and `children_end_with_us` reaches spawned processes only.
+        # A fork would copy the locks of our threads, and `children_end_with_us` reaches only spawned processes.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         **(
             {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
@@ -64,11 +64,11 @@ def prepare_environment(build: Build) -> None:
             else {}
         ),
     }
-    for name, value in wanted.items():
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, or its kind where it says nothing."""
+    """The first line of an error message, or the error's class where it is empty."""
     text = str(error).strip().partition("\n")[0][:300]
     return text or type(error).__name__

@@ -1,0 +1,178 @@
+"""A reward model on vLLM's pooling runner, in a separate process beside the model that it rates."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoner.engines.vllm.build import Build, in_daemon
+from reasoner.engines.vllm.cores import Job, PoolingCore
+from reasoner.engines.vllm.gpu_memory import stored_weights
+from reasoner.engines.vllm.served import GIB, VllmModel
+from reasoner.errors import EngineError, UsageError
+from reasoner.models.dtype import BYTES, DType, resolve_dtype
+from reasoner.models.geometry import count_parameters
+from reasoner.models.resolve import Resolved
+from reasoner.protocols import Engine, Meter
+from reasoner.types import Prompt, TokenIds, Usage
+
+BESIDE_ANOTHER = 0.2
+"""The share of a GPU's memory that is taken beside a policy of which nothing is known."""
+
+
+class Pooled(NamedTuple):
+    """The raw outputs at each position from `first` on, [positions, labels], before any activation."""
+
+    first: int
+    rows: NDArray[np.float32]
+    usage: Usage
+
+
+@dataclass(slots=True)
+class PoolingEngine(VllmModel):
+    """One reward model served by vLLM, many sequences at once, prefixes shared.
+
+    `task` "token_classify" rates every token, "classify" the last one. `pooling` are further settings of vLLM's
+    `PoolerConfig`. The other options are those of `VllmEngine`; `gpu_memory_utilization` 0 takes what the weights need
+    beside the policy's. What does not fit the machine is refused before anything starts.
+    """
+
+    role: ClassVar[str] = "the reward model"
+    claimed_as: ClassVar[str] = "the reward model's"
+    way_out: ClassVar[str] = "reward models need it: install the extra `cpu` or `gpu`"
+
+    kv_gib: float = 0.5
+    task: Literal["token_classify", "classify"] = "token_classify"
+    pooling: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        VllmModel.__post_init__(self)
+        if self.gpu_memory_utilization == 1:
+            raise UsageError("gpu_memory_utilization=1 leaves nothing to the policy: give less than 1")
+
+    async def start(self, policy: Engine | None = None) -> None:
+        """Start the model beside `policy`, which is started first; or start it again after it died.
+
+        Raises:
+            UsageError: the two do not fit this machine together.
+            EngineUnavailable: it cannot be started; the message says what to do.
+        """
+        if self._core is None:
+            if policy is not None:
+                await policy.start()
+            await in_daemon(self.start_core)
+
+    def _new_core(self, build: Build, arguments: Any) -> PoolingCore:
+        return PoolingCore(arguments)
+
+    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+        if build.cpu:
+            placement: dict[str, Any] = {"enforce_eager": True}
+            split = check_memory(resolved.folder, self.kv_gib, self.dtype)
+        else:
+            placement = {"gpu_memory_utilization": self._gpu_share()}
+            split = f"the reward model takes {placement['gpu_memory_utilization']:.0%} of the GPU's memory"
+        self.notes = (split,)
+        self.notify(split)
+        from vllm.config import PoolerConfig
+        from vllm.engine.arg_utils import AsyncEngineArgs
+
+        return AsyncEngineArgs(
+            **self._common_arguments(build, resolved),
+            **placement,
+            runner="pooling",
+            pooler_config=PoolerConfig(task=self.task, **self.pooling),
+            enable_prefix_caching=True,
+        )
+
+    def _gpu_share(self) -> float:
+        if self._claim is None:
+            return self.gpu_memory_utilization or BESIDE_ANOTHER
+        return self.gpu.take(self._claim)
+
+    @property
+    def bos(self) -> str:
+        """The text of the token that begins every sequence, "" where the model has none."""
+        return self._prompts.bos
+
+    async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
+        """A prompt's raw text, or its chat by the model's own template; with `reply` up to where the next turn begins.
+
+        Raises:
+            EngineError: it is a chat, and the model has no chat template or its template refuses the chat.
+        """
+        if prompt.raw:
+            return self._prompts.raw(prompt.raw)
+        if not self._prompts.renders_chats:
+            raise EngineError(f"the reward model {self.model.name} has no chat template: choose another recipe")
+        return self._chat(prompt.messages, reply=reply)
+
+    async def encode(self, text: str) -> TokenIds:
+        """The ids of a piece of text, without any that a prompt would begin with."""
+        return self._prompts.encode(text)
+
+    def decode(self, ids: TokenIds) -> str:
+        """The text of token ids, special tokens included."""
+        return self._prompts.decode(ids)
+
+    async def rows(self, ids: TokenIds, *, read_cache: bool, meter: Meter) -> Pooled:
+        """Rate one sequence: at every position, or from the first that was not in the prefix cache with `read_cache`.
+
+        Cancelling the awaiting task aborts it; the meter is then None, as vLLM does not report what it computed.
+
+        Raises:
+            EngineError: it failed; the meter holds what it cost.
+        """
+        await self.start()
+        core = self._core
+        assert core is not None
+        job = Job(f"rate-{next(self._names)}", ids, self._params(read_cache=read_cache), 0)
+        meter.usage = None
+        output = await self._output(core, job, meter)
+        meter.usage = usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, 0)
+        rows = output.outputs.data.float().numpy()
+        rows = rows.reshape(-1, rows.shape[-1])
+        return Pooled(usage.prompt_tokens - len(rows), rows, usage)
+
+    def _params(self, *, read_cache: bool) -> Any:
+        from vllm import PoolingParams
+
+        # The recipe reads the raw outputs, so no activation is applied here.
+        return PoolingParams(task=self.task, use_activation=False, skip_reading_prefix_cache=not read_cache)
+
+
+def check_memory(folder: Path | None, kv_gib: float, dtype: DType) -> str:
+    """How a reward model's memory is split, as a line for people.
+
+    Raises:
+        UsageError: it does not fit the free memory of this machine.
+    """
+    weights = _weight_bytes(folder, dtype) / GIB if folder else 0.0
+    free = available_memory() / GIB
+    split = f"the reward model takes {weights:.2f} GiB for weights and {kv_gib:g} GiB for its KV cache"
+    if weights + kv_gib > free:
+        raise UsageError(
+            f"{split}, and {free:.2f} GiB are free: lower kv_gib, also the policy's, or choose a smaller model"
+        )
+    return f"{split}, of {free:.1f} GiB free"
+
+
+def _weight_bytes(folder: Path, dtype: DType) -> int:
+    """The memory of a model's weights; packed ones take as much as on disk."""
+    parameters = count_parameters(folder)
+    if parameters:
+        return parameters * BYTES[resolve_dtype(dtype, folder)]
+    return stored_weights(folder)
+
+
+def available_memory() -> int:
+    """Bytes that a new process may use without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
