@@ -1,13 +1,12 @@
-"""GPQA-diamond (Rein 2023, 2311.12022): questions of experts; gated, and its authors ask not to publish its items."""
+"""GPQA-diamond (Rein 2023, 2311.12022): expert questions; gated, and its authors ask not to publish its items."""
 
 import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import Benchmark
-from reasoner_evals.tasks.options import END, choice, shuffled
-from reasoner_evals.tasks.prompts import Template
+from reasoner_evals.tasks.prompts import CHOICE, choice_question
 from reasoner_evals.tasks.rows import Row
 from reasoner_evals.tasks.source import Published
 
@@ -23,34 +22,34 @@ class GpqaDiamond(Benchmark):
     revision: str = "633f5ee89ab8ad4522a9f850766b73f62147ffdd"
     repeat: int = 0
 
-    name: ClassVar[str] = "gpqa_diamond"
-    reads: ClassVar[tuple[str, ...]] = (
-        "Question",
-        "Correct Answer",
-        "Incorrect Answer 1",
-        "Incorrect Answer 2",
-        "Incorrect Answer 3",
-        "Record ID",
-    )
-    published: ClassVar[Published] = Published(
+    name: ClassVar = "gpqa_diamond"
+    reads: ClassVar = (
+        "Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Record ID",
+    )  # fmt: skip
+    published: ClassVar = Published(
         "Idavidrein/gpqa",
         "train",
         "CC-BY-4.0; its authors ask that items are not published again",
         config="gpqa_diamond",
         file="dataset.zip of github.com/idavidrein/gpqa, unpack gpqa_diamond.csv",
     )
-    shareable: ClassVar[bool] = False
+    prompt: ClassVar = CHOICE
+    shareable: ClassVar = False
 
-    @property
-    def template(self) -> Template:
-        """Step by step, then a letter."""
-        return Template("choice-steps", 1, END)
-
-    def item(self, row: Row, template: Template) -> GradedQuestion:
-        """The right option comes first in the row; where it stands after shuffling is the reference answer."""
+    def item(self, row: Row) -> GradedQuestion:
+        """The right option is the first of the row."""
         text = row.text("Question")
-        written = [row.text(name) for name in self.reads[1:5]]
-        name = row.maybe("Record ID") or hashlib.sha256("\0".join([text, *written]).encode()).hexdigest()[:16]
-        order = shuffled(4, id=name, repeat=self.repeat)
-        options = [written[place] for place in order]
-        return choice(template, text, options, order.index(0), id=f"gpqa/{name}")
+        options = [row.text(column) for column in self.reads[1:5]]
+        name = row.optional("Record ID") or hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()[:16]
+        order = _shuffled(len(options), id=name, repeat=self.repeat)
+        shuffled = [options[index] for index in order]
+        return choice_question(self.template, text, shuffled, order.index(0), id=f"gpqa/{name}")
+
+
+def _shuffled(count: int, *, id: str, repeat: int) -> list[int]:
+    """An order of the options that depends only on the question's id and `repeat`."""
+
+    def key(index: int) -> bytes:
+        return hashlib.blake2b(f"{id}\0{repeat}\0{index}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+    return sorted(range(count), key=key)

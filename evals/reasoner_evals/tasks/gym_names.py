@@ -1,7 +1,7 @@
 """Which data sets of reasoning-gym 0.1.25 are tasks, and how their answers are read and graded.
 
-Nobody is on a list whose scorer executes the answer. This was read in the pinned version and is tested against it; a
-new version has to be read again.
+No listed scorer executes the answer. The scorers of the pinned version were read and are tested; read them again for a
+new version.
 """
 
 NUMBER = frozenset(
@@ -34,11 +34,11 @@ NUMBER = frozenset(
         "simple_geometry",
     ]
 )
-"""Answered by a number, compared exactly. The scorer of gsm_symbolic reads the first number and no minus sign, that of
-coin_flip takes 0 for anything."""
+"""Answered by a number, compared exactly. The scorer of gsm_symbolic reads the first number and no minus sign; that of
+coin_flip accepts 0 for anything."""
 
 YES_NO = frozenset(["course_schedule", "game_of_life_halting", "isomorphic_strings", "ransom_note", "syllogism"])
-"""Answered by yes or no, or true or false. The scorer of game_of_life_halting takes any text."""
+"""Answered by yes or no, or true or false. The scorer of game_of_life_halting accepts any text."""
 
 TEXT = frozenset(
     [
@@ -80,11 +80,11 @@ VERBATIM = frozenset(
         "word_sequence_reversal",
     ]
 )
-"""Answered by a text that has one right form. The scorers of binary_matrix, n_queens, spiral_matrix, string_insertion
-execute it, that of prime_factorization raises on what is no product, that of time_intervals takes what is near."""
+"""Answered by a text with one right form. The scorers of binary_matrix, n_queens, spiral_matrix and string_insertion
+execute it, that of prime_factorization raises on anything but a product, that of time_intervals accepts near misses."""
 
 EXPRESSION = frozenset(("countdown", "puzzle24"))
-"""Answered by an expression, judged by our own rules: their scorers execute it."""
+"""Answered by an expression, graded by our own rules: their scorers execute it."""
 
 SCORED = frozenset(
     [
@@ -126,11 +126,11 @@ SCORED = frozenset(
 """Graded by reasoning-gym's own scorer, which executes nothing."""
 
 RULED = frozenset(("boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"))
-"""Likewise, and there is no reference answer, only rules."""
+"""Like `SCORED`, without a reference answer."""
 
 REFUSED = {
-    "codeio": "it executes code to make its puzzles",
-    "composite": "it mixes others: name them one by one",
+    "codeio": "it executes code to generate its puzzles",
+    "composite": "it mixes other data sets: name them one by one",
     "polynomial_multiplication": "its scorer executes the answer",
     "simple_integration": "its scorer executes the answer",
     "intermediate_integration": "its scorer executes the answer",

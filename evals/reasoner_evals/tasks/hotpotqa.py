@@ -1,10 +1,10 @@
-"""HotpotQA (Yang 2018, 1809.09600): questions over ten paragraphs, of which two are needed."""
+"""HotpotQA (Yang 2018, 1809.09600): questions over ten paragraphs, two of which are needed."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reasoner.answers import TextSpace
-from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import Benchmark, checked
 from reasoner_evals.tasks.prompts import Template
 from reasoner_evals.tasks.rows import Row
@@ -15,35 +15,33 @@ from reasoner_evals.tasks.source import Published
 class HotpotQa(Benchmark):
     """HotpotQA: 7,405 questions with ten paragraphs each, answered in a few words; right is EM. Pinned.
 
-    The paragraphs come first, so that all samples of a question share them. A question's group is the first of the
-    titles that its answer rests on. A file without paragraphs is asked without them.
+    The paragraphs come first, so that all samples of a question share them as a prefix. A question's group is the first
+    title among its supporting facts. Without a column of paragraphs, only the question is asked.
     """
 
     revision: str = "1908d6afbbead072334abe2965f91bd2709910ab"
 
-    name: ClassVar[str] = "hotpotqa"
-    reads: ClassVar[tuple[str, ...]] = ("id", "question", "answer", "context", "level", "supporting_facts")
-    published: ClassVar[Published] = Published(
+    name: ClassVar = "hotpotqa"
+    reads: ClassVar = ("id", "question", "answer", "context", "level", "supporting_facts")
+    published: ClassVar = Published(
         "hotpotqa/hotpot_qa",
         "validation",
         "CC-BY-SA-4.0",
         config="distractor",
         file="hotpot_dev_distractor_v1.json of hotpotqa.github.io",
     )
+    prompt: ClassVar = Template(
+        "text-steps", 1, "Reason step by step, and end with `Answer:` and the answer in a few words."
+    )
 
-    @property
-    def template(self) -> Template:
-        """Step by step, then a few words."""
-        return Template("text-steps", 1, "Reason step by step, and end with `Answer:` and the answer in a few words.")
-
-    def item(self, row: Row, template: Template) -> GradedQuestion:
-        """The hub writes columns of titles and sentences, the authors' file pairs of them."""
+    def item(self, row: Row) -> GradedQuestion:
+        """The hub has columns of titles and sentences; the authors' file has pairs of them."""
         space = TextSpace()
         context = "\n\n".join(f"{title}\n{text}" for title, text in _paragraphs(row)) if row.has("context") else ""
-        name = row.maybe("id") or f"hotpotqa/{row.index}"
-        question = template.ask(row.text("question"), space, id=name, context=context)
+        name = row.optional("id") or f"hotpotqa/{row.index}"
+        question = self.template.ask(row.text("question"), space, id=name, context=context)
         gold = checked(row, "answer", space, row.text("answer"))
-        return GradedQuestion(question, gold, group=_group(row), level=row.maybe("level"))
+        return GradedQuestion(question, gold, group=_group(row), level=row.optional("level"))
 
 
 def _paragraphs(row: Row) -> list[tuple[str, str]]:
@@ -53,14 +51,14 @@ def _paragraphs(row: Row) -> list[tuple[str, str]]:
             pairs = list(zip(titles, sentences, strict=True))
         case [*pairs]:
             pass
-    found = []
+    paragraphs = []
     for pair in pairs:
         match pair:
-            case [str(title), [*said]] if all(isinstance(one, str) for one in said):
-                found.append((title.strip(), "".join(said).strip()))
+            case [str(title), [*parts]] if all(isinstance(part, str) for part in parts):
+                paragraphs.append((title.strip(), "".join(parts).strip()))
             case _:
-                raise row.wrong("context", "it is no list of titles, each with a list of sentences")
-    return found
+                raise row.error("context", "it is not a list of titles, each with a list of sentences")
+    return paragraphs
 
 
 def _group(row: Row) -> str:

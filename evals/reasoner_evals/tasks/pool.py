@@ -1,18 +1,18 @@
-"""Recorded answers as a task: the questions of a pool file, to be answered by the engine `pool` from the same file."""
+"""Recorded answers as a task: the questions of a pool file, which the engine `pool` answers from the same file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from reasoner.answers import MathSpace, NumberSpace
 from reasoner.types import AnswerSpace
-from reasoner_evals.grading import GradedQuestion
-from reasoner_evals.tasks.benchmark import checked, collected
+from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data
 from reasoner_evals.tasks.prompts import Template
 from reasoner_evals.tasks.rows import Row
-from reasoner_evals.tasks.source import Published, from_file
-from reasoner_evals.tasks.task import TaskData
+from reasoner_evals.tasks.source import from_file
+
+_TEMPLATE = Template("pool", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +20,26 @@ class Pool:
     """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
 
     A line is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`. The kind of answer is
-    `number` where all reference answers are numbers, else `math`.
+    `number` if all reference answers are numbers, else `math`.
     """
 
     path: str
 
-    template: ClassVar[Template] = Template("pool", 1)
-
     def load(self) -> TaskData:
         """All questions, in the file's order."""
-        read = from_file(Path(self.path), Published("", "", ""), {})
-        space = _space(read.rows)
-        items = []
-        for row in read.rows:
+        rows, origin = from_file(Path(self.path), {})
+        space = _space(rows)
+
+        def item(row: Row) -> GradedQuestion:
             name = row.text("question_id")
-            gold = checked(row, "gold", space, row.text("gold"))
-            items.append(GradedQuestion(self.template.ask(name, space, id=name), gold))
-        return collected(self, items, read.origin, self.template, "not stated")
+            return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
+
+        return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")
 
 
 def _space(rows: Sequence[Row]) -> AnswerSpace:
-    numbers, maths = NumberSpace(), MathSpace()
-    golds = (row.text("gold") for row in rows)
-    plain = all((found := numbers.read(gold)) is not None and found.text == gold.strip() for gold in golds)
-    return numbers if plain else maths
+    numbers = NumberSpace()
+    golds = [row.text("gold") for row in rows]
+    read = [numbers.read(gold) for gold in golds]
+    plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
+    return numbers if plain else MathSpace()

@@ -1,4 +1,4 @@
-"""Rows of a data set, which know where they stand, so that every complaint names file, line and column."""
+"""Rows of a data set, which know their location, so that every error names file, line and column."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -10,97 +10,95 @@ from reasoner.errors import UnknownName, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its place, such as `test.jsonl:17`, its number from 0 on, and its values.
+    """One row: its location, such as `test.jsonl:17`, its index from 0, and its values.
 
-    A column goes by the name that the benchmark gave it; `renamed` says what the file calls it where that differs.
+    Columns have the benchmark's names; `renames` maps them to the file's names where those differ.
     """
 
-    place: str
+    location: str
     index: int
     values: Mapping[str, Any] = field(repr=False)
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    renames: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, column: str) -> bool:
-        """Whether there is such a column with a value in it."""
-        return self.values.get(self.renamed.get(column, column)) is not None
+        """Whether the column exists and is not null."""
+        return self.values.get(self.renames.get(column, column)) is not None
 
-    def value(self, column: str, *others: str) -> Any:
-        """The value of a column, or of the first of its `others` names that is there.
+    def value(self, column: str, *alternatives: str) -> Any:
+        """The value of the first of these columns that exists.
 
         Raises:
             UsageError: there is none, or it is empty.
         """
-        found = next((name for name in (column, *others) if self.has(name)), None)
-        if found is not None:
-            return self.values[self.renamed.get(found, found)]
-        name = self.renamed.get(column, column)
+        existing = next((name for name in (column, *alternatives) if self.has(name)), None)
+        if existing is not None:
+            return self.values[self.renames.get(existing, existing)]
+        name = self.renames.get(column, column)
         if name in self.values:
-            raise self.wrong(column, "it is empty")
-        there = [str(one)[:40] for one in self.values][:20]
-        near = difflib.get_close_matches(name, there, n=1) or there[-1:] or ["COLUMN"]
+            raise self.error(column, "it is empty")
+        columns = [str(name)[:40] for name in self.values][:20]
+        similar = difflib.get_close_matches(name, columns, n=1) or columns[-1:] or ["COLUMN"]
         raise UsageError(
-            f"{self.place} has no column {name!r}: it has {', '.join(there) or 'none'}; "
-            f"map it with columns={column}:{near[0]}"
+            f"{self.location} has no column {name!r}: it has {', '.join(columns) or 'none'}; "
+            f"map it with columns={column}:{similar[0]}"
         )
 
-    def text(self, column: str, *others: str) -> str:
-        """A value as text, without blanks around it; numbers are written out.
+    def text(self, column: str, *alternatives: str) -> str:
+        """A value as text without surrounding blanks; numbers are converted.
 
         Raises:
-            UsageError: it is missing, empty, or no text.
+            UsageError: it is missing, empty, or not text.
         """
-        return self._text(column, self.value(column, *others))
+        return self._text(column, self.value(column, *alternatives))
 
-    def maybe(self, column: str) -> str:
-        """As `text`, or "" where there is no such column or nothing in it."""
-        return self.text(column) if self.has(column) and self.values[self.renamed.get(column, column)] != "" else ""
+    def optional(self, column: str) -> str:
+        """As `text`, or "" if the column is missing or empty."""
+        return self.text(column) if self.has(column) and self.values[self.renames.get(column, column)] != "" else ""
 
-    def texts(self, column: str, *others: str) -> tuple[str, ...]:
+    def texts(self, column: str) -> tuple[str, ...]:
         """The values of a column that holds a list.
 
         Raises:
-            UsageError: it is missing or no list, or one of its values is empty or no text.
+            UsageError: it is missing or not a list, or one of its values is empty or not text.
         """
-        value = self.value(column, *others)
+        value = self.value(column)
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise self.wrong(column, f"{_shown(value)} is no list")
-        return tuple(self._text(column, one) for one in value)
+            raise self.error(column, f"{_shown(value)} is not a list")
+        return tuple(self._text(column, element) for element in value)
 
-    def wrong(self, column: str, why: str) -> UsageError:
-        """The complaint about a value."""
-        return UsageError(f"{self.place}, column {self.renamed.get(column, column)!r}: {why}")
+    def error(self, column: str, reason: str) -> UsageError:
+        """The error about a value."""
+        return UsageError(f"{self.location}, column {self.renames.get(column, column)!r}: {reason}")
 
     def _text(self, column: str, value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise self.wrong(column, f"{_shown(value)} is no text")
+            raise self.error(column, f"{_shown(value)} is not text")
         try:
             text = str(value).strip()
             text.encode()
         except ValueError:
-            raise self.wrong(column, "it is not valid text") from None
+            raise self.error(column, "it is not valid text") from None
         if not text:
-            raise self.wrong(column, "it is empty")
+            raise self.error(column, "it is empty")
         return text
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, bool | int | float | str):
-        return f"{value!r:.40}"
-    return f"a {type(value).__name__}"
+    return f"{value!r:.40}" if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
 
 
-def renaming(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """What `columns=question:prompt|answer:target` says: the file's names by the benchmark's.
+def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """The file's column names by the benchmark's, from `columns=question:prompt|answer:target`.
 
     Raises:
-        UsageError: it is written otherwise, or names a column that the task does not read.
+        UsageError: the syntax is wrong, or the task does not read such a column.
     """
-    renamed: dict[str, str] = {}
+    renames: dict[str, str] = {}
     for pair in columns:
-        name, colon, written = (part.strip() for part in pair.partition(":"))
-        if not (name and colon and written):
+        name, colon, in_file = (part.strip() for part in pair.partition(":"))
+        if not (name and colon and in_file):
             raise UsageError(f"columns={pair!r} renames nothing: write columns={known[0]}:NAME|{known[-1]}:NAME")
         if name not in known:
             raise UnknownName("column", name, known)
-        renamed[name] = written
-    return renamed
+        renames[name] = in_file
+    return renames

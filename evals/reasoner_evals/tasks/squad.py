@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import TextSpace
-from reasoner_evals.grading import ByReference, GradedQuestion
+from reasoner_evals.grading.graders import ByReference, GradedQuestion
 from reasoner_evals.tasks.benchmark import Benchmark, checked
 from reasoner_evals.tasks.prompts import Template
 from reasoner_evals.tasks.rows import Row
@@ -21,30 +21,28 @@ class Squad(Benchmark):
 
     revision: str = "7b6d24c440a36b6815f21b70d25016731768db1f"
 
-    name: ClassVar[str] = "squad"
-    reads: ClassVar[tuple[str, ...]] = ("id", "title", "context", "question", "answers")
-    published: ClassVar[Published] = Published(
+    name: ClassVar = "squad"
+    reads: ClassVar = ("id", "title", "context", "question", "answers")
+    published: ClassVar = Published(
         "rajpurkar/squad",
         "validation",
         "CC-BY-SA-4.0",
         file="a copy of rajpurkar/squad as parquet (the authors' nested JSON is not read)",
     )
+    prompt: ClassVar = Template(
+        "passage-answer", 1, "Answer in as few words of the passage as possible, after `Answer:`."
+    )
 
-    @property
-    def template(self) -> Template:
-        """The shortest answer that the passage has."""
-        return Template("passage-answer", 1, "Answer in as few words of the passage as possible, after `Answer:`.")
-
-    def item(self, row: Row, template: Template) -> GradedQuestion:
-        """The first of the answers is the reference, the others are as good."""
+    def item(self, row: Row) -> GradedQuestion:
+        """The first answer is the reference, the others are its aliases."""
         space, context = TextSpace(), row.text("context")
         match row.value("answers"):
             case {"text": [str(), *_] as texts}:
-                golds = [text for text in texts if isinstance(text, str)]
+                answers = [checked(row, "answers", space, text) for text in texts if isinstance(text, str)]
             case _:
-                raise row.wrong("answers", "it has no list `text` of answers")
-        group = f"{row.maybe('title')}#{hashlib.sha256(context.encode()).hexdigest()[:12]}"
-        name = row.maybe("id") or f"squad/{row.index}"
-        question = template.ask(row.text("question"), space, id=name, context=context)
-        gold, *others = (checked(row, "answers", space, one) for one in golds)
-        return GradedQuestion(question, gold, group=group, grader=ByReference(tuple(dict.fromkeys(others))))
+                raise row.error("answers", "it has no list `text` of answers")
+        group = f"{row.optional('title')}#{hashlib.sha256(context.encode()).hexdigest()[:12]}"
+        name = row.optional("id") or f"squad/{row.index}"
+        question = self.template.ask(row.text("question"), space, id=name, context=context)
+        gold, *aliases = answers
+        return GradedQuestion(question, gold, group=group, grader=ByReference(tuple(dict.fromkeys(aliases))))

@@ -11,16 +11,20 @@ from scipy import optimize, special
 from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats
 from reasoner_evals.stats.estimators import coverage_at_k
-from reasoner_evals.stats.extrapolation import (
+from reasoner_evals.stats.scaling import (
     Band,
+    CoverageFit,
     HeldOut,
+    PowerFit,
+    Unfitted,
     coverage_band,
     diminishing,
+    fit_coverage,
+    fit_power,
     held_out_coverage,
     held_out_power,
     power_band,
 )
-from reasoner_evals.stats.scaling import CoverageFit, PowerFit, Unfitted, fit_coverage, fit_power
 
 KS = [1, 2, 4, 8, 16, 32]
 

@@ -1,0 +1,63 @@
+"""Answers graded by a scorer of reasoning-gym that does not execute them, in a process that can be killed."""
+
+import json
+import warnings
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from reasoner.equivalence import Equivalence
+from reasoner.grades import GradeStatus
+from reasoner.killable import Failed
+from reasoner.types import Answer
+from reasoner_evals.grading.graders import GradedQuestion
+
+RIGHT = 0.999
+"""The least score of a right answer; partial credit below it is wrong."""
+SECONDS = 30.0
+"""The time limit of one scoring, the import of reasoning-gym included. A second try has PATIENCE times as long, so that
+a grade does not depend on the load of the machine."""
+PATIENCE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ByGym:
+    """Grades by `score_answer` of the data set `dataset`. The task decides which data sets are safe.
+
+    `entry` is the puzzle as reasoning-gym made it, and `config` the JSON of its options.
+    """
+
+    name: ClassVar[str] = "gym"
+    version: ClassVar[int] = 1
+
+    dataset: str
+    config: str
+    entry: dict[str, Any] = field(repr=False, hash=False)
+
+    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """Whether the scorer gives full marks; a scorer that raises or hangs gives no grade."""
+        outcome = None
+        for seconds in (SECONDS, SECONDS * PATIENCE):
+            outcome = await equivalence.pool.call(
+                _score, self.dataset, self.config, self.entry, answer.text, seconds=seconds
+            )
+            if not (isinstance(outcome, Failed) and outcome.kind == "timeout"):
+                break
+        if isinstance(outcome, Failed):
+            return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
+        return "right" if outcome and outcome.value >= RIGHT else "wrong"
+
+
+def _score(name: str, config: str, entry: dict[str, Any], answer: str) -> float:
+    """Runs in a worker process."""
+    return float(dataset(name, config, size=1, seed=0).score_answer(answer, entry))
+
+
+@lru_cache(maxsize=8)
+def dataset(name: str, config: str, *, size: int, seed: int) -> Any:
+    """A data set of reasoning-gym; `config` is the JSON of its options."""
+    with warnings.catch_warnings():
+        # One of its dependencies compares with `is`, which Python reports on compilation.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import reasoning_gym  # type: ignore[import-untyped]
+    return reasoning_gym.create_dataset(name, size=size, seed=seed, **json.loads(config))
