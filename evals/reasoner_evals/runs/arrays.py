@@ -1,8 +1,7 @@
 """An arm's journal and a run's verdicts in memory: arrays of a few bytes per sample, without texts."""
 
 import hashlib
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
@@ -127,32 +126,19 @@ class ArmData:
 
 @dataclass(slots=True)
 class VerdictIndex:
-    """The verdicts of a run by a digest of what was graded, 9 bytes each. The last verdict on an answer counts."""
+    """The verdicts of a run by a digest of what was graded, without texts. The last verdict on an answer counts."""
 
     graders: set[str] = field(default_factory=set)
-    _keys: array = field(default_factory=lambda: array("Q"))  # type: ignore[type-arg]
-    _codes: array = field(default_factory=lambda: array("b"))  # type: ignore[type-arg]
-    _order: Ints | None = None
+    _codes: dict[int, int] = field(default_factory=dict)
 
     def add(self, verdict: Verdict) -> None:
         """Add a verdict."""
-        self._keys.append(_digest(verdict.task, verdict.question_id, verdict.answer))
-        self._codes.append(OUTCOMES.index(verdict.status))
+        self._codes[_digest(*verdict.key)] = OUTCOMES.index(verdict.status)
         self.graders.add(verdict.grader)
-        self._order = None
 
-    def of(self, task: str, question_id: str, answers: Sequence[str]) -> list[int]:
+    def of(self, task: str, question_id: str, answers: Iterable[str]) -> list[int]:
         """Indices into `OUTCOMES`: the verdict on each answer, or ungraded."""
-        keys = np.frombuffer(self._keys, dtype=np.uint64) if self._keys else np.zeros(0, dtype=np.uint64)
-        if self._order is None:
-            self._order = np.argsort(keys, kind="stable")
-        wanted = np.array([_digest(task, question_id, answer) for answer in answers], dtype=np.uint64)
-        ranks = np.searchsorted(keys, wanted, side="right", sorter=self._order) - 1
-        indices = [int(self._order[rank]) if rank >= 0 else -1 for rank in ranks]
-        return [
-            self._codes[index] if index >= 0 and self._keys[index] == key else UNGRADED
-            for index, key in zip(indices, wanted.tolist(), strict=True)
-        ]
+        return [self._codes.get(_digest(task, question_id, answer), UNGRADED) for answer in answers]
 
 
 def _digest(task: str, question_id: str, answer: str) -> int:
@@ -160,12 +146,8 @@ def _digest(task: str, question_id: str, answer: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def stated(rule: str) -> bool | None:
-    """Whether a rule finds stated answers; None without a rule. An unknown rule counts as a fallback."""
-    return rule in STATED if rule else None
-
-
-def _stated_code(rule: str) -> int:
+def stated_code(rule: str) -> int:
+    """1 for a rule that finds stated answers, 0 for any other, `UNKNOWN` without a rule."""
     return int(rule in STATED) if rule else UNKNOWN
 
 
@@ -238,7 +220,7 @@ class ArmArrays:
         answered = record.status == "answered"
         self.items[row] = (
             verdicts[record.answer] if answered else OUTCOMES.index(record.status),
-            _stated_code(record.rule) if answered else 0,
+            stated_code(record.rule) if answered else 0,
             ENDS.index(record.ended_by),
             record.share,
             np.nan if record.confidence is None else record.confidence,
@@ -274,7 +256,7 @@ def _reply_rows(record: ItemRecord, verdicts: Mapping[str, int]) -> list[tuple[f
         rows.append((
             classes.setdefault(reply.key or reply.answer, len(classes)) if read else SILENT,
             verdicts[reply.answer] if read else OUTCOMES.index(reply.status),
-            _stated_code(reply.rule) if read else 0,
+            stated_code(reply.rule) if read else 0,
             np.nan if reply.score is None else reply.score,
             reply.prompt_tokens,
             reply.cached_tokens,

@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,53 +13,32 @@ from reasoner.files import replacing
 from reasoner.grades import GRADES, TRACE
 
 
-@dataclass(frozen=True, slots=True)
 class ArmFolder:
     """The files of one arm. A verifier can be fitted on its `trace` and `grades`."""
 
-    path: Path
-
-    @property
-    def trace(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trace = path / TRACE
         """Every event, appended as it happens; a resumed run starts from it."""
-        return self.path / TRACE
-
-    @property
-    def journal(self) -> Path:
+        self.journal = path / "journal.jsonl"
         """One `ItemRecord` per finished question, appended as it finishes."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def grades(self) -> Path:
+        self.grades = path / GRADES
         """Grades of single sequences, derived from the verdicts."""
-        return self.path / GRADES
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
     """The files of a run."""
 
-    path: Path
-
-    @property
-    def manifest(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / "manifest.json"
         """What decides the run; written first, atomically, and never changed."""
-        return self.path / "manifest.json"
-
-    @property
-    def items(self) -> Path:
+        self.items = path / "items.jsonl"
         """The questions with their reference answers."""
-        return self.path / "items.jsonl"
-
-    @property
-    def verdicts(self) -> Path:
+        self.verdicts = path / "verdicts.jsonl"
         """Grades of answers; can be made again without a model."""
-        return self.path / "verdicts.jsonl"
-
-    @property
-    def lock(self) -> Path:
+        self.lock = path / ".lock"
         """Held by the one process that writes."""
-        return self.path / ".lock"
 
     def arm(self, name: str) -> ArmFolder:
         """The folder of one arm."""

@@ -49,7 +49,7 @@ def interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, dra
     present, keys, missing = _present(values, groups)
     if np.any((present < 0) | (present > 1)):
         raise UsageError(
-            "shares must be between 0 and 1: use amount_interval for amounts, difference_interval for gains"
+            "shares must be between 0 and 1: use ratio_interval for amounts, difference_interval for gains"
         )
     n, mean = len(present), _mean(present)
     if n and keys is None and np.all((present == 0) | (present == 1)):
@@ -69,7 +69,7 @@ def difference_interval(values: Floats, groups: Groups | None = None, *, seed: i
     """
     present, keys, missing = _present(values, groups)
     if np.any(np.abs(present) > 1):
-        raise UsageError("differences of shares must be between -1 and 1: use amount_interval for amounts")
+        raise UsageError("differences of shares must be between -1 and 1: use ratio_interval for amounts")
     units = _units(present, keys)
     outcomes = keys is None and bool(np.all(np.isin(present, (-1, 0, 1))))
     if len(present) and (outcomes or np.count_nonzero(units) < SPARSE or np.ptp(units) == 0):
@@ -83,16 +83,13 @@ def difference_interval(values: Floats, groups: Groups | None = None, *, seed: i
     return _clipped(_of_totals(present, np.ones_like(present), keys, missing, seed, draws), -1.0)
 
 
-def amount_interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """The mean of amounts [Q] of any range: tokens, seconds."""
-    present, keys, missing = _present(values, groups)
-    return _of_totals(present, np.ones_like(present), keys, missing, seed, draws)
-
-
 def ratio_interval(
     tops: Floats, bottoms: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS
 ) -> Interval:
-    """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios."""
+    """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios.
+
+    With bottoms of 1 this is the mean of amounts of any range: tokens, seconds.
+    """
     if tops.shape != bottoms.shape:
         raise UsageError(f"a ratio needs one pair per question (got {tops.shape} and {bottoms.shape})")
     both = np.where(np.isnan(bottoms), np.nan, tops)

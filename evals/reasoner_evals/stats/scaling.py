@@ -90,11 +90,6 @@ class HeldOut:
     """[K], at the sample counts of `predicted`."""
 
     @property
-    def error(self) -> float:
-        """The largest distance of prediction and measurement."""
-        return float(np.abs(self.predicted.value - self.measured).max())
-
-    @property
     def inside(self) -> bool:
         """Whether every measurement lies in the interval of its prediction."""
         return bool(np.all((self.predicted.low <= self.measured) & (self.measured <= self.predicted.high)))

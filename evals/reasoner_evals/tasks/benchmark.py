@@ -13,9 +13,8 @@ from reasoner.types import AnswerSpace
 from reasoner_evals.grading.code_tests import ByTests
 from reasoner_evals.grading.graders import ByReference, GradedQuestion
 from reasoner_evals.runs.records import Source
-from reasoner_evals.tasks.prompts import Shot, Template, data_hash, document_of
-from reasoner_evals.tasks.rows import Row, parse_renames
-from reasoner_evals.tasks.source import Published, from_file, from_hub
+from reasoner_evals.tasks.data import Published, Row, from_file, from_hub, parse_renames
+from reasoner_evals.tasks.prompts import Template, data_hash, document_of, worked_examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +84,20 @@ class Benchmark(ABC):
 
 @dataclass(frozen=True, slots=True)
 class FewShotBenchmark(Benchmark):
-    """A benchmark with worked examples, of which the first `shots` are shown."""
+    """A benchmark with worked examples in `examples.toml`, of which the first `shots` are shown."""
 
     shots: int = 0
 
-    examples: ClassVar[tuple[Shot, ...]]
+    examples: ClassVar[str] = ""
+    """Their key in the file; its own name if empty."""
 
     @property
     def template(self) -> Template:
         """The prompt template with the worked examples."""
-        if not 0 <= self.shots <= len(self.examples):
-            raise UsageError(
-                f"shots={self.shots} is out of range: {self.name} has 0 to {len(self.examples)} worked examples"
-            )
-        return replace(self.prompt, shots=self.examples[: self.shots])
+        known = worked_examples(self.examples or self.name)
+        if not 0 <= self.shots <= len(known):
+            raise UsageError(f"shots={self.shots} is out of range: {self.name} has 0 to {len(known)} worked examples")
+        return replace(self.prompt, shots=known[: self.shots])
 
 
 def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]) -> list[GradedQuestion]:

@@ -8,9 +8,8 @@ from reasoner.answers import CodeSpace
 from reasoner_evals.grading.code_tests import ByTests, require_sandbox
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import Benchmark, TaskData
+from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.prompts import Template
-from reasoner_evals.tasks.rows import Row
-from reasoner_evals.tasks.source import Published
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from typing import ClassVar
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner_evals.grading.graders import ByRules, GradedQuestion
 from reasoner_evals.tasks.benchmark import FewShotBenchmark
-from reasoner_evals.tasks.prompts import Shot, Template
-from reasoner_evals.tasks.rows import Row
-from reasoner_evals.tasks.source import Published
+from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.prompts import Template
 
 _ASK = "Make 24 of the numbers {}."
 
@@ -32,16 +31,8 @@ class Game24(FewShotBenchmark):
         "", "", "MIT", file="src/tot/data/24/24.csv of github.com/princeton-nlp/tree-of-thought-llm"
     )
     prompt: ClassVar = Template(
-        "expression-steps",
-        1,
-        "Reason step by step, and end with `The answer is`, followed by the expression. {kind}",
+        "expression-steps", 1, "Reason step by step, and end with `The answer is`, followed by the expression. {kind}"
     )
-    examples: ClassVar = (
-        Shot(_ASK.format("2 3 4 5"), "5 + 3 - 2 = 6 and 6 * 4 = 24.\n\nThe answer is (5 + 3 - 2) * 4."),
-        Shot(_ASK.format("1 2 6 6"), "6 * 2 = 12, and 12 + 6 = 18 is too small. 6 * (6 - 2) = 24, and 1 is a factor."
-             "\n\nThe answer is 6 * (6 - 2) * 1."),
-        Shot(_ASK.format("3 5 7 9"), "9 + 7 = 16, 16 + 5 = 21, 21 + 3 = 24.\n\nThe answer is 9 + 7 + 5 + 3."),
-    )  # fmt: skip
 
     def item(self, row: Row) -> GradedQuestion | None:
         """The reference answer is a solution computed here, only to be shown: any solution is right."""

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from string import ascii_uppercase
 from typing import Final, NamedTuple
 
@@ -49,6 +52,13 @@ class Template:
         document = f"{context}\n\n" if context else ""
         messages.append(Message("user", f"{document}{text}\n\n{instruction}"))
         return Question(id, text, Prompt(messages=tuple(messages)), space)
+
+
+@cache
+def worked_examples(key: str) -> tuple[Shot, ...]:
+    """The worked examples under a key of `examples.toml`."""
+    table = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
+    return tuple(Shot(**example) for example in table[key])
 
 
 PLAIN: Final = Template("plain", 1)

@@ -81,7 +81,7 @@ def test_what_the_question_defines_is_there_for_the_answer() -> None:
 
 
 def _row(values: dict[str, Any]) -> Any:
-    from reasoner_evals.tasks.rows import Row
+    from reasoner_evals.tasks.data import Row
 
     return Row("own:1", 0, values)
 

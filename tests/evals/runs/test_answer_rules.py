@@ -16,7 +16,7 @@ import reasoner_strategies.likelihood as by_likelihood
 from reasoner.answers import ChoiceSpace, CodeSpace, MathSpace, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.types import AnswerSpace
-from reasoner_evals.runs.arrays import FALLBACKS, STATED, stated
+from reasoner_evals.runs.arrays import FALLBACKS, STATED, UNKNOWN, stated_code
 from reasoner_evals.tasks.verbatim import VerbatimSpace
 
 CHOICE = ChoiceSpace(("red", "blue"))
@@ -101,7 +101,7 @@ def test_every_rule_in_the_source_of_every_space_has_an_example() -> None:
 
 
 def test_a_rule_that_nobody_knows_is_a_fallback_and_none_is_not_known() -> None:
-    assert stated("boxed") is True
-    assert stated("last") is False
-    assert stated("my_plugins_rule") is False
-    assert stated("") is None
+    assert stated_code("boxed") == 1
+    assert stated_code("last") == 0
+    assert stated_code("my_plugins_rule") == 0
+    assert stated_code("") == UNKNOWN

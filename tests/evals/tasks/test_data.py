@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.catalog import build
 from reasoner.errors import UsageError
-from reasoner_evals.tasks import files, source
+from reasoner_evals.tasks import data
 from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, as_csv, jsonl, spec
 
 
@@ -78,11 +78,11 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(data, "MAX_BYTES", 10_000)
     for name in ("bomb.jsonl.gz", "bomb.json.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b" " * 1_000_000))
         assert "is too large" in complaint(f"gsm8k:data={tmp_path}/{name}")
-    monkeypatch.setattr(files, "MAX_ROWS", 2)
+    monkeypatch.setattr(data, "MAX_ROWS", 2)
     jsonl(tmp_path / "t.jsonl", GSM8K)
     assert "has more than 2 rows" in complaint(f"gsm8k:data={tmp_path}/t.jsonl")
 
@@ -159,8 +159,8 @@ def test_a_known_file_is_told_from_an_unknown_one(tmp_path: Path) -> None:
     made = build("task", spec("gsm8k", tmp_path))
     origin = made.load().source.origin
     assert "unknown file" in origin
-    published = source.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
-    assert "pinned, own.jsonl" in source.from_file(Path(made.data), {}, published).origin
+    published = data.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
+    assert "pinned, own.jsonl" in data.from_file(Path(made.data), {}, published).origin
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("jsonl", "pool")])
@@ -186,7 +186,7 @@ def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None
 
     error = DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated")
     made = build("task", "gpqa_diamond")
-    told = source._explain(made.name, made.published, made.revision, error)
+    told = data._explain(made.name, made.published, made.revision, error)
     assert told.startswith("Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch")
 
 
@@ -198,8 +198,8 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "hub").mkdir()
     jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
-    published = source.Published(str(tmp_path / "hub"), "test", "MIT")
-    rows, origin = source.from_hub("gsm8k", published, "", {})
+    published = data.Published(str(tmp_path / "hub"), "test", "MIT")
+    rows, origin = data.from_hub("gsm8k", published, "", {})
     assert [row.values for row in rows] == GSM8K
     assert rows[1].location.endswith("hub, row 2")
     assert "fingerprint" in origin

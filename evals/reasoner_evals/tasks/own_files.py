@@ -1,16 +1,16 @@
-"""A user's own questions: a file of rows with `question` and `answer`, and optional columns."""
+"""Tasks from a user's own files: questions with answers (`jsonl`), and questions with recorded answers (`pool`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoner.answers import SPACES, ChoiceSpace, space_for
+from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_for
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data
-from reasoner_evals.tasks.prompts import PLAIN, with_options
-from reasoner_evals.tasks.rows import Row, parse_renames
-from reasoner_evals.tasks.source import from_file
+from reasoner_evals.tasks.data import Row, from_file, parse_renames
+from reasoner_evals.tasks.prompts import PLAIN, Template, with_options
 
 _COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")
 _KINDS = tuple(kind for kind in SPACES if kind != "code")
@@ -64,3 +64,36 @@ def _space(row: Row, text: str) -> AnswerSpace:
         return space_for(kind, text)
     except UsageError as error:
         raise row.error("kind", str(error)) from None
+
+
+_TEMPLATE = Template("pool", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
+
+    A line is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`. The kind of answer is
+    `number` if all reference answers are numbers, else `math`.
+    """
+
+    path: str
+
+    def load(self) -> TaskData:
+        """All questions, in the file's order."""
+        rows, origin = from_file(Path(self.path), {})
+        space = _pool_space(rows)
+
+        def item(row: Row) -> GradedQuestion:
+            name = row.text("question_id")
+            return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
+
+        return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")
+
+
+def _pool_space(rows: Sequence[Row]) -> AnswerSpace:
+    numbers = NumberSpace()
+    golds = [row.text("gold") for row in rows]
+    read = [numbers.read(gold) for gold in golds]
+    plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
+    return numbers if plain else MathSpace()
