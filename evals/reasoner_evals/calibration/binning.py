@@ -35,11 +35,7 @@ class Binning:
 
     @classmethod
     def parse(cls, text: str) -> "Binning":
-        """The binning of `none`, `prompt`, `likelihood` or `split`, or with a number of bins as in `prompt:4`.
-
-        Raises:
-            UsageError: it is none of these.
-        """
+        """The binning of a signal, or with a number of bins as in `prompt:4`. Raises UsageError for other texts."""
         name, colon, count = text.partition(":")
         if name not in get_args(Signal):
             raise UsageError(f"--bins {text!r} is out of range: choose {', '.join(get_args(Signal))}, as in split:3")
@@ -77,11 +73,7 @@ def _merged(signal: Signal, edges: list[float], values: Floats) -> Bins:
 
 
 def check_kept(binning: Binning, arms: Sequence[Arm]) -> None:
-    """Refuse a signal that these arms cannot provide, before anything is sampled.
-
-    Raises:
-        UsageError: the signal is `likelihood` and no pool keeps log-probabilities, or `split` and all are too small.
-    """
+    """Raise UsageError if these arms cannot provide the signal, before anything is sampled."""
     votes = [arm for arm in arms if arm.rule == "majority"]
     if binning.signal == "split" and votes:
         _check_split(max(arm.pool for arm in votes))
@@ -107,11 +99,7 @@ def _without_logprobs(arm: Arm) -> UsageError:
 
 
 def signals(signal: Signal, pooled: PooledArm) -> Floats:
-    """[q]: the signal of each question of a pool; nan if unknown.
-
-    Raises:
-        UsageError: the pool's trace has no log-probabilities, or it has too few samples for a split.
-    """
+    """[q]: the signal of each question of a pool, nan if unknown. Raises UsageError as `check_kept`."""
     if signal == "prompt":
         questions = questions_of(pooled.read.run, pooled.arm.task, set(pooled.ids))
         return np.array([float(len(questions[question_id].text)) for question_id in pooled.ids])

@@ -43,12 +43,7 @@ class Made(NamedTuple):
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunData]:
-    """These runs, opened.
-
-    Raises:
-        UsageError: a run is given twice, or they are of different models.
-        TraceError: one cannot be read.
-    """
+    """These runs, opened. Raises UsageError if one is given twice or their models differ."""
     for index, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:index]]:
             raise UsageError(f"run {path} is given twice: keep one")
@@ -94,11 +89,7 @@ def former_profile(path: Path, model: str | None) -> Profile | None:
 
 
 def check_arms(arms: Sequence[Arm]) -> None:
-    """Refuse strategies that no profile can be made of.
-
-    Raises:
-        UsageError: no vote over a pool is among them.
-    """
+    """Raise UsageError unless a vote over a pool, which profiles need, is among the arms."""
     if not any(arm.rule == "majority" for arm in arms):
         raise UsageError(
             "none of the strategies is a vote over a pool, which risk and trust are measured against: add "

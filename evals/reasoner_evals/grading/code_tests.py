@@ -46,11 +46,7 @@ class ByTests:
 
 
 def require_sandbox(task: str, *, allow_unsandboxed: bool) -> None:
-    """Refuse a task of code before its first question if this machine cannot confine code; blocks for a moment.
-
-    Raises:
-        UsageError: the sandbox lacks its minimum and running without it was not allowed.
-    """
+    """Raise UsageError if this machine cannot confine code and that is not allowed; blocks for a moment."""
     if not allow_unsandboxed and (missing := detect().missing):
         raise UsageError(
             f"{task} runs code that a model writes, and this machine's sandbox lacks its minimum ({missing}): install "

@@ -19,20 +19,13 @@ class Grader(Protocol):
     @property
     def name(self) -> str:
         """Its name in the verdicts of a run."""
-        ...
 
     @property
     def version(self) -> int:
         """The version of its rules: another version may accept other answers."""
-        ...
 
     async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
-        """The grade of one answer; slow work runs in the processes of `equivalence`.
-
-        Raises:
-            UsageError: it cannot grade this kind of question.
-        """
-        ...
+        """The grade of one answer; slow work runs in `equivalence`. Raises UsageError for another kind of question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +94,7 @@ class GradedQuestion:
 
 
 async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:
-    """The grade of one completion.
-
-    Raises:
-        UsageError: its grader cannot grade this kind of question.
-    """
+    """The grade of one completion. Raises UsageError if its grader cannot grade this kind of question."""
     if completion.truncated:
         return "truncated"
     answer = item.question.read(completion)

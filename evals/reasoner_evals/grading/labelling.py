@@ -39,11 +39,7 @@ async def label(
 
 
 async def grade_run(items: Sequence[GradedQuestion], folder: Path) -> None:
-    """Grade the sequences of a folder's trace; earlier grades are replaced.
-
-    Raises:
-        TraceError: the trace cannot be read, or the grades cannot be written.
-    """
+    """Grade the sequences of a folder's trace, replacing earlier grades. Raises TraceError if a file fails."""
     by_id = {item.question.id: item for item in items}
     equivalence = Equivalence()
     try:

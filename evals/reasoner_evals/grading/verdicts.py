@@ -24,11 +24,7 @@ CONCURRENCY = 256
 
 
 def read_verdicts(path: Path) -> Iterator[Verdict]:
-    """The verdicts of a file, streamed; none if there is no file.
-
-    Raises:
-        TraceError: the file cannot be read, or a line is not a verdict.
-    """
+    """The verdicts of a file, streamed; none without a file. Raises TraceError if it cannot be read."""
     if path.exists():
         yield from read_lines(
             path,
@@ -119,11 +115,7 @@ class Changes:
 
 
 async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> Changes:
-    """Grade all answers of a run by its tasks' graders, without a model; the file of verdicts is replaced as a whole.
-
-    Raises:
-        TraceError: a journal or a trace cannot be read, or the verdicts cannot be written.
-    """
+    """Grade all answers of a run without a model, and replace its verdicts. Raises TraceError if a file fails."""
     before: dict[tuple[str, str, str], GradeStatus] = {}
     # After a damaged line the former grades are unknown; all are made again.
     with suppress(DamagedLine):

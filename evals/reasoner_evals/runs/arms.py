@@ -84,21 +84,13 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
 
 
 def read_budgets(text: str) -> tuple[Budget, ...]:
-    """The budgets of `1k,2k,samples=8`: amounts, in tokens unless a unit is given.
-
-    Raises:
-        UsageError: an amount is not a positive number, or a unit is unknown.
-    """
+    """The budgets of `1k,2k,samples=8`, in tokens unless a unit is given. Raises UsageError if one is invalid."""
     parts = (part.strip() for part in text.split(","))
     return tuple(Budget.parse(part if "=" in part else f"tokens={part}") for part in parts)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of `3` (a count: 0, 1, 2) or of `4,7` or `4,` (these seeds).
-
-    Raises:
-        UsageError: it is neither.
-    """
+    """The seeds of `3` (a count: 0, 1, 2) or of `4,7` or `4,` (these seeds). Raises UsageError if it is neither."""
     parts = [part.strip() for part in text.split(",")]
     listed = [part for part in parts if part]
     if not listed or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in listed):

@@ -197,11 +197,7 @@ class ArmArrays:
         self.retried = self.duplicates = 0
 
     def add(self, record: ItemRecord, journal: Path) -> None:
-        """Add a line of `journal`.
-
-        Raises:
-            TraceError: the run does not ask its question, or its counts contradict each other.
-        """
+        """Add a line of `journal`. Raises TraceError for an unknown question or contradictory counts."""
         row = self.rows.get(record.question_id)
         if row is None:
             raise TraceError(f"{journal} holds question {record.question_id!r}, which the run does not ask")

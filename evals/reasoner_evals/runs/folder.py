@@ -69,11 +69,7 @@ def writing(folder: RunFolder, *, fresh: bool) -> Iterator[None]:
 
 
 def write_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write a file completely or not at all.
-
-    Raises:
-        TraceError: it cannot be written.
-    """
+    """Write a file completely or not at all. Raises TraceError if that fails."""
     try:
         with replacing(path) as file:
             file.writelines(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
@@ -82,11 +78,7 @@ def write_whole(path: Path, lines: Iterable[str]) -> None:
 
 
 def make_folder(path: Path, *, exist_ok: bool = False) -> None:
-    """Create a folder and its parents.
-
-    Raises:
-        TraceError: it cannot be created.
-    """
+    """Create a folder and its parents. Raises TraceError if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=exist_ok)
     except OSError as error:

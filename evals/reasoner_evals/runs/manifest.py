@@ -127,11 +127,7 @@ def items_of(tasks: Mapping[str, TaskData]) -> Iterator[Item]:
 
 
 def begin(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> None:
-    """Write the manifest, then the questions, each completely or not at all.
-
-    Raises:
-        TraceError: one cannot be written.
-    """
+    """Write the manifest, then the questions. Raises TraceError if one cannot be written."""
     write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
     write_items(folder, tasks)
 
@@ -143,11 +139,7 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
 
 
 def read_manifest(folder: RunFolder) -> Manifest:
-    """The manifest of a run.
-
-    Raises:
-        TraceError: there is none, it has another version, or the name of an arm is not a valid folder name.
-    """
+    """The manifest of a run. Raises TraceError if it is missing, of another version, or names an invalid folder."""
     try:
         manifest = Manifest.model_validate_json(read_whole(folder.manifest))
     except OSError as error:

@@ -52,11 +52,7 @@ class _Key(BaseModel):
 
 
 def check_same(first: RunData, second: RunData, task: str) -> None:
-    """Refuse two runs that do not ask the same questions of a task.
-
-    Raises:
-        UsageError: how many differ, and an example.
-    """
+    """Raise UsageError if two runs ask different questions of a task; it says how many and names one."""
     ours, theirs = (dict(zip(run.tasks[task].ids, run.tasks[task].digests, strict=True)) for run in (first, second))
     ids = ours.keys() | theirs.keys()
     differing = sorted(key for key in ids if ours.get(key) != theirs.get(key))
@@ -68,11 +64,7 @@ def check_same(first: RunData, second: RunData, task: str) -> None:
 
 
 def open_run(path: Path) -> RunData:
-    """A run's manifest, questions and verdicts; texts are not kept.
-
-    Raises:
-        TraceError: a file is missing or a line is not a valid record; the message names file and line.
-    """
+    """A run's manifest, questions and verdicts, without texts. A TraceError names file and line."""
     folder = RunFolder(path)
     manifest = read_manifest(folder)
     digest = hashlib.sha256(read_whole(folder.manifest)).hexdigest()

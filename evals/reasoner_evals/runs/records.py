@@ -236,11 +236,7 @@ def attempts_in(files: ArmFolder) -> set[tuple[str, int]] | None:
 
 
 def set_aside(files: ArmFolder) -> Path:
-    """Rename a damaged journal, so that it can be made again from the trace; its new name.
-
-    Raises:
-        TraceError: it cannot be renamed.
-    """
+    """Rename a damaged journal, so that it can be made again from the trace; its new name."""
     renamed = files.journal.with_name(f"{files.journal.name}.damaged")
     try:
         return files.journal.replace(renamed)

@@ -36,19 +36,15 @@ class Watcher(Protocol):
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         """An arm starts; an earlier session finished `done` of its `total` questions."""
-        ...
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question is finished and graded, in this session or in an earlier one."""
-        ...
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are done."""
-        ...
 
     def note(self, line: str) -> None:
         """A message for the user."""
-        ...
 
 
 async def evaluate(

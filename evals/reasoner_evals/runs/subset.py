@@ -30,11 +30,7 @@ class Subset:
 
     @classmethod
     def parse(cls, text: str) -> "Subset":
-        """The subset that `str` wrote as `text`.
-
-        Raises:
-            UsageError: it is none.
-        """
+        """The subset that `str` wrote as `text`. Raises UsageError for other texts."""
         if text == "all":
             return cls()
         match = _SPEC.fullmatch(text)

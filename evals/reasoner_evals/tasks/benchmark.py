@@ -29,12 +29,7 @@ class Task(Protocol):
     """A benchmark; a frozen dataclass whose fields are its options, registered under `reasoner.tasks`."""
 
     def load(self) -> TaskData:
-        """All questions, in the benchmark's own order.
-
-        Raises:
-            UsageError: the data cannot be loaded; the message names file, line and column, or says what to do instead.
-        """
-        ...
+        """All questions, in the benchmark's order. A UsageError names file, line and column, or an alternative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +57,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def item(self, row: Row) -> GradedQuestion | None:
-        """The question of a row, or None if the row is not part of the benchmark.
-
-        Raises:
-            UsageError: a value of the row cannot be used; the message names its location.
-        """
+        """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
 
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
@@ -101,11 +92,7 @@ class FewShotBenchmark(Benchmark):
 
 
 def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]) -> list[GradedQuestion]:
-    """The questions that `item` makes of rows; rows for which it returns None are skipped.
-
-    Raises:
-        UsageError: two questions have the same id.
-    """
+    """The questions that `item` makes of rows, without None. Raises UsageError if two have the same id."""
     items: list[GradedQuestion] = []
     locations: dict[str, str] = {}
     for row in rows:
@@ -126,11 +113,7 @@ def task_data(
     *,
     shareable: bool = True,
 ) -> TaskData:
-    """The questions with their source.
-
-    Raises:
-        UsageError: there is no question.
-    """
+    """The questions with their source. Raises UsageError if there are none."""
     if not items:
         raise UsageError(f"{spec_of(task)} has no questions: no row is part of the benchmark")
     source = Source(
@@ -156,11 +139,7 @@ def _references(item: GradedQuestion) -> tuple[str, ...]:
 
 
 def checked(row: Row, column: str, space: AnswerSpace, gold: str) -> str:
-    """The reference answer `gold`, if its answer space can read it.
-
-    Raises:
-        UsageError: it cannot, so no answer would ever be right.
-    """
+    """The reference answer `gold`. Raises UsageError if its space cannot read it, as no answer would ever be right."""
     if isinstance(space, MathSpace):
         readable = space.answer(gold) is not None
     elif isinstance(space, TextSpace):

@@ -36,11 +36,7 @@ class Row:
         return self.values.get(self.renames.get(column, column)) is not None
 
     def value(self, column: str, *alternatives: str) -> Any:
-        """The value of the first of these columns that exists.
-
-        Raises:
-            UsageError: there is none, or it is empty.
-        """
+        """The value of the first of these columns that exists. Raises UsageError if there is none or it is empty."""
         existing = next((name for name in (column, *alternatives) if self.has(name)), None)
         if existing is not None:
             return self.values[self.renames.get(existing, existing)]
@@ -55,11 +51,7 @@ class Row:
         )
 
     def text(self, column: str, *alternatives: str) -> str:
-        """A value as text without surrounding blanks; numbers are converted.
-
-        Raises:
-            UsageError: it is missing, empty, or not text.
-        """
+        """A value as text without surrounding blanks. Raises UsageError if it is empty or not text."""
         return self._text(column, self.value(column, *alternatives))
 
     def optional(self, column: str) -> str:
@@ -67,11 +59,7 @@ class Row:
         return self.text(column) if self.has(column) and self.values[self.renames.get(column, column)] != "" else ""
 
     def texts(self, column: str) -> tuple[str, ...]:
-        """The values of a column that holds a list.
-
-        Raises:
-            UsageError: it is missing or not a list, or one of its values is empty or not text.
-        """
+        """The values of a column that holds a list. Raises UsageError as `text`."""
         value = self.value(column)
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise self.error(column, f"{_shown(value)} is not a list")
@@ -99,11 +87,7 @@ def _shown(value: object) -> str:
 
 
 def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """The file's column names by the benchmark's, from `columns=question:prompt|answer:target`.
-
-    Raises:
-        UsageError: the syntax is wrong, or the task does not read such a column.
-    """
+    """The file's column names by the benchmark's, of `question:prompt|answer:target`. Raises UsageError if invalid."""
     renames: dict[str, str] = {}
     for pair in columns:
         name, colon, in_file = (part.strip() for part in pair.partition(":"))
@@ -123,11 +107,7 @@ MAX_ROWS = 1_000_000
 
 
 def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
-    """The rows of a file, by its suffix; a `.txt` is read as JSONL.
-
-    Raises:
-        UsageError: it cannot be read; the message names the line.
-    """
+    """The rows of a file, by its suffix; a `.txt` is read as JSONL. A UsageError names the line."""
     name = path.name.lower()
     kind = Path(name.removesuffix(".gz")).suffix
     if kind not in _READERS:
@@ -296,11 +276,7 @@ class Loaded(NamedTuple):
 
 
 def from_file(path: Path, renames: Mapping[str, str], published: Published | None = None) -> Loaded:
-    """The rows of a local file; the origin says whether it is the published one.
-
-    Raises:
-        UsageError: it cannot be read; the message names the line.
-    """
+    """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
     rows, sha256 = read_file(path, renames), digest(path)
     pinned = published is not None and published.digest and sha256.startswith(published.digest)
     status = f"pinned, {published.file}" if published and pinned else "unknown file"
@@ -308,11 +284,7 @@ def from_file(path: Path, renames: Mapping[str, str], published: Published | Non
 
 
 def from_hub(task: str, published: Published, revision: str, renames: Mapping[str, str]) -> Loaded:
-    """The rows of a data set on the hub; the origin names the commit.
-
-    Raises:
-        UsageError: it is gated, unreachable or does not exist; the message says what to do instead.
-    """
+    """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
     if not published.hub:
         raise UsageError(f"{task} needs its data: {published.alternative(task)}")
     name = f"{published.hub} ({published.config})" if published.config else published.hub

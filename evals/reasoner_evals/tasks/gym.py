@@ -46,11 +46,7 @@ class Gym:
             raise UsageError(f"size={self.size} is out of range: size is 1 to {MAX_SIZE:,}")
 
     def load(self) -> TaskData:
-        """The puzzles, in the generator's order, without repetitions.
-
-        Raises:
-            UsageError: reasoning-gym is not installed, or rejects the options.
-        """
+        """The puzzles without repetitions. Raises UsageError if reasoning-gym is missing or rejects the options."""
         items: dict[str, GradedQuestion] = {}
         # Some generators set the precision of all decimals in the process.
         with localcontext():
