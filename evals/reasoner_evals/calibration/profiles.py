@@ -72,11 +72,7 @@ def merged(model: str, families: Sequence[Family], former: Profile | None) -> Pr
 
 
 def former_profile(path: Path, model: str | None) -> Profile | None:
-    """The profile in a file that new families are added to; None without a file.
-
-    Raises:
-        UsageError: the file is not a profile, or one of another model than `model`, if that is given.
-    """
+    """The profile in a file; None without a file. Raises UsageError if it is not one, or of another model."""
     if not path.exists():
         return None
     former = read_profile(path)

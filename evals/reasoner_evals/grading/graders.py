@@ -1,16 +1,29 @@
 """Graders, and questions with their reference answers. Only this package and `tasks` see a reference answer."""
 
+import json
+import math
 import re
+import warnings
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import ClassVar, Protocol
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
 
 from reasoner.answers import CodeSpace, TextSpace, squad_em
 from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
 from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
 from reasoner.grades import GradeStatus
+from reasoner.killable import Failed
+from reasoner.sandbox.check import Sandbox
+from reasoner.sandbox.layers import Limits, detect
 from reasoner.types import Answer, Completion, Question
+
+GYM_RIGHT = 0.999
+"""The least score of reasoning-gym that is right; partial credit below it is wrong."""
+GYM_SECONDS = (30.0, 90.0)
+"""The time limits of a scoring, the import of reasoning-gym included, and of a second try: a grade should not depend on
+the load of the machine."""
 
 
 class Grader(Protocol):
@@ -99,6 +112,90 @@ async def grade(item: GradedQuestion, completion: Completion, equivalence: Equiv
         return "truncated"
     answer = item.question.read(completion)
     return "no_answer" if answer is None else await item.grader.grade(item, answer, equivalence)
+
+
+@dataclass(frozen=True, slots=True)
+class ByTests:
+    """Grades code by Python tests that assert; right is code that passes all of them.
+
+    Code that fails, does not compile, crashes, or exceeds its `seconds` of processor time or its memory is wrong. If
+    the tests or the sandbox fail, the grade is `grader_crash`. `preamble` is put before every answer, such as the
+    imports in the prompt.
+    """
+
+    name: ClassVar[str] = "tests"
+    version: ClassVar[int] = 1
+
+    tests: tuple[str, ...] = field(repr=False)
+    entry_point: str = ""
+    preamble: str = field(default="", repr=False)
+    seconds: float = 5.0
+    allow_unsandboxed: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= 3600:
+            raise UsageError(f"seconds={self.seconds:g} is out of range: seconds is above 0, up to 3600")
+
+    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """Whether the code passes; the wall-clock limit is twice the processor time."""
+        limits = Limits(seconds=2 * self.seconds, cpu_seconds=math.ceil(self.seconds))
+        sandbox = Sandbox(limits, self.allow_unsandboxed)
+        verdict = await sandbox.check(self.preamble + answer.text, self.tests, entry_point=self.entry_point)
+        if not verdict.judged:
+            return "grader_crash"
+        return "right" if verdict.status == "pass" else "wrong"
+
+
+def require_sandbox(task: str, *, allow_unsandboxed: bool) -> None:
+    """Raise UsageError if this machine cannot confine code and that is not allowed; blocks for a moment."""
+    if not allow_unsandboxed and (missing := detect().missing):
+        raise UsageError(
+            f"{task} runs code that a model writes, and this machine's sandbox lacks its minimum ({missing}): install "
+            f"bubblewrap, or run the code unprotected with {task}:allow_unsandboxed=true"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ByGym:
+    """Grades by `score_answer` of the data set `dataset`. The task decides which data sets are safe.
+
+    `entry` is the puzzle as reasoning-gym made it, and `config` the JSON of its options.
+    """
+
+    name: ClassVar[str] = "gym"
+    version: ClassVar[int] = 1
+
+    dataset: str
+    config: str
+    entry: dict[str, Any] = field(repr=False, hash=False)
+
+    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """Whether the scorer gives full marks; a scorer that raises or hangs gives no grade."""
+        outcome = None
+        for seconds in GYM_SECONDS:
+            outcome = await equivalence.pool.call(
+                _score, self.dataset, self.config, self.entry, answer.text, seconds=seconds
+            )
+            if not (isinstance(outcome, Failed) and outcome.kind == "timeout"):
+                break
+        if isinstance(outcome, Failed):
+            return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
+        return "right" if outcome and outcome.value >= GYM_RIGHT else "wrong"
+
+
+def _score(name: str, config: str, entry: dict[str, Any], answer: str) -> float:
+    """Runs in a worker process."""
+    return float(gym_dataset(name, config, size=1, seed=0).score_answer(answer, entry))
+
+
+@lru_cache(maxsize=8)
+def gym_dataset(name: str, config: str, *, size: int, seed: int) -> Any:
+    """A data set of reasoning-gym; `config` is the JSON of its options."""
+    with warnings.catch_warnings():
+        # One of its dependencies compares with `is`, which Python reports on compilation.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import reasoning_gym  # type: ignore[import-untyped]
+    return reasoning_gym.create_dataset(name, size=size, seed=seed, **json.loads(config))
 
 
 _EQUATION = re.compile(r"(?<![\d.=])(-?\d[\d\s+*/()x×·−-]*[\d)])\s*=\s*(-?\d+(?:\.\d+)?)(?![\d/])")

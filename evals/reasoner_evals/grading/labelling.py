@@ -24,9 +24,7 @@ async def label(
 ) -> None:
     """Answer the questions and grade all sequences; writes `trace.jsonl` and `grades.jsonl` into `folder`.
 
-    Raises:
-        UsageError: the folder already has a trace.
-        TraceError: one of the two cannot be written.
+    Raises UsageError if there is a trace already, and TraceError if a file cannot be written.
     """
     make_folder(folder, exist_ok=True)
     writer = TraceWriter(folder / TRACE)

@@ -207,12 +207,7 @@ def read_journal(files: ArmFolder, validate: Callable[[bytes], T]) -> Iterator[T
 def read_journal(
     files: ArmFolder, validate: Callable[[bytes], object] = ItemRecord.model_validate_json
 ) -> Iterator[object]:
-    """The records of an arm's journal, streamed; empty without a journal. `validate` reads one line.
-
-    Raises:
-        DamagedLine: the checksum of a line does not match.
-        TraceError: the file cannot be read, or a line is not a record.
-    """
+    """The records of an arm's journal, streamed; none without a journal. A TraceError names the line."""
     if files.journal.exists():
         run = files.path.parents[1]
         yield from read_lines(

@@ -49,10 +49,8 @@ def compare(
 ) -> Comparison:
     """Compare two arms by question id; each maps ids to a share in [0, 1], or NaN without a value.
 
-    `groups` names what questions share, by id; whole groups then count as one.
-
-    Raises:
-        UsageError: the arms are over different ids or empty, or a group key is missing.
+    `groups` names what questions share, by id; whole groups then count as one. Raises UsageError if the arms are over
+    different ids or empty, or if a group key is missing.
     """
     _check_ids(first.keys(), second.keys())
     ids = sorted(first)

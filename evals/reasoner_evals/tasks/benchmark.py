@@ -10,8 +10,7 @@ from reasoner.answers import MathSpace, TextSpace, squad_normal
 from reasoner.catalog import spec_of
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
-from reasoner_evals.grading.code_tests import ByTests
-from reasoner_evals.grading.graders import ByReference, GradedQuestion
+from reasoner_evals.grading.graders import ByReference, ByTests, GradedQuestion
 from reasoner_evals.runs.records import Source
 from reasoner_evals.tasks.data import Published, Row, from_file, from_hub, parse_renames
 from reasoner_evals.tasks.prompts import Template, data_hash, document_of, worked_examples

@@ -71,10 +71,7 @@ def _published(config: str, digest: str) -> Published:
 
 @dataclass(frozen=True, slots=True)
 class ArcChallenge(Arc):
-    """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written.
-
-    These are the questions that retrieval and word statistics get wrong.
-    """
+    """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
 
     name: ClassVar = "arc_challenge"
     published: ClassVar = _published("ARC-Challenge", "4a89ce368ae0")

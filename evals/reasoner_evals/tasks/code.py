@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import CodeSpace
-from reasoner_evals.grading.code_tests import ByTests, require_sandbox
-from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.grading.graders import ByTests, GradedQuestion, require_sandbox
 from reasoner_evals.tasks.benchmark import Benchmark, TaskData
 from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.prompts import Template
@@ -30,11 +29,7 @@ class CodeBenchmark(Benchmark):
 
 @dataclass(frozen=True, slots=True)
 class HumanEval(CodeBenchmark):
-    """HumanEval: 164 functions to complete, graded by unit tests in the sandbox. Pinned.
-
-    `seconds` is the processor time that the tests of one answer may take. What the prompt defines above the function is
-    available to every answer.
-    """
+    """HumanEval: 164 functions to complete, graded by unit tests in the sandbox. Pinned."""
 
     revision: str = "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544"
 
@@ -50,7 +45,7 @@ class HumanEval(CodeBenchmark):
     )
 
     def item(self, row: Row) -> GradedQuestion:
-        """The reference answer is the head with its canonical body."""
+        """What the prompt defines above the function is available to every answer."""
         row.text("prompt")
         head, body = str(row.value("prompt")), str(row.value("canonical_solution"))
         entry_point = row.text("entry_point")
@@ -64,10 +59,7 @@ class HumanEval(CodeBenchmark):
 
 @dataclass(frozen=True, slots=True)
 class Mbpp(CodeBenchmark):
-    """MBPP: 500 functions to write, graded by the assertions that the question shows, in the sandbox. Pinned.
-
-    `seconds` is the processor time that the tests of one answer may take.
-    """
+    """MBPP: 500 functions to write, graded by the assertions that the question shows, in the sandbox. Pinned."""
 
     revision: str = "4bb6404fdc6cacfda99d4ac4205087b89d32030c"
 

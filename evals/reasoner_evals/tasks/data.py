@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 from reasoner.errors import UnknownName, UsageError
 
@@ -122,12 +122,6 @@ def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
             return list(_rows(_READERS[kind](path.name, cast("BinaryIO", file)), path.name, renames))
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} cannot be read: {_first_line(error)}") from None
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file as stored, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rows(located: Iterator[tuple[str, object]], name: str, renames: Mapping[str, str]) -> Iterator[Row]:
@@ -268,22 +262,17 @@ class Published:
         return f"{file}, and give it as {task}:data=FILE"
 
 
-class Loaded(NamedTuple):
-    """Rows and a description of where they come from."""
-
-    rows: list[Row]
-    origin: str
-
-
-def from_file(path: Path, renames: Mapping[str, str], published: Published | None = None) -> Loaded:
+def from_file(path: Path, renames: Mapping[str, str], published: Published | None = None) -> tuple[list[Row], str]:
     """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
-    rows, sha256 = read_file(path, renames), digest(path)
+    rows = read_file(path, renames)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     pinned = published is not None and published.digest and sha256.startswith(published.digest)
     status = f"pinned, {published.file}" if published and pinned else "unknown file"
-    return Loaded(rows, f"{path} (sha256 {sha256}; {status})")
+    return rows, f"{path} (sha256 {sha256}; {status})"
 
 
-def from_hub(task: str, published: Published, revision: str, renames: Mapping[str, str]) -> Loaded:
+def from_hub(task: str, published: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[Row], str]:
     """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
     if not published.hub:
         raise UsageError(f"{task} needs its data: {published.alternative(task)}")
@@ -297,7 +286,7 @@ def from_hub(task: str, published: Published, revision: str, renames: Mapping[st
     rows = [Row(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
     if not rows:
         raise UsageError(f"{name} has no rows at revision {revision}: {published.alternative(task)}")
-    return Loaded(rows, f"hub {name} {published.split} @ {commit}")
+    return rows, f"hub {name} {published.split} @ {commit}"
 
 
 class _Unreachable(Exception):
@@ -327,7 +316,7 @@ def _load(published: Published, revision: str) -> tuple[Any, str]:
 
 def _explain(task: str, published: Published, revision: str, error: Exception) -> str:
     """One line about what failed and what to do."""
-    reason, alternative = (str(error).splitlines() or [""])[0][:200], published.alternative(task)
+    reason, alternative = _first_line(error), published.alternative(task)
     if "gated" in str(error).lower():
         return f"{published.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
     if isinstance(error, _Unreachable | ConnectionError):

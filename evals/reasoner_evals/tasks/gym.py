@@ -13,8 +13,7 @@ from reasoner.answers.expressions import ExpressionSpace
 from reasoner.errors import UnknownName, UsageError
 from reasoner.files import parse_json
 from reasoner.types import AnswerSpace
-from reasoner_evals.grading.graders import ByReference, ByRules, GradedQuestion, Grader
-from reasoner_evals.grading.gym_scorer import ByGym, dataset
+from reasoner_evals.grading.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 from reasoner_evals.tasks import gym_names
 from reasoner_evals.tasks.benchmark import TaskData, task_data
 from reasoner_evals.tasks.prompts import PLAIN
@@ -65,7 +64,7 @@ class Gym:
 
     def _puzzles(self) -> Any:
         try:
-            return dataset(self.name, self._config_json, size=self.size, seed=self.seed)
+            return gym_dataset(self.name, self._config_json, size=self.size, seed=self.seed)
         except ImportError as error:
             raise UsageError(f"reasoning-gym cannot be imported ({error}): install reasoner-kit[gym]") from None
         except TypeError:

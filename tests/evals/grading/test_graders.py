@@ -10,9 +10,8 @@ from reasoner.equivalence import Equivalence
 from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox, Verdict
 from reasoner.sandbox.layers import detect
-from reasoner_evals.grading import code_tests as code
-from reasoner_evals.grading.code_tests import ByTests, require_sandbox
-from reasoner_evals.grading.graders import ByReference, ByRules, GradedQuestion, grade
+from reasoner_evals.grading import graders
+from reasoner_evals.grading.graders import ByReference, ByRules, ByTests, GradedQuestion, grade, require_sandbox
 from reasoner_evals.tasks.code import HumanEval
 from tests.evals.tasks.samples import HUMANEVAL
 from tests.helpers import completion
@@ -97,7 +96,7 @@ def test_tests_that_cannot_be_run_say_nothing_of_the_code(status: Any, monkeypat
 
 def test_a_machine_without_a_sandbox_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = detect()
-    monkeypatch.setattr(code, "detect", lambda: type(layers)(**{**_fields(layers), "missing": "unshare: not there"}))
+    monkeypatch.setattr(graders, "detect", lambda: type(layers)(**{**_fields(layers), "missing": "unshare: not there"}))
     with pytest.raises(UsageError, match=r"lacks its minimum \(unshare: not there\).*humaneval:allow_unsandboxed=true"):
         HumanEval(data="nowhere.jsonl").load()
     require_sandbox("humaneval", allow_unsandboxed=True)

@@ -160,7 +160,7 @@ def test_a_known_file_is_told_from_an_unknown_one(tmp_path: Path) -> None:
     origin = made.load().source.origin
     assert "unknown file" in origin
     published = data.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
-    assert "pinned, own.jsonl" in data.from_file(Path(made.data), {}, published).origin
+    assert "pinned, own.jsonl" in data.from_file(Path(made.data), {}, published)[1]
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("jsonl", "pool")])

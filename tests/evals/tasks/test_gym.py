@@ -13,8 +13,7 @@ from reasoner.catalog import build
 from reasoner.equivalence import Equivalence
 from reasoner.errors import UnknownName, UsageError
 from reasoner.killable import KillablePool
-from reasoner_evals.grading.graders import GradedQuestion, grade
-from reasoner_evals.grading.gym_scorer import ByGym
+from reasoner_evals.grading.graders import ByGym, GradedQuestion, grade
 from reasoner_evals.tasks import gym_names
 from reasoner_evals.tasks.verbatim import VerbatimSpace
 from tests.helpers import completion
@@ -96,8 +95,8 @@ def test_a_scorer_that_raises_has_judged_nothing(equivalence: Equivalence) -> No
 
 
 def test_a_scorer_that_never_ends_is_ended(equivalence: Equivalence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner_evals.grading.gym_scorer._score", _endless)
-    monkeypatch.setattr("reasoner_evals.grading.gym_scorer.SECONDS", 0.2)
+    monkeypatch.setattr("reasoner_evals.grading.graders._score", _endless)
+    monkeypatch.setattr("reasoner_evals.grading.graders.GYM_SECONDS", (0.2, 0.6))
     [item, *_] = puzzles("shortest_path")
     drawn = completion("<answer>up</answer>")
     assert asyncio.run(grade(item, drawn, equivalence)) == "grader_timeout"
