@@ -24,8 +24,8 @@ from reasoner.catalog import build, spec_of
 from reasoner.controller.choosing import choose
 from reasoner.controller.profile import read_profile
 from reasoner.controller.stopping import EFFORTS
-from reasoner_evals.profiling.outcomes import Sampled, sampled, stopped, usable
-from reasoner_evals.profiling.replaying import random_orders, replay
+from reasoner_evals.calibration.outcomes import PooledArm, pooled_arm, stopped, usable
+from reasoner_evals.calibration.pool_replay import random_orders, replay
 from reasoner_evals.report.measures import ArmRead, selected
 from reasoner_evals.runs.arrays import Floats
 from reasoner_evals.runs.reading import open_run, read_arm
@@ -71,21 +71,20 @@ def drawn(half: Path, spec: str, out: Path) -> Path:
     return out
 
 
-def pool_in(run: Path) -> Sampled:
+def pool_in(run: Path) -> PooledArm:
     opened = open_run(run)
     [arm] = [arm for arm in opened.manifest.arms if arm.pool]
     one = ArmRead(opened, read_arm(opened, arm.name))
-    return sampled(one, np.flatnonzero(usable(one)))
+    return pooled_arm(one, np.flatnonzero(usable(one)))
 
 
-def ways(pool: Sampled, profile: Path) -> Iterator[Way]:
+def ways(pool: PooledArm, profile: Path) -> Iterator[Way]:
     """Every fixed number of samples, every rule, and what `auto` chooses by a profile of other questions."""
-    strategy = build("strategy", pool.one.data.arm.strategy)
-    ids = [pool.one.run.tasks[pool.one.data.arm.task].ids[row] for row in pool.rows]
-    told = replay(pool.drawn, random_orders(ids, pool.one.data.arm.pool))
-    sizes = range(1, pool.one.data.arm.pool + 1)
+    strategy = build("strategy", pool.arm.strategy)
+    told = replay(pool.samples, random_orders(pool.ids, pool.arm.pool))
+    sizes = range(1, pool.arm.pool + 1)
     right, _ = selected("majority", pool.pool, tuple(sizes))
-    mean = pool.drawn.again + pool.drawn.own.mean(axis=1)
+    mean = pool.samples.further_prompt + pool.samples.own.mean(axis=1)
     fixed = {n: Way(f"n={n}", right[:, n - 1], mean * n) for n in sizes}
     yield from fixed.values()
     for spec in RULES:

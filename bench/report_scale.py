@@ -21,10 +21,9 @@ import numpy as np
 from reasoner.budget import Cost
 from reasoner.lines import LineWriter
 from reasoner.models.card import ModelCard
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.folder import RunFolder, write_whole
 from reasoner_evals.runs.manifest import this_machine
 from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Source, Verdict
-from reasoner_evals.runs.writer import write_whole
 
 TASK = "arithmetic"
 CARD = ModelCard("small-135m", context=2048, parameters=134_515_008, layers=30, heads=9, kv_heads=3, head_dim=64)

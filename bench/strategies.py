@@ -19,7 +19,7 @@ from reasoner import Budget, Cost, solve_many
 from reasoner.catalog import build
 from reasoner.engines.vllm import VllmEngine
 from reasoner.protocols import Strategy, forget
-from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Prm
 

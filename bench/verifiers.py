@@ -22,7 +22,7 @@ from reasoner.catalog import build
 from reasoner.engines.vllm import VllmEngine
 from reasoner.grades import GRADES
 from reasoner.protocols import Engine, Tab, Verifier
-from reasoner_evals.labelling import label
+from reasoner_evals.grading.labelling import label
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting.labelled import Labelled, read_labelled

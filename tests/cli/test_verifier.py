@@ -10,8 +10,8 @@ from reasoner.catalog import build
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.grades import GRADES
 from reasoner.protocols import SampleRequest, Verifier
-from reasoner_evals.grading import GradedQuestion
-from reasoner_evals.labelling import label
+from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.grading.labelling import label
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.cli.command import Run

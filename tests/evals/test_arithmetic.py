@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from reasoner_evals.grading import GradedQuestion, arithmetic_steps
+from reasoner_evals.grading.graders import GradedQuestion, arithmetic_steps
 from reasoner_evals.tasks import arithmetic
 
 

@@ -14,8 +14,8 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.grades import GRADES
 from reasoner.protocols import SampleRequest
-from reasoner_evals.grading import GradedQuestion
-from reasoner_evals.labelling import label
+from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.grading.labelling import label
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting.head import Fitted, Recipe, fit
 from reasoner_verifiers.reward.checkpoint import load_head

@@ -12,8 +12,8 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
+    from reasoner_evals.calibration.binning import Binning
     from reasoner_evals.cli.choices import Given
-    from reasoner_evals.profiling.binning import Binning
 
 DEFAULT_STRATEGIES: Final = ("self_consistency:n=16", "single:temperature=0")
 
@@ -89,9 +89,9 @@ def command(
     Exit codes: 0 the profile is written, 1 no place to write, 2 usage, 4 engine failure or questions that ended in an
     error (the run is kept, and --from makes a profile of what it has), 130 interrupted.
     """
+    from reasoner_evals.calibration.binning import Binning
+    from reasoner_evals.calibration.profiles import former_profile
     from reasoner_evals.cli.choices import Given
-    from reasoner_evals.profiling.binning import Binning
-    from reasoner_evals.profiling.profiles import former_profile
 
     given = Given(
         tasks=tasks,
@@ -140,13 +140,12 @@ def _run(given: "Given", folder: Path, binning: "Binning") -> int:
     from dataclasses import replace
 
     from reasoner.cli.terminal import clean
+    from reasoner_evals.calibration.binning import check_kept
+    from reasoner_evals.calibration.profiles import check_arms
     from reasoner_evals.cli.choices import choose, choose_again
     from reasoner_evals.cli.drawing import Drawing
-    from reasoner_evals.profiling.binning import check_kept
-    from reasoner_evals.profiling.families import check_arms
-    from reasoner_evals.runs.folder import RunFolder
+    from reasoner_evals.runs.folder import RunFolder, writing
     from reasoner_evals.runs.manifest import Drifted, read_manifest
-    from reasoner_evals.runs.writer import writing
 
     given = replace(given, strategies=given.strategies or DEFAULT_STRATEGIES)
     run = RunFolder(folder)
@@ -167,8 +166,8 @@ def _run(given: "Given", folder: Path, binning: "Binning") -> int:
 def _write(runs: tuple[Path, ...], wanted: _Wanted) -> int:
     """Make the profile of finished runs, and tell what is in it."""
     from reasoner.cli.terminal import Terminal
+    from reasoner_evals.calibration.profiles import families_of, former_profile, merged, open_runs
     from reasoner_evals.cli.rows import document, lines
-    from reasoner_evals.profiling.profiles import families_of, former_profile, merged, open_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
     opened = open_runs(runs)

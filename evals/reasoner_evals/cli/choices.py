@@ -23,7 +23,7 @@ from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import Difference, Drifted, as_of_now, differences
 from reasoner_evals.runs.records import Arm, Manifest
 from reasoner_evals.runs.subset import Subset
-from reasoner_evals.tasks.task import Task, TaskData
+from reasoner_evals.tasks.benchmark import Task, TaskData
 
 
 @dataclass(frozen=True, slots=True)

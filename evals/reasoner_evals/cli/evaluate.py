@@ -109,8 +109,7 @@ def command(
 def _begin(given: "Given", out: Path | None, *, as_json: bool) -> int:
     from reasoner_evals.cli.choices import choose
     from reasoner_evals.cli.session import Session
-    from reasoner_evals.runs.folder import RunFolder
-    from reasoner_evals.runs.writer import writing
+    from reasoner_evals.runs.folder import RunFolder, writing
 
     chosen = choose(given)
     folder = RunFolder(out or _default_folder(given.tasks))
@@ -121,9 +120,8 @@ def _begin(given: "Given", out: Path | None, *, as_json: bool) -> int:
 def _go_on(given: "Given", run: Path, *, as_json: bool) -> int:
     from reasoner_evals.cli.choices import choose_again
     from reasoner_evals.cli.session import Session
-    from reasoner_evals.runs.folder import RunFolder
+    from reasoner_evals.runs.folder import RunFolder, writing
     from reasoner_evals.runs.manifest import Drifted, read_manifest
-    from reasoner_evals.runs.writer import writing
 
     folder = RunFolder(run)
     frozen = read_manifest(folder)

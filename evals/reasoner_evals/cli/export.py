@@ -19,7 +19,7 @@ def command(run: Path, out: Path) -> int:
     RUN is a folder that `reasoner eval` wrote. Answers to questions that may not be shown are left empty.
     """
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.exporting import export
+    from reasoner_evals.runs.export import export
 
     rows = export(run, out)
     Terminal(sys.stdout, sys.stderr).say(f"{rows:,} rows in {out}")

@@ -12,9 +12,9 @@ from reasoner.cli.exits import ANSWERED, guarded
 
 if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
+    from reasoner_evals.grading.verdicts import Changes
     from reasoner_evals.runs.records import Manifest
-    from reasoner_evals.runs.regrading import Changes
-    from reasoner_evals.tasks.task import TaskData
+    from reasoner_evals.tasks.benchmark import TaskData
 
 SHOWN = 20
 """Changed grades that are listed, of each kind of change."""
@@ -35,10 +35,9 @@ def command(run: Path, *, allow_unsandboxed_code: bool, as_json: bool) -> int:
     """
     from reasoner.cli import interrupts
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.folder import RunFolder
+    from reasoner_evals.grading.verdicts import grade_again
+    from reasoner_evals.runs.folder import RunFolder, writing
     from reasoner_evals.runs.manifest import read_manifest
-    from reasoner_evals.runs.regrading import grade_again
-    from reasoner_evals.runs.writer import writing
 
     folder = RunFolder(run)
     manifest = read_manifest(folder)

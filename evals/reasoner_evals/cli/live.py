@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reasoner.cli.progress import since_start
 from reasoner.cli.terminal import Terminal, clean, printable
-from reasoner_evals.profiling.alarms import Watch
+from reasoner_evals.calibration.alarms import Watch
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 if TYPE_CHECKING:

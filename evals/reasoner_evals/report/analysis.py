@@ -20,8 +20,7 @@ from reasoner_evals.report.pools import pool_of, sizes_of, spread
 from reasoner_evals.report.tables import estimate, known
 from reasoner_evals.runs.arrays import OUTCOMES, SILENT, Bools, Floats
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
-from reasoner_evals.stats.difficulty import BINS, difficulty
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k
+from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
 from reasoner_evals.stats.intervals import Groups, interval
 
 LEAST = 10

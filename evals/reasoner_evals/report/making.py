@@ -139,5 +139,4 @@ def _state(run: RunData, one: ArmRead) -> ArmState:
         ungraded=int(ungraded_rows(data).sum()),
         retried=data.retried,
         duplicates=data.duplicates,
-        left_out=data.left_out,
     )

@@ -10,10 +10,20 @@ from reasoner_evals.report.measures import Measured, mean
 from reasoner_evals.report.points import Estimate
 from reasoner_evals.report.pools import pool_of
 from reasoner_evals.runs.arrays import Floats
-from reasoner_evals.stats import extrapolation
+from reasoner_evals.stats import scaling as extrapolation
 from reasoner_evals.stats.arrays import counts
-from reasoner_evals.stats.extrapolation import Band, coverage_band, diminishing, held_out_coverage, held_out_power
-from reasoner_evals.stats.scaling import CoverageFit, PowerFit, Unfitted, fit_coverage, fit_power
+from reasoner_evals.stats.scaling import (
+    Band,
+    CoverageFit,
+    PowerFit,
+    Unfitted,
+    coverage_band,
+    diminishing,
+    fit_coverage,
+    fit_power,
+    held_out_coverage,
+    held_out_power,
+)
 
 COVERAGE_LAW = "Beta-binomial: 1 - B(a, b + k) / B(a, b)"
 SELECTION_LAW = "saturating power law: ceiling - (ceiling - start) k^-exponent"

@@ -1,1 +1,1 @@
-"""Runs: what an evaluation writes down, goes on from, and is read back from."""
+"""Runs: what an evaluation writes down, resumes from, and is read back from."""

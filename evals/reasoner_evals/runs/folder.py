@@ -1,59 +1,124 @@
-"""Where things lie in a run's folder."""
+"""The folder of a run: its files, its lock, and writing a file as a whole."""
 
-from dataclasses import dataclass
+import fcntl
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
+from reasoner.errors import TraceError, UsageError
+from reasoner.files import replacing
 from reasoner.grades import GRADES, TRACE
 
 
-@dataclass(frozen=True, slots=True)
 class ArmFolder:
-    """The files of one arm. With `trace` and `grades` in it, a verifier can be fitted on it."""
+    """The files of one arm. A verifier can be fitted on its `trace` and `grades`."""
 
-    path: Path
-
-    @property
-    def trace(self) -> Path:
-        """Every event, appended as it happens; what a resumed run goes on from."""
-        return self.path / TRACE
-
-    @property
-    def journal(self) -> Path:
-        """One `ItemRecord` a finished question, appended as it finishes."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def grades(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trace = path / TRACE
+        """Every event, appended as it happens; a resumed run starts from it."""
+        self.journal = path / "journal.jsonl"
+        """One `ItemRecord` per finished question, appended as it finishes."""
+        self.grades = path / GRADES
         """Grades of single sequences, derived from the verdicts."""
-        return self.path / GRADES
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
     """The files of a run."""
 
-    path: Path
-
-    @property
-    def manifest(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / "manifest.json"
         """What decides the run; written first, atomically, and never changed."""
-        return self.path / "manifest.json"
-
-    @property
-    def items(self) -> Path:
+        self.items = path / "items.jsonl"
         """The questions with their reference answers."""
-        return self.path / "items.jsonl"
-
-    @property
-    def verdicts(self) -> Path:
-        """Grades of answers; can be made anew without a model."""
-        return self.path / "verdicts.jsonl"
-
-    @property
-    def lock(self) -> Path:
+        self.verdicts = path / "verdicts.jsonl"
+        """Grades of answers; can be made again without a model."""
+        self.lock = path / ".lock"
         """Held by the one process that writes."""
-        return self.path / ".lock"
 
     def arm(self, name: str) -> ArmFolder:
         """The folder of one arm."""
         return ArmFolder(self.path / "arms" / name)
+
+
+@contextmanager
+def writing(folder: RunFolder, *, fresh: bool) -> Iterator[None]:
+    """Lock a run's folder as its only writer; a `fresh` one is created, and removed if it stays empty.
+
+    Raises:
+        UsageError: another process writes it; the message names it. Or a fresh folder is not empty.
+        TraceError: the folder cannot be created, or its file system does not support locks.
+    """
+    created = fresh and _create(folder)
+    try:
+        lock = _acquire(folder)
+        try:
+            yield
+        finally:
+            if fresh and not folder.manifest.exists():
+                folder.lock.unlink(missing_ok=True)
+            lock.close()
+    finally:
+        if created:
+            with suppress(OSError):
+                folder.path.rmdir()
+
+
+def write_whole(path: Path, lines: Iterable[str]) -> None:
+    """Write a file completely or not at all. Raises TraceError if that fails."""
+    try:
+        with replacing(path) as file:
+            file.writelines(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
+    except OSError as error:
+        raise TraceError(f"cannot write {path}: {error.strerror}") from error
+
+
+def make_folder(path: Path, *, exist_ok: bool = False) -> None:
+    """Create a folder and its parents. Raises TraceError if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        raise TraceError(f"cannot create the folder {path}: {error.strerror}") from error
+
+
+def _create(folder: RunFolder) -> bool:
+    """Create the folder if there is none; whether it was created."""
+    if not folder.path.is_dir():
+        make_folder(folder.path)
+        return True
+    try:
+        occupied = any(entry != folder.lock for entry in folder.path.iterdir())
+    except OSError as error:
+        raise TraceError(f"cannot read the folder {folder.path}: {error.strerror}") from error
+    if occupied:
+        raise UsageError(
+            f"{folder.path} already contains a run or other files: resume it with --resume, or give --out another "
+            "folder"
+        )
+    return False
+
+
+def _acquire(folder: RunFolder) -> IO[str]:
+    """The lock file, which names its holder; the lock is held until it is closed."""
+    try:
+        file = folder.lock.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise TraceError(f"cannot write {folder.lock}: {error.strerror}") from error
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+    except BlockingIOError:
+        file.close()
+        holder = folder.lock.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+        raise UsageError(f"{folder.path} is being written by {holder}: wait until that has ended") from None
+    except OSError as error:
+        with suppress(OSError):
+            file.close()
+        raise TraceError(f"cannot lock {folder.lock}: {error.strerror}") from error
+    return file

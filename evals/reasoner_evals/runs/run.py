@@ -1,4 +1,4 @@
-"""Running an evaluation: arm by arm through one engine, from where it was left."""
+"""Running an evaluation: arm by arm through one engine, resuming where it stopped."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -16,40 +16,35 @@ from reasoner.lines import LineWriter
 from reasoner.past import Past, pasts, sound
 from reasoner.protocols import Engine, Strategy, Verifier, forget
 from reasoner.trace import Event, TraceWriter, read_trace
-from reasoner_evals.grading import GradedQuestion
-from reasoner_evals.runs.folder import ArmFolder, RunFolder
-from reasoner_evals.runs.folding import Folding
-from reasoner_evals.runs.journal import journaled, set_aside
-from reasoner_evals.runs.labels import write_grades
-from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome
-from reasoner_evals.runs.sharing import shared
-from reasoner_evals.runs.verdicts import Verdicts
-from reasoner_evals.tasks.task import TaskData
+from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.grading.labelling import write_grades
+from reasoner_evals.grading.verdicts import Verdicts
+from reasoner_evals.runs.folder import ArmFolder, RunFolder, make_folder
+from reasoner_evals.runs.pool_reuse import reused
+from reasoner_evals.runs.record_builder import RecordBuilder
+from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome, attempts_in, set_aside
+from reasoner_evals.tasks.benchmark import TaskData
 
 PASSES = 2
-"""How often a question that failed is tried in one session; another session tries it again."""
+"""How often one session tries a question that fails; another session tries it again."""
 INTERRUPTED = "interrupted"
-"""How the runner names a question that was cut off from outside; it is gone on with and no result."""
+"""The runner's reason for a question that was cut off from outside: it is resumed, and is not a result."""
 
 
 class Watcher(Protocol):
-    """Is told how far an evaluation is."""
+    """Receives the progress of an evaluation."""
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
-        """An arm is taken up; `done` of its questions were finished in an earlier session."""
-        ...
+        """An arm starts; an earlier session finished `done` of its `total` questions."""
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question is finished and graded, in this session or in an earlier one."""
-        ...
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are done."""
-        ...
 
     def note(self, line: str) -> None:
-        """Something that a person should know."""
-        ...
+        """A message for the user."""
 
 
 async def evaluate(
@@ -60,44 +55,37 @@ async def evaluate(
     verifier: Verifier | None,
     watcher: Watcher,
 ) -> None:
-    """Run all arms of a manifest, each from where it was left; the caller holds the lock of the folder.
+    """Run all arms of a manifest, each from where it stopped; the caller holds the lock of the folder.
 
-    Every arm starts with empty caches, so that none is paid for by another one; arms that select from the same samples
-    share one pool, and each pays for it in full. A question that fails is recorded,
-    tried once more, and left as an error that the next session tries again.
+    Every arm starts with empty caches, so that no arm profits from another one. Arms that select from the same samples
+    share one pool, and each pays for it in full. A question that fails is recorded, tried once more, and left as an
+    error that the next session tries again.
 
     Raises:
-        TraceError: something cannot be written or read; what was written until then is gone on with.
-        EngineError: the engine answers no question any more.
+        TraceError: a file cannot be written or read; a later session resumes from what was written until then.
+        EngineError: the engine does not answer any more.
     """
     equivalence = Equivalence()
     verdicts = Verdicts(folder.verdicts, equivalence)
     verdicts.open()
     try:
-        for place, arm in enumerate(manifest.arms):
+        for index, arm in enumerate(manifest.arms):
             files = folder.arm(arm.name)
-            _make(files)
-            sitting = _Sitting(arm, tasks[arm.task], files, verdicts, watcher)
+            make_folder(files.path, exist_ok=True)
+            session = _ArmSession(arm, tasks[arm.task], files, verdicts, watcher)
             try:
-                sitting.open(shared(folder, arm, manifest.arms[:place], verifier))
-                await sitting.run(engine, verifier, manifest.prices)
+                session.open(reused(folder, arm, manifest.arms[:index], verifier))
+                await session.run(engine, verifier, manifest.prices)
             finally:
-                sitting.close()
-            write_grades(files, arm.task, verdicts)
+                session.close()
+            write_grades(files, arm.task, verdicts.statuses)
     finally:
         verdicts.close()
         await equivalence.close()
 
 
-def _make(files: ArmFolder) -> None:
-    try:
-        files.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TraceError(f"cannot make the folder {files.path}: {error.strerror}") from error
-
-
 @dataclass(slots=True)
-class _Sitting:
+class _ArmSession:
     """One arm in one session: its files, what they held at the start, and what is added."""
 
     arm: Arm
@@ -106,81 +94,84 @@ class _Sitting:
     verdicts: Verdicts
     watcher: Watcher
     past: dict[str, Past] = field(default_factory=dict)
-    finished: set[str] = field(default_factory=set)
-    _folding: Folding = field(init=False)
+    _builder: RecordBuilder = field(init=False)
     _trace: TraceWriter | None = None
     _journal: LineWriter | None = None
-    _written: set[tuple[str, int]] = field(default_factory=set)
+    _journaled: set[tuple[str, int]] = field(default_factory=set)
+    """Questions with their attempts whose records were written by an earlier session."""
     _ended: dict[str, ItemRecord] = field(default_factory=dict)
+    """Records that have not been graded yet."""
     _spent: dict[str, Cost] = field(default_factory=dict)
     _gradings: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._folding = Folding(self.arm)
+        self._builder = RecordBuilder(self.arm)
 
-    def open(self, shared: Iterator[Event]) -> None:
-        """Open the files behind their last whole lines and take in what they hold; a new trace begins with `shared`."""
+    def open(self, reused: Iterator[Event]) -> None:
+        """Open the files after their last whole lines and read them; a new trace starts with the `reused` events."""
         self._trace = TraceWriter.onto(self.files.trace)
         if not self.files.trace.stat().st_size:
-            for event in shared:
+            for event in reused:
                 self._trace(event)
         way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
         trace = sound(read_trace(self.files.trace, way_out=way_out))
-        self._journal, self._written = self._journaled()
-        self.past = pasts(self._folded(trace))
-        self.finished = {question for question, past in self.past.items() if past.finished}
+        self._open_journal()
+        self.past = pasts(self._recorded(trace))
 
-    def _journaled(self) -> tuple[LineWriter, set[tuple[str, int]]]:
-        """The journal and what it holds: nothing where it was damaged, as it is then made again from the trace."""
-        writer = LineWriter.onto(self.files.journal, what="journal")
-        written = journaled(self.files)
-        if written is not None:
-            return writer, written
-        writer.close()
-        kept = set_aside(self.files)
-        self.watcher.note(f"{self.files.journal} was damaged: it is made again from the trace; the old one is {kept}")
-        return LineWriter.onto(self.files.journal, what="journal"), set()
+    def _open_journal(self) -> None:
+        """Open the journal; a damaged one is set aside and made again from the trace."""
+        self._journal = LineWriter.onto(self.files.journal, what="journal")
+        journaled = attempts_in(self.files)
+        if journaled is None:
+            self._journal.close()
+            old = set_aside(self.files)
+            self.watcher.note(
+                f"{self.files.journal} was damaged: it is made again from the trace; the old one is {old}"
+            )
+            self._journal = LineWriter.onto(self.files.journal, what="journal")
+        self._journaled = journaled or set()
 
-    def _folded(self, events: Iterator[Event]) -> Iterator[Event]:
+    def _recorded(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
-            self._fold(event)
+            self._record(event)
             yield event
 
-    def _fold(self, event: Event) -> None:
-        """Journal the question that the event ended, unless that was done before its process died."""
-        record = self._folding.take_in(event)
+    def _record(self, event: Event) -> None:
+        """Journal the question that the event ended, unless an earlier session did."""
+        record = self._builder.take_in(event)
         if record is None or record.reason == INTERRUPTED:
             return
         self._ended[record.question_id] = record
         self._spent[record.question_id] = record.cost
-        if self._journal and (record.question_id, record.attempt) not in self._written:
+        if self._journal and (record.question_id, record.attempt) not in self._journaled:
             self._journal.write(record)
 
     def _sink(self, event: Event) -> None:
         assert self._trace is not None
         self._trace(event)
-        self._fold(event)
+        self._record(event)
 
     async def run(self, engine: Engine, verifier: Verifier | None, prices: Mapping[str, float] | None) -> None:
-        """Answer what is not finished yet, and grade all."""
+        """Answer all unfinished questions, and grade all answers."""
         by_id = {item.question.id: item for item in self.data.items}
-        done = self.finished & by_id.keys()
+        done = {question_id for question_id, past in self.past.items() if past.finished} & by_id.keys()
         self.watcher.arm_started(self.arm, len(by_id), len(done))
-        for question in [*self._ended]:
-            record = self._ended.pop(question)
-            if question in done:
-                self._grade(by_id[question], record)
-        todo = [item for name, item in by_id.items() if name not in done]
+        earlier, self._ended = self._ended, {}
+        for question_id, record in earlier.items():
+            if question_id in done:
+                self._grade(by_id[question_id], record)
+        todo = [item for question_id, item in by_id.items() if question_id not in done]
         if todo:
             await forget(engine, verifier)
         for attempt in range(PASSES):
             failed = await self._pass(todo, engine, verifier, prices, last=attempt + 1 == PASSES)
-            await self._graded()
+            # Raises what could not be written.
+            gradings, self._gradings = self._gradings, set()
+            await asyncio.gather(*gradings)
             if not failed:
                 break
-            todo = [by_id[name] for name in failed]
-            again = set(failed)
-            self.past |= pasts(event for event in sound(read_trace(self.files.trace)) if event.question_id in again)
+            todo = [by_id[question_id] for question_id in failed]
+            self.past |= pasts(event for event in sound(read_trace(self.files.trace)) if event.question_id in failed)
         self.watcher.arm_finished(self.arm)
 
     async def _pass(
@@ -191,10 +182,10 @@ class _Sitting:
         prices: Mapping[str, float] | None,
         *,
         last: bool,
-    ) -> list[str]:
+    ) -> dict[str, None]:
         """Ask each of these once; the ids of those that failed, whose errors count only after the last pass."""
         strategy: Strategy = build("strategy", self.arm.strategy)
-        by_id, failed = {item.question.id: item for item in todo}, list[str]()
+        by_id, failed = {item.question.id: item for item in todo}, dict[str, None]()
         stream = solve_each(
             [item.question for item in todo],
             strategy,
@@ -208,7 +199,7 @@ class _Sitting:
             trace=self._sink,
             seed=self.arm.seed,
             past=self.past,
-            spent=sum((cost for name, cost in self._spent.items() if name not in by_id), Cost()),
+            spent=sum((cost for question_id, cost in self._spent.items() if question_id not in by_id), Cost()),
         )
         async with aclosing(stream):
             async for _, solution in stream:
@@ -216,26 +207,20 @@ class _Sitting:
                     raise solution.error
                 record = self._ended.pop(solution.question_id, None)
                 if solution.error is not None:
-                    failed.append(solution.question_id)
+                    failed[solution.question_id] = None
                 if record and (solution.error is None or last):
                     self._grade(by_id[solution.question_id], record)
-        dead = (EngineUnavailable, EngineDied) if last else EngineError
-        if failed and len(failed) == len(todo) and isinstance(solution.error, dead):
+        fatal = (EngineUnavailable, EngineDied) if last else EngineError
+        if failed and len(failed) == len(todo) and isinstance(solution.error, fatal):
             raise solution.error
         return failed
 
     def _grade(self, item: GradedQuestion, record: ItemRecord) -> None:
-        task = asyncio.ensure_future(self._told(item, record))
-        self._gradings.add(task)
+        async def grade() -> None:
+            outcome = await self.verdicts.grade(self.arm.task, item, record)
+            self.watcher.item_done(self.arm, record, outcome)
 
-    async def _told(self, item: GradedQuestion, record: ItemRecord) -> None:
-        result = await self.verdicts.grade(self.arm.task, item, record)
-        self.watcher.item_done(self.arm, record, result)
-
-    async def _graded(self) -> None:
-        """Wait until all that is finished is graded; what could not be written is raised."""
-        gradings, self._gradings = self._gradings, set()
-        await asyncio.gather(*gradings)
+        self._gradings.add(asyncio.ensure_future(grade()))
 
     def close(self) -> None:
         """Close the files."""

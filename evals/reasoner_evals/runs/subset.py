@@ -5,16 +5,16 @@ import re
 from dataclasses import dataclass, replace
 
 from reasoner.errors import UsageError
-from reasoner_evals.tasks.task import TaskData
+from reasoner_evals.tasks.benchmark import TaskData
 
-_WRITTEN = re.compile(r"first (\d+)(?: in the order of seed (\d+))?")
+_SPEC = re.compile(r"first (\d+)(?: in the order of seed (\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Subset:
     """All questions, or the first `limit` in the benchmark's own order or in that of a seed.
 
-    In a seed's order a question's place depends on its id alone, so a larger limit adds questions and takes none away.
+    In a seed's order the rank of a question depends only on its id, so a larger limit only adds questions.
     """
 
     limit: int | None = None
@@ -22,24 +22,20 @@ class Subset:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit {self.limit} leaves no question: give 1 or more")
+            raise UsageError(f"--limit must be at least 1 (got {self.limit})")
         if self.seed is not None and self.seed < 0:
-            raise UsageError(f"--subset-seed {self.seed} is negative: give 0 or more")
+            raise UsageError(f"--subset-seed must be at least 0 (got {self.seed})")
         if self.seed is not None and self.limit is None:
             raise UsageError(f"--subset-seed {self.seed} has no effect without --limit: add it, or leave this out")
 
     @classmethod
     def parse(cls, text: str) -> "Subset":
-        """The subset that was written as `text`.
-
-        Raises:
-            UsageError: it is none.
-        """
+        """The subset that `str` wrote as `text`. Raises UsageError for other texts."""
         if text == "all":
             return cls()
-        match = _WRITTEN.fullmatch(text)
+        match = _SPEC.fullmatch(text)
         if not match:
-            raise UsageError(f"{text!r} names no subset: write all, first 100, or first 100 in the order of seed 0")
+            raise UsageError(f"{text!r} is not a subset: write all, first 100, or first 100 in the order of seed 0")
         return cls(int(match[1]), None if match[2] is None else int(match[2]))
 
     def __str__(self) -> str:
@@ -48,15 +44,14 @@ class Subset:
         return f"first {self.limit}" + ("" if self.seed is None else f" in the order of seed {self.seed}")
 
     def cut(self, data: TaskData) -> TaskData:
-        """The task with these questions only; its source says which and how many, its data hash is of all."""
+        """The task with these questions only; its source counts them, its data hash stays that of all."""
         items = data.items
         if self.seed is not None:
-            items = tuple(sorted(items, key=lambda item: _place(item.question.id, self.seed)))
+            items = tuple(sorted(items, key=lambda item: _rank(item.question.id, self.seed)))
         items = items[: self.limit]
-        return replace(
-            data, items=items, source=data.source.model_copy(update={"items": len(items), "subset": str(self)})
-        )
+        source = data.source.model_copy(update={"items": len(items), "subset": str(self)})
+        return replace(data, items=items, source=source)
 
 
-def _place(question_id: str, seed: int | None) -> bytes:
+def _rank(question_id: str, seed: int | None) -> bytes:
     return hashlib.sha256(f"{seed}\0{question_id}".encode("utf-8", "surrogatepass")).digest()

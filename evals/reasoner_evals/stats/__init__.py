@@ -1,6 +1,6 @@
 """The statistics of an evaluation: pure functions on arrays in which the question is the unit.
 
-A pool of Q questions with N samples each is up to three arrays of shape [Q, N]: `right` (1 right, 0 wrong, without an
-answer or cut off, NaN no usable sample because the engine failed), `answers` (the number of the answer's class within
-its question, -1 for no answer) and `scores` (a verifier's, NaN where not rated).
+A pool of Q questions with N samples each is up to three arrays of shape [Q, N]: `right` (1 right, 0 wrong, truncated or
+without an answer, NaN no usable sample because the engine failed), `answers` (the number of the answer's class within
+its question, -1 for no answer) and `scores` (a verifier's, NaN without a rating).
 """

@@ -1,12 +1,11 @@
-"""How far a confidence can be trusted: is it a probability, does it rank, and what abstaining by it buys.
+"""How far a confidence can be trusted: whether it is a probability, whether it ranks, and the gain of abstaining by it.
 
 `confidence` and `right` are [n], one per question; higher is surer. Questions of equal confidence share their mean
-correctness, so that nothing depends on their order. Every value must be there: leave out questions without one, or give
-them the least confidence if the strategy had to answer.
+correctness, so that results do not depend on their order. No value may be missing: leave out questions without one, or
+give them the lowest confidence if the strategy had to answer.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +29,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class RiskCoverage:
-    """The share of wrong answers among the surest questions, for 1 to n of these."""
+    """The share of wrong answers among the 1 to n surest questions."""
 
     coverage: Floats
     """[n], ascending to 1."""
@@ -43,22 +42,13 @@ class RiskCoverage:
         return float(self.risk.mean())
 
 
-@dataclass(frozen=True, slots=True)
-class Abstention:
-    """Answering only from a confidence on."""
-
-    threshold: float
-    coverage: float
-    """The share of questions answered."""
-    accuracy: float
-    """Among those answered; NaN where none is."""
-
-
 def reliability(confidence: Floats, right: Floats, *, bins: int = BINS) -> tuple[Bin, ...]:
-    """Bins of equal mass, least sure first; fewer where there are fewer questions. Confidence is in [0, 1]."""
-    _check(confidence, right, probability=True)
+    """Bins of equal mass, least sure first; at most one per question. Confidence is in [0, 1]."""
+    _check(confidence, right)
+    if np.any((confidence < 0) | (confidence > 1)):
+        raise UsageError("a confidence that is read as a probability must be between 0 and 1")
     if bins < 1:
-        raise UsageError(f"bins={bins} hold nothing: take 1 or more")
+        raise UsageError(f"bins must be at least 1 (got {bins})")
     sure, correct = _ranked(confidence, right)
     parts = zip(*(np.array_split(column, min(bins, len(sure))) for column in (sure, correct)), strict=True)
     return tuple(Bin(float(s[0]), float(s[-1]), float(s.mean()), float(c.mean()), len(s)) for s, c in parts)
@@ -70,14 +60,8 @@ def calibration_error(confidence: Floats, right: Floats, *, bins: int = BINS) ->
     return sum(part.n * abs(part.confidence - part.accuracy) for part in parts) / len(right)
 
 
-def brier(confidence: Floats, right: Floats) -> float:
-    """The mean squared distance of confidence in [0, 1] and correctness."""
-    _check(confidence, right, probability=True)
-    return float(np.mean((confidence - right) ** 2))
-
-
 def auroc(scores: Floats, right: Floats) -> float:
-    """The chance that a right one scores above a wrong one, ties half; NaN where there are not both."""
+    """The chance that a right one scores above a wrong one, ties counting half; NaN unless there are both."""
     _check(scores, right)
     good = right == 1
     positive, negative = int(good.sum()), int((~good).sum())
@@ -88,47 +72,35 @@ def auroc(scores: Floats, right: Floats) -> float:
 
 
 def auroc_within(right: Floats, scores: Floats) -> Floats:
-    """AUROC of each question of a pool [Q, N] over its rated samples: what selection lives on; NaN without both."""
+    """AUROC of each question of a pool [Q, N] over its rated samples, which selection depends on; NaN without both."""
     if right.shape != scores.shape or right.ndim != 2:
-        raise UsageError(f"a pool is two arrays of one shape [questions, samples], not {right.shape}, {scores.shape}")
+        raise UsageError(
+            f"a pool needs two arrays of one shape [questions, samples] (got {right.shape} and {scores.shape})"
+        )
     rated = ~np.isnan(right) & ~np.isnan(scores)
-    return np.array(
-        [
-            auroc(score[kept], correct[kept]) if kept.any() else math.nan
-            for correct, score, kept in zip(right, scores, rated, strict=True)
-        ]
-    )
+    rows = zip(right, scores, rated, strict=True)
+    return np.array([auroc(score[row], correct[row]) if row.any() else math.nan for correct, score, row in rows])
 
 
 def risk_coverage(confidence: Floats, right: Floats) -> RiskCoverage:
-    """Answer the surest first: risk at each coverage."""
+    """The risk at each coverage when the surest questions are answered first."""
     _check(confidence, right)
     _, correct = _ranked(confidence, right)
     answered = np.arange(1, len(correct) + 1)
     return RiskCoverage(answered / len(correct), 1 - np.cumsum(correct[::-1]) / answered)
 
 
-def abstention(confidence: Floats, right: Floats, thresholds: Sequence[float]) -> tuple[Abstention, ...]:
-    """What answering only from each threshold on would give."""
-    _check(confidence, right)
-    kept = [confidence >= threshold for threshold in thresholds]
-    return tuple(
-        Abstention(threshold, float(chosen.mean()), float(right[chosen].mean()) if chosen.any() else math.nan)
-        for threshold, chosen in zip(thresholds, kept, strict=True)
-    )
-
-
 def _ranked(confidence: Floats, right: Floats) -> tuple[Floats, Floats]:
-    """Confidence ascending, and with it the mean correctness of all that have that confidence."""
-    levels, place, size = np.unique(confidence, return_inverse=True, return_counts=True)
-    means = np.bincount(place, weights=right) / size
+    """The confidences ascending, and for each the mean correctness at that confidence."""
+    levels, inverse, size = np.unique(confidence, return_inverse=True, return_counts=True)
+    means = np.bincount(inverse, weights=right) / size
     return np.repeat(levels, size), np.repeat(means, size)
 
 
-def _check(confidence: Floats, right: Floats, *, probability: bool = False) -> None:
+def _check(confidence: Floats, right: Floats) -> None:
     if confidence.ndim != 1 or confidence.shape != right.shape or not len(right):
-        raise UsageError(f"this takes one confidence and one outcome each, not {confidence.shape} and {right.shape}")
+        raise UsageError(
+            f"one confidence and one outcome per question are needed (got {confidence.shape} and {right.shape})"
+        )
     if np.isnan(confidence).any() or not np.all((right == 0) | (right == 1)):
-        raise UsageError("every confidence is a number and every outcome 0 or 1: leave out what is missing")
-    if probability and np.any((confidence < 0) | (confidence > 1)):
-        raise UsageError("a confidence that is read as a probability lies between 0 and 1")
+        raise UsageError("every confidence must be a number and every outcome 0 or 1: leave out missing values")

@@ -1,7 +1,7 @@
-"""What k samples of a pool of N would have given, in expectation over which k were drawn; never the first k.
+"""The expected results of k samples of a pool of N, over which k are drawn; and bins of difficulty.
 
-Each function takes a pool and sample counts `ks` and returns one value per question and count, of shape [Q, K]; NaN
-where a question has fewer than k usable samples. No result depends on the order of the samples.
+Estimators take a pool and sample counts `ks` and return one value per question and count, of shape [Q, K]; NaN if a
+question has fewer than k usable samples. No result depends on the order of the samples.
 """
 
 import itertools
@@ -13,70 +13,53 @@ from functools import lru_cache
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats, Ints, check_pool, check_sizes, counts
+from reasoner_evals.stats.arrays import Floats, Ints, check_pool, check_sizes, counts, ranks
 
 DRAWS = 200
-"""Random subsets per question and count where there are too many to go through all."""
+"""Random subsets per question and count if there are too many to enumerate."""
 NEAR = 1e-9
-"""Sums of weights that differ by this share of the larger are a tie: they depend on the order of addition."""
+"""Sums of weights are tied if they differ by less than this share: the order of addition makes such differences."""
+BINS = 5
+"""Of difficulty."""
 _CELLS = 1 << 18
-"""Samples of subsets that votes are counted over at once."""
+"""Samples of subsets that are counted at once, to bound memory."""
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The chance that `k` of `n` samples, `c` of them right, hold a right one (Chen 2021, 2107.03374); NaN if k > n."""
     if not 0 <= c <= n or k < 1:
-        raise UsageError(f"pass@k needs 0 <= c <= n and k >= 1, not n={n}, c={c}, k={k}")
+        raise UsageError(f"pass@k needs 0 <= c <= n and k >= 1 (got n={n}, c={c}, k={k})")
     return 1 - math.comb(n - c, k) / math.comb(n, k) if k <= n else math.nan
 
 
 def coverage_at_k(right: Floats, ks: Sequence[int]) -> Floats:
-    """pass@k of each question: what a selection that is never wrong would get."""
+    """pass@k of each question: the accuracy of a selection that is never wrong."""
     check_pool(right)
     check_sizes(ks)
-    pairs, place = np.unique(np.stack(counts(right), axis=1), axis=0, return_inverse=True)
+    pairs, inverse = np.unique(np.stack(counts(right), axis=1), axis=0, return_inverse=True)
     table = np.array([[pass_at_k(int(n), int(c), k) for k in ks] for n, c in pairs])
-    return table[place.ravel()]
+    return table[inverse.ravel()]
 
 
 def best_of_k(right: Floats, scores: Floats, ks: Sequence[int]) -> Floats:
     """How often the highest scored of k samples is right, exactly; ties average, samples without a score come last."""
     check_pool(right, scores)
-    # Rounding must not make a share of more than 1.
-    return np.clip(_highest_of_k(right, scores, ks), 0.0, 1.0)
-
-
-def largest_of_k(amounts: Floats, ks: Sequence[int]) -> Floats:
-    """The expected largest of k of the pool's amounts [Q, N] (NaN not usable): seconds of k samples side by side."""
-    return _highest_of_k(amounts, amounts, ks)
-
-
-def mean_of_k(amounts: Floats, ks: Sequence[int], *, once: Floats | float = 0.0) -> Floats:
-    """The expected total of k of the pool's amounts [Q, N] (NaN not usable), and `once` per question: the prompt."""
     check_sizes(ks)
-    usable = (~np.isnan(amounts)).sum(axis=1)
-    mean = np.nansum(amounts, axis=1) / np.maximum(usable, 1)
-    sizes = np.asarray(ks)
-    total = np.broadcast_to(once, mean.shape)[:, None] + mean[:, None] * sizes
-    return np.where(usable[:, None] >= sizes, total, np.nan)
-
-
-def _highest_of_k(values: Floats, scores: Floats, ks: Sequence[int]) -> Floats:
-    check_sizes(ks)
-    found = np.full((len(values), len(ks)), np.nan)
-    for row, (value, score) in enumerate(zip(values, scores, strict=True)):
-        usable = ~np.isnan(value)
+    expected = np.full((len(right), len(ks)), np.nan)
+    for row, (correct, score) in enumerate(zip(right, scores, strict=True)):
+        usable = ~np.isnan(correct)
         if not usable.any():
             continue
-        rank = np.where(np.isnan(score), -np.inf, score)[usable]
-        order = np.argsort(-rank, kind="stable")
-        rank = rank[order]
-        starts = np.flatnonzero(np.append(True, rank[1:] != rank[:-1]))
-        edges = np.append(starts, len(rank))
-        means = np.add.reduceat(value[usable][order], starts) / np.diff(edges)
-        none_above = _none_of(len(rank), tuple(ks))[:, edges]
-        found[row] = (none_above[:, :-1] - none_above[:, 1:]) @ means
-    return found
+        comparable = np.where(np.isnan(score), -np.inf, score)[usable]
+        order = np.argsort(-comparable, kind="stable")
+        ranked = comparable[order]
+        starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+        edges = np.append(starts, len(ranked))
+        means = np.add.reduceat(correct[usable][order], starts) / np.diff(edges)
+        none_above = _none_of(len(ranked), tuple(ks))[:, edges]
+        expected[row] = (none_above[:, :-1] - none_above[:, 1:]) @ means
+    # Rounding must not make a share of more than 1.
+    return np.clip(expected, 0.0, 1.0)
 
 
 @lru_cache(maxsize=256)
@@ -87,7 +70,7 @@ def _none_of(n: int, ks: tuple[int, ...]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """What votes of k samples give: both arrays are [Q, K]."""
+    """The expected results of votes of k samples: both arrays are [Q, K]."""
 
     right: Floats
     """How often the winning class is right; a tie counts as the mean of the tied classes, no vote at all as 0."""
@@ -106,21 +89,21 @@ def weighted_at_k(
 ) -> Votes:
     """The vote of k samples by total score (Li 2022, 2206.02336) over all subsets, or `draws` random ones.
 
-    Scores are 0 or more. Samples without one do not vote; where all scores are 0, or there is none, the majority
-    decides, as `best_of_n:selector=weighted` does.
+    Scores are 0 or more. Samples without one do not vote; if all scores are 0 or missing, the majority decides, as
+    `best_of_n:selector=weighted` does.
     """
     check_pool(right, answers, scores)
     if np.any(scores < 0) or np.any(np.isinf(scores)):
-        raise UsageError("a vote weighs 0 or more and is finite: the scores hold other values")
+        raise UsageError("the scores of a weighted vote must be finite and at least 0")
     return _votes(right, answers, scores, ks, seed=seed, draws=draws)
 
 
 def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int], *, seed: int, draws: int) -> Votes:
     check_sizes(ks)
     if draws < DRAWS:
-        raise UsageError(f"draws={draws} is too coarse: draw {DRAWS} subsets or more")
+        raise UsageError(f"draws must be at least {DRAWS} (got {draws})")
     lost = np.isnan(right)
-    # Brought into one order first, so that random subsets do not depend on the order of arrival.
+    # Sorted first, so that random subsets do not depend on the order of the samples.
     order = np.lexsort((right, right if scores is None else scores, answers, lost), axis=1)
     correct, classes = np.take_along_axis(right, order, axis=1), np.take_along_axis(answers, order, axis=1)
     ranked = None if scores is None else np.take_along_axis(scores, order, axis=1)
@@ -142,13 +125,13 @@ def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int
 
 
 def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[Floats], Floats]:
-    """What each sample adds to each class, as [R, n, C] in the order in which they decide, and how right each class is.
+    """The weight of each sample for each class, [R, n, C] for each rule in turn, and the accuracy of each class.
 
-    Classes, which ascend within a row, are numbered anew; a row that has fewer than others has empty ones.
+    The sorted classes of a row are renumbered from 0; rows with fewer classes are padded with empty ones.
     """
-    names = np.cumsum(np.diff(classes, axis=1, prepend=classes[:, :1]) != 0, axis=1)
+    numbers = np.cumsum(np.diff(classes, axis=1, prepend=classes[:, :1]) != 0, axis=1)
     voting = classes >= 0
-    member = ((names[..., None] == np.arange(names.max(initial=0) + 1)) & voting[..., None]).astype(np.float64)
+    member = ((numbers[..., None] == np.arange(numbers.max(initial=0) + 1)) & voting[..., None]).astype(np.float64)
     marks = (member * right[..., None]).sum(axis=1) / np.maximum(member.sum(axis=1), 1)
     if scores is None:
         return [member], marks
@@ -177,3 +160,35 @@ def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[
     winners = first.sum(axis=-1)
     right = (first @ marks[..., None])[..., 0] / np.maximum(winners, 1)
     return right.mean(axis=-1), (winners > 1).mean(axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """Bins of difficulty from half of the samples, and the other half to measure on, so that luck has no effect."""
+
+    bins: Ints
+    """[Q], 0 the hardest; -1 for questions with fewer than two usable samples."""
+    estimate: Floats
+    """[Q], pass@1 over the half that decided."""
+    measured: Floats
+    """[Q, N], the pool without the half that decided (NaN): take all results by bin from this."""
+
+
+def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> Difficulty:
+    """Sort the questions of a pool [Q, N] into bins of about equal size; questions of equal estimate share a bin."""
+    check_pool(right)
+    if bins < 1:
+        raise UsageError(f"bins must be at least 1 (got bins={bins})")
+    measured, estimate = right.copy(), np.full(len(right), math.nan)
+    for row, samples in enumerate(right):
+        usable = np.flatnonzero(~np.isnan(samples))
+        if len(usable) > 1:
+            half = np.random.default_rng((seed, row)).permutation(usable)[: len(usable) // 2]
+            estimate[row] = samples[half].mean()
+            measured[row, half] = np.nan
+    index = np.full(len(right), -1, dtype=np.int64)
+    known = ~np.isnan(estimate)
+    if known.any():
+        share = (ranks(estimate[known]) - 0.5) / known.sum()
+        index[known] = np.floor(share * bins).astype(np.int64)
+    return Difficulty(index, estimate, measured)

@@ -1,12 +1,12 @@
-"""95 % intervals for questions like these: of shares, differences, amounts and ratios of totals.
+"""95 % intervals of shares, differences, amounts and ratios of totals, for a population of similar questions.
 
-One value a question, NaN where there is none; those are left out and counted. `groups` names what questions share (a
-template, a passage), one key a question; whole groups are then resampled.
+One value per question, NaN if missing; missing values are left out and counted. `groups` names what questions share (a
+template, a passage), one key per question; whole groups are then resampled.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from reasoner_evals.stats.arrays import Floats
 DRAWS = 4000
 """Bootstrap resamples."""
 FEW = 40
-"""Up to so many questions, or groups, a t interval is nearer to its nominal coverage than a percentile bootstrap."""
+"""Up to this many questions, or groups, a t interval is nearer to its nominal coverage than a percentile bootstrap."""
 MANY = 2000
-"""Above so many, questions or groups, a bootstrap gives the t interval again, to 3 % of its width, at a high price."""
+"""Above this, a bootstrap equals the t interval to 3 % of its width, at a high price."""
 SPARSE = 10
-"""With fewer right, or wrong, or different than this in all, the spread of the values says too little by itself."""
+"""With fewer right, or wrong, or different in all, the spread of the values alone says too little."""
 TRACE = 0.25
-"""How much of a 0 and of a 1 is added where shares hardly vary."""
+"""How much of a 0 and of a 1 is added if shares hardly vary."""
 Z = 1.959963984540054
 _BATCH = 1 << 20
 
@@ -31,7 +31,7 @@ Groups = Sequence[str | None]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its 95 % interval; NaN bounds where there is too little to say one."""
+    """An estimate and its 95 % interval; NaN bounds if there are too few values."""
 
     mean: float
     low: float
@@ -46,88 +46,92 @@ class Interval:
 
 def interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:
     """The mean of shares [Q] between 0 and 1: Wilson for single outcomes and near 0 and 1, otherwise t or bootstrap."""
-    kept, keys, missing = _usable(values, groups)
-    if np.any((kept < 0) | (kept > 1)):
-        raise UsageError("shares lie between 0 and 1: take amount_interval for amounts, difference_interval for gains")
-    n, mean = len(kept), _mean(kept)
-    if n and keys is None and np.all((kept == 0) | (kept == 1)):
+    present, keys, missing = _present(values, groups)
+    if np.any((present < 0) | (present > 1)):
+        raise UsageError(
+            "shares must be between 0 and 1: use ratio_interval for amounts, difference_interval for gains"
+        )
+    n, mean = len(present), _mean(present)
+    if n and keys is None and np.all((present == 0) | (present == 1)):
         return Interval(mean, *wilson(mean * n, n), "wilson", n, missing)
-    units = _units(kept, keys)
+    units = _units(present, keys)
     if n and (min(units.sum(), (1 - units).sum()) < SPARSE or np.ptp(units) == 0):
         size = _effective(units)
-        return Interval(mean, *wilson(mean * size, size), _named("wilson", keys), n, missing)
-    return _clipped(_of_means(kept, keys, missing, seed, draws), 0.0)
+        return Interval(mean, *wilson(mean * size, size), _method("wilson", keys), n, missing)
+    return _clipped(_of_totals(present, np.ones_like(present), keys, missing, seed, draws), 0.0)
 
 
 def difference_interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:
     """The mean of differences [Q] between -1 and 1 of paired shares.
 
-    For single outcomes, and where hardly any differ, two questions that differ by 1 and -1 are added (Bonett & Price
+    For single outcomes, and if hardly any differ, two questions that differ by 1 and -1 are added (Bonett & Price
     2012): no difference seen in few questions is not a difference of exactly 0.
     """
-    kept, keys, missing = _usable(values, groups)
-    if np.any(np.abs(kept) > 1):
-        raise UsageError("differences of shares lie between -1 and 1: take amount_interval for amounts")
-    units = _units(kept, keys)
-    outcomes = keys is None and bool(np.all(np.isin(kept, (-1, 0, 1))))
-    if len(kept) and (outcomes or np.count_nonzero(units) < SPARSE or np.ptp(units) == 0):
+    present, keys, missing = _present(values, groups)
+    if np.any(np.abs(present) > 1):
+        raise UsageError("differences of shares must be between -1 and 1: use ratio_interval for amounts")
+    units = _units(present, keys)
+    outcomes = keys is None and bool(np.all(np.isin(present, (-1, 0, 1))))
+    if len(present) and (outcomes or np.count_nonzero(units) < SPARSE or np.ptp(units) == 0):
         added = np.append(units, (1.0, -1.0))
         half = Z * float(added.std()) / math.sqrt(len(added))
         centre = _mean(added)
-        found = Interval(_mean(kept), centre - half, centre + half, _named("adjusted", keys), len(kept), missing)
-        return _clipped(found, -1.0)
-    return _clipped(_of_means(kept, keys, missing, seed, draws), -1.0)
-
-
-def amount_interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """The mean of amounts [Q] of any range: tokens, seconds."""
-    return _of_means(*_usable(values, groups), seed, draws)
+        adjusted = Interval(
+            _mean(present), centre - half, centre + half, _method("adjusted", keys), len(present), missing
+        )
+        return _clipped(adjusted, -1.0)
+    return _clipped(_of_totals(present, np.ones_like(present), keys, missing, seed, draws), -1.0)
 
 
 def ratio_interval(
     tops: Floats, bottoms: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS
 ) -> Interval:
-    """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios."""
+    """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios.
+
+    With bottoms of 1 this is the mean of amounts of any range: tokens, seconds.
+    """
     if tops.shape != bottoms.shape:
-        raise UsageError(f"a ratio needs one pair a question, not {tops.shape} and {bottoms.shape}")
+        raise UsageError(f"a ratio needs one pair per question (got {tops.shape} and {bottoms.shape})")
     both = np.where(np.isnan(bottoms), np.nan, tops)
-    kept, keys, missing = _usable(both, groups)
+    present, keys, missing = _present(both, groups)
     below = bottoms[~np.isnan(both)]
     if np.any(below < 0) or (len(below) and not below.sum() > 0):
-        raise UsageError("the bottom of a ratio is 0 or more and not 0 in all")
-    return _of_totals(kept, below, keys, missing, seed, draws)
+        raise UsageError("the denominators of a ratio must be at least 0, and not all 0")
+    return _of_totals(present, below, keys, missing, seed, draws)
 
 
 def wilson(right: float, n: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a share; `right` may be fractional, as a sum of shares varies less than outcomes do."""
     if not 0 <= right <= n or n <= 0:
-        raise UsageError(f"a share needs 0 <= right <= n and n above 0, not right={right:g}, n={n:g}")
+        raise UsageError(f"a share needs 0 <= right <= n and n above 0 (got right={right:g}, n={n:g})")
     p = right / n
     centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     return (0.0 if p == 0 else max(centre - half, 0.0)), (1.0 if p == 1 else min(centre + half, 1.0))
 
 
-def _usable(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | None, int]:
-    """The values that are there, their group keys, and how many are not there; a missing key is an error."""
+def _present(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | None, int]:
+    """The values that are not missing, their group keys, and how many are missing."""
     if values.ndim != 1:
-        raise UsageError(f"an interval takes one value a question, not an array of shape {values.shape}")
-    there = ~np.isnan(values)
-    missing = int((~there).sum())
+        raise UsageError(f"an interval needs one value per question (got an array of shape {values.shape})")
+    present = ~np.isnan(values)
+    missing = int((~present).sum())
     if groups is None:
-        return values[there], None, missing
+        return values[present], None, missing
     if len(groups) != len(values):
         raise UsageError(f"{len(values)} questions have {len(groups)} group keys: give one each")
-    lacking = sum(not key for key in groups)
-    if lacking:
-        raise UsageError(f"{lacking} of {len(groups)} questions have no group key: give one each, or no groups at all")
-    return values[there], [key for key, kept in zip(groups, there, strict=True) if kept], missing
+    without_key = sum(not key for key in groups)
+    if without_key:
+        raise UsageError(
+            f"{without_key} of {len(groups)} questions have no group key: give one each, or no groups at all"
+        )
+    return values[present], [key for key, there in zip(groups, present, strict=True) if there], missing
 
 
 def totals_by(keys: Groups, *columns: Floats) -> list[Floats]:
     """The columns summed within each group."""
-    names, place = np.unique(np.asarray(keys, dtype=object).astype(str), return_inverse=True)
-    return [np.bincount(place, weights=column, minlength=len(names)).astype(np.float64) for column in columns]
+    names, inverse = np.unique(np.asarray(keys, dtype=object).astype(str), return_inverse=True)
+    return [np.bincount(inverse, weights=column, minlength=len(names)).astype(np.float64) for column in columns]
 
 
 def _mean(values: Floats) -> float:
@@ -135,15 +139,15 @@ def _mean(values: Floats) -> float:
 
 
 def _units(values: Floats, keys: Groups | None) -> Floats:
-    """What is drawn independently: the values, or the means of their groups."""
+    """The independent units: the values, or the means of their groups."""
     return values if keys is None else np.divide(*totals_by(keys, values, np.ones_like(values)))
 
 
 def _effective(units: Floats) -> float:
-    """So many single outcomes would vary as the mean of these shares does: never fewer than there are.
+    """The number of single outcomes whose mean varies as that of these shares does; at least the number of shares.
 
-    A trace of a 0 and of a 1 is added, or equal shares would count as endlessly many outcomes. By simulation, an added
-    quarter covers nearest to 95 % (bench/interval_coverage.py).
+    A trace of a 0 and of a 1 is added, or equal shares would count as infinitely many outcomes. In simulations, a trace
+    of a quarter is nearest to 95 % coverage (bench/interval_coverage.py).
     """
     n = len(units)
     size = n + 2 * TRACE
@@ -152,17 +156,13 @@ def _effective(units: Floats) -> float:
     return max(mean * (1 - mean) * (size - 1) / spread, 1.0) * n
 
 
-def _named(method: str, keys: Groups | None) -> str:
-    return method if keys is None else f"{method}, clustered"
+def _method(name: str, keys: Groups | None) -> str:
+    return name if keys is None else f"{name}, clustered"
 
 
-def _clipped(found: Interval, least: float) -> Interval:
-    low, high = (float(np.clip(bound, least, 1.0)) for bound in (found.low, found.high))
-    return Interval(found.mean, low, high, found.method, found.n, found.missing)
-
-
-def _of_means(values: Floats, keys: Groups | None, missing: int, seed: int, draws: int) -> Interval:
-    return _of_totals(values, np.ones_like(values), keys, missing, seed, draws)
+def _clipped(estimate: Interval, least: float) -> Interval:
+    low, high = (float(np.clip(bound, least, 1.0)) for bound in (estimate.low, estimate.high))
+    return replace(estimate, low=low, high=high)
 
 
 def _of_totals(tops: Floats, bottoms: Floats, keys: Groups | None, missing: int, seed: int, draws: int) -> Interval:
@@ -176,9 +176,9 @@ def _of_totals(tops: Floats, bottoms: Floats, keys: Groups | None, missing: int,
     # Resamples whose bottoms are all 0 have no ratio.
     if not FEW < len(tops) <= MANY or not bottoms.all():
         low, high = _linearised(tops, bottoms, estimate)
-        return Interval(estimate, low, high, _named("t", keys), n, missing)
+        return Interval(estimate, low, high, _method("t", keys), n, missing)
     low, high = np.percentile(_resampled(tops, bottoms, seed, draws), (2.5, 97.5))
-    return Interval(estimate, float(low), float(high), _named("bootstrap", keys), n, missing)
+    return Interval(estimate, float(low), float(high), _method("bootstrap", keys), n, missing)
 
 
 def _linearised(tops: Floats, bottoms: Floats, estimate: float) -> tuple[float, float]:
@@ -191,9 +191,9 @@ def _linearised(tops: Floats, bottoms: Floats, estimate: float) -> tuple[float, 
 
 
 def _resampled(tops: Floats, bottoms: Floats, seed: int, draws: int) -> Floats:
-    """Ratios of totals of units drawn with replacement; their standard deviation is the standard error as it is."""
+    """Ratios of totals of units drawn with replacement; their standard deviation is the standard error."""
     if draws < 2000:
-        raise UsageError(f"draws={draws} is too coarse for an interval: draw 2000 resamples or more")
+        raise UsageError(f"draws must be at least 2000 for an interval (got {draws})")
     units, source = len(tops), np.random.default_rng(seed)
     size = max(_BATCH // units, 1)
     batches = [

@@ -1,21 +1,25 @@
-"""How accuracy grows with samples: fits of coverage and of selection accuracy.
+"""How accuracy grows with samples: fits of coverage and of selection accuracy, their bands and held-out checks.
 
-A fit speaks for at most twice the sample counts it was made from. What cannot be fitted is `Unfitted`, with the reason.
+A fit covers at most twice the sample counts it was made from. What cannot be fitted is `Unfitted`, with the reason.
 """
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats, Ints, check_sizes
+from reasoner_evals.stats.arrays import Floats, Ints, check_pool, check_sizes, counts
+from reasoner_evals.stats.estimators import coverage_at_k
 
 LEAST_QUESTIONS = 10
 LEAST_POINTS = 4
 REACH = 2
-"""How many times the measured range a fit may speak for."""
+"""How many times the measured range a fit covers."""
+DRAWS = 200
+"""Bootstrap resamples of the questions for a band."""
 _CONCENTRATION = (math.log(1e-3), math.log(1e5))
 _MEAN = (-14.0, 14.0)
 _EXPONENT = (0.01, 5.0)
@@ -34,7 +38,7 @@ class Unfitted:
 
 @dataclass(frozen=True, slots=True)
 class CoverageFit:
-    """Coverage where each question's chance per sample comes from Beta(a, b): 1 - E[(1 - p)^k]."""
+    """Coverage if each question's chance per sample comes from Beta(a, b): 1 - E[(1 - p)^k]."""
 
     a: float
     b: float
@@ -50,7 +54,7 @@ class CoverageFit:
 
 @dataclass(frozen=True, slots=True)
 class PowerFit:
-    """Accuracy that goes from `start` at one sample to `ceiling`: ceiling - (ceiling - start) * k^-exponent."""
+    """Accuracy from `start` at one sample to `ceiling`: ceiling - (ceiling - start) * k^-exponent."""
 
     ceiling: float
     start: float
@@ -63,31 +67,81 @@ class PowerFit:
         return np.asarray(self.ceiling - (self.ceiling - self.start) * left)
 
 
+Fit = CoverageFit | PowerFit
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A fitted curve with its 95 % interval by bootstrap over questions; all arrays are [K]."""
+
+    ks: tuple[int, ...]
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A fit to the lower half of the range, its prediction of the upper half, and what was measured there."""
+
+    fitted_to: int
+    predicted: Band
+    measured: Floats
+    """[K], at the sample counts of `predicted`."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether every measurement lies in the interval of its prediction."""
+        return bool(np.all((self.predicted.low <= self.measured) & (self.measured <= self.predicted.high)))
+
+
 def fit_coverage(drawn: Ints, right: Ints) -> CoverageFit | Unfitted:
-    """The Beta of greatest likelihood for `right` of `drawn` samples per question, both [Q]."""
+    """The Beta of maximum likelihood for `right` of `drawn` samples per question, both [Q]."""
     if drawn.shape != right.shape or drawn.ndim != 1 or np.any((right < 0) | (right > drawn)):
         raise UsageError("coverage is fitted to two arrays [questions] with 0 <= right <= drawn")
-    pairs, questions = np.unique(np.stack((drawn, right), axis=1), axis=0, return_counts=True)
-    return fit_counts(pairs, questions)
+    return _fit_counts(*np.unique(np.stack((drawn, right), axis=1), axis=0, return_counts=True))
 
 
-def fit_counts(pairs: Ints, questions: Ints) -> CoverageFit | Unfitted:
+def _fit_counts(pairs: Ints, questions: Ints) -> CoverageFit | Unfitted:
     """As `fit_coverage`: each of `pairs` [P, 2], samples and right ones, stands for so many `questions` [P]."""
-    there = (pairs[:, 0] > 0) & (questions > 0)
-    (drawn, right), questions = pairs[there].T, questions[there]
+    present = (pairs[:, 0] > 0) & (questions > 0)
+    (drawn, right), questions = pairs[present].T, questions[present]
     total = int(questions.sum())
     if total < LEAST_QUESTIONS:
-        return Unfitted(f"{how_many(total)} with samples: it takes {LEAST_QUESTIONS}")
+        return Unfitted(f"{_how_many(total)} with samples: it takes {LEAST_QUESTIONS}")
     if drawn.max() < 2:
-        return Unfitted("one sample a question does not tell hard questions from easy ones")
+        return Unfitted("one sample per question does not tell hard questions from easy ones")
     if not right.any() or np.all(right == drawn):
         return Unfitted(f"every sample is {'right' if right.any() else 'wrong'}")
-    mean, concentration = _most_likely(drawn, right, questions)
+    mean, concentration = _maximum_likelihood(drawn, right, questions)
     return CoverageFit(mean * concentration, (1 - mean) * concentration, int(drawn.max()))
 
 
+def _maximum_likelihood(drawn: Ints, right: Ints, questions: Ints) -> tuple[float, float]:
+    """Mean and concentration a + b of the Beta of maximum likelihood."""
+    from scipy import optimize, special
+
+    n, c, size = (column.astype(np.float64) for column in (drawn, right, questions))
+
+    def loss(point: Floats) -> tuple[float, Floats]:
+        mean, total = float(special.expit(point[0])), math.exp(point[1])
+        a, b = mean * total, (1 - mean) * total
+        likelihood = special.betaln(c + a, n - c + b) - special.betaln(a, b)
+        shared = special.digamma(total) - special.digamma(n + total)
+        by_a = size @ (special.digamma(c + a) - special.digamma(a) + shared)
+        by_b = size @ (special.digamma(n - c + b) - special.digamma(b) + shared)
+        slope = (by_a - by_b) * total * mean * (1 - mean), by_a * a + by_b * b
+        return -float(size @ likelihood), -np.array(slope)
+
+    share = float(size @ c / (size @ n))
+    start = np.array((math.log(share / (1 - share)), 0.0))
+    # L-BFGS-B is not more accurate, and takes 20 times as long: for two parameters it wakes all threads of the BLAS.
+    best = optimize.minimize(loss, start, jac=True, method="SLSQP", bounds=(_MEAN, _CONCENTRATION))
+    return float(special.expit(best.x[0])), math.exp(float(best.x[1]))
+
+
 def fit_power(ks: Sequence[int], accuracy: Floats) -> PowerFit | Unfitted:
-    """The saturating power law nearest to accuracies [K] in [0, 1] at sample counts `ks`."""
+    """The saturating power law nearest to accuracies [K] in [0, 1] at sample counts `ks`, by least squares."""
     check_sizes(ks)
     if accuracy.shape != (len(ks),) or not np.all((accuracy >= 0) & (accuracy <= 1)):
         raise UsageError("a power law is fitted to one accuracy between 0 and 1 for each sample count")
@@ -95,26 +149,22 @@ def fit_power(ks: Sequence[int], accuracy: Floats) -> PowerFit | Unfitted:
         return Unfitted(f"{len(set(ks))} sample counts do not determine a curve: it takes {LEAST_POINTS}")
     if np.ptp(accuracy) < 1e-9:
         return Unfitted(f"accuracy is {accuracy[0]:.3g} at every sample count")
-    ceiling, start, exponent = _nearest(np.asarray(ks, dtype=np.float64), accuracy)
-    return PowerFit(ceiling, start, exponent, max(ks))
-
-
-def _nearest(sizes: Floats, accuracy: Floats) -> tuple[float, float, float]:
-    """Ceiling, start and exponent of least squared error: exponents on a grid, which closes in on the best of them."""
+    sizes = np.asarray(ks, dtype=np.float64)
     low, high = _EXPONENT
+    # A grid of exponents that zooms in on the best of them.
     for _ in range(_ZOOMS):
         exponents = np.geomspace(low, high, _GRID)
         error, ceiling, start = _linear(sizes ** -exponents[:, None], accuracy)
         best = int(np.argmin(error))
         low, high = exponents[max(best - 1, 0)], exponents[min(best + 1, _GRID - 1)]
-    return float(ceiling[best]), float(start[best]), float(exponents[best])
+    return PowerFit(float(ceiling[best]), float(start[best]), float(exponents[best]), max(ks))
 
 
 def _linear(left: Floats, accuracy: Floats) -> tuple[Floats, Floats, Floats]:
     """The error, ceiling and start, both in [0, 1], nearest to `accuracy` [K] for each exponent; `left` is [E, K].
 
-    The curve is linear in them, `ceiling * (1 - left) + start * left`, so that the best lies where the slopes are 0 or,
-    where that is outside, on one of the square's edges.
+    The curve is linear in them, `ceiling * (1 - left) + start * left`, so the best point has a zero gradient or, if
+    that is outside the unit square, lies on one of its edges.
     """
     gone = 1 - left
     cc, cs, ss = (gone**2).sum(axis=1), (gone * left).sum(axis=1), (left**2).sum(axis=1)
@@ -130,36 +180,106 @@ def _linear(left: Floats, accuracy: Floats) -> tuple[Floats, Floats, Floats]:
     return error[best, each], ceiling[best, each], start[best, each]
 
 
-def _most_likely(drawn: Ints, right: Ints, questions: Ints) -> tuple[float, float]:
-    """Mean and concentration a + b of the Beta of greatest likelihood."""
-    from scipy import optimize, special
-
-    n, c, size = (column.astype(np.float64) for column in (drawn, right, questions))
-
-    def loss(point: Floats) -> tuple[float, Floats]:
-        mean, total = float(special.expit(point[0])), math.exp(point[1])
-        a, b = mean * total, (1 - mean) * total
-        likely = special.betaln(c + a, n - c + b) - special.betaln(a, b)
-        shared = special.digamma(total) - special.digamma(n + total)
-        by_a = size @ (special.digamma(c + a) - special.digamma(a) + shared)
-        by_b = size @ (special.digamma(n - c + b) - special.digamma(b) + shared)
-        slope = (by_a - by_b) * total * mean * (1 - mean), by_a * a + by_b * b
-        return -float(size @ likely), -np.array(slope)
-
-    share = float(size @ c / (size @ n))
-    start = np.array((math.log(share / (1 - share)), 0.0))
-    # L-BFGS-B ends no nearer, and takes 20 times as long: for two parameters it wakes all threads of the BLAS.
-    found = optimize.minimize(loss, start, jac=True, method="SLSQP", bounds=(_MEAN, _CONCENTRATION))
-    return float(special.expit(found.x[0])), math.exp(float(found.x[1]))
-
-
 def _within_reach(ks: Sequence[int], measured: int) -> Floats:
     check_sizes(ks)
     if max(ks) > REACH * measured:
-        raise UsageError(f"{max(ks)} samples are beyond what was measured: up to {measured}, and {REACH} times that")
+        raise UsageError(f"{max(ks)} samples are beyond the fit: it covers up to {REACH} times the measured {measured}")
     return np.asarray(ks, dtype=np.float64)
 
 
-def how_many(n: int) -> str:
-    """A number of questions, as the beginning of a reason."""
+def _how_many(n: int) -> str:
     return f"there {'is' if n == 1 else 'are'} {n} question{'s' * (n != 1)}"
+
+
+def coverage_band(drawn: Ints, right: Ints, ks: Sequence[int], *, seed: int = 0, draws: int = DRAWS) -> Band | Unfitted:
+    """The coverage fit at `ks`, with questions resampled for its interval."""
+    whole = fit_coverage(drawn, right)
+    if isinstance(whole, Unfitted):
+        return whole
+    pairs, inverse = np.unique(np.stack((drawn, right), axis=1), axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+
+    def resample(source: np.random.Generator) -> CoverageFit | Unfitted:
+        chosen = inverse[source.integers(0, len(inverse), size=len(inverse))]
+        return _fit_counts(pairs, np.bincount(chosen, minlength=len(pairs)))
+
+    return _band(whole, resample, ks, seed, draws)
+
+
+def power_band(
+    values: Floats, measured_at: Sequence[int], ks: Sequence[int], *, seed: int = 0, draws: int = DRAWS
+) -> Band | Unfitted:
+    """The power law of per-question accuracies [Q, K] at `measured_at`, read at `ks`; without incomplete questions."""
+    check_sizes(measured_at)
+    if values.ndim != 2 or values.shape[1] != len(measured_at):
+        raise UsageError(f"{len(measured_at)} sample counts need an array [questions, counts] (got {values.shape})")
+    complete = values[~np.isnan(values).any(axis=1)]
+    if len(complete) < LEAST_QUESTIONS:
+        return Unfitted(f"{_how_many(len(complete))} with all sample counts: it takes {LEAST_QUESTIONS}")
+    whole = fit_power(measured_at, complete.mean(axis=0))
+    if isinstance(whole, Unfitted):
+        return whole
+
+    def resample(source: np.random.Generator) -> PowerFit | Unfitted:
+        return fit_power(measured_at, complete[source.integers(0, len(complete), size=len(complete))].mean(axis=0))
+
+    return _band(whole, resample, ks, seed, draws)
+
+
+def _band(
+    whole: Fit, resample: Callable[[np.random.Generator], Fit | Unfitted], ks: Sequence[int], seed: int, draws: int
+) -> Band | Unfitted:
+    check_sizes(ks)
+    value = whole.at(ks)
+    source = np.random.default_rng(seed)
+    fits = (resample(source) for _ in range(draws))
+    curves = [dataclasses.replace(fit, measured=whole.measured).at(ks) for fit in fits if not isinstance(fit, Unfitted)]
+    if len(curves) < draws / 2:
+        return Unfitted("most resamples of the questions cannot be fitted: there is too little variety in them")
+    low, high = np.percentile(curves, (2.5, 97.5), axis=0)
+    return Band(tuple(ks), value, low, high)
+
+
+def held_out_coverage(right: Floats, *, seed: int = 0, draws: int = DRAWS) -> HeldOut | Unfitted:
+    """Fit a random half of each question's samples of a pool [Q, N], predict coverage beyond it up to N."""
+    check_pool(right)
+    drawn, correct = counts(right)
+    full = drawn == right.shape[1]
+    half, samples = right.shape[1] // 2, right.shape[1]
+    if full.sum() < LEAST_QUESTIONS or half < 2:
+        return Unfitted(f"{_how_many(int(full.sum()))} with all of {samples} samples: it takes {LEAST_QUESTIONS}, of 4")
+    seen = np.random.default_rng(seed).hypergeometric(correct[full], samples - correct[full], half)
+    ks = tuple(sorted({half + (samples - half) * step // 4 for step in range(1, 5)} - {half}))
+    band = coverage_band(np.full(len(seen), half), seen, [k for k in ks if k <= REACH * half], seed=seed, draws=draws)
+    if isinstance(band, Unfitted):
+        return band
+    return HeldOut(half, band, coverage_at_k(right[full], band.ks).mean(axis=0))
+
+
+def held_out_power(
+    values: Floats, measured_at: Sequence[int], *, seed: int = 0, draws: int = DRAWS
+) -> HeldOut | Unfitted:
+    """Fit the sample counts up to half of the largest, predict the others."""
+    check_sizes(measured_at)
+    sizes = np.asarray(measured_at)
+    lower = sizes <= sizes.max() / 2
+    if not lower.any():
+        return Unfitted("no sample count is at most half of the largest")
+    limit = int(sizes[lower].max())
+    upper = (sizes > limit) & (sizes <= REACH * limit)
+    if not upper.any():
+        return Unfitted(f"nothing was measured between {limit} samples and {REACH} times as many")
+    complete = values[~np.isnan(values).any(axis=1)]
+    band = power_band(complete[:, lower], sizes[lower].tolist(), sizes[upper].tolist(), seed=seed, draws=draws)
+    return band if isinstance(band, Unfitted) else HeldOut(limit, band, complete[:, upper].mean(axis=0))
+
+
+def diminishing(fit: Fit, gain: float) -> int | None:
+    """The sample count from which no doubling gains `gain` any more; None if the last one within reach still does."""
+    if not gain > 0:
+        raise UsageError(f"the least gain of a doubling must be above 0 (got {gain:g})")
+    ks = range(1, REACH * fit.measured // 2 + 1)
+    enough = np.flatnonzero(fit.at([2 * k for k in ks]) - fit.at(ks) >= gain)
+    if not len(enough):
+        return 1
+    return None if enough[-1] == len(ks) - 1 else ks[enough[-1]] + 1

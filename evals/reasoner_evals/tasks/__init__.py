@@ -1,1 +1,1 @@
-"""Tasks: questions with their reference answers, one task a file."""
+"""Tasks: benchmarks and other sources of questions with reference answers."""

@@ -1,29 +1,41 @@
-"""What the benchmarks share: rows from a file or the hub, made into questions, with their source."""
+"""Tasks and benchmarks: where questions with reference answers come from, and the base class of all benchmarks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from reasoner.answers import MathSpace, TextSpace, squad_normal
 from reasoner.catalog import spec_of
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
-from reasoner_evals.graders.code import ByTests
-from reasoner_evals.grading import ByReference, GradedQuestion
+from reasoner_evals.grading.graders import ByReference, ByTests, GradedQuestion
 from reasoner_evals.runs.records import Source
-from reasoner_evals.tasks.prompts import Template, data_hash, document_of
-from reasoner_evals.tasks.rows import Row, renaming
-from reasoner_evals.tasks.source import Published, from_file, from_hub
-from reasoner_evals.tasks.task import TaskData
+from reasoner_evals.tasks.data import Published, Row, from_file, from_hub, parse_renames
+from reasoner_evals.tasks.prompts import Template, data_hash, document_of, worked_examples
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """The questions of a task, each with a unique id, and their source."""
+
+    items: tuple[GradedQuestion, ...]
+    source: Source
+
+
+class Task(Protocol):
+    """A benchmark; a frozen dataclass whose fields are its options, registered under `reasoner.tasks`."""
+
+    def load(self) -> TaskData:
+        """All questions, in the benchmark's order. A UsageError names file, line and column, or an alternative."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark(ABC):
-    """A task whose rows come from `data`, a local file, or else from the hub at `revision`.
+    """A task whose rows come from the local file `data`, or from the Hugging Face hub at `revision`.
 
-    `columns` says what the file calls a column, as in `columns=question:prompt|answer:target`.
+    `columns` maps column names to those in the file, as in `columns=question:prompt|answer:target`.
     """
 
     data: str = ""
@@ -33,49 +45,65 @@ class Benchmark(ABC):
     name: ClassVar[str]
     published: ClassVar[Published]
     reads: ClassVar[tuple[str, ...]]
-    """The columns that a row may have, by the names that the benchmark gives them."""
+    """The columns that a row may have, by the benchmark's own names."""
+    prompt: ClassVar[Template]
     shareable: ClassVar[bool] = True
 
     @property
-    @abstractmethod
     def template(self) -> Template:
-        """How its questions are put."""
+        """The prompt template of its questions."""
+        return self.prompt
 
     @abstractmethod
-    def item(self, row: Row, template: Template) -> GradedQuestion | None:
-        """The question of a row; None where the row is not one of the benchmark's.
-
-        Raises:
-            UsageError: a value of the row cannot be used; the message names its place.
-        """
+    def item(self, row: Row) -> GradedQuestion | None:
+        """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
 
     def load(self) -> TaskData:
-        """All its questions, in the benchmark's own order.
-
-        Raises:
-            UsageError: the data cannot be had or read; the message names file, line and column, or what to do instead.
-        """
-        renamed = renaming(self.columns, self.reads)
-        template = self.template
+        """All questions; see `Task.load`."""
+        renames = parse_renames(self.columns, self.reads)
         pinned = next(field.default for field in fields(self) if field.name == "revision")
         if self.data and self.revision != pinned:
-            raise UsageError(f"revision={self.revision} is of the hub's data and data={self.data} a file: keep one")
+            raise UsageError(f"revision={self.revision} applies to the hub and data={self.data} is a file: keep one")
         if self.data:
-            read = from_file(Path(self.data), self.published, renamed)
+            rows, origin = from_file(Path(self.data), renames, self.published)
         else:
-            read = from_hub(self.name, self.published, self.revision, renamed)
-        items: list[GradedQuestion] = []
-        places: dict[str, str] = {}
-        for row in read.rows:
-            if made := self.item(row, template):
-                if earlier := places.get(made.question.id):
-                    raise UsageError(f"{row.place} has the id {made.question.id!r} that {earlier} has: ids are unique")
-                places[made.question.id] = row.place
-                items.append(made)
-        return collected(self, items, read.origin, template, self.published.licence, shareable=self.shareable)
+            rows, origin = from_hub(self.name, self.published, self.revision, renames)
+        items = items_from(rows, self.item)
+        return task_data(self, items, origin, self.template, self.published.licence, shareable=self.shareable)
 
 
-def collected(
+@dataclass(frozen=True, slots=True)
+class FewShotBenchmark(Benchmark):
+    """A benchmark with worked examples in `examples.toml`, of which the first `shots` are shown."""
+
+    shots: int = 0
+
+    examples: ClassVar[str] = ""
+    """Their key in the file; its own name if empty."""
+
+    @property
+    def template(self) -> Template:
+        """The prompt template with the worked examples."""
+        known = worked_examples(self.examples or self.name)
+        if not 0 <= self.shots <= len(known):
+            raise UsageError(f"shots={self.shots} is out of range: {self.name} has 0 to {len(known)} worked examples")
+        return replace(self.prompt, shots=known[: self.shots])
+
+
+def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]) -> list[GradedQuestion]:
+    """The questions that `item` makes of rows, without None. Raises UsageError if two have the same id."""
+    items: list[GradedQuestion] = []
+    locations: dict[str, str] = {}
+    for row in rows:
+        if made := item(row):
+            if earlier := locations.get(made.question.id):
+                raise UsageError(f"{row.location} has the id {made.question.id!r} of {earlier}: ids must be unique")
+            locations[made.question.id] = row.location
+            items.append(made)
+    return items
+
+
+def task_data(
     task: object,
     items: Sequence[GradedQuestion],
     origin: str,
@@ -84,18 +112,13 @@ def collected(
     *,
     shareable: bool = True,
 ) -> TaskData:
-    """The questions with what tells them from others.
-
-    Raises:
-        UsageError: there is no question.
-    """
+    """The questions with their source. Raises UsageError if there are none."""
     if not items:
-        raise UsageError(f"{spec_of(task)} has no questions: none of its rows is one of the benchmark's")
-    hashed = data_hash([(item.question.id, document_of(item.question), *_references(item)) for item in items])
+        raise UsageError(f"{spec_of(task)} has no questions: no row is part of the benchmark")
     source = Source(
         task=spec_of(task),
         origin=origin,
-        data_hash=hashed,
+        data_hash=data_hash([(item.question.id, document_of(item.question), *_references(item)) for item in items]),
         prompt=str(template),
         prompt_hash=template.hash(item.question.space for item in items),
         licence=licence,
@@ -107,7 +130,7 @@ def collected(
 
 
 def _references(item: GradedQuestion) -> tuple[str, ...]:
-    """The reference answer, and what else is right or decides it."""
+    """The reference answer, and the aliases or tests that also decide the grade."""
     match item.grader:
         case ByReference(aliases=others) | ByTests(tests=others):
             return (item.gold, *others)
@@ -115,17 +138,13 @@ def _references(item: GradedQuestion) -> tuple[str, ...]:
 
 
 def checked(row: Row, column: str, space: AnswerSpace, gold: str) -> str:
-    """A reference answer that its space can read.
-
-    Raises:
-        UsageError: it cannot, so that no answer would ever be right.
-    """
+    """The reference answer `gold`. Raises UsageError if its space cannot read it, as no answer would ever be right."""
     if isinstance(space, MathSpace):
-        fine = space.answer(gold) is not None
+        readable = space.answer(gold) is not None
     elif isinstance(space, TextSpace):
-        fine = bool(squad_normal(gold))
+        readable = bool(squad_normal(gold))
     else:
-        fine = space.read(rf"\boxed{{{gold}}}") is not None
-    if not fine:
-        raise row.wrong(column, f"{gold!r:.60} cannot be read as an answer of kind {space.name}")
+        readable = space.read(rf"\boxed{{{gold}}}") is not None
+    if not readable:
+        raise row.error(column, f"{gold!r:.60} cannot be read as an answer of kind {space.name}")
     return gold

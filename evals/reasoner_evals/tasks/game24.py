@@ -1,62 +1,76 @@
-"""The game of 24 (Yao 2023, 2305.10601): four numbers, each used once, that shall come to 24; columns Rank, Puzzles."""
+"""The game of 24 (Yao 2023, 2305.10601): make 24 of four numbers, using each once; columns Rank and Puzzles."""
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import permutations
 from typing import ClassVar
 
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner_evals.grading import ByRules, GradedQuestion
-from reasoner_evals.tasks.benchmark import Benchmark
-from reasoner_evals.tasks.prompts import Shot, Template, first
-from reasoner_evals.tasks.rows import Row
-from reasoner_evals.tasks.solving import solution
-from reasoner_evals.tasks.source import Published
+from reasoner_evals.grading.graders import ByRules, GradedQuestion
+from reasoner_evals.tasks.benchmark import FewShotBenchmark
+from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.prompts import Template
 
 _ASK = "Make 24 of the numbers {}."
-_SHOTS = (
-    Shot(_ASK.format("2 3 4 5"), "5 + 3 - 2 = 6 and 6 * 4 = 24.\n\nThe answer is (5 + 3 - 2) * 4."),
-    Shot(_ASK.format("1 2 6 6"), "6 * 2 = 12, and 12 + 6 = 18 is too small. 6 * (6 - 2) = 24, and 1 is a factor.\n\n"
-         "The answer is 6 * (6 - 2) * 1."),
-    Shot(_ASK.format("3 5 7 9"), "9 + 7 = 16, 16 + 5 = 21, 21 + 3 = 24.\n\nThe answer is 9 + 7 + 5 + 3."),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Game24(Benchmark):
+class Game24(FewShotBenchmark):
     """The game of 24: four numbers to make 24 of, graded by its rules; `shots` are self-written.
 
-    `ranks` are the first and the last puzzle by difficulty: 901 to 1000 are the ones that papers report. There is no
-    data set on the hub, so `data` has to be given.
+    `ranks` are the first and the last puzzle by difficulty: papers report 901 to 1000. The hub has no such data set, so
+    `data` is required.
     """
 
-    shots: int = 0
     ranks: tuple[int, int] = (901, 1000)
 
-    name: ClassVar[str] = "game24"
-    reads: ClassVar[tuple[str, ...]] = ("Rank", "Puzzles")
-    published: ClassVar[Published] = Published(
+    name: ClassVar = "game24"
+    reads: ClassVar = ("Rank", "Puzzles")
+    published: ClassVar = Published(
         "", "", "MIT", file="src/tot/data/24/24.csv of github.com/princeton-nlp/tree-of-thought-llm"
     )
+    prompt: ClassVar = Template(
+        "expression-steps", 1, "Reason step by step, and end with `The answer is`, followed by the expression. {kind}"
+    )
 
-    @property
-    def template(self) -> Template:
-        """The rules, by the answer's kind."""
-        instruction = "Reason step by step, and end with `The answer is`, followed by the expression. {kind}"
-        return Template("expression-steps", 1, instruction, first(self.shots, _SHOTS, task=self.name))
-
-    def item(self, row: Row, template: Template) -> GradedQuestion | None:
-        """The reference answer is a solution found here, for people alone: any solution is right."""
+    def item(self, row: Row) -> GradedQuestion | None:
+        """The reference answer is a solution computed here, only to be shown: any solution is right."""
         rank, puzzle = row.text("Rank"), row.text("Puzzles")
         if not re.fullmatch(r"\d{1,7}", rank):
-            raise row.wrong("Rank", f"{rank!r:.20} is no number")
+            raise row.error("Rank", f"{rank!r:.20} is not a number")
         if not self.ranks[0] <= int(rank) <= self.ranks[1]:
             return None
         if not re.fullmatch(r"\d{1,3}(?: \d{1,3}){3}", puzzle):
-            raise row.wrong("Puzzles", f"{puzzle!r:.40} is not four numbers")
+            raise row.error("Puzzles", f"{puzzle!r:.40} is not four numbers")
         numbers = tuple(map(int, puzzle.split()))
         gold = solution(numbers, 24)
         if gold is None:
-            raise row.wrong("Puzzles", f"no expression of {puzzle} comes to 24")
+            raise row.error("Puzzles", f"no expression of {puzzle} equals 24")
         space = ExpressionSpace(numbers, 24, use_all=True)
-        question = template.ask(_ASK.format(puzzle), space, id=f"game24/{rank}")
+        question = self.template.ask(_ASK.format(puzzle), space, id=f"game24/{rank}")
         return GradedQuestion(question, gold, level=rank, grader=ByRules())
+
+
+def solution(numbers: tuple[int, ...], target: int) -> str | None:
+    """An expression that uses each of up to six numbers once and equals the target; None if there is none."""
+    return _solve([(Fraction(number), str(number)) for number in numbers], Fraction(target))
+
+
+def _solve(terms: list[tuple[Fraction, str]], target: Fraction) -> str | None:
+    """Try all ways to combine two terms into one, down to a single term."""
+    if len(terms) == 1:
+        value, text = terms[0]
+        return text if value == target else None
+    for i, j in permutations(range(len(terms)), 2):
+        rest = [term for index, term in enumerate(terms) if index not in (i, j)]
+        (a, x), (b, y) = terms[i], terms[j]
+        combined = [(a - b, f"({x} - {y})")]
+        if i < j:
+            combined += [(a + b, f"({x} + {y})"), (a * b, f"{x} * {y}")]
+        if b:
+            combined.append((a / b, f"{x} / ({y})" if "*" in y or "/" in y else f"{x} / {y}"))
+        for term in combined:
+            if (answer := _solve([*rest, term], target)) is not None:
+                return answer
+    return None

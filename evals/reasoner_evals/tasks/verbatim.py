@@ -1,4 +1,4 @@
-"""Answers that count as they are written: grids, moves, lists, strings of signs."""
+"""Answers compared as written: grids, moves, lists, strings of symbols."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from reasoner.answers import CUE, MAX_TEXT, ByKey, boxed, final_segment
 from reasoner.types import Answer
 
 MAX_ANSWER = 8_000
-"""Characters of an answer; a longer one is none."""
+"""Characters of an answer; longer texts are not answers."""
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _FENCE = re.compile(r"^```[^\n`]*\n(.*?)^```[^\S\n]*$", re.DOTALL | re.MULTILINE)
 _CUED = re.compile(rf"{CUE}([^\n]{{1,{MAX_TEXT}}})")
@@ -17,46 +17,41 @@ _QUOTES = "`\"'"
 
 @dataclass(frozen=True, slots=True)
 class VerbatimSpace(ByKey):
-    """Any text, of one line or many; two are one when they differ in blanks alone."""
+    """Any text of one or more lines; two are equal if they differ only in whitespace."""
 
     name: ClassVar[str] = "verbatim"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Give the final answer, and nothing else, between <answer> and </answer>."
 
     def read(self, text: str) -> Answer | None:
-        """What stands in the last tags, in the last box, in the last fence, after the last cue, or on the last line."""
+        """The content of the last tags, else of the last box, the last fence, the last cue, or the last line."""
         segment = final_segment(text)
         if segment is None:
             return None
-        found = (
+        candidates = (
             ("tags", _last(_TAG, segment)),
             ("boxed", boxed(segment)),
             ("fence", _last(_FENCE, segment)),
             ("cue", _last(_CUED, segment)),
             ("last", segment.strip().rpartition("\n")[2]),
         )
-        for rule, written in found:
-            if written is not None:
-                plain = _plain(written)
-                return Answer(plain, verbatim_key(plain), rule) if 0 < len(plain) <= MAX_ANSWER else None
-        return None
-
-
-def verbatim_key(text: str) -> str:
-    """The text with one blank where there are several, and none where a line begins or ends."""
-    return "\n".join(filter(None, (" ".join(line.split()) for line in text.splitlines())))
+        rule, raw = next((rule, raw) for rule, raw in candidates if raw is not None)
+        plain = _plain(raw)
+        # One blank within a line, none at its ends, no empty lines.
+        key = "\n".join(filter(None, (" ".join(line.split()) for line in plain.splitlines())))
+        return Answer(plain, key, rule) if 0 < len(plain) <= MAX_ANSWER else None
 
 
 def _last(pattern: re.Pattern[str], text: str) -> str | None:
-    found = pattern.findall(text)
-    return found[-1] if found else None
+    matches = pattern.findall(text)
+    return matches[-1] if matches else None
 
 
-def _plain(written: str) -> str:
-    """Without blank lines around it, nor the marks that a text puts around a single line."""
-    plain = "\n".join(line.rstrip() for line in written.strip("\n").splitlines()).rstrip()
+def _plain(raw: str) -> str:
+    """The text without surrounding blank lines, and a single line without bold marks or quotes around it."""
+    plain = "\n".join(line.rstrip() for line in raw.strip("\n").splitlines()).rstrip()
     if "\n" in plain:
         return plain
     plain = plain.strip().strip("*").strip()
-    paired = len(plain) > 2 and plain[0] == plain[-1] and plain[0] in _QUOTES
-    return plain[1:-1].strip() if paired else plain
+    quoted = len(plain) > 2 and plain[0] == plain[-1] and plain[0] in _QUOTES
+    return plain[1:-1].strip() if quoted else plain

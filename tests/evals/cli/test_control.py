@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from reasoner.catalog import build
-from reasoner_evals.profiling.outcomes import RULES, sampled, usable
-from reasoner_evals.profiling.replaying import recorded_order, replay, stops
+from reasoner_evals.calibration.outcomes import RULES, pooled_arm, usable
+from reasoner_evals.calibration.pool_replay import replay, stops
 from reasoner_evals.report.measures import ArmRead
 from reasoner_evals.runs.arrays import RIGHT
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.journal import read_journal
 from reasoner_evals.runs.reading import open_run, read_arm
-from reasoner_evals.runs.records import ItemRecord
+from reasoner_evals.runs.records import ItemRecord, read_journal
 from tests.cli.command import Run
+from tests.evals.calibration.pools import recorded_order
 from tests.evals.pools import write_pool
 
 VOTE = "self_consistency:n=16,max_tokens=60"
@@ -61,8 +61,8 @@ def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run
     opened = open_run(out)
     drawn, *stopped = opened.manifest.arms
     one = ArmRead(opened, read_arm(opened, drawn.name))
-    samples = sampled(one, np.flatnonzero(usable(one)))
-    told = replay(samples.drawn, recorded_order(samples.drawn))
+    samples = pooled_arm(one, np.flatnonzero(usable(one)))
+    told = replay(samples.samples, recorded_order(samples.samples))
     ids = opened.tasks[drawn.task].ids
     assert len(stopped) == len(rules)
     for arm in stopped:

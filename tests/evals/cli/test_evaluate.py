@@ -9,9 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.folder import RunFolder, writing
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.writer import writing
 from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 
@@ -113,7 +112,7 @@ def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, m
         (("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"), "budget usd needs prices"),
         (("jsonl:FILE", "-s", "refine", "--budgets", "x=1"), "no budget unit named 'x'"),
         (("jsonl:FILE", "--seeds", "0"), "--seeds 0 is out of range"),
-        (("jsonl:FILE", "--limit", "0"), "--limit 0 leaves no question"),
+        (("jsonl:FILE", "--limit", "0"), "--limit must be at least 1 (got 0)"),
         (("jsonl:FILE", "--subset-seed", "3"), "--subset-seed 3 has no effect without --limit"),
         (("jsonl:FILE", "--prices", "prompt=1"), "--prices needs generated too"),
         (("jsonl:FILE", "--allow-unsandboxed-code"), "no task or verifier here runs code"),
@@ -328,7 +327,7 @@ def test_a_task_of_code_needs_the_sandbox_before_anything_runs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reasoner_evals.graders.code.detect", lambda: SimpleNamespace(missing="no namespaces"))
+    monkeypatch.setattr("reasoner_evals.grading.graders.detect", lambda: SimpleNamespace(missing="no namespaces"))
     ended = run("eval", "humaneval:data=none.jsonl", "-e", "simulated")
     assert ended.code == 2
     assert "sandbox lacks its minimum" in ended.error

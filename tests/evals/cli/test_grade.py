@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.verdicts import read_verdicts
-from reasoner_evals.runs.writer import writing
+from reasoner_evals.grading.verdicts import read_verdicts
+from reasoner_evals.runs.folder import RunFolder, writing
 from tests.cli.command import Run
 from tests.cli.test_process import imported
 from tests.helpers import without_checksums

@@ -17,7 +17,7 @@ from reasoner_evals.report.measures import ArmRead
 from reasoner_evals.report.page import page, views
 from reasoner_evals.report.points import Point
 from reasoner_evals.report.tables import groups_of, points
-from reasoner_evals.runs.exporting import export
+from reasoner_evals.runs.export import export
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import Reply
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, Law, fabricate, gold, record

@@ -16,7 +16,7 @@ from reasoner_evals.cli import compare, export
 from reasoner_evals.report.csvs import points_csv
 from reasoner_evals.report.making import make_report
 from reasoner_evals.report.markdown import to_markdown
-from reasoner_evals.runs.exporting import export as export_run
+from reasoner_evals.runs.export import export as export_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
 from tests.helpers import without_checksums
 

@@ -15,12 +15,11 @@ from reasoner.lines import LineWriter
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Engine
 from reasoner.trace import Event, read_trace
-from reasoner_evals.grading import GradedQuestion
+from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.journal import read_journal
-from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, Source
+from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, Source, read_journal
 from reasoner_evals.runs.run import evaluate
-from reasoner_evals.tasks.task import TaskData
+from reasoner_evals.tasks.benchmark import TaskData
 from tests.helpers import Judge, jumbled, varied
 
 TASK = "numbers"

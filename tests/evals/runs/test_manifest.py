@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_leaves_no_half_of_a_manifest(tmp_path: Path) -> Non
     ("content", "message"),
     [
         (None, "cannot read the manifest"),
-        ("", "no manifest of version 1"),
+        ("", "not a manifest of version 1"),
         ("{}", "created: field required"),
         ('{"v": 2}', "v: input should be 1"),
     ],
@@ -90,7 +90,7 @@ def test_an_arm_that_would_write_elsewhere_is_refused(name: str, tmp_path: Path)
     frozen = manifest([task()])
     arm = frozen.arms[0].model_copy(update={"name": name})
     begin(RunFolder(tmp_path), frozen.model_copy(update={"arms": (arm,)}), {})
-    with pytest.raises(TraceError, match="no name of a folder"):
+    with pytest.raises(TraceError, match="not a valid folder name"):
         read_manifest(RunFolder(tmp_path))
 
 
@@ -171,7 +171,7 @@ def test_other_versions_and_hardware_are_told_and_forbid_nothing() -> None:
 
 def test_drift_is_an_error_that_names_every_field_and_has_a_diff() -> None:
     error = Drifted(RunFolder(Path("runs/a")), [Difference("x", "1", "2"), Difference("y", "3", "4")])
-    assert str(error) == "runs/a was begun otherwise (x, y): make it as it was, or begin a new run"
+    assert str(error) == "runs/a was started differently (x, y): restore it, or start a new run"
     assert error.diff == ["- x: 1", "+ x: 2", "- y: 3", "+ y: 4"]
 
 

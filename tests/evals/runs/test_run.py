@@ -12,11 +12,10 @@ from reasoner.grades import read_run
 from reasoner.lines import LineWriter
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Sampled
+from reasoner_evals.grading.verdicts import grade_again, read_verdicts
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.journal import read_journal
-from reasoner_evals.runs.regrading import grade_again
+from reasoner_evals.runs.records import read_journal
 from reasoner_evals.runs.run import evaluate
-from reasoner_evals.runs.verdicts import read_verdicts
 from tests.evals.runs.sittings import (
     STRATEGIES,
     TASK,

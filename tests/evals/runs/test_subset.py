@@ -24,7 +24,12 @@ def test_what_names_no_subset_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "seed", "message"), [(0, None, "--limit 0"), (5, -1, "--subset-seed -1"), (None, 3, "without --limit")]
+    ("limit", "seed", "message"),
+    [
+        (0, None, "--limit must be at least 1"),
+        (5, -1, "--subset-seed must be at least 0"),
+        (None, 3, "without --limit"),
+    ],
 )
 def test_limits_and_seeds_that_make_no_subset_are_refused(limit: int | None, seed: int | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import TraceError, UsageError
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.writer import write_whole, writing
+from reasoner_evals.runs.folder import RunFolder, write_whole, writing
 
 
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:

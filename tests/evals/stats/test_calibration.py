@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats
 from reasoner_evals.stats.calibration import (
-    Abstention,
-    abstention,
     auroc,
     auroc_within,
-    brier,
     calibration_error,
     reliability,
     risk_coverage,
@@ -67,7 +64,6 @@ def test_calibration_error_of_a_hand_example() -> None:
     assert (low.low, low.high, low.n, high.n) == (0.1, 0.3, 2, 2)
     assert (low.confidence, low.accuracy, high.confidence, high.accuracy) == pytest.approx((0.2, 0.5, 0.9, 1.0))
     assert calibration_error(confidence, right, bins=2) == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
-    assert brier(confidence, right) == pytest.approx((0.01 + 0.49 + 0.04 + 0) / 4)
 
 
 def test_a_probability_that_is_right_has_little_calibration_error() -> None:
@@ -77,15 +73,6 @@ def test_a_probability_that_is_right_has_little_calibration_error() -> None:
     assert calibration_error(confidence, right) < 0.02
     assert calibration_error(confidence**3, right) > 0.2
     assert auroc(confidence**3, right) == auroc(confidence, right)
-
-
-def test_abstaining_answers_less_and_more_surely() -> None:
-    confidence, right = np.array([0.9, 0.6, 0.2]), np.array([1.0, 0.0, 0.0])
-    all_of_them, some, none = abstention(confidence, right, [0.0, 0.6, 1.0])
-    assert all_of_them == Abstention(0.0, 1.0, 1 / 3)
-    assert some == Abstention(0.6, 2 / 3, 0.5)
-    assert none.coverage == 0.0
-    assert math.isnan(none.accuracy)
 
 
 def test_discrimination_within_a_question_is_blind_to_how_hard_questions_are() -> None:
@@ -102,11 +89,11 @@ def test_there_are_no_more_bins_than_questions() -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: brier(np.array([1.2]), np.array([1.0])), "between 0 and 1"),
+        (lambda: reliability(np.array([1.2]), np.array([1.0])), "between 0 and 1"),
         (lambda: auroc(np.array([math.nan]), np.array([1.0])), "leave out"),
         (lambda: auroc(np.array([0.5]), np.array([0.5])), "0 or 1"),
         (lambda: risk_coverage(np.array([]), np.array([])), "one confidence"),
-        (lambda: reliability(np.array([0.5]), np.array([1.0]), bins=0), "bins=0"),
+        (lambda: reliability(np.array([0.5]), np.array([1.0]), bins=0), "bins must be at least 1"),
         (lambda: auroc_within(np.ones((1, 2)), np.ones((2, 1))), "one shape"),
     ],
 )

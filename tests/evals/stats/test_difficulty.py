@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.difficulty import difficulty
+from reasoner_evals.stats.estimators import difficulty
 
 
 def test_questions_of_one_difficulty_show_no_trend() -> None:

@@ -14,9 +14,9 @@ from reasoner.answers.expressions import ExpressionSpace
 from reasoner.catalog import build, entries, spec_of
 from reasoner.equivalence import Equivalence
 from reasoner.sandbox.layers import detect
-from reasoner_evals.grading import GradedQuestion, grade
+from reasoner_evals.grading.graders import GradedQuestion, grade
+from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.prompts import document_of
-from reasoner_evals.tasks.task import TaskData
 from tests.evals.tasks.samples import spec
 from tests.helpers import completion
 

@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.catalog import build
 from reasoner.errors import UsageError
-from reasoner_evals.tasks import files, source
+from reasoner_evals.tasks import data
 from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, as_csv, jsonl, spec
 
 
@@ -29,14 +29,14 @@ BAD = [
     ('{"question": "q", "answer": "It is 5 or 6."}', "t.jsonl:2, column 'answer': it does not end in `#### NUMBER`"),
     ('{"question": "q", "answer": ""}', "t.jsonl:2, column 'answer': it is empty"),
     ('{"question": "q", "answer": null}', "t.jsonl:2, column 'answer': it is empty"),
-    ('{"question": ["q"], "answer": "1"}', "t.jsonl:2, column 'question': a list is no text"),
-    ('{"question": true, "answer": "1"}', "t.jsonl:2, column 'question': True is no text"),
+    ('{"question": ["q"], "answer": "1"}', "t.jsonl:2, column 'question': a list is not text"),
+    ('{"question": true, "answer": "1"}', "t.jsonl:2, column 'question': True is not text"),
     ('{"question": "\\ud800", "answer": "1"}', "t.jsonl:2, column 'question': it is not valid text"),
-    ('{"question": "q", "answer": NaN}', "t.jsonl:2 is no JSON that can be read: NaN is no number"),
-    ('{"question": "q"', "t.jsonl:2 is no JSON: expecting ',' delimiter, column 17"),
-    ("[1, 2]", "t.jsonl:2 is no row: write an object with a value for each column"),
-    ("[" * 100_000, "t.jsonl:2 is no JSON that can be read: maximum recursion depth exceeded"),
-    ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is no JSON that can be read: Exceeds the limit"),
+    ('{"question": "q", "answer": NaN}', "t.jsonl:2 is not readable JSON: NaN is not a number"),
+    ('{"question": "q"', "t.jsonl:2 is not JSON: expecting ',' delimiter, column 17"),
+    ("[1, 2]", "t.jsonl:2 is not a row: write an object with a value for each column"),
+    ("[" * 100_000, "t.jsonl:2 is not readable JSON: maximum recursion depth exceeded"),
+    ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is not readable JSON: Exceeds the limit"),
 ]  # fmt: skip
 
 
@@ -49,15 +49,19 @@ def test_a_bad_row_is_told_with_its_file_line_and_column(line: str, told: str, t
 WHOLE = [
     ("t.jsonl", b"", "t.jsonl has no rows"),
     ("t.jsonl", GOOD.encode() + b"\n\xff\xfe\n", "t.jsonl:2 is not UTF-8: byte 0 is 0xff"),
-    ("t.json", b'{"question": 1}', "t.json holds no list: write a list of objects, or one object a line in a .jsonl"),
+    ("t.json", b'{"question": 1}', "t.json is not a list: write a list of objects, or one object per line in a .jsonl"),
     ("t.json", b'[{"question": "q"}]', "t.json, item 1 has no column 'answer'"),
-    ("t.json", b'[\n{"a": 1,}]', "t.json is no JSON: "),
+    ("t.json", b'[\n{"a": 1,}]', "t.json is not JSON: "),
     ("t.csv", b"question,answer\nq,1,2\n", "t.csv:2 has more fields than the header has columns: quote commas"),
-    ("t.csv", b'question,answer\n"q,1\n', "t.csv:2 is no CSV: "),
+    ("t.csv", b'question,answer\n"q,1\n', "t.csv:2 is not CSV: "),
     ("t.csv", b"question,answer\nq\n", "t.csv:2, column 'answer': it is empty"),
-    ("t.parquet", b"PAR1 not", "t.parquet is no parquet file that can be read: "),
+    ("t.parquet", b"PAR1 not", "t.parquet is not a readable parquet file: "),
     ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
-    ("t.xlsx", b"", "is no file of rows: it ends in .jsonl, .json, .csv or .parquet, or one of them and .gz"),
+    (
+        "t.xlsx",
+        b"",
+        "is not a file of rows: its name must end in .jsonl, .json, .csv or .parquet, or one of these and .gz",
+    ),
 ]
 
 
@@ -68,15 +72,17 @@ def test_a_file_that_cannot_be_read_is_told_in_a_line(name: str, content: bytes,
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").endswith("t.jsonl is not there, or is no file: give data=FILE")
+    assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").endswith(
+        "t.jsonl does not exist or is not a file: give data=FILE"
+    )
 
 
 def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(data, "MAX_BYTES", 10_000)
     for name in ("bomb.jsonl.gz", "bomb.json.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b" " * 1_000_000))
         assert "is too large" in complaint(f"gsm8k:data={tmp_path}/{name}")
-    monkeypatch.setattr(files, "MAX_ROWS", 2)
+    monkeypatch.setattr(data, "MAX_ROWS", 2)
     jsonl(tmp_path / "t.jsonl", GSM8K)
     assert "has more than 2 rows" in complaint(f"gsm8k:data={tmp_path}/t.jsonl")
 
@@ -113,21 +119,21 @@ def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
 def test_a_question_that_comes_twice_under_one_id_is_refused(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "t.jsonl", [ARC[0], ARC[0]])
     told = complaint(f"arc_easy:data={file}")
-    assert told == "t.jsonl:2 has the id 'arc_easy/own_1' that t.jsonl:1 has: ids are unique"
+    assert told == "t.jsonl:2 has the id 'arc_easy/own_1' of t.jsonl:1: ids must be unique"
 
 
 ODD: list[tuple[str, dict[str, Any], str]] = [
-    ("arc_easy", {"answerKey": "F"}, "column 'answerKey': 'F' is no label: there are A, B, C, D, E"),
+    ("arc_easy", {"answerKey": "F"}, "column 'answerKey': 'F' is not one of the labels A, B, C, D, E"),
     ("arc_easy", {"choices": {"text": ["a"], "label": ["A"]}}, "column 'choices': 1 options and 1 labels"),
     ("arc_easy", {"choices": "a|b"}, "column 'choices': it has no lists `text` and `label`"),
-    ("mmlu", {"answer": 4}, "column 'answer': '4' is no option: write 0 to 3, or a letter"),
-    ("mmlu", {"choices": "3456"}, "column 'choices': '3456' is no list"),
+    ("mmlu", {"answer": 4}, "column 'answer': '4' is not an option: write 0 to 3, or a letter"),
+    ("mmlu", {"choices": "3456"}, "column 'choices': '3456' is not a list"),
     ("strategyqa", {"answer": "perhaps"}, "column 'answer': 'perhaps' is neither true nor false"),
-    ("hotpotqa", {"context": [["Title", "a sentence"]]}, "column 'context': it is no list of titles"),
+    ("hotpotqa", {"context": [["Title", "a sentence"]]}, "column 'context': it is not a list of titles"),
     ("squad", {"answers": {"text": []}}, "column 'answers': it has no list `text` of answers"),
     ("math500", {"answer": "\\left("}, "column 'answer': "),
-    ("jsonl", {"kind": "poem"}, "column 'kind': 'poem' is none of auto, number, math, choice, yes_no, text"),
-    ("jsonl", {"choices": ["a", "b"], "answer": "c"}, "column 'answer': 'c' is no letter from A to B and none of"),
+    ("jsonl", {"kind": "poem"}, "column 'kind': 'poem' is not one of auto, number, math, choice, yes_no, text"),
+    ("jsonl", {"choices": ["a", "b"], "answer": "c"}, "column 'answer': 'c' is neither a letter from A to B nor exactly one of"),
     ("jsonl", {"kind": "number", "answer": "soon"}, "column 'answer': 'soon' cannot be read as an answer of kind number"),
     ("pool", {"gold": ""}, "column 'gold': it is empty"),
 ]  # fmt: skip
@@ -142,7 +148,7 @@ def test_a_value_that_cannot_be_used_is_told(name: str, changed: dict[str, Any],
 
 
 def test_puzzles_that_are_none_are_told(tmp_path: Path) -> None:
-    for puzzle, told in (("1 2 3", "'1 2 3' is not four numbers"), ("1 1 1 1", "no expression of 1 1 1 1 comes to 24")):
+    for puzzle, told in (("1 2 3", "'1 2 3' is not four numbers"), ("1 1 1 1", "no expression of 1 1 1 1 equals 24")):
         file = as_csv(tmp_path / "24.csv", [{"Rank": "901", "Puzzles": puzzle}])
         assert told in complaint(f"game24:data={file}")
     file = as_csv(tmp_path / "24.csv", [{"Rank": "1", "Puzzles": "1 2 3 4"}])
@@ -153,8 +159,8 @@ def test_a_known_file_is_told_from_an_unknown_one(tmp_path: Path) -> None:
     made = build("task", spec("gsm8k", tmp_path))
     origin = made.load().source.origin
     assert "unknown file" in origin
-    published = source.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
-    assert "pinned, own.jsonl" in source.from_file(Path(made.data), published, {}).origin
+    published = data.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
+    assert "pinned, own.jsonl" in data.from_file(Path(made.data), {}, published)[1]
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("jsonl", "pool")])
@@ -180,7 +186,7 @@ def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None
 
     error = DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated")
     made = build("task", "gpqa_diamond")
-    told = source._told(made.name, made.published, made.revision, error)
+    told = data._explain(made.name, made.published, made.revision, error)
     assert told.startswith("Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch")
 
 
@@ -192,10 +198,10 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "hub").mkdir()
     jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
-    published = source.Published(str(tmp_path / "hub"), "test", "MIT")
-    rows, origin = source.from_hub("gsm8k", published, "", {})
+    published = data.Published(str(tmp_path / "hub"), "test", "MIT")
+    rows, origin = data.from_hub("gsm8k", published, "", {})
     assert [row.values for row in rows] == GSM8K
-    assert rows[1].place.endswith("hub, row 2")
+    assert rows[1].location.endswith("hub, row 2")
     assert "fingerprint" in origin
 
 

@@ -13,8 +13,7 @@ from reasoner.catalog import build
 from reasoner.equivalence import Equivalence
 from reasoner.errors import UnknownName, UsageError
 from reasoner.killable import KillablePool
-from reasoner_evals.graders.gym import ByGym
-from reasoner_evals.grading import GradedQuestion, grade
+from reasoner_evals.grading.graders import ByGym, GradedQuestion, grade
 from reasoner_evals.tasks import gym_names
 from reasoner_evals.tasks.verbatim import VerbatimSpace
 from tests.helpers import completion
@@ -96,8 +95,8 @@ def test_a_scorer_that_raises_has_judged_nothing(equivalence: Equivalence) -> No
 
 
 def test_a_scorer_that_never_ends_is_ended(equivalence: Equivalence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner_evals.graders.gym._score", _endless)
-    monkeypatch.setattr("reasoner_evals.graders.gym.SECONDS", 0.2)
+    monkeypatch.setattr("reasoner_evals.grading.graders._score", _endless)
+    monkeypatch.setattr("reasoner_evals.grading.graders.GYM_SECONDS", (0.2, 0.6))
     [item, *_] = puzzles("shortest_path")
     drawn = completion("<answer>up</answer>")
     assert asyncio.run(grade(item, drawn, equivalence)) == "grader_timeout"
@@ -137,7 +136,7 @@ REFUSED = [
     ("chain_sum,size=0", UsageError, "size=0 is out of range"),
     ("chain_sum,config=min_terms", UsageError, "config='min_terms' sets nothing"),
     ("chain_sum,config=terms:2", UnknownName, "no config of gym chain_sum named 'terms'"),
-    ("chain_sum,config=min_terms:9", UsageError, "does not take config=min_terms:9"),
+    ("chain_sum,config=min_terms:9", UsageError, "rejects config=min_terms:9"),
 ]
 
 

@@ -15,7 +15,7 @@ from reasoner.equivalence import Equivalence
 from reasoner.errors import EngineError, UsageError
 from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, Prompt, Question, SamplingParams, Usage
-from reasoner_evals.grading import grade
+from reasoner_evals.grading.graders import grade
 from reasoner_strategies import SelfConsistency
 from tests.evals.tasks.samples import POOL, jsonl
 

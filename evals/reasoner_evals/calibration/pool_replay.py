@@ -1,0 +1,154 @@
+"""Pools replayed sample by sample in many orders: the results of votes that a rule would have stopped."""
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoner.budget import Cost
+from reasoner.controller.stopping import smoothed_share
+from reasoner.protocols import StopRule
+from reasoner.types import Answer, Standing, Vote
+from reasoner.votes import LONGEST_STREAK
+from reasoner_evals.runs.arrays import SILENT, Bools, Floats, Ints
+
+T = TypeVar("T", bound=np.generic)
+
+ORDERS: Final = 20
+"""Random orders of each pool, or all orders if there are at most `ALL_ORDERS`."""
+ALL_ORDERS: Final = 120
+_BLOCK: Final = 64
+"""Questions that are replayed at once, to bound memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of Q questions, N each, in launch order."""
+
+    right: Bools
+    """[Q, N]."""
+    classes: Ints
+    """[Q, N]: equal within a question for equivalent answers; `SILENT` without an answer."""
+    own: Floats
+    """[Q, N]: the tokens of each sample without its prompt."""
+    first_prompt: Floats
+    """[Q]: prompt tokens that the first sample computes."""
+    further_prompt: Floats
+    """[Q]: prompt tokens that each further sample computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Q pools in R orders, after 1 to N samples: arrays are [Q, R, N]."""
+
+    right: Bools
+    """Whether the leader is right; False without a vote."""
+    tokens: Floats
+    """The cost of these samples."""
+    share: Floats
+    """The leader's smoothed share: (votes + 1) / (samples + 2)."""
+    indices: Ints
+    """Indices into `standings`."""
+    standings: tuple[Standing, ...]
+    """The distinct standings; their answers are placeholders."""
+
+
+def random_orders(ids: Sequence[str], n: int) -> Ints:
+    """[Q, R, n]: all orders of few samples, else `ORDERS` random ones that depend only on the question's id."""
+    if math.factorial(min(n, 20)) <= ALL_ORDERS:
+        every = np.array(list(itertools.permutations(range(n))))
+        return np.broadcast_to(every, (len(ids), *every.shape))
+    rows = np.tile(np.arange(n), (ORDERS, 1))
+    return np.stack([np.random.default_rng(_seed(question_id)).permuted(rows, axis=1) for question_id in ids])
+
+
+def _seed(question_id: str) -> int:
+    text = question_id.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def replay(samples: Samples, orders: Ints) -> Replay:
+    """Replay pools in these orders, [Q, R, N]."""
+    known: dict[bytes, int] = {}
+    blocks = [_block(samples, orders, slice(at, at + _BLOCK), known) for at in range(0, len(orders), _BLOCK)]
+    right, tokens, share, indices = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    n = orders.shape[-1]
+    return Replay(right, tokens, share, indices, tuple(_standing(key, n) for key in known))
+
+
+def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int]) -> tuple[Bools, Floats, Floats, Ints]:
+    order = orders[rows]
+    classes, right, own = (_ordered(values[rows], order) for values in (samples.classes, samples.right, samples.own))
+    n = order.shape[-1]
+    member = classes[..., None] == np.arange(max(int(classes.max()), 0) + 1)
+    votes = member.cumsum(axis=2, dtype=np.int16)
+    first = member.argmax(axis=2)
+    # Ties go to the class whose first member was launched first; that member represents the class.
+    leader = (votes.astype(np.int64) * (n + 1) - first[:, :, None, :]).argmax(axis=-1)
+    top = votes.max(axis=-1)
+    representative = np.take_along_axis(first, leader, axis=-1)
+    count = np.arange(1, n + 1)
+    prompt = samples.first_prompt[rows, None, None] + samples.further_prompt[rows, None, None] * (count - 1)
+    heads = np.stack([np.broadcast_to(count, top.shape), _streaks(classes)], axis=-1)
+    keys = np.concatenate([heads, -np.sort(-votes, axis=-1)], axis=-1).astype(np.int16)
+    distinct, inverse = np.unique(keys.reshape(-1, keys.shape[-1]), axis=0, return_inverse=True)
+    # Without trailing zeros a key does not depend on the other questions of its block.
+    numbers = [known.setdefault(key[: 2 + np.count_nonzero(key[2:])].tobytes(), len(known)) for key in distinct]
+    indices = np.array(numbers)[inverse.ravel()].reshape(top.shape)
+    leader_right = np.take_along_axis(right, representative, axis=-1) & (top > 0)
+    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), indices
+
+
+def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:
+    """[q, R, N]: the values [q, N] of each question in each of its orders."""
+    return np.take_along_axis(np.broadcast_to(values[:, None], order.shape), order, axis=-1)
+
+
+def _streaks(classes: Ints) -> Ints:
+    """The number of latest samples that agree, after each sample; 0 if the latest has no answer."""
+    streak = np.zeros_like(classes)
+    streak[..., 0] = classes[..., 0] != SILENT
+    for at in range(1, classes.shape[-1]):
+        same = classes[..., at] == classes[..., at - 1]
+        streak[..., at] = np.where(classes[..., at] == SILENT, 0, np.where(same, streak[..., at - 1] + 1, 1))
+    return np.minimum(streak, LONGEST_STREAK)
+
+
+def _standing(key: bytes, most: int) -> Standing:
+    samples, streak, *counts = np.frombuffer(key, dtype=np.int16).tolist()
+    votes = tuple(Vote(Answer(str(rank), str(rank)), float(count), count) for rank, count in enumerate(counts))
+    return Standing(votes, samples, len(counts) > 1 and counts[0] == counts[1], streak, most)
+
+
+def stops(replayed: Replay, rule: StopRule) -> Ints:
+    """[Q, R]: the number of samples when the rule stopped the vote, or all of them.
+
+    The rule is asked once about each standing, so it may depend on nothing else: costs are not available.
+    """
+    questions, orders, n = replayed.indices.shape
+    indices, verdicts = replayed.indices.reshape(-1, n), np.full(len(replayed.standings), -1, dtype=np.int8)
+    counts, running = np.full(len(indices), n), np.arange(len(indices))
+    for at in range(n):
+        current = indices[running, at]
+        for index in np.unique(current[verdicts[current] < 0]).tolist():
+            verdicts[index] = rule.stop(replayed.standings[index], Cost()) is not None
+        ended = verdicts[current] == 1
+        counts[running[ended]] = at + 1
+        running = running[~ended]
+    return counts.reshape(questions, orders)
+
+
+def after(values: Floats | Bools, counts: Ints) -> Floats:
+    """[Q, R]: of values [Q, R, N], those after these numbers of samples."""
+    return np.take_along_axis(values, counts[..., None] - 1, axis=-1)[..., 0].astype(np.float64)
+
+
+def sizes_of(pool: int) -> Iterator[int]:
+    """The numbers of samples that a profile covers for a pool: 1, 3, powers of two from 4, and the whole pool."""
+    yield from (size for size in (1, 3, *(1 << power for power in range(2, pool.bit_length()))) if size < pool)
+    yield pool

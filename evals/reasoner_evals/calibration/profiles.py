@@ -1,0 +1,234 @@
+"""Profiles made from the finished runs of a model: per task bins, a row for each way to spend, and trust."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from reasoner.controller.profile import ArmRow, Family, Profile, Trust, read_profile
+from reasoner.errors import UsageError
+from reasoner_evals.calibration.binning import Binning, signals
+from reasoner_evals.calibration.outcomes import (
+    TRUSTED,
+    Outcomes,
+    PooledArm,
+    Way,
+    concatenated,
+    from_pool,
+    measured,
+    pooled_arm,
+    rule,
+    usable,
+)
+from reasoner_evals.report.measures import ArmRead
+from reasoner_evals.runs.arrays import Bools, Ints
+from reasoner_evals.runs.reading import RunData, check_same, open_run, read_arm
+from reasoner_evals.runs.records import Arm
+
+POINTS: Final = 50
+"""Of a trust curve, at most."""
+DIGITS: Final = 12
+"""Decimals of a sum: further ones are rounding noise."""
+SHARE_DIGITS: Final = 6
+"""Decimals of a share in a trust curve."""
+
+
+class Made(NamedTuple):
+    """A family, and notes for the user on how it was made."""
+
+    family: Family
+    notes: tuple[str, ...]
+
+
+def open_runs(paths: Sequence[Path]) -> list[RunData]:
+    """These runs, opened. Raises UsageError if one is given twice or their models differ."""
+    for index, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:index]]:
+            raise UsageError(f"run {path} is given twice: keep one")
+    runs = [open_run(path) for path in paths]
+    for run in runs[1:]:
+        if run.manifest.model != runs[0].manifest.model:
+            raise UsageError(
+                f"{runs[0].name} is of the model {runs[0].manifest.model.name} and {run.name} of "
+                f"{run.manifest.model.name}, or of another revision of it: a profile is of one model; calibrate each "
+                "on its own"
+            )
+    return runs
+
+
+def families_of(runs: Sequence[RunData], binning: Binning) -> dict[str, Made]:
+    """The families that runs of one model give, by task. Raises as `family_of`."""
+    tasks = dict.fromkeys(task for run in runs for task in run.tasks)
+    return {task: family_of([run for run in runs if task in run.tasks], task, binning) for task in tasks}
+
+
+def merged(model: str, families: Sequence[Family], former: Profile | None) -> Profile:
+    """A profile of these families, and of the former ones of other tasks in their order."""
+    by_task = {family.task: family for family in (*(former.families if former else ()), *families)}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Profile(model=model, created=now, families=tuple(by_task.values()))
+
+
+def former_profile(path: Path, model: str | None) -> Profile | None:
+    """The profile in a file; None without a file. Raises UsageError if it is not one, or of another model."""
+    if not path.exists():
+        return None
+    former = read_profile(path)
+    if model is not None and former.model != model:
+        raise UsageError(
+            f"{path} is the profile of {former.model}, not of {model}: a profile is of one model; give --out another "
+            "file"
+        )
+    return former
+
+
+def check_arms(arms: Sequence[Arm]) -> None:
+    """Raise UsageError unless a vote over a pool, which profiles need, is among the arms."""
+    if not any(arm.rule == "majority" for arm in arms):
+        raise UsageError(
+            "none of the strategies is a vote over a pool, which risk and trust are measured against: add "
+            "-s self_consistency:n=16"
+        )
+
+
+def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
+    """The family of a task that all these runs ask, over the questions with a result in every arm.
+
+    Raises:
+        UsageError: the runs ask different questions, an arm is not finished, or no question has all results.
+    """
+    for run in runs[1:]:
+        check_same(runs[0], run, task)
+    # Where a total is divided, a question's cost depends on the others.
+    arms = [
+        ArmRead(run, read_arm(run, arm.name))
+        for run in runs
+        for arm in run.manifest.arms
+        if arm.task == task and not arm.total
+    ]
+    check_arms([read.data.arm for read in arms])
+    rows, notes = _rows(arms, task)
+    pools = [pooled_arm(read, rows) for read in arms if read.data.arm.pool]
+    # The largest vote, and the first of several.
+    reference = max((pool for pool in pools if pool.arm.rule == "majority"), key=lambda pool: pool.arm.pool)
+    ways = _ways(arms, pools, rows)
+    values = signals(binning.signal, reference)
+    known = ~np.isnan(values)
+    if not known.any():
+        raise UsageError(f"no question of {task} has the signal {binning.signal}: choose other --bins")
+    notes += _note_missing(f"the signal {binning.signal}", known)
+    bins = binning.bins(values[known])
+    indices = np.where(known, np.searchsorted(bins.edges, values, side="right"), -1)
+    baseline, samples = reference.way(), reference.samples
+    family = Family(
+        task=task,
+        questions=int(known.sum()),
+        bins=bins,
+        arms=tuple(row for index in range(bins.count) for row in _bin(ways, baseline, indices == index, index)),
+        baseline=baseline.strategy,
+        sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1))[known].mean()),
+        trust=trust_in(ways[reference.way(stop=rule(TRUSTED))].of(known)),
+        origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
+    )
+    return Made(family, tuple(notes))
+
+
+def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
+    """The questions with a result in every arm."""
+    for read in arms:
+        done, total = int(read.data.finished.sum()), len(read.data.finished)
+        if done < total:
+            raise UsageError(
+                f"{read.name} is not finished ({done} of {total} questions): resume it with "
+                f"`reasoner eval --resume {read.run.folder.path}`"
+            )
+    complete = np.logical_and.reduce([usable(read) for read in arms])
+    if not complete.any():
+        raise UsageError(
+            f"no question of {task} has a result in every arm: try failed questions again with "
+            f"`reasoner eval --resume {arms[0].run.folder.path}`, and grade answers without a verdict with "
+            "`reasoner grade`"
+        )
+    return np.flatnonzero(complete), _note_missing("a result in every arm", complete)
+
+
+def _note_missing(what: str, present: Bools) -> list[str]:
+    missing = int((~present).sum())
+    return [f"{missing} of {len(present)} questions lack {what} and are left out"] if missing else []
+
+
+def _ways(arms: Sequence[ArmRead], pools: Sequence[PooledArm], rows: Ints) -> dict[Way, Outcomes]:
+    """The outcomes of all ways to spend; several seeds of one way are concatenated."""
+    by_way: dict[Way, list[Outcomes]] = {}
+    predicted = (outcomes for pool in pools for outcomes in from_pool(pool))
+    for outcomes in (*predicted, *(measured(read, rows) for read in arms if not read.data.arm.pool)):
+        by_way.setdefault(outcomes.way, []).append(outcomes)
+    return {way: concatenated(parts) for way, parts in by_way.items()}
+
+
+def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> Iterator[ArmRow]:
+    """The rows of one bin."""
+    inside = {way: outcomes.of(rows) for way, outcomes in ways.items()}
+    standard = inside[baseline].right.mean(axis=1)
+    # The order of a profile: by rounded tokens, ties by name.
+    cheapest = min(inside, key=lambda way: (_rounded(inside[way].tokens.mean()), way))
+    least = inside[cheapest].right.mean(axis=1)
+    for way, outcomes in inside.items():
+        right = outcomes.right.mean(axis=1)
+        # The seeds of the baseline differ from each other, which is not harm. A stopped vote is compared with the
+        # vote of all samples in the same order, so that chance differences between orders do not count.
+        other = float(way != baseline)
+        whole = standard[:, None] if outcomes.whole is None else outcomes.whole
+        sums = {
+            "right": right,
+            "squares": right**2,
+            "harmed": other * (whole * (1 - outcomes.right)).mean(axis=1),
+            "helped": other * (outcomes.right * (1 - whole)).mean(axis=1),
+            "gap": right - least,
+            "gap_squares": (right - least) ** 2,
+        }
+        yield ArmRow(
+            **way._asdict(),
+            bin=index,
+            questions=len(right),
+            **{name: _rounded(values.sum()) for name, values in sums.items()},
+            tokens=_rounded(outcomes.tokens.mean()),
+            tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
+            samples=_rounded(outcomes.samples.mean()),
+            share=_rounded(outcomes.share.mean()),
+            share_sd=_rounded(outcomes.share.std()),
+        )
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), DIGITS)
+
+
+def trust_in(ended: Outcomes) -> Trust:
+    """The chance of being right by the final smoothed share: rising, with equal weight for each question.
+
+    Isotonic regression over the shares that occur, with neighbours merged if there are more than `POINTS`.
+    """
+    from scipy.optimize import isotonic_regression
+
+    share, inverse = np.unique(ended.share.ravel().round(SHARE_DIGITS), return_inverse=True)
+    weight = np.bincount(inverse.ravel()).astype(np.float64)
+    # At most `POINTS` parts of about equal mass.
+    part = np.minimum((weight.cumsum() - weight / 2) / weight.sum() * POINTS, POINTS - 1).astype(np.int64)
+    part = np.unique(part, return_inverse=True)[1] if len(share) > POINTS else np.arange(len(share))
+    mass = np.bincount(part, weights=weight)
+    shares = np.bincount(part, weights=weight * share) / mass
+    right = np.bincount(part[inverse.ravel()], weights=ended.right.ravel()) / mass
+    # No share is certain: the next question may be the first failure.
+    doubt = 1 / (len(ended.right) + 2)
+    chances = np.clip(isotonic_regression(right, weights=mass).x, doubt, 1 - doubt)
+    flat = np.zeros(len(shares), dtype=bool)
+    # Points inside a horizontal segment are redundant.
+    flat[1:-1] = (chances[1:-1] == chances[:-2]) & (chances[1:-1] == chances[2:])
+    return Trust(
+        questions=len(ended.right),
+        shares=tuple(shares[~flat].round(SHARE_DIGITS).tolist()),
+        chances=tuple(chances[~flat].round(SHARE_DIGITS).tolist()),
+    )

@@ -1,0 +1,215 @@
+"""Graders, and questions with their reference answers. Only this package and `tasks` see a reference answer."""
+
+import json
+import math
+import re
+import warnings
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
+
+from reasoner.answers import CodeSpace, TextSpace, squad_em
+from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
+from reasoner.equivalence import Equivalence, SlowSpace
+from reasoner.errors import UsageError
+from reasoner.grades import GradeStatus
+from reasoner.killable import Failed
+from reasoner.sandbox.check import Sandbox
+from reasoner.sandbox.layers import Limits, detect
+from reasoner.types import Answer, Completion, Question
+
+GYM_RIGHT = 0.999
+"""The least score of reasoning-gym that is right; partial credit below it is wrong."""
+GYM_SECONDS = (30.0, 90.0)
+"""The time limits of a scoring, the import of reasoning-gym included, and of a second try: a grade should not depend on
+the load of the machine."""
+
+
+class Grader(Protocol):
+    """Grades answers that were read already; an answer that it cannot judge has its own status and is never wrong."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the verdicts of a run."""
+
+    @property
+    def version(self) -> int:
+        """The version of its rules: another version may accept other answers."""
+
+    async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """The grade of one answer; slow work runs in `equivalence`. Raises UsageError for another kind of question."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByRules:
+    """Grades an expression over given numbers by the puzzle's rules: any solution is right."""
+
+    name: ClassVar[str] = "rules"
+    version: ClassVar[int] = 1
+
+    async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """Whether the expression equals the target and uses each number as often as allowed."""
+        space = item.question.space
+        if not isinstance(space, ExpressionSpace):
+            raise UsageError(f"an answer of kind {space.name} cannot be graded by rules: use a reference answer")
+        solved = solves(answer.text, numbers=space.numbers, target=space.target, use_all=space.use_all)
+        return "right" if solved else "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class ByReference:
+    """Grades an answer by the reference answer and its `aliases`, as the answer space compares them.
+
+    Free text is right if its SQuAD normal form equals that of one of them (EM; Rajpurkar 2016, 1606.05250).
+    """
+
+    name: ClassVar[str] = "reference"
+    version: ClassVar[int] = 1
+
+    aliases: tuple[str, ...] = field(default=(), repr=False)
+
+    async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """Whether a reference answer accepts the answer; an unfinished comparison has its own status."""
+        space = item.question.space
+        golds = (item.gold, *self.aliases)
+        if isinstance(space, ExpressionSpace):
+            return await ByRules().grade(item, answer, equivalence)
+        if isinstance(space, CodeSpace):
+            raise UsageError("code is graded by its tests, not by a reference answer: use reasoner.sandbox")
+        if isinstance(space, TextSpace):
+            return "right" if squad_em(answer.text, golds) else "wrong"
+        if isinstance(space, SlowSpace):
+            status: GradeStatus = "wrong"
+            for gold in golds:
+                verdict = (await equivalence.accepts(gold, answer.text, space=space)).status
+                if verdict == "right":
+                    return verdict
+                status = verdict if status == "wrong" else status
+            return status
+        references = (space.read(rf"\boxed{{{gold}}}") for gold in golds)
+        return "right" if any(reference and space.same(reference, answer) for reference in references) else "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class GradedQuestion:
+    """A question and its reference answer. Strategies and verifiers receive the question alone.
+
+    `group` is what questions of one source share, such as a passage: statistics are clustered by it. `level` is the
+    difficulty that the benchmark states. Both may be empty.
+    """
+
+    question: Question
+    gold: str = field(repr=False)
+    group: str = ""
+    level: str = ""
+    grader: Grader = field(default=ByReference(), repr=False)
+
+
+async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:
+    """The grade of one completion. Raises UsageError if its grader cannot grade this kind of question."""
+    if completion.truncated:
+        return "truncated"
+    answer = item.question.read(completion)
+    return "no_answer" if answer is None else await item.grader.grade(item, answer, equivalence)
+
+
+@dataclass(frozen=True, slots=True)
+class ByTests:
+    """Grades code by Python tests that assert; right is code that passes all of them.
+
+    Code that fails, does not compile, crashes, or exceeds its `seconds` of processor time or its memory is wrong. If
+    the tests or the sandbox fail, the grade is `grader_crash`. `preamble` is put before every answer, such as the
+    imports in the prompt.
+    """
+
+    name: ClassVar[str] = "tests"
+    version: ClassVar[int] = 1
+
+    tests: tuple[str, ...] = field(repr=False)
+    entry_point: str = ""
+    preamble: str = field(default="", repr=False)
+    seconds: float = 5.0
+    allow_unsandboxed: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= 3600:
+            raise UsageError(f"seconds={self.seconds:g} is out of range: seconds is above 0, up to 3600")
+
+    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """Whether the code passes; the wall-clock limit is twice the processor time."""
+        limits = Limits(seconds=2 * self.seconds, cpu_seconds=math.ceil(self.seconds))
+        sandbox = Sandbox(limits, self.allow_unsandboxed)
+        verdict = await sandbox.check(self.preamble + answer.text, self.tests, entry_point=self.entry_point)
+        if not verdict.judged:
+            return "grader_crash"
+        return "right" if verdict.status == "pass" else "wrong"
+
+
+def require_sandbox(task: str, *, allow_unsandboxed: bool) -> None:
+    """Raise UsageError if this machine cannot confine code and that is not allowed; blocks for a moment."""
+    if not allow_unsandboxed and (missing := detect().missing):
+        raise UsageError(
+            f"{task} runs code that a model writes, and this machine's sandbox lacks its minimum ({missing}): install "
+            f"bubblewrap, or run the code unprotected with {task}:allow_unsandboxed=true"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ByGym:
+    """Grades by `score_answer` of the data set `dataset`. The task decides which data sets are safe.
+
+    `entry` is the puzzle as reasoning-gym made it, and `config` the JSON of its options.
+    """
+
+    name: ClassVar[str] = "gym"
+    version: ClassVar[int] = 1
+
+    dataset: str
+    config: str
+    entry: dict[str, Any] = field(repr=False, hash=False)
+
+    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+        """Whether the scorer gives full marks; a scorer that raises or hangs gives no grade."""
+        outcome = None
+        for seconds in GYM_SECONDS:
+            outcome = await equivalence.pool.call(
+                _score, self.dataset, self.config, self.entry, answer.text, seconds=seconds
+            )
+            if not (isinstance(outcome, Failed) and outcome.kind == "timeout"):
+                break
+        if isinstance(outcome, Failed):
+            return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
+        return "right" if outcome and outcome.value >= GYM_RIGHT else "wrong"
+
+
+def _score(name: str, config: str, entry: dict[str, Any], answer: str) -> float:
+    """Runs in a worker process."""
+    return float(gym_dataset(name, config, size=1, seed=0).score_answer(answer, entry))
+
+
+@lru_cache(maxsize=8)
+def gym_dataset(name: str, config: str, *, size: int, seed: int) -> Any:
+    """A data set of reasoning-gym; `config` is the JSON of its options."""
+    with warnings.catch_warnings():
+        # One of its dependencies compares with `is`, which Python reports on compilation.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import reasoning_gym  # type: ignore[import-untyped]
+    return reasoning_gym.create_dataset(name, size=size, seed=seed, **json.loads(config))
+
+
+_EQUATION = re.compile(r"(?<![\d.=])(-?\d[\d\s+*/()x×·−-]*[\d)])\s*=\s*(-?\d+(?:\.\d+)?)(?![\d/])")
+
+
+def arithmetic_steps(text: str) -> tuple[bool | None, ...]:
+    """For each step whether all its equations between numbers hold; None if it has none."""
+    return tuple(_equations_hold(step) for step in text.split("\n\n") if step.strip())
+
+
+def _equations_hold(step: str) -> bool | None:
+    verdicts = []
+    for match in _EQUATION.finditer(step):
+        left = evaluate(match[1].replace("x", "*").replace("·", "*"))
+        if left is not None:
+            verdicts.append(left.value == Fraction(match[2]))
+    return all(verdicts) if verdicts else None

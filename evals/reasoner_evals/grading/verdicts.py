@@ -1,0 +1,156 @@
+"""The verdicts of a run: each answer to a question is graded once, apart from generation, and again on demand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from reasoner.equivalence import Equivalence
+from reasoner.errors import DamagedLine
+from reasoner.grades import GradeStatus
+from reasoner.lines import LineWriter, sealed
+from reasoner.trace import read_lines
+from reasoner.types import Answer
+from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.grading.labelling import write_grades
+from reasoner_evals.runs.folder import RunFolder, write_whole
+from reasoner_evals.runs.records import VERSION, ItemRecord, Manifest, Outcome, Verdict, read_journal
+from reasoner_evals.tasks.benchmark import TaskData
+
+CONCURRENCY = 256
+"""Answers that `grade_again` grades at the same time."""
+
+
+def read_verdicts(path: Path) -> Iterator[Verdict]:
+    """The verdicts of a file, streamed; none without a file. Raises TraceError if it cannot be read."""
+    if path.exists():
+        yield from read_lines(
+            path,
+            Verdict.model_validate_json,
+            file="verdicts",
+            record="verdict",
+            version=VERSION,
+            way_out=f"make the verdicts again with: reasoner grade {path.parent}",
+        )
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """The verdicts of a run, read from its file and extended with every new answer."""
+
+    path: Path
+    equivalence: Equivalence
+    _lines: LineWriter = field(init=False)
+    _known: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
+
+    def open(self) -> None:
+        """Read the file up to its last whole line, and append from there."""
+        self._lines = LineWriter.onto(self.path, what="verdicts")
+        for verdict in read_verdicts(self.path):
+            self._known.setdefault(verdict.key, verdict)
+
+    async def grade(self, task: str, item: GradedQuestion, record: ItemRecord) -> Outcome:
+        """The outcome of a question: the grade of its answer. All its other answers are graded as well."""
+        answers = answers_in(record)
+        statuses = await asyncio.gather(*(self._grade(task, item, answer) for answer in answers))
+        if record.status != "answered":
+            return record.status
+        return dict(zip((answer.text for answer in answers), statuses, strict=True)).get(record.answer, "ungraded")
+
+    async def _grade(self, task: str, item: GradedQuestion, answer: Answer) -> GradeStatus:
+        known = self._known.get((task, item.question.id, answer.text))
+        if known is None or known.grader != _grader(item):
+            known = await _verdict(task, item, answer, self.equivalence)
+            self._known[known.key] = known
+            self._lines.write(known)
+        return known.status
+
+    @property
+    def statuses(self) -> dict[tuple[str, str, str], GradeStatus]:
+        """The grade of each (task, question id, answer)."""
+        return {key: verdict.status for key, verdict in self._known.items()}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._lines.close()
+
+
+def answers_in(record: ItemRecord) -> list[Answer]:
+    """The distinct answers to a question, as written, in the order in which they were given."""
+    sources = (*record.pool, *record.along, record)
+    return list({source.answer: Answer(source.answer, source.key) for source in sources if source.answer}.values())
+
+
+def _grader(item: GradedQuestion) -> str:
+    return f"{item.grader.name}@{item.grader.version}"
+
+
+async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> Verdict:
+    """The verdict on one answer. An unexpected error of the grader is a crash of the grader, not a wrong answer."""
+    try:
+        status = await item.grader.grade(item, answer, equivalence)
+    except Exception:
+        status = "grader_crash"
+    return Verdict(task=task, question_id=item.question.id, answer=answer.text, status=status, grader=_grader(item))
+
+
+class Change(NamedTuple):
+    """An answer with a new grade; `before` is None if it had none."""
+
+    task: str
+    question_id: str
+    answer: str
+    before: GradeStatus | None
+    after: GradeStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How many answers were graded again, and which grades changed."""
+
+    graded: int
+    changed: tuple[Change, ...]
+
+
+async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> Changes:
+    """Grade all answers of a run without a model, and replace its verdicts. Raises TraceError if a file fails."""
+    before: dict[tuple[str, str, str], GradeStatus] = {}
+    # After a damaged line the former grades are unknown; all are made again.
+    with suppress(DamagedLine):
+        before.update((verdict.key, verdict.status) for verdict in read_verdicts(folder.verdicts))
+    equivalence = Equivalence()
+    try:
+        verdicts = [verdict async for verdict in _all_verdicts(folder, manifest, tasks, equivalence)]
+    finally:
+        await equivalence.close()
+    write_whole(folder.verdicts, map(sealed, verdicts))
+    after = {verdict.key: verdict.status for verdict in verdicts}
+    for arm in manifest.arms:
+        if folder.arm(arm.name).trace.exists():
+            write_grades(folder.arm(arm.name), arm.task, after)
+    changed = (Change(*key, before.get(key), status) for key, status in after.items() if before.get(key) != status)
+    return Changes(len(verdicts), tuple(changed))
+
+
+async def _all_verdicts(
+    folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData], equivalence: Equivalence
+) -> AsyncIterator[Verdict]:
+    items = {(task, item.question.id): item for task, data in tasks.items() for item in data.items}
+    seen: set[tuple[str, str, str]] = set()
+    pending: list[asyncio.Task[Verdict]] = []
+    for arm in manifest.arms:
+        for record in read_journal(folder.arm(arm.name)):
+            item = items.get((arm.task, record.question_id))
+            for answer in answers_in(record) if item else ():
+                key = (arm.task, record.question_id, answer.text)
+                if item and key not in seen:
+                    seen.add(key)
+                    pending.append(asyncio.ensure_future(_verdict(arm.task, item, answer, equivalence)))
+            if len(pending) >= CONCURRENCY:
+                for verdict in await asyncio.gather(*pending):
+                    yield verdict
+                pending = []
+    for verdict in await asyncio.gather(*pending):
+        yield verdict

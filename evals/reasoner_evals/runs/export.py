@@ -1,0 +1,119 @@
+"""A run as one flat table: streamed, with a row for each reply and each final answer."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from reasoner.errors import UsageError
+from reasoner.files import replacing
+from reasoner_evals.cells import plain_cell
+from reasoner_evals.runs.arrays import OUTCOMES
+from reasoner_evals.runs.reading import RunData, open_run, records_in
+from reasoner_evals.runs.records import Arm, ItemRecord, Reply
+
+Row = dict[str, Any]
+Write = Callable[[list[Row]], None]
+
+TEXTS: Final = (
+    "run", "model", "task", "arm", "strategy", "verifier", "budget", "rule", "question_id", "group", "kind", "outcome",
+    "answer", "key", "answer_rule",
+)  # fmt: skip
+INTEGERS: Final = ("seed", "sample", "attempt", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens",
+                   "cancelled_tokens", "samples", "flops")  # fmt: skip
+FLOATS: Final = ("score", "share", "seconds")
+COLUMNS: Final = (*TEXTS, *INTEGERS, *FLOATS)
+BATCH: Final = 20_000
+"""Rows in memory at once, and in one row group."""
+
+
+def export(path: Path, out: Path) -> int:
+    """Write the run in `path` to `out`, as .parquet or .csv by its name, completely or not at all.
+
+    A row of `kind` "reply" is one sample and its own tokens, one of kind "final" a question's answer and whole cost.
+    `sample` counts replies from 0. `rule` is how a pool selects, `answer_rule` how an answer was read. `answer` and
+    `key` are empty if a source may not be shown.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        TraceError: the run cannot be read.
+        UsageError: the format is unknown, the file cannot be written, or pyarrow is not installed.
+    """
+    opener = _FORMATS.get(out.suffix)
+    if opener is None:
+        raise UsageError(f"cannot write {out}: its name must end in {' or '.join(_FORMATS)}")
+    run = open_run(path)
+    rows, count = _rows(run), 0
+    try:
+        with replacing(out) as file, opener(file) as write:
+            while batch := list(islice(rows, BATCH)):
+                write(batch)
+                count += len(batch)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
+    return count
+
+
+def _rows(run: RunData) -> Iterator[Row]:
+    for arm in run.manifest.arms:
+        items = run.tasks[arm.task]
+        groups = dict(zip(items.ids, items.groups, strict=True))
+        for record in records_in(run, arm.name):
+            yield from _of_record(run, arm, record, groups.get(record.question_id, ""))
+
+
+def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterator[Row]:
+    shareable = run.tasks[arm.task].source.shareable
+    verdicts = run.verdicts.of(arm.task, record.question_id, [record.answer, *(reply.answer for reply in record.pool)])
+
+    def row(kind: str, source: Reply | ItemRecord, verdict: int, counts: object, **more: Any) -> Row:
+        return {
+            "run": run.name,
+            "model": run.manifest.model.name,
+            "question_id": record.question_id,
+            "group": group,
+            "attempt": record.attempt,
+            **{name: getattr(arm, name) for name in ("task", "strategy", "verifier", "budget", "rule", "seed")},
+            "arm": arm.name,
+            "kind": kind,
+            "outcome": OUTCOMES[verdict] if source.status in {"read", "answered"} else source.status,
+            "answer": source.answer if shareable else "",
+            "key": source.key if shareable else "",
+            "answer_rule": source.rule,
+            **{name: getattr(counts, name) for name in INTEGERS if hasattr(counts, name)},
+            **more,
+        }
+
+    for index, (reply, verdict) in enumerate(zip(record.pool, verdicts[1:], strict=True)):
+        yield row("reply", reply, verdict, reply, sample=index, score=reply.score)
+    yield row("final", record, verdicts[0], record.cost, share=record.share, seconds=record.cost.seconds)
+
+
+@contextmanager
+def _parquet(file: BinaryIO) -> Iterator[Write]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UsageError("parquet needs pyarrow: pip install pyarrow, or give a name that ends in .csv") from error
+    kinds = [(TEXTS, pa.string()), (INTEGERS, pa.int64()), (FLOATS, pa.float64())]
+    schema = pa.schema([(name, kind) for names, kind in kinds for name in names])
+    with pq.ParquetWriter(file, schema) as writer:
+        yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+@contextmanager
+def _csv(file: BinaryIO) -> Iterator[Write]:
+    text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    yield lambda rows: writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
+    text.detach()
+
+
+_FORMATS: Final[dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]]] = {".parquet": _parquet, ".csv": _csv}

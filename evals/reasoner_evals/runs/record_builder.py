@@ -1,0 +1,140 @@
+"""Builds the record of each question from its events, live or read back from a trace."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from reasoner.blame import described
+from reasoner.trace import Began, Compared, Ended, Event, Prompted, Proposed, Refused, Sampled, Scored
+from reasoner.types import Answer
+from reasoner_evals.runs.records import Along, Arm, ItemRecord, ItemStatus, Reply
+
+
+@dataclass(slots=True)
+class _Question:
+    """The events of one question that its record is made of."""
+
+    attempts: int = 0
+    prompts: set[str] = field(default_factory=set)
+    samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
+    scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
+    proposals: list[Proposed] = field(default_factory=list)
+    representatives: dict[str, str] = field(default_factory=dict)
+    """By key of an answer the key of an equivalent one, which may have another representative in turn."""
+    out_of_time: bool = False
+
+    def take_in(self, event: Event) -> None:
+        match event:
+            case Began():
+                self.attempts += 1
+            case Prompted():
+                self.prompts.add(event.prompt)
+            case Sampled():
+                self.samples.setdefault((event.prompt, event.index), event)
+            case Scored() if event.against is None and event.value is not None:
+                self.scores[event.prompt, event.index] = event
+            case Proposed():
+                self.proposals.append(event)
+            case Compared():
+                for (first, second), same in zip(event.pairs, event.same, strict=True):
+                    if same and self.key(first) != self.key(second):
+                        self.representatives[self.key(second)] = self.key(first)
+            case Refused():
+                self.out_of_time = self.out_of_time or event.unit == "seconds"
+            case _:
+                pass
+
+    def key(self, key: str) -> str:
+        """The key of the first member of its equivalence class."""
+        while (representative := self.representatives.get(key)) is not None:
+            key = representative
+        return key
+
+    def named(self, answer: Answer | None) -> dict[str, str]:
+        """The answer as written and the key of its class; empty without an answer."""
+        return {"answer": answer.text if answer else "", "key": self.key(answer.key) if answer else ""}
+
+    def reply(self, event: Sampled) -> Reply:
+        score = self.scores.get((event.prompt, event.index))
+        return Reply(
+            index=event.index,
+            status="read" if event.answer else "truncated" if event.finish_reason != "stop" else "no_answer",
+            **self.named(event.answer),
+            rule=event.answer.rule if event.answer else "",
+            prompt_tokens=event.cost.prompt_tokens,
+            cached_tokens=event.cost.cached_tokens,
+            generated_tokens=event.cost.generated_tokens + event.cost.cancelled_tokens,
+            verifier_tokens=event.cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
+            score=score.value if score else None,
+        )
+
+    def along(self, event: Proposed) -> Along:
+        standing = event.standing
+        return Along(
+            **self.named(event.answer), share=standing.share, samples=standing.samples, tokens=event.cost.tokens
+        )
+
+    def status(self, ended: Ended, pool: tuple[Reply, ...]) -> ItemStatus:
+        if ended.ended_by == "error":
+            return "error"
+        if ended.answer is not None:
+            return "answered"
+        if self.out_of_time:
+            return "timed_out"
+        return "truncated" if pool and all(reply.status == "truncated" for reply in pool) else "no_answer"
+
+
+@dataclass(slots=True)
+class RecordBuilder:
+    """The unfinished questions of an arm; a question's record is complete when it ends."""
+
+    arm: Arm
+    _questions: dict[str, _Question] = field(default_factory=dict)
+
+    def take_in(self, event: Event) -> ItemRecord | None:
+        """Process one event; the record of the question that it ended, or None."""
+        question = self._questions.setdefault(event.question_id, _Question())
+        question.take_in(event)
+        if not isinstance(event, Ended):
+            return None
+        if event.ended_by != "error":
+            del self._questions[event.question_id]
+        try:
+            return self._record(question, event)
+        except ValidationError as failure:
+            return ItemRecord(
+                question_id=event.question_id,
+                attempt=question.attempts,
+                status="error",
+                ended_by="error",
+                reason="its record cannot be kept",
+                error=f"its record cannot be kept: {described(failure)}",
+                cost=event.cost,
+            )
+
+    def _record(self, question: _Question, ended: Ended) -> ItemRecord:
+        pool = tuple(question.reply(event) for event in self._complete(question))
+        last = question.proposals[-1] if question.proposals else None
+        return ItemRecord(
+            question_id=ended.question_id,
+            attempt=question.attempts,
+            status=question.status(ended, pool),
+            **question.named(ended.answer),
+            rule=ended.answer.rule if ended.answer else "",
+            share=last.standing.share if last and ended.answer else 0.0,
+            confidence=ended.confidence,
+            ended_by=ended.ended_by,
+            reason=ended.reason,
+            error=ended.reason if ended.ended_by == "error" else "",
+            cost=ended.cost,
+            pool=pool,
+            along=tuple(question.along(event) for event in question.proposals),
+        )
+
+    def _complete(self, question: _Question) -> Iterable[Sampled]:
+        """The complete replies in launch order: of a pool all, truncated ones too; else those that the model ended."""
+        samples = sorted(question.samples.values(), key=lambda event: (event.op, event.index))
+        if self.arm.pool:
+            return [event for event in samples if event.prompt in question.prompts]
+        return [event for event in samples if event.finish_reason == "stop" and event.stop is None]

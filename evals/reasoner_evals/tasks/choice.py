@@ -1,0 +1,157 @@
+"""Multiple choice: ARC (Clark 2018, 1803.05457), MMLU (Hendrycks 2020, 2009.03300), GPQA (Rein 2023, 2311.12022)."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import ClassVar
+
+from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark
+from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.prompts import CHOICE, choice_question
+
+# The format of LLM-Adapters: the options are part of the text, and the answer is the name of an option.
+_INLINE_OPTION = re.compile(r"Answer(\d):\s*(.*?)\s*(?=Answer\d:|Answer format:|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Arc(FewShotBenchmark):
+    """Science questions with 3 to 5 options; the reference answer is the letter of the right one."""
+
+    revision: str = "210d026faf9955653af8916fad021475a3f00453"
+
+    reads: ClassVar = ("id", "question", "choices", "answerKey", "instruction", "answer")
+    prompt: ClassVar = CHOICE
+    examples: ClassVar = "arc"
+
+    def item(self, row: Row) -> GradedQuestion:
+        """The labels become letters."""
+        if not row.has("choices") and row.has("instruction"):
+            return self._inline_item(row)
+        match row.value("choices"):
+            case {"text": [*texts], "label": [*labels]}:
+                options, labels = [str(text).strip() for text in texts], [str(label) for label in labels]
+            case _:
+                raise row.error("choices", "it has no lists `text` and `label`")
+        key = row.text("answerKey")
+        if not 2 <= len(options) <= 26 or len(labels) != len(options) or not all(options):
+            raise row.error(
+                "choices", f"{len(options)} options and {len(labels)} labels: give 2 to 26, with one label each"
+            )
+        if labels.count(key) != 1:
+            raise row.error("answerKey", f"{key!r:.20} is not one of the labels {', '.join(labels)}")
+        name = row.optional("id") or str(row.index)
+        return choice_question(
+            self.template, row.text("question"), options, labels.index(key), id=f"{self.name}/{name}"
+        )
+
+    def _inline_item(self, row: Row) -> GradedQuestion:
+        text, answer = row.text("instruction"), row.text("answer")
+        question = _INLINE_OPTION.split(text)[0].partition(":")[2].strip()
+        options = [match[2].strip() for match in _INLINE_OPTION.finditer(text)]
+        if not question or len(options) < 2:
+            raise row.error("instruction", "it has no question with options written as `Answer1: ... Answer2: ...`")
+        names = [f"answer{number}" for number in range(1, len(options) + 1)]
+        if answer not in names:
+            raise row.error("answer", f"{answer!r:.20} is not one of answer1 to {names[-1]}")
+        return choice_question(self.template, question, options, names.index(answer), id=f"{self.name}/{row.index}")
+
+
+def _published(config: str, digest: str) -> Published:
+    return Published(
+        "allenai/ai2_arc",
+        "test",
+        "CC-BY-SA-4.0",
+        config=config,
+        file=f"dataset/{config}/test.json of github.com/AGI-Edgerunners/LLM-Adapters",
+        digest=digest,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ArcChallenge(Arc):
+    """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
+
+    name: ClassVar = "arc_challenge"
+    published: ClassVar = _published("ARC-Challenge", "4a89ce368ae0")
+
+
+@dataclass(frozen=True, slots=True)
+class ArcEasy(Arc):
+    """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
+
+    name: ClassVar = "arc_easy"
+    published: ClassVar = _published("ARC-Easy", "3f32a84716ca")
+
+
+@dataclass(frozen=True, slots=True)
+class Mmlu(Benchmark):
+    """MMLU: 14,042 questions of four options on 57 subjects; `subject` keeps one of them. Pinned."""
+
+    revision: str = "c30699e8356da336a370243923dbaf21066bb9fe"
+    subject: str = ""
+
+    name: ClassVar = "mmlu"
+    reads: ClassVar = ("question", "subject", "choices", "answer")
+    published: ClassVar = Published(
+        "cais/mmlu", "test", "MIT", config="all", file="a copy of cais/mmlu as parquet or JSONL"
+    )
+    prompt: ClassVar = CHOICE
+
+    def item(self, row: Row) -> GradedQuestion | None:
+        """Files write the answer as an index or as a letter."""
+        if self.subject and row.text("subject") != self.subject:
+            return None
+        options, answer = row.texts("choices"), row.text("answer")
+        if not 2 <= len(options) <= 26:
+            raise row.error("choices", f"{len(options)} options: give 2 to 26")
+        letters = ascii_uppercase[: len(options)]
+        indices = {str(index): index for index in range(len(options))} | {c: i for i, c in enumerate(letters)}
+        if answer not in indices:
+            raise row.error("answer", f"{answer!r:.20} is not an option: write 0 to {len(options) - 1}, or a letter")
+        return choice_question(self.template, row.text("question"), options, indices[answer], id=f"mmlu/{row.index}")
+
+
+@dataclass(frozen=True, slots=True)
+class GpqaDiamond(Benchmark):
+    """GPQA-diamond: 198 hard questions of four options, never shown in a report. Pinned, gated.
+
+    The options are shuffled by a hash of the question and `repeat`: the same in every process, and another order for
+    another `repeat`.
+    """
+
+    revision: str = "633f5ee89ab8ad4522a9f850766b73f62147ffdd"
+    repeat: int = 0
+
+    name: ClassVar = "gpqa_diamond"
+    reads: ClassVar = (
+        "Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Record ID",
+    )  # fmt: skip
+    published: ClassVar = Published(
+        "Idavidrein/gpqa",
+        "train",
+        "CC-BY-4.0; its authors ask that items are not published again",
+        config="gpqa_diamond",
+        file="dataset.zip of github.com/idavidrein/gpqa, unpack gpqa_diamond.csv",
+    )
+    prompt: ClassVar = CHOICE
+    shareable: ClassVar = False
+
+    def item(self, row: Row) -> GradedQuestion:
+        """The right option is the first of the row."""
+        text = row.text("Question")
+        options = [row.text(column) for column in self.reads[1:5]]
+        name = row.optional("Record ID") or hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()[:16]
+        order = _shuffled(len(options), id=name, repeat=self.repeat)
+        shuffled = [options[index] for index in order]
+        return choice_question(self.template, text, shuffled, order.index(0), id=f"gpqa/{name}")
+
+
+def _shuffled(count: int, *, id: str, repeat: int) -> list[int]:
+    """An order of the options that depends only on the question's id and `repeat`."""
+
+    def key(index: int) -> bytes:
+        return hashlib.blake2b(f"{id}\0{repeat}\0{index}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+    return sorted(range(count), key=key)

@@ -1,0 +1,327 @@
+"""The rows of a benchmark, read within size limits from a local file, or from the Hugging Face hub at a revision.
+
+Every row knows its location, so that errors name file, line and column.
+"""
+
+import csv
+import difflib
+import gzip
+import hashlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, cast
+
+from reasoner.errors import UnknownName, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its location, such as `test.jsonl:17`, its index from 0, and its values.
+
+    Columns have the benchmark's names; `renames` maps them to the file's names where those differ.
+    """
+
+    location: str
+    index: int
+    values: Mapping[str, Any] = field(repr=False)
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, column: str) -> bool:
+        """Whether the column exists and is not null."""
+        return self.values.get(self.renames.get(column, column)) is not None
+
+    def value(self, column: str, *alternatives: str) -> Any:
+        """The value of the first of these columns that exists. Raises UsageError if there is none or it is empty."""
+        existing = next((name for name in (column, *alternatives) if self.has(name)), None)
+        if existing is not None:
+            return self.values[self.renames.get(existing, existing)]
+        name = self.renames.get(column, column)
+        if name in self.values:
+            raise self.error(column, "it is empty")
+        columns = [str(name)[:40] for name in self.values][:20]
+        similar = difflib.get_close_matches(name, columns, n=1) or columns[-1:] or ["COLUMN"]
+        raise UsageError(
+            f"{self.location} has no column {name!r}: it has {', '.join(columns) or 'none'}; "
+            f"map it with columns={column}:{similar[0]}"
+        )
+
+    def text(self, column: str, *alternatives: str) -> str:
+        """A value as text without surrounding blanks. Raises UsageError if it is empty or not text."""
+        return self._text(column, self.value(column, *alternatives))
+
+    def optional(self, column: str) -> str:
+        """As `text`, or "" if the column is missing or empty."""
+        return self.text(column) if self.has(column) and self.values[self.renames.get(column, column)] != "" else ""
+
+    def texts(self, column: str) -> tuple[str, ...]:
+        """The values of a column that holds a list. Raises UsageError as `text`."""
+        value = self.value(column)
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise self.error(column, f"{_shown(value)} is not a list")
+        return tuple(self._text(column, element) for element in value)
+
+    def error(self, column: str, reason: str) -> UsageError:
+        """The error about a value."""
+        return UsageError(f"{self.location}, column {self.renames.get(column, column)!r}: {reason}")
+
+    def _text(self, column: str, value: object) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self.error(column, f"{_shown(value)} is not text")
+        try:
+            text = str(value).strip()
+            text.encode()
+        except ValueError:
+            raise self.error(column, "it is not valid text") from None
+        if not text:
+            raise self.error(column, "it is empty")
+        return text
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.40}" if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
+
+
+def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """The file's column names by the benchmark's, of `question:prompt|answer:target`. Raises UsageError if invalid."""
+    renames: dict[str, str] = {}
+    for pair in columns:
+        name, colon, in_file = (part.strip() for part in pair.partition(":"))
+        if not (name and colon and in_file):
+            raise UsageError(f"columns={pair!r} renames nothing: write columns={known[0]}:NAME|{known[-1]}:NAME")
+        if name not in known:
+            raise UnknownName("column", name, known)
+        renames[name] = in_file
+    return renames
+
+
+MAX_BYTES = 1 << 30
+"""Bytes of a file, unpacked."""
+MAX_LINE = 1 << 26
+"""Bytes of one line."""
+MAX_ROWS = 1_000_000
+
+
+def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
+    """The rows of a file, by its suffix; a `.txt` is read as JSONL. A UsageError names the line."""
+    name = path.name.lower()
+    kind = Path(name.removesuffix(".gz")).suffix
+    if kind not in _READERS:
+        raise UsageError(
+            f"{path} is not a file of rows: its name must end in .jsonl, .json, .csv or .parquet, or one of these and "
+            ".gz"
+        )
+    try:
+        if not path.is_file():
+            raise UsageError(f"{path} does not exist or is not a file: give data=FILE")
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+            return list(_rows(_READERS[kind](path.name, cast("BinaryIO", file)), path.name, renames))
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{path} cannot be read: {_first_line(error)}") from None
+
+
+def _rows(located: Iterator[tuple[str, object]], name: str, renames: Mapping[str, str]) -> Iterator[Row]:
+    index = -1
+    for index, (location, values) in enumerate(located):
+        if index == MAX_ROWS:
+            raise UsageError(f"{name} has more than {MAX_ROWS:,} rows: split it")
+        if not isinstance(values, dict):
+            raise UsageError(f"{location} is not a row: write an object with a value for each column")
+        yield Row(location, index, values, renames)
+    if index < 0:
+        raise UsageError(f"{name} has no rows")
+
+
+def _lines(name: str, file: BinaryIO) -> Iterator[tuple[str, str]]:
+    """Each line with its location."""
+    size = number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number, size = number + 1, size + len(line)
+        if len(line) > MAX_LINE or size > MAX_BYTES:
+            raise _too_large(name)
+        location = f"{name}:{number}"
+        yield location, _decoded(location, line)
+
+
+def _whole(name: str, file: BinaryIO) -> bytes:
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise _too_large(name)
+    return content
+
+
+def _decoded(location: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{location} is not UTF-8: byte {error.start} is 0x{content[error.start]:02x}") from None
+
+
+def _jsonl(name: str, file: BinaryIO) -> Iterator[tuple[str, object]]:
+    for location, line in _lines(name, file):
+        if line.strip():
+            yield location, _parsed(location, line.rstrip("\r\n"))
+
+
+def _json(name: str, file: BinaryIO) -> Iterator[tuple[str, object]]:
+    content = _parsed(name, _decoded(name, _whole(name, file)))
+    if not isinstance(content, list):
+        raise UsageError(f"{name} is not a list: write a list of objects, or one object per line in a .jsonl")
+    for number, values in enumerate(content, 1):
+        yield f"{name}, item {number}", values
+
+
+def _csv(name: str, file: BinaryIO) -> Iterator[tuple[str, object]]:
+    reader = csv.DictReader((line for _, line in _lines(name, file)), strict=True, restval=None)
+    start = 2
+    try:
+        for values in reader:
+            location, start = f"{name}:{start}", reader.line_num + 1
+            if None in values:
+                raise UsageError(f"{location} has more fields than the header has columns: quote commas")
+            yield location, dict(values)
+    except csv.Error as error:
+        raise UsageError(f"{name}:{start} is not CSV: {error}") from None
+
+
+def _parquet(name: str, file: BinaryIO) -> Iterator[tuple[str, object]]:
+    from pyarrow import ArrowException, parquet
+
+    number = 0
+    try:
+        table = parquet.ParquetFile(io.BytesIO(_whole(name, file)))
+        if sum(table.metadata.row_group(group).total_byte_size for group in range(table.num_row_groups)) > MAX_BYTES:
+            raise _too_large(name)
+        for batch in table.iter_batches():
+            for values in batch.to_pylist():
+                number += 1
+                yield f"{name}, row {number}", values
+    except (ArrowException, ValueError) as error:
+        raise UsageError(f"{name} is not a readable parquet file: {_first_line(error)}") from None
+
+
+_READERS: Mapping[str, Callable[[str, BinaryIO], Iterator[tuple[str, object]]]] = {
+    ".jsonl": _jsonl,
+    ".txt": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}
+
+
+def _parsed(location: str, text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        line = f" in line {error.lineno}" if error.lineno > 1 else ""
+        raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{location} is not readable JSON: {_first_line(error)}") from None
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _too_large(name: str) -> UsageError:
+    return UsageError(
+        f"{name} is too large: the limits are {MAX_BYTES >> 20:,} MiB unpacked and {MAX_LINE >> 20} MiB per line"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+REACH_SECONDS = 5.0
+"""The hub is unreachable if it does not answer within this time; `datasets` alone would try for half a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where a benchmark is published: its data set on the hub, and a public file that can be downloaded without it.
+
+    `digest` is the beginning of the file's sha256, or "" if unknown. `hub` is "" if the hub does not have it.
+    """
+
+    hub: str
+    split: str
+    licence: str
+    config: str = ""
+    file: str = ""
+    digest: str = ""
+
+    def alternative(self, task: str) -> str:
+        """What to do if the hub does not provide it."""
+        file = f"fetch {self.file}" if self.file else "get the file from its authors"
+        return f"{file}, and give it as {task}:data=FILE"
+
+
+def from_file(path: Path, renames: Mapping[str, str], published: Published | None = None) -> tuple[list[Row], str]:
+    """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
+    rows = read_file(path, renames)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    pinned = published is not None and published.digest and sha256.startswith(published.digest)
+    status = f"pinned, {published.file}" if published and pinned else "unknown file"
+    return rows, f"{path} (sha256 {sha256}; {status})"
+
+
+def from_hub(task: str, published: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[Row], str]:
+    """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
+    if not published.hub:
+        raise UsageError(f"{task} needs its data: {published.alternative(task)}")
+    name = f"{published.hub} ({published.config})" if published.config else published.hub
+    try:
+        records, commit = _load(published, revision)
+    except ImportError as error:
+        raise UsageError(f"the package datasets cannot be imported ({error}): {published.alternative(task)}") from None
+    except Exception as error:
+        raise UsageError(_explain(task, published, revision, error)) from None
+    rows = [Row(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
+    if not rows:
+        raise UsageError(f"{name} has no rows at revision {revision}: {published.alternative(task)}")
+    return rows, f"hub {name} {published.split} @ {commit}"
+
+
+class _Unreachable(Exception):
+    """The hub does not answer."""
+
+
+def _load(published: Published, revision: str) -> tuple[Any, str]:
+    import datasets  # type: ignore[import-untyped]
+    import httpx
+    import huggingface_hub as hub
+
+    offline = bool(hub.constants.HF_HUB_OFFLINE)
+    if not offline:
+        try:
+            httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
+        except httpx.HTTPError as error:
+            raise _Unreachable(str(error)) from None
+    records = datasets.load_dataset(
+        published.hub, published.config or None, split=published.split, revision=revision or None
+    )
+    if _COMMIT.fullmatch(revision):
+        return records, revision
+    if offline:
+        return records, f"{revision or 'main'}, fingerprint {records._fingerprint}"
+    return records, str(hub.HfApi().dataset_info(published.hub, revision=revision or None).sha)
+
+
+def _explain(task: str, published: Published, revision: str, error: Exception) -> str:
+    """One line about what failed and what to do."""
+    reason, alternative = _first_line(error), published.alternative(task)
+    if "gated" in str(error).lower():
+        return f"{published.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
+    if isinstance(error, _Unreachable | ConnectionError):
+        return (
+            f"the hub cannot be reached for {published.hub} ({reason}): {alternative}; if it was loaded before, set "
+            "HF_HUB_OFFLINE=1"
+        )
+    return f"{published.hub} cannot be loaded at revision {revision or 'main'} ({reason}): {alternative}"

@@ -1,0 +1,99 @@
+"""Tasks from a user's own files: questions with answers (`jsonl`), and questions with recorded answers (`pool`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_for
+from reasoner.errors import UsageError
+from reasoner.types import AnswerSpace
+from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data
+from reasoner_evals.tasks.data import Row, from_file, parse_renames
+from reasoner_evals.tasks.prompts import PLAIN, Template, with_options
+
+_COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")
+_KINDS = tuple(kind for kind in SPACES if kind != "code")
+
+
+@dataclass(frozen=True, slots=True)
+class Jsonl:
+    """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
+
+    Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner solve --answer`),
+    `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns` maps column names to
+    those in the file, as in `columns=question:prompt|answer:target`.
+    """
+
+    path: str
+    columns: tuple[str, ...] = ()
+
+    def load(self) -> TaskData:
+        """All questions, in the file's order."""
+        rows, origin = from_file(Path(self.path), parse_renames(self.columns, _COLUMNS))
+        return task_data(self, items_from(rows, self._item), origin, PLAIN, "not stated")
+
+    def _item(self, row: Row) -> GradedQuestion:
+        text, gold = row.text("question"), row.text("answer")
+        space: AnswerSpace
+        if row.has("choices"):
+            options = row.texts("choices")
+            if not 2 <= len(options) <= 26:
+                raise row.error("choices", f"{len(options)} options: give 2 to 26")
+            text, space = with_options(text, options), ChoiceSpace(options)
+            if gold not in space.known:
+                if options.count(gold) != 1:
+                    raise row.error(
+                        "answer",
+                        f"{gold!r:.40} is neither a letter from A to {space.known[-1]} nor exactly one of the choices",
+                    )
+                gold = space.known[options.index(gold)]
+        else:
+            space = _space(row, text)
+        name = row.optional("id") or f"{Path(self.path).name}/{row.index}"
+        question = PLAIN.ask(text, space, id=name, context=row.optional("context"))
+        checked(row, "answer", space, gold)
+        return GradedQuestion(question, gold, row.optional("group"), row.optional("level"))
+
+
+def _space(row: Row, text: str) -> AnswerSpace:
+    kind = row.optional("kind") or "auto"
+    if kind not in _KINDS:
+        raise row.error("kind", f"{kind!r:.30} is not one of {', '.join(_KINDS)}")
+    try:
+        return space_for(kind, text)
+    except UsageError as error:
+        raise row.error("kind", str(error)) from None
+
+
+_TEMPLATE = Template("pool", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
+
+    A line is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`. The kind of answer is
+    `number` if all reference answers are numbers, else `math`.
+    """
+
+    path: str
+
+    def load(self) -> TaskData:
+        """All questions, in the file's order."""
+        rows, origin = from_file(Path(self.path), {})
+        space = _pool_space(rows)
+
+        def item(row: Row) -> GradedQuestion:
+            name = row.text("question_id")
+            return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
+
+        return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")
+
+
+def _pool_space(rows: Sequence[Row]) -> AnswerSpace:
+    numbers = NumberSpace()
+    golds = [row.text("gold") for row in rows]
+    read = [numbers.read(gold) for gold in golds]
+    plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
+    return numbers if plain else MathSpace()

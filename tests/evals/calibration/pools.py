@@ -1,0 +1,48 @@
+"""Pools for the tests of profiles, and what a vote over them comes to, sample by sample, as the core counts it."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from reasoner import Cost
+from reasoner.answers import NumberSpace
+from reasoner.protocols import StopRule
+from reasoner.types import Answer, Standing
+from reasoner.votes import Tally
+from reasoner_evals.calibration.pool_replay import Samples
+from reasoner_evals.runs.arrays import Ints
+
+
+class Ended(NamedTuple):
+    """How a vote ended."""
+
+    right: bool
+    looked: int
+    standing: Standing
+
+
+def voted(answers: Sequence[int], right: Sequence[bool], rule: StopRule | None = None) -> Ended:
+    """Votes for numbers, -1 for none, looked at in this order until the rule stops it."""
+    tally, told = Tally(NumberSpace(), most=len(answers)), dict[str, bool]()
+    for place, (answer, good) in enumerate(zip(answers, right, strict=True)):
+        told.setdefault(str(answer), good)
+        tally.add(Answer(str(answer), str(answer)) if answer >= 0 else None, index=place)
+        standing = tally.standing()
+        if rule and rule.stop(standing, Cost()):
+            break
+    return Ended(standing.leader is not None and told[standing.leader.key], place + 1, standing)
+
+
+def drawn(answers: Sequence[Sequence[int]], gold: int = 0, seed: int = 0) -> Samples:
+    """Samples with these classes, those of class `gold` right, of random lengths."""
+    source, classes = random.Random(seed), np.array(answers)
+    own = np.array([[source.randrange(1, 90) for _ in row] for row in answers], dtype=np.float64)
+    return Samples(classes == gold, classes, own, np.full(len(classes), 40.0), np.full(len(classes), 8.0))
+
+
+def recorded_order(samples: Samples) -> Ints:
+    """[Q, 1, N]: the order of launch alone."""
+    questions, n = samples.classes.shape
+    return np.broadcast_to(np.arange(n), (questions, 1, n))

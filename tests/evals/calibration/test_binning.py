@@ -1,0 +1,70 @@
+"""Bins of difficulty: how they are asked for, where their edges lie, and that none is too small."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.controller.profile import Bins
+from reasoner.errors import UsageError
+from reasoner_evals.calibration.binning import Binning
+
+
+@pytest.mark.parametrize(
+    ("text", "binning"),
+    [
+        ("none", Binning()),
+        ("prompt", Binning("prompt")),
+        ("likelihood:2", Binning("likelihood", 2)),
+        ("split:20", Binning("split", 20)),
+    ],
+)
+def test_what_can_be_asked_for(text: str, binning: Binning) -> None:
+    assert Binning.parse(text) == binning
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "choose none, prompt, likelihood, split"),
+        ("length", "choose none, prompt, likelihood, split"),
+        ("none:2", "none makes one bin and takes no number"),
+        ("prompt:", "give 2 to 20 bins, as in prompt:3"),
+        ("prompt:1", "give 2 to 20 bins"),
+        ("split:21", "give 2 to 20 bins"),
+        ("split:-3", "give 2 to 20 bins"),
+        ("split:²", "give 2 to 20 bins"),
+    ],
+)
+def test_what_cannot_be_asked_for(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Binning.parse(text)
+
+
+def test_terciles_hold_a_third_each() -> None:
+    bins = Binning("prompt").bins(np.arange(120, dtype=np.float64))
+    assert np.bincount([bins.place(value) for value in range(120)]).tolist() == [40, 40, 40]
+
+
+def test_splits_have_edges_of_their_own_where_the_data_allow() -> None:
+    values = np.repeat([0.25, 0.5, 0.75, 1.0], 30)
+    assert Binning("split").bins(values) == Bins(signal="split", edges=(0.5, 0.75, 1.0))
+    assert Binning("split").bins(values[30:]) == Bins(signal="split", edges=(0.75, 1.0))
+    assert Binning("split").bins(np.ones(50)) == Bins()
+
+
+def test_the_smallest_bin_goes_with_its_smaller_neighbour() -> None:
+    values = np.repeat([0.25, 0.5, 0.75, 1.0], [40, 10, 50, 90])
+    assert Binning("split").bins(values).edges == (0.75, 1.0)
+    values = np.repeat([0.25, 0.5, 0.75, 1.0], [90, 10, 50, 90])
+    assert Binning("split").bins(values).edges == (0.5, 1.0)
+    values = np.repeat([0.25, 0.5, 0.75, 1.0], [90, 90, 50, 10])
+    assert Binning("split").bins(values).edges == (0.5, 0.75)
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=200), st.integers(2, 20))
+def test_no_bin_is_too_small_but_the_only_one(values: list[float], parts: int) -> None:
+    bins = Binning("likelihood", parts).bins(np.array(values))
+    sizes = np.bincount([bins.place(value) for value in values], minlength=bins.count)
+    assert len(sizes) == bins.count <= parts
+    assert bins.count == 1 or sizes.min() >= 30

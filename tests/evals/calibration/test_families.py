@@ -1,0 +1,322 @@
+"""Rows of a profile are what going through all subsets and orders of small pools gives."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.catalog import build
+from reasoner.controller.profile import ArmRow, Family
+from reasoner.errors import UsageError
+from reasoner.models.card import ModelCard
+from reasoner_evals.calibration.binning import Binning
+from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
+from reasoner_evals.calibration.profiles import (
+    POINTS,
+    SHARE_DIGITS,
+    families_of,
+    family_of,
+    merged,
+    open_runs,
+    trust_in,
+)
+from reasoner_evals.runs.reading import open_run
+from tests.evals.calibration.pools import Ended, voted
+from tests.evals.fabricated import TASK, Fake, Law, fabricate, gold, question_id, record
+
+SPEC = "self_consistency:n=5,temperature=0.9,max_tokens=77"
+LAW = Law(wrong_answers=2, no_answer=0.1, truncated=0.05)
+VOTE = Fake(SPEC, pool=5, rule="majority", law=LAW)
+GREEDY = Fake("single", law=LAW)
+QUESTIONS = 12
+
+
+def family(path: Path, *arms: Fake, binning: Binning | None = None, **options: Any) -> Family:
+    run = open_run(fabricate(path, arms, **{"questions": QUESTIONS, **options}))
+    return family_of([run], TASK, binning or Binning()).family
+
+
+def row(of: Family, strategy: str, place: int = 0) -> ArmRow:
+    (found,) = [one for one in of.rows(place) if one.strategy == strategy]
+    return found
+
+
+def samples(number: int, arm: Fake = VOTE) -> tuple[list[int], list[bool], list[int]]:
+    """The answers of a pool as classes, whether they are right, and the tokens beside their prompts."""
+    pool = record(arm, number).pool
+    names = {"": -1}
+    classes = [names.setdefault(one.key, len(names)) for one in pool]
+    return classes, [one.answer == gold(number) for one in pool], [one.generated_tokens for one in pool]
+
+
+def baseline(number: int) -> bool:
+    classes, right, _ = samples(number)
+    return voted(classes, right).right
+
+
+def voted_in(number: int, order: tuple[int, ...]) -> bool:
+    """Whether the vote of all samples in this order is right: ties go to the first."""
+    classes, right, _ = samples(number)
+    return voted([classes[at] for at in order], [right[at] for at in order]).right
+
+
+def tokens_of(number: int, chosen: tuple[int, ...]) -> float:
+    """The prompt once in full and then from the cache, the samples, and their part of what belongs to none."""
+    classes, _, own = samples(number)
+    cost = record(VOTE, number).cost
+    rest = cost.tokens - (40 + 8 * 4) - sum(own)
+    return 40 + 8 * (len(chosen) - 1) + sum(own[at] for at in chosen) + rest * len(chosen) / len(classes)
+
+
+@pytest.mark.parametrize("k", [1, 3, 4])
+def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> None:
+    found = row(family(tmp_path / "run", VOTE), f"self_consistency:n={k},temperature=0.9,max_tokens=77")
+    outcomes, tokens = [], []
+    for number in range(QUESTIONS):
+        classes, right, _ = samples(number)
+        # All orders of all subsets: ties go to each of the tied classes equally often.
+        votes = [
+            voted([classes[at] for at in order], [right[at] for at in order]).right
+            for order in itertools.permutations(range(5), k)
+        ]
+        outcomes.append(mean(votes))
+        tokens.append(mean(tokens_of(number, subset) for subset in itertools.combinations(range(5), k)))
+    base = [baseline(number) for number in range(QUESTIONS)]
+    assert found.questions == QUESTIONS
+    assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
+    assert found.squares == pytest.approx(sum(one * one for one in outcomes), abs=1e-5)
+    assert found.harmed == pytest.approx(sum(b * (1 - x) for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
+    assert found.helped == pytest.approx(sum((1 - b) * x for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
+    assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
+    assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
+    assert found.samples == k
+
+
+def in_all_orders(number: int, spec: str) -> Iterator[tuple[tuple[int, ...], Ended]]:
+    classes, right, _ = samples(number)
+    for order in itertools.permutations(range(5)):
+        yield order, voted([classes[at] for at in order], [right[at] for at in order], build("rule", spec))
+
+
+@pytest.mark.parametrize("spec", RULES)
+def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -> None:
+    found = next(
+        one
+        for one in family(tmp_path / "run", VOTE).arms
+        if getattr(build("strategy", one.strategy), "stop", None) == build("rule", spec)
+    )
+    outcomes, tokens, launched, shares, harmed, helped = [], [], [], [], [], []
+    for number in range(QUESTIONS):
+        ends = list(in_all_orders(number, spec))
+        outcomes.append(mean(ended.right for _, ended in ends))
+        wholes = [voted_in(number, order) for order, _ in ends]
+        harmed.append(mean(whole and not ended.right for whole, (_, ended) in zip(wholes, ends, strict=True)))
+        helped.append(mean(ended.right and not whole for whole, (_, ended) in zip(wholes, ends, strict=True)))
+        for order, ended in ends:
+            begun = ended.looked
+            launched.append(begun)
+            tokens.append(tokens_of(number, order[:begun]))
+            leader = ended.standing.votes[0].count if ended.standing.votes else 0
+            shares.append((leader + 1) / (ended.looked + 2))
+    assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
+    assert found.harmed == pytest.approx(sum(harmed), abs=1e-5)
+    assert found.helped == pytest.approx(sum(helped), abs=1e-5)
+    assert spec != "lossless" or (found.harmed, found.helped) == (0, 0)
+    assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
+    assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
+    assert found.samples == pytest.approx(mean(launched), abs=1e-5)
+    assert found.share == pytest.approx(mean(shares), abs=1e-5)
+    assert found.share_sd == pytest.approx(float(np.std(shares)), abs=1e-5)
+
+
+def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> None:
+    found = family(tmp_path / "run", VOTE, GREEDY)
+    whole = found.standard(0)
+    assert found.baseline == whole.strategy == SPEC
+    assert whole.right == whole.squares == sum(baseline(number) for number in range(QUESTIONS))
+    assert (whole.harmed, whole.helped, whole.samples) == (0, 0, 5)
+    assert whole.tokens == pytest.approx(
+        mean(record(VOTE, number).cost.tokens for number in range(QUESTIONS)), abs=1e-5
+    )
+    more = mean((tokens_of(n, (0, 1, 2, 3, 4)) - tokens_of(n, (at,))) / 4 for n in range(QUESTIONS) for at in range(5))
+    assert found.sample_tokens == pytest.approx(more, abs=1e-5)
+
+
+def test_what_was_run_is_told_as_it_was_run(tmp_path: Path) -> None:
+    search = Fake("beam_search:n=3", budget="tokens=500", verifier="orm", replies=3, law=LAW)
+    (found,) = [one for one in family(tmp_path / "run", VOTE, search).arms if one.verifier]
+    records = [record(search, number) for number in range(QUESTIONS)]
+    right = [one.answer == gold(number) for number, one in enumerate(records)]
+    assert (found.strategy, found.verifier, found.budget) == ("beam_search:n=3", "orm", "tokens=500")
+    assert found.right == found.squares == sum(right)
+    assert found.harmed == sum(baseline(number) and not right[number] for number in range(QUESTIONS))
+    assert found.tokens == pytest.approx(mean(one.cost.tokens for one in records), abs=1e-5)
+    assert found.samples == 3
+
+
+def test_a_gap_is_to_the_cheapest_arm_of_the_bin(tmp_path: Path) -> None:
+    found = family(tmp_path / "run", VOTE, Fake("single", law=Law(lift=0.2)))
+    cheapest = found.rows(0)[0]
+    assert (cheapest.gap, cheapest.gap_squares) == (0, 0)
+    for one in found.rows(0):
+        assert one.gap == pytest.approx(one.right - cheapest.right, abs=1e-4)
+    differing = [one for one in found.rows(0) if one.gap]
+    assert differing
+    assert all(one.gap_squares > 0 for one in differing)
+
+
+def test_a_best_of_n_pool_gives_its_smaller_sizes_with_its_verifier(tmp_path: Path) -> None:
+    best = Fake("best_of_n:n=4,max_tokens=77", pool=4, rule="best", verifier="orm", law=LAW)
+    found = [one for one in family(tmp_path / "run", VOTE, best).arms if one.verifier == "orm"]
+    assert [build("strategy", one.strategy).n for one in found] == [1, 3, 4]
+    assert all(build("strategy", one.strategy).params.max_tokens == 77 for one in found)
+    single = mean(right for number in range(QUESTIONS) for right in samples(number, best)[1])
+    assert found[0].right == pytest.approx(single * QUESTIONS, abs=1e-5)
+
+
+def test_every_spec_is_built_again_with_its_sampling_options(tmp_path: Path) -> None:
+    built = [build("strategy", one.strategy) for one in family(tmp_path / "run", VOTE).arms]
+    assert all((one.params.temperature, one.params.max_tokens) == (0.9, 77) for one in built)
+    assert [one.n for one in built] == [1, 3, 4, 5] + [5] * len(RULES)
+    assert [one.stop for one in built[4:]] == [build("rule", spec) for spec in RULES]
+
+
+def test_seeds_of_one_way_are_one_row(tmp_path: Path) -> None:
+    both = family(tmp_path / "both", VOTE, Fake(SPEC, pool=5, rule="majority", law=LAW, seed=1))
+    each = [family(tmp_path / str(seed), Fake(SPEC, pool=5, rule="majority", law=LAW, seed=seed)) for seed in (0, 1)]
+    assert len(both.arms) == len(each[0].arms)
+    for one, first, second in zip(both.arms, each[0].arms, each[1].arms, strict=True):
+        assert one.right == pytest.approx((first.right + second.right) / 2, abs=1e-5)
+        assert one.tokens == pytest.approx((first.tokens + second.tokens) / 2, abs=1e-5)
+    assert (both.standard(0).harmed, both.standard(0).helped) == (0, 0)
+
+
+def test_a_question_counts_where_every_arm_has_a_result(tmp_path: Path) -> None:
+    fake = Fake("single", law=LAW, errors=3)
+    run = open_run(fabricate(tmp_path / "run", [VOTE, fake], questions=QUESTIONS))
+    made = family_of([run], TASK, Binning())
+    assert {one.questions for one in made.family.arms} == {made.family.questions} == {QUESTIONS - 3}
+    assert made.family.standard(0).right == sum(baseline(number) for number in range(3, QUESTIONS))
+    assert made.notes == (f"3 of {QUESTIONS} questions lack a result in every arm and are left out",)
+
+
+def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
+    whole = family(tmp_path / "whole", VOTE, questions=200)
+    parted = family(tmp_path / "parted", VOTE, questions=200, binning=Binning("split"))
+    assert parted.bins.count > 1
+    for place in range(parted.bins.count):
+        assert parted.standard(place).questions >= 30
+    for one in whole.arms:
+        pieces = [row(parted, one.strategy, place) for place in range(parted.bins.count)]
+        assert sum(piece.questions for piece in pieces) == 200
+        assert sum(piece.right for piece in pieces) == pytest.approx(one.right, abs=1e-4)
+    places = []
+    for number in range(200):
+        votes = [one for one in samples(number)[0][:4] if one >= 0]
+        places.append(parted.bins.place(max(map(votes.count, votes)) / len(votes) if votes else 0.0))
+    assert [parted.standard(place).questions for place in range(parted.bins.count)] == np.bincount(places).tolist()
+
+
+def test_likelihood_is_that_of_the_first_sample_in_the_trace(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [VOTE], questions=120)
+    mean_logprob = {number: -0.01 * (number * 7 % 120) for number in range(119)}
+    lines = [
+        {"event": "sampled", "question_id": question_id(number), "index": index, "logprobs": {"sampled": tokens}}
+        for number, value in mean_logprob.items()
+        for index, tokens in ((0, [value - 0.5, value + 0.5]), (1, [-9.0]))
+    ]
+    trace = path / "arms" / VOTE.folder / "trace.jsonl"
+    trace.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    made = family_of([open_run(path)], TASK, Binning("likelihood"))
+    assert made.notes == ("1 of 120 questions lack the signal likelihood and are left out",)
+    edges = np.quantile([-value for value in mean_logprob.values()], [1 / 3, 2 / 3])
+    assert made.family.bins.edges == pytest.approx(tuple(edges))
+    for place in range(3):
+        inside = [n for n, value in mean_logprob.items() if made.family.bins.place(-value) == place]
+        whole = [mean(voted_in(number, order) for order in itertools.permutations(range(5))) for number in inside]
+        assert made.family.standard(place).right == pytest.approx(sum(whole), abs=1e-5)
+
+
+def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
+    first = fabricate(tmp_path / "first", [VOTE], questions=QUESTIONS)
+    second = fabricate(tmp_path / "second", [GREEDY], questions=QUESTIONS)
+    made = families_of(open_runs([first, second]), Binning())[TASK].family
+    alone = family(tmp_path / "both", VOTE, GREEDY)
+    assert made.arms == alone.arms
+    assert "first" in made.origin
+    assert "second" in made.origin
+
+
+def test_what_no_profile_can_be_made_of_is_told(tmp_path: Path) -> None:
+    vote = fabricate(tmp_path / "vote", [VOTE], questions=QUESTIONS)
+    with pytest.raises(UsageError, match="none of the strategies is a vote over a pool"):
+        family(tmp_path / "greedy", GREEDY)
+    with pytest.raises(UsageError, match=r"is not finished \(4 of 12 questions\): resume it with `reasoner eval --res"):
+        family(tmp_path / "begun", VOTE, Fake("single", finished=4))
+    with pytest.raises(UsageError, match="no question of arithmetic has a result in every arm"):
+        family(tmp_path / "ungraded", VOTE, graded=False)
+    runs = open_runs([vote, fabricate(tmp_path / "other", [GREEDY], questions=QUESTIONS, edition=" now")])
+    with pytest.raises(UsageError, match="ask different questions of arithmetic"):
+        families_of(runs, Binning())
+    with pytest.raises(UsageError, match="is given twice"):
+        open_runs([vote, tmp_path / "other" / ".." / "vote"])
+    with pytest.raises(UsageError, match=r"of the model small-135m and another of other-1b"):
+        open_runs([vote, fabricate(tmp_path / "another", [VOTE], model=ModelCard("other-1b"))])
+    (vote / "arms" / VOTE.folder / "trace.jsonl").touch()
+    with pytest.raises(UsageError, match=r"run it with -s self_consistency:n=5,.*,logprobs=0"):
+        family_of([open_run(vote)], TASK, Binning("likelihood"))
+
+
+def test_a_profile_tells_no_answer_and_no_question(tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "run", [VOTE, GREEDY], questions=QUESTIONS)
+    made = families_of(open_runs([run]), Binning("prompt", 2))[TASK].family
+    found = set(texts(json.loads(merged("small-135m", [made], None).model_dump_json())))
+    secret = {question_id(n) for n in range(QUESTIONS)} | {gold(n) for n in range(QUESTIONS)}
+    secret |= {one.key for n in range(QUESTIONS) for one in record(VOTE, n).pool if one.key}
+    assert not any(word in text for word in secret for text in found)
+    assert SPEC in found
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from texts(inner)
+
+
+def test_the_same_run_makes_the_same_family_wherever_it_lies(tmp_path: Path) -> None:
+    first = fabricate(tmp_path / "a" / "run", [VOTE, GREEDY], questions=40)
+    shutil.copytree(first, tmp_path / "b" / "run")
+    one, other = (families_of(open_runs([tmp_path / at / "run"]), Binning("split"))[TASK] for at in "ab")
+    assert one.family.model_dump_json() == other.family.model_dump_json()
+
+
+def ended(share: list[float], right: list[bool]) -> Outcomes:
+    columns = np.array(share)[:, None], np.array(right, dtype=np.float64)[:, None]
+    return Outcomes(Way("x", "", ""), columns[1], columns[0], columns[0], columns[0])
+
+
+def test_trust_is_the_nearest_rising_curve() -> None:
+    found = trust_in(ended([0.3, 0.3, 0.5, 0.5, 0.7, 0.8], [True, False, False, False, True, True]))
+    assert found.questions == 6
+    assert found.shares == (0.3, 0.5, 0.7, 0.8)
+    assert found.chances == (0.25, 0.25, 0.875, 0.875)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=300))
+def test_trust_rises_in_few_points_and_is_right_on_average(pairs: list[tuple[float, bool]]) -> None:
+    found = trust_in(ended([share for share, _ in pairs], [right for _, right in pairs]))
+    assert 1 <= len(found.shares) <= POINTS
+    if len({share for share, _ in pairs}) <= POINTS:
+        told = mean(found.chance(round(share, SHARE_DIGITS)) for share, _ in pairs)
+        # But for the doubt at the ends: one question of so many, and two.
+        assert told == pytest.approx(mean(right for _, right in pairs), abs=1 / (len(pairs) + 2) + 1e-5)
+        assert 0 < found.chances[0] <= found.chances[-1] < 1

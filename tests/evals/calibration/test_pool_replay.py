@@ -1,0 +1,104 @@
+"""Replays are what the core's own tally and rules give, vote by vote and in every order."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.catalog import build
+from reasoner_evals.calibration.outcomes import RULES
+from reasoner_evals.calibration.pool_replay import (
+    ALL_ORDERS,
+    ORDERS,
+    after,
+    random_orders,
+    replay,
+    sizes_of,
+    stops,
+)
+from tests.evals.calibration.pools import drawn, recorded_order, voted
+
+CLASSES = st.integers(-1, 3)
+POOLS = st.integers(1, 9).flatmap(lambda n: st.lists(st.lists(CLASSES, min_size=n, max_size=n), min_size=1, max_size=4))
+
+
+@given(POOLS)
+def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
+    told = replay(drawn(answers), recorded_order(drawn(answers)))
+    for row, of in enumerate(answers):
+        for n in range(1, len(of) + 1):
+            ended = voted([*of[:n]], [one == 0 for one in of[:n]])
+            mine, core = told.standings[told.indices[row, 0, n - 1]], ended.standing
+            assert (mine.samples, mine.streak, mine.tied, mine.most) == (n, core.streak, core.tied, len(of))
+            assert sorted(vote.count for vote in mine.votes) == sorted(vote.count for vote in core.votes)
+            assert [vote.count for vote in mine.votes[:1]] == [vote.count for vote in core.votes[:1]]
+            assert mine.share == core.share
+            assert told.right[row, 0, n - 1] == ended.right
+            leader = core.votes[0].count if core.votes else 0
+            assert told.share[row, 0, n - 1] == (leader + 1) / (n + 2)
+
+
+@pytest.mark.parametrize("spec", RULES)
+def test_a_rule_ends_every_order_where_it_ends_the_vote_itself(spec: str) -> None:
+    answers = [[0, 0, 0, 0, 0], [0, 1, 0, 1, -1], [1, 1, 1, 0, -1], [-1] * 5, [2, 0, 0, 1, 0]]
+    pool, rule = drawn(answers), build("rule", spec)
+    orders = random_orders([str(n) for n in range(5)], 5)
+    told = replay(pool, orders)
+    looked = stops(told, rule)
+    right = after(told.right, looked)
+    for row, of in enumerate(answers):
+        for place, order in enumerate(itertools.permutations(range(5))):
+            assert tuple(orders[row, place]) == order
+            ended = voted([of[at] for at in order], [of[at] == 0 for at in order], rule)
+            assert (looked[row, place], right[row, place]) == (ended.looked, ended.right)
+
+
+def test_a_standing_that_several_blocks_share_is_asked_about_once() -> None:
+    asked = []
+
+    class Counting:
+        def stop(self, standing: object, cost: object) -> str | None:
+            asked.append(standing)
+            return None
+
+    answers = [[0, 0, 1, 0]] * 150
+    told = replay(drawn(answers), recorded_order(drawn(answers)))
+    assert stops(told, Counting()).tolist() == [[4]] * 150
+    assert asked == list(told.standings)
+    assert len(asked) == 4
+
+
+@given(POOLS)
+def test_what_is_lossless_changes_no_answer_in_any_order(answers: list[list[int]]) -> None:
+    pool = drawn(answers)
+    told = replay(pool, random_orders([str(n) for n in range(len(answers))], len(answers[0])))
+    assert np.array_equal(after(told.right, stops(told, build("rule", "lossless"))), told.right[..., -1])
+
+
+def test_tokens_are_those_of_the_samples_in_their_order_and_of_each_prompt() -> None:
+    pool = drawn([[0, 1, 1], [1, 0, 0]], seed=3)
+    told = replay(pool, random_orders(["a", "b"], 3))
+    for row in range(2):
+        for place, order in enumerate(itertools.permutations(range(3))):
+            for n in (1, 2, 3):
+                wanted = 40 + 8 * (n - 1) + sum(pool.own[row, at] for at in order[:n])
+                assert told.tokens[row, place, n - 1] == pytest.approx(wanted)
+
+
+def test_random_orders_go_by_the_question_alone() -> None:
+    together, alone = random_orders(["a", "b", "c"], 12), random_orders(["b"], 12)
+    assert together.shape == (3, ORDERS, 12)
+    assert np.array_equal(together[1], alone[0])
+    assert not np.array_equal(together[0], together[1])
+    assert np.array_equal(np.sort(together), np.broadcast_to(np.arange(12), together.shape))
+    assert random_orders(["a"], 5).shape[1] == ALL_ORDERS
+
+
+@pytest.mark.parametrize(
+    ("pool", "sizes"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 3]), (4, [1, 3, 4]), (16, [1, 3, 4, 8, 16]), (40, [1, 3, 4, 8, 16, 32, 40])],
+)
+def test_sizes(pool: int, sizes: list[int]) -> None:
+    assert list(sizes_of(pool)) == sizes

@@ -1,0 +1,120 @@
+"""Graders: what is right, what is wrong, and what says nothing of the answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from reasoner import ask
+from reasoner.equivalence import Equivalence
+from reasoner.errors import UsageError
+from reasoner.sandbox.check import Sandbox, Verdict
+from reasoner.sandbox.layers import detect
+from reasoner_evals.grading import graders
+from reasoner_evals.grading.graders import ByReference, ByRules, ByTests, GradedQuestion, grade, require_sandbox
+from reasoner_evals.tasks.code import HumanEval
+from tests.evals.tasks.samples import HUMANEVAL
+from tests.helpers import completion
+
+confined = pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox lacks its minimum: {detect().missing}")
+
+
+def graded(item: GradedQuestion, text: str) -> str:
+    return asyncio.run(grade(item, completion(text), Equivalence()))
+
+
+def block(written: str) -> str:
+    return f"```python\n{written}\n```"
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("The Tower", "right"), ("a spire", "right"), ("the tower of it", "wrong"), ("...", "no_answer")],
+)
+def test_free_text_is_right_where_it_is_one_of_the_answers_as_squad_compares_them(said: str, status: str) -> None:
+    item = GradedQuestion(ask("What?", space="text"), "tower", grader=ByReference(("Spire.",)))
+    assert graded(item, f"Answer: {said}") == status
+
+
+def test_aliases_are_as_good_as_the_reference_in_every_kind() -> None:
+    number = GradedQuestion(ask("What?", space="number"), "1", grader=ByReference(("2",)))
+    assert [graded(number, f"The answer is {n}") for n in (1, 2, 3)] == ["right", "right", "wrong"]
+
+
+def test_rules_need_an_expression() -> None:
+    item = GradedQuestion(ask("What?", space="number"), "1", grader=ByRules())
+    with pytest.raises(UsageError, match="cannot be graded by rules"):
+        graded(item, "The answer is 1")
+
+
+def function(**options: Any) -> GradedQuestion:
+    tests = ("assert f(1) == 2", "assert f(2) == 3")
+    return GradedQuestion(ask("Write f.", space="code"), "def f(x): return x + 1", grader=ByTests(tests, **options))
+
+
+@confined
+@pytest.mark.parametrize(
+    ("written", "status"),
+    [
+        ("def f(x):\n    return x + 1", "right"),
+        ("def f(x):\n    return 2", "wrong"),
+        ("def f(x):\n    return (", "wrong"),
+        ("def g(x):\n    return x + 1", "wrong"),
+        ("def f(x):\n    while True: pass", "wrong"),
+        ("import os\nos._exit(0)", "wrong"),
+    ],
+)
+def test_code_is_right_where_it_passes_all_tests_and_its_own_limits_are_its_fault(written: str, status: str) -> None:
+    assert graded(function(seconds=1.0), block(written)) == status
+
+
+@confined
+def test_what_the_question_defines_is_there_for_the_answer() -> None:
+    item = function(preamble="from math import floor\n\n\n")
+    assert graded(item, block("def f(x):\n    return floor(x + 1.5)")) == "right"
+    head = HUMANEVAL[0]["prompt"]
+    made = HumanEval().item(_row(HUMANEVAL[0]))
+    assert isinstance(made.grader, ByTests)
+    assert made.grader.preamble == head[: head.index("def twice")]
+    assert graded(made, block("def twice(xs: List[int]):\n    return sorted(xs + xs)")) == "right"
+
+
+def _row(values: dict[str, Any]) -> Any:
+    from reasoner_evals.tasks.data import Row
+
+    return Row("own:1", 0, values)
+
+
+@pytest.mark.parametrize("status", ["test_error", "sandbox_unavailable"])
+def test_tests_that_cannot_be_run_say_nothing_of_the_code(status: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(*_: Any, **__: Any) -> Verdict:
+        return Verdict(status, 0, 2)
+
+    monkeypatch.setattr(Sandbox, "check", check)
+    assert graded(function(), block("def f(x):\n    return x + 1")) == "grader_crash"
+
+
+def test_a_machine_without_a_sandbox_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = detect()
+    monkeypatch.setattr(graders, "detect", lambda: type(layers)(**{**_fields(layers), "missing": "unshare: not there"}))
+    with pytest.raises(UsageError, match=r"lacks its minimum \(unshare: not there\).*humaneval:allow_unsandboxed=true"):
+        HumanEval(data="nowhere.jsonl").load()
+    require_sandbox("humaneval", allow_unsandboxed=True)
+
+
+def _fields(layers: Any) -> dict[str, Any]:
+    import dataclasses
+
+    return {field.name: getattr(layers, field.name) for field in dataclasses.fields(layers)}
+
+
+def test_neither_a_reference_answer_nor_a_test_is_shown() -> None:
+    shown = repr(function())
+    assert "x + 1" not in shown
+    assert "assert" not in shown
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 4000])
+def test_a_limit_out_of_range_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="seconds is above 0"):
+        ByTests((), seconds=seconds)

@@ -1,0 +1,178 @@
+"""Labelled runs: what is drawn, what is graded, and that no grade depends on what guides."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import ask
+from reasoner.answers.expressions import ExpressionSpace
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.equivalence import Equivalence
+from reasoner.errors import TraceError, UsageError
+from reasoner.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
+from reasoner.protocols import SampleRequest
+from reasoner.trace import read_trace
+from reasoner.types import Completion, FinishReason
+from reasoner_evals.grading.graders import GradedQuestion, grade
+from reasoner_evals.grading.labelling import grade_run, label
+from reasoner_strategies import BestOfN, SelfConsistency
+from reasoner_verifiers.fitting.labelled import read_labelled
+from tests.helpers import Judge, completion, number_question
+
+
+def graded(item: GradedQuestion, drawn: Completion) -> str:
+    return asyncio.run(grade(item, drawn, Equivalence()))
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "status"),
+    [
+        ("The answer is 0.5", "stop", "right"),
+        ("The answer is 1/2", "stop", "right"),
+        ("The answer is 2", "stop", "wrong"),
+        ("No idea", "stop", "no_answer"),
+        ("The answer is 0.5", "length", "truncated"),
+        ("<think>it is 0.5", "stop", "no_answer"),
+    ],
+)
+def test_each_outcome_has_a_status_of_its_own(text: str, finish: FinishReason, status: str) -> None:
+    item = GradedQuestion(number_question(), "1/2")
+    assert graded(item, completion(text, finish=finish)) == status
+    assert status in STATUSES
+
+
+@pytest.mark.parametrize(("answer", "status"), [(r"\frac{\sqrt{2}}{2}", "right"), (r"\sqrt{2}", "wrong")])
+def test_what_only_slow_work_can_tell_is_graded_in_the_pool(answer: str, status: str) -> None:
+    async def go() -> str:
+        equivalence = Equivalence()
+        try:
+            item = GradedQuestion(ask("Which one?", space="math"), r"\frac{1}{\sqrt2}")
+            return await grade(item, completion(rf"It is \boxed{{{answer}}}."), equivalence)
+        finally:
+            await equivalence.close()
+
+    assert asyncio.run(go()) == status
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("8/(3-8/3)", "right"), ("8*(3-8/3)+3", "wrong"), ("3*8", "wrong"), ("24", "no_answer")]
+)
+def test_a_puzzle_is_graded_by_its_rules_and_not_by_the_stored_solution(text: str, status: str) -> None:
+    space = ExpressionSpace(numbers=(3, 3, 8, 8), target=24, use_all=True)
+    item = GradedQuestion(ask("Make 24.", space=space), "8 / (3 - 8/3)")
+    assert graded(item, completion(rf"\boxed{{{text}}}")) == status
+
+
+def test_code_is_not_graded_by_a_reference_answer() -> None:
+    item = GradedQuestion(ask("Write f.", space="code"), "def f(): ...")
+    with pytest.raises(UsageError, match="code is graded by its tests"):
+        graded(item, completion("```python\ndef f(): ...\n```"))
+
+
+def items(*golds: str) -> list[GradedQuestion]:
+    return [GradedQuestion(number_question(f"q{place}"), gold) for place, gold in enumerate(golds)]
+
+
+def drawn_into(folder: Path, golds: Sequence[str], strategy: Any = None) -> None:
+    engine = SimulatedEngine(answers=("7", "8"), tokens=5)
+    asyncio.run(label(items(*golds), strategy or SelfConsistency(6), engine, folder, verifier=Judge()))
+
+
+def test_a_run_holds_a_grade_for_every_sequence(tmp_path: Path) -> None:
+    drawn_into(tmp_path, ["7", "8"])
+    run = read_run(tmp_path)
+    sampled = [event for event in run.events if event.event == "sampled"]
+    assert len(sampled) == len(run.grades) == 12
+    for event in sampled:
+        told = run.grades[event.question_id, event.prompt, event.index]
+        assert (told.status == "right") == (event.text.endswith({"q0": "7", "q1": "8"}[event.question_id]))
+
+
+def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> None:
+    """Shuffled and absurd references leave the course of a run, its ratings and its answers as they were."""
+    courses = []
+    for name, golds in (("a", ["7", "8"]), ("b", ["8", "7"]), ("c", ["-1", "-1"])):
+        drawn_into(tmp_path / name, golds, BestOfN(4))
+        events = [asdict(event) for event in read_trace(tmp_path / name / TRACE)]
+        for event in events:
+            del event["t"]
+            if "cost" in event:
+                event["cost"].pop("seconds", None)
+        courses.append(events)
+    assert courses[0] == courses[1] == courses[2]
+    assert [len({g.status for g in read_grades(tmp_path / n / GRADES)}) for n in "abc"] == [2, 2, 1]
+
+
+def test_grading_again_needs_no_engine_and_gives_the_same(tmp_path: Path) -> None:
+    drawn_into(tmp_path, ["7"])
+    before = (tmp_path / GRADES).read_bytes()
+    asyncio.run(grade_run(items("7"), tmp_path))
+    assert (tmp_path / GRADES).read_bytes() == before
+    asyncio.run(grade_run(items("8"), tmp_path))
+    assert (tmp_path / GRADES).read_bytes() != before
+
+
+def test_labelled_sequences_carry_prompt_grade_and_rating(tmp_path: Path) -> None:
+    drawn_into(tmp_path, ["7"], BestOfN(6))
+    labelled = read_labelled([tmp_path])
+    assert len(labelled) == 6
+    for one in labelled:
+        assert one.completion.prompt == number_question().prompt
+        assert one.right == one.sampled.text.endswith("7")
+        assert one.rating is not None
+        assert one.verifier.endswith("Judge")
+
+
+def test_a_chain_of_continuations_is_put_together_again(tmp_path: Path) -> None:
+    from reasoner import solve
+    from reasoner.plan import sample
+    from reasoner.trace import TraceWriter
+    from tests.helpers import Planned
+
+    def script(request: SampleRequest) -> str:
+        return "The answer is 7" if request.prompt.text else "First.\n\n"
+
+    def plan(question: Any) -> Any:
+        [first] = yield from sample(question.prompt, params=SelfConsistency().params)
+        [second] = yield from sample(question.prompt.then(first), params=SelfConsistency().params)
+        return question.read(second)
+
+    writer = TraceWriter(tmp_path / TRACE)
+    asyncio.run(solve(number_question("q0"), Planned(plan), ScriptedEngine(script), trace=writer))
+    writer.close()
+    asyncio.run(grade_run(items("7"), tmp_path))
+    chains = [one.completion.chain for one in read_labelled([tmp_path])]
+    assert chains == ["First.\n\n", "First.\n\nThe answer is 7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('{"v":1,"index":0}\n', r"grades\.jsonl:1 is no grade: question_id: field required"),
+        ("", "holds no grade: grade the run first"),
+        (
+            '{"v":2,"question_id":"q","prompt":"p","index":0,"status":"right"}\n',
+            ":1 was written by another version: this one reads version 1",
+        ),
+        ('{"v":1,"question_id":"q","prompt":"p","index":0,"status":"fine"}\n', "is no grade: status"),
+    ],
+)
+def test_a_damaged_file_is_told_with_its_line(tmp_path: Path, text: str, error: str) -> None:
+    drawn_into(tmp_path, ["7"])
+    (tmp_path / GRADES).write_text(text)
+    with pytest.raises(TraceError, match=error):
+        read_run(tmp_path)
+
+
+def test_a_torn_last_line_is_passed_over_and_a_missing_file_told(tmp_path: Path) -> None:
+    whole = Grade(question_id="q", prompt="p", index=0, status="right", steps=(True, None)).model_dump_json()
+    (tmp_path / GRADES).write_text(f"{whole}\n{whole[:30]}")
+    [read] = read_grades(tmp_path / GRADES)
+    assert read.steps == (True, None)
+    with pytest.raises(TraceError, match="cannot read the grades"):
+        read_run(tmp_path / "nowhere")
