@@ -67,7 +67,7 @@ def test_it_is_the_integral_it_claims_to_be() -> None:
 def test_fewer_votes_than_none_are_refused(counts: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="0 or more"):
         beta_lead(*counts)
-    with pytest.raises(ValueError, match="0 votes or more"):
+    with pytest.raises(ValueError, match="0 or more votes"):
         dirichlet_lead(counts)
 
 

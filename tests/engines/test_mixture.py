@@ -89,7 +89,7 @@ def test_words_cannot_be_forced_into_a_mixture() -> None:
 
 def test_a_chain_of_another_engine_is_refused() -> None:
     mixture, _, _ = two()
-    with pytest.raises(UsageError, match="begun by no member"):
+    with pytest.raises(UsageError, match="no member of the mixture began"):
         asyncio.run(mixture.render(QUESTION.prompt.extended("", (1, 2))))
 
 

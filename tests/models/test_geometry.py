@@ -175,5 +175,5 @@ def test_sequences_that_fit(tmp_path: Path) -> None:
     assert sequences_that_fit(card, kv_bytes=23_040 * 100, tokens=100) == 1
     assert sequences_that_fit(card, kv_bytes=23_040 * 100 - 1, tokens=100) == 0
     assert sequences_that_fit(ModelCard("unknown"), kv_bytes=4 * 2**30, tokens=1024) == 0
-    with pytest.raises(UsageError, match="tokens=0"):
+    with pytest.raises(UsageError, match="tokens must be at least 1"):
         sequences_that_fit(card, kv_bytes=1, tokens=0)

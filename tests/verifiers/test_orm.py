@@ -179,10 +179,10 @@ def test_memory_that_is_not_there_is_refused_before_anything_starts(
     assert check_memory(folder, 0.0004, "bfloat16") == (
         "the reward model takes 0.00 GiB for weights and 0.0004 GiB for its KV cache, of 0.0 GiB free"
     )
-    with pytest.raises(UsageError, match="lower kv_gib, the policy's too, or take a smaller model"):
+    with pytest.raises(UsageError, match="lower kv_gib, also the policy's, or choose a smaller model"):
         check_memory(folder, 0.0004, "float32")
     monkeypatch.setattr(dtype, "cpu_flags", frozenset)
-    with pytest.raises(UsageError, match="lower kv_gib, the policy's too, or take a smaller model"):
+    with pytest.raises(UsageError, match="lower kv_gib, also the policy's, or choose a smaller model"):
         check_memory(folder, 0.0004, "auto")
     with pytest.raises(UsageError, match=r"5 GiB for its KV cache, and 0.00 GiB are free"):
         check_memory(None, 5, "auto")

@@ -47,7 +47,9 @@ class Job:
 
 
 class Core(Protocol):
-    """A started vLLM engine. All methods may be called from any thread; futures resolve from the core's own."""
+    """A vLLM engine, started by its creation. Methods may be called from any thread; futures resolve from its own."""
+
+    started: "Future[CoreFacts]"
 
     def submit(self, job: Job) -> "Future[Any]":
         """The finished `RequestOutput` of a job, or `CoreDied`."""

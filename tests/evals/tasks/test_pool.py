@@ -93,9 +93,9 @@ def test_what_a_pool_cannot_give_is_told(tmp_path: Path) -> None:
         draw(engine, question, 4)
     with pytest.raises(EngineError, match="no log-probabilities"):
         draw(engine, question, 0, logprobs=0)
-    with pytest.raises(EngineError, match="whole replies"):
+    with pytest.raises(EngineError, match="complete replies"):
         draw(engine, question, 0, prompt=question.prompt.extended("So", (1,)))
-    with pytest.raises(EngineError, match="whole replies"):
+    with pytest.raises(EngineError, match="complete replies"):
         draw(engine, question, 0, prompt=Prompt.chat("Judge this."))
     with pytest.raises(EngineError, match="holds no question 'other'"):
         draw(engine, Question("other", "other", Prompt.chat("other"), question.space), 0)
