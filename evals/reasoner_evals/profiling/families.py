@@ -20,7 +20,7 @@ from reasoner_evals.profiling.outcomes import (
     usable,
     voting_way,
 )
-from reasoner_evals.report.measures import ArmRead
+from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import Bools, Ints
 from reasoner_evals.runs.reading import RunData, check_same, read_arm
 from reasoner_evals.runs.records import Arm

@@ -20,9 +20,8 @@ from reasoner_evals.profiling.replaying import (
     stops,
     taken,
 )
-from reasoner_evals.report.measures import ArmRead, as_run, selected
-from reasoner_evals.report.pools import Pool, pool_of, spread
-from reasoner_evals.report.spending import expected_costs, spent
+from reasoner_evals.report.data.measures import ArmRead, as_run, selected
+from reasoner_evals.report.data.pools import Pool, expected_costs, pool_of, spent, spread
 from reasoner_evals.runs.arrays import COSTS, Bools, Floats, Ints
 from reasoner_evals.runs.reading import records_in
 

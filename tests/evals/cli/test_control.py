@@ -9,7 +9,7 @@ import pytest
 from reasoner.catalog import build
 from reasoner_evals.profiling.outcomes import RULES, sampled, usable
 from reasoner_evals.profiling.replaying import recorded_order, replay, stops
-from reasoner_evals.report.measures import ArmRead
+from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import RIGHT
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.journal import read_journal

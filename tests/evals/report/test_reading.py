@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reasoner.errors import TraceError, UnknownName, UsageError
-from reasoner_evals.report.making import make_report
+from reasoner_evals.report.build import make_report
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, UNFINISHED, UNGRADED
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.reading import check_same, open_run, questions_of, read_arm, records_in, records_of
