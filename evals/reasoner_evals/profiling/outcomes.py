@@ -79,7 +79,7 @@ class Sampled:
 def usable(one: ArmRead) -> Bools:
     """[Q]: whether a question has a result; errors and answers without a verdict have none."""
     values = as_run(one)
-    there = ~np.isnan(values.right)
+    there = ~np.isnan(values["right"])
     if one.data.arm.pool:
         there &= ~np.isnan(pool_of(one.data).right).any(axis=1)
     return there
@@ -94,8 +94,8 @@ def measured(one: ArmRead, rows: Ints) -> Outcomes:
     arm = data.arm
     found = Outcomes(
         Way(arm.strategy, arm.verifier, arm.budget),
-        values.right[:, None],
-        values.tokens[:, None],
+        values["right"][:, None],
+        values["tokens"][:, None],
         samples[:, None],
         share[:, None],
     )

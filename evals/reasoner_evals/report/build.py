@@ -12,7 +12,7 @@ from reasoner_evals.report.content import ArmState, Provenance, Report, TaskRepo
 from reasoner_evals.report.data.comparisons import deltas, front, groups_of
 from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations, difficulties, scalings, verifiers
 from reasoner_evals.report.data.failures import failures
-from reasoner_evals.report.data.measures import ArmRead, mean, measure, ungraded_rows
+from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.report.data.table import alarms, points_table
 from reasoner_evals.report.html.page import page, views
 from reasoner_evals.report.narrative import METHODS, findings, limits
@@ -68,7 +68,7 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
     by_tokens: dict[str, str] = {}
     for model in models:
         by_tokens |= front([point for point in measured if point.model == model], items)
-    by_flops = front(measured, items, lambda point: mean(point.values.flops)) if several else {}
+    by_flops = front(measured, items, cost="flops") if several else {}
     points = points_table(measured, groups, differences, by_tokens, by_flops)
     return TaskReport(
         task=_FOLDERS.sub("", name),
@@ -140,7 +140,7 @@ def write_report(report: Report, html: Path) -> None:
 def _files(report: Report, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
     """All files with their contents. The page comes last: if it is there, so are the files beside it."""
     shown = views(report)
-    for figure in (figure for view in shown for figure in view.figures):
+    for figure in (figure for view in shown for figure in view.drawn):
         yield html.parent / "figures" / f"{figure.name}.svg", [figure.drawing.svg]
         yield html.parent / "figures" / f"{figure.name}.png", [figure.drawing.png]
     yield html.parent / "results.csv", _encoded(text.points_csv(report))

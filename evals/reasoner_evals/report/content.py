@@ -9,6 +9,7 @@ import pandas as pd
 from reasoner.solution import EndedBy
 from reasoner_evals.runs.records import Arm, Manifest, Outcome, Source
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
+from reasoner_evals.stats.extrapolation import Band, HeldOut
 
 
 class Estimate(NamedTuple):
@@ -124,34 +125,24 @@ class Calibration(NamedTuple):
     risks: tuple[RiskPoint, ...]
 
 
-class FitPoint(NamedTuple):
-    """The fitted value at a size with its band, and the measured value, if there is one."""
-
-    size: float
-    fitted: Estimate
-    measured: float | None
-
-
-class HeldOut(NamedTuple):
-    """The prediction of a fit to the small sizes for a larger size that was measured."""
-
-    fitted_to: int
-    """The largest size of the fit."""
-    size: int
-    predicted: float
-    measured: float
-
-
 class Fit(NamedTuple):
     """A law of accuracy against the number of samples, up to twice the measured sizes."""
 
     law: str
     """Its name and formula, such as `beta-binomial: 1 - B(a, b + k) / B(a, b)`."""
-    parameters: tuple[tuple[str, float], ...]
-    points: tuple[FitPoint, ...]
-    held_out: HeldOut | None
-    note: str
+    parameters: tuple[tuple[str, float], ...] = ()
+    band: Band | None = None
+    measured: tuple[float, ...] = ()
+    """At the first sizes of the band."""
+    held_out: HeldOut | None = None
+    """The prediction of a fit to the small sizes for larger sizes that were measured."""
+    note: str = ""
     """Why it was not fitted, or a warning; empty where there is none."""
+
+    @property
+    def fitted(self) -> list[Estimate]:
+        """The values at the sizes of the band."""
+        return list(map(Estimate, self.band.value, self.band.low, self.band.high)) if self.band else []
 
 
 class Scaling(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reasoner.models.card import ModelCard
@@ -16,8 +17,6 @@ from reasoner_evals.report.content import (
     Estimate,
     Failure,
     Fit,
-    FitPoint,
-    HeldOut,
     Provenance,
     ReliabilityBin,
     Report,
@@ -30,6 +29,7 @@ from reasoner_evals.report.content import (
 )
 from reasoner_evals.report.data.table import COLUMNS, STOP_REASONS
 from reasoner_evals.runs.records import Arm, Machine, Manifest, Source
+from reasoner_evals.stats.extrapolation import Band, HeldOut
 
 SIZES = (1, 2, 4, 8)
 GREEDY, VOTE, BEST = "single", "self_consistency", "best_of_n with orm"
@@ -108,11 +108,13 @@ def a_failure(**changes: object) -> Failure:
 
 
 def _fit(ceiling: float, note: str = "") -> Fit:
-    sizes = (*SIZES, 2 * SIZES[-1])
-    points = tuple(
-        FitPoint(k, near(ceiling - 0.3 / k), ceiling - 0.29 / k if k in SIZES else None) for k in sizes
-    )  # fmt: skip
-    return Fit("a law: c - d/k", (("c", ceiling),), points, HeldOut(4, 8, ceiling, ceiling), note)
+    def band(*sizes: int) -> Band:
+        value = ceiling - 0.3 / np.array(sizes)
+        return Band(sizes, value, np.maximum(0.0, value - 0.06), np.minimum(1.0, value + 0.06))
+
+    measured = tuple(ceiling - 0.29 / k for k in SIZES)
+    check = HeldOut(4, band(8), np.array([ceiling]))
+    return Fit("a law: c - d/k", (("c", ceiling),), band(*SIZES, 2 * SIZES[-1]), measured, check, note)
 
 
 def a_task(*, rows: Iterable[Row] | None = None, **changes: object) -> TaskReport:

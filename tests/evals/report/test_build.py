@@ -139,17 +139,15 @@ def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_we
     law = fit_coverage(np.full(60, 8), np.array(right))
     assert isinstance(law, CoverageFit)
     assert [value for _, value in found.coverage.parameters] == [law.a, law.b]
-    assert [one.size for one in found.coverage.points] == [1, 2, 4, 8, 16]
-    assert [one.fitted.value for one in found.coverage.points] == pytest.approx(law.at([1, 2, 4, 8, 16]))
+    assert found.coverage.band is not None
+    assert found.coverage.band.ks == (1, 2, 4, 8, 16)
+    assert found.coverage.band.value == pytest.approx(law.at([1, 2, 4, 8, 16]))
     sizes = made.task.points[made.task.points.series == "self_consistency"]
-    assert [one.measured for one in found.coverage.points] == [
-        *sizes.coverage,
-        None,
-    ]
+    assert found.coverage.measured == tuple(sizes.coverage)
     check = found.coverage.held_out
     assert check is not None
-    assert (check.fitted_to, check.size) == (4, 8)
-    assert [one.measured for one in found.selection.points] == [*sizes.accuracy, None]
+    assert (check.fitted_to, check.predicted.ks[-1]) == (4, 8)
+    assert found.selection.measured == tuple(sizes.accuracy)
 
 
 def test_what_cannot_be_fitted_says_why(tmp_path: Path) -> None:
@@ -181,7 +179,7 @@ def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None
             steps = [one for one in record(SEARCH, row).along if one.tokens <= tokens]
             held += bool(steps) and steps[-1].answer == gold(row)
         assert accuracy.value == pytest.approx(held / 40)
-    assert curve.accuracies[-1].value == pytest.approx(found[0].values.right.mean())
+    assert curve.accuracies[-1].value == pytest.approx(found[0].values["right"].mean())
 
 
 def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:

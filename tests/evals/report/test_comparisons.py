@@ -84,7 +84,7 @@ def test_a_vote_at_matched_compute_costs_as_much(tmp_path: Path) -> None:
         following = min(beyond, key=tokens.__getitem__, default=one.baseline)
         spent = (1 - one.mixed) * tokens[one.baseline] + one.mixed * tokens[following]
         assert spent == pytest.approx(min(tokens[one.key], max(tokens[key] for key in votes)))
-        height = {each.key: float(np.nanmean(each.values.right)) for each in points}
+        height = {each.key: float(np.nanmean(each.values["right"])) for each in points}
         fair = (1 - one.mixed) * height[one.baseline] + one.mixed * height[following]
         assert one.difference.value == pytest.approx(height[one.key] - fair)
     assert any(one.mixed for one in found.values())
@@ -102,7 +102,7 @@ def test_questions_that_one_side_lacks_are_in_no_pair(tmp_path: Path) -> None:
 
 def test_the_frontier_is_what_nothing_cheaper_reaches(tmp_path: Path) -> None:
     points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=40))
-    height = {one.key: float(np.nanmean(one.values.right)) for one in points}
+    height = {one.key: float(np.nanmean(one.values["right"])) for one in points}
     cost = {one.key: one.tokens for one in points}
     found = front(points, items)
     assert [cost[key] for key in found] == sorted(cost.values())
@@ -140,14 +140,14 @@ def test_a_smaller_model_is_set_against_a_larger_one_within_its_flops(tmp_path: 
     assert list(found) == ["single", "self_consistency, n=4"]
     assert {one.baseline for one in found.values()} == {"large-1b|arithmetic|single"}
     assert {one.family for one in found.values()} == {2}
-    flops = {one.key: float(np.nanmean(one.values.flops)) for one in points}
+    flops = {one.key: float(np.nanmean(one.values["flops"])) for one in points}
     assert all(flops[one.key] <= flops[one.baseline] for one in found.values())
 
 
 def test_grouped_questions_are_compared_by_group(tmp_path: Path) -> None:
     points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE], questions=40, groups=8))
     found = of_kind(deltas(points, items), "greedy")["self_consistency, n=8"]
-    values = {one.label: dict(zip(items.ids, one.values.right.tolist(), strict=True)) for one in points}
+    values = {one.label: dict(zip(items.ids, one.values["right"].tolist(), strict=True)) for one in points}
     groups = dict(zip(items.ids, items.groups, strict=True))
     expected = compare(values["self_consistency, n=8"], values["single"], groups=groups)
     assert (found.test, found.p) == ("sign flips, clustered", expected.p_value)

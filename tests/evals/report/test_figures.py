@@ -148,27 +148,29 @@ def test_numbers_are_written_short(value: float, text: str) -> None:
 
 def test_a_law_is_drawn_to_twice_the_measured_sizes_at_most() -> None:
     [scaling] = TASK.scaling
-    reach = max(at.size for at in scaling.selection.points)
+    assert scaling.selection.band is not None
+    reach = max(scaling.selection.band.ks)
     found = figures(a_task(difficulty=(), calibration=(), verifiers=(), rows=some_points()[:1]), "f", STYLES)
-    assert isinstance(found.scaling, Figure)
-    texts = [one.text for one in ET.fromstring(found.scaling.drawing.wide).iter("text")]
+    [shown] = found["scaling"]
+    assert isinstance(shown, Figure)
+    texts = [one.text for one in ET.fromstring(shown.drawing.wide).iter("text")]
     assert "16" in texts
     assert reach == 2 * max(SIZES)
     assert "32" not in texts
 
 
 def test_points_without_a_place_on_an_axis_are_named_in_its_caption() -> None:
-    tabs = figures(a_task(**BARE), "f", STYLES).accuracy
-    captions = {tab.title: tab.figure.caption for tab in tabs if isinstance(tab.figure, Figure)}
+    shown = figures(a_task(**BARE), "f", STYLES)["accuracy"]
+    captions = {axis.tab: tab.caption for axis, tab in zip(AXES, shown, strict=True) if isinstance(tab, Figure)}
     assert "Not shown, because samples is not known: single." in captions["Samples"]
     assert "Not shown" not in captions["Tokens"]
 
 
 def test_without_prices_the_tab_of_money_says_how_to_give_them() -> None:
     bare = a_task(rows=[a_point(VOTE, size=k, usd=None) for k in SIZES], **BARE)
-    money = figures(bare, "f", series_styles([bare])).accuracy[-1]
-    assert isinstance(money.figure, Absent)
-    assert "--prices" in money.figure.why
+    money = figures(bare, "f", series_styles([bare]))["accuracy"][-1]
+    assert isinstance(money, Absent)
+    assert "--prices" in money.why
 
 
 def test_an_anytime_curve_stands_on_tokens_alone() -> None:
@@ -217,8 +219,7 @@ def test_many_lines_are_drawn_without_what_would_hide_them() -> None:
     assert not has_bands(lines(many, TOKENS))
     kinds = [{line.kind for line in lines(task, TOKENS)} for task in (few, many)]
     assert kinds == [{"measured", "oracle", "random", "anytime"}, {"measured", "oracle", "random"}]
-    shown = figures(replace(many, **BARE), "f",
-                    series_styles([many])).accuracy[0].figure  # fmt: skip
+    shown = figures(replace(many, **BARE), "f", series_styles([many]))["accuracy"][0]
     assert isinstance(shown, Figure)
     assert "No band is drawn" in shown.caption
 

@@ -243,7 +243,7 @@ def test_several_tasks_stand_apart() -> None:
 
 
 def test_every_figure_alone_is_well_formed_and_needs_nothing_else(shown: tuple[View, ...]) -> None:
-    for figure in shown[0].figures:
+    for figure in shown[0].drawn:
         root = ET.fromstring(figure.drawing.svg)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert b"<script" not in figure.drawing.svg

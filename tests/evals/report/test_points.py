@@ -123,7 +123,7 @@ def test_seeds_are_averaged_by_question(tmp_path: Path) -> None:
     assert (row.seeds, row.questions) == (3, 25)
     assert row.accuracy == pytest.approx(np.mean(right))
     (values,) = measured(path)
-    assert values.values.right == pytest.approx(np.mean(right, axis=1))
+    assert values.values["right"] == pytest.approx(np.mean(right, axis=1))
 
 
 def test_a_budget_that_was_exceeded_is_seen(tmp_path: Path) -> None:
@@ -157,5 +157,5 @@ def test_groups_widen_the_interval_of_what_they_share(tmp_path: Path) -> None:
 def test_coverage_bounds_every_selection(tmp_path: Path) -> None:
     arms = [VOTE, BEST, Fake("best_of_n:selector=weighted", pool=8, rule="weighted", verifier="orm")]
     for one in measured(fabricate(tmp_path / "run", arms, questions=30)):
-        assert np.all(one.values.covered >= one.values.right - 1e-9)
+        assert np.all(one.values["covered"] >= one.values["right"] - 1e-9)
         assert one.model == SMALL.name

@@ -11,11 +11,11 @@ from reasoner_evals.report.charts.lines import (
     FLOPS,
     Axis,
     accuracy_chart,
+    front_statuses,
     greedy_keys,
     has_bands,
     left_out,
     lines,
-    places,
     scaled_marks,
 )
 from reasoner_evals.report.charts.panels import calibration_chart, difficulty_chart, scaling_chart, verifier_chart
@@ -48,50 +48,21 @@ class Absent(NamedTuple):
     why: str
 
 
-class Tab(NamedTuple):
-    """A figure that is shown when its tab is chosen."""
-
-    title: str
-    figure: Figure | Absent
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFigures:
-    """The figures of a task, in reading order."""
-
-    accuracy: tuple[Tab, ...]
-    models: Figure | Absent
-    gap: Figure | Absent
-    cost: Figure | Absent
-    endings: Figure | Absent
-    harm: Figure | Absent
-    difficulty: tuple[Figure | Absent, ...]
-    calibration: Figure | Absent
-    scaling: Figure | Absent
-    verifiers: Figure | Absent
-
-    def __iter__(self) -> Iterator[Figure]:
-        every = (*(tab.figure for tab in self.accuracy), self.models, self.gap, self.cost, self.endings, self.harm,
-                 *self.difficulty, self.calibration, self.scaling, self.verifiers)  # fmt: skip
-        return (figure for figure in every if isinstance(figure, Figure))
-
-
-def figures(task: TaskReport, prefix: str, styles: Styles) -> TaskFigures:
-    """All figures of a task; their names begin with `prefix`."""
-    return TaskFigures(
-        accuracy=tuple(Tab(axis.tab, _accuracy(task, axis, f"{prefix}-accuracy-{axis.key}", styles)) for axis in AXES),
-        models=_accuracy(task, FLOPS, f"{prefix}-models", styles)
-        if len(set(task.points["model"])) > 1
-        else Absent("There is one model."),
-        gap=_gap(task, f"{prefix}-gap", styles),
-        cost=_cost(task, f"{prefix}-cost"),
-        endings=_endings(task, f"{prefix}-endings"),
-        harm=_harm(task, f"{prefix}-harm", styles),
-        difficulty=_difficulty(task, f"{prefix}-difficulty", styles),
-        calibration=_calibration(task, f"{prefix}-calibration", styles),
-        scaling=_scaling(task, f"{prefix}-scaling", styles),
-        verifiers=_verifiers(task, f"{prefix}-verifiers", styles),
-    )
+def figures(task: TaskReport, prefix: str, styles: Styles) -> dict[str, tuple[Figure | Absent, ...]]:
+    """The figures of a task by section, in reading order; their names begin with `prefix`."""
+    several_models = len(set(task.points["model"])) > 1
+    return {
+        "accuracy": tuple(_accuracy(task, axis, f"{prefix}-accuracy-{axis.key}", styles) for axis in AXES),
+        "models": (_accuracy(task, FLOPS, f"{prefix}-models", styles),) if several_models else (),
+        "gap": (_gap(task, f"{prefix}-gap", styles),),
+        "cost": (_cost(task, f"{prefix}-cost"),),
+        "endings": (_endings(task, f"{prefix}-endings"),),
+        "harm": (_harm(task, f"{prefix}-harm", styles),),
+        "difficulty": tuple(_difficulty(task, f"{prefix}-difficulty", styles)),
+        "calibration": (_calibration(task, f"{prefix}-calibration", styles),),
+        "scaling": (_scaling(task, f"{prefix}-scaling", styles),),
+        "verifiers": (_verifiers(task, f"{prefix}-verifiers", styles),),
+    }
 
 
 def largest_points(rows: Iterable[Any]) -> dict[str, Any]:
@@ -119,7 +90,7 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
         _counts(task.points.itertuples()),
         _band(task) if has_bands(shown) else bands,
     ]
-    if places(task, axis):
+    if front_statuses(task, axis):
         caption.append("Hollow: cannot be told apart from the frontier; faded: significantly behind it.")
     if min(mark.accuracy.low or mark.accuracy.value for mark in scaled_marks(shown)) > 0.1:
         caption.append("The vertical scale does not begin at 0.")
@@ -177,28 +148,25 @@ def _harm(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
     return _figure(name, "Bars to both sides: harmed and helped.", described, caption, harm_chart(rows, styles))
 
 
-def _difficulty(task: TaskReport, name: str, styles: Styles) -> tuple[Figure | Absent, ...]:
+def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure | Absent]:
+    if not task.difficulty:
+        why = "it needs a pool of at least 4 samples per question, and more questions than this"
+        yield Absent(f"No difficulty: {why}.")
     points = task.by_key
-    found: list[Figure | Absent] = []
     for number, difficulty in enumerate(task.difficulty, start=1):
-        rows = {key: row for key, row in difficulty.accuracies.items() if key in points}
-        if not rows:
-            continue
         described = [
-            f"{points[key].label}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in row)}"
-            for key, row in rows.items()
+            f"{points[key].label}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in shares)}"
+            for key, shares in difficulty.accuracies.items()
         ]
         caption = [
             "Accuracy by difficulty, hardest first.",
             f"The difficulty is measured by {difficulty.held_out} samples per question of {label(difficulty.arm)}.",
             "Those samples are held out: they are in no accuracy here.",
-            _counts(points[key] for key in rows),
+            _counts(points[key] for key in difficulty.accuracies),
             _band(task),
         ]
         draw = difficulty_chart(difficulty, points, styles)
-        found.append(_figure(f"{name}-{number}", "Panels: accuracy by difficulty.", described, caption, draw))
-    why = "it needs a pool of at least 4 samples per question, and more questions than this"
-    return tuple(found) or (Absent(f"No difficulty: {why}."),)
+        yield _figure(f"{name}-{number}", "Panels: accuracy by difficulty.", described, caption, draw)
 
 
 def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
@@ -221,7 +189,7 @@ def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | Absent
 
 
 def _scaling(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
-    shown = [scaling for scaling in task.scaling if scaling.coverage.points or scaling.selection.points]
+    shown = [scaling for scaling in task.scaling if scaling.coverage.band or scaling.selection.band]
     if not shown:
         return Absent("No scaling law: it needs a pool of several sizes that a law can be fitted to.")
     caption = [

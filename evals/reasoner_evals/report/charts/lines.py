@@ -138,10 +138,10 @@ def scaled_marks(shown: Sequence[Line]) -> list[Mark]:
     return marks if len({mark.x for mark in marks}) > 1 else [mark for line in shown for mark in line.marks]
 
 
-def places(task: TaskReport, axis: Axis) -> dict[str, str]:
-    """Each point's place relative to the Pareto frontier of an axis; empty where none is known for it."""
+def front_statuses(task: TaskReport, axis: Axis) -> dict[str, str]:
+    """Each point's status on the Pareto frontier of an axis, by key; empty where none is known for it."""
     column = {"tokens": "tokens_front", "flops": "flops_front"}.get(axis.key)
-    return {row.key: place for row in task.points.itertuples() if column and (place := getattr(row, column))}
+    return {row.key: status for row in task.points.itertuples() if column and (status := getattr(row, column))}
 
 
 def greedy_keys(task: TaskReport) -> set[str]:
@@ -159,7 +159,7 @@ def accuracy_chart(task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyl
 
     def draw(canvas: "Canvas", width: int) -> None:
         axes = canvas.add_subplot()
-        shown, front = lines(task, axis), places(task, axis)
+        shown, front = lines(task, axis), front_statuses(task, axis)
         shaded = has_bands(shown)
         for line in shown:
             if shaded and line.kind == "measured":
@@ -206,7 +206,7 @@ def band(axes: "Axes", marks: Sequence[Mark], colour: str) -> None:
         axes.fill_between(x, low, high, color=colour, alpha=BAND, linewidth=0)
 
 
-def _draw_marker(axes: "Axes", mark: Mark, style: SeriesStyle, place: str) -> None:
+def _draw_marker(axes: "Axes", mark: Mark, style: SeriesStyle, status: str) -> None:
     """Filled on the frontier, hollow if it cannot be told apart from it, faded if behind."""
     colour = style.colour.light
     axes.plot(
@@ -214,10 +214,10 @@ def _draw_marker(axes: "Axes", mark: Mark, style: SeriesStyle, place: str) -> No
         mark.accuracy.value,
         marker=style.marker,
         color=colour,
-        markerfacecolor=PAPER.light if place == "level" else colour,
+        markerfacecolor=PAPER.light if status == "level" else colour,
         markeredgecolor=colour,
         markeredgewidth=1.5,
-        alpha=FADED if place == "behind" else 1,
+        alpha=FADED if status == "behind" else 1,
         zorder=3,
     )
 

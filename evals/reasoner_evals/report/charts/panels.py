@@ -49,7 +49,7 @@ def _grid(canvas: "Canvas", count: int, columns: int, *, share: bool = False) ->
 def difficulty_chart(difficulty: Difficulty, points: Mapping[str, Any], styles: Mapping[str, SeriesStyle]) -> Draw:
     """Accuracy against tokens within each bin, hardest first, on one scale."""
     bins = difficulty.bins
-    rows = [(points[key], accuracies) for key, accuracies in difficulty.accuracies.items() if key in points]
+    rows = [(points[key], accuracies) for key, accuracies in difficulty.accuracies.items()]
     rows.sort(key=lambda row: row[0].tokens)
     names = [name for name in styles if any(point.series == name for point, _ in rows)]
 
@@ -156,10 +156,9 @@ def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]
             _draw_fit(axes, scaling.selection, style.colour.light, style.marker)
             axes.set_title(label(scaling.series, 32))
             axes.set_xlabel("samples per question (log scale)")
-            fitted = (*scaling.coverage.points, *scaling.selection.points)
-            log_x(axes, [point.size for point in fitted], 2, pixels=width // columns)
-            measured = [Estimate(point.measured) for point in fitted if point.measured is not None]
-            percent_y(axes, [*(point.fitted for point in fitted), *measured])
+            fits = [fit for fit in (scaling.coverage, scaling.selection) if fit.band]
+            log_x(axes, [k for fit in fits if fit.band for k in fit.band.ks], 2, pixels=width // columns)
+            percent_y(axes, [height for fit in fits for height in (*fit.fitted, *map(Estimate, fit.measured))])
         keys = [
             line_key("oracle, in grey: measured, law", marker="o"),
             line_key("accuracy: measured, law", marker="D"),
@@ -172,12 +171,10 @@ def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]
 
 def _draw_fit(axes: "Axes", fit: Fit, colour: str, marker: str) -> None:
     """A law: solid where it was measured, dashed beyond."""
-    if not fit.points:
+    if fit.band is None:
         return
-    measured = [(point.size, point.measured) for point in fit.points if point.measured is not None]
-    last = max((size for size, _ in measured), default=0.0)
-    band(axes, [Mark(point.size, point.fitted) for point in fit.points], colour)
-    for beyond in (False, True):
-        part = [(p.size, p.fitted.value) for p in fit.points if p.size == last or (p.size > last) == beyond]
-        axes.plot(*zip(*part, strict=True), color=colour, linewidth=1.5, **({"dashes": (2, 2)} if beyond else {}))
-    axes.plot(*zip(*measured, strict=True), color=colour, linestyle="none", marker=marker)
+    sizes, known = fit.band.ks, len(fit.measured)
+    band(axes, list(map(Mark, sizes, fit.fitted)), colour)
+    axes.plot(sizes[:known], fit.band.value[:known], color=colour, linewidth=1.5)
+    axes.plot(sizes[known - 1 :], fit.band.value[known - 1 :], color=colour, linewidth=1.5, dashes=(2, 2))
+    axes.plot(sizes[:known], fit.measured, color=colour, linestyle="none", marker=marker)

@@ -1,10 +1,10 @@
 """Points compared question by question: differences to baselines, the Pareto frontier, and arms of two runs."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def compare_paired(items: TaskItems, first: Floats, second: Floats) -> Compariso
 @dataclass(frozen=True, slots=True)
 class _Pair:
     point: Measured
-    baseline: Measured | None
+    baseline: Measured
     mixed: float = 0.0
     """The share of questions that the next size of the baseline answers."""
 
@@ -56,13 +56,15 @@ def deltas(measured: Sequence[Measured], items: TaskItems) -> tuple[Delta, ...]:
 
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
     """
-    found: list[Delta] = []
+    within: list[Delta] = []
     for model in _models(measured):
         own = [point for point in measured if point.model == model]
         greedy = _greedy(own)
-        found += _family("greedy", [_Pair(point, greedy) for point in own if not point.is_greedy], items)
-        found += _family("self_consistency", [_matched_vote(own, point) for point in own if not _is_vote(point)], items)
-    return (*found, *_family("larger_model", list(_across_models(measured)), items))
+        within += _family("greedy", [_Pair(point, greedy) for point in own if greedy and not point.is_greedy], items)
+        within += _family(
+            "self_consistency", [_matched_vote(own, point) for point in own if not _is_vote(point)], items
+        )
+    return (*within, *_family("larger_model", _across_models(measured), items))
 
 
 def _models(measured: Iterable[Measured]) -> list[str]:
@@ -78,7 +80,7 @@ def _is_vote(point: Measured) -> bool:
     return point.strategy.partition(":")[0] == "self_consistency"
 
 
-def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair:
+def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:
     """A point against self-consistency for as many tokens.
 
     The largest size that costs no more would get fewer tokens: a random draw decides which of the two sizes around
@@ -87,14 +89,14 @@ def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair:
     votes = sorted(filter(_is_vote, own), key=lambda vote: vote.tokens)
     cheaper = [vote for vote in votes if vote.tokens <= point.tokens]
     if not cheaper:
-        return _Pair(point, None)
+        return None
     smaller = cheaper[-1]
     larger = next((vote for vote in votes[len(cheaper) :] if vote.series == smaller.series), None)
     if larger is None:
         return _Pair(point, smaller)
     share = (point.tokens - smaller.tokens) / (larger.tokens - smaller.tokens)
-    right = (1 - share) * smaller.values.right + share * larger.values.right
-    return _Pair(point, replace(smaller, values=replace(smaller.values, right=right)), share)
+    right = (1 - share) * smaller.values["right"] + share * larger.values["right"]
+    return _Pair(point, replace(smaller, values=smaller.values | {"right": right}), share)
 
 
 def _across_models(measured: Sequence[Measured]) -> Iterator[_Pair]:
@@ -112,74 +114,76 @@ def _across_models(measured: Sequence[Measured]) -> Iterator[_Pair]:
 
 
 def _flops(point: Measured) -> float:
-    return mean(point.values.flops)
+    return mean(point.values["flops"])
 
 
 def _parameters(point: Measured) -> int:
     return point.arms[0].run.manifest.model.parameters
 
 
-def _family(against: Against, pairs: Sequence[_Pair], items: TaskItems) -> list[Delta]:
-    compared = [
-        (pair.point, pair.baseline, pair.mixed, compare_paired(items, pair.point.values.right, baseline.values.right))
-        for pair in pairs
-        if (baseline := pair.baseline) is not None and _comparable(pair.point, baseline)
-    ]
-    adjusted = holm([result.p_value for *_, result in compared])
+def _family(against: Against, pairs: Iterable[_Pair | None], items: TaskItems) -> list[Delta]:
+    compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
+    results = [compare_paired(items, pair.point.values["right"], pair.baseline.values["right"]) for pair in compared]
+    adjusted = holm([result.p_value for result in results])
     return [
         Delta(
-            key=point.key,
-            baseline=baseline.key,
+            key=pair.point.key,
+            baseline=pair.baseline.key,
             against=against,
-            questions=result.difference.n,
-            difference=estimate(result.difference),
-            p=result.p_value,
             p_holm=p_holm,
             family=len(compared),
-            test=result.test,
-            better=result.better,
-            worse=result.worse,
-            detectable=known(result.detectable),
-            resolvable=result.resolvable,
-            backfired=mean(baseline.values.right * (1 - point.values.right)),
-            mixed=mixed,
+            backfired=mean(pair.baseline.values["right"] * (1 - pair.point.values["right"])),
+            mixed=pair.mixed,
+            **_outcome(result),
         )
-        for (point, baseline, mixed, result), p_holm in zip(compared, adjusted, strict=True)
-        if baseline
+        for pair, result, p_holm in zip(compared, results, adjusted, strict=True)
     ]
+
+
+def _outcome(result: Comparison) -> dict[str, Any]:
+    """The fields that `Delta` and `PairedResult` share."""
+    return {
+        "questions": result.difference.n,
+        "difference": estimate(result.difference),
+        "p": result.p_value,
+        "test": result.test,
+        "better": result.better,
+        "worse": result.worse,
+        "detectable": known(result.detectable),
+        "resolvable": result.resolvable,
+    }
 
 
 def _comparable(point: Measured, baseline: Measured) -> bool:
     """Whether any question has a value in both."""
-    return bool(np.any(~np.isnan(point.values.right - baseline.values.right)))
+    return bool(np.any(~np.isnan(point.values["right"] - baseline.values["right"])))
 
 
-def front(
-    measured: Sequence[Measured], items: TaskItems, cost: Callable[[Measured], float] = lambda point: point.tokens
-) -> dict[str, str]:
-    """Each point's place relative to the Pareto frontier of cost and accuracy, by key, cheapest first.
+def front(measured: Sequence[Measured], items: TaskItems, *, cost: str = "tokens") -> dict[str, str]:
+    """Each point's status on the Pareto frontier of a cost and accuracy, by key, cheapest first.
 
     "front" by point estimates; "behind" if the paired difference to the frontier point that costs no more is
     significant; otherwise "level". These comparisons are one family, adjusted together (Holm 1979).
     """
-    accuracy = {point.key: mean(point.values.right) for point in measured}
-    placed = [point for point in measured if not math.isnan(cost(point)) and not math.isnan(accuracy[point.key])]
+    ranked = [(mean(point.values[cost]), -mean(point.values["right"]), point) for point in measured]
     best: Measured | None = None
-    places: dict[str, str] = {}
+    highest = -math.inf
+    statuses: dict[str, str] = {}
     compared: dict[str, Comparison] = {}
-    for point in sorted(placed, key=lambda point: (cost(point), -accuracy[point.key])):
-        if best is None or accuracy[point.key] > accuracy[best.key]:
-            best = point
-            places[point.key] = "front"
+    known_costs = [entry for entry in ranked if not math.isnan(entry[0] + entry[1])]
+    for _, loss, point in sorted(known_costs, key=lambda entry: entry[:2]):
+        if best is None or -loss > highest:
+            best, highest = point, -loss
+            statuses[point.key] = "front"
             continue
-        places[point.key] = "level"
+        statuses[point.key] = "level"
         if _comparable(point, best):
-            compared[point.key] = compare_paired(items, point.values.right, best.values.right)
+            compared[point.key] = compare_paired(items, point.values["right"], best.values["right"])
     adjusted = holm([result.p_value for result in compared.values()])
     for (key, result), p_value in zip(compared.items(), adjusted, strict=True):
         if result.difference.mean < 0 and p_value < LEVEL:
-            places[key] = "behind"
-    return places
+            statuses[key] = "behind"
+    return statuses
 
 
 Side = tuple[Path, str]
@@ -224,17 +228,17 @@ def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedRe
         left, right = replace(left, name=str(first[0])), replace(right, name=str(second[0]))
     named = bool(first[1] or second[1])
     pairs = [
-        (one, other)
-        for one in _arms(left, first[1], task)
-        for other in _arms(right, second[1], task)
-        if one.task == other.task and (named or _settings(one) == _settings(other))
+        (left_arm, right_arm)
+        for left_arm in _arms(left, first[1], task)
+        for right_arm in _arms(right, second[1], task)
+        if left_arm.task == right_arm.task and (named or _settings(left_arm) == _settings(right_arm))
     ]
     if not pairs:
         raise UsageError(
             f"{left.name} and {right.name} have nothing in common to compare{f' on {task}' if task else ''}: "
             "name an arm of each, as RUN:ARM"
         )
-    results = [_paired_result(left, one, right, other) for one, other in pairs]
+    results = [_paired_result(left, left_arm, right, right_arm) for left_arm, right_arm in pairs]
     adjusted = holm([result.p for result in results])
     return tuple(replace(result, p_holm=p, family=len(results)) for result, p in zip(results, adjusted, strict=True))
 
@@ -253,32 +257,29 @@ def _settings(arm: Arm) -> tuple[str, ...]:
     return arm.task, arm.strategy, arm.verifier, arm.limit, str(arm.seed), str(arm.pool)
 
 
-def _paired_result(left: RunData, one: Arm, right: RunData, other: Arm) -> PairedResult:
-    check_same(left, right, one.task)
-    items = left.tasks[one.task]
+def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm) -> PairedResult:
+    check_same(left, right, left_arm.task)
+    items = left.tasks[left_arm.task]
     groups = groups_of(items)
-    first, second = (as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in ((left, one), (right, other)))
-    both = ~np.isnan(first.right - second.right)
+    first, second = (
+        as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in ((left, left_arm), (right, right_arm))
+    )
+    both = ~np.isnan(first["right"] - second["right"])
     if not both.any():
-        raise UsageError(f"no question of {one.task} has been finished and graded in both {one.name} and {other.name}")
-    result = compare_paired(items, first.right, second.right)
-    tokens = [np.where(both, values.tokens, np.nan) for values in (first, second)]
-    accuracies = (estimate(interval(np.where(both, side.right, np.nan), groups)) for side in (first, second))
+        raise UsageError(
+            f"no question of {left_arm.task} has been finished and graded in both {left_arm.name} and {right_arm.name}"
+        )
+    result = compare_paired(items, first["right"], second["right"])
+    tokens = [np.where(both, values["tokens"], np.nan) for values in (first, second)]
     return PairedResult(
-        one.task,
-        f"{left.name}:{one.name}",
-        f"{right.name}:{other.name}",
-        result.difference.n,
-        result.difference.missing,
-        *accuracies,
-        difference=estimate(result.difference),
-        p=result.p_value,
+        left_arm.task,
+        f"{left.name}:{left_arm.name}",
+        f"{right.name}:{right_arm.name}",
+        missing=result.difference.missing,
+        first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
+        second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
         p_holm=result.p_value,
         family=1,
-        test=result.test,
-        better=result.better,
-        worse=result.worse,
-        detectable=known(result.detectable),
-        resolvable=result.resolvable,
         cost_ratio=estimate(ratio_interval(*tokens, groups)) if np.nansum(tokens[1]) > 0 else None,
+        **_outcome(result),
     )

@@ -13,8 +13,6 @@ from reasoner_evals.report.content import (
     DifficultyBin,
     Estimate,
     Fit,
-    FitPoint,
-    HeldOut,
     RiskPoint,
     Scaling,
     VerifierQuality,
@@ -110,7 +108,7 @@ def _difficulty(measured: Sequence[Measured], arm: ArmRead, groups: Groups | Non
     for point in measured:
         # If a point's own pool made the bins, its other half is used; sizes beyond that half are left out.
         own = point.arms[0].name == arm.name
-        values = by_size.get(point.size or 0) if own else point.values.right
+        values = by_size.get(point.size or 0) if own else point.values["right"]
         if values is not None:
             accuracies[point.key] = tuple(_within(values, inside, groups) for inside in members)
     shares = [split.estimate[inside] for inside in members]
@@ -202,7 +200,7 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
         sizes = [point for point in measured if point.arms == whole.arms]
         ks = [point.size or 1 for point in sizes]
         reach = [*ks, 2 * ks[-1]]
-        selected_right = np.stack([point.values.right for point in sizes], axis=1)
+        selected_right = np.stack([point.values["right"] for point in sizes], axis=1)
         complete = selected_right[~np.isnan(selected_right).any(axis=1)]
         law = fit_power(ks, complete.mean(axis=0)) if len(complete) else Unfitted("no question has all sample counts")
         pool_right = pool_of(arm.data).right
@@ -213,14 +211,14 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
                 COVERAGE_LAW,
                 fit_coverage(*drawn_right),
                 coverage_band(*drawn_right, reach),
-                [mean(point.values.covered) for point in sizes],
+                [mean(point.values["covered"]) for point in sizes],
                 held_out_coverage(pool_right),
             ),
             selection=_fit(
                 SELECTION_LAW,
                 law,
                 power_band(selected_right, ks, reach),
-                [mean(point.values.right) for point in sizes],
+                [mean(point.values["right"]) for point in sizes],
                 held_out_power(selected_right, ks),
             ),
             gain=GAIN,
@@ -236,17 +234,10 @@ def _fit(
     check: extrapolation.HeldOut | Unfitted,
 ) -> Fit:
     if isinstance(law, Unfitted) or isinstance(band, Unfitted):
-        return Fit(name, (), (), None, str(law if isinstance(law, Unfitted) else band))
+        return Fit(name, note=str(law if isinstance(law, Unfitted) else band))
     names = ("a", "b") if isinstance(law, CoverageFit) else ("ceiling", "start", "exponent")
-    parameters = tuple((parameter, getattr(law, parameter)) for parameter in names)
-    values: list[float | None] = [*measured, *[None] * (len(band.ks) - len(measured))]
-    points = tuple(
-        FitPoint(k, Estimate(float(value), float(low), float(high)), at_size)
-        for k, value, low, high, at_size in zip(band.ks, band.value, band.low, band.high, values, strict=True)
-    )
+    fit = Fit(name, tuple((parameter, getattr(law, parameter)) for parameter in names), band, tuple(measured))
     if isinstance(check, Unfitted):
-        return Fit(name, parameters, points, None, f"no held-out check: {check.reason}")
-    predicted, at_largest = float(check.predicted.value[-1]), float(check.measured[-1])
-    held_out = HeldOut(check.fitted_to, check.predicted.ks[-1], predicted, at_largest)
+        return fit._replace(note=f"no held-out check: {check.reason}")
     note = "" if check.inside else "the held-out check fails: do not extrapolate from this fit"
-    return Fit(name, parameters, points, held_out, note)
+    return fit._replace(held_out=check, note=note)

@@ -83,7 +83,7 @@ def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) ->
     wrong: Bools = data.outcome == OUTCOMES.index("wrong")
     if kind == "backfired":
         greedy = next((other for other in measured if other.is_greedy and other.model == point.model), None)
-        return wrong & (greedy.values.right == 1) if greedy else np.zeros_like(wrong)
+        return wrong & (greedy.values["right"] == 1) if greedy else np.zeros_like(wrong)
     if kind == "missed":
         return wrong & (data.replies.per_question(data.replies.outcome == RIGHT) > 0)
     if kind == "overconfident":

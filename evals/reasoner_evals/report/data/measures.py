@@ -4,13 +4,13 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.report.data.pools import Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
+from reasoner_evals.report.data.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
 from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
 from reasoner_evals.runs.reading import RunData
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
@@ -32,34 +32,12 @@ class ArmRead(NamedTuple):
         return f"{self.run.name}:{self.data.arm.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Every array is [Q]; nan where a question has no value. Of several seeds, the mean over those with a value."""
+Values = dict[str, Floats]
+"""Every array is [Q]; nan where a question has no value. Of several seeds, the mean over those with a value.
 
-    right: Floats
-    strict: Floats
-    """`right` if only answers in a stated form counted as answers; nan where that is not known."""
-    covered: Floats
-    tied: Floats
-    no_answer: Floats
-    truncated: Floats
-    timed_out: Floats
-    grader_failed: Floats
-    replies_without_answer: Floats
-    replies_truncated: Floats
-    prompt: Floats
-    cached: Floats
-    generated: Floats
-    verifier: Floats
-    cancelled: Floats
-    flops: Floats
-    seconds: Floats
-    usd: Floats
-
-    @property
-    def tokens(self) -> Floats:
-        """All computed tokens."""
-        return self.prompt + self.generated + self.verifier + self.cancelled
+`right`, and `strict`: right if only answers in a stated form counted; `covered`; shares `tied`, `no_answer`,
+`truncated`, `timed_out`, `grader_failed`, `replies_without_answer` and `replies_truncated`; the tokens of `FIELDS`, and
+`tokens`, all computed ones; `flops`, `seconds`, `usd`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +73,12 @@ class Measured:
     @property
     def tokens(self) -> float:
         """Computed tokens per question."""
-        return mean(self.values.tokens)
+        return mean(self.values["tokens"])
 
     @property
     def questions(self) -> int:
         """The questions that have a value."""
-        return int((~np.isnan(self.values.right)).sum())
+        return int((~np.isnan(self.values["right"])).sum())
 
     @property
     def is_greedy(self) -> bool:
@@ -152,20 +130,23 @@ def as_run(arm: ArmRead) -> Values:
     judged = known & ~_any_reply(data, UNGRADED) & ((drawn > 0) | (outcome != RIGHT))
     several = judged & bool((drawn > 1).any())
     right = np.where(ungraded_rows(data), np.nan, share(outcome == RIGHT))
-    return Values(
-        right=right,
-        strict=np.where(data.stated == UNKNOWN, np.nan, right * (data.stated == 1)),
-        covered=np.where(several, share(_any_reply(data, RIGHT)), np.nan),
-        tied=np.full(len(outcome), np.nan),
-        no_answer=share(outcome == OUTCOMES.index("no_answer")),
-        truncated=share(outcome == OUTCOMES.index("truncated")),
-        timed_out=share(outcome == OUTCOMES.index("timed_out")),
-        grader_failed=share(np.isin(outcome, GRADER_FAILED)),
-        replies_without_answer=_reply_rate(data, known & (drawn > 0), OUTCOMES.index("no_answer")),
-        replies_truncated=_reply_rate(data, known & (drawn > 0), OUTCOMES.index("truncated")),
-        **costs,
-        usd=usd(arm.run.manifest.prices, costs),
-    )
+    return {
+        "right": right,
+        "strict": np.where(data.stated == UNKNOWN, np.nan, right * (data.stated == 1)),
+        "covered": np.where(several, share(_any_reply(data, RIGHT)), np.nan),
+        "tied": np.full(len(outcome), np.nan),
+        **{name: share(outcome == OUTCOMES.index(name)) for name in ("no_answer", "truncated", "timed_out")},
+        "grader_failed": share(np.isin(outcome, GRADER_FAILED)),
+        "replies_without_answer": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("no_answer")),
+        "replies_truncated": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("truncated")),
+        **_with_totals(arm, costs),
+    }
+
+
+def _with_totals(arm: ArmRead, costs: Values) -> Values:
+    """Costs with their sum in tokens and their price."""
+    tokens: Floats = np.sum([costs[name] for name in COMPUTED], axis=0)
+    return costs | {"tokens": tokens, "usd": usd(arm.run.manifest.prices, costs)}
 
 
 def _reply_rate(data: ArmData, known: Bools, *codes: int) -> Floats:
@@ -191,16 +172,15 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
         "tied": tied,
         "no_answer": np.clip(whole - answered, 0.0, 1.0),
         "truncated": 1 - whole,
-        **expected_costs(arm.run.manifest.model, data, spent(data), ks),
+        **_with_totals(arm, expected_costs(arm.run.manifest.model, data, spent(data), ks)),
     }
-    by_size["usd"] = usd(arm.run.manifest.prices, by_size)
     fixed = {
         "timed_out": np.where(usable, (data.outcome == OUTCOMES.index("timed_out")).astype(np.float64), np.nan),
         "grader_failed": _reply_rate(data, usable, *GRADER_FAILED),
         "replies_without_answer": _reply_rate(data, usable, OUTCOMES.index("no_answer")),
         "replies_truncated": _reply_rate(data, usable, OUTCOMES.index("truncated")),
     }
-    return [Values(**{name: table[:, index] for name, table in by_size.items()}, **fixed) for index in range(len(ks))]
+    return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
 
 
 def _strict(rule: str, pool: Pool, right: Floats, ks: Sequence[int]) -> Floats:
@@ -310,13 +290,11 @@ def _points(seeds: tuple[ArmRead, ...], several_models: bool, of_pool: str) -> I
 def _averaged(seeds: Sequence[Values]) -> Values:
     if len(seeds) == 1:
         return seeds[0]
+    stacked = {name: np.stack([values[name] for values in seeds]) for name in seeds[0]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # questions for which no seed has a value
-        means = {
-            field.name: np.nanmean([getattr(values, field.name) for values in seeds], axis=0)
-            for field in fields(Values)
-        }
+        means = {name: np.nanmean(table, axis=0) for name, table in stacked.items()}
     # A value that one seed does not know is not known of the mean either.
-    flops = np.where(np.isnan([values.flops for values in seeds]).any(axis=0), np.nan, means["flops"])
-    unknown = [np.isnan(values.strict) & ~np.isnan(values.right) for values in seeds]
-    return replace(Values(**means), flops=flops, strict=np.where(np.any(unknown, axis=0), np.nan, means["strict"]))
+    means["flops"][np.isnan(stacked["flops"]).any(axis=0)] = np.nan
+    means["strict"][np.any(np.isnan(stacked["strict"]) & ~np.isnan(stacked["right"]), axis=0)] = np.nan
+    return means

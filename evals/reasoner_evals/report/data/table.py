@@ -51,7 +51,7 @@ right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens pe
 questions, or of single replies. `overshoots` are questions over their budget: it has to be 0."""
 COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "sample_counts", "tokens_front", "flops_front")
 """Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
-`sample_counts`, a tuple of `SampleCount`; and the point's place relative to each Pareto frontier: "front", "level"
+`sample_counts`, a tuple of `SampleCount`; and the point's status on each Pareto frontier: "front", "level"
 (cannot be told apart from the frontier) or "behind"."""
 
 
@@ -72,10 +72,10 @@ def points_table(
     fronts = {"tokens_front": tokens_front or {}, "flops_front": flops_front or {}}
     rows = []
     for point in measured:
-        front = {name: places.get(point.key) for name, places in fronts.items()}
-        place = front["flops_front"] or front["tokens_front"]
+        front = {name: statuses.get(point.key) for name, statuses in fronts.items()}
+        status = front["flops_front"] or front["tokens_front"]
         row = _measured_row(point, groups) | reasons.get(point.key, {}) | front
-        row["on_front"] = place and place == "front"
+        row["on_front"] = status and status == "front"
         for delta in deltas:
             if delta.key == point.key:
                 row |= _delta_row(delta, labels)
@@ -86,24 +86,24 @@ def points_table(
 
 def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     values = point.values  # noqa: PD011 not a data frame
-    right, covered = values.right, values.covered
+    right, covered = values["right"], values["covered"]
     names = ("key", "series", *_DESCRIPTION, "questions", "seeds", *_COUNTS)
     row: dict[str, Any] = {name: getattr(point, name) for name in names}
     row |= _estimate("accuracy", estimate(interval(right, groups)))
     # Where a question's strict accuracy is unknown, the mean would be over other questions.
-    if not np.any(np.isnan(values.strict) & ~np.isnan(right)):
-        row |= _estimate("strict_accuracy", estimate(interval(values.strict, groups)))
+    if not np.any(np.isnan(values["strict"]) & ~np.isnan(right)):
+        row |= _estimate("strict_accuracy", estimate(interval(values["strict"], groups)))
     if np.any(~np.isnan(covered)):
         # Rounding leaves a tiny difference where there is none.
         gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
         row |= _estimate("coverage", estimate(interval(covered, groups)))
         row |= _estimate("gap", estimate(difference_interval(gap, groups)))
-    tokens = values.tokens[~np.isnan(values.tokens)]
+    tokens = values["tokens"][~np.isnan(values["tokens"])]
     row |= {"tokens": float(tokens.mean())}
     row |= zip(("tokens_p50", "tokens_p95", "tokens_max"), np.percentile(tokens, (50, 95, 100)).tolist(), strict=True)
-    row |= {f"{name}_tokens": mean(getattr(values, name)) for name in FIELDS}
-    row |= {name: _if_all_known(getattr(values, name), values.prompt) for name in ("flops", "usd")}
-    return row | {name: known(mean(getattr(values, name))) for name in ("seconds", *_RATES)}
+    row |= {f"{name}_tokens": mean(values[name]) for name in FIELDS}
+    row |= {name: _if_all_known(values[name], values["prompt"]) for name in ("flops", "usd")}
+    return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
 
 
 def _estimate(name: str, value: Estimate) -> dict[str, float | None]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.tree.page import policy, visible
 from reasoner.tree.page import style as tree_style
 from reasoner_evals.report.charts.drawing import short
-from reasoner_evals.report.charts.figures import TaskFigures, figures
+from reasoner_evals.report.charts.figures import Absent, Figure, figures
+from reasoner_evals.report.charts.lines import AXES
 from reasoner_evals.report.charts.theme import COLOURS, series_styles
 from reasoner_evals.report.content import Calibration, Delta, Estimate, Failure, Report, TaskReport, estimate_of
 from reasoner_evals.report.data.table import STOP_REASONS
@@ -52,21 +53,13 @@ _FAILURES: Final = {
 }
 
 
-class Forest(NamedTuple):
-    """The position of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
-
-    low: float
-    width: float
-    value: float
-
-
 @dataclass(frozen=True)
 class View:
     """A task as the template shows it."""
 
     id: str
     task: TaskReport
-    figures: TaskFigures
+    figures: dict[str, tuple[Figure | Absent, ...]]
     failures: tuple[tuple[Failure, SearchTree], ...]
 
     @cached_property
@@ -80,6 +73,11 @@ class View:
         return list(self.by_key.values())
 
     @property
+    def drawn(self) -> list[Figure]:
+        """All figures that there are."""
+        return [figure for shown in self.figures.values() for figure in shown if isinstance(figure, Figure)]
+
+    @property
     def stopped(self) -> list[Any]:
         """The points with what ended their questions."""
         return [row for row in self.points if row.ended]
@@ -87,7 +85,7 @@ class View:
     @property
     def sections(self) -> list[tuple[str, str]]:
         """The anchors and titles of its sections."""
-        absent = {"models": len({row.model for row in self.points}) < 2, "endings": not self.stopped}
+        absent = {"models": not self.figures["models"], "endings": not self.stopped}
         return [section for section in SECTIONS if not absent.get(section[0])]
 
     @property
@@ -111,11 +109,11 @@ class View:
         alike = len({self.by_key[other.baseline].series for other in deltas}) == 1
         return delta.against_label(_part(point) if alike else point.label)
 
-    def forest(self, delta: Delta, deltas: Sequence[Delta]) -> Forest:
-        """The position of an interval on the scale of its table."""
+    def forest(self, delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]:
+        """Start, width and value of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
         bounds = [abs(bound) for other in deltas for bound in other.difference if bound is not None]
         value, low, high = (48 * (bound or 0.0) / (max(bounds, default=0) or 1.0) + 50 for bound in delta.difference)
-        return Forest(round(low, 2), round(high - low, 2), round(value, 2))
+        return round(low, 2), round(high - low, 2), round(value, 2)
 
     def tests(self, deltas: Sequence[Delta]) -> str:
         """How the differences of a table were tested."""
@@ -157,6 +155,7 @@ def page(report: Report, shown: Sequence[View]) -> str:
         views=shown,
         models=list(dict.fromkeys(row.model for view in shown for row in view.points)),
         styles=series_styles(report.tasks),
+        axes=AXES,
         stop_reasons=STOP_REASONS,
         failure_titles=_FAILURES,
         policy=policy(),
