@@ -54,8 +54,8 @@ def begin(folder: RunFolder, questions: int) -> None:
                         sources=(source,), arms=ARMS, prices=None, machine=this_machine())  # fmt: skip
     folder.path.mkdir()
     write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
-    items = (Item(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7), space="number")
-             for number in range(questions))  # fmt: skip
+    items = (Item(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7),
+                  space="number") for number in range(questions))  # fmt: skip
     write_whole(folder.items, (item.model_dump_json() for item in items))
     write_whole(
         folder.verdicts, (verdict.model_dump_json() for number in range(questions) for verdict in verdicts(number))
@@ -73,7 +73,7 @@ def verdicts(number: int) -> Iterator[Verdict]:
 
 
 def journal(arm: Arm, questions: int) -> Iterator[ItemRecord]:
-    """Random replies: each question has its own chance of being right, from Beta(2, 2); few answers are wrong."""
+    """Random replies: each question has its own chance, from Beta(2, 2); wrong replies share a few answers."""
     source = np.random.default_rng(len(arm.name))
     for number, chance in enumerate(np.random.default_rng(0).beta(2, 2, questions)):
         size = arm.pool or 1
