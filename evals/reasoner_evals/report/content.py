@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from reasoner.solution import EndedBy
 from reasoner_evals.runs.records import Arm, Manifest, Outcome, Source
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.stats.extrapolation import Band, HeldOut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Estimate(NamedTuple):
@@ -266,7 +267,7 @@ class TaskReport:
     """The result in a few sentences."""
     warnings: tuple[str, ...]
     """Reasons not to trust a confidence, a sentence each."""
-    points: pd.DataFrame
+    points: "pd.DataFrame"
     """The table of results: a row for each strategy at each size or budget, with the columns of `data.table`."""
     anytime: tuple[AnytimeCurve, ...]
     deltas: tuple[Delta, ...]

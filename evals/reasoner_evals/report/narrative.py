@@ -1,14 +1,15 @@
 """What a report says in words: findings, methods and limits."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final
 
 from reasoner_evals.report.content import Delta, Estimate, Provenance, TaskReport, estimate_of
 from reasoner_evals.report.data.measures import is_greedy
 from reasoner_evals.report.data.pools import COST_RULE
 from reasoner_evals.stats.comparison import minimum_detectable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
@@ -40,7 +41,7 @@ together.""",
 )
 
 
-def findings(points: pd.DataFrame, deltas: Sequence[Delta]) -> Iterator[str]:
+def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
     """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
 
     Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is

@@ -12,7 +12,6 @@ from reasoner_evals.report.content import Estimate, Provenance, Report, TaskRepo
 from reasoner_evals.report.data.table import CSV_COLUMNS, STOP_REASONS
 from reasoner_evals.runs.arrays import OUTCOMES
 from reasoner_evals.runs.reading import RunData, open_run, records_in
-from reasoner_evals.runs.records import ItemRecord
 
 _COLUMNS: Final = ("strategy", "accuracy %", "strict %", "vs greedy", "vs voting at equal tokens", "coverage %", "gap",
                    "no answer %", "truncated %", "tie %", "tokens", "p95", "cached", "verifier", "TFLOP", "s", "over",
@@ -40,11 +39,12 @@ def questions_csv(report: Report) -> Iterator[str]:
 def _questions(run: RunData, name: str) -> Iterator[dict[str, object]]:
     for arm in run.manifest.arms:
         for record in records_in(run, arm.name):
+            [code] = run.verdicts.of(arm.task, record.question_id, [record.answer])
             yield {
                 "run": name,
                 "arm": arm.name,
                 "question_id": record.question_id,
-                "outcome": _outcome(run, arm.task, record),
+                "outcome": OUTCOMES[code] if record.status == "answered" else record.status,
                 "samples": record.cost.samples,
                 "tokens": record.cost.tokens,
                 "ended_by": record.ended_by,
@@ -52,13 +52,6 @@ def _questions(run: RunData, name: str) -> Iterator[dict[str, object]]:
                 "share": record.share,
                 "confidence": record.confidence,
             }
-
-
-def _outcome(run: RunData, task: str, record: ItemRecord) -> str:
-    if record.status != "answered":
-        return record.status
-    [code] = run.verdicts.of(task, record.question_id, [record.answer])
-    return OUTCOMES[code]
 
 
 class _Echo:

@@ -162,7 +162,7 @@ def test_a_law_is_drawn_to_twice_the_measured_sizes_at_most() -> None:
 def test_points_without_a_place_on_an_axis_are_named_in_its_caption() -> None:
     shown = figures(a_task(**BARE), "f", STYLES)["accuracy"]
     captions = {axis.tab: tab.caption for axis, tab in zip(AXES, shown, strict=True) if isinstance(tab, Figure)}
-    assert "Not shown, because samples is not known: single." in captions["Samples"]
+    assert "Not shown, because they have no value on this axis: single." in captions["Samples"]
     assert "Not shown" not in captions["Tokens"]
 
 

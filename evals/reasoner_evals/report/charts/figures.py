@@ -96,8 +96,7 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
         caption.append("The vertical scale does not begin at 0.")
     if absent := left_out(task, axis):
         names = ", ".join(map(label, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
-        measure = "money" if axis.key == "usd" else axis.key
-        caption.append(f"Not shown, because {measure} is not known: {names}.")
+        caption.append(f"Not shown, because they have no value on this axis: {names}.")
     draw = accuracy_chart(task, axis, styles)
     return _figure(name, f"Lines: accuracy against {axis.title}.", described, caption, draw)
 
