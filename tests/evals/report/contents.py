@@ -18,7 +18,6 @@ from reasoner_evals.report.content import (
     Failure,
     Fit,
     Provenance,
-    ReliabilityBin,
     Report,
     RiskPoint,
     SampleCount,
@@ -29,6 +28,7 @@ from reasoner_evals.report.content import (
 )
 from reasoner_evals.report.data.table import COLUMNS, STOP_REASONS
 from reasoner_evals.runs.records import Arm, Machine, Manifest, Source
+from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.stats.extrapolation import Band, HeldOut
 
 SIZES = (1, 2, 4, 8)

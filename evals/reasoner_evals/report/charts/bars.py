@@ -95,7 +95,7 @@ def _samples(low: int, high: int) -> str:
 
 def gap_chart(points: Sequence[Any], styles: Mapping[str, SeriesStyle]) -> Draw:
     """From accuracy to coverage: what perfect selection would gain. Every point has a coverage."""
-    hollow = {"marker": "o", "color": QUIET.light, "markerfacecolor": PAPER.light}
+    hollow: dict[str, Any] = {"marker": "o", "color": QUIET.light, "markerfacecolor": PAPER.light}
 
     def paint(axes: "Axes", _width: int) -> Sequence[Any]:
         for row, point in enumerate(points):

@@ -24,10 +24,10 @@ from reasoner_evals.report.content import (
     DifficultyBin,
     Estimate,
     Fit,
-    ReliabilityBin,
     Scaling,
     VerifierQuality,
 )
+from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -100,7 +100,8 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         row |= _estimate("gap", estimate(difference_interval(gap, groups)))
     tokens = values["tokens"][~np.isnan(values["tokens"])]
     row |= {"tokens": float(tokens.mean())}
-    row |= zip(("tokens_p50", "tokens_p95", "tokens_max"), np.percentile(tokens, (50, 95, 100)).tolist(), strict=True)
+    percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
+    row |= {name: float(np.percentile(tokens, percent)) for name, percent in percentiles.items()}
     row |= {f"{name}_tokens": mean(values[name]) for name in FIELDS}
     row |= {name: _if_all_known(values[name], values["prompt"]) for name in ("flops", "usd")}
     return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
