@@ -26,7 +26,7 @@ from reasoner.controller.profile import read_profile
 from reasoner.controller.stopping import EFFORTS
 from reasoner_evals.calibration.outcomes import PooledArm, pooled_arm, stopped, usable
 from reasoner_evals.calibration.pool_replay import random_orders, replay
-from reasoner_evals.report.measures import ArmRead, selected
+from reasoner_evals.report.data.measures import ArmRead, selected
 from reasoner_evals.runs.arrays import Floats
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_strategies.auto import DELTAS

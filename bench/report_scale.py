@@ -1,9 +1,10 @@
-"""What a large run takes: its journals to be written, and `reasoner report` on it, as a Markdown table.
+"""Measure a large run: time and size of its journals, and of `reasoner report` on it, as a Markdown table.
 
     python bench/report_scale.py [QUESTIONS ...]
 
-A greedy sample and a pool of 15, so that 12,500 questions are 200,000 samples. Replies are drawn at random; all else is
-the product's own: records, writers, the command. Each report is a process of its own; its time includes Python's start.
+The arms are a greedy sample and a pool of 15, so that 12,500 questions are 200,000 samples. Replies are random;
+records, writers and the command are the product's own. Each report runs in a separate process; its time includes the
+start of Python.
 """
 
 import os
@@ -36,8 +37,8 @@ ARMS = (
 )  # fmt: skip
 
 
-class Spent(NamedTuple):
-    """What a step took."""
+class Usage(NamedTuple):
+    """Time in seconds and peak memory of a step."""
 
     wall: float
     cpu: float
@@ -45,17 +46,19 @@ class Spent(NamedTuple):
 
 
 def begin(folder: RunFolder, questions: int) -> None:
-    """All of a run but its journals."""
+    """Write all of a run except its journals."""
     source = Source(task=TASK, origin="made on the spot", data_hash="0", prompt="plain@1", prompt_hash="0",
                     licence="CC0", items=questions, subset="all")  # fmt: skip
     manifest = Manifest(created="2026-01-01T00:00:00Z", command="bench/report_scale.py", engine="random", model=CARD,
                         sources=(source,), arms=ARMS, prices=None, machine=this_machine())  # fmt: skip
     folder.path.mkdir()
     write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
-    items = (Item(task=TASK, question_id=name(at), text=f"What is {at} + 7?", gold=str(at + 7), space="number")
-             for at in range(questions))  # fmt: skip
+    items = (Item(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7),
+                  space="number") for number in range(questions))  # fmt: skip
     write_whole(folder.items, (item.model_dump_json() for item in items))
-    write_whole(folder.verdicts, (one.model_dump_json() for at in range(questions) for one in verdicts(at)))
+    write_whole(
+        folder.verdicts, (verdict.model_dump_json() for number in range(questions) for verdict in verdicts(number))
+    )
 
 
 def name(number: int) -> str:
@@ -63,28 +66,28 @@ def name(number: int) -> str:
 
 
 def verdicts(number: int) -> Iterator[Verdict]:
-    for off in range(WRONG + 1):
-        yield Verdict(task=TASK, question_id=name(number), answer=str(number + 7 + off),
-                      status="wrong" if off else "right", grader="reference@1")  # fmt: skip
+    for offset in range(WRONG + 1):
+        yield Verdict(task=TASK, question_id=name(number), answer=str(number + 7 + offset),
+                      status="wrong" if offset else "right", grader="reference@1")  # fmt: skip
 
 
 def journal(arm: Arm, questions: int) -> Iterator[ItemRecord]:
-    """Replies whose chance is one's own for each question, Beta(2, 2); wrong ones fall on a few answers."""
+    """Random replies: each question has its own chance, from Beta(2, 2); wrong replies share a few answers."""
     source = np.random.default_rng(len(arm.name))
     for number, chance in enumerate(np.random.default_rng(0).beta(2, 2, questions)):
         size = arm.pool or 1
-        off = np.where(source.random(size) < chance, 0, source.integers(1, WRONG + 1, size))
+        offsets = np.where(source.random(size) < chance, 0, source.integers(1, WRONG + 1, size))
         tokens = source.integers(60, 240, size).tolist()
-        answers = [str(number + 7 + int(one)) for one in off]
+        answers = [str(number + 7 + int(offset)) for offset in offsets]
         yield record(number, answers, tokens)
 
 
 def record(number: int, answers: list[str], tokens: list[int]) -> ItemRecord:
     answer = max(answers, key=answers.count)
     pool = tuple(
-        Reply(index=place, status="read", answer=one, key=one, prompt_tokens=8 if place else 40,
-              cached_tokens=32 if place else 0, generated_tokens=drawn)
-        for place, (one, drawn) in enumerate(zip(answers, tokens, strict=True))
+        Reply(index=index, status="read", answer=text, key=text, prompt_tokens=8 if index else 40,
+              cached_tokens=32 if index else 0, generated_tokens=generated)
+        for index, (text, generated) in enumerate(zip(answers, tokens, strict=True))
     )  # fmt: skip
     prompt, cached = 32 + 8 * len(pool), 32 * (len(pool) - 1)
     cost = Cost(prompt_tokens=prompt, cached_tokens=cached, generated_tokens=sum(tokens), requests=len(pool),
@@ -95,29 +98,29 @@ def record(number: int, answers: list[str], tokens: list[int]) -> ItemRecord:
                       pool=pool)  # fmt: skip
 
 
-def write_journals(folder: RunFolder, questions: int) -> Spent:
-    """The seconds of the writer alone, its flush after each line and its syncing; not of drawing the replies."""
+def write_journals(folder: RunFolder, questions: int) -> Usage:
+    """Write the journals; only the writer is timed, with its flush after each line and its sync."""
     wall = cpu = 0.0
     for arm in ARMS:
         files = folder.arm(arm.name)
         files.path.mkdir(parents=True)
         lines = LineWriter.onto(files.journal, what="journal")
-        for one in journal(arm, questions):
+        for item in journal(arm, questions):
             began, used = time.perf_counter(), time.process_time()
-            lines.write(one)
+            lines.write(item)
             wall, cpu = wall + time.perf_counter() - began, cpu + time.process_time() - used
         lines.close()
-    return Spent(wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return Usage(wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def report(run: Path) -> Spent:
+def report(run: Path) -> Usage:
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "reasoner", "report", str(run)], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"the report ended with {process.returncode}")
-    return Spent(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        raise SystemExit(f"the report exited with status {process.returncode}")
+    return Usage(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def main() -> None:
@@ -125,14 +128,14 @@ def main() -> None:
     print("| samples | journals, MB | written in, s (CPU) | report, s (CPU) | report's peak RSS, MiB |")
     print("|---|---|---|---|---|")
     for questions in sizes:
-        with tempfile.TemporaryDirectory() as place:
-            folder = RunFolder(Path(place) / "run")
+        with tempfile.TemporaryDirectory() as parent:
+            folder = RunFolder(Path(parent) / "run")
             begin(folder, questions)
             written = write_journals(folder, questions)
             size = sum(folder.arm(arm.name).journal.stat().st_size for arm in ARMS) / 1e6
-            made = report(folder.path)
+            reported = report(folder.path)
         print(f"| {questions * (POOL + 1):,} | {size:.1f} | {written.wall:.1f} ({written.cpu:.1f}) "
-              f"| {made.wall:.1f} ({made.cpu:.1f}) | {made.mib:.0f} |", flush=True)  # fmt: skip
+              f"| {reported.wall:.1f} ({reported.cpu:.1f}) | {reported.mib:.0f} |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

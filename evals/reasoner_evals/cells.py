@@ -1,4 +1,4 @@
-"""Cells of CSV files: text from models and users that neither a terminal nor a spreadsheet can take for a command."""
+"""Cells of CSV files: no text from models or users acts as a command in a terminal or a formula in a spreadsheet."""
 
 import re
 from typing import Any, Final
@@ -12,9 +12,9 @@ _BREAKS: Final = re.compile(r"[\t\r\n]+")
 
 
 def plain_cell(value: Any) -> Any:
-    """A value for a cell; text is one line, with control and direction characters as their code points, `[U+001B]`.
+    """A value for a cell; text becomes one line, with control and direction characters as code points, `[U+001B]`.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe before it; a signed number, such as -5, does not.
+    Text that a spreadsheet would run as a formula gets a leading apostrophe; a signed number, such as -5, does not.
     """
     if not isinstance(value, str):
         return value

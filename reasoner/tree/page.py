@@ -110,6 +110,17 @@ def style() -> "Markup":
     return Markup((Path(__file__).parent / "templates" / "tree.css").read_text(encoding="utf-8"))  # noqa: S704 ours
 
 
+def policy() -> "Markup":
+    """The Content-Security-Policy of a page, a `<meta>` element: only the page's own styles, nothing from elsewhere.
+
+    It stands first in the `<head>`, because what comes before it is not under it.
+    """
+    from markupsafe import Markup
+
+    content = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
+
+
 class Page:
     """A page that courses are added to one by one; `writing_page` makes one."""
 
@@ -150,7 +161,7 @@ def writing_page(path: Path, *, source: str) -> Iterator[Page]:
     try:
         with replacing(path) as file:
             page = Page(file)
-            page.write(templates("page_top.html").render(source=visible(source), style=style()))
+            page.write(templates("page_top.html").render(source=visible(source), policy=policy(), style=style()))
             yield page
             page.write(templates("page_end.html").render(left_out=page.left_out, version=version("reasoner-kit")))
     except OSError as error:

@@ -14,7 +14,7 @@ from reasoner.controller.profile import LEAST_QUESTIONS, Bins, Signal
 from reasoner.errors import UsageError
 from reasoner.trace import VERSION, read_lines
 from reasoner_evals.calibration.outcomes import PooledArm
-from reasoner_evals.report.measures import ArmRead
+from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import SILENT, Floats, Ints
 from reasoner_evals.runs.reading import questions_of
 from reasoner_evals.runs.records import Arm

@@ -11,9 +11,8 @@ from reasoner.catalog import build, spec_of
 from reasoner.controller.stopping import EFFORTS, smoothed_share
 from reasoner.protocols import StopRule
 from reasoner_evals.calibration.pool_replay import Replay, Samples, after, random_orders, replay, sizes_of, stops
-from reasoner_evals.report.measures import ArmRead, as_run, selected
-from reasoner_evals.report.pools import Pool, pool_of, spread
-from reasoner_evals.report.spending import expected_costs, spent
+from reasoner_evals.report.data.measures import ArmRead, as_run, selected
+from reasoner_evals.report.data.pools import Pool, expected_costs, pool_of, spent, spread
 from reasoner_evals.runs.arrays import COSTS, Bools, Floats, Ints
 from reasoner_evals.runs.reading import records_in
 from reasoner_evals.runs.records import Arm
@@ -98,7 +97,7 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
-    columns = (column[rows, None] for column in (values.right, values.tokens, samples, share))
+    columns = (column[rows, None] for column in (values["right"], values["tokens"], samples, share))
     return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), *columns)
 
 

@@ -9,7 +9,7 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 
 if TYPE_CHECKING:
-    from reasoner_evals.report.pairing import PairedResult
+    from reasoner_evals.report.data.comparisons import PairedResult
 
 
 @click.command("compare")
@@ -28,10 +28,10 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
     import json
 
     from reasoner.cli.terminal import Terminal, clean
-    from reasoner_evals.report.pairing import verdicts
+    from reasoner_evals.report.data.comparisons import compare_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
-    found = verdicts(_side(first), _side(second), task=task)
+    found = compare_runs(_side(first), _side(second), task=task)
     if as_json:
         terminal.give(json.dumps([dataclasses.asdict(one) for one in found]))
         return ANSWERED
@@ -50,14 +50,14 @@ def _side(given: str) -> tuple[Path, str]:
 
 
 def _lines(one: "PairedResult") -> list[str]:
-    from reasoner_evals.report.sentences import shown, signed
+    from reasoner_evals.report.narrative import percent, signed_points
 
     missing = f", {one.missing:,} more lack a value in one" if one.missing else ""
     lines = [
         f"{one.task}: {one.questions:,} questions{missing}",
-        f"  A  {one.first}: {shown(one.first_accuracy)}",
-        f"  B  {one.second}: {shown(one.second_accuracy)}",
-        f"  A - B       {signed(one.difference)}",
+        f"  A  {one.first}: {percent(one.first_accuracy)}",
+        f"  B  {one.second}: {percent(one.second_accuracy)}",
+        f"  A - B       {signed_points(one.difference)}",
         f"  p           {one.p:.3g} ({one.test})"
         + (f", {one.p_holm:.3g} after Holm's adjustment over {one.family}" if one.family > 1 else ""),
         f"  ahead       A on {one.better:,} questions, B on {one.worse:,}",

@@ -29,8 +29,7 @@ def command(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: 
     from dataclasses import replace
 
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.report.making import make_report
-    from reasoner_evals.report.output import write_report
+    from reasoner_evals.report.build import make_report, write_report
 
     place = _place(runs, out, html)
     report = make_report(runs)

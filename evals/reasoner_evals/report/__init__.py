@@ -1,1 +1,1 @@
-"""Reports: what runs say, as data, and that data written out."""
+"""Reports: what runs measured, as figures, an HTML page, CSV and Markdown."""

@@ -1,98 +1,284 @@
-"""What a report says, as data: no layout, no drawing.
+"""What a report says, as data. Shares and accuracies are in [0, 1]; an unknown number is None, never 0."""
 
-Shares and accuracies are in [0, 1]. A number that is not known is None, never 0. Tuples are in reading order.
-"""
-
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from reasoner_evals.report.diagnoses import Calibration, Case, Difficulty, Ending, Scaling, VerifierQuality
-from reasoner_evals.report.points import Curve, Delta, FrontMember, Point
-from reasoner_evals.runs.records import Machine, Source
+from reasoner.solution import EndedBy
+from reasoner_evals.runs.records import Arm, Manifest, Outcome, Source
+from reasoner_evals.stats.calibration import Bin as ReliabilityBin
+from reasoner_evals.stats.scaling import Band, HeldOut
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Estimate(NamedTuple):
+    """A value and its 95 % interval over questions; the bounds are None where too few questions allow none."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def estimate_of(row: Any, name: str) -> Estimate | None:
+    """An estimate from a row of `TaskReport.points`; None where it is not known."""
+    value = getattr(row, name)
+    return None if value is None else Estimate(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+
+
+Against = Literal["greedy", "self_consistency", "larger_model"]
+"""One greedy sample; self-consistency for as many tokens; one greedy sample of a larger model that costs no fewer
+FLOPs."""
+
+
+class Delta(NamedTuple):
+    """A point minus a baseline, paired by question."""
+
+    key: str
+    baseline: str
+    """The key of the baseline's point."""
+    against: Against
+    questions: int
+    difference: Estimate
+    p: float
+    p_holm: float
+    """Adjusted for all differences against the same baseline in this task, `family` of them."""
+    family: int
+    test: str
+    """mcnemar, sign flips, or sign flips, clustered."""
+    better: int
+    """Questions on which the point is ahead."""
+    worse: int
+    """Questions on which the baseline is ahead."""
+    detectable: float | None
+    """The smallest difference that this many questions can show: 80 % power at the 5 % level."""
+    resolvable: bool
+    """Whether the difference is as large as that."""
+    backfired: float
+    """The share of the questions that the baseline answers right and the point wrong."""
+    mixed: float = 0.0
+    """The share of the questions that the next size of the baseline answers, so that both cost the same."""
+
+    def against_label(self, label: str) -> str:
+        """The baseline in words, by the label of its point."""
+        return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
+
+
+class SampleCount(NamedTuple):
+    """The share of a point's questions that drew `low` to `high` samples."""
+
+    low: int
+    high: int
+    share: float
+
+
+class AnytimeCurve(NamedTuple):
+    """The mean accuracy of the answers held after so many tokens: a step function."""
+
+    series: str
+    model: str
+    label: str
+    tokens: tuple[float, ...]
+    accuracies: tuple[Estimate, ...]
+
+
+class DifficultyBin(NamedTuple):
+    """Questions of similar difficulty, by the share of held-out samples that were right, in [low, high]."""
+
+    low: float
+    high: float
+    questions: int
+
+
+class Difficulty(NamedTuple):
+    """The accuracy by difficulty, hardest first. The half of the pool that made the bins is in no accuracy."""
+
+    arm: str
+    """`RUN:ARM` of the pool that made the bins."""
+    held_out: int
+    """Samples per question that made the bins."""
+    bins: tuple[DifficultyBin, ...]
+    accuracies: Mapping[str, tuple[Estimate | None, ...]]
+    """By the key of a point: its accuracy in each bin, None in an empty one."""
+
+
+class RiskPoint(NamedTuple):
+    """If only the surest `coverage` of the questions are answered, the share of those answers that is wrong."""
+
+    coverage: float
+    risk: float
+
+
+class Calibration(NamedTuple):
+    """How well a strategy's confidence, its share of the vote, separates right answers from wrong ones."""
+
+    key: str
+    """The point it is about."""
+    questions: int
+    ece: float
+    """Expected calibration error over the bins."""
+    auroc: float | None
+    """The chance that a right answer has a higher confidence than a wrong one; None where all are alike."""
+    aurc: float
+    """The area under the risk-coverage curve; lower is better."""
+    bins: tuple[ReliabilityBin, ...]
+    risks: tuple[RiskPoint, ...]
+
+
+class Fit(NamedTuple):
+    """A law of accuracy against the number of samples, up to twice the measured sizes."""
+
+    law: str
+    """Its name and formula, such as `beta-binomial: 1 - B(a, b + k) / B(a, b)`."""
+    parameters: tuple[tuple[str, float], ...] = ()
+    band: Band | None = None
+    measured: tuple[float, ...] = ()
+    """At the first sizes of the band."""
+    held_out: HeldOut | None = None
+    """The prediction of a fit to the small sizes for larger sizes that were measured."""
+    note: str = ""
+    """Why it was not fitted, or a warning; empty where there is none."""
+
+    @property
+    def fitted(self) -> list[Estimate]:
+        """The values at the sizes of the band."""
+        return list(map(Estimate, self.band.value, self.band.low, self.band.high)) if self.band else []
+
+
+class Scaling(NamedTuple):
+    """How accuracy and coverage of a pool grow with more samples."""
+
+    series: str
+    coverage: Fit
+    selection: Fit
+    gain: float
+    """The smallest gain in accuracy for which a doubling counts as useful."""
+    diminishing: int | None
+    """The size from which another doubling gains less than `gain`; None where that is beyond twice the pool."""
+
+
+class VerifierQuality(NamedTuple):
+    """How well a verifier's scores separate right replies from wrong ones."""
+
+    arm: str
+    series: str
+    verifier: str
+    replies: int
+    """Rated replies."""
+    unrated: int
+    """Replies with an answer that were not rated."""
+    within: Estimate | None
+    """AUROC within a question, over those with right and wrong replies; None where there is none."""
+    mixed: int
+    """Questions with right and wrong replies."""
+    top: Estimate
+    """The share of questions whose best rated reply is right, ties shared."""
+    chance: Estimate
+    """The share of questions whose reply is right if it is chosen at random among the rated ones."""
+    deciles: tuple[ReliabilityBin, ...]
+
+
+class VoteShare(NamedTuple):
+    """One class of answers in a failure's vote."""
+
+    answer: str
+    votes: int
+    right: bool
+
+
+FailureKind = Literal["backfired", "missed", "no_answer", "truncated", "overconfident"]
+"""Baseline right and strategy wrong; covered but not chosen; no answer; all truncated; wrong with a high confidence."""
 
 
 @dataclass(frozen=True, slots=True)
-class ArmState:
+class Failure:
+    """A failure worth reading. `text`, `gold`, `answer` and `votes` are empty if the source may not be shown."""
+
+    kind: FailureKind
+    key: str
+    """The point that failed."""
+    run: str
+    """The run's folder, as given."""
+    arm: str
+    """The arm's name: its trace is `RunFolder(run).arm(arm).trace`, to be shown only if `shareable`."""
+    question_id: str
+    shareable: bool
+    text: str
+    gold: str
+    answer: str
+    outcome: Outcome
+    confidence: float
+    """The share of the vote for the answer."""
+    votes: tuple[VoteShare, ...]
+    tokens: int
+    why: str
+    """What makes it a failure worth reading, in a sentence."""
+    ended_by: EndedBy
+    reason: str
+    """Why it ended, in words."""
+    calibrated: float | None
+    """The calibrated probability that the answer is right."""
+
+
+class ArmState(NamedTuple):
     """How complete an arm is."""
 
-    run: str
-    arm: str
-    task: str
-    strategy: str
-    verifier: str
-    budget: str
-    seed: int
-    pool: int
+    arm: Arm
     asked: int
     finished: int
     errors: int
     ungraded: int
     """Questions whose answer, or one of whose replies, has no verdict."""
     retried: int
-    """Earlier lines of a question that ended in an error, which a later one replaces."""
+    """Earlier records of a question that ended in an error and was tried again."""
     duplicates: int
-    """Further lines of a question that was finished: not counted."""
-    left_out: tuple[str, ...] = ()
-    """Questions whose record holds an impossible count; they are among the errors."""
+    """Further records of a question that was finished: not counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A line of provenance."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What a run was made by and of."""
+class Provenance(NamedTuple):
+    """How a run was made."""
 
     run: str
     folder: str
     """As given; its journals are read again for the table of questions."""
-    created: str
-    command: str
-    engine: str
-    facts: tuple[Fact, ...]
-    """The model's card, and the graders."""
-    sources: tuple[Source, ...]
-    prices: tuple[Fact, ...]
-    machine: Machine
-    notes: tuple[str, ...]
+    manifest: Manifest
     manifest_hash: str
     """sha256 of the manifest file, 64 hex digits."""
+    facts: tuple[tuple[str, str], ...]
+    """Names and values: the model's geometry and the graders."""
     arms: tuple[ArmState, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """All that is said of one task, over the models and strategies that were run on it."""
+    """What is reported about one task, over the models and strategies that were run on it."""
 
     task: str
     source: Source
     questions: int
     groups: int
-    """Groups that intervals are clustered by; 0 where each question stands for itself."""
+    """Groups that intervals are clustered by; 0 where questions are independent."""
     chance: float | None
-    """What a blind guess gets right, where the answers are a choice of a known number."""
+    """The accuracy of a random guess, where the answers are a choice of a known number."""
     findings: tuple[str, ...]
     """The result in a few sentences."""
     warnings: tuple[str, ...]
-    """What speaks against trusting a confidence, a sentence each."""
-    points: tuple[Point, ...]
-    curves: tuple[Curve, ...]
+    """Reasons not to trust a confidence, a sentence each."""
+    points: "pd.DataFrame"
+    """The table of results: a row for each strategy at each size or budget, with the columns of `data.table`."""
+    anytime: tuple[AnytimeCurve, ...]
     deltas: tuple[Delta, ...]
-    front: tuple[FrontMember, ...]
-    """Of tokens and accuracy, within each model."""
-    front_by_flops: tuple[FrontMember, ...]
-    """Of FLOPs and accuracy, across models; empty where there is one model."""
     difficulty: tuple[Difficulty, ...]
-    endings: tuple[Ending, ...]
-    """Of every point that was run; empty where no rule, price or budget ended a question and no confidence is known."""
     calibration: tuple[Calibration, ...]
     scaling: tuple[Scaling, ...]
     verifiers: tuple[VerifierQuality, ...]
-    cases: tuple[Case, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def by_key(self) -> dict[str, Any]:
+        """The rows of `points` by their keys."""
+        return {row.key: row for row in self.points.itertuples()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +291,4 @@ class Report:
     methods: tuple[str, ...]
     """How the numbers were made: estimators, intervals, cost rules and the FLOPs formula, a sentence each."""
     limits: tuple[str, ...]
-    """What the numbers do not say, a sentence each."""
+    """What the numbers do not show, a sentence each."""

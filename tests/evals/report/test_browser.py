@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.report.page import page, views
+from reasoner_evals.report.html.page import page, views
 from tests.evals.report.browser import CHROMIUM, Tab, browser
-from tests.evals.report.contents import a_case, a_report, a_task
+from tests.evals.report.contents import a_failure, a_report, a_task
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
 
@@ -36,8 +36,8 @@ STICKING_OUT = """
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    long = a_case(text="word " * 300 + "x" * 900, gold="y" * 300, question_id="z" * 300)
-    report = a_report(a_task(cases=(a_case(), long)), title="arithmetic: accuracy against compute " + "w" * 80)
+    long = a_failure(text="word " * 300 + "x" * 900, gold="y" * 300, question_id="z" * 300)
+    report = a_report(a_task(failures=(a_failure(), long)), title="arithmetic: accuracy against compute " + "w" * 80)
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page(report, views(report)), encoding="utf-8")
     return path
@@ -89,7 +89,7 @@ def test_a_screen_of_it_is_not_blank(tab: Tab, file: Path) -> None:
 
 def test_what_a_model_wrote_is_not_run(tab: Tab, tmp_path: Path) -> None:
     bad = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
-    report = a_report(a_task(cases=(a_case(text=bad, answer=bad, gold=bad),), findings=(bad,), points=(), curves=(),
+    report = a_report(a_task(failures=(a_failure(text=bad, answer=bad, gold=bad),), findings=(bad,), rows=(),
                              deltas=(), calibration=(), difficulty=(), scaling=(), verifiers=()), title=bad)  # fmt: skip
     path = tmp_path / "bad.html"
     path.write_text(page(report, views(report)), encoding="utf-8")

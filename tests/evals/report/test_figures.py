@@ -9,44 +9,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_evals.report.axes import AXES, TOKENS, log_ticks, short
-from reasoner_evals.report.charts import accuracy_chart, banded, lines_of, spanned
-from reasoner_evals.report.drawing import LONGEST_LABEL, Drawn, drawn, folded
-from reasoner_evals.report.figures import Absent, Figure, dearest, figures
-from reasoner_evals.report.looks import COLOURS, PAPER, SERIES, look, looks
-from reasoner_evals.report.points import ALLOCATED, Curve, CurvePoint, Estimate
-from tests.evals.report.contents import BEST, GREEDY, SIZES, VOTE, a_point, a_report, a_task, curves_of, some_points
+from reasoner_evals.report.charts.drawing import MAX_LABEL, Drawing, drawing, folded, log_ticks, short
+from reasoner_evals.report.charts.figures import Absent, Figure, figures, largest_points
+from reasoner_evals.report.charts.lines import AXES, TOKENS, accuracy_chart, has_bands, lines, scaled_marks
+from reasoner_evals.report.charts.theme import COLOURS, PAPER, SERIES, series_styles, style_at
+from reasoner_evals.report.content import AnytimeCurve, Estimate, TaskReport
+from reasoner_evals.report.data.measures import ALLOCATED
+from tests.evals.report.contents import BARE, BEST, GREEDY, SIZES, VOTE, a_point, a_task, some_points
 
 TASK = a_task()
-LOOKS = looks(a_report())
+STYLES = series_styles([TASK])
 
 
 @pytest.fixture(scope="module")
-def chart() -> Drawn:
-    return drawn("one", accuracy_chart(TASK, TOKENS, LOOKS))
+def chart() -> Drawing:
+    return drawing("one", accuracy_chart(TASK, TOKENS, STYLES))
 
 
-def test_the_same_is_drawn_the_same_and_every_name_has_ids_of_its_own(chart: Drawn) -> None:
-    assert drawn("one", accuracy_chart(TASK, TOKENS, LOOKS)) == chart
-    other = drawn("two", accuracy_chart(TASK, TOKENS, LOOKS))
+def test_the_same_is_drawn_the_same_and_every_name_has_ids_of_its_own(chart: Drawing) -> None:
+    assert drawing("one", accuracy_chart(TASK, TOKENS, STYLES)) == chart
+    other = drawing("two", accuracy_chart(TASK, TOKENS, STYLES))
     ids = [set(re.findall(r'id="([^"]*)"', svg)) for svg in (chart.wide, chart.narrow, other.wide, other.narrow)]
     assert sum(map(len, ids)) == len(set().union(*ids)) > 0
 
 
-def test_the_page_takes_every_colour_from_its_style_sheet(chart: Drawn) -> None:
+def test_the_page_takes_every_colour_from_its_style_sheet(chart: Drawing) -> None:
     used = set(re.findall(r"var\(--([a-z0-9]+)\)", chart.wide))
     assert {"ink", "quiet", "rule", "paper", "s1", "s2", "s3"} <= used <= {colour.name for colour in COLOURS}
     assert not re.search(r"#[0-9a-f]{6}", chart.wide + chart.narrow)
     assert "font-family" not in chart.wide
 
 
-def test_text_is_twelve_pixels_high_at_either_width(chart: Drawn) -> None:
+def test_text_is_twelve_pixels_high_at_either_width(chart: Drawing) -> None:
     for svg, width in ((chart.wide, 860), (chart.narrow, 330)):
         assert set(re.findall(r"font-size: ([0-9.]+)px", svg)) == {"12"}
         assert ET.fromstring(svg).attrib["viewBox"].startswith(f"0 0 {width} ")
 
 
-def test_everything_that_is_drawn_lies_inside_the_figure(chart: Drawn) -> None:
+def test_everything_that_is_drawn_lies_inside_the_figure(chart: Drawing) -> None:
     for svg in (chart.wide, chart.narrow):
         root = ET.fromstring(svg)
         _, _, width, height = map(float, root.attrib["viewBox"].split())
@@ -60,9 +60,9 @@ def test_everything_that_is_drawn_lies_inside_the_figure(chart: Drawn) -> None:
 
 
 def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
-    extreme = (a_point(GREEDY, accuracy=0.0), a_point(VOTE, size=1, accuracy=1.0), a_point(VOTE, size=8, accuracy=0.5))
-    task = a_task(points=extreme, curves=curves_of(extreme), front=(), deltas=(), chance=None)
-    root = ET.fromstring(drawn("edge", accuracy_chart(task, TOKENS, looks(a_report(task)))).wide)
+    extreme = [a_point(GREEDY, accuracy=0.0), a_point(VOTE, size=1, accuracy=1.0), a_point(VOTE, size=8, accuracy=0.5)]
+    task = a_task(rows=extreme, deltas=(), chance=None)
+    root = ET.fromstring(drawing("edge", accuracy_chart(task, TOKENS, series_styles([task]))).wide)
     clips = [one.find("rect") for one in root.iter("clipPath")]
     [box] = [one.attrib for one in clips if one is not None]
     top, bottom = float(box["y"]), float(box["y"]) + float(box["height"])
@@ -79,9 +79,8 @@ def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
 
 def test_a_text_of_a_run_stays_a_text() -> None:
     hostile = '</text></svg><script>alert("$x^2$")</script> url(#a) \x00\u202e'
-    points = tuple(replace(one, series=hostile, label=hostile) for one in some_points()[1:5])
-    task = a_task(points=points, curves=curves_of(points), front=(), deltas=())
-    shown = drawn("bad", accuracy_chart(task, TOKENS, looks(a_report(task))))
+    task = a_task(rows=[point | {"series": hostile, "label": hostile} for point in some_points()[1:5]], deltas=())
+    shown = drawing("bad", accuracy_chart(task, TOKENS, series_styles([task])))
     for svg in (shown.wide, shown.svg.decode()):
         root = ET.fromstring(svg)
         assert not [one for one in root.iter() if one.tag.endswith("script")]
@@ -91,15 +90,15 @@ def test_a_text_of_a_run_stays_a_text() -> None:
 
 
 def test_32_series_look_different_in_more_than_their_colour() -> None:
-    every = [look(place) for place in range(32)]
-    assert len({(one.colour, one.marker, one.dashes) for one in every}) == 32
-    assert len({(one.marker, one.dashes) for one in every}) == 32
-    assert look(32) == look(0)
+    every = [style_at(place) for place in range(32)]
+    assert len({(style.colour, style.marker, style.dashes) for style in every}) == 32
+    assert len({(style.marker, style.dashes) for style in every}) == 32
+    assert style_at(32) == style_at(0)
 
 
 def test_a_series_looks_the_same_wherever_the_report_shows_it() -> None:
-    assert list(LOOKS) == [GREEDY, VOTE, BEST]
-    assert looks(a_report(TASK, replace(TASK, points=TASK.points[::-1], curves=()))) == LOOKS
+    assert list(STYLES) == [GREEDY, VOTE, BEST]
+    assert series_styles([TASK, replace(TASK, points=TASK.points[::-1])]) == STYLES
 
 
 def _luminance(colour: str) -> float:
@@ -149,50 +148,49 @@ def test_numbers_are_written_short(value: float, text: str) -> None:
 
 def test_a_law_is_drawn_to_twice_the_measured_sizes_at_most() -> None:
     [scaling] = TASK.scaling
-    assert scaling.selection is not None
-    reach = max(at.size for at in scaling.selection.points)
-    found = figures(
-        a_task(difficulty=(), calibration=(), verifiers=(), curves=(), points=some_points()[:1]), "f", LOOKS
-    )
-    assert isinstance(found.scaling, Figure)
-    texts = [one.text for one in ET.fromstring(found.scaling.drawn.wide).iter("text")]
+    assert scaling.selection.band is not None
+    reach = max(scaling.selection.band.ks)
+    found = figures(a_task(difficulty=(), calibration=(), verifiers=(), rows=some_points()[:1]), "f", STYLES)
+    [shown] = found["scaling"]
+    assert isinstance(shown, Figure)
+    texts = [one.text for one in ET.fromstring(shown.drawing.wide).iter("text")]
     assert "16" in texts
     assert reach == 2 * max(SIZES)
     assert "32" not in texts
 
 
 def test_points_without_a_place_on_an_axis_are_named_in_its_caption() -> None:
-    tabs = figures(a_task(difficulty=(), calibration=(), verifiers=(), scaling=(), deltas=()), "f", LOOKS).accuracy
-    captions = {tab.title: tab.figure.caption for tab in tabs if isinstance(tab.figure, Figure)}
-    assert "Not shown, as samples is not known: single." in captions["Samples"]
+    shown = figures(a_task(**BARE), "f", STYLES)["accuracy"]
+    captions = {axis.tab: tab.caption for axis, tab in zip(AXES, shown, strict=True) if isinstance(tab, Figure)}
+    assert "Not shown, because they have no value on this axis: single." in captions["Samples"]
     assert "Not shown" not in captions["Tokens"]
 
 
 def test_without_prices_the_tab_of_money_says_how_to_give_them() -> None:
-    points = tuple(a_point(VOTE, size=k, usd=None) for k in SIZES)
-    bare = a_task(points=points, curves=curves_of(points), deltas=(), front=(), difficulty=(), calibration=(),
-                  verifiers=(), scaling=())  # fmt: skip
-    money = figures(bare, "f", looks(a_report(bare))).accuracy[-1]
-    assert isinstance(money.figure, Absent)
-    assert "--prices" in money.figure.why
+    bare = a_task(rows=[a_point(VOTE, size=k, usd=None) for k in SIZES], **BARE)
+    money = figures(bare, "f", series_styles([bare]))["accuracy"][-1]
+    assert isinstance(money, Absent)
+    assert "--prices" in money.why
 
 
 def test_an_anytime_curve_stands_on_tokens_alone() -> None:
-    steps = tuple(CurvePoint(None, tokens, None, None, None, Estimate(0.4)) for tokens in (50.0, 90.0))
-    task = a_task(curves=(*TASK.curves, Curve(GREEDY, "small", "single, anytime", "anytime", steps)))
-    drawn_on = [axis.key for axis in AXES if "anytime" in {curve.kind for curve, _ in lines_of(task, axis)}]
+    task = a_task(anytime=(anytime(GREEDY),))
+    drawn_on = [axis.key for axis in AXES if "anytime" in {line.kind for line in lines(task, axis)}]
     assert drawn_on == ["tokens"]
 
 
-def test_of_each_series_the_dearest_point_is_shown_where_one_is() -> None:
-    assert [one.label for one in dearest(some_points())] == [GREEDY, f"{VOTE}, n=8", f"{BEST}, n=8"]
+def test_of_each_series_the_largest_point_is_shown_where_one_is() -> None:
+    assert [row.label for row in largest_points(TASK.points.itertuples()).values()] == [
+        GREEDY,
+        f"{VOTE}, n=8",
+        f"{BEST}, n=8",
+    ]
 
 
-def anytime(series: str) -> Curve:
-    steps = tuple(
-        CurvePoint(None, tokens, None, None, None, Estimate(tokens / 9000)) for tokens in (9.0, 900.0, 5000.0)
-    )
-    return Curve(series, "small", f"{series}, anytime", "anytime", steps)
+def anytime(series: str) -> AnytimeCurve:
+    tokens = (9.0, 900.0, 5000.0)
+    accuracies = tuple(Estimate(amount / 9000) for amount in tokens)
+    return AnytimeCurve(series, "small", f"{series}, anytime", tokens, accuracies)
 
 
 def texts(svg: str) -> list[str]:
@@ -200,38 +198,35 @@ def texts(svg: str) -> list[str]:
 
 
 def test_answers_held_before_anything_was_bought_do_not_flatten_the_curves() -> None:
-    lines = lines_of(a_task(curves=(*TASK.curves, anytime(GREEDY))), TOKENS)
-    assert [one.x for one in spanned(lines)] == [
-        one.x for curve, marks in lines if curve.kind != "anytime" for one in marks
-    ]
-    alone = (a_point(GREEDY),)
-    lines = lines_of(a_task(points=alone, curves=(*curves_of(alone), anytime(GREEDY))), TOKENS)
-    assert {one.x for one in spanned(lines)} == {9.0, 900.0, 5000.0, 90.0}
+    shown = lines(a_task(anytime=(anytime(GREEDY),)), TOKENS)
+    assert scaled_marks(shown) == [mark for line in shown if line.kind != "anytime" for mark in line.marks]
+    shown = lines(a_task(rows=[a_point(GREEDY)], anytime=(anytime(GREEDY),)), TOKENS)
+    assert {mark.x for mark in scaled_marks(shown)} == {9.0, 900.0, 5000.0, 90.0}
 
 
-def crowd(count: int) -> tuple[Curve, ...]:
+def crowd(count: int) -> TaskReport:
     """Pools, one budget divided at several totals, and stop rules run once, with what they held on the way."""
-    pool = tuple(a_point(VOTE, size=k, accuracy=0.4 + k / 40) for k in SIZES)
-    totals = tuple(replace(a_point(f"{VOTE}{ALLOCATED}", accuracy=0.5), key=f"total {n}") for n in SIZES)
-    rules = tuple(a_point(f"{VOTE}:stop=lock_in:delta=0.0{place}{place + 1}", accuracy=0.6) for place in range(count))
-    return (*curves_of((*pool, *totals, *rules)), *(anytime(one.series) for one in rules))
+    pool = [a_point(VOTE, size=k, accuracy=0.4 + k / 40) for k in SIZES]
+    totals = [a_point(f"{VOTE}{ALLOCATED}", accuracy=0.5) | {"key": f"total {n}"} for n in SIZES]
+    rules = [a_point(f"{VOTE}:stop=lock_in:delta=0.0{place}{place + 1}", accuracy=0.6) for place in range(count)]
+    held: tuple[AnytimeCurve, ...] = tuple(anytime(row["series"]) for row in rules)
+    return a_task(rows=[*pool, *totals, *rules], anytime=held)
 
 
 def test_many_lines_are_drawn_without_what_would_hide_them() -> None:
-    few, many = (a_task(curves=crowd(count)) for count in (4, 12))
-    assert banded(lines_of(few, TOKENS))
-    assert not banded(lines_of(many, TOKENS))
-    kinds = [{curve.kind for curve, _ in lines_of(task, TOKENS)} for task in (few, many)]
+    few, many = (crowd(count) for count in (4, 12))
+    assert has_bands(lines(few, TOKENS))
+    assert not has_bands(lines(many, TOKENS))
+    kinds = [{line.kind for line in lines(task, TOKENS)} for task in (few, many)]
     assert kinds == [{"measured", "oracle", "random", "anytime"}, {"measured", "oracle", "random"}]
-    shown = figures(replace(many, difficulty=(), calibration=(), verifiers=(), scaling=(), deltas=()), "f",
-                    looks(a_report(many))).accuracy[0].figure  # fmt: skip
+    shown = figures(replace(many, **BARE), "f", series_styles([many]))["accuracy"][0]
     assert isinstance(shown, Figure)
     assert "No band is drawn" in shown.caption
 
 
 def test_names_that_differ_at_their_end_are_told_apart_at_either_width() -> None:
-    task = a_task(curves=crowd(9))
-    found = drawn("crowd", accuracy_chart(task, TOKENS, looks(a_report(task))))
+    task = crowd(9)
+    found = drawing("crowd", accuracy_chart(task, TOKENS, series_styles([task])))
     for svg in (found.wide, found.narrow):
         whole = "".join(texts(svg))
         for place in range(9):
@@ -241,8 +236,8 @@ def test_names_that_differ_at_their_end_are_told_apart_at_either_width() -> None
 
 
 def test_no_line_of_a_long_legend_lies_on_another_or_outside_the_figure() -> None:
-    task = a_task(curves=crowd(20))
-    found = drawn("crowd", accuracy_chart(task, TOKENS, looks(a_report(task))))
+    task = crowd(20)
+    found = drawing("crowd", accuracy_chart(task, TOKENS, series_styles([task])))
     for svg in (found.wide, found.narrow):
         root = ET.fromstring(svg)
         columns: dict[float, list[float]] = {}
@@ -256,7 +251,7 @@ def test_no_line_of_a_long_legend_lies_on_another_or_outside_the_figure() -> Non
             assert heights[-1] <= float(root.attrib["viewBox"].split()[-1])
 
 
-@given(st.text(st.sampled_from("ab_:=., x"), max_size=200), st.integers(8, LONGEST_LABEL))
+@given(st.text(st.sampled_from("ab_:=., x"), max_size=200), st.integers(8, MAX_LABEL))
 def test_a_folded_name_is_two_lines_at_most_and_loses_nothing_that_fits(text: str, limit: int) -> None:
     lines = folded(text, limit).split("\n")
     assert len(lines) <= 2

@@ -6,19 +6,22 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from reasoner.tree import page as tree_page
+from reasoner.tree.page import policy, writing_page
 from reasoner_evals.report.content import Report, TaskReport
-from reasoner_evals.report.page import SECTIONS, View, page, views
+from reasoner_evals.report.html.page import SECTIONS, View, page, views
 from tests.evals.report.contents import (
-    a_case,
+    BARE,
+    a_failure,
     a_point,
     a_report,
     a_source,
     a_task,
     an_empty_task,
-    curves_of,
+    some_points,
+    table,
     two_models,
 )
 from tests.evals.report.pages import Parsed, parsed
@@ -128,7 +131,9 @@ def test_a_whole_report_is_harmless(whole: str) -> None:
 
 def test_nothing_that_a_run_holds_comes_through_unescaped() -> None:
     for start in range(0, len(HOSTILE), 7):
-        report = poisoned(a_report(a_task(cases=(a_case(), a_case(shareable=False)))), HOSTILE[start : start + 7])
+        report = poisoned(
+            a_report(a_task(failures=(a_failure(), a_failure(shareable=False)))), HOSTILE[start : start + 7]
+        )
         shown = made(report)
         assert_harmless(shown)
         assert len(shown) < 12_000_000
@@ -140,10 +145,6 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
     """The same content with a hostile text at the end of every string; equal strings stay equal, so that keys hold."""
     if isinstance(value, str):
         fixed = {
-            "measured",
-            "oracle",
-            "random",
-            "anytime",
             "greedy",
             "self_consistency",
             "larger_model",
@@ -153,8 +154,14 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
             "price",
             "budget",
             "strategy",
+            "front",
+            "level",
+            "behind",
         }
         return value if value in fixed else value + texts[sum(map(ord, value)) % len(texts)]
+    if isinstance(value, pd.DataFrame):
+        rows = [{name: poisoned(cell, texts) for name, cell in row.items()} for row in value.to_dict("records")]
+        return table(rows)
     if isinstance(value, tuple):
         parts = [poisoned(one, texts) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
@@ -170,30 +177,25 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
 
 def test_rows_under_a_series_say_only_what_tells_them_apart() -> None:
     of = [("voting:n=8", "tokens=9 in all"), ("voting:n=16", "tokens=9 in all"), ("voting:n=16", "tokens=90 in all")]
-    points = tuple(
-        replace(
-            a_point("voting, allocated"),
-            key=f"{place}",
-            strategy=strategy,
-            budget=budget,
-            label=f"{strategy}, {budget}",
-        )
+    points = [
+        a_point("voting, allocated")
+        | {"key": f"{place}", "strategy": strategy, "budget": budget, "label": f"{strategy}, {budget}"}
         for place, (strategy, budget) in enumerate(of)
-    )
-    shown = parsed(made(a_report(replace(an_empty_task(), points=points, curves=curves_of(points)))))
+    ]
+    shown = parsed(made(a_report(a_task(rows=points, **BARE))))
     parts = [one.text for one in shown.of("th") if one.attributes.get("class") == "part"]
     assert parts[:3] == ["n=8, tokens=9 in all", "n=16, tokens=9 in all", "n=16, tokens=90 in all"]
 
 
 def test_a_source_that_may_not_be_shown_is_not_even_if_its_texts_are_there() -> None:
-    secret = a_case(shareable=False, text="SECRET QUESTION", gold="SECRET GOLD", answer="SECRET ANSWER")
-    shown = made(a_report(replace(only_one_arm(), source=a_source(shareable=False), cases=(secret,))))
+    secret = a_failure(shareable=False, text="SECRET QUESTION", gold="SECRET GOLD", answer="SECRET ANSWER")
+    shown = made(a_report(replace(only_one_arm(), source=a_source(shareable=False), failures=(secret,))))
     assert "SECRET" not in shown
     assert "does not allow" in shown
 
 
 def test_parts_that_are_missing_are_sentences() -> None:
-    bare = a_task(verifiers=(), deltas=(), difficulty=(), calibration=(), scaling=(), cases=(), endings=())
+    bare = a_task(rows=some_points(), **BARE)
     shown = parsed(made(a_report(bare)))
     for sentence in (
         "No verifier rated replies.",
@@ -210,22 +212,19 @@ def test_parts_that_are_missing_are_sentences() -> None:
 
 
 def only_one_question() -> TaskReport:
-    points = tuple(
-        replace(one, questions=1, accuracy=one.accuracy._replace(low=None, high=None)) for one in a_task().points
-    )
-    return a_task(questions=1, points=points, curves=curves_of(points), difficulty=(), calibration=())
+    known = {"questions": 1, "accuracy_low": None, "accuracy_high": None}
+    return a_task(questions=1, rows=[point | known for point in some_points()], difficulty=(), calibration=())
 
 
 def only_one_arm() -> TaskReport:
-    points = (a_point("single"),)
-    return replace(an_empty_task(), points=points, curves=curves_of(points), findings=("One.",))
+    return a_task(rows=[a_point("single")], findings=("One.",), **BARE)
 
 
 @pytest.mark.parametrize("task", [an_empty_task(), only_one_question(), only_one_arm()], ids=["none", "one", "arm"])
 def test_little_makes_a_page_all_the_same(task: TaskReport) -> None:
     shown = made(a_report(task))
     assert_harmless(shown)
-    assert bool(parsed(shown).of("figure")) == bool(task.points)
+    assert bool(parsed(shown).of("figure")) == bool(len(task.points))
 
 
 def test_a_run_of_which_nothing_is_finished_says_so() -> None:
@@ -244,21 +243,21 @@ def test_several_tasks_stand_apart() -> None:
 
 
 def test_every_figure_alone_is_well_formed_and_needs_nothing_else(shown: tuple[View, ...]) -> None:
-    for figure in shown[0].figures:
-        root = ET.fromstring(figure.drawn.svg)
+    for figure in shown[0].drawn:
+        root = ET.fromstring(figure.drawing.svg)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        assert b"<script" not in figure.drawn.svg
-        assert figure.drawn.png.startswith(b"\x89PNG")
+        assert b"<script" not in figure.drawing.svg
+        assert figure.drawing.png.startswith(b"\x89PNG")
 
 
-def test_a_page_allows_its_own_style_and_nothing_else() -> None:
+def test_a_page_allows_its_own_style_and_nothing_else(tmp_path: Path) -> None:
     report = a_report()
-    tree = b"".join(
-        (Path(tree_page.__file__).parent / "templates" / name).read_bytes() for name in ("page_top.html",)
-    ).decode()
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    for text in (page(report, views(report)), tree):
+    with writing_page(tmp_path / "tree.html", source="trace"):
+        pass
+    allowed = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    assert policy() == f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
+    for text in (page(report, views(report)), (tmp_path / "tree.html").read_text()):
         head = text[: text.index("<style>")]
-        assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in head
+        assert policy() in head
         # What comes before the policy is not under it.
         assert not re.search(r"<(script|link|img|style|base|iframe|object)", head)

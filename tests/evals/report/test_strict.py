@@ -5,18 +5,17 @@ import io
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from reasoner_evals.report.csvs import points_csv
-from reasoner_evals.report.grouping import measure
-from reasoner_evals.report.making import make_report
-from reasoner_evals.report.markdown import to_markdown
-from reasoner_evals.report.measures import ArmRead
-from reasoner_evals.report.page import page, views
-from reasoner_evals.report.points import Point
-from reasoner_evals.report.tables import groups_of, points
+from reasoner_evals.report.build import make_report
+from reasoner_evals.report.data.comparisons import groups_of
+from reasoner_evals.report.data.measures import ArmRead, measure
+from reasoner_evals.report.data.table import points_table
+from reasoner_evals.report.html.page import page, views
+from reasoner_evals.report.text import points_csv, to_markdown
 from reasoner_evals.runs.export import export
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import Reply
@@ -29,15 +28,11 @@ RATED = Fake("best_of_n", pool=4, rule="best", verifier="orm", law=LAW)
 WEIGHED = Fake("best_of_n:selector=weighted", pool=4, rule="weighted", verifier="orm", law=LAW)
 
 
-def rows(path: Path) -> dict[str, Point]:
+def rows(path: Path) -> dict[str, Any]:
     run = open_run(path)
     arms = [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms]
-    return {one.label: one for one in points(list(measure(arms, several_models=False)), groups_of(run.tasks[TASK]))}
-
-
-def strict_of(point: Point) -> float:
-    assert point.strict is not None
-    return point.strict.value
+    table = points_table(list(measure(arms, several_models=False)), groups_of(run.tasks[TASK]))
+    return {row.label: row for row in table.itertuples()}
 
 
 def vote(answer: str, weights: Sequence[tuple[str, float]]) -> float:
@@ -73,7 +68,7 @@ def test_of_a_pool_fallbacks_are_no_answers_in_any_subset(
         subsets = [list(itertools.combinations(pool, point.size or 0)) for pool in pools]
         kept = [[[one for one in subset if one.rule == "boxed"] for subset in own] for own in subsets]
         right = [np.mean([select(gold(row), drawn) for drawn in own]) for row, own in enumerate(kept)]
-        assert strict_of(point) == pytest.approx(np.mean(right))
+        assert point.strict_accuracy == pytest.approx(np.mean(right))
         assert point.questions == 25
 
 
@@ -87,32 +82,32 @@ def test_fallbacks_that_outvote_what_was_stated_make_strict_accuracy_the_higher_
     whole = record(Fake(pool=3, rule="majority"), 0).model_copy(update={"pool": (wrong, wrong, right)})
     next(path.glob("arms/*/journal.jsonl")).write_text(whole.model_dump_json() + "\n")
     point = rows(path)["self_consistency, n=3"]
-    assert (point.accuracy.value, strict_of(point)) == (0, 1)
+    assert (point.accuracy, point.strict_accuracy) == (0, 1)
 
 
 def test_of_an_arm_that_was_run_an_answer_counts_if_it_is_right_and_stated(tmp_path: Path) -> None:
     (point,) = rows(fabricate(tmp_path / "run", [SINGLE], questions=80)).values()
     answers = [record(SINGLE, row) for row in range(80)]
     right = [one.answer == gold(row) for row, one in enumerate(answers)]
-    assert point.accuracy.value == pytest.approx(np.mean(right))
-    assert strict_of(point) == pytest.approx(
+    assert point.accuracy == pytest.approx(np.mean(right))
+    assert point.strict_accuracy == pytest.approx(
         np.mean([hit and one.rule == "boxed" for hit, one in zip(right, answers, strict=True)])
     )
-    assert 0 < strict_of(point) < point.accuracy.value
+    assert 0 < point.strict_accuracy < point.accuracy
 
 
 def test_where_every_answer_is_stated_both_accuracies_are_one_number(tmp_path: Path) -> None:
     arms = [GREEDY, Fake(pool=16, rule="majority"), Fake("best_of_n", pool=8, rule="best", verifier="orm")]
     for point in rows(fabricate(tmp_path / "run", arms, questions=20)).values():
-        assert point.strict == point.accuracy
+        assert point.strict_accuracy == point.accuracy
 
 
 def test_where_every_answer_is_a_fallback_nothing_is_strictly_right(tmp_path: Path) -> None:
     law = Law(fallback=1.0)
     arms = [Fake("single", law=law), Fake(pool=8, rule="majority", law=law)]
     for point in rows(fabricate(tmp_path / "run", arms, questions=20)).values():
-        assert point.accuracy.value > 0
-        assert strict_of(point) == 0
+        assert point.accuracy > 0
+        assert point.strict_accuracy == 0
 
 
 def forget(path: Path, *, lines: int) -> None:
@@ -127,8 +122,8 @@ def test_without_rules_strict_accuracy_is_not_known_and_shown_as_such(tmp_path: 
     path = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=12)
     forget(path, lines=lines)
     report = make_report([path])
-    assert [one.strict for one in report.tasks[0].points] == [None] * 5
-    cells = [(row["strict_accuracy"], row["accuracy"] != "") for row in csv.DictReader(io.StringIO(points_csv(report)))]
+    assert list(report.tasks[0].points.strict_accuracy) == [None] * 5
+    cells = [(row["strict_accuracy"], row["accuracy"] != "") for row in csv.DictReader(points_csv(report))]
     assert cells == [("", True)] * 5
     table = [line.split("|")[3].strip() for line in to_markdown(report).splitlines() if line.startswith("| ")]
     assert table == ["strict %", *[""] * 5]
@@ -136,29 +131,29 @@ def test_without_rules_strict_accuracy_is_not_known_and_shown_as_such(tmp_path: 
 
 def test_a_seed_without_rules_leaves_the_mean_of_all_seeds_unknown(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [Fake("single", seed=seed) for seed in (1, 2)], questions=12)
-    assert all(one.strict == one.accuracy for one in rows(path).values())
+    assert all(one.strict_accuracy == one.accuracy for one in rows(path).values())
     (path / "arms" / Fake("single", seed=1).folder / "journal.jsonl").rename(tmp_path / "kept")
     forget(path, lines=12)
     (tmp_path / "kept").rename(path / "arms" / Fake("single", seed=1).folder / "journal.jsonl")
     (point,) = rows(path).values()
-    assert (point.seeds, point.strict) == (2, None)
+    assert (point.seeds, point.strict_accuracy) == (2, None)
 
 
 def test_an_error_leaves_strict_accuracy_over_the_same_questions(tmp_path: Path) -> None:
     for point in rows(fabricate(tmp_path / "run", [Fake(pool=4, rule="majority", errors=3)], questions=12)).values():
         assert point.questions == 9
-        assert point.strict == point.accuracy
+        assert point.strict_accuracy == point.accuracy
 
 
 def test_tables_and_page_show_it_beside_the_accuracy(tmp_path: Path) -> None:
     report = make_report([fabricate(tmp_path / "run", [SINGLE, VOTES], questions=30)])
-    point = report.tasks[0].points[0]
-    row = next(csv.DictReader(io.StringIO(points_csv(report))))
-    assert (float(row["strict_accuracy"]), float(row["accuracy"])) == (strict_of(point), point.accuracy.value)
-    assert f"| {100 * strict_of(point):.1f} (" in to_markdown(report)
+    point = next(report.tasks[0].points.itertuples())
+    row = next(csv.DictReader(points_csv(report)))
+    assert (float(row["strict_accuracy"]), float(row["accuracy"])) == (point.strict_accuracy, point.accuracy)
+    assert f"| {100 * point.strict_accuracy:.1f} (" in to_markdown(report)
     html = page(report, views(report))
     table = html[html.index(">Strict accuracy</th>") :].partition("</table>")[0]
-    assert f'<td class="n">{100 * strict_of(point):.1f} ' in table
+    assert f'<td class="n">{100 * point.strict_accuracy:.1f} ' in table
     assert any(line.startswith("Strict accuracy") for line in report.methods)
 
 

@@ -13,9 +13,8 @@ from click.testing import CliRunner, Result
 from reasoner.errors import UsageError
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.cli import compare, export
-from reasoner_evals.report.csvs import points_csv
-from reasoner_evals.report.making import make_report
-from reasoner_evals.report.markdown import to_markdown
+from reasoner_evals.report.build import make_report
+from reasoner_evals.report.text import points_csv, to_markdown
 from reasoner_evals.runs.export import export as export_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
 from tests.helpers import without_checksums
@@ -27,11 +26,11 @@ def run(command: object, *given: object) -> Result:
 
 def test_the_csv_holds_every_number_of_every_point(tmp_path: Path) -> None:
     report = make_report([fabricate(tmp_path / "run", [GREEDY, VOTE], questions=15)])
-    rows = list(csv.DictReader(io.StringIO(points_csv(report))))
-    for row, point in zip(rows, report.tasks[0].points, strict=True):
+    rows = list(csv.DictReader(points_csv(report)))
+    for row, point in zip(rows, report.tasks[0].points.itertuples(), strict=True):
         assert row["label"] == point.label
-        assert float(row["accuracy"]) == point.accuracy.value
-        assert float(row["tokens_p95"]) == point.spent.tokens.p95
+        assert float(row["accuracy"]) == point.accuracy
+        assert float(row["tokens_p95"]) == point.tokens_p95
         assert row["usd"] == ""
         mine = [one for one in report.tasks[0].deltas if (one.key, one.against) == (point.key, "greedy")]
         assert row["greedy_p_holm"] == (str(mine[0].p_holm) if mine else "")
@@ -39,8 +38,9 @@ def test_the_csv_holds_every_number_of_every_point(tmp_path: Path) -> None:
 
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:
     report = make_report([fabricate(tmp_path / "run", [Fake("=HYPERLINK(1)")], questions=12)])
-    assert "'=HYPERLINK(1)" in points_csv(report)
-    assert ",=HYPERLINK" not in points_csv(report)
+    table = "".join(points_csv(report))
+    assert "'=HYPERLINK(1)" in table
+    assert ",=HYPERLINK" not in table
 
 
 HOSTILE = {

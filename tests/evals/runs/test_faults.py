@@ -12,7 +12,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Ended, Sampled, TraceWriter, read_trace
 from reasoner.types import Completion
-from reasoner_evals.report.making import make_report
+from reasoner_evals.report.build import make_report
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import begin
 from reasoner_evals.runs.records import ItemRecord, read_journal

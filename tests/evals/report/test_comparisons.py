@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasoner_evals.report.differences import deltas, front
-from reasoner_evals.report.grouping import measure
-from reasoner_evals.report.measures import ArmRead, Measured, greedy
-from reasoner_evals.report.points import Delta
+from reasoner_evals.report.content import Delta
+from reasoner_evals.report.data.comparisons import deltas, front
+from reasoner_evals.report.data.measures import ArmRead, Measured, is_greedy, measure
 from reasoner_evals.runs.reading import TaskItems, open_run, read_arm
 from reasoner_evals.stats.comparison import compare, holm, mcnemar
 from tests.evals.fabricated import BEST, GREEDY, SMALL, TASK, VOTE, Fake, Law, fabricate, gold, record
@@ -27,7 +26,7 @@ def of_kind(found: tuple[Delta, ...], against: str) -> dict[str, Delta]:
 
 
 @pytest.mark.parametrize(
-    ("spec", "is_greedy"),
+    ("spec", "expected"),
     [
         ("single", True),
         ("single:max_tokens=64", True),
@@ -37,8 +36,8 @@ def of_kind(found: tuple[Delta, ...], against: str) -> dict[str, Delta]:
         ("self_consistency:temperature=0", False),
     ],
 )
-def test_greedy_is_one_sample_of_temperature_zero(spec: str, is_greedy: bool) -> None:
-    assert greedy(spec) == is_greedy
+def test_greedy_is_one_sample_of_temperature_zero(spec: str, expected: bool) -> None:
+    assert is_greedy(spec) == expected
 
 
 def test_a_search_against_greedy_is_mcnemars_test_on_single_outcomes(tmp_path: Path) -> None:
@@ -74,8 +73,8 @@ def test_p_values_of_one_baseline_are_one_family(tmp_path: Path) -> None:
 
 def test_a_vote_at_matched_compute_costs_as_much(tmp_path: Path) -> None:
     points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=30))
-    tokens = {one.subject.key: one.tokens for one in points}
-    votes = [one.subject.key for one in points if one.subject.series == "self_consistency"]
+    tokens = {one.key: one.tokens for one in points}
+    votes = [one.key for one in points if one.series == "self_consistency"]
     found = of_kind(deltas(points, items), "self_consistency")
     assert list(found) == [f"best_of_n with orm, n={n}" for n in (1, 2, 4, 8)]  # greedy costs less than any vote
     for one in found.values():
@@ -85,7 +84,7 @@ def test_a_vote_at_matched_compute_costs_as_much(tmp_path: Path) -> None:
         following = min(beyond, key=tokens.__getitem__, default=one.baseline)
         spent = (1 - one.mixed) * tokens[one.baseline] + one.mixed * tokens[following]
         assert spent == pytest.approx(min(tokens[one.key], max(tokens[key] for key in votes)))
-        height = {each.subject.key: float(np.nanmean(each.values.right)) for each in points}
+        height = {each.key: float(np.nanmean(each.values["right"])) for each in points}
         fair = (1 - one.mixed) * height[one.baseline] + one.mixed * height[following]
         assert one.difference.value == pytest.approx(height[one.key] - fair)
     assert any(one.mixed for one in found.values())
@@ -103,16 +102,13 @@ def test_questions_that_one_side_lacks_are_in_no_pair(tmp_path: Path) -> None:
 
 def test_the_frontier_is_what_nothing_cheaper_reaches(tmp_path: Path) -> None:
     points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=40))
-    height = {one.subject.key: float(np.nanmean(one.values.right)) for one in points}
-    cost = {one.subject.key: one.tokens for one in points}
+    height = {one.key: float(np.nanmean(one.values["right"])) for one in points}
+    cost = {one.key: one.tokens for one in points}
     found = front(points, items)
-    assert [cost[one.key] for one in found] == sorted(cost.values())
-    for one in found:
-        cheaper = [height[key] for key in height if cost[key] < cost[one.key]]
-        assert one.on_front == (not cheaper or height[one.key] > max(cheaper))
-        assert (one.behind is None) == one.on_front
-        if one.behind:
-            assert one.behind.value == pytest.approx(height[one.key] - max(cheaper))
+    assert [cost[key] for key in found] == sorted(cost.values())
+    for key, standing in found.items():
+        cheaper = [height[other] for other in height if cost[other] < cost[key]]
+        assert (standing == "front") == (not cheaper or height[key] > max(cheaper))
 
 
 def test_only_what_is_behind_beyond_chance_is_significant(tmp_path: Path) -> None:
@@ -122,9 +118,9 @@ def test_only_what_is_behind_beyond_chance_is_significant(tmp_path: Path) -> Non
         Fake("like", replies=3, law=Law(lift=0.35)),
     ]
     points, items = measured(fabricate(tmp_path / "run", arms, questions=80))
-    found = {one.key.rpartition("|")[2]: one for one in front(points, items)}
-    assert found["weak"].significant
-    assert not found["like"].significant
+    found = {key.rpartition("|")[2]: standing for key, standing in front(points, items).items()}
+    assert found["weak"] == "behind"
+    assert found["like"] == "level"
 
 
 def test_a_smaller_model_is_set_against_a_larger_one_within_its_flops(tmp_path: Path) -> None:
@@ -144,14 +140,14 @@ def test_a_smaller_model_is_set_against_a_larger_one_within_its_flops(tmp_path: 
     assert list(found) == ["single", "self_consistency, n=4"]
     assert {one.baseline for one in found.values()} == {"large-1b|arithmetic|single"}
     assert {one.family for one in found.values()} == {2}
-    flops = {one.subject.key: float(np.nanmean(one.values.flops)) for one in points}
+    flops = {one.key: float(np.nanmean(one.values["flops"])) for one in points}
     assert all(flops[one.key] <= flops[one.baseline] for one in found.values())
 
 
 def test_grouped_questions_are_compared_by_group(tmp_path: Path) -> None:
     points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE], questions=40, groups=8))
     found = of_kind(deltas(points, items), "greedy")["self_consistency, n=8"]
-    values = {one.subject.label: dict(zip(items.ids, one.values.right.tolist(), strict=True)) for one in points}
+    values = {one.label: dict(zip(items.ids, one.values["right"].tolist(), strict=True)) for one in points}
     groups = dict(zip(items.ids, items.groups, strict=True))
     expected = compare(values["self_consistency, n=8"], values["single"], groups=groups)
     assert (found.test, found.p) == ("sign flips, clustered", expected.p_value)

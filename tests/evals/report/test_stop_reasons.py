@@ -4,15 +4,16 @@ import csv
 import dataclasses
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import Report
-from reasoner_evals.report.csvs import points_csv, questions_csv
-from reasoner_evals.report.making import make_report
-from reasoner_evals.report.markdown import to_markdown
-from reasoner_evals.report.page import page, views
+from reasoner_evals.report.data.table import STOP_REASONS
+from reasoner_evals.report.html.page import page, views
+from reasoner_evals.report.text import points_csv, questions_csv, to_markdown
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import ItemRecord
 from tests.evals.fabricated import GREEDY, VOTE, Fake, Law, fabricate, gold, record
@@ -28,28 +29,34 @@ def reported(path: Path, *arms: Fake, questions: int = 60) -> Report:
     return make_report([fabricate(path / "run", arms, questions=questions)])
 
 
+def ended(report: Report) -> list[Any]:
+    """The points of the first task with what ended their questions."""
+    return [row for row in report.tasks[0].points.itertuples() if row.ended]
+
+
 def rows_of(report: Report) -> list[dict[str, str]]:
     return list(csv.DictReader(questions_csv(report)))
 
 
 def test_what_ended_the_questions_of_a_strategy_is_counted_over_its_records(tmp_path: Path) -> None:
     seeds = [STOPS, dataclasses.replace(STOPS, seed=1)]
-    task = reported(tmp_path, GREEDY, VOTE, *seeds).tasks[0]
+    report = reported(tmp_path, GREEDY, VOTE, *seeds)
     # A pool is not run at its sizes, and so nothing ended it there.
-    greedy, found = task.endings
+    greedy, found = ended(report)
     assert [greedy.key.rpartition("|")[2], found.key.rpartition("|")[2]] == ["single", "stopping:n=7"]
     records = [record(arm, row) for arm in seeds for row in range(60)]
-    assert found.questions == len(records)
-    for part in found.by:
-        own = [one for one in records if one.ended_by == part.by]
-        assert part.share == len(own) / len(records) == 0.25
-        assert part.tokens == pytest.approx(np.mean([one.cost.tokens for one in own]))
+    assert found.ended == len(records)
+    for reason in STOP_REASONS:
+        own = [one for one in records if one.ended_by == reason]
+        assert getattr(found, f"ended_by_{reason}") == len(own) / len(records) == 0.25
+        assert getattr(found, f"tokens_by_{reason}") == pytest.approx(np.mean([one.cost.tokens for one in own]))
     samples = [one.cost.samples for one in records]
     assert set(samples) == {4, 5, 6, 7}
     assert (found.samples, found.samples_p95) == (float(np.mean(samples)), float(np.percentile(samples, 95)))
-    assert found.drawn == ((3, 4, 0.25), (5, 8, 0.75))
-    assert (found.judged, found.confidence, found.accuracy) == (0, None, None)
-    assert [(part.share, part.tokens) for part in greedy.by][:3] == [(0.0, None)] * 3
+    assert found.sample_counts == ((3, 4, 0.25), (5, 8, 0.75))
+    assert (found.confidence_questions, found.confidence, found.confidence_accuracy) == (0, None, None)
+    for reason in STOP_REASONS[:3]:
+        assert (getattr(greedy, f"ended_by_{reason}"), getattr(greedy, f"tokens_by_{reason}")) == (0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +74,14 @@ def test_every_number_of_samples_lies_in_one_span(
         for one in [record(STOPS, row)]
     ]
     journal.write_text("\n".join(lines) + "\n")
-    [found] = make_report([path]).tasks[0].endings
-    assert tuple((one.low, one.high) for one in found.drawn) == spans
-    assert sum(one.share for one in found.drawn) == pytest.approx(1)
+    [found] = ended(make_report([path]))
+    assert tuple((one.low, one.high) for one in found.sample_counts) == spans
+    assert sum(one.share for one in found.sample_counts) == pytest.approx(1)
 
 
 def test_where_all_end_as_they_do_there_is_no_section(tmp_path: Path) -> None:
     report = reported(tmp_path, GREEDY, VOTE, Fake("beam_search", replies=3))
-    assert report.tasks[0].endings == ()
+    assert ended(report) == []
     title = "What ended the questions"
     assert title not in page(report, views(report)) + to_markdown(report)
     stopped = reported(tmp_path / "b", dataclasses.replace(GREEDY, ends=("strategy", "budget")), questions=12)
@@ -83,19 +90,19 @@ def test_where_all_end_as_they_do_there_is_no_section(tmp_path: Path) -> None:
 
 
 def test_an_error_and_what_is_not_done_ended_nothing(tmp_path: Path) -> None:
-    [found] = reported(tmp_path, dataclasses.replace(STOPS, errors=3, finished=40)).tasks[0].endings
-    assert found.questions == 37
-    assert sum(part.share for part in found.by) == pytest.approx(1)
+    [found] = ended(reported(tmp_path, dataclasses.replace(STOPS, errors=3, finished=40)))
+    assert found.ended == 37
+    assert sum(getattr(found, f"ended_by_{reason}") for reason in STOP_REASONS) == pytest.approx(1)
 
 
 def test_the_tables_hold_what_ended_the_questions(tmp_path: Path) -> None:
     report = reported(tmp_path, TRUE, STOPS, VOTE)
-    [sure, stops] = report.tasks[0].endings
-    rows = {row["label"]: row for row in csv.DictReader(points_csv(report).splitlines())}
+    [sure, stops] = ended(report)
+    rows = {row["label"]: row for row in csv.DictReader(points_csv(report))}
     assert float(rows["stopping:n=7"]["ended_by_price"]) == 0.25
-    assert float(rows["stopping:n=7"]["tokens_by_rule"]) == stops.by[0].tokens
+    assert float(rows["stopping:n=7"]["tokens_by_rule"]) == stops.tokens_by_rule
     assert float(rows["auto"]["confidence"]) == sure.confidence
-    assert float(rows["auto"]["confidence_accuracy"]) == sure.accuracy
+    assert float(rows["auto"]["confidence_accuracy"]) == sure.confidence_accuracy
     assert rows["stopping:n=7"]["confidence"] == rows["self_consistency, n=8"]["ended_by_rule"] == ""
     table = [line for line in to_markdown(report).partition("What ended")[2].splitlines() if line.startswith("|")]
     assert len(table) == 4
@@ -105,11 +112,11 @@ def test_the_tables_hold_what_ended_the_questions(tmp_path: Path) -> None:
 def test_confidences_from_easy_questions_raise_an_alarm_on_hard_ones(tmp_path: Path) -> None:
     report = reported(tmp_path, GREEDY, FALSE)
     task = report.tasks[0]
-    [ending] = (one for one in task.endings if one.judged)
+    [row] = (row for row in ended(report) if row.confidence_questions)
     records = [record(FALSE, row) for row in range(60)]
-    assert ending.judged == 60
-    assert ending.confidence == pytest.approx(np.mean([one.confidence for one in records]))
-    assert ending.accuracy == np.mean([one.answer == gold(row) for row, one in enumerate(records)])
+    assert row.confidence_questions == 60
+    assert row.confidence == pytest.approx(np.mean([one.confidence for one in records]))
+    assert row.confidence_accuracy == np.mean([one.answer == gold(number) for number, one in enumerate(records)])
     [warning] = task.warnings
     assert warning.startswith("auto: fewer answers are right than their confidence predicts")
     listed = [line for line in to_markdown(report).splitlines() if line.startswith("- ")]
@@ -121,9 +128,9 @@ def test_confidences_from_easy_questions_raise_an_alarm_on_hard_ones(tmp_path: P
 
 def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(tmp_path: Path) -> None:
     arms = [dataclasses.replace(TRUE, seed=seed) for seed in range(40)]
-    task = reported(tmp_path, *arms).tasks[0]
-    assert task.warnings == ()
-    assert task.endings[0].judged == 40 * 60
+    report = reported(tmp_path, *arms)
+    assert report.tasks[0].warnings == ()
+    assert ended(report)[0].confidence_questions == 40 * 60
 
 
 def test_of_several_seeds_the_arm_whose_confidence_fails_is_named(tmp_path: Path) -> None:
@@ -141,9 +148,9 @@ def test_a_case_says_what_ended_it_and_how_sure_it_was(tmp_path: Path) -> None:
     arm = dataclasses.replace(FALSE, ends=("rule", "price"), replies=3)
     report = reported(tmp_path, arm)
     shown = page(report, views(report))
-    cases = report.tasks[0].cases
-    assert {one.ended_by for one in cases} <= {"rule", "price"}
-    for one in cases:
+    failures = report.tasks[0].failures
+    assert {one.ended_by for one in failures} <= {"rule", "price"}
+    for one in failures:
         written = record(arm, int(one.question_id[1:]))
         assert (one.ended_by, one.reason, one.calibrated) == (written.ended_by, written.reason, written.confidence)
         assert f"Ended by {one.ended_by}: {one.reason}." in shown

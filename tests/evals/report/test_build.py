@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,21 +9,17 @@ import numpy as np
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner_evals.report.analysis import calibrations, difficulties, verifiers
+from reasoner_evals.report.build import make_report
+from reasoner_evals.report.charts.lines import TOKENS, lines
 from reasoner_evals.report.content import Report, TaskReport
-from reasoner_evals.report.csvs import points_csv
-from reasoner_evals.report.curves import curves
-from reasoner_evals.report.grouping import measure
-from reasoner_evals.report.making import make_report
-from reasoner_evals.report.markdown import to_markdown
-from reasoner_evals.report.measures import ArmRead, Measured
-from reasoner_evals.report.scalings import scalings
-from reasoner_evals.report.sentences import findings
-from reasoner_evals.report.tables import points
+from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations, difficulties, scalings, verifiers
+from reasoner_evals.report.data.measures import ArmRead, Measured, measure
+from reasoner_evals.report.narrative import findings
+from reasoner_evals.report.text import points_csv, to_markdown
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats.scaling import CoverageFit, fit_coverage
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
-from tests.evals.report.contents import SIZES, a_point
+from tests.evals.report.contents import SIZES, a_point, table
 
 SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
 
@@ -47,30 +42,31 @@ def measured(path: Path) -> list[Measured]:
 
 
 def test_everything_refers_to_points_that_are_there(made: Made) -> None:
-    keys = [one.key for one in made.task.points]
+    keys = list(made.task.points.key)
     assert len(set(keys)) == len(keys) == 10
     named = {one.key for one in made.task.deltas} | {one.baseline for one in made.task.deltas}
-    named |= {one.key for one in made.task.front} | {one.key for one in made.task.calibration}
-    named |= {one.key for one in made.task.cases}
-    named |= {row.key for one in made.task.difficulty for row in one.rows}
-    named |= {mark.key for curve in made.task.curves for mark in curve.points if mark.key}
+    named |= {one.key for one in made.task.calibration}
+    named |= {one.key for one in made.task.failures}
+    named |= {key for one in made.task.difficulty for key in one.accuracies}
+    named |= {mark.key for line in lines(made.task, TOKENS) for mark in line.marks if mark.key}
     assert named == set(keys)
-    series = {one.series for one in made.task.points}
-    assert {one.series for one in made.task.curves} == series
+    series = set(made.task.points.series)
+    assert {line.series for line in lines(made.task, TOKENS)} == series
+    assert None not in set(made.task.points.tokens_front)
     assert {one.series for one in made.task.scaling} | {one.series for one in made.task.verifiers} < series
 
 
 def test_the_answers_behind_a_point_are_named_in_the_findings_with_their_uncertainty(made: Made) -> None:
-    best = max(made.task.points, key=lambda one: (one.accuracy.value, -one.spent.tokens.mean))
-    assert f" {best.label}: {best.accuracy.value:.1%} (" in made.task.findings[0]
+    best = max(made.task.points.itertuples(), key=lambda row: (row.accuracy, -row.tokens))
+    assert f" {best.label}: {best.accuracy:.1%} (" in made.task.findings[0]
     assert any("Holm" in one for one in made.task.findings)
 
 
 def test_provenance_says_by_what_a_run_was_made(made: Made) -> None:
     (run,) = made.report.runs
-    assert run.command == "reasoner eval arithmetic"
+    assert run.manifest.command == "reasoner eval arithmetic"
     assert len(run.manifest_hash) == 64
-    assert {fact.value for fact in run.facts} >= {SMALL.name, "reference@1"}
+    assert {value for _, value in run.facts} >= {SMALL.name, "reference@1"}
     assert [(arm.asked, arm.finished, arm.ungraded) for arm in run.arms] == [(60, 60, 0)] * 4
 
 
@@ -88,7 +84,7 @@ def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: M
     assert found.held_out == 4
     assert sum(one.questions for one in found.bins) == 60
     assert [one.high for one in found.bins] == sorted(one.high for one in found.bins)
-    rows = {row.key.rpartition("|")[2]: row.accuracies for row in found.rows}
+    rows = {key.rpartition("|")[2]: accuracies for key, accuracies in found.accuracies.items()}
     # Half of the pool that made the bins is 4: its larger size cannot be read by bin.
     assert "self_consistency, n=8" not in rows
     assert "best_of_n with orm, n=8" in rows
@@ -100,9 +96,9 @@ def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: M
 
 def test_by_chance_alone_no_bin_of_difficulty_is_easier(tmp_path: Path) -> None:
     flat = Fake(pool=8, rule="majority", law=Law(a=4000.0, b=4000.0))  # every question is a fair coin
-    (found,) = difficulties(measured(fabricate(tmp_path / "run", [flat], questions=400)), None)
-    row = next(row for row in found.rows if row.key.endswith("n=1"))
-    inside = [one for one in row.accuracies if one is not None]
+    [found] = difficulties(measured(fabricate(tmp_path / "run", [flat], questions=400)), None)
+    row = next(accuracies for key, accuracies in found.accuracies.items() if key.endswith("n=1"))
+    inside = [one for one in row if one is not None]
     assert len(inside) >= 3
     assert all((one.low or 0) < 0.5 < (one.high or 1) for one in inside)
 
@@ -111,17 +107,16 @@ def test_confidence_is_judged_where_it_varies(made: Made) -> None:
     labels = [one.key.rpartition("|")[2] for one in made.task.calibration]
     assert labels == ["self_consistency, n=8", "best_of_n with orm, n=8", "beam_search:n=4, tokens=1000"]
     for one in made.task.calibration:
-        assert sum(part.answers for part in one.bins) == one.questions == 60
+        assert sum(part.n for part in one.bins) == one.questions == 60
         assert one.risks[-1].coverage == 1
         assert [risk.coverage for risk in one.risks] == sorted(risk.coverage for risk in one.risks)
-        assert [risk.threshold for risk in one.risks] == sorted((r.threshold for r in one.risks), reverse=True)
-        gaps = sum(part.answers * abs(part.confidence - part.accuracy) for part in one.bins)
+        gaps = sum(part.n * abs(part.confidence - part.accuracy) for part in one.bins)
         assert one.ece == pytest.approx(gaps / 60)
 
 
 def test_what_was_not_answered_has_no_confidence_to_judge(tmp_path: Path) -> None:
     arm = Fake(pool=4, rule="majority", law=Law(no_answer=0.6))
-    (found,) = calibrations(measured(fabricate(tmp_path / "run", [arm], questions=50)))
+    [found] = calibrations(measured(fabricate(tmp_path / "run", [arm], questions=50)))
     assert found.questions == sum(bool(record(arm, row).answer) for row in range(50)) < 50
 
 
@@ -134,7 +129,7 @@ def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> N
         assert found.within.low is not None
         assert (found.within.low > 0.8) == better
         assert (found.top.value > found.chance.value + 0.1) == better
-        assert sum(one.answers for one in found.deciles) == found.replies
+        assert sum(one.n for one in found.deciles) == found.replies
 
 
 def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_were_not_shown(made: Made) -> None:
@@ -143,35 +138,31 @@ def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_we
     right = [sum(one.answer == gold(row) for one in record(VOTE, row).pool) for row in range(60)]
     law = fit_coverage(np.full(60, 8), np.array(right))
     assert isinstance(law, CoverageFit)
-    assert found.coverage is not None
-    assert [one.estimate.value for one in found.coverage.parameters] == [law.a, law.b]
-    assert [one.size for one in found.coverage.points] == [1, 2, 4, 8, 16]
-    assert [one.fitted.value for one in found.coverage.points] == pytest.approx(law.at([1, 2, 4, 8, 16]))
-    sizes = [one for one in made.task.points if one.series == "self_consistency"]
-    assert [one.measured for one in found.coverage.points] == [
-        *(one.coverage.value for one in sizes if one.coverage),
-        None,
-    ]
+    assert [value for _, value in found.coverage.parameters] == [law.a, law.b]
+    assert found.coverage.band is not None
+    assert found.coverage.band.ks == (1, 2, 4, 8, 16)
+    assert found.coverage.band.value == pytest.approx(law.at([1, 2, 4, 8, 16]))
+    sizes = made.task.points[made.task.points.series == "self_consistency"]
+    assert found.coverage.measured == tuple(sizes.coverage)
     check = found.coverage.held_out
     assert check is not None
-    assert (check.fitted_to, check.size) == (4, 8)
-    assert found.selection is not None
-    assert [one.measured for one in found.selection.points] == [*(one.accuracy.value for one in sizes), None]
+    assert (check.fitted_to, check.predicted.ks[-1]) == (4, 8)
+    assert found.selection.measured == tuple(sizes.accuracy)
 
 
 def test_what_cannot_be_fitted_says_why(tmp_path: Path) -> None:
-    (found,) = scalings(measured(fabricate(tmp_path / "run", [Fake(pool=2, rule="majority")], questions=12)))
-    assert found.selection is not None
+    [found] = scalings(measured(fabricate(tmp_path / "run", [Fake(pool=2, rule="majority")], questions=12)))
     assert "cannot be fitted" in found.selection.note
     assert found.diminishing is None
 
 
 def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
-    kinds = [(one.series, one.kind) for one in made.task.curves]
+    shown = lines(made.task, TOKENS)
+    kinds = [(line.series, line.kind) for line in shown]
     assert ("self_consistency", "oracle") in kinds
     assert ("self_consistency", "random") in kinds
     assert [series for series, kind in kinds if kind == "anytime"] == ["beam_search"]
-    by_kind = {(one.series, one.kind): one.points for one in made.task.curves}
+    by_kind = {(line.series, line.kind): line.marks for line in shown}
     for series in ("self_consistency", "best_of_n with orm"):
         tops, marks = by_kind[series, "oracle"], by_kind[series, "measured"]
         assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(tops, marks, strict=True))
@@ -181,22 +172,22 @@ def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> No
 def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [SEARCH], questions=40)
     found = measured(path)
-    curve = next(one for one in curves(found, points(found, None), None) if one.kind == "anytime")
-    for mark in curve.points:
+    [curve] = anytime_curves(found, None)
+    for tokens, accuracy in zip(curve.tokens, curve.accuracies, strict=True):
         held = 0
         for row in range(40):
-            steps = [one for one in record(SEARCH, row).along if one.tokens <= mark.tokens]
+            steps = [one for one in record(SEARCH, row).along if one.tokens <= tokens]
             held += bool(steps) and steps[-1].answer == gold(row)
-        assert mark.accuracy.value == pytest.approx(held / 40)
-    assert curve.points[-1].accuracy.value == pytest.approx(found[0].values.right.mean())
+        assert accuracy.value == pytest.approx(held / 40)
+    assert curve.accuracies[-1].value == pytest.approx(found[0].values["right"].mean())
 
 
 def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:
-    cases = made.task.cases
-    assert 0 < len(cases) <= 12
-    assert len({one.question_id for one in cases}) == len(cases)
+    failures = made.task.failures
+    assert 0 < len(failures) <= 12
+    assert len({one.question_id for one in failures}) == len(failures)
     rows = {question_id(row): row for row in range(60)}
-    for one in cases:
+    for one in failures:
         row = rows[one.question_id]
         assert one.outcome != "right"
         assert one.gold == gold(row)
@@ -215,9 +206,9 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
     law = Law(no_answer=0.2)
     arms = [Fake("single", law=law), Fake("beam_search", replies=4, law=law)]
     report = make_report([fabricate(tmp_path / "run", arms, questions=40, shareable=False)])
-    assert report.tasks[0].cases
-    assert not any(one.shareable for one in report.tasks[0].cases)
-    for written in (repr(report), to_markdown(report), points_csv(report)):
+    assert report.tasks[0].failures
+    assert not any(one.shareable for one in report.tasks[0].failures)
+    for written in (repr(report), to_markdown(report), "".join(points_csv(report))):
         assert "What is" not in written
         assert not re.search(r"(?<![\d.])70[0-3]\d\d?(?!\d)", written)  # a reference answer, or a wrong one
     assert any("may not be shown" in one for one in report.limits)
@@ -229,14 +220,14 @@ def test_what_is_not_done_or_not_graded_is_said(tmp_path: Path) -> None:
     assert "8 of 10 questions finished" in text
     assert "2 questions ended in an error" in text
     report = make_report([fabricate(tmp_path / "ungraded", [VOTE], questions=10, graded=False)])
-    assert not report.tasks[0].points
+    assert report.tasks[0].points.empty
     assert any("`reasoner grade" in one for one in report.limits)
     assert any("no question has been finished and graded" in one for one in report.limits)
 
 
 def test_a_run_that_has_not_begun_makes_a_report(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)])
-    assert make_report([path]).tasks[0].points == ()
+    assert make_report([path]).tasks[0].points.empty
 
 
 def test_runs_of_several_models_are_one_report(tmp_path: Path) -> None:
@@ -246,9 +237,9 @@ def test_runs_of_several_models_are_one_report(tmp_path: Path) -> None:
         fabricate(tmp_path / "large", [GREEDY], questions=12, model=large),
     ]
     (task,) = make_report(paths).tasks
-    assert [one.model for one in task.points] == [SMALL.name] * 5 + ["large-1b"]
-    assert {one.key for one in task.front_by_flops} == {one.key for one in task.points}
-    assert len({one.series for one in task.points}) == 3
+    assert list(task.points.model) == [SMALL.name] * 5 + ["large-1b"]
+    assert None not in set(task.points.flops_front)
+    assert task.points.series.nunique() == 3
 
 
 def test_runs_that_cannot_stand_together_are_refused(tmp_path: Path) -> None:
@@ -279,32 +270,32 @@ def test_pools_of_two_sizes_are_two_curves(tmp_path: Path) -> None:
         Fake("self_consistency:n=2", pool=2, rule="majority"),
     ]
     found = measured(fabricate(tmp_path / "run", arms, questions=6))
-    assert [one.subject.label.partition(", ")[2] for one in found] == [
+    assert [one.label.partition(", ")[2] for one in found] == [
         "n=1 of 4",
         "n=2 of 4",
         "n=4 of 4",
         "n=1 of 2",
         "n=2 of 2",
     ]
-    assert len({one.subject.series for one in found}) == 2
+    assert len({one.series for one in found}) == 2
 
 
 def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, made: Made) -> None:
     path = fabricate(tmp_path / "run", [GREEDY, VOTE, BEST, SEARCH], questions=60)
     for journal in path.glob("arms/*/journal.jsonl"):
         journal.write_text("".join(reversed(journal.read_text().splitlines(keepends=True))))
-    found = measured(path)
-    assert points(found, None) == made.task.points
+    assert make_report([path]).tasks[0].points.equals(made.task.points)
 
 
 def test_the_headline_names_the_best_row_of_the_table_also_where_its_interval_is_too_narrow() -> None:
     below, above = (a_point("vote", size=size, accuracy=share) for size, share in ((4, 0.86), (SIZES[-1], 0.88)))
-    first, second = findings((below, replace(above, gap=None)), (), ())
-    assert first.startswith(f"The most accurate is {above.label}: 88.0% (82.0% to 94.0%) at ")
+    label = below["label"]
+    first, second = findings(table([below, above | {"gap": None}]), ())
+    assert first.startswith(f"The most accurate is {above['label']}: 88.0% (82.0% to 94.0%) at ")
     assert first.endswith("; it is above half of its pool, so its interval is too narrow.")
-    start = f"Of the points at up to half of their pool, the most accurate is {below.label}: 86.0% (80.0% to 92.0%) at "
+    start = f"Of the points at up to half of their pool, the most accurate is {label}: 86.0% (80.0% to 92.0%) at "
     assert second.startswith(start)
     # Of equally accurate rows it is the cheapest, and there is nothing to add.
-    [only] = findings((replace(below, gap=None), replace(above, accuracy=below.accuracy)), (), ())
-    assert only.startswith(f"The most accurate is {below.label}: ")
+    [only] = findings(table([below | {"gap": None}, above | {"accuracy": below["accuracy"]}]), ())
+    assert only.startswith(f"The most accurate is {label}: ")
     assert "too narrow" not in only

@@ -1,0 +1,152 @@
+"""Build a report from run folders, and write its files."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from reasoner.errors import UsageError
+from reasoner.files import check_replaceable, replacing
+from reasoner_evals.report import text
+from reasoner_evals.report.content import ArmState, Provenance, Report, TaskReport
+from reasoner_evals.report.data.comparisons import deltas, front, groups_of
+from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations, difficulties, scalings, verifiers
+from reasoner_evals.report.data.failures import failures
+from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
+from reasoner_evals.report.data.table import alarms, points_table
+from reasoner_evals.report.html.page import page, views
+from reasoner_evals.report.narrative import METHODS, findings, limits
+from reasoner_evals.runs.arrays import ERROR
+from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
+
+_FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
+"""The folders of a task's file, which a title leaves out."""
+
+
+def make_report(paths: Sequence[Path]) -> Report:
+    """The report of these runs together.
+
+    Raises:
+        TraceError: a folder is not a run, or one of its files cannot be read.
+        UsageError: a run is given twice, or two runs ask different questions of a task.
+    """
+    runs = _open_runs(paths)
+    arms = {run.name: [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms] for run in runs}
+    names = list(dict.fromkeys(source.task for run in runs for source in run.manifest.sources))
+    tasks = tuple(_task(name, [run for run in runs if name in run.tasks], arms) for name in names)
+    provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
+    title = f"{', '.join(names)}: accuracy against compute"
+    return Report(title, tasks, provenance, METHODS, tuple(limits(tasks, provenance)))
+
+
+def _open_runs(paths: Sequence[Path]) -> list[RunData]:
+    """Several runs that can be reported together: each once, over the same questions if they share a task."""
+    if not paths:
+        raise UsageError("no run is given: name the folder of one or more")
+    resolved = [path.resolve() for path in paths]
+    for path in paths:
+        if resolved.count(path.resolve()) > 1:
+            raise UsageError(f"{path} is given twice: keep one")
+    runs = [open_run(path) for path in paths]
+    if len({run.name for run in runs}) < len(runs):
+        runs = [replace(run, name=str(path)) for run, path in zip(runs, paths, strict=True)]
+    for index, run in enumerate(runs):
+        for former in runs[:index]:
+            for task in run.tasks.keys() & former.tasks.keys():
+                check_same(former, run, task)
+    return runs
+
+
+def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) -> TaskReport:
+    items = runs[0].tasks[name]
+    models = list(dict.fromkeys(run.manifest.model.name for run in runs))
+    several = len(models) > 1
+    groups = groups_of(items)
+    own = [arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name]
+    measured = [point for point in measure(own, several_models=several) if point.questions]
+    differences = deltas(measured, items)
+    by_tokens: dict[str, str] = {}
+    for model in models:
+        by_tokens |= front([point for point in measured if point.model == model], items)
+    by_flops = front(measured, items, cost="flops") if several else {}
+    points = points_table(measured, groups, differences, by_tokens, by_flops)
+    return TaskReport(
+        task=_FOLDERS.sub("", name),
+        source=items.source,
+        questions=len(items.ids),
+        groups=len(set(items.groups) - {""}),
+        chance=_chance(items),
+        findings=tuple(findings(points, differences)),
+        warnings=tuple(alarms(measured)),
+        points=points,
+        anytime=tuple(anytime_curves(measured, groups)),
+        deltas=differences,
+        difficulty=tuple(difficulties(measured, groups)),
+        calibration=tuple(calibrations(measured)),
+        scaling=tuple(scalings(measured)),
+        verifiers=verifiers(measured, groups),
+        failures=failures(measured, name),
+    )
+
+
+def _chance(items: TaskItems) -> float | None:
+    chances = [chance for chance in items.chances if chance is not None]
+    return sum(chances) / len(chances) if chances and len(chances) == len(items.ids) else None
+
+
+def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
+    card = asdict(run.manifest.model).items()
+    facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in card if value]
+    facts += [("grader", name) for name in sorted(run.verdicts.graders)]
+    states = tuple(map(_state, arms))
+    return Provenance(run.name, str(run.folder.path), run.manifest, run.manifest_hash, tuple(facts), states)
+
+
+def _state(arm: ArmRead) -> ArmState:
+    data = arm.data
+    return ArmState(
+        arm=data.arm,
+        asked=len(data.outcome),
+        finished=int(data.finished.sum()),
+        errors=int((data.outcome == ERROR).sum()),
+        ungraded=int(ungraded_rows(data).sum()),
+        retried=data.retried,
+        duplicates=data.duplicates,
+    )
+
+
+def write_report(report: Report, html: Path) -> None:
+    """Write the page, and beside it `results.csv`, `results.md`, `questions.csv` and each figure as SVG and PNG.
+
+    Each file is replaced as a whole.
+
+    Raises:
+        UsageError: a file cannot be written; those before it are.
+        TraceError: a journal can no longer be read.
+    """
+    path = html
+    try:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        check_replaceable(html)
+        for path, content in _files(report, html):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.writelines(content)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _files(report: Report, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
+    """All files with their contents. The page comes last: if it is there, so are the files beside it."""
+    shown = views(report)
+    for figure in (figure for view in shown for figure in view.drawn):
+        yield html.parent / "figures" / f"{figure.name}.svg", [figure.drawing.svg]
+        yield html.parent / "figures" / f"{figure.name}.png", [figure.drawing.png]
+    yield html.parent / "results.csv", _encoded(text.points_csv(report))
+    yield html.parent / "results.md", _encoded([text.to_markdown(report)])
+    yield html.parent / "questions.csv", _encoded(text.questions_csv(report))
+    yield html, _encoded([page(report, shown)])
+
+
+def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
+    return (part.encode("utf-8", "replace") for part in texts)

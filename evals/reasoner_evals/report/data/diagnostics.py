@@ -1,0 +1,253 @@
+"""Why the numbers are as they are: answers held on the way, difficulty, calibration, verifiers and scaling laws."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from reasoner_evals.report.content import (
+    AnytimeCurve,
+    Calibration,
+    Difficulty,
+    DifficultyBin,
+    Estimate,
+    Fit,
+    RiskPoint,
+    Scaling,
+    VerifierQuality,
+)
+from reasoner_evals.report.data.comparisons import estimate, known
+from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
+from reasoner_evals.report.data.pools import pool_of, sizes_of, spread
+from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, Bools, Floats
+from reasoner_evals.stats.arrays import counts
+from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
+from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
+from reasoner_evals.stats.intervals import Groups, interval
+from reasoner_evals.stats.scaling import (
+    Band,
+    CoverageFit,
+    HeldOut,
+    PowerFit,
+    Unfitted,
+    coverage_band,
+    diminishing,
+    fit_coverage,
+    fit_power,
+    held_out_coverage,
+    held_out_power,
+    power_band,
+)
+
+MIN_ANSWERS: Final = 10
+"""With fewer answers, no confidence is judged."""
+RISK_POINTS: Final = 101
+"""Points of a risk-coverage curve."""
+MIN_POOL: Final = 4
+"""With fewer samples per question, half of them do not show its difficulty."""
+GRID: Final = 48
+"""Points of an anytime curve, evenly spaced on a log scale of tokens."""
+COVERAGE_LAW: Final = "Beta-binomial: 1 - B(a, b + k) / B(a, b)"
+SELECTION_LAW: Final = "saturating power law: ceiling - (ceiling - start) k^-exponent"
+GAIN: Final = 0.01
+"""The smallest gain in accuracy for which a doubling counts as useful."""
+WRONG: Final = OUTCOMES.index("wrong")
+
+
+def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[AnytimeCurve]:
+    """For each strategy that was run and not pooled, the answers it held on the way, at its largest budget."""
+    largest: dict[str, Measured] = {}
+    for point in measured:
+        if not point.pooled and point.tokens > getattr(largest.get(point.series), "tokens", -1.0):
+            largest[point.series] = point
+    for series, point in largest.items():
+        if max(int(arm.data.along.rows.length.max(initial=0)) for arm in point.arms) < 2:
+            continue
+        tokens = np.concatenate([arm.data.along.tokens for arm in point.arms])
+        grid = np.unique(np.round(np.geomspace(max(int(tokens.min()), 1), max(int(tokens.max()), 2), GRID)))
+        held = np.mean([_held(arm, grid) for arm in point.arms], axis=0)
+        accuracies = tuple(estimate(interval(column, groups)) for column in held.T)
+        yield AnytimeCurve(series, point.model, f"{point.label}, anytime", tuple(grid.tolist()), accuracies)
+
+
+def _held(arm: ArmRead, grid: Floats) -> Floats:
+    """[Q, G]: whether the answer held after so many tokens is right; before the first there is none."""
+    data, along = arm.data, arm.data.along
+    right = np.zeros((len(data.outcome), len(grid)))
+    for row in range(len(right)):
+        stretch = along.rows.of(row)
+        index = np.searchsorted(along.tokens[stretch], grid, side="right") - 1
+        codes = along.outcome[stretch]
+        if len(codes):
+            right[row] = np.where(index >= 0, codes[np.maximum(index, 0)] == RIGHT, False)
+        if np.any(codes == UNGRADED):
+            right[row] = np.nan
+    lost: Bools = ~data.finished | (data.outcome == ERROR)
+    right[lost] = np.nan
+    return right
+
+
+def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRead]]:
+    """Each pooled strategy at its whole size, with the arm of its first seed."""
+    return ((point, point.arms[0]) for point in measured if point.pooled and point.is_whole)
+
+
+def difficulties(measured: Sequence[Measured], groups: Groups | None) -> Iterator[Difficulty]:
+    """For each model, the accuracy of all its points by difficulty, measured by the largest of its pools."""
+    largest: dict[str, ArmRead] = {}
+    for point, arm in whole_pools(measured):
+        if point.model not in largest or arm.data.arm.pool > largest[point.model].data.arm.pool:
+            largest[point.model] = arm
+    for model, arm in largest.items():
+        if result := _difficulty([point for point in measured if point.model == model], arm, groups):
+            yield result
+
+
+def _difficulty(measured: Sequence[Measured], arm: ArmRead, groups: Groups | None) -> Difficulty | None:
+    pool, size = pool_of(arm.data), arm.data.arm.pool
+    usable = (~np.isnan(pool.right)).sum(axis=1)
+    if size < MIN_POOL or (usable > 1).sum() < 2 * BINS:
+        return None
+    split = difficulty(pool.right)
+    members = [split.bins == number for number in range(BINS)]
+    ks = [k for k in sizes_of(size) if k <= size - size // 2]
+    other_half = selected(arm.data.arm.rule, replace(pool, right=split.measured), ks)[0]
+    by_size = dict(zip(ks, np.clip(other_half, 0, 1).T, strict=True))
+    accuracies = {}
+    for point in measured:
+        # If a point's own pool made the bins, its other half is used; sizes beyond that half are left out.
+        own = point.arms[0].name == arm.name
+        values = by_size.get(point.size or 0) if own else point.values["right"]
+        if values is not None:
+            accuracies[point.key] = tuple(_within(values, inside, groups) for inside in members)
+    shares = [split.estimate[inside] for inside in members]
+    bins = tuple(
+        DifficultyBin(float(share.min()), float(share.max()), len(share)) if len(share) else DifficultyBin(0.0, 0.0, 0)
+        for share in shares
+    )
+    return Difficulty(arm.name, size // 2, bins, accuracies)
+
+
+def _within(values: Floats, inside: Bools, groups: Groups | None) -> Estimate | None:
+    chosen = np.where(inside, values, np.nan)
+    return None if np.all(np.isnan(chosen)) else estimate(interval(chosen, groups))
+
+
+def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:
+    """The confidence of every strategy that has one, as it was run; of pools, at their whole size."""
+    for point in measured:
+        if not point.is_whole:
+            continue
+        share, right = map(np.concatenate, zip(*map(_answered, point.arms), strict=True))
+        if len(right) < MIN_ANSWERS or np.ptp(share) == 0:
+            continue
+        risks = risk_coverage(share, right)
+        shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int))
+        yield Calibration(
+            key=point.key,
+            questions=len(right),
+            ece=calibration_error(share, right),
+            auroc=known(auroc(share, right)),
+            aurc=risks.area,
+            bins=reliability(share, right),
+            risks=tuple(map(RiskPoint, risks.coverage[shown].tolist(), risks.risk[shown].tolist())),
+        )
+
+
+def _answered(arm: ArmRead) -> tuple[Floats, Floats]:
+    """The confidence and correctness of the graded answers of an arm."""
+    data = arm.data
+    graded = np.isin(data.outcome, [RIGHT, WRONG])
+    return np.clip(data.share[graded], 0, 1), (data.outcome[graded] == RIGHT).astype(np.float64)
+
+
+def verifiers(measured: Sequence[Measured], groups: Groups | None) -> tuple[VerifierQuality, ...]:
+    """The quality of the scores that rated the replies, arm by arm."""
+    arms = {arm.name: (point.series, arm) for point in measured for arm in point.arms}
+    qualities = (_quality(series, arm, groups) for series, arm in arms.values())
+    return tuple(quality for quality in qualities if quality)
+
+
+def _quality(series: str, arm: ArmRead, groups: Groups | None) -> VerifierQuality | None:
+    replies, verifier = arm.data.replies, arm.data.arm.verifier
+    width = int(replies.rows.length.max(initial=0))
+    rated = np.isin(replies.outcome, [RIGHT, WRONG]) & ~np.isnan(replies.score)
+    if not verifier or not rated.any():
+        return None
+    right = spread(replies, np.where(rated, (replies.outcome == RIGHT).astype(float), np.nan), np.nan, width)
+    scores = spread(replies, np.where(rated, replies.score, np.nan), np.nan, width)
+    known_right = ~np.isnan(right)
+    within = auroc_within(right, scores)
+    mixed = int((~np.isnan(within)).sum())
+    return VerifierQuality(
+        arm=arm.name,
+        series=series,
+        verifier=verifier,
+        replies=int(known_right.sum()),
+        unrated=int(((replies.classes != SILENT) & np.isnan(replies.score)).sum()),
+        within=estimate(interval(within, groups)) if mixed else None,
+        mixed=mixed,
+        top=estimate(interval(_best_rated(right, scores), groups)),
+        chance=estimate(interval(coverage_at_k(right, [1])[:, 0], groups)),
+        deciles=reliability(scores[known_right], right[known_right]),
+    )
+
+
+def _best_rated(right: Floats, scores: Floats) -> Floats:
+    """[Q]: how often the best rated of all a question's rated replies is right."""
+    rated = (~np.isnan(right)).sum(axis=1)
+    top = np.full(len(right), np.nan)
+    for size in np.unique(rated[rated > 0]).tolist():
+        rows = rated == size
+        top[rows] = np.clip(best_of_k(right[rows], scores[rows], [size])[:, 0], 0, 1)
+    return top
+
+
+def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
+    """The laws of every pool, fitted to all its sizes."""
+    for whole, arm in whole_pools(measured):
+        sizes = [point for point in measured if point.arms == whole.arms]
+        ks = [point.size or 1 for point in sizes]
+        reach = [*ks, 2 * ks[-1]]
+        selected_right = np.stack([point.values["right"] for point in sizes], axis=1)
+        complete = selected_right[~np.isnan(selected_right).any(axis=1)]
+        law = fit_power(ks, complete.mean(axis=0)) if len(complete) else Unfitted("no question has all sample counts")
+        pool_right = pool_of(arm.data).right
+        drawn_right = counts(pool_right)
+        yield Scaling(
+            series=whole.series,
+            coverage=_fit(
+                COVERAGE_LAW,
+                fit_coverage(*drawn_right),
+                coverage_band(*drawn_right, reach),
+                [mean(point.values["covered"]) for point in sizes],
+                held_out_coverage(pool_right),
+            ),
+            selection=_fit(
+                SELECTION_LAW,
+                law,
+                power_band(selected_right, ks, reach),
+                [mean(point.values["right"]) for point in sizes],
+                held_out_power(selected_right, ks),
+            ),
+            gain=GAIN,
+            diminishing=None if isinstance(law, Unfitted) else diminishing(law, GAIN),
+        )
+
+
+def _fit(
+    name: str,
+    law: CoverageFit | PowerFit | Unfitted,
+    band: Band | Unfitted,
+    measured: Sequence[float],
+    check: HeldOut | Unfitted,
+) -> Fit:
+    if isinstance(law, Unfitted) or isinstance(band, Unfitted):
+        return Fit(name, note=str(law if isinstance(law, Unfitted) else band))
+    names = ("a", "b") if isinstance(law, CoverageFit) else ("ceiling", "start", "exponent")
+    fit = Fit(name, tuple((parameter, getattr(law, parameter)) for parameter in names), band, tuple(measured))
+    if isinstance(check, Unfitted):
+        return fit._replace(note=f"no held-out check: {check.reason}")
+    note = "" if check.inside else "the held-out check fails: do not extrapolate from this fit"
+    return fit._replace(held_out=check, note=note)

@@ -1,0 +1,300 @@
+"""What was measured, question by question: each strategy at each size or budget, as arrays whose means are reported."""
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from reasoner.errors import UsageError
+from reasoner_evals.report.data.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
+from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
+from reasoner_evals.runs.reading import RunData
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
+
+ALLOCATED: Final = ", allocated"
+"""How the name of a series ends whose points divide one budget among all questions."""
+GRADER_FAILED: Final = tuple(OUTCOMES.index(status) for status in ("too_complex", "grader_timeout", "grader_crash"))
+
+
+class ArmRead(NamedTuple):
+    """An arm's arrays and the run they belong to."""
+
+    run: RunData
+    data: ArmData
+
+    @property
+    def name(self) -> str:
+        """Its name in a report, `RUN:ARM`."""
+        return f"{self.run.name}:{self.data.arm.name}"
+
+
+Values = dict[str, Floats]
+"""Every array is [Q]; nan where a question has no value. Of several seeds, the mean over those with a value.
+
+`right`, and `strict`: right if only answers in a stated form counted; `covered`; shares `tied`, `no_answer`,
+`truncated`, `timed_out`, `grader_failed`, `replies_without_answer` and `replies_truncated`; the tokens of `FIELDS`, and
+`tokens`, all computed ones; `flops`, `seconds`, `usd`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One strategy at one size or budget, question by question; the report's table has a row for it."""
+
+    key: str
+    """Unique in the report, such as `model|arithmetic|self_consistency|n=8`."""
+    series: str
+    """The curve it belongs to; a series has one colour in every figure."""
+    model: str
+    task: str
+    strategy: str
+    verifier: str
+    label: str
+    """For people, such as `self_consistency, n=8`."""
+    pooled: bool
+    """Estimated from subsets of one pool, not run at this size."""
+    few_subsets: bool
+    """Above half of the pool: subsets overlap a lot, and the interval is too narrow."""
+    size: int | None
+    """Samples per question, of a pooled point."""
+    budget: str
+    """The limit per question, or in all; empty where there is none."""
+    seeds: int
+    values: Values
+    errors: int
+    ungraded: int
+    overshoots: int
+    arms: tuple[ArmRead, ...]
+    """One per seed."""
+
+    @property
+    def tokens(self) -> float:
+        """Computed tokens per question."""
+        return mean(self.values["tokens"])
+
+    @property
+    def questions(self) -> int:
+        """The questions that have a value."""
+        return int((~np.isnan(self.values["right"])).sum())
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether it is one sample of temperature 0."""
+        return is_greedy(self.strategy)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was run as it is: not a part of a pool."""
+        return not self.pooled or self.size == self.arms[0].data.arm.pool
+
+
+def mean(values: Floats) -> float:
+    """The mean over questions that have a value; nan where none has."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def is_greedy(strategy: str) -> bool:
+    """Whether a spec means one sample of temperature 0."""
+    name, _, options = strategy.partition(":")
+    given = dict(part.partition("=")[::2] for part in options.split(","))
+    return name == "single" and float(given.get("temperature", "0")) == 0
+
+
+def ungraded_rows(data: ArmData) -> Bools:
+    """[Q]: whether a question's value is unknown because a verdict is missing."""
+    missing = data.outcome == UNGRADED
+    if data.arm.pool:
+        missing = missing | _any_reply(data, UNGRADED)
+    rows: Bools = missing & (data.outcome != ERROR)
+    return rows
+
+
+def _any_reply(data: ArmData, code: int) -> Bools:
+    return data.replies.per_question(data.replies.outcome == code) > 0
+
+
+def as_run(arm: ArmRead) -> Values:
+    """The values of an arm as it was run; of a pool, at its whole size."""
+    data = arm.data
+    costs = spent(data)
+    known = ~np.isnan(costs["prompt"])
+    outcome, drawn = data.outcome, data.replies.rows.length
+
+    def share(hit: Bools) -> Floats:
+        return np.where(known, hit.astype(np.float64), np.nan)
+
+    judged = known & ~_any_reply(data, UNGRADED) & ((drawn > 0) | (outcome != RIGHT))
+    several = judged & bool((drawn > 1).any())
+    right = np.where(ungraded_rows(data), np.nan, share(outcome == RIGHT))
+    return {
+        "right": right,
+        "strict": np.where(data.stated == UNKNOWN, np.nan, right * (data.stated == 1)),
+        "covered": np.where(several, share(_any_reply(data, RIGHT)), np.nan),
+        "tied": np.full(len(outcome), np.nan),
+        **{name: share(outcome == OUTCOMES.index(name)) for name in ("no_answer", "truncated", "timed_out")},
+        "grader_failed": share(np.isin(outcome, GRADER_FAILED)),
+        "replies_without_answer": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("no_answer")),
+        "replies_truncated": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("truncated")),
+        **_with_totals(arm, costs),
+    }
+
+
+def _with_totals(arm: ArmRead, costs: Values) -> Values:
+    """Costs with their sum in tokens and their price."""
+    tokens: Floats = np.sum([costs[name] for name in COMPUTED], axis=0)
+    return costs | {"tokens": tokens, "usd": usd(arm.run.manifest.prices, costs)}
+
+
+def _reply_rate(data: ArmData, known: Bools, *codes: int) -> Floats:
+    """[Q]: the share of a question's replies with one of these outcomes."""
+    hits = data.replies.per_question(np.isin(data.replies.outcome, codes))
+    return np.where(known, hits / np.maximum(data.replies.rows.length, 1), np.nan)
+
+
+def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
+    """The values of a pool at each size, in expectation over which of its samples are drawn."""
+    data, pool = arm.data, pool_of(arm.data)
+    usable: Bools = ~np.all(np.isnan(pool.right), axis=1)
+    right, tied = selected(data.arm.rule, pool, ks)
+    # A subset without an answer is the complement of coverage, of any answer instead of a right one.
+    answered, whole = (
+        coverage_at_k(np.where(np.isnan(pool.right), np.nan, hit.astype(np.float64)), ks)
+        for hit in (pool.answers >= 0, ~pool.truncated)
+    )
+    by_size = {
+        "right": np.clip(right, 0.0, 1.0),
+        "strict": np.clip(_strict(data.arm.rule, pool, right, ks), 0.0, 1.0),
+        "covered": coverage_at_k(pool.right, ks),
+        "tied": tied,
+        "no_answer": np.clip(whole - answered, 0.0, 1.0),
+        "truncated": 1 - whole,
+        **_with_totals(arm, expected_costs(arm.run.manifest.model, data, spent(data), ks)),
+    }
+    fixed = {
+        "timed_out": np.where(usable, (data.outcome == OUTCOMES.index("timed_out")).astype(np.float64), np.nan),
+        "grader_failed": _reply_rate(data, usable, *GRADER_FAILED),
+        "replies_without_answer": _reply_rate(data, usable, OUTCOMES.index("no_answer")),
+        "replies_truncated": _reply_rate(data, usable, OUTCOMES.index("truncated")),
+    }
+    return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
+
+
+def _strict(rule: str, pool: Pool, right: Floats, ks: Sequence[int]) -> Floats:
+    """[Q, K]: `right`, selected again where a question has fallbacks, which neither vote nor are the best."""
+    fallback = (pool.answers != SILENT) & (pool.stated == 0)
+    changed = fallback.any(axis=1)
+    masked = replace(
+        pool,
+        # Unchanged questions keep their rows, because subsets are drawn by row; as nan they cost nothing.
+        right=np.where(changed[:, None], np.where(fallback & ~np.isnan(pool.right), 0.0, pool.right), np.nan),
+        answers=np.where(fallback, SILENT, pool.answers),
+        scores=np.where(fallback, np.nan, pool.scores),
+    )
+    strict = np.where(changed[:, None], selected(rule, masked, ks)[0], right)
+    return np.where((pool.stated == UNKNOWN).any(axis=1)[:, None], np.nan, strict)
+
+
+def selected(rule: str, pool: Pool, ks: Sequence[int]) -> tuple[Floats, Floats]:
+    """[Q, K] each: how often the pool's rule selects a right answer, and how often it finds a tie."""
+    if rule == "best":
+        return best_of_k(pool.right, pool.scores, ks), np.full((len(pool.right), len(ks)), np.nan)
+    if rule == "weighted":
+        votes = weighted_at_k(pool.right, pool.answers, pool.scores, ks)
+    else:
+        votes = majority_at_k(pool.right, pool.answers, ks)
+    return votes.right, votes.tied
+
+
+def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measured]:
+    """The points of one task in the order of the arms: seeds of one strategy are one point, a pool is one per size.
+
+    Raises:
+        UsageError: two runs hold the same arm with the same seed, or different models have the same name.
+    """
+    strategies: dict[tuple[str, ...], list[ArmRead]] = {}
+    for arm in arms:
+        spec = arm.data.arm
+        key = (arm.run.manifest.model.name, spec.strategy, spec.verifier, spec.limit, spec.rule, str(spec.pool))
+        _check_distinct(strategies.setdefault(key, []), arm)
+        strategies[key].append(arm)
+    # Pools of one strategy that differ only in their size would give their points the same names.
+    names = Counter(_line(seeds[0]) for seeds in strategies.values() if seeds[0].data.arm.pool)
+    for seeds in strategies.values():
+        pool = seeds[0].data.arm.pool
+        suffix = f" of {pool}" if names[_line(seeds[0])] > 1 and pool else ""
+        yield from _points(tuple(seeds), several_models, suffix)
+
+
+def _check_distinct(others: Sequence[ArmRead], arm: ArmRead) -> None:
+    """Refuse arms that would be averaged as two seeds but are not."""
+    for other in others:
+        if other.data.arm.seed == arm.data.arm.seed:
+            raise UsageError(
+                f"{other.name} and {arm.name} are the same strategy with the same seed: report runs together that "
+                "differ in model, strategy, budget or seed, and compare these with `reasoner compare`"
+            )
+        if other.run.manifest.model != arm.run.manifest.model:
+            raise UsageError(
+                f"{other.run.name} and {arm.run.name} used different models that are both called "
+                f"{arm.run.manifest.model.name}: report them separately"
+            )
+
+
+def _line(arm: ArmRead) -> tuple[str, str]:
+    """A model and the name of a strategy's curve: its spec without the number of samples, and its verifier."""
+    spec = arm.data.arm
+    name, _, options = spec.strategy.partition(":")
+    own = ",".join(part for part in options.split(",") if part and part.partition("=")[0].strip() != "n")
+    line = (f"{name}:{own}" if own else name) + (f" with {spec.verifier}" if spec.verifier else "")
+    return arm.run.manifest.model.name, line
+
+
+def _points(seeds: tuple[ArmRead, ...], several_models: bool, of_pool: str) -> Iterator[Measured]:
+    arm = seeds[0].data.arm
+    model, line = _line(seeds[0])
+    prefix = f"{model}: " if several_models else ""
+    outcomes = np.concatenate([seed.data.outcome for seed in seeds])
+    sizes: Sequence[int | None] = sizes_of(arm.pool) if arm.pool else (None,)
+    by_seed = [pooled(seed, sizes_of(arm.pool)) if arm.pool else [as_run(seed)] for seed in seeds]
+    for size, of_seeds in zip(sizes, zip(*by_seed, strict=True), strict=True):
+        if size is None:
+            with_verifier = f"{arm.strategy} with {arm.verifier}" if arm.verifier else arm.strategy
+            label = f"{with_verifier}, {arm.limit}" if arm.limit else with_verifier
+        else:
+            label = f"{line}, n={size}{of_pool}"
+        yield Measured(
+            key=f"{model}|{arm.task}|{label}",
+            series=prefix + line + of_pool + (ALLOCATED if arm.total else ""),
+            model=model,
+            task=arm.task,
+            strategy=arm.strategy,
+            verifier=arm.verifier,
+            label=prefix + label,
+            pooled=size is not None,
+            few_subsets=size is not None and size > arm.pool / 2,
+            size=size,
+            budget=arm.limit,
+            seeds=len({seed.data.arm.seed for seed in seeds}),
+            values=_averaged(of_seeds),
+            errors=int((outcomes == ERROR).sum()),
+            ungraded=sum(int(ungraded_rows(seed.data).sum()) for seed in seeds),
+            overshoots=sum(overshoots(seed.data, seed.run.manifest.prices) for seed in seeds),
+            arms=seeds,
+        )
+
+
+def _averaged(seeds: Sequence[Values]) -> Values:
+    if len(seeds) == 1:
+        return seeds[0]
+    stacked = {name: np.stack([values[name] for values in seeds]) for name in seeds[0]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # questions for which no seed has a value
+        means = {name: np.nanmean(table, axis=0) for name, table in stacked.items()}
+    # A value that one seed does not know is not known of the mean either.
+    means["flops"][np.isnan(stacked["flops"]).any(axis=0)] = np.nan
+    means["strict"][np.any(np.isnan(stacked["strict"]) & ~np.isnan(stacked["right"]), axis=0)] = np.nan
+    return means

@@ -1,0 +1,190 @@
+"""The table of results: a row for each strategy at each size or budget, which figures, page, CSV and Markdown read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, get_args
+
+import numpy as np
+import pandas as pd
+
+from reasoner.controller.risk import ALARM, broken_promise
+from reasoner.solution import EndedBy
+from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
+from reasoner_evals.report.data.comparisons import estimate, known
+from reasoner_evals.report.data.measures import ArmRead, Measured, mean
+from reasoner_evals.report.data.pools import FIELDS
+from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, RIGHT, UNFINISHED, UNGRADED, ArmData, Bools, Floats, Ints
+from reasoner_evals.stats.intervals import Groups, difference_interval, interval
+
+STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
+"""Who ends a question that has a result, in the order of a report."""
+_DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size", "budget", "pooled", "few_subsets")
+_RATES: Final = ("tied", "no_answer", "truncated", "timed_out", "grader_failed", "replies_without_answer",
+                 "replies_truncated")  # fmt: skip
+_COUNTS: Final = ("errors", "ungraded", "overshoots")
+
+
+def _with_bounds(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+CSV_COLUMNS: Final = (
+    *_DESCRIPTION,
+    "questions", "seeds",
+    *(column for name in ("accuracy", "strict_accuracy", "coverage", "gap") for column in _with_bounds(name)),
+    "tokens", "tokens_p50", "tokens_p95", "tokens_max",
+    *(f"{name}_tokens" for name in FIELDS),
+    "flops", "seconds", "usd",
+    *_RATES,
+    *_COUNTS,
+    "on_front",
+    *(f"ended_by_{reason}" for reason in STOP_REASONS),
+    *(f"tokens_by_{reason}" for reason in STOP_REASONS),
+    "samples", "samples_p95", "confidence", "confidence_accuracy", "confidence_questions",
+    *(f"{against}_{name}" for against in get_args(Against) for name in (
+        "baseline", *_with_bounds("delta"), "p", "p_holm", "family", "better", "worse", "detectable", "resolvable",
+        "backfired")),
+)  # fmt: skip
+"""The columns of results.csv. `questions` are those behind the accuracy, without errors and ungraded ones.
+`strict_accuracy` is the accuracy if only answers in a stated form counted; `coverage` the chance that any sample is
+right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without `cached_tokens`.
+`seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
+questions, or of single replies. `overshoots` are questions over their budget: it has to be 0."""
+COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "sample_counts", "tokens_front", "flops_front")
+"""Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
+`sample_counts`, a tuple of `SampleCount`; and the point's status on each Pareto frontier: "front", "level"
+(cannot be told apart from the frontier) or "behind"."""
+
+
+def points_table(
+    measured: Sequence[Measured],
+    groups: Groups | None,
+    deltas: Sequence[Delta] = (),
+    tokens_front: Mapping[str, str] | None = None,
+    flops_front: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """The rows of all points that have a value. Cells are Python values; None is unknown."""
+    measured = [point for point in measured if point.questions]
+    labels = {point.key: point.label for point in measured}
+    reasons = {point.key: row for point in measured if not point.pooled and (row := _stop_reasons(point))}
+    worth_showing = ("confidence_questions", *(f"ended_by_{reason}" for reason in STOP_REASONS if reason != "strategy"))
+    if not any(row[name] for row in reasons.values() for name in worth_showing):
+        reasons = {}
+    fronts = {"tokens_front": tokens_front or {}, "flops_front": flops_front or {}}
+    rows = []
+    for point in measured:
+        front = {name: statuses.get(point.key) for name, statuses in fronts.items()}
+        status = front["flops_front"] or front["tokens_front"]
+        row = _measured_row(point, groups) | reasons.get(point.key, {}) | front
+        row["on_front"] = status and status == "front"
+        for delta in deltas:
+            if delta.key == point.key:
+                row |= _delta_row(delta, labels)
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+    return table.where(table.notna(), None)
+
+
+def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
+    values = point.values  # noqa: PD011 not a data frame
+    right, covered = values["right"], values["covered"]
+    names = ("key", "series", *_DESCRIPTION, "questions", "seeds", *_COUNTS)
+    row: dict[str, Any] = {name: getattr(point, name) for name in names}
+    row |= _estimate("accuracy", estimate(interval(right, groups)))
+    # Where a question's strict accuracy is unknown, the mean would be over other questions.
+    if not np.any(np.isnan(values["strict"]) & ~np.isnan(right)):
+        row |= _estimate("strict_accuracy", estimate(interval(values["strict"], groups)))
+    if np.any(~np.isnan(covered)):
+        # Rounding leaves a tiny difference where there is none.
+        gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
+        row |= _estimate("coverage", estimate(interval(covered, groups)))
+        row |= _estimate("gap", estimate(difference_interval(gap, groups)))
+    tokens = values["tokens"][~np.isnan(values["tokens"])]
+    row |= {"tokens": float(tokens.mean())}
+    percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
+    row |= {name: float(np.percentile(tokens, percent)) for name, percent in percentiles.items()}
+    row |= {f"{name}_tokens": mean(values[name]) for name in FIELDS}
+    row |= {name: _if_all_known(values[name], values["prompt"]) for name in ("flops", "usd")}
+    return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
+
+
+def _estimate(name: str, value: Estimate) -> dict[str, float | None]:
+    return dict(zip(_with_bounds(name), value, strict=True))
+
+
+def _if_all_known(values: Floats, reference: Floats) -> float | None:
+    """The mean, unless the value of a question that was charged is unknown."""
+    return None if np.any(np.isnan(values) & ~np.isnan(reference)) else known(mean(values))
+
+
+def _delta_row(delta: Delta, labels: Mapping[str, str]) -> dict[str, Any]:
+    against = delta.against
+    names = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
+    return {
+        f"{against}_baseline": delta.against_label(labels.get(delta.baseline, delta.baseline)),
+        **_estimate(f"{against}_delta", delta.difference),
+        **{f"{against}_{name}": getattr(delta, name) for name in names},
+    }
+
+
+def _stop_reasons(point: Measured) -> dict[str, Any] | None:
+    """What ended the questions of a point that was run, what they cost, and whether their confidences hold."""
+    done = [(arm.data, _done(arm.data)) for arm in point.arms]
+    ended = np.concatenate([data.ended[rows] for data, rows in done])
+    if not len(ended):
+        return None
+    tokens = np.concatenate([data.tokens[rows] for data, rows in done])
+    samples = np.concatenate([data.costs[rows, COSTS.index("samples")] for data, rows in done])
+    confidence, right = map(np.concatenate, zip(*(_confidences(arm.data) for arm in point.arms), strict=True))
+    by_reason = {reason: tokens[ended == ENDS.index(reason)] for reason in STOP_REASONS}
+    return {
+        "ended": len(ended),
+        **{f"ended_by_{reason}": len(own) / len(ended) for reason, own in by_reason.items()},
+        **{f"tokens_by_{reason}": known(mean(own)) for reason, own in by_reason.items()},
+        "samples": float(samples.mean()),
+        "samples_p95": float(np.percentile(samples, 95)),
+        "sample_counts": tuple(_sample_counts(samples)),
+        "confidence": known(mean(confidence)),
+        "confidence_accuracy": known(mean(right)),
+        "confidence_questions": len(right),
+    }
+
+
+def _done(data: ArmData) -> Bools:
+    """[Q]: which questions have a result."""
+    done: Bools = (data.outcome != UNFINISHED) & (data.outcome != ERROR)
+    return done
+
+
+def _sample_counts(samples: Ints) -> Iterator[SampleCount]:
+    """The shares by the number of samples, between powers of two: 0, 1, 2, 3 to 4, 5 to 8."""
+    powers, counts = np.unique(np.ceil(np.log2(np.maximum(samples, 0.5))).astype(int), return_counts=True)
+    for power, count in zip(powers.tolist(), counts.tolist(), strict=True):
+        high = 2**power if power >= 0 else 0
+        yield SampleCount(high // 2 + 1 if high > 1 else high, high, count / len(samples))
+
+
+def _confidences(data: ArmData) -> tuple[Floats, Floats]:
+    """The calibrated confidences of the graded questions that have one, and which of those are right.
+
+    As in an accuracy, questions without an answer or with an answer that could not be judged are wrong.
+    """
+    rows = _done(data) & (data.outcome != UNGRADED) & ~np.isnan(data.confidence)
+    return data.confidence[rows], (data.outcome[rows] == RIGHT).astype(np.float64)
+
+
+def alarms(measured: Sequence[Measured]) -> Iterator[str]:
+    """A warning for each arm with fewer right answers than its confidences predict.
+
+    The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count as independent.
+    """
+    # A pool is the same arm at each of its sizes.
+    arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
+    judged = [(point, arm, *_confidences(arm.data)) for point, arm in arms.values()]
+    judged = [entry for entry in judged if len(entry[2])]
+    for point, arm, confidence, right in judged:
+        if line := broken_promise(confidence.tolist(), (right == 1).tolist(), ALARM / len(judged)):
+            yield f"{_arm_label(point, arm)}: {line}. Its calibration does not hold on these questions."
+
+
+def _arm_label(point: Measured, arm: ArmRead) -> str:
+    return point.label + (f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else "")

@@ -1,0 +1,237 @@
+"""A report as one HTML page without scripts or network access: texts from runs are escaped, never executed."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from reasoner.tree.page import policy, visible
+from reasoner.tree.page import style as tree_style
+from reasoner_evals.report.charts.drawing import short
+from reasoner_evals.report.charts.figures import Absent, Figure, figures
+from reasoner_evals.report.charts.lines import AXES
+from reasoner_evals.report.charts.theme import COLOURS, series_styles
+from reasoner_evals.report.content import Calibration, Delta, Estimate, Failure, Report, TaskReport, estimate_of
+from reasoner_evals.report.data.table import STOP_REASONS
+from reasoner_evals.report.html.search_trees import SearchTree, search_trees
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+MAX_TEXT: Final = 4000
+"""Characters of any one text of a run in the page."""
+SECTIONS: Final[tuple[tuple[str, str], ...]] = (
+    ("accuracy", "Accuracy against compute"),
+    ("differences", "Differences at matched compute"),
+    ("models", "Models at matched FLOPs"),
+    ("gap", "Selection gap"),
+    ("cost", "What compute was spent on"),
+    ("endings", "What ended the questions"),
+    ("statuses", "Questions without an answer"),
+    ("harm", "Where a strategy helps and harms"),
+    ("difficulty", "By difficulty"),
+    ("calibration", "Calibration and abstention"),
+    ("scaling", "Scaling with more samples"),
+    ("verifiers", "Quality of the verifier"),
+    ("failures", "Failures worth reading"),
+)
+_AGAINST: Final = {
+    "greedy": "Against one greedy sample",
+    "self_consistency": "Against self-consistency for as many tokens",
+    "larger_model": "A smaller model with more samples against one sample of a larger model",
+}
+_FAILURES: Final = {
+    "backfired": "Backfired",
+    "missed": "Right among the samples, not chosen",
+    "no_answer": "No answer",
+    "truncated": "Truncated",
+    "overconfident": "Confident and wrong",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A task as the template shows it."""
+
+    id: str
+    task: TaskReport
+    figures: dict[str, tuple[Figure | Absent, ...]]
+    failures: tuple[tuple[Failure, SearchTree], ...]
+
+    @cached_property
+    def by_key(self) -> dict[str, Any]:
+        """The points by their keys."""
+        return self.task.by_key
+
+    @cached_property
+    def points(self) -> list[Any]:
+        """The rows of the table of results."""
+        return list(self.by_key.values())
+
+    @property
+    def drawn(self) -> list[Figure]:
+        """All figures that there are."""
+        return [figure for shown in self.figures.values() for figure in shown if isinstance(figure, Figure)]
+
+    @property
+    def stopped(self) -> list[Any]:
+        """The points with what ended their questions."""
+        return [row for row in self.points if row.ended]
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """The anchors and titles of its sections."""
+        absent = {"models": not self.figures["models"], "endings": not self.stopped}
+        return [section for section in SECTIONS if not absent.get(section[0])]
+
+    @property
+    def against(self) -> list[tuple[str, list[Delta]]]:
+        """The differences by their kind of baseline."""
+        known = [delta for delta in self.task.deltas if {delta.key, delta.baseline} <= self.by_key.keys()]
+        tables = ((title, [delta for delta in known if delta.against == name]) for name, title in _AGAINST.items())
+        return [(title, deltas) for title, deltas in tables if deltas]
+
+    def grouped(self, items: Iterable[Any]) -> list[list[Any]]:
+        """Rows about points, those of one series together; without rows of unknown points."""
+        by_series: dict[str, list[Any]] = {}
+        for item in items:
+            if item.key in self.by_key:
+                by_series.setdefault(self.by_key[item.key].series, []).append(item)
+        return list(by_series.values())
+
+    def baseline(self, delta: Delta, deltas: Sequence[Delta]) -> str:
+        """The baseline of a difference, short if all of its table are of one series."""
+        point = self.by_key[delta.baseline]
+        alike = len({self.by_key[other.baseline].series for other in deltas}) == 1
+        return delta.against_label(_part(point) if alike else point.label)
+
+    def forest(self, delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]:
+        """Start, width and value of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
+        bounds = [abs(bound) for other in deltas for bound in other.difference if bound is not None]
+        value, low, high = (48 * (bound or 0.0) / (max(bounds, default=0) or 1.0) + 50 for bound in delta.difference)
+        return round(low, 2), round(high - low, 2), round(value, 2)
+
+    def tests(self, deltas: Sequence[Delta]) -> str:
+        """How the differences of a table were tested."""
+        labels = {self.by_key[delta.baseline].label for delta in deltas}
+        names = labels if len(labels) == 1 else {self.by_key[delta.baseline].series for delta in deltas}
+        baseline = f" against {next(iter(names))}" if len(names) == 1 else ""
+        tests = " or ".join(sorted({delta.test.replace("mcnemar", "McNemar's exact test") for delta in deltas}))
+        families = " or ".join(str(size) for size in sorted({delta.family for delta in deltas}))
+        return (
+            f"Paired by question{baseline}; p by {tests}, adjusted by Holm's method within {families}. Detectable: the "
+            "smallest difference that so many questions can show, at 80 % power and the 5 % level; a smaller "
+            "difference is not resolvable. Backfired: the baseline is right and the strategy wrong."
+        )
+
+    def risk_at_half(self, calibration: Calibration) -> float | None:
+        """The share of wrong answers if only the surest half of the questions is answered."""
+        return next((point.risk for point in calibration.risks if point.coverage >= 0.5), None)
+
+
+def views(report: Report) -> tuple[View, ...]:
+    """The tasks with their figures drawn and their traces read."""
+    styles = series_styles(report.tasks)
+    return tuple(
+        View(
+            f"t{number}",
+            task,
+            figures(task, f"t{number}", styles),
+            tuple(zip(task.failures, search_trees(task.failures), strict=True)),
+        )
+        for number, task in enumerate(report.tasks, start=1)
+    )
+
+
+def page(report: Report, shown: Sequence[View]) -> str:
+    """The page. The same report gives the same page, byte for byte."""
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        report=report,
+        views=shown,
+        models=list(dict.fromkeys(row.model for view in shown for row in view.points)),
+        styles=series_styles(report.tasks),
+        axes=AXES,
+        stop_reasons=STOP_REASONS,
+        failure_titles=_FAILURES,
+        policy=policy(),
+        style=_style(),
+        version=version("reasoner-kit"),
+    )
+
+
+def _style() -> "Markup":
+    from markupsafe import Markup
+
+    light, dark = (
+        " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in COLOURS) for theme in ("light", "dark")
+    )
+    series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in COLOURS if name.startswith("s"))
+    own = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    colours = (
+        f":root {{ color-scheme: light dark; {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+        f"@media print {{ :root {{ color-scheme: light; {light} }} }}\n"
+    )
+    return Markup(f"{tree_style()}\n{colours}{series}\n{own}")  # noqa: S704 ours
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def safe(value: object) -> object:
+        """A text of a run, made visible and short; markup is ours."""
+        if not isinstance(value, str) or isinstance(value, Markup):
+            return value
+        return visible(value[:MAX_TEXT]) + ("…" if len(value) > MAX_TEXT else "")
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, finalize=safe
+    )
+    # matplotlib escaped the texts in a drawing.
+    filters = {"signed": _signed, "part": _part, "estimate_of": estimate_of, "breakable": _breakable, "drawn": Markup,
+               "capitalized": lambda text: text[:1].upper() + text[1:]}  # fmt: skip
+    formats = {
+        "count": "{:,}".format,
+        "percent": lambda value: "–" if value is None else f"{100 * value:.1f}",
+        "three": lambda value: "–" if value is None else f"{value:.3g}",
+        "short": lambda value: "–" if value is None else short(value),
+        "p_value": lambda value: "< 0.0001" if value < 1e-4 else f"{value:.2g}",
+    }
+    environment.filters.update({**filters, **formats})
+    environment.globals.update(formats)
+    return environment
+
+
+def _part(row: Any) -> str:
+    """What separates a point from the others of its series."""
+    if row.pooled:
+        return str(row.label.removeprefix(row.series).lstrip(", ") or row.label)
+    samples = re.findall(r"[:,]\s*(n=\d+)", row.strategy)[:1]
+    return ", ".join((*samples, *filter(None, [row.budget]))) or str(row.label)
+
+
+def _breakable(text: str) -> "Markup":
+    """A name that may be broken between its parts."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"(?<=[_:,=.])", visible(text[:MAX_TEXT]))
+    return Markup("<wbr>").join(escape(part) for part in parts if part)
+
+
+def _signed(difference: Estimate) -> "Markup":
+    from markupsafe import Markup
+
+    value, low, high = difference
+    bounds = "" if low is None or high is None else f"{_points(low)} to {_points(high)}"
+    return Markup('{} <span class="ci">{}</span>').format(_points(value), bounds)
+
+
+def _points(difference: float) -> str:
+    """A difference of shares in points, with its sign; never a negative zero."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")

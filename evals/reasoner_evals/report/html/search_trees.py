@@ -1,0 +1,81 @@
+"""The search trees of the failures on the page, drawn from the runs' traces."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic_core import to_json
+
+from reasoner.errors import TraceError
+from reasoner.trace import VERSION, Event, event_adapter, read_lines
+from reasoner.tree.build import courses
+from reasoner.tree.page import fragment
+from reasoner_evals.report.content import Failure
+from reasoner_evals.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from reasoner.tree.course import Course
+
+MAX_CHARACTERS = 3_000_000
+"""Of all search trees in a page; those after it are named, not shown."""
+
+
+class SearchTree(NamedTuple):
+    """A search tree as a part of the page, or why it is not there; neither if it may not be shown."""
+
+    markup: "Markup | None"
+    why: str
+
+
+def search_trees(failures: Sequence[Failure]) -> tuple[SearchTree, ...]:
+    """The search tree of each failure. A trace is read once, and only the lines of the failures are parsed."""
+    ids: dict[Path, set[str]] = {}
+    for failure in failures:
+        if failure.shareable:
+            ids.setdefault(_file(failure), set()).add(failure.question_id)
+    traces = {file: _read(file, wanted) for file, wanted in ids.items()}
+    trees: list[SearchTree] = []
+    room = MAX_CHARACTERS
+    for failure in failures:
+        tree = _tree(failure, traces[_file(failure)], room) if failure.shareable else SearchTree(None, "")
+        room -= len(tree.markup or "")
+        trees.append(tree)
+    return tuple(trees)
+
+
+def _file(failure: Failure) -> Path:
+    return RunFolder(Path(failure.run)).arm(failure.arm).trace
+
+
+def _read(file: Path, ids: set[str]) -> "Mapping[str, Course] | str":
+    """The searches of some questions, the last of each; or why they cannot be read."""
+    if not file.exists():
+        return {}
+    marks = [to_json(question_id) for question_id in ids]
+
+    def wanted(line: bytes) -> Event | None:
+        # Most lines are of other questions: searching a line is much faster than parsing it.
+        if not any(mark in line for mark in marks):
+            return None
+        event = event_adapter().validate_json(line)
+        return event if event.question_id in ids else None
+
+    lines: Iterable[Event | None] = read_lines(file, wanted, file="trace", record="trace event", version=VERSION)
+    try:
+        return {course.id: course for course in courses(event for event in lines if event)}
+    except TraceError as error:
+        return str(error)
+
+
+def _tree(failure: Failure, trace: "Mapping[str, Course] | str", room: int) -> SearchTree:
+    if isinstance(trace, str):
+        return SearchTree(None, f"Its trace cannot be shown: {trace}.")
+    if failure.question_id not in trace:
+        return SearchTree(None, "The run's folder has no trace of it.")
+    markup = fragment(trace[failure.question_id]) if room > 0 else None
+    if markup is None or len(markup) > room:
+        command = f"reasoner trace {_file(failure)} --question ID"
+        return SearchTree(None, f"Its trace is too long to be shown here: {command}.")
+    return SearchTree(markup, "")

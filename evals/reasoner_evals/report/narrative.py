@@ -1,0 +1,165 @@
+"""What a report says in words: findings, methods and limits."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from reasoner_evals.report.content import Delta, Estimate, Provenance, TaskReport, estimate_of
+from reasoner_evals.report.data.measures import is_greedy
+from reasoner_evals.report.data.pools import COST_RULE
+from reasoner_evals.stats.comparison import minimum_detectable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DISCORDANT: Final = 0.2
+"""The share of questions on which two strategies differ, to state what a number of questions can show in general."""
+MAX_NAMED: Final = 6
+"""Points of the frontier, or questions, that a sentence names."""
+
+METHODS: Final = tuple(
+    method.replace("\n", " ")
+    for method in (
+        """The question is the unit. Intervals are 95 %, over questions like these; if questions share a source, whole
+sources are resampled.""",
+        """Sizes below a pool are estimated from the whole pool, in expectation over which samples are drawn, with ties
+averaged: coverage and the best rated exactly, votes over 200 random subsets if there are more.""",
+        f"Tokens are all computed tokens: uncached prompt, generated, verifier and cancelled ones. {COST_RULE}",
+        """FLOPs of a request, with P parameters, C prompt tokens of which C0 are cached, T generated tokens, and
+d = layers x heads x head size: 2P[(C-C0)+T] + 2d[(C^2-C0^2) + (2C+T)T].""",
+        "Differences are paired by question; p-values are adjusted by Holm's method within each baseline and model.",
+        """Self-consistency at matched compute is a random choice, question by question, between the two sizes around a
+point's tokens, so that both cost the same in expectation.""",
+        """A wrong, missing or truncated answer counts as 0, and so does an answer that the grader could not judge.
+Engine errors are in no accuracy.""",
+        """Strict accuracy counts only answers in a stated form (a box, ####, `the answer is`, ...): an answer found by
+its position or shape, such as the last number, counts as no answer and does not vote.""",
+        "Difficulty is measured by half of a pool's samples, accuracy by difficulty on the other half.",
+        """What ended a question is as its run recorded it; a pool is not run at its sizes and has no such row. The
+warning that confidences do not hold is an exact test of how many answers are right, at 1 % for all arms of a task
+together.""",
+    )
+)
+
+
+def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
+    """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
+
+    Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is
+    named as well.
+    """
+    rows = list(points.itertuples())
+    if not rows:
+        return
+    best = max(rows, key=_rank)
+    narrow = "; it is above half of its pool, so its interval is too narrow" if best.few_subsets else ""
+    yield f"The most accurate is {_accuracy(best)}, over {best.questions:,} questions{narrow}."
+    sound = [row for row in rows if not row.few_subsets]
+    if best.few_subsets and sound:
+        yield f"Of the points at up to half of their pool, the most accurate is {_accuracy(max(sound, key=_rank))}."
+    labels = {row.key: row.label for row in rows}
+    for delta in deltas:
+        if delta.key == best.key:
+            yield _gain(delta, labels.get(delta.baseline, delta.baseline))
+    if best.gap and best.coverage and best.gap > 0:
+        yield (
+            f"A right answer is among its samples for {best.coverage:.1%} of the questions: perfect selection would "
+            f"gain {100 * best.gap:.1f} points more."
+        )
+    cost = "flops" if any(row.flops_front for row in rows) else "tokens"
+    front = sorted(
+        (row for row in rows if getattr(row, f"{cost}_front") == "front"), key=lambda row: getattr(row, cost)
+    )
+    if len(front) > 1:
+        more = f"; and {len(front) - MAX_NAMED} more" if len(front) > MAX_NAMED else ""
+        names = "; ".join(row.label for row in front[:MAX_NAMED])
+        yield f"On the frontier of {_COSTS[cost]} and accuracy, cheapest first: {names}{more}."
+
+
+_COSTS: Final = {"tokens": "tokens", "flops": "FLOPs"}
+
+
+def _rank(row: Any) -> tuple[float, float]:
+    """Points by accuracy; of two that are equally accurate, the cheaper ranks higher."""
+    return row.accuracy, -row.tokens
+
+
+def _accuracy(row: Any) -> str:
+    accuracy = estimate_of(row, "accuracy")
+    assert accuracy is not None
+    return f"{row.label}: {percent(accuracy)} at {row.tokens:,.0f} tokens per question"
+
+
+def _gain(delta: Delta, baseline: str) -> str:
+    verdict = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
+    if not delta.resolvable:
+        verdict += f"; not resolvable with {delta.questions:,} questions"
+    return f"Against {delta.against_label(baseline)}: {signed_points(delta.difference)}, {verdict}."
+
+
+def percent(share: Estimate) -> str:
+    """A share with its interval, in percent."""
+    bounds = "" if share.low is None or share.high is None else f" ({share.low:.1%} to {share.high:.1%})"
+    return f"{share.value:.1%}{bounds}"
+
+
+def signed_points(difference: Estimate) -> str:
+    """A difference of shares with its interval, in percentage points."""
+    value, low, high = difference
+    bounds = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * value:+.1f} points{bounds}"
+
+
+def limits(tasks: Sequence[TaskReport], runs: Sequence[Provenance]) -> Iterator[str]:
+    """What the numbers do not show."""
+    for task in tasks:
+        yield from (f"{task.task}: {limit}" for limit in _task_limits(task))
+    for run in runs:
+        yield from _run_limits(run)
+    yield "Estimates from a pool ignore scheduling and samples in flight; their seconds are in proportion to tokens."
+    yield "The best of a table was chosen on the questions it is reported on; confirm it on others."
+    yield "Reference answers are taken as they are, and models may have seen the questions in training."
+
+
+def _task_limits(task: TaskReport) -> Iterator[str]:
+    rows = list(task.points.itertuples())
+    if not rows:
+        yield "no question has been finished and graded."
+        return
+    n = min(row.questions for row in rows)
+    yield (
+        f"with {n:,} questions, two strategies that differ on {DISCORDANT:.0%} of them can be told apart only if they "
+        f"are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
+    )
+    if all(delta.against != "greedy" for delta in task.deltas) and len(rows) > 1:
+        yield "no greedy sample to compare with; add the strategy single."
+    once = {row.series for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
+    if once:
+        yield f"run with one seed, so that sampling luck is not averaged out: {', '.join(sorted(once))}."
+    if few := {row.series for row in rows if row.few_subsets}:
+        yield (
+            "above half of a pool, subsets share most of their samples and intervals are too narrow: the largest size "
+            f"of {', '.join(sorted(few))}."
+        )
+    if over := sum(row.overshoots for row in rows):
+        yield f"{over:,} questions spent more than their budget, which is a defect."
+    if any(row.grader_failed for row in rows):
+        yield "the grader failed on some answers, which count as wrong; see the table."
+    if any(row.flops is None for row in rows):
+        yield "FLOPs are not known for every point, because the geometry of a model is not known."
+    if len({row.model for row in rows}) > 1:
+        yield "the models have different tokenizers; compare them by FLOPs, not by tokens."
+    if not task.source.shareable:
+        yield "its questions and answers may not be shown, so none are."
+
+
+def _run_limits(run: Provenance) -> Iterator[str]:
+    for state in run.arms:
+        name = f"{run.run}, {state.arm.name}"
+        if state.finished < state.asked:
+            yield f"{name}: {state.finished:,} of {state.asked:,} questions finished; continue with --resume."
+        if state.errors:
+            yield f"{name}: {state.errors:,} questions ended in an error, in no accuracy; --resume tries again."
+        if state.ungraded:
+            yield f"{name}: {state.ungraded:,} questions lack a verdict and are in no accuracy: run `reasoner grade`."
+        if state.duplicates:
+            yield f"{name}: {state.duplicates:,} further records of finished questions were not counted."
