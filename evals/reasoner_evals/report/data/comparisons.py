@@ -280,6 +280,6 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
         p_holm=result.p_value,
         family=1,
-        cost_ratio=estimate(ratio_interval(*tokens, groups)) if np.nansum(tokens[1]) > 0 else None,
+        cost_ratio=estimate(ratio_interval(tokens[0], tokens[1], groups)) if np.nansum(tokens[1]) > 0 else None,
         **_outcome(result),
     )
