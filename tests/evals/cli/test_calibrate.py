@@ -149,9 +149,7 @@ def test_other_tasks_stay_in_a_profile_and_other_models_are_refused(
         other = run("calibrate", f"jsonl:{data}", *engine, *VOTE, "--limit", "2", "--out", str(out),
                     "--runs", str(tmp_path / "three"))  # fmt: skip
     assert (other.code, other.out) == (2, "")
-    assert re.search(
-        rf"{out} is the profile of simulated, not of .*: .* give --out another file", other.error
-    )
+    assert re.search(rf"{out} is the profile of simulated, not of .*: .* give --out another file", other.error)
     assert out.read_bytes() == written
 
 
