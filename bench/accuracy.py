@@ -2,9 +2,9 @@
 
     python bench/accuracy.py [SEED]
 
-One pool of 16 samples per question; accuracy at n is the mean over 400 random subsets of n without replacement, so the
-order of arrival has no effect. Intervals are 95 %, from 4,000 bootstrap draws of questions. The wording of the prompt was
-chosen on the 40 development pairs, which are not reported.
+One pool of 16 samples per question; accuracy at n is the mean over 400 random subsets of n without replacement, so
+the order of arrival has no effect. Intervals are 95 %, from 4,000 bootstrap draws of questions. The wording of the
+prompt was chosen on the 40 development pairs, which are not reported.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
     python bench/questions.py [QUESTIONS]
 
-Self-consistency over 4 samples on the simulated engine, with questions from a generator and solutions that are not kept.
-In the second row all questions share one budget, so they stay open until the last one has its first sample.
+Self-consistency over 4 samples on the simulated engine, with questions from a generator; solutions are not kept. In the
+second row all questions share one budget, so they stay open until the last one has its first sample.
 """
 
 import asyncio
