@@ -2,9 +2,9 @@
 
     python bench/accuracy.py [SEED]
 
-One pool of 16 samples a question; accuracy at n is the mean over 400 random subsets of n without replacement, so no
-order of arrival decides. Intervals are 95 %, from 4,000 bootstrap draws of questions. The wording of the prompt was
-chosen on the 40 other pairs of digits, which are not reported.
+One pool of 16 samples per question; accuracy at n is the mean over 400 random subsets of n without replacement, so
+the order of arrival has no effect. Intervals are 95 %, from 4,000 bootstrap draws of questions. The wording of the
+prompt was chosen on the 40 development pairs, which are not reported.
 """
 
 import asyncio
@@ -17,51 +17,40 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoner import Question, SamplingParams, ask, solve_many
+from reasoner import Question, SamplingParams, solve_many
 from reasoner.engines.vllm import VllmEngine
 from reasoner.trace import Event, Sampled
 from reasoner.types import Answer, Completion
 from reasoner.votes import Tally
+from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import SelfConsistency, Single
 
 POOL = 16
 SUBSETS = 400
-DEVELOPMENT = 40
 
 
-def items() -> tuple[list[Question], list[str]]:
-    """The 50 reported questions and their reference answers, which stay here."""
-    pairs = [(sign, a, b) for sign in "+*" for a in range(1, 10) for b in range(a, 10)]
-    random.Random(0).shuffle(pairs)
-    asked, gold = [], []
-    for sign, a, b in pairs[DEVELOPMENT:]:
-        asked.append(ask(f"What is {a} {'+' if sign == '+' else 'x'} {b}?", space="number"))
-        gold.append(str(a + b if sign == "+" else a * b))
-    return asked, gold
-
-
-class Drawn(NamedTuple):
+class PoolSample(NamedTuple):
     """One sample of the pool: its answer, and the certainty that `best_of_n` would select by."""
 
     answer: Answer | None
     certainty: float
 
 
-def majority(question: Question, pool: list[Drawn], chosen: list[int]) -> str | None:
+def majority(question: Question, pool: list[PoolSample], chosen: list[int]) -> str | None:
     tally = Tally(question.space)
     for index in chosen:
         tally.add(pool[index].answer, index=index)
     return key(tally)
 
 
-def weighted(question: Question, pool: list[Drawn], chosen: list[int]) -> str | None:
+def weighted(question: Question, pool: list[PoolSample], chosen: list[int]) -> str | None:
     tally = Tally(question.space)
     for index in chosen:
         tally.add(pool[index].answer, index=index, weight=pool[index].certainty)
     return key(tally)
 
 
-def argmax(question: Question, pool: list[Drawn], chosen: list[int]) -> str | None:
+def argmax(question: Question, pool: list[PoolSample], chosen: list[int]) -> str | None:
     tally = Tally(question.space, by="max")
     for index in chosen:
         tally.add(pool[index].answer, index=index, weight=pool[index].certainty)
@@ -73,7 +62,7 @@ def key(tally: Tally) -> str | None:
     return leader.key if leader else None
 
 
-Select = Callable[[Question, list[Drawn], list[int]], str | None]
+Select = Callable[[Question, list[PoolSample], list[int]], str | None]
 ROWS: tuple[tuple[str, int, Select], ...] = (
     *((f"self_consistency, n={n}", n, majority) for n in (1, 2, 4, 8, 16)),
     *((f"best_of_n by certainty, n={n}, argmax", n, argmax) for n in (4, 8, 16)),
@@ -89,42 +78,46 @@ def interval(values: list[float], source: np.random.Generator) -> tuple[float, f
 
 async def main(seed: int) -> None:
     engine = VllmEngine()
-    asked, gold = items()
+    items = arithmetic.reported()
+    questions, gold = [item.question for item in items], [item.gold for item in items]
     params = SamplingParams(temperature=0.7, max_tokens=160, logprobs=0)
-    greedy = await solve_many(asked, Single(replace(params, temperature=0.0)), engine, seed=seed)
+    greedy = await solve_many(questions, Single(replace(params, temperature=0.0)), engine, seed=seed)
     events: list[Event] = []
-    solutions = await solve_many(asked, SelfConsistency(POOL, params), engine, trace=events.append, seed=seed)
+    solutions = await solve_many(questions, SelfConsistency(POOL, params), engine, trace=events.append, seed=seed)
     await engine.close()
 
-    pools: dict[str, list[Drawn]] = {question.id: [Drawn(None, 0.0)] * POOL for question in asked}
-    by_id = {question.id: question for question in asked}
+    pools: dict[str, list[PoolSample]] = {question.id: [PoolSample(None, 0.0)] * POOL for question in questions}
+    by_id = {question.id: question for question in questions}
     for event in events:
         if isinstance(event, Sampled):
             question = by_id[event.question_id]
-            drawn = Completion(question.prompt, event.text, event.token_ids, event.finish_reason, event.stop)
+            completion = Completion(question.prompt, event.text, event.token_ids, event.finish_reason, event.stop)
             assert event.logprobs
             certainty = math.exp(math.fsum(event.logprobs.sampled) / len(event.logprobs.sampled))
-            pools[question.id][event.index] = Drawn(question.read(drawn), certainty)
+            pools[question.id][event.index] = PoolSample(question.read(completion), certainty)
 
     source = np.random.default_rng(seed)
-    right = [float(s.answer is not None and s.answer.key == want) for s, want in zip(greedy, gold, strict=True)]
-    tokens = sum(s.cost.tokens for s in greedy) / len(asked)
+    right = [float(s.answer is not None and s.answer.key == expected) for s, expected in zip(greedy, gold, strict=True)]
+    tokens = sum(s.cost.tokens for s in greedy) / len(questions)
     rows = [("single, greedy", right, tokens)]
-    per_sample = sum(s.cost.tokens for s in solutions) / len(asked) / POOL
+    per_sample = sum(s.cost.tokens for s in solutions) / len(questions) / POOL
     for name, n, select in ROWS:
         scores: list[float] = []
-        for question, want in zip(asked, gold, strict=True):
+        for question, expected in zip(questions, gold, strict=True):
             rounds = SUBSETS if n < POOL else 1
             subsets = [
                 sorted(random.Random(f"{seed}-{question.id}-{n}-{r}").sample(range(POOL), n)) for r in range(rounds)
             ]
-            hits = [select(question, pools[question.id], chosen) == want for chosen in subsets]
+            hits = [select(question, pools[question.id], chosen) == expected for chosen in subsets]
             scores.append(sum(hits) / len(hits))
         rows.append((name, scores, per_sample * n))
-    covered = [any(d.answer and d.answer.key == want for d in pools[q.id]) for q, want in zip(asked, gold, strict=True)]
-    silent = np.mean([[drawn.answer is None for drawn in pool] for pool in pools.values()])
+    covered = [
+        any(sample.answer and sample.answer.key == expected for sample in pools[q.id])
+        for q, expected in zip(questions, gold, strict=True)
+    ]
+    silent = np.mean([[sample.answer is None for sample in pool] for pool in pools.values()])
 
-    print("| strategy | accuracy | 95 % interval | tokens a question |\n|---|---|---|---|")
+    print("| strategy | accuracy | 95 % interval | tokens per question |\n|---|---|---|---|")
     for name, accuracies, cost in rows:
         low, high = interval(accuracies, source)
         print(f"| {name} | {np.mean(accuracies):.2f} | {low:.2f} to {high:.2f} | {cost:,.0f} |")

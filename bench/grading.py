@@ -4,8 +4,8 @@
 
 FILE is JSONL whose lines have an `answer` in LaTeX without delimiters. Prints the share of the answers that are read
 and graded right in four forms; the false matches among 1,500 random pairs of different answers (seed 0); gradings
-per second on two workers over three rounds, as they come and with every one forced through Math-Verify; and the time
-that 64 different formulas take to be told apart for a vote, of 2,016 pairs those that meet, in three rounds.
+per second on two workers over three rounds, by default and with all forced through Math-Verify; and the time to compare
+64 different formulas for a vote (of 2,016 pairs, those that need it), in three rounds.
 """
 
 import asyncio
@@ -39,7 +39,9 @@ MATH = MathSpace()
 async def recall(equivalence: Equivalence, golds: list[str]) -> None:
     for form, frame in FORMS.items():
         read = [MATH.read(frame.format(gold)) for gold in golds]
-        graded = [await equivalence.accepts(gold, found.text) for gold, found in zip(golds, read, strict=True) if found]
+        graded = [
+            await equivalence.accepts(gold, answer.text) for gold, answer in zip(golds, read, strict=True) if answer
+        ]
         right = sum(verdict.status == "right" for verdict in graded)
         print(f"recall {form:7} {right}/{len(golds)} = {right / len(golds):.1%}")
 
@@ -49,27 +51,29 @@ async def precision(equivalence: Equivalence, golds: list[str]) -> None:
     pairs: list[tuple[str, str]] = []
     while len(pairs) < PAIRS:
         gold, other = draw.sample(golds, 2)
-        one, two = MATH.answer(gold), MATH.answer(other)
-        if one and two and one.key != two.key:
+        left, right = MATH.answer(gold), MATH.answer(other)
+        if left and right and left.key != right.key:
             pairs.append((gold, other))
     graded = await asyncio.gather(*(equivalence.accepts(*pair) for pair in pairs))
     matched = [pair for pair, verdict in zip(pairs, graded, strict=True) if verdict.status == "right"]
     failed = sum(verdict.status not in {"right", "wrong"} for verdict in graded)
-    print(f"false matches {len(matched)} of {PAIRS:,} random pairs, {failed} not decided {matched or ''}")
+    print(f"false matches {len(matched)} of {PAIRS:,} random pairs, {failed} undecided {matched or ''}")
 
 
 async def speed(golds: list[str]) -> None:
-    for name, forced in (("as they come", False), ("all through Math-Verify", True)):
+    for name, forced in (("by default", False), ("all through Math-Verify", True)):
         rates = []
         for _ in range(ROUNDS):
-            # A new pool each time, so that nothing is remembered.
+            # A new pool each time, so that no result is cached.
             equivalence = Equivalence(pool=KillablePool(prepare=prepare))
             await equivalence.warm()
             began = time.perf_counter()
             if forced:
-                await asyncio.gather(*(equivalence.pool.call(equal, one, f"({one})", seconds=LIMIT) for one in golds))
+                await asyncio.gather(
+                    *(equivalence.pool.call(equal, gold, f"({gold})", seconds=LIMIT) for gold in golds)
+                )
             else:
-                await asyncio.gather(*(equivalence.accepts(one, f"\\boxed{{{one}}}") for one in golds))
+                await asyncio.gather(*(equivalence.accepts(gold, f"\\boxed{{{gold}}}") for gold in golds))
             rates.append(len(golds) / (time.perf_counter() - began))
             await equivalence.close()
         print(f"gradings per second, {name}: {spread(rates)}")
@@ -92,12 +96,12 @@ def formulas(count: int) -> list[Answer]:
         "e^{{{}x}}+{}y-{}",
         "{}\\sin({}x)+{}",
     )
-    made: dict[str, Answer] = {}
-    while len(made) < count:
+    answers: dict[str, Answer] = {}
+    while len(answers) < count:
         answer = MATH.answer(draw.choice(frames).format(*(draw.randint(2, 99) for _ in range(3))))
         if answer:
-            made[answer.key] = answer
-    return list(made.values())
+            answers[answer.key] = answer
+    return list(answers.values())
 
 
 async def classes() -> None:
@@ -110,7 +114,7 @@ async def classes() -> None:
         same = (await equivalence.same_many(MATH, pairs, CompareTab())).count(True)
         seconds.append(time.perf_counter() - began)
         await equivalence.close()
-    print(f"{FORMULAS} formulas told apart, {len(pairs):,} pairs, {same} the same: {spread(seconds)} s")
+    print(f"{FORMULAS} formulas compared, {len(pairs):,} pairs, {same} the same: {spread(seconds)} s")
 
 
 async def main(path: str, golds: list[str]) -> None:

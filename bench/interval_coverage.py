@@ -1,9 +1,9 @@
-"""How many of the 95 % intervals of an evaluation hold the truth, by simulation, as a Markdown table.
+"""The coverage of the 95 % intervals of an evaluation, by simulation, as a Markdown table.
 
     python bench/interval_coverage.py [RUNS]
 
-Q questions have chances of their own (`p` is the mean of their Beta distribution, of concentration 3) unless single
-outcomes are drawn. RUNS (2000) data sets are drawn for each row; the simulation's own error is then 0.5 points.
+Each of Q questions has its own chance, from a Beta distribution of mean `p` and concentration 3, except for single
+outcomes. RUNS (2000) data sets are simulated for each row; the simulation's own error is then 0.5 points.
 """
 
 import sys
@@ -45,7 +45,7 @@ def clustered(n: int, p: float, size: int) -> Draw:
 
 
 def drawn_pool(source: np.random.Generator, n: int, p: float) -> tuple[Floats, Floats, Ints]:
-    """16 samples a question: right or not, a score that tells a little, one of 5 wrong answers."""
+    """16 samples per question: right or not, a weakly informative score, one of 5 wrong answers."""
     right = (source.random((n, 16)) < chances(source, n, p)[:, None]).astype(float)
     answers = np.where(right == 1, 0, source.integers(1, 6, (n, 16)))
     return right, source.normal(right, 1.0), answers
@@ -111,10 +111,10 @@ def main() -> None:
     print("| measured | Q | p | method | covered |\n|---|---|---|---|---|")
     for name, n, p, truth, draw in cases():
         source = np.random.default_rng(n)
-        found = [draw(source) for _ in range(runs)]
-        methods = [one.method for one in found]
+        intervals = [draw(source) for _ in range(runs)]
+        methods = [estimate.method for estimate in intervals]
         usual = max(set(methods), key=methods.count)
-        covered = np.mean([one.low <= truth <= one.high for one in found])
+        covered = np.mean([estimate.low <= truth <= estimate.high for estimate in intervals])
         print(f"| {name} | {n} | {p:g} | {usual} | {100 * covered:.1f} % |", flush=True)
 
 

@@ -1,9 +1,9 @@
-"""Very many questions in one run: how many are open at once, when the first solution is there, and their memory.
+"""Very many questions in one run: how many are open at once, the time of the first solution, and peak memory.
 
     python bench/questions.py [QUESTIONS]
 
-Self-consistency over 4 samples on the simulated engine, questions from a generator, solutions let go as they come. The
-second row shares one budget, so that all questions stay open until the last has drawn once.
+Self-consistency over 4 samples on the simulated engine, with questions from a generator; solutions are not kept. In the
+second row all questions share one budget, so they stay open until the last one has its first sample.
 """
 
 import asyncio
@@ -18,24 +18,26 @@ from reasoner.trace import Began, Ended, Event
 from reasoner_strategies import SelfConsistency
 
 
-def asked(count: int) -> Iterator[Question]:
+def questions(count: int) -> Iterator[Question]:
     return (ask(f"What is {number} + 4?", id=f"q{number}", space="number") for number in range(count))
 
 
 async def run(count: int, budget: Budget | None) -> None:
-    now = most = 0
+    current = peak_open = 0
 
     def sink(event: Event) -> None:
-        nonlocal now, most
-        now += isinstance(event, Began) - isinstance(event, Ended)
-        most = max(most, now)
+        nonlocal current, peak_open
+        current += isinstance(event, Began) - isinstance(event, Ended)
+        peak_open = max(peak_open, current)
 
     began, first = time.perf_counter(), 0.0
-    async for _ in solve_each(asked(count), SelfConsistency(n=4), SimulatedEngine(), budget=budget, trace=sink):
+    async for _ in solve_each(questions(count), SelfConsistency(n=4), SimulatedEngine(), budget=budget, trace=sink):
         first = first or time.perf_counter() - began
     whole = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{count:9,}  {budget or 'none'!s:>16}  {most:12,}  {first:14.2f}  {whole:7.1f}  {peak:16.0f}", flush=True)
+    print(
+        f"{count:9,}  {budget or 'none'!s:>16}  {peak_open:12,}  {first:14.2f}  {whole:7.1f}  {peak:16.0f}", flush=True
+    )
 
 
 def main() -> None:

@@ -83,7 +83,8 @@ def replay(samples: Samples, orders: Ints) -> Replay:
 
 def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int]) -> tuple[Bools, Floats, Floats, Ints]:
     order = orders[rows]
-    classes, right, own = (_ordered(values[rows], order) for values in (samples.classes, samples.right, samples.own))
+    classes, right = _ordered(samples.classes[rows], order), _ordered(samples.right[rows], order)
+    own = _ordered(samples.own[rows], order)
     n = order.shape[-1]
     member = classes[..., None] == np.arange(max(int(classes.max()), 0) + 1)
     votes = member.cumsum(axis=2, dtype=np.int16)

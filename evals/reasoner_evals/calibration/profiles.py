@@ -190,7 +190,9 @@ def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> I
             "gap_squares": (right - least) ** 2,
         }
         yield ArmRow(
-            **way._asdict(),
+            strategy=way.strategy,
+            verifier=way.verifier,
+            budget=way.budget,
             bin=index,
             questions=len(right),
             **{name: _rounded(values.sum()) for name, values in sums.items()},

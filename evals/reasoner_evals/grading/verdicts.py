@@ -79,8 +79,9 @@ class Verdicts:
 
 def answers_in(record: ItemRecord) -> list[Answer]:
     """The distinct answers to a question, as written, in the order in which they were given."""
-    sources = (*record.pool, *record.along, record)
-    return list({source.answer: Answer(source.answer, source.key) for source in sources if source.answer}.values())
+    return list(
+        {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}.values()
+    )
 
 
 def _grader(item: GradedQuestion) -> str:

@@ -124,12 +124,7 @@ def _check_distinct(kind: str, given: Sequence[str]) -> None:
 
 
 def _arms(task: str, plan: _Plan, grid: Grid) -> Iterator[Arm]:
-    def arm(seed: int, **fields: Any) -> Arm:
-        return Arm(
-            **{"name": "", "task": task, "strategy": plan.spec, "verifier": plan.verifier, "budget": "", "seed": seed}
-            | fields
-        )
-
+    common: dict[str, Any] = {"name": "", "task": task, "strategy": plan.spec, "verifier": plan.verifier}
     seeds = grid.seeds or (0,)
     budgets = () if plan.pool or plan.greedy else tuple(map(str, grid.budgets))
     totals = () if plan.greedy else tuple(map(str, grid.totals))
@@ -137,10 +132,10 @@ def _arms(task: str, plan: _Plan, grid: Grid) -> Iterator[Arm]:
     unbounded = not budgets and (plan.pool or plan.greedy or not totals)
     for budget in ("",) if unbounded else budgets:
         for seed in seeds[:1] if plan.greedy else seeds:
-            yield arm(seed, budget=budget, pool=plan.pool, rule=plan.rule)
+            yield Arm(**common, seed=seed, budget=budget, pool=plan.pool, rule=plan.rule)
     for total in totals:
         for seed in seeds:
-            yield arm(seed, total=total, price=grid.price)
+            yield Arm(**common, seed=seed, budget="", total=total, price=grid.price)
 
 
 def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:

@@ -211,7 +211,7 @@ class ArmArrays:
             raise TraceError(
                 f"{journal}: the replies to {record.question_id!r} computed more prompt tokens than the question cost"
             )
-        answers = sorted({source.answer for source in (record, *record.pool, *record.along)})
+        answers = sorted({source.answer for source in record.candidates})
         verdicts = dict(zip(answers, self.verdicts.of(self.arm.task, record.question_id, answers), strict=True))
         answered = record.status == "answered"
         self.items[row] = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -51,7 +52,7 @@ class _Question:
             key = representative
         return key
 
-    def named(self, answer: Answer | None) -> dict[str, str]:
+    def named(self, answer: Answer | None) -> dict[str, Any]:
         """The answer as written and the key of its class; empty without an answer."""
         return {"answer": answer.text if answer else "", "key": self.key(answer.key) if answer else ""}
 

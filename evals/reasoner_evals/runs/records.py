@@ -176,6 +176,11 @@ class ItemRecord(_Record):
     pool: tuple[Reply, ...] = ()
     along: tuple[Along, ...] = ()
 
+    @property
+    def candidates(self) -> tuple["Reply | Along | ItemRecord", ...]:
+        """Everything that has an answer, in the order in which it was given; the final answer comes last."""
+        return (*self.pool, *self.along, self)
+
     @field_validator("cost")
     @classmethod
     def _possible(cls, cost: Cost) -> Cost:

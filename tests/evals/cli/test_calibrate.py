@@ -149,9 +149,7 @@ def test_other_tasks_stay_in_a_profile_and_other_models_are_refused(
         other = run("calibrate", f"jsonl:{data}", *engine, *VOTE, "--limit", "2", "--out", str(out),
                     "--runs", str(tmp_path / "three"))  # fmt: skip
     assert (other.code, other.out) == (2, "")
-    assert re.search(
-        rf"{out} is the profile of simulated, and this is about .*: .* give --out another file", other.error
-    )
+    assert re.search(rf"{out} is the profile of simulated, not of .*: .* give --out another file", other.error)
     assert out.read_bytes() == written
 
 
@@ -184,8 +182,8 @@ def test_log_probabilities_that_a_run_kept_are_read(data: Path, run: Run, out: P
     [
         ((), "no task is given"),
         (("nope",), "no task named 'nope'"),
-        (("jsonl:FILE", "-s", "single"), "no vote over a pool is among the strategies"),
-        (("jsonl:FILE", "-s", "self_consistency:stop=lossless"), "no vote over a pool is among the strategies"),
+        (("jsonl:FILE", "-s", "single"), "none of the strategies is a vote over a pool"),
+        (("jsonl:FILE", "-s", "self_consistency:stop=lossless"), "none of the strategies is a vote over a pool"),
         (("jsonl:FILE", "--bins", "length"), "--bins 'length' is out of range"),
         (("jsonl:FILE", "--bins", "likelihood"), "run it with -s self_consistency:n=16,logprobs=0"),
         (("jsonl:FILE", "-s", "self_consistency:n=3", "--bins", "split"), "looks at the first 4 samples of a vote"),

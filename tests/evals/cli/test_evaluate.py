@@ -143,7 +143,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(asked: tuple[str, ...], run: Ru
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     ended = run(*asked)
     assert ended.code == 2
-    assert "go on with it by --resume" in ended.error
+    assert "resume it with --resume" in ended.error
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
@@ -189,7 +189,7 @@ def test_what_is_given_beside_resume_must_be_what_it_was(
     ended = run("eval", *given, "--resume", str(tmp_path / "run"))
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines()[:-1] == [line.replace("FILE", str(data)) for line in diff]
-    assert ended.error.endswith("make it as it was, or begin a new run")
+    assert ended.error.endswith("restore it, or start a new run")
 
 
 def test_data_that_has_changed_since_is_refused(asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path) -> None:

@@ -198,12 +198,12 @@ def test_two_hundred_thousand_samples_take_a_few_bytes_each(tmp_path: Path) -> N
 def test_a_journal_with_an_impossible_count_is_refused_with_its_line(tmp_path: Path, count: int, place: str) -> None:
     path = fabricate(tmp_path / "run", [VOTE], questions=2)
     sound, other = record(VOTE, 0), record(VOTE, 1)
-    changed: dict[str, object] = {
+    changes: dict[str, dict[str, object]] = {
         "cost": {"cost": replace(other.cost, generated_tokens=count)},
         "reply": {"pool": (other.pool[0].model_copy(update={"cached_tokens": count}), *other.pool[1:])},
         "step": {"along": (Along.model_construct(answer="7", key="7", share=1.0, samples=1, tokens=count),)},
-    }[place]
-    poisoned = other.model_copy(update=changed)
+    }
+    poisoned = other.model_copy(update=changes[place])
     journal(path).write_text("".join(line.model_dump_json() + "\n" for line in (sound, poisoned)))
     with pytest.raises(TraceError, match=r"journal\.jsonl:2 is no record of the journal: .*makes the journal again"):
         read_arm(open_run(path), ARM)

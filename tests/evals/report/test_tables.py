@@ -205,7 +205,7 @@ def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["table.csv"]
 
 
-@pytest.mark.parametrize(("name", "message"), [("table.xlsx", "has to end in"), ("no/table.csv", "No such file")])
+@pytest.mark.parametrize(("name", "message"), [("table.xlsx", "must end in"), ("no/table.csv", "No such file")])
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str, message: str) -> None:
     done = run(export.command, fabricate(tmp_path / "run", [GREEDY], questions=2), "--out", tmp_path / name)
     assert done.return_value == 2
