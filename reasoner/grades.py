@@ -7,7 +7,8 @@ from typing import Final, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import TraceError
-from reasoner.trace import Event, read_lines, read_trace
+from reasoner.lines import read_lines
+from reasoner.trace import Event, read_trace
 
 VERSION: Final = 1
 TRACE = "trace.jsonl"

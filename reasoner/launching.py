@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
-from reasoner.errors import BudgetExhausted, PlanError
+from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
 from reasoner.plan import Finished, Handle
 from reasoner.recorder import Draw
 from reasoner.types import Completion, Prompt
@@ -183,6 +183,7 @@ class Started:
         self._script: deque[int] = deque()
         self._news = asyncio.Event()
         self._untold: tuple[Handle, BudgetExhausted] | None = None
+        self._stalled: dict[Handle, NotRecorded] = {}
 
     def follow(self, script: Iterable[int]) -> None:
         """Hand results over in this order, as they were handed over before; what it does not name comes after it."""
@@ -234,11 +235,14 @@ class Started:
 
         Raises:
             BudgetExhausted: of what is left all was refused; `late` is then the first that was.
+            NotRecorded: the history has no outcome for anything that is left.
             PlanError: nothing was started.
         """
         while self.running or any(not launch.over for launch in self._queue):
             handle = self._due()
             if handle is None:
+                if self._stalled and len(self._stalled) == len(self.running):
+                    raise next(iter(self._stalled.values()))
                 self._news.clear()
                 idle()
                 await self._news.wait()
@@ -255,9 +259,22 @@ class Started:
             raise refusal
         raise PlanError("the strategy waits for a result and has started nothing")
 
+    async def stall(self, handle: Handle, missing: NotRecorded) -> NoReturn:
+        """Block an operation without an outcome until it is cancelled, as it was in the recorded run."""
+        self._stalled[handle] = missing
+        self._news.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    async def settle(self) -> None:
+        """Wait until each launched operation has ended or is stalled."""
+        while any(handle not in self._stalled and not task.done() for handle, task in self.running.items()):
+            self._news.clear()
+            await self._news.wait()
+
     def _due(self) -> Handle | None:
         """What is handed over next, if it is there: the first that arrived; in a replay, what was next then."""
-        while self._script and not self._on_its_way(self._script[0]):
+        while self._script and (self._script[0] in self._stalled or not self._on_its_way(self._script[0])):
             self._script.popleft()
         if self._script:
             task = self.running.get(Handle(self._script[0]))
@@ -284,6 +301,7 @@ class Started:
         """Abort one and wait until it is booked; one that was not launched yet never is."""
         if launch := self._launching(handle):
             launch.skipped.add(handle)
+        self._stalled.pop(handle, None)
         if handle in self.running:
             await cancel_all([self.running.pop(handle)])
 

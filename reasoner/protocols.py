@@ -149,36 +149,6 @@ class Engine(Protocol):
         ...
 
 
-@runtime_checkable
-class Recorded(Protocol):
-    """An engine that plays a run back and knows how it went: what was handed over when, and what was refused."""
-
-    @property
-    def budget(self) -> str:
-        """The limits that the recorded run had; the replay keeps to them by doing the same."""
-        ...
-
-    def deliveries(self, question_id: str) -> Sequence[int]:
-        """The started operations whose results a plan was handed, in that order."""
-        ...
-
-    def extent(self, question_id: str, digest: str) -> int:
-        """One more than the highest index on record of the sequences drawn from a prompt, by its digest; 0 for none."""
-        ...
-
-    async def quiet(self) -> None:
-        """Wait until everything that the recording holds an end for has ended."""
-        ...
-
-    def comparer(self) -> "Comparer":
-        """The recorded comparisons of answers."""
-        ...
-
-    def verifier(self) -> "Verifier":
-        """The recorded ratings as a verifier."""
-        ...
-
-
 class Verifier(Protocol):
     """Rates a candidate without a reference answer. Many ratings may be under way at once.
 

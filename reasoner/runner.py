@@ -11,8 +11,8 @@ from reasoner.controller.allocation import Allocation
 from reasoner.equivalence import Equivalence
 from reasoner.errors import UsageError
 from reasoner.opening import CONCURRENCY, Desk, check_ids, opened
-from reasoner.past import Past
-from reasoner.protocols import Comparer, Engine, Recorded, StopRule, Strategy, Verifier, claim
+from reasoner.past import Past, Recorded
+from reasoner.protocols import Comparer, Engine, StopRule, Strategy, Verifier, claim
 from reasoner.recorder import RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
@@ -136,7 +136,7 @@ async def solve_each(
     await engine.start()
     limits = _limits(engine, budget, each)
     if isinstance(engine, Recorded):
-        budget, each, allocation = None, None, None
+        budget, each, allocation, past = None, None, None, engine.past
     if verifier is not None:
         await verifier.start(engine)
     _check_flops(engine, budget, each)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from reasoner.counts import fault_in
+from reasoner.blame import fault_in
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple, NoReturn
 
-from reasoner.counts import MOST_IN_A_REQUEST
+from reasoner.blame import MOST_IN_A_REQUEST
 from reasoner.types import TokenIds
 
 LEAST_LOGPROB, ROUNDING = -1e6, 1e-3

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 from reasoner.errors import DamagedLine, TraceError
-from reasoner.trace import read_lines
+from reasoner.lines import read_lines
 from reasoner_evals.runs.folder import ArmFolder
 from reasoner_evals.runs.records import VERSION, ItemRecord
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.files import read_whole
-from reasoner.trace import read_lines
+from reasoner.lines import read_lines
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex, holds
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.journal import read_journal, sound_record

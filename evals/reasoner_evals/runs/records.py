@@ -4,8 +4,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reasoner.blame import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST, fault_in
 from reasoner.budget import Cost
-from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST, fault_in
 from reasoner.grades import GradeStatus
 from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from reasoner.equivalence import Equivalence
 from reasoner.grades import GradeStatus
-from reasoner.lines import LineWriter
-from reasoner.trace import read_lines
+from reasoner.lines import LineWriter, read_lines
 from reasoner.types import Answer
 from reasoner_evals.grading import GradedQuestion
 from reasoner_evals.runs.records import VERSION, ItemRecord, Outcome, Verdict
