@@ -6,10 +6,11 @@ engine of a replay refuses it.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
+from reasoner.blame import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost
 from reasoner.plan import NOT_WEIGHED
@@ -219,6 +220,15 @@ def pasts(events: Iterable[Event], *, source: str = "") -> dict[str, Past]:
         if history.finished and not source:
             histories[event.question_id] = Past(spent=history.spent, attempts=history.attempts, ended=history.ended)
     return histories
+
+
+def sound(events: Iterable[Event]) -> Iterator[Event]:
+    """The events without those that have an impossible count, so that the runner does their work again."""
+    for event in events:
+        cost = getattr(event, "cost", None)
+        most = MOST_IN_A_REQUEST if isinstance(event, Work) else MOST_IN_A_QUESTION
+        if not (cost and cost.fault(most=most)):
+            yield event
 
 
 def _refused_unit(event: Work) -> str:

@@ -13,7 +13,7 @@ from reasoner.controller.allocation import Allocation
 from reasoner.equivalence import Equivalence
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
 from reasoner.lines import LineWriter
-from reasoner.past import Past, pasts
+from reasoner.past import Past, pasts, sound
 from reasoner.protocols import Engine, Strategy, Verifier, forget
 from reasoner.trace import Event, TraceWriter, read_trace
 from reasoner_evals.grading import GradedQuestion
@@ -125,7 +125,7 @@ class _Sitting:
             for event in shared:
                 self._trace(event)
         way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
-        trace = read_trace(self.files.trace, way_out=way_out)
+        trace = sound(read_trace(self.files.trace, way_out=way_out))
         self._journal, self._written = self._journaled()
         self.past = pasts(self._folded(trace))
         self.finished = {question for question, past in self.past.items() if past.finished}
@@ -180,7 +180,7 @@ class _Sitting:
                 break
             todo = [by_id[name] for name in failed]
             again = set(failed)
-            self.past |= pasts(event for event in read_trace(self.files.trace) if event.question_id in again)
+            self.past |= pasts(event for event in sound(read_trace(self.files.trace)) if event.question_id in again)
         self.watcher.arm_finished(self.arm)
 
     async def _pass(
