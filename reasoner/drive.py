@@ -339,6 +339,8 @@ class Drive:
         try:
             return Finished(handle, completions=await self._in_turn(draws, op, passed, interruptible=interruptible))
         except NotRecorded as missing:
+            # It was in flight in the recorded run, where others were launched meanwhile.
+            passed()
             await self._started.stall(handle, missing)
 
     async def _score_started(self, handle: Handle, op: Score | Prefer) -> Finished:

@@ -129,7 +129,7 @@ class Past:
         """Whether the history decides about all sequences of an operation, so that none is generated now."""
         if not self._events:
             return False
-        if self.of(Cancelled, op) or any(event.op == op for event in self.of(Refused)):
+        if self.of(Cancelled, op) or self._refused(op):
             return True
         return all((Sampled, *sequence) in self._events for sequence in sequences)
 
@@ -160,7 +160,7 @@ class Past:
             if unit := _refused_unit(last):
                 raise self._refusal(op, unit)
             return last
-        if any(event.op == op for event in self.of(Refused)):
+        if self._refused(op):
             raise self._refusal(op, "tokens")
         if self.of(Cancelled, op):
             raise NotRecorded(f"operation {op} was cancelled")
@@ -177,9 +177,11 @@ class Past:
             raise self._refusal(op, "tokens")
         return None
 
+    def _refused(self, op: int) -> Refused | None:
+        return next((event for event in self.of(Refused) if event.op == op), None)
+
     def _refusal(self, op: int, unit: str) -> BudgetExhausted:
-        refusals = self.of(Refused)
-        event = next((event for event in refusals if event.op == op), refusals[0] if refusals else None)
+        event = self._refused(op) or next(iter(self.of(Refused)), None)
         if event is None:
             return BudgetExhausted(unit, needed=0, free=0, limit=0)
         return BudgetExhausted(event.unit, needed=event.needed, free=event.free, limit=event.limit)

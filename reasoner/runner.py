@@ -1,9 +1,10 @@
 """Answers questions: the entry points of a run."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.catalog import spec_of
@@ -17,6 +18,9 @@ from reasoner.recorder import RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
 from reasoner.types import Question
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def solve(
@@ -185,29 +189,24 @@ def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     return engine.budget
 
 
-def solve_sync(question: Question, strategy: Strategy, engine: Engine, **options: Any) -> Solution:
-    """`solve` for synchronous code, with the same keywords.
+def _synchronous(run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """`run` for synchronous code, with the same arguments."""
 
-    Raises:
-        UsageError: an event loop is running, as in a notebook; and as `solve`.
-    """
-    _check_no_loop("solve")
-    return asyncio.run(solve(question, strategy, engine, **options))
+    @wraps(run)
+    def run_sync(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(run(*args, **kwargs))
+        name = run.__name__
+        raise UsageError(
+            f"{name}_sync cannot be called while an event loop is running, as in a notebook: use `await {name}(...)`"
+        )
+
+    return run_sync
 
 
-def solve_many_sync(
-    questions: Iterable[Question], strategy: Strategy, engine: Engine, **options: Any
-) -> list[Solution]:
-    """`solve_many` for synchronous code, with the same keywords. Raises as `solve_sync`."""
-    _check_no_loop("solve_many")
-    return asyncio.run(solve_many(questions, strategy, engine, **options))
-
-
-def _check_no_loop(name: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(
-        f"{name}_sync cannot be called while an event loop is running, as in a notebook: use `await {name}(...)`"
-    )
+solve_sync = _synchronous(solve)
+"""`solve` for synchronous code. Raises also `UsageError`: an event loop is running, as in a notebook."""
+solve_many_sync = _synchronous(solve_many)
+"""`solve_many` for synchronous code. Raises as `solve_sync`."""

@@ -55,19 +55,19 @@ def weight(ids: TokenIds, logprobs: Mapping[tuple[TokenIds, int], float]) -> Wei
     return Weight(math.fsum(logprobs[ids[:position], token] for position, token in enumerate(ids)), len(ids))
 
 
-async def weighed(worker: Worker, op: int, asked: Weigh) -> Weighing:
+async def weighed(worker: Worker, op: int, operation: Weigh) -> Weighing:
     """The log-likelihood of each text; None where it does not fit the context window.
 
     Raises:
         BudgetExhausted: the ledger refused a part of it, or the deadline passed.
         UsageError: the engine cannot compute it, or the prompt itself fills the context window.
     """
-    rendered = await worker.render(asked.prompt)
-    digest = asked.prompt.digest
-    worker.recorder.head(asked.prompt, digest, rendered)
-    if known := worker.recorded(op, Weighed, digest, asked.texts):
-        return Weighing(known.weights, known.cost.taking(0))
-    return await _Weighing(worker, op, asked, rendered).result()
+    rendered = await worker.render(operation.prompt)
+    digest = operation.prompt.digest
+    worker.recorder.head(operation.prompt, digest, rendered)
+    if event := worker.recorded(op, Weighed, digest, operation.texts):
+        return Weighing(event.weights, event.cost.taking(0))
+    return await _Weighing(worker, op, operation, rendered).result()
 
 
 @dataclass(slots=True)
@@ -76,12 +76,12 @@ class _Weighing:
 
     worker: Worker
     op: int
-    asked: Weigh
+    operation: Weigh
     rendered: Rendered
     _cost: Cost = field(default_factory=Cost)
 
     async def result(self) -> Weighing:
-        texts = [await self._encoded(text) for text in self.asked.texts]
+        texts = [await self._encoded(text) for text in self.operation.texts]
         fitting = [ids for ids in texts if ids is not None]
         weights: tuple[Weight | None, ...] = ()
         error, began = CANCELLED, time.monotonic()
@@ -100,8 +100,8 @@ class _Weighing:
             self.worker.recorder.write(
                 Weighed,
                 op=self.op,
-                prompt=self.asked.prompt.digest,
-                texts=self.asked.texts,
+                prompt=self.operation.prompt.digest,
+                texts=self.operation.texts,
                 weights=weights,
                 error=error,
                 cost=cost,
@@ -136,7 +136,7 @@ class _Weighing:
 
     async def _ask(self, node: Branching) -> Logprobs:
         worker, tokens = self.worker, self.rendered.tokens + len(node.path)
-        prompt = self.asked.prompt.extended("", node.path)
+        prompt = self.operation.prompt.extended("", node.path)
         rendered = Rendered((self.rendered.token_ids or ()) + node.path, tokens)
 
         def ask(_: int) -> SampleRequest:
@@ -145,9 +145,11 @@ class _Weighing:
             )
 
         def price(_: int) -> Cost:
-            return worker.cost(Usage(tokens, 0, 1), drawn=False)
+            return worker.cost(Usage(tokens, 0, 1), is_sample=False)
 
-        books = Books(lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, drawn=False)
+        books = Books(
+            lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, is_sample=False
+        )
         completion = await worker.request(ask, prompt.digest, price, books, most=1)
         row = _watched(worker.engine, completion)
         return {(node.path, token): logprob for token, logprob in zip(node.watch, row, strict=True)}

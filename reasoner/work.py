@@ -45,7 +45,7 @@ class Books(NamedTuple):
     done: Callable[[Completion, Cost], None]
     dropped: Callable[[Why, Usage | None, Cost], None]
     passed: Callable[[], None]
-    drawn: bool = True
+    is_sample: bool = True
     """Whether the request generates a sequence for the strategy."""
 
 
@@ -93,8 +93,8 @@ class Worker:
         most = await self._room(rendered, op)
         if most < 1:
             return Completion(draw.prompt, "", (), "length", index=draw.index)
-        if known := self.recorded(draw.op, Sampled, draw.digest, draw.index):
-            return known.completion(draw.prompt)
+        if event := self.recorded(draw.op, Sampled, draw.digest, draw.index):
+            return event.completion(draw.prompt)
 
         def price(tokens: int) -> Cost:
             cost = self.cost(Usage(rendered.tokens, 0, tokens))
@@ -146,9 +146,9 @@ class Worker:
             return op.params.max_tokens
         room = context - rendered.tokens
         if room < 1:
-            asked = await self.render(self.question.prompt)
-            if asked.tokens >= context:
-                raise PromptTooLong(asked.tokens, context)
+            question = await self.render(self.question.prompt)
+            if question.tokens >= context:
+                raise PromptTooLong(question.tokens, context)
             self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
         return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
 
@@ -214,7 +214,7 @@ class Worker:
             if deadline.expired():
                 raise too_late from None
             raise THE_ENGINE.error(failure) from failure
-        cost = self.cost_of(completion, drawn=books.drawn).taking(time.monotonic() - began)
+        cost = self.cost_of(completion, is_sample=books.is_sample).taking(time.monotonic() - began)
         self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
 
@@ -250,7 +250,7 @@ class Worker:
     ) -> None:
         usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
         unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
-        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, drawn=books.drawn)
+        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, is_sample=books.is_sample)
         self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
@@ -260,7 +260,7 @@ class Worker:
         finally:
             record()
 
-    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, drawn: bool = True) -> Cost:
+    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, is_sample: bool = True) -> Cost:
         """What one request with this usage costs; nothing if it never reached the engine.
 
         Of several sequences from one request, the first carries the cost of the prompt and of the request.
@@ -275,14 +275,14 @@ class Worker:
             generated_tokens=0 if cancelled else usage.generated_tokens,
             cancelled_tokens=usage.generated_tokens if cancelled else 0,
             requests=int(usage.prompt_tokens > 0),
-            samples=int(drawn and usage != Usage()),
+            samples=int(is_sample and usage != Usage()),
             flops=flops,
             seconds=seconds,
         )
 
-    def cost_of(self, completion: Completion, *, drawn: bool = True) -> Cost:
+    def cost_of(self, completion: Completion, *, is_sample: bool = True) -> Cost:
         """What a sequence cost. One that was aborted while it was generated is cancelled work."""
-        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", drawn=drawn)
+        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", is_sample=is_sample)
 
     def done(self) -> None:
         """Release what the question holds in the budget and in the KV cache."""
@@ -332,8 +332,8 @@ class Worker:
                 f"the verifier {spec_of(verifier)} rates candidates and does not compare pairs: use one such as judge"
             )
         digest, against = candidate.prompt.digest, (other.prompt.digest, other.index) if other else None
-        if known := self.recorded(op, Scored, digest, candidate.index, against):
-            return known.rating
+        if event := self.recorded(op, Scored, digest, candidate.index, against):
+            return event.rating
 
         record = partial(self.recorder.scored, op, candidate, digest, against)
         try:

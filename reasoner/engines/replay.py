@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
-from reasoner.budget import Cost
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.card import ModelCard
 from reasoner.past import Past, pasts
-from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
+from reasoner.protocols import Rendered, Resourceless, SampleRequest
 from reasoner.trace import Began, Extended, Prompted, Sampled, read_trace
-from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
+from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
 
 
 @dataclass(slots=True)
@@ -99,21 +99,10 @@ class ReplayVerifier(Resourceless):
     path: str
     logprobs: int | None = None
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """Raises `NotRecorded`."""
+    async def _refuse(self, question: Question, candidate: Completion, *rest: object) -> NoReturn:
         raise NotRecorded(
             f"the trace {self.path} holds no rating of sample {candidate.index} of question {question.id}, or one that "
             "was cancelled: replay with the same strategy, seed and stop rule"
         )
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
-        """Raises `NotRecorded`."""
-        raise NotRecorded(f"the trace {self.path} holds no such rating")
-
-    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
-        """Raises `NotRecorded`."""
-        return await self.bound(question, a, policy)
-
-    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
-        """Raises `NotRecorded`."""
-        return await self.score(question, a, policy, tab)
+    bound = score = bound_pair = prefer = _refuse
