@@ -226,7 +226,8 @@ class Drive:
             case Compare():
                 return await self.worker.in_time(self.worker.comparisons.same(op.pairs))
             case Cancel():
-                return await self._cancel(op.handle)
+                await self._cancel(op.handle)
+                return None
         return self._perform_at_once(op)
 
     def _perform_at_once(self, op: Operation) -> Handle | None:
@@ -341,13 +342,13 @@ class Drive:
         except NotRecorded as missing:
             # It was in flight in the recorded run, where others were launched meanwhile.
             passed()
-            await self._started.stall(handle, missing)
+            return await self._started.stall(handle, missing)
 
     async def _score_started(self, handle: Handle, op: Score | Prefer) -> Finished:
         try:
             return Finished(handle, ratings=await self._score(handle, op))
         except NotRecorded as missing:
-            await self._started.stall(handle, missing)
+            return await self._started.stall(handle, missing)
 
     async def _cancel(self, handle: Handle) -> None:
         if self._started.holds(handle):

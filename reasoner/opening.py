@@ -29,8 +29,6 @@ KV_SHARE = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and computes again."""
 LONGEST_FLOOR = 4096
 """The most tokens that are held for a first sample before it is asked for."""
-LONGEST_FLOOR = 4096
-"""The most tokens that are held for a first sample before it is asked for."""
 News = asyncio.Queue["asyncio.Task[Solution] | None"]
 """The questions that ended, and None where another one may be opened."""
 
@@ -46,58 +44,6 @@ def check_ids(questions: Iterable[Question], known: set[str] | None = None) -> N
         if question.id in known:
             raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
         known.add(question.id)
-
-
-@dataclass(slots=True)
-class _Floors:
-    """Room in the run's budget for the first sample of each question that is not open yet, so that none is starved.
-
-    It is half an equal share per question, or the useful minimum if that is more. The other half lets first samples
-    be as long as they may, most of which need less. The shares of questions that are not open are held as one number.
-    Where the budget is too small for all, the first questions have theirs.
-    """
-
-    run: Ledger
-    questions: int
-    _share: Budget = field(init=False)
-    _shares: int = field(init=False)
-    _short: bool = False
-
-    def __post_init__(self) -> None:
-        self._share = self.run.budget.divided(2 * max(self.questions, 1))
-        limits = [(getattr(self._share, unit), getattr(self.run.budget, unit)) for unit in UNITS]
-        self._keep(min((int(limit // share) for share, limit in limits if share), default=0))
-
-    def _keep(self, shares: int) -> None:
-        self._shares = max(0, min(shares, self.questions))
-        self.run.keep(self._share, self._shares)
-
-    async def hold(self, worker: Worker) -> None:
-        """Hold room for the next question until its first operation, instead of the share that was held for it."""
-        self.questions -= 1
-        if self._short:
-            return
-        try:
-            rendered = await worker.render(worker.question.prompt)
-        except EngineError:
-            # The question meets the same error, and there it is reported.
-            self._keep(self._shares)
-            return
-
-        def price(tokens: int) -> Cost:
-            return worker.cost(Usage(rendered.tokens, 0, tokens))
-
-        try:
-            tokens = Ledger(self._share, prices=self.run.prices).fit(price, most=LONGEST_FLOOR)
-        except BudgetExhausted:
-            tokens = MIN_USEFUL_TOKENS
-        self._keep(self._shares)
-        while self._shares and self.run.shortfall(price(tokens)):
-            self._keep(self._shares - 1)
-        try:
-            worker.admission.floor = Floor(self.run, price(tokens))
-        except BudgetExhausted:
-            self._short = True
 
 
 @dataclass(slots=True)
@@ -185,7 +131,7 @@ class Desk:
         self.turns = Turns(allocation or Allocation(), self.run, len(questions), lambda: self.news.put_nowait(None))
         new = sum(question.id not in self.past or not self.past[question.id].attempts for question in questions)
         if str(self.run.budget):
-            self._floors = __Floors(self.run, new)
+            self._floors = _Floors(self.run, new)
 
     async def open(self, place: int, question: Question) -> Drive:
         """The question at a place, ready to be driven; questions are opened in the order of their places."""

@@ -1,7 +1,7 @@
 """Writes the events of one question to the trace."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoner.blame import Blaming
@@ -60,10 +60,10 @@ class Recorder:
     def _t(self) -> float:
         return round(time.monotonic() - self.started, 6)
 
-    def write(self, kind: type[Event], **fields: Any) -> None:
-        """Write an event of this kind with these fields."""
+    def write(self, kind: type[Event], **values: Any) -> None:
+        """Write an event of this kind with these values of its fields."""
         if self.sink:
-            event = kind(question_id=self.question.id, t=self._t, **fields)
+            event = kind(question_id=self.question.id, t=self._t, **values)
             if not self.past.repeats(event):
                 self.sink(event)
 
@@ -80,7 +80,7 @@ class Recorder:
             text=self.question.text,
             answer_space=space.name,
             answer_rules=space.version,
-            **{name: getattr(facts, name) for name in RunFacts.__slots__},
+            **{fact.name: getattr(facts, fact.name) for fact in fields(facts)},
         )
 
     def head(self, prompt: Prompt, digest: str, rendered: Rendered) -> None:

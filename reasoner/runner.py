@@ -189,8 +189,8 @@ def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     return engine.budget
 
 
-def _synchronous(run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """`run` for synchronous code, with the same arguments."""
+def _synchronous(name: str, run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """`run`, which is called `name`, for synchronous code, with the same arguments."""
 
     @wraps(run)
     def run_sync(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -198,7 +198,6 @@ def _synchronous(run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(run(*args, **kwargs))
-        name = run.__name__
         raise UsageError(
             f"{name}_sync cannot be called while an event loop is running, as in a notebook: use `await {name}(...)`"
         )
@@ -206,7 +205,7 @@ def _synchronous(run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     return run_sync
 
 
-solve_sync = _synchronous(solve)
+solve_sync = _synchronous("solve", solve)
 """`solve` for synchronous code. Raises also `UsageError`: an event loop is running, as in a notebook."""
-solve_many_sync = _synchronous(solve_many)
+solve_many_sync = _synchronous("solve_many", solve_many)
 """`solve_many` for synchronous code. Raises as `solve_sync`."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from reasoner import lines
 from reasoner.errors import TraceError
-from reasoner.lines import LineWriter, open_end, open_new, open_end, open_new
+from reasoner.lines import LineWriter, open_end, open_new
 
 
 class Line(BaseModel):

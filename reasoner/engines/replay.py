@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
+from reasoner.budget import Cost
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.card import ModelCard
 from reasoner.past import Past, pasts
-from reasoner.protocols import Rendered, Resourceless, SampleRequest
+from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
 from reasoner.trace import Began, Extended, Prompted, Sampled, read_trace
-from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
+from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
 
 
 @dataclass(slots=True)
@@ -99,10 +99,24 @@ class ReplayVerifier(Resourceless):
     path: str
     logprobs: int | None = None
 
-    async def _refuse(self, question: Question, candidate: Completion, *rest: object) -> NoReturn:
-        raise NotRecorded(
+    def _missing(self, question: Question, candidate: Completion) -> NotRecorded:
+        return NotRecorded(
             f"the trace {self.path} holds no rating of sample {candidate.index} of question {question.id}, or one that "
             "was cancelled: replay with the same strategy, seed and stop rule"
         )
 
-    bound = score = bound_pair = prefer = _refuse
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """Raises `NotRecorded`."""
+        raise self._missing(question, candidate)
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+        """Raises `NotRecorded`."""
+        raise self._missing(question, candidate)
+
+    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
+        """Raises `NotRecorded`."""
+        raise self._missing(question, a)
+
+    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
+        """Raises `NotRecorded`."""
+        raise self._missing(question, a)
