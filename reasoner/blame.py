@@ -1,20 +1,63 @@
-"""What foreign code raises, as an error of this library; a cancellation from outside stays what it is."""
+"""Foreign code (strategies, verifiers, engines) is not trusted: its exceptions and its counts are checked here."""
 
-import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from traceback import walk_tb
 from types import TracebackType
+from typing import Final
 
 from reasoner.errors import PlanError, ReasonerError
-from reasoner.origin import where
 
-LONGEST = 500
+LONGEST: Final = 500
 """Characters of a foreign exception's text that are kept."""
+MOST_IN_A_REQUEST: Final = 10**9
+"""The most tokens, and the most calls, that one request or one rating can have used."""
+MOST_IN_A_QUESTION: Final = 10**15
+"""The most that all requests of one question can have used together; sums of it fit 64 bits."""
+MOST_FLOPS: Final = 10**30
+"""More than any computation that one question can ask for."""
+_OURS = str(Path(__file__).parent) + os.sep
+_STANDARD = str(Path(os.__file__).parent) + os.sep
+
+
+def fault_in(counts: Sequence[tuple[str, object]], *, most: int = MOST_IN_A_REQUEST) -> str:
+    """What is wrong with the first count that is not a whole number from 0 to `most`; empty if all are fine."""
+    for name, count in counts:
+        if not isinstance(count, int) or isinstance(count, bool):
+            return f"{name} is {type(count).__name__}, not a whole number"
+        if not 0 <= count <= most:
+            # Python refuses to print integers of over 4,300 digits.
+            shown = str(count) if count.bit_length() < 128 else f"a number of {count.bit_length():,} bits"
+            return f"{name}={shown} is out of range: a count is 0 to {most:,}"
+    return ""
+
+
+def where(failure: BaseException) -> str:
+    """The location in foreign code that raised the exception, as " (FILE:LINE)"; empty where there is none.
+
+    It is the deepest location outside Python's own code, and outside installed packages if possible.
+    """
+    locations = [(frame.f_code.co_filename, line) for frame, line in walk_tb(failure.__traceback__)]
+    installed = [(file, line) for file, line in locations if "site-packages" in file or not file.startswith(_STANDARD)]
+    foreign = [(file, line) for file, line in installed if not file.startswith((_OURS, "<"))]
+    own = [(file, line) for file, line in foreign if "site-packages" not in file]
+    if not foreign:
+        return ""
+    file, line = (own or foreign)[-1]
+    with suppress(OSError, ValueError):
+        file = str(Path(file).relative_to(Path.cwd()))
+    return f" ({file}:{line})"
 
 
 def from_outside(failure: BaseException) -> bool:
     """Whether it ends the work from outside: the task is cancelled, its coroutine closed, or Ctrl-C was pressed.
 
-    A `CancelledError` that nobody asked this task for was raised by the code that runs in it.
+    A `CancelledError` that nobody requested for this task was raised by the code that runs in it.
     """
+    import asyncio
+
     if isinstance(failure, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
@@ -22,7 +65,7 @@ def from_outside(failure: BaseException) -> bool:
 
 
 def described(failure: BaseException) -> str:
-    """The exception's type and text in one line of bounded length, whatever its text is."""
+    """The exception's type and text in one line of bounded length."""
     try:
         text = " ".join(str(failure).split())
     except Exception:
@@ -33,9 +76,9 @@ def described(failure: BaseException) -> str:
 
 
 class Blaming:
-    """A context in which what foreign code raises becomes `error`, with the name of who raised it.
+    """A context in which an exception of foreign code becomes `error`, with the name of the code that raised it.
 
-    This library's own errors and what comes from outside pass. It has no state, so that one object serves all.
+    This library's own errors and what comes from outside pass. It has no state, so one object can be shared.
     """
 
     __slots__ = ("_error", "_who")
@@ -55,7 +98,7 @@ class Blaming:
         raise self.error(failure) from failure
 
     def error(self, failure: BaseException) -> ReasonerError:
-        """The exception as an error; one of this library stays what it is."""
+        """The exception as an error; one of this library is returned unchanged."""
         if isinstance(failure, ReasonerError):
             return failure
         return self._error(f"{self._who} failed with {described(failure)}{where(failure)}")

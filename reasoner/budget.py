@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
-from reasoner.counts import MOST_FLOPS, MOST_IN_A_REQUEST, fault_in
+from reasoner.blame import MOST_FLOPS, MOST_IN_A_REQUEST, fault_in
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require
 
 MIN_USEFUL_TOKENS = 16

@@ -1,53 +1,79 @@
-"""What is found out about the answers of one question: which of them are the same, asked and recorded once."""
+"""Compares the answers of one question: each comparison is asked for and recorded once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from reasoner.equivalence import CompareTab
+from reasoner.errors import NotRecorded
 from reasoner.past import Past
 from reasoner.protocols import Comparer
 from reasoner.recorder import Recorder
-from reasoner.types import Answer, Blocks, Question
+from reasoner.trace import Blocked, Compared
+from reasoner.types import Answer, AnswerSpace, Blocks, Question
+
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
+V = TypeVar("V")
 
 
 @dataclass(slots=True, eq=False)
 class Comparisons:
-    """Asks the comparer what the plan wants to know of answers, and the record of an interrupted run before that.
+    """Looks a comparison up in the history, and asks the comparer for what is not there.
 
-    What was found out once holds for the rest of the run, also that something was not decided in time: a replay and a
-    resumed run then count the same votes.
+    A result holds for the rest of the run, including "not decided in time", so that a replay and a resumed run count
+    the same votes.
     """
 
     question: Question
     comparer: Comparer
     recorder: Recorder
     past: Past
+    _recorded_blocks: dict[str, Blocks | None] = field(init=False, repr=False)
+    _recorded_same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
     _blocks: dict[str, Blocks | None] = field(init=False, repr=False)
     _same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
     _tab: CompareTab = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._blocks, self._same = dict(self.past.blocks), dict(self.past.same)
         self._tab = CompareTab(self.question.id)
+        self._recorded_blocks, self._recorded_same = self.past.blocks, self.past.same
+        self._blocks = {} if self.past.source else {**self._recorded_blocks}
+        self._same = {} if self.past.source else {**self._recorded_same}
 
     async def same(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool | None, ...]:
-        """For each pair whether each accepts the other; None where that was not decided in time."""
-        keys = [frozenset((a.key, b.key)) for a, b in pairs]
-        if new := {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._same}:
-            asked = tuple(new.values())
-            found = await self.comparer.same_many(self.question.space, asked, self._tab)
-            self.recorder.compared(asked, found)
-            self._same.update(zip(new, found, strict=True))
-        return tuple(self._same[key] for key in keys)
+        """For each pair whether each answer accepts the other; None if that was not decided in time."""
+        asked = [(frozenset((a.key, b.key)), (a, b)) for a, b in pairs]
+        if new := {key: pair for key, pair in asked if key not in self._same}:
+            results = await self._find(new, self._recorded_same, self.comparer.same_many)
+            keys = tuple((a.key, b.key) for a, b in new.values())
+            self.recorder.write(Compared, pairs=keys, same=results)
+            self._same.update(zip(new, results, strict=True))
+        return tuple(self._same[key] for key, _ in asked)
 
     async def blocks(self, answers: Sequence[Answer]) -> tuple[Blocks | None, ...]:
-        """The blocks of each answer; None where they were not found in time."""
+        """The blocks of each answer; None if they were not found in time."""
         if new := {answer.key: answer for answer in answers if answer.key not in self._blocks}:
-            asked = tuple(new.values())
-            found = await self.comparer.blocks(self.question.space, asked, self._tab)
-            self.recorder.blocked(asked, found)
-            self._blocks.update(zip(new, found, strict=True))
+            results = await self._find(new, self._recorded_blocks, self.comparer.blocks)
+            self.recorder.write(Blocked, answers=tuple(new), blocks=results)
+            self._blocks.update(zip(new, results, strict=True))
         return tuple(self._blocks[answer.key] for answer in answers)
+
+    async def _find(
+        self,
+        new: Mapping[K, A],
+        recorded: Mapping[K, V],
+        ask: Callable[[AnswerSpace, Sequence[A], CompareTab], Coroutine[Any, Any, tuple[V, ...]]],
+    ) -> tuple[V, ...]:
+        if not self.past.source:
+            return await ask(self.question.space, tuple(new.values()), self._tab)
+        try:
+            return tuple(recorded[key] for key in new)
+        except KeyError as error:
+            raise NotRecorded(
+                f"the trace {self.past.source} does not say which answers are the same: replay with the same strategy "
+                "and budget"
+            ) from error
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
-"""One question on its way: sends a plan its replies and keeps what it started."""
+"""Runs the plan of one question: executes its operations and sends it the replies."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from reasoner.blame import Blaming, described, from_outside
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
+from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.launching import Draws, Passed, Started, drawn, each
 from reasoner.plan import (
     Cancel,
@@ -27,25 +27,23 @@ from reasoner.plan import (
     Score,
     Start,
     Weigh,
-    Weight,
 )
-from reasoner.protocols import Confident, Recorded, StopRule, Strategy, Verifier
-from reasoner.rating import rated
+from reasoner.protocols import Confident, StopRule, Strategy, Verifier
 from reasoner.recorder import RunFacts
 from reasoner.solution import EndedBy, Proposal, Solution
+from reasoner.trace import Cancelled, Delivered, Ended, Noted, Proposed, Refused
 from reasoner.turns import Turn
 from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating, Usage
 from reasoner.weighing import weighed
 from reasoner.work import Worker
 
-T = TypeVar("T")
 THE_STRATEGY = Blaming("the strategy")
 THE_STOP_RULE = Blaming("the stop rule")
 THE_QUESTION = Blaming("answering this question")
 INTERRUPTED = "interrupted"
 """The reason of a question that was cut off from outside."""
 BRANCH = 1 << 20
-"""How far apart the numbers of a prompt's sequences are in two branches."""
+"""How far apart the first indices of a prompt's sequences are in two branches."""
 
 
 class _End(NamedTuple):
@@ -56,13 +54,9 @@ class _End(NamedTuple):
     confidence: float | None = None
 
 
-class _Returned(NamedTuple):
-    answer: Answer | None
-
-
 @dataclass(slots=True)
 class Drive:
-    """Runs one plan to its end, whatever happens on the way."""
+    """Runs the plan of one question to its end. Every failure becomes the error of its solution."""
 
     strategy: Strategy
     verifier: Verifier | None
@@ -72,15 +66,18 @@ class Drive:
     turn: Turn | None = None
     _remarks: list[Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
-    _children: dict[tuple[str, int], int] = field(default_factory=dict)
+    _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
+    """The index of the next sequence, by prompt digest and branch."""
     _ops: int = 0
     _started: Started = field(default_factory=Started)
     _seen: Cost = field(default_factory=Cost)
-    _told: BudgetExhausted | None = None
-    _partly: BudgetExhausted | None = None
+    """The cost of the results that the plan has received."""
+    _refusal: BudgetExhausted | None = None
+    """The refusal that was raised into the plan; a second one ends it."""
+    _partial_refusal: BudgetExhausted | None = None
 
     async def solve(self) -> Solution:
-        """The solution; whatever fails is in its `error`. Cancelling books what was in flight and closes the trace."""
+        """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
         try:
             end = await self._run()
         except BaseException as failure:
@@ -110,7 +107,7 @@ class Drive:
             return self.strategy.confidence(self._proposals[-1].standing)
 
     def _record_end(self, end: _End) -> _End:
-        """The end as it was recorded: one that cannot be is an error, without the answer that may be at fault."""
+        """Record the end. If that fails, it is an error, recorded without the answer, which may be the cause."""
         try:
             end = end._replace(confidence=self._confidence())
             self._ended(end)
@@ -122,31 +119,36 @@ class Drive:
         return end
 
     def _ended(self, end: _End) -> None:
-        spent = self.worker.admission.ledger.settled
-        self.worker.recorder.ended(end.answer, end.by, end.reason, spent, self.worker.all_notes, end.confidence)
+        self.worker.recorder.write(
+            Ended,
+            answer=end.answer,
+            ended_by=end.by,
+            reason=end.reason,
+            cost=self.worker.admission.ledger.settled,
+            notes=self.worker.all_notes,
+            confidence=end.confidence,
+        )
 
     async def _run(self) -> _End:
         plan: Plan[Answer | None] | None = None
         try:
             if self.turn:
-                # Those that wait for the question's turn are started a wave at a time.
+                # Operations that wait for the question's turn are started one wave at a time.
                 self._started = Started(self.turn.turns.allocation.wave)
-            if isinstance(self.worker.engine, Recorded):
-                self._started.follow(self.worker.engine.deliveries(self.worker.question.id))
             self._started.follow(self.worker.past.delivered)
             self.worker.recorder.began(self.facts)
             with THE_STRATEGY:
                 plan = self.strategy.plan(self.worker.question)
             return await self._follow(plan)
         except BudgetExhausted as refusal:
-            return self._refused(self._best(), refusal)
+            return self._refused_end(self._best(), refusal)
         finally:
             try:
                 with THE_STRATEGY:
                     if plan is not None:
                         plan.close()
             finally:
-                await self._quiet()
+                await self._settle_replay()
                 await self._started.close()
                 self.worker.done()
                 if self.turn:
@@ -156,22 +158,19 @@ class Drive:
         reply: object = None
         error: ReasonerError | None = None
         while True:
-            op = _advanced(plan, reply, error)
-            if isinstance(op, _Returned):
-                answer = op.answer or self._best()
-                if self._remarks and self._remarks[-1].ends:
-                    return _End(answer, "rule", self._remarks[-1].text)
-                if refusal := self._told or self._partly:
-                    return self._refused(answer, refusal)
-                return _End(answer, "strategy", "the strategy finished")
+            with THE_STRATEGY:
+                try:
+                    op: Operation = plan.throw(error) if error else plan.send(reply)
+                except StopIteration as finished:
+                    return self._returned(finished.value)
             reply, error = None, None
             try:
                 reply = await self._perform(op)
             except BudgetExhausted as refusal:
-                if self._told:
+                if self._refusal:
                     raise
-                self.worker.recorder.refused(self._started.late or self._ops, refusal)
-                self._told = error = refusal
+                self._record_refusal(self._started.late or self._ops, refusal)
+                self._refusal = error = refusal
             except (PlanError, UsageError) as failure:
                 error = failure
             if isinstance(op, Propose) and self.stop:
@@ -181,8 +180,21 @@ class Drive:
                 if why:
                     return _End(last.answer, "rule", why)
 
-    def _refused(self, answer: Answer | None, refusal: BudgetExhausted) -> _End:
+    def _returned(self, answer: Answer | None) -> _End:
+        answer = answer or self._best()
+        if self._remarks and self._remarks[-1].ends:
+            return _End(answer, "rule", self._remarks[-1].text)
+        if refusal := self._refusal or self._partial_refusal:
+            return self._refused_end(answer, refusal)
+        return _End(answer, "strategy", "the strategy finished")
+
+    def _refused_end(self, answer: Answer | None, refusal: BudgetExhausted) -> _End:
         return _End(answer, "price" if refusal.unit == "price" else "budget", str(refusal))
+
+    def _record_refusal(self, op: int, refusal: BudgetExhausted) -> None:
+        self.worker.recorder.write(
+            Refused, op=op, unit=refusal.unit, needed=refusal.needed, free=refusal.free, limit=refusal.limit
+        )
 
     def _best(self) -> Answer | None:
         return self._proposals[-1].answer if self._proposals else None
@@ -192,18 +204,20 @@ class Drive:
             case Sample():
                 draws = self._name(op)
                 with self.turn.held_up() if self.turn else nullcontext():
-                    return self._count(await self._in_turn(draws, op, _nothing, interruptible=False))
+                    return self._see_completions(await self._in_turn(draws, op, _nothing, interruptible=False))
             case Score() | Prefer():
                 self._ops += 1
-                return self._rated(await self._score(self._ops, op))
+                return self._see_ratings(await self._score(self._ops, op))
             case Weigh():
                 self._ops += 1
-                return await self._weigh(op)
+                weights, cost = await weighed(self.worker, self._ops, op)
+                self._seen += cost
+                return weights
             case Next():
                 finished = await self._started.next(self.turn.waits if self.turn else _nothing)
-                self.worker.recorder.delivered(finished.handle)
-                self._count(finished.completions)
-                self._rated(finished.ratings)
+                self.worker.recorder.write(Delivered, op=finished.handle)
+                self._see_completions(finished.completions)
+                self._see_ratings(finished.ratings)
                 return finished
             case Extend():
                 return await self.worker.extend(op.prompt, op.text)
@@ -212,7 +226,7 @@ class Drive:
             case Compare():
                 return await self.worker.in_time(self.worker.comparisons.same(op.pairs))
             case Cancel():
-                await self._give_up(op.handle)
+                await self._cancel(op.handle)
                 return None
         return self._perform_at_once(op)
 
@@ -223,49 +237,46 @@ class Drive:
             case Propose():
                 proposal = Proposal(op.answer, op.standing.listed(), self._seen)
                 self._proposals.append(proposal)
-                self.worker.recorder.proposed(proposal)
+                self.worker.recorder.write(
+                    Proposed, answer=proposal.answer, standing=proposal.standing, cost=proposal.cost
+                )
                 if self.turn:
                     self.turn.told(proposal.standing)
             case Note():
                 self._remarks.append(op)
-                self.worker.recorder.noted(op.text, ends=op.ends)
+                self.worker.recorder.write(Noted, text=op.text, ends=op.ends)
             case _:
-                raise PlanError(f"the strategy yielded {type(op).__name__}, which is no operation")
+                raise PlanError(f"the strategy yielded {type(op).__name__}, which is not an operation")
         return None
 
-    def _count(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
-        for one in completions:
-            if one.usage != Usage():
-                self._seen += self.worker.cost_of(one)
+    def _see_completions(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
+        for completion in completions:
+            if completion.usage != Usage():
+                self._seen += self.worker.cost_of(completion)
         return completions
 
-    def _rated(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
-        for one in ratings:
-            self._seen += one.cost
+    def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
+        for rating in ratings:
+            self._seen += rating.cost
         return ratings
 
-    async def _weigh(self, op: Weigh) -> tuple[Weight | None, ...]:
-        found = await weighed(self.worker, self._ops, op)
-        self._seen += found.cost
-        return found.weights
-
     def _name(self, op: Sample, times: int = 1) -> Draws:
-        """The sequences of an operation; of one that is started several times, those of the first."""
+        """The sequences of an operation. Where it is started several times, they are those of the first."""
         first_op = self._ops + 1
         self._ops += times
         heads: list[tuple[Prompt, str, int]] = []
         for prompt in op.prompts:
             digest = prompt.digest
-            first = self._children.get((digest, op.branch), op.branch * BRANCH)
-            self._children[digest, op.branch] = first + op.n * times
+            first = self._next_index.get((digest, op.branch), op.branch * BRANCH)
+            self._next_index[digest, op.branch] = first + op.n * times
             heads.append((prompt, digest, first))
         return Draws(first_op, tuple(heads), op.n)
 
     async def _in_turn(
         self, draws: Draws, op: Sample, passed: Passed, *, interruptible: bool
     ) -> tuple[Completion, ...]:
-        """The sequences, when it is the question's turn; what an interrupted run had got waits for none."""
-        if self.turn is None or self.worker.past.settles(draws.op, draws):
+        """Generate the sequences when it is the question's turn. Recorded ones do not wait for it."""
+        if self.turn is None or self.worker.past.settles(draws.op, ((draw.digest, draw.index) for draw in draws)):
             return await self._sample(draws, op, passed, interruptible=interruptible)
         await self.turn.take()
         try:
@@ -278,30 +289,32 @@ class Drive:
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
         sequence = partial(self.worker.sequence, op, interruptible=interruptible)
-        found = await drawn(draws, sequence, passed, self.worker.extent)
-        self._look_for_refusals(draws.op, found)
-        return tuple(one for one in found if not isinstance(one, BudgetExhausted))
+        completions = await drawn(draws, sequence, passed, self.worker.past.extent)
+        self._check_refusals(draws.op, completions)
+        return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
 
     async def _score(self, number: int, op: Score | Prefer) -> tuple[Rating, ...]:
         if self.verifier is None:
-            raise PlanError("the strategy asks for scores though it says that it uses no verifier")
-        rate = partial(rated, self.worker, number, self.verifier)
+            raise PlanError("the strategy asks for scores but says that it uses no verifier")
+        rate = partial(self.worker.rate, number, self.verifier)
         if isinstance(op, Prefer):
-            work = [partial(rate, a, other=b) for a, b in op.pairs]
+            ratings = await each([partial(rate, first, other=second) for first, second in op.pairs])
         else:
-            work = [partial(rate, one, reserve=op.reserve) for one in op.candidates]
-        found = await each(work)
-        self._look_for_refusals(number, found)
-        return tuple(_as_rating(one) for one in found)
+            ratings = await each([partial(rate, candidate, reserve=op.reserve) for candidate in op.candidates])
+        self._check_refusals(number, ratings)
+        return tuple(
+            Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
+            for rating in ratings
+        )
 
-    def _look_for_refusals(self, number: int, results: Sequence[object]) -> None:
-        """Raise where all was refused; a part of it is told by the shorter reply, and in the trace and the end."""
-        refusals = [one for one in results if isinstance(one, BudgetExhausted)]
+    def _check_refusals(self, number: int, results: Sequence[object]) -> None:
+        """Raise if every result was refused; if only some were, record it, as the plan only gets a shorter reply."""
+        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and len(refusals) == len(results):
             raise refusals[0]
         if refusals:
-            self._partly = self._partly or refusals[0]
-            self.worker.recorder.refused(number, refusals[0])
+            self._partial_refusal = self._partial_refusal or refusals[0]
+            self._record_refusal(number, refusals[0])
 
     def _start(self, start: Start) -> Handle:
         op = start.op
@@ -310,50 +323,44 @@ class Drive:
             interruptible = start.cancellable or self.stop is not None
             draws = self._name(op, start.times)
             [(_, digest, first), *_] = draws.heads
-            work = partial(self._sample_behind, draws, op, interruptible=interruptible)
-            self._started.launch(draws.op, start.times, work, lambda: self.worker.extent(digest) - first)
+            work = partial(self._sample_started, draws, op, interruptible=interruptible)
+            self._started.launch(draws.op, start.times, work, lambda: self.worker.past.extent(digest) - first)
             return Handle(draws.op)
         self._ops += 1
         handle = Handle(self._ops)
-        self._started.at_once(handle, self._score_behind(handle, op))
+        self._started.at_once(handle, self._score_started(handle, op))
         return handle
 
-    async def _sample_behind(
-        self, first: Draws, op: Sample, place: int, passed: Passed, *, interruptible: bool
+    async def _sample_started(
+        self, first: Draws, op: Sample, repetition: int, passed: Passed, *, interruptible: bool
     ) -> Finished:
-        heads = tuple((prompt, digest, index + place * op.n) for prompt, digest, index in first.heads)
-        draws = Draws(first.op + place, heads, op.n)
-        completions = await self._in_turn(draws, op, passed, interruptible=interruptible)
-        return Finished(Handle(draws.op), completions=completions)
+        heads = tuple((prompt, digest, index + repetition * op.n) for prompt, digest, index in first.heads)
+        draws = Draws(first.op + repetition, heads, op.n)
+        handle = Handle(draws.op)
+        try:
+            return Finished(handle, completions=await self._in_turn(draws, op, passed, interruptible=interruptible))
+        except NotRecorded as missing:
+            # It was in flight in the recorded run, where others were launched meanwhile.
+            passed()
+            return await self._started.stall(handle, missing)
 
-    async def _score_behind(self, handle: Handle, op: Score | Prefer) -> Finished:
-        return Finished(handle, ratings=await self._score(handle, op))
+    async def _score_started(self, handle: Handle, op: Score | Prefer) -> Finished:
+        try:
+            return Finished(handle, ratings=await self._score(handle, op))
+        except NotRecorded as missing:
+            return await self._started.stall(handle, missing)
 
-    async def _give_up(self, handle: Handle) -> None:
+    async def _cancel(self, handle: Handle) -> None:
         if self._started.holds(handle):
-            self.worker.recorder.cancelled(handle)
-            await self._quiet()
+            self.worker.recorder.write(Cancelled, op=handle)
+            await self._settle_replay()
             await self._started.cancel(handle)
 
-    async def _quiet(self) -> None:
-        """In a replay, let end what had ended by then, before the rest is cancelled."""
-        if self._started.running and isinstance(self.worker.engine, Recorded):
-            await self.worker.engine.quiet()
+    async def _settle_replay(self) -> None:
+        """In a replay, book everything that the recorded run had started before anything is cancelled."""
+        if self.worker.past.source:
+            await self._started.settle()
 
 
 def _nothing() -> None:
     pass
-
-
-def _advanced(plan: Plan[Answer | None], reply: object, error: ReasonerError | None) -> Operation | _Returned:
-    """What the plan asks for next, or what it returned."""
-    with THE_STRATEGY:
-        try:
-            op: Operation = plan.throw(error) if error else plan.send(reply)
-        except StopIteration as finished:
-            return _Returned(finished.value)
-        return op
-
-
-def _as_rating(found: Rating | BudgetExhausted) -> Rating:
-    return Rating(None, Cost(), error=f"{NOT_RATED}: {found}") if isinstance(found, BudgetExhausted) else found

@@ -9,6 +9,7 @@ ReasonerError
 ├── VerifierError         a verifier could not rate a candidate
 ├── TraceError            a trace cannot be written, read, or does not match
 │   ├── DamagedLine       a line of a file is not what was written
+│   ├── NotRecorded       a replay asks for work that the trace does not have
 │   └── RecordError       one event cannot be written; others can
 └── EngineError           the engine failed
 ├── EngineUnavailable it is not installed, not reachable, or refuses us
@@ -138,6 +139,10 @@ class TraceError(ReasonerError):
 
 class DamagedLine(TraceError):
     """A line of a file is not what was written: its checksum does not match, or it is not JSON."""
+
+
+class NotRecorded(TraceError):
+    """The recorded run has no outcome of this work: it was cancelled there, or never asked for."""
 
 
 class RecordError(TraceError):

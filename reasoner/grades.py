@@ -1,4 +1,4 @@
-"""Grades of drawn sequences: a JSONL file beside a trace, so that what was generated can be graded again."""
+"""Grades of sequences: a JSONL file beside a trace, so that a trace can be graded again."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Final, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import TraceError
-from reasoner.trace import Event, read_lines, read_trace
+from reasoner.lines import read_lines
+from reasoner.trace import Event, read_trace
 
 VERSION: Final = 1
 TRACE = "trace.jsonl"
@@ -20,8 +21,8 @@ STATUSES: tuple[GradeStatus, ...] = get_args(GradeStatus)
 class Grade(BaseModel):
     """The grade of the sequence that (`question_id`, `prompt`, `index`) names in the trace.
 
-    `steps` says of each step whether it is right, None where that cannot be checked. What the grader could not judge
-    has a status of its own and is neither right nor wrong.
+    `steps` says for each step whether it is right; None if that cannot be checked. A sequence that the grader could not
+    judge has a status of its own and is neither right nor wrong.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +36,7 @@ class Grade(BaseModel):
 
 
 class LabelledRun(NamedTuple):
-    """What a run's folder holds: the events of its trace, and its grades by sequence."""
+    """The events of a run's trace, and its grades by sequence (question id, prompt, index)."""
 
     events: list[Event]
     grades: dict[tuple[str, str, int], Grade]
@@ -45,7 +46,7 @@ def read_grades(path: Path) -> Iterator[Grade]:
     """The grades of a file, streamed. A torn last line, left by a killed run, is skipped.
 
     Raises:
-        TraceError: the file cannot be read, or a line is no grade.
+        TraceError: the file cannot be read, or a line is not a grade.
     """
     return read_lines(
         path,
@@ -58,10 +59,10 @@ def read_grades(path: Path) -> Iterator[Grade]:
 
 
 def labelled_folders(run: Path) -> list[Path]:
-    """The folders with a trace and grades that a run is made of: itself, or of an evaluation those of its arms.
+    """The folders of a run that have a trace and grades: the run itself, or the arms of an evaluation.
 
     Raises:
-        TraceError: there is none, or the run of an evaluation has not been graded to its end.
+        TraceError: an arm of the evaluation has no grades yet.
     """
     arms = sorted(folder for folder in run.glob("arms/*") if (folder / TRACE).exists())
     if (run / TRACE).exists() or not arms:
@@ -75,7 +76,7 @@ def read_run(folder: Path) -> LabelledRun:
     """The trace and the grades in a run's folder.
 
     Raises:
-        TraceError: one of the two cannot be read, or there is no grade.
+        TraceError: one of the two cannot be read, or there are no grades.
     """
     grades = {(g.question_id, g.prompt, g.index): g for g in read_grades(folder / GRADES)}
     if not grades:

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
-from reasoner.errors import BudgetExhausted, PlanError
+from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
 from reasoner.plan import Finished, Handle
 from reasoner.recorder import Draw
 from reasoner.types import Completion, Prompt
@@ -173,6 +173,7 @@ class Started:
         self._script: deque[int] = deque()
         self._changed = asyncio.Event()
         self._first_refusal: tuple[Handle, BudgetExhausted] | None = None
+        self._stalled: dict[Handle, NotRecorded] = {}
 
     def follow(self, script: Iterable[int]) -> None:
         """Deliver results in this recorded order; others follow as they arrive."""
@@ -224,11 +225,14 @@ class Started:
 
         Raises:
             BudgetExhausted: all that are left were refused; `late` is then the first of them.
+            NotRecorded: the history has no outcome for anything that is left.
             PlanError: nothing was started.
         """
         while self.running or any(not launch.over for launch in self._queue):
             handle = self._due()
             if handle is None:
+                if self._stalled and len(self._stalled) == len(self.running):
+                    raise next(iter(self._stalled.values()))
                 self._changed.clear()
                 idle()
                 await self._changed.wait()
@@ -245,9 +249,22 @@ class Started:
             raise refusal
         raise PlanError("the strategy waits for a result and has started nothing")
 
+    async def stall(self, handle: Handle, missing: NotRecorded) -> NoReturn:
+        """Block an operation without an outcome until it is cancelled, as it was in the recorded run."""
+        self._stalled[handle] = missing
+        self._changed.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    async def settle(self) -> None:
+        """Wait until each launched operation has ended or is stalled."""
+        while any(handle not in self._stalled and not task.done() for handle, task in self.running.items()):
+            self._changed.clear()
+            await self._changed.wait()
+
     def _due(self) -> Handle | None:
         """The result to deliver next, if it has arrived: the next recorded one, else the first that arrived."""
-        while self._script and not self.holds(self._script[0]):
+        while self._script and (self._script[0] in self._stalled or not self.holds(self._script[0])):
             self._script.popleft()
         if self._script:
             task = self.running.get(Handle(self._script[0]))
@@ -273,6 +290,7 @@ class Started:
         """Abort an operation and wait until its cost is booked; one still in the queue is never launched."""
         if launch := self._launching(handle):
             launch.skipped.add(handle)
+        self._stalled.pop(handle, None)
         if handle in self.running:
             await cancel_all([self.running.pop(handle)])
 

@@ -1,4 +1,4 @@
-"""A JSONL file that is only ever appended to: its checksums, and what a killed process leaves of it.
+"""JSONL files that are only appended to, with a checksum per line, readable after the writer was killed.
 
 A line is a JSON object whose last member, `crc32`, is the CRC-32 of the object without it, as eight hex digits.
 """
@@ -10,19 +10,23 @@ import re
 import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol, TypeVar, cast
 
 from reasoner.blame import described
-from reasoner.errors import RecordError, TraceError, UsageError
+from reasoner.errors import DamagedLine, RecordError, TraceError, UsageError
 from reasoner.files import NOT_REGULAR, check_replaceable, open_regular
 
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+T = TypeVar("T")
 SYNC_SECONDS: Final = 1.0
-"""How much a loss of power may take; a killed process loses nothing but the line that it was writing."""
+"""How much a power loss may destroy; a killed process only loses the line that it was writing."""
 LONGEST_LINE: Final = 1 << 28
-"""Bytes of one line that are read at most."""
+"""The most bytes of one line that are read."""
 DAMAGED: Final = "is damaged: its content does not match its checksum"
 _CHUNK: Final = 1 << 16
 _GZIP: Final = b"\x1f\x8b"
@@ -32,33 +36,33 @@ _OTHER_COMPRESSIONS: Final = (".bz2", ".xz", ".zst", ".zip")
 
 
 class Line(NamedTuple):
-    """One line of a file, without its checksum; `fault` says what is wrong with it, empty where nothing is."""
+    """One line of a file, without its checksum; `fault` says what is wrong with it, empty if nothing is."""
 
     number: int
     content: bytes
     whole: bool
-    """Whether it ends in a line feed; the last line of a killed process may not."""
+    """Whether it ends in a line feed; the last line of a killed process may not end in one."""
     fault: str = ""
     bare: bool = False
-    """Whether it has no checksum while a line before it has one: of a whole line, its checksum was destroyed."""
+    """Whether it has no checksum although a line before it has one: if the line is whole, the checksum is damaged."""
 
 
 class Record(Protocol):
-    """What a line is made of."""
+    """What is written as a line."""
 
     def model_dump_json(self) -> str:
-        """It as JSON, in one line."""
+        """The record as JSON in one line."""
         ...
 
 
 def sealed(record: Record) -> str:
-    """A record as its line, with the checksum and without the line feed. Raises ValueError: it is not valid text."""
+    """The line of a record, with the checksum and without the line feed. Raises ValueError: it is not valid text."""
     content = record.model_dump_json()
     return f'{content[:-1]},"crc32":"{zlib.crc32(content.encode()):08x}"}}'
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """The lines of a file, plain or gzipped, streamed. Each checksum is compared.
+    """The lines of a file, plain or gzipped, streamed. Each checksum is verified.
 
     Raises:
         OSError: the file cannot be read, is not a regular file, or is damaged gzip data.
@@ -83,11 +87,50 @@ def lines_of(path: Path) -> Iterator[Line]:
             yield Line(number, content, whole, "" if zlib.crc32(content) == int(seal[1], 16) else DAMAGED)
 
 
-def _next(file: BinaryIO) -> bytes:
-    """The next line; none where the writer of a gzip file was killed there.
+def read_lines(
+    path: Path, validate: Callable[[bytes], T], *, file: str, record: str, version: int, way_out: str = ""
+) -> Iterator[T]:
+    """The records of a JSONL file, streamed. A torn last line, left by a killed run, is skipped.
 
     Raises:
-        OSError: what comes next cannot be unpacked.
+        DamagedLine: a line is not what was written. This error and the next end with `way_out`.
+        TraceError: the file cannot be read, or a line is not such a record of this version.
+    """
+    from pydantic import ValidationError
+
+    advice = f": {way_out}" if way_out else ""
+    try:
+        for line in lines_of(path):
+            if line.fault:
+                raise DamagedLine(f"{path}:{line.number} {line.fault}{advice}")
+            try:
+                entry = validate(line.content)
+            except ValidationError as error:
+                if not line.whole:
+                    return
+                kind = DamagedLine if line.bare or error.errors()[0]["type"] == "json_invalid" else TraceError
+                complaint = _complaint(line.content, error, record, version)
+                raise kind(f"{path}:{line.number} {complaint}{advice}") from error
+            if line.bare:
+                raise DamagedLine(f"{path}:{line.number} {DAMAGED}{advice}")
+            yield entry
+    except OSError as error:
+        raise TraceError(f"cannot read the {file} {path}: {error.strerror or error}") from error
+
+
+def _complaint(line: bytes, error: "ValidationError", record: str, version: int) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "line"
+    if b'"v":' in line and b'"v":%d,' % version not in line:
+        return f"was written by another version: this one reads version {version}"
+    return f"is not a {record}: {where}: {first['msg'].lower()}"
+
+
+def _next(file: BinaryIO) -> bytes:
+    """The next line; empty where the writer of a gzip file was killed.
+
+    Raises:
+        OSError: the data cannot be unpacked.
     """
     try:
         return file.readline(LONGEST_LINE + 1)
@@ -97,10 +140,42 @@ def _next(file: BinaryIO) -> bytes:
         raise OSError(errno.EIO, "its gzip data are damaged") from error
 
 
+def open_new(path: Path, *, what: str, overwrite: bool = False) -> BinaryIO:
+    """A new file, gzipped if its name ends in .gz; a pipe or a character device is written as a stream.
+
+    Raises:
+        UsageError: the file is not empty and `overwrite` is not set, or its name asks for another compression.
+        TraceError: it cannot be written.
+    """
+    if path.suffix in _OTHER_COMPRESSIONS:
+        raise UsageError(f"cannot write the {what} {path}: it can be compressed as .gz only")
+    try:
+        file = _opened_new(path, overwrite=overwrite)
+    except FileExistsError as error:
+        raise UsageError(f"the {what} {path} exists: name another file, or overwrite it with --overwrite") from error
+    except OSError as error:
+        raise TraceError(f"cannot write the {what} {path}: {error.strerror}") from error
+    return cast("BinaryIO", _GzipLines(file)) if path.suffix == ".gz" else file
+
+
+def open_end(path: Path, *, what: str) -> BinaryIO:
+    """A plain file to continue after its last whole line, or a new one. Raises `TraceError`: it cannot be written."""
+    try:
+        check_replaceable(path)
+        file = path.open("r+b" if path.exists() else "x+b")
+        end = _last_line_end(file)
+        if end < file.seek(0, os.SEEK_END):
+            file.truncate(end)
+        file.seek(end)
+    except OSError as error:
+        raise TraceError(f"cannot write the {what} {path}: {error.strerror}") from error
+    return file
+
+
 class LineWriter:
     """Appends records, one line each, flushed one by one. `what` names the file in errors.
 
-    After a failed write nothing more is written: behind the torn line it would be lost with it.
+    After a failed write nothing more is written: it would be lost behind the torn line.
     """
 
     def __init__(self, path: Path, *, what: str, file: BinaryIO) -> None:
@@ -111,47 +186,16 @@ class LineWriter:
         self._failure = ""
 
     @classmethod
-    def new(cls, path: Path, *, what: str, overwrite: bool = False) -> "LineWriter":
-        """A new file, gzipped where its name ends in .gz. A pipe or a character device is written to as a stream.
-
-        Raises:
-            UsageError: the file holds something and `overwrite` is not set, or its name asks for another compression.
-            TraceError: it cannot be written.
-        """
-        if path.suffix in _OTHER_COMPRESSIONS:
-            raise UsageError(f"cannot write the {what} {path}: it can be compressed as .gz only")
-        try:
-            file = _opened_new(path, overwrite=overwrite)
-        except FileExistsError as error:
-            raise UsageError(
-                f"the {what} {path} exists: name another file, or overwrite it with --overwrite"
-            ) from error
-        except OSError as error:
-            raise TraceError(f"cannot write the {what} {path}: {error.strerror}") from error
-        if path.suffix == ".gz":
-            file = cast("BinaryIO", _GzipLines(file))
-        return cls(path, what=what, file=file)
-
-    @classmethod
     def onto(cls, path: Path, *, what: str) -> "LineWriter":
-        """Continue a plain file after its last whole line, or begin one that does not exist. Raises as `new`."""
-        try:
-            check_replaceable(path)
-            file = path.open("r+b" if path.exists() else "x+b")
-            whole = _whole(file)
-            if whole < file.seek(0, os.SEEK_END):
-                file.truncate(whole)
-            file.seek(whole)
-            return cls(path, what=what, file=file)
-        except OSError as error:
-            raise TraceError(f"cannot write the {what} {path}: {error.strerror}") from error
+        """Continue a plain file after its last whole line, or begin a new one. Raises as `open_end`."""
+        return cls(path, what=what, file=open_end(path, what=what))
 
     def write(self, record: Record) -> None:
         """Append one record.
 
         Raises:
-            RecordError: this record cannot be written, as it holds half a character; the next one can.
-            TraceError: it cannot be written, as the disk is full, or an earlier one could not.
+            RecordError: this record cannot be written because it is not valid text; the next one can.
+            TraceError: it cannot be written, for example because the disk is full, or an earlier one could not.
         """
         if self._failure:
             raise TraceError(self._failure)
@@ -184,17 +228,17 @@ class LineWriter:
 
 
 class _GzipLines(gzip.GzipFile):
-    """A gzip file that can be read up to the last line that was flushed, also where its writer was killed."""
+    """A gzip file that is readable up to the last flushed line, even after its writer was killed."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(fileobj=file, mode="wb", mtime=0)
-        self._below = file
+        self._raw_file = file
 
     def close(self) -> None:
         try:
             super().close()
         finally:
-            self._below.close()
+            self._raw_file.close()
 
 
 def _opened_new(path: Path, *, overwrite: bool) -> BinaryIO:
@@ -214,14 +258,14 @@ def _opened_new(path: Path, *, overwrite: bool) -> BinaryIO:
         raise
 
 
-def _whole(file: BinaryIO) -> int:
+def _last_line_end(file: BinaryIO) -> int:
     """The length of the file up to the end of its last whole line, in bytes."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - _CHUNK)
         file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        feed = file.read(end - start).rfind(b"\n")
+        if feed >= 0:
+            return start + feed + 1
         end = start
     return 0

@@ -6,14 +6,13 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Final
 
-from reasoner.admission import Admission, KvGate, Lines, new_lines
-from reasoner.budget import Budget, Ledger
+from reasoner.admission import Admission, Floor, KvGate, Lines, new_lines
+from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.comparisons import Comparisons
 from reasoner.controller.allocation import Allocation
 from reasoner.drive import Drive
 from reasoner.equivalence import Equivalence, SlowSpace
-from reasoner.errors import UsageError, require
-from reasoner.floors import Floors
+from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
 from reasoner.launching import cancel_all
 from reasoner.past import NOTHING, Past
 from reasoner.protocols import Comparer, Engine, StopRule, Strategy, Verifier
@@ -21,13 +20,15 @@ from reasoner.recorder import Recorder, RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
 from reasoner.turns import Turns
-from reasoner.types import Question
+from reasoner.types import Question, Usage
 from reasoner.work import Worker
 
 CONCURRENCY: Final = 1024
 """Questions open at once: as many as the sequences that engines compute at once, if each question draws only one."""
 KV_SHARE = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
+LONGEST_FLOOR = 4096
+"""The most tokens that are held for a first sample before it is asked for."""
 News = asyncio.Queue["asyncio.Task[Solution] | None"]
 """Finished questions, and None where another one may be opened."""
 
@@ -43,6 +44,58 @@ def check_ids(questions: Iterable[Question], seen_ids: set[str] | None = None) -
         if question.id in seen_ids:
             raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
         seen_ids.add(question.id)
+
+
+@dataclass(slots=True)
+class _Floors:
+    """Room in the run's budget for the first sample of each question that is not open yet, so that none is starved.
+
+    It is half an equal share per question, or the useful minimum if that is more. The other half lets first samples
+    be as long as they may, most of which need less. The shares of questions that are not open are held as one number.
+    Where the budget is too small for all, the first questions have theirs.
+    """
+
+    run: Ledger
+    questions: int
+    _share: Budget = field(init=False)
+    _shares: int = field(init=False)
+    _short: bool = False
+
+    def __post_init__(self) -> None:
+        self._share = self.run.budget.divided(2 * max(self.questions, 1))
+        limits = [(getattr(self._share, unit), getattr(self.run.budget, unit)) for unit in UNITS]
+        self._keep(min((int(limit // share) for share, limit in limits if share), default=0))
+
+    def _keep(self, shares: int) -> None:
+        self._shares = max(0, min(shares, self.questions))
+        self.run.keep(self._share, self._shares)
+
+    async def hold(self, worker: Worker) -> None:
+        """Hold room for the next question until its first operation, instead of the share that was held for it."""
+        self.questions -= 1
+        if self._short:
+            return
+        try:
+            rendered = await worker.render(worker.question.prompt)
+        except EngineError:
+            # The question meets the same error, and there it is reported.
+            self._keep(self._shares)
+            return
+
+        def price(tokens: int) -> Cost:
+            return worker.cost(Usage(rendered.tokens, 0, tokens))
+
+        try:
+            tokens = Ledger(self._share, prices=self.run.prices).fit(price, most=LONGEST_FLOOR)
+        except BudgetExhausted:
+            tokens = MIN_USEFUL_TOKENS
+        self._keep(self._shares)
+        while self._shares and self.run.shortfall(price(tokens)):
+            self._keep(self._shares - 1)
+        try:
+            worker.admission.floor = Floor(self.run, price(tokens))
+        except BudgetExhausted:
+            self._short = True
 
 
 @dataclass(slots=True)
@@ -62,7 +115,7 @@ class Desk:
     past: Mapping[str, Past]
     news: News = field(default_factory=asyncio.Queue)
     turns: Turns | None = None
-    _floors: Floors | None = None
+    _floors: _Floors | None = None
     _gate: KvGate | None = field(init=False)
     _lines: Lines = field(default_factory=new_lines)
     _started: float = field(default_factory=time.monotonic)
@@ -78,7 +131,7 @@ class Desk:
         self.turns = Turns(allocation or Allocation(), self.run, len(questions), lambda: self.news.put_nowait(None))
         new = sum(question.id not in self.past or not self.past[question.id].attempts for question in questions)
         if str(self.run.budget):
-            self._floors = Floors(self.run, new)
+            self._floors = _Floors(self.run, new)
 
     async def open(self, index: int, question: Question) -> Drive:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
@@ -114,7 +167,8 @@ async def opened(
                 if question is None:
                     over = True
                     break
-                if warming is None and isinstance(question.space, SlowSpace) and isinstance(desk.comparer, Equivalence):
+                slow = isinstance(question.space, SlowSpace) and not desk.past.get(question.id, NOTHING).source
+                if warming is None and slow and isinstance(desk.comparer, Equivalence):
                     # The processes take seconds to start; the first samples run meanwhile.
                     warming = asyncio.ensure_future(desk.comparer.warm())
                 drives.append((index, await desk.open(index, question)))

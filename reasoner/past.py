@@ -1,15 +1,22 @@
-"""What a trace knows of one question: what was drawn, rated and weighed, handed over, refused and cancelled."""
+"""The history of a question: what its trace says was done, so that its plan can be run again and get the same replies.
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+A resumed run and a replay are one mechanism. Both run the plan again, look up each result in the history and deliver
+results in the recorded order. They differ in what the history does not have: a resumed run asks the engine for it, the
+engine of a replay refuses it.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
+from reasoner.blame import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.budget import Cost
-from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
-from reasoner.errors import BudgetExhausted
-from reasoner.plan import NOT_WEIGHED, Weight
+from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost
+from reasoner.plan import NOT_WEIGHED
+from reasoner.protocols import Verifier
 from reasoner.trace import (
+    ATTEMPTS,
     Began,
     Blocked,
     Cancelled,
@@ -18,73 +25,34 @@ from reasoner.trace import (
     Dropped,
     Ended,
     Event,
-    Extended,
-    Noted,
-    Prompted,
     Proposed,
+    Record,
     Refused,
     Sampled,
-    Scored,
     Weighed,
-    completed,
+    Work,
 )
-from reasoner.types import CANCELLED, NOT_RATED, Blocks, Completion, Prompt, Rating
+from reasoner.types import CANCELLED, NOT_RATED, Blocks
 
-Rated = tuple[str, int, tuple[str, int] | None]
-"""A candidate by prompt and index, and the other one where two were compared."""
-Asked = tuple[str, tuple[str, ...]]
-"""What was weighed: a prompt and the texts."""
-Repeated = Prompted | Extended | Delivered | Cancelled | Blocked | Compared | Noted | Refused | Proposed
-"""Events that a plan brings about again when it is sent the same replies again."""
-
-
-class Named(Protocol):
-    """A sequence, named by its prompt's digest and its place among the prompt's draws."""
-
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def index(self) -> int: ...
-
-
-class Weighing(NamedTuple):
-    """How likely each text is, None where it did not fit, and what it cost to find out."""
-
-    weights: tuple[Weight | None, ...]
-    cost: Cost
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """An engine that plays a run back and knows what was weighed in it."""
-
-    async def weighed(self, question_id: str, prompt: str, texts: tuple[str, ...]) -> Weighed:
-        """The record of it, where it came to an end. Raises `TraceError` where it did not, or was never asked."""
-        ...
+R = TypeVar("R", bound=Record)
+Name = tuple[Hashable, ...]
 
 
 @dataclass(slots=True, eq=False)
 class Past:
-    """The record of one question, kept up with its events.
+    """The recorded events of one question.
 
-    A run that was interrupted goes on from it: the plan is run again, is sent what it was sent before, and asks the
-    engine only for what is not here. All that was spent counts, also on what the interruption cut off.
+    `source` is the trace that is replayed: what is used of it is booked and written again. It is empty in a resumed
+    run, where all recorded costs count from the start and nothing recorded is written again.
     """
 
+    source: str = ""
     spent: Cost = field(default_factory=Cost)
-    """What all attempts cost so far."""
+    """What all attempts cost so far; nothing in a replay."""
     attempts: int = 0
     ended: Ended | None = None
-    """How the last attempt ended; None where it was cut off."""
-    draws: dict[tuple[str, int], deque[Sampled | Dropped]] = field(default_factory=dict)
-    ratings: dict[Rated, deque[Scored]] = field(default_factory=dict)
-    weighed: dict[Asked, deque[Weighed]] = field(default_factory=dict)
-    blocks: dict[str, Blocks | None] = field(default_factory=dict)
-    same: dict[frozenset[str], bool | None] = field(default_factory=dict)
-    delivered: list[int] = field(default_factory=list)
-    refused: dict[int, Refused] = field(default_factory=dict)
-    cancelled: set[int] = field(default_factory=set)
+    """How the last attempt ended; None if it was cut off."""
+    _events: dict[Name, list[Event]] = field(default_factory=dict)
     _written: Counter[str] = field(default_factory=Counter)
     _before: float = 0.0
     _began: float = 0.0
@@ -92,53 +60,34 @@ class Past:
 
     @property
     def seconds(self) -> float:
-        """How long the attempts took, each up to its last event."""
-        return self._before + self._last - self._began
+        """How long all attempts took, each up to its last event; 0 in a replay."""
+        return 0.0 if self.source else self._before + self._last - self._began
+
+    @property
+    def finished(self) -> bool:
+        """Whether the question is closed for good. After an error it may be tried again."""
+        return self.ended is not None and self.ended.ended_by != "error"
 
     def take_in(self, event: Event) -> None:
-        """One more event of this question, in the order of the trace."""
+        """Add the next event of this question, in the order of the trace."""
         if isinstance(event, Began):
             self._before, self._began = self.seconds, event.t
             self.attempts += 1
             self.ended = None
+        elif isinstance(event, Ended):
+            self.ended = event
         self._last = event.t
-        if isinstance(event, Repeated):
+        self._events.setdefault(event.key, []).append(event)
+        if self.source:
+            return
+        if event.repeated:
             self._written[_content(event)] += 1
-        if isinstance(event, Sampled | Dropped | Scored | Weighed):
+        if isinstance(event, Work):
             self.spent += event.cost
-        self._file(event)
-
-    def _file(self, event: Event) -> None:
-        match event:
-            case Sampled() | Dropped():
-                self.draws.setdefault((event.prompt, event.index), deque()).append(event)
-            case Scored():
-                self.ratings.setdefault((event.prompt, event.index, event.against), deque()).append(event)
-            case Weighed():
-                self.weighed.setdefault((event.prompt, event.texts), deque()).append(event)
-            case Blocked():
-                self.blocks |= blocks_of(event)
-            case Compared():
-                self.same |= dict(zip(map(frozenset, event.pairs), event.same, strict=True))
-            case Delivered():
-                self.delivered.append(event.op)
-            case Refused():
-                self.refused.setdefault(event.op, event)
-            case Cancelled():
-                self.cancelled.add(event.op)
-            case Ended():
-                self.ended = event
-            case _:
-                pass
-
-    @property
-    def finished(self) -> bool:
-        """Whether the question was closed for good: not by a failure, after which it may be tried again."""
-        return self.ended is not None and self.ended.ended_by != "error"
 
     def repeats(self, event: Event) -> bool:
-        """Whether a plan that runs again brought about what is in the trace already; true once for each time it is."""
-        if not self._written or not isinstance(event, Repeated):
+        """Whether the trace of a resumed run has this event already; True once for each time it is there."""
+        if not self._written or not event.repeated:
             return False
         content = _content(event)
         known = self._written[content] > 0
@@ -146,96 +95,152 @@ class Past:
             self._written[content] -= 1
         return known
 
-    def settles(self, op: int, draws: Iterable["Named"]) -> bool:
-        """Whether all that became of an operation is here, so that nothing of it is drawn anew."""
-        if op in self.refused or op in self.cancelled:
-            return True
-        return bool(self.draws) and all((one.digest, one.index) in self.draws for one in draws)
+    def of(self, kind: type[R], *name: Hashable) -> list[R]:
+        """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
+        return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
+
+    def holds(self, *name: Hashable) -> bool:
+        """Whether there is any event of this name."""
+        return name in self._events
+
+    @property
+    def delivered(self) -> list[int]:
+        """The started operations whose results the plan received, in that order."""
+        return [event.op for event in self.of(Delivered)]
+
+    @property
+    def blocks(self) -> dict[str, Blocks | None]:
+        """The blocks of answers, by the answer's key."""
+        found = [zip(event.answers, event.blocks, strict=True) for event in self.of(Blocked)]
+        return {key: blocks for entries in found for key, blocks in entries}
+
+    @property
+    def same(self) -> dict[frozenset[str], bool | None]:
+        """The results of comparisons, by the keys of the two answers."""
+        found = [zip(event.pairs, event.same, strict=True) for event in self.of(Compared)]
+        return {frozenset(pair): same for entries in found for pair, same in entries}
 
     def extent(self, digest: str) -> int:
-        """One more than the highest index of the sequences drawn from a prompt, by its digest; 0 for none."""
-        return max((index + 1 for prompt, index in self.draws if prompt == digest), default=0)
+        """One more than the highest recorded index of a prompt's sequences, by the prompt's digest; 0 without any."""
+        names = cast("Iterable[tuple[object, str, int]]", (name for name in self._events if name[0] is Sampled))
+        return max((index + 1 for _, prompt, index in names if prompt == digest), default=0)
 
-    def reply(self, op: int, prompt: Prompt, digest: str, index: int) -> Completion | None:
-        """The sequence that was drawn; None where none was and one is to be drawn.
+    def settles(self, op: int, sequences: Iterable[tuple[str, int]]) -> bool:
+        """Whether the history decides about all sequences of an operation, so that none is generated now."""
+        if not self._events:
+            return False
+        if self.of(Cancelled, op) or self._refused(op):
+            return True
+        return all((Sampled, *sequence) in self._events for sequence in sequences)
+
+    def take(self, op: int, *name: Hashable) -> list[Work]:
+        """The events of one piece of work, each taken once: those that were cut off, then the outcome if there is one.
+
+        Where several operations did the same work, the events of operation `op` come first.
+        """
+        events = cast("list[Work]", self._events.get(name, []))
+        taken: list[Work] = []
+        for event in [event for event in events if event.op == op] or [*events]:
+            events.remove(event)
+            taken.append(event)
+            if event.completed:
+                break
+        return taken
+
+    def outcome(self, op: int, name: Name, events: Sequence[Work]) -> Work | None:
+        """How a piece of work ended, by its `events`; None where it is still to be done.
 
         Raises:
             BudgetExhausted: it was refused, or cut at the deadline.
+            EngineError: it failed, or the engine lost it as often as it is tried.
+            NotRecorded: the plan cancelled it.
         """
-        for event in self.draws.get((digest, index), ()):
-            if isinstance(event, Sampled):
-                return completed(prompt, event)
-            if event.why == "deadline":
-                raise self._refusal(op, "seconds")
-        if op in self.refused:
+        last = events[-1] if events else None
+        if last and last.completed:
+            if unit := _refused_unit(last):
+                raise self._refusal(op, unit)
+            return last
+        if self._refused(op):
+            raise self._refusal(op, "tokens")
+        if self.of(Cancelled, op):
+            raise NotRecorded(f"operation {op} was cancelled")
+        if not self.source:
+            return None
+        lost = sum(isinstance(event, Dropped) and event.why == "lost" for event in events)
+        if lost >= ATTEMPTS:
+            raise RequestLost(f"the recorded request was lost here (tried {lost} times)")
+        if isinstance(last, Weighed) and last.error != CANCELLED:
+            raise EngineError(last.error)
+        cut = isinstance(last, Dropped) and last.why == "cancelled"
+        if name[0] is Sampled and not cut and self.ended and self.of(Refused):
+            # Of sequences that were refused together, or when they were tried again, the trace names one.
             raise self._refusal(op, "tokens")
         return None
 
-    def rating(self, op: int, rated: Rated) -> Rating | None:
-        """The rating that was given; None where none was. Raises as `reply`."""
-        for event in self.ratings.get(rated, ()):
-            if event.error.startswith(NOT_RATED):
-                raise self._refusal(op, "tokens")
-            if event.error != CANCELLED:
-                return as_rating(event)
-        return None
-
-    def weighing(self, op: int, asked: Asked) -> Weighing | None:
-        """What texts were weighed as; None where they were not. Raises as `reply`."""
-        for event in self.weighed.get(asked, ()):
-            if event.error.startswith(NOT_WEIGHED):
-                raise self._refusal(op, "tokens")
-            if not event.error:
-                return Weighing(event.weights, event.cost.taking(0))
-        return None
+    def _refused(self, op: int) -> Refused | None:
+        return next((event for event in self.of(Refused) if event.op == op), None)
 
     def _refusal(self, op: int, unit: str) -> BudgetExhausted:
-        told = self.refused.get(op)
-        if told is None:
+        event = self._refused(op) or next(iter(self.of(Refused)), None)
+        if event is None:
             return BudgetExhausted(unit, needed=0, free=0, limit=0)
-        return BudgetExhausted(told.unit, needed=told.needed, free=told.free, limit=told.limit)
+        return BudgetExhausted(event.unit, needed=event.needed, free=event.free, limit=event.limit)
 
 
 NOTHING: Final = Past()
-"""The past of a question that is asked for the first time; never written to."""
+"""The history of a question that is asked for the first time; never written to."""
 
 
-def pasts(events: Iterable[Event]) -> dict[str, Past]:
-    """The record of each question of a trace. Of one that was closed for good nothing but that is kept."""
-    found: dict[str, Past] = {}
+@runtime_checkable
+class Recorded(Protocol):
+    """An engine that replays a recorded run."""
+
+    @property
+    def budget(self) -> str:
+        """The limits of the recorded run. The replay keeps them by doing the same."""
+        ...
+
+    @property
+    def past(self) -> Mapping[str, Past]:
+        """The history of each question, by its id."""
+        ...
+
+    def verifier(self) -> Verifier:
+        """A verifier that refuses every rating: the recorded ones are in the history."""
+        ...
+
+
+def pasts(events: Iterable[Event], *, source: str = "") -> dict[str, Past]:
+    """The history of each question of a trace, by its id; of a question closed for good only its end and its cost.
+
+    With a `source`, the name of a trace that is replayed, everything is kept.
+    """
+    histories: dict[str, Past] = {}
     for event in events:
-        past = found.setdefault(event.question_id, Past())
-        past.take_in(event)
-        if past.finished:
-            found[event.question_id] = Past(past.spent, past.attempts, past.ended)
-    return found
-
-
-def blocks_of(event: Blocked) -> dict[str, Blocks | None]:
-    """The recorded blocks, by the key of the answer."""
-    return dict(zip(event.answers, event.blocks, strict=True))
+        history = histories.setdefault(event.question_id, Past(source))
+        history.take_in(event)
+        if history.finished and not source:
+            histories[event.question_id] = Past(spent=history.spent, attempts=history.attempts, ended=history.ended)
+    return histories
 
 
 def sound(events: Iterable[Event]) -> Iterator[Event]:
-    """The events without those that hold an impossible count.
-
-    Such counts are refused now; an older trace may hold one. The runner asks for its sequence again.
-    """
+    """The events without those that have an impossible count, so that the runner does their work again."""
     for event in events:
         cost = getattr(event, "cost", None)
-        most = MOST_IN_A_QUESTION if isinstance(event, Ended | Proposed) else MOST_IN_A_REQUEST
+        most = MOST_IN_A_REQUEST if isinstance(event, Work) else MOST_IN_A_QUESTION
         if not (cost and cost.fault(most=most)):
             yield event
 
 
-def as_rating(event: Scored) -> Rating:
-    """A recorded rating as the rating that it was."""
-    return Rating(event.value, event.cost.taking(0), event.steps, event.error, event.parts)
+def _refused_unit(event: Work) -> str:
+    """The unit of the budget that refused the work; empty where it was not refused."""
+    if isinstance(event, Dropped):
+        return "seconds"
+    return "tokens" if getattr(event, "error", "").startswith((NOT_RATED, NOT_WEIGHED)) else ""
 
 
-def _content(event: Repeated) -> str:
-    """What the event says, but for when."""
-    plain = event.model_copy(
-        update={"t": 0.0, **({"cost": event.cost.taking(0)} if isinstance(event, Proposed) else {})}
-    )
-    return plain.model_dump_json()
+def _content(event: Event) -> str:
+    """The event as JSON without its time."""
+    cost = {"cost": event.cost.taking(0)} if isinstance(event, Proposed) else {}
+    return event.model_copy(update={"t": 0.0, **cost}).model_dump_json()

@@ -1,8 +1,8 @@
-"""What a strategy may ask for, and typed helpers around it.
+"""The operations of a strategy, and typed helpers around them.
 
-A plan is a synchronous generator: it yields an operation and is sent the reply. It does no I/O. Composition is
-`yield from`. The runner raises `BudgetExhausted` *into* a plan when the ledger refuses an operation; the plan may
-return its best, otherwise its last proposal is the answer.
+A plan is a synchronous generator: it yields an operation and is sent the reply. It does no I/O. Plans are composed with
+`yield from`. The runner raises `BudgetExhausted` *into* a plan when the ledger refuses an operation. The plan may then
+return its best answer; otherwise its last proposal is the answer.
 """
 
 from collections.abc import Generator, Sequence
@@ -15,14 +15,14 @@ from reasoner.types import Answer, Blocks, Completion, Prompt, Question, Rating,
 from reasoner.votes import Tally
 
 Handle = NewType("Handle", int)
-"""Names an operation that was started and runs on its own."""
+"""Identifies a started operation."""
 
 
 MOST_SAMPLES: Final = 1_000_000
-"""The most sequences that are drawn from one prompt at once, and so for one question by most strategies."""
+"""The most sequences generated from one prompt at once, and so for one question by most strategies."""
 
 MOST_CHAINS: Final = 10_000
-"""The most chains that a strategy grows side by side where it keeps each of them apart from its first step."""
+"""The most separate chains that a strategy grows side by side."""
 
 
 def check_n(n: int) -> None:
@@ -39,14 +39,14 @@ def check_n(n: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Draw `n` sequences from each prompt.
+    """Generate `n` sequences from each prompt.
 
-    Reply: the completions in launch order, prompt by prompt. Where the budget admits only some of them the reply is
-    shorter; where it admits none, `BudgetExhausted` is raised. A sequence that falls below the `floor` is cut while it
-    is drawn: it ends with "abort" and what it generated is booked as cancelled. `reserve` is a number of tokens that
-    the budget must still allow to be generated after each sequence, as for a closing answer. Sequences of one `branch`
-    are numbered, and so seeded, apart from those of another: what a branch draws does not depend on who came first to
-    the same prompt. 0 to 2^40.
+    Reply: the completions in launch order, prompt by prompt. If the budget admits only some of them, the reply is
+    shorter; if it admits none, `BudgetExhausted` is raised. A sequence that falls below the `floor` is aborted while it
+    is generated: it ends with "abort" and its tokens are booked as cancelled. `reserve` is a number of tokens that the
+    budget must still allow to be generated after each sequence, such as for a closing answer. Sequences of each
+    `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
+    which branch uses a prompt first.
     """
 
     prompts: tuple[Prompt, ...]
@@ -74,7 +74,7 @@ class Sample:
 class Score:
     """Rate each candidate with the run's verifier.
 
-    Reply: one rating a candidate, in order. A candidate that could not be rated has a rating with an `error`.
+    Reply: one rating per candidate, in order. A candidate that could not be rated has a rating with an `error`.
     `reserve` is a number of tokens that the budget must still allow to be generated after each candidate.
     """
 
@@ -85,9 +85,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Prefer:
-    """Ask the run's verifier which of two candidates is better, pair by pair.
+    """Ask the run's verifier which of two candidates is better, for each pair.
 
-    Reply: one rating a pair, in order: the probability that the first is better. Not every verifier compares pairs.
+    Reply: one rating per pair, in order: the probability that the first is better. Not every verifier compares pairs.
     """
 
     question: Question
@@ -96,7 +96,7 @@ class Prefer:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """How likely a reply is to go on with a text: the natural log of the probability of its `tokens` token ids."""
+    """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
 
     logprob: float
     tokens: int
@@ -104,15 +104,14 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Weigh:
-    """Ask the model how likely each text is to be what comes next after the prompt.
+    """Compute the log-likelihood of each text as the continuation of the prompt.
 
-    Reply: a `Weight` a text, in order; None for one that does not fit the context window. A text is spelled as the
-    engine encodes it by itself, so one that begins a word begins with the blank before it; that the reply ends after it
-    is no part of its probability. All or nothing: where the budget does not admit a part of it, `BudgetExhausted` is
-    raised. It is waited for and cannot be started. It costs one request of one token for each place where texts go on,
-    more where over 128 tokens follow, and draws no sequence: the budget's `samples` do not bound it, its tokens and
-    requests count. It raises a `UsageError` where the engine cannot spell texts or tell the log-probabilities of chosen
-    tokens.
+    Reply: a `Weight` per text, in order; None for a text that does not fit the context window. A text is encoded by
+    itself, so a text that begins a word must begin with the space before it. The probability that the reply ends after
+    it is not included. If the budget does not admit all of it, `BudgetExhausted` is raised. It cannot be started in the
+    background. It costs one request of one token for each node of the tree of token ids, more for a node with over 128
+    next tokens. It generates no sequence: the budget's `samples` do not bound it, its tokens and requests count. It
+    raises a `UsageError` if the engine cannot encode texts or report the log-probabilities of chosen tokens.
     """
 
     prompt: Prompt
@@ -122,19 +121,18 @@ class Weigh:
         if not self.texts:
             raise UsageError("nothing to weigh: give at least one text")
         if "" in self.texts:
-            raise UsageError("a text to weigh is empty: it has no token that could be likely")
+            raise UsageError("a text to weigh is empty: each text needs at least one character")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """Run an operation without waiting for it. Reply: its handle.
 
-    With `times` a sample of one prompt is started so many times, as that many of these would, however many they are:
-    they are launched in order as there is room for them. The handles of the others follow the first, one by one. What
-    the budget refuses to one of them is not asked for by those after it.
+    With `times`, a sample of one prompt is started that many times, in order, as there is room. The handles of the
+    others follow the first, one by one. After one of them is refused by the budget, the rest is not tried.
 
-    With `cancellable=False` the plan promises to wait for its end, so that an engine may draw it in one request with
-    others. If it is cancelled all the same, it is booked at its worst case.
+    With `cancellable=False` the plan promises to wait for its end, so that an engine may generate it in one request
+    with others. If it is cancelled nevertheless, it is booked at its worst case.
     """
 
     op: Sample | Score | Prefer
@@ -151,21 +149,21 @@ class Start:
 class Next:
     """Wait for any started operation. Reply: the next `Finished`.
 
-    Refused operations are told last and once: when all that were admitted have been delivered, `BudgetExhausted` is
-    raised. With nothing started at all, waiting is a `PlanError`.
+    When all admitted operations have been delivered and others were refused, `BudgetExhausted` is raised once. If
+    nothing was started, waiting is a `PlanError`.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Abort a started operation; what it computed is booked as cancelled. Reply: None, also for a finished one."""
+    """Abort a started operation; its tokens are booked as cancelled. Reply: None, also if it had finished."""
 
     handle: Handle
 
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Publish the best answer so far. Reply: None. A stop rule may end the plan here."""
+    """Publish the best answer so far. Reply: None. A stop rule may end the plan at this point."""
 
     answer: Answer | None
     standing: Standing
@@ -173,9 +171,9 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class FindBlocks:
-    """Find out in which blocks answers are, where the space cannot tell at once: only those that share one can be same.
+    """Find the blocks of answers if the answer space needs slow work for it. Only answers that meet can be the same.
 
-    Reply: the `Blocks` of each answer, in order; None where they could not be told in time. It costs no tokens.
+    Reply: the `Blocks` of each answer, in order; None if they were not found in time. It costs no tokens.
     """
 
     answers: tuple[Answer, ...]
@@ -183,10 +181,10 @@ class FindBlocks:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Find out which of the question's answers are the same, where the space cannot tell at once.
+    """Check which of the question's answers are the same if the answer space needs slow work for it.
 
-    Reply: a bool for each pair, in order: whether each accepts the other; None where that could not be told in time,
-    and then they count as different. It costs no tokens.
+    Reply: a bool for each pair, in order: whether each accepts the other; None if that was not decided in time, and
+    then they count as different. It costs no tokens.
     """
 
     pairs: tuple[tuple[Answer, Answer], ...]
@@ -194,7 +192,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """Put a text into the mouth of the reply: a prefill, a forced word, a closing.
+    """Append a text to the reply: a prefill, a forced word, a closing.
 
     Reply: the prompt with the text's own token ids appended, so that what follows is exact at token level. It costs no
     tokens until the prompt is used.
@@ -206,9 +204,9 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Write a line about the search into the trace, such as the effective sample size. Reply: None.
+    """Write a remark about the search into the trace, such as the effective sample size. Reply: None.
 
-    One that `ends` is the reason for which the plan is about to end by itself, such as what its stop rule said.
+    With `ends`, it is the reason why the plan is about to end by itself, such as the reason of its stop rule.
     """
 
     text: str
@@ -217,7 +215,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A started operation that ended: its `completions`, or its `ratings`."""
+    """A started operation that ended, with its `completions` or its `ratings`."""
 
     handle: Handle
     completions: tuple[Completion, ...] = ()
@@ -228,19 +226,19 @@ Operation: TypeAlias = (
     Sample | Score | Prefer | Weigh | Start | Next | Cancel | Propose | FindBlocks | Compare | Extend | Note
 )
 NOT_WEIGHED = "not weighed"
-"""Begins the error of a weighing that the ledger refused, in whole or in part."""
+"""The beginning of the error of a `Weigh` that the ledger refused, in whole or in part."""
 T = TypeVar("T")
 Plan: TypeAlias = Generator[Operation, Any, T]
 
 
 def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
-    """Draw `n` sequences from one prompt and wait for all."""
+    """Generate `n` sequences from one prompt and wait for all."""
     reply: tuple[Completion, ...] = yield Sample((prompt,), n, params)
     return reply
 
 
 def sample_each(prompts: Sequence[Prompt], *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
-    """Draw `n` sequences from each of several prompts and wait for all."""
+    """Generate `n` sequences from each of several prompts and wait for all."""
     reply: tuple[Completion, ...] = yield Sample(tuple(prompts), n, params)
     return reply
 
@@ -252,19 +250,19 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
 
 
 def prefer(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
-    """Ask the run's verifier which of two candidates is better and wait for all verdicts."""
+    """Ask the run's verifier which candidate of each pair is better and wait for all ratings."""
     reply: tuple[Rating, ...] = yield Prefer(question, tuple(pairs))
     return reply
 
 
 def weigh(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[Weight | None, ...]]:
-    """Ask how likely each text is to come next."""
+    """Compute the log-likelihood of each text as the continuation of the prompt."""
     reply: tuple[Weight | None, ...] = yield Weigh(prompt, tuple(texts))
     return reply
 
 
 def start(op: Sample | Score | Prefer, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
-    """Run an operation without waiting for it, or a sample of one prompt so many times: the first one's handle.
+    """Run an operation without waiting for it, or a sample of one prompt several times. Returns the first handle.
 
     `cancellable=False` promises to wait for its end.
     """
@@ -284,23 +282,23 @@ def cancel(handle: Handle) -> Plan[None]:
 
 
 def extend(prompt: Prompt, text: str) -> Plan[Prompt]:
-    """Put a text into the mouth of the reply."""
+    """Append a text to the reply."""
     extended: Prompt = yield Extend(prompt, text)
     return extended
 
 
 def note(text: str) -> Plan[None]:
-    """Write a line about the search into the trace."""
+    """Write a remark about the search into the trace."""
     yield Note(text)
 
 
 def stopped(reason: str) -> Plan[None]:
-    """Say for which reason the plan is about to end by itself."""
+    """Record the reason why the plan is about to end by itself."""
     yield Note(reason, ends=True)
 
 
 def count(tally: Tally) -> Plan[Standing]:
-    """Where the votes stand, after asking about answers that their space could not compare, if there is time left."""
+    """The standing of the votes, after comparing answers that need slow work, if there is time left."""
     try:
         if answers := tally.unplaced():
             blocks: tuple[Blocks | None, ...] = yield FindBlocks(answers)

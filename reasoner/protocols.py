@@ -1,4 +1,4 @@
-"""The things that others may bring: a strategy, an engine, a verifier, a stop rule, a comparer of answers."""
+"""The interfaces of what can be plugged in: strategies, engines, verifiers, stop rules, comparers of answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from reasoner.types import (
 
 
 class Strategy(Protocol):
-    """An algorithm as a plan; a frozen dataclass whose fields are its options. It holds no state and does no I/O."""
+    """An algorithm as a plan: a frozen dataclass whose fields are its options. It has no state and does no I/O."""
 
     @property
     def uses_verifier(self) -> bool:
@@ -35,13 +35,13 @@ class Strategy(Protocol):
         ...
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """A fresh plan for one question; given the same replies it does the same."""
+        """A new plan for one question. Given the same replies, it does the same."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt as the model reads it: its token ids, or None and an upper bound of their number in `tokens`."""
+    """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound."""
 
     token_ids: TokenIds | None
     tokens: int
@@ -51,8 +51,8 @@ class Rendered:
 class Meter:
     """What the engine has computed for one request so far.
 
-    The engine writes it and the runner reads it when a request does not complete. None means the engine cannot tell,
-    and the request is then booked at its worst case.
+    The engine writes it; the runner reads it if the request does not complete. None means unknown: the request is
+    then booked at its worst case.
     """
 
     usage: Usage | None = None
@@ -62,8 +62,8 @@ class Meter:
 class Tab:
     """What a verifier has spent on one rating so far.
 
-    The verifier writes it and the runner reads it when a rating does not complete. None means it cannot be told, and
-    the rating is then booked at its bound.
+    The verifier writes it; the runner reads it if the rating does not complete. None means unknown: the rating is then
+    booked at its bound.
     """
 
     cost: Cost | None = None
@@ -71,12 +71,12 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One sequence to draw. (`question_id`, `prompt.digest`, `index`) identify it in every run with the same `seed`.
+    """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same `seed`.
 
-    `watch` are token ids, up to 128, whose exact log-probabilities the completion must carry at every place; it then
-    carries no best alternatives. Below the `floor` the engine aborts the sequence while it draws it. `interruptible`
-    says whether the runner may cancel this sequence alone before it ends. Where it is False, an engine may wait for the
-    whole reply, and may draw it in one request with others of the same question, prompt and parameters.
+    `watch` are token ids, up to 128, whose exact log-probabilities the completion must have at every position; it then
+    has no best alternatives. The engine aborts a sequence that falls below the `floor`. `interruptible` says whether
+    the runner may cancel this sequence alone before it ends. If it is False, an engine may wait for the whole reply and
+    may generate it in one request with others of the same question, prompt and parameters.
     """
 
     question_id: str
@@ -93,20 +93,20 @@ class SampleRequest:
 
     def __post_init__(self) -> None:
         if self.watch and self.params.logprobs:
-            raise UsageError(f"logprobs={self.params.logprobs} and watched tokens exclude each other: keep one")
+            raise UsageError(f"logprobs={self.params.logprobs} cannot be combined with watched tokens: keep one")
 
 
 class Engine(Protocol):
-    """Draws sequences from one model. Many requests may be in flight at once."""
+    """Generates sequences with one model. Many requests may be in flight at once."""
 
     @property
     def name(self) -> str:
-        """What the engine is, for people and traces."""
+        """The engine's name for people and traces."""
         ...
 
     @property
     def model(self) -> ModelCard:
-        """The model being served; available once started."""
+        """The model; available after `start`."""
         ...
 
     @property
@@ -116,11 +116,11 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int | None:
-        """Tokens that fit the KV cache at once; None where the engine looks after itself."""
+        """Tokens that fit the KV cache at once; None if the engine limits itself."""
         ...
 
     async def start(self) -> None:
-        """Make the engine ready. Calling it again does nothing.
+        """Make the engine ready. A second call does nothing.
 
         Raises:
             EngineUnavailable: it cannot be made ready; the message says what to do.
@@ -128,61 +128,31 @@ class Engine(Protocol):
         ...
 
     async def render(self, prompt: Prompt) -> Rendered:
-        """The prompt as the model reads it; the head is rendered once and generated ids are appended."""
+        """The prompt as the model reads it. The head is rendered once; generated ids are appended."""
         ...
 
     async def encode(self, text: str) -> TokenIds | None:
-        """The token ids of a piece of text, without any that a prompt would begin with; None where none are known."""
+        """The token ids of a text without the special tokens of a prompt's beginning; None if they are unknown."""
         ...
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """Draw one sequence. Cancelling the awaiting task aborts it inside the engine and leaves the meter exact.
+        """Generate one sequence. Cancelling the awaiting task aborts it in the engine and leaves the meter exact.
 
         Raises:
-            RequestLost: it failed part-way and may be tried again; the meter says what it cost.
+            RequestLost: it failed on the way and may be tried again; the meter says what it cost.
             EngineError: it failed for good.
         """
         ...
 
     async def close(self) -> None:
-        """Stop and free everything. Calling it again does nothing."""
-        ...
-
-
-@runtime_checkable
-class Recorded(Protocol):
-    """An engine that plays a run back and knows how it went: what was handed over when, and what was refused."""
-
-    @property
-    def budget(self) -> str:
-        """The limits that the recorded run had; the replay keeps to them by doing the same."""
-        ...
-
-    def deliveries(self, question_id: str) -> Sequence[int]:
-        """The started operations whose results a plan was handed, in that order."""
-        ...
-
-    def extent(self, question_id: str, digest: str) -> int:
-        """One more than the highest index on record of the sequences drawn from a prompt, by its digest; 0 for none."""
-        ...
-
-    async def quiet(self) -> None:
-        """Wait until everything that the recording holds an end for has ended."""
-        ...
-
-    def comparer(self) -> "Comparer":
-        """The recorded comparisons of answers."""
-        ...
-
-    def verifier(self) -> "Verifier":
-        """The recorded ratings as a verifier."""
+        """Stop and free everything. A second call does nothing."""
         ...
 
 
 class Verifier(Protocol):
-    """Rates a candidate without a reference answer. Many ratings may be under way at once.
+    """Rates a candidate without a reference answer. Many ratings may run at once.
 
-    `logprobs` is what the sequences must carry for it: None for nothing, 0 for the sampled token's log-probability, k
+    `logprobs` is what the sequences must have for it: None for nothing, 0 for the sampled token's log-probability, k
     for the best k alternatives too. The runner asks the engine for them.
     """
 
@@ -190,7 +160,7 @@ class Verifier(Protocol):
     def logprobs(self) -> int | None: ...
 
     async def start(self, policy: Engine) -> None:
-        """Make ready what it needs of its own, such as a model. Calling it again does nothing.
+        """Make its own resources ready, such as a model. A second call does nothing.
 
         Raises:
             EngineUnavailable: it cannot be made ready; the message says what to do.
@@ -198,48 +168,48 @@ class Verifier(Protocol):
         ...
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """The most that `score` may cost; reserved before it runs."""
+        """The most that `score` can cost; reserved before it runs."""
         ...
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
-        """One rating, its own cost included. Raising is recorded as an error, never as a value.
+        """One rating with its cost. An exception is recorded as an error, never as a value.
 
-        Cancelling the awaiting task aborts what runs for it and leaves the tab exact.
+        Cancelling the awaiting task aborts its work and leaves the tab exact.
         """
         ...
 
     async def close(self) -> None:
-        """Stop and free what `start` made ready. Calling it again does nothing."""
+        """Stop and free what `start` made ready. A second call does nothing."""
         ...
 
 
 @runtime_checkable
 class PairVerifier(Protocol):
-    """A verifier that can also tell which of two candidates is better."""
+    """A verifier that can also compare two candidates."""
 
     async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
-        """The most that `prefer` may cost; reserved before it runs."""
+        """The most that `prefer` can cost; reserved before it runs."""
         ...
 
     async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
-        """The probability that `a` is better than `b`; of the reversed pair it is the rest to 1. Raises as `score`."""
+        """The probability that `a` is better than `b`, 1 minus that of the reversed pair. Raises as `score`."""
         ...
 
 
 @runtime_checkable
 class Forgetful(Protocol):
-    """An engine or a verifier that remembers what it computed and can forget it: what follows then pays for itself."""
+    """An engine or a verifier with caches that can be emptied, so that later work is charged in full."""
 
     async def forget(self) -> None:
-        """Empty all caches. Nothing may be in flight; where nothing was started there is nothing to forget."""
+        """Empty all caches. Nothing may be in flight; before `start` it does nothing."""
         ...
 
 
-async def forget(*those: object) -> None:
-    """Empty the caches of each that has any."""
-    for one in those:
-        if isinstance(one, Forgetful):
-            await one.forget()
+async def forget(*plugins: object) -> None:
+    """Empty the caches of each plug-in that has any."""
+    for plugin in plugins:
+        if isinstance(plugin, Forgetful):
+            await plugin.forget()
 
 
 @runtime_checkable
@@ -247,24 +217,24 @@ class Claimant(Protocol):
     """A verifier that runs a model of its own beside the policy, on the same GPU."""
 
     async def claim(self, policy: Engine) -> None:
-        """Claim a part of the GPU's memory, before the policy starts and takes what is left."""
+        """Claim a part of the GPU's memory before the policy starts and takes the rest."""
         ...
 
 
-async def claim(policy: Engine, *those: object) -> None:
-    """Have each that runs a model of its own claim its part of the policy's GPU."""
-    for one in those:
-        if isinstance(one, Claimant):
-            await one.claim(policy)
+async def claim(policy: Engine, *plugins: object) -> None:
+    """Let each plug-in with a model of its own claim its part of the policy's GPU."""
+    for plugin in plugins:
+        if isinstance(plugin, Claimant):
+            await plugin.claim(policy)
 
 
 class Resourceless:
-    """A verifier that asks no model: there is nothing to make ready, to pay or to free."""
+    """Base of a verifier without a model: nothing to start, to pay or to close."""
 
     __slots__ = ()
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """Nothing: no model is asked."""
+        """Nothing."""
         return Cost()
 
     async def start(self, policy: Engine) -> None:
@@ -275,7 +245,7 @@ class Resourceless:
 
 
 def verifier_cost(model: ModelCard, usage: Usage) -> Cost:
-    """What a verifier's request to a model costs: all that was computed for it is verifier tokens."""
+    """The cost of a verifier's request to a model: all computed tokens are verifier tokens."""
     return Cost(
         cached_tokens=usage.cached_tokens,
         verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
@@ -285,7 +255,7 @@ def verifier_cost(model: ModelCard, usage: Usage) -> Cost:
 
 
 class Calibrated(NamedTuple):
-    """What a calibration saw: the model, and how far votes agreed in the end, by `stopping.smoothed`, on how many."""
+    """The data of a calibration: the model, the number of questions, and how far votes agreed (`worth.smoothed`)."""
 
     model: str
     questions: int
@@ -295,38 +265,38 @@ class Calibrated(NamedTuple):
 
 @runtime_checkable
 class Confident(Protocol):
-    """A strategy that knows, from calibration, how far to trust where its votes stand."""
+    """A strategy that can tell, from a calibration, how likely its answer is right."""
 
     def confidence(self, standing: Standing) -> float | None:
-        """The chance that the leader is right; None where nothing was calibrated."""
+        """The probability that the leading answer is right; None without a calibration."""
         ...
 
     @property
     def measured_on(self) -> "Calibrated | None":
-        """What the calibration saw; None where there is none."""
+        """The data of the calibration; None without one."""
         ...
 
 
 class Comparer(Protocol):
-    """Says which answers are the same where their space cannot tell at once; the slow work is done elsewhere.
+    """Does the slow comparisons of answers that an answer space cannot do itself.
 
-    The tab is that of the question, whose comparisons share a limit of time. Neither method raises.
+    All comparisons of one question share its tab and a time limit. Neither method raises.
     """
 
     async def same_many(
         self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
     ) -> tuple[bool | None, ...]:
-        """For each pair whether each accepts the other; None where that could not be told in time."""
+        """For each pair whether each answer accepts the other; None if that was not decided in time."""
         ...
 
     async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
-        """The blocks of each answer; None where they could not be told in time."""
+        """The blocks of each answer; None if they were not found in time."""
         ...
 
     async def close(self) -> None:
-        """Stop and free everything. Calling it again does nothing."""
+        """Stop and free everything. A second call does nothing."""
         ...
 
 
 StopRule = stopping.StopRule
-"""Says when a question has had enough; it stands lower, as some rules hold others."""
+"""Decides when a question has enough samples; defined in `controller`, as rules can contain rules."""

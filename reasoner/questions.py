@@ -1,4 +1,4 @@
-"""Turning what a person asks into a `Question`: its id, its prompt, the kind of answer it has."""
+"""Makes a `Question` from text: its id, its prompt, its kind of answer."""
 
 import hashlib
 import re
@@ -11,13 +11,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def ask(text: str, *, space: AnswerSpace | str = "auto", context: str = "", id: str = "") -> Question:
-    """A question in words, optionally about a document.
+    """A question from its text, optionally about a document (`context`).
 
     The document comes first in the prompt, so that all samples and all questions about it share a cached prefix.
-    `space` is an answer space or the name of one. Without `id` the question is named by a hash of its content.
+    `space` is an answer space or its name. Without an `id`, the id is a hash of the content.
 
     Raises:
-        UsageError: the text is empty, or no space fits it.
+        UsageError: the text is empty or not valid text, or there is no such space.
     """
     if not text.strip():
         raise UsageError("the question is empty: write it as the argument, or pass - to read it from standard input")
@@ -27,9 +27,5 @@ def ask(text: str, *, space: AnswerSpace | str = "auto", context: str = "", id: 
     kind = space_for(space, text) if isinstance(space, str) else space
     document = f"{context.strip()}\n\n" if context.strip() else ""
     prompt = Prompt.chat(f"{document}{text}\n\n{kind.instruction}")
-    name = (
-        id
-        or "q-"
-        + hashlib.blake2b(f"{kind.name}\0{context}\0{text}".encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-    )
-    return Question(name, text, prompt, kind)
+    content = f"{kind.name}\0{context}\0{text}".encode("utf-8", "surrogatepass")
+    return Question(id or "q-" + hashlib.blake2b(content, digest_size=6).hexdigest(), text, prompt, kind)

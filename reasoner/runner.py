@@ -1,9 +1,10 @@
-"""Answering questions: the only place where plans meet engines, verifiers and the ledger."""
+"""Answers questions: the entry points of a run."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.catalog import spec_of
@@ -11,12 +12,15 @@ from reasoner.controller.allocation import Allocation
 from reasoner.equivalence import Equivalence
 from reasoner.errors import UsageError
 from reasoner.opening import CONCURRENCY, Desk, check_ids, opened
-from reasoner.past import Past
-from reasoner.protocols import Comparer, Engine, Recorded, StopRule, Strategy, Verifier, claim
+from reasoner.past import Past, Recorded
+from reasoner.protocols import Comparer, Engine, StopRule, Strategy, Verifier, claim
 from reasoner.recorder import RunFacts
 from reasoner.solution import Solution
 from reasoner.trace import Sink
 from reasoner.types import Question
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def solve(
@@ -32,14 +36,14 @@ async def solve(
     trace: Sink | None = None,
     seed: int = 0,
 ) -> Solution:
-    """Answer one question within a budget. What fails on the way is in `Solution.error`, beside the best answer so far.
+    """Answer one question within a budget. A failure is in `Solution.error`, beside the best answer so far.
 
-    Mathematical answers are compared in processes of their own, which start with the run and end with it; give a
-    `comparer` to keep them from one run to the next. Engine, verifier and a given comparer are left open.
+    Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to
+    keep them between runs. Engine, verifier and a given comparer are not closed.
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
-        UsageError: the budget cannot be counted with this engine, or without prices; the strategy needs a verifier.
+        UsageError: the budget cannot be counted with this engine or without prices, or the strategy needs a verifier.
     """
     [solution] = await solve_many(
         [question],
@@ -74,15 +78,15 @@ async def solve_many(
     spent: Cost = NO_COST,
     concurrency: int = CONCURRENCY,
 ) -> list[Solution]:
-    """Answer many questions at once through one engine; solutions come in the order of the questions.
+    """Answer many questions at once with one engine; the solutions are in the order of the questions.
 
-    Up to `concurrency` questions are open at once, and the next one is opened when one ends; the seconds of a budget
-    for `each` begin then. Results do not depend on it.
-    `budget` bounds all of them together, `each` every single one. A `budget` is divided by the `allocation`, which may
-    also be given without one, for its price: every question draws once, and then those draw on whose next samples are
-    worth most. `spent` of the budget is gone already. One question's failure leaves the others alone.
-    `past`, by question id, is what an interrupted run with the same settings had got: what is there is neither drawn
-    nor rated nor written to the trace again, and what it cost counts. Raises as `solve`.
+    Up to `concurrency` questions are open at once, and the next one opens when one ends; the seconds of a budget for
+    `each` begin then. Results do not depend on it. One question's failure does not affect the others.
+    `budget` bounds all of them together, `each` every single one; `spent` of the budget is used already. The
+    `allocation` divides the budget: every question gets one sample, then those whose next samples are worth most. It
+    can also be given without a budget, for its price.
+    `past`, by question id, is the history of an interrupted run with the same settings: what is in it is not
+    generated, rated or written to the trace again, and its cost counts. Raises as `solve`.
     """
     stream = solve_each(
         questions,
@@ -102,8 +106,8 @@ async def solve_many(
         concurrency=concurrency,
     )
     async with aclosing(stream):
-        found = {place: solution async for place, solution in stream}
-    return [found[place] for place in sorted(found)]
+        solutions = {index: solution async for index, solution in stream}
+    return [solutions[index] for index in sorted(solutions)]
 
 
 async def solve_each(
@@ -124,9 +128,9 @@ async def solve_each(
     spent: Cost = NO_COST,
     concurrency: int = CONCURRENCY,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
-    """Like `solve_many`, but yields each solution as soon as it is there, with its question's place in the input.
+    """Like `solve_many`, but yields each solution as soon as it is there, with its question's index in the input.
 
-    Questions that share no budget are taken from the input as they are opened, so the input may be endless.
+    Questions that share no budget are taken from the input when they are opened, so the input may be infinite.
     """
     if strategy.uses_verifier and verifier is None:
         raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
@@ -136,7 +140,7 @@ async def solve_each(
     await engine.start()
     limits = _limits(engine, budget, each)
     if isinstance(engine, Recorded):
-        budget, each, allocation = None, None, None
+        budget, each, allocation, past = None, None, None, engine.past
     if verifier is not None:
         await verifier.start(engine)
     _check_flops(engine, budget, each)
@@ -151,19 +155,19 @@ async def solve_each(
     )
     past = past or {}
     if shared := allocation is not None or bool(budget and str(budget)):
-        questions = all_of_them = list(questions)
-        check_ids(all_of_them)
-        spent = sum((past[one.id].spent for one in all_of_them if one.id in past), spent)
+        questions = all_questions = list(questions)
+        check_ids(all_questions)
+        spent = sum((past[question.id].spent for question in all_questions if question.id in past), spent)
     run = Ledger(budget, prices=prices, spent=spent)
     comparing = comparer or Equivalence()
     desk = Desk(strategy, verifier, stop, engine, comparing, trace, seed, facts, each, run, past)
     if shared:
-        desk.share(allocation, all_of_them)
+        desk.share(allocation, all_questions)
     stream = opened(questions, desk, concurrency)
     try:
         async with aclosing(stream):
-            async for place, solution in stream:
-                yield place, solution
+            async for index, solution in stream:
+                yield index, solution
     finally:
         if comparer is None:
             await comparing.close()
@@ -176,40 +180,32 @@ def _check_flops(engine: Engine, *bounds: Budget | None) -> None:
 
 
 def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
-    """The budgets in words. A replay has those of the recorded run, which it keeps by doing the same."""
+    """The budgets as text. A replay has those of the recorded run, which it keeps by doing the same."""
     limits = "; ".join(f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound)
     if not isinstance(engine, Recorded):
         return limits
     if limits not in {"", engine.budget}:
-        raise UsageError(
-            f"a replay keeps to the recorded budget ({engine.budget or 'none'}), not to {limits}: leave it out"
-        )
+        raise UsageError(f"a replay uses the recorded budget ({engine.budget or 'none'}), not {limits}: leave it out")
     return engine.budget
 
 
-def solve_sync(question: Question, strategy: Strategy, engine: Engine, **options: Any) -> Solution:
-    """`solve` for code that is not asynchronous; takes the same keywords.
+def _synchronous(name: str, run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """`run`, which is called `name`, for synchronous code, with the same arguments."""
 
-    Raises:
-        UsageError: an event loop is running, as in a notebook; and as `solve`.
-    """
-    _check_no_loop("solve")
-    return asyncio.run(solve(question, strategy, engine, **options))
+    @wraps(run)
+    def run_sync(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(run(*args, **kwargs))
+        raise UsageError(
+            f"{name}_sync cannot be called while an event loop is running, as in a notebook: use `await {name}(...)`"
+        )
 
-
-def solve_many_sync(
-    questions: Iterable[Question], strategy: Strategy, engine: Engine, **options: Any
-) -> list[Solution]:
-    """`solve_many` for code that is not asynchronous; takes the same keywords. Raises as `solve_sync`."""
-    _check_no_loop("solve_many")
-    return asyncio.run(solve_many(questions, strategy, engine, **options))
+    return run_sync
 
 
-def _check_no_loop(name: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(
-        f"{name}_sync cannot be called where an event loop is running, as in a notebook: use `await {name}(...)`"
-    )
+solve_sync = _synchronous("solve", solve)
+"""`solve` for synchronous code. Raises also `UsageError`: an event loop is running, as in a notebook."""
+solve_many_sync = _synchronous("solve_many", solve_many)
+"""`solve_many` for synchronous code. Raises as `solve_sync`."""

@@ -1,4 +1,4 @@
-"""What a run gives back for one question."""
+"""The result of a run for one question."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,9 +12,9 @@ EndedBy = Literal["strategy", "budget", "rule", "price", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The best answer at one moment, what stood behind it, and what the results seen until then had cost.
+    """The best answer at one moment, the votes behind it, and the cost of the results received by then.
 
-    Work still in flight is not in `cost`, so the curve of proposals depends on the replies alone.
+    `cost` does not include work in flight, so the curve of proposals depends only on the replies.
     """
 
     answer: Answer | None
@@ -24,13 +24,13 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The answer to one question and its price.
+    """The answer to one question and its cost.
 
-    `answer` is None where no sample held one. `proposals` are the answers along the way, so one run gives the whole
-    compute-accuracy curve. `ended_by` says who ended it and `reason` says it in words; "rule" is a stop rule, "price"
-    that nothing more was worth what it costs. With `error` set, `answer` is the best until then. `notes` say what the
-    engine could not do exactly and where the run was narrowed; `remarks` are what the plan wrote down on its way.
-    `confidence` is the calibrated chance that the answer is right, None where nothing was calibrated.
+    `answer` is None if no sample had one. `proposals` are the answers along the way, so one run gives the whole
+    compute-accuracy curve. `ended_by` says what ended it and `reason` describes it; "rule" is a stop rule, "price"
+    means that another sample would have gained less than it costs. With `error` set, `answer` is the best until then.
+    `notes` say what the engine could not do exactly and where the run was limited; `remarks` are those of the plan.
+    `confidence` is the calibrated probability that the answer is right; None without a calibration.
     """
 
     question_id: str
@@ -46,7 +46,7 @@ class Solution:
 
     @property
     def stands(self) -> bool:
-        """Whether the answer may be used; False where an error ended the run: it is then only the best until there."""
+        """Whether the answer may be used; False after an error: it is then only the best until the error."""
         return self.error is None
 
     @property

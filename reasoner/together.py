@@ -1,4 +1,4 @@
-"""Several plans as one: they run side by side, and what each comes to is told as soon as it is there."""
+"""Several plans as one: they run side by side, and the outcome of each is reported as soon as it ends."""
 
 from bisect import bisect_right
 from collections import deque
@@ -12,9 +12,9 @@ from reasoner.types import Answer, Completion, Question, Standing
 
 
 class Outcome(NamedTuple):
-    """What one of several plans came to.
+    """How one of several plans ended.
 
-    `evidence` is the last sequence it saw that reads as its answer; None where there is none.
+    `evidence` is the last sequence it received that reads as its answer; None without one.
     """
 
     answer: Answer | None
@@ -22,142 +22,140 @@ class Outcome(NamedTuple):
     evidence: Completion | None
 
 
+Report = Callable[[int, Outcome], Plan[None]]
+ABREAST: Final = 256
+"""How many plans are active at once: each generates at least one sequence, and engines compute that many at once."""
+
+
+def together(plans: Iterable[Plan[Answer | None]], question: Question, report: Report, *, among: int) -> Plan[None]:
+    """Run up to `among` plans for one question side by side; `report(number, outcome)` is run as each of them ends.
+
+    What a plan generates does not depend on the others. Their proposals are not passed on: `report` proposes for all.
+    A refusal by the budget is raised into each plan that waits, and no further plan is started. At most `ABREAST` plans
+    are active at once; the next one starts when one ends.
+    """
+    return _Gathering(enumerate(plans), question, report, among).run()
+
+
 @dataclass(slots=True)
 class _Part:
+    """One active plan."""
+
     plan: Plan[Answer | None]
-    question: Question
-    among: int
-    """How many there are: each has branches of its own."""
     started: list[range] = field(default_factory=list)
-    """What the plan itself started, and waits for by `Next`: handles."""
+    """The handles of what the plan itself started and receives by `Next`."""
     gone: set[Handle] = field(default_factory=set)
-    """What of it has come back, or was cancelled."""
+    """Those of them that have come back or were cancelled."""
     arrived: deque[Finished] = field(default_factory=deque)
     blocked_on: Handle | None = None
-    """What the plan waits for without having started it itself."""
+    """The operation that the plan waits for and that was started in its place."""
     proposal: Propose | None = None
-    seen: list[Completion] = field(default_factory=list)
-
-    def outcome(self, answer: Answer | None) -> Outcome:
-        if answer is None and self.proposal:
-            answer = self.proposal.answer
-        evidence = None
-        if answer is not None:
-            read = ((one, self.question.read(one)) for one in reversed(self.seen))
-            evidence = next((one for one, found in read if found and found.key == answer.key), None)
-        return Outcome(answer, self.proposal.standing if self.proposal else Standing(), evidence)
-
-
-Told = Callable[[int, Outcome], Plan[None]]
-ABREAST: Final = 256
-"""How many plans are under way at once: each draws at least one sequence, and engines compute so many at once."""
-
-
-def together(plans: Iterable[Plan[Answer | None]], question: Question, told: Told, *, among: int) -> Plan[None]:
-    """Run up to `among` plans for one question side by side; `told(place, outcome)` is run as each of them ends.
-
-    What one draws does not depend on the others. Their proposals are not passed on: what the whole proposes is for
-    `told` to say. A refusal by the budget is raised into each plan that waits, and no further one is begun. Where there
-    are very many, the next one is begun when one ends.
-    """
-    source: Iterator[tuple[int, Plan[Answer | None]]] = enumerate(plans)
-    parts: dict[int, _Part] = {}
-    owners = _Owners()
-    while True:
-        while len(parts) < ABREAST and (begun := next(source, None)):
-            place, plan = begun
-            parts[place] = _Part(plan, question, among)
-            yield from _advance(parts, place, owners, told, None)
-        if not parts:
-            return
-        try:
-            finished: Finished = yield Next()
-        except BudgetExhausted as refusal:
-            source = iter(())
-            for place, part in list(parts.items()):
-                # All that was started has come back by then.
-                part.blocked_on, part.started = None, []
-                yield from _advance(parts, place, owners, told, refusal)
-            continue
-        place = owners.of(finished.handle)
-        part = parts[place]
-        part.seen += finished.completions
-        if finished.handle == part.blocked_on:
-            part.blocked_on = None
-            yield from _advance(parts, place, owners, told, finished.completions or finished.ratings)
-        else:
-            part.gone.add(finished.handle)
-            part.arrived.append(finished)
-            if part.blocked_on is None:
-                yield from _advance(parts, place, owners, told, part.arrived.popleft())
+    completions: list[Completion] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class _Owners:
-    """Whose a handle is: handles count up, and several in a row may be of one plan."""
+class _Gathering:
+    source: Iterator[tuple[int, Plan[Answer | None]]]
+    question: Question
+    report: Report
+    among: int
+    parts: dict[int, _Part] = field(default_factory=dict)
+    first_handles: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    """The plan of each first handle. Handles count up, and several in a row may belong to one plan."""
 
-    _firsts: list[int] = field(default_factory=list)
-    _places: list[int] = field(default_factory=list)
+    def run(self) -> Plan[None]:
+        while True:
+            while len(self.parts) < ABREAST and (following := next(self.source, None)):
+                number, plan = following
+                self.parts[number] = _Part(plan)
+                yield from self._advance(number, None)
+            if not self.parts:
+                return
+            try:
+                finished: Finished = yield Next()
+            except BudgetExhausted as refusal:
+                self.source = iter(())
+                for number, part in list(self.parts.items()):
+                    # By now everything that was started has come back.
+                    part.blocked_on, part.started = None, []
+                    yield from self._advance(number, refusal)
+                continue
+            number = self.owners[bisect_right(self.first_handles, finished.handle) - 1]
+            part = self.parts[number]
+            part.completions += finished.completions
+            if finished.handle == part.blocked_on:
+                part.blocked_on = None
+                yield from self._advance(number, finished.completions or finished.ratings)
+            else:
+                part.gone.add(finished.handle)
+                part.arrived.append(finished)
+                if part.blocked_on is None:
+                    yield from self._advance(number, part.arrived.popleft())
 
-    def add(self, handle: int, place: int) -> None:
-        self._firsts.append(handle)
-        self._places.append(place)
+    def _advance(self, number: int, reply: object) -> Plan[None]:
+        """Run one plan until it has to wait or ends."""
+        part = self.parts[number]
+        while True:
+            try:
+                op = part.plan.throw(reply) if isinstance(reply, BudgetExhausted) else part.plan.send(reply)
+            except (StopIteration, BudgetExhausted) as end:
+                yield from self._end(number, end.value if isinstance(end, StopIteration) else None)
+                return
+            if isinstance(op, Start) and isinstance(op.op, Sample):
+                op = replace(op, op=self._branched(op.op, number))
+            if isinstance(op, Sample):
+                op = self._branched(op, number)
+            if isinstance(op, Sample | Score | Prefer):
+                part.blocked_on = yield Start(op, cancellable=False)
+                self._own(part.blocked_on, number)
+                return
+            if isinstance(op, Next) and not part.arrived:
+                return
+            reply = part.arrived.popleft() if isinstance(op, Next) else (yield from self._perform(number, op))
 
-    def of(self, handle: int) -> int:
-        return self._places[bisect_right(self._firsts, handle) - 1]
+    def _branched(self, op: Sample, number: int) -> Sample:
+        """The operation in branches of its own, apart from those of the other plans."""
+        return replace(op, branch=op.branch * self.among + number)
 
+    def _own(self, handle: int, number: int) -> None:
+        self.first_handles.append(handle)
+        self.owners.append(number)
 
-def _advance(parts: dict[int, _Part], place: int, owners: _Owners, told: Told, reply: object) -> Plan[None]:
-    """Run one plan until it has to wait, or ends; then it is no longer among the parts."""
-    part = parts[place]
-    while True:
+    def _perform(self, number: int, op: Operation) -> Plan[object]:
+        """An operation that does not wait; a refusal is returned, for the plan that asked."""
+        part = self.parts[number]
+        if isinstance(op, Propose):
+            part.proposal = op
+            return None
+        if isinstance(op, Note):
+            # The reason why one plan ends is not a reason for all to end.
+            op = replace(op, ends=False)
         try:
-            op = part.plan.throw(reply) if isinstance(reply, BudgetExhausted) else part.plan.send(reply)
-        except StopIteration as end:
-            yield from _end(parts.pop(place))
-            yield from told(place, part.outcome(end.value))
-            return
-        except BudgetExhausted:
-            yield from _end(parts.pop(place))
-            yield from told(place, part.outcome(None))
-            return
-        if isinstance(op, Start) and isinstance(op.op, Sample):
-            op = replace(op, op=replace(op.op, branch=op.op.branch * part.among + place))
-        if isinstance(op, Sample):
-            op = replace(op, branch=op.branch * part.among + place)
-        if isinstance(op, Sample | Score | Prefer):
-            part.blocked_on = yield Start(op, cancellable=False)
-            owners.add(part.blocked_on, place)
-            return
-        if isinstance(op, Next) and not part.arrived:
-            return
-        reply = part.arrived.popleft() if isinstance(op, Next) else (yield from _perform(part, place, owners, op))
+            reply: object = yield op
+        except BudgetExhausted as refusal:
+            return refusal
+        if isinstance(op, Start):
+            assert isinstance(reply, int)
+            part.started.append(range(reply, reply + op.times))
+            self._own(reply, number)
+        if isinstance(op, Cancel):
+            part.gone.add(op.handle)
+            part.arrived = deque(finished for finished in part.arrived if finished.handle != op.handle)
+        return reply
 
-
-def _perform(part: _Part, place: int, owners: _Owners, op: Operation) -> Plan[object]:
-    """An operation that needs no waiting; a refusal is returned, for the plan that asked."""
-    if isinstance(op, Propose):
-        part.proposal = op
-        return None
-    if isinstance(op, Note):
-        # What ends one of them is no reason for the whole to end.
-        op = replace(op, ends=False)
-    try:
-        reply: object = yield op
-    except BudgetExhausted as refusal:
-        return refusal
-    if isinstance(op, Start):
-        assert isinstance(reply, int)
-        part.started.append(range(reply, reply + op.times))
-        owners.add(reply, place)
-    if isinstance(op, Cancel):
-        part.gone.add(op.handle)
-        part.arrived = deque(one for one in part.arrived if one.handle != op.handle)
-    return reply
-
-
-def _end(part: _Part) -> Plan[None]:
-    for handles in part.started:
-        for handle in map(Handle, handles):
-            if handle not in part.gone:
-                yield Cancel(handle)
+    def _end(self, number: int, answer: Answer | None) -> Plan[None]:
+        """Cancel what the plan still has in flight, and report its outcome."""
+        part = self.parts.pop(number)
+        for handles in part.started:
+            for handle in map(Handle, handles):
+                if handle not in part.gone:
+                    yield Cancel(handle)
+        standing = part.proposal.standing if part.proposal else Standing()
+        if answer is None and part.proposal:
+            answer = part.proposal.answer
+        evidence = None
+        if answer is not None:
+            readings = ((completion, self.question.read(completion)) for completion in reversed(part.completions))
+            evidence = next((completion for completion, read in readings if read and read.key == answer.key), None)
+        yield from self.report(number, Outcome(answer, standing, evidence))

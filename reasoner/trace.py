@@ -1,18 +1,23 @@
-"""The record of a run: one versioned JSON object a line, enough to replay it without a model."""
+"""The trace of a run: one event per line as versioned JSON, enough to replay the run without a model.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+To add a kind of event, write its class here, add it to `Event`, and emit it with `Recorder.write`. `indexed_by` says
+how the history of a question finds it, and `repeated` whether a plan that runs again produces it again.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
 
 from reasoner.budget import Cost
-from reasoner.errors import DamagedLine, TraceError
-from reasoner.lines import DAMAGED, LineWriter, lines_of
+from reasoner.errors import TraceError
+from reasoner.lines import LineWriter, open_end, open_new, read_lines
 from reasoner.models.card import ModelCard
-from reasoner.plan import Weight
+from reasoner.plan import NOT_WEIGHED, Weight
 from reasoner.solution import EndedBy
 from reasoner.types import (
+    CANCELLED,
     Answer,
     Blocks,
     Completion,
@@ -20,33 +25,43 @@ from reasoner.types import (
     Logprobs,
     Message,
     Prompt,
+    Rating,
     Standing,
     TokenIds,
     Usage,
 )
 
 if TYPE_CHECKING:
-    # Imported where a trace is read or written: it takes longer than all else that a question to a server needs.
-    from pydantic import TypeAdapter, ValidationError
+    # Imported only where a trace is read or written: importing pydantic takes longer than a question to a server.
+    from pydantic import TypeAdapter
 
-VERSION: Final = 1
+VERSION: Final = 2
+ATTEMPTS: Final = 3
+"""How often a request is tried when the engine loses it."""
 T = TypeVar("T")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 @dataclass(frozen=True, kw_only=True)
-class _Record:
-    """What all events have. Each is a frozen dataclass with the two methods of pydantic's models that are used here."""
+class Record:
+    """What all events have: a frozen dataclass with the two methods of pydantic's models that are used here."""
 
-    v: Literal[1] = VERSION
+    v: Literal[2] = VERSION
     question_id: str
     t: float
     """Seconds since the run began."""
-
+    indexed_by: ClassVar[tuple[str, ...]] = ()
+    repeated: ClassVar[bool] = True
+    """Whether a plan produces this event again when it is run again and gets the same replies."""
     __pydantic_config__: ClassVar = {"extra": "forbid", "ser_json_inf_nan": "constants"}
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True)(cls)
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What the history of a question finds the event by: its kind, and the fields of `indexed_by`."""
+        return (type(self), *(getattr(self, name) for name in self.indexed_by))
 
     def model_dump_json(self) -> str:
         """The event as JSON."""
@@ -58,8 +73,23 @@ class _Record:
         return replace(self, **update)
 
 
-class Began(_Record):
-    """A question was taken up, with all that decides its course."""
+class Work(Record):
+    """Work that was paid for, whether it completed or not. `op` is the number of the plan's operation."""
+
+    op: int
+    prompt: str
+    """The digest of the prompt."""
+    cost: Cost
+    repeated: ClassVar[bool] = False
+
+    @property
+    def completed(self) -> bool:
+        """Whether this is the outcome; False where the work was cut off and a resumed run does it again."""
+        raise NotImplementedError
+
+
+class Began(Record):
+    """A question was started, with all settings that decide its course."""
 
     event: Literal["began"] = "began"
     text: str
@@ -73,9 +103,10 @@ class Began(_Record):
     budget: str
     seed: int
     notes: tuple[str, ...]
+    repeated: ClassVar[bool] = False
 
 
-class Prompted(_Record):
+class Prompted(Record):
     """The head of a prompt, the first time the question uses it."""
 
     event: Literal["prompted"] = "prompted"
@@ -84,15 +115,13 @@ class Prompted(_Record):
     raw: str
     tokens: int
     exact: bool
-    """Whether the engine rendered token ids; else `tokens` is a bound."""
+    """Whether the engine rendered token ids; otherwise `tokens` is an upper bound."""
 
 
-class Sampled(_Record):
-    """A sequence was drawn. (`prompt`, `index`) names it; `child` is the digest of the prompt that continues it."""
+class Sampled(Work):
+    """A sequence was generated. (`prompt`, `index`) names it; `child` is the digest of the prompt that continues it."""
 
     event: Literal["sampled"] = "sampled"
-    op: int
-    prompt: str
     index: int
     child: str
     seed: int
@@ -104,94 +133,129 @@ class Sampled(_Record):
     logprobs: Logprobs | None
     thinking: str = ""
     answer: Answer | None = None
-    """What the question's answer space read out of it, and by which rule."""
-    cost: Cost
+    """What the question's answer space read in it, and by which rule."""
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
+
+    @property
+    def completed(self) -> bool:
+        return True
+
+    def completion(self, prompt: Prompt) -> Completion:
+        """The sequence as it was generated from `prompt`."""
+        return Completion(
+            prompt,
+            self.text,
+            self.token_ids,
+            self.finish_reason,
+            self.stop,
+            self.usage,
+            self.logprobs,
+            self.index,
+            self.seed,
+            self.thinking,
+        )
 
 
-class Extended(_Record):
-    """A text was put into the mouth of a reply: `prompt` was extended by it, to the prompt whose digest is `child`."""
-
-    event: Literal["extended"] = "extended"
-    prompt: str
-    child: str
-    text: str
-    token_ids: TokenIds | None
-    """The text's token ids; None where the engine has no tokenizer, and the text alone is appended."""
-
-
-class Dropped(_Record):
+class Dropped(Work):
     """A sequence did not complete: `why` is "cancelled", "deadline" or "lost". Its tokens were spent all the same."""
 
     event: Literal["dropped"] = "dropped"
-    op: int
-    prompt: str
     index: int
     why: Literal["cancelled", "deadline", "lost"]
     usage: Usage | None
-    cost: Cost
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """That of the sequence, as if it had completed."""
+        return Sampled, self.prompt, self.index
+
+    @property
+    def completed(self) -> bool:
+        return self.why == "deadline"
 
 
-class Scored(_Record):
-    """A candidate was rated, or could not be; `against` names the other one where two were compared."""
+class Scored(Work):
+    """A candidate was rated, or could not be; `against` names the other candidate of a comparison."""
 
     event: Literal["scored"] = "scored"
-    op: int
-    prompt: str
     index: int
     against: tuple[str, int] | None = None
     value: float | None
     steps: tuple[float, ...]
     parts: tuple[float, ...] = ()
     error: str
-    cost: Cost
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index", "against")
+
+    @property
+    def completed(self) -> bool:
+        return self.error != CANCELLED
+
+    @property
+    def rating(self) -> Rating:
+        """The rating as the plan received it."""
+        return Rating(self.value, self.cost.taking(0), self.steps, self.error, self.parts)
 
 
-class Weighed(_Record):
-    """It was asked how likely texts are to come next after `prompt`, or could not be; None is a text that did not fit.
+class Weighed(Work):
+    """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
 
     `cost` is that of all requests, also where there is an `error` and no weights.
     """
 
     event: Literal["weighed"] = "weighed"
-    op: int
-    prompt: str
     texts: tuple[str, ...]
     weights: tuple[Weight | None, ...]
     error: str
-    cost: Cost
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "texts")
+
+    @property
+    def completed(self) -> bool:
+        return not self.error or self.error.startswith(NOT_WEIGHED)
 
 
-class Delivered(_Record):
-    """The result of a started operation was handed to the plan; in what order is what a replay needs to know."""
+class Extended(Record):
+    """A text was appended to a reply: `prompt` was extended by it, to the prompt whose digest is `child`."""
+
+    event: Literal["extended"] = "extended"
+    prompt: str
+    child: str
+    text: str
+    token_ids: TokenIds | None
+    """The text's token ids; None where the engine has no tokenizer, and only the text is appended."""
+
+
+class Delivered(Record):
+    """The result of a started operation was sent to the plan. A replay delivers in the same order."""
 
     event: Literal["delivered"] = "delivered"
     op: int
 
 
-class Cancelled(_Record):
-    """The plan gave up a started operation; what ended with the run itself is not told."""
+class Cancelled(Record):
+    """The plan cancelled a started operation. What ended together with the run has no such event."""
 
     event: Literal["cancelled"] = "cancelled"
     op: int
+    indexed_by: ClassVar[tuple[str, ...]] = ("op",)
 
 
-class Blocked(_Record):
-    """Answers were put into blocks, by their keys; None where these could not be told in time."""
+class Blocked(Record):
+    """The blocks of answers, by their keys, were found because their space cannot; None where that took too long."""
 
     event: Literal["blocked"] = "blocked"
     answers: tuple[str, ...]
     blocks: tuple[Blocks | None, ...]
 
 
-class Compared(_Record):
-    """Pairs of answers, by their keys, were compared that their space cannot compare at once; None: not in time."""
+class Compared(Record):
+    """Pairs of answers, by their keys, were compared because their space cannot; None where that took too long."""
 
     event: Literal["compared"] = "compared"
     pairs: tuple[tuple[str, str], ...]
     same: tuple[bool | None, ...]
 
 
-class Refused(_Record):
+class Refused(Record):
     """The ledger refused an operation."""
 
     event: Literal["refused"] = "refused"
@@ -202,17 +266,17 @@ class Refused(_Record):
     limit: float
 
 
-class Noted(_Record):
-    """What the plan wrote down about its search."""
+class Noted(Record):
+    """A remark of the plan about its search."""
 
     event: Literal["noted"] = "noted"
     text: str
     ends: bool = False
-    """Whether it is the reason for which the plan ended by itself."""
+    """Whether it is the reason why the plan ended by itself."""
 
 
-class Proposed(_Record):
-    """The plan published its best answer; `cost` is that of the results it had seen."""
+class Proposed(Record):
+    """The plan published its best answer; `cost` is that of the results it had received."""
 
     event: Literal["proposed"] = "proposed"
     answer: Answer | None
@@ -220,8 +284,8 @@ class Proposed(_Record):
     cost: Cost
 
 
-class Ended(_Record):
-    """The question was closed; `notes` are the engine's by then, some of which it learns from its first replies."""
+class Ended(Record):
+    """The question ended; `notes` are the engine's at that time, some of which it adds after its first replies."""
 
     event: Literal["ended"] = "ended"
     answer: Answer | None
@@ -230,7 +294,8 @@ class Ended(_Record):
     cost: Cost
     notes: tuple[str, ...]
     confidence: float | None = None
-    """The calibrated chance that the answer is right; None where nothing was calibrated."""
+    """The calibrated probability that the answer is right; None without a calibration."""
+    repeated: ClassVar[bool] = False
 
 
 Event = (
@@ -279,79 +344,37 @@ def tee(*sinks: Sink) -> Sink:
     return emit
 
 
-class TraceWriter:
+class TraceWriter(LineWriter):
     """A sink that appends each event to a JSONL file and flushes it, so a killed run keeps all but its last line.
 
-    A name that ends in .gz makes a gzipped file. A file that holds something is refused, unless `overwrite` is set.
+    A name ending in .gz makes a gzipped file. A file that is not empty is refused unless `overwrite` is set.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
-        self._lines = LineWriter.new(path, what="trace", overwrite=overwrite)
+    def __init__(self, path: Path, *, overwrite: bool = False, file: BinaryIO | None = None) -> None:
+        super().__init__(path, what="trace", file=file or open_new(path, what="trace", overwrite=overwrite))
 
     @classmethod
-    def onto(cls, path: Path) -> "TraceWriter":
-        """A sink that goes on with a trace, from its last whole line."""
-        writer = cls.__new__(cls)
-        writer._lines = LineWriter.onto(path, what="trace")
-        return writer
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._lines.path
+    def onto(cls, path: Path, *, what: str = "trace") -> Self:
+        """A sink that continues a trace after its last whole line."""
+        return cls(path, file=open_end(path, what=what))
 
     def __call__(self, event: Event) -> None:
-        self._lines.write(event)
-
-    def close(self) -> None:
-        """Close the file; what was flushed stays."""
-        self._lines.close()
+        self.write(event)
 
 
 def read_trace(path: Path, *, way_out: str = "") -> Iterator[Event]:
     """The events of a trace file, plain or gzipped, streamed. A torn last line, left by a killed run, is skipped.
 
     Raises:
-        TraceError: the file cannot be read, or a line is damaged or is not an event of this version; `way_out` is
-            added to the error, where the caller knows what to do.
+        TraceError: the file cannot be read, or a line is damaged or is not an event of this version. The error ends
+            with `way_out`, which says what to do.
     """
     validate = event_adapter().validate_json
     return read_lines(path, validate, file="trace", record="trace event", version=VERSION, way_out=way_out)
 
 
-def read_lines(
-    path: Path, validate: Callable[[bytes], T], *, file: str, record: str, version: int, way_out: str = ""
-) -> Iterator[T]:
-    """The records of a JSONL file, streamed. A torn last line, left by a killed run, is skipped.
-
-    Raises:
-        DamagedLine: a line is not what was written; `way_out` is added to this error and the next.
-        TraceError: the file cannot be read, or a line is no such record of this version.
-    """
-    from pydantic import ValidationError
-
-    advice = f": {way_out}" if way_out else ""
-    try:
-        for line in lines_of(path):
-            if line.fault:
-                raise DamagedLine(f"{path}:{line.number} {line.fault}{advice}")
-            try:
-                found = validate(line.content)
-            except ValidationError as error:
-                if not line.whole:
-                    return
-                kind = DamagedLine if line.bare or error.errors()[0]["type"] == "json_invalid" else TraceError
-                complaint = _complaint(line.content, error, record, version)
-                raise kind(f"{path}:{line.number} {complaint}{advice}") from error
-            if line.bare:
-                raise DamagedLine(f"{path}:{line.number} {DAMAGED}{advice}")
-            yield found
-    except OSError as error:
-        raise TraceError(f"cannot read the {file} {path}: {error.strerror or error}") from error
-
-
 def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
-    """Each sequence that was drawn, as the completion that it was: its prompt is put together again.
+    """Each generated sequence with its completion, whose prompt is rebuilt from the events before it.
 
     Raises:
         TraceError: a sequence comes before its prompt.
@@ -360,37 +383,13 @@ def drawn(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
     for event in events:
         if isinstance(event, Prompted):
             prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
-        if isinstance(event, Extended) and (whole := prompts.get((event.question_id, event.prompt))):
-            prompts[event.question_id, event.child] = whole.extended(event.text, event.token_ids or ())
+        if isinstance(event, Extended) and (parent := prompts.get((event.question_id, event.prompt))):
+            prompts[event.question_id, event.child] = parent.extended(event.text, event.token_ids or ())
         if not isinstance(event, Sampled):
             continue
         prompt = prompts.get((event.question_id, event.prompt))
         if prompt is None:
             raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
-        completion = completed(prompt, event)
+        completion = event.completion(prompt)
         prompts[event.question_id, event.child] = prompt.then(completion)
         yield event, completion
-
-
-def completed(prompt: Prompt, event: Sampled) -> Completion:
-    """A recorded sequence as the completion that it was."""
-    return Completion(
-        prompt,
-        event.text,
-        event.token_ids,
-        event.finish_reason,
-        event.stop,
-        event.usage,
-        event.logprobs,
-        event.index,
-        event.seed,
-        event.thinking,
-    )
-
-
-def _complaint(line: bytes, error: "ValidationError", record: str, version: int) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "line"
-    if b'"v":' in line and b'"v":%d,' % version not in line:
-        return f"was written by another version: this one reads version {version}"
-    return f"is no {record}: {where}: {first['msg'].lower()}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from reasoner.counts import fault_in
+from reasoner.blame import fault_in
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ TokenIds = tuple[int, ...]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
 Notify = Callable[[str], None]
-"""Receives one line for a person about what takes long: a conversion, a restart."""
+"""Receives one line for a person about something that takes long: a conversion, a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def _head_digest(messages: tuple[Message, ...], raw: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the engine continues: a chat (or raw text) plus what was generated after it.
+    """What the engine continues: a head (a chat or raw text) and what was generated after it.
 
     The engine renders the head once and appends `token_ids`, so a continuation is exact at token level and text is
     never tokenised again. `text` is the same continuation for people, and for engines that take no token ids.
@@ -51,20 +51,20 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if bool(self.messages) == bool(self.raw):
-            raise UsageError("a prompt is either messages or raw text, and neither is empty")
+            raise UsageError("a prompt needs messages or raw text, and not both")
 
     @classmethod
     def chat(cls, user: str, *, system: str = "") -> "Prompt":
-        """A prompt of one user turn, after a system turn where `system` is given."""
+        """A prompt of one user turn, after a system turn if `system` is given."""
         head = (Message("system", system),) if system else ()
         return cls(messages=(*head, Message("user", user)))
 
     def then(self, completion: "Completion") -> "Prompt":
-        """This prompt extended by a completion: what ended it as a token is left out, a stop string is put back."""
+        """This prompt extended by a completion, without its closing token but with its stop string."""
         return self.extended(completion.text + completion.boundary, completion.continuation)
 
     def extended(self, text: str, token_ids: TokenIds) -> "Prompt":
-        """This prompt with more put into the reply's mouth: a text and the token ids that spell it."""
+        """This prompt with a text and its token ids appended to the reply."""
         return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text)
 
     @property
@@ -85,10 +85,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How a sequence is drawn.
+    """How a sequence is sampled.
 
-    `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the number of alternatives kept per token: 0 keeps the sampled
-    token's own log-probability, None keeps nothing.
+    `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the number of alternatives per token: 0 keeps only the sampled
+    token's log-probability, None keeps nothing.
     """
 
     temperature: float = 0.7
@@ -118,9 +118,9 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one sequence, as the engine counted them; `cached_tokens` is what it did not compute of the prompt.
+    """Tokens of one sequence as the engine counted them; `cached_tokens` of the prompt were not computed.
 
-    Where several sequences were drawn in one request that counts the prompt once, only the first has prompt tokens.
+    If one request that counts the prompt once generated several sequences, only the first has prompt tokens.
     """
 
     prompt_tokens: int = 0
@@ -129,7 +129,7 @@ class Usage:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the counts, as an engine may report anything; empty where nothing is."""
+        """What is wrong with the counts, which an engine reported; empty if nothing is."""
         counts = (("prompt_tokens", self.prompt_tokens), ("cached_tokens", self.cached_tokens),
                   ("generated_tokens", self.generated_tokens))  # fmt: skip
         if fault := fault_in(counts):
@@ -140,14 +140,14 @@ class Usage:
 
 
 NO_LOGPROB = -9999.0
-"""Stands for a log-probability of minus infinity, which JSON cannot hold. It is right for a watched token alone."""
+"""Represents a log-probability of minus infinity, which JSON does not have. Only watched tokens can have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Logprobs:
-    """Natural-log probabilities, one entry a token.
+    """Natural-log probabilities, one entry per token.
 
-    Of the sampled token, of the best alternatives, best first, and of the token ids that the request watched.
+    They are of the sampled token, of the best alternatives (best first), and of the token ids that the request watched.
     """
 
     sampled: tuple[float, ...] = ()
@@ -157,12 +157,12 @@ class Logprobs:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sequence drawn from a prompt.
+    """One sequence generated from a prompt.
 
-    `token_ids` are what the engine produced, a closing end-of-sequence or stop token included. `stop` is the stop
+    `token_ids` are what the engine produced, including a closing end-of-sequence or stop token. `stop` is the stop
     string or token id that matched; with `finish_reason` "stop" and no `stop`, the model ended the sequence itself.
-    `index` counts the sequences drawn from this same prompt in launch order. `thinking` is the reasoning that a server
-    returned apart from the text; it is never read for an answer.
+    `index` counts the sequences of this prompt in launch order. `thinking` is the reasoning that a server returned
+    separately from the text; it is never read for an answer.
     """
 
     prompt: Prompt
@@ -183,7 +183,7 @@ class Completion:
 
     @property
     def truncated(self) -> bool:
-        """Whether the sequence was cut by a token limit or an abort, so that it may not be read for an answer."""
+        """Whether a token limit or an abort cut the sequence, so that no answer is read from it."""
         return self.finish_reason != "stop"
 
     @property
@@ -204,7 +204,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer read out of text: as written, its canonical `key`, and the rule that found it."""
+    """An answer read from text: as written, its canonical `key`, and the rule that found it."""
 
     text: str
     key: str
@@ -212,10 +212,10 @@ class Answer:
 
 
 class Blocks(NamedTuple):
-    """Where an answer meets others that it may be the same as (the blocking of record linkage).
+    """The groups in which an answer is compared with others (blocking, as in record linkage).
 
-    In the blocks where it is at `home` it is compared with all others; where it is a `guest`, with those at home there.
-    Answers that do not meet are never the same, so the comparisons of many answers stay near their number.
+    In its `home` blocks it is compared with all members, in its `guest` blocks only with those at home there. Answers
+    that do not meet are never the same, so the number of comparisons stays close to the number of answers.
     """
 
     home: tuple[str, ...] = ()
@@ -232,12 +232,12 @@ class AnswerSpace(Protocol):
 
     @property
     def name(self) -> str:
-        """How the space is chosen on the command line."""
+        """The space's name on the command line."""
         ...
 
     @property
     def instruction(self) -> str:
-        """What the model is told about how to give its answer."""
+        """What the prompt tells the model about the form of the answer."""
         ...
 
     def read(self, text: str) -> Answer | None:
@@ -246,21 +246,21 @@ class AnswerSpace(Protocol):
 
     @property
     def version(self) -> int:
-        """The version of the rules by which answers are read: what one version reads, another may not."""
+        """The version of the rules by which answers are read; another version may read other answers."""
         ...
 
     def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether `a`, taken as the reference, accepts `b`; None where only slow work can tell, as `Compare` does."""
+        """Whether `a`, taken as the reference, accepts `b`; None if that needs slow work, as `Compare` does it."""
         ...
 
     def blocks(self, answer: Answer) -> Blocks | None:
-        """The blocks of an answer; None where only slow work can tell, as `FindBlocks` does."""
+        """The blocks of an answer; None if that needs slow work, as `FindBlocks` does it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked. It holds no reference answer, so nothing that receives it can leak one."""
+    """A question without its reference answer, so nothing that receives it can leak one."""
 
     id: str
     text: str
@@ -268,22 +268,22 @@ class Question:
     space: AnswerSpace
 
     def read(self, completion: Completion) -> Answer | None:
-        """The answer in a completion; None where there is none, or where the sequence was cut."""
+        """The answer in a completion; None if there is none or the sequence was cut."""
         return None if completion.truncated else self.space.read(completion.chain)
 
 
 CANCELLED = "cancelled"
-"""The error of a rating that nobody waited for any more; only traces hold it."""
+"""The error of work that was cancelled; only traces have it."""
 NOT_RATED = "not rated"
-"""Begins the error of a rating that the ledger refused."""
+"""The beginning of the error of a rating that the ledger refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A verifier's verdict on one candidate: `value` in [0, 1], or None and the `error` that prevented it.
+    """A verifier's rating of one candidate: `value` in [0, 1], or None and the `error` that prevented it.
 
-    `steps` are the values of its single steps, where the verifier rates steps; `parts` is what the value was made of,
-    as its verifier says: the members' values of an ensemble, the value before a calibration, a judge's mass.
+    `steps` are the values of its steps, if the verifier rates steps. `parts` are what the value was computed from, as
+    the verifier defines it: the values of an ensemble's members, the value before a calibration, a judge's mass.
     """
 
     value: float | None
@@ -310,11 +310,11 @@ class Vote:
 
 
 LISTED = 64
-"""The most classes of answers that a proposal lists."""
+"""The most answer classes that a proposal lists."""
 
 
 class Tail(NamedTuple):
-    """Classes of answers that a standing does not list: their number, their weight and their votes in all."""
+    """The answer classes that a standing does not list: their number, total weight and total votes."""
 
     classes: int = 0
     weight: float = 0.0
@@ -323,12 +323,11 @@ class Tail(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a question stands: the classes of answers, heaviest first, and how many samples were looked at.
+    """The state of a vote: the answer classes, heaviest first, and the number of samples counted.
 
-    Proposals list up to 64 classes, and stop rules go by these; what the lighter ones come to is the `tail`.
-
-    `streak` is how many of the latest samples in launch order gave one answer, up to the very last; counted to 64.
-    `most` is how many samples will be looked at in all if nobody stops it; 0 where that is not known.
+    Proposals list up to 64 classes, which is what stop rules see; the sum of the others is the `tail`. `streak` is how
+    many of the latest samples, in launch order, gave the same answer, counted up to 64. `most` is the number of samples
+    without an early stop; 0 if unknown.
     """
 
     votes: tuple[Vote, ...] = ()
@@ -340,12 +339,12 @@ class Standing:
 
     @property
     def leader(self) -> Answer | None:
-        """The representative of the heaviest class; None where nothing voted."""
+        """The representative of the heaviest class; None without votes."""
         return self.votes[0].answer if self.votes else None
 
     @property
     def share(self) -> float:
-        """The leader's share of all the weight cast, 0 to 1; 0 where nothing voted."""
+        """The leader's share of the total weight, 0 to 1; 0 without votes."""
         total = sum(vote.weight for vote in self.votes) + self.tail.weight
         return self.votes[0].weight / total if total else 0.0
 
@@ -355,7 +354,7 @@ class Standing:
         return sum(vote.count for vote in self.votes) + self.tail.votes
 
     def listed(self) -> "Standing":
-        """The same standing with its heaviest classes alone, so that what a run keeps of many samples stays small."""
+        """The same standing with only its heaviest classes, which keeps proposals small."""
         if len(self.votes) <= LISTED:
             return self
         rest = self.votes[LISTED:]

@@ -1,60 +1,63 @@
-"""One sequence from start to end: reserve, run, settle, record."""
+"""Executes a question's single operations: look into the history, reserve, run, book, record."""
 
 import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 from reasoner.admission import Admission, KvGate
-from reasoner.blame import Blaming, from_outside
+from reasoner.blame import Blaming, described, fault_in, from_outside, where
 from reasoner.budget import Cost, Reservation
+from reasoner.catalog import spec_of
 from reasoner.comparisons import Comparisons
-from reasoner.counts import fault_in
 from reasoner.errors import (
     BudgetExhausted,
     EngineError,
-    PlanError,
+    LedgerViolation,
+    NotRecorded,
     PromptTooLong,
+    ReasonerError,
     RequestLost,
+    TraceError,
+    UsageError,
+    VerifierError,
 )
 from reasoner.past import NOTHING, Past
 from reasoner.plan import Sample
-from reasoner.protocols import Engine, Recorded, Rendered, SampleRequest
-from reasoner.recorder import Draw, Recorder
-from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
+from reasoner.protocols import Engine, PairVerifier, Rendered, SampleRequest, Tab, Verifier
+from reasoner.recorder import Draw, Recorder, Why
+from reasoner.trace import ATTEMPTS, Sampled, Scored, Work
+from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, TokenIds, Usage
 
 T = TypeVar("T")
-ATTEMPTS = 3
-"""How often a request is tried when the engine loses it."""
+W = TypeVar("W", bound=Work)
 THE_ENGINE = Blaming("the engine", EngineError)
-THE_COMPARER = Blaming("comparing answers", PlanError)
-Why = Literal["cancelled", "deadline", "lost"]
-"""What cut a request short, in the trace's words."""
+THE_COMPARER = Blaming("comparing answers")
 
 
 class Books(NamedTuple):
-    """Who is told what becomes of a request, and whether it draws a sequence for the strategy."""
+    """What to call when a request completes, is dropped, or is about to reach the engine."""
 
     done: Callable[[Completion, Cost], None]
     dropped: Callable[[Why, Usage | None, Cost], None]
     passed: Callable[[], None]
-    """Called each time the request is about to reach the engine."""
-    drawn: bool = True
+    is_sample: bool = True
+    """Whether the request generates a sequence for the strategy."""
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
-    """The seed of one sequence: a function of what it is, never of when it runs. 0 to 2^63 - 1."""
+    """The seed of one sequence, 0 to 2^63 - 1: it depends on what the sequence is, never on when it runs."""
     path = f"{seed}\0{question_id}\0{prompt}\0{index}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Does a question's single pieces of work against the engine and the ledger."""
+    """Executes the operations of one question against engine, verifier and ledger."""
 
     question: Question
     engine: Engine
@@ -66,7 +69,7 @@ class Worker:
     priority: int
     past: Past = NOTHING
     notes: list[str] = field(default_factory=list)
-    """What was not done as the plan asked for it."""
+    """What was done differently from what the plan asked for."""
 
     @property
     def all_notes(self) -> tuple[str, ...]:
@@ -76,25 +79,22 @@ class Worker:
     async def sequence(
         self, op: Sample, draw: Draw, passed: Callable[[], None], *, interruptible: bool = True
     ) -> Completion:
-        """Draw one sequence of an operation; `passed` is called when it is about to reach the engine.
+        """Generate one sequence of an operation; `passed` is called when it is about to reach the engine.
 
         `interruptible` says whether it may be cancelled alone before it ends.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
             PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
-                is cut, "length".)
+                ends with "length".)
         """
         rendered = await self.render(draw.prompt)
         self.recorder.head(draw.prompt, draw.digest, rendered)
-        if draw.op in self.past.cancelled:
-            passed()
-            return await until_cancelled()
-        if drawn := self.past.reply(draw.op, draw.prompt, draw.digest, draw.index):
-            return drawn
         most = await self._room(rendered, op)
         if most < 1:
             return Completion(draw.prompt, "", (), "length", index=draw.index)
+        if event := self.recorded(draw.op, Sampled, draw.digest, draw.index):
+            return event.completion(draw.prompt)
 
         def price(tokens: int) -> Cost:
             cost = self.cost(Usage(rendered.tokens, 0, tokens))
@@ -120,29 +120,37 @@ class Worker:
         books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw), passed)
         return await self.request(ask, draw.digest, price, books, most=most)
 
+    def recorded(self, op: int, kind: type[W], *name: Hashable) -> W | None:
+        """The outcome of a piece of work in the history; None where it is still to be done.
+
+        A replay books and writes what it takes from the history. Raises as `Past.outcome`.
+        """
+        if not self.past.attempts:
+            return None
+        events = self.past.take(op, kind, *name)
+        if self.past.source:
+            ledger = self.admission.ledger
+            for event in events:
+                ledger.settle(ledger.reserve(event.cost), event.cost)
+                self.recorder.write_again(event, op)
+        return cast("W | None", self.past.outcome(op, (kind, *name), events))
+
     def held_back(self, prompt: int, tokens: int) -> Cost:
-        """What a sequence of so many tokens would cost later; whether one may be drawn at all is asked then."""
+        """What a later sequence of so many tokens would cost; its request and sample are not counted yet."""
         return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
 
     async def _room(self, rendered: Rendered, op: Sample) -> int:
-        """How many tokens may be drawn so that window and reserve allow it; less than 1 where nothing fits."""
+        """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
         context = self.engine.model.context
         if not context or rendered.token_ids is None:
             return op.params.max_tokens
         room = context - rendered.tokens
         if room < 1:
-            asked = await self.render(self.question.prompt)
-            if asked.tokens >= context:
-                raise PromptTooLong(asked.tokens, context)
+            question = await self.render(self.question.prompt)
+            if question.tokens >= context:
+                raise PromptTooLong(question.tokens, context)
             self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
         return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
-
-    def extent(self, digest: str) -> int:
-        """One more than the highest index that is on record of the sequences drawn from a prompt, by its digest."""
-        before = self.past.extent(digest)
-        if isinstance(self.engine, Recorded):
-            before = max(before, self.engine.extent(self.question.id, digest))
-        return before
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it."""
@@ -170,9 +178,9 @@ class Worker:
         *,
         most: int,
     ) -> Completion:
-        """Reserve, run and book one request for up to `most` tokens; a lost one is reserved anew and tried again.
+        """Reserve, run and book one request for up to `most` tokens; a lost one is reserved and tried again.
 
-        `ask` makes the request for the tokens that were granted, `digest` is that of its prompt.
+        `ask` makes the request for the granted number of tokens; `digest` is that of its prompt.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -195,26 +203,23 @@ class Worker:
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
-        except BudgetExhausted:
-            # A recorded refusal: nothing was drawn.
+        except NotRecorded:
             self.admission.settle(reservation, Cost())
             raise
         except BaseException as failure:
-            # A replay says in this way that the recorded deadline passed.
-            late = deadline.expired() or (isinstance(failure, TimeoutError) and isinstance(self.engine, Recorded))
-            why: Why = "deadline" if late else "cancelled" if from_outside(failure) else "lost"
+            why: Why = "deadline" if deadline.expired() else "cancelled" if from_outside(failure) else "lost"
             self._book_dropped(request, reservation, why, books, time.monotonic() - began)
             if from_outside(failure):
                 raise
-            if late:
+            if deadline.expired():
                 raise too_late from None
             raise THE_ENGINE.error(failure) from failure
-        cost = self.cost_of(completion, drawn=books.drawn).taking(time.monotonic() - began)
+        cost = self.cost_of(completion, is_sample=books.is_sample).taking(time.monotonic() - began)
         self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
 
     def deadline(self) -> tuple[asyncio.Timeout, BudgetExhausted]:
-        """A timeout at the nearest deadline, and what it means when it passes."""
+        """A timeout at the nearest deadline, and the refusal to raise when it passes."""
         ledger = self.admission.ledger
         left = ledger.remaining_seconds()
         too_late = BudgetExhausted("seconds", needed=0, free=0, limit=round(left + ledger.elapsed, 3))
@@ -243,24 +248,22 @@ class Worker:
     def _book_dropped(
         self, request: SampleRequest, reservation: Reservation, why: Why, books: Books, seconds: float
     ) -> None:
-        usage = request.meter.usage
-        if usage and usage.fault:
-            usage = None
+        usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
         unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
-        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, drawn=books.drawn)
+        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, is_sample=books.is_sample)
         self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
-        """Book an operation and record it, also one that turns out to have broken its reservation."""
+        """Book an operation and record it, even if it exceeded its reservation."""
         try:
             self.admission.settle(reservation, cost)
         finally:
             record()
 
-    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, drawn: bool = True) -> Cost:
-        """What one request with this usage costs; nothing, where it never reached the engine.
+    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, is_sample: bool = True) -> Cost:
+        """What one request with this usage costs; nothing if it never reached the engine.
 
-        Of sequences drawn in one request the first carries the prompt, and the request.
+        Of several sequences from one request, the first carries the cost of the prompt and of the request.
         """
         computed = usage.prompt_tokens - usage.cached_tokens
         flops = self.engine.model.flops(
@@ -272,23 +275,23 @@ class Worker:
             generated_tokens=0 if cancelled else usage.generated_tokens,
             cancelled_tokens=usage.generated_tokens if cancelled else 0,
             requests=int(usage.prompt_tokens > 0),
-            samples=int(drawn and usage != Usage()),
+            samples=int(is_sample and usage != Usage()),
             flops=flops,
             seconds=seconds,
         )
 
-    def cost_of(self, completion: Completion, *, drawn: bool = True) -> Cost:
-        """What a sequence cost: one that was cut while it was drawn is cancelled work."""
-        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", drawn=drawn)
+    def cost_of(self, completion: Completion, *, is_sample: bool = True) -> Cost:
+        """What a sequence cost. One that was aborted while it was generated is cancelled work."""
+        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", is_sample=is_sample)
 
     def done(self) -> None:
-        """The question is over: nothing of it is kept in the cache any more, nor in the budget."""
+        """Release what the question holds in the budget and in the KV cache."""
         self.admission.close()
         if self.gate:
             self.gate.let_go(self.question.prompt.head_digest)
 
     async def extend(self, prompt: Prompt, text: str) -> Prompt:
-        """The prompt with a text put into the mouth of the reply, and the ids that spell it where they are known."""
+        """The prompt with a text appended to the reply, with its token ids where they are known."""
         ids = await self.encode(text)
         extended = prompt.extended(text, ids or ())
         self.recorder.head(prompt, prompt.digest, await self.render(prompt))
@@ -296,7 +299,7 @@ class Worker:
         return extended
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """What takes no tokens, but may not outlast the deadline.
+        """Await work that takes no tokens, up to the deadline.
 
         Raises:
             BudgetExhausted: the deadline passed.
@@ -305,13 +308,92 @@ class Worker:
         try:
             async with deadline:
                 with THE_COMPARER:
-                    found = await work
+                    return await work
         except TimeoutError:
             raise too_late from None
-        return found
+
+    async def rate(
+        self, op: int, verifier: Verifier, candidate: Completion, *, other: Completion | None = None, reserve: int = 0
+    ) -> Rating:
+        """Rate one candidate, or how much better it is than `other`. What the verifier raises becomes an error.
+
+        Raises:
+            BudgetExhausted: the ledger refused it, or the deadline passed.
+            UsageError: the verifier does not compare pairs.
+        """
+        if other is None:
+            bound_of = partial(verifier.bound, self.question, candidate, self.engine)
+            rate = partial(verifier.score, self.question, candidate, self.engine)
+        elif isinstance(verifier, PairVerifier):
+            bound_of = partial(verifier.bound_pair, self.question, candidate, other, self.engine)
+            rate = partial(verifier.prefer, self.question, candidate, other, self.engine)
+        else:
+            raise UsageError(
+                f"the verifier {spec_of(verifier)} rates candidates and does not compare pairs: use one such as judge"
+            )
+        digest, against = candidate.prompt.digest, (other.prompt.digest, other.index) if other else None
+        if event := self.recorded(op, Scored, digest, candidate.index, against):
+            return event.rating
+
+        record = partial(self.recorder.scored, op, candidate, digest, against)
+        try:
+            worst = bound = _checked(await bound_of())
+            if reserve:
+                grown = await self.render(candidate.prompt.then(candidate))
+                worst += self.held_back(grown.tokens, reserve)
+            reservation, _ = await self.admission.admit(lambda _: worst, most=1)
+        except BudgetExhausted as refusal:
+            record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
+            raise
+        except (LedgerViolation, TraceError):
+            raise
+        except BaseException as failure:
+            if from_outside(failure):
+                raise
+            rating = Rating(None, Cost(), error=_failure(failure))
+            record(rating, Cost())
+            return rating
+        return await self._rate(rate, bound, reservation, record)
+
+    async def _rate(
+        self,
+        rate: Callable[[Tab], Awaitable[Rating]],
+        bound: Cost,
+        reservation: Reservation,
+        record: Callable[[Rating, Cost], None],
+    ) -> Rating:
+        """Run, book and record one rating; one that does not complete is booked at its tab, or else at its bound."""
+        began = time.monotonic()
+        deadline, too_late = self.deadline()
+        tab, cost = Tab(), bound
+        rating = Rating(None, cost, error=CANCELLED)
+        try:
+            async with deadline:
+                rating = await rate(tab)
+            cost = _checked(rating.cost).taking(time.monotonic() - began)
+        except TraceError:
+            raise
+        except BaseException as failure:
+            spent = bound if tab.cost is None or tab.cost.fault() else tab.cost
+            cost = spent.taking(time.monotonic() - began)
+            rating = Rating(None, cost, error=CANCELLED)
+            if from_outside(failure):
+                raise
+            if deadline.expired():
+                rating = Rating(None, cost, error=f"{NOT_RATED}: {too_late}")
+                raise too_late from None
+            rating = Rating(None, cost, error=_failure(failure))
+        finally:
+            self.settle(reservation, cost, lambda: record(rating, cost))
+        return rating
 
 
-async def until_cancelled() -> NoReturn:
-    """What the plan once gave up is not begun again; it gives it up again."""
-    await asyncio.get_running_loop().create_future()
-    raise AssertionError
+def _checked(cost: Cost) -> Cost:
+    if fault := cost.fault():
+        raise VerifierError(f"the verifier counted wrongly: {fault}")
+    return cost
+
+
+def _failure(failure: BaseException) -> str:
+    """The failure of a verifier in one line, with its location in foreign code."""
+    return described(failure) + ("" if isinstance(failure, ReasonerError) else where(failure))

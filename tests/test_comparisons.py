@@ -203,7 +203,7 @@ def test_a_replay_takes_the_recorded_verdicts_and_starts_no_process(
     async def again() -> Solution:
         engine = ReplayEngine(str(path))
         await engine.start()
-        return await solve(QUESTION, strategy, engine, verifier=engine.verifier(), comparer=engine.comparer())
+        return await solve(QUESTION, strategy, engine, verifier=engine.verifier())
 
     assert course(asyncio.run(again())) == course(recorded)
 
@@ -217,7 +217,7 @@ def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> N
     async def again() -> Solution:
         engine = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", kept)))
         await engine.start()
-        return await solve(QUESTION, SelfConsistency(n=5), engine, comparer=engine.comparer())
+        return await solve(QUESTION, SelfConsistency(n=5), engine)
 
     solution = asyncio.run(again())
     assert isinstance(solution.error, TraceError)
@@ -302,7 +302,7 @@ def test_what_was_not_decided_is_said_asked_once_and_said_again_in_a_replay_and_
     assert [vote.count for vote in first.standing.votes] == [3, 1]
     replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", events)))
     asyncio.run(replay.start())
-    again = run(replay, replay.verifier(), replay.comparer())
+    again = run(replay, replay.verifier(), Hesitant())
     assert (course(again), again.notes[1:]) == (course(first), first.notes)
     cut = [event for event in events if not isinstance(event, Ended)]
     resumed = run(ScriptedEngine(says("0")), Judge(), Hesitant(asked=comparer.asked), past=pasts(cut))

@@ -63,7 +63,7 @@ def no_generator(question: Question) -> Any:
     [
         (failing, "the strategy failed with Mood: not today", answer("1")),
         (stopping, "the strategy failed with RuntimeError", answer("1")),
-        (rubbish, "the strategy yielded str, which is no operation", answer("1")),
+        (rubbish, "the strategy yielded str, which is not an operation", answer("1")),
         (failing_at_the_end, "the strategy failed with Mood: never", answer("1")),
         (eager, "the strategy failed with Mood: before it began", None),
         (no_generator, "the strategy failed with AttributeError", None),

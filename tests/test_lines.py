@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from reasoner import lines
 from reasoner.errors import TraceError
-from reasoner.lines import LineWriter
+from reasoner.lines import LineWriter, open_end, open_new
 
 
 class Line(BaseModel):
@@ -27,7 +27,7 @@ def test_cut_at_any_byte_it_goes_on_from_its_last_whole_line(
     tmp_path_factory: pytest.TempPathFactory, said: list[str], cut: int, more: str
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "l.jsonl"
-    writer = LineWriter.new(path, what="list")
+    writer = LineWriter(path, what="list", file=open_new(path, what="list"))
     for text in said:
         writer.write(Line(said=text))
     writer.close()
@@ -54,7 +54,7 @@ def test_what_is_not_there_is_begun_and_what_cannot_be_written_is_said(tmp_path:
     writer.write(Line(said="first"))
     writer.close()
     assert written(tmp_path / "l.jsonl") == ["first"]
-    for begin in (LineWriter.new, LineWriter.onto):
+    for begin in (open_new, open_end):
         with pytest.raises(TraceError, match=r"cannot write the list .*: (Not a directory|No such file or directory)"):
             begin(tmp_path / "none" / "l.jsonl", what="list")
         with pytest.raises(TraceError, match=r"cannot write the list .*: Is a directory"):

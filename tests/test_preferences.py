@@ -96,7 +96,7 @@ def test_they_may_run_behind() -> None:
 def test_a_verifier_that_compares_nothing_is_named() -> None:
     run = Run(lambda _: all_pairs([]), uses_verifier=True, verifier=Judge())
     assert isinstance(run.error, UsageError)
-    assert "compares none: use one such as judge" in str(run.error)
+    assert "does not compare pairs: use one such as judge" in str(run.error)
 
 
 def test_all_refused_is_told_as_exhaustion() -> None:

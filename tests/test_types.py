@@ -20,7 +20,7 @@ def test_a_chat_has_a_system_turn_where_one_is_given() -> None:
 
 @pytest.mark.parametrize("arguments", [{}, {"raw": "x", "messages": (Message("user", "x"),)}])
 def test_a_prompt_is_messages_or_raw_text(arguments: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="either messages or raw text"):
+    with pytest.raises(UsageError, match="messages or raw text, and not both"):
         Prompt(**arguments)  # type: ignore[arg-type]
 
 

@@ -326,7 +326,7 @@ def test_other_texts_are_not_in_the_trace(tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl", Run(Asking("a"), known()).events)
     again = asyncio.run(replayed(path, Asking("b")))
     assert isinstance(again.error, TraceError)
-    assert "does not say how likely these texts of question q are" in str(again.error)
+    assert "does not have the token ids of 'b'" in str(again.error)
 
 
 def test_cut_off_anywhere_it_goes_on_and_weighs_nothing_twice() -> None:

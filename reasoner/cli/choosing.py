@@ -77,7 +77,7 @@ def choose_verifier(
             given where several were measured with.
     """
     from reasoner.catalog import build, spec_of
-    from reasoner.protocols import Recorded
+    from reasoner.past import Recorded
 
     named = _measured_with(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", named):

@@ -243,7 +243,6 @@ async def _solve(
 ) -> None:
     """Solve the question and show the solution in place of the live display; append the exit code to `codes`."""
     from reasoner.cli.starting import started
-    from reasoner.protocols import Recorded
     from reasoner.runner import solve
 
     async with started(plan.engine, plan.verifier, [plan.strategy], progress) as verifier_start:
@@ -255,7 +254,6 @@ async def _solve(
             verifier=plan.verifier,
             budget=plan.budget,
             prices=plan.prices,
-            comparer=plan.engine.comparer() if isinstance(plan.engine, Recorded) else None,
             trace=sink,
             seed=plan.seed,
         )

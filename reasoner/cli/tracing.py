@@ -110,7 +110,8 @@ def _id_of(given: str, file: Path) -> str:
     from pydantic import BaseModel
 
     from reasoner.errors import UnknownName, UsageError
-    from reasoner.trace import VERSION, read_lines
+    from reasoner.lines import read_lines
+    from reasoner.trace import VERSION
 
     class Named(BaseModel):
         question_id: str

@@ -34,7 +34,7 @@ def test_a_rating_that_nobody_cancels_any_more_is_an_error_and_no_hang(tmp_path:
     path = record_with(tmp_path / "t.jsonl", Planned(plan, uses_verifier=True), Slow())
     error = replay_with(path, Planned(patient, uses_verifier=True)).error
     assert isinstance(error, TraceError)
-    assert "which was cancelled" in str(error)
+    assert "one that was cancelled" in str(error)
 
 
 def test_a_rating_that_the_trace_does_not_hold_is_an_error(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from importlib import import_module
 
 import regex
 
+from reasoner.blame import where
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
-from reasoner.origin import where
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Question, Rating
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reasoner.blame import where
 from reasoner.budget import Prices
 from reasoner.catalog import build, spec_of
 from reasoner.cli.choosing import (
@@ -16,7 +17,6 @@ from reasoner.cli.choosing import (
 from reasoner.controller.stopping import EFFORTS, price_of
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
-from reasoner.origin import where
 from reasoner.protocols import Engine, Verifier
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
 from reasoner_evals.runs.folder import RunFolder

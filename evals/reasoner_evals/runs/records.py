@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from reasoner.blame import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.budget import Cost
-from reasoner.counts import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.errors import TraceError
 from reasoner.grades import GradeStatus
 from reasoner.models.card import ModelCard

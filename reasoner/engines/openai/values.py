@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from reasoner.counts import MOST_IN_A_REQUEST
+from reasoner.blame import MOST_IN_A_REQUEST
 from reasoner.files import parse_json
 from reasoner.types import TokenIds
 

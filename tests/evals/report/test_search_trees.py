@@ -59,7 +59,7 @@ def test_a_broken_line_of_another_question_hides_nothing_and_one_of_its_own_is_t
     file.write_text('{"question_id":"q7"}\n' + whole)
     [broken] = search_trees([case])
     assert broken.markup is None
-    assert broken.why.startswith(f"Its trace cannot be shown: {file}:1 is no trace event")
+    assert broken.why.startswith(f"Its trace cannot be shown: {file}:1 is not a trace event")
 
 
 def test_without_a_trace_the_case_says_so(tmp_path: Path) -> None:
