@@ -14,7 +14,7 @@ from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
 from reasoner.installed import plug_ins
 
-_COMMANDS = {"solve": "solve", "plan": "plan", "trace": "tracing", "list": "listing", "doctor": "doctor"}
+_COMMANDS = {"solve": "solve", "plan": "plan", "trace": "trace", "list": "listing", "doctor": "doctor"}
 _GROUP = "reasoner.commands"
 """The entry points under which other packages bring commands of their own."""
 

@@ -2,15 +2,28 @@
 
 import errno
 import os
+import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from reasoner.errors import ReasonerError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LABEL = 8
+"""Columns of the label before a text."""
+PIPED = 100
+"""Columns that are used where standard output is not a terminal."""
+NARROWEST = 40
+"""Columns that are used at least; a narrower terminal breaks the lines itself."""
+WIDEST = 140
+"""Columns that are used at most: longer lines are hard to read."""
 
 
 class OutputLost(ReasonerError):
@@ -64,6 +77,37 @@ class Terminal:
             why = "it is closed" if error.errno == errno.EBADF else error.strerror
             raise OutputLost(f"cannot write to standard output: {why}") from error
         self._given += 1
+
+    def show(self, *parts: "RenderableType", width: int) -> None:
+        """Data that rich lays out in `width` columns. Raises as `give`."""
+        from rich.console import Console
+
+        # Bold and dim are not colours to rich, and would be kept.
+        colors = None if os.environ.get("NO_COLOR") else "auto"
+        console = Console(file=self.out, width=width, color_system=colors, highlight=False, markup=False, emoji=False)
+        for part in parts:
+            with console.capture() as captured:
+                console.print(part)
+            for line in captured.get().split("\n")[:-1]:
+                self.give(line.rstrip())
+
+
+def columns() -> int:
+    """The width of standard output, or `PIPED`, within the limits of what can be read."""
+    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, WIDEST), NARROWEST)
+
+
+def labelled(rows: "Iterable[tuple[str, RenderableType]]") -> "RenderableType":
+    """A label and a text in each row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(min_width=LABEL)
+    table.add_column(overflow="fold")
+    for label, text in rows:
+        table.add_row(label, Text(clean(text)) if isinstance(text, str) else text)
+    return table
 
 
 def _write(stream: TextIO, line: str) -> None:
