@@ -48,17 +48,24 @@ class Terminal:
         with suppress(OSError):
             _write(self.err, clean(line))
 
-    def say_wrapped(self, line: str, *, indent: int) -> None:
-        """One line for a person, broken between words and indented where a terminal is too narrow."""
-        if self.err.isatty():
-            for part in textwrap.wrap(line, max(self.columns, 2 * indent), subsequent_indent=" " * indent):
-                self.say(part)
-        else:
+    def say_labelled(self, label: str, text: str) -> None:
+        """A label and a text for a person, wrapped and indented on a terminal."""
+        line = f"{label:<{LABEL}} {text}"
+        if not self.err.isatty():
             self.say(line)
+            return
+        indent = " " * (LABEL + 1)
+        for part in textwrap.wrap(line, max(self.columns, 2 * len(indent)), subsequent_indent=indent):
+            self.say(part)
+
+    def point_to(self, log: Path | None) -> None:
+        """Name the file with the engine's own output, if there is any."""
+        if log and log.exists() and log.stat().st_size:
+            self.say(f"vLLM's own output is in {log}")
 
     @property
     def columns(self) -> int:
-        """Characters in a line of the terminal that `err` is."""
+        """The width of the terminal that `err` is."""
         return os.get_terminal_size(self.err.fileno()).columns or 80
 
     def give(self, line: str) -> None:
@@ -155,6 +162,15 @@ def own_streams(log: Path | None) -> Iterator[Terminal]:
             sys.stderr.flush()
             os.dup2(saved[0], 1)
             os.dup2(saved[1], 2)
+
+
+def engine_log(engine: object) -> Path | None:
+    """The file for what the engine prints itself; None where it prints nothing."""
+    if not type(engine).__module__.startswith("reasoner.engines.vllm"):
+        return None
+    from reasoner.models.cache import cache_home
+
+    return cache_home() / "engine.log"
 
 
 def _open_log(log: Path) -> int:
