@@ -43,7 +43,7 @@ class _Prediction:
               help="The profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
 @click.option("--task", metavar="NAME", help="The task of the profile; needed where it holds several.")
 @click.option("--target-accuracy", type=float, metavar="P",
-              help="Predict the cost of answering this share of questions rightly, 0 to 1.")  # fmt: skip
+              help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
 @click.option("-b", "--budget", metavar="tokens=AMOUNT",
               help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
 @click.option("--questions", type=int, default=1, show_default=True, metavar="M", help="The number of questions.")
@@ -71,7 +71,7 @@ def command(
 ) -> int:
     """Predict the accuracy for a budget, or the cost of an accuracy, from a profile. Spends nothing.
 
-    The budget is divided between easy and hard questions so that the most are answered rightly. Nothing beyond the
+    The budget is divided between easy and hard questions so that the most are answered correctly. Nothing beyond the
     measured range is predicted. Where the size of the KV cache is known, shows how many sequences fit at once.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.

@@ -57,7 +57,8 @@ class _Recording:
               help="How to spend the compute, as in self_consistency:n=16,temperature=0.9; `reasoner list strategies` "
                    "shows all.  [default: self_consistency]")  # fmt: skip
 @click.option("--effort", metavar="low|medium|high",
-              help="How much to spend on a higher chance of a right answer; selects the strategy auto.")  # fmt: skip
+              help="How much to spend on a higher chance of a right answer; selects the strategy auto.  "
+                   "[default: medium, for auto]")  # fmt: skip
 @click.option("--profile", metavar="FILE",
               help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.")  # fmt: skip
 @click.option("--abstain-below", type=float, metavar="P",

@@ -46,10 +46,11 @@ LEVEL = 6
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per question.")
 @guarded
 def command(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> int:
-    """Show how an answer was searched for, from a trace that `reasoner solve --trace FILE` wrote.
+    """Show how an answer was searched for, from a trace.
 
-    For one question: the tree of sampled sequences with their scores, states and costs, and the path to the answer. For
-    several questions: one line each; choose one with --question.
+    FILE is what `reasoner solve --trace FILE` wrote, or a trace in a run's folder. For one question: the tree of
+    sampled sequences with their scores, states and costs, and the path to the answer. For several questions: one line
+    each; choose one with --question.
     """
     from reasoner.cli.terminal import OutputLost, Terminal
     from reasoner.errors import TraceError, UsageError

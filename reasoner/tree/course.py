@@ -154,12 +154,8 @@ def row(course: Course) -> dict[str, Any]:
     return {
         "question_id": course.id,
         "question": began.text,
-        "strategy": began.strategy,
-        "verifier": began.verifier,
-        "engine": began.engine,
+        **{name: getattr(began, name) for name in ("strategy", "verifier", "engine", "budget", "seed")},
         "model": began.model.name,
-        "budget": began.budget,
-        "seed": began.seed,
         "attempts": course.attempts,
         "answer": _plain(course.answer),
         "ended_by": course.ended_by,

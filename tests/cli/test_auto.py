@@ -48,7 +48,10 @@ def test_a_profile_chooses_it_too(profile: str, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("-s", "single", "--effort", "low"), "--effort is an option of the strategy auto, not of single: omit it or use -s auto"),
+        (
+            ("-s", "single", "--effort", "low"),
+            "--effort is an option of the strategy auto, not of single: omit it or use -s auto",
+        ),
         (("-s", "single", "--abstain-below", "0.5"), "--abstain-below is an option of the strategy auto"),
         (("-s", "auto:effort=low", "--effort", "low"), "--effort and effort of --strategy set the same thing"),
         (("--effort", "huge"), "effort='huge' does not fit: input should be 'low', 'medium' or 'high'"),

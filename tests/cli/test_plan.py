@@ -133,7 +133,10 @@ def test_what_a_budget_brings_costs_that_budget(budget: int, run: Run, save: Sav
 def test_an_accuracy_above_all_that_was_measured(run: Run, save: Save) -> None:
     ended = run("plan", "--profile", save(), "--target-accuracy", "0.9")
     assert ended.code == 1
-    assert "is right on 0.9 of questions: the highest is 0.772 (0.772 to 0.772), for 8.8 tokens per question" in ended.error
+    assert (
+        "is right on 0.9 of questions: the highest is 0.772 (0.772 to 0.772), for 8.8 tokens per question"
+        in ended.error
+    )
     assert "self_consistency:n=16" in ended.out
     assert planned(run, "--profile", save(), "--target-accuracy", "0.9", code=1)["reached"] is False
 

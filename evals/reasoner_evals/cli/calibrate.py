@@ -38,11 +38,12 @@ LONGEST_SPEC: Final = 80
 @json_option("the profile's path and rows")
 @guarded
 def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **options: Any) -> int:
-    """Measure what compute gains on TASKs, and write the profile by which the strategy auto chooses.
+    """Measure what compute gains on TASKs, and write it to a profile.
 
-    Use questions that nothing else is measured on. At least one strategy must be a self_consistency; each runs as in
-    `reasoner eval`. One pool of samples gives a row for every smaller number of samples and for votes that a stop rule
-    ends. Standard output gets one line per row. A row of fewer than 30 questions is never chosen.
+    The strategy auto chooses by this profile. Use questions that nothing else is measured on. At least one strategy
+    must be a self_consistency; each runs as in `reasoner eval`. One pool of samples gives a row for every smaller
+    number of samples and for votes that a stop rule ends. Standard output gets one line per row. A row of fewer than 30
+    questions is never chosen.
 
     An interrupted run continues if --runs names its folder.
 

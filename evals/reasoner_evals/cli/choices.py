@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import click
 
@@ -102,39 +102,40 @@ def choose_again(given: Given, frozen: Manifest, folder: RunFolder) -> Chosen:
         UsageError: as `choose`.
     """
     check_consent(frozen, unsandboxed=given.unsandboxed)
-    arms = frozen.arms
-    strategies = tuple(dict.fromkeys(arm.strategy for arm in arms))
+    before = _given_then(frozen)
     if given.strategies:
         named = {spec_of(build("strategy", spec)) for spec in given.strategies}
-        if named != set(strategies):
-            raise Drifted(
-                folder, [Difference("the strategies", ", ".join(sorted(strategies)), ", ".join(sorted(named)))]
-            )
-    verifiers = [arm.verifier for arm in arms if arm.verifier]
-    efforts = [name for name, price in EFFORTS.items() if price in {arm.price for arm in arms}]
-    subset = Subset.parse(frozen.sources[0].subset)
-    prices = ",".join(f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items())
-    other_engine = given.engine or given.model or given.base_url
-    chosen = choose(
-        replace(
-            given,
-            tasks=given.tasks or tuple(source.task for source in frozen.sources),
-            strategies=strategies,
-            verifier=given.verifier or next(iter(verifiers), None),
-            budgets=given.budgets or ",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget)) or None,
-            totals=given.totals or ",".join(dict.fromkeys(arm.total for arm in arms if arm.total)) or None,
-            effort=given.effort or next(iter(efforts), None),
-            seeds=given.seeds or ",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
-            limit=subset.limit if given.limit is None else given.limit,
-            subset_seed=subset.seed if given.subset_seed is None else given.subset_seed,
-            engine=given.engine if other_engine else frozen.engine,
-            prices=given.prices or prices or None,
-        )
-    )
-    now = as_of_now(frozen, chosen.tasks, chosen.arms, chosen.engine, chosen.prices)
-    if changed := differences(frozen, now):
+        if named != set(before.strategies):
+            then, now = (", ".join(sorted(specs)) for specs in (before.strategies, named))
+            raise Drifted(folder, [Difference("the strategies", then, now)])
+    if given.engine or given.model or given.base_url:
+        before = replace(before, engine=None)
+    typed = {each.name: value for each in fields(given) if (value := getattr(given, each.name)) not in (None, ())}
+    chosen = choose(replace(before, **{**typed, "strategies": before.strategies}))
+    current = as_of_now(frozen, chosen.tasks, chosen.arms, chosen.engine, chosen.prices)
+    if changed := differences(frozen, current):
         raise Drifted(folder, changed)
     return chosen
+
+
+def _given_then(frozen: Manifest) -> Given:
+    """The options that give a run of this manifest."""
+    arms = frozen.arms
+    subset = Subset.parse(frozen.sources[0].subset)
+    prices = {arm.price for arm in arms}
+    return Given(
+        tasks=tuple(source.task for source in frozen.sources),
+        strategies=tuple(dict.fromkeys(arm.strategy for arm in arms)),
+        verifier=next((arm.verifier for arm in arms if arm.verifier), None),
+        budgets=",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget)) or None,
+        totals=",".join(dict.fromkeys(arm.total for arm in arms if arm.total)) or None,
+        effort=next((name for name, price in EFFORTS.items() if price in prices), None),
+        seeds=",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
+        limit=subset.limit,
+        subset_seed=subset.seed,
+        engine=frozen.engine,
+        prices=",".join(f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items()) or None,
+    )
 
 
 def check_consent(frozen: Manifest, *, unsandboxed: bool) -> None:

@@ -39,6 +39,7 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
     """The fields of `Given` but --totals and --effort, as options; `strategies` is the default of --strategy."""
 
     def add(command: F) -> F:
+        command = engine_options(command)
         for option in (
             UNSANDBOXED,
             click.option("--subset-seed", type=int, metavar="SEED",
@@ -56,7 +57,7 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
                          help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
         ):  # fmt: skip
             command = option(command)
-        return click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]...")(engine_options(command))
+        return click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]...")(command)
 
     return add
 
