@@ -1,4 +1,4 @@
-"""Where the command writes: its own streams, kept clean of what libraries print and of what models wrote."""
+"""The output of a command, separated from what libraries print and safe from what models wrote."""
 
 import errno
 import os
@@ -27,29 +27,29 @@ WIDEST = 140
 
 
 class OutputLost(ReasonerError):
-    """Standard output takes no more: it is closed, its reader has gone, or the disk is full."""
+    """Standard output cannot be written: it is closed, its reader has gone, or the disk is full."""
 
 
 class ReaderLeft(OutputLost):
-    """The reader of standard output took some lines and left, as `head` does: a way to end and not a failure."""
+    """The reader of standard output took some lines and left, as `head` does: not a failure."""
 
 
 @dataclass(slots=True)
 class Terminal:
-    """Data goes to `out`, everything else to `err`."""
+    """Writes data to `out`, everything else to `err`."""
 
     out: TextIO
     err: TextIO
     _given: int = 0
-    """Lines of data that were written."""
+    """The number of lines of data that were written."""
 
     def say(self, line: str) -> None:
-        """One line for a person; dropped where it cannot be written, as the run matters more."""
+        """Write one line for a person; ignore failures, as the run matters more."""
         with suppress(OSError):
             _write(self.err, clean(line))
 
     def say_labelled(self, label: str, text: str) -> None:
-        """A label and a text for a person, wrapped and indented on a terminal."""
+        """Write a label and a text for a person, wrapped on a terminal."""
         line = f"{label:<{LABEL}} {text}"
         if not self.err.isatty():
             self.say(line)
@@ -69,7 +69,7 @@ class Terminal:
         return os.get_terminal_size(self.err.fileno()).columns or 80
 
     def give(self, line: str) -> None:
-        """One line of data.
+        """Write one line of data.
 
         Raises:
             ReaderLeft: the reader left after some lines.
@@ -86,7 +86,7 @@ class Terminal:
         self._given += 1
 
     def show(self, *parts: "RenderableType", width: int) -> None:
-        """Data that rich lays out in `width` columns. Raises as `give`."""
+        """Write data that rich lays out in `width` columns. Raises as `give`."""
         from rich.console import Console
 
         # Bold and dim are not colours to rich, and would be kept.
@@ -105,15 +105,17 @@ def columns() -> int:
 
 
 def labelled(rows: "Iterable[tuple[str, RenderableType]]") -> "RenderableType":
-    """A label and a text in each row."""
+    """A label and a text in each row; a label is shown once for successive rows."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(min_width=LABEL)
     table.add_column(overflow="fold")
+    previous = ""
     for label, text in rows:
-        table.add_row(label, Text(clean(text)) if isinstance(text, str) else text)
+        table.add_row("" if label == previous else label, Text(clean(text)) if isinstance(text, str) else text)
+        previous = label
     return table
 
 
@@ -128,7 +130,7 @@ def _write(stream: TextIO, line: str) -> None:
 
 
 def abandon(stream: TextIO) -> None:
-    """Send what a stream still holds nowhere, so that closing it does not fail a second time."""
+    """Discard what a stream still buffers, so that closing it does not fail again."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -137,9 +139,9 @@ def abandon(stream: TextIO) -> None:
 
 @contextmanager
 def own_streams(log: Path | None) -> Iterator[Terminal]:
-    """The command's streams; with `log`, all else that this process and its children print goes to that file.
+    """The command's streams; with `log`, all other output of this process and its children goes to that file.
 
-    vLLM and torch write to the file descriptors themselves, from C++ and from other processes, so these are redirected.
+    vLLM and torch write to the file descriptors from C++ and from other processes, so the descriptors are redirected.
     """
     if log is None:
         yield Terminal(sys.stdout, sys.stderr)
@@ -182,11 +184,11 @@ def _open_log(log: Path) -> int:
 
 
 def clean(text: str) -> str:
-    """Text with a space for each control, format or line-end character, which a terminal might obey."""
+    """Text with control, format and line-end characters, which a terminal may interpret, replaced by spaces."""
     return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def printable(text: str, *, limit: int = 60) -> str:
-    """Text that a model wrote, fit for a terminal: one line, no control characters, at most `limit` characters."""
+    """Text of a model for a terminal: one line of at most `limit` characters without control characters."""
     line = " ".join(clean(text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -60,26 +60,27 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
     if html is not None and html.exists() and file.exists() and html.samefile(file):
         raise UsageError(f"--html {html} is the trace itself: name another file")
     terminal = Terminal(sys.stdout, sys.stderr)
-    found = courses(read_trace(file) if question is None else _events_of(_id_of(question, file), file))
+    events = read_trace(file) if question is None else _events_of(_id_of(question, file), file)
+    shown = courses(events)
     if question is not None:
         # Where the question was asked several times, show the last time.
-        found = iter(deque(found, maxlen=1))
+        shown = iter(deque(shown, maxlen=1))
     lost: OutputLost | None = None
     with ExitStack() as stack:
         if html is not None:
             from reasoner.tree.page import writing_page
 
-            found = stack.enter_context(writing_page(html, source=file.name)).passing(found)
-        first = next(found, None)
+            shown = stack.enter_context(writing_page(html, source=file.name)).passing(shown)
+        first = next(shown, None)
         if first is None:
             raise TraceError(f"the trace {file} holds no question: it is empty")
         try:
-            _show(terminal, first, found, as_json=as_json)
+            _show(terminal, first, shown, as_json=as_json)
         except OutputLost as error:
             lost = error
             if html is not None:
                 # The page is written in full even if standard output cannot be.
-                deque(found, maxlen=0)
+                deque(shown, maxlen=0)
     if html is not None:
         terminal.say(f"wrote {html}")
     if lost:

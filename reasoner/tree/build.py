@@ -22,7 +22,7 @@ from reasoner.trace import (
     Scored,
     Weighed,
 )
-from reasoner.tree.course import Comparison, Course, Head, Node, Rated
+from reasoner.tree.course import Comparison, Course, Head, Node
 from reasoner.types import Usage
 
 MOST_TEXTS: Final = 8
@@ -146,16 +146,15 @@ class _Builder:
                 node.repeats = child.node
 
     def _rate(self, event: Scored) -> None:
-        rated = Rated(event.value, event.steps, event.parts, event.error, event.cost)
         node_id = self.node_ids.get((event.prompt, event.index))
         if event.against is not None:
-            self.course.comparisons.append(Comparison(node_id, self.node_ids.get(event.against), rated))
+            self.course.comparisons.append(Comparison(node_id, self.node_ids.get(event.against), event))
         elif node_id is None:
-            self.course.unmatched.append(rated)
+            self.course.unmatched.append(event)
         else:
             node = self.course.nodes[node_id]
-            node.ratings.append(rated)
-            node.cost += rated.cost
+            node.ratings.append(event)
+            node.cost += event.cost
 
     def finish(self) -> Course:
         """The course, with what only the whole of it decides."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from reasoner.budget import Cost
 from reasoner.solution import EndedBy, Proposal
-from reasoner.trace import Began, Ended
+from reasoner.trace import Began, Ended, Scored
 from reasoner.types import Answer, FinishReason, Message, Usage
 
 State = Literal[
@@ -17,17 +17,6 @@ State = Literal[
 earlier sequence. "pruned": it was incomplete and others of its depth were continued. "open": it was incomplete when the
 search ended. "cut": a token limit ended it. "cancelled", "deadline" and "lost" (by the engine): it did not complete.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Rated:
-    """One rating from the trace: a value in [0, 1], or None and the error that prevented it."""
-
-    value: float | None
-    steps: tuple[float, ...]
-    parts: tuple[float, ...]
-    error: str
-    cost: Cost
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +61,7 @@ class Node:
     cost: Cost
     state: State
     tokens_below: int = 0
-    ratings: list[Rated] = field(default_factory=list)
+    ratings: list[Scored] = field(default_factory=list)
     children: list[int] = field(default_factory=list)
     repeats: int | None = None
     on_path: bool = False
@@ -80,7 +69,7 @@ class Node:
     """Whether it answered, and with the final answer's key."""
 
     @property
-    def rating(self) -> Rated | None:
+    def rating(self) -> Scored | None:
         """The last rating that has a value, else the last one."""
         return next((rated for rated in reversed(self.ratings) if rated.value is not None), (None, *self.ratings)[-1])
 
@@ -91,7 +80,7 @@ class Comparison:
 
     first: int | None
     second: int | None
-    rated: Rated
+    rated: Scored
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +98,7 @@ class Course:
     nodes: list[Node] = field(default_factory=list)
     path: tuple[int, ...] = ()
     comparisons: list[Comparison] = field(default_factory=list)
-    unmatched: list[Rated] = field(default_factory=list)
+    unmatched: list[Scored] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     ended: Ended | None = None
@@ -190,9 +179,11 @@ def document(course: Course) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses as dictionaries, a cost with the sum of its tokens."""
+    """Dataclasses as dictionaries: a rating without its place in the trace, a cost with the sum of its tokens."""
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
+    if isinstance(value, Scored):
+        return {name: _plain(getattr(value, name)) for name in ("value", "steps", "parts", "error", "cost")}
     if not is_dataclass(value):
         return value
     plain = {each.name: _plain(getattr(value, each.name)) for each in fields(value)}

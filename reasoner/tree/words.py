@@ -66,8 +66,8 @@ def facts_of(node: Node) -> str:
 def counts(course: Course) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
     number = f"{len(course.nodes):,} sequence{'s' if len(course.nodes) != 1 else ''}, depth {course.depth}"
-    found = Counter(node.state for node in course.nodes)
-    states = ", ".join(f"{found[state]:,} {state}" for state in _MARKS if found[state])
+    by_state = Counter(node.state for node in course.nodes)
+    states = ", ".join(f"{by_state[state]:,} {state}" for state in _MARKS if by_state[state])
     return f"{number}: {states}" if states else number
 
 
