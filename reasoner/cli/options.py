@@ -157,15 +157,19 @@ def runs_code(kind: "Kind", spec: str) -> bool:
     return any(field.name == "allow_unsandboxed" for field in fields(cls))
 
 
-def read_prices(text: str) -> "Prices":
-    """The prices of --prices.
+def read_prices(text: str | None, budgets: Sequence["Budget"]) -> "Prices | None":
+    """The prices of --prices, which a budget in dollars needs.
 
     Raises:
-        UsageError: a kind is unknown, given twice or missing, or an amount is not a number.
+        UsageError: they are missing, a kind is unknown, given twice or missing, or an amount is not a number.
     """
     from reasoner.budget import Prices
     from reasoner.errors import UnknownName
 
+    if text is None:
+        if any(budget.usd is not None for budget in budgets):
+            raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")
+        return None
     known = tuple(field.name for field in fields(Prices))
     given: dict[str, float] = {}
     for part in text.split(","):
@@ -181,13 +185,3 @@ def read_prices(text: str) -> "Prices":
     if missing := {"prompt", "generated"} - given.keys():
         raise UsageError(f"--prices needs {' and '.join(sorted(missing))} too, in US dollars per million tokens")
     return Prices(**given)
-
-
-def check_prices(budgets: Sequence["Budget"], prices: "Prices | None") -> None:
-    """Refuse a budget in dollars without prices.
-
-    Raises:
-        UsageError: there are none.
-    """
-    if prices is None and any(budget.usd is not None for budget in budgets):
-        raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")

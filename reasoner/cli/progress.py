@@ -51,10 +51,10 @@ class Display:
 
     def note(self, line: str) -> None:
         """Show a line that stays. May be called from any thread."""
-        if self._shown is None:
-            self.terminal.say(line)
+        if shown := self._shown:
+            shown.console.print(clean(line), markup=False, highlight=False, emoji=False)
         else:
-            self._shown.console.print(clean(line), markup=False, highlight=False, emoji=False)
+            self.terminal.say(line)
 
     def waiting(self) -> str:
         """The stage and how long it has taken."""

@@ -11,7 +11,18 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
-from reasoner.cli.options import PATH, SPEC, UNSANDBOXED, VERIFIER, engine_options, json_option
+from reasoner.cli.options import (
+    PATH,
+    SPEC,
+    UNSANDBOXED,
+    VERIFIER,
+    choose_engine,
+    choose_strategy,
+    choose_verifier,
+    engine_options,
+    json_option,
+    read_prices,
+)
 from reasoner.errors import ReasonerError, TraceError, UsageError
 from reasoner.files import open_regular
 
@@ -117,7 +128,6 @@ def command(
     any answer, 4 engine or model failure, 130 interrupted.
     """
     from reasoner.budget import Budget
-    from reasoner.cli.options import check_prices, choose_engine, choose_strategy, choose_verifier, read_prices
     from reasoner.questions import ask
 
     if seed < 0:
@@ -127,18 +137,18 @@ def command(
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
     chosen = choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
     runs_on = choose_engine(engine, model_id=model, base_url=base_url)
+    limits = Budget() if budget is None else Budget.parse(budget)
     run = _Run(
         asked,
         chosen,
         choose_verifier(verifier, [chosen], runs_on, unsandboxed=unsandboxed),
         runs_on,
-        Budget() if budget is None else Budget.parse(budget),
-        None if prices is None else read_prices(prices),
+        limits,
+        read_prices(prices, [limits]),
         seed,
         verbose,
         as_json,
     )
-    check_prices([run.budget], run.prices)
     return run.run(_recording(trace, runs_on, overwrite=overwrite) if trace else None)
 
 

@@ -89,9 +89,15 @@ class Terminal:
         """Write data that rich lays out in `width` columns. Raises as `give`."""
         from rich.console import Console
 
-        # Bold and dim are not colours to rich, and would be kept.
-        colors = None if os.environ.get("NO_COLOR") else "auto"
-        console = Console(file=self.out, width=width, color_system=colors, highlight=False, markup=False, emoji=False)
+        console = Console(
+            file=self.out,
+            width=width,
+            # Rich's own NO_COLOR keeps bold and dim text.
+            color_system=None if os.environ.get("NO_COLOR") else "auto",
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
         for part in parts:
             with console.capture() as captured:
                 console.print(part)

@@ -4,7 +4,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from reasoner.cli.terminal import Terminal
-    from reasoner.trace import Event
     from reasoner.tree.course import Course, Node
     from reasoner.tree.outline import Outline
 
@@ -57,14 +56,15 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
     from reasoner.trace import read_trace
     from reasoner.tree.build import courses
 
-    if html is not None and html.exists() and file.exists() and html.samefile(file):
-        raise UsageError(f"--html {html} is the trace itself: name another file")
+    with suppress(OSError):
+        if html is not None and html.samefile(file):
+            raise UsageError(f"--html {html} is the trace itself: name another file")
     terminal = Terminal(sys.stdout, sys.stderr)
-    events = read_trace(file) if question is None else _events_of(_id_of(question, file), file)
-    shown = courses(events)
+    shown = courses(read_trace(file))
     if question is not None:
+        wanted = _id_of(question, file)
         # Where the question was asked several times, show the last time.
-        shown = iter(deque(shown, maxlen=1))
+        shown = iter(deque(courses(event for event in read_trace(file) if event.question_id == wanted), maxlen=1))
     lost: OutputLost | None = None
     with ExitStack() as stack:
         if html is not None:
@@ -112,12 +112,6 @@ def _id_of(given: str, file: Path) -> str:
         names = ", ".join(matching[:MOST_NAMED]) + (", ..." if len(matching) > MOST_NAMED else "")
         raise UsageError(f"--question {given} matches {len(matching):,} questions: {names}; give more of the id")
     return matching[0] if matching else given
-
-
-def _events_of(question: str, file: Path) -> "Iterator[Event]":
-    from reasoner.trace import read_trace
-
-    return (event for event in read_trace(file) if event.question_id == question)
 
 
 def _show(terminal: "Terminal", first: "Course", rest: "Iterator[Course]", *, as_json: bool) -> None:

@@ -174,8 +174,9 @@ class _Builder:
         if course.ended:
             course.cost = course.ended.cost
         else:
-            others = [*course.unmatched, *(comparison.rated for comparison in course.comparisons)]
-            spent = sum((part.cost for part in (*course.nodes, *others)), self.likelihood_cost)
+            costs = [node.cost for node in course.nodes]
+            costs += [rated.cost for rated in (*course.unmatched, *(each.rated for each in course.comparisons))]
+            spent = sum(costs, self.likelihood_cost)
             course.cost = spent.taking(self.seconds)
         return course
 

@@ -80,12 +80,7 @@ class Page:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._courses = 0
-
-    @property
-    def left_out(self) -> int:
-        """How many courses are not shown."""
-        return max(0, self._courses - MOST_COURSES)
+        self.courses = 0
 
     def passing(self, courses: Iterable[Course]) -> Iterator[Course]:
         """The same courses, each added to the page as it passes."""
@@ -95,9 +90,9 @@ class Page:
 
     def add(self, course: Course) -> None:
         """Add a course; those after `MOST_COURSES` are only counted. Raises OSError: it cannot be written."""
-        if self._courses < MOST_COURSES:
+        if self.courses < MOST_COURSES:
             self.write(fragment(course))
-        self._courses += 1
+        self.courses += 1
 
     def write(self, text: str) -> None:
         """Write markup. Raises OSError: it cannot be written."""
@@ -117,7 +112,11 @@ def writing_page(path: Path, *, source: str) -> Iterator[Page]:
             page = Page(file)
             page.write(templates("page_top.html").render(source=visible(source), style=style()))
             yield page
-            page.write(templates("page_end.html").render(left_out=page.left_out, version=version("reasoner-kit")))
+            page.write(
+                templates("page_end.html").render(
+                    left_out=max(0, page.courses - MOST_COURSES), version=version("reasoner-kit")
+                )
+            )
     except OSError as error:
         raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
 

@@ -164,7 +164,7 @@ def test_samples_without_any_answer(run: Run) -> None:
     ended = run("solve", "q", "-e", "simulated:silent=1")
     assert (ended.code, ended.out) == (1, "")
     assert "none of 8 samples has an answer" in ended.error
-    assert "the one sample held no answer" in run("solve", "q", "-e", "simulated", "-s", "single:max_tokens=1").error
+    assert "the only sample has no answer" in run("solve", "q", "-e", "simulated", "-s", "single:max_tokens=1").error
 
 
 def test_a_deadline_before_any_answer(run: Run) -> None:

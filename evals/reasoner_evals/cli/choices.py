@@ -11,7 +11,6 @@ from reasoner.budget import Prices
 from reasoner.catalog import build, spec_of
 from reasoner.cli.options import (
     DEFAULT_VERIFIER,
-    check_prices,
     choose_engine,
     choose_verifier,
     read_prices,
@@ -55,10 +54,9 @@ def choose(given: Given) -> Chosen:
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
     strategies = given.strategies or DEFAULT_STRATEGIES
-    prices = read_prices(given.prices) if given.prices is not None else None
     budgets = read_budgets(given.budgets) if given.budgets is not None else ()
     totals = read_budgets(given.totals) if given.totals is not None else ()
-    check_prices((*budgets, *totals), prices)
+    prices = read_prices(given.prices, (*budgets, *totals))
     subset = Subset(given.limit, given.subset_seed)
     verifier = _verifier(given, strategies, engine)
     grid = Grid(
