@@ -89,4 +89,4 @@ def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
     assert (solved.code, solved.out) == (0, "4\n")
     assert rated.code == 0, rated.err
     refused = run("solve", "How many?", "-e", "vllm", "--base-url", server.url)
-    assert (refused.code, refused.error) == (2, "error: engine vllm takes no --base-url: leave it out")
+    assert (refused.code, refused.error) == (2, "error: engine vllm takes no --base-url: omit it")

@@ -12,7 +12,7 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, flag, json_option
 from reasoner.errors import UsageError
-from reasoner_evals.cli.options import Given, command_line, default_folder, run_options
+from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
 if TYPE_CHECKING:
     from reasoner.controller.profile import ArmRow, Family
@@ -37,7 +37,7 @@ LONGEST_SPEC: Final = 80
                    "first sample) or split (of the first four samples' votes).  [default: none]")  # fmt: skip
 @json_option("the profile's path and rows")
 @guarded
-def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **options: Any) -> int:
+def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:
     """Measure what compute gains on TASKs, and write it to a profile.
 
     The strategy auto chooses by this profile. Use questions that nothing else is measured on. At least one strategy
@@ -53,53 +53,53 @@ def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: b
     from reasoner_evals.profiling.binning import Binning
     from reasoner_evals.profiling.profiles import former_profile
 
-    given = Given(**options)
+    options = RunOptions(**given)
     binning = Binning.parse(bins)
     # Refuses a file that cannot be added to before anything is sampled.
     former_profile(out, None)
     if from_runs:
-        _check_alone(given, runs)
-        return _write([Path(task) for task in given.tasks], out, binning, as_json=as_json)
-    if not given.tasks:
+        _check_alone(options, runs)
+        return _write([Path(task) for task in options.tasks], out, binning, as_json=as_json)
+    if not options.tasks:
         raise UsageError("no task is given: name one or more, as in `reasoner calibrate arithmetic`, or --from a run")
-    folder = runs or default_folder("calibrate-", given.tasks[0])
-    code = _run(replace(given, strategies=given.strategies or DEFAULT_STRATEGIES), folder, binning)
+    folder = runs or default_folder("calibrate-", options.tasks[0])
+    code = _run(replace(options, strategies=options.strategies or DEFAULT_STRATEGIES), folder, binning)
     return code or _write([folder], out, binning, as_json=as_json)
 
 
-def _check_alone(given: Given, runs: Path | None) -> None:
+def _check_alone(options: RunOptions, runs: Path | None) -> None:
     """Refuse options that finished runs have decided already."""
-    if not given.tasks:
+    if not options.tasks:
         raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
-    changed = [each.name for each in fields(given) if getattr(given, each.name) != each.default]
+    changed = [each.name for each in fields(options) if getattr(options, each.name) != each.default]
     flags = {"strategies": "--strategy", "unsandboxed": "--allow-unsandboxed-code"}
     if others := [name for name in [*changed, *(["runs"] if runs else [])] if name != "tasks"]:
         name = flags.get(others[0], flag(others[0]))
         raise UsageError(f"{name} has no effect with --from, as the runs are finished: omit it")
 
 
-def _run(given: Given, folder: Path, binning: "Binning") -> int:
+def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     """Sample what is missing; the exit code."""
-    from reasoner_evals.cli.choices import Chosen, choose, resuming
     from reasoner_evals.cli.session import CalibrationSession
+    from reasoner_evals.cli.setup import RunSetup, resuming, set_up
     from reasoner_evals.profiling.binning import check_kept
     from reasoner_evals.profiling.families import check_arms
     from reasoner_evals.runs.folder import RunFolder
     from reasoner_evals.runs.writer import writing
 
-    def check(chosen: Chosen) -> None:
-        check_arms(chosen.arms)
-        check_kept(binning, chosen.arms)
+    def check(setup: RunSetup) -> None:
+        check_arms(setup.arms)
+        check_kept(binning, setup.arms)
 
     run = RunFolder(folder)
     if run.manifest.exists():
-        with resuming(given, run) as (chosen, frozen):
-            check(chosen)
-            return CalibrationSession(run, chosen, frozen, command_line(), as_json=False).run()
-    chosen = choose(given)
-    check(chosen)
+        with resuming(options, run) as (setup, frozen):
+            check(setup)
+            return CalibrationSession(run, setup, frozen, command_line(), as_json=False).run()
+    setup = set_up(options)
+    check(setup)
     with writing(run, fresh=True):
-        return CalibrationSession(run, chosen, None, command_line(), as_json=False).run()
+        return CalibrationSession(run, setup, None, command_line(), as_json=False).run()
 
 
 def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:
@@ -111,13 +111,13 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
     opened = open_runs(tuple(runs))
     model = opened[0].manifest.model.name
     former = former_profile(out, model)
-    made = families_of(opened, binning)
-    for task, measured in made.items():
+    measured_by_task = families_of(opened, binning)
+    for task, measured in measured_by_task.items():
         for note in measured.notes:
             terminal.say(f"note: {task}: {note}")
         if former and task in {family.task for family in former.families}:
             terminal.say(f"{task}: replaces the rows that {out} held of it")
-    families = [measured.family for measured in made.values()]
+    families = [measured.family for measured in measured_by_task.values()]
     merged(model, families, former).write(out)
     if as_json:
         terminal.give(

@@ -8,7 +8,7 @@ import click
 from reasoner.cli.exits import guarded
 from reasoner.cli.options import PATH, json_option
 from reasoner.errors import UsageError
-from reasoner_evals.cli.options import Given, command_line, default_folder, run_options
+from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
 
 @click.command("eval")
@@ -25,7 +25,7 @@ from reasoner_evals.cli.options import Given, command_line, default_folder, run_
               help="Continue the run in this folder: keep finished questions, try failed ones again.")  # fmt: skip
 @json_option("the results")
 @guarded
-def command(out: Path | None, resume: Path | None, as_json: bool, **options: Any) -> int:
+def command(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> int:
     """Measure strategies on TASKs: every task with every strategy, budget and seed.
 
     Strategies that select from independent samples (self_consistency, best_of_n) run once per seed as a pool of
@@ -37,19 +37,19 @@ def command(out: Path | None, resume: Path | None, as_json: bool, **options: Any
     Exit codes: 0 all questions have a result, 1 output could not be written, 2 usage, 4 engine failure or questions
     that ended in an error, 130 interrupted.
     """
-    from reasoner_evals.cli.choices import choose, resuming
     from reasoner_evals.cli.session import Session
+    from reasoner_evals.cli.setup import resuming, set_up
     from reasoner_evals.runs.folder import RunFolder
     from reasoner_evals.runs.writer import writing
 
-    given = Given(**options)
+    options = RunOptions(**given)
     if resume is None:
-        chosen = choose(given)
-        folder = RunFolder(out or default_folder("", given.tasks[0]))
+        setup = set_up(options)
+        folder = RunFolder(out or default_folder("", options.tasks[0]))
         with writing(folder, fresh=True):
-            return Session(folder, chosen, None, command_line(), as_json).run()
+            return Session(folder, setup, None, command_line(), as_json).run()
     if out is not None:
         raise UsageError(f"--out {out} has no effect with --resume: a run continues in its own folder; omit it")
     folder = RunFolder(resume)
-    with resuming(given, folder) as (chosen, frozen):
-        return Session(folder, chosen, frozen, command_line(), as_json).run()
+    with resuming(options, folder) as (setup, frozen):
+        return Session(folder, setup, frozen, command_line(), as_json).run()

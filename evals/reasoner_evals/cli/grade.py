@@ -62,7 +62,7 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
         UsageError: they cannot be loaded, or have changed.
     """
     from reasoner.errors import UsageError
-    from reasoner_evals.cli.choices import check_consent, load_tasks
+    from reasoner_evals.cli.setup import check_consent, load_tasks
     from reasoner_evals.runs.subset import Subset
 
     check_consent(manifest, unsandboxed=unsandboxed)

@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class RunOptions:
     """The options as they were typed; empty or None where they were left out."""
 
     tasks: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Given:
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:
-    """The fields of `Given` but --totals and --effort, as options; `strategies` is the default of --strategy."""
+    """The fields of `RunOptions` but --totals and --effort, as options; `strategies` is the default of --strategy."""
 
     def add(command: F) -> F:
         command = engine_options(command)

@@ -11,8 +11,8 @@ from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of, error_li
 from reasoner.cli.progress import started
 from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, engine_log, own_streams
 from reasoner.errors import ReasonerError, TraceError
-from reasoner_evals.cli.choices import Chosen
 from reasoner_evals.cli.progress import EvalProgress, Tally, shown_accuracy
+from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import (
     Drifted,
@@ -32,14 +32,14 @@ class Session:
     """A run to begin, or with `frozen` to resume; its folder is locked."""
 
     folder: RunFolder
-    chosen: Chosen
+    setup: RunSetup
     frozen: Manifest | None
     command: str
     as_json: bool
 
     def run(self) -> int:
         """Run it; the exit code. An error is one line, followed by how to continue."""
-        log = engine_log(self.chosen.engine)
+        log = engine_log(self.setup.engine)
         with own_streams(log) as terminal:
             progress = EvalProgress(terminal)
             try:
@@ -63,26 +63,26 @@ class Session:
             return code
 
     async def _evaluate(self, progress: EvalProgress) -> None:
-        chosen = self.chosen
-        strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in chosen.arms)]
-        async with started(chosen.engine, chosen.verifier, strategies, progress):
-            progress.begin(f"evaluating with {chosen.engine.model.name}")
+        setup = self.setup
+        strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in setup.arms)]
+        async with started(setup.engine, setup.verifier, strategies, progress):
+            progress.begin(f"evaluating with {setup.engine.model.name}")
             manifest = self._manifest(progress)
-            progress.expect(manifest.arms, {task: len(data.items) for task, data in chosen.tasks.items()})
-            await evaluate(self.folder, manifest, chosen.tasks, chosen.engine, chosen.verifier, progress)
+            progress.expect(manifest.arms, {task: len(data.items) for task, data in setup.tasks.items()})
+            await evaluate(self.folder, manifest, setup.tasks, setup.engine, setup.verifier, progress)
 
     def _manifest(self, progress: EvalProgress) -> Manifest:
         """The manifest of a new run, or that of the resumed run if the model is still the same."""
-        chosen = self.chosen
+        setup = self.setup
         if self.frozen is None:
-            manifest = freeze(chosen.tasks, chosen.arms, chosen.engine, chosen.prices, command=self.command)
-            begin(self.folder, manifest, chosen.tasks)
+            manifest = freeze(setup.tasks, setup.arms, setup.engine, setup.prices, command=self.command)
+            begin(self.folder, manifest, setup.tasks)
             return manifest
-        if changed := differences(self.frozen, self.frozen.model_copy(update={"model": chosen.engine.model})):
+        if changed := differences(self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})):
             raise Drifted(self.folder, changed)
         for part, before, now in drift_of_machine(self.frozen.machine, this_machine()):
             progress.note(f"note: {part} was {before}, is {now}")
-        write_items(self.folder, chosen.tasks)
+        write_items(self.folder, setup.tasks)
         return self.frozen
 
     def _finish(self, terminal: Terminal, tallies: list[Tally]) -> int:

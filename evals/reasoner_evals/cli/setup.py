@@ -21,7 +21,7 @@ from reasoner.controller.worth import EFFORTS, price_of
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.protocols import Engine, Verifier
-from reasoner_evals.cli.options import Given
+from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import Difference, Drifted, as_of_now, differences, read_manifest
@@ -32,7 +32,7 @@ from reasoner_evals.tasks.task import TaskData
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class RunSetup:
     """Everything a run consists of; the tasks, cut to the subset, by the spec in their source."""
 
     tasks: Mapping[str, TaskData]
@@ -42,86 +42,86 @@ class Chosen:
     prices: Prices | None
 
 
-def choose(given: Given) -> Chosen:
+def set_up(options: RunOptions) -> RunSetup:
     """The objects that the options describe.
 
     Raises:
         UsageError: an option is out of range, unknown or without effect, or data cannot be loaded.
     """
-    if not given.tasks:
+    if not options.tasks:
         raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
-    engine = choose_engine(given.engine, model_id=given.model, base_url=given.base_url)
+    engine = choose_engine(options.engine, model_id=options.model, base_url=options.base_url)
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
-    strategies = given.strategies or DEFAULT_STRATEGIES
-    budgets = read_budgets(given.budgets) if given.budgets is not None else ()
-    totals = read_budgets(given.totals) if given.totals is not None else ()
-    prices = read_prices(given.prices, (*budgets, *totals))
-    subset = Subset(given.limit, given.subset_seed)
-    verifier = _verifier(given, strategies, engine)
+    strategies = options.strategies or DEFAULT_STRATEGIES
+    budgets = read_budgets(options.budgets) if options.budgets is not None else ()
+    totals = read_budgets(options.totals) if options.totals is not None else ()
+    prices = read_prices(options.prices, (*budgets, *totals))
+    subset = Subset(options.limit, options.subset_seed)
+    verifier = _verifier(options, strategies, engine)
     grid = Grid(
-        tasks=given.tasks,
+        tasks=options.tasks,
         strategies=strategies,
         verifier=spec_of(verifier) if verifier else "",
         budgets=budgets,
         totals=totals,
-        price=price_of(given.effort) if given.effort else 0.0,
-        seeds=read_seeds(given.seeds) if given.seeds is not None else (),
+        price=price_of(options.effort) if options.effort else 0.0,
+        seeds=read_seeds(options.seeds) if options.seeds is not None else (),
     )
     arms_of(grid)  # refuses what cannot be combined before data is fetched
-    tasks = load_tasks(given.tasks, subset, unsandboxed=given.unsandboxed)
-    return Chosen(tasks, arms_of(replace(grid, tasks=tuple(tasks))), engine, verifier, prices)
+    tasks = load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed)
+    return RunSetup(tasks, arms_of(replace(grid, tasks=tuple(tasks))), engine, verifier, prices)
 
 
 @contextmanager
-def resuming(given: Given, folder: RunFolder) -> Iterator[tuple[Chosen, Manifest]]:
+def resuming(options: RunOptions, folder: RunFolder) -> Iterator[tuple[RunSetup, Manifest]]:
     """The objects and the manifest of a run to be resumed, whose folder is locked meanwhile.
 
     Raises:
         Drifted: something that decides the run has changed; the differences are shown.
-        UsageError: as `choose`.
+        UsageError: as `set_up`.
     """
     frozen = read_manifest(folder)
     with writing(folder, fresh=False):
         try:
-            chosen = choose_again(given, frozen, folder)
+            setup = set_up_again(options, frozen, folder)
         except Drifted as error:
             for line in error.diff:
                 click.echo(clean(line), err=True)
             raise
-        yield chosen, frozen
+        yield setup, frozen
 
 
-def choose_again(given: Given, frozen: Manifest, folder: RunFolder) -> Chosen:
+def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> RunSetup:
     """The objects of a run to be resumed; options that are given must be those of the run.
 
     Raises:
         Drifted: something that decides the run has changed, in the options or elsewhere.
-        UsageError: as `choose`.
+        UsageError: as `set_up`.
     """
-    check_consent(frozen, unsandboxed=given.unsandboxed)
-    before = _given_then(frozen)
-    if given.strategies:
-        named = {spec_of(build("strategy", spec)) for spec in given.strategies}
+    check_consent(frozen, unsandboxed=options.unsandboxed)
+    before = _options_of(frozen)
+    if options.strategies:
+        named = {spec_of(build("strategy", spec)) for spec in options.strategies}
         if named != set(before.strategies):
             then, now = (", ".join(sorted(specs)) for specs in (before.strategies, named))
             raise Drifted(folder, [Difference("the strategies", then, now)])
-    if given.engine or given.model or given.base_url:
+    if options.engine or options.model or options.base_url:
         before = replace(before, engine=None)
-    typed = {each.name: value for each in fields(given) if (value := getattr(given, each.name)) not in (None, ())}
-    chosen = choose(replace(before, **{**typed, "strategies": before.strategies}))
-    current = as_of_now(frozen, chosen.tasks, chosen.arms, chosen.engine, chosen.prices)
+    typed = {each.name: value for each in fields(options) if (value := getattr(options, each.name)) not in (None, ())}
+    setup = set_up(replace(before, **{**typed, "strategies": before.strategies}))
+    current = as_of_now(frozen, setup.tasks, setup.arms, setup.engine, setup.prices)
     if changed := differences(frozen, current):
         raise Drifted(folder, changed)
-    return chosen
+    return setup
 
 
-def _given_then(frozen: Manifest) -> Given:
+def _options_of(frozen: Manifest) -> RunOptions:
     """The options that give a run of this manifest."""
     arms = frozen.arms
     subset = Subset.parse(frozen.sources[0].subset)
     prices = {arm.price for arm in arms}
-    return Given(
+    return RunOptions(
         tasks=tuple(source.task for source in frozen.sources),
         strategies=tuple(dict.fromkeys(arm.strategy for arm in arms)),
         verifier=next((arm.verifier for arm in arms if arm.verifier), None),
@@ -168,12 +168,12 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
     return tasks
 
 
-def _verifier(given: Given, specs: Sequence[str], engine: Engine) -> Verifier | None:
+def _verifier(options: RunOptions, specs: Sequence[str], engine: Engine) -> Verifier | None:
     strategies = [build("strategy", spec) for spec in specs]
-    unsandboxed = given.unsandboxed and (
+    unsandboxed = options.unsandboxed and (
         any(strategy.uses_verifier for strategy in strategies)
-        and runs_code("verifier", given.verifier or DEFAULT_VERIFIER)
+        and runs_code("verifier", options.verifier or DEFAULT_VERIFIER)
     )
-    if given.unsandboxed and not unsandboxed and not any(runs_code("task", spec) for spec in given.tasks):
+    if options.unsandboxed and not unsandboxed and not any(runs_code("task", spec) for spec in options.tasks):
         raise UsageError("--allow-unsandboxed-code has no effect: no task or verifier here runs code; omit it")
-    return choose_verifier(given.verifier, strategies, engine, unsandboxed=unsandboxed)
+    return choose_verifier(options.verifier, strategies, engine, unsandboxed=unsandboxed)
