@@ -10,19 +10,8 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from reasoner.cli import options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
-from reasoner.cli.options import (
-    PATH,
-    SPEC,
-    UNSANDBOXED,
-    VERIFIER,
-    choose_engine,
-    choose_strategy,
-    choose_verifier,
-    engine_options,
-    json_option,
-    read_prices,
-)
 from reasoner.errors import ReasonerError, TraceError, UsageError
 from reasoner.files import open_regular
 
@@ -64,7 +53,7 @@ class _Recording:
 
 @click.command("solve")
 @click.argument("question")
-@click.option("-s", "--strategy", metavar=SPEC,
+@click.option("-s", "--strategy", metavar=options.SPEC,
               help="How to spend the compute, as in self_consistency:n=16,temperature=0.9; `reasoner list strategies` "
                    "shows all.  [default: self_consistency]")  # fmt: skip
 @click.option("--effort", metavar="low|medium|high",
@@ -75,27 +64,27 @@ class _Recording:
 @click.option("--abstain-below", type=float, metavar="P",
               help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
                    "1; needs --profile.  [default: always answer]")  # fmt: skip
-@VERIFIER
-@UNSANDBOXED
+@options.VERIFIER
+@options.UNSANDBOXED
 @click.option("-b", "--budget", metavar="UNIT=AMOUNT,...",
               help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
                    "seconds, flops, usd.  [default: no limit]")  # fmt: skip
 @click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
               help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
                    "comparison of formulas take 30 s instead of 10 s.")  # fmt: skip
-@click.option("--context", type=PATH, metavar="FILE",
+@click.option("--context", type=options.PATH, metavar="FILE",
               help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
-@engine_options
+@options.engine_options
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N",
               help="The random seed, 0 or more: the same seed gives the same run, where the engine can.")  # fmt: skip
-@click.option("--trace", type=PATH, metavar="FILE",
+@click.option("--trace", type=options.PATH, metavar="FILE",
               help="Write all events to a JSONL file for `reasoner trace FILE` and --engine replay:FILE; gzipped if "
                    "its name ends in .gz.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @click.option("-v", "--verbose", is_flag=True,
               help="Explain what was run and why, what ended it and how reliable the answer is; show the traceback of "
                    "an error.")  # fmt: skip
-@json_option("the whole solution")
+@options.json_option("the whole solution")
 @guarded
 def command(
     question: str,
@@ -135,16 +124,16 @@ def command(
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: omit it")
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
-    chosen = choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
-    runs_on = choose_engine(engine, model_id=model, base_url=base_url)
+    chosen = options.choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
+    runs_on = options.choose_engine(engine, model_id=model, base_url=base_url)
     limits = Budget() if budget is None else Budget.parse(budget)
     run = _Run(
         asked,
         chosen,
-        choose_verifier(verifier, [chosen], runs_on, unsandboxed=unsandboxed),
+        options.choose_verifier(verifier, [chosen], runs_on, unsandboxed=unsandboxed),
         runs_on,
         limits,
-        read_prices(prices, [limits]),
+        options.read_prices(prices, [limits]),
         seed,
         verbose,
         as_json,

@@ -38,7 +38,7 @@ def command() -> None:
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
               help="The model whose hidden states the head reads; it should be the model of the runs.")  # fmt: skip
 @click.option("--layer", type=int, default=0, show_default=True, metavar="N",
-              help="The layer to read, 1 is the first; 0 chooses one by cross-validation.")  # fmt: skip
+              help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
 @click.option("--hidden", type=int, default=0, show_default=True, metavar="UNITS",
               help="The size of the head's hidden layer; 0 fits a linear head.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")

@@ -81,25 +81,18 @@ def _check_alone(options: RunOptions, runs: Path | None) -> None:
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     """Sample what is missing; the exit code."""
     from reasoner_evals.cli.session import CalibrationSession
-    from reasoner_evals.cli.setup import RunSetup, resuming, set_up
+    from reasoner_evals.cli.setup import RunSetup, locked_run
     from reasoner_evals.profiling.binning import check_kept
     from reasoner_evals.profiling.families import check_arms
     from reasoner_evals.runs.folder import RunFolder
-    from reasoner_evals.runs.writer import writing
 
     def check(setup: RunSetup) -> None:
         check_arms(setup.arms)
         check_kept(binning, setup.arms)
 
     run = RunFolder(folder)
-    if run.manifest.exists():
-        with resuming(options, run) as (setup, frozen):
-            check(setup)
-            return CalibrationSession(run, setup, frozen, command_line(), as_json=False).run()
-    setup = set_up(options)
-    check(setup)
-    with writing(run, fresh=True):
-        return CalibrationSession(run, setup, None, command_line(), as_json=False).run()
+    with locked_run(options, run, resume=run.manifest.exists(), check=check) as (setup, manifest):
+        return CalibrationSession(run, setup, manifest, command_line(), as_json=False).run()
 
 
 def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:

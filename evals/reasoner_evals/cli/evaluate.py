@@ -38,18 +38,14 @@ def command(out: Path | None, resume: Path | None, as_json: bool, **given: Any) 
     that ended in an error, 130 interrupted.
     """
     from reasoner_evals.cli.session import Session
-    from reasoner_evals.cli.setup import resuming, set_up
+    from reasoner_evals.cli.setup import locked_run
     from reasoner_evals.runs.folder import RunFolder
-    from reasoner_evals.runs.writer import writing
 
     options = RunOptions(**given)
-    if resume is None:
-        setup = set_up(options)
-        folder = RunFolder(out or default_folder("", options.tasks[0]))
-        with writing(folder, fresh=True):
-            return Session(folder, setup, None, command_line(), as_json).run()
-    if out is not None:
+    if resume is not None and out is not None:
         raise UsageError(f"--out {out} has no effect with --resume: a run continues in its own folder; omit it")
-    folder = RunFolder(resume)
-    with resuming(options, folder) as (setup, frozen):
-        return Session(folder, setup, frozen, command_line(), as_json).run()
+    if resume is None and not options.tasks:
+        raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
+    folder = RunFolder(resume or out or default_folder("", options.tasks[0]))
+    with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
+        return Session(folder, setup, manifest, command_line(), as_json).run()

@@ -1,6 +1,6 @@
 """The objects that the options of an evaluation describe. A resumed run supplies the options that were left out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
@@ -48,8 +48,6 @@ def set_up(options: RunOptions) -> RunSetup:
     Raises:
         UsageError: an option is out of range, unknown or without effect, or data cannot be loaded.
     """
-    if not options.tasks:
-        raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
     engine = choose_engine(options.engine, model_id=options.model, base_url=options.base_url)
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
@@ -74,13 +72,23 @@ def set_up(options: RunOptions) -> RunSetup:
 
 
 @contextmanager
-def resuming(options: RunOptions, folder: RunFolder) -> Iterator[tuple[RunSetup, Manifest]]:
-    """The objects and the manifest of a run to be resumed, whose folder is locked meanwhile.
+def locked_run(
+    options: RunOptions, folder: RunFolder, *, resume: bool, check: Callable[[RunSetup], None] = lambda _: None
+) -> Iterator[tuple[RunSetup, Manifest | None]]:
+    """The objects of a run, with its manifest if it is resumed; its folder is locked meanwhile.
+
+    `check` may refuse a setup before a new folder is made.
 
     Raises:
-        Drifted: something that decides the run has changed; the differences are shown.
+        Drifted: something that decides a resumed run has changed; the differences are shown.
         UsageError: as `set_up`.
     """
+    if not resume:
+        setup = set_up(options)
+        check(setup)
+        with writing(folder, fresh=True):
+            yield setup, None
+        return
     frozen = read_manifest(folder)
     with writing(folder, fresh=False):
         try:
@@ -89,6 +97,7 @@ def resuming(options: RunOptions, folder: RunFolder) -> Iterator[tuple[RunSetup,
             for line in error.diff:
                 click.echo(clean(line), err=True)
             raise
+        check(setup)
         yield setup, frozen
 
 
