@@ -126,7 +126,8 @@ class EvalProgress(Display):
         if not begun:
             return Text(self.waiting(), no_wrap=True, overflow="ellipsis")
         latest = sorted(begun, key=lambda tally: (not tally.active, -(tally.ended or 0)))[: max(rows - 2, 1)]
-        shown = [tally.cells(now) for tally in self.tallies.values() if tally in latest]
+        names = {tally.arm.name for tally in latest}
+        shown = [tally.cells(now) for name, tally in self.tallies.items() if name in names]
         arms = [tally.arm for tally in self.tallies.values()]
         tasks = {arm.task for arm in arms}
         if len({task.partition(":")[0] for task in tasks}) == len(tasks):
