@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.options import PATH, json_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,12 +38,12 @@ LEVEL = 6
 
 
 @click.command("trace")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--question", metavar="ID",
               help="The id of the question to show, or its first characters.  [default: all questions]")  # fmt: skip
-@click.option("--html", type=click.Path(path_type=Path), metavar="OUT",
+@click.option("--html", type=PATH, metavar="OUT",
               help="Also write the trees to this HTML file, which is replaced if it exists.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per question.")
+@json_option("each question, one per line,")
 @guarded
 def command(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> int:
     """Show how an answer was searched for, from a trace.
