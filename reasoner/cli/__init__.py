@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> "NoReturn":
     """Run the command and exit with its code."""
     try:
-        # Imported here, as these imports are most of a short run, and may be interrupted like the rest of it.
+        # Imported here, so that an interrupt during these imports, which take most of a short run, is handled.
         from reasoner.cli.interrupts import raised
 
         with raised():
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> "NoReturn":
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
-    """Say so; the exit code. A second interrupt changes nothing."""
+    """Report the interrupt; the exit code. Further interrupts are ignored."""
     _ignore_interrupts()
     from contextlib import suppress
 
@@ -43,9 +43,9 @@ def _ignore_interrupts() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open standard streams that were closed before the start; otherwise other files would get their numbers.
+    """Open standard streams that were closed before the start, so that no other file gets their descriptors.
 
-    Writing to a standard output that was closed is an error: otherwise the answer would be lost in silence.
+    Standard output is opened for reading only: writing to it fails, so that an answer is not lost silently.
     """
     import os
 
@@ -55,7 +55,7 @@ def _open_closed_streams() -> None:
 
 
 def _leave(code: int) -> "NoReturn":
-    """Exit. Do not wait for vLLM where it was imported, nor for what an interrupted run may have left in any state."""
+    """Exit. Wait neither for vLLM nor for the threads and tasks of an interrupted run."""
     import os
     from contextlib import suppress
 

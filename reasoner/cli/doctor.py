@@ -1,4 +1,4 @@
-"""`reasoner doctor`: what is installed, what it runs on, and how much fits."""
+"""`reasoner doctor`: what is installed, which device runs the model, and how many sequences fit."""
 
 import json
 import platform
@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
+from reasoner.cli.options import json_option
 
 if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
-    from reasoner.models.card import ModelCard
 
 LENGTHS = (512, 2048, 8192)
-"""Sequence lengths, in tokens, for which the fitting number is told."""
+"""Sequence lengths in tokens for which the number that fits is shown."""
 
 
 @click.command("doctor")
-@click.option(
-    "-m", "--model", default="embedded", show_default=True, metavar="PATH_OR_ID", help="The model to look at."
-)
-@click.option("--json", "as_json", is_flag=True, help="Give the findings as JSON.")
+@click.option("-m", "--model", default="embedded", show_default=True, metavar="PATH_OR_ID",
+              help="The model to inspect: a folder or a Hugging Face id.")  # fmt: skip
+@json_option("the findings")
 @guarded
 def command(model: str, *, as_json: bool) -> int:
-    """Tell what is installed, and what fits the KV cache.
+    """Show what is installed, and how many sequences fit the KV cache.
 
-    Names the engine and the device that would be used, the model's geometry, and how many sequences without a shared
-    prefix fit. Starts no engine. Exit code 4 when vLLM or the model is missing.
+    Names the engine and the device that would be used and the model's geometry. The number of sequences that fit holds
+    for sequences without a shared prefix. Starts no engine. Exit code 4 if vLLM or the model is missing.
     """
     from reasoner.cli.terminal import Terminal, clean
     from reasoner.errors import EngineError
@@ -49,15 +48,17 @@ def command(model: str, *, as_json: bool) -> int:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return ", ".join(value) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{number:,} of {tokens} tokens" for tokens, number in value.items())
-    return "unknown" if value is None else str(value)
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case int():
+            return f"{value:,}"
+        case list():
+            return ", ".join(value) or "none"
+        case dict():
+            return ", ".join(f"{number:,} of {tokens} tokens" for tokens, number in value.items())
+        case _:
+            return "unknown" if value is None else str(value)
 
 
 def _software() -> dict[str, Any]:
@@ -88,20 +89,20 @@ def _engine() -> dict[str, Any]:
     build = installed_build()
     if build is None:
         return {"vllm": None, "way_out": "install the extra `cpu` or, with an NVIDIA GPU, `gpu`"}
-    defaults = VllmEngine()
+    if build.cpu:
+        device = f"CPU, {cpu_name()}, {usable_cores()} cores usable"
+    else:
+        names = gpus()
+        device = "no NVIDIA driver found" if names is None else "; ".join(names)
     return {
         "vllm": f"{build.package} {build.version}",
         "torch": installed("torch"),
-        "device": f"CPU, {cpu_name()}, {usable_cores()} cores usable" if build.cpu else _told(gpus()),
+        "device": device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
-        "core": "in process" if build.cpu else "a process of its own",
-        "prefix_caching": defaults.enable_prefix_caching,
+        "core": "in process" if build.cpu else "a separate process",
+        "prefix_caching": VllmEngine().prefix_caching,
         "block_size": CPU_BLOCK if build.cpu else None,
     }
-
-
-def _told(gpus: tuple[str, ...] | None) -> str:
-    return "no NVIDIA driver answers" if gpus is None else "; ".join(gpus)
 
 
 def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
@@ -114,25 +115,14 @@ def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
 
     resolved = resolve(name, terminal.say)
     if resolved.folder is None:
-        return {"model": resolved.name, "folder": "not on this machine yet: vLLM fetches it at the first start"}
+        return {"model": resolved.name, "folder": "not on this machine yet: vLLM downloads it at the first start"}
     build = installed_build()
-    chosen = default_dtype(resolved.folder) if build and build.cpu else None
-    size = BYTES[chosen.dtype] if chosen else 2
-    card = read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
-    found: dict[str, Any] = {"dtype": ": ".join(chosen)} if chosen else {}
-    found |= {"model": card.name, "folder": str(resolved.folder), **_geometry(card)}
-    if chosen and card.kv_bytes_per_token:
-        room = int(VllmEngine().kv_gib * 2**30)
-        window = min(card.context or CPU_CONTEXT, CPU_CONTEXT)
-        lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
-        found["kv_cache_bytes"] = room
-        found["kv_cache_tokens"] = room // card.kv_bytes_per_token
-        found["sequences_that_fit"] = {str(n): sequences_that_fit(card, kv_bytes=room, tokens=n) for n in lengths}
-    return found
-
-
-def _geometry(card: "ModelCard") -> dict[str, Any]:
-    return {
+    dtype = default_dtype(resolved.folder) if build and build.cpu else None
+    card = read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
+    findings: dict[str, Any] = {
+        **({"dtype": ": ".join(dtype)} if dtype else {}),
+        "model": card.name,
+        "folder": str(resolved.folder),
         "parameters": card.parameters or None,
         "context_tokens": card.context or None,
         "layers": card.layers or None,
@@ -142,3 +132,11 @@ def _geometry(card: "ModelCard") -> dict[str, Any]:
         "head_dim": card.head_dim or None,
         "kv_bytes_per_token": card.kv_bytes_per_token or None,
     }
+    if dtype and card.kv_bytes_per_token:
+        size = int(VllmEngine().kv_gib * 2**30)
+        window = min(card.context or CPU_CONTEXT, CPU_CONTEXT)
+        lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
+        findings["kv_cache_bytes"] = size
+        findings["kv_cache_tokens"] = size // card.kv_bytes_per_token
+        findings["sequences_that_fit"] = {str(n): sequences_that_fit(card, kv_bytes=size, tokens=n) for n in lengths}
+    return findings

@@ -1,4 +1,4 @@
-"""What the exit codes mean, and errors as one line."""
+"""Exit codes, and errors in one line."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,13 +16,13 @@ EXHAUSTED = 3
 ENGINE = 4
 
 LONGEST_ERROR = 2000
-"""Characters of an error that are shown: what it names may be as long as its author likes."""
+"""Characters of an error that are shown, as it may name something of any length."""
 
 P = ParamSpec("P")
 
 
 def code_of(error: ReasonerError) -> int:
-    """The exit code that stands for an error."""
+    """The exit code of an error."""
     if isinstance(error, (UsageError, TraceError)):
         return USAGE
     if isinstance(error, BudgetExhausted):
@@ -31,12 +31,12 @@ def code_of(error: ReasonerError) -> int:
 
 
 def error_line(error: object) -> str:
-    """An error as the one line that is shown."""
+    """An error in one line."""
     return f"error: {printable(str(error), limit=LONGEST_ERROR)}"
 
 
 def guarded(command: Callable[P, int]) -> Callable[P, int]:
-    """A command whose library errors become one line on stderr and an exit code."""
+    """A command that turns errors of this library into a line on standard error and an exit code."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:

@@ -1,4 +1,4 @@
-"""Ends a command within a second of Ctrl-C, SIGTERM or SIGHUP, whatever it waits for."""
+"""Ends a command within a second of Ctrl-C, SIGTERM or SIGHUP."""
 
 import signal
 import threading
@@ -12,11 +12,11 @@ Handler = Callable[[int, FrameType | None], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 0.2
-"""Seconds in which cancelled work may wait for exact costs; then it is cancelled again, which ends such waits."""
+"""Seconds that cancelled work may wait for exact costs; then it is cancelled again, which ends the wait."""
 AGAIN = 0.05
 """Seconds between further cancellations."""
 LIMIT = 0.6
-"""Seconds after which the work is left as it is."""
+"""Seconds after which the work is abandoned."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,29 +28,29 @@ class Interrupted(KeyboardInterrupt):
 
 
 def code_of(interrupt: KeyboardInterrupt) -> int:
-    """The exit code that shells know: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+    """The exit code that shells expect: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
     return interrupt.code if isinstance(interrupt, Interrupted) else 128 + signal.SIGINT
 
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """The signals raise `Interrupted` in the body; those that are ignored stay ignored."""
+    """Let the signals raise `Interrupted` in the body; ignored signals stay ignored."""
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         raise Interrupted(signum)
 
-    with _handled(interrupt, _heeded()):
+    with _handled(interrupt, _active()):
         yield
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """`asyncio.run`, but a signal ends it within `LIMIT` seconds, and a second one at once.
+    """`asyncio.run`, but a signal ends it within `LIMIT` seconds, and a second signal ends it at once.
 
-    The first one cancels the work. Work that still waits after `PATIENCE` seconds, be it for the exact cost of what it
-    gave up or for an engine to close, is cancelled again and again.
+    The first signal cancels the work. Work that still waits after `PATIENCE` seconds, for the exact cost of cancelled
+    requests or for an engine to close, is cancelled repeatedly.
 
     Raises:
-        Interrupted: a signal came. The process should then end, as threads and tasks may still be there.
+        Interrupted: a signal came. The process should then end, as threads and tasks may remain.
     """
     import asyncio
 
@@ -78,7 +78,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     runner = asyncio.Runner()
     loop = runner.get_loop()
     try:
-        with _handled(interrupt, [*_heeded(), signal.SIGALRM]):
+        with _handled(interrupt, [*_active(), signal.SIGALRM]):
             try:
                 return runner.run(main())
             finally:
@@ -89,7 +89,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise
     finally:
         if caught:
-            # Closing the runner would wait for threads. What is left of the work is not to complain.
+            # Closing the runner would wait for threads. Remaining tasks must not print warnings.
             loop.set_exception_handler(lambda *_: None)
             asyncio.set_event_loop(None)
             loop.close()
@@ -97,14 +97,14 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
             runner.close()
 
 
-def _heeded() -> list[signal.Signals]:
-    """The signals that Python handles or that would end it: not those that are ignored, as under nohup."""
+def _active() -> list[signal.Signals]:
+    """The signals that are not ignored; nohup ignores SIGHUP."""
     return [signum for signum in SIGNALS if signal.getsignal(signum) not in {signal.SIG_IGN, None}]
 
 
 @contextmanager
 def _handled(handler: Handler, signums: list[signal.Signals]) -> Iterator[None]:
-    """Handles signals in the body, unless they are handled otherwise meanwhile. Only the main thread can."""
+    """Handle signals in the body. Handlers that the body sets itself are kept. Only the main thread can do this."""
     mine = signums if threading.current_thread() is threading.main_thread() else []
     before = {signum: signal.signal(signum, handler) for signum in mine}
     try:

@@ -1,90 +1,88 @@
-"""`reasoner list`: what can be named on the command line."""
+"""`reasoner list`: the names that other commands accept."""
 
 import dataclasses
 import inspect
 import json
-import shutil
 import sys
-import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.options import json_option
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine", "tasks": "task", "rules": "rule"}
 _LISTS = (*_KINDS, "models")
+INDENT = 19
+"""Columns of the names; a longer name has a line of its own."""
+NARROW = 70
+"""Below this width all names have a line of their own."""
 
 
 @click.command("list")
-@click.argument("what", metavar="|".join(_LISTS))
-@click.option("--json", "as_json", is_flag=True, help="Give the list as JSON.")
+@click.argument("kind", metavar="|".join(_LISTS))
+@json_option("the list")
 @guarded
-def command(what: str, *, as_json: bool) -> int:
-    """Show strategies, verifiers, engines, tasks, rules or models, with their options.
+def command(kind: str, *, as_json: bool) -> int:
+    """Show all strategies, verifiers, engines, tasks, rules or models with their options.
 
-    An option is shown with its default; one shown without has none. How sequences are drawn is an option of every
-    strategy that draws any; those defaults are shown once, at the end.
+    Each option is shown with its default, or without one if it has none. The sampling options belong to every strategy
+    that samples; their defaults are shown once, at the end.
     """
-    from reasoner.cli.terminal import Terminal
+    from reasoner.cli.terminal import Terminal, columns
     from reasoner.errors import UnknownName
 
-    if what not in _LISTS:
-        raise UnknownName("list", what, _LISTS)
-    rows = _models() if what == "models" else _entries(_KINDS[what])
+    if kind not in _LISTS:
+        raise UnknownName("list", kind, _LISTS)
+    rows = _models() if kind == "models" else _entries(_KINDS[kind])
     terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
         terminal.give(json.dumps(rows))
-        return ANSWERED
-    for line in _lines(rows, min(shutil.get_terminal_size().columns, 100)):
-        terminal.give(line)
+    else:
+        terminal.show(*_layout(rows, columns()), width=columns())
     return ANSWERED
 
 
-def _lines(rows: list[dict[str, Any]], width: int) -> list[str]:
+def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
+    from rich.padding import Padding
+    from rich.table import Table
+
     from reasoner.types import SamplingParams
 
-    common = {field.name: _text(field.default) for field in dataclasses.fields(SamplingParams)}
-    indent = max(19, *(len(row["name"]) + 2 for row in rows)) if width >= 70 else 4
-    lines: list[str] = []
+    sampling = {field.name: _text(field.default) for field in dataclasses.fields(SamplingParams)}
+    indent = INDENT if width >= NARROW else 4
+    parts: list[RenderableType] = []
     for row in rows:
-        draws = common.keys() <= row["options"].keys()
-        own = {k: v for k, v in row["options"].items() if not draws or k not in common or v != common[k]}
-        name = f"{row['name']:<{indent}}"
-        if len(name) > indent:
-            lines, name = [*lines, row["name"]], " " * indent
-        lines += _wrapped(row["what"], name, " " * indent, width)
-        lines += _wrapped(_written(own), " " * (indent + 2), " " * (indent + 2), width)
-    if any(common.keys() <= row["options"].keys() for row in rows):
-        lines += [
-            "",
-            *_wrapped(f"how sequences are drawn, where not said otherwise: {_written(common)}", "", "  ", width),
-        ]
-    return lines
+        samples = sampling.keys() <= row["options"].keys()
+        own = {name: text for name, text in row["options"].items() if not samples or sampling.get(name) != text}
+        name = row["name"]
+        if len(name) > indent - 2:
+            parts.append(name)
+            name = ""
+        line = Table.grid()
+        line.add_column(width=indent)
+        line.add_column(overflow="fold")
+        line.add_row(name, row["what"])
+        parts += [line, *([Padding(_written(own), (0, 0, 0, indent + 2))] if own else [])]
+    if any(sampling.keys() <= row["options"].keys() for row in rows):
+        parts += ["", f"sampling defaults: {_written(sampling)}"]
+    return parts
 
 
 def _written(options: dict[str, str]) -> str:
     return ", ".join(f"{name}={default}" if default else name for name, default in options.items())
 
 
-def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text,
-        max(width, 40),
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-
-
 def _models() -> list[dict[str, Any]]:
     from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
 
     return [
-        {"name": EMBEDDED, "what": f"{EMBEDDED_NAME}, comes with the extras `cpu` and `gpu`", "options": {}},
+        {"name": EMBEDDED, "what": f"{EMBEDDED_NAME}, part of the extras `cpu` and `gpu`", "options": {}},
         {"name": "PATH", "what": "a folder with a model in Hugging Face format", "options": {}},
-        {"name": "ORG/NAME", "what": "a Hugging Face id, fetched by vLLM", "options": {}},
+        {"name": "ORG/NAME", "what": "a Hugging Face id; vLLM downloads it", "options": {}},
     ]
 
 

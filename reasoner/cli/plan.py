@@ -1,44 +1,37 @@
-"""`reasoner plan`: what a budget is expected to bring, or an accuracy to cost, before anything is spent."""
+"""`reasoner plan`: what a budget is expected to give, or an accuracy to cost, before anything is spent."""
 
 import json
 import math
-import shutil
 import sys
-import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
-from reasoner.errors import UsageError
+from reasoner.cli.options import PATH, json_option
+from reasoner.errors import EngineError, UnknownName, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from reasoner.controller.planning import Forecast, Outlook, Part
-    from reasoner.controller.profile import Bins, Family
+    from reasoner.controller.profile import Bins, Family, Profile
+    from reasoner.models.card import ModelCard
+    from reasoner.types import Notify
 
-WIDEST = 140
-"""Columns that are used at most: longer lines are hard to read."""
-PIPED = 100
-"""Columns that are taken where nothing says how many there are."""
-NARROWEST = 24
-"""Columns that a text takes at least."""
-MOST_QUESTIONS = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What was asked for: a budget for all questions or an accuracy, one of them; and for how many questions."""
-
-    budget: int | None
-    accuracy: float | None
-    questions: int
+MOST_QUESTIONS: Final = 10**9
+MOST_TOKENS: Final = 10**9
+"""Tokens that a prompt may have."""
+KV_BYTES: Final[Mapping[str, int | None]] = {"auto": None, "float32": 4, "bfloat16": 2, "float8": 1}
+"""Bytes of one number in the KV cache, by its type; "auto" is the type in which the model runs."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """The prediction, what has to be said about it, and why what was asked for cannot be had, if so."""
+class _Prediction:
+    """A forecast, remarks on it, and why what was asked for is impossible, if it is."""
 
     forecast: "Forecast"
     remarks: tuple[str, ...] = ()
@@ -46,22 +39,23 @@ class _Told:
 
 
 @click.command("plan")
-@click.option("--profile", type=click.Path(path_type=Path), required=True, metavar="FILE",
-              help="What `reasoner calibrate` measured.")  # fmt: skip
-@click.option("--task", metavar="NAME", help="The kind of task, where the profile holds several.")
+@click.option("--profile", type=PATH, required=True, metavar="FILE",
+              help="The profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
+@click.option("--task", metavar="NAME", help="The task of the profile; needed where it holds several.")
 @click.option("--target-accuracy", type=float, metavar="P",
-              help="What is the least that answers this share of questions rightly?")  # fmt: skip
-@click.option("-b", "--budget", metavar="tokens=AMOUNT", help="What do so many tokens bring, for all questions?")
-@click.option("--questions", type=int, default=1, show_default=True, metavar="M", help="How many questions there are.")
+              help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
+@click.option("-b", "--budget", metavar="tokens=AMOUNT",
+              help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
+@click.option("--questions", type=int, default=1, show_default=True, metavar="M", help="The number of questions.")
 @click.option("-m", "--model", metavar="PATH_OR_ID",
-              help="The model whose sequences are to fit.  [default: the one that was measured]")  # fmt: skip
+              help="The model for the KV memory.  [default: the model that was measured]")  # fmt: skip
 @click.option("--kv-gib", type=float, metavar="G",
-              help="GiB of memory for the KV cache.  [default: what the engine takes on a CPU]")  # fmt: skip
-@click.option("--kv-dtype", default="auto", show_default=True, metavar="auto|float32|bfloat16|float8",
-              help="The type of the numbers in the cache.")  # fmt: skip
+              help="The size of the KV cache in GiB.  [default: on a CPU, the engine's default]")  # fmt: skip
+@click.option("--kv-dtype", default="auto", show_default=True, metavar="|".join(KV_BYTES),
+              help="The data type of the KV cache; auto is that of the model.")  # fmt: skip
 @click.option("--context-tokens", type=int, default=0, show_default=True, metavar="T",
-              help="Tokens of prompt beyond those measured, which the samples of a question share.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Give the prediction as JSON.")
+              help="Additional prompt tokens per question, shared by its samples.")  # fmt: skip
+@json_option("the prediction")
 @guarded
 def command(
     profile: Path,
@@ -75,117 +69,127 @@ def command(
     context_tokens: int,
     as_json: bool,
 ) -> int:
-    """Predict what a budget brings, or what an accuracy costs, from a profile; nothing is spent.
+    """Predict the accuracy for a budget, or the cost of an accuracy, from a profile. Spends nothing.
 
-    The budget is divided over easy and hard questions so that most are answered rightly. Nothing is extrapolated beyond
-    what was measured. With the model's geometry known, tells how many sequences its KV memory holds at once.
+    The budget is divided between easy and hard questions so that the most are answered correctly. Nothing beyond the
+    measured range is predicted. Where the size of the KV cache is known, shows how many sequences fit at once.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """
-    from reasoner.cli.fitting import Memory
-    from reasoner.cli.terminal import Terminal
+    from reasoner.cli.terminal import Terminal, columns
     from reasoner.controller.planning import outlook, sequence_p95
     from reasoner.controller.profile import read_profile
 
-    asked = _asked(budget, target_accuracy, questions)
-    memory = Memory(model, kv_gib, kv_dtype, context_tokens)
+    tokens = _token_budget(budget, target_accuracy, questions)
+    memory = _KvMemory(model, kv_gib, kv_dtype, context_tokens)
     terminal = Terminal(sys.stdout, sys.stderr)
     try:
         read = read_profile(profile)
-        family = read.family(task or "")
-        told = _predict(outlook(family), asked)
-        predicted = _document(told, family, asked)
+        family = _family(read, profile, task)
+        if target_accuracy is not None:
+            prediction = _cost_of(target_accuracy, outlook(family))
+        else:
+            assert tokens is not None
+            prediction = _accuracy_for(tokens, questions, outlook(family))
+        predicted = _document(prediction, family, questions)
         if not math.isfinite(predicted["total_tokens_p95"]):
             raise OverflowError
     except ArithmeticError as error:
-        raise UsageError(f"{profile} holds numbers too large to compute with: calibrate anew") from error
-    fits = memory.holding(read.model, sequence_p95(family), told.forecast.samples, terminal.say)
-    document = {"model": read.model, **predicted, "kv": fits}
+        raise UsageError(f"{profile} holds numbers too large to compute with: calibrate again") from error
+    asked = {"questions": questions, "budget_tokens": tokens, "target_accuracy": target_accuracy}
+    kv = memory.holding(read.model, sequence_p95(family), prediction.forecast.samples, terminal.say)
+    document = {"model": read.model, **asked, **predicted, "kv": kv}
     if as_json:
         terminal.give(json.dumps(document))
     else:
-        for line in _lines(document, min(shutil.get_terminal_size((PIPED, 24)).columns, WIDEST)):
-            terminal.give(line)
-    if told.failure:
-        terminal.say(error_line(told.failure))
-    return OTHER if told.failure else ANSWERED
+        terminal.show(*_layout(document), width=columns())
+    if prediction.failure:
+        terminal.say(error_line(prediction.failure))
+    return OTHER if prediction.failure else ANSWERED
 
 
-def _asked(budget: str | None, accuracy: float | None, questions: int) -> _Asked:
+def _token_budget(budget: str | None, accuracy: float | None, questions: int) -> int | None:
+    """The tokens of --budget; None where --target-accuracy is given instead."""
     from reasoner.budget import Budget
 
     if (budget is None) == (accuracy is None):
         given = "neither is given" if budget is None else "both are given"
-        raise UsageError(f"what is to be predicted? {given}: ask with either --budget or --target-accuracy")
+        raise UsageError(f"give either --budget or --target-accuracy to predict the other: {given}")
     if not 1 <= questions <= MOST_QUESTIONS:
-        raise UsageError(f"--questions {questions} is out of range: give 1 to {MOST_QUESTIONS:,}")
+        raise UsageError(f"--questions must be from 1 to {MOST_QUESTIONS:,} (got {questions})")
     if accuracy is not None and not 0 <= accuracy <= 1:
-        raise UsageError(f"--target-accuracy {accuracy:g} is out of range: give a share of questions, 0 to 1")
+        raise UsageError(f"--target-accuracy must be a share of questions, 0 to 1 (got {accuracy:g})")
     if budget is None:
-        return _Asked(None, accuracy, questions)
+        return None
     limit = Budget.parse(budget)
     if limit.tokens is None or limit != Budget(tokens=limit.tokens):
-        raise UsageError(f"budget {limit} cannot be predicted: profiles tell tokens; write --budget tokens=AMOUNT")
-    return _Asked(limit.tokens, None, questions)
+        raise UsageError(f"budget {limit} cannot be predicted: write --budget tokens=AMOUNT")
+    return limit.tokens
 
 
-def _predict(outlook: "Outlook", asked: _Asked) -> _Told:
-    if asked.accuracy is not None:
-        return _predict_cost(outlook, asked.accuracy)
-    assert asked.budget is not None
-    tokens = asked.budget / asked.questions
+def _family(profile: "Profile", path: Path, task: str | None) -> "Family":
+    if task is not None:
+        return profile.family(task)
+    if len(profile.families) != 1:
+        names = ", ".join(family.task for family in profile.families)
+        way_out = f"choose one with --task: {names}" if names else "calibrate on one first"
+        raise UsageError(f"the profile {path} holds {len(profile.families)} tasks: {way_out}")
+    return profile.families[0]
+
+
+def _accuracy_for(budget: int, questions: int, outlook: "Outlook") -> _Prediction:
+    tokens = budget / questions
     # Rounding, as in `frontier.fill`.
     if tokens < outlook.least * (1 - 1e-12):
-        every = f"{_number(outlook.least)} tokens a question"
-        total = math.ceil(outlook.least * asked.questions)
-        raise UsageError(f"the budget is too small: the cheapest way measured takes {every}, so give tokens={total}")
-    told = outlook.at(tokens)
-    spare = tokens - told.tokens.mean
-    if spare <= 1e-9 * tokens:
-        return _Told(told)
-    return _Told(
-        told, (f"{_number(spare)} tokens a question are left: nothing that was measured turns them into accuracy",)
-    )
+        least = f"{_number(outlook.least)} tokens per question"
+        total = math.ceil(outlook.least * questions)
+        raise UsageError(f"the budget is too small: the cheapest measured way takes {least}, so give tokens={total}")
+    forecast = outlook.at(tokens)
+    unused = tokens - forecast.tokens.mean
+    if unused <= 1e-9 * tokens:
+        return _Prediction(forecast)
+    remark = f"{_number(unused)} tokens per question are not used: more of them did not raise the measured accuracy"
+    return _Prediction(forecast, (remark,))
 
 
-def _predict_cost(outlook: "Outlook", accuracy: float) -> _Told:
+def _cost_of(accuracy: float, outlook: "Outlook") -> _Prediction:
     tokens = outlook.tokens_for(accuracy)
     if tokens is None:
         most = outlook.most
-        reached = f"the most is {most.accuracy.mean:.3f} ({_interval(most)}), for {_number(most.tokens.mean)} tokens"
-        why = f"no way that was measured is right on {accuracy:g} of questions: {reached} a question"
-        return _Told(most, failure=f"{why}; ask for less, or calibrate with more samples or other strategies")
-    told = outlook.at(tokens)
-    low = told.interval[0]
+        low, high = most.interval
+        highest = f"{most.accuracy.mean:.3f} ({low:.3f} to {high:.3f}), for {_number(most.tokens.mean)} tokens"
+        why = f"no measured way is right on {accuracy:g} of questions: the highest is {highest} per question"
+        return _Prediction(most, failure=f"{why}; ask for less, or calibrate with more samples or other strategies")
+    forecast = outlook.at(tokens)
+    low = forecast.interval[0]
     if low >= accuracy:
-        return _Told(told)
-    return _Told(told, (f"it may be missed: the interval begins at {low:.3f}, below the {accuracy:g} asked for",))
+        return _Prediction(forecast)
+    return _Prediction(
+        forecast, (f"it may be missed: the interval begins at {low:.3f}, below the target {accuracy:g}",)
+    )
 
 
-def _document(told: _Told, family: "Family", asked: _Asked) -> dict[str, Any]:
-    forecast = told.forecast
+def _document(prediction: _Prediction, family: "Family", questions: int) -> dict[str, Any]:
+    forecast = prediction.forecast
     low, high = forecast.interval
-    tokens, many = forecast.tokens.mean, asked.questions
+    tokens = forecast.tokens.mean
     return {
         "task": family.task,
         "calibrated_on": family.questions,
-        "questions": many,
-        "budget_tokens": asked.budget,
-        "target_accuracy": asked.accuracy,
-        "reached": told.failure is None,
+        "reached": prediction.failure is None,
         "accuracy": forecast.accuracy.mean,
         "low": low,
         "high": high,
         "tokens": tokens,
         "tokens_p95": forecast.tokens_p95,
-        "total_tokens": many * tokens,
-        "total_tokens_p95": forecast.tokens_p95 if many == 1 else forecast.total_p95(many),
-        "bins": [_bin(part, place, family.bins) for place, part in enumerate(forecast.parts)],
-        "remarks": list(told.remarks),
+        "total_tokens": questions * tokens,
+        "total_tokens_p95": forecast.tokens_p95 if questions == 1 else forecast.total_p95(questions),
+        "bins": [_bin(part, index, family.bins) for index, part in enumerate(forecast.parts)],
+        "remarks": list(prediction.remarks),
     }
 
 
-def _bin(part: "Part", place: int, bins: "Bins") -> dict[str, Any]:
+def _bin(part: "Part", index: int, bins: "Bins") -> dict[str, Any]:
     arms = [
         {
             "strategy": way.row.strategy,
@@ -197,65 +201,166 @@ def _bin(part: "Part", place: int, bins: "Bins") -> dict[str, Any]:
             "tokens_p95": way.row.tokens_p95,
             "samples": way.row.samples,
         }
-        for share, way in part.arms
+        for share, way in part.ways
     ]
-    return {"bin": place, "where": bins.words(place) or "all", "share": part.share, "arms": arms}
+    return {"bin": index, "where": bins.words(index) or "all", "share": part.share, "arms": arms}
 
 
-def _lines(told: dict[str, Any], columns: int) -> list[str]:
-    """The document for people: what is expected, what is done in each bin, what fits."""
-    from reasoner.cli.fitting import lines as memory_lines
-    from reasoner.cli.terminal import printable
+def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
+    """The document for a person: the forecast, what fits, and what is run in each bin."""
+    from rich.table import Table
+    from rich.text import Text
 
-    many = told["questions"]
+    from reasoner.cli.terminal import clean, labelled, printable
+
+    questions, p95 = document["questions"], _number(document["tokens_p95"])
+    low, high = document["low"], document["high"]
+    measured = f"{printable(document['model'])} on {printable(document['task'])}"
     lines = [
-        ("profile", f"{printable(told['model'])} on {printable(told['task'])}, {told['calibrated_on']:,} questions"),
-        ("accuracy", f"{told['accuracy']:.3f}, with 95 % confidence {told['low']:.3f} to {told['high']:.3f}"),
-        ("tokens", f"{_number(told['tokens'])} a question; 19 of 20 take at most {_number(told['tokens_p95'])}"),
+        ("profile", f"{measured}, {document['calibrated_on']:,} questions"),
+        ("accuracy", f"{document['accuracy']:.3f}, with 95 % confidence {low:.3f} to {high:.3f}"),
+        ("tokens", f"{_number(document['tokens'])} per question; at most {p95} for 95 % of questions"),
     ]
-    if many > 1:
-        most = _number(told["total_tokens_p95"])
-        lines.append(
-            ("in all", f"{_number(told['total_tokens'])} for {many:,} questions; 19 times of 20 at most {most}")
-        )
-    lines += [("note", remark) for remark in told["remarks"]]
-    lines += [("" if place else "KV memory", line) for place, line in enumerate(memory_lines(told["kv"]))]
-    shown = [part for label, text in lines for part in _wrapped(f"{label:<11}", text, columns)]
-    return [*shown, "", *_table(told["bins"], columns)]
-
-
-def _table(bins: list[dict[str, Any]], columns: int) -> list[str]:
-    """One row for each arm of each bin; the arm comes last, as its spec may be long."""
-    width = max(len("questions"), *(len(part["where"]) for part in bins))
-    lines = [f"{'questions':<{width}}  share  accuracy     tokens  arm"]
-    for part in bins:
-        for place, arm in enumerate(part["arms"]):
+    if questions > 1:
+        total, most = _number(document["total_tokens"]), _number(document["total_tokens_p95"])
+        lines.append(("total", f"{total} for {questions:,} questions; at most {most} with 95 % probability"))
+    lines += [("note", remark) for remark in document["remarks"]]
+    lines += [("memory", line) for line in _memory_lines(document["kv"])]
+    yield labelled(lines)
+    yield ""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("questions")
+    for heading in ("share", "accuracy", "tokens"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("arm", overflow="fold")
+    for part in document["bins"]:
+        for index, arm in enumerate(part["arms"]):
             extra = [f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind]]
-            where = "" if place else part["where"]
-            head = f"{where:<{width}}  {part['share'] * arm['share']:5.1%}"
-            head += f"  {arm['accuracy']:8.3f}  {_number(arm['tokens']):>9}  "
-            lines += _wrapped(head, ", ".join([arm["strategy"], *extra]), columns)
-    return lines
-
-
-def _wrapped(head: str, text: str, columns: int) -> list[str]:
-    """The text beside its head, or below it where that would squeeze it."""
-    from reasoner.cli.terminal import clean
-
-    indent = len(head) if columns - len(head) >= NARROWEST else 2
-    first, above = (head, []) if indent == len(head) else ("  ", [head.rstrip()])
-    width = max(columns, NARROWEST)
-    rest = " " * indent
-    return above + textwrap.wrap(
-        clean(text), width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    )
+            table.add_row(
+                "" if index else part["where"],
+                f"{part['share'] * arm['share']:.1%}",
+                f"{arm['accuracy']:.3f}",
+                _number(arm["tokens"]),
+                Text(clean(", ".join([arm["strategy"], *extra]))),
+            )
+    yield table
 
 
 def _number(amount: float) -> str:
-    """Tokens: whole where there are many."""
+    """Tokens, whole where there are many."""
     return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
 
 
-def _interval(forecast: "Forecast") -> str:
-    low, high = forecast.interval
-    return f"{low:.3f} to {high:.3f}"
+@dataclass(frozen=True, slots=True)
+class _KvMemory:
+    """The options about the KV cache; None where one was not given."""
+
+    model: str | None
+    gib: float | None
+    dtype: str
+    context_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.dtype not in KV_BYTES:
+            raise UnknownName("KV dtype", self.dtype, KV_BYTES)
+        if self.gib is not None and not 0 < self.gib <= 2**30:
+            raise UsageError(f"--kv-gib must be above 0, in GiB (got {self.gib:g})")
+        if not 0 <= self.context_tokens <= MOST_TOKENS:
+            raise UsageError(f"--context-tokens must be from 0 to {MOST_TOKENS:,} (got {self.context_tokens})")
+
+    def holding(self, measured: str, sequence: float, samples: int, say: "Notify") -> dict[str, Any] | None:
+        """How many sequences of this length fit, with so many samples per question, for JSON.
+
+        `measured` is the profile's model and the default. None where the size of the cache is unknown, as on a GPU, and
+        neither a size nor a model was given.
+
+        Raises:
+            UsageError: the model that was given does not exist.
+        """
+        gib = self.gib or _default_gib()
+        if gib is None and self.model is None:
+            return None
+        try:
+            card = self._card(measured, say)
+        except (EngineError, UsageError) as error:
+            if isinstance(error, UsageError) and self.model is not None:
+                raise
+            return {"model": self.model or measured, "trouble": f"unknown: {error}"}
+        if gib is None:
+            return {"model": card.name, "trouble": "unknown on a GPU: give --kv-gib"}
+        if not card.kv_bytes_per_token:
+            return {"model": card.name, "trouble": f"unknown: {card.name} does not state its layers and KV heads"}
+        return self._fit(card, gib, max(1, math.ceil(sequence)), samples)
+
+    def _card(self, measured: str, say: "Notify") -> "ModelCard":
+        from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
+        from reasoner.models.geometry import read_card
+        from reasoner.models.resolve import resolve
+
+        resolved = resolve(self.model or (EMBEDDED if measured == EMBEDDED_NAME else measured), say)
+        # A folder has many paths, and a hub id may name the same model: compare the last part.
+        if Path(resolved.name).resolve().name != measured.rstrip("/").rpartition("/")[2]:
+            say(f"warning: the profile was measured with {measured}, not {resolved.name}: calibrate that one")
+        if resolved.folder is None:
+            raise EngineError(f"{resolved.name} is not on this machine yet: vLLM downloads it at the first start")
+        size = KV_BYTES[self.dtype] or _model_bytes(resolved.folder)
+        return read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
+
+    def _fit(self, card: "ModelCard", gib: float, own: int, samples: int) -> dict[str, Any]:
+        from reasoner.controller.planning import fit
+
+        fits = fit(card, kv_bytes=int(gib * 2**30), own=own, prompt=self.context_tokens, samples=samples)
+        return {
+            "model": card.name,
+            "trouble": None,
+            "attention": card.attention,
+            "layers": card.layers,
+            "query_heads": card.heads,
+            "kv_heads": card.kv_heads,
+            "head_dim": card.head_dim,
+            "window": card.context or None,
+            "bytes_per_element": card.kv_bytes_per_element,
+            "bytes_per_token": card.kv_bytes_per_token,
+            "gib": gib,
+            "cache_tokens": fits.tokens,
+            "sequence_tokens": own,
+            "context_tokens": self.context_tokens,
+            "samples": samples,
+            "fit": fits.apart,
+            "fit_sharing_prompt": fits.shared,
+        }
+
+
+def _memory_lines(kv: Mapping[str, Any] | None) -> Iterator[str]:
+    """What `_KvMemory.holding` found, for a person."""
+    if kv is None:
+        return
+    if kv["trouble"]:
+        yield kv["trouble"]
+        return
+    geometry = f"{kv['attention']}, {kv['query_heads']} query heads, {kv['kv_heads']} KV heads, {kv['layers']} layers"
+    size = f"{kv['bytes_per_token']:,} bytes per token ({geometry})"
+    yield f"{kv['gib']:g} GiB hold {kv['cache_tokens']:,} tokens of {kv['model']}: {size}"
+    length, prompt = kv["sequence_tokens"] + kv["context_tokens"], kv["context_tokens"]
+    shared = f", {kv['fit_sharing_prompt']:,} if the {kv['samples']} of a question share a prompt of {prompt:,}"
+    yield f"{kv['fit']:,} sequences of {length:,} tokens fit at once{shared if prompt else ''}"
+    if kv["window"] and length > kv["window"]:
+        yield f"a sequence of this length exceeds the model's context window of {kv['window']:,} tokens"
+
+
+def _model_bytes(folder: Path) -> int:
+    """Bytes of one number of the model as the default engine runs it."""
+    from reasoner.engines.vllm.build import installed_build
+    from reasoner.models.dtype import BYTES, default_dtype
+
+    build = installed_build()
+    return BYTES[default_dtype(folder).dtype] if build and build.cpu else 2
+
+
+def _default_gib() -> float | None:
+    """GiB that the default engine uses for its cache on a CPU; None where vLLM is not built for one."""
+    from reasoner.engines.vllm import VllmEngine
+    from reasoner.engines.vllm.build import installed_build
+
+    build = installed_build()
+    return VllmEngine().kv_gib if build and build.cpu else None

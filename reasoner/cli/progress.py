@@ -1,63 +1,121 @@
-"""What a person sees while a question is being solved."""
+"""What a person sees while a command runs, and the start and end of the engine and the verifier."""
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.budget import Budget, Cost
+from reasoner.cli.summary import VoteSummary, samples_of
 from reasoner.cli.terminal import Terminal, clean, printable
-from reasoner.cli.votes import VoteSummary
+from reasoner.protocols import Confident, Engine, Strategy, Verifier, claim
 from reasoner.solution import Proposal
 from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored, Weighed
 from reasoner.types import Answer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
+    from rich.live import Live
 
-WORTH_TELLING = 5.0
-"""Seconds from which on a line says how long it took to get there."""
+LONG_START = 5.0
+"""Seconds after which a stage's line says when the stage began."""
 
 
 @dataclass(slots=True)
-class Progress:
-    """Follows a run's events: one live line on a terminal, a plain line at each doubling of the samples elsewhere."""
+class Display:
+    """A live display on a terminal that can rewrite lines, plain lines elsewhere."""
 
     terminal: Terminal
-    budget: Budget
-    stage: str = ""
-    samples: int = 0
-    cost: Cost = field(default_factory=Cost)
-    proposals: list[Proposal] = field(default_factory=list)
-    first_sample: float | None = None
-    _began: float = field(default_factory=time.monotonic)
-    _since: float = field(default_factory=time.monotonic)
-    _console: "Console | None" = None
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    stage: str = field(default="", init=False)
+    _began: float = field(init=False)
+    _since: float = field(init=False)
+    _shown: "Live | None" = field(default=None, init=False)
 
-    @property
-    def answer(self) -> Answer | None:
-        """The best one so far."""
-        return self.proposals[-1].answer if self.proposals else None
+    def __post_init__(self) -> None:
+        self._began = self._since = self.clock()
 
     @property
     def live(self) -> bool:
-        """Whether one line can be written over and over."""
+        """Whether lines can be rewritten."""
         return self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
 
     def begin(self, stage: str) -> None:
-        """A new stage, shown on a line of its own if nothing is live. May be called from any thread."""
-        self.stage, self._since = stage, time.monotonic()
+        """Show that a stage begins. May be called from any thread."""
+        self.stage, self._since = stage, self.clock()
+        elapsed = self._since - self._began
         if not self.live:
-            self.terminal.say(stage + since_start(self._since - self._began))
+            self.terminal.say(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
 
     def note(self, line: str) -> None:
-        """A line that stays, above the live one where there is one. May be called from any thread."""
-        if self._console is None:
-            self.terminal.say(line)
+        """Show a line that stays. May be called from any thread."""
+        if shown := self._shown:
+            shown.console.print(clean(line), markup=False, highlight=False, emoji=False)
         else:
-            self._console.print(clean(line), markup=False, highlight=False, emoji=False)
+            self.terminal.say(line)
+
+    def waiting(self) -> str:
+        """The stage and how long it has taken."""
+        return clean(f"{self.stage} … {self.clock() - self._since:.0f} s")
+
+    def picture(self, columns: int, rows: int) -> "RenderableType":
+        """What the live display shows now, within `columns` and `rows`."""
+        raise NotImplementedError
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Update the live display while the body runs, until `hide` at the latest."""
+        if not self.live:
+            yield
+            return
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(file=self.terminal.err, force_terminal=True)
+
+        def render() -> "RenderableType":
+            # Rich would measure standard output and error, which may be redirected to a log by now.
+            size = os.get_terminal_size(self.terminal.err.fileno())
+            console.size = (size.columns or 80, size.lines or 24)
+            return self.picture(console.width, max(console.height - 1, 3))
+
+        self._shown = Live(
+            get_renderable=render,
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        try:
+            with self._shown:
+                yield
+        finally:
+            self._shown = None
+
+    def hide(self) -> None:
+        """End the live display and remove it from the terminal."""
+        if self._shown:
+            self._shown.stop()
+            self._shown = None
+
+
+@dataclass(slots=True)
+class Progress(Display):
+    """Follows the events of one question: one live line, or a plain line whenever the number of samples doubles."""
+
+    budget: Budget
+    samples: int = field(default=0, init=False)
+    cost: Cost = field(default_factory=Cost, init=False)
+    proposals: list[Proposal] = field(default_factory=list, init=False)
+    first_sample: float | None = field(default=None, init=False)
+
+    @property
+    def answer(self) -> Answer | None:
+        """The best answer so far."""
+        return self.proposals[-1].answer if self.proposals else None
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -75,53 +133,53 @@ class Progress:
                 pass
 
     def line(self) -> str:
-        """How far it is, in one line."""
-        if not self.samples:
-            return clean(f"{self.stage} … {time.monotonic() - self._since:.0f} s")
-        return self._line(self.samples, self.cost)
+        """The progress in one line."""
+        return self._line(self.samples, self.cost) if self.samples else self.waiting()
 
     def _line(self, samples: int, cost: Cost) -> str:
-        spent = f"{cost.tokens:,} tokens"
-        if self.budget.tokens is not None:
-            spent = f"{cost.tokens:,} of {self.budget.tokens:,} tokens"
+        limit = "" if self.budget.tokens is None else f" of {self.budget.tokens:,}"
         leader = "no answer yet"
         if self.answer:
-            lead = VoteSummary(self.proposals[-1].standing).short
-            leader = f"leading {printable(self.answer.text, limit=24)} ({lead})"
-        return f"{samples} sample{'s' if samples != 1 else ''} · {spent} · {leader}"
+            votes = VoteSummary(self.proposals[-1].standing).short
+            leader = f"leading {printable(self.answer.text, limit=24)} ({votes})"
+        return f"{samples_of(samples)} · {cost.tokens:,}{limit} tokens · {leader}"
 
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Keep the live line up to date while the body runs; it leaves no trace behind."""
-        if not self.live:
-            yield
-            return
-        from rich.console import Console
-        from rich.live import Live
+    def picture(self, columns: int, rows: int) -> "RenderableType":
+        """The progress, cut to one line."""
         from rich.text import Text
 
-        console = Console(file=self.terminal.err, force_terminal=True)
-
-        def render() -> Text:
-            # Rich would measure standard output and error, which may be redirected to a log by now.
-            console.width = self.terminal.columns
-            return Text(self.line(), overflow="ellipsis", no_wrap=True)
-
-        with Live(
-            get_renderable=render,
-            console=console,
-            refresh_per_second=8,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ):
-            self._console = console
-            try:
-                yield
-            finally:
-                self._console = None
+        return Text(self.line(), overflow="ellipsis", no_wrap=True)
 
 
-def since_start(seconds: float) -> str:
-    """When a stage began, for a line that cannot change; empty where that was at once."""
-    return f", {seconds:.0f} s after the start" if seconds >= WORTH_TELLING else ""
+@asynccontextmanager
+async def started(
+    engine: Engine, verifier: Verifier | None, strategies: Iterable[Strategy], display: Display
+) -> AsyncIterator[float]:
+    """Start both, yield the seconds that the verifier took, and close both at the end.
+
+    Warns of a strategy that was calibrated for another model. Raises as `Engine.start`.
+    """
+    if hasattr(engine, "notify"):
+        engine.notify = display.note
+    if hasattr(engine, "stage"):
+        engine.stage = display.begin
+    try:
+        display.begin(f"starting {engine.name}")
+        # The engine takes all memory that the verifier has not reserved, so the verifier comes first.
+        await claim(engine, verifier)
+        await engine.start()
+        model = engine.model.name
+        for strategy in strategies:
+            measured = strategy.measured_on if isinstance(strategy, Confident) else None
+            if measured and measured.model != model:
+                display.note(
+                    f"warning: the profile was measured on {measured.model}, and this is {model}: it may not apply"
+                )
+        began = time.perf_counter()
+        if verifier:
+            await verifier.start(engine)
+        yield time.perf_counter() - began
+    finally:
+        if verifier:
+            await verifier.close()
+        await engine.close()

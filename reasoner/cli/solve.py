@@ -3,14 +3,14 @@
 import io
 import sys
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import format_exception
 from typing import IO, TYPE_CHECKING
 
 import click
 
+from reasoner.cli import options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
 from reasoner.errors import ReasonerError, TraceError, UsageError
 from reasoner.files import open_regular
@@ -18,36 +18,21 @@ from reasoner.files import open_regular
 if TYPE_CHECKING:
     from reasoner.budget import Budget, Prices
     from reasoner.cli.progress import Progress
-    from reasoner.cli.terminal import Terminal
     from reasoner.protocols import Engine, Strategy, Verifier
     from reasoner.solution import Solution
     from reasoner.trace import Event, Sink, TraceWriter
     from reasoner.types import Question
 
 LONGEST_INPUT = 10_000_000
-"""Bytes of a question or a --context file beyond which no model's window could hold it."""
+"""Bytes of a question or a --context file; more would not fit the context window of any model."""
 LONGEST_ANSWER = 2000
-"""Characters of an answer that are printed; --json gives all."""
+"""Characters of an answer that are printed; --json prints all."""
 STARTED = time.perf_counter()
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """All that was asked for on the command line, as objects."""
-
-    question: "Question"
-    strategy: "Strategy"
-    verifier: "Verifier | None"
-    engine: "Engine"
-    budget: "Budget"
-    prices: "Prices | None"
-    seed: int
-    verbose: bool
 
 
 @dataclass(slots=True)
 class _Recording:
-    """A trace being written. Where that fails the trace ends there, and the run goes on: its answer is worth more."""
+    """A trace being written. If writing fails, the trace ends there and the run continues."""
 
     writer: "TraceWriter"
     failure: TraceError | None = None
@@ -68,42 +53,38 @@ class _Recording:
 
 @click.command("solve")
 @click.argument("question")
-@click.option("-s", "--strategy", metavar="NAME[:OPTION=VALUE,...]",
-              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9.  [default: "
-                   "self_consistency]")  # fmt: skip
+@click.option("-s", "--strategy", metavar=options.SPEC,
+              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9; `reasoner list strategies` "
+                   "shows all.  [default: self_consistency]")  # fmt: skip
 @click.option("--effort", metavar="low|medium|high",
-              help="Spend what pays, at this price; chooses the strategy auto.")  # fmt: skip
+              help="How much to spend on a higher chance of a right answer; selects the strategy auto.  "
+                   "[default: medium, for auto]")  # fmt: skip
 @click.option("--profile", metavar="FILE",
-              help="What reasoner calibrate measured, for auto to choose by.")  # fmt: skip
+              help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.")  # fmt: skip
 @click.option("--abstain-below", type=float, metavar="P",
-              help="Say that it is not sure where the calibrated chance is below this; needs --profile.")  # fmt: skip
-@click.option("--verifier", metavar="NAME[:OPTION=VALUE,...]",
-              help="Who rates candidates, for strategies that ask for it.  [default: certainty]")  # fmt: skip
-@click.option("--allow-unsandboxed-code", is_flag=True,
-              help="Let --verifier code run a model's code without a sandbox, where none can be had.")  # fmt: skip
+              help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
+                   "1; needs --profile.  [default: always answer]")  # fmt: skip
+@options.VERIFIER
+@options.UNSANDBOXED
 @click.option("-b", "--budget", metavar="UNIT=AMOUNT,...",
-              help="What may be spent at most: tokens, generated, samples, seconds, flops, usd.")  # fmt: skip
-@click.option("--prices", metavar="KIND=USD,...",
-              help="Dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.")  # fmt: skip
+              help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
+                   "seconds, flops, usd.  [default: no limit]")  # fmt: skip
 @click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
-              help="What the answer is: auto, number, math, choice, yes_no, text or code. math:seconds=30 compares "
-                   "formulas for so long at most, instead of 10 s.")  # fmt: skip
-@click.option("--context", type=click.Path(path_type=Path), metavar="FILE",
-              help="A text file that the question is about; its cached prefix is shared by all samples.")  # fmt: skip
-@click.option("-m", "--model", metavar="PATH_OR_ID",
-              help="A model folder or Hugging Face id.  [default: embedded]")  # fmt: skip
-@click.option("-e", "--engine", metavar="NAME[:OPTION=VALUE,...]",
-              help="What runs the model: vllm, openai, simulated, replay:FILE.  [default: vllm, or openai with "
-                   "--base-url]")  # fmt: skip
-@click.option("--base-url", metavar="URL", help="An OpenAI-compatible server, for --engine openai.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run where the engine can.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write every event to a JSONL file, gzipped where its name ends in .gz; replay:FILE plays it "
-                   "back.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Let --trace replace a file that exists.")
+              help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
+                   "comparison of formulas take 30 s instead of 10 s.")  # fmt: skip
+@click.option("--context", type=options.PATH, metavar="FILE",
+              help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
+@options.engine_options
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N",
+              help="The random seed, 0 or more: the same seed gives the same run, where the engine can.")  # fmt: skip
+@click.option("--trace", type=options.PATH, metavar="FILE",
+              help="Write all events to a JSONL file for `reasoner trace FILE` and --engine replay:FILE; gzipped if "
+                   "its name ends in .gz.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @click.option("-v", "--verbose", is_flag=True,
-              help="Tell what was bought and why, what ended it and how far to trust it.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Give the whole solution as JSON.")
+              help="Explain what was run and why, what ended it and how reliable the answer is; show the traceback of "
+                   "an error.")  # fmt: skip
+@options.json_option("the whole solution")
 @guarded
 def command(
     question: str,
@@ -112,52 +93,52 @@ def command(
     profile: str | None,
     abstain_below: float | None,
     verifier: str | None,
-    allow_unsandboxed_code: bool,
+    unsandboxed: bool,
     budget: str | None,
-    prices: str | None,
     answer: str,
     context: Path | None,
     model: str | None,
     engine: str | None,
     base_url: str | None,
+    prices: str | None,
     seed: int,
     trace: Path | None,
     overwrite: bool,
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Answer QUESTION, one quoted argument; pass - to read it from standard input.
+    """Answer QUESTION, one quoted argument; - reads it from standard input.
 
-    The answer goes to standard output, the vote, the cost and the time to standard error. Where an error ends the run,
-    standard output gets nothing, with --json too, and the best answer until then is on standard error. Exit codes: 0
-    answered, 1 no answer found, not sure of it, or no place to write it or its trace, 2 usage, 3 budget exhausted
-    before any answer, 4 engine or model failure, 130 interrupted.
+    Standard output gets the answer and nothing else; standard error gets the progress, the votes, the cost and the
+    time. If an error ends the run, standard output stays empty, even with --json, and standard error shows the best
+    answer so far.
+
+    Exit codes: 0 answered, 1 no answer, not sure, or output could not be written, 2 usage, 3 budget exhausted before
+    any answer, 4 engine or model failure, 130 interrupted.
     """
     from reasoner.budget import Budget
-    from reasoner.cli.choosing import check_prices, choose_engine, choose_strategy, choose_verifier, read_prices
     from reasoner.questions import ask
 
     if seed < 0:
-        raise UsageError(f"--seed {seed} is negative: give 0 or more")
+        raise UsageError(f"--seed must be at least 0 (got {seed})")
     if overwrite and trace is None:
-        raise UsageError("--overwrite has no effect without --trace: leave it out")
+        raise UsageError("--overwrite has no effect without --trace: omit it")
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
-    chosen = choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
-    runs_on = choose_engine(engine, model_id=model, base_url=base_url)
-    plan = _Plan(
+    chosen = options.choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
+    runs_on = options.choose_engine(engine, model_id=model, base_url=base_url)
+    limits = Budget() if budget is None else Budget.parse(budget)
+    run = _Run(
         asked,
         chosen,
-        choose_verifier(verifier, [chosen], runs_on, unsandboxed=allow_unsandboxed_code),
+        options.choose_verifier(verifier, [chosen], runs_on, unsandboxed=unsandboxed),
         runs_on,
-        Budget() if budget is None else Budget.parse(budget),
-        None if prices is None else read_prices(prices),
+        limits,
+        options.read_prices(prices, [limits]),
         seed,
         verbose,
+        as_json,
     )
-    check_prices([plan.budget], plan.prices)
-    recording = _recording(trace, plan.engine, overwrite=overwrite) if trace else None
-    quiet = type(runs_on).__module__.startswith("reasoner.engines.vllm")
-    return _run(plan, recording, as_json=as_json, quiet=quiet)
+    return run.run(_recording(trace, runs_on, overwrite=overwrite) if trace else None)
 
 
 def _question_text(argument: str) -> str:
@@ -173,59 +154,20 @@ def _context_text(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"cannot read --context {path}: {error.strerror}") from error
     if not text.strip():
-        raise UsageError(f"--context {path} is empty: leave it out, or give a file with text")
+        raise UsageError(f"--context {path} is empty: omit it or give a file with text")
     return text
 
 
 def _text(file: IO[bytes], name: str) -> str:
     data = file.read(LONGEST_INPUT + 1)
     if len(data) > LONGEST_INPUT:
-        raise UsageError(f"{name} is too long: at most {LONGEST_INPUT:,} bytes are read")
+        raise UsageError(f"{name} is too long: the limit is {LONGEST_INPUT:,} bytes")
     if b"\0" in data:
         raise UsageError(f"{name} is binary: convert it to plain text first")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not UTF-8 text: convert it first") from error
-
-
-def _run(plan: _Plan, recording: _Recording | None, *, as_json: bool, quiet: bool) -> int:
-    from reasoner.cli import interrupts
-    from reasoner.cli.progress import Progress
-    from reasoner.cli.terminal import own_streams
-    from reasoner.trace import tee
-
-    log = _log() if quiet else None
-    with own_streams(log) as terminal:
-        progress = Progress(terminal, plan.budget)
-        sink = tee(progress, recording) if recording else progress
-        codes: list[int] = []
-        try:
-            with ExitStack() as live:
-                live.enter_context(progress.shown())
-                interrupts.run(lambda: _solve(plan, progress, sink, live, codes, as_json=as_json))
-            [code] = codes
-        except KeyboardInterrupt as interrupt:
-            # If the solution was shown already, only the engine was still closing.
-            code = codes[0] if codes else _tell_interrupted(plan, progress, interrupt, as_json=as_json)
-        except ReasonerError as error:
-            _tell_error(terminal, error, plan)
-            code = code_of(error)
-        if recording:
-            recording.close()
-            if recording.failure:
-                terminal.say(error_line(recording.failure))
-                code = code or OTHER
-        if code == ENGINE and log and log.exists() and log.stat().st_size:
-            terminal.say(f"vLLM's own output is in {log}")
-        return code
-
-
-def _log() -> Path:
-    """Where what vLLM prints goes."""
-    from reasoner.models.cache import cache_home
-
-    return cache_home() / "engine.log"
 
 
 def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
@@ -238,109 +180,144 @@ def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
     return _Recording(TraceWriter(path, overwrite=overwrite))
 
 
-async def _solve(
-    plan: _Plan, progress: "Progress", sink: "Sink", live: ExitStack, codes: list[int], *, as_json: bool
-) -> None:
-    """Solve the question and show the solution in place of the live display; append the exit code to `codes`."""
-    from reasoner.cli.starting import started
-    from reasoner.runner import solve
+@dataclass(slots=True)
+class _Run:
+    """One run of what the command line describes."""
 
-    async with started(plan.engine, plan.verifier, [plan.strategy], progress) as verifier_start:
-        progress.begin(f"solving with {plan.engine.model.name}")
-        solution = await solve(
-            plan.question,
-            plan.strategy,
-            plan.engine,
-            verifier=plan.verifier,
-            budget=plan.budget,
-            prices=plan.prices,
-            trace=sink,
-            seed=plan.seed,
-        )
-        live.close()
-        codes.append(_tell(progress.terminal, plan, solution, progress, verifier_start, as_json=as_json))
+    question: "Question"
+    strategy: "Strategy"
+    verifier: "Verifier | None"
+    engine: "Engine"
+    budget: "Budget"
+    prices: "Prices | None"
+    seed: int
+    verbose: bool
+    as_json: bool
+    progress: "Progress" = field(init=False)
+    code: int | None = field(default=None, init=False)
+    """Set once the solution is shown, while the engine may still be closing."""
 
+    def run(self, recording: _Recording | None) -> int:
+        """Solve the question and show the solution; the exit code."""
+        from reasoner.cli import interrupts
+        from reasoner.cli.progress import Progress
+        from reasoner.cli.terminal import engine_log, own_streams
+        from reasoner.trace import tee
 
-def _tell_interrupted(plan: _Plan, progress: "Progress", interrupt: KeyboardInterrupt, *, as_json: bool) -> int:
-    """Give the best answer so far, if there is one; the exit code."""
-    from reasoner.cli.interrupts import code_of
-    from reasoner.cli.terminal import OutputLost
-    from reasoner.solution import Solution
+        log = engine_log(self.engine)
+        with own_streams(log) as terminal:
+            self.progress = Progress(terminal, self.budget)
+            sink = tee(self.progress, recording) if recording else self.progress
+            try:
+                with self.progress.shown():
+                    code = interrupts.run(lambda: self._solve(sink))
+            except KeyboardInterrupt as interrupt:
+                code = self._show_interrupted(interrupt) if self.code is None else self.code
+            except ReasonerError as error:
+                code = self._show_error(error)
+            if recording:
+                recording.close()
+                if recording.failure:
+                    terminal.say(error_line(recording.failure))
+                    code = code or OTHER
+            if code == ENGINE:
+                terminal.point_to(log)
+            return code
 
-    terminal = progress.terminal
-    if progress.answer:
-        cost, proposals = progress.cost, tuple(progress.proposals)
-        solution = Solution(plan.question.id, progress.answer, cost, proposals, "error", "interrupted")
+    async def _solve(self, sink: "Sink") -> int:
+        from reasoner.cli.progress import started
+        from reasoner.runner import solve
+
+        async with started(self.engine, self.verifier, [self.strategy], self.progress) as verifier_start:
+            self.progress.begin(f"solving with {self.engine.model.name}")
+            solution = await solve(
+                self.question,
+                self.strategy,
+                self.engine,
+                verifier=self.verifier,
+                budget=self.budget,
+                prices=self.prices,
+                trace=sink,
+                seed=self.seed,
+            )
+            self.progress.hide()
+            self.code = self._show(solution, verifier_start)
+        return self.code
+
+    def _show(self, solution: "Solution", verifier_start: float) -> int:
+        """Show the answer, the summary and why there is no answer; the exit code."""
+        from reasoner.cli.summary import Times, VoteSummary, explanation, summary
+        from reasoner.cli.terminal import OutputLost, printable
+
+        terminal = self.progress.terminal
+        elapsed = time.perf_counter() - STARTED
+        answer = printable(solution.answer.text, limit=LONGEST_ANSWER) if solution.answer else ""
         try:
-            _give(terminal, plan, solution, as_json=as_json)
-        except OutputLost as error:
-            terminal.say(error_line(error))
-    best = f"; until then: {progress.line()}" if progress.samples else ""
-    terminal.say(f"interrupted{best}")
-    return code_of(interrupt)
+            if solution.stands:
+                self._give(solution)
+        except OutputLost:
+            if answer:
+                terminal.say_labelled("answer", answer)
+            raise
+        finally:
+            times = Times(verifier_start, self.progress.first_sample, elapsed)
+            for label, line in [
+                *summary(solution, self.budget, self.prices, self.engine, times),
+                *(explanation(self.strategy, solution) if self.verbose else ()),
+            ]:
+                terminal.say_labelled(label, line)
+        if solution.error:
+            if answer:
+                votes = VoteSummary(solution.standing).short
+                terminal.say_labelled("so far", f"{answer} ({votes}); not the final answer, as the run failed")
+            return self._show_error(solution.error)
+        if answer:
+            return ANSWERED
+        code, why = _no_answer(solution)
+        terminal.say(error_line(why))
+        return code
 
+    def _give(self, solution: "Solution") -> None:
+        """Write the answer to standard output; nothing where there is none."""
+        from reasoner.cli.summary import abstained, as_document
+        from reasoner.cli.terminal import printable
 
-def _tell(
-    terminal: "Terminal",
-    plan: _Plan,
-    solution: "Solution",
-    progress: "Progress",
-    verifier_start: float,
-    *,
-    as_json: bool,
-) -> int:
-    from reasoner.cli.summary import LABEL, Times, explanation, summary
-    from reasoner.cli.terminal import OutputLost, printable
-    from reasoner.cli.votes import VoteSummary
+        give = self.progress.terminal.give
+        if self.as_json:
+            give(
+                as_document(self.question, self.strategy, self.verifier, self.engine, self.budget, self.seed, solution)
+            )
+        elif solution.answer:
+            give(printable(solution.answer.text, limit=LONGEST_ANSWER))
+        elif abstained(solution):
+            give("not sure")
 
-    elapsed = time.perf_counter() - STARTED
-    try:
-        if solution.stands:
-            _give(terminal, plan, solution, as_json=as_json)
-    except OutputLost:
-        if solution.answer:
-            terminal.say_wrapped(f"answer   {printable(solution.answer.text, limit=LONGEST_ANSWER)}", indent=LABEL)
-        raise
-    finally:
-        times = Times(verifier_start, progress.first_sample, elapsed)
-        lines = explanation(plan.strategy, solution) if plan.verbose else []
-        for line in [*summary(solution, plan.budget, plan.prices, plan.engine, times), *lines]:
-            terminal.say_wrapped(line, indent=LABEL)
-    if solution.error:
-        if solution.answer:
-            best = f"{printable(solution.answer.text)} ({VoteSummary(solution.standing).short})"
-            terminal.say_wrapped(f"so far   {best}; it is not the answer, as the run failed", indent=LABEL)
-        _tell_error(terminal, solution.error, plan)
-        return code_of(solution.error)
-    if solution.answer:
-        return ANSWERED
-    code, why = _no_answer(solution)
-    terminal.say(error_line(why))
-    return code
+    def _show_interrupted(self, interrupt: KeyboardInterrupt) -> int:
+        """Give the best answer so far if there is one; the exit code."""
+        from reasoner.cli.interrupts import code_of as code_of_signal
+        from reasoner.cli.terminal import OutputLost
+        from reasoner.solution import Solution
 
+        progress, terminal = self.progress, self.progress.terminal
+        if progress.answer:
+            proposals = tuple(progress.proposals)
+            solution = Solution(self.question.id, progress.answer, progress.cost, proposals, "error", "interrupted")
+            try:
+                self._give(solution)
+            except OutputLost as error:
+                terminal.say(error_line(error))
+        terminal.say(f"interrupted{f' after {progress.line()}' if progress.samples else ''}")
+        return code_of_signal(interrupt)
 
-def _give(terminal: "Terminal", plan: _Plan, solution: "Solution", *, as_json: bool) -> None:
-    """Write what a run came to to standard output; nothing where it came to no answer."""
-    from reasoner.cli.summary import abstained, as_document
-    from reasoner.cli.terminal import printable
-
-    if as_json:
-        terminal.give(
-            as_document(plan.question, plan.strategy, plan.verifier, plan.engine, plan.budget, plan.seed, solution)
-        )
-    elif solution.answer:
-        terminal.give(printable(solution.answer.text, limit=LONGEST_ANSWER))
-    elif abstained(solution):
-        terminal.give("not sure")
-
-
-def _tell_error(terminal: "Terminal", error: ReasonerError, plan: _Plan) -> None:
-    """The error in one line; with --verbose, the traceback of the exception from which it comes before it."""
-    if plan.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
-        for part in format_exception(error.__cause__):
-            for line in part.splitlines():
-                terminal.say(line)
-    terminal.say(error_line(error))
+    def _show_error(self, error: ReasonerError) -> int:
+        """Show the error in one line, with --verbose after the traceback of its cause; the exit code."""
+        terminal = self.progress.terminal
+        if self.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
+            for part in format_exception(error.__cause__):
+                for line in part.splitlines():
+                    terminal.say(line)
+        terminal.say(error_line(error))
+        return code_of(error)
 
 
 def _no_answer(solution: "Solution") -> tuple[int, str]:
@@ -349,12 +326,11 @@ def _no_answer(solution: "Solution") -> tuple[int, str]:
 
     leader = solution.standing.leader
     if leader and abstained(solution):
-        best = f"the best guess, {leader.text!r:.200}, is right with a chance of {solution.confidence:.2f}"
-        return OTHER, f"not sure: {best}; ask for less than --abstain-below, or spend more with --effort"
+        best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
+        return OTHER, f"not sure: {best}; lower --abstain-below or spend more with --effort"
     if solution.ended_by == "budget":
         way_out = "raise it" if solution.cost.samples else "raise it, or shorten the question"
         return EXHAUSTED, f"{solution.reason}: {way_out}"
-    samples = (
-        "the one sample held no" if solution.cost.samples == 1 else f"none of {solution.cost.samples} samples held an"
-    )
-    return OTHER, f"{samples} answer: try more samples, a higher max_tokens or another --answer kind"
+    samples = solution.cost.samples
+    which = "the only sample has no" if samples == 1 else f"none of {samples} samples has an"
+    return OTHER, f"{which} answer: try more samples, a higher max_tokens or another --answer kind"

@@ -1,27 +1,114 @@
 """A solution in a few lines for a person, and as JSON for a program."""
 
 import json
-from dataclasses import asdict
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.catalog import spec_of
 from reasoner.cli.terminal import printable
-from reasoner.cli.votes import VoteSummary, samples_of
 from reasoner.protocols import Engine, Strategy, Verifier
 from reasoner.solution import Solution
-from reasoner.types import Question
+from reasoner.types import Question, Standing, Vote
 
-LABEL = 9
-"""Characters that the name of a line takes."""
-SHOWN_SECONDS = 0.1
-"""Getting a verifier ready is told of from here on; most need no time."""
+MOST_ANSWERS = 6
+"""Answers that the vote line names."""
+MOST_TIED = 3
+"""Answers that a tie names."""
+LONGEST_ANSWER = 32
+"""Characters of an answer that are shown."""
 LONGEST_REASON = 500
 """Characters of a reason or a choice that are shown."""
+SHOWN_SECONDS = 0.1
+"""The start of a verifier is shown if it took at least this long; most take no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteSummary:
+    """The votes of a question in words, for the progress line, the summary and JSON. A vote is a sample's answer."""
+
+    standing: Standing
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """All answers of the highest weight if there are several, the chosen one first."""
+        votes = self.standing.votes
+        return tuple(vote.answer.text for vote in votes if vote.weight == votes[0].weight) if self.standing.tied else ()
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any vote has a weight other than 1."""
+        return any(vote.weight != vote.count for vote in self.standing.votes)
+
+    @property
+    def leading(self) -> str:
+        """The share of the first answer, as in `4 of 6 votes`."""
+        weight = f"{self.standing.share:.0%} of the weight"
+        if not self.standing.samples:
+            return weight
+        votes, cast = self.standing.votes, self.standing.cast
+        counted = f"{votes[0].count if votes else 0} of {cast} vote{'s' if cast != 1 else ''}"
+        return f"{counted}, {weight}" if self.weighted else counted
+
+    @property
+    def short(self) -> str:
+        """`leading`, and whether there is a tie."""
+        return f"{self.leading}, a tie" if self.tied else self.leading
+
+    @property
+    def rule(self) -> str:
+        """What decided a tie; empty where there is none."""
+        return ("sampled first" if self.standing.samples else "listed first") if self.tied else ""
+
+    @property
+    def tie(self) -> str:
+        """Which answers tie, and why the first of them was chosen; empty where there is no tie."""
+        if not self.tied:
+            return ""
+        names = [printable(text, limit=LONGEST_ANSWER) for text in self.tied[:MOST_TIED]]
+        more = [f"{len(self.tied) - MOST_TIED} more"] if len(self.tied) > MOST_TIED else []
+        return f"tie of {' and '.join([*names, *more])}: {names[0]} was {self.rule}"
+
+    @property
+    def line(self) -> str:
+        """The answers with their votes, the samples without an answer, and a tie."""
+        votes = self.standing.votes
+        answers = len(votes) + self.standing.tail.classes
+        more = [f"{answers - MOST_ANSWERS:,} more"] if answers > MOST_ANSWERS else []
+        line = " · ".join([*map(self._named, votes[:MOST_ANSWERS]), *more])
+        if self.standing.samples:
+            missing = self.standing.samples - self.standing.cast
+            counted = f"{samples_of(self.standing.samples)}, {missing} without an answer"
+            line = f"{line} ({counted})" if votes else counted
+        return f"{line}; {self.tie}" if self.tied else line
+
+    def _named(self, vote: Vote) -> str:
+        text = printable(vote.answer.text, limit=LONGEST_ANSWER)
+        if not self.standing.samples:
+            return f"{text} {vote.weight:.2f}"
+        return f"{text} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if self.weighted else "")
+
+    def document(self) -> dict[str, Any]:
+        """The votes for JSON."""
+        return {
+            "votes": [
+                {"answer": vote.answer.text, "weight": vote.weight, "count": vote.count} for vote in self.standing.votes
+            ],
+            "samples": self.standing.samples,
+            "answered": self.standing.cast,
+            "share": self.standing.share,
+            "tied": bool(self.tied),
+            "tie": {"answers": list(self.tied), "decided_by": self.rule} if self.tied else None,
+        }
+
+
+def samples_of(number: int) -> str:
+    """A number of samples in words."""
+    return f"{number:,} sample{'s' if number != 1 else ''}"
 
 
 class Times(NamedTuple):
-    """Seconds: what getting the verifier ready took, from the start of solving to the first sample, and all in all."""
+    """Seconds: the start of the verifier, from the start of solving to the first sample, and in total."""
 
     verifier_start: float
     first_sample: float | None
@@ -29,21 +116,16 @@ class Times(NamedTuple):
 
 
 def summary(
-    solution: Solution,
-    budget: Budget,
-    prices: Prices | None,
-    engine: Engine,
-    times: Times,
-) -> list[str]:
-    """The vote, the cost, the budget and the time, a line each."""
+    solution: Solution, budget: Budget, prices: Prices | None, engine: Engine, times: Times
+) -> list[tuple[str, str]]:
+    """The vote, the cost, the budget, the time and the engine's notes, with a label each."""
     standing = solution.standing
-    lines = [f"vote     {VoteSummary(standing).line}"] if standing.samples or standing.votes else []
-    lines.append(f"cost     {_cost(solution.cost, prices)}")
+    lines = [("vote", VoteSummary(standing).line)] if standing.samples or standing.votes else []
+    lines.append(("cost", _cost(solution.cost, prices)))
     if str(budget):
-        lines.append(f"budget   {_budget(budget, solution.cost, prices)}; {solution.reason}")
-    lines.append(f"time     {_time(engine, times, solution.cost.seconds)}")
-    lines += [f"note     {note}" for note in solution.notes]
-    return lines
+        lines.append(("budget", f"{_budget(budget, solution.cost, prices)}; {solution.reason}"))
+    lines.append(("time", _time(engine, times, solution.cost.seconds)))
+    return lines + [("note", note) for note in solution.notes]
 
 
 def abstained(solution: Solution) -> bool:
@@ -51,23 +133,25 @@ def abstained(solution: Solution) -> bool:
     return solution.answer is None and solution.confidence is not None and solution.standing.leader is not None
 
 
-def explanation(strategy: Strategy, solution: Solution) -> list[str]:
-    """What was bought and why, what ended it, and how far to trust the answer, a line each."""
-    chosen = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(strategy))
+def explanation(strategy: Strategy, solution: Solution) -> list[tuple[str, str]]:
+    """What was run and why, what ended it, and how reliable the answer is, with a label each."""
+    choice = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(strategy))
     cost = solution.cost
-    bought = f"{printable(chosen, limit=LONGEST_REASON)}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"
     stopped = f"{solution.ended_by}: {printable(solution.reason, limit=LONGEST_REASON)}"
     if (price := getattr(strategy, "price", None)) is not None:
-        stopped += f"; the price of a sample is a gain of {price:g} in the chance of a right answer"
-    return [f"bought   {bought}", f"stopped  {stopped}", f"trust    {_trust(strategy, solution)}"]
+        stopped += f"; a sample is worth its price if the chance of a right answer rises by {price:g}"
+    return [
+        ("ran", f"{printable(choice, limit=LONGEST_REASON)}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"),
+        ("stopped", stopped),
+        ("trust", _trust(strategy, solution)),
+    ]
 
 
 def _trust(strategy: Strategy, solution: Solution) -> str:
     if solution.confidence is not None:
         questions = getattr(strategy, "calibrated_on", 0)
-        return f"right with a chance of {solution.confidence:.2f}" + (
-            f", calibrated on {questions:,} question{'s' if questions != 1 else ''}" if questions else ""
-        )
+        calibration = f", calibrated on {questions:,} question{'s' if questions != 1 else ''}" if questions else ""
+        return f"right with a probability of {solution.confidence:.2f}{calibration}"
     votes = VoteSummary(solution.standing)
     return f"not calibrated: {votes.leading}" + (f"; {votes.tie}" if votes.tied else "")
 
@@ -106,10 +190,8 @@ def _time(engine: Engine, times: Times, solving: float) -> str:
         parts.append(("start verifier", times.verifier_start))
     if times.first_sample is not None:
         parts += [("first sample", times.first_sample), ("other samples", solving - times.first_sample)]
-    rest = times.elapsed - sum(seconds for _, seconds in parts)
-    return f"{times.elapsed:.1f} s: " + ", ".join(
-        f"{name} {seconds:.1f}" for name, seconds in [*parts, ("all else", rest)]
-    )
+    parts.append(("other", times.elapsed - sum(seconds for _, seconds in parts)))
+    return f"{times.elapsed:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts)
 
 
 def as_document(
@@ -121,7 +203,7 @@ def as_document(
     seed: int,
     solution: Solution,
 ) -> str:
-    """The whole solution as one JSON object, in ASCII: what a terminal might obey is escaped."""
+    """The whole solution as one JSON object in ASCII, which no terminal interprets."""
     document = {
         "question_id": question.id,
         "question": question.text,
@@ -141,8 +223,12 @@ def as_document(
         "confidence": solution.confidence,
         "seed": seed,
         "proposals": [
-            {"answer": p.answer.text if p.answer else None, "samples": p.standing.samples, "tokens": p.cost.tokens}
-            for p in solution.proposals
+            {
+                "answer": proposal.answer.text if proposal.answer else None,
+                "samples": proposal.standing.samples,
+                "tokens": proposal.cost.tokens,
+            }
+            for proposal in solution.proposals
         ],
     }
     return json.dumps(document)

@@ -1,55 +1,75 @@
-"""Where the command writes: its own streams, kept clean of what libraries print and of what models wrote."""
+"""The output of a command, separated from what libraries print and safe from what models wrote."""
 
 import errno
 import os
+import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from reasoner.errors import ReasonerError
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LABEL = 8
+"""Columns of the label before a text."""
+PIPED = 100
+"""Columns that are used where standard output is not a terminal."""
+NARROWEST = 40
+"""Columns that are used at least; a narrower terminal breaks the lines itself."""
+WIDEST = 140
+"""Columns that are used at most: longer lines are hard to read."""
+
 
 class OutputLost(ReasonerError):
-    """Standard output takes no more: it is closed, its reader has gone, or the disk is full."""
+    """Standard output cannot be written: it is closed, its reader has gone, or the disk is full."""
 
 
 class ReaderLeft(OutputLost):
-    """The reader of standard output took some lines and left, as `head` does: a way to end and not a failure."""
+    """The reader of standard output took some lines and left, as `head` does: not a failure."""
 
 
 @dataclass(slots=True)
 class Terminal:
-    """Data goes to `out`, everything else to `err`."""
+    """Writes data to `out`, everything else to `err`."""
 
     out: TextIO
     err: TextIO
     _given: int = 0
-    """Lines of data that were written."""
+    """The number of lines of data that were written."""
 
     def say(self, line: str) -> None:
-        """One line for a person; dropped where it cannot be written, as the run matters more."""
+        """Write one line for a person; ignore failures, as the run matters more."""
         with suppress(OSError):
             _write(self.err, clean(line))
 
-    def say_wrapped(self, line: str, *, indent: int) -> None:
-        """One line for a person, broken between words and indented where a terminal is too narrow."""
-        if self.err.isatty():
-            for part in textwrap.wrap(line, max(self.columns, 2 * indent), subsequent_indent=" " * indent):
-                self.say(part)
-        else:
+    def say_labelled(self, label: str, text: str) -> None:
+        """Write a label and a text for a person, wrapped on a terminal."""
+        line = f"{label:<{LABEL}} {text}"
+        if not self.err.isatty():
             self.say(line)
+            return
+        indent = " " * (LABEL + 1)
+        for part in textwrap.wrap(line, max(self.columns, 2 * len(indent)), subsequent_indent=indent):
+            self.say(part)
+
+    def point_to(self, log: Path | None) -> None:
+        """Name the file with the engine's own output, if there is any."""
+        if log and log.exists() and log.stat().st_size:
+            self.say(f"vLLM's own output is in {log}")
 
     @property
     def columns(self) -> int:
-        """Characters in a line of the terminal that `err` is."""
+        """The width of the terminal that `err` is."""
         return os.get_terminal_size(self.err.fileno()).columns or 80
 
     def give(self, line: str) -> None:
-        """One line of data.
+        """Write one line of data.
 
         Raises:
             ReaderLeft: the reader left after some lines.
@@ -65,6 +85,45 @@ class Terminal:
             raise OutputLost(f"cannot write to standard output: {why}") from error
         self._given += 1
 
+    def show(self, *parts: "RenderableType", width: int) -> None:
+        """Write data that rich lays out in `width` columns. Raises as `give`."""
+        from rich.console import Console
+
+        console = Console(
+            file=self.out,
+            width=width,
+            # Rich's own NO_COLOR keeps bold and dim text.
+            color_system=None if os.environ.get("NO_COLOR") else "auto",
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        for part in parts:
+            with console.capture() as captured:
+                console.print(part)
+            for line in captured.get().split("\n")[:-1]:
+                self.give(line.rstrip())
+
+
+def columns() -> int:
+    """The width of standard output, or `PIPED`, within the limits of what can be read."""
+    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, WIDEST), NARROWEST)
+
+
+def labelled(rows: "Iterable[tuple[str, RenderableType]]") -> "RenderableType":
+    """A label and a text in each row; a label is shown once for successive rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(min_width=LABEL)
+    table.add_column(overflow="fold")
+    previous = ""
+    for label, text in rows:
+        table.add_row("" if label == previous else label, Text(clean(text)) if isinstance(text, str) else text)
+        previous = label
+    return table
+
 
 def _write(stream: TextIO, line: str) -> None:
     encoding = stream.encoding or "utf-8"
@@ -77,7 +136,7 @@ def _write(stream: TextIO, line: str) -> None:
 
 
 def abandon(stream: TextIO) -> None:
-    """Send what a stream still holds nowhere, so that closing it does not fail a second time."""
+    """Discard what a stream still buffers, so that closing it does not fail again."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -86,9 +145,9 @@ def abandon(stream: TextIO) -> None:
 
 @contextmanager
 def own_streams(log: Path | None) -> Iterator[Terminal]:
-    """The command's streams; with `log`, all else that this process and its children print goes to that file.
+    """The command's streams; with `log`, all other output of this process and its children goes to that file.
 
-    vLLM and torch write to the file descriptors themselves, from C++ and from other processes, so these are redirected.
+    vLLM and torch write to the file descriptors from C++ and from other processes, so the descriptors are redirected.
     """
     if log is None:
         yield Terminal(sys.stdout, sys.stderr)
@@ -113,6 +172,15 @@ def own_streams(log: Path | None) -> Iterator[Terminal]:
             os.dup2(saved[1], 2)
 
 
+def engine_log(engine: object) -> Path | None:
+    """The file for what the engine prints itself; None where it prints nothing."""
+    if not type(engine).__module__.startswith("reasoner.engines.vllm"):
+        return None
+    from reasoner.models.cache import cache_home
+
+    return cache_home() / "engine.log"
+
+
 def _open_log(log: Path) -> int:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -122,11 +190,11 @@ def _open_log(log: Path) -> int:
 
 
 def clean(text: str) -> str:
-    """Text with a space for each control, format or line-end character, which a terminal might obey."""
+    """Text with control, format and line-end characters, which a terminal may interpret, replaced by spaces."""
     return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def printable(text: str, *, limit: int = 60) -> str:
-    """Text that a model wrote, fit for a terminal: one line, no control characters, at most `limit` characters."""
+    """Text of a model for a terminal: one line of at most `limit` characters without control characters."""
     line = " ".join(clean(text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

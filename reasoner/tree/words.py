@@ -1,13 +1,13 @@
-"""The words and marks in which a course is told, the same on a terminal and in a page."""
+"""The words and marks that describe a course, the same on a terminal and in a page."""
 
 from collections import Counter
 
 from reasoner.budget import Cost
 from reasoner.solution import Proposal
-from reasoner.tree.course import Course, Duel, Node, Rated, State
+from reasoner.tree.course import Comparison, Course, Node, State
 
 _MARKS: dict[State, str] = {
-    "went on": "•",
+    "continued": "•",
     "answered": "=",
     "no answer": "∅",
     "repeat": "≡",
@@ -19,19 +19,19 @@ _MARKS: dict[State, str] = {
     "lost": "×",
 }
 FAINT: frozenset[State] = frozenset({"pruned", "repeat", "cut", "cancelled", "deadline", "lost"})
-"""What led nowhere, and is shown faintly."""
+"""States that are shown faintly, as they led to nothing."""
 MEANINGS = (
     ("→ path", "leads to the answer"),
-    ("• went on", "others were drawn from it"),
-    ("= answered", "a whole reply with an answer"),
-    ("∅ no answer", "a whole reply without one"),
-    ("✂ pruned", "could have gone on, as others of its depth did"),
-    ("≡ repeat", "word for word the sequence that is named, which stands for it"),
-    ("… open", "not at its end when the search was"),
-    ("! cut", "by a limit of tokens"),
+    ("• continued", "other sequences were sampled from it"),
+    ("= answered", "a complete reply with an answer"),
+    ("∅ no answer", "a complete reply without one"),
+    ("✂ pruned", "incomplete, while others of its depth were continued"),
+    ("≡ repeat", "the same text as the sequence that it names"),
+    ("… open", "incomplete when the search ended"),
+    ("! cut", "ended by a token limit"),
     ("× cancelled, deadline, lost", "did not complete"),
 )
-"""What the states mean."""
+"""The legend of the states."""
 
 
 def state_of(node: Node, course: Course) -> tuple[str, str]:
@@ -42,48 +42,47 @@ def state_of(node: Node, course: Course) -> tuple[str, str]:
 
 
 def score_of(node: Node) -> str:
-    """Its last value with two places, `fail` where no rating succeeded, – where none was asked for."""
+    """Its last rating with two decimals, `fail` where every rating failed, – where none was requested."""
     if node.rating is None:
         return "–"
     return "fail" if node.rating.value is None else f"{node.rating.value:.2f}"
 
 
 def answer_of(node: Node, course: Course) -> str:
-    """What it answered; "" for a step, even one that an answer can be read out of."""
-    gives = node.state == "answered" or node.id in course.path[-1:]
-    return node.answer.text if node.answer and gives else ""
+    """Its answer; "" for a step, even where an answer can be read out of it."""
+    final = node.state == "answered" or node.id in course.path[-1:]
+    return node.answer.text if node.answer and final else ""
 
 
 def facts_of(node: Node) -> str:
-    """Which sequence of its prompt it is, how it finished, and what it cost, kind by kind."""
+    """Its index and branch, how it finished, and its tokens by kind."""
     branch = f", branch {node.branch}" if node.branch else ""
-    spent = [
-        (node.cost.prompt_tokens, "prompt"),
-        (node.cost.cached_tokens, "from cache"),
-        (node.cost.generated_tokens, "generated"),
-        (node.cost.verifier_tokens, "verifier"),
-        (node.cost.cancelled_tokens, "cancelled"),
-    ]
-    tokens = ", ".join(f"{amount:,} {kind}" for amount, kind in spent if amount)
+    kinds = ("prompt", "cached", "generated", "verifier", "cancelled")
+    amounts = [(getattr(node.cost, f"{kind}_tokens"), kind) for kind in kinds]
+    tokens = ", ".join(f"{amount:,} {kind}" for amount, kind in amounts if amount)
     return f"sequence {node.index}{branch}; finish: {node.finish or node.state}; tokens: {tokens or 'none'}"
 
 
 def counts(course: Course) -> str:
-    """How many sequences there are, how deep the tree is, and what became of them."""
-    several = len(course.nodes) != 1
-    said = f"{len(course.nodes):,} sequence{'s' if several else ''}, depth {course.depth}"
-    found = Counter(node.state for node in course.nodes)
-    states = ", ".join(f"{found[state]:,} {state}" for state in _MARKS if found[state])
-    return f"{said}: {states}" if states else said
+    """The number of sequences, the depth of the tree, and the number of sequences in each state."""
+    number = f"{len(course.nodes):,} sequence{'s' if len(course.nodes) != 1 else ''}, depth {course.depth}"
+    by_state = Counter(node.state for node in course.nodes)
+    states = ", ".join(f"{by_state[state]:,} {state}" for state in _MARKS if by_state[state])
+    return f"{number}: {states}" if states else number
 
 
 def ending(course: Course) -> str:
-    """Who ended it and why."""
+    """What ended it and why."""
     return f"ended by {course.ended_by}: {course.reason}" if course.ended_by else f"did not end: {course.reason}"
 
 
+def why_no_path(course: Course) -> str:
+    """Why no sequence is known to be the source of the answer."""
+    return "no sequence states the final answer" if course.answer else "there is no answer"
+
+
 def costs(cost: Cost) -> list[tuple[str, str]]:
-    """What was spent, kind by kind; the first is the sum of the next four."""
+    """The cost by kind; the first is the sum of the next four."""
     return [
         ("tokens computed", f"{cost.tokens:,}"),
         ("prompt", f"{cost.prompt_tokens:,}"),
@@ -97,27 +96,41 @@ def costs(cost: Cost) -> list[tuple[str, str]]:
     ]
 
 
-def duel(one: Duel) -> str:
-    """Which two were compared, and what came of it."""
-    first, second = ("?" if place is None else f"#{place}" for place in (one.first, one.second))
-    said = one.rated.error if one.rated.value is None else f"{one.rated.value:.2f}"
-    return f"{first} better than {second}: {said}"
+def events_of(course: Course) -> list[tuple[str, list[str]]]:
+    """What happened beside the sampling, under a title each."""
+    failures = [
+        f"#{node.id} not rated: {rated.error}" for node in course.nodes for rated in node.ratings if rated.error
+    ]
+    return [
+        ("proposals", [_proposal(proposal) for proposal in course.proposals]),
+        ("comparisons", [_comparison(comparison) for comparison in course.comparisons]),
+        ("failures", failures),
+        (
+            "unmatched",
+            [
+                f"a sequence that the trace does not hold was rated: {rated.error or rated.value}"
+                for rated in course.unmatched
+            ],
+        ),
+        ("notes", course.notes),
+        ("remarks", list(course.remarks)),
+    ]
 
 
-def proposal(one: Proposal) -> str:
-    """The best answer of one moment, and what stood behind it."""
-    answer, samples = one.answer.text if one.answer else "no answer", one.standing.samples
-    seen = f"{samples:,} sample{'s' if samples != 1 else ''} and {one.cost.tokens:,} tokens seen"
-    return f"{answer} with {one.standing.share:.0%} of the vote, {seen}"
+def _proposal(proposal: Proposal) -> str:
+    answer, samples = proposal.answer.text if proposal.answer else "no answer", proposal.standing.samples
+    so_far = f"{samples:,} sample{'s' if samples != 1 else ''} and {proposal.cost.tokens:,} tokens"
+    return f"{answer} with {proposal.standing.share:.0%} of the vote after {so_far}"
 
 
-def stray(one: Rated) -> str:
-    """A rating of what the trace holds no sequence for."""
-    return f"{one.error or one.value} for a sequence that the trace does not hold"
+def _comparison(comparison: Comparison) -> str:
+    first, second = ("?" if node is None else f"#{node}" for node in (comparison.first, comparison.second))
+    rated = comparison.rated
+    return f"{first} better than {second}: {rated.error if rated.value is None else f'{rated.value:.2f}'}"
 
 
 def provenance(course: Course) -> list[tuple[str, str]]:
-    """What decided the course."""
+    """The settings that decided the course."""
     began = course.began
     facts = [
         ("question", began.question_id),
@@ -129,4 +142,4 @@ def provenance(course: Course) -> list[tuple[str, str]]:
         ("budget", began.budget.strip() if began.budget.strip() != "each" else "none"),
         ("seed", str(began.seed)),
     ]
-    return facts + ([("taken up", f"{course.takes} times")] if course.takes > 1 else [])
+    return facts + ([("attempts", str(course.attempts))] if course.attempts > 1 else [])

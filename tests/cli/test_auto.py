@@ -48,9 +48,12 @@ def test_a_profile_chooses_it_too(profile: str, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("-s", "single", "--effort", "low"), "--effort is an option of the strategy auto: leave it out, or choose"),
+        (
+            ("-s", "single", "--effort", "low"),
+            "--effort is an option of the strategy auto, not of single: omit it or use -s auto",
+        ),
         (("-s", "single", "--abstain-below", "0.5"), "--abstain-below is an option of the strategy auto"),
-        (("-s", "auto:effort=low", "--effort", "low"), "--effort and effort of --strategy say the same thing"),
+        (("-s", "auto:effort=low", "--effort", "low"), "--effort and effort of --strategy set the same thing"),
         (("--effort", "huge"), "effort='huge' does not fit: input should be 'low', 'medium' or 'high'"),
         (("--abstain-below", "0.5"), "abstain_below=0.5 needs a profile: write one with `reasoner calibrate`"),
         (("--profile", "nowhere.json"), "cannot read the profile nowhere.json"),
@@ -62,34 +65,34 @@ def test_what_has_no_effect_is_refused(arguments: tuple[str, ...], complaint: st
     assert complaint in ended.error
 
 
-def test_verbose_tells_what_was_bought_what_ended_it_and_how_far_to_trust_it(profile: str, run: Run) -> None:
+def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile: str, run: Run) -> None:
     ended = run("solve", "What is 3+4?", "-v", *SURE, "--profile", profile)
     assert (ended.code, ended.out) == (0, "7\n")
-    assert told(ended, "bought").startswith(f"chose {VOTE}: ")
-    assert "; 16 samples, " in told(ended, "bought")
+    assert told(ended, "ran").startswith(f"chose {VOTE}: ")
+    assert "; 16 samples, " in told(ended, "ran")
     assert told(ended, "stopped").startswith(
-        "strategy: the strategy finished; the price of a sample is a gain of 0.002 "
+        "strategy: the strategy finished; a sample is worth its price if the chance of a right answer rises by 0.002"
     )
-    assert told(ended, "trust") == "right with a chance of 0.90, calibrated on 400 questions"
+    assert told(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
 
 
 def test_verbose_without_a_calibration_counts_the_votes(run: Run) -> None:
     ended = run("solve", "What is 3+4?", "-v", "-s", "self_consistency:n=40,stop=beta", *SURE)
-    assert told(ended, "bought").startswith(r"self_consistency:n=40,stop=beta; ")
+    assert told(ended, "ran").startswith(r"self_consistency:n=40,stop=beta; ")
     assert told(ended, "stopped").startswith("rule: 4 to 0 votes: ")
     assert told(ended, "trust") == "not calibrated: 4 of 4 votes"
 
 
 def test_without_verbose_none_of_it_is_told(profile: str, run: Run) -> None:
     ended = run("solve", "What is 3+4?", *SURE, "--profile", profile)
-    assert not {"bought", "stopped", "trust"} & {line[:9].strip() for line in ended.err.splitlines()}
+    assert not {"ran", "stopped", "trust"} & {line[:9].strip() for line in ended.err.splitlines()}
 
 
 def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:
     ended = run("solve", "What is 3+4?", *SPLIT, "--profile", profile, "--abstain-below", "0.85")
     assert (ended.code, ended.out) == (1, "not sure\n")
-    assert "the best guess, '" in ended.error
-    assert "is right with a chance of 0." in ended.error
+    assert "the best answer, '" in ended.error
+    assert "is right with a probability of 0." in ended.error
 
 
 def test_json_of_not_sure_has_no_answer_and_the_confidence(profile: str, run: Run) -> None:

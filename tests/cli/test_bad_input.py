@@ -43,7 +43,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 and 10 is free: ra
         (
             ["solve", "q", *SIMULATED, "--verifier", "certainty"],
             2,
-            ["--verifier certainty", "self_consistency", "leave it"],
+            ["--verifier certainty has no effect", "self_consistency", "omit it"],
         ),
         (["solve", "q", *SIMULATED, "-b", "token=600"], 2, ["no budget unit named 'token'", "did you mean 'tokens'?"]),
         (["solve", "q", *SIMULATED, "-b", "600"], 2, ["'600' has no unit", "tokens=4000"]),
@@ -61,7 +61,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 and 10 is free: ra
         (["solve", "q", *SIMULATED, "--prices", "prompt=x,generated=1"], 2, ["prompt='x' is not a number"]),
         (["solve", "q", *SIMULATED, "--prices", "prompt=-1,generated=1"], 2, ["price prompt must be at least 0"]),
         (["solve", "q", *SIMULATED, "--prices", "prompt=1,prompt=2,generated=1"], 2, ["prompt is given twice"]),
-        (["solve", "q", *SIMULATED, "--seed", "-1"], 2, ["--seed -1", "0 or more"]),
+        (["solve", "q", *SIMULATED, "--seed", "-1"], 2, ["--seed must be at least 0 (got -1)"]),
         (["solve", "q", *SIMULATED, "--seed", "x"], 2, ["'--seed'", "'x'", "integer"]),
         (["solve", "q", *SIMULATED, "-a", "numbr"], 2, ["'numbr'", "did you mean 'number'?"]),
         (["solve", "q", "-e", "simulate"], 2, ["no engine named 'simulate'", "did you mean 'simulated'?"]),
@@ -103,7 +103,7 @@ def test_bad_input(arguments: list[str], code: int, said: list[str], run: Run) -
         ("utf16.txt", "text".encode("utf-16"), "is binary"),
         ("empty.txt", b"", "is empty"),
         ("blank.txt", b" \n", "is empty"),
-        ("huge.txt", b"a " * 5_000_001, "at most 10,000,000 bytes"),
+        ("huge.txt", b"a " * 5_000_001, "the limit is 10,000,000 bytes"),
         ("evil\n\x1b[31m.txt", None, "No such file"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_context_without_an_end_is_not_read(run: Run, tmp_path: Path) -> None:
     large = tmp_path / "large.txt"
     large.touch()
     os.truncate(large, 10_000_001)
-    assert "at most 10,000,000 bytes" in run("solve", "q", "--context", str(large), *SIMULATED).error
+    assert "the limit is 10,000,000 bytes" in run("solve", "q", "--context", str(large), *SIMULATED).error
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_a_prompt_beyond_the_context_window_says_by_how_much(by_context: bool, r
 def test_samples_without_any_answer(run: Run) -> None:
     ended = run("solve", "q", "-e", "simulated:silent=1")
     assert (ended.code, ended.out) == (1, "")
-    assert "none of 8 samples held an answer" in ended.error
-    assert "the one sample held no answer" in run("solve", "q", "-e", "simulated", "-s", "single:max_tokens=1").error
+    assert "none of 8 samples has an answer" in ended.error
+    assert "the only sample has no answer" in run("solve", "q", "-e", "simulated", "-s", "single:max_tokens=1").error
 
 
 def test_a_deadline_before_any_answer(run: Run) -> None:

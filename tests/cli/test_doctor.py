@@ -127,7 +127,7 @@ def test_a_hub_model_is_left_to_vllm(run: Run, install: Install) -> None:
     ("script", "device"),
     [
         ("echo 'GPU 0: One'; echo 'GPU 1: Two'", "GPU 0: One; GPU 1: Two"),
-        ("exit 9", "no NVIDIA driver answers"),
+        ("exit 9", "no NVIDIA driver found"),
     ],
 )
 def test_gpus_are_named(
@@ -139,6 +139,6 @@ def test_gpus_are_named(
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     found = findings(run, "-m", model(tmp_path))
-    assert (found["device"], found["vllm"], found["core"]) == (device, "vllm 0.32.0", "a process of its own")
+    assert (found["device"], found["vllm"], found["core"]) == (device, "vllm 0.32.0", "a separate process")
     assert found["block_size"] is None
     assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)

@@ -1,6 +1,6 @@
 """What help and lists look like, 100 columns wide: files in tests/golden.
 
-They are written anew by `REASONER_GOLDEN=update pytest tests/cli/test_golden.py`; look at the difference before you keep it.
+They are written again by `REASONER_GOLDEN=update pytest tests/cli/test_golden.py`; look at the difference before you keep it.
 """
 
 import os

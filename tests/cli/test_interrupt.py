@@ -62,7 +62,7 @@ def test_each_signal_gives_the_answer_so_far_and_leaves_no_process(signum: signa
         process.send_signal(signum)
         ended = finish(process)
     assert (ended.code, ended.out) == (code, "4\n")
-    assert ended.err.startswith("interrupted; until then: 2 samples · ")
+    assert ended.err.startswith("interrupted after 2 samples · ")
     assert psutil.wait_procs(workers, timeout=5)[1] == []
 
 
@@ -169,7 +169,7 @@ def test_after_some_samples(as_json: bool, tmp_path: Path) -> None:
         assert solution["cost"]["samples"] == 8
     else:
         assert ended.out == "4\n"
-    assert ended.err.startswith("interrupted; until then: 2 samples · ")
+    assert ended.err.startswith("interrupted after 2 samples · ")
     assert ended.err.endswith("leading 4 (2 of 2 votes)\n")
     events = list(read_trace(trace))
     assert len([event for event in events if isinstance(event, Sampled)]) == 2

@@ -5,10 +5,11 @@ import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import click
 import pytest
 
 from reasoner import catalog, installed
-from reasoner.cli.group import brought
+from reasoner.cli.group import cli
 from reasoner_strategies import Single
 from tests.cli.command import Run, finish, start
 from tests.engines.fake_server import FakeServer
@@ -74,7 +75,7 @@ def test_installed_packages_are_looked_through_once(monkeypatch: pytest.MonkeyPa
     for cached in (installed._all, installed.plug_ins, catalog.entries):
         cached.cache_clear()
     assert catalog.spec_of(Single()) == "single"
-    assert "eval" in brought().names
+    assert "eval" in cli.list_commands(click.Context(cli))
     assert len(looks) == 1
 
 

@@ -77,7 +77,7 @@ def test_a_failure_after_some_samples_keeps_the_best_answer(run: Run) -> None:
         ended = run(*asked, "-e", "openai", "--base-url", server.url)
     assert (ended.code, ended.out) == (4, "")
     assert "400 (too hot)" in ended.error
-    assert ended.err.splitlines()[-2] == "so far   4 (1 of 1 vote); it is not the answer, as the run failed"
+    assert ended.err.splitlines()[-2] == "so far   4 (1 of 1 vote); not the final answer, as the run failed"
 
 
 def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
@@ -89,4 +89,4 @@ def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
     assert (solved.code, solved.out) == (0, "4\n")
     assert rated.code == 0, rated.err
     refused = run("solve", "How many?", "-e", "vllm", "--base-url", server.url)
-    assert (refused.code, refused.error) == (2, "error: engine vllm takes no --base-url: leave it out")
+    assert (refused.code, refused.error) == (2, "error: engine vllm takes no --base-url: omit it")

@@ -142,9 +142,9 @@ def test_a_tie_is_said_with_what_decided_it(run: Run) -> None:
     found = document(run, *asked, "--seed", seed)
     first, other = (vote["answer"] for vote in found["votes"])
     assert found["answer"]["text"] == first
-    assert (found["tied"], found["tie"]) == (True, {"answers": [first, other], "decided_by": "drawn first"})
+    assert (found["tied"], found["tie"]) == (True, {"answers": [first, other], "decided_by": "sampled first"})
     lines = run("solve", "What is 3+4?", *asked, "--seed", seed).err.splitlines()
-    tie = f"tie of {first} and {other}: {first} was drawn first"
+    tie = f"tie of {first} and {other}: {first} was sampled first"
     assert f"leading {first} (1 of 2 votes, a tie)" in lines[3]
     assert f"vote     {first} ×1 · {other} ×1 (2 samples, 0 without an answer); {tie}" in lines
     assert f"trust    not calibrated: 1 of 2 votes; {tie}" in lines

@@ -1,5 +1,6 @@
 """`reasoner trace`: a tree for a person, for a program and as a page, and one line for what cannot be shown."""
 
+import io
 import json
 import re
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.cli.drawing import MOST_NODES, drawing
+from reasoner.cli.terminal import Terminal
+from reasoner.cli.trace import MOST_NODES, full
 from reasoner.trace import Event
 from tests.cli.command import Run, finish, start
 from tests.helpers import write_trace
@@ -17,14 +19,13 @@ from tests.tree.growing import Trace, beam, deep, wide
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\u2066\r\n\0 [bold]markup[/bold] <script>"
 TREE = """\
-state       score  tokens  sequence
-prompt, 5 tokens: How many?
-• went on    0.75      15  ├ #0 First.
-= answered   0.50      15  │ ├ #3 The answer is 7  = 7
-= answered   0.95      15  │ └ #4 The answer is 8  = 8
-→ path       0.50      15  ├ #1 Second.
-→ answer     0.90      15  │ └ #5 So it is 7  = 7
-✂ pruned     0.25      15  └ #2 Third.
+prompt, 5 tokens: How many?                                              state        score   tokens
+├ #0 First.                                                              • continued   0.75       15
+│ ├ #3 The answer is 7                                              = 7  = answered    0.50       15
+│ └ #4 The answer is 8                                              = 8  = answered    0.95       15
+├ #1 Second.                                                             → path        0.50       15
+│ └ #5 So it is 7                                                   = 7  → answer      0.90       15
+└ #2 Third.                                                              ✂ pruned      0.25       15
 
 → the path to the answer
 #1       0.50  Second.
@@ -33,13 +34,13 @@ prompt, 5 tokens: How many?
 NARROW = """\
 prompt, 5 tokens: How many?
 ├ #0 First.
-│ │ • went on 0.75 15 tok
+│   • continued 0.75 15 tok
 │ ├ #3 The answer is 7
 │ │   = answered 0.50 15 tok  = 7
 │ └ #4 The answer is 8
 │     = answered 0.95 15 tok  = 8
 ├ #1 Second.
-│ │ → path 0.50 15 tok
+│   → path 0.50 15 tok
 │ └ #5 So it is 7
 │     → answer 0.90 15 tok  = 7
 └ #2 Third.
@@ -67,9 +68,9 @@ def test_the_tree_of_one_question_is_drawn(run: Run, tmp_path: Path) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert TREE in shown.out
     assert "answer   7\n" in shown.out
-    assert "tree     6 sequences, depth 2: 2 went on, 3 answered, 1 pruned\n" in shown.out
-    assert "proposed 7 with 100% of the vote" in shown.out
-    assert "✂ pruned: could have gone on, as others of its depth did\n" in shown.out
+    assert "tree     6 sequences, depth 2: 2 continued, 3 answered, 1 pruned\n" in shown.out
+    assert "proposals 7 with 100% of the vote" in shown.out
+    assert "✂ pruned: incomplete, while others of its depth were continued\n" in shown.out
     assert "repeat" not in shown.out
 
 
@@ -82,13 +83,16 @@ def test_on_forty_columns_a_node_takes_two_lines(run: Run, tmp_path: Path, monke
 
 @pytest.mark.parametrize("columns", [1, 40, 41, 75, 76, 100, 140])
 @pytest.mark.parametrize("tree", [lambda: deep(300), lambda: wide(30, levels=30)], ids=["deep", "both"])
-def test_no_line_is_wider_than_the_terminal(columns: int, tree: Callable[[], Trace]) -> None:
+def test_no_line_is_wider_than_the_terminal(
+    columns: int, tree: Callable[[], Trace], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rich.cells import cell_len
 
     trace = tree()
     trace.events.pop()
     trace.draw("head", "漢字" * 100 + "👩" * 100, stop=None, answer="漢" * 50)
-    lines = [line.text for line in drawing(trace.end().course, columns)]
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run("trace", saved(tmp_path, trace.end())).out.splitlines()
     assert max(map(cell_len, lines)) <= max(columns, 40)
     nodes = [line for line in lines if re.search(r"[├└] #\d+ \S\S", line)]
     assert len(nodes) > 200
@@ -106,27 +110,24 @@ def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path
     assert "not rated: ]0;owned" in shown.out
 
 
-def test_a_terminal_gets_colours_and_the_words_all_the_same(tmp_path: Path, run: Run) -> None:
-    import io
-
-    from reasoner.cli.drawing import Line
-    from reasoner.cli.tracing import _painted
-
+def test_a_terminal_gets_colours_and_the_words_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     class Screen(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    lines = list(drawing(beam().course, 100))
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("TERM", "xterm-256color")
-        environment.delenv("NO_COLOR", raising=False)
-        painted = list(_painted(lines, Screen()))
-        environment.setenv("NO_COLOR", "1")
-        plain = list(_painted(lines, Screen()))
-    assert plain == [line.text for line in lines]
-    assert [re.sub(r"\x1b\[[\d;]*m", "", line) for line in painted] == plain
-    assert any("\x1b[1;32m" in line for line in painted)
-    assert list(_painted([Line("[red]x[/red] :smile:", "path")], io.StringIO())) == ["[red]x[/red] :smile:"]
+    def shown(out: io.StringIO) -> str:
+        Terminal(out, out).show(*full(beam().course, 100), "[red]x[/red] :smile:", width=100)
+        return out.getvalue()
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    painted, piped = shown(Screen()), shown(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown(Screen()) == piped
+    words = re.sub(r"\x1b\[[\d;]*m", "", painted)
+    assert [line.rstrip() for line in words.splitlines()] == piped.splitlines()
+    assert "\x1b[1;32m" in painted
+    assert piped.endswith("[red]x[/red] :smile:\n")
 
 
 def test_several_questions_are_a_line_each(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +135,7 @@ def test_several_questions_are_a_line_each(run: Run, tmp_path: Path, monkeypatch
     shown = run("trace", path)
     assert shown.err == "choose one with --question ID\n"
     head, *rows = shown.out.splitlines()
-    assert head.split() == ["question", "answer", "ended", "by", "drawn", "tokens", "deep"]
+    assert head.split() == ["question", "answer", "ended", "by", "samples", "tokens", "depth"]
     expected = [[name, "How", "many?", "7", "strategy", "1", "8", "2"] for name in ("q1", "q2")]
     assert [row.split() for row in rows] == expected
     assert len({len(line) for line in (head, *rows)}) <= 2
@@ -153,7 +154,7 @@ def test_the_beginning_of_an_id_names_a_question_if_it_is_the_only_one(run: Run,
     assert "question q-1: How many?\n" in run("trace", path, "--question", "q-1").out
     ended = run("trace", path, "--question", "q-2")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.error == "error: --question q-2 fits 2 questions: q-23, q-24; give more of the id"
+    assert ended.error == "error: --question q-2 matches 2 questions: q-23, q-24; give more of the id"
 
 
 def test_wide_characters_in_a_question_keep_the_columns(run: Run, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_json_holds_the_whole_tree(run: Run, tmp_path: Path) -> None:
     document = json.loads(run("trace", saved(tmp_path, beam()), "--json").out)
     assert document["answer"]["key"] == "7"
     assert document["path"] == [1, 5]
-    assert [node["state"] for node in document["nodes"]] == ["went on"] * 2 + ["pruned"] + ["answered"] * 3
+    assert [node["state"] for node in document["nodes"]] == ["continued"] * 2 + ["pruned"] + ["answered"] * 3
     assert [node["parent"] for node in document["nodes"]] == [None, None, None, 0, 0, 1]
     assert [node["ratings"][0]["value"] for node in document["nodes"]] == [0.75, 0.5, 0.25, 0.5, 0.95, 0.9]
     assert {node["cost"]["tokens"] for node in document["nodes"]} == {15}
@@ -189,7 +190,7 @@ def test_ten_thousand_nodes_are_some_hundred_lines(run: Run, tmp_path: Path) -> 
     assert len(shown.out.splitlines()) < MOST_NODES + 50
     more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", shown.out)]
     assert sum(more) == 10_001 - MOST_NODES
-    assert f"left out {sum(more):,} sequences; --json gives all" in shown.out
+    assert f"{sum(more):,} sequences are not shown; --json gives all" in shown.out
 
 
 def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> None:
@@ -297,5 +298,5 @@ def test_a_trace_that_solve_wrote_is_shown(run: Run, tmp_path: Path) -> None:
 
 
 def test_help_imports_neither_rich_nor_templates() -> None:
-    script = "import sys; from reasoner.cli.tracing import command; print(sorted({'rich', 'jinja2', 'pydantic'} & set(sys.modules)))"
+    script = "import sys; from reasoner.cli.trace import command; print(sorted({'rich', 'jinja2', 'pydantic'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

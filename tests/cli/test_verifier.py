@@ -145,5 +145,5 @@ def test_code_without_a_sandbox_is_run_only_where_that_is_said(run: Run) -> None
     refused = run(*asked, "--allow-unsandboxed-code")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
-        "error: --allow-unsandboxed-code has no effect: the verifier certainty runs no code; leave it out\n"
+        "error: --allow-unsandboxed-code has no effect: the verifier certainty runs no code; omit it\n"
     )

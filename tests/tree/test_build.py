@@ -20,10 +20,17 @@ from tests.tree.growing import Trace, beam, deep
 
 def test_a_beam_is_told_apart_into_what_went_on_was_pruned_and_answered() -> None:
     course = beam().course
-    assert [node.state for node in course.nodes] == ["went on", "went on", "pruned", "answered", "answered", "answered"]
+    assert [node.state for node in course.nodes] == [
+        "continued",
+        "continued",
+        "pruned",
+        "answered",
+        "answered",
+        "answered",
+    ]
     assert [node.parent for node in course.nodes] == [None, None, None, 0, 0, 1]
     assert [node.depth for node in course.nodes] == [1, 1, 1, 2, 2, 2]
-    assert course.heads[0].children == (0, 1, 2)
+    assert course.heads[0].children == [0, 1, 2]
     assert [node.agrees for node in course.nodes] == [False, False, False, True, False, True]
 
 
@@ -70,7 +77,7 @@ def test_steps_that_nothing_was_drawn_from_when_the_search_ended_are_open() -> N
     step = trace.draw("head")
     trace.draw(step, "4", answer="4")
     trace.draw(step, "longer", finish="length", stop=None)
-    assert [node.state for node in trace.end().course.nodes] == ["went on", "open", "open"]
+    assert [node.state for node in trace.end().course.nodes] == ["continued", "open", "open"]
 
 
 def test_in_a_run_that_was_killed_nothing_is_called_pruned() -> None:
@@ -78,7 +85,7 @@ def test_in_a_run_that_was_killed_nothing_is_called_pruned() -> None:
     trace.draw(trace.draw("head"))
     trace.draw("head")
     course = trace.propose("7").course
-    assert [node.state for node in course.nodes] == ["went on", "open", "open"]
+    assert [node.state for node in course.nodes] == ["continued", "open", "open"]
     assert course.ended_by is None
     assert course.answer is not None
     assert course.cost.tokens == 3 * (5 + 3)
@@ -91,7 +98,7 @@ def test_a_repeat_names_the_sequence_that_stands_for_it() -> None:
     trace.draw("head", "so", child="same")
     trace.draw("same", "7", stop=None, answer="7")
     first, second, last = trace.end().course.nodes
-    assert (first.children, second.children, last.parent) == ((2,), (), 0)
+    assert (first.children, second.children, last.parent) == ([2], [], 0)
     assert (second.state, second.repeats) == ("repeat", 0)
 
 
@@ -108,7 +115,7 @@ def test_a_text_put_into_the_mouth_is_part_of_the_edge() -> None:
     step = trace.draw("head", "so")
     trace.draw(trace.put(trace.put(step, "Wait,"), " no:"), "7", stop=None, answer="7")
     node = trace.end().course.nodes[1]
-    assert (node.parent, node.before, node.text) == (0, "Wait, no:", "7")
+    assert (node.parent, node.prefill, node.text) == (0, "Wait, no:", "7")
 
 
 def test_failed_ratings_are_no_scores() -> None:
@@ -135,8 +142,8 @@ def test_each_head_has_a_tree_of_its_own() -> None:
     trace.draw(step, "Yes.", stop=None)
     course = trace.end().course
     assert [(head.text, head.after, head.children) for head in course.heads] == [
-        ("How many?", 0, (0,)),
-        ("Which one?", 1, (1,)),
+        ("How many?", 0, [0]),
+        ("Which one?", 1, [1]),
     ]
     assert [(node.head, node.depth) for node in course.nodes] == [(0, 1), (1, 1), (1, 2)]
 
@@ -148,8 +155,8 @@ def test_comparisons_and_ratings_of_nothing_drawn_are_listed_and_counted() -> No
     trace.rate("head", 1, 0.25, against=first)
     trace.rate("head", 9, 0.5)
     course = trace.course
-    assert [(one.first, one.second, one.rated.value) for one in course.duels] == [(1, 0, 0.25)]
-    assert [one.value for one in course.strays] == [0.5]
+    assert [(one.first, one.second, one.rated.value) for one in course.comparisons] == [(1, 0, 0.25)]
+    assert [one.value for one in course.unmatched] == [0.5]
     assert course.cost.verifier_tokens == 14
 
 
@@ -181,7 +188,7 @@ def test_a_run_that_is_taken_up_again_goes_on_with_its_course(interrupted: bool)
     trace.begin()
     trace.draw(step, "7", stop=None, answer="7")
     course = trace.end().course
-    assert (course.takes, len(course.heads), len(course.nodes), course.path) == (2, 1, 2, (0, 1))
+    assert (course.attempts, len(course.heads), len(course.nodes), course.path) == (2, 1, 2, (0, 1))
     assert course.ended_by == "strategy"
 
 
@@ -224,11 +231,11 @@ def test_every_sequence_is_one_node_and_every_token_is_counted_once(spec: str, s
     assert len(course.nodes) == len(drawn)
     assert [node.text for node in course.nodes] == [getattr(event, "text", "") for event in drawn]
     spent = sum((node.cost for node in course.nodes), Cost())
-    for one in [*course.strays, *(duel.rated for duel in course.duels)]:
+    for one in [*course.unmatched, *(comparison.rated for comparison in course.comparisons)]:
         spent += one.cost
     assert timeless(spent) == timeless(course.cost) == timeless(solution.cost)
     roots = [node for node in course.nodes if node.parent is None]
-    assert sum(node.cost.tokens + node.below for node in roots) == sum(node.cost.tokens for node in course.nodes)
+    assert sum(node.cost.tokens + node.tokens_below for node in roots) == sum(node.cost.tokens for node in course.nodes)
     families = [node.children for node in course.nodes] + [head.children for head in course.heads]
     reached = Counter(child for children in families for child in children)
     assert reached == Counter(range(len(course.nodes)))

@@ -15,13 +15,13 @@ def all_rows(outline: Outline) -> list[Row]:
 def test_a_small_tree_is_drawn_whole_parents_before_children() -> None:
     outline = Outline.of(beam().course, most=10)
     assert outline.left_out == 0
-    assert [(row.node.id if row.node else None, row.level, row.last) for row in outline.rows(0)] == [
-        (0, 0, False),
-        (3, 1, False),
-        (4, 1, True),
-        (1, 0, False),
-        (5, 1, True),
-        (2, 0, True),
+    assert [(row.node.id if row.node else None, row.level) for row in outline.rows(0)] == [
+        (0, 0),
+        (3, 1),
+        (4, 1),
+        (1, 0),
+        (5, 1),
+        (2, 0),
     ]
 
 

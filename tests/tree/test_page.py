@@ -71,7 +71,7 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: P
     shown = [name for name in page.classes("li") if name]
     assert shown == ["plain", "plain agrees", "plain", "on-path", "on-path agrees", "faint"]
     assert sum(tag == "details" and "open" in attrs for tag, attrs in page.tags) == 3
-    for said in ("✂ pruned", "→ path", "→ answer", "• went on", "0.25", "= 7", "15 tokens", "So it is 7"):
+    for said in ("✂ pruned", "→ path", "→ answer", "• continued", "0.25", "= 7", "15 tokens", "So it is 7"):
         assert said in page.text
     bars = [attrs["style"] for tag, attrs in page.tags if tag == "i"]
     assert bars == [f"width:{share}%" for share in ("50.0", "90.0", "75.0", "50.0", "95.0", "50.0", "90.0", "25.0")]

@@ -1,4 +1,4 @@
-"""`reasoner verifier`: fit a reward model, or a map of a verifier's values, on labelled runs."""
+"""`reasoner verifier`: fit a reward model, or a map of a verifier's scores, on labelled runs."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,41 +9,43 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
 from reasoner.files import check_replaceable, replacing
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from reasoner.cli.terminal import Terminal
     from reasoner_verifiers.fitting.head import Fitted
-    from reasoner_verifiers.fitting.measures import Estimate, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _runs(command: F) -> F:
-    """The argument and the option that all of these share."""
-    folder = click.Path(path_type=Path)
-    command = click.option("--out", type=folder, required=True, metavar="FILE", help="Where the result goes.")(command)
-    return click.argument("runs", nargs=-1, required=True, type=folder, metavar="RUN...")(command)
+    """The argument and the option that all of these commands have."""
+    command = click.option("--out", type=PATH, required=True, metavar="FILE",
+                           help="The file to write; replaced if it exists.")(command)  # fmt: skip
+    return click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")(command)
 
 
 @click.group("verifier")
 def command() -> None:
-    """Fit verifiers on labelled runs: RUN is a folder that `reasoner eval` wrote, or the folder of one of its arms."""
+    """Fit verifiers on labelled runs. RUN is a folder that `reasoner eval` wrote, or the folder of one of its arms."""
 
 
 @command.command("fit")
 @_runs
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
-              help="The model whose hidden states the head reads; the one that drew the samples.")  # fmt: skip
-@click.option("--layer", type=int, default=0, show_default=True, help="The layer to read; 0 chooses by folds.")
-@click.option("--hidden", type=int, default=0, show_default=True, help="Units of a hidden layer; 0 is linear.")
-@click.option("--steps", is_flag=True, help="Fit on the labels of single steps, where the grades have them.")
-@click.option("--held-out", type=float, default=0.25, show_default=True,
-              help="The share of questions kept for the report.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides which questions are kept.")
+              help="The model whose hidden states the head reads; it should be the model of the runs.")  # fmt: skip
+@click.option("--layer", type=int, default=0, show_default=True, metavar="N",
+              help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
+@click.option("--hidden", type=int, default=0, show_default=True, metavar="UNITS",
+              help="The size of the head's hidden layer; 0 fits a linear head.")  # fmt: skip
+@click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")
+@click.option("--held-out", type=float, default=0.25, show_default=True, metavar="SHARE",
+              help="The share of questions used to measure the result, not to fit it.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N",
+              help="The seed that selects the held-out questions.")  # fmt: skip
 @guarded
 def fit_command(
     runs: tuple[Path, ...],
@@ -55,45 +57,49 @@ def fit_command(
     held_out: float,
     seed: int,
 ) -> int:
-    """Fit a reward model: a small head on a model's hidden states, which `orm` and `prm` serve.
+    """Fit a reward model for the verifiers `orm` and `prm`: a small head on a model's hidden states.
 
-    Prints how well it tells right from wrong on questions held out, and what selecting by it gets right there.
+    Prints how well it separates right from wrong answers to held-out questions, and the accuracy of selecting by it.
     """
     from reasoner.cli.terminal import Terminal
     from reasoner_verifiers.fitting.head import Recipe, fit
     from reasoner_verifiers.reward.checkpoint import save_head
 
-    _can_write(out)
+    _check_writable(out)
     terminal = Terminal(sys.stdout, sys.stderr)
     fitted = fit(runs, Recipe(backbone, layer, hidden, held_out, steps, seed), terminal.say)
     with _writing(out):
         save_head(fitted.head, out)
-    _tell(terminal, fitted)
+    for line in _report(fitted):
+        terminal.give(line)
     return ANSWERED
 
 
 @command.command("calibrate")
 @_runs
-@click.option("--method", default="isotonic", show_default=True, help="isotonic or platt.")
+@click.option("--method", default="isotonic", show_default=True, metavar="isotonic|platt",
+              help="The kind of map: isotonic regression, or Platt's logistic map, which needs less data.")  # fmt: skip
 @guarded
 def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
-    """Fit the map from a verifier's values to probabilities, which `calibrated` applies.
+    """Fit a map from a verifier's scores to probabilities, for the verifier `calibrated`.
 
-    The runs hold ratings by one verifier, as those of best_of_n do.
+    The runs must hold scores by one verifier, as those of best_of_n do.
     """
     from reasoner_verifiers.fitting.labelled import fitted_on, rated_by, read_labelled
     from reasoner_verifiers.maps import fit_calibration
 
-    _can_write(out)
-    rated = [one for one in read_labelled(runs) if one.judged and one.rating and one.rating.value is not None]
-    made = fit_calibration(
-        [one.rating.value for one in rated if one.rating and one.rating.value is not None],
-        [one.right for one in rated],
+    _check_writable(out)
+    rated = [(sample, sample.rating.value) for sample in read_labelled(runs) if sample.judged and sample.rating]
+    scored = [(sample, value) for sample, value in rated if value is not None]
+    samples = [sample for sample, _ in scored]
+    fitted = fit_calibration(
+        [value for _, value in scored],
+        [sample.right for sample in samples],
         method=method,
-        verifier=rated_by(rated),
-        fitted_on=fitted_on(runs, rated),
+        verifier=rated_by(samples),
+        fitted_on=fitted_on(runs, samples),
     )
-    _write(out, made)
+    _write(out, fitted)
     return ANSWERED
 
 
@@ -101,33 +107,33 @@ def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
 @_runs
 @guarded
 def weigh_command(runs: tuple[Path, ...], out: Path) -> int:
-    """Fit the weights of an ensemble's members, which `ensemble:how=learned` applies.
+    """Fit the weights of an ensemble's members, for the verifier `ensemble:how=learned`.
 
-    The runs hold ratings by an ensemble.
+    The runs must hold scores by an ensemble.
     """
     from reasoner.catalog import build, spec_of
     from reasoner_verifiers.ensemble import Ensemble
     from reasoner_verifiers.fitting.labelled import fitted_on, rated_by, read_labelled
     from reasoner_verifiers.maps import fit_weights
 
-    _can_write(out)
-    rated = [one for one in read_labelled(runs) if one.judged and one.rating and one.rating.parts]
-    spec = rated_by(rated)
+    _check_writable(out)
+    samples = [sample for sample in read_labelled(runs) if sample.judged and sample.rating and sample.rating.parts]
+    spec = rated_by(samples)
     ensemble = build("verifier", spec)
     if not isinstance(ensemble, Ensemble):
-        raise UsageError(f"these runs were rated by {spec}, which is no ensemble")
-    made = fit_weights(
-        [one.rating.parts for one in rated if one.rating],
-        [one.right for one in rated],
+        raise UsageError(f"these runs were scored by {spec}, which is not an ensemble: give runs of an ensemble")
+    fitted = fit_weights(
+        [sample.rating.parts for sample in samples if sample.rating],
+        [sample.right for sample in samples],
         members=[spec_of(member) for member in ensemble.members],
-        fitted_on=fitted_on(runs, rated),
+        fitted_on=fitted_on(runs, samples),
     )
-    _write(out, made)
+    _write(out, fitted)
     return ANSWERED
 
 
-def _can_write(out: Path) -> None:
-    """Told before the work rather than after it."""
+def _check_writable(out: Path) -> None:
+    """Refuse a file that cannot be written before the work, not after it."""
     if not out.parent.is_dir():
         raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
     with _writing(out):
@@ -136,43 +142,28 @@ def _can_write(out: Path) -> None:
 
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
-    """Turns the failure to write a file into an error of ours."""
     try:
         yield
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def _write(out: Path, made: "BaseModel") -> None:
+def _write(out: Path, fitted: "BaseModel") -> None:
     with _writing(out), replacing(out) as file:
-        file.write(made.model_dump_json(indent=1).encode() + b"\n")
+        file.write(fitted.model_dump_json(indent=1).encode() + b"\n")
 
 
-def _tell(terminal: "Terminal", fitted: "Fitted") -> None:
-    head, report = fitted.head, fitted.report
-    about = head.info.statistics
-    terminal.give(f"fitted on {about['ratings']:,} answers of {about['questions']:,} questions; layer {report.layer}, "
-                  f"penalty {report.ridge:g}")  # fmt: skip
-    terminal.give(f"held out: {report.questions} questions; 95 % intervals by bootstrap over questions")
-    terminal.give(f"AUROC over all answers    {_shown(report.auroc)}")
-    terminal.give(f"AUROC within a question   {_shown(report.within)}")
-    for one in report.selections:
-        terminal.give(f"n={one.n}")
-        for name, value in _accuracies(one):
-            terminal.give(f"  {name:<24}{_shown(value)}")
-
-
-def _accuracies(one: "Selection") -> list[tuple[str, "Estimate"]]:
-    return [
-        ("random", one.random),
-        ("majority", one.majority),
-        ("best rated", one.argmax),
-        ("rated vote", one.weighted),
-        ("coverage", one.coverage),
-        ("best rated - majority", one.argmax_gain),
-        ("rated vote - majority", one.weighted_gain),
-    ]
-
-
-def _shown(value: "Estimate | None") -> str:
-    return "not to be told: all answers alike" if value is None else str(value)
+def _report(fitted: "Fitted") -> Iterator[str]:
+    report, data = fitted.report, fitted.head.info.statistics
+    yield (f"fitted on {data['ratings']:,} answers to {data['questions']:,} questions; layer {report.layer}, penalty "
+           f"{report.ridge:g}")  # fmt: skip
+    yield f"held out: {report.questions} questions; 95 % intervals by bootstrap over questions"
+    unknown = "unknown: all answers are right, or all wrong"
+    yield f"AUROC over all answers    {report.auroc or unknown}"
+    yield f"AUROC within a question   {report.within or unknown}"
+    names = ("random", "majority", "best rated", "rated vote", "coverage", "best rated - majority",
+             "rated vote - majority")  # fmt: skip
+    for selection in report.selections:
+        yield f"n={selection.n}"
+        for name, estimate in zip(names, selection[1:], strict=True):
+            yield f"  {name:<24}{estimate}"

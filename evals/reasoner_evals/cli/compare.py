@@ -1,12 +1,14 @@
-"""`reasoner compare`: the paired verdict on two runs, or on two arms."""
+"""`reasoner compare`: the paired comparison of two runs, or of two arms."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.options import json_option
 
 if TYPE_CHECKING:
     from reasoner_evals.report.data.comparisons import PairedResult
@@ -15,14 +17,14 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--task", default="", metavar="TASK", help="Only this task.")
-@click.option("--json", "as_json", is_flag=True, help="Give the result as JSON.")
+@click.option("--task", default="", metavar="TASK", help="Compare this task only.  [default: all tasks]")
+@json_option("the result")
 @guarded
 def command(first: str, second: str, task: str, *, as_json: bool) -> int:
-    """Set A against B, question by question: two runs, or two arms as RUN:ARM.
+    """Compare A with B, question by question: two runs, or two arms as RUN:ARM.
 
-    A and B are folders that `reasoner eval` wrote. Two runs are compared arm by arm, where both have the same strategy,
-    verifier, budget and seed. Refuses questions that are not the same.
+    A run is a folder that `reasoner eval` wrote. Two runs are compared arm by arm: those with the same strategy,
+    verifier, budget and seed. Both must have the same questions.
     """
     import dataclasses
     import json
@@ -31,42 +33,39 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
     from reasoner_evals.report.data.comparisons import compare_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
-    found = compare_runs(_side(first), _side(second), task=task)
+    results = compare_runs(_side(first), _side(second), task=task)
     if as_json:
-        terminal.give(json.dumps([dataclasses.asdict(one) for one in found]))
+        terminal.give(json.dumps([dataclasses.asdict(result) for result in results]))
         return ANSWERED
-    for one in found:
-        for line in _lines(one):
+    for result in results:
+        for line in _lines(result):
             terminal.give(clean(line))
     return ANSWERED
 
 
 def _side(given: str) -> tuple[Path, str]:
-    """A run's folder, and the arm where one is named: the part behind the last colon, unless that is a path as well."""
+    """A run's folder, and the arm after the last colon, unless the whole is a path."""
     if Path(given).exists():
         return Path(given), ""
     run, _, arm = given.rpartition(":")
     return (Path(run), arm) if run else (Path(given), "")
 
 
-def _lines(one: "PairedResult") -> list[str]:
+def _lines(result: "PairedResult") -> Iterator[str]:
     from reasoner_evals.report.narrative import percent, signed_points
 
-    missing = f", {one.missing:,} more lack a value in one" if one.missing else ""
-    lines = [
-        f"{one.task}: {one.questions:,} questions{missing}",
-        f"  A  {one.first}: {percent(one.first_accuracy)}",
-        f"  B  {one.second}: {percent(one.second_accuracy)}",
-        f"  A - B       {signed_points(one.difference)}",
-        f"  p           {one.p:.3g} ({one.test})"
-        + (f", {one.p_holm:.3g} after Holm's adjustment over {one.family}" if one.family > 1 else ""),
-        f"  ahead       A on {one.better:,} questions, B on {one.worse:,}",
-    ]
-    if one.detectable is not None:
-        verdict = "resolvable" if one.resolvable else "not resolvable"
-        lines.append(f"  detectable  {100 * one.detectable:.1f} points: {verdict}")
-    if one.cost_ratio is not None:
-        low, high = one.cost_ratio.low, one.cost_ratio.high
+    missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
+    holm = f", {result.p_holm:.3g} after Holm's adjustment over {result.family}" if result.family > 1 else ""
+    yield f"{result.task}: {result.questions:,} questions{missing}"
+    yield f"  A  {result.first}: {percent(result.first_accuracy)}"
+    yield f"  B  {result.second}: {percent(result.second_accuracy)}"
+    yield f"  A - B       {signed_points(result.difference)}"
+    yield f"  p           {result.p:.3g} ({result.test}){holm}"
+    yield f"  better      A on {result.better:,} questions, B on {result.worse:,}"
+    if result.detectable is not None:
+        verdict = "large enough" if result.resolvable else "not large enough"
+        yield f"  detectable  {100 * result.detectable:.1f} points: the difference is {verdict}"
+    if result.cost_ratio is not None:
+        low, high = result.cost_ratio.low, result.cost_ratio.high
         bounds = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
-        lines.append(f"  tokens      A costs {one.cost_ratio.value:.3g}{bounds} times what B does")
-    return lines
+        yield f"  tokens      A costs {result.cost_ratio.value:.3g}{bounds} times as much as B"

@@ -6,17 +6,19 @@ from pathlib import Path
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.options import PATH
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
-              help="The table: .parquet or .csv, by its name.")  # fmt: skip
+@click.argument("run", type=PATH, metavar="RUN")
+@click.option("--out", type=PATH, required=True, metavar="FILE",
+              help="The table, as Parquet or CSV: its name ends in .parquet or .csv.")  # fmt: skip
 @guarded
 def command(run: Path, out: Path) -> int:
-    """Write RUN as one table: a row for each reply of each question, and one for its final answer.
+    """Write RUN as one table.
 
-    RUN is a folder that `reasoner eval` wrote. Answers to questions that may not be shown are left empty.
+    RUN is a folder that `reasoner eval` wrote. The table has a row for each reply to each question, and one for its
+    final answer. Answers to questions that may not be published are left empty.
     """
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.runs.export import export

@@ -1,4 +1,4 @@
-"""One sitting of an evaluation: from the lock on its folder to what is said at its end."""
+"""One session of an evaluation: from the start of the engine to the results."""
 
 import json
 from collections.abc import Iterator
@@ -8,12 +8,11 @@ from pathlib import Path
 from reasoner.catalog import build
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of, error_line
-from reasoner.cli.starting import started
-from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, own_streams
+from reasoner.cli.progress import started
+from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, engine_log, own_streams
 from reasoner.errors import ReasonerError, TraceError
-from reasoner.models.cache import cache_home
-from reasoner_evals.cli.choices import Chosen
-from reasoner_evals.cli.live import Live, Tally, shown_accuracy
+from reasoner_evals.cli.progress import EvalProgress, Tally, shown_accuracy
+from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import (
     Drifted,
@@ -30,24 +29,23 @@ from reasoner_evals.runs.run import evaluate
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A run to begin, or with `frozen` to go on with; its folder is locked by now."""
+    """A run to begin, or with `frozen` to resume; its folder is locked."""
 
     folder: RunFolder
-    chosen: Chosen
+    setup: RunSetup
     frozen: Manifest | None
     command: str
     as_json: bool
 
     def run(self) -> int:
-        """Run it; the exit code. What goes wrong is told in one line, with the way to go on."""
-        vllm = type(self.chosen.engine).__module__.startswith("reasoner.engines.vllm")
-        log = cache_home() / "engine.log" if vllm else None
+        """Run it; the exit code. An error is one line, followed by how to continue."""
+        log = engine_log(self.setup.engine)
         with own_streams(log) as terminal:
-            watcher = Live(terminal)
+            progress = EvalProgress(terminal)
             try:
-                with watcher.shown():
-                    interrupts.run(lambda: self._evaluate(watcher))
-                return self._tell(terminal, watcher)
+                with progress.shown():
+                    interrupts.run(lambda: self._evaluate(progress))
+                return self._finish(terminal, list(progress.tallies.values()))
             except KeyboardInterrupt as interrupt:
                 terminal.say("interrupted")
                 code = interrupts.code_of(interrupt)
@@ -55,44 +53,43 @@ class Session:
                 for line in error.diff if isinstance(error, Drifted) else ():
                     terminal.say(line)
                 terminal.say(error_line(error))
-                code = _code(error)
+                # A full disk is no usage error.
+                full = isinstance(error, TraceError) and isinstance(error.__cause__, OSError)
+                code = OTHER if full else code_of(error)
             if code != USAGE and self.folder.manifest.exists():
-                terminal.say(f"what was finished is kept; go on with: reasoner eval --resume {self.folder.path}")
-            if code == ENGINE and log and log.exists() and log.stat().st_size:
-                terminal.say(f"vLLM's own output is in {log}")
+                terminal.say(f"finished questions are kept; continue with: reasoner eval --resume {self.folder.path}")
+            if code == ENGINE:
+                terminal.point_to(log)
             return code
 
-    async def _evaluate(self, watcher: Live) -> None:
-        chosen = self.chosen
-        strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in chosen.arms)]
-        async with started(chosen.engine, chosen.verifier, strategies, watcher):
-            watcher.begin(f"evaluating with {chosen.engine.model.name}")
-            manifest = self._manifest(watcher)
-            watcher.expect(manifest.arms, {task: len(data.items) for task, data in chosen.tasks.items()})
-            await evaluate(self.folder, manifest, chosen.tasks, chosen.engine, chosen.verifier, watcher)
+    async def _evaluate(self, progress: EvalProgress) -> None:
+        setup = self.setup
+        strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in setup.arms)]
+        async with started(setup.engine, setup.verifier, strategies, progress):
+            progress.begin(f"evaluating with {setup.engine.model.name}")
+            manifest = self._manifest(progress)
+            progress.expect(manifest.arms, {task: len(data.items) for task, data in setup.tasks.items()})
+            await evaluate(self.folder, manifest, setup.tasks, setup.engine, setup.verifier, progress)
 
-    def _manifest(self, watcher: Live) -> Manifest:
-        """The manifest of the run: frozen now, or as it was, if the model is still the same."""
-        chosen = self.chosen
+    def _manifest(self, progress: EvalProgress) -> Manifest:
+        """The manifest of a new run, or that of the resumed run if the model is still the same."""
+        setup = self.setup
         if self.frozen is None:
-            manifest = freeze(chosen.tasks, chosen.arms, chosen.engine, chosen.prices, command=self.command)
-            begin(self.folder, manifest, chosen.tasks)
+            manifest = freeze(setup.tasks, setup.arms, setup.engine, setup.prices, command=self.command)
+            begin(self.folder, manifest, setup.tasks)
             return manifest
-        if found := differences(self.frozen, self.frozen.model_copy(update={"model": chosen.engine.model})):
-            raise Drifted(self.folder, found)
-        for what, was, now in drift_of_machine(self.frozen.machine, this_machine()):
-            watcher.note(f"note: {what} was {was}, is {now}")
-        write_items(self.folder, chosen.tasks)
+        if changed := differences(self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})):
+            raise Drifted(self.folder, changed)
+        for part, before, now in drift_of_machine(self.frozen.machine, this_machine()):
+            progress.note(f"note: {part} was {before}, is {now}")
+        write_items(self.folder, setup.tasks)
         return self.frozen
 
-    def _tell(self, terminal: Terminal, watcher: Live) -> int:
-        tallies = list(watcher.tallies.values())
+    def _finish(self, terminal: Terminal, tallies: list[Tally]) -> int:
+        """Show the results; the exit code."""
         try:
-            if self.as_json:
-                terminal.give(_document(self.folder.path, tallies))
-            else:
-                for line in _lines(tallies):
-                    terminal.give(line)
+            for line in [_document(self.folder.path, tallies)] if self.as_json else _lines(tallies):
+                terminal.give(line)
         except ReaderLeft:
             pass
         except OutputLost as error:
@@ -100,37 +97,47 @@ class Session:
             return OTHER
         finally:
             for name, line in _alarms(tallies):
-                terminal.say(f"warning: {name}: {line}: calibrate anew on questions like these")
+                terminal.say(f"warning: {name}: {line}: calibrate again on questions like these")
             terminal.say(f"report: reasoner report {self.folder.path}")
-        if failed := sum(tally.errors for tally in tallies):
-            what = "1 question" if failed == 1 else f"{failed:,} questions"
+        if failed := _failed(tallies):
             way_out = f"try again with: reasoner eval --resume {self.folder.path}"
-            terminal.say(error_line(f"{what} ended in an error and count neither as right nor as wrong: {way_out}"))
-            return ENGINE
-        return ANSWERED
+            terminal.say(error_line(f"{failed} and are counted neither as right nor as wrong: {way_out}"))
+        return ENGINE if failed else ANSWERED
+
+
+class CalibrationSession(Session):
+    """A run for `reasoner calibrate`, whose results are shown as a profile."""
+
+    def _finish(self, terminal: Terminal, tallies: list[Tally]) -> int:
+        terminal.say(f"run: {self.folder.path}")
+        if failed := _failed(tallies):
+            retry = f"try again with `reasoner eval --resume {self.folder.path}`"
+            use = f"use the others with `reasoner calibrate --from {self.folder.path}`"
+            terminal.say(error_line(f"{failed}: {retry}, or {use}"))
+        return ENGINE if failed else ANSWERED
+
+
+def _failed(tallies: list[Tally]) -> str:
+    """How many questions ended in an error; empty if none did."""
+    failed = sum(tally.errors for tally in tallies)
+    return f"{failed:,} question{'s' if failed != 1 else ''} ended in an error" if failed else ""
 
 
 def _alarms(tallies: list[Tally]) -> Iterator[tuple[str, str]]:
-    """The arms whose calibration does not hold, and what says so."""
+    """The arms whose calibration does not hold, and the evidence."""
     for tally in tallies:
         if tally.watch.seen:
             yield from ((tally.arm.name, line) for line in tally.watch.alarms(build("strategy", tally.arm.strategy)))
 
 
-def _code(error: ReasonerError) -> int:
-    """A disk that is full is nothing that the command line can mend."""
-    full = isinstance(error, TraceError) and isinstance(error.__cause__, OSError)
-    return OTHER if full else code_of(error)
-
-
 def _lines(tallies: list[Tally]) -> list[str]:
-    """One line an arm: its name, how many are right, and what a question cost."""
+    """One line per arm: its name, how many answers are right, and the tokens per question."""
     width = max(len(tally.arm.name) for tally in tallies)
     lines = []
     for tally in tallies:
         right = f"{tally.right} of {tally.graded} right"
         share = f", {shown_accuracy(tally.accuracy)}" if tally.accuracy else ""
-        spent = f", {tally.tokens / tally.done:,.0f} tokens a question" if tally.done else ""
+        spent = f", {tally.tokens / tally.done:,.0f} tokens per question" if tally.done else ""
         failed = f", {tally.errors} without a result" if tally.errors else ""
         lines.append(f"{tally.arm.name:<{width}}  {right}{share}{spent}{failed}")
     return lines

@@ -10,7 +10,7 @@ import pytest
 
 from reasoner.cli.terminal import printable
 from reasoner.controller.profile import read_profile
-from reasoner_evals.cli.rows import accuracy
+from reasoner_evals.cli.calibrate import accuracy
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.stats.intervals import wilson
@@ -60,7 +60,7 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     assert (profile.model, family.questions, family.baseline) == ("simulated", 40, "self_consistency:n=4")
     lines = ended.out.splitlines()
     assert len(lines) == len(family.arms) == 14
-    pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens a question, eligible"
+    pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens per question, eligible"
     assert all(re.fullmatch(pattern, line) for line in lines)
     assert ended.err.splitlines()[-2:] == [f"run: {tmp_path / 'run'}", f"profile: {out}"]
     assert [arm.strategy for arm in read_manifest(RunFolder(tmp_path / "run")).arms] == [
@@ -72,7 +72,7 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
 def test_too_few_questions_are_told(asked: tuple[str, ...], run: Run) -> None:
     ended = run(*asked, "--limit", "29")
     assert ended.code == 0, ended.err
-    assert all(line.endswith(", not eligible: 29 questions, it takes 30") for line in ended.out.splitlines())
+    assert all(line.endswith(", not eligible: 29 questions, at least 30 are needed") for line in ended.out.splitlines())
 
 
 def test_the_defaults_are_a_vote_of_16_and_a_greedy_sample(
@@ -108,7 +108,7 @@ def test_finished_runs_are_read_without_a_model(asked: tuple[str, ...], run: Run
     assert undated(out) == drawn
     first = out.read_text(encoding="utf-8")
     again = run("calibrate", "--from", str(tmp_path / "run"), "--out", str(out))
-    assert f"takes the place of what {out} held of it" in again.err
+    assert f"replaces the rows that {out} held of it" in again.err
     strip = re.compile(r'"created": "[^"]*"')
     assert strip.sub("", out.read_text(encoding="utf-8")) == strip.sub("", first)
 

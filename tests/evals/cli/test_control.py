@@ -105,4 +105,6 @@ def test_json_names_the_alarms(profile: Path, tmp_path: Path, run: Run) -> None:
 def test_a_profile_of_another_model_is_warned_of(profile: Path, run: Run) -> None:
     ended = run("solve", "What is 3 + 4?", "-e", "simulated:answers=7", "--profile", str(profile))
     assert ended.code == 0
-    assert "warning: the profile is of pool of easy.jsonl, and this is simulated" in " ".join(ended.err.split())
+    assert "warning: the profile was measured on pool of easy.jsonl, and this is simulated" in " ".join(
+        ended.err.split()
+    )

@@ -38,7 +38,7 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     ended = run(*asked)
     assert ended.code == 0, ended.err
     assert re.fullmatch(
-        r"jsonl\.self_consistency-n4  \d of 5 right, \d+\.0 % \(\d+-\d+\), \d+ tokens a question\n", ended.out
+        r"jsonl\.self_consistency-n4  \d of 5 right, \d+\.0 % \(\d+-\d+\), \d+ tokens per question\n", ended.out
     )
     assert ended.err.splitlines()[-1] == f"report: reasoner report {tmp_path / 'run'}"
     assert ended.err.startswith(
@@ -107,7 +107,7 @@ def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, m
         (("jsonl:FILE", "-s", "single", "-s", "single:temperature=0"), "strategy single is given twice"),
         (("jsonl:FILE", "-s", "nope"), "no strategy named 'nope'"),
         (("jsonl:FILE", "-s", "best_of_n", "--verifier", "nope"), "no verifier named 'nope'"),
-        (("jsonl:FILE", "--verifier", "certainty"), "single, self_consistency:n=16 ask for no scores"),
+        (("jsonl:FILE", "--verifier", "certainty"), "single, self_consistency:n=16 would not use its scores"),
         (("jsonl:FILE", "--budgets", "1k"), "--budgets has no effect"),
         (("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"), "budget usd needs prices"),
         (("jsonl:FILE", "-s", "refine", "--budgets", "x=1"), "no budget unit named 'x'"),
@@ -135,7 +135,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 def test_a_recording_is_no_engine_to_evaluate(data: Path, run: Run) -> None:
     ended = run("eval", f"jsonl:{data}", "-e", "replay:trace.jsonl")
     assert ended.code == 2
-    assert "plays a run back and draws nothing anew" in ended.error
+    assert "--engine replay cannot be evaluated" in ended.error
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(
         assert (ended.code, ended.out) == (code, "")
         assert ended.err.splitlines()[-2:] == [
             "interrupted",
-            f"what was finished is kept; go on with: reasoner eval --resume {folder}",
+            f"finished questions are kept; continue with: reasoner eval --resume {folder}",
         ]
         server.let(100)
         asked = len(server.sent("/v1/chat/completions")) + len(server.sent("/v1/completions"))
@@ -274,7 +274,7 @@ def test_questions_that_fail_are_told_and_tried_again(data: Path, run: Run, tmp_
         assert ended.code == 4
         (arm,) = json.loads(ended.out)["arms"]
         assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 3, 2)
-        assert "error: 2 questions ended in an error and count neither as right nor as wrong" in ended.err
+        assert "error: 2 questions ended in an error and are counted neither as right nor as wrong" in ended.err
         again = run("eval", "--resume", str(folder), "--json")
     assert again.code == 0, again.err
     (arm,) = json.loads(again.out)["arms"]
@@ -293,7 +293,7 @@ def test_a_full_disk_ends_it_in_one_line_with_the_way_to_go_on(
     assert ended.err.splitlines()[-2].startswith("error: cannot ")
     assert (
         ended.err.splitlines()[-1]
-        == f"what was finished is kept; go on with: reasoner eval --resume {tmp_path / 'run'}"
+        == f"finished questions are kept; continue with: reasoner eval --resume {tmp_path / 'run'}"
     )
 
 

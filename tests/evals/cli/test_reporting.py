@@ -50,9 +50,9 @@ def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run:
     ("arguments", "error"),
     [
         ([], "no run is given"),
-        (["{run}", "{run}"], "2 runs are given: say where their report goes, with --out DIR or --html FILE"),
+        (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR or --html FILE"),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
-        (["{run}", "--out", "{new}", "--html", "{new}/x.html"], "both say where the page goes: give one"),
+        (["{run}", "--out", "{new}", "--html", "{new}/x.html"], "both name the page's folder: give one"),
         (["{new}/none"], "none"),
         (["{run}", "--html", "{run}/manifest.json/x.html"], "cannot write"),
     ],

@@ -1,0 +1,198 @@
+"""What a person sees of a running evaluation: a table on a terminal, plain lines elsewhere."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reasoner.cli.progress import Display
+from reasoner.cli.terminal import printable
+from reasoner_evals.calibration.alarms import Watch
+from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+NARROWEST = 14
+"""Columns that a strategy needs at least; with less room, another column is left out."""
+LONGEST_SPEC = 48
+"""Characters of a spec that are shown."""
+GAP = 2
+LEFT = ("task", "strategy", "budget")
+"""Columns of text; all others are numbers, aligned to the right."""
+OPTIONAL = ("q/s", "tok/q", "ETA", "errors", "seed", "budget", "task")
+"""Columns that a narrow terminal leaves out, in this order."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """The progress of an arm. `graded` questions are those with a grade: neither errors nor ungraded."""
+
+    arm: Arm
+    total: int
+    done: int = 0
+    earlier: int = 0
+    right: int = 0
+    graded: int = 0
+    errors: int = 0
+    tokens: int = 0
+    watch: Watch = field(default_factory=Watch)
+    began: float | None = None
+    ended: float | None = None
+
+    def add(self, record: ItemRecord, outcome: Outcome) -> None:
+        """Count a finished question."""
+        self.done += 1
+        self.tokens += record.cost.tokens
+        self.errors += outcome == "error"
+        self.graded += outcome not in ("error", "ungraded")
+        self.right += outcome == "right"
+        self.watch.add(record, outcome)
+
+    @property
+    def active(self) -> bool:
+        """Whether it is running."""
+        return self.began is not None and self.ended is None
+
+    @property
+    def accuracy(self) -> tuple[float, float, float] | None:
+        """The share of right answers and its 95 % interval (Wilson); None before the first."""
+        from reasoner_evals.stats.intervals import wilson
+
+        return (self.right / self.graded, *wilson(self.right, self.graded)) if self.graded else None
+
+    def rate(self, now: float) -> float | None:
+        """Questions finished per second in this session; None before the first."""
+        elapsed = (now if self.ended is None else self.ended) - (now if self.began is None else self.began)
+        fresh = self.done - self.earlier
+        return fresh / elapsed if fresh > 0 and elapsed > 0 else None
+
+    def cells(self, now: float) -> dict[str, str]:
+        """Its row by column; empty where there is no value yet."""
+        rate = self.rate(now)
+        return {
+            "task": printable(self.arm.task, limit=LONGEST_SPEC),
+            "strategy": printable(self.arm.strategy, limit=LONGEST_SPEC),
+            "budget": printable(self.arm.limit, limit=LONGEST_SPEC),
+            "seed": str(self.arm.seed),
+            "done": f"{self.done}/{self.total}",
+            "accuracy": shown_accuracy(self.accuracy),
+            "tok/q": f"{self.tokens / self.done:,.0f}" if self.done else "",
+            "q/s": "" if rate is None else f"{rate:.3g}",
+            "ETA": _clock((self.total - self.done) / rate) if rate and self.ended is None else "",
+            "errors": str(self.errors) if self.errors else "",
+        }
+
+
+@dataclass(slots=True)
+class EvalProgress(Display):
+    """Follows an evaluation."""
+
+    tallies: dict[str, Tally] = field(default_factory=dict, init=False)
+
+    def expect(self, arms: Sequence[Arm], totals: dict[str, int]) -> None:
+        """Set the arms to come, and the number of questions of each task."""
+        self.tallies = {arm.name: Tally(arm, totals[arm.task]) for arm in arms}
+
+    def arm_started(self, arm: Arm, total: int, done: int) -> None:
+        """An arm begins; `done` of its questions were finished in an earlier session."""
+        tally = self.tallies.setdefault(arm.name, Tally(arm, total))
+        tally.total, tally.earlier, tally.began = total, done, self.clock()
+        if not self.live:
+            before = f", {done} of them done earlier" if done else ""
+            self.terminal.say(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
+
+    def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
+        """A question of an arm is finished, now or in an earlier session."""
+        tally = self.tallies[arm.name]
+        tally.add(record, outcome)
+        if not self.live and tally.earlier < tally.done < tally.total and _is_milestone(tally.done, tally.total):
+            self.terminal.say(f"{arm.name}: {_line(tally, self.clock())}")
+
+    def arm_finished(self, arm: Arm) -> None:
+        """All questions of an arm are finished."""
+        tally = self.tallies[arm.name]
+        tally.ended = self.clock()
+        if not self.live:
+            self.terminal.say(f"{arm.name}: {_line(tally, tally.ended)}")
+
+    def picture(self, columns: int, rows: int) -> "RenderableType":
+        """The table of the arms that run and that ended last, and a line about all of them."""
+        from rich.console import Group
+        from rich.text import Text
+
+        now = self.clock()
+        begun = [tally for tally in self.tallies.values() if tally.began is not None]
+        if not begun:
+            return Text(self.waiting(), no_wrap=True, overflow="ellipsis")
+        latest = sorted(begun, key=lambda tally: (not tally.active, -(tally.ended or 0)))[: max(rows - 2, 1)]
+        names = {tally.arm.name for tally in latest}
+        shown = [tally.cells(now) for name, tally in self.tallies.items() if name in names]
+        arms = [tally.arm for tally in self.tallies.values()]
+        tasks = {arm.task for arm in arms}
+        if len({task.partition(":")[0] for task in tasks}) == len(tasks):
+            shown = [{**row, "task": row["task"].partition(":")[0]} for row in shown]
+        hidden = {name for name, same in (("task", tasks), ("seed", {arm.seed for arm in arms})) if len(same) == 1}
+        total = Text(self._total(now, len(begun) - len(shown)), no_wrap=True, overflow="ellipsis")
+        return Group(table(shown, hidden, columns), total)
+
+    def _total(self, now: float, left_out: int) -> str:
+        tallies = self.tallies.values()
+        parts = [
+            f"{sum(tally.ended is not None for tally in tallies)} of {len(tallies)} arms",
+            f"{sum(tally.done for tally in tallies)}/{sum(tally.total for tally in tallies)} questions",
+        ]
+        parts += [f"{left_out} more rows"] if left_out else []
+        return " · ".join([*parts, _clock(now - self._since)])
+
+
+def table(rows: Sequence[dict[str, str]], hidden: Collection[str], columns: int) -> "Table":
+    """The rows for a terminal of `columns`: where there is no room, optional columns go and the strategy is cut."""
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [name for name in rows[0] if name == "strategy" or any(row[name] for row in rows)]
+    widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in names if name not in hidden}
+    for name in OPTIONAL:
+        if columns - sum(widths.values()) - GAP * (len(widths) - 1) >= min(NARROWEST - widths["strategy"], 0):
+            break
+        widths.pop(name, None)
+    shown = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="")
+    for name in widths:
+        # Rich narrows columns that may wrap before it narrows others.
+        shown.add_column(name, no_wrap=name != "strategy", justify="left" if name in LEFT else "right")
+    for row in rows:
+        shown.add_row(*(Text(row[name], no_wrap=True, overflow="ellipsis") for name in widths))
+    return shown
+
+
+def shown_accuracy(accuracy: tuple[float, float, float] | None) -> str:
+    """A share with its interval, in percent."""
+    if accuracy is None:
+        return ""
+    share, low, high = (100 * value for value in accuracy)
+    return f"{share:.1f} % ({low:.0f}-{high:.0f})"
+
+
+def _is_milestone(done: int, total: int) -> bool:
+    """Whether to print a line: at doublings first, then at each tenth, but at least 8 questions apart."""
+    step = max(-(-total // 10), 8)
+    return done % step == 0 or (done < step and done.bit_count() == 1)
+
+
+def _line(tally: Tally, now: float) -> str:
+    cells = tally.cells(now)
+    parts = [f"{tally.done} of {tally.total}"]
+    parts += [f"accuracy {cells['accuracy']}"] if cells["accuracy"] else []
+    parts += [f"{cells['tok/q']} tokens per question"] if tally.done else []
+    parts += [f"{cells['q/s']} questions/s"] if cells["q/s"] else []
+    parts += [f"{cells['ETA']} left"] if cells["ETA"] and tally.done < tally.total else []
+    parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
+    return " · ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,187 @@
+"""The objects that the options of an evaluation describe. A resumed run supplies the options that were left out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+
+import click
+
+from reasoner.blame import Blaming
+from reasoner.budget import Prices
+from reasoner.catalog import build, spec_of
+from reasoner.cli.options import (
+    DEFAULT_VERIFIER,
+    choose_engine,
+    choose_verifier,
+    read_prices,
+    runs_code,
+)
+from reasoner.cli.terminal import clean
+from reasoner.controller.stopping import EFFORTS, price_of
+from reasoner.engines.replay import ReplayEngine
+from reasoner.errors import ReasonerError, UsageError
+from reasoner.protocols import Engine, Verifier
+from reasoner_evals.cli.options import RunOptions
+from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
+from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.manifest import Difference, Drifted, as_of_now, differences, read_manifest
+from reasoner_evals.runs.records import Arm, Manifest
+from reasoner_evals.runs.subset import Subset
+from reasoner_evals.tasks.benchmark import TaskData
+
+
+@dataclass(frozen=True, slots=True)
+class RunSetup:
+    """Everything a run consists of; the tasks, cut to the subset, by the spec in their source."""
+
+    tasks: Mapping[str, TaskData]
+    arms: tuple[Arm, ...]
+    engine: Engine
+    verifier: Verifier | None
+    prices: Prices | None
+
+
+def set_up(options: RunOptions) -> RunSetup:
+    """The objects that the options describe.
+
+    Raises:
+        UsageError: an option is out of range, unknown or without effect, or data cannot be loaded.
+    """
+    engine = choose_engine(options.engine, model_id=options.model, base_url=options.base_url)
+    if isinstance(engine, ReplayEngine):
+        raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
+    strategies = options.strategies or DEFAULT_STRATEGIES
+    budgets = read_budgets(options.budgets) if options.budgets is not None else ()
+    totals = read_budgets(options.totals) if options.totals is not None else ()
+    prices = read_prices(options.prices, (*budgets, *totals))
+    subset = Subset(options.limit, options.subset_seed)
+    verifier = _verifier(options, strategies, engine)
+    grid = Grid(
+        tasks=options.tasks,
+        strategies=strategies,
+        verifier=spec_of(verifier) if verifier else "",
+        budgets=budgets,
+        totals=totals,
+        price=price_of(options.effort) if options.effort else 0.0,
+        seeds=read_seeds(options.seeds) if options.seeds is not None else (),
+    )
+    arms_of(grid)  # refuses what cannot be combined before data is fetched
+    tasks = load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed)
+    return RunSetup(tasks, arms_of(replace(grid, tasks=tuple(tasks))), engine, verifier, prices)
+
+
+@contextmanager
+def locked_run(
+    options: RunOptions, folder: RunFolder, *, resume: bool, check: Callable[[RunSetup], None] = lambda _: None
+) -> Iterator[tuple[RunSetup, Manifest | None]]:
+    """The objects of a run, with its manifest if it is resumed; its folder is locked meanwhile.
+
+    `check` may refuse a setup before a new folder is made.
+
+    Raises:
+        Drifted: something that decides a resumed run has changed; the differences are shown.
+        UsageError: as `set_up`.
+    """
+    if not resume:
+        setup = set_up(options)
+        check(setup)
+        with writing(folder, fresh=True):
+            yield setup, None
+        return
+    frozen = read_manifest(folder)
+    with writing(folder, fresh=False):
+        try:
+            setup = set_up_again(options, frozen, folder)
+        except Drifted as error:
+            for line in error.diff:
+                click.echo(clean(line), err=True)
+            raise
+        check(setup)
+        yield setup, frozen
+
+
+def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> RunSetup:
+    """The objects of a run to be resumed; options that are given must be those of the run.
+
+    Raises:
+        Drifted: something that decides the run has changed, in the options or elsewhere.
+        UsageError: as `set_up`.
+    """
+    check_consent(frozen, unsandboxed=options.unsandboxed)
+    before = _options_of(frozen)
+    if options.strategies:
+        named = {spec_of(build("strategy", spec)) for spec in options.strategies}
+        if named != set(before.strategies):
+            then, now = (", ".join(sorted(specs)) for specs in (before.strategies, named))
+            raise Drifted(folder, [Difference("the strategies", then, now)])
+    if options.engine or options.model or options.base_url:
+        before = replace(before, engine=None)
+    typed = {each.name: value for each in fields(options) if (value := getattr(options, each.name)) not in (None, ())}
+    setup = set_up(replace(before, **{**typed, "strategies": before.strategies}))
+    current = as_of_now(frozen, setup.tasks, setup.arms, setup.engine, setup.prices)
+    if changed := differences(frozen, current):
+        raise Drifted(folder, changed)
+    return setup
+
+
+def _options_of(frozen: Manifest) -> RunOptions:
+    """The options that give a run of this manifest."""
+    arms = frozen.arms
+    subset = Subset.parse(frozen.sources[0].subset)
+    prices = {arm.price for arm in arms}
+    return RunOptions(
+        tasks=tuple(source.task for source in frozen.sources),
+        strategies=tuple(dict.fromkeys(arm.strategy for arm in arms)),
+        verifier=next((arm.verifier for arm in arms if arm.verifier), None),
+        budgets=",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget)) or None,
+        totals=",".join(dict.fromkeys(arm.total for arm in arms if arm.total)) or None,
+        effort=next((name for name, price in EFFORTS.items() if price in prices), None),
+        seeds=",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
+        limit=subset.limit,
+        subset_seed=subset.seed,
+        engine=frozen.engine,
+        prices=",".join(f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items()) or None,
+    )
+
+
+def check_consent(frozen: Manifest, *, unsandboxed: bool) -> None:
+    """Refuse to run code without a sandbox only because a run's folder, which may come from anybody, says so.
+
+    Raises:
+        UsageError: the manifest allows it, and `unsandboxed` does not.
+    """
+    specs = [*(source.task for source in frozen.sources), *(arm.verifier for arm in frozen.arms)]
+    if not unsandboxed and any("allow_unsandboxed" in spec for spec in specs):
+        raise UsageError("this run executed code without a sandbox: add --allow-unsandboxed-code to allow it here too")
+
+
+def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = False) -> dict[str, TaskData]:
+    """The data of tasks, cut to the subset, by the spec in their source.
+
+    Raises:
+        UsageError: a name or an option is unknown, data cannot be loaded, or a task is given twice.
+    """
+    tasks: dict[str, TaskData] = {}
+    for spec in specs:
+        allowed = {"allow_unsandboxed": True} if unsandboxed and runs_code("task", spec) else {}
+        task = build("task", spec, **allowed)
+        with Blaming(f"the task {spec}", ReasonerError):
+            data: TaskData = task.load()
+        data = subset.cut(data)
+        if not data.items:
+            raise UsageError(f"task {spec} has no questions: choose data with at least one")
+        if data.source.task in tasks:
+            raise UsageError(f"task {spec} is given twice: keep one")
+        tasks[data.source.task] = data
+    return tasks
+
+
+def _verifier(options: RunOptions, specs: Sequence[str], engine: Engine) -> Verifier | None:
+    strategies = [build("strategy", spec) for spec in specs]
+    unsandboxed = options.unsandboxed and (
+        any(strategy.uses_verifier for strategy in strategies)
+        and runs_code("verifier", options.verifier or DEFAULT_VERIFIER)
+    )
+    if options.unsandboxed and not unsandboxed and not any(runs_code("task", spec) for spec in options.tasks):
+        raise UsageError("--allow-unsandboxed-code has no effect: no task or verifier here runs code; omit it")
+    return choose_verifier(options.verifier, strategies, engine, unsandboxed=unsandboxed)

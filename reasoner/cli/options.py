@@ -1,0 +1,187 @@
+"""The options that several commands have, and the objects that they describe."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from reasoner.errors import UsageError
+
+if TYPE_CHECKING:
+    from reasoner.budget import Budget, Prices
+    from reasoner.catalog import Kind
+    from reasoner.protocols import Engine, Strategy, Verifier
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_ENGINE = "vllm"
+DEFAULT_STRATEGY = "self_consistency"
+DEFAULT_VERIFIER = "certainty"
+
+SPEC: Final = "NAME[:OPTION=VALUE,...]"
+PATH: Final = click.Path(path_type=Path)
+VERIFIER = click.option(
+    "--verifier", metavar=SPEC,
+    help="The verifier that scores samples, for strategies that use one; `reasoner list verifiers` shows all.  "
+         "[default: certainty]",
+)  # fmt: skip
+UNSANDBOXED = click.option(
+    "--allow-unsandboxed-code", "unsandboxed", is_flag=True,
+    help="Run code that the model wrote without a sandbox, where the machine offers none.",
+)  # fmt: skip
+
+
+def engine_options(command: F) -> F:
+    """The options that say which model runs where, and what a token costs."""
+    for option in (
+        click.option("--prices", metavar="KIND=USD,...",
+                     help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
+        click.option("--base-url", metavar="URL",
+                     help="An OpenAI-compatible server, as in http://localhost:8000/v1; implies --engine openai."),
+        click.option("-e", "--engine", metavar=SPEC,
+                     help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
+                          "shows all.  [default: vllm, or openai with --base-url]"),
+        click.option("-m", "--model", metavar="PATH_OR_ID",
+                     help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def json_option(result: str) -> Callable[[F], F]:
+    """The option that prints `result` as JSON."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {result} as JSON.")
+
+
+def _given(spec: str, option: str, **flags: object) -> dict[str, object]:
+    """Those of `flags` that were given.
+
+    Raises:
+        UsageError: the spec of `option` sets one of them too.
+    """
+    in_spec = {part.partition("=")[0].strip() for part in spec.partition(":")[2].split(",")}
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name in in_spec & given.keys():
+        raise UsageError(f"{flag(name)} and {name} of {option} set the same thing: keep one")
+    return given
+
+
+def flag(name: str) -> str:
+    """A parameter's name as it is written on the command line."""
+    return "--model" if name == "model_id" else f"--{name.replace('_', '-')}"
+
+
+def choose_strategy(
+    spec: str | None, *, effort: str | None = None, profile: str | None = None, abstain_below: float | None = None
+) -> "Strategy":
+    """The strategy of --strategy with the options of `auto`, which is the default where one of them is given.
+
+    Raises:
+        UsageError: it is unknown, has no such options, or sets one of them too.
+    """
+    from reasoner.catalog import build
+
+    given = _given(spec or "", "--strategy", effort=effort, profile=profile, abstain_below=abstain_below)
+    chosen = ("auto" if given else DEFAULT_STRATEGY) if spec is None else spec
+    name = chosen.partition(":")[0]
+    if given and name.strip() != "auto":
+        raise UsageError(f"{flag(min(given))} is an option of the strategy auto, not of {name}: omit it or use -s auto")
+    strategy: Strategy = build("strategy", chosen, **given)
+    return strategy
+
+
+def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
+    """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
+
+    Raises:
+        UsageError: it is unknown, has no such option, or sets it too.
+    """
+    from reasoner.catalog import build, load
+
+    spec = spec or (DEFAULT_ENGINE if base_url is None else "openai")
+    name = spec.partition(":")[0]
+    given = _given(spec, "--engine", model_id=model_id, base_url=base_url)
+    if unknown := given.keys() - {field.name for field in fields(load("engine", name))}:
+        raise UsageError(f"engine {name} takes no {flag(min(unknown))}: omit it")
+    engine: Engine = build("engine", spec, **given)
+    return engine
+
+
+def choose_verifier(
+    spec: str | None, strategies: Sequence["Strategy"], engine: "Engine", *, unsandboxed: bool
+) -> "Verifier | None":
+    """The verifier of --verifier; by default the one that a profile was measured with, or else certainty.
+
+    None where no strategy uses scores.
+
+    Raises:
+        UsageError: it is unknown, it is given and no strategy uses it, `unsandboxed` is given and it runs no code, or
+            none is given and several were measured with.
+    """
+    from reasoner.catalog import build, spec_of
+    from reasoner.past import Recorded
+
+    chosen = _measured_with(strategies) if spec is None else spec
+    if unsandboxed and not runs_code("verifier", chosen):
+        name = chosen.partition(":")[0].strip()
+        raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it")
+    if not any(strategy.uses_verifier for strategy in strategies):
+        if spec is not None:
+            names = ", ".join(map(spec_of, strategies))
+            raise UsageError(f"--verifier {spec} has no effect: {names} would not use its scores; omit it")
+        return None
+    if isinstance(engine, Recorded):
+        return engine.verifier()
+    verifier: Verifier = build("verifier", chosen, **({"allow_unsandboxed": True} if unsandboxed else {}))
+    return verifier
+
+
+def _measured_with(strategies: Sequence["Strategy"]) -> str:
+    measured = {verifier for strategy in strategies for verifier in getattr(strategy, "verifiers", ())}
+    if len(measured) > 1:
+        raise UsageError(f"the profile was measured with {' and '.join(sorted(measured))}: choose one with --verifier")
+    return measured.pop() if measured else DEFAULT_VERIFIER
+
+
+def runs_code(kind: "Kind", spec: str) -> bool:
+    """Whether `spec` names something that runs code of a model, and can be allowed to do so without a sandbox.
+
+    Raises:
+        UsageError: there is nothing of that name.
+    """
+    from reasoner.catalog import load
+
+    cls = load(kind, spec.partition(":")[0].strip())
+    return any(field.name == "allow_unsandboxed" for field in fields(cls))
+
+
+def read_prices(text: str | None, budgets: Sequence["Budget"]) -> "Prices | None":
+    """The prices of --prices, which a budget in dollars needs.
+
+    Raises:
+        UsageError: they are missing, a kind is unknown, given twice or missing, or an amount is not a number.
+    """
+    from reasoner.budget import Prices
+    from reasoner.errors import UnknownName
+
+    if text is None:
+        if any(budget.usd is not None for budget in budgets):
+            raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")
+        return None
+    known = tuple(field.name for field in fields(Prices))
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        kind, _, amount = (piece.strip() for piece in part.partition("="))
+        if kind not in known:
+            raise UnknownName("price", kind, known)
+        if kind in given:
+            raise UsageError(f"price {kind} is given twice: keep one")
+        try:
+            given[kind] = float(amount)
+        except ValueError as error:
+            raise UsageError(f"price {kind}={amount!r} is not a number: give US dollars per million tokens") from error
+    if missing := {"prompt", "generated"} - given.keys():
+        raise UsageError(f"--prices needs {' and '.join(sorted(missing))} too, in US dollars per million tokens")
+    return Prices(**given)

@@ -1,0 +1,289 @@
+"""`reasoner trace`: how an answer was searched for."""
+
+import json
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.options import PATH, json_option
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.tree import Tree
+
+    from reasoner.cli.terminal import Terminal
+    from reasoner.tree.course import Course, Node
+    from reasoner.tree.outline import Outline
+
+MOST_NAMED = 5
+"""Questions that an error names."""
+WIDE = 76
+"""Columns from which a node takes one line; below, its state and cost are on a second one."""
+MOST_NODES = 500
+MOST_LINES = 12
+"""Notes, proposals and comparisons that are shown of each."""
+MOST_STEPS = 100
+LONGEST_STEP = 1000
+"""Characters of a step on the path."""
+LEVEL = 6
+"""Columns that a terminal needs for each level of a tree; deeper levels continue in another tree."""
+
+
+@click.command("trace")
+@click.argument("file", type=PATH)
+@click.option("--question", metavar="ID",
+              help="The id of the question to show, or its first characters.  [default: all questions]")  # fmt: skip
+@click.option("--html", type=PATH, metavar="OUT",
+              help="Also write the trees to this HTML file, which is replaced if it exists.")  # fmt: skip
+@json_option("each question, one per line,")
+@guarded
+def command(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> int:
+    """Show how an answer was searched for, from a trace.
+
+    FILE is what `reasoner solve --trace FILE` wrote, or a trace in a run's folder. For one question: the tree of
+    sampled sequences with their scores, states and costs, and the path to the answer. For several questions: one line
+    each; choose one with --question.
+    """
+    from reasoner.cli.terminal import OutputLost, Terminal
+    from reasoner.errors import TraceError, UsageError
+    from reasoner.trace import read_trace
+    from reasoner.tree.build import courses
+
+    with suppress(OSError):
+        if html is not None and html.samefile(file):
+            raise UsageError(f"--html {html} is the trace itself: name another file")
+    terminal = Terminal(sys.stdout, sys.stderr)
+    shown = courses(read_trace(file))
+    if question is not None:
+        wanted = _id_of(question, file)
+        # Where the question was asked several times, show the last time.
+        shown = iter(deque(courses(event for event in read_trace(file) if event.question_id == wanted), maxlen=1))
+    lost: OutputLost | None = None
+    with ExitStack() as stack:
+        if html is not None:
+            from reasoner.tree.page import writing_page
+
+            shown = stack.enter_context(writing_page(html, source=file.name)).passing(shown)
+        first = next(shown, None)
+        if first is None:
+            raise TraceError(f"the trace {file} holds no question: it is empty")
+        try:
+            _show(terminal, first, shown, as_json=as_json)
+        except OutputLost as error:
+            lost = error
+            if html is not None:
+                # The page is written in full even if standard output cannot be.
+                deque(shown, maxlen=0)
+    if html is not None:
+        terminal.say(f"wrote {html}")
+    if lost:
+        raise lost
+    return ANSWERED
+
+
+def _id_of(given: str, file: Path) -> str:
+    """The id of the question that is named by its id or by the first characters of it.
+
+    Raises:
+        UnknownName: there is none.
+        UsageError: there are several.
+    """
+    from pydantic import BaseModel
+
+    from reasoner.errors import UnknownName, UsageError
+    from reasoner.trace import VERSION, read_lines
+
+    class Named(BaseModel):
+        question_id: str
+
+    lines = read_lines(file, Named.model_validate_json, file="trace", record="trace event", version=VERSION)
+    ids = dict.fromkeys(line.question_id for line in lines)
+    matching = [given] if given in ids else [known for known in ids if known.startswith(given)]
+    if not matching and ids:
+        raise UnknownName("question", given, ids, of="the trace")
+    if len(matching) > 1:
+        names = ", ".join(matching[:MOST_NAMED]) + (", ..." if len(matching) > MOST_NAMED else "")
+        raise UsageError(f"--question {given} matches {len(matching):,} questions: {names}; give more of the id")
+    return matching[0] if matching else given
+
+
+def _show(terminal: "Terminal", first: "Course", rest: "Iterator[Course]", *, as_json: bool) -> None:
+    """One course in full, several as one line each."""
+    from reasoner.cli.terminal import columns
+    from reasoner.tree.course import document, row
+
+    second = next(rest, None)
+    if as_json and second is None:
+        terminal.give(json.dumps(document(first)))
+    elif second is None:
+        terminal.show(*full(first, columns()), width=columns())
+    elif as_json:
+        for course in chain((first, second), rest):
+            terminal.give(json.dumps(row(course)))
+    else:
+        terminal.show(_table(chain((first, second), rest), wide=columns() >= WIDE), width=columns())
+        terminal.say("choose one with --question ID")
+
+
+def _table(courses: "Iterator[Course]", *, wide: bool) -> "RenderableType":
+    """Several courses, one row each."""
+    from rich.table import Table
+
+    from reasoner.cli.terminal import printable
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
+    table.add_column("question", ratio=1, no_wrap=True)
+    table.add_column("answer", no_wrap=True, max_width=12)
+    if wide:
+        table.add_column("ended by", no_wrap=True)
+    for heading in ("samples", "tokens", "depth") if wide else ("n", "tokens", "depth"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for course in courses:
+        question = f"{printable(course.id)}{'  ' if wide else chr(10) + '  '}{printable(course.began.text, limit=140)}"
+        answer = printable(course.answer.text, limit=12) if course.answer else "no answer"
+        ended = [course.ended_by or "killed"] if wide else []
+        table.add_row(
+            question, answer, *ended, f"{course.cost.samples:,}", f"{course.cost.tokens:,}", str(course.depth)
+        )
+    return table
+
+
+def full(course: "Course", width: int) -> "Iterator[RenderableType]":
+    """Everything about a course: its settings and result, the trees, the path to the answer, and other events."""
+    from rich.text import Text
+
+    from reasoner.cli.terminal import labelled, printable
+    from reasoner.tree import words
+    from reasoner.tree.outline import Outline
+
+    facts = dict(words.provenance(course))
+    answer = printable(course.answer.text, limit=200) if course.answer else "none"
+    cost = ", ".join(f"{amount} {kind}" for kind, amount in words.costs(course.cost))
+    yield labelled(
+        [
+            ("question", f"{facts['question']}: {printable(course.began.text, limit=300)}"),
+            ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
+            ("answer", Text(answer, style="bold green" if course.path else "")),
+            ("end", words.ending(course)),
+            ("cost", cost),
+            ("tree", words.counts(course)),
+            *(() if course.path else [("path", f"none: {words.why_no_path(course)}")]),
+        ]
+    )
+    outline = Outline.of(course, most=MOST_NODES)
+    for head in outline.heads:
+        yield ""
+        yield from _trees(outline, head, width)
+    if outline.left_out:
+        yield f"{outline.left_out:,} sequences are not shown; --json gives all"
+    if len(course.heads) > len(outline.heads):
+        yield f"{len(course.heads) - len(outline.heads):,} more prompts are not shown"
+    if course.path:
+        skipped = max(0, len(course.path) - MOST_STEPS)
+        yield ""
+        yield Text("→ the path to the answer" + (f", without its first {skipped:,} steps" if skipped else ""), "bold")
+        yield labelled([_step(course.nodes[node_id]) for node_id in course.path[skipped:]])
+    yield ""
+    events = [(title, line) for title, lines in words.events_of(course) for line in _last(lines)]
+    yield labelled([(title, printable(line, limit=300)) for title, line in events])
+    used = {words.state_of(node, course)[0] for node in course.nodes}
+    for name, meaning in words.MEANINGS:
+        if name[0] in used:
+            yield Text(f"{name}: {meaning}", "dim")
+
+
+def _step(node: "Node") -> "tuple[str, RenderableType]":
+    from rich.text import Text
+
+    from reasoner.cli.terminal import printable
+    from reasoner.tree.words import score_of
+
+    text = printable(f"{node.prefill}{node.text}", limit=LONGEST_STEP) or "(no text)"
+    return f"#{node.id}", Text(f"{score_of(node)}  {text}", "bold green")
+
+
+def _last(lines: list[str]) -> list[str]:
+    """The last lines, which matter most, after the number of the others."""
+    left_out = len(lines) - MOST_LINES
+    return [f"({left_out:,} earlier ones)", *lines[-MOST_LINES:]] if left_out > 0 else lines
+
+
+def _trees(outline: "Outline", head: int, width: int) -> "Iterator[Tree]":
+    """The tree under one head; where it is too deep for the terminal, its lower parts are trees of their own."""
+    from rich.text import Text
+
+    course = outline.course
+    tree = _tree(_heading(course, head, wide=width >= WIDE))
+    yield tree
+    parents = [tree]
+    continued: list[Tree] = []
+    for row in outline.rows(head):
+        if row.node is None:
+            parents[row.level].add(Text(f"{row.left_out:,} more, not shown", "dim"))
+            continue
+        branch = parents[row.level].add(_label(row.node, course, wide=width >= WIDE))
+        if row.node.children and (row.level + 1) % (width // LEVEL) == 0:
+            branch.add(Text("continued below", "dim"))
+            branch = _tree(Text(f"below #{row.node.id}", "bold"))
+            continued.append(branch)
+        parents[row.level + 1 :] = [branch]
+    yield from continued
+
+
+def _tree(label: "RenderableType") -> "Tree":
+    """An empty tree with two columns of guides per level; rich's own have four."""
+    from rich.tree import Tree
+
+    tree = Tree(label, guide_style="dim")
+    tree.TREE_GUIDES = [("  ", "│ ", "├ ", "└ ")] * 3
+    tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
+    return tree
+
+
+def _heading(course: "Course", index: int, *, wide: bool) -> "RenderableType":
+    from reasoner.cli.terminal import printable
+
+    head, several = course.heads[index], len(course.heads) > 1
+    which = f"prompt {index + 1} of {len(course.heads)}, after {head.after} sequences" if several else "prompt"
+    title = f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}"
+    return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
+
+
+def _label(node: "Node", course: "Course", *, wide: bool) -> "RenderableType":
+    """A node's text, answer, state, score and tokens, in one line or two."""
+    from rich.console import Group
+
+    from reasoner.cli.terminal import printable
+    from reasoner.tree import words
+
+    text = printable(node.text, limit=140) or "(no text)"
+    text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
+    text = f"#{node.id} like #{node.repeats}: {text}" if node.state == "repeat" else f"#{node.id} {text}"
+    style = "bold green" if node.on_path else "dim" if node.state in words.FAINT else ""
+    answer = printable(words.answer_of(node, course), limit=16)
+    answer = f"= {answer}" if answer else ""
+    state, score, tokens = " ".join(words.state_of(node, course)), words.score_of(node), f"{node.cost.tokens:,}"
+    if wide:
+        return _line(text, answer, state, score, tokens, style=style)
+    return Group(_line(text, style=style), _line(f"  {state} {score} {tokens} tok  {answer}", style=style))
+
+
+def _line(text: str, *cells: str, style: str) -> "Table":
+    """A text cut to the room that is left by the cells after it; the last three are columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    line = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    line.add_column(ratio=1)
+    for width in (None, 11, 5, 7)[: len(cells)]:
+        line.add_column(width=width, no_wrap=True, justify="left" if width in (None, 11) else "right")
+    line.add_row(Text(text, no_wrap=True, overflow="ellipsis"), *map(Text, cells), style=style)
+    return line
