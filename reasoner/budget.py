@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
 from reasoner.counts import MOST_FLOPS, MOST_IN_A_REQUEST, fault_in
-from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
+from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require
 
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens (or its own `max_tokens`, if smaller): it is refused instead."""
@@ -79,9 +79,7 @@ class Prices:
 
     def __post_init__(self) -> None:
         for name in ("prompt", "generated", "cached", "verifier"):
-            price = getattr(self, name)
-            if price is not None and not (math.isfinite(price) and price >= 0):
-                raise UsageError(f"price {name}={price} is not a number of dollars: give 0 or more per million tokens")
+            require(getattr(self, name), f"price {name}", at_least=0, below=math.inf)
         if self.cached is not None and self.cached > self.prompt:
             raise UsageError(
                 f"price cached={self.cached} is above prompt={self.prompt}: a cached token costs no more than another"
@@ -123,9 +121,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for unit in UNITS:
-            limit = getattr(self, unit)
-            if limit is not None and (math.isnan(limit) or limit < 0):
-                raise UsageError(f"budget {unit}={limit:g} is negative: give 0 or more, or leave {unit} out")
+            require(getattr(self, unit), f"budget {unit}", at_least=0)
 
     @classmethod
     def parse(cls, text: str) -> "Budget":

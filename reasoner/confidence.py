@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.types import NO_LOGPROB
 
 Cut = Callable[[Sequence[float]], bool]
@@ -52,8 +52,8 @@ class ConfidenceFloor:
     top_k: int = 20
 
     def __post_init__(self) -> None:
-        if self.window < 1 or not 1 <= self.top_k <= 20:
-            raise UsageError(f"window={self.window}, top_k={self.top_k}: window is 1 or more, top_k 1 to 20")
+        require(self.window, "window", at_least=1)
+        require(self.top_k, "top_k", at_least=1, at_most=20)
 
     def watch(self) -> Cut:
         """A fresh watch over one sequence."""

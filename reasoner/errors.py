@@ -47,6 +47,48 @@ class UnknownName(UsageError):
         super().__init__(f"no {kind}{owner} named {name!r}{guess} (there are: {listed})")
 
 
+def require(
+    value: float | None,
+    name: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Refuse a number outside a range, and NaN; None is an option that is not set. `below` infinity means finite.
+
+    Raises:
+        UsageError: as in "n must be at least 1 (got 0)".
+    """
+    if value is None or (
+        (at_least is None or value >= at_least)
+        and (at_most is None or value <= at_most)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    ):
+        return
+    if at_least is not None and at_most is not None:
+        limits = [f"from {at_least:,} to {at_most:,}"]
+    else:
+        given = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+        limits = [f"{words} {limit:,}" for words, limit in given.items() if limit is not None]
+    wanted = " and ".join(limits).replace("below inf", "finite")
+    raise UsageError(f"{name} must be {wanted} (got {value:,})")
+
+
+def require_choice(value: str, name: str, choices: Iterable[str]) -> None:
+    """Refuse a word that is not one of `choices`.
+
+    Raises:
+        UsageError: as in "mode must be bfs or dfs (got 'x')".
+    """
+    words = tuple(choices)
+    if value not in words:
+        listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+        raise UsageError(f"{name} must be {listed} (got {value!r})")
+
+
 class PromptTooLong(UsageError):
     """The prompt alone fills the context window of the model."""
 

@@ -12,7 +12,7 @@ from reasoner.comparisons import Comparisons
 from reasoner.controller.allocation import Allocation
 from reasoner.drive import Drive
 from reasoner.equivalence import Equivalence, SlowSpace
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.floors import Floors
 from reasoner.launching import cancel_all
 from reasoner.past import NOTHING, Past
@@ -102,8 +102,7 @@ async def opened(
     Where they share a budget all are opened in the end, each after its turn to draw first: any may be worth another
     sample.
     """
-    if concurrency < 1:
-        raise UsageError(f"concurrency={concurrency} is out of range: concurrency is 1 question or more")
+    require(concurrency, "concurrency", at_least=1)
     places: dict[asyncio.Task[Solution], int] = {}
     warming: asyncio.Task[None] | None = None
     source = _numbered(questions)

@@ -69,9 +69,9 @@ def test_dollars_price_each_kind_of_token_apart() -> None:
 @pytest.mark.parametrize(
     ("prices", "complaint"),
     [
-        ({"prompt": -1.0, "generated": 1.0}, "price prompt=-1.0"),
-        ({"prompt": 1.0, "generated": math.nan}, "price generated=nan"),
-        ({"prompt": 1.0, "generated": 1.0, "verifier": math.inf}, "price verifier=inf"),
+        ({"prompt": -1.0, "generated": 1.0}, "price prompt must be"),
+        ({"prompt": 1.0, "generated": math.nan}, "price generated must be"),
+        ({"prompt": 1.0, "generated": 1.0, "verifier": math.inf}, "price verifier must be"),
         ({"prompt": 1.0, "generated": 1.0, "cached": 1.5}, "cached=1.5 is above prompt=1.0"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_printed_budget_reads_back(tokens: int, samples: int, seconds: float, 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("limit", [-1, math.nan])
 def test_a_limit_below_nothing_is_refused(unit: str, limit: float) -> None:
-    with pytest.raises(UsageError, match=f"budget {unit}="):
+    with pytest.raises(UsageError, match=f"budget {unit} must be at least 0"):
         Budget(**{unit: limit})  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner.errors import EngineError, UnknownName, UsageError
+from reasoner.errors import EngineError, UnknownName, UsageError, require
 
 if TYPE_CHECKING:
     from reasoner.models.card import ModelCard
@@ -30,10 +30,8 @@ class Memory:
     def __post_init__(self) -> None:
         if self.dtype not in KV_BYTES:
             raise UnknownName("KV dtype", self.dtype, KV_BYTES)
-        if self.gib is not None and not 0 < self.gib <= 2**30:
-            raise UsageError(f"--kv-gib {self.gib:g} is out of range: give gibibytes, above 0")
-        if not 0 <= self.context_tokens <= LONGEST:
-            raise UsageError(f"--context-tokens {self.context_tokens} is out of range: give 0 to {LONGEST:,}")
+        require(self.gib, "--kv-gib", above=0, at_most=2**30)
+        require(self.context_tokens, "--context-tokens", at_least=0, at_most=LONGEST)
 
     def holding(self, measured: str, sequence: float, samples: int, say: "Notify") -> dict[str, Any] | None:
         """What fits of sequences this long, with so many samples a question, as a document.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 
 if TYPE_CHECKING:
     from reasoner.controller.planning import Forecast, Outlook, Part
@@ -117,10 +117,8 @@ def _asked(budget: str | None, accuracy: float | None, questions: int) -> _Asked
     if (budget is None) == (accuracy is None):
         given = "neither is given" if budget is None else "both are given"
         raise UsageError(f"what is to be predicted? {given}: ask with either --budget or --target-accuracy")
-    if not 1 <= questions <= MOST_QUESTIONS:
-        raise UsageError(f"--questions {questions} is out of range: give 1 to {MOST_QUESTIONS:,}")
-    if accuracy is not None and not 0 <= accuracy <= 1:
-        raise UsageError(f"--target-accuracy {accuracy:g} is out of range: give a share of questions, 0 to 1")
+    require(questions, "--questions", at_least=1, at_most=MOST_QUESTIONS)
+    require(accuracy, "--target-accuracy", at_least=0, at_most=1)
     if budget is None:
         return _Asked(None, accuracy, questions)
     limit = Budget.parse(budget)

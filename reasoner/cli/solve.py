@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
-from reasoner.errors import ReasonerError, TraceError, UsageError
+from reasoner.errors import ReasonerError, TraceError, UsageError, require
 from reasoner.files import open_regular
 
 if TYPE_CHECKING:
@@ -137,8 +137,7 @@ def command(
     from reasoner.cli.choosing import check_prices, choose_engine, choose_strategy, choose_verifier, read_prices
     from reasoner.questions import ask
 
-    if seed < 0:
-        raise UsageError(f"--seed {seed} is negative: give 0 or more")
+    require(seed, "--seed", at_least=0)
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: leave it out")
     asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")

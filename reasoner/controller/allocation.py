@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from reasoner.controller.odds import best_gain
-from reasoner.errors import UsageError
+from reasoner.errors import require, require_choice
 
 START = 0.02
 """The price at which a stream begins: less than what a second sample is worth, with an average trust as well. Chosen
@@ -38,17 +38,11 @@ class Allocation:
     eta: float = 0.0002
 
     def __post_init__(self) -> None:
-        if self.mode not in ("batch", "stream"):
-            raise UsageError(f"mode={self.mode!r} does not exist: choose batch or stream")
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("price", 0 <= self.price <= 1, "0 to 1"),
-            ("wave", self.wave >= 1, "1 draw or more"),
-            ("abreast", self.abreast >= 1, "1 question or more"),
-            ("eta", 0 < self.eta <= 1, "above 0, up to 1"),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require_choice(self.mode, "mode", ("batch", "stream"))
+        require(self.price, "price", at_least=0, at_most=1)
+        require(self.wave, "wave", at_least=1)
+        require(self.abreast, "abreast", at_least=1)
+        require(self.eta, "eta", above=0, at_most=1)
 
 
 class State(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from reasoner.controller.choosing import Estimate, shrunk
 from reasoner.controller.frontier import Mix, Point, fill, hull
 from reasoner.controller.profile import LEAST_QUESTIONS, ArmRow, Family
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.models.card import ModelCard
 from reasoner.models.geometry import sequences_that_fit
 
@@ -218,8 +218,9 @@ def fit(card: ModelCard, *, kv_bytes: int, own: int, prompt: int = 0, samples: i
     Raises:
         UsageError: `own` or `samples` is below 1, `prompt` below 0.
     """
-    if own < 1 or samples < 1 or prompt < 0:
-        raise UsageError(f"own={own}, samples={samples}, prompt={prompt}: own and samples are 1 or more, prompt 0")
+    require(own, "own", at_least=1)
+    require(samples, "samples", at_least=1)
+    require(prompt, "prompt", at_least=0)
     tokens = sequences_that_fit(card, kv_bytes=kv_bytes, tokens=1)
     whole, left = divmod(tokens, prompt + samples * own)
     shared = whole * samples + max(0, (left - prompt) // own)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from reasoner.budget import Cost
 from reasoner.controller.odds import beta_lead, certificate, dirichlet_lead, lock_in, stays
-from reasoner.controller.rule import fraction, rest, whole
+from reasoner.controller.rule import rest
+from reasoner.errors import require
 from reasoner.types import Standing
 
 LONGEST_WINDOW = 64
@@ -25,7 +26,7 @@ class BetaRule:
     theta: float = 0.95
 
     def __post_init__(self) -> None:
-        fraction("theta", self.theta)
+        require(self.theta, "theta", above=0, below=1)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The odds, where they are good enough."""
@@ -49,7 +50,7 @@ class DirichletRule:
     theta: float = 0.95
 
     def __post_init__(self) -> None:
-        fraction("theta", self.theta)
+        require(self.theta, "theta", above=0, below=1)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The odds, where they are good enough."""
@@ -95,7 +96,7 @@ class LockIn:
     delta: float = 0.05
 
     def __post_init__(self) -> None:
-        fraction("delta", self.delta)
+        require(self.delta, "delta", above=0, below=1)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
@@ -127,8 +128,8 @@ class Ppr:
     classes: int = 2
 
     def __post_init__(self) -> None:
-        fraction("delta", self.delta)
-        whole("classes", self.classes, 2)
+        require(self.delta, "delta", above=0, below=1)
+        require(self.classes, "classes", at_least=2)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The certificate, where there is one."""
@@ -152,7 +153,7 @@ class Esc:
     window: int = 5
 
     def __post_init__(self) -> None:
-        whole("window", self.window, 1, LONGEST_WINDOW)
+        require(self.window, "window", at_least=1, at_most=LONGEST_WINDOW)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The window, where it agrees."""

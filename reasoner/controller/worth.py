@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 from reasoner.budget import Cost
 from reasoner.controller.odds import best_gain, decided
-from reasoner.controller.rule import StopRule, fraction, rest, whole
+from reasoner.controller.rule import StopRule, rest
 from reasoner.controller.stopping import Lossless
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, require
 from reasoner.types import Standing
 
 EFFORTS: Mapping[str, float] = MappingProxyType({"low": 0.01, "medium": 0.002, "high": 0.0002})
@@ -65,8 +65,7 @@ class Price:
     price: float = 0.002
 
     def __post_init__(self) -> None:
-        if not 0 <= self.price <= 1:
-            raise UsageError(f"price={self.price} is out of range: price is a gain in a chance, 0 to 1")
+        require(self.price, "price", at_least=0, at_most=1)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The best gain, where it is below the price."""
@@ -94,9 +93,8 @@ class Confidence:
     least: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise UsageError(f"threshold={self.threshold} is out of range: threshold is a share, above 0, up to 1")
-        whole("least", self.least, 1)
+        require(self.threshold, "threshold", above=0, at_most=1)
+        require(self.least, "least", at_least=1)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The share, where it is large enough."""
@@ -119,8 +117,8 @@ class Futility:
     least: int = 8
 
     def __post_init__(self) -> None:
-        fraction("chance", self.chance)
-        whole("least", self.least, 1)
+        require(self.chance, "chance", above=0, below=1)
+        require(self.least, "least", at_least=1)
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The chance, where it is too low."""

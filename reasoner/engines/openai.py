@@ -14,7 +14,7 @@ from reasoner.engines.openai_groups import SHARED, Groups, Result, shares
 from reasoner.engines.openai_http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
 from reasoner.engines.openai_limits import at_once, largest, longest
 from reasoner.engines.openai_models import Listed, Tokenized, listed_models, tokenized
-from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
+from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.redaction import SHORTEST_IN_TEXT
@@ -71,16 +71,11 @@ class OpenAIEngine:
     _notes: list[str] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("timeout", 0 < self.timeout < math.inf, "a number of seconds above 0"),
-            ("patience", 0 <= self.patience < math.inf, "a number of seconds, 0 for one try"),
-            ("deadline", 0 <= self.deadline < math.inf, "a number of seconds, 0 for a default"),
-            ("context", self.context >= 0, "0 (unknown) or more"),
-            ("max_concurrency", self.max_concurrency >= 0, "0 (as many as the process may open) or more"),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require(self.timeout, "timeout", above=0, below=math.inf)
+        require(self.patience, "patience", at_least=0, below=math.inf)
+        require(self.deadline, "deadline", at_least=0, below=math.inf)
+        require(self.context, "context", at_least=0)
+        require(self.max_concurrency, "max_concurrency", at_least=0)
         self._extra = read_extra(self.extra_body)
         # What decides a run is recorded with it, not where it was kept.
         self.extra_body = json.dumps(self._extra) if self._extra else ""

@@ -17,7 +17,7 @@ from reasoner.engines.vllm import CPU_BLOCK, CPU_CONTEXT, VllmEngine, served_car
 from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import Core, CoreDied, Job, PoolingCore
 from reasoner.engines.vllm_render import PromptRenderer
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError, require
 from reasoner.models.card import ModelCard
 from reasoner.models.dtype import BYTES, DType, resolve_dtype
 from reasoner.models.geometry import count_parameters, read_card
@@ -69,8 +69,9 @@ class PoolingEngine:
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.context < 0 or self.kv_gib <= 0 or not 0 <= self.gpu_memory < 1:
-            raise UsageError("context is 0 or more, kv_gib above 0, gpu_memory 0 or more and below 1")
+        require(self.context, "context", at_least=0)
+        require(self.kv_gib, "kv_gib", above=0)
+        require(self.gpu_memory, "gpu_memory", at_least=0, below=1)
 
     @property
     def model(self) -> ModelCard:

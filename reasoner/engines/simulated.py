@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from reasoner.answers.expressions import evaluate
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.models.card import ModelCard
 from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
@@ -47,10 +47,8 @@ class Law:
             raise UsageError(f"{len(self.weights)} weights for {len(self.answers)} answers: give one each, or none")
         if any(weight < 0 for weight in self.weights) or (self.weights and sum(self.weights) <= 0):
             raise UsageError(f"weights={self.weights} are no law: each is 0 or more, and one is above 0")
-        if not 0 <= self.silent <= 1:
-            raise UsageError(f"silent={self.silent} is out of range: a share is 0 to 1")
-        if self.tokens < 1:
-            raise UsageError(f"tokens={self.tokens} is out of range: a reply has 1 token or more on average")
+        require(self.silent, "silent", at_least=0, at_most=1)
+        require(self.tokens, "tokens", at_least=1)
 
 
 @dataclass(slots=True)
@@ -78,8 +76,7 @@ class SimulatedEngine:
     _default: Law = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.accuracy <= 1:
-            raise UsageError(f"accuracy={self.accuracy} is out of range: a chance is 0 to 1")
+        require(self.accuracy, "accuracy", at_least=0, at_most=1)
         self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"

@@ -13,7 +13,7 @@ from reasoner.engines.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm_build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm_cores import SAMPLER_REPAIR, AsyncCore, Core, CoreDied, InProcessCore, Job
 from reasoner.engines.vllm_render import PromptRenderer
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
 from reasoner.models.card import ModelCard
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_card
@@ -80,10 +80,11 @@ class VllmEngine:
     _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.context < 0 or self.max_sequences < 1 or self.block_size < 0:
-            raise UsageError("context and block_size are 0 or more, max_sequences 1 or more")
-        if self.kv_gib <= 0 or not 0 <= self.gpu_memory <= 1:
-            raise UsageError("kv_gib is above 0, gpu_memory 0 to 1")
+        require(self.context, "context", at_least=0)
+        require(self.block_size, "block_size", at_least=0)
+        require(self.max_sequences, "max_sequences", at_least=1)
+        require(self.kv_gib, "kv_gib", above=0)
+        require(self.gpu_memory, "gpu_memory", at_least=0, at_most=1)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.errors import EngineUnavailable, require
 from reasoner.files import parse_json, read_object
 from reasoner.models.card import ModelCard
 
@@ -67,8 +67,7 @@ def sequences_that_fit(card: ModelCard, *, kv_bytes: int, tokens: int) -> int:
 
     0 where not even one fits, and where the card has no geometry. Raises UsageError unless `tokens` is 1 or more.
     """
-    if tokens < 1:
-        raise UsageError(f"tokens={tokens} is out of range: tokens is 1 or more")
+    require(tokens, "tokens", at_least=1)
     needed = card.kv_bytes_per_token * tokens
     return kv_bytes // needed if needed else 0
 

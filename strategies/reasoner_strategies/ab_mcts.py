@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies.prompting import answered, bare
 from reasoner_strategies.running_vote import RunningVote
@@ -51,15 +51,10 @@ class AbMcts:
     params: SamplingParams = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("n", 1 <= self.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} generations"),
-            ("prior", self.prior in get_args(Prior), ", ".join(get_args(Prior))),
-            ("concurrency", self.concurrency >= 1, "1 or more"),
-            ("selector", self.selector in get_args(Selector), ", ".join(get_args(Selector))),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        check_n(self.n)
+        require_choice(self.prior, "prior", get_args(Prior))
+        require(self.concurrency, "concurrency", at_least=1)
+        require_choice(self.selector, "selector", get_args(Selector))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate, tell it how that was rated, as replies arrive."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.controller.stopping import BetaRule, DirichletRule
-from reasoner.errors import UsageError
+from reasoner.errors import require, require_choice
 from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.stopping_vote import stopping_vote
@@ -32,10 +32,8 @@ class AdaptiveConsistency:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.window < 1:
-            raise UsageError(f"window={self.window} is out of range: window is 1 sample in flight or more")
-        if self.rule not in ("beta", "dirichlet"):
-            raise UsageError(f"rule={self.rule!r} does not exist: choose beta or dirichlet")
+        require(self.window, "window", at_least=1)
+        require_choice(self.rule, "rule", ("beta", "dirichlet"))
         self._stopping()
 
     def _stopping(self) -> BetaRule | DirichletRule:

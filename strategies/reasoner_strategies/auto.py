@@ -12,7 +12,7 @@ from reasoner.controller.choosing import choose
 from reasoner.controller.profile import ArmRow, Family, Profile, read_profile
 from reasoner.controller.stopping import LockIn, Lossless
 from reasoner.controller.worth import EFFORTS, FirstOf, smoothed
-from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
+from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
 from reasoner.plan import Plan, Propose, check_n, note, propose, sample, stopped
 from reasoner.protocols import Calibrated, Strategy
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
@@ -76,11 +76,9 @@ class Auto:
 
     def _check(self) -> None:
         check_n(self.n)
-        if self.effort not in DELTAS:
-            raise UsageError(f"effort={self.effort!r} does not exist: choose low, medium or high")
-        for name in ("epsilon", "abstain_below"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is a probability, 0 to 1")
+        require_choice(self.effort, "effort", DELTAS)
+        require(self.epsilon, "epsilon", at_least=0, at_most=1)
+        require(self.abstain_below, "abstain_below", at_least=0, at_most=1)
         if not self.profile and (self.task or self.abstain_below):
             given = f"task={self.task}" if self.task else f"abstain_below={self.abstain_below}"
             raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate`, and give its file")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from reasoner.errors import require
 from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.levels import PARAMS, Level, Levels, Options, check, parts, shares
@@ -36,7 +37,8 @@ class BeamSearch:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        check(self, width=(self.width >= 1, "1 child or more"))
+        check(self)
+        require(self.width, "width", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and prune, level by level; then vote."""

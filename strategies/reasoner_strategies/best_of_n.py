@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require_choice
 from reasoner.plan import Plan, Sample, check_n, count, propose, sample, score, stopped
 from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
@@ -43,8 +43,7 @@ class BestOfN:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.selector not in ("argmax", "weighted"):
-            raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
+        require_choice(self.selector, "selector", ("argmax", "weighted"))
         if self.of is not None and self.params != PARAMS:
             raise UsageError("with `of`, how sequences are drawn is an option of that strategy: set it there")
         check_stop(self.stop, self.window, self.of)

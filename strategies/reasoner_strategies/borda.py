@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.pool import rated_vote, ratings_of, vote
@@ -27,8 +27,7 @@ class Borda:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if not 0 <= self.power <= 10:
-            raise UsageError(f"power={self.power} is out of range: power is 0 to 10")
+        require(self.power, "power", at_least=0, at_most=10)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, vote by rank."""

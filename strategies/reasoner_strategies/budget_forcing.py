@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.plan import Plan, Sample, count, extend, note, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.votes import Tally
@@ -49,14 +49,11 @@ class BudgetForcing:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        for name, least in (("max_thinking", 0), ("min_thinking", 0), ("waits", 0), ("answer_tokens", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {least} or more")
-        if self.min_thinking > self.max_thinking:
-            raise UsageError(
-                f"min_thinking={self.min_thinking} is out of range: min_thinking is at most "
-                f"max_thinking={self.max_thinking}"
-            )
+        require(self.max_thinking, "max_thinking", at_least=0)
+        require(self.min_thinking, "min_thinking", at_least=0)
+        require(self.min_thinking, "min_thinking, with this max_thinking,", at_most=self.max_thinking)
+        require(self.waits, "waits", at_least=0)
+        require(self.answer_tokens, "answer_tokens", at_least=1)
         if not self.wait:
             raise UsageError("wait='' forces nothing: give a word, as in wait=Wait")
         if self.wait != WAIT and not (self.waits or self.min_thinking):

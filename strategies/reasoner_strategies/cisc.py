@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.pool import rated_vote, ratings_of, vote
@@ -29,10 +29,7 @@ class Cisc:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if not self.softmax_temperature > 0:
-            raise UsageError(
-                f"softmax_temperature={self.softmax_temperature} is out of range: softmax_temperature is above 0"
-            )
+        require(self.softmax_temperature, "softmax_temperature", above=0)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, vote by softmax."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require, require_choice
 from reasoner.plan import Plan, check_n, prefer, propose, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
@@ -107,10 +107,8 @@ COMPARISONS = 2
 def check(n: int, comparisons: int, by: By) -> None:
     """Refuse options of a strategy of pairs that are out of range, or have no effect together."""
     check_n(n)
-    if comparisons < 1:
-        raise UsageError(f"comparisons={comparisons} is out of range: comparisons is 1 or more a pair")
-    if by not in get_args(By):
-        raise UsageError(f"by={by!r} does not exist: choose {' or '.join(get_args(By))}")
+    require(comparisons, "comparisons", at_least=1)
+    require_choice(by, "by", get_args(By))
     if by == "verifier" and comparisons != COMPARISONS:
         raise UsageError(f"comparisons={comparisons} has no effect with by=verifier, which compares once: leave it out")
 

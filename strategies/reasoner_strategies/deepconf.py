@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.errors import UsageError
-from reasoner.plan import MOST_SAMPLES, Plan, Sample, propose, sample
+from reasoner.errors import UsageError, require, require_choice
+from reasoner.plan import Plan, Sample, check_n, propose, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
 from reasoner_strategies.launching import LaunchOrder
 from reasoner_strategies.pool import rated_vote, vote
@@ -57,19 +57,14 @@ class DeepConf:
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("mode", self.mode in get_args(Mode), "offline or online"),
-            ("n", 1 <= self.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} traces"),
-            ("keep", 0 < self.keep <= 100, "above 0, up to 100 percent"),
-            ("window", self.window is None or self.window >= 1, "1 token or more"),
-            ("measure", self.measure in get_args(Measure), ", ".join(get_args(Measure))),
-            ("warmup", self.warmup >= 1, "1 trace or more"),
-            ("consensus", 0 < self.consensus <= 1, "a share of the weight, above 0, up to 1"),
-            ("concurrency", self.concurrency >= 1, "1 trace in flight or more"),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require_choice(self.mode, "mode", get_args(Mode))
+        check_n(self.n)
+        require(self.keep, "keep", above=0, at_most=100)
+        require(self.window, "window", at_least=1)
+        require_choice(self.measure, "measure", get_args(Measure))
+        require(self.warmup, "warmup", at_least=1)
+        require(self.consensus, "consensus", above=0, at_most=1)
+        require(self.concurrency, "concurrency", at_least=1)
         if not self.params.logprobs:
             raise UsageError(f"logprobs={self.params.logprobs} leaves nothing to be confident by: logprobs is 1 to 20")
         if self.window is not None and self.window > self.params.max_tokens:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner.errors import require
 from reasoner.plan import MOST_CHAINS, Plan
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.levels import PARAMS, Level, Levels, check, parts, shares
@@ -37,11 +38,9 @@ class Dvts:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            n=(1 <= self.n <= MOST_CHAINS, f"1 to {MOST_CHAINS:,} chains"),
-            width=(self.width >= 1, "1 child or more"),
-        )
+        check(self)
+        require(self.n, "n", at_least=1, at_most=MOST_CHAINS)
+        require(self.width, "width", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all subtrees, take each one a level on as its children are there; then vote."""

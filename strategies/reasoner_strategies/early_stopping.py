@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, require
 from reasoner.plan import Plan, check_n, count, propose, sample, stopped
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner.votes import Tally
@@ -28,8 +28,7 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.window < 1:
-            raise UsageError(f"window={self.window} is out of range: window is 1 sample or more")
+        require(self.window, "window", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw window by window."""

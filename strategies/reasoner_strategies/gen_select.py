@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies.comparing import Ballot, Candidate, best, field, listed, polled, tournament
@@ -36,10 +36,8 @@ class GenSelect:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if not 2 <= self.group <= 16:
-            raise UsageError(f"group={self.group} is out of range: group is 2 to 16")
-        if self.repeats < 1:
-            raise UsageError(f"repeats={self.repeats} is out of range: repeats is 1 or more")
+        require(self.group, "group", at_least=2, at_most=16)
+        require(self.repeats, "repeats", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, let the model choose until one is left."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal, NamedTuple, Protocol
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, propose, start
+from reasoner.errors import BudgetExhausted, require
+from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, propose, start
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner_strategies.running_vote import RunningVote
 from reasoner_strategies.steps import Path, Stepping, closing
@@ -37,16 +37,10 @@ def stepping_of(options: Options) -> Stepping:
     return Stepping(options.params, options.step, options.step_tokens, options.max_steps)
 
 
-def check(options: Options, **own: tuple[bool, str]) -> None:
-    """Refuse options out of range: the common ones, and `own`, each with whether it is fine and what is allowed."""
-    ranges = {
-        "n": (1 <= options.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} chains"),
-        "reserve": (options.reserve >= 0, "0 tokens or more"),
-        **own,
-    }
-    for name, (fine, allowed) in ranges.items():
-        if not fine:
-            raise UsageError(f"{name}={getattr(options, name)} is out of range: {name} is {allowed}")
+def check(options: Options) -> None:
+    """Refuse common options that are out of range."""
+    check_n(options.n)
+    require(options.reserve, "reserve", at_least=0)
     stepping_of(options)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
-from reasoner.errors import UsageError
+from reasoner.errors import require_choice
 from reasoner.plan import Plan, Weight, check_n, extend, note, propose, sample, weigh
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Standing, Vote
 from reasoner_strategies.cisc import softmax
@@ -58,13 +58,9 @@ class Likelihood:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("score", self.score, get_args(Scored)),
-            ("normalize", self.normalize, get_args(Normalize)),
-            ("style", self.style, get_args(Style)),
-        ):
-            if value not in allowed:
-                raise UsageError(f"{name}={value!r} does not exist: choose {', '.join(allowed)}")
+        require_choice(self.score, "score", get_args(Scored))
+        require_choice(self.normalize, "normalize", get_args(Normalize))
+        require_choice(self.style, "style", get_args(Style))
         check_n(self.n)
 
     def plan(self, question: Question) -> Plan[Answer | None]:

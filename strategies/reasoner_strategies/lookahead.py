@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.beam_search import beam
@@ -32,7 +32,9 @@ class Lookahead:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        check(self, k=(self.k >= 0, "0 steps or more"), width=(self.width >= 1, "1 child or more"))
+        check(self)
+        require(self.k, "k", at_least=0)
+        require(self.width, "width", at_least=1)
         if self.width == 1 and self.k:
             raise UsageError(f"k={self.k} has no effect with width=1, which drops no step: set k=0, or raise width")
 

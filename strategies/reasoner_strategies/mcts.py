@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Question, SamplingParams
 from reasoner_strategies.puct import FirstPlay, Node, Puct, Tree
@@ -57,19 +57,14 @@ class Mcts:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("simulations", 1 <= self.simulations <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} expansions"),
-            ("k", 1 <= self.k <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} steps"),
-            ("c_base", 0 < self.c_base < math.inf, "above 0"),
-            ("c_init", 0 <= self.c_init < math.inf, "0 or more"),
-            ("fpu", self.fpu in get_args(FirstPlay), ", ".join(get_args(FirstPlay))),
-            ("virtual_loss", self.virtual_loss >= 0, "0 visits or more"),
-            ("concurrency", self.concurrency >= 1, "1 or more"),
-            ("reserve", self.reserve >= 0, "0 tokens or more"),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require(self.simulations, "simulations", at_least=1, at_most=MOST_SAMPLES)
+        require(self.k, "k", at_least=1, at_most=MOST_SAMPLES)
+        require(self.c_base, "c_base", above=0, below=math.inf)
+        require(self.c_init, "c_init", at_least=0, below=math.inf)
+        require_choice(self.fpu, "fpu", get_args(FirstPlay))
+        require(self.virtual_loss, "virtual_loss", at_least=0)
+        require(self.concurrency, "concurrency", at_least=1)
+        require(self.reserve, "reserve", at_least=0)
         if self.concurrency == 1 and self.virtual_loss != VIRTUAL_LOSS:
             raise UsageError(
                 f"virtual_loss={self.virtual_loss} has no effect with concurrency=1: leave it out, or raise concurrency"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, get_args
 
+from reasoner.errors import require, require_choice
 from reasoner.plan import Plan, note
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.levels import PARAMS, Level, Levels, check
@@ -68,15 +69,13 @@ class ParticleFilter:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            # Below 0.001 the odds of two ratings leave the range of numbers.
-            weight_temperature=(1e-3 <= self.weight_temperature <= 1e3, "0.001 to 1000"),
-            weighting=(self.weighting in get_args(Weighting), " or ".join(get_args(Weighting))),
-            resampler=(self.resampler in get_args(Resampler), " or ".join(get_args(Resampler))),
-            ess_trigger=(0 < self.ess_trigger <= 1, "a share of the particles, above 0, up to 1"),
-            final=(self.final in get_args(Final), " or ".join(get_args(Final))),
-        )
+        check(self)
+        # Below 0.001 the odds of two ratings leave the range of numbers.
+        require(self.weight_temperature, "weight_temperature", at_least=0.001, at_most=1000)
+        require_choice(self.weighting, "weighting", get_args(Weighting))
+        require_choice(self.resampler, "resampler", get_args(Resampler))
+        require(self.ess_trigger, "ess_trigger", above=0, at_most=1)
+        require_choice(self.final, "final", get_args(Final))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Take every open particle a step on, rate, resample; at the end vote."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner.errors import require
 from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies.levels import PARAMS, Level, Levels, check
@@ -42,7 +43,8 @@ class Rebase:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        check(self, balance_temperature=(0 < self.balance_temperature < math.inf, "above 0"))
+        check(self)
+        require(self.balance_temperature, "balance_temperature", above=0, below=math.inf)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and allocate, level by level; then vote."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require, require_choice
 from reasoner.plan import Plan, propose, sample, score
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies.prompting import answered, bare, verdict
@@ -44,18 +44,15 @@ class Refine:
     selector: Selector | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 0:
-            raise UsageError(f"rounds={self.rounds} is out of range: rounds is 0 (no revision) or more")
-        if self.critic not in ("self", "verifier"):
-            raise UsageError(f"critic={self.critic!r} does not exist: choose self or verifier")
-        if not 0 <= self.satisfied <= 1:
-            raise UsageError(f"satisfied={self.satisfied} is out of range: a rating is 0 to 1")
+        require(self.rounds, "rounds", at_least=0)
+        require_choice(self.critic, "critic", ("self", "verifier"))
+        require(self.satisfied, "satisfied", at_least=0, at_most=1)
         if self.critic == "self" and self.satisfied != SATISFIED:
             raise UsageError(
                 f"satisfied={self.satisfied} has no effect with critic=self, which gives no rating: choose verifier"
             )
-        if self.selector not in (None, *get_args(Selector)):
-            raise UsageError(f"selector={self.selector!r} does not exist: choose {', '.join(get_args(Selector))}")
+        if self.selector is not None:
+            require_choice(self.selector, "selector", get_args(Selector))
         if self.selector == "weighted" and self.critic == "self":
             raise UsageError("selector=weighted has no ratings to go by with critic=self: choose last or majority")
 

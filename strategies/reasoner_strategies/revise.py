@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.plan import MOST_CHAINS, Handle, Plan, Sample, count, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner.votes import Tally
@@ -34,12 +34,9 @@ class Revise:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.chains <= MOST_CHAINS:
-            raise UsageError(f"chains={self.chains} is out of range: chains is 1 to {MOST_CHAINS:,}")
-        if self.revisions < 0:
-            raise UsageError(f"revisions={self.revisions} is out of range: revisions is 0 (none) or more")
-        if self.selector not in ("majority", "weighted", "argmax"):
-            raise UsageError(f"selector={self.selector!r} does not exist: choose majority, weighted or argmax")
+        require(self.chains, "chains", at_least=1, at_most=MOST_CHAINS)
+        require(self.revisions, "revisions", at_least=0)
+        require_choice(self.selector, "selector", ("majority", "weighted", "argmax"))
 
     @property
     def uses_verifier(self) -> bool:

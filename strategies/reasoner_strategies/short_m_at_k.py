@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, require
 from reasoner.plan import MOST_CHAINS, Plan, propose
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
@@ -29,14 +29,9 @@ class ShortMAtK:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise UsageError(f"k={self.k} draws nothing: k is 1 or more")
-        if self.k > MOST_CHAINS:
-            raise UsageError(f"k={self.k} is out of range: k is 1 to {MOST_CHAINS:,} chains")
-        if not 1 <= self.m <= self.k:
-            raise UsageError(f"m={self.m} is out of range: m is 1 to k={self.k}")
-        if self.every < 1:
-            raise UsageError(f"every={self.every} is out of range: every is 1 token or more")
+        require(self.k, "k", at_least=1, at_most=MOST_CHAINS)
+        require(self.m, f"m, with k={self.k},", at_least=1, at_most=self.k)
+        require(self.every, "every", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""

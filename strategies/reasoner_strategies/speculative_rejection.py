@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import MOST_CHAINS, Plan, check_n, propose, score
+from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.plan import MOST_CHAINS, Plan, propose, score
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
 from reasoner_strategies.pool import rated_vote
 from reasoner_strategies.rounds import advance, in_rounds
@@ -36,15 +36,10 @@ class SpeculativeRejection:
     params: SamplingParams = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        check_n(self.n)
-        if self.n > MOST_CHAINS:
-            raise UsageError(f"n={self.n:,} is out of range: n is 1 to {MOST_CHAINS:,} chains")
-        if not 0 <= self.alpha < 1:
-            raise UsageError(f"alpha={self.alpha} is out of range: alpha is a share, 0 or more and below 1")
-        if self.every < 1:
-            raise UsageError(f"every={self.every} is out of range: every is 1 token or more")
-        if self.selector not in ("argmax", "weighted"):
-            raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
+        require(self.n, "n", at_least=1, at_most=MOST_CHAINS)
+        require(self.alpha, "alpha", at_least=0, below=1)
+        require(self.every, "every", at_least=1)
+        require_choice(self.selector, "selector", ("argmax", "weighted"))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""

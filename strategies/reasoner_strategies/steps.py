@@ -2,7 +2,7 @@ r"""Chains that grow step by step: where a step ends, what may still be drawn, w
 
 from dataclasses import dataclass, replace
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.plan import Plan, sample
 from reasoner.types import Completion, Prompt, Question, SamplingParams
 
@@ -49,11 +49,8 @@ class Stepping:
     max_steps: int
 
     def __post_init__(self) -> None:
-        if self.step_tokens < 0 or self.max_steps < 1:
-            raise UsageError(
-                f"step_tokens={self.step_tokens}, max_steps={self.max_steps}: step_tokens is 0 (no limit) or more, "
-                "max_steps 1 or more"
-            )
+        require(self.step_tokens, "step_tokens", at_least=0)
+        require(self.max_steps, "max_steps", at_least=1)
         if not self.separator and not self.step_tokens:
             raise UsageError(r"separator='' and step_tokens=0 end no step: give a separator such as \n\n, or a number")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reasoner.budget import Cost
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.plan import Plan, Sample, count, propose, stopped
 from reasoner.protocols import StopRule, Strategy
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing, Vote
@@ -24,8 +24,7 @@ def check_stop(stop: StopRule | None, window: int, of: Strategy | None) -> None:
     """
     if stop is not None and of is not None:
         raise UsageError("`stop` looks at single samples, and `of` draws none: leave one of them out")
-    if window < 1:
-        raise UsageError(f"window={window} is out of range: window is 1 sample in flight or more")
+    require(window, "window", at_least=1)
     if stop is None and window != WINDOW:
         raise UsageError(
             f"window={window} has no effect: without `stop` all samples are in flight at once; leave it out"

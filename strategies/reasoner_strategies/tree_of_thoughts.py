@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies.pool import rated_vote
@@ -71,20 +71,15 @@ class TreeOfThoughts:
     params: SamplingParams = SamplingParams(temperature=0.7)
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("mode", self.mode in get_args(Mode), ", ".join(get_args(Mode))),
-            ("b", 1 <= self.b <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} states"),
-            ("k", 1 <= self.k <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} thoughts"),
-            ("n_eval", self.n_eval >= 1, "1 judgement or more"),
-            ("evaluate", self.evaluate in get_args(Evaluate), ", ".join(get_args(Evaluate))),
-            ("v_th", 0 <= self.v_th < math.inf, "a value, 0 (none is left) or more"),
-            ("expansions", 1 <= self.expansions <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} states"),
-            ("reserve", self.reserve >= 0, "0 tokens or more"),
-            ("selector", self.selector in get_args(Selector), ", ".join(get_args(Selector))),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require_choice(self.mode, "mode", get_args(Mode))
+        require(self.b, "b", at_least=1, at_most=MOST_SAMPLES)
+        require(self.k, "k", at_least=1, at_most=MOST_SAMPLES)
+        require(self.n_eval, "n_eval", at_least=1)
+        require_choice(self.evaluate, "evaluate", get_args(Evaluate))
+        require(self.v_th, "v_th", at_least=0, below=math.inf)
+        require(self.expansions, "expansions", at_least=1, at_most=MOST_SAMPLES)
+        require(self.reserve, "reserve", at_least=0)
+        require_choice(self.selector, "selector", get_args(Selector))
         if self.mode == "dfs" and self.b != BREADTH:
             raise UsageError(
                 f"b={self.b} has no effect with mode=dfs, which keeps all states: leave it out, or take bfs"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies.comparing import Ballot, Candidate, listed, polled, standing_of
@@ -42,12 +42,8 @@ class Universal:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.repeats < 1:
-            raise UsageError(f"repeats={self.repeats} is out of range: repeats is 1 or more")
-        if self.max_characters < 1:
-            raise UsageError(
-                f"max_characters={self.max_characters} is out of range: max_characters is 1 or more in all responses"
-            )
+        require(self.repeats, "repeats", at_least=1)
+        require(self.max_characters, "max_characters", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, ask which response is the most consistent."""

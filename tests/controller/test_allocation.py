@@ -240,7 +240,7 @@ def test_a_stream_with_more_than_it_can_use_keeps_a_price() -> None:
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, object]) -> None:
     name = next(iter(options))
-    with pytest.raises(UsageError, match=f"{name}="):
+    with pytest.raises(UsageError, match=f"{name} must be"):
         Allocation(**options)  # type: ignore[arg-type]
 
 

@@ -255,7 +255,7 @@ def test_without_geometry_nothing_is_known_to_fit() -> None:
 
 @pytest.mark.parametrize("wrong", [{"own": 0}, {"prompt": -1}, {"samples": 0}])
 def test_lengths_that_are_none_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="1 or more"):
+    with pytest.raises(UsageError, match="must be at least"):
         fit(card(1, 1), kv_bytes=GIB, **{"own": 1, **wrong})
 
 

@@ -101,7 +101,7 @@ def test_members_count_and_not_their_weight(rule: BetaRule | DirichletRule) -> N
 @pytest.mark.parametrize("theta", [0.0, 1.0, -0.1, math.nan])
 def test_a_theta_that_is_no_probability_is_refused(theta: float) -> None:
     for rule in (BetaRule, DirichletRule):
-        with pytest.raises(UsageError, match=r"theta=.* is out of range"):
+        with pytest.raises(UsageError, match="theta must be above 0 and below 1"):
             rule(theta)
 
 
@@ -235,11 +235,11 @@ def test_the_published_mean_samples_of_windows(law: tuple[float, ...], samples: 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: LockIn(0.0), "delta=0.0 is out of range: delta is a probability"),
-        (lambda: Ppr(1.0), "delta=1.0 is out of range"),
-        (lambda: Ppr(classes=1), "classes=1 is out of range: classes is 2 or more"),
-        (lambda: Esc(0), "window=0 is out of range: window is 1 to 64"),
-        (lambda: Esc(65), "window=65 is out of range: window is 1 to 64"),
+        (lambda: LockIn(0.0), "delta must be .*got 0.0"),
+        (lambda: Ppr(1.0), "delta must be .*got 1.0"),
+        (lambda: Ppr(classes=1), "classes must be .*got 1"),
+        (lambda: Esc(0), "window must be .*got 0"),
+        (lambda: Esc(65), "window must be .*got 65"),
     ],
 )
 def test_options_out_of_range_are_refused(make: Callable[[], StopRule], said: str) -> None:

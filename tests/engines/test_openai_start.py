@@ -77,12 +77,12 @@ def test_what_is_no_list_of_models_is_told_apart(body: str) -> None:
         ({"base_url": "http://"}, "is not an HTTP address"),
         ({"base_url": "http://h/v1?key=1"}, "is not an HTTP address"),
         ({"base_url": "http://h:port/v1"}, "is not an HTTP address"),
-        ({"timeout": 0}, "timeout=0 is out of range"),
-        ({"timeout": float("nan")}, "timeout=nan is out of range"),
-        ({"patience": -1}, "patience=-1 is out of range"),
-        ({"deadline": float("inf")}, "deadline=inf is out of range"),
-        ({"max_concurrency": -1}, "max_concurrency=-1 is out of range"),
-        ({"context": -1}, "context=-1 is out of range"),
+        ({"timeout": 0}, "timeout must be .*got 0"),
+        ({"timeout": float("nan")}, "timeout must be .*got nan"),
+        ({"patience": -1}, "patience must be .*got -1"),
+        ({"deadline": float("inf")}, "deadline must be .*got inf"),
+        ({"max_concurrency": -1}, "max_concurrency must be .*got -1"),
+        ({"context": -1}, "context must be .*got -1"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], match: str) -> None:

@@ -262,10 +262,10 @@ def test_an_arm_that_cannot_be_built_is_told_at_once(file: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"n": 0}, "n=0 draws nothing"),
-        ({"effort": "huge"}, "choose low, medium or high"),
-        ({"epsilon": 1.5}, "epsilon=1.5 is out of range"),
-        ({"abstain_below": -0.1}, "abstain_below=-0.1 is out of range"),
+        ({"n": 0}, "n must be .*got 0"),
+        ({"effort": "huge"}, "must be low, medium or high .got"),
+        ({"epsilon": 1.5}, "epsilon must be .*got 1.5"),
+        ({"abstain_below": -0.1}, "abstain_below must be .*got -0.1"),
         ({"abstain_below": 0.5}, "abstain_below=0.5 needs a profile"),
         ({"task": "sums"}, "task=sums needs a profile"),
         ({"profile": "/nowhere/p.json"}, "cannot read the profile /nowhere/p.json"),

@@ -281,11 +281,11 @@ def test_a_refusal_of_all_is_no_crash() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"max_thinking": -1}, "max_thinking=-1 is out of range: max_thinking is 0 or more"),
-        ({"min_thinking": -1}, "min_thinking is 0 or more"),
-        ({"waits": -1}, "waits is 0 or more"),
-        ({"answer_tokens": 0}, "answer_tokens is 1 or more"),
-        ({"min_thinking": 9, "max_thinking": 8}, "min_thinking is at most max_thinking=8"),
+        ({"max_thinking": -1}, "max_thinking must be .*got -1"),
+        ({"min_thinking": -1}, "min_thinking must be at least 0 .got"),
+        ({"waits": -1}, "waits must be at least 0 .got"),
+        ({"answer_tokens": 0}, "answer_tokens must be at least 1 .got"),
+        ({"min_thinking": 9, "max_thinking": 8}, "min_thinking, with this max_thinking, must be at most 8 .got 9"),
         ({"wait": ""}, "forces nothing"),
     ],
 )

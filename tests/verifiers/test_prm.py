@@ -232,8 +232,8 @@ def test_a_judge_that_the_policy_does_not_serve_is_an_engine_of_its_own() -> Non
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"aggregate": "max"}, "aggregate='max' does not exist: choose last, min, mean, product"),
-        ({"recipe": "sequence_classification"}, "recipe='sequence_classification' does not exist: choose auto, head"),
+        ({"aggregate": "max"}, "aggregate must be last, min, mean or product .got"),
+        ({"recipe": "sequence_classification"}, "recipe must be auto, head"),
         ({"separator": ""}, "separator='' ends no step"),
     ],
 )

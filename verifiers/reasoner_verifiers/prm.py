@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.budget import Cost
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require_choice
 from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import Options, Running, check_choice
+from reasoner_verifiers.reward.model import Options, Running
 from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -43,10 +43,9 @@ class Prm:
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_choice("aggregate", self.aggregate, tuple(AGGREGATES))
-        check_choice(
-            "recipe", self.recipe, ("auto", *(name for name, each in RECIPES.items() if each.rates != "outcome"))
-        )
+        require_choice(self.aggregate, "aggregate", AGGREGATES)
+        step_recipes = (name for name, recipe in RECIPES.items() if recipe.rates != "outcome")
+        require_choice(self.recipe, "recipe", ("auto", *step_recipes))
         if not self.separator:
             raise UsageError(r"separator='' ends no step: give a text such as \n\n, or use the verifier `orm`")
         # As it is typed, so that a spec of this verifier stays one line.

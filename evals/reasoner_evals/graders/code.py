@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from reasoner.equivalence import Equivalence
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.grades import GradeStatus
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
@@ -32,8 +32,7 @@ class ByTests:
     allow_unsandboxed: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds <= 3600:
-            raise UsageError(f"seconds={self.seconds:g} is out of range: seconds is above 0, up to 3600")
+        require(self.seconds, "seconds", above=0, at_most=3600)
 
     async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
         """Whether the code passes; on the clock a check may take twice its processor time."""

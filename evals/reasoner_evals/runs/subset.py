@@ -4,7 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner_evals.tasks.task import TaskData
 
 _WRITTEN = re.compile(r"first (\d+)(?: in the order of seed (\d+))?")
@@ -21,10 +21,8 @@ class Subset:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit {self.limit} leaves no question: give 1 or more")
-        if self.seed is not None and self.seed < 0:
-            raise UsageError(f"--subset-seed {self.seed} is negative: give 0 or more")
+        require(self.limit, "--limit", at_least=1)
+        require(self.seed, "--subset-seed", at_least=0)
         if self.seed is not None and self.limit is None:
             raise UsageError(f"--subset-seed {self.seed} has no effect without --limit: add it, or leave this out")
 

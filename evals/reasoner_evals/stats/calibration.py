@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner_evals.stats.arrays import Floats, ranks
 
 BINS = 10
@@ -57,8 +57,7 @@ class Abstention:
 def reliability(confidence: Floats, right: Floats, *, bins: int = BINS) -> tuple[Bin, ...]:
     """Bins of equal mass, least sure first; fewer where there are fewer questions. Confidence is in [0, 1]."""
     _check(confidence, right, probability=True)
-    if bins < 1:
-        raise UsageError(f"bins={bins} hold nothing: take 1 or more")
+    require(bins, "bins", at_least=1)
     sure, correct = _ranked(confidence, right)
     parts = zip(*(np.array_split(column, min(bins, len(sure))) for column in (sure, correct)), strict=True)
     return tuple(Bin(float(s[0]), float(s[-1]), float(s.mean()), float(c.mean()), len(s)) for s, c in parts)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner_evals.stats.arrays import Floats, Ints, check_pool, ranks
 
 BINS = 5
@@ -26,8 +26,7 @@ class Difficulty:
 def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> Difficulty:
     """Sort the questions of a pool [Q, N] into bins of about equal size; questions of equal estimate share a bin."""
     check_pool(right)
-    if bins < 1:
-        raise UsageError(f"bins={bins} hold nothing: take 1 or more")
+    require(bins, "bins", at_least=1)
     measured, estimate = right.copy(), np.full(len(right), math.nan)
     for row, samples in enumerate(right):
         usable = np.flatnonzero(~np.isnan(samples))

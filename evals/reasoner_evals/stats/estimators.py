@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner_evals.stats.arrays import Floats, Ints, check_pool, check_sizes, counts
 
 DRAWS = 200
@@ -117,8 +117,7 @@ def weighted_at_k(
 
 def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int], *, seed: int, draws: int) -> Votes:
     check_sizes(ks)
-    if draws < DRAWS:
-        raise UsageError(f"draws={draws} is too coarse: draw {DRAWS} subsets or more")
+    require(draws, "draws", at_least=DRAWS)
     lost = np.isnan(right)
     # Brought into one order first, so that random subsets do not depend on the order of arrival.
     order = np.lexsort((right, right if scores is None else scores, answers, lost), axis=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner_evals.stats.arrays import Floats, Ints, check_pool, check_sizes, counts
 from reasoner_evals.stats.estimators import coverage_at_k
 from reasoner_evals.stats.scaling import (
@@ -128,8 +128,7 @@ def held_out_power(
 
 def diminishing(fit: Fit, gain: float) -> int | None:
     """The sample count from which on no doubling buys `gain` any more; None where the last that is known still does."""
-    if not gain > 0:
-        raise UsageError(f"gain={gain:g} is none: set the least gain worth a doubling, above 0")
+    require(gain, "gain", above=0)
     ks = range(1, REACH * fit.measured // 2 + 1)
     enough = np.flatnonzero(fit.at([2 * k for k in ks]) - fit.at(ks) >= gain)
     if not len(enough):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner_evals.stats.arrays import Floats
 
 DRAWS = 4000
@@ -192,8 +192,7 @@ def _linearised(tops: Floats, bottoms: Floats, estimate: float) -> tuple[float, 
 
 def _resampled(tops: Floats, bottoms: Floats, seed: int, draws: int) -> Floats:
     """Ratios of totals of units drawn with replacement; their standard deviation is the standard error as it is."""
-    if draws < 2000:
-        raise UsageError(f"draws={draws} is too coarse for an interval: draw 2000 resamples or more")
+    require(draws, "draws", at_least=2000)
     units, source = len(tops), np.random.default_rng(seed)
     size = max(_BATCH // units, 1)
     batches = [

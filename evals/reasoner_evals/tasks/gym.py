@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from reasoner.answers import NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, require
 from reasoner.files import parse_json
 from reasoner.types import AnswerSpace
 from reasoner_evals.graders.gym import ByGym, made
@@ -45,8 +45,7 @@ class Gym:
             raise UsageError(f"gym:{self.name} is refused: {why}")
         if self.name not in gym_names.NAMES:
             raise UnknownName("data set", self.name, gym_names.NAMES, of="reasoning-gym")
-        if not 1 <= self.size <= MAX_SIZE:
-            raise UsageError(f"size={self.size} is out of range: size is 1 to {MAX_SIZE:,}")
+        require(self.size, "size", at_least=1, at_most=MAX_SIZE)
 
     def load(self) -> TaskData:
         """The puzzles, in the generator's order, each once.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.types import AnswerSpace, Message, Prompt, Question
 
 
@@ -55,8 +55,7 @@ def first(shots: int, known: tuple[Shot, ...], *, task: str) -> tuple[Shot, ...]
     Raises:
         UsageError: it has not as many.
     """
-    if not 0 <= shots <= len(known):
-        raise UsageError(f"shots={shots} is out of range: {task} has 0 to {len(known)} worked examples")
+    require(shots, f"shots of {task}", at_least=0, at_most=len(known))
     return known[:shots]
 
 

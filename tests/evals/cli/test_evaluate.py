@@ -113,7 +113,7 @@ def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, m
         (("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"), "budget usd needs prices"),
         (("jsonl:FILE", "-s", "refine", "--budgets", "x=1"), "no budget unit named 'x'"),
         (("jsonl:FILE", "--seeds", "0"), "--seeds 0 is out of range"),
-        (("jsonl:FILE", "--limit", "0"), "--limit 0 leaves no question"),
+        (("jsonl:FILE", "--limit", "0"), "--limit must be at least 1 (got 0)"),
         (("jsonl:FILE", "--subset-seed", "3"), "--subset-seed 3 has no effect without --limit"),
         (("jsonl:FILE", "--prices", "prompt=1"), "--prices needs generated too"),
         (("jsonl:FILE", "--allow-unsandboxed-code"), "no task or verifier here runs code"),

@@ -106,7 +106,7 @@ def test_there_are_no_more_bins_than_questions() -> None:
         (lambda: auroc(np.array([math.nan]), np.array([1.0])), "leave out"),
         (lambda: auroc(np.array([0.5]), np.array([0.5])), "0 or 1"),
         (lambda: risk_coverage(np.array([]), np.array([])), "one confidence"),
-        (lambda: reliability(np.array([0.5]), np.array([1.0]), bins=0), "bins=0"),
+        (lambda: reliability(np.array([0.5]), np.array([1.0]), bins=0), "bins must be at least 1"),
         (lambda: auroc_within(np.ones((1, 2)), np.ones((2, 1))), "one shape"),
     ],
 )

@@ -223,7 +223,7 @@ def test_costs_are_one_prompt_and_k_samples() -> None:
         (lambda: coverage_at_k(np.zeros((2, 3)), [0]), "1 or more"),
         (lambda: best_of_k(np.zeros((2, 3)), np.zeros((2, 2)), [1]), "one shape"),
         (lambda: weighted_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), np.array([[1, -1.0]]), [1]), "0 or more"),
-        (lambda: majority_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), [1], draws=20), "draws=20"),
+        (lambda: majority_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), [1], draws=20), "draws must be at least"),
     ],
 )
 def test_what_is_no_pool_is_refused(call: Callable[[], object], told: str) -> None:

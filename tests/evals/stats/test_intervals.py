@@ -208,7 +208,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
         (lambda: difference_interval(np.array([1.5])), "between -1 and 1"),
         (lambda: interval(np.zeros((2, 2))), "shape"),
         (lambda: ratio_interval(np.ones(2), np.zeros(2)), "not 0 in all"),
-        (lambda: amount_interval(np.linspace(0, 1, 50), draws=100), "draws=100"),
+        (lambda: amount_interval(np.linspace(0, 1, 50), draws=100), "draws must be at least"),
         (lambda: wilson(3, 2), "right=3"),
     ],
 )
