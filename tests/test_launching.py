@@ -294,9 +294,9 @@ def test_more_samples_than_any_question_is_worth_are_refused_in_one_line(name: s
 
 
 def test_an_operation_is_bounded_too() -> None:
-    with pytest.raises(UsageError, match="n must be from 1 to 1,000,000 .got 1,000,001"):
+    with pytest.raises(UsageError, match=r"n must be from 1 to 1,000,000 .got 1,000,001"):
         Sample((PROMPT,), MOST_SAMPLES + 1)
-    with pytest.raises(UsageError, match="n must be .*got 0"):
+    with pytest.raises(UsageError, match=r"n must be .*got 0"):
         Start(Sample((PROMPT,)), times=0)
     for op in (Sample((PROMPT, PROMPT)), Score(number_question(), ())):
         with pytest.raises(UsageError, match="times=2 is for samples of one prompt: start other operations one by one"):

@@ -106,7 +106,7 @@ def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
 
 
 def test_a_concurrency_of_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="concurrency must be .*got 0"):
+    with pytest.raises(UsageError, match=r"concurrency must be .*got 0"):
         solve_many_sync(questions(2), Single(), ScriptedEngine(says("7")), concurrency=0)
 
 

@@ -37,7 +37,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 and 10 is free: ra
         (["solve", "q", *SIMULATED, "-s", "self_consistency:n=many"], 2, ["n='many'", "integer"]),
         (["solve", "q", *SIMULATED, "-s", "self_consistency:n"], 2, ["'n' sets nothing", "n=8"]),
         (["solve", "q", *SIMULATED, "-s", "single:n=3"], 2, ["of strategy single named 'n'", "there are"]),
-        (["solve", "q", *SIMULATED, "-s", "single:temperature=11"], 2, ["temperature=11", "0 to 10"]),
+        (["solve", "q", *SIMULATED, "-s", "single:temperature=11"], 2, ["temperature must be from 0 to 10", "got 11"]),
         (["solve", "q", *SIMULATED, "-s", "best_of_n:selector=max"], 2, ["selector='max'", "argmax"]),
         (["solve", "q", *SIMULATED, "-s", "best_of_n", "--verifier", "certanty"], 2, ["did you mean 'certainty'?"]),
         (
@@ -66,7 +66,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 and 10 is free: ra
         (["solve", "q", *SIMULATED, "-a", "numbr"], 2, ["'numbr'", "did you mean 'number'?"]),
         (["solve", "q", "-e", "simulate"], 2, ["no engine named 'simulate'", "did you mean 'simulated'?"]),
         (["solve", "q", "-e", "simulated:tokns=3"], 2, ["'tokns'", "did you mean 'tokens'?"]),
-        (["solve", "q", "-e", "simulated:silent=2"], 2, ["silent=2", "0 to 1"]),
+        (["solve", "q", "-e", "simulated:silent=2"], 2, ["silent must be from 0 to 1", "got 2"]),
         (["solve", "q", *SIMULATED, "-m", "x"], 2, ["engine simulated takes no --model"]),
         (["solve", "q", *SIMULATED, "--base-url", "http://x"], 2, ["engine simulated takes no --base-url"]),
         (["solve", "q", "-e", "openai", "--base-url", "here"], 2, ["base_url='here'", "http://localhost:8000/v1"]),

@@ -74,7 +74,7 @@ def test_too_little_to_fit_on_is_refused(right: list[bool]) -> None:
 
 def test_a_method_that_does_not_exist_is_refused() -> None:
     values, right = sample(1.0, 60)
-    with pytest.raises(UsageError, match="must be isotonic or platt .got"):
+    with pytest.raises(UsageError, match=r"must be isotonic or platt .got"):
         fit_calibration(values, right, method="magic", verifier="certainty", fitted_on=FITTED)
 
 
