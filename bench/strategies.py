@@ -49,9 +49,9 @@ SPECS = {
     "mcts": f"mcts:simulations={{n}},k=2,{STEPS}",
     "ab_mcts": f"ab_mcts:n={{n}},{CHAIN}",
     "tree_of_thoughts": f"tree_of_thoughts:b={{n}},k=2,n_eval=1,{STEPS}",
-    "refine": rf"self_consistency:n={{n}},of=refine:rounds=1\x2c{CHAIN}",
+    "refine": f"self_consistency:n={{n}},of=refine(rounds=1,{CHAIN})",
     "revise": f"revise:chains={{n}},revisions=1,{CHAIN}",
-    "budget_forcing": r"self_consistency:n={n},of=budget_forcing:waits=1\x2cmax_thinking=120\x2canswer_tokens=40",
+    "budget_forcing": "self_consistency:n={n},of=budget_forcing(waits=1,max_thinking=120,answer_tokens=40)",
 }
 EVEN = {"beam_search", "dvts", "lookahead"}
 """Their width divides n."""

@@ -25,19 +25,21 @@ def choose_strategy(
         UsageError: it is unknown, is not `auto` and told what only that takes, or is told the same thing twice.
     """
     from reasoner.catalog import build
+    from reasoner.specs import Spec
 
     common = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
     given = {option: value for option, value in common.items() if value is not None}
     chosen = ("auto" if given else DEFAULT_STRATEGY) if spec is None else spec
-    name, _, tail = chosen.partition(":")
-    in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}
+    parsed = Spec.parse(chosen)
     for option in given:
         flag = f"--{option.replace('_', '-')}"
-        if name.strip() != "auto":
-            raise UsageError(f"{flag} is an option of the strategy auto: leave it out, or choose -s auto, not {name}")
-        if option in in_spec:
+        if parsed.name != "auto":
+            raise UsageError(
+                f"{flag} is an option of the strategy auto: leave it out, or choose -s auto, not {parsed.name}"
+            )
+        if option in parsed.options:
             raise UsageError(f"{flag} and {option} of --strategy say the same thing: keep one")
-    strategy: Strategy = build("strategy", chosen, **given)
+    strategy: Strategy = build("strategy", parsed, **given)
     return strategy
 
 
@@ -48,20 +50,19 @@ def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: st
         UsageError: it is unknown, takes no such option, or is told the same thing twice.
     """
     from reasoner.catalog import build, load
+    from reasoner.specs import Spec
 
-    spec = spec or (DEFAULT_ENGINE if base_url is None else "openai")
-    name, _, tail = spec.partition(":")
-    options = {field.name for field in fields(load("engine", name))}
-    in_spec = {part.partition("=")[0].strip() for part in tail.split(",")}
+    parsed = Spec.parse(spec or (DEFAULT_ENGINE if base_url is None else "openai"))
+    options = {field.name for field in fields(load("engine", parsed.name))}
     flags = {"model_id": "--model", "base_url": "--base-url"}
     common = {"model_id": model_id, "base_url": base_url}
     given = {option: value for option, value in common.items() if value is not None}
     for option in given:
         if option not in options:
-            raise UsageError(f"engine {name} takes no {flags[option]}: leave it out")
-        if option in in_spec:
+            raise UsageError(f"engine {parsed.name} takes no {flags[option]}: leave it out")
+        if option in parsed.options:
             raise UsageError(f"{flags[option]} and {option} of --engine say the same thing: keep one")
-    engine: Engine = build("engine", spec, **given)
+    engine: Engine = build("engine", parsed, **given)
     return engine
 
 
@@ -78,10 +79,11 @@ def choose_verifier(
     """
     from reasoner.catalog import build, spec_of
     from reasoner.protocols import Recorded
+    from reasoner.specs import Spec
 
     named = _measured_with(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", named):
-        name = named.partition(":")[0].strip()
+        name = Spec.parse(named).name
         raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; leave it out")
     if not any(strategy.uses_verifier for strategy in strategies):
         if spec is not None:
@@ -121,8 +123,9 @@ def runs_code(kind: "Kind", spec: str) -> bool:
         UsageError: there is nothing of that name.
     """
     from reasoner.catalog import load
+    from reasoner.specs import Spec
 
-    cls = load(kind, spec.partition(":")[0].strip())
+    cls = load(kind, Spec.parse(spec).name)
     return any(field.name == "allow_unsandboxed" for field in fields(cls))
 
 

@@ -11,6 +11,7 @@ from reasoner.controller.frontier import Mix, Point, fill
 from reasoner.controller.profile import LEAST_QUESTIONS, ArmRow, Family
 from reasoner.controller.risk import least_questions, upper_bound, walk
 from reasoner.errors import UsageError
+from reasoner.specs import Spec
 
 LEVEL: Final = 0.75
 """The one-sided confidence at which a gain counts.
@@ -203,10 +204,11 @@ def _walk(family: Family, bin: int, epsilon: float, alpha: float) -> _Walk:
     takes a fixed number of samples: it harms more than a rule at the same cost, and would end the walk early.
     """
     standard = family.standard(bin)
-    name = family.baseline.partition(":")[0]
+    name = Spec.parse(family.baseline).name
 
     def boldness(row: ArmRow) -> tuple[bool, bool, float, Arm]:
-        fixed = row.strategy.partition(":")[0] == name and "stop=" not in row.strategy
+        spec = Spec.parse(row.strategy)
+        fixed = spec.name == name and "stop" not in spec.options
         return row.arm != standard.arm, fixed, -row.tokens, row.arm
 
     eligible = [row for row in family.rows(bin)[1:] if row.eligible]

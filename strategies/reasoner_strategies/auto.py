@@ -15,6 +15,7 @@ from reasoner.controller.worth import EFFORTS, FirstOf, smoothed
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
 from reasoner.plan import Plan, Propose, check_n, note, propose, sample, stopped
 from reasoner.protocols import Calibrated, Strategy
+from reasoner.specs import Spec
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
 from reasoner_strategies.pool import vote
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -195,7 +196,7 @@ def _family(profile: Profile, task: str) -> Family:
 
 def _servable(row: ArmRow) -> bool:
     """Whether a plan can do it: it has no budget to keep to, and it chooses nothing itself."""
-    return not row.budget and row.strategy.partition(":")[0] != "auto"
+    return not row.budget and Spec.parse(row.strategy).name != "auto"
 
 
 def _goes_on(strategy: Strategy, drawn_as: SamplingParams) -> TypeGuard[SelfConsistency]:

@@ -31,7 +31,7 @@ class Dvts:
     n: int = 16
     width: int = 4
     siblings: bool = False
-    step: str = r"\n\n"
+    step: str = "\n\n"
     step_tokens: int = 0
     max_steps: int = 40
     reserve: int = 128

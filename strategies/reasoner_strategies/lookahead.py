@@ -25,7 +25,7 @@ class Lookahead:
     n: int = 16
     width: int = 4
     refill: bool = True
-    step: str = r"\n\n"
+    step: str = "\n\n"
     step_tokens: int = 0
     max_steps: int = 40
     reserve: int = 128

@@ -50,7 +50,7 @@ class Mcts:
     fpu: FirstPlay = "verifier"
     virtual_loss: int = VIRTUAL_LOSS
     concurrency: int = CONCURRENCY
-    step: str = r"\n\n"
+    step: str = "\n\n"
     step_tokens: int = 0
     max_steps: int = 40
     reserve: int = 128

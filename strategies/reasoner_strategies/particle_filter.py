@@ -62,7 +62,7 @@ class ParticleFilter:
     resample_inactive: bool = True
     annealing: bool = False
     final: Final = "vote"
-    step: str = r"\n\n"
+    step: str = "\n\n"
     step_tokens: int = 0
     max_steps: int = 40
     reserve: int = 128

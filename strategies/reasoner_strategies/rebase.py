@@ -36,7 +36,7 @@ class Rebase:
 
     n: int = 16
     balance_temperature: float = 0.2
-    step: str = r"\n\n"
+    step: str = "\n\n"
     step_tokens: int = 0
     max_steps: int = 40
     reserve: int = 128

@@ -30,8 +30,7 @@ class Single:
     def __post_init__(self) -> None:
         if len(self.shots) % 2:
             raise UsageError(
-                f"shots={'|'.join(self.shots)} is out of range: shots is questions and answers in turn, "
-                f"an even number of texts, not {len(self.shots)}"
+                f"shots must be questions and answers in turn, an even number of texts (got {len(self.shots)})"
             )
 
     def plan(self, question: Question) -> Plan[Answer | None]:

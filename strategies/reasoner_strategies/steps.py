@@ -38,7 +38,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Stepping:
-    r"""How chains grow: a step ends at `separator` (`\n` in it is a line break), or after `step_tokens` if above 0.
+    """How chains grow: a step ends at `separator`, or after `step_tokens` if above 0.
 
     A chain has at most `params.max_tokens` tokens and `max_steps` steps; the last of these runs to the chain's end.
     """
@@ -52,7 +52,7 @@ class Stepping:
         require(self.step_tokens, "step_tokens", at_least=0)
         require(self.max_steps, "max_steps", at_least=1)
         if not self.separator and not self.step_tokens:
-            raise UsageError(r"separator='' and step_tokens=0 end no step: give a separator such as \n\n, or a number")
+            raise UsageError(r'a step must end: set step, as in step="\n\n", or step_tokens')
 
     def root(self, question: Question) -> Path:
         """The chain of no steps."""
@@ -63,7 +63,7 @@ class Stepping:
         left = self.params.max_tokens - path.tokens
         if path.steps + 1 >= self.max_steps:
             return replace(self.params, max_tokens=left)
-        stops = (self._stop, *self.params.stop) if self.separator else self.params.stop
+        stops = (self.separator, *self.params.stop) if self.separator else self.params.stop
         return replace(self.params, stop=stops, max_tokens=min(self.step_tokens or left, left))
 
     def to_the_end(self, path: Path) -> SamplingParams:
@@ -73,17 +73,13 @@ class Stepping:
     def grown(self, path: Path, completion: Completion, *, order: int) -> Path:
         """The chain with one more step."""
         tokens = path.tokens + completion.usage.generated_tokens
-        stepped = bool(self.separator) and completion.stop == self._stop and path.steps + 1 < self.max_steps
+        stepped = bool(self.separator) and completion.stop == self.separator and path.steps + 1 < self.max_steps
         finished = completion.finish_reason == "stop" and not stepped
         stuck = completion.finish_reason == "abort" or completion.usage.generated_tokens == 0
         last = completion.finish_reason == "length" and path.steps + 1 >= self.max_steps
         cut = not finished and (stuck or last or tokens >= self.params.max_tokens)
         prompt = path.prompt.then(completion)
         return Path(prompt, completion, path.steps + 1, tokens, None, order, finished, cut)
-
-    @property
-    def _stop(self) -> str:
-        return self.separator.replace(r"\n", "\n")
 
 
 def closing(stepping: Stepping, path: Path) -> Plan[Path]:

@@ -63,7 +63,7 @@ class TreeOfThoughts:
     evaluate: Evaluate = "value"
     v_th: float = 0.0
     expansions: int = 100
-    step: str = r"\n\n"
+    step: str = "\n\n"
     step_tokens: int = 0
     max_steps: int = 10
     reserve: int = 128

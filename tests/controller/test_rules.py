@@ -11,9 +11,10 @@ from reasoner.catalog import build, entries, spec_of
 from reasoner.controller.rule import StopRule
 from reasoner.controller.stopping import BetaRule
 from reasoner.controller.worth import FirstOf, Price
+from reasoner.specs import Spec
 from reasoner.types import Answer, Standing, Vote
 
-NEEDED = {"first_of": "first_of:lossless|confidence"}
+NEEDED = {"first_of": "first_of:[lossless,confidence]"}
 """Rules that have an option without a default."""
 CHANGED = [
     "beta:theta=0.6",
@@ -25,7 +26,7 @@ CHANGED = [
     "price:price=0.05",
     "confidence:threshold=0.55,least=1",
     "futility:chance=0.99,least=1",
-    r"first_of:rules=price:price=0.01|ppr:delta=0.4\x2cclasses=5|first_of:rules=lossless\x7cesc",
+    "first_of:rules=[price:price=0.01,ppr(delta=0.4,classes=5),first_of([lossless,esc])]",
 ]
 SPECS = [*(NEEDED.get(name, name) for name in sorted(entries("rule"))), *CHANGED]
 HOSTILE = ["stop now\nIgnore the rule", "\x1b[2J", "x" * 9_000, "", "\ud800", "5 to 0 votes", "-0", "nan", "{}", "%s"]
@@ -93,5 +94,5 @@ def test_the_spec_of_a_rule_builds_it_again(spec: str) -> None:
 
 
 def test_every_rule_of_the_catalog_is_looked_at() -> None:
-    assert {spec.partition(":")[0] for spec in SPECS} == set(entries("rule"))
+    assert {Spec.parse(spec).name for spec in SPECS} == set(entries("rule"))
     assert {"beta", "dirichlet", "esc", "lock_in", "lossless", "ppr"} <= entries("rule").keys()

@@ -190,7 +190,7 @@ CONFIDENT = Confidence().stop(standing(4), Cost())
         (lambda: Confidence(least=0), "least must be .*got 0"),
         (lambda: Futility(1.0), "chance must be .*got 1.0"),
         (lambda: Futility(least=0), "least must be .*got 0"),
-        (lambda: FirstOf(()), r"rules= is empty: give one rule or more, as in first_of:lossless\|price"),
+        (lambda: FirstOf(()), r"rules must not be empty: give at least one rule, as in first_of:\[lossless,price\]"),
     ],
 )
 def test_options_out_of_range_are_refused(make: Callable[[], StopRule], said: str) -> None:

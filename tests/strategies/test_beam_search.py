@@ -285,7 +285,7 @@ def test_the_order_of_completion_changes_nothing(seed: int) -> None:
         ({"width": 0}, "width must be .*got 0"),
         ({"reserve": -1}, "reserve must be .*got -1"),
         ({"max_steps": 0}, "max_steps must be at least 1"),
-        ({"step": "", "step_tokens": 0}, "end no step"),
+        ({"step": "", "step_tokens": 0}, "a step must end"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:

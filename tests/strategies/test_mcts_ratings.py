@@ -278,7 +278,7 @@ def test_proposals_are_few_where_chains_are_many_and_the_last_tells_all() -> Non
         ({"concurrency": 0}, "concurrency must be .*got 0"),
         ({"reserve": -1}, "reserve must be .*got -1"),
         ({"max_steps": 0}, "max_steps must be at least 1"),
-        ({"step": ""}, "end no step"),
+        ({"step": ""}, "a step must end"),
         ({"concurrency": 1, "virtual_loss": 2}, "virtual_loss=2 has no effect with concurrency=1"),
     ],
 )

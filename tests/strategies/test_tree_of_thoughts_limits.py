@@ -218,7 +218,7 @@ def _drive_in_order(
         ({"v_th": math.nan}, "v_th must be .*got nan"),
         ({"expansions": 0}, "expansions must be .*got 0"),
         ({"max_steps": 0}, "max_steps must be at least 1"),
-        ({"step": ""}, "end no step"),
+        ({"step": ""}, "a step must end"),
         ({"reserve": -1}, "reserve must be .*got -1"),
         ({"selector": "best"}, "selector must be argmax or weighted .got"),
         ({"mode": "dfs", "b": 2}, "b=2 has no effect with mode=dfs"),

@@ -33,7 +33,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise UsageError("an ensemble has members: write ensemble:members=certainty|judge")
+            raise UsageError("members must not be empty: write ensemble:members=[certainty,judge]")
         require_choice(self.how, "how", get_args(How))
         if (self.how == "learned") != bool(self.weights):
             raise UsageError("how=learned and weights=FILE belong together: give both or neither")
@@ -41,7 +41,7 @@ class Ensemble:
             learned = read_map(Path(self.weights), Weights)
             if learned.members != tuple(map(spec_of, self.members)):
                 raise UsageError(
-                    f"{self.weights} was fitted on the members {'|'.join(learned.members)}: name the same, in order"
+                    f"{self.weights} was fitted on the members [{','.join(learned.members)}]: name the same, in order"
                 )
             self._map.append(learned)
 

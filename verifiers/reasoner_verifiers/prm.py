@@ -24,18 +24,18 @@ AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Prm:
-    r"""Rates every step of a candidate by a reward model, and never a step twice.
+    """Rates every step of a candidate by a reward model, and never a step twice.
 
-    Steps end at `separator` in what was generated; `\n` in it is a line break. The rating's value is the
-    `aggregate` of its steps. `model` "embedded" is the head that comes with the embedded model; else it is a head's
-    file, the folder of a model or a Hugging Face id; one that the policy serves as well is not loaded again. `recipe`
-    says how it is read, "auto" by what it is. `context`, `kv_gib`, `gpu_memory` and `dtype` are those of its engine.
+    Steps end at `separator` in what was generated. The rating's value is the `aggregate` of its steps. `model`
+    "embedded" is the head that comes with the embedded model; else it is a head's file, the folder of a model or a
+    Hugging Face id; one that the policy serves as well is not loaded again. `recipe` says how it is read, "auto" by
+    what it is. `context`, `kv_gib`, `gpu_memory` and `dtype` are those of its engine.
     """
 
     model: str = "embedded"
     recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
-    separator: str = r"\n\n"
+    separator: str = "\n\n"
     context: int = 0
     kv_gib: float = 0.5
     gpu_memory: float = 0.0
@@ -47,9 +47,9 @@ class Prm:
         step_recipes = (name for name, recipe in RECIPES.items() if recipe.rates != "outcome")
         require_choice(self.recipe, "recipe", ("auto", *step_recipes))
         if not self.separator:
-            raise UsageError(r"separator='' ends no step: give a text such as \n\n, or use the verifier `orm`")
-        # As it is typed, so that a spec of this verifier stays one line.
-        object.__setattr__(self, "separator", self.separator.replace("\n", r"\n"))
+            raise UsageError(
+                r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'
+            )
 
     @property
     def logprobs(self) -> None:
@@ -57,9 +57,8 @@ class Prm:
 
     @property
     def _options(self) -> Options:
-        separator = self.separator.replace(r"\n", "\n")
         return Options(
-            self.model, self.recipe, "steps", separator, self.context, self.kv_gib, self.gpu_memory, self.dtype
+            self.model, self.recipe, "steps", self.separator, self.context, self.kv_gib, self.gpu_memory, self.dtype
         )
 
     async def claim(self, policy: Engine) -> None:

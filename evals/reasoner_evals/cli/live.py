@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reasoner.cli.progress import since_start
 from reasoner.cli.terminal import Terminal, clean, printable
+from reasoner.specs import Spec
 from reasoner_evals.profiling.alarms import Watch
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
@@ -161,8 +162,8 @@ class Live:
         chosen = {tally.arm.name for tally in first}
         shown = [tally.cells(now) for name, tally in self.tallies.items() if name in chosen]
         specs = {tally.arm.task for tally in self.tallies.values()}
-        if len({spec.partition(":")[0] for spec in specs}) == len(specs):
-            shown = [{**row, "task": row["task"].partition(":")[0]} for row in shown]
+        if len({Spec.parse(spec).name for spec in specs}) == len(specs):
+            shown = [{**row, "task": Spec.parse(row["task"]).name} for row in shown]
         return [*table(shown, self._hidden(), columns), _cut(self._sum(now, len(shown)), columns)]
 
     def _hidden(self) -> Hidden:

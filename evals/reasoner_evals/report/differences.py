@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from reasoner.specs import Spec
 from reasoner_evals.report.measures import Measured, greedy, mean
 from reasoner_evals.report.points import Delta, FrontMember
 from reasoner_evals.report.tables import estimate, known
@@ -32,7 +33,7 @@ def is_greedy(one: Measured) -> bool:
 
 def is_vote(one: Measured) -> bool:
     """Whether a point is plain self-consistency."""
-    return one.subject.strategy.partition(":")[0] == "self_consistency"
+    return Spec.parse(one.subject.strategy).name == "self_consistency"
 
 
 @dataclass(frozen=True, slots=True)

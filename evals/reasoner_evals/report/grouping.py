@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from reasoner.errors import UsageError
+from reasoner.specs import Spec
 from reasoner_evals.report.measures import ArmRead, Measured, Subject, Values, as_run, pooled, ungraded_rows
 from reasoner_evals.report.points import ALLOCATED
 from reasoner_evals.report.pools import sizes_of
@@ -52,9 +53,7 @@ def _check_apart(there: Sequence[ArmRead], one: ArmRead) -> None:
 def _line(one: ArmRead) -> tuple[str, str]:
     """A model and the name of a strategy's curve: its spec without the number of samples, and its verifier."""
     arm = one.data.arm
-    name, _, options = arm.strategy.partition(":")
-    own = ",".join(part for part in options.split(",") if part and part.partition("=")[0].strip() != "n")
-    line = (f"{name}:{own}" if own else name) + (f" with {arm.verifier}" if arm.verifier else "")
+    line = f"{Spec.parse(arm.strategy).without('n')}{f' with {arm.verifier}' if arm.verifier else ''}"
     return one.run.manifest.model.name, line
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from reasoner.specs import Spec
 from reasoner_evals.report.pools import Pool, pool_of
 from reasoner_evals.report.spending import expected_costs, spent, usd
 from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
@@ -101,9 +102,8 @@ def mean(values: Floats) -> float:
 
 def greedy(strategy: str) -> bool:
     """Whether a spec asks for one sample of temperature 0."""
-    name, _, options = strategy.partition(":")
-    given = dict(part.partition("=")[::2] for part in options.split(","))
-    return name == "single" and float(given.get("temperature", "0")) == 0
+    spec = Spec.parse(strategy)
+    return spec.name == "single" and float(str(spec.options.get("temperature", 0))) == 0
 
 
 def ungraded_rows(data: ArmData) -> Bools:

@@ -9,6 +9,7 @@ from reasoner.budget import Budget
 from reasoner.catalog import build, spec_of
 from reasoner.errors import UsageError
 from reasoner.protocols import Strategy
+from reasoner.specs import Spec
 from reasoner_evals.runs.records import Arm
 
 DEFAULT_STRATEGIES = ("single:temperature=0", "self_consistency:n=16")
@@ -122,7 +123,7 @@ def _strategies(grid: Grid) -> list[_Drawn]:
 
 def _drawn(spec: str, strategy: Strategy, verifier: str) -> _Drawn:
     """Plug-ins are known by name here, not by class; whatever is not known has to be run at every budget."""
-    name, options = spec.partition(":")[0], cast("Any", strategy)
+    name, options = Spec.parse(spec).name, cast("Any", strategy)
     rates = verifier if strategy.uses_verifier else ""
     if getattr(options, "stop", None) is not None:
         return _Drawn(spec, rates, 0, "", greedy=False)

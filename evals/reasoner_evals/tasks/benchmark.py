@@ -23,7 +23,7 @@ from reasoner_evals.tasks.task import TaskData
 class Benchmark(ABC):
     """A task whose rows come from `data`, a local file, or else from the hub at `revision`.
 
-    `columns` says what the file calls a column, as in `columns=question:prompt|answer:target`.
+    `columns` says what the file calls a column, as in `columns=[question:prompt,answer:target]`.
     """
 
     data: str = ""

@@ -26,7 +26,7 @@ MAX_SIZE = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Gym:
-    """Puzzles of reasoning-gym, as in `gym:chain_sum,size=200,config=min_terms:2|max_terms:2`; needs the extra `gym`.
+    """Puzzles of reasoning-gym, as in `gym:chain_sum,size=200,config=[min_terms:2,max_terms:2]`; needs the extra `gym`.
 
     `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of the next seed: keep seeds for tuning
     and for reporting further apart than `size`. Puzzles that repeat are asked once, so there may be fewer than `size`.
@@ -74,7 +74,7 @@ class Gym:
             unknown = next((name for name in _options(self.config) if name not in known), self.config[0])
             raise UnknownName("config", unknown, known, of=f"gym {self.name}") from None
         except Exception as error:
-            raise UsageError(f"gym:{self.name} does not take config={'|'.join(self.config)}: {error}") from None
+            raise UsageError(f"gym:{self.name} does not take config=[{','.join(self.config)}]: {error}") from None
 
     def _group(self, puzzles: Any, place: int) -> str:
         """What puzzles share: the template of a word problem, of which there are 85."""
@@ -109,7 +109,7 @@ def _options(config: tuple[str, ...]) -> dict[str, Any]:
     for pair in config:
         name, colon, written = (part.strip() for part in pair.partition(":"))
         if not (name and colon) or name in ("size", "seed"):
-            raise UsageError(f"config={pair!r} sets nothing: write config=NAME:VALUE|NAME:VALUE, size and seed apart")
+            raise UsageError(f"config={pair!r} sets nothing: write config=[NAME:VALUE,NAME:VALUE], size and seed apart")
         try:
             found[name] = parse_json(written)
         except ValueError:

@@ -25,7 +25,7 @@ class Jsonl:
 
     Optional columns: `id`, `context` (a document, put first), `kind` (of the answer, as in `reasoner solve --answer`),
     `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns` says what the file
-    calls a column, as in `columns=question:prompt|answer:target`.
+    calls a column, as in `columns=[question:prompt,answer:target]`.
     """
 
     path: str

@@ -90,7 +90,7 @@ def _shown(value: object) -> str:
 
 
 def renaming(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """What `columns=question:prompt|answer:target` says: the file's names by the benchmark's.
+    """What `columns=[question:prompt,answer:target]` says: the file's names by the benchmark's.
 
     Raises:
         UsageError: it is written otherwise, or names a column that the task does not read.
@@ -99,7 +99,7 @@ def renaming(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     for pair in columns:
         name, colon, written = (part.strip() for part in pair.partition(":"))
         if not (name and colon and written):
-            raise UsageError(f"columns={pair!r} renames nothing: write columns={known[0]}:NAME|{known[-1]}:NAME")
+            raise UsageError(f"columns={pair!r} renames nothing: write columns=[{known[0]}:NAME,{known[-1]}:NAME]")
         if name not in known:
             raise UnknownName("column", name, known)
         renamed[name] = written

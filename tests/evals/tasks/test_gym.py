@@ -125,7 +125,7 @@ def test_options_make_other_puzzles() -> None:
     def first(options: str) -> str:
         return str(build("task", f"gym:chain_sum{options},size=1").load().items[0].question.text)
 
-    small = first(",config=min_terms:2|max_terms:2|min_digits:1|max_digits:1")
+    small = first(",config=[min_terms:2,max_terms:2,min_digits:1,max_digits:1]")
     assert len({small, first(""), first(",seed=5")}) == 3
     assert sum(map(str.isdigit, small)) == 2
 
