@@ -134,10 +134,10 @@ REFUSED = [
     ("codeio", UsageError, "gym:codeio is refused: it executes code"),
     ("simple_integration", UsageError, "its scorer executes the answer"),
     ("chain_sums", UnknownName, "no data set of reasoning-gym named 'chain_sums'; did you mean 'chain_sum'"),
-    ("chain_sum,size=0", UsageError, "size must be .*got 0"),
+    ("chain_sum,size=0", UsageError, "size must be from 1"),
     ("chain_sum,config=min_terms", UsageError, "config='min_terms' sets nothing"),
     ("chain_sum,config=terms:2", UnknownName, "no config of gym chain_sum named 'terms'"),
-    ("chain_sum,config=min_terms:9", UsageError, "does not take config=min_terms:9"),
+    ("chain_sum,config=min_terms:9", UsageError, "does not take config=[min_terms:9]"),
 ]
 
 
