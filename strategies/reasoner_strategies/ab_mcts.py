@@ -10,8 +10,8 @@ from typing import ClassVar, Literal, get_args
 from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies.prompting import answered, bare
-from reasoner_strategies.running_vote import RunningVote
+from reasoner_strategies._prompts import answered, bare
+from reasoner_strategies._voting.running_vote import RunningVote
 
 Prior = Literal["normal", "beta"]
 Selector = Literal["argmax", "weighted"]
@@ -61,8 +61,7 @@ class AbMcts:
         search = _Search(self, question)
         with suppress(BudgetExhausted):
             yield from search.run()
-        answer = yield from search.votes.close()
-        return answer
+        return (yield from search.votes.close())
 
 
 @dataclass(slots=True, eq=False)

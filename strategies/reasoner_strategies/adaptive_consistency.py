@@ -7,7 +7,7 @@ from reasoner.controller.stopping import BetaRule, DirichletRule
 from reasoner.errors import require, require_choice
 from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.stopping_vote import stopping_vote
+from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +41,4 @@ class AdaptiveConsistency:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Count sample by sample; stop where the rule says so."""
-        answer = yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping())
-        return answer
+        return (yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping()))

@@ -17,7 +17,7 @@ from reasoner.plan import Plan, Propose, check_n, note, propose, sample, stopped
 from reasoner.protocols import Calibrated, Strategy
 from reasoner.specs import Spec
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
-from reasoner_strategies.pool import vote
+from reasoner_strategies._voting.pool import vote
 from reasoner_strategies.self_consistency import SelfConsistency
 
 Effort = Literal["low", "medium", "high"]

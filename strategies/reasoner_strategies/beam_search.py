@@ -6,8 +6,8 @@ from typing import ClassVar, Protocol
 from reasoner.errors import require
 from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.levels import PARAMS, Level, Levels, Options, check, parts, shares
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.step_search import PARAMS, Level, Levels, Options, check, parts, shares
+from reasoner_strategies._search.steps import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class BeamSearch:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and prune, level by level; then vote."""
-        answer = yield from beam(self, Levels(question, self))
-        return answer
+        return (yield from beam(self, Levels(question, self)))
 
 
 class Beam(Options, Protocol):
@@ -63,8 +62,7 @@ def beam(options: Beam, levels: Levels) -> Plan[Answer | None]:
         level = yield from levels.complete()
         yield from levels.tell()
         parents = _parents(options, levels, level) if level else []
-    answer = yield from levels.finish()
-    return answer
+    return (yield from levels.finish())
 
 
 def _parents(options: Beam, levels: Levels, level: Level) -> list[tuple[Path, int]]:

@@ -11,10 +11,10 @@ from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
 from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
 from reasoner.votes import Tally
-from reasoner_strategies.launching import LaunchOrder
-from reasoner_strategies.pool import rated_vote, ratings_of, vote
-from reasoner_strategies.running_vote import RunningVote
-from reasoner_strategies.stopping_vote import WINDOW, check_stop, cost_of
+from reasoner_strategies._search.ordered_sampling import LaunchOrder
+from reasoner_strategies._voting.pool import rated_vote, ratings_of, vote
+from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, cost_of
 
 PARAMS = SamplingParams(temperature=0.8)
 
@@ -56,8 +56,7 @@ class BestOfN:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
         if self.stop is not None:
-            answer = yield from self._until(self.stop, question)
-            return answer
+            return (yield from self._until(self.stop, question))
         if self.of is None:
             drawn: Sequence[Completion | None] = yield from sample(question.prompt, n=self.n, params=self.params)
         else:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from reasoner.errors import require
 from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.pool import rated_vote, ratings_of, vote
+from reasoner_strategies._voting.pool import rated_vote, ratings_of, vote
 
 
 @dataclass(frozen=True, slots=True)

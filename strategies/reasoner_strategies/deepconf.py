@@ -9,9 +9,9 @@ from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.plan import Plan, Sample, check_n, propose, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
-from reasoner_strategies.launching import LaunchOrder
-from reasoner_strategies.pool import rated_vote, vote
-from reasoner_strategies.running_vote import RunningVote
+from reasoner_strategies._search.ordered_sampling import LaunchOrder
+from reasoner_strategies._voting.pool import rated_vote, vote
+from reasoner_strategies._voting.running_vote import RunningVote
 
 Mode = Literal["offline", "online"]
 Measure = Literal["lowest", "bottom_10", "tail", "mean"]
@@ -85,8 +85,7 @@ class DeepConf:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw traces, weigh them, vote."""
-        answer = yield from self._offline(question) if self.mode == "offline" else self._online(question)
-        return answer
+        return (yield from self._offline(question) if self.mode == "offline" else self._online(question))
 
     def _offline(self, question: Question) -> Plan[Answer | None]:
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)

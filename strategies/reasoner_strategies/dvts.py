@@ -6,8 +6,8 @@ from typing import ClassVar
 from reasoner.errors import require
 from reasoner.plan import MOST_CHAINS, Plan
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.levels import PARAMS, Level, Levels, check, parts, shares
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.step_search import PARAMS, Level, Levels, check, parts, shares
+from reasoner_strategies._search.steps import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,7 @@ class Dvts:
             elif best:
                 kept.add(best.order)
             yield from levels.tell()
-        answer = yield from levels.finish()
-        return answer
+        return (yield from levels.finish())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +71,4 @@ class _Subtree:
 
     def expand(self, levels: Levels, path: Path) -> Plan[Level]:
         first = self.first + path.steps * self.width
-        level = yield from levels.launch([(path, self.width)], choose=self.width > 1, first=first, branch=self.number)
-        return level
+        return (yield from levels.launch([(path, self.width)], choose=self.width > 1, first=first, branch=self.number))

@@ -7,7 +7,7 @@ from reasoner.errors import BudgetExhausted, require
 from reasoner.plan import Plan, check_n, count, propose, sample, stopped
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner.votes import Tally
-from reasoner_strategies.pool import vote
+from reasoner_strategies._voting.pool import vote
 
 
 @dataclass(frozen=True, slots=True)

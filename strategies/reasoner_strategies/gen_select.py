@@ -10,8 +10,8 @@ from typing import ClassVar
 from reasoner.errors import require
 from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies.comparing import Ballot, Candidate, best, field, listed, polled, tournament
-from reasoner_strategies.prompting import bare, said, verdict
+from reasoner_strategies._prompts import bare, said, verdict
+from reasoner_strategies._voting.self_comparison import Ballot, Candidate, best, field, listed, polled, tournament
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,7 @@ class GenSelect:
             chosen = yield from polled(ballots, named, self.params)
             return tuple(best(one, chosen.get(at, Counter())) for at, one in enumerate(groups))
 
-        answer = yield from tournament(question, entered, play)
-        return answer
+        return (yield from tournament(question, entered, play))
 
     def _ballots(self, question: Question, race: int, entered: Sequence[Candidate]) -> list[Ballot]:
         ballots, places = [], [one.place for one in entered]

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.comparing import COMPARISONS, By, Candidate, check, compared, field, preferred, tournament
+from reasoner_strategies._voting.self_comparison import (
+    COMPARISONS,
+    By,
+    Candidate,
+    check,
+    compared,
+    field,
+    preferred,
+    tournament,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +62,4 @@ class Knockout:
             )
             return (*unopposed, *winners)
 
-        answer = yield from tournament(question, entered, play)
-        return answer
+        return (yield from tournament(question, entered, play))

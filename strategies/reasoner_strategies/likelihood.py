@@ -8,8 +8,8 @@ from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.errors import require_choice
 from reasoner.plan import Plan, Weight, check_n, extend, note, propose, sample, weigh
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Standing, Vote
+from reasoner_strategies._voting.pool import vote
 from reasoner_strategies.cisc import softmax
-from reasoner_strategies.pool import vote
 
 Scored = Literal["label", "text"]
 Normalize = Literal["none", "tokens", "characters"]

@@ -6,8 +6,8 @@ from typing import ClassVar
 from reasoner.errors import UsageError, require
 from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
+from reasoner_strategies._search.step_search import PARAMS, Levels, check
 from reasoner_strategies.beam_search import beam
-from reasoner_strategies.levels import PARAMS, Levels, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +40,4 @@ class Lookahead:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, look ahead, rate and prune, level by level; then vote."""
-        answer = yield from beam(self, Levels(question, self, ahead=self.k))
-        return answer
+        return (yield from beam(self, Levels(question, self, ahead=self.k)))

@@ -8,9 +8,9 @@ from typing import ClassVar, get_args
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Question, SamplingParams
-from reasoner_strategies.puct import FirstPlay, Node, Puct, Tree
-from reasoner_strategies.running_vote import RunningVote
-from reasoner_strategies.steps import Path, Stepping, closing
+from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
+from reasoner_strategies._search.steps import Path, Stepping, closing
+from reasoner_strategies._voting.running_vote import RunningVote
 
 PARAMS = SamplingParams(temperature=0.8)
 CONCURRENCY, VIRTUAL_LOSS = 4, 1
@@ -91,8 +91,7 @@ class Mcts:
         if not votes.answered and (open_path := search.best_open()):
             path = yield from closing(stepping, open_path)
             votes.look(question.read(path.last) if path.finished and path.last else None, order=path.order)
-        answer = yield from votes.close()
-        return answer
+        return (yield from votes.close())
 
 
 @dataclass(slots=True, eq=False)

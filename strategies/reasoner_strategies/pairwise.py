@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reasoner.plan import Plan, propose
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.comparing import COMPARISONS, By, check, compared, field, preferred, standing_of
+from reasoner_strategies._voting.self_comparison import COMPARISONS, By, check, compared, field, preferred, standing_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 from reasoner.errors import require, require_choice
 from reasoner.plan import Plan, note
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.levels import PARAMS, Level, Levels, check
-from reasoner_strategies.resampling import (
+from reasoner_strategies._search.resampling import (
     Resampling,
     annealing,
     effective,
@@ -19,7 +18,8 @@ from reasoner_strategies.resampling import (
     softmax,
     systematic,
 )
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.step_search import PARAMS, Level, Levels, check
+from reasoner_strategies._search.steps import Path
 
 Resampler = Literal["systematic", "multinomial"]
 Weighting = Literal["reference", "twisted"]
@@ -95,8 +95,7 @@ class ParticleFilter:
             yield from levels.tell()
             if not whole:
                 break
-        answer = yield from levels.finish()
-        return answer
+        return (yield from levels.finish())
 
     def _resampled(self, question: Question, particles: Sequence["Particle"], step: int) -> Plan[list["Particle"]]:
         """The particles after a step: drawn anew, or as they are."""

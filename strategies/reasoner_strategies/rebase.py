@@ -8,8 +8,8 @@ from typing import ClassVar
 from reasoner.errors import require
 from reasoner.plan import Plan
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.levels import PARAMS, Level, Levels, check
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.step_search import PARAMS, Level, Levels, check
+from reasoner_strategies._search.steps import Path
 
 EPSILON = 1e-9
 """How far above a whole number a share may be and still count as it: the rounding error of sums of weights."""
@@ -55,8 +55,7 @@ class Rebase:
             level = yield from levels.complete()
             yield from levels.tell()
             parents = self._parents(level, self.n - len(levels.over)) if level else []
-        answer = yield from levels.finish()
-        return answer
+        return (yield from levels.finish())
 
     def _parents(self, level: Level, places: int) -> list[tuple[Path, int]]:
         """What the next level grows from, and how many children each has."""

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.plan import Plan, propose, sample, score
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies.prompting import answered, bare, verdict
-from reasoner_strategies.running_vote import RunningVote
+from reasoner_strategies._prompts import answered, bare, verdict
+from reasoner_strategies._voting.running_vote import RunningVote
 
 SATISFIED = 0.9
 Selector = Literal["last", "majority", "weighted"]

@@ -8,8 +8,8 @@ from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.plan import MOST_CHAINS, Handle, Plan, Sample, count, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner.votes import Tally
-from reasoner_strategies.pool import rated_vote, ratings_of
-from reasoner_strategies.prompting import answered, bare
+from reasoner_strategies._prompts import answered, bare
+from reasoner_strategies._voting.pool import rated_vote, ratings_of
 
 SEEN = 4
 """How many earlier attempts a revision sees at most, as in the paper."""

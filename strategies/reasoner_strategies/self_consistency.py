@@ -9,7 +9,7 @@ from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
 from reasoner.votes import Tally
-from reasoner_strategies.stopping_vote import WINDOW, check_stop, stopping_vote
+from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,9 @@ class SelfConsistency:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all samples, count each as it arrives; with a rule, launch order."""
         if self.of is not None:
-            answer = yield from self._over(self.of, question)
-            return answer
+            return (yield from self._over(self.of, question))
         if self.stop is not None:
-            answer = yield from self.going_on(question, ())
-            return answer
+            return (yield from self.going_on(question, ()))
         yield from start(Sample((question.prompt,), params=self.params), self.n, cancellable=False)
         tally, answer = Tally(question.space, most=self.n), None
         for _ in range(self.n):
@@ -68,8 +66,7 @@ class SelfConsistency:
     def going_on(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
         """The same vote where these samples, drawn with its `params`, are there already."""
         window = self.n if self.stop is None else self.window
-        answer = yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn)
-        return answer
+        return (yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn))
 
     def _over(self, of: Strategy, question: Question) -> Plan[Answer | None]:
         tally, standing = Tally(question.space, most=self.n), Standing()

@@ -6,8 +6,8 @@ from typing import ClassVar
 from reasoner.errors import BudgetExhausted, require
 from reasoner.plan import MOST_CHAINS, Plan, propose
 from reasoner.types import Answer, Question, SamplingParams, Standing
-from reasoner_strategies.pool import vote
-from reasoner_strategies.rounds import advance, in_rounds
+from reasoner_strategies._search.lockstep import advance, in_rounds
+from reasoner_strategies._voting.pool import vote
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import ClassVar
 from reasoner.errors import UsageError
 from reasoner.plan import Plan, propose, sample
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.pool import vote
-from reasoner_strategies.prompting import said, shown
+from reasoner_strategies._prompts import said, shown
+from reasoner_strategies._voting.pool import vote
 
 
 @dataclass(frozen=True, slots=True)

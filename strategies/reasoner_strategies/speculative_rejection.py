@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.plan import MOST_CHAINS, Plan, propose, score
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
-from reasoner_strategies.pool import rated_vote
-from reasoner_strategies.rounds import advance, in_rounds
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.lockstep import advance, in_rounds
+from reasoner_strategies._search.steps import Path
+from reasoner_strategies._voting.pool import rated_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,7 @@ class SpeculativeRejection:
         pool: list[Completion | None] = [chain.last for chain in over]
         ratings = [chain.value if chain.finished else None for chain in over]
         by: Literal["sum", "max"] = "max" if self.selector == "argmax" else "sum"
-        standing = yield from rated_vote(question, pool, ratings, by=by)
-        return standing
+        return (yield from rated_vote(question, pool, ratings, by=by))
 
 
 def _over(chains: Sequence[Path]) -> list[Path]:

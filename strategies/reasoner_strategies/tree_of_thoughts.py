@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, get_args
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies.pool import rated_vote
-from reasoner_strategies.prompting import QUOTE, bare, quoted, said, verdict
-from reasoner_strategies.steps import Path, Stepping, closing
+from reasoner_strategies._prompts import QUOTE, bare, quoted, said, verdict
+from reasoner_strategies._search.steps import Path, Stepping, closing
+from reasoner_strategies._voting.pool import rated_vote
 
 Mode = Literal["bfs", "dfs"]
 Evaluate = Literal["value", "vote"]
@@ -97,8 +97,7 @@ class TreeOfThoughts:
         if search.open and all(state is None for state in search.finished.values()):
             path = yield from closing(search.stepping, search.best_open())
             search.finished[path.order] = path if path.finished else None
-        answer = yield from search.tell()
-        return answer
+        return (yield from search.tell())
 
 
 @dataclass(slots=True, eq=False)

@@ -9,9 +9,9 @@ from typing import ClassVar
 from reasoner.errors import require
 from reasoner.plan import Plan, check_n, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies.comparing import Ballot, Candidate, listed, polled, standing_of
-from reasoner_strategies.pool import vote
-from reasoner_strategies.prompting import bare, said
+from reasoner_strategies._prompts import bare, said
+from reasoner_strategies._voting.pool import vote
+from reasoner_strategies._voting.self_comparison import Ballot, Candidate, listed, polled, standing_of
 
 CHOOSING = SamplingParams(temperature=0.0, max_tokens=64)
 """How the choices are drawn: greedy, and short, as the number is asked for first."""

@@ -11,9 +11,9 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Rating
+from reasoner_strategies._search.step_search import parts, shares
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.dvts import Dvts
-from reasoner_strategies.levels import parts, shares
 from tests.helpers import completion, finish, jumbled, number_question
 from tests.stepping import SEPARATOR, StepJudge, StepWorld, noisy
 from tests.strategies.searching import (

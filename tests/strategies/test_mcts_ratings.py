@@ -12,8 +12,8 @@ from reasoner import Budget, ask, solve_many_sync, solve_sync
 from reasoner.errors import UsageError, VerifierError
 from reasoner.plan import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, Standing
+from reasoner_strategies._voting.running_vote import RunningVote
 from reasoner_strategies.mcts import PARAMS, Mcts, prior
-from reasoner_strategies.running_vote import RunningVote
 from tests.helpers import Judge, completion
 from tests.stepping import StepJudge, StepWorld
 from tests.strategies.test_mcts import QUESTION, REFUSED, Place, World, drive, earliest, place_of, rating

@@ -11,9 +11,9 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.protocols import SampleRequest
 from reasoner.types import Completion
+from reasoner_strategies._search.resampling import logit, softmax
+from reasoner_strategies._search.steps import Path
 from reasoner_strategies.particle_filter import Particle, ParticleFilter, log_weights
-from reasoner_strategies.resampling import logit, softmax
-from reasoner_strategies.steps import Path
 from tests.helpers import PROMPT, jumbled, says
 from tests.stepping import SEPARATOR, StepJudge, noisy
 from tests.strategies.searching import (

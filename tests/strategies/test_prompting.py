@@ -5,7 +5,7 @@ import time
 import pytest
 
 from reasoner.types import Message, Prompt
-from reasoner_strategies.prompting import answered, bare, quoted, said, shown, verdict
+from reasoner_strategies._prompts import answered, bare, quoted, said, shown, verdict
 from tests.helpers import completion
 
 CHAT = Prompt.chat("How many?", system="Be brief.")

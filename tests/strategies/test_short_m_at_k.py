@@ -12,7 +12,7 @@ from reasoner.plan import Propose, Sample
 from reasoner.protocols import SampleRequest
 from reasoner.trace import Event, Sampled
 from reasoner.types import SamplingParams
-from reasoner_strategies.rounds import advance, in_rounds
+from reasoner_strategies._search.lockstep import advance, in_rounds
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.helpers import completion, finish, jumbled, number_question
 

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.plan import Plan, check_n, prefer, propose, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies.pool import vote
-from reasoner_strategies.prompting import bare, quoted, said, verdict
+from reasoner_strategies._prompts import bare, quoted, said, verdict
+from reasoner_strategies._voting.pool import vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,7 @@ def field(question: Question, n: int, params: SamplingParams) -> Plan[Field]:
 def standing_of(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[Standing]:
     """The standing in which points decide, then votes: a class weighs its points and, below 1, its share of votes."""
     share = 1 / (len(drawn) + 1)
-    standing = yield from vote(question, drawn, [points.get(place, 0.0) + share for place in range(len(drawn))])
-    return standing
+    return (yield from vote(question, drawn, [points.get(place, 0.0) + share for place in range(len(drawn))]))
 
 
 def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[dict[int, Counter[int]]]:

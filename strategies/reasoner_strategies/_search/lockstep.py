@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reasoner.plan import Plan, sample_each
 from reasoner.types import SamplingParams
-from reasoner_strategies.steps import Path, Stepping
+from reasoner_strategies._search.steps import Path, Stepping
 
 
 def in_rounds(params: SamplingParams, every: int) -> Stepping:

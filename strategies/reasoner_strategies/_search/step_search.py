@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple, Protocol
 from reasoner.errors import BudgetExhausted, require
 from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, propose, start
 from reasoner.types import Answer, Question, SamplingParams, Standing
-from reasoner_strategies.running_vote import RunningVote
-from reasoner_strategies.steps import Path, Stepping, closing
+from reasoner_strategies._search.steps import Path, Stepping, closing
+from reasoner_strategies._voting.running_vote import RunningVote
 
 PARAMS = SamplingParams(temperature=0.8)
 

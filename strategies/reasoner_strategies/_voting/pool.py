@@ -25,8 +25,7 @@ def vote(
         weight = 1.0 if weights is None else weights[place]
         answer = None if weight is None or completion is None else question.read(completion)
         tally.add(answer, index=place, weight=0.0 if weight is None else weight)
-    standing = yield from count(tally)
-    return standing
+    return (yield from count(tally))
 
 
 def ratings_of(question: Question, pool: Sequence[Completion | None]) -> Plan[tuple[float | None, ...]]:

@@ -9,7 +9,7 @@ from reasoner.plan import Plan, Sample, count, propose, stopped
 from reasoner.protocols import StopRule, Strategy
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing, Vote
 from reasoner.votes import LONGEST_STREAK, Tally
-from reasoner_strategies.launching import LaunchOrder
+from reasoner_strategies._search.ordered_sampling import LaunchOrder
 
 WINDOW = 4
 """The most samples in flight, unless told otherwise."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.types import Completion
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.steps import Path
 
 FirstPlay = Literal["verifier", "parent", "zero"]
 
