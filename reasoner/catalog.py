@@ -63,7 +63,7 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     name, owner = spec.name, f"{kind} {spec.name}"
     cls = load(kind, name)
-    fields = _fields(cls)
+    fields = options_of(cls)
     base = fields["params"].default if "params" in fields else None
     sampling = sampling_options(cls) if isinstance(base, SamplingParams) else {}
     allowed = sorted((fields.keys() | sampling.keys()) - {"params"})
@@ -88,13 +88,15 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     return cls(**options)
 
 
-def _fields(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
-    return {field.name: field for field in dataclasses.fields(cls) if field.init}
+def options_of(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
+    """The fields of a dataclass that a spec can set; those that are keyword-only come last."""
+    fields = sorted(dataclasses.fields(cls), key=lambda field: field.kw_only)
+    return {field.name: field for field in fields if field.init}
 
 
 def sampling_options(cls: Any) -> dict[str, str]:
     """The options of `SamplingParams` as they are written for a class that draws; the class's own names go first."""
-    fields = _fields(cls)
+    fields = options_of(cls)
     names = [field.name for field in dataclasses.fields(SamplingParams)]
     return {f"params.{name}" if name in fields else name: name for name in names}
 
@@ -178,10 +180,10 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
     if not dataclasses.is_dataclass(thing):
         return []
     changed: list[tuple[str, Any]] = []
-    for field in dataclasses.fields(thing):
+    for field in options_of(thing).values():
         value = getattr(thing, field.name)
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        if not field.init or not field.repr or value == default:
+        if not field.repr or value == default:
             continue
         if isinstance(value, SamplingParams):
             base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()

@@ -105,12 +105,12 @@ def _entries(kind: Any) -> list[dict[str, Any]]:
 
 
 def _options(cls: Any) -> dict[str, str]:
-    from reasoner.catalog import sampling_options
+    from reasoner.catalog import options_of, sampling_options
     from reasoner.types import SamplingParams
 
     shown: dict[str, str] = {}
-    for field in dataclasses.fields(cls):
-        if not field.init or field.default_factory is not dataclasses.MISSING:
+    for field in options_of(cls).values():
+        if field.default_factory is not dataclasses.MISSING:
             continue
         if isinstance(field.default, SamplingParams):
             shown |= {name: _text(getattr(field.default, option)) for name, option in sampling_options(cls).items()}

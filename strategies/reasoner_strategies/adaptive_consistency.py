@@ -15,11 +15,12 @@ class AdaptiveConsistency:
     """Majority vote that stops once its leader is ahead with probability `theta` (Aggarwal 2023, 2305.11860).
 
     `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with every answer seen. `n` is the
-    most samples it draws. `window` samples are in flight at a time, and those still running at the stop are cancelled
-    and paid. They are looked at in launch order, each with a look at the rule, so the answer depends neither on what
+    maximum of samples. `window` samples are in flight at a time, and those still running at the stop are cancelled and
+    paid. They are counted in launch order, and the rule is asked after each, so the answer depends neither on what
     finishes first nor on `window`. (The paper draws one after the other.)
 
-    A high `theta` is no promise of the right mode: see `BetaRule`. On a flat law it draws all `n`.
+    A high `theta` does not guarantee the right mode: see `BetaRule`. If all answers are equally likely it draws all
+    `n`.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -34,11 +35,12 @@ class AdaptiveConsistency:
         check_n(self.n)
         require(self.window, "window", at_least=1)
         require_choice(self.rule, "rule", ("beta", "dirichlet"))
-        self._stopping()
+        _ = self._stopping
 
+    @property
     def _stopping(self) -> BetaRule | DirichletRule:
         return BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Count sample by sample; stop where the rule says so."""
-        return (yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping()))
+        """Count sample by sample; stop when the rule says so."""
+        return (yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping))

@@ -151,7 +151,7 @@ class Auto:
         standing = Standing()
         yield from note(f"chose {arm.spec}: {arm.why}")
         if drawn and _goes_on(arm.strategy, self._drawing):
-            plan = arm.strategy.going_on(question, drawn)
+            plan = arm.strategy.continued(question, drawn)
         else:
             if drawn:
                 yield from note(f"the {len(drawn)} drawn to tell how hard it is are spent: what was chosen draws anew")

@@ -11,7 +11,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.plan import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Rating
-from reasoner_strategies._search.step_search import parts, shares
+from reasoner_strategies._search.step_search import parent_count, split_evenly
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.dvts import Dvts
 from tests.helpers import completion, finish, jumbled, number_question
@@ -87,9 +87,9 @@ def test_each_level_has_n_children_of_the_best_paths() -> None:
 
 
 def test_a_width_that_does_not_divide_is_dealt_out_evenly_and_the_best_have_more() -> None:
-    assert (parts(16, 4), shares(16, 4)) == (4, [4, 4, 4, 4])
-    assert (parts(16, 3), shares(16, 6)) == (6, [3, 3, 3, 3, 2, 2])
-    assert (parts(2, 4), shares(2, 1)) == (1, [2])
+    assert (parent_count(16, 4), split_evenly(16, 4)) == (4, [4, 4, 4, 4])
+    assert (parent_count(16, 3), split_evenly(16, 6)) == (6, [3, 3, 3, 3, 2, 2])
+    assert (parent_count(2, 4), split_evenly(2, 1)) == (1, [2])
     run = search(BeamSearch(5, 2), Distinct().engine(), Rater(noisy(0.1)))
     assert sorted(run.parents(1).values()) == [1, 2, 2]
     assert set(run.parents(1)) == best(run, 1, 3)

@@ -13,7 +13,7 @@ from reasoner.errors import UsageError, VerifierError
 from reasoner.plan import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, Standing
 from reasoner_strategies._voting.running_vote import RunningVote
-from reasoner_strategies.mcts import PARAMS, Mcts, prior
+from reasoner_strategies.mcts import Mcts, prior
 from tests.helpers import Judge, completion
 from tests.stepping import StepJudge, StepWorld
 from tests.strategies.test_mcts import QUESTION, REFUSED, Place, World, drive, earliest, place_of, rating
@@ -37,7 +37,7 @@ def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count
 
 def test_logprobs_are_asked_for_and_what_the_user_asks_for_is_kept() -> None:
     assert {one.params.logprobs for one in drive(Mcts(simulations=3), World(k=4)).samples} == {0}
-    options = Mcts(simulations=3, params=replace(PARAMS, logprobs=5, top_p=0.9))
+    options = Mcts(simulations=3, params=replace(Mcts().params, logprobs=5, top_p=0.9))
     asked = [one.params for one in drive(options, World(k=4)).samples]
     assert {(one.logprobs, one.top_p, one.temperature) for one in asked} == {(5, 0.9, 0.8)}
 
@@ -253,15 +253,15 @@ def test_proposals_are_few_where_chains_are_many_and_the_last_tells_all() -> Non
 
     for at in range(5000):
         answer = Answer(str(at % 3), str(at % 3))
-        votes.look(answer, order=at)
+        votes.count(answer, order=at)
         votes.rate(answer, 0.5, order=at)
-        run(votes.tell())
-    run(votes.close())
+        run(votes.publish_sometimes())
+    run(votes.publish())
     assert 20 < len(told) < 200
     assert [one.samples for one in told[:9]] == list(range(1, 10))
     assert all(a.samples < b.samples <= a.samples + 2 + a.samples // 8 for a, b in pairwise(told))
     assert (told[-1].samples, sum(vote.count for vote in told[-1].votes)) == (5000, 5000)
-    run(votes.close())
+    run(votes.publish())
     assert told[-1].samples == 5000
 
 

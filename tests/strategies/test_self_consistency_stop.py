@@ -191,7 +191,7 @@ def test_going_on_from_samples_is_the_vote_from_the_start(stop: StopRule | None,
         first: tuple[Completion, ...] = ()
         if drawn:
             first = yield from sample(question.prompt, n=drawn, params=strategy.params)
-        answer = yield from strategy.going_on(question, first)
+        answer = yield from strategy.continued(question, first)
         return answer
 
     for seed in range(5):

@@ -13,7 +13,7 @@ from reasoner.errors import UsageError
 from reasoner.plan import Finished, Handle, Next, Propose, Sample, Start
 from reasoner.protocols import SampleRequest
 from reasoner.types import Answer, Prompt, SamplingParams, Standing
-from reasoner_strategies.tree_of_thoughts import JUDGED, TreeOfThoughts
+from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.stepping import StepWorld
 from tests.strategies.test_tree_of_thoughts import (
     _SHOWN,
@@ -61,7 +61,7 @@ def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
     strategy = TreeOfThoughts(k=2, b=1, n_eval=2, params=params)
     course = drive(strategy, lambda state, place: "ab"[place] * 5000 if not state else "The answer is 7")
     asked = course.asked[0]
-    assert (asked.n, asked.params) == (2, replace(params, max_tokens=JUDGED))
+    assert (asked.n, asked.params) == (2, replace(params, max_tokens=JUDGEMENT_TOKENS))
     for prompt in asked.prompts:
         assert prompt.messages[0].content.startswith(QUESTION.prompt.messages[0].content)
         assert len(prompt.messages) == 1

@@ -1,39 +1,48 @@
-"""What strategies do with a pool of finished sequences: rate it, vote over it."""
+"""Votes over a pool of finished sequences: with or without weights, by a verifier's ratings, proposed or not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted
-from reasoner.plan import Plan, count, score
-from reasoner.types import Completion, Question, Standing
+from reasoner.plan import Plan, count, propose, score
+from reasoner.types import Answer, Completion, Question, Standing
 from reasoner.votes import Tally
+
+Weights = Sequence[float | None]
 
 
 def vote(
     question: Question,
     pool: Sequence[Completion | None],
-    weights: Sequence[float | None] | None = None,
+    weights: Weights | None = None,
     *,
     by: Literal["sum", "max"] = "sum",
 ) -> Plan[Standing]:
-    """The standing of a pool in launch order; without `weights` every answer counts once, a weight of None not at all.
+    """The standing of a pool in launch order; without `weights` every answer counts once, with a weight of None never.
 
     A sequence without an answer, or without a weight, abstains, as None does. Weights are 0 or more.
     """
     tally = Tally(question.space, by=by)
-    for place, completion in enumerate(pool):
-        weight = 1.0 if weights is None else weights[place]
+    for index, completion in enumerate(pool):
+        weight = 1.0 if weights is None else weights[index]
         answer = None if weight is None or completion is None else question.read(completion)
-        tally.add(answer, index=place, weight=0.0 if weight is None else weight)
+        tally.add(answer, index=index, weight=0.0 if weight is None else weight)
     return (yield from count(tally))
 
 
-def ratings_of(question: Question, pool: Sequence[Completion | None]) -> Plan[tuple[float | None, ...]]:
-    """What the verifier says of each sequence that holds an answer; None for the others, and where it could not say.
+def proposed(standing_of: Plan[Standing]) -> Plan[Standing]:
+    """The standing that is counted, after its leader was proposed."""
+    standing = yield from standing_of
+    yield from propose(standing.leader, standing)
+    return standing
 
-    With fewer than two answers nothing is asked: there is nothing to choose. Refused, all stay unrated.
+
+def ratings_of(question: Question, pool: Sequence[Completion | None]) -> Plan[tuple[float | None, ...]]:
+    """The verifier's rating of each sequence with an answer; None for the others, and for those it could not rate.
+
+    With fewer than two answers nothing is rated. If the budget refuses, all stay unrated.
     """
-    answered = {place: one for place, one in enumerate(pool) if one and question.read(one)}
+    answered = {index: completion for index, completion in enumerate(pool) if completion and question.read(completion)}
     values: list[float | None] = [None] * len(pool)
     if len(answered) < 2:
         return tuple(values)
@@ -41,20 +50,32 @@ def ratings_of(question: Question, pool: Sequence[Completion | None]) -> Plan[tu
         ratings = yield from score(question, tuple(answered.values()))
     except BudgetExhausted:
         return tuple(values)
-    for place, rating in zip(answered, ratings, strict=True):
-        values[place] = rating.value
+    for index, rating in zip(answered, ratings, strict=True):
+        values[index] = rating.value
     return tuple(values)
 
 
 def rated_vote(
-    question: Question,
-    pool: Sequence[Completion | None],
-    ratings: Sequence[float | None],
-    *,
-    by: Literal["sum", "max"] = "sum",
+    question: Question, pool: Sequence[Completion | None], ratings: Weights, *, by: Literal["sum", "max"] = "sum"
 ) -> Plan[Standing]:
-    """The vote weighted by ratings, by "max" the best rated; the plain majority where nothing that votes was rated."""
+    """The vote weighted by ratings, with "max" the best rated; the plain majority if nothing that votes was rated."""
     standing = yield from vote(question, pool, ratings, by=by)
     if standing.leader is None:
         standing = yield from vote(question, pool)
     return standing
+
+
+def rated_choice(
+    question: Question,
+    pool: Sequence[Completion | None],
+    majority: Standing,
+    *,
+    weigh: Callable[[Weights], Weights] = lambda ratings: ratings,
+    by: Literal["sum", "max"] = "sum",
+) -> Plan[Answer | None]:
+    """The answer of a pool by weights made of its ratings, proposed; that of the `majority` if nothing was rated."""
+    ratings = yield from ratings_of(question, pool)
+    if all(rating is None for rating in ratings):
+        return majority.leader
+    standing = yield from proposed(rated_vote(question, pool, weigh(ratings), by=by))
+    return standing.leader

@@ -1,29 +1,32 @@
-"""Answers put to a vote of the model itself: who stands, what the model is shown, what its choices come to."""
+"""Comparisons of answers by the model itself or a verifier: candidates, ballots, pairs, tournaments."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.plan import Plan, check_n, prefer, propose, sample, sample_each
+from reasoner.plan import Plan, check_n, prefer, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner_strategies._prompts import bare, quoted, said, verdict
-from reasoner_strategies._voting.pool import vote
+from reasoner_strategies._voting.pool import proposed, vote
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sequence that stands for election: its place in launch order, its rank by votes, and what is shown of it."""
+    """A sequence to choose from: its index in launch order, its rank by votes, and the text that is shown."""
 
-    place: int
-    seed: int
+    index: int
+    rank: int
     text: str
+
+
+Pair = tuple[Candidate, Candidate]
 
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """One question to the model: which of these is it? `race` names the election it counts for."""
+    """One request to the model to choose among the shown candidates; `race` numbers the choice that it counts for."""
 
     race: int
     shown: tuple[Candidate, ...]
@@ -31,94 +34,114 @@ class Ballot:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """What was drawn, where its votes stand, and one candidate for each class of answers, the most votes first."""
+class Candidates:
+    """The drawn sequences, their majority, and one candidate per class of answers, the most votes first."""
 
     drawn: tuple[Completion, ...]
     majority: Standing
-    seeds: tuple[Candidate, ...]
+    ranked: tuple[Candidate, ...]
 
 
 Choice = Callable[[Completion, int], int | None]
-"""Which of so many shown ones a reply chooses, from 0; None where it does not say."""
+"""Which of so many shown candidates a reply chooses, from 0; None if it names none."""
 
 
-def field(question: Question, n: int, params: SamplingParams) -> Plan[Field]:
-    """Draw sequences, propose their majority, and let the first of each class stand."""
+def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[Candidates]:
+    """Draw sequences and propose their majority; the first sequence of each class is its candidate."""
     drawn = yield from sample(question.prompt, n=n, params=params)
-    majority = yield from vote(question, drawn)
-    yield from propose(majority.leader, majority)
+    majority = yield from proposed(vote(question, drawn))
     first: dict[Answer | None, int] = {}
-    for place, one in enumerate(drawn):
-        first.setdefault(question.read(one), place)
-    places = [first[each.answer] for each in majority.votes]
-    seeds = tuple(Candidate(place, seed, quoted(drawn[place].chain)) for seed, place in enumerate(places))
-    return Field(drawn, majority, seeds)
+    for index, completion in enumerate(drawn):
+        first.setdefault(question.read(completion), index)
+    indices = [first[each.answer] for each in majority.votes]
+    ranked = tuple(Candidate(index, rank, quoted(drawn[index].chain)) for rank, index in enumerate(indices))
+    return Candidates(drawn, majority, ranked)
 
 
-def standing_of(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[Standing]:
-    """The standing in which points decide, then votes: a class weighs its points and, below 1, its share of votes."""
+def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[Standing]:
+    """Propose the standing by points, then votes: a class weighs its points and, below 1, its share of the votes."""
     share = 1 / (len(drawn) + 1)
-    return (yield from vote(question, drawn, [points.get(place, 0.0) + share for place in range(len(drawn))]))
+    weights = [points.get(index, 0.0) + share for index in range(len(drawn))]
+    return (yield from proposed(vote(question, drawn, weights)))
 
 
 def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[dict[int, Counter[int]]]:
-    """How often each place was chosen in each race, all asked at once; a reply that does not say abstains."""
+    """How often each candidate was chosen in each race, all asked at once; a reply that names none abstains."""
     chosen: dict[int, Counter[int]] = {ballot.race: Counter() for ballot in ballots}
     drawn = yield from sample_each([ballot.prompt for ballot in ballots], params=params)
     replies: defaultdict[Prompt, list[Completion]] = defaultdict(list)
-    for one in drawn:
-        replies[one.prompt].append(one)
+    for completion in drawn:
+        replies[completion.prompt].append(completion)
     for ballot in ballots:
         reply = replies[ballot.prompt].pop(0) if replies[ballot.prompt] else None
-        at = None if reply is None else choice(reply, len(ballot.shown))
-        if at is not None:
-            chosen[ballot.race][ballot.shown[at].place] += 1
+        number = None if reply is None else choice(reply, len(ballot.shown))
+        if number is not None:
+            chosen[ballot.race][ballot.shown[number].index] += 1
     return chosen
 
 
-def best(entered: Sequence[Candidate], chosen: Counter[int]) -> Candidate:
-    """The most often chosen; of several, the one whose answer has more votes."""
-    return min(entered, key=lambda one: (-chosen[one.place], one.seed))
+def best(candidates: Sequence[Candidate], chosen: Counter[int]) -> Candidate:
+    """The most often chosen; at a tie, the one whose answer has more votes."""
+    return min(candidates, key=lambda candidate: (-chosen[candidate.index], candidate.rank))
 
 
-Pair = tuple[Candidate, Candidate]
-
-
-def compared(
-    question: Question, pairs: Sequence[Pair], comparisons: int, params: SamplingParams
-) -> Plan[tuple[Candidate, ...]]:
-    """The winner of each pair: each is compared so many times, every second time in the other order."""
-    ballots = [
-        Ballot(race, order, pair_prompt(question, order))
-        for race, (a, b) in enumerate(pairs)
-        for turn in range(comparisons)
-        for order in [(b, a) if turn % 2 else (a, b)]
-    ]
-    chosen = yield from polled(ballots, better, params)
-    return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
-
-
-By = Literal["policy", "verifier"]
 COMPARISONS = 2
 
 
-def check(n: int, comparisons: int, by: By) -> None:
-    """Refuse options of a strategy of pairs that are out of range, or have no effect together."""
-    check_n(n)
-    require(comparisons, "comparisons", at_least=1)
-    require_choice(by, "by", get_args(By))
-    if by == "verifier" and comparisons != COMPARISONS:
-        raise UsageError(f"comparisons={comparisons} has no effect with by=verifier, which compares once: leave it out")
+@dataclass(frozen=True, slots=True)
+class PairOptions:
+    """The options of strategies that compare pairs of answers.
 
+    A pair is compared `comparisons` times, every second time in the other order; a comparison without a verdict
+    abstains, and a tie goes to the answer with more votes. `params` draw candidates and comparisons; of each text the
+    last 4,000 characters are shown. With `by` "verifier" the run's verifier compares each pair once, in both orders, if
+    it can compare, such as `judge`.
+    """
 
-def preferred(question: Question, entered: Field, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
-    """The winner of each pair by the run's verifier; the one with more votes where it cannot say."""
-    ratings = yield from prefer(question, [(entered.drawn[a.place], entered.drawn[b.place]) for a, b in pairs])
-    return tuple(
-        best(pair, Counter() if rating.value in {None, 0.5} else Counter({pair[(rating.value or 0.0) < 0.5].place: 1}))
-        for pair, rating in zip(pairs, ratings, strict=True)
-    )
+    n: int = 8
+    comparisons: int = COMPARISONS
+    params: SamplingParams = SamplingParams()
+    by: Literal["policy", "verifier"] = "policy"
+
+    def __post_init__(self) -> None:
+        check_n(self.n)
+        require(self.comparisons, "comparisons", at_least=1)
+        require_choice(self.by, "by", ("policy", "verifier"))
+        if self.by == "verifier" and self.comparisons != COMPARISONS:
+            raise UsageError(
+                f"comparisons={self.comparisons} has no effect with by=verifier, which compares once: leave it out"
+            )
+
+    @property
+    def uses_verifier(self) -> bool:
+        """Only if it compares."""
+        return self.by == "verifier"
+
+    def winners(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+        """The winner of each pair."""
+        return (
+            yield from self._preferred(question, entered, pairs)
+            if self.uses_verifier
+            else self._polled(question, pairs)
+        )
+
+    def _polled(self, question: Question, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+        ballots = [
+            Ballot(race, order, pair_prompt(question, order))
+            for race, (a, b) in enumerate(pairs)
+            for turn in range(self.comparisons)
+            for order in [(b, a) if turn % 2 else (a, b)]
+        ]
+        chosen = yield from polled(ballots, better, self.params)
+        return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
+
+    def _preferred(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+        ratings = yield from prefer(question, [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs])
+        winners = []
+        for pair, rating in zip(pairs, ratings, strict=True):
+            decided = rating.value is not None and rating.value != 0.5
+            winners.append(pair[(rating.value or 0.0) < 0.5] if decided else best(pair, Counter()))
+        return tuple(winners)
 
 
 def pair_prompt(question: Question, pair: Pair) -> Prompt:
@@ -132,26 +155,25 @@ def pair_prompt(question: Question, pair: Pair) -> Prompt:
 
 def better(reply: Completion, size: int) -> int | None:
     """Which of the two a comparison prefers."""
-    said = verdict(reply, "better", "AB"[:size])
-    return None if said is None else "AB".index(said)
+    letter = verdict(reply, "better", "AB"[:size])
+    return None if letter is None else "AB".index(letter)
 
 
-def listed(kind: str, labels: Sequence[object], entered: Sequence[Candidate]) -> str:
+def listed(kind: str, labels: Sequence[object], shown: Sequence[Candidate]) -> str:
     """Labelled texts."""
-    return "\n\n".join(f"{kind} {label}:\n{one.text}" for label, one in zip(labels, entered, strict=True))
+    return "\n\n".join(f"{kind} {label}:\n{each.text}" for label, each in zip(labels, shown, strict=True))
 
 
 Round = Callable[[Sequence[Candidate]], Plan[Sequence[Candidate]]]
-"""Plays one round among those left in, who come by seed; the winners."""
+"""Plays one round among the remaining candidates, which are sorted by rank; returns the winners."""
 
 
-def tournament(question: Question, entered: Field, play: Round) -> Plan[Answer | None]:
+def tournament(question: Question, entered: Candidates, play: Round) -> Plan[Answer | None]:
     """Rounds until one is left; a class weighs the rounds it won and its share of votes, proposed after each round."""
-    left, standing, won = list(entered.seeds), entered.majority, Counter[int]()
+    left, standing, won = list(entered.ranked), entered.majority, Counter[int]()
     while len(left) > 1:
         winners = yield from play(left)
-        left = sorted(winners, key=lambda one: one.seed)
-        won.update(one.place for one in left)
-        standing = yield from standing_of(question, entered.drawn, won)
-        yield from propose(standing.leader, standing)
+        left = sorted(winners, key=lambda candidate: candidate.rank)
+        won.update(candidate.index for candidate in left)
+        standing = yield from by_points(question, entered.drawn, won)
     return standing.leader
