@@ -12,12 +12,12 @@ CLOSING = 2000
 """Characters at the end of a reply in which a verdict is searched."""
 
 
-def bare(prompt: Prompt) -> Prompt:
+def without_reply(prompt: Prompt) -> Prompt:
     """The prompt without what was generated after it."""
     return replace(prompt, token_ids=(), text="")
 
 
-def said(prompt: Prompt, text: str) -> Prompt:
+def with_text(prompt: Prompt, text: str) -> Prompt:
     """The prompt with a text at the end of its user turn, or of a raw prompt; unchanged for an empty text."""
     if not text:
         return prompt
@@ -29,7 +29,7 @@ def said(prompt: Prompt, text: str) -> Prompt:
     return replace(prompt, messages=(*prompt.messages[:-1], Message("user", f"{last.content}\n\n{text}")))
 
 
-def shown(prompt: Prompt, shots: Sequence[str]) -> Prompt:
+def with_shots(prompt: Prompt, shots: Sequence[str]) -> Prompt:
     """The prompt after worked examples, questions and answers in turn: as earlier turns, or before a raw prompt."""
     pairs = list(zip(shots[::2], shots[1::2], strict=True))
     if prompt.raw:
@@ -39,15 +39,15 @@ def shown(prompt: Prompt, shots: Sequence[str]) -> Prompt:
     return replace(prompt, messages=(*prompt.messages[:start], *turns, *prompt.messages[start:]))
 
 
-def answered(prompt: Prompt, reply: str, request: str) -> Prompt:
+def with_request(prompt: Prompt, reply: str, request: str) -> Prompt:
     """The conversation after the model's reply, which is shortened, and a further request."""
-    reply = quoted(reply)
+    reply = shortened(reply)
     if prompt.raw:
         return Prompt(raw=f"{prompt.raw}{reply}\n\n{request}\n\n")
     return Prompt(messages=(*prompt.messages, Message("assistant", reply), Message("user", request)))
 
 
-def quoted(text: str) -> str:
+def shortened(text: str) -> str:
     """The end of a model's text, where its answer is."""
     text = text.strip()
     return text if 0 < len(text) <= QUOTE else f"[...] {text[-QUOTE:]}" if text else "(nothing)"

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies._prompts import answered, bare
+from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.running_vote import RunningVote
 
 Prior = Literal["normal", "beta"]
@@ -204,4 +204,4 @@ def refinement(question: Question, node: AnswerNode) -> Prompt:
     if node.completion is None:
         return question.prompt
     request = IMPROVE.format(rating=f"{node.rating:.2f}", form=question.space.instruction)
-    return answered(bare(question.prompt), node.completion.chain, request)
+    return with_request(without_reply(question.prompt), node.completion.chain, request)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from reasoner.errors import require
 from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies._prompts import bare, said, verdict
+from reasoner_strategies._prompts import verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import (
     Ballot,
     Candidate,
@@ -75,8 +75,8 @@ class GenSelect:
 
 def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
     """The question, several answers, and what to say about them."""
-    return said(
-        bare(question.prompt),
+    return with_text(
+        without_reply(question.prompt),
         f"Here are {len(shown)} proposed answers to the question above.\n\n"
         f"{listed('Answer', range(1, len(shown) + 1), shown)}\n\nCompare them in a few sentences: which is most "
         'likely correct? End with a line that says "Best:" and the number of that answer.',

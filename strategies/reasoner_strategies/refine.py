@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.plan import Plan, sample, score
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies._prompts import answered, bare, verdict
+from reasoner_strategies._prompts import verdict, with_request, without_reply
 from reasoner_strategies._voting.pool import proposed
 from reasoner_strategies._voting.running_vote import RunningVote
 
@@ -92,9 +92,11 @@ class Refine:
         form = question.space.instruction
         if self.critic == "verifier":
             satisfied = rating is not None and rating >= self.satisfied
-            return None if satisfied else answered(bare(question.prompt), version.chain, f"{RETHINK} {form}")
-        asked = answered(bare(question.prompt), version.chain, REVIEW)
+            return (
+                None if satisfied else with_request(without_reply(question.prompt), version.chain, f"{RETHINK} {form}")
+            )
+        asked = with_request(without_reply(question.prompt), version.chain, REVIEW)
         [review] = yield from sample(asked, params=self.params)
         if verdict(review, "verdict", ("correct", "wrong")) == "correct" and question.read(version):
             return None
-        return answered(asked, review.text, f"{MEND} {form}")
+        return with_request(asked, review.text, f"{MEND} {form}")

@@ -8,7 +8,7 @@ from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.plan import MOST_CHAINS, Handle, Plan, Sample, count, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner.votes import Tally
-from reasoner_strategies._prompts import answered, bare
+from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.pool import proposed, rated_choice
 
 SEEN = 4
@@ -80,13 +80,13 @@ class Revise:
 
 def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:
     """The question and the last attempts, each with a numbered request to revise, so that no two prompts are equal."""
-    prompt, first = bare(question.prompt), max(0, len(earlier) - SEEN)
+    prompt, first = without_reply(question.prompt), max(0, len(earlier) - SEEN)
     for number, attempt in enumerate(earlier[first:], first + 1):
         request = (
             f"Attempt {number} may be wrong. Check it, and answer the question again in full, as attempt {number + 1}. "
             f"{question.space.instruction}"
         )
-        prompt = answered(prompt, attempt.chain, request)
+        prompt = with_request(prompt, attempt.chain, request)
     return prompt
 
 

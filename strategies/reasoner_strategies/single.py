@@ -6,7 +6,7 @@ from typing import ClassVar
 from reasoner.errors import UsageError
 from reasoner.plan import Plan, sample
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies._prompts import said, shown
+from reasoner_strategies._prompts import with_shots, with_text
 from reasoner_strategies._voting.pool import proposed, vote
 
 
@@ -35,5 +35,7 @@ class Single:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw one sequence and read its answer."""
-        drawn = yield from sample(said(shown(question.prompt, self.shots), self.instruction), params=self.params)
+        drawn = yield from sample(
+            with_text(with_shots(question.prompt, self.shots), self.instruction), params=self.params
+        )
         return (yield from proposed(vote(question, drawn))).leader

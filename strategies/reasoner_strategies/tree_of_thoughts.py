@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies._prompts import QUOTE, bare, quoted, said, verdict
+from reasoner_strategies._prompts import QUOTE, verdict, with_text, without_reply
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.pool import rated_vote
 
@@ -206,7 +206,7 @@ class _Search:
         return judged
 
     def _by_value(self, states: Sequence[Path]) -> Plan[list[float | None]]:
-        shown = [quoted(state.prompt.text) for state in states]
+        shown = [shortened(state.prompt.text) for state in states]
         prompts = {self._prompt(VALUE.format(state=text)): text for text in shown if text not in self._values}
         judged: dict[str, list[float]] = {text: [] for text in prompts.values()}
         if prompts:
@@ -222,7 +222,7 @@ class _Search:
         if len(states) < 2:
             return [None] * len(states)
         room = 2 * QUOTE // len(states)
-        texts = [quoted(state.prompt.text)[-room:] for state in states]
+        texts = [shortened(state.prompt.text)[-room:] for state in states]
         orders: dict[Prompt, list[int]] = {}
         prompts: list[Prompt] = []
         for _ in range(self.options.n_eval):
@@ -247,7 +247,7 @@ class _Search:
 
     def _prompt(self, text: str) -> Prompt:
         """The question with a text after its last turn, so that its cached prefix is used."""
-        return said(bare(self.question.prompt), text)
+        return with_text(without_reply(self.question.prompt), text)
 
     def publish(self) -> Plan[Answer | None]:
         """Propose the vote of the finished states, unless it was already proposed; the answer."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 from reasoner.errors import require
 from reasoner.plan import Plan, check_n, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies._prompts import bare, said
+from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies._voting.self_comparison import Ballot, Candidate, by_points, listed, polled
 
@@ -80,8 +80,8 @@ class Universal:
 
 def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
     """The question, the responses, and what to say about them, in the paper's words."""
-    return said(
-        bare(question.prompt),
+    return with_text(
+        without_reply(question.prompt),
         "I have generated the following responses to the question above.\n\n"
         f"{listed('Response', range(1, len(shown) + 1), shown)}\n\nEvaluate these responses. Select the most "
         "consistent response based on majority consensus. Start your answer with "

@@ -12,7 +12,7 @@ from tests.cli.command import MAIN, Run, finish, start
 from tests.engines.fake_server import FakeServer, Fault
 
 SIMULATED = ("-e", "simulated")
-SMALL_BUDGET = "budget tokens=10: the next operation needs 24 and 10 is free: raise it, or shorten the question"
+SMALL_BUDGET = "budget tokens=10: the next operation needs 24 but 10 are left: raise it, or shorten the question"
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_another_kind_of_arm_draws_anew_and_says_so(file: Path) -> None:
     assert auto.uses_verifier
     solution = solved(auto, "7", "8")
     assert (solution.cost.samples, solution.standing.samples) == (6, 2)
-    assert "the 4 drawn to tell how hard it is are spent" in solution.remarks[1]
+    assert "the 4 samples drawn to measure difficulty are not used" in solution.remarks[1]
     cut = solved(auto, "7", "8", "8", budget=Budget(samples=4))
     assert (key(cut), cut.ended_by) == ("7", "budget")
     unsure = solved(replace(auto, abstain_below=0.8), "7", "8", "8", budget=Budget(samples=4))

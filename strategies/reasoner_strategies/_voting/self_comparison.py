@@ -8,7 +8,7 @@ from typing import Literal
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.plan import Plan, check_n, prefer, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies._prompts import bare, quoted, said, verdict
+from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
 
 
@@ -54,7 +54,7 @@ def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[
     for index, completion in enumerate(drawn):
         first.setdefault(question.read(completion), index)
     indices = [first[each.answer] for each in majority.votes]
-    ranked = tuple(Candidate(index, rank, quoted(drawn[index].chain)) for rank, index in enumerate(indices))
+    ranked = tuple(Candidate(index, rank, shortened(drawn[index].chain)) for rank, index in enumerate(indices))
     return Candidates(drawn, majority, ranked)
 
 
@@ -146,8 +146,8 @@ class PairOptions:
 
 def pair_prompt(question: Question, pair: Pair) -> Prompt:
     """The question, two answers, and what to say about them."""
-    return said(
-        bare(question.prompt),
+    return with_text(
+        without_reply(question.prompt),
         f"Here are two proposed answers to the question above.\n\n{listed('Answer', 'AB', pair)}\n\nCompare them in a "
         'few sentences: which is more likely correct? End with a line that says "Better: A" or "Better: B".',
     )
