@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies._prompts import QUOTE, verdict, with_text, without_reply
+from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.pool import rated_vote
 
