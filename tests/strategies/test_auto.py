@@ -249,7 +249,7 @@ def test_it_is_written_as_the_path_of_its_profile(file: Path) -> None:
 def test_sequences_are_drawn_as_they_were_measured(file: Path) -> None:
     path = calibrated(file, bin_of(0, 0.5, 0.8))
     assert Auto(path, params=SamplingParams()).profile == path
-    with pytest.raises(UsageError, match="drawn as it was measured"):
+    with pytest.raises(UsageError, match="a profile sets the sampling options"):
         Auto(path, params=SamplingParams(temperature=0.1))
 
 
