@@ -24,6 +24,7 @@ from reasoner.catalog import build, spec_of
 from reasoner.controller.choosing import choose
 from reasoner.controller.profile import read_profile
 from reasoner.controller.stopping import EFFORTS
+from reasoner.specs import Spec
 from reasoner_evals.calibration.outcomes import PooledArm, pooled_arm, stopped, usable
 from reasoner_evals.calibration.pool_replay import random_orders, replay
 from reasoner_evals.report.data.measures import ArmRead, selected
@@ -147,7 +148,7 @@ def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> N
     task = f"pool:{half}"
     questions = len(half.read_text().splitlines())
     n = build("strategy", spec).n
-    chosen = [spec, *(f"{spec},stop={rule.replace(',', chr(92) + 'x2c')}" for rule in RULES)]
+    chosen = [spec, *(f"{spec},stop={Spec.parse(rule).nested()}" for rule in RULES)]
     chosen += [f"early_stopping:{spec.partition(':')[2]},window={window}" for window in (3, 5)]
     chosen += [f"auto:profile={profile},n={n},effort={effort}" for effort in EFFORTS]
     words = [word for one in chosen for word in ("-s", one)]

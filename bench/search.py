@@ -1,4 +1,4 @@
-"""What searching does to the engine: how much of its prompts the prefix cache serves, and how fast it samples.
+"""The load of a search on the engine: the share of prompt tokens from the prefix cache, and the sampling speed.
 
     python bench/search.py [ROUNDS]
 

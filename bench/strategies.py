@@ -2,10 +2,10 @@
 
     python bench/strategies.py [NAME...]
 
-Each strategy is sized on 12 development questions so that it computes TOKENS tokens a question on average, all counted:
-uncached prompt, generated, verifier and cancelled, with empty caches. Nothing else is chosen. The 50 reported questions
-are then answered once, each within four times TOKENS. Intervals are 95 %, from 4,000 bootstrap draws of questions;
-differences to self-consistency are paired.
+Each strategy is sized on 12 development questions so that it computes TOKENS tokens per question on average, which
+counts uncached prompt, generated, verifier and cancelled tokens, with empty caches. Nothing else is chosen. The 50
+reported questions are then answered once, each within four times TOKENS. Intervals are 95 %, from 4,000 bootstrap
+draws of questions; differences to self-consistency are paired.
 """
 
 import asyncio
@@ -49,16 +49,16 @@ SPECS = {
     "mcts": f"mcts:simulations={{n}},k=2,{STEPS}",
     "ab_mcts": f"ab_mcts:n={{n}},{CHAIN}",
     "tree_of_thoughts": f"tree_of_thoughts:b={{n}},k=2,n_eval=1,{STEPS}",
-    "refine": rf"self_consistency:n={{n}},of=refine:rounds=1\x2c{CHAIN}",
+    "refine": f"self_consistency:n={{n}},of=refine(rounds=1,{CHAIN})",
     "revise": f"revise:chains={{n}},revisions=1,{CHAIN}",
-    "budget_forcing": r"self_consistency:n={n},of=budget_forcing:waits=1\x2cmax_thinking=120\x2canswer_tokens=40",
+    "budget_forcing": "self_consistency:n={n},of=budget_forcing(waits=1,max_thinking=120,answer_tokens=40)",
 }
 EVEN = {"beam_search", "dvts", "lookahead"}
 """Their width divides n."""
 
 
 class Run(NamedTuple):
-    """A strategy on a set of questions: who was right, and what it cost in all."""
+    """A strategy on a set of questions: the right answers and the total cost."""
 
     right: np.ndarray
     cost: Cost
@@ -96,12 +96,12 @@ async def sized(name: str, engine: VllmEngine, prm: Prm) -> int:
     size = 4
     for _ in range(4):
         tried[size] = (await run(SPECS[name].format(n=size), items, engine, prm)).tokens
-        nearest = min(tried, key=lambda one: abs(tried[one] - TOKENS))
+        nearest = min(tried, key=lambda size: abs(tried[size] - TOKENS))
         following = max(step, min(LARGEST, round(nearest * TOKENS / tried[nearest] / step) * step))
         if following in tried:
             break
         size = following
-    return min(tried, key=lambda one: abs(tried[one] - TOKENS))
+    return min(tried, key=lambda size: abs(tried[size] - TOKENS))
 
 
 def interval(values: np.ndarray) -> str:
@@ -127,23 +127,23 @@ async def main(names: Sequence[str]) -> None:
     columns = ("strategy", "size", "accuracy", "against self-consistency", "tokens",
                "prompt + generated + verifier + cancelled; cached")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    tell("single, greedy", "1", greedy, None)
+    print_row("single, greedy", "1", greedy, None)
     vote: Run | None = None
     for name in dict.fromkeys(["self_consistency", *names]):
         size = await sized(name, engine, prm)
-        done = await run(SPECS[name].format(n=size), items, engine, prm)
-        vote = vote or done
-        tell(name, str(size), done, vote)
+        result = await run(SPECS[name].format(n=size), items, engine, prm)
+        vote = vote or result
+        print_row(name, str(size), result, vote)
     await prm.close()
     await engine.close()
 
 
-def tell(name: str, size: str, done: Run, vote: Run | None) -> None:
-    cost, count = done.cost, len(done.right)
+def print_row(name: str, size: str, result: Run, vote: Run | None) -> None:
+    cost, count = result.cost, len(result.right)
     parts = (cost.prompt_tokens, cost.generated_tokens, cost.verifier_tokens, cost.cancelled_tokens)
     split = " + ".join(f"{part / count:.0f}" for part in parts)
-    against = "" if vote is None or vote is done else difference(done.right - vote.right)
-    print(f"| {name} | {size} | {interval(done.right)} | {against} | {done.tokens:.0f} | {split}; "
+    against = "" if vote is None or vote is result else difference(result.right - vote.right)
+    print(f"| {name} | {size} | {interval(result.right)} | {against} | {result.tokens:.0f} | {split}; "
           f"{cost.cached_tokens / count:.0f} |", flush=True)  # fmt: skip
 
 

@@ -38,7 +38,7 @@ SPECS = (
     "judge:ask=true,least_mass=0",
     "judge:ask=rubric,least_mass=0",
     "orm",
-    "ensemble:members=certainty|orm",
+    "ensemble:members=[certainty,orm]",
 )
 
 

@@ -1,7 +1,7 @@
 """Five strategies on 60 questions, accuracy against tokens, as a table and a plot. Runs without a model.
 
-The questions are simulated: for each it is known how often a sample is right, from always to hardly ever.
-`python examples/compare.py [IMAGE]` draws the plot into IMAGE, or into compare.png.
+The questions are simulated, each with a known share of right samples, from nearly all to nearly none.
+`python examples/compare.py [IMAGE]` writes the plot to IMAGE, by default compare.png.
 """
 
 import random
@@ -26,14 +26,14 @@ SPECS = {
 
 
 def laws(count: int = 60) -> dict[str, Law]:
-    """A population of questions: 7 is right, and how often it is said differs."""
+    """A population of questions: 7 is the right answer, with a different probability for each question."""
     source = random.Random(0)
     rights = [source.betavariate(1.2, 0.8) for _ in range(count)]
     return {f"q{n}": Law(("7", "8", "9"), (p, 0.6 * (1 - p), 0.4 * (1 - p))) for n, p in enumerate(rights)}
 
 
 def right(solution: Solution) -> bool:
-    """Whether the answer is the one that is right."""
+    """Whether the answer is right."""
     return solution.answer is not None and solution.answer.key == "7"
 
 
@@ -47,10 +47,10 @@ if __name__ == "__main__":
             accuracy = sum(map(right, solutions)) / len(solutions)
             tokens = sum(solution.cost.tokens for solution in solutions) / len(solutions)
             curve.append((tokens, accuracy))
-            print(f"{spec:42} {accuracy:.2f} right {tokens:6.0f} tokens a question")
+            print(f"{spec:42} {accuracy:.2f} right {tokens:6.0f} tokens per question")
         plt.plot(*zip(*sorted(curve), strict=True), marker="o", label=label)
     plt.xscale("log")
-    plt.xlabel("tokens a question, all that was computed")
+    plt.xlabel("computed tokens per question")
     plt.ylabel("accuracy")
     plt.legend()
     plt.savefig(sys.argv[1] if len(sys.argv) > 1 else "compare.png", dpi=120)

@@ -1,4 +1,4 @@
-"""A strategy of your own: two samples, and a third only where they disagree. Runs without a model."""
+"""A strategy of your own: two samples, and a third only if they disagree. Runs without a model."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,14 +11,14 @@ from reasoner.votes import Tally
 
 @dataclass(frozen=True, slots=True)
 class TwoOfThree:
-    """Two samples, and a third only where they disagree."""
+    """Two samples, and a third only if they disagree."""
 
     uses_verifier: ClassVar[bool] = False
 
     params: SamplingParams = SamplingParams()
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Sample twice, look, and sample once more where nothing leads."""
+        """Sample twice, and once more if no answer leads."""
         tally = Tally(question.space)
         for n in (2, 1):
             drawn = yield from sample(question.prompt, n=n, params=self.params)

@@ -1,4 +1,4 @@
-"""A verifier of your own: it prefers replies that keep it short. Runs without a model."""
+"""A verifier of your own: it prefers short replies. Runs without a model."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from reasoner_strategies import BestOfN
 
 @dataclass(frozen=True, slots=True)
 class Brevity(Resourceless):
-    """Rates a reply by its length: 1 for none, 0.5 at `half` tokens. It asks no model, so it costs nothing."""
+    """Rates a reply by its length: 1 for 0 tokens, 0.5 for `half` tokens. It uses no model, so it costs nothing."""
 
     half: int = 50
     logprobs: None = None
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
-        """The rating; what cannot be rated is to be raised, not rated 0."""
+        """The rating; raise an error if there is none, never return 0 instead."""
         return Rating(self.half / (self.half + candidate.usage.generated_tokens), Cost())
 
 

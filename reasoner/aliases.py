@@ -1,4 +1,4 @@
-"""Names that people know from papers, vLLM and other tools, and what the same thing is called here."""
+"""Names from papers, vLLM and other tools, and the names of the same things here."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -64,7 +64,7 @@ ALIASES: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "budget unit": {"cost": "usd", "dollars": "usd", "max_tokens": "tokens", "money": "usd", "time": "seconds"},
 }
-"""By the kind of thing that is named."""
+"""By the kind of the named thing."""
 
 _STRATEGY: Final = "--strategy self_consistency:"
 COMMAND_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
@@ -87,9 +87,9 @@ COMMAND_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "--top-k": (f"{_STRATEGY}top_k=", "40"),
     "--top-p": (f"{_STRATEGY}top_p=", "0.95"),
 }
-"""Options of other commands: how the same is written here, up to its value, and a value for the example."""
+"""Options of other commands: the same option here, up to its value, and an example value."""
 
 
 def known_as(kind: str, name: str) -> str:
-    """What the thing of that name is called here; empty where the name is none that we know."""
+    """The name of the same thing here; empty if the name is unknown."""
     return ALIASES.get(kind, {}).get(name.lower().replace("-", "_"), "")

@@ -1,21 +1,21 @@
-"""Everything this library raises on purpose.
+"""The exceptions of this library, and checks of option values.
 
 ReasonerError
-├── UsageError            what the caller gave cannot work
-│   ├── UnknownName       no strategy, verifier, engine, option or unit of that name
+├── UsageError            the caller's input cannot work
+│   ├── UnknownName       an unknown strategy, verifier, engine, option or unit
 │   └── PromptTooLong     the prompt alone fills the model's context window
 ├── BudgetExhausted       the ledger refused an operation; raised *into* a plan
-├── PlanError             a strategy broke the plan contract, or failed itself
+├── PlanError             a strategy broke the plan contract, or raised an exception
 ├── VerifierError         a verifier could not rate a candidate
-├── TraceError            a trace cannot be written, read, or does not match
-│   ├── DamagedLine       a line of a file is not what was written
+├── TraceError            a trace cannot be written or read, or does not match
+│   ├── DamagedLine       a line of a file was changed after it was written
 │   ├── NotRecorded       a replay asks for work that the trace does not have
-│   └── RecordError       one event cannot be written; others can
+│   └── RecordError       one event cannot be written, others can
 └── EngineError           the engine failed
-├── EngineUnavailable it is not installed, not reachable, or refuses us
-├── RequestLost       one request failed part-way; trying again may work
+├── EngineUnavailable not installed, not reachable, or it refuses the request
+├── RequestLost       one request failed part-way; a retry may work
 ├── EngineDied        it died, was restarted, and died again
-└── LedgerViolation   it computed more than was reserved
+└── LedgerViolation   an operation cost more than was reserved
 """
 
 import difflib
@@ -25,15 +25,15 @@ from reasoner.aliases import known_as
 
 
 class ReasonerError(Exception):
-    """The root: catch this to catch everything below."""
+    """The base class of all exceptions of this library."""
 
 
 class UsageError(ReasonerError):
-    """What the caller gave cannot work; the message says what would."""
+    """The caller's input cannot work; the message says what would."""
 
 
 class UnknownName(UsageError):
-    """A name that does not exist, with the ones that do; `meant` is what to write instead, where the caller knows."""
+    """An unknown name, with the known ones; `meant` is the suggestion, if the caller knows a better one."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "", meant: str = "") -> None:
         self.kind = kind
@@ -91,7 +91,7 @@ def require_choice(value: str, name: str, choices: Iterable[str]) -> None:
 
 
 class PromptTooLong(UsageError):
-    """The prompt alone fills the context window of the model."""
+    """The prompt alone fills the model's context window."""
 
     def __init__(self, tokens: int, context: int) -> None:
         self.tokens = tokens
@@ -104,9 +104,9 @@ class PromptTooLong(UsageError):
 
 
 class BudgetExhausted(ReasonerError):
-    """Refused: the worst case of the operation exceeds what is free of `unit`.
+    """Refused: the worst case of the operation exceeds what is left of `unit`.
 
-    Of the unit "price" it is that another sample gains less (`free`) than it has to bring (`limit`).
+    With the unit "price", another sample gains less (`free`) than the required gain (`limit`).
     """
 
     def __init__(self, unit: str, *, needed: float, free: float, limit: float) -> None:
@@ -119,9 +119,9 @@ class BudgetExhausted(ReasonerError):
     def _words(self) -> str:
         if self.unit == "price":
             if not self.free:
-                return "no sample that is left can change the answer"
-            return f"another sample would gain {self.free:.2g}, and has to gain {self.limit:.2g}"
-        why = f"the next operation needs {self.needed:g} and {max(self.free, 0):g} is free"
+                return "no remaining sample can change the answer"
+            return f"another sample would gain {self.free:.2g}, but must gain {self.limit:.2g}"
+        why = f"the next operation needs {self.needed:g} but {max(self.free, 0):g} are left"
         return f"budget {self.unit}={self.limit:g}: {'the time is up' if self.unit == 'seconds' else why}"
 
 
@@ -138,7 +138,7 @@ class TraceError(ReasonerError):
 
 
 class DamagedLine(TraceError):
-    """A line of a file is not what was written: its checksum does not match, or it is not JSON."""
+    """A damaged line of a file: its checksum does not match, or it is not JSON."""
 
 
 class NotRecorded(TraceError):
@@ -146,7 +146,7 @@ class NotRecorded(TraceError):
 
 
 class RecordError(TraceError):
-    """One event cannot be written, as it holds what no file can; what follows can."""
+    """One event cannot be written, as its text is not valid; later ones can."""
 
 
 class EngineError(ReasonerError):
@@ -154,11 +154,11 @@ class EngineError(ReasonerError):
 
 
 class EngineUnavailable(EngineError):
-    """The engine or its model is missing, unreachable, or refuses the request for good."""
+    """The engine or its model is missing, unreachable, or refuses every request."""
 
 
 class RequestLost(EngineError):
-    """One request failed part-way through no fault of its own; the runner books it and may try again."""
+    """One request failed part-way for an outside reason; the runner books its cost and may try again."""
 
 
 class EngineDied(EngineError):

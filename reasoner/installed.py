@@ -1,4 +1,4 @@
-"""The entry points of all installed packages, read once: looking through the packages takes tens of milliseconds."""
+"""The entry points of all installed packages, read once, as this takes tens of milliseconds."""
 
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
@@ -7,12 +7,12 @@ from typing import Any
 
 @cache
 def plug_ins(group: str) -> EntryPoints:
-    """What is registered in a group; nothing is imported yet."""
-    found: EntryPoints = _all().select(group=group)
-    return found
+    """The entry points of a group; nothing is imported yet."""
+    selected: EntryPoints = _all().select(group=group)
+    return selected
 
 
 @cache
 def _all() -> Any:
-    """Every entry point. Python 3.11 and later versions have different types for this, with the same `select`."""
+    """All entry points. Python 3.11 and later versions have different types for this, with the same `select`."""
     return entry_points()

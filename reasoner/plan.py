@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NewType, TypeAlias, TypeVar
 
 from reasoner.confidence import ConfidenceFloor
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.types import Answer, Blocks, Completion, Prompt, Question, Rating, SamplingParams, Standing
 from reasoner.votes import Tally
 
@@ -26,15 +26,8 @@ MOST_CHAINS: Final = 10_000
 
 
 def check_n(n: int) -> None:
-    """Refuse a number of samples that draws nothing, or more than any question is worth.
-
-    Raises:
-        UsageError: it is out of range.
-    """
-    if n < 1:
-        raise UsageError(f"n={n} draws nothing: n is 1 or more")
-    if n > MOST_SAMPLES:
-        raise UsageError(f"n={n:,} is out of range: n is 1 to {MOST_SAMPLES:,} samples a question")
+    """Refuse a number of samples outside 1 to `MOST_SAMPLES` with a UsageError."""
+    require(n, "n", at_least=1, at_most=MOST_SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +55,8 @@ class Sample:
             raise UsageError(
                 f"a confidence floor over {self.floor.top_k} alternatives needs logprobs={self.floor.top_k}"
             )
-        if not 0 <= self.branch <= 1 << 40:
-            raise UsageError(f"branch={self.branch} is out of range: branches are numbered from 0 to 2^40")
-        if self.reserve < 0:
-            raise UsageError(f"reserve={self.reserve} is out of range: a number of tokens is 0 or more")
+        require(self.branch, "branch", at_least=0, at_most=1 << 40)
+        require(self.reserve, "reserve", at_least=0)
         if not self.prompts:
             raise UsageError("nothing to sample from: give at least one prompt")
 

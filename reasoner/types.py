@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from reasoner.blame import fault_in
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 
 if TYPE_CHECKING:
     from reasoner.budget import Cost
@@ -101,19 +101,14 @@ class SamplingParams:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("temperature", 0 <= self.temperature <= 10, "0 to 10"),
-            ("max_tokens", self.max_tokens >= 1, "1 or more"),
-            ("top_p", 0 < self.top_p <= 1, "above 0, up to 1"),
-            ("top_k", self.top_k >= 0, "0 (no cut) or more"),
-            ("min_p", 0 <= self.min_p <= 1, "0 to 1"),
-            ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 20, "none, or 0 to 20"),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require(self.temperature, "temperature", at_least=0, at_most=10)
+        require(self.max_tokens, "max_tokens", at_least=1)
+        require(self.top_p, "top_p", above=0, at_most=1)
+        require(self.top_k, "top_k", at_least=0)
+        require(self.min_p, "min_p", at_least=0, at_most=1)
+        require(self.logprobs, "logprobs", at_least=0, at_most=20)
         if "" in self.stop:
-            raise UsageError("stop='' is empty: a stop string has at least one character")
+            raise UsageError("stop='' is empty: a stop string must have at least one character")
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ def test_each_unit_admits_exactly_its_limit(unit: str) -> None:
 @pytest.mark.parametrize("unit", FITS)
 def test_a_budget_of_zero_admits_nothing_of_its_unit(unit: str) -> None:
     ledger = Ledger(Budget(**{unit: 0}), prices=PRICES)
-    with pytest.raises(BudgetExhausted, match=f"budget {unit}=0: the next operation needs .* and 0 is free"):
+    with pytest.raises(BudgetExhausted, match=f"budget {unit}=0: the next operation needs .* but 0 are left"):
         ledger.reserve(ONE_MORE[unit])
     ledger.reserve(Cost())
 
@@ -342,7 +342,7 @@ def test_what_was_spent_before_is_booked_and_not_reserved() -> None:
     run = Ledger(Budget(tokens=9000), spent=call(5000))
     question = run.child(Budget(tokens=2000), spent=call(5000))
     assert (question.settled.tokens, run.settled.tokens) == (5100, 5100)
-    with pytest.raises(BudgetExhausted, match="needs 101 and 0 is free"):
+    with pytest.raises(BudgetExhausted, match="needs 101 but 0 are left"):
         question.reserve(call(1))
     run.child(Budget(tokens=2000)).reserve(call(1))
 
@@ -350,10 +350,10 @@ def test_what_was_spent_before_is_booked_and_not_reserved() -> None:
 def test_what_is_kept_cannot_be_reserved_until_it_is_kept_no_longer() -> None:
     ledger = Ledger(Budget(tokens=1000, samples=9))
     ledger.keep(Budget(tokens=100, samples=1), 8)
-    with pytest.raises(BudgetExhausted, match="tokens=1000: the next operation needs 201 and 200 is free"):
+    with pytest.raises(BudgetExhausted, match="tokens=1000: the next operation needs 201 but 200 are left"):
         ledger.reserve(call(101))
     ledger.reserve(call(100))
-    with pytest.raises(BudgetExhausted, match="samples=9: the next operation needs 1 and 0 is free"):
+    with pytest.raises(BudgetExhausted, match="samples=9: the next operation needs 1 but 0 are left"):
         ledger.reserve(Cost(samples=1))
     ledger.keep(Budget(), 0)
     ledger.reserve(call(100))

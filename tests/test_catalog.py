@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from reasoner import catalog
 from reasoner.aliases import ALIASES
 from reasoner.budget import UNITS
-from reasoner.catalog import Kind, build, drawing_options, entries, load, spec_of
+from reasoner.catalog import Kind, build, entries, load, sampling_options, spec_of
 from reasoner.controller.stopping import BetaRule
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import SamplingParams
-from reasoner_strategies import BestOfN, Cisc, SelfConsistency, Single
+from reasoner_strategies import BestOfN, Cisc, Refine, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 
 
@@ -31,6 +31,7 @@ class Toy:
     loud: bool = False
     word: str = "x"
     limit: int | None = 3
+    name: str | None = None
     words: tuple[str, ...] = ()
     numbers: tuple[int, ...] = (1,)
     params: SamplingParams = SamplingParams(temperature=0.1, stop=("!",))
@@ -76,18 +77,23 @@ def _load_here(real: object) -> object:
         ("strategy", "best_of_n:n=4", BestOfN(n=4)),
         ("strategy", " best_of_n : n = 4 , selector = weighted ", BestOfN(n=4, selector="weighted")),
         ("strategy", "best_of_n:max_tokens=9", BestOfN(params=SamplingParams(temperature=0.8, max_tokens=9))),
-        ("strategy", "cisc:stop=a|b", Cisc(params=SamplingParams(stop=("a", "b")))),
-        ("strategy", "self_consistency:params.stop=a|b", SelfConsistency(params=SamplingParams(stop=("a", "b")))),
+        ("strategy", "best_of_n(n=4, of=refine(rounds=1))", BestOfN(n=4, of=Refine(rounds=1))),
+        ("strategy", "best_of_n:n=4,of=refine:rounds=1", BestOfN(n=4, of=Refine(rounds=1))),
+        ("strategy", "cisc:stop=[a, b]", Cisc(params=SamplingParams(stop=("a", "b")))),
+        ("strategy", "self_consistency:params.stop=a", SelfConsistency(params=SamplingParams(stop=("a",)))),
         ("strategy", "self_consistency:stop=beta", SelfConsistency(stop=BetaRule())),
         ("strategy", "self_consistency:stop=beta:theta=0.9,window=2", SelfConsistency(stop=BetaRule(0.9), window=2)),
-        ("strategy", r"single:stop=\n\n", Single(SamplingParams(temperature=0, stop=("\n\n",)))),
-        ("strategy", "single:stop=\u3002|\u00e9", Single(SamplingParams(temperature=0, stop=("\u3002", "\u00e9")))),
-        ("strategy", r"single:stop=\x2c|a\x7cb", Single(SamplingParams(temperature=0, stop=(",", "a|b")))),
-        ("strategy", "single:stop_token_ids=3|5", Single(SamplingParams(temperature=0, stop_token_ids=(3, 5)))),
+        ("strategy", r'single:stop="\n\n"', Single(SamplingParams(temperature=0, stop=("\n\n",)))),
+        ("strategy", "single:stop=[\u3002,\u00e9]", Single(SamplingParams(temperature=0, stop=("\u3002", "\u00e9")))),
+        ("strategy", 'single:stop=[",",a|b]', Single(SamplingParams(temperature=0, stop=(",", "a|b")))),
+        ("strategy", "single:stop_token_ids=[3,5]", Single(SamplingParams(temperature=0, stop_token_ids=(3, 5)))),
         ("strategy", "single:logprobs=2", Single(SamplingParams(temperature=0, logprobs=2))),
         ("verifier", "certainty:measure=self_certainty,top_k=3", Certainty("self_certainty", 3)),
-        ("engine", "simulated:answers=1|2,weights=,tokens=9", SimulatedEngine(("1", "2"), (), tokens=9)),
+        ("engine", "simulated:answers=[1,2],weights=,tokens=9", SimulatedEngine(("1", "2"), (), tokens=9)),
         ("strategy", "toy:count=1,loud=true,limit=None", Toy(1, loud=True, limit=None)),
+        ("strategy", "toy:1,name=none", Toy(1, name=None)),
+        ("strategy", 'toy:1,name="none"', Toy(1, name="none")),
+        ("strategy", 'toy:1,word={"a": [1, 2]}', Toy(1, word='{"a": [1, 2]}')),
         ("strategy", "toy:count=1,words=", Toy(1, words=())),
         ("strategy", "toy:count=1,stop=", Toy(1, params=SamplingParams(temperature=0.1))),
         ("strategy", "toy:count=1,top_k=2", Toy(1, params=SamplingParams(temperature=0.1, top_k=2, stop=("!",)))),
@@ -106,22 +112,28 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("best_of_n:selektor=argmax", "did you mean 'selector'"),
         ("best_of_n:temprature=1", "did you mean 'temperature'"),
         ("best_of_n:params=1", "no option of strategy best_of_n named 'params'"),
-        ("best_of_n:n", "'n' sets nothing: write OPTION=VALUE"),
+        ("best_of_n:n", "'n' sets nothing: write OPTION=VALUE, as in best_of_n:n=8"),
         ("best_of_n:n=4,n=5", "n is given twice"),
+        ("best_of_n:n=4,m", "character 15: 'm' sets nothing: write OPTION=VALUE"),
+        ("best_of_n:of=refine(rounds=one)", "strategy refine: rounds='one' does not fit"),
+        ("best_of_n:of=refine(rounds=1", "character 29: expected ',' or '.', got the end"),
+        ("single:instruction=f(x)", r"instruction=f\(x\) does not fit: write one text, in double quotes"),
+        ("single:instruction=[a]", r"instruction=\[a\] does not fit"),
+        ("single:instruction=a b(c)", "'a b' is not a name: write text with a bracket in double quotes"),
         ("best_of_n:n=many", "n='many' does not fit"),
         ("best_of_n:n=1.5", "n='1.5' does not fit"),
-        ("best_of_n:n=0", "n=0 draws nothing"),
+        ("best_of_n:n=0", "n must be .*got 0"),
         ("best_of_n:n=none", "n='none' does not fit"),
         ("best_of_n:selector=best", "selector='best' does not fit: input should be 'argmax' or 'weighted'"),
-        ("best_of_n:top_p=2", "top_p=2.0 is out of range"),
-        ("single:stop=a|", "stop='' is empty"),
-        ("single:stop=\\", "write a backslash as"),
+        ("best_of_n:top_p=2", "top_p must be .*got 2.0"),
+        ('single:stop=[""]', "stop='' is empty"),
+        ("single:stop=\\n", "write text that holds it in double quotes"),
         ("toy", "strategy toy needs count: write toy:count=VALUE"),
         ("toy:count=-1", "count is 0 or more"),
         ("toy:hidden=1,count=1", "no option of strategy toy named 'hidden'"),
         ("toy:count=1,nested=x", "nested='x' does not fit"),
         ("toy:count=1,opaque=x", "toy: opaque cannot be set from text"),
-        ("plain", "is no dataclass"),
+        ("plain", "is not a dataclass"),
         ("broken", "'broken' .no_such_module:X. cannot be imported: No module named"),
     ],
 )
@@ -137,10 +149,10 @@ def test_options_given_elsewhere_are_overridden_by_the_spec() -> None:
         build("strategy", "single", n=3)
 
 
-def test_an_engine_that_takes_a_path_alone_takes_all_of_it() -> None:
+def test_the_first_option_goes_without_its_name() -> None:
     assert build("engine", "replay:trace.jsonl").path == "trace.jsonl"
     assert build("engine", "replay:path=trace.jsonl").path == "trace.jsonl"
-    assert build("engine", "replay:runs/n=8,a.jsonl").path == "runs/n=8,a.jsonl"
+    assert build("engine", 'replay:"runs/n=8,a.jsonl"').path == "runs/n=8,a.jsonl"
     with pytest.raises(UsageError, match="engine replay needs path: write replay:FILE"):
         build("engine", "replay")
 
@@ -157,12 +169,14 @@ def test_loading_gives_the_class() -> None:
     [
         (BestOfN(), "best_of_n"),
         (BestOfN(n=4, selector="weighted"), "best_of_n:n=4,selector=weighted"),
-        (BestOfN(params=SamplingParams(temperature=0.8, stop=("\n\n", "a"))), r"best_of_n:params.stop=\n\n|a"),
+        (BestOfN(params=SamplingParams(temperature=0.8, stop=("\n\n", "a"))), r'best_of_n:params.stop=["\n\n",a]'),
         (Single(SamplingParams(temperature=0, logprobs=0)), "single:logprobs=0"),
         (Single(SamplingParams()), "single:temperature=0.7"),
         (Certainty(top_k=3), "certainty:top_k=3"),
         (Toy(1, limit=None), "toy:count=1,limit=none"),
-        (Toy(1, words=(" a|b", "c,d\\")), r"toy:count=1,words=\x20a\x7cb|c\x2cd\\"),
+        (Toy(1, name="None", loud=True), 'toy:count=1,loud=true,name="None"'),
+        (BestOfN(4, of=Refine(rounds=1)), "best_of_n:n=4,of=refine(rounds=1)"),
+        (Toy(1, words=(" a|b", "c,d\\")), r'toy:count=1,words=[" a|b","c,d\\"]'),
     ],
 )
 def test_an_object_is_written_with_what_is_not_default(thing: object, spec: str) -> None:
@@ -185,6 +199,8 @@ texts = st.text(min_size=1, max_size=6)
         share=st.floats(allow_nan=False),
         loud=st.booleans(),
         limit=st.none() | st.integers(),
+        word=st.text(),
+        name=st.none() | st.text() | st.sampled_from(("none", "None", "{}", '{"a":1}', "a(b)")),
         words=st.lists(texts, max_size=3).map(tuple),
         numbers=st.lists(st.integers(), max_size=3).map(tuple),
         params=st.builds(
@@ -200,25 +216,18 @@ def test_what_is_written_builds_the_same_again(toy: Toy) -> None:
     assert build("strategy", spec_of(toy)) == toy
 
 
-def test_a_text_with_a_comma_or_a_blank_at_its_end_is_written_so_that_it_can_be_read() -> None:
-    given = build("strategy", r"single:instruction=First\x2c think\x2c then answer:\x20")
-    assert given.instruction == "First, think, then answer: "
-    assert build("strategy", spec_of(given)) == given
-    assert spec_of(given) == r"single:instruction=First\x2c think\x2c then answer:\x20"
-
-
 @pytest.mark.parametrize(
     ("tail", "path", "columns"),
     [
         ("a.jsonl", "a.jsonl", ()),
         ("path=a.jsonl", "a.jsonl", ()),
-        ("a.jsonl,columns=question:prompt|answer:target", "a.jsonl", ("question:prompt", "answer:target")),
+        ("a.jsonl,columns=[question:prompt,answer:target]", "a.jsonl", ("question:prompt", "answer:target")),
         ("columns=question:prompt,path=a.jsonl", "a.jsonl", ("question:prompt",)),
-        ("a,b=c.jsonl", "a,b=c.jsonl", ()),
-        ("a,b=c.jsonl, columns=question:prompt", "a,b=c.jsonl", ("question:prompt",)),
+        ('"a,b=c.jsonl"', "a,b=c.jsonl", ()),
+        ('"a,b=c.jsonl", columns=question:prompt', "a,b=c.jsonl", ("question:prompt",)),
     ],
 )
-def test_a_path_goes_up_to_the_next_option(tail: str, path: str, columns: tuple[str, ...]) -> None:
+def test_a_path_is_the_first_option_of_a_task(tail: str, path: str, columns: tuple[str, ...]) -> None:
     built = build("task", f"jsonl:{tail}")
     assert (built.path, built.columns) == (path, columns)
     assert build("task", spec_of(built)) == built
@@ -255,7 +264,7 @@ def test_every_alias_is_of_something_that_there_is() -> None:
             assert alias not in entries(kind)
     classes = [load(kind, name) for kind in ("strategy", "engine") for name in entries(kind)]
     options = {
-        option for cls in classes for option in (*drawing_options(cls), *(f.name for f in dataclasses.fields(cls)))
+        option for cls in classes for option in (*sampling_options(cls), *(f.name for f in dataclasses.fields(cls)))
     }
     assert set(ALIASES["option"].values()) <= options
     assert set(ALIASES["budget unit"].values()) <= set(UNITS)

@@ -68,7 +68,7 @@ def test_a_refusal_is_raised_into_the_plan_which_may_return_its_best() -> None:
 
     run = Run(plan, budget=Budget(samples=1))
     assert (run.solution.answer, run.solution.ended_by, run.error) == (answer("samples"), "budget", None)
-    assert run.solution.reason == "budget samples=1: the next operation needs 1 and 0 is free"
+    assert run.solution.reason == "budget samples=1: the next operation needs 1 but 0 are left"
     [refused] = run.seen(Refused)
     assert (refused.op, refused.unit, refused.needed, refused.free, refused.limit) == (2, "samples", 1, 0, 1)
 

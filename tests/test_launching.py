@@ -319,14 +319,14 @@ def test_more_cancelled_samples_than_may_wait_do_not_block_a_resumed_run() -> No
 def test_more_samples_than_any_question_is_worth_are_refused_in_one_line(name: str) -> None:
     owned = {one.name for one in fields(load("strategy", name))} & {"n", "k", "chains", "simulations"}
     for option in owned - ({"k"} if name == "lookahead" else set()):
-        with pytest.raises(UsageError, match=rf"{option}=1,?000,?000.* is out of range: .* 1 to 1(0|,000),000"):
+        with pytest.raises(UsageError, match=rf"{option} must be from 1 to 1(0|,000),000 \(got 1,000,000"):
             build("strategy", f"{name}:{option}={10**12}")
 
 
 def test_an_operation_is_bounded_too() -> None:
-    with pytest.raises(UsageError, match="n=1,000,001 is out of range: n is 1 to 1,000,000 samples a question"):
+    with pytest.raises(UsageError, match=r"n must be from 1 to 1,000,000 .got 1,000,001"):
         Sample((PROMPT,), MOST_SAMPLES + 1)
-    with pytest.raises(UsageError, match="n=0 draws nothing"):
+    with pytest.raises(UsageError, match=r"n must be .*got 0"):
         Start(Sample((PROMPT,)), times=0)
     for op in (Sample((PROMPT, PROMPT)), Score(number_question(), ())):
         with pytest.raises(UsageError, match="times=2 is for samples of one prompt: start other operations one by one"):

@@ -139,7 +139,7 @@ def test_a_sequence_is_cut_at_the_first_group_below_the_floor_and_paid_for_as_ca
 def test_a_floor_needs_the_alternatives_it_looks_at() -> None:
     with pytest.raises(UsageError, match="needs logprobs=20"):
         Sample((PROMPT,), params=PARAMS, floor=ConfidenceFloor(3, 1.0))
-    with pytest.raises(UsageError, match="window is 1 or more"):
+    with pytest.raises(UsageError, match="window must be at least 1"):
         ConfidenceFloor(0, 1.0)
 
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_held_back_refuses_the_sequence_and_counts_as_none() -> N
     # A closing answer is a sample too, and is asked for when it is due.
     run = Run(lambda _: thinking(20), ScriptedEngine(thinks_long), budget=Budget(samples=1))
     assert (run.solution.cost.samples, run.solution.ended_by) == (1, "budget")
-    with pytest.raises(UsageError, match="reserve=-1"):
+    with pytest.raises(UsageError, match="reserve must be at least 0"):
         Sample((PROMPT,), reserve=-1)
 
 
@@ -227,7 +227,7 @@ def test_what_a_branch_draws_does_not_depend_on_another() -> None:
     alone, mixed = seeds([1, 1]), seeds([0, 1, 2, 1, 0, 2])
     assert alone[1] == mixed[1]
     assert len({seed for drawn in mixed.values() for seed in drawn}) == 6
-    with pytest.raises(UsageError, match="branch=-1"):
+    with pytest.raises(UsageError, match="branch must be"):
         Sample((PROMPT,), branch=-1)
 
 

@@ -180,7 +180,7 @@ def test_the_order_of_completion_changes_nothing(seed: int) -> None:
 
 
 def test_a_nested_strategy_is_written_and_read_as_a_spec() -> None:
-    nested = build("strategy", r"best_of_n:n=2,of=self_consistency:n=3\x2ctemperature=0.5")
+    nested = build("strategy", "best_of_n:n=2,of=self_consistency(n=3,temperature=0.5)")
     assert nested == BestOfN(2, of=SelfConsistency(3, SamplingParams(temperature=0.5)))
     assert build("strategy", spec_of(nested)) == nested
     assert build("strategy", "self_consistency:of=none") == SelfConsistency()

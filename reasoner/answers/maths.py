@@ -12,7 +12,7 @@ from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import CUE, boxed, final_segment
 from reasoner.answers.shapes import Number, Words, accepts, key, shape
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500
@@ -55,8 +55,7 @@ class MathSpace:
     seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < math.inf:
-            raise UsageError(f"seconds={self.seconds} is out of range: seconds is above 0")
+        require(self.seconds, "seconds", above=0, below=math.inf)
 
     @property
     def accepts(self) -> Callable[[str, str], bool]:

@@ -103,23 +103,23 @@ def _entries(kind: Any) -> list[dict[str, Any]]:
 
 
 def _options(cls: Any) -> dict[str, str]:
-    from reasoner.catalog import drawing_options
+    from reasoner.catalog import options_of, sampling_options
     from reasoner.types import SamplingParams
 
     shown: dict[str, str] = {}
-    for field in dataclasses.fields(cls):
-        if not field.init or field.default_factory is not dataclasses.MISSING:
+    for field in options_of(cls).values():
+        if field.default_factory is not dataclasses.MISSING:
             continue
         if isinstance(field.default, SamplingParams):
-            shown |= {name: _text(getattr(field.default, at)) for name, at in drawing_options(cls).items()}
+            shown |= {name: _text(getattr(field.default, option)) for name, option in sampling_options(cls).items()}
         else:
             shown[field.name] = "(required)" if field.default is dataclasses.MISSING else _text(field.default)
     return shown
 
 
 def _text(value: object) -> str:
-    if isinstance(value, tuple):
-        return "|".join(str(part) for part in value)
-    if isinstance(value, str) and not value.isprintable():
-        return value.encode("unicode_escape").decode()
-    return "none" if value is None else str(value)
+    """A default as it stands in a spec; empty for an empty text or list."""
+    from reasoner.catalog import as_written
+    from reasoner.specs import written
+
+    return "" if value in ("", ()) else written(as_written(value))

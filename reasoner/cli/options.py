@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reasoner.budget import Budget, Prices
     from reasoner.catalog import Kind
     from reasoner.protocols import Engine, Strategy, Verifier
+    from reasoner.specs import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,15 +56,14 @@ def json_option(result: str) -> Callable[[F], F]:
     return click.option("--json", "as_json", is_flag=True, help=f"Print {result} as JSON.")
 
 
-def _given(spec: str, option: str, **flags: object) -> dict[str, object]:
+def _given(spec: "Spec", option: str, **flags: object) -> dict[str, object]:
     """Those of `flags` that were given.
 
     Raises:
         UsageError: the spec of `option` sets one of them too.
     """
-    in_spec = {part.partition("=")[0].strip() for part in spec.partition(":")[2].split(",")}
     given = {name: value for name, value in flags.items() if value is not None}
-    for name in in_spec & given.keys():
+    for name in spec.options.keys() & given.keys():
         raise UsageError(f"{flag(name)} and {name} of {option} set the same thing: keep one")
     return given
 
@@ -82,12 +82,16 @@ def choose_strategy(
         UsageError: it is unknown, has no such options, or sets one of them too.
     """
     from reasoner.catalog import build
+    from reasoner.specs import Spec
 
-    given = _given(spec or "", "--strategy", effort=effort, profile=profile, abstain_below=abstain_below)
-    chosen = ("auto" if given else DEFAULT_STRATEGY) if spec is None else spec
-    name = chosen.partition(":")[0]
-    if given and name.strip() != "auto":
-        raise UsageError(f"{flag(min(given))} is an option of the strategy auto, not of {name}: omit it or use -s auto")
+    options = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
+    default = DEFAULT_STRATEGY if all(value is None for value in options.values()) else "auto"
+    chosen = Spec.parse(default if spec is None else spec)
+    given = _given(chosen, "--strategy", **options)
+    if given and chosen.name != "auto":
+        raise UsageError(
+            f"{flag(min(given))} is an option of the strategy auto, not of {chosen.name}: omit it or use -s auto"
+        )
     strategy: Strategy = build("strategy", chosen, **given)
     return strategy
 
@@ -99,13 +103,13 @@ def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: st
         UsageError: it is unknown, has no such option, or sets it too.
     """
     from reasoner.catalog import build, load
+    from reasoner.specs import Spec
 
-    spec = spec or (DEFAULT_ENGINE if base_url is None else "openai")
-    name = spec.partition(":")[0]
-    given = _given(spec, "--engine", model_id=model_id, base_url=base_url)
-    if unknown := given.keys() - {field.name for field in fields(load("engine", name))}:
-        raise UsageError(f"engine {name} takes no {flag(min(unknown))}: omit it")
-    engine: Engine = build("engine", spec, **given)
+    chosen = Spec.parse(spec or (DEFAULT_ENGINE if base_url is None else "openai"))
+    given = _given(chosen, "--engine", model_id=model_id, base_url=base_url)
+    if unknown := given.keys() - {field.name for field in fields(load("engine", chosen.name))}:
+        raise UsageError(f"engine {chosen.name} takes no {flag(min(unknown))}: omit it")
+    engine: Engine = build("engine", chosen, **given)
     return engine
 
 
@@ -122,10 +126,11 @@ def choose_verifier(
     """
     from reasoner.catalog import build, spec_of
     from reasoner.past import Recorded
+    from reasoner.specs import Spec
 
     chosen = _measured_with(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", chosen):
-        name = chosen.partition(":")[0].strip()
+        name = Spec.parse(chosen).name
         raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it")
     if not any(strategy.uses_verifier for strategy in strategies):
         if spec is not None:
@@ -152,8 +157,9 @@ def runs_code(kind: "Kind", spec: str) -> bool:
         UsageError: there is nothing of that name.
     """
     from reasoner.catalog import load
+    from reasoner.specs import Spec
 
-    cls = load(kind, spec.partition(":")[0].strip())
+    cls = load(kind, Spec.parse(spec).name)
     return any(field.name == "allow_unsandboxed" for field in fields(cls))
 
 

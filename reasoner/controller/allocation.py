@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reasoner.controller.odds import best_gain
-from reasoner.errors import UsageError
 
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued again."""
@@ -26,11 +25,9 @@ class Allocation:
     abreast: int = 64
 
     def __post_init__(self) -> None:
-        if not 0 <= self.price <= 1:
-            raise UsageError(f"price={self.price} is out of range: price must be 0 to 1")
-        for name in ("wave", "abreast"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} must be 1 or more")
+        require(self.price, "price", at_least=0, at_most=1)
+        require(self.wave, "wave", at_least=1)
+        require(self.abreast, "abreast", at_least=1)
 
 
 class QuestionState(NamedTuple):

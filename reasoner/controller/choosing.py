@@ -182,10 +182,11 @@ def _walk(family: Family, bin: int, epsilon: float, alpha: float) -> _Walk:
     them fixed numbers of samples: those harm more than a rule at the same cost, and would end the walk early.
     """
     standard = family.standard(bin)
-    name = family.baseline.partition(":")[0]
+    name = Spec.parse(family.baseline).name
 
     def boldness(row: ArmRow) -> tuple[bool, bool, float, Arm]:
-        fixed = row.strategy.partition(":")[0] == name and "stop=" not in row.strategy
+        spec = Spec.parse(row.strategy)
+        fixed = spec.name == name and "stop" not in spec.options
         return row.arm != standard.arm, fixed, -row.tokens, row.arm
 
     eligible = [row for row in family.rows(bin)[1:] if row.eligible]

@@ -276,7 +276,7 @@ class FirstOf:
 
     def __post_init__(self) -> None:
         if not self.rules:
-            raise UsageError("rules= is empty: give one rule or more, as in first_of:lossless|price")
+            raise UsageError("rules must not be empty: give at least one rule, as in first_of:[lossless,price]")
 
     def stop(self, standing: Standing, cost: Cost) -> str | None:
         """The reason of the first that stops."""

@@ -22,7 +22,9 @@ class MixtureEngine:
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
-            raise UsageError(f"members must be at least two engines (got {len(self.members)}): write a|b")
+            raise UsageError(
+                f"members must be at least two engines (got {len(self.members)}): write members=[ENGINE,ENGINE]"
+            )
 
     @property
     def name(self) -> str:

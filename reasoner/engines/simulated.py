@@ -42,7 +42,7 @@ class Law:
 
     def __post_init__(self) -> None:
         if not self.answers:
-            raise UsageError("give at least one answer, as in answers=7|8|9")
+            raise UsageError("answers must not be empty: give at least one, as in answers=[7,8,9]")
         if self.weights and len(self.weights) != len(self.answers):
             raise UsageError(f"{len(self.weights)} weights for {len(self.answers)} answers: give one each, or none")
         if any(weight < 0 for weight in self.weights) or (self.weights and sum(self.weights) <= 0):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.sandbox.syscalls import seccomp_filter
 
 Wrapper = Literal["bubblewrap", "namespaces", "none"]
@@ -46,8 +46,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is above 0")
+            require(getattr(self, name), name, above=0)
 
     @property
     def rlimits(self) -> dict[str, int]:

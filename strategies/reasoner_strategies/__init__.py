@@ -1,6 +1,7 @@
 """Built-in strategies: one algorithm a file, named as the literature names it."""
 
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,36 +32,6 @@ if TYPE_CHECKING:
     from reasoner_strategies.speculative_rejection import SpeculativeRejection
     from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
     from reasoner_strategies.universal import Universal
-
-_HOMES = {
-    "AbMcts": "ab_mcts",
-    "AdaptiveConsistency": "adaptive_consistency",
-    "Auto": "auto",
-    "BeamSearch": "beam_search",
-    "BestOfN": "best_of_n",
-    "Borda": "borda",
-    "BudgetForcing": "budget_forcing",
-    "Cisc": "cisc",
-    "DeepConf": "deepconf",
-    "Dvts": "dvts",
-    "EarlyStopping": "early_stopping",
-    "GenSelect": "gen_select",
-    "Knockout": "knockout",
-    "Likelihood": "likelihood",
-    "Lookahead": "lookahead",
-    "Mcts": "mcts",
-    "Pairwise": "pairwise",
-    "ParticleFilter": "particle_filter",
-    "Rebase": "rebase",
-    "Refine": "refine",
-    "Revise": "revise",
-    "SelfConsistency": "self_consistency",
-    "ShortMAtK": "short_m_at_k",
-    "Single": "single",
-    "SpeculativeRejection": "speculative_rejection",
-    "TreeOfThoughts": "tree_of_thoughts",
-    "Universal": "universal",
-}
 
 __all__ = [
     "AbMcts",
@@ -94,9 +65,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a strategy on first use: most programs want one or two of them."""
-    if name in _HOMES:
-        return getattr(import_module(f"reasoner_strategies.{_HOMES[name]}"), name)
+    """Import a strategy on first use: most programs need one or two of them."""
+    if name in __all__:
+        modules = (info.name for info in iter_modules(__path__) if info.name.replace("_", "") == name.lower())
+        return getattr(import_module(f"{__name__}.{next(modules)}"), name)
     raise AttributeError(f"module 'reasoner_strategies' has no attribute {name!r}")
 
 

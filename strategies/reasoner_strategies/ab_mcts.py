@@ -1,4 +1,4 @@
-"""AB-MCTS-A: an adaptive tree of whole answers, wider or deeper as the ratings suggest."""
+"""AB-MCTS-A: an adaptive tree of complete answers that grows wider or deeper by their ratings."""
 
 import bisect
 import math
@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies.prompting import answered, bare
-from reasoner_strategies.running_vote import RunningVote
+from reasoner_strategies._prompts import with_request, without_reply
+from reasoner_strategies._voting.running_vote import RunningVote
 
 Prior = Literal["normal", "beta"]
 Selector = Literal["argmax", "weighted"]
@@ -20,26 +20,25 @@ IMPROVE = (
     "question again in full. {form}"
 )
 UNIT = 1 << 40
-"""Ratings are added up in whole parts of this size, so that no order of arrival changes a sum."""
+"""Ratings are summed as multiples of 1 / UNIT, so that no order of arrival changes a sum."""
 
 
 @dataclass(frozen=True, slots=True)
 class AbMcts:
     """Each of `n` generations is a fresh answer or a refinement of an earlier one (Inoue 2025, 2503.04412).
 
-    From the root down, every node draws a score for what it would get by generating a new child (GEN) and by going on
-    with one of those it has (CONT), from what is believed of either, and does what drew higher (Thompson sampling);
-    where it goes on, the child that draws highest is next. GEN at the root samples the question anew, elsewhere it asks
-    to improve the node's answer, told its rating. A rating counts for GEN of the parent and for the node, and for CONT
-    and the node at every ancestor. `prior` is what is believed before the first: "normal" with unknown mean and
-    variance (normal-inverse-chi-squared, m 0, kappa 1, nu 1, tau^2 0.1) or "beta" (1/2, 1/2).
+    From the root down, every node draws a score for generating a new child (GEN) and one for continuing with an
+    existing child (CONT), each from its posterior, and follows the higher one (Thompson sampling); to continue, it
+    follows the child that draws the highest score. GEN at the root samples the question again, elsewhere it asks to
+    improve the node's answer and shows its rating. A rating updates GEN of the parent and the node, and CONT and the
+    node at every ancestor. `prior` is the belief before the first rating: "normal" with unknown mean and variance
+    (normal-inverse-chi-squared, m 0, kappa 1, nu 1, tau^2 0.1) or "beta" (1/2, 1/2).
 
-    Draws depend on the question, the number of the generation and the ratings told until then, not on their order.
-    `concurrency` generations are under way at a time; above 1, the order in which replies come decides which ratings
-    are there by then.
+    Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
+    `concurrency` generations run at a time; above 1, the order of replies decides which ratings are known by then.
 
     `selector` "argmax" answers with the best rated, "weighted" with the class of answers of the highest total rating.
-    A generation without an answer is no node. One that could not be rated is none either; it votes where nothing could.
+    A generation without an answer or a rating is not a node. Unrated answers vote only if nothing could be rated.
     """
 
     uses_verifier: ClassVar[bool] = True
@@ -51,23 +50,17 @@ class AbMcts:
     params: SamplingParams = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("n", 1 <= self.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} generations"),
-            ("prior", self.prior in get_args(Prior), ", ".join(get_args(Prior))),
-            ("concurrency", self.concurrency >= 1, "1 or more"),
-            ("selector", self.selector in get_args(Selector), ", ".join(get_args(Selector))),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        check_n(self.n)
+        require_choice(self.prior, "prior", get_args(Prior))
+        require(self.concurrency, "concurrency", at_least=1)
+        require_choice(self.selector, "selector", get_args(Selector))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Ask the tree what to generate, tell it how that was rated, as replies arrive."""
+        """Ask the tree what to generate and report the ratings to it, as replies arrive."""
         search = _Search(self, question)
         with suppress(BudgetExhausted):
             yield from search.run()
-        answer = yield from search.votes.close()
-        return answer
+        return (yield from search.votes.publish()).leader
 
 
 @dataclass(slots=True, eq=False)
@@ -79,8 +72,8 @@ class _Search:
     tree: "AnswerTree" = field(init=False)
     votes: RunningVote = field(init=False)
     running: dict[Handle, tuple[int, Completion | None, Answer | None]] = field(default_factory=dict)
-    """The number of each generation under way and, while it is rated, what was drawn."""
-    asked: int = 0
+    """The number of each running generation and, while it is rated, its completion and answer."""
+    launched: int = 0
 
     def __post_init__(self) -> None:
         self.tree = AnswerTree(self.question.id, self.options.prior)
@@ -88,16 +81,16 @@ class _Search:
 
     def run(self) -> Plan[None]:
         while True:
-            while self.asked < self.options.n and len(self.running) < self.options.concurrency:
-                prompt = refinement(self.question, self.tree.ask(self.asked))
+            while self.launched < self.options.n and len(self.running) < self.options.concurrency:
+                prompt = refinement(self.question, self.tree.ask(self.launched))
                 handle = yield from start(Sample((prompt,), params=self.options.params))
-                self.running[handle] = (self.asked, None, None)
-                self.asked += 1
+                self.running[handle] = (self.launched, None, None)
+                self.launched += 1
             if not self.running:
                 return
             finished = yield from next_finished()
             yield from self._arrived(finished)
-            yield from self.votes.tell()
+            yield from self.votes.publish_sometimes()
 
     def _arrived(self, finished: Finished) -> Plan[None]:
         number, drawn, answer = self.running.pop(finished.handle)
@@ -105,11 +98,11 @@ class _Search:
             value = finished.ratings[0].value
             self.votes.rate(answer, value, order=number)
             if value is not None:
-                self.tree.tell(number, value, drawn)
+                self.tree.report(number, value, drawn)
             return
         [drawn] = finished.completions
         answer = self.question.read(drawn)
-        self.votes.look(answer, order=number)
+        self.votes.count(answer, order=number)
         if answer is not None:
             handle = yield from start(Score(self.question, (drawn,)))
             self.running[handle] = (number, drawn, answer)
@@ -117,14 +110,14 @@ class _Search:
 
 @dataclass(slots=True)
 class Arm:
-    """What was told of one choice: how many ratings, their sum and the sum of their squares, in whole parts."""
+    """The ratings of one choice: their number, their sum and the sum of their squares, in units of 1 / UNIT."""
 
     count: int = 0
     total: int = 0
     squares: int = 0
 
     def add(self, rating: float) -> None:
-        """One more rating."""
+        """Add a rating."""
         self.count += 1
         parts = round(rating * UNIT)
         self.total += parts
@@ -154,61 +147,61 @@ class Arm:
 
 @dataclass(slots=True, eq=False)
 class AnswerNode:
-    """A rated answer; the root holds none. `worth` is what its parent believes of it."""
+    """A rated answer; the root holds none. `value` is its parent's belief about it."""
 
     number: int = -1
     parent: "AnswerNode | None" = None
     rating: float = 0.0
     completion: Completion | None = None
-    worth: Arm = field(default_factory=Arm)
+    value: Arm = field(default_factory=Arm)
     generate: Arm = field(default_factory=Arm)
-    go_on: Arm = field(default_factory=Arm)
+    continue_: Arm = field(default_factory=Arm)
     children: list["AnswerNode"] = field(default_factory=list)
     """In the order of their numbers."""
 
 
 @dataclass(slots=True, eq=False)
 class AnswerTree:
-    """Says what to generate next (`ask`), learns how it was rated (`tell`), in any order and as often as it is told."""
+    """Decides what to generate next (`ask`) and learns from the ratings (`report`), in any order."""
 
     question_id: str
     prior: Prior
     root: AnswerNode = field(default_factory=AnswerNode)
     _asked: dict[int, AnswerNode] = field(default_factory=dict)
-    _told: set[int] = field(default_factory=set)
+    _reported: set[int] = field(default_factory=set)
 
     def ask(self, number: int) -> AnswerNode:
-        """The node whose answer the generation of this number refines; the root for a fresh one."""
+        """The node whose answer this generation refines; the root for a new sample of the question."""
         source = random.Random(f"{self.question_id}\0{number}")
         node = self.root
         while node.children:
             generated = node.generate.draw(self.prior, source)
-            if node.go_on.draw(self.prior, source) <= generated:
+            if node.continue_.draw(self.prior, source) <= generated:
                 break
-            node = max(node.children, key=lambda child: child.worth.draw(self.prior, source))
+            node = max(node.children, key=lambda child: child.value.draw(self.prior, source))
         self._asked[number] = node
         return node
 
-    def tell(self, number: int, rating: float, completion: Completion) -> None:
-        """How the generation of this number was rated, 0 to 1; told again it changes nothing."""
-        if number in self._told:
+    def report(self, number: int, rating: float, completion: Completion) -> None:
+        """The rating of the generation of this number, 0 to 1; reported again it changes nothing."""
+        if number in self._reported:
             return
-        self._told.add(number)
+        self._reported.add(number)
         parent = self._asked[number]
         child = AnswerNode(number, parent, rating, completion)
-        bisect.insort(parent.children, child, key=lambda one: one.number)
-        child.worth.add(rating)
+        bisect.insort(parent.children, child, key=lambda node: node.number)
+        child.value.add(rating)
         parent.generate.add(rating)
         node = parent
         while node.parent is not None:
-            node.worth.add(rating)
-            node.parent.go_on.add(rating)
+            node.value.add(rating)
+            node.parent.continue_.add(rating)
             node = node.parent
 
 
 def refinement(question: Question, node: AnswerNode) -> Prompt:
-    """The question for the root; elsewhere it goes on with the node's answer and the wish for a better one."""
+    """The question for the root; elsewhere also the node's answer and a request to improve it."""
     if node.completion is None:
         return question.prompt
-    wish = IMPROVE.format(rating=f"{node.rating:.2f}", form=question.space.instruction)
-    return answered(bare(question.prompt), node.completion.chain, wish)
+    request = IMPROVE.format(rating=f"{node.rating:.2f}", form=question.space.instruction)
+    return with_request(without_reply(question.prompt), node.completion.chain, request)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.controller.stopping import BetaRule, DirichletRule
-from reasoner.errors import UsageError
+from reasoner.errors import require, require_choice
 from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.stopping_vote import stopping_vote
+from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +15,12 @@ class AdaptiveConsistency:
     """Majority vote that stops once its leader is ahead with probability `theta` (Aggarwal 2023, 2305.11860).
 
     `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with every answer seen. `n` is the
-    most samples it draws. `window` samples are in flight at a time, and those still running at the stop are cancelled
-    and paid. They are looked at in launch order, each with a look at the rule, so the answer depends neither on what
+    maximum of samples. `window` samples are in flight at a time, and those still running at the stop are cancelled and
+    paid. They are counted in launch order, and the rule is asked after each, so the answer depends neither on what
     finishes first nor on `window`. (The paper draws one after the other.)
 
-    A high `theta` is no promise of the right mode: see `BetaRule`. On a flat law it draws all `n`.
+    A high `theta` does not guarantee the right mode: see `BetaRule`. If all answers are equally likely it draws all
+    `n`.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -32,16 +33,14 @@ class AdaptiveConsistency:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.window < 1:
-            raise UsageError(f"window={self.window} is out of range: window is 1 sample in flight or more")
-        if self.rule not in ("beta", "dirichlet"):
-            raise UsageError(f"rule={self.rule!r} does not exist: choose beta or dirichlet")
-        self._stopping()
+        require(self.window, "window", at_least=1)
+        require_choice(self.rule, "rule", ("beta", "dirichlet"))
+        _ = self._stopping
 
+    @property
     def _stopping(self) -> BetaRule | DirichletRule:
         return BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Count sample by sample; stop where the rule says so."""
-        answer = yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping())
-        return answer
+        """Count sample by sample; stop when the rule says so."""
+        return (yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping))

@@ -1,4 +1,4 @@
-"""Auto: what a calibrated profile says pays on this kind of question; without one, a vote that ends when it is safe."""
+"""Auto: the strategy that a calibrated profile chooses for the question; without one, a vote with a safe stop."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,23 @@ from reasoner.catalog import build
 from reasoner.controller.choosing import choose
 from reasoner.controller.profile import ArmRow, Family, read_profile
 from reasoner.controller.stopping import EFFORTS, FirstOf, LockIn, Lossless, smoothed
-from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
+from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
 from reasoner.plan import Plan, Propose, check_n, note, propose, sample, stopped
 from reasoner.protocols import Calibrated, Strategy
+from reasoner.specs import Spec
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
-from reasoner_strategies.pool import vote
+from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
 
 Effort = Literal["low", "medium", "high"]
 DELTAS: Mapping[Effort, float] = {"low": 0.1, "medium": 0.05, "high": 0.01}
-"""Where nothing is calibrated: the chance that all `n` samples would have given another answer, at which to stop."""
+"""Without a profile: the vote stops when all `n` samples would give another answer with at most this probability."""
 SPLIT = 4
-"""Samples whose agreement tells how hard a question is, where the profile says so."""
+"""The number of samples whose agreement measures difficulty, if the profile's bins use it."""
 
 
 class _Arm(NamedTuple):
-    """One way to spend, and why it is the one."""
+    """A chosen strategy, and the reason."""
 
     strategy: Strategy
     spec: str
@@ -36,18 +37,19 @@ class _Arm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """Chooses by a calibrated profile how to spend on a question; without one, votes until the lead is safe.
+    """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
 
-    With a `profile` (a file that `reasoner calibrate` wrote; `task` says which of its families, where there are more
-    than one) the question's difficulty is told by what the family found to tell it: its length, or its first sample or
-    four. Of the arms measured on such questions that one is chosen which loses an answer of the baseline's with a risk
-    of `epsilon` at most, and beyond which no gain is worth the price of `effort`. Only arms without a budget of their
-    own take part. Sequences are drawn as they were when it was measured. A vote goes on from the samples drawn so far.
+    With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
+    difficulty of a question is measured as the family's bins do: by its length, its first sample or its first four. Of
+    the arms measured on such questions it chooses the one that loses an answer of the baseline with a risk of at most
+    `epsilon`, and beyond which no gain is worth the price of `effort`. Only arms without a budget of their own are
+    considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
+    drawn so far.
 
-    Without one it is self-consistency of `n` with the rules `lossless` and `lock_in`, whose delta is 0.1, 0.05 or 0.01
-    with `effort` low, medium or high.
+    Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`, whose delta is 0.1, 0.05 or
+    0.01 with `effort` low, medium or high.
 
-    Where the calibrated chance that the answer is right is below `abstain_below`, it says nothing instead.
+    It abstains if the calibrated probability that the answer is right is below `abstain_below`.
     """
 
     profile: str = ""
@@ -59,10 +61,10 @@ class Auto:
     params: SamplingParams = SamplingParams()
     _model: str = field(init=False, repr=False, compare=False)
     _family: Family | None = field(init=False, repr=False, compare=False)
-    _drawing: SamplingParams = field(init=False, repr=False, compare=False)
-    """How sequences are drawn: as those of the baseline were, where there is one."""
+    _sampling: SamplingParams = field(init=False, repr=False, compare=False)
+    """The sampling options: those of the baseline, if there is one."""
     _arms: tuple[_Arm, ...] = field(init=False, repr=False, compare=False)
-    """What is chosen in each bin."""
+    """The chosen arm of each bin."""
 
     def __post_init__(self) -> None:
         self._check()
@@ -70,25 +72,23 @@ class Auto:
         family = profile.family(self.task) if profile else None
         object.__setattr__(self, "_model", profile.model if profile else "")
         object.__setattr__(self, "_family", family)
-        object.__setattr__(self, "_drawing", self._as_measured(family) if family else self.params)
+        object.__setattr__(self, "_sampling", self._as_measured(family) if family else self.params)
         object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting("nothing is calibrated"),))
 
     def _check(self) -> None:
         check_n(self.n)
-        if self.effort not in DELTAS:
-            raise UsageError(f"effort={self.effort!r} does not exist: choose low, medium or high")
-        for name in ("epsilon", "abstain_below"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is a probability, 0 to 1")
+        require_choice(self.effort, "effort", DELTAS)
+        require(self.epsilon, "epsilon", at_least=0, at_most=1)
+        require(self.abstain_below, "abstain_below", at_least=0, at_most=1)
         if not self.profile and (self.task or self.abstain_below):
             given = f"task={self.task}" if self.task else f"abstain_below={self.abstain_below}"
-            raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate`, and give its file")
+            raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")
 
     def _choose(self, family: Family) -> tuple[_Arm, ...]:
         servable = family.model_copy(update={"arms": tuple(row for row in family.arms if _servable(row))})
         chosen = []
-        for place in range(family.bins.count):
-            choice = choose(servable, place, price=EFFORTS[self.effort], epsilon=self.epsilon)
+        for index in range(family.bins.count):
+            choice = choose(servable, index, price=EFFORTS[self.effort], epsilon=self.epsilon)
             if (row := choice.row) is None:
                 chosen.append(self._voting(choice.why))
             else:
@@ -97,35 +97,35 @@ class Auto:
 
     def _voting(self, why: str) -> _Arm:
         stop = FirstOf((Lossless(), LockIn(delta=DELTAS[self.effort])))
-        voting = SelfConsistency(self.n, self._drawing, stop=stop)
+        voting = SelfConsistency(self.n, self._sampling, stop=stop)
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:
         baseline = build("strategy", family.baseline)
         measured = baseline.params if isinstance(baseline, SelfConsistency) else self.params
         if self.params not in (SamplingParams(), measured):
-            raise UsageError("with a profile, sequences are drawn as it was measured: leave out how, or calibrate anew")
+            raise UsageError("a profile sets the sampling options: leave them out, or calibrate again with these")
         return measured
 
     @property
     def uses_verifier(self) -> bool:
-        """Only where a strategy that may be chosen does."""
+        """Only if a strategy that may be chosen does."""
         return any(arm.strategy.uses_verifier for arm in self._arms)
 
     @property
     def verifiers(self) -> tuple[str, ...]:
-        """The specs of the verifiers with which the strategies that may be chosen were measured."""
+        """The specs of the verifiers used in the calibration of the strategies that may be chosen."""
         rows = [arm.row for arm in self._arms if arm.row and arm.strategy.uses_verifier]
         return tuple(sorted({row.verifier for row in rows} - {""}))
 
     @property
     def price(self) -> float | None:
-        """What a mean sample has to gain in the chance of a right answer; None where nothing is calibrated."""
+        """The gain in the probability of a right answer that a mean sample must bring; None without a profile."""
         return EFFORTS[self.effort] if self._family else None
 
     @property
     def measured_on(self) -> Calibrated | None:
-        """What the calibration saw of the arms that may be chosen; None without a profile, or where it decides none."""
+        """The calibration data of the arms that may be chosen; None without a profile, or if it decides no arm."""
         rows = [arm.row for arm in self._arms if arm.row]
         if self._family is None or len(rows) < len(self._arms):
             return None
@@ -136,44 +136,43 @@ class Auto:
 
     @property
     def calibrated_on(self) -> int:
-        """How many questions its confidence was calibrated on; 0 without a profile."""
+        """The number of questions its confidence was calibrated on; 0 without a profile."""
         return self._family.trust.questions if self._family else 0
 
     def confidence(self, standing: Standing) -> float | None:
-        """The calibrated chance that the leader is right; None without a profile, and where nothing leads."""
+        """The calibrated probability that the leader is right; None without a profile or a leader."""
         if self._family is None or standing.leader is None:
             return None
         return self._family.trust.chance(smoothed(standing))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Tell how hard it is, choose, do that; say nothing where that is not sure enough."""
-        arm, drawn = yield from self._look(question)
+        """Measure the difficulty, choose a strategy, follow it; abstain if its answer is not sure enough."""
+        arm, drawn = yield from self._chosen(question)
         standing = Standing()
         yield from note(f"chose {arm.spec}: {arm.why}")
-        if drawn and _goes_on(arm.strategy, self._drawing):
-            plan = arm.strategy.going_on(question, drawn)
+        if drawn and _can_continue(arm.strategy, self._sampling):
+            plan = arm.strategy.continued(question, drawn)
         else:
             if drawn:
-                yield from note(f"the {len(drawn)} drawn to tell how hard it is are spent: what was chosen draws anew")
-                standing = yield from vote(question, drawn)
-                yield from propose(standing.leader, standing)
+                yield from note(f"the {len(drawn)} samples drawn to measure difficulty are not used by this strategy")
+                standing = yield from proposed(vote(question, drawn))
             plan = arm.strategy.plan(question)
         answer, standing = yield from _followed(plan, standing)
-        sure = self.confidence(standing)
-        if sure is not None and sure < self.abstain_below:
-            yield from stopped(f"not sure: right with a chance of {sure:.2f}, and {self.abstain_below:g} is asked for")
+        confidence = self.confidence(standing)
+        if confidence is not None and confidence < self.abstain_below:
+            yield from stopped(f"not sure: right with probability {confidence:.2f}, below {self.abstain_below:g}")
             yield from propose(None, standing)
             return None
         return answer
 
-    def _look(self, question: Question) -> Plan[tuple[_Arm, Sequence[Completion]]]:
-        """The arm of the question's bin, and the samples that it took to tell which that is."""
+    def _chosen(self, question: Question) -> Plan[tuple[_Arm, Sequence[Completion]]]:
+        """The arm of the question's bin, and the samples that were drawn to find the bin."""
         bins = self._family.bins if self._family else None
         if bins is None or bins.signal == "none":
             return self._arms[0], ()
         if bins.signal == "prompt":
             return self._arms[bins.place(len(question.text))], ()
-        params = self._drawing
+        params = self._sampling
         if bins.signal == "split":
             drawn = yield from sample(question.prompt, n=SPLIT, params=params)
             standing = yield from vote(question, drawn)
@@ -181,33 +180,33 @@ class Auto:
         drawn = yield from sample(question.prompt, params=replace(params, logprobs=params.logprobs or 0))
         logprobs = drawn[0].logprobs.sampled if drawn[0].logprobs else ()
         if not logprobs:
-            return self._voting("the first sample tells no log-probabilities"), drawn
+            return self._voting("the first sample has no log-probabilities"), drawn
         return self._arms[bins.place(-sum(logprobs) / len(logprobs))], drawn
 
 
 def _servable(row: ArmRow) -> bool:
-    """Whether a plan can do it: it has no budget to keep to, and it chooses nothing itself."""
-    return not row.budget and row.strategy.partition(":")[0] != "auto"
+    """Whether a plan can follow it: it has no budget of its own, and is not `auto`."""
+    return not row.budget and Spec.parse(row.strategy).name != "auto"
 
 
-def _goes_on(strategy: Strategy, drawn_as: SamplingParams) -> TypeGuard[SelfConsistency]:
-    """Whether samples drawn so may have their vote in it; keeping log-probabilities changes no sample."""
+def _can_continue(strategy: Strategy, sampling: SamplingParams) -> TypeGuard[SelfConsistency]:
+    """Whether samples drawn with these options may vote in it; keeping log-probabilities changes no sample."""
     if not isinstance(strategy, SelfConsistency) or strategy.of is not None:
         return False
-    return replace(strategy.params, logprobs=None) == replace(drawn_as, logprobs=None)
+    return replace(strategy.params, logprobs=None) == replace(sampling, logprobs=None)
 
 
 def _followed(plan: Plan[Answer | None], standing: Standing) -> Plan[tuple[Answer | None, Standing]]:
-    """The plan as it is, after this standing; what it answers, and where the votes stood in the end."""
-    told, step = Propose(standing.leader, standing), partial(plan.send, None)
+    """Follow a plan; its answer and its last standing, at first the given one."""
+    proposal, step = Propose(standing.leader, standing), partial(plan.send, None)
     while True:
         try:
             op = step()
         except StopIteration as end:
-            return end.value or told.answer, told.standing
+            return end.value or proposal.answer, proposal.standing
         except BudgetExhausted:
-            return told.answer, told.standing
-        told = op if isinstance(op, Propose) else told
+            return proposal.answer, proposal.standing
+        proposal = op if isinstance(op, Propose) else proposal
         try:
             step = partial(plan.send, (yield op))
         except ReasonerError as error:

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require_choice
 from reasoner.plan import Plan, Sample, check_n, count, propose, sample, score, stopped
 from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
 from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
 from reasoner.votes import Tally
-from reasoner_strategies.launching import LaunchOrder
-from reasoner_strategies.pool import rated_vote, ratings_of, vote
-from reasoner_strategies.running_vote import RunningVote
-from reasoner_strategies.stopping_vote import WINDOW, check_stop, cost_of
+from reasoner_strategies._search.ordered_sampling import OrderedSampling
+from reasoner_strategies._voting.pool import proposed, rated_choice, vote
+from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, cost_of
 
 PARAMS = SamplingParams(temperature=0.8)
 
@@ -27,8 +27,8 @@ class BestOfN:
     of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and
     stays in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
 
-    With `stop`, at most `n` are drawn: they are looked at in launch order, `window` in flight at a time, and rated one
-    after the other, until the rule says of the ratings so far that it is enough.
+    With `stop`, at most `n` are drawn: they are counted in launch order, `window` in flight at a time, and rated one
+    after the other, until the rule stops the vote.
 
     With `of`, candidates are the outcomes of `n` runs of that strategy, side by side, each rated by the sequence that
     its answer comes from.
@@ -43,53 +43,45 @@ class BestOfN:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.selector not in ("argmax", "weighted"):
-            raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
+        require_choice(self.selector, "selector", ("argmax", "weighted"))
         if self.of is not None and self.params != PARAMS:
-            raise UsageError("with `of`, how sequences are drawn is an option of that strategy: set it there")
+            raise UsageError("with `of`, sampling options belong to that strategy: set them there")
         check_stop(self.stop, self.window, self.of)
 
     @property
     def uses_verifier(self) -> bool:
-        """It does."""
+        """Always."""
         return True
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
         if self.stop is not None:
-            answer = yield from self._until(self.stop, question)
-            return answer
+            return (yield from self._until(self.stop, question))
         if self.of is None:
             drawn: Sequence[Completion | None] = yield from sample(question.prompt, n=self.n, params=self.params)
         else:
             drawn = yield from outcomes(self.of, self.n, question)
-        majority = yield from vote(question, drawn)
-        yield from propose(majority.leader, majority)
-        ratings = yield from ratings_of(question, drawn)
-        if all(rating is None for rating in ratings):
-            return majority.leader
-        chosen = yield from rated_vote(question, drawn, ratings, by=self._by)
-        yield from propose(chosen.leader, chosen)
-        return chosen.leader
+        majority = yield from proposed(vote(question, drawn))
+        return (yield from rated_choice(question, drawn, majority, by=self._by))
 
     @property
     def _by(self) -> Literal["max", "sum"]:
         return "max" if self.selector == "argmax" else "sum"
 
     def _until(self, stop: StopRule, question: Question) -> Plan[Answer | None]:
-        samples = LaunchOrder(Sample((question.prompt,), params=self.params), self.n, self.window)
+        samples = OrderedSampling(Sample((question.prompt,), params=self.params), self.n, self.window)
         votes, cost, answer = RunningVote(question.space, by=self._by), Cost(), None
         while (completion := (yield from samples.take())) is not None:
-            place, found = votes.seen, question.read(completion)
-            votes.look(found, order=place)
-            rating = (yield from rating_of(question, completion)) if found else None
-            if found and rating:
-                votes.rate(found, rating.value, order=place)
+            index, read = votes.seen, question.read(completion)
+            votes.count(read, order=index)
+            rating = (yield from rating_of(question, completion)) if read else None
+            if read and rating:
+                votes.rate(read, rating.value, order=index)
             cost += cost_of(completion) + (rating.cost if rating else Cost())
-            chosen = replace((yield from votes.standing()), most=self.n)
-            answer = chosen.leader
-            yield from propose(answer, chosen)
-            if votes.seen < self.n and (reason := stop.stop(chosen, cost)):
+            standing = replace((yield from votes.standing()), most=self.n)
+            answer = standing.leader
+            yield from propose(answer, standing)
+            if votes.seen < self.n and (reason := stop.stop(standing, cost)):
                 yield from samples.cancel()
                 yield from stopped(reason)
                 break
@@ -97,7 +89,7 @@ class BestOfN:
 
 
 def rating_of(question: Question, completion: Completion) -> Plan[Rating | None]:
-    """What the verifier says of one sequence; None where that was refused."""
+    """The verifier's rating of one sequence; None if the budget refused it."""
     try:
         [rating] = yield from score(question, (completion,))
     except BudgetExhausted:
@@ -106,15 +98,14 @@ def rating_of(question: Question, completion: Completion) -> Plan[Rating | None]
 
 
 def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion | None]]:
-    """The sequence that each of `n` runs of a strategy has its answer from; the majority is proposed meanwhile."""
-    found: dict[int, Completion | None] = {}
+    """The sequence behind the answer of each of `n` runs of a strategy; the majority is proposed as they end."""
+    evidence: dict[int, Completion | None] = {}
     tally = Tally(question.space)
 
-    def told(place: int, outcome: Outcome) -> Plan[None]:
-        found[place] = outcome.evidence
-        tally.add(question.read(outcome.evidence) if outcome.evidence else None, index=place)
-        standing = yield from count(tally)
-        yield from propose(standing.leader, standing)
+    def ended(index: int, outcome: Outcome) -> Plan[None]:
+        evidence[index] = outcome.evidence
+        tally.add(question.read(outcome.evidence) if outcome.evidence else None, index=index)
+        yield from proposed(count(tally))
 
-    yield from together((of.plan(question) for _ in range(n)), question, told, among=n)
-    return [found[at] for at in sorted(found)]
+    yield from together((of.plan(question) for _ in range(n)), question, ended, among=n)
+    return [evidence[index] for index in sorted(evidence)]

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
-from reasoner.errors import UsageError
-from reasoner.plan import Plan, check_n, propose, sample
+from reasoner.errors import require
+from reasoner.plan import Plan, check_n, sample
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.pool import rated_vote, ratings_of, vote
+from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Borda:
     """A vote in which the sample of rank r among `n` weighs (n - r + 1)^`power` (Kang 2025, 2502.18581).
 
     The run's verifier ranks; `certainty:measure=self_certainty` is the paper's. Equal ratings share the mean of their
-    weights. A sample without an answer or a rating takes one of the last places and has no vote; without any rating the
+    weights. A sample without an answer or a rating takes one of the last ranks and has no vote; without any rating the
     majority decides. `power` is 0 (the majority of what was rated) to 10; the paper's code has 0.5.
     """
 
@@ -27,26 +28,20 @@ class Borda:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if not 0 <= self.power <= 10:
-            raise UsageError(f"power={self.power} is out of range: power is 0 to 10")
+        require(self.power, "power", at_least=0, at_most=10)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw, propose the majority, rate those that hold an answer, vote by rank."""
+        """Draw, propose the majority, rate the samples with an answer, vote by rank."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-        majority = yield from vote(question, drawn)
-        yield from propose(majority.leader, majority)
-        ratings = yield from ratings_of(question, drawn)
-        if all(rating is None for rating in ratings):
-            return majority.leader
-        ranked = yield from rated_vote(question, drawn, borda_weights(ratings, self.power))
-        yield from propose(ranked.leader, ranked)
-        return ranked.leader
+        majority = yield from proposed(vote(question, drawn))
+        weigh = partial(borda_weights, power=self.power)
+        return (yield from rated_choice(question, drawn, majority, weigh=weigh))
 
 
 def borda_weights(ratings: Sequence[float | None], power: float) -> list[float | None]:
     """The weight of each by its rank among all, best first; None stays None and ranks last."""
     rated = sorted((rating for rating in ratings if rating is not None), reverse=True)
     shared: dict[float, list[float]] = {}
-    for place, rating in enumerate(rated):
-        shared.setdefault(rating, []).append(float(len(ratings) - place) ** power)
+    for index, rating in enumerate(rated):
+        shared.setdefault(rating, []).append(float(len(ratings) - index) ** power)
     return [None if rating is None else sum(shared[rating]) / len(shared[rating]) for rating in ratings]

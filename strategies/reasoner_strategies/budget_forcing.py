@@ -1,9 +1,9 @@
-"""Budget forcing: thinking is cut off at a number of tokens, or made to go on, and then an answer is asked for."""
+"""Budget forcing: thinking is cut at a number of tokens, or made to continue, and then the answer is requested."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.plan import Plan, Sample, count, extend, note, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.votes import Tally
@@ -13,28 +13,28 @@ WAIT = "Wait"
 
 
 class Thought(NamedTuple):
-    """Thinking that is over: where the answer goes on from, and the answer it already holds."""
+    """Thinking that ended: the prompt that the answer continues, and the answer it already holds."""
 
     prompt: Prompt
     answer: Answer | None
     ended: bool
-    """Whether the model closed its thinking itself, by the end marker."""
+    """Whether the model closed its thinking itself, with the end marker."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetForcing:
-    """One chain whose thinking has a least and a greatest length (s1: Muennighoff 2025, 2501.19393).
+    """One chain whose thinking has a minimum and a maximum length (s1: Muennighoff 2025, 2501.19393).
 
-    Thinking goes on up to `max_thinking` tokens, forced words included and the end marker not. Where the model ends it
-    before `min_thinking` tokens, or fewer than `waits` times so far, `wait` is put into its mouth and it goes on; each
-    time is one more request. `end` is the model's marker of the end of thinking, such as </think>. Where it is one
-    token of the model's it ends thinking; elsewhere only the end of the sequence does, and no marker is written.
-    Thinking that the model did not close by the marker itself is closed, and `closing` asks for the answer, which has
-    `answer_tokens`; the budget holds these back from the start. The answer is read from `closing` and what follows,
-    where that holds none from the thinking, if the model ended it.
+    Thinking lasts up to `max_thinking` tokens, forced words included and the end marker not. If the model ends it
+    before `min_thinking` tokens, or fewer than `waits` times so far, `wait` is appended and thinking continues; each
+    time is one more request. `end` is the model's marker of the end of thinking, such as </think>. If it is a single
+    token of the model it ends thinking; otherwise only the end of the sequence does, and no marker is written.
+    Thinking that the model did not close with the marker is closed, and `closing` requests the answer, which has
+    `answer_tokens`; the budget reserves these from the start. The answer is read from `closing` and the text after it;
+    if that has none, from the thinking, if the model ended it.
 
-    `params.max_tokens` caps all that the chain generates, where it is less than both lengths together: the answer keeps
-    its tokens, but no more than half. Without a tokenizer (a server that has none) forced words count as no tokens.
+    `params.max_tokens` limits the whole chain if it is less than both lengths together: the answer keeps its tokens,
+    but at most half. Without a tokenizer (on some servers) forced words count as no tokens.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -49,16 +49,13 @@ class BudgetForcing:
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        for name, least in (("max_thinking", 0), ("min_thinking", 0), ("waits", 0), ("answer_tokens", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {least} or more")
-        if self.min_thinking > self.max_thinking:
-            raise UsageError(
-                f"min_thinking={self.min_thinking} is out of range: min_thinking is at most "
-                f"max_thinking={self.max_thinking}"
-            )
+        require(self.max_thinking, "max_thinking", at_least=0)
+        require(self.min_thinking, "min_thinking", at_least=0)
+        require(self.min_thinking, "min_thinking, with this max_thinking,", at_most=self.max_thinking)
+        require(self.waits, "waits", at_least=0)
+        require(self.answer_tokens, "answer_tokens", at_least=1)
         if not self.wait:
-            raise UsageError("wait='' forces nothing: give a word, as in wait=Wait")
+            raise UsageError("wait must not be empty: give a word, as in wait=Wait")
         if self.wait != WAIT and not (self.waits or self.min_thinking):
             raise UsageError(
                 f"wait={self.wait!r} has no effect: nothing is forced without waits or min_thinking; set one"
@@ -66,30 +63,30 @@ class BudgetForcing:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""
-        kept = min(self.answer_tokens, max(1, self.params.max_tokens // 2))
+        reserve = min(self.answer_tokens, max(1, self.params.max_tokens // 2))
         marked = yield from extend(question.prompt, self.end)
         marker = spelled(question.prompt, marked)
         stop = marker[0] if len(marker) == 1 else None
-        thought = yield from self._think(question, kept, stop)
+        thought = yield from self._think(question, reserve, stop)
         closing = "" if thought.ended else f"\n{self.closing}"
         opening = self.end if thought.ended else f"\n{self.end}" if stop is not None else ""
         prompt = yield from extend(thought.prompt, opening + closing)
-        [said] = yield from sample(prompt, params=replace(self.params, max_tokens=kept))
-        answer = None if said.truncated else question.space.read(closing + said.text)
+        [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=reserve))
+        answer = None if reply.truncated else question.space.read(closing + reply.text)
         answer = answer or thought.answer
-        yield from proposed(question, answer)
+        yield from propose_answer(question, answer)
         return answer
 
-    def _think(self, question: Question, kept: int, stop: int | None) -> Plan[Thought]:
-        """Thinking up to its end, or as far as the budget goes; what can be read of it is proposed."""
+    def _think(self, question: Question, reserve: int, stop: int | None) -> Plan[Thought]:
+        """Think up to the end, or as far as the budget allows; propose the answers read from it."""
         params = self.params
         if stop is not None and stop not in params.stop_token_ids:
             params = replace(params, stop_token_ids=(*params.stop_token_ids, stop))
-        cap = min(self.max_thinking, params.max_tokens - kept)
+        cap = min(self.max_thinking, params.max_tokens - reserve)
         prompt, answer, why, used, waits = question.prompt, None, "cut", 0, 0
         while used < cap:
             try:
-                [out] = yield Sample((prompt,), params=replace(params, max_tokens=cap - used), reserve=kept)
+                [out] = yield Sample((prompt,), params=replace(params, max_tokens=cap - used), reserve=reserve)
             except BudgetExhausted:
                 break
             prompt, grown = prompt.then(out), length(out)
@@ -97,32 +94,32 @@ class BudgetForcing:
             if out.truncated:
                 break
             answer = question.read(out) or answer
-            yield from proposed(question, answer)
+            yield from propose_answer(question, answer)
             why = "ended" if stop is not None and out.stop == stop else "stopped"
             if waits >= self.waits and used >= self.min_thinking:
                 break
             longer = yield from extend(prompt, self.wait)
             forced = len(spelled(prompt, longer))
-            # Where nothing is counted, nothing would ever end.
+            # Without any counted token this would never end.
             if used + forced >= cap or grown + forced == 0:
                 break
             prompt, why, used, waits = longer, "cut", used + forced, waits + 1
-        yield from note(f"thinking {why} after {used} tokens, {waits} forced to go on")
+        yield from note(f"thinking {why} after {used} tokens, {waits} forced to continue")
         return Thought(prompt, answer, why == "ended")
 
 
 def spelled(prompt: Prompt, extended: Prompt) -> tuple[int, ...]:
-    """The token ids of what was put after a prompt."""
+    """The token ids that were appended to a prompt."""
     return extended.token_ids[len(prompt.token_ids) :]
 
 
 def length(completion: Completion) -> int:
-    """How many tokens of a chain this is: without what closed it, where the token ids are known."""
+    """The number of tokens in a chain; without the closing token, if the token ids are known."""
     return len(completion.continuation) if completion.token_ids else completion.usage.generated_tokens
 
 
-def proposed(question: Question, answer: Answer | None) -> Plan[None]:
-    """The answer of one chain, published."""
+def propose_answer(question: Question, answer: Answer | None) -> Plan[None]:
+    """Propose the answer of one chain."""
     tally = Tally(question.space)
     tally.add(answer, index=0)
     standing = yield from count(tally)

@@ -3,22 +3,23 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
-from reasoner.errors import UsageError
-from reasoner.plan import Plan, check_n, propose, sample
+from reasoner.errors import require
+from reasoner.plan import Plan, check_n, sample
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.pool import rated_vote, ratings_of, vote
+from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 
 @dataclass(frozen=True, slots=True)
 class Cisc:
     """Self-consistency weighted by a softmax over the confidence in each of `n` samples (Taubenfeld 2025, 2502.06233).
 
-    The confidence is what the run's verifier says: `certainty` for the paper's answer likelihood, a judge for its
+    The confidence is the rating of the run's verifier: `certainty` for the paper's answer likelihood, a judge for its
     P(True). A sample weighs exp(confidence / `softmax_temperature`), above 0: towards 0 the most confident sample
     decides, towards infinity the majority. Tune it for each model and task; 1 leaves ratings in [0, 1] nearly equal.
-    What could not be rated drops out; without any rating the majority decides.
+    What could not be rated has no vote; without any rating the majority decides.
     """
 
     uses_verifier: ClassVar[bool] = True
@@ -29,27 +30,19 @@ class Cisc:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if not self.softmax_temperature > 0:
-            raise UsageError(
-                f"softmax_temperature={self.softmax_temperature} is out of range: softmax_temperature is above 0"
-            )
+        require(self.softmax_temperature, "softmax_temperature", above=0)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw, propose the majority, rate those that hold an answer, vote by softmax."""
+        """Draw, propose the majority, rate the samples with an answer, vote by softmax."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-        majority = yield from vote(question, drawn)
-        yield from propose(majority.leader, majority)
-        ratings = yield from ratings_of(question, drawn)
-        if all(rating is None for rating in ratings):
-            return majority.leader
-        weighted = yield from rated_vote(question, drawn, softmax(ratings, self.softmax_temperature))
-        yield from propose(weighted.leader, weighted)
-        return weighted.leader
+        majority = yield from proposed(vote(question, drawn))
+        weigh = partial(softmax, temperature=self.softmax_temperature)
+        return (yield from rated_choice(question, drawn, majority, weigh=weigh))
 
 
 def softmax(ratings: Sequence[float | None], temperature: float) -> list[float | None]:
     """Weights proportional to exp(rating / temperature) that sum to 1; None stays None."""
-    top = max(rating for rating in ratings if rating is not None)
-    raised = [None if rating is None else math.exp((rating - top) / temperature) for rating in ratings]
+    highest = max(rating for rating in ratings if rating is not None)
+    raised = [None if rating is None else math.exp((rating - highest) / temperature) for rating in ratings]
     total = math.fsum(weight for weight in raised if weight is not None)
     return [None if weight is None else weight / total for weight in raised]

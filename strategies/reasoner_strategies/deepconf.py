@@ -6,25 +6,25 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.errors import UsageError
-from reasoner.plan import MOST_SAMPLES, Plan, Sample, propose, sample
+from reasoner.errors import UsageError, require, require_choice
+from reasoner.plan import Plan, Sample, check_n, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
-from reasoner_strategies.launching import LaunchOrder
-from reasoner_strategies.pool import rated_vote, vote
-from reasoner_strategies.running_vote import RunningVote
+from reasoner_strategies._search.ordered_sampling import OrderedSampling
+from reasoner_strategies._voting.pool import proposed, rated_vote, vote
+from reasoner_strategies._voting.running_vote import RunningVote
 
 Mode = Literal["offline", "online"]
 Measure = Literal["lowest", "bottom_10", "tail", "mean"]
 WARMUP, CONSENSUS, CONCURRENCY = 16, 0.95, 8
 LONGEST_WINDOW, WINDOWS = 2048, 8
-"""The paper's window, and how many windows at least fit the longest trace where none is given."""
+"""The paper's window, and the least number of windows in the longest trace if no window is given."""
 SLACK = 1e-9
-"""The engine adds up a group's confidences in another order; a trace at the threshold itself is not to be cut."""
+"""The engine sums a group's confidences in another order; a trace exactly at the threshold must not be cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeepConf:
-    """A vote weighted by the confidence of each trace, least confident left out (Fu 2025, 2508.15260).
+    """A vote weighted by the confidence of each trace, without the least confident (Fu 2025, 2508.15260).
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
     `window` tokens in a row, or over all of a shorter trace. A trace weighs its `measure`: its "lowest" group, the mean
@@ -33,15 +33,15 @@ class DeepConf:
     "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
 
     "online" draws `warmup` whole traces. The lowest group that the best `keep` percent of them reach is the threshold.
-    Every later trace is cut where a group falls below it, and no trace votes whose lowest group does, neither a warm-up
-    nor a trace too short to be cut. `concurrency` traces are in flight at a time and looked at in launch order. It
-    stops where the leader holds the share `consensus` of the weight (already after the warm-up, too), or after `n`
-    traces. With `n` of `warmup` or fewer nothing is cut.
+    Every later trace is cut when a group falls below it, and a trace whose lowest group is below it never votes, be it
+    a warm-up trace or one too short to be cut. `concurrency` traces are in flight at a time and are counted in launch
+    order. It stops when the leader has the share `consensus` of the weight (after the warm-up, too), or after `n`
+    traces. With `n` at most `warmup` nothing is cut.
 
-    A trace shorter than `window` is not cut while it is drawn: set `window` to half the median length or less. Without
-    it, it is an eighth of `max_tokens`, 2,048 at most as in the paper.
+    A trace shorter than `window` is not cut while it is drawn: set `window` to half the median length or less. The
+    default is an eighth of `max_tokens`, at most 2,048 as in the paper.
 
-    Where an engine reports no log-probabilities, or no trace above the threshold holds an answer, the majority decides.
+    If the engine reports no log-probabilities, or no trace above the threshold has an answer, the majority decides.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -57,21 +57,18 @@ class DeepConf:
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("mode", self.mode in get_args(Mode), "offline or online"),
-            ("n", 1 <= self.n <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} traces"),
-            ("keep", 0 < self.keep <= 100, "above 0, up to 100 percent"),
-            ("window", self.window is None or self.window >= 1, "1 token or more"),
-            ("measure", self.measure in get_args(Measure), ", ".join(get_args(Measure))),
-            ("warmup", self.warmup >= 1, "1 trace or more"),
-            ("consensus", 0 < self.consensus <= 1, "a share of the weight, above 0, up to 1"),
-            ("concurrency", self.concurrency >= 1, "1 trace in flight or more"),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require_choice(self.mode, "mode", get_args(Mode))
+        check_n(self.n)
+        require(self.keep, "keep", above=0, at_most=100)
+        require(self.window, "window", at_least=1)
+        require_choice(self.measure, "measure", get_args(Measure))
+        require(self.warmup, "warmup", at_least=1)
+        require(self.consensus, "consensus", above=0, at_most=1)
+        require(self.concurrency, "concurrency", at_least=1)
         if not self.params.logprobs:
-            raise UsageError(f"logprobs={self.params.logprobs} leaves nothing to be confident by: logprobs is 1 to 20")
+            raise UsageError(
+                f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"
+            )
         if self.window is not None and self.window > self.params.max_tokens:
             longest = self.params.max_tokens
             raise UsageError(
@@ -90,58 +87,52 @@ class DeepConf:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw traces, weigh them, vote."""
-        answer = yield from self._offline(question) if self.mode == "offline" else self._online(question)
-        return answer
+        return (yield from self._offline(question) if self.mode == "offline" else self._online(question))
 
     def _offline(self, question: Question) -> Plan[Answer | None]:
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-        majority = yield from vote(question, drawn)
-        yield from propose(majority.leader, majority)
-        scores = [self._score(one, self.measure) if question.read(one) else None for one in drawn]
+        majority = yield from proposed(vote(question, drawn))
+        scores = [self._score(trace, self.measure) if question.read(trace) else None for trace in drawn]
         known = [score for score in scores if score is not None]
         if not known:
             return majority.leader
-        least = percentile(known, 100 - self.keep)
-        kept = [score if score is not None and score >= least else None for score in scores]
-        standing = yield from rated_vote(question, drawn, kept)
-        yield from propose(standing.leader, standing)
-        return standing.leader
+        threshold = percentile(known, 100 - self.keep)
+        kept = [score if score is not None and score >= threshold else None for score in scores]
+        return (yield from proposed(rated_vote(question, drawn, kept))).leader
 
     def _online(self, question: Question) -> Plan[Answer | None]:
         first = yield from sample(question.prompt, n=min(self.warmup, self.n), params=self.params)
-        lowest = [self._score(one, "lowest") for one in first]
+        lowest = [self._score(trace, "lowest") for trace in first]
         known = [score for score in lowest if score is not None]
-        least = percentile(known, 100 - self.keep) * (1 - SLACK) if known else None
+        threshold = percentile(known, 100 - self.keep) * (1 - SLACK) if known else None
         votes = RunningVote(question.space)
-        for one in first:
-            self._look(votes, question, one, least)
-        standing = yield from votes.standing()
-        yield from propose(standing.leader, standing)
-        rest = LaunchOrder(self._later(question, least), self.n - len(first), self.concurrency)
+        for trace in first:
+            self._count(votes, question, trace, threshold)
+        standing = yield from votes.publish()
+        rest = OrderedSampling(self._later(question, threshold), self.n - len(first), self.concurrency)
         while standing.share < self.consensus and (completion := (yield from rest.take())) is not None:
-            self._look(votes, question, completion, least)
-            standing = yield from votes.standing()
-            yield from propose(standing.leader, standing)
+            self._count(votes, question, completion, threshold)
+            standing = yield from proposed(votes.standing())
         yield from rest.cancel()
         return standing.leader
 
-    def _later(self, question: Question, least: float | None) -> Sample:
-        """How traces are drawn after the warm-up."""
+    def _later(self, question: Question, threshold: float | None) -> Sample:
+        """The operation that draws traces after the warm-up."""
         op = Sample((question.prompt,), params=self.params)
-        if least is None or not self.params.logprobs:
+        if threshold is None or not self.params.logprobs:
             return op
-        return replace(op, floor=ConfidenceFloor(self._window, least, self.params.logprobs))
+        return replace(op, floor=ConfidenceFloor(self._window, threshold, self.params.logprobs))
 
-    def _look(self, votes: RunningVote, question: Question, one: Completion, least: float | None) -> None:
-        """Count a trace; it votes with its weight where its lowest group reaches `least`."""
-        place, answer = votes.seen, question.read(one)
-        votes.look(answer, order=place)
-        lowest = self._score(one, "lowest") if answer and least is not None else None
-        if answer and least is not None and lowest is not None and lowest >= least:
-            votes.rate(answer, self._score(one, self.measure), order=place)
+    def _count(self, votes: RunningVote, question: Question, trace: Completion, threshold: float | None) -> None:
+        """Count a trace; it votes with its weight if its lowest group reaches the threshold."""
+        index, answer = votes.seen, question.read(trace)
+        votes.count(answer, order=index)
+        lowest = self._score(trace, "lowest") if answer and threshold is not None else None
+        if answer and threshold is not None and lowest is not None and lowest >= threshold:
+            votes.rate(answer, self._score(trace, self.measure), order=index)
 
     def _score(self, completion: Completion, measure: Measure) -> float | None:
-        """The confidence of a trace, 0 or more; None where its log-probabilities do not tell."""
+        """The confidence of a trace, 0 or more; None without usable log-probabilities."""
         top = completion.logprobs.top if completion.logprobs else ()
         if not top or not all(top) or not measured(top):
             return None
@@ -161,9 +152,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of these lie below, between two of them in proportion."""
+    """The value that `percent` of these are below, interpolated linearly (as `numpy.percentile`)."""
     ranked = sorted(values)
-    place = (len(ranked) - 1) * percent / 100
-    below = math.floor(place)
+    position = (len(ranked) - 1) * percent / 100
+    below = math.floor(position)
     above = min(below + 1, len(ranked) - 1)
-    return ranked[below] + (place - below) * (ranked[above] - ranked[below])
+    return ranked[below] + (position - below) * (ranked[above] - ranked[below])

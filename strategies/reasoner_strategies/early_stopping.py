@@ -1,23 +1,23 @@
-"""Early-stopping self-consistency: draw windows until one is of one mind."""
+"""Early-stopping self-consistency: draw windows until one agrees."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, require
 from reasoner.plan import Plan, check_n, count, propose, sample, stopped
 from reasoner.types import Answer, Question, SamplingParams, Standing
 from reasoner.votes import Tally
-from reasoner_strategies.pool import vote
+from reasoner_strategies._voting.pool import vote
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopping:
     """ESC: the answer of the first window that agrees, otherwise the majority of all (Li 2024, 2401.10480).
 
-    Windows of `window` samples are drawn one after the other, `n` samples at most. A window agrees where all of it give
-    one answer: a single abstention, or cut sample, denies it. Its answer may differ from the majority so far. What is
-    left of `n` after whole windows, which the paper drops, is drawn too and only joins the vote; so does a window that
-    the budget cut short.
+    Windows of `window` samples are drawn one after the other, at most `n` samples. A window agrees if all its samples
+    give one answer: with a single abstention, or cut sample, it does not. Its answer may differ from the majority so
+    far. The rest of `n` after whole windows, which the paper drops, is drawn too and only joins the vote; so does a
+    window that the budget cut short.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -28,20 +28,19 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.window < 1:
-            raise UsageError(f"window={self.window} is out of range: window is 1 sample or more")
+        require(self.window, "window", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw window by window."""
         tally, standing, drawn = Tally(question.space, most=self.n), Standing(), 0
         while drawn < self.n:
-            asked = min(self.window, self.n - drawn)
+            size = min(self.window, self.n - drawn)
             try:
-                latest = yield from sample(question.prompt, n=asked, params=self.params)
+                latest = yield from sample(question.prompt, n=size, params=self.params)
             except BudgetExhausted:
                 break
-            for place, completion in enumerate(latest, drawn):
-                tally.add(question.read(completion), index=place)
+            for index, completion in enumerate(latest, drawn):
+                tally.add(question.read(completion), index=index)
             drawn += len(latest)
             standing = yield from count(tally)
             agreed = yield from vote(question, latest)
@@ -51,6 +50,6 @@ class EarlyStopping:
                     yield from stopped(f"a window of {self.window} samples agrees")
                 return agreed.leader
             yield from propose(standing.leader, standing)
-            if len(latest) < asked:
+            if len(latest) < size:
                 break
         return standing.leader

@@ -7,22 +7,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import UsageError
+from reasoner.errors import require
 from reasoner.plan import Plan, check_n
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies.comparing import Ballot, Candidate, best, field, listed, polled, tournament
-from reasoner_strategies.prompting import bare, said, verdict
+from reasoner_strategies._prompts import verdict, with_text, without_reply
+from reasoner_strategies._voting.self_comparison import (
+    Ballot,
+    Candidate,
+    best,
+    draw_candidates,
+    listed,
+    polled,
+    tournament,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class GenSelect:
     """The answer that the model chooses out of a list (OpenMathReasoning: Moshkov 2025, 2504.16891).
 
-    `n` candidates are drawn and the first of each class of answers stands. Up to `group` of them, 2 to 16, are shown at
-    once, numbered from 1, `repeats` times, each time in an order of its own that the question's id decides; choices are
-    counted by candidate, never by place. A reply that names none of them abstains, and ties go to the answer with more
-    votes. More than one group makes a tournament: the winners of the groups meet in the next round. `params` draw
-    candidates and choices; of each text the last 4,000 characters are shown.
+    `n` candidates are drawn; the first of each class of answers enters. Up to `group` of them, 2 to 16, are shown at
+    once, numbered from 1, `repeats` times, each time in an order that depends on the question's id; choices are counted
+    by candidate, not by position. A reply that names none of them abstains, and ties go to the answer with more votes.
+    More than one group makes a tournament: the winners of the groups meet in the next round. `params` draw candidates
+    and choices; of each text the last 4,000 characters are shown.
 
     The standing weighs a class by the rounds it won and, below 1, its share of the votes.
     """
@@ -36,45 +44,46 @@ class GenSelect:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if not 2 <= self.group <= 16:
-            raise UsageError(f"group={self.group} is out of range: group is 2 to 16")
-        if self.repeats < 1:
-            raise UsageError(f"repeats={self.repeats} is out of range: repeats is 1 or more")
+        require(self.group, "group", at_least=2, at_most=16)
+        require(self.repeats, "repeats", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, let the model choose until one is left."""
-        entered = yield from field(question, self.n, self.params)
+        entered = yield from draw_candidates(question, self.n, self.params)
 
         def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
             count = math.ceil(len(left) / self.group)
-            groups = [left[at::count] for at in range(count)]
-            asked = [(at, one) for at, one in enumerate(groups) if len(one) > 1]
-            ballots = [ballot for at, one in asked for ballot in self._ballots(question, at, one)]
-            chosen = yield from polled(ballots, named, self.params)
-            return tuple(best(one, chosen.get(at, Counter())) for at, one in enumerate(groups))
+            groups = [left[first::count] for first in range(count)]
+            ballots = [
+                ballot
+                for race, group in enumerate(groups)
+                if len(group) > 1
+                for ballot in self._ballots(question, race, group)
+            ]
+            chosen = yield from polled(ballots, chosen_number, self.params)
+            return tuple(best(group, chosen.get(race, Counter())) for race, group in enumerate(groups))
 
-        answer = yield from tournament(question, entered, play)
-        return answer
+        return (yield from tournament(question, entered, play))
 
-    def _ballots(self, question: Question, race: int, entered: Sequence[Candidate]) -> list[Ballot]:
-        ballots, places = [], [one.place for one in entered]
+    def _ballots(self, question: Question, race: int, group: Sequence[Candidate]) -> list[Ballot]:
+        ballots, indices = [], [candidate.index for candidate in group]
         for repeat in range(self.repeats):
-            order = random.Random(f"{question.id}/{places}/{repeat}").sample(entered, len(entered))
+            order = random.Random(f"{question.id}/{indices}/{repeat}").sample(group, len(group))
             ballots.append(Ballot(race, tuple(order), choice_prompt(question, order)))
         return ballots
 
 
-def choice_prompt(question: Question, entered: Sequence[Candidate]) -> Prompt:
+def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
     """The question, several answers, and what to say about them."""
-    return said(
-        bare(question.prompt),
-        f"Here are {len(entered)} proposed answers to the question above.\n\n"
-        f"{listed('Answer', range(1, len(entered) + 1), entered)}\n\nCompare them in a few sentences: which is most "
+    return with_text(
+        without_reply(question.prompt),
+        f"Here are {len(shown)} proposed answers to the question above.\n\n"
+        f"{listed('Answer', range(1, len(shown) + 1), shown)}\n\nCompare them in a few sentences: which is most "
         'likely correct? End with a line that says "Best:" and the number of that answer.',
     )
 
 
-def named(reply: Completion, size: int) -> int | None:
-    """Which of so many answers a reply chooses."""
-    said = verdict(reply, "best", [str(number) for number in range(1, size + 1)])
-    return None if said is None else int(said) - 1
+def chosen_number(reply: Completion, size: int) -> int | None:
+    """Which of so many answers a reply chooses, from 0."""
+    number = verdict(reply, "best", [str(number) for number in range(1, size + 1)])
+    return None if number is None else int(number) - 1

@@ -1,26 +1,26 @@
-"""Likelihood: the answer that the model finds likeliest, told by its probabilities instead of by drawing."""
+"""Likelihood: the answer with the highest probability under the model, without drawing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
-from reasoner.errors import UsageError
+from reasoner.errors import require_choice
 from reasoner.plan import Plan, Weight, check_n, extend, note, propose, sample, weigh
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Standing, Vote
+from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.cisc import softmax
-from reasoner_strategies.pool import vote
 
 Scored = Literal["label", "text"]
 Normalize = Literal["none", "tokens", "characters"]
 Style = Literal["chat", "plain"]
 OPENING = "The answer is"
 RULE = "likelihood"
-"""The rule of an answer that was read out of no text."""
+"""The reading rule of an answer that was not read from a text."""
 
 
 class Option(NamedTuple):
-    """An answer that is weighed, and how it is written after the prompt, without the blank before it."""
+    """An answer to weigh, and its text after the prompt, without the blank before it."""
 
     vote: Vote
     written: str
@@ -28,25 +28,24 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """The likeliest of the options, or of `n` samples' answers where there are none (GPT-3: Brown 2020, 2005.14165).
+    """The likeliest option, or the likeliest answer of `n` samples without options (GPT-3: Brown 2020, 2005.14165).
 
-    Each option is weighed by the log-probability of its text as what comes next; nothing is drawn, and the model does
-    not reason first. `score` weighs an option's "label" or its "text"; of yes or no both are the word. `normalize`
-    divides by the number of its "tokens" or "characters", as long texts are less likely. `style` "chat" asks the
-    question as any strategy does and begins the reply by `The answer is`; "plain" is raw text for base models,
-    `Context: ... Question: ... Answer:`, the context being what the prompt says before the question. Earlier turns,
-    such as worked examples, are in "chat" only.
+    Each option is weighed by the log-probability of its text after the prompt; nothing is drawn, and the model does not
+    reason first. `score` weighs an option's "label" or its "text"; for yes or no both are the word. `normalize` divides
+    by the number of its "tokens" or "characters", as long texts are less likely. `style` "chat" asks the question as
+    any strategy does and begins the reply with `The answer is`; "plain" is raw text for base models,
+    `Context: ... Question: ... Answer:`, where the context is the text of the prompt before the question. Earlier
+    turns, such as worked examples, are in "chat" only.
 
     With "plain" and "none" this is `acc` of lm-evaluation-harness, with "characters" `acc_norm`; "tokens" is GPT-3's.
-    It differs in that options are spelled apart from the prompt, with a blank before them, not tokenised together with
-    it; that "text" does not take the options out of a question that lists them; that the prompt is not the
-    harness's own for any task; and that a tie goes to the first option.
+    It differs from the harness: options are tokenised apart from the prompt, with a blank before them; "text" does not
+    remove the options from a question that lists them; the prompt is not the harness's own for any task; and a tie goes
+    to the first option.
 
-    Other questions have no list: answers of `n` samples, drawn as `params` say, are the candidates, one a class, as the
-    class's first is written; with fewer than two of them nothing is weighed. The standing weighs answers by the softmax
-    of their values, which without `normalize` are their probabilities given that it is one of them. What does not fit
-    the context window weighs nothing. It needs an engine that tells log-probabilities of chosen tokens: vLLM in this
-    program.
+    For a question without options, the answers of `n` samples, drawn with `params`, are the candidates: the first text
+    of each class. With fewer than two of them nothing is weighed. The standing weighs answers by the softmax of their
+    values; without `normalize` these are their probabilities given that it is one of them. What does not fit into the
+    context window has no weight. The engine must report log-probabilities of given tokens: here only vLLM does.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -58,13 +57,9 @@ class Likelihood:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("score", self.score, get_args(Scored)),
-            ("normalize", self.normalize, get_args(Normalize)),
-            ("style", self.style, get_args(Style)),
-        ):
-            if value not in allowed:
-                raise UsageError(f"{name}={value!r} does not exist: choose {', '.join(allowed)}")
+        require_choice(self.score, "score", get_args(Scored))
+        require_choice(self.normalize, "normalize", get_args(Normalize))
+        require_choice(self.style, "style", get_args(Style))
         check_n(self.n)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
@@ -72,9 +67,8 @@ class Likelihood:
         options, standing = self._listed(question), Standing()
         if not options:
             drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-            standing = yield from vote(question, drawn)
-            yield from propose(standing.leader, standing)
-            options = [Option(one, one.answer.text) for one in standing.votes]
+            standing = yield from proposed(vote(question, drawn))
+            options = [Option(each, each.answer.text) for each in standing.votes]
             if len(options) < 2:
                 return standing.leader
         if self.style == "plain":
@@ -92,7 +86,7 @@ class Likelihood:
         return standing.leader
 
     def _listed(self, question: Question) -> list[Option]:
-        """The options that a question lists; none where it lists none."""
+        """The options that a question lists."""
         space = question.space
         if isinstance(space, ChoiceSpace):
             texts = space.known if self.score == "label" else space.options
@@ -112,17 +106,17 @@ class Likelihood:
 
 
 def plain(question: Question) -> Prompt:
-    """The question for a model that only goes on with text; what its prompt says before it is the context."""
+    """The question as raw text for a base model; the text of the prompt before it is the context."""
     prompt = question.prompt
     asked = prompt.raw or prompt.messages[-1].content
-    before, found, _ = asked.rpartition(question.text)
-    context = f"Context: {before.strip()}\n" if found and before.strip() else ""
+    before, _, _ = asked.rpartition(question.text)
+    context = f"Context: {before.strip()}\n" if before.strip() else ""
     return Prompt(raw=f"{context}Question: {question.text.strip()}\nAnswer:")
 
 
 def ranked(options: Sequence[Option], values: Sequence[float | None], *, samples: int) -> Standing:
-    """The likeliest first, each weighing its part of the softmax; ties in the order of the options."""
+    """The likeliest first, weighted by the softmax; ties in the order of the options."""
     weights = softmax(values, 1.0)
     votes = [replace(option.vote, weight=weight or 0.0) for option, weight in zip(options, weights, strict=True)]
-    votes.sort(key=lambda one: -one.weight)
+    votes.sort(key=lambda each: -each.weight)
     return Standing(tuple(votes), samples, tied=len(votes) > 1 and votes[0].weight == votes[1].weight)

@@ -5,40 +5,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
-from reasoner.types import Answer, Completion, Question, SamplingParams
-from reasoner_strategies.puct import FirstPlay, Node, Puct, Tree
-from reasoner_strategies.running_vote import RunningVote
-from reasoner_strategies.steps import Path, Stepping, closing
+from reasoner.types import Answer, Completion, Question
+from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
+from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._voting.running_vote import RunningVote
 
-PARAMS = SamplingParams(temperature=0.8)
 CONCURRENCY, VIRTUAL_LOSS = 4, 1
 UNKNOWN = 0.5
-"""What is expected of a step while nothing at all has been rated."""
+"""The value of a step while nothing has been rated."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mcts:
-    r"""Steps as moves, in the form of AlphaZero (RAP: Hao 2023, 2305.14992; rStar: Qi 2024, 2408.06195).
+class Mcts(StepOptions):
+    """Steps as moves, in the form of AlphaZero (RAP: Hao 2023, 2305.14992; rStar: Qi 2024, 2408.06195).
 
     A simulation descends to a leaf by PUCT, draws `k` steps there, rates them all at once, visits the best of them and
-    passes its rating on as a running mean. The prior of a step is the softmax of its tokens' mean log-probability, so
-    that long steps are not at a disadvantage; uniform where an engine reports none. The weight of the prior below a
-    node with N visits is ln((1 + N + c_base) / c_base) + c_init. `fpu` is what a step counts before its first visit:
+    backs its rating up as a running mean. The prior of a step is the softmax of its tokens' mean log-probability, so
+    that long steps are not at a disadvantage; uniform if the engine reports none. The weight of the prior below a
+    node with N visits is ln((1 + N + c_base) / c_base) + c_init. `fpu` is the value of a step before its first visit:
     its own rating ("verifier"), the mean of its parent, or "zero".
 
-    At most `simulations` leaves are expanded, `concurrency` of them at a time: the tree goes on while stragglers run,
-    and `virtual_loss` visits of value 0 keep others off their way. So the tree depends on the order in which replies
-    come; with `concurrency` 1 there is but one, the textbook's. Equal siblings are one step. A chain that ended is
-    visited once, at no cost; the search ends where all have been.
+    At most `simulations` leaves are expanded, `concurrency` of them at a time: the search continues while stragglers
+    run, and `virtual_loss` visits of value 0 keep others off their path. So the tree depends on the order of replies;
+    with `concurrency` 1 there is only one tree, the textbook's. Equal siblings are one step. A chain that ended is
+    visited once, at no cost; the search ends when all have been.
 
     A step that could not be rated counts as much as its parent. Steps that lead nowhere (cut, or the end of a chain
     without an answer) are not rated and not visited. Chains that ended vote with their rating.
-
-    A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end.
-    `reserve` tokens are held back at every step. Where the search ends before any chain has, they bring the best open
-    one to its end.
     """
 
     uses_verifier: ClassVar[bool] = True
@@ -50,40 +45,25 @@ class Mcts:
     fpu: FirstPlay = "verifier"
     virtual_loss: int = VIRTUAL_LOSS
     concurrency: int = CONCURRENCY
-    step: str = r"\n\n"
-    step_tokens: int = 0
-    max_steps: int = 40
-    reserve: int = 128
-    params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("simulations", 1 <= self.simulations <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} expansions"),
-            ("k", 1 <= self.k <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} steps"),
-            ("c_base", 0 < self.c_base < math.inf, "above 0"),
-            ("c_init", 0 <= self.c_init < math.inf, "0 or more"),
-            ("fpu", self.fpu in get_args(FirstPlay), ", ".join(get_args(FirstPlay))),
-            ("virtual_loss", self.virtual_loss >= 0, "0 visits or more"),
-            ("concurrency", self.concurrency >= 1, "1 or more"),
-            ("reserve", self.reserve >= 0, "0 tokens or more"),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require(self.simulations, "simulations", at_least=1, at_most=MOST_SAMPLES)
+        require(self.k, "k", at_least=1, at_most=MOST_SAMPLES)
+        require(self.c_base, "c_base", above=0, below=math.inf)
+        require(self.c_init, "c_init", at_least=0, below=math.inf)
+        require_choice(self.fpu, "fpu", get_args(FirstPlay))
+        require(self.virtual_loss, "virtual_loss", at_least=0)
+        require(self.concurrency, "concurrency", at_least=1)
         if self.concurrency == 1 and self.virtual_loss != VIRTUAL_LOSS:
             raise UsageError(
                 f"virtual_loss={self.virtual_loss} has no effect with concurrency=1: leave it out, or raise concurrency"
             )
-        self.stepping()
-
-    def stepping(self) -> Stepping:
-        """How chains grow; log-probabilities are asked for, as the prior is made of them."""
-        params = replace(self.params, logprobs=self.params.logprobs or 0)
-        return Stepping(params, self.step, self.step_tokens, self.max_steps)
+        _ = self.stepping
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Search until the tree, the simulations or the budget end; then vote."""
-        stepping = self.stepping()
+        """Search until the tree, the simulations or the budget are used up; then vote."""
+        # The prior is made of log-probabilities.
+        stepping = replace(self.stepping, params=replace(self.params, logprobs=self.params.logprobs or 0))
         root = Node(None, UNKNOWN, above=stepping.root(question))
         search = _Search(
             self, question, stepping, Tree(Puct(self.c_base, self.c_init, self.fpu), self.virtual_loss, root)
@@ -94,15 +74,14 @@ class Mcts:
             search.abandon()
         votes = search.votes
         if not votes.answered and (open_path := search.best_open()):
-            path = yield from closing(stepping, open_path)
-            votes.look(question.read(path.last) if path.finished and path.last else None, order=path.order)
-        answer = yield from votes.close()
-        return answer
+            path = yield from stepping.closing(open_path)
+            votes.count(question.read(path.last) if path.finished and path.last else None, order=path.order)
+        return (yield from votes.publish()).leader
 
 
 @dataclass(slots=True, eq=False)
 class _Expansion:
-    """A leaf that is under way: the steps drawn there, and the answers of those that end a chain."""
+    """A leaf that is being expanded: the steps drawn there, and the answers of those that end a chain."""
 
     leaf: Node
     path: Path
@@ -139,7 +118,7 @@ class _Search:
                 return
             finished = yield from next_finished()
             yield from self._arrived(self.running.pop(finished.handle), finished)
-            yield from self.votes.tell()
+            yield from self.votes.publish_sometimes()
 
     @property
     def _more(self) -> bool:
@@ -157,26 +136,26 @@ class _Search:
         if finished.ratings:
             self._grow(expansion, [rating.value for rating in finished.ratings])
             return
-        self._look(expansion, finished.completions)
+        self._keep(expansion, finished.completions)
         if not expansion.drawn:
             self._grow(expansion, [])
             return
         handle = yield from start(Score(self.question, tuple(expansion.drawn), self.options.reserve))
         self.running[handle] = expansion
 
-    def _look(self, expansion: _Expansion, completions: Sequence[Completion]) -> None:
-        """Keep what leads somewhere, equal ones once."""
+    def _keep(self, expansion: _Expansion, completions: Sequence[Completion]) -> None:
+        """Keep the steps that lead somewhere, equal ones once."""
         known = set()
-        for place, completion in enumerate(completions):
-            named = (completion.token_ids, completion.text)
-            if named in known:
+        for index, completion in enumerate(completions):
+            content = (completion.token_ids, completion.text)
+            if content in known:
                 continue
-            known.add(named)
-            order = expansion.number * self.options.k + place
+            known.add(content)
+            order = expansion.number * self.options.k + index
             path = self.stepping.grown(expansion.path, completion, order=order)
             answer = self.question.read(completion) if path.finished else None
             if not path.open:
-                self.votes.look(answer, order=order)
+                self.votes.count(answer, order=order)
             if path.open or answer is not None:
                 expansion.drawn.append(completion)
                 expansion.grown.append(path)
@@ -185,9 +164,9 @@ class _Search:
     def _grow(self, expansion: _Expansion, values: Sequence[float | None]) -> None:
         leaf, children = expansion.leaf, list[Node]()
         priors = prior(expansion.drawn)
-        for place, value in enumerate(values):
-            path, answer, last = expansion.grown[place], expansion.answers[place], expansion.drawn[place]
-            child = Node(leaf, leaf.mean if value is None else value, priors[place], path.order)
+        for index, value in enumerate(values):
+            path, answer, last = expansion.grown[index], expansion.answers[index], expansion.drawn[index]
+            child = Node(leaf, leaf.mean if value is None else value, priors[index], path.order)
             if answer is not None:
                 child.terminal = True
                 self.votes.rate(answer, value, order=path.order)
@@ -197,7 +176,7 @@ class _Search:
         self.tree.leave(leaf, tuple(children))
 
     def abandon(self) -> None:
-        """Nothing more is drawn; what was drawn and will not be rated stays in the tree."""
+        """End all expansions: steps that were drawn and will not be rated stay in the tree."""
         for expansion in self.running.values():
             if expansion.drawn:
                 self._grow(expansion, [None] * len(expansion.drawn))
@@ -213,7 +192,7 @@ class _Search:
 
 
 def prior(steps: Sequence[Completion]) -> list[float]:
-    """The softmax of the steps' mean log-probability; uniform where one of them has none."""
+    """The softmax of the steps' mean log-probability; uniform if one of them has none."""
     means = [
         math.fsum(step.logprobs.sampled) / len(step.logprobs.sampled)
         for step in steps

@@ -3,12 +3,12 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
+from reasoner.errors import require, require_choice
 from reasoner.plan import Plan, note
-from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.levels import PARAMS, Level, Levels, check
-from reasoner_strategies.resampling import (
+from reasoner.types import Answer, Question
+from reasoner_strategies._search.resampling import (
     Resampling,
     annealing,
     effective,
@@ -18,7 +18,8 @@ from reasoner_strategies.resampling import (
     softmax,
     systematic,
 )
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
+from reasoner_strategies._search.steps import Path
 
 Resampler = Literal["systematic", "multinomial"]
 Weighting = Literal["reference", "twisted"]
@@ -26,32 +27,26 @@ Final = Literal["vote", "argmax"]
 
 
 @dataclass(frozen=True, slots=True)
-class ParticleFilter:
-    r"""`n` chains; after each step they are drawn anew in proportion to their odds (Puri 2025, 2502.01618).
+class ParticleFilter(SearchOptions):
+    """`n` chains; after each step they are resampled in proportion to their odds (Puri 2025, 2502.01618).
 
     A particle rated r has the log-weight l = logit(r) / `weight_temperature`. "reference" weighting is the paper's:
-    each resampling uses the current l, so that a beginning that lasts is weighed again and again, which sharpens.
-    "twisted" uses how much l grew since the last resampling: the particles then come from the model's chains, weighed
-    by the odds of their final rating, exactly so as `n` grows. Particles are resampled where their effective sample
-    size is at most the share `ess_trigger` of their number, above 0; at 1 that is at every step.
+    each resampling uses the current l, so that a lasting prefix is weighed again at each step, which sharpens.
+    "twisted" uses the growth of l since the last resampling: the particles then come from the model's chains, weighed
+    by the odds of their final rating, exactly as `n` grows. Particles are resampled if their effective sample size is
+    at most the share `ess_trigger` of their number, above 0; at 1 that is at every step.
 
     With `resample_inactive`, particles that finished may be copied and dropped too; without, they stay and only the
-    open ones are resampled among themselves. What was cut, finished without an answer, or could not be rated has no
-    weight. With `annealing` the temperature rises where few particles hold the weight early on (its_hub); the final
-    weights are not annealed.
+    open ones are resampled among themselves. Particles that were cut, finished without an answer, or could not be rated
+    have no weight. With `annealing` the temperature rises if few particles hold the weight early on (its_hub); the
+    final weights are not annealed.
 
     The finished particles vote with their weights, or the best rated of them is the answer, with `final` "argmax".
-    Chains that ended and were dropped count as samples, and vote only where nothing else can.
+    Chains that ended and were dropped count as samples, and vote only if nothing else can.
 
     The effective sample size and the number of different ancestors of each step are noted in the trace. Resampling is
     a function of the question, the step and the seeds of what was drawn.
-
-    A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end. `reserve`
-    tokens are held back at every step: where the budget ends before any chain has come to an answer, they bring the
-    best open one to its end.
     """
-
-    uses_verifier: ClassVar[bool] = True
 
     n: int = 8
     weight_temperature: float = 1.0
@@ -61,68 +56,60 @@ class ParticleFilter:
     resample_inactive: bool = True
     annealing: bool = False
     final: Final = "vote"
-    step: str = r"\n\n"
-    step_tokens: int = 0
-    max_steps: int = 40
-    reserve: int = 128
-    params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            # Below 0.001 the odds of two ratings leave the range of numbers.
-            weight_temperature=(1e-3 <= self.weight_temperature <= 1e3, "0.001 to 1000"),
-            weighting=(self.weighting in get_args(Weighting), " or ".join(get_args(Weighting))),
-            resampler=(self.resampler in get_args(Resampler), " or ".join(get_args(Resampler))),
-            ess_trigger=(0 < self.ess_trigger <= 1, "a share of the particles, above 0, up to 1"),
-            final=(self.final in get_args(Final), " or ".join(get_args(Final))),
-        )
+        SearchOptions.__post_init__(self)
+        # Below 0.001 the odds of two ratings leave the range of numbers.
+        require(self.weight_temperature, "weight_temperature", at_least=0.001, at_most=1000)
+        require_choice(self.weighting, "weighting", get_args(Weighting))
+        require_choice(self.resampler, "resampler", get_args(Resampler))
+        require(self.ess_trigger, "ess_trigger", above=0, at_most=1)
+        require_choice(self.final, "final", get_args(Final))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Take every open particle a step on, rate, resample; at the end vote."""
+        """Extend every open particle by a step, rate, resample; at the end vote."""
         weights = dict[int, float]()
         by: Literal["sum", "max"] = "max" if self.final == "argmax" else "sum"
-        levels = Levels(question, self, weigh=lambda path: weights.get(path.order), by=by)
-        particles, step = [Particle(levels.root)] * self.n, 0
+        search = StepSearch(question, self, weight_of=lambda path: weights.get(path.order), by=by)
+        particles, step = [Particle(search.root)] * self.n, 0
         while moving := [particle.path for particle in particles if particle.path.open]:
             step += 1
-            level = yield from levels.launch([(path, 1) for path in moving])
-            whole = yield from levels.complete()
+            level = yield from search.launch([(path, 1) for path in moving])
+            complete = yield from search.next_level()
             particles = moved(particles, level)
-            if whole and any(particle.path.open for particle in particles):
+            if complete and any(particle.path.open for particle in particles):
                 particles = yield from self._resampled(question, particles, step)
             weights = self._votes(particles)
-            levels.anew()
-            yield from levels.tell()
-            if not whole:
+            search.recount()
+            yield from search.publish()
+            if not complete:
                 break
-        answer = yield from levels.finish()
-        return answer
+        return (yield from search.finish())
 
     def _resampled(self, question: Question, particles: Sequence["Particle"], step: int) -> Plan[list["Particle"]]:
-        """The particles after a step: drawn anew, or as they are."""
-        taking = [place for place, one in enumerate(particles) if one.path.open or self.resample_inactive]
-        before, temperature = [particles[place] for place in taking], self.weight_temperature
+        """The particles after a step: resampled, or unchanged."""
+        active = [index for index, each in enumerate(particles) if each.path.open or self.resample_inactive]
+        before, temperature = [particles[index] for index in active], self.weight_temperature
         logs = log_weights(before, temperature)
         if all(log is None for log in logs):
             return list(particles)
         if self.annealing:
-            temperature *= annealing(effective(softmax(logs)) / len(taking), step / self.max_steps)
+            temperature *= annealing(effective(softmax(logs)) / len(active), step / self.max_steps)
             logs = log_weights(before, temperature)
         theta = softmax(logs)
-        seeds = [one.path.last.seed for one in before if one.path.last]
-        drawn = self._draw(theta, random.Random(f"{question.id}\0{step}\0{seeds}"))
-        said = f"step {step}: ESS {drawn.ess:.2f} of {len(taking)}"
-        if drawn.ess > self.ess_trigger * len(taking) + 1e-9:
-            yield from note(f"{said}, not resampled")
+        seeds = [each.path.last.seed for each in before if each.path.last]
+        resampling = self._draw(theta, random.Random(f"{question.id}\0{step}\0{seeds}"))
+        size = f"step {step}: ESS {resampling.ess:.2f} of {len(active)}"
+        if resampling.ess > self.ess_trigger * len(active) + 1e-9:
+            yield from note(f"{size}, not resampled")
             return list(particles)
-        yield from note(f"{said}, {drawn.ancestors} ancestors")
+        yield from note(f"{size}, {resampling.ancestors} ancestors")
         mean = log_mean([log for log in logs if log is not None])
         after = list(particles)
-        for place, index in zip(taking, drawn.indices, strict=True):
-            path = before[index].path
-            told = logit(path.value or 0.0) / temperature - mean
-            after[place] = Particle(path, told if self.weighting == "twisted" else 0.0)
+        for index, ancestor in zip(active, resampling.indices, strict=True):
+            path = before[ancestor].path
+            counted = logit(path.value or 0.0) / temperature - mean
+            after[index] = Particle(path, counted if self.weighting == "twisted" else 0.0)
         return after
 
     def _draw(self, theta: Sequence[float], source: random.Random) -> Resampling:
@@ -131,33 +118,35 @@ class ParticleFilter:
         return multinomial(theta, [source.random() for _ in theta])
 
     def _votes(self, particles: Sequence["Particle"]) -> dict[int, float]:
-        """With how much each finished chain votes, by its place in launch order: with all its copies, if any."""
-        rated = [one for one in particles if one.path.finished and one.path.value is not None]
+        """The weight of each finished chain, summed over its copies, by its position in launch order."""
+        rated = [each for each in particles if each.path.finished and each.path.value is not None]
         if self.final == "argmax":
-            return {one.path.order: one.path.value or 0.0 for one in rated}
+            return {each.path.order: each.path.value or 0.0 for each in rated}
         votes: dict[int, float] = {}
-        for one, theta in zip(rated, softmax(log_weights(rated, self.weight_temperature)), strict=True):
-            votes[one.path.order] = votes.get(one.path.order, 0.0) + theta
+        for each, theta in zip(rated, softmax(log_weights(rated, self.weight_temperature)), strict=True):
+            votes[each.path.order] = votes.get(each.path.order, 0.0) + theta
         return votes
 
 
 class Particle(NamedTuple):
-    """A chain, and how much of its log-weight the last resampling has made up for by copies."""
+    """A chain, and the part of its log-weight that its copies already stand for since the last resampling."""
 
     path: Path
-    told: float = 0.0
+    counted: float = 0.0
 
 
 def moved(particles: Sequence[Particle], level: Level) -> list[Particle]:
-    """The particles, each open one with its step; one whose step was refused as it was."""
+    """The particles, each open one with its step; one whose step was refused is unchanged."""
     after, order = list(particles), level.first
-    for place, one in enumerate(particles):
-        if one.path.open:
-            after[place] = one._replace(path=level.children.get(order, one.path))
+    for index, each in enumerate(particles):
+        if each.path.open:
+            after[index] = each._replace(path=level.children.get(order, each.path))
             order += 1
     return after
 
 
 def log_weights(particles: Sequence[Particle], temperature: float) -> list[float | None]:
-    """The log-weight of each that is rated."""
-    return [None if one.path.value is None else logit(one.path.value) / temperature - one.told for one in particles]
+    """The log-weight of each particle, None if it is not rated."""
+    return [
+        None if each.path.value is None else logit(each.path.value) / temperature - each.counted for each in particles
+    ]

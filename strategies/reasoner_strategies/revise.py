@@ -4,28 +4,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import MOST_CHAINS, Handle, Plan, Sample, count, next_finished, propose, start
+from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.plan import MOST_CHAINS, Handle, Plan, Sample, count, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
 from reasoner.votes import Tally
-from reasoner_strategies.pool import rated_vote, ratings_of
-from reasoner_strategies.prompting import answered, bare
+from reasoner_strategies._prompts import with_request, without_reply
+from reasoner_strategies._voting.pool import proposed, rated_choice
 
 SEEN = 4
-"""How many earlier attempts a revision sees at most, as in the paper."""
+"""The maximum of earlier attempts that a revision sees, as in the paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revise:
     """`chains` chains side by side, each an attempt and `revisions` more (sequential revision: Snell 2024, 2408.03314).
 
-    A revision sees the last 4 attempts of its chain as earlier turns, of each the last 4,000 characters. All
-    chains * (revisions + 1) attempts stand for selection: `selector` "weighted" takes the class of answers with the
-    highest total rating, "argmax" the best rated attempt, "majority" the most frequent class and asks no verifier. What
-    could not be rated drops out; without any rating the majority decides. The paper trains a model to revise and
-    selects within chains first; here the model is as it is, and one selection is over all.
+    A revision sees the last 4 attempts of its chain as earlier turns, of each the last 4,000 characters. The answer is
+    selected from all chains * (revisions + 1) attempts: `selector` "weighted" takes the class of answers with the
+    highest total rating, "argmax" the best rated attempt, "majority" the most frequent class, without a verifier. What
+    could not be rated has no vote; without any rating the majority decides. The paper trains a model to revise and
+    selects within chains first; here the model is not trained, and there is one selection over all attempts.
 
-    A chain goes on as soon as its last attempt is there. The order of completion changes neither answer nor cost.
+    A chain continues as soon as its last attempt is there. The order of completion changes neither answer nor cost.
     """
 
     chains: int = 4
@@ -34,31 +34,24 @@ class Revise:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.chains <= MOST_CHAINS:
-            raise UsageError(f"chains={self.chains} is out of range: chains is 1 to {MOST_CHAINS:,}")
-        if self.revisions < 0:
-            raise UsageError(f"revisions={self.revisions} is out of range: revisions is 0 (none) or more")
-        if self.selector not in ("majority", "weighted", "argmax"):
-            raise UsageError(f"selector={self.selector!r} does not exist: choose majority, weighted or argmax")
+        require(self.chains, "chains", at_least=1, at_most=MOST_CHAINS)
+        require(self.revisions, "revisions", at_least=0)
+        require_choice(self.selector, "selector", ("majority", "weighted", "argmax"))
 
     @property
     def uses_verifier(self) -> bool:
-        """Only where it selects."""
+        """Only if it selects."""
         return self.selector != "majority"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw all chains, propose the majority as it grows, rate what holds an answer, select."""
+        """Draw all chains, propose the majority as it grows, rate the attempts with an answer, select."""
         attempts: list[list[Completion]] = [[] for _ in range(self.chains)]
         majority = yield from self._draw(question, attempts)
         if not self.uses_verifier:
             return majority.leader
         drawn = in_order(attempts)
-        ratings = yield from ratings_of(question, drawn)
-        if all(rating is None for rating in ratings):
-            return majority.leader
-        chosen = yield from rated_vote(question, drawn, ratings, by="max" if self.selector == "argmax" else "sum")
-        yield from propose(chosen.leader, chosen)
-        return chosen.leader
+        by: Literal["sum", "max"] = "max" if self.selector == "argmax" else "sum"
+        return (yield from rated_choice(question, drawn, majority, by=by))
 
     def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[Standing]:
         """All attempts that the budget allows, the majority proposed after each."""
@@ -81,24 +74,23 @@ class Revise:
                 running[(yield from start(again, cancellable=False))] = chain
             for turn, attempt in enumerate(finished.completions, len(earlier) - len(finished.completions)):
                 tally.add(question.read(attempt), index=turn * self.chains + chain)
-            majority = yield from count(tally)
-            yield from propose(majority.leader, majority)
+            majority = yield from proposed(count(tally))
         return majority
 
 
 def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:
-    """The question, the last attempts and what each was answered; it numbers them, so no two turns are one prompt."""
-    prompt, first = bare(question.prompt), max(0, len(earlier) - SEEN)
+    """The question and the last attempts, each with a numbered request to revise, so that no two prompts are equal."""
+    prompt, first = without_reply(question.prompt), max(0, len(earlier) - SEEN)
     for number, attempt in enumerate(earlier[first:], first + 1):
         request = (
             f"Attempt {number} may be wrong. Check it, and answer the question again in full, as attempt {number + 1}. "
             f"{question.space.instruction}"
         )
-        prompt = answered(prompt, attempt.chain, request)
+        prompt = with_request(prompt, attempt.chain, request)
     return prompt
 
 
 def in_order(attempts: Sequence[Sequence[Completion]]) -> list[Completion]:
-    """The attempts of all chains, first attempts first, whichever was there first."""
+    """The attempts of all chains, first attempts first, in an order that does not depend on completion."""
     turns = max(map(len, attempts), default=0)
     return [chain[turn] for turn in range(turns) for chain in attempts if len(chain) > turn]

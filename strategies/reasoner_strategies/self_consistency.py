@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, check_n, count, next_finished, propose, start
+from reasoner.plan import Plan, Sample, check_n, count, next_finished, start
 from reasoner.protocols import StopRule, Strategy
 from reasoner.together import Outcome, together
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
 from reasoner.votes import Tally
-from reasoner_strategies.stopping_vote import WINDOW, check_stop, stopping_vote
+from reasoner_strategies._voting.pool import proposed
+from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,11 @@ class SelfConsistency:
     Answers vote by equivalence class; no answer and truncated answers cost compute and never vote; ties go to the
     earliest launched. It proposes after every sample, so one run holds the result for every smaller number of samples.
 
-    With `stop`, at most `n` are drawn: they are looked at in launch order, `window` in flight at a time, until the rule
-    says that it is enough; those still running are then cancelled and paid. The answer depends neither on what finishes
-    first nor on `window`. Rules that look ahead take `n` for their horizon.
+    With `stop`, at most `n` are drawn: they are counted in launch order, `window` in flight at a time, until the rule
+    stops the vote; those still running are then cancelled and paid. The answer depends neither on what finishes first
+    nor on `window`. Rules that look ahead use `n` as their horizon.
 
-    With `of`, the answers of `n` runs of that strategy vote, which run side by side.
+    With `of`, the answers of `n` runs of that strategy vote; they run side by side.
     """
 
     n: int = 8
@@ -35,24 +36,22 @@ class SelfConsistency:
     def __post_init__(self) -> None:
         check_n(self.n)
         if self.of is not None and self.params != SamplingParams():
-            raise UsageError("with `of`, how sequences are drawn is an option of that strategy: set it there")
+            raise UsageError("with `of`, sampling options belong to that strategy: set them there")
         check_stop(self.stop, self.window, self.of)
 
     @property
     def uses_verifier(self) -> bool:
-        """Only where the strategy that it votes over does."""
+        """Only if the strategy that it votes over does."""
         return self.of is not None and self.of.uses_verifier
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Start all samples, count each as it arrives; with a rule, launch order."""
+        """Start all samples and count each as it arrives; with a rule, in launch order."""
         if self.of is not None:
-            answer = yield from self._over(self.of, question)
-            return answer
+            return (yield from self._over(self.of, question))
         if self.stop is not None:
-            answer = yield from self.going_on(question, ())
-            return answer
+            return (yield from self.continued(question, ()))
         yield from start(Sample((question.prompt,), params=self.params), self.n, cancellable=False)
-        tally, answer = Tally(question.space, most=self.n), None
+        tally, standing = Tally(question.space, most=self.n), Standing()
         for _ in range(self.n):
             try:
                 finished = yield from next_finished()
@@ -60,25 +59,21 @@ class SelfConsistency:
                 break
             for completion in finished.completions:
                 tally.add(question.read(completion), index=completion.index)
-            standing = yield from count(tally)
-            answer = standing.leader
-            yield from propose(answer, standing)
-        return answer
+            standing = yield from proposed(count(tally))
+        return standing.leader
 
-    def going_on(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
-        """The same vote where these samples, drawn with its `params`, are there already."""
+    def continued(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
+        """The same vote after these samples, which were drawn with its `params`."""
         window = self.n if self.stop is None else self.window
-        answer = yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn)
-        return answer
+        return (yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn))
 
     def _over(self, of: Strategy, question: Question) -> Plan[Answer | None]:
         tally, standing = Tally(question.space, most=self.n), Standing()
 
-        def told(place: int, outcome: Outcome) -> Plan[None]:
+        def ended(index: int, outcome: Outcome) -> Plan[None]:
             nonlocal standing
-            tally.add(outcome.answer, index=place)
-            standing = yield from count(tally)
-            yield from propose(standing.leader, standing)
+            tally.add(outcome.answer, index=index)
+            standing = yield from proposed(count(tally))
 
-        yield from together((of.plan(question) for _ in range(self.n)), question, told, among=self.n)
+        yield from together((of.plan(question) for _ in range(self.n)), question, ended, among=self.n)
         return standing.leader

@@ -1,24 +1,24 @@
-"""short-m@k: of chains drawn side by side, the first to finish vote."""
+"""short-m@k: of chains drawn side by side, the shortest vote."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import MOST_CHAINS, Plan, propose
+from reasoner.errors import BudgetExhausted, require
+from reasoner.plan import MOST_CHAINS, Plan
 from reasoner.types import Answer, Question, SamplingParams, Standing
-from reasoner_strategies.pool import vote
-from reasoner_strategies.rounds import advance, in_rounds
+from reasoner_strategies._search.lockstep import advance, lockstep
+from reasoner_strategies._voting.pool import proposed, vote
 
 
 @dataclass(frozen=True, slots=True)
 class ShortMAtK:
     """The majority of the `m` shortest of `k` chains; the others are stopped (Hassid 2025, 2505.17813).
 
-    The order is that of length in tokens, earliest launched first, and never that of the clock. For this all chains
-    advance in rounds of `every` tokens, each round continuing them token by token where the last one ended. It stops
-    after the round in which `m` have finished, so each chain still running costs up to `every` - 1 tokens more than at
-    the ideal moment; a small `every` costs more requests, whose prompts a prefix cache serves. Cut chains never finish.
-    Ties go to the answer of the shortest chain. The paper tested it on reasoning models, with m=1 and m=3.
+    The order is by length in tokens, earliest launched first, and does not depend on time. All chains therefore advance
+    in rounds of `every` tokens, and each round continues them token by token. The search stops after the round in which
+    `m` have finished, so each chain still running costs up to `every` - 1 tokens more than necessary; a small `every`
+    costs more requests, whose prompts a prefix cache serves. Cut chains never finish. Ties go to the answer of the
+    shortest chain. The paper tested it on reasoning models, with m=1 and m=3.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -29,28 +29,22 @@ class ShortMAtK:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise UsageError(f"k={self.k} draws nothing: k is 1 or more")
-        if self.k > MOST_CHAINS:
-            raise UsageError(f"k={self.k} is out of range: k is 1 to {MOST_CHAINS:,} chains")
-        if not 1 <= self.m <= self.k:
-            raise UsageError(f"m={self.m} is out of range: m is 1 to k={self.k}")
-        if self.every < 1:
-            raise UsageError(f"every={self.every} is out of range: every is 1 token or more")
+        require(self.k, "k", at_least=1, at_most=MOST_CHAINS)
+        require(self.m, f"m, with k={self.k},", at_least=1, at_most=self.k)
+        require(self.every, "every", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""
-        stepping = in_rounds(self.params, self.every)
-        chains, standing, over = [stepping.root(question)] * self.k, Standing(), 0
+        stepping = lockstep(self.params, self.every)
+        chains, standing, ended = [stepping.root(question)] * self.k, Standing(), 0
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)
             except BudgetExhausted:
                 break
             finished = sorted((chain for chain in chains if chain.finished), key=lambda chain: chain.tokens)
-            if over != (over := sum(not chain.open for chain in chains)):
-                standing = yield from vote(question, [chain.last for chain in finished[: self.m]])
-                yield from propose(standing.leader, standing)
+            if ended != (ended := sum(not chain.open for chain in chains)):
+                standing = yield from proposed(vote(question, [chain.last for chain in finished[: self.m]]))
             if len(finished) >= self.m:
                 break
         return standing.leader

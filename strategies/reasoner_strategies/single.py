@@ -1,22 +1,22 @@
-"""One sample: the baseline that everything else has to beat."""
+"""One sample: the baseline of every other strategy."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, propose, sample
+from reasoner.plan import Plan, sample
 from reasoner.types import Answer, Question, SamplingParams
-from reasoner_strategies.pool import vote
-from reasoner_strategies.prompting import said, shown
+from reasoner_strategies._prompts import with_shots, with_text
+from reasoner_strategies._voting.pool import proposed, vote
 
 
 @dataclass(frozen=True, slots=True)
 class Single:
     """One sequence, greedy unless `temperature` says otherwise (chain of thought: Wei 2022, 2201.11903).
 
-    `instruction` is put at the end of the user turn, as in "Let's think step by step." (Kojima 2022, 2205.11916).
+    `instruction` is added at the end of the user turn, as in "Let's think step by step." (Kojima 2022, 2205.11916).
     `shots` are questions and answers in turn, shown before the question as earlier turns of the chat. A raw prompt gets
-    both as text: a shot's question and answer are joined as they are, with a blank line after them.
+    both as text: the question and answer of a shot are joined as they are, with a blank line after them.
 
     A truncated sequence holds no answer.
     """
@@ -30,13 +30,12 @@ class Single:
     def __post_init__(self) -> None:
         if len(self.shots) % 2:
             raise UsageError(
-                f"shots={'|'.join(self.shots)} is out of range: shots is questions and answers in turn, "
-                f"an even number of texts, not {len(self.shots)}"
+                f"shots must be questions and answers in turn, an even number of texts (got {len(self.shots)})"
             )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw one sequence and read its answer."""
-        drawn = yield from sample(said(shown(question.prompt, self.shots), self.instruction), params=self.params)
-        standing = yield from vote(question, drawn)
-        yield from propose(standing.leader, standing)
-        return standing.leader
+        drawn = yield from sample(
+            with_text(with_shots(question.prompt, self.shots), self.instruction), params=self.params
+        )
+        return (yield from proposed(vote(question, drawn))).leader

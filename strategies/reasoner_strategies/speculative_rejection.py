@@ -5,25 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import MOST_CHAINS, Plan, check_n, propose, score
+from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.plan import MOST_CHAINS, Plan, score
 from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
-from reasoner_strategies.pool import rated_vote
-from reasoner_strategies.rounds import advance, in_rounds
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.lockstep import advance, lockstep
+from reasoner_strategies._search.steps import Path
+from reasoner_strategies._voting.pool import proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
 class SpeculativeRejection:
-    """Best-of-N in which the worst share `alpha` goes every `every` tokens (Sun 2024, 2410.20290).
+    """Best-of-N in which the worst share `alpha` is dropped every `every` tokens (Sun 2024, 2410.20290).
 
-    `n` chains begin; the places are cut to the share 1 - `alpha` of them, rounded up, at each checkpoint. There the
-    verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer keep their
-    rating and hold their place in this ranking, and none of them is thrown away: it is paid. What could not be rated
-    comes last, in launch order. `selector` is that of best-of-N: the "argmax" of the finished, or the answer of the
+    `n` chains begin; at each checkpoint the number of places falls to the share 1 - `alpha` of it, rounded up. There
+    the verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer keep
+    their rating and their place in this ranking, and none of them is dropped, as it is paid. What could not be rated
+    comes last, in launch order. `selector` is that of best-of-N: the "argmax" of the finished, or the answer with the
     highest total rating, "weighted". `alpha` 0 is best-of-N.
 
-    The verifier has to be one that can rate a beginning, such as a process reward model. The paper begins with as many
+    The verifier must be able to rate a partial chain, such as a process reward model. The paper begins with as many
     chains as fit in memory; here it is `n`.
     """
 
@@ -36,29 +36,23 @@ class SpeculativeRejection:
     params: SamplingParams = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        check_n(self.n)
-        if self.n > MOST_CHAINS:
-            raise UsageError(f"n={self.n:,} is out of range: n is 1 to {MOST_CHAINS:,} chains")
-        if not 0 <= self.alpha < 1:
-            raise UsageError(f"alpha={self.alpha} is out of range: alpha is a share, 0 or more and below 1")
-        if self.every < 1:
-            raise UsageError(f"every={self.every} is out of range: every is 1 token or more")
-        if self.selector not in ("argmax", "weighted"):
-            raise UsageError(f"selector={self.selector!r} does not exist: choose argmax or weighted")
+        require(self.n, "n", at_least=1, at_most=MOST_CHAINS)
+        require(self.alpha, "alpha", at_least=0, below=1)
+        require(self.every, "every", at_least=1)
+        require_choice(self.selector, "selector", ("argmax", "weighted"))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
-        stepping = in_rounds(self.params, self.every)
-        chains, places, over = [replace(stepping.root(question), order=at) for at in range(self.n)], self.n, 0
+        stepping = lockstep(self.params, self.every)
+        chains, places, ended = [replace(stepping.root(question), order=index) for index in range(self.n)], self.n, 0
         standing = Standing()
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)
             except BudgetExhausted:
                 chains = [replace(chain, cut=True) if chain.open else chain for chain in chains]
-            if over != (over := len(_over(chains))):
-                standing = yield from self._standing(question, chains)
-                yield from propose(standing.leader, standing)
+            if ended != (ended := len(_ended(chains))):
+                standing = yield from proposed(self._standing(question, chains))
             places = max(1, math.ceil((1 - self.alpha) * places - 1e-9))
             if any(chain.open for chain in chains):
                 chains = yield from _without_the_worst(question, chains, places)
@@ -66,22 +60,19 @@ class SpeculativeRejection:
         if len(contenders) < 2:
             return standing.leader
         chains = yield from _rated(question, chains, contenders)
-        standing = yield from self._standing(question, chains)
-        yield from propose(standing.leader, standing)
-        return standing.leader
+        return (yield from proposed(self._standing(question, chains))).leader
 
     def _standing(self, question: Question, chains: Sequence[Path]) -> Plan[Standing]:
-        """The vote of what has finished; what was cut or rejected abstains."""
-        over = _over(chains)
-        pool: list[Completion | None] = [chain.last for chain in over]
-        ratings = [chain.value if chain.finished else None for chain in over]
+        """The vote of the finished chains; those that were cut or rejected abstain."""
+        ended = _ended(chains)
+        pool: list[Completion | None] = [chain.last for chain in ended]
+        ratings = [chain.value if chain.finished else None for chain in ended]
         by: Literal["sum", "max"] = "max" if self.selector == "argmax" else "sum"
-        standing = yield from rated_vote(question, pool, ratings, by=by)
-        return standing
+        return (yield from rated_vote(question, pool, ratings, by=by))
 
 
-def _over(chains: Sequence[Path]) -> list[Path]:
-    """The chains that have ended, in launch order; one that was never drawn is none."""
+def _ended(chains: Sequence[Path]) -> list[Path]:
+    """The drawn chains that have ended, in launch order."""
     return [chain for chain in chains if chain.last and not chain.open]
 
 
@@ -95,15 +86,17 @@ def _without_the_worst(question: Question, chains: Sequence[Path], places: int) 
     if len(_contenders(question, chains)) <= places:
         return list(chains)
     chains = yield from _rated(question, chains, _contenders(question, chains))
-    ranked = sorted(_contenders(question, chains), key=lambda one: (one.value is None, -(one.value or 0), one.order))
+    ranked = sorted(
+        _contenders(question, chains), key=lambda chain: (chain.value is None, -(chain.value or 0), chain.order)
+    )
     kept = {chain.order for chain in ranked[:places]}
     return [replace(chain, cut=True) if chain.open and chain.order not in kept else chain for chain in chains]
 
 
-def _rated(question: Question, chains: Sequence[Path], some: Sequence[Path]) -> Plan[list[Path]]:
-    """The chains, those of `some` that have no rating yet with one, as far as the verifier can tell."""
-    last = {chain.order: chain.last for chain in some if chain.value is None}
-    candidates = {order: one for order, one in last.items() if one}
+def _rated(question: Question, chains: Sequence[Path], chosen: Sequence[Path]) -> Plan[list[Path]]:
+    """All chains; of the chosen ones those without a rating are rated, if the verifier can."""
+    last = {chain.order: chain.last for chain in chosen if chain.value is None}
+    candidates = {order: completion for order, completion in last.items() if completion}
     if not candidates:
         return list(chains)
     try:

@@ -1,4 +1,4 @@
-"""Tree of thoughts: the model proposes thoughts and judges by itself which states are worth going on from."""
+"""Tree of thoughts: the model proposes thoughts and judges by itself which states are worth continuing."""
 
 import math
 import random
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.plan import MOST_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner_strategies.pool import rated_vote
-from reasoner_strategies.prompting import QUOTE, bare, quoted, said, verdict
-from reasoner_strategies.steps import Path, Stepping, closing
+from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
+from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._voting.pool import rated_vote
 
 Mode = Literal["bfs", "dfs"]
 Evaluate = Literal["value", "vote"]
 Selector = Literal["argmax", "weighted"]
 BREADTH = 5
-WORTH = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
-JUDGED = 256
-"""Tokens that a judgement may take."""
+VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
+JUDGEMENT_TOKENS = 256
+"""The maximum of tokens of a judgement."""
 VALUE = (
     "Here is an attempt at an answer, which may not be finished yet:\n\n{state}\n\nDo not continue it. Judge whether "
     'it leads to the right answer. End with a line that says "Verdict: sure", "Verdict: likely" or '
@@ -32,26 +32,24 @@ VOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class TreeOfThoughts:
-    r"""States of `k` thoughts each, judged by the model itself (Yao 2023, 2305.10601).
+class TreeOfThoughts(StepOptions):
+    """States of `k` thoughts each, judged by the model itself (Yao 2023, 2305.10601).
 
-    "bfs" draws `k` thoughts from every state kept and keeps the best `b` of all, finished ones among them, until all
-    are finished. "dfs" goes on from the best state drawn last, and back to earlier ones where that leads nowhere; with
-    a `v_th` above 0 it ends at the first finished state that has that value, with 0 it goes through the whole tree.
-    States worth less than `v_th` are left.
+    "bfs" draws `k` thoughts from every state kept and keeps the best `b` of all, finished ones included, until all are
+    finished. "dfs" continues from the best state drawn last, and returns to earlier ones if that leads nowhere; with a
+    `v_th` above 0 it ends at the first finished state of that value, with 0 it searches the whole tree. States with a
+    value below `v_th` are dropped.
 
     `evaluate` "value" asks `n_eval` times of each state whether it leads to the right answer: sure 20, likely 1,
-    impossible 0.001, summed; the same text is never asked about again. "vote" shows all candidates of a level (in dfs,
-    of a parent) and asks `n_eval` times for the best, each time in another order; a state is worth its votes.
+    impossible 0.001, summed; the same text is never judged again. "vote" shows all candidates of a level (in dfs, of a
+    parent) and asks `n_eval` times for the best, each time in another order; the value of a state is its votes.
 
-    A judgement that cannot be read abstains: the others count for it. A state that none is about is not 0: bfs keeps
-    those that have a value, the earliest where none has; dfs goes on from it last. Equal states are one state. A chain
-    cut, or ended without an answer, is none.
+    A judgement that cannot be read abstains: the others count for it. A state without any judgement has no value: bfs
+    keeps those that have one, or the earliest if none has; dfs continues from it last. Equal states are one state. A
+    chain that was cut, or ended without an answer, is dropped.
 
-    At most `expansions` states are gone on from, to a depth of `max_steps`. A thought ends at `step`, or after
-    `step_tokens` if above 0; the last runs to the chain's end. `reserve` tokens are held back at every sample. Where
-    the search ends before any chain has, they bring the best open one to its end. `selector` "argmax" answers with the
-    finished state of the highest value, "weighted" with the class of answers of the highest total.
+    At most `expansions` states are expanded, to a depth of `max_steps`. `selector` "argmax" answers with the finished
+    state of the highest value, "weighted" with the class of answers of the highest total.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -63,67 +61,53 @@ class TreeOfThoughts:
     evaluate: Evaluate = "value"
     v_th: float = 0.0
     expansions: int = 100
-    step: str = r"\n\n"
-    step_tokens: int = 0
-    max_steps: int = 10
-    reserve: int = 128
     selector: Selector = "argmax"
-    params: SamplingParams = SamplingParams(temperature=0.7)
+    max_steps: int = field(default=10, kw_only=True)
+    params: SamplingParams = field(default=SamplingParams(temperature=0.7), kw_only=True)
 
     def __post_init__(self) -> None:
-        ranges: tuple[tuple[str, bool, str], ...] = (
-            ("mode", self.mode in get_args(Mode), ", ".join(get_args(Mode))),
-            ("b", 1 <= self.b <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} states"),
-            ("k", 1 <= self.k <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} thoughts"),
-            ("n_eval", self.n_eval >= 1, "1 judgement or more"),
-            ("evaluate", self.evaluate in get_args(Evaluate), ", ".join(get_args(Evaluate))),
-            ("v_th", 0 <= self.v_th < math.inf, "a value, 0 (none is left) or more"),
-            ("expansions", 1 <= self.expansions <= MOST_SAMPLES, f"1 to {MOST_SAMPLES:,} states"),
-            ("reserve", self.reserve >= 0, "0 tokens or more"),
-            ("selector", self.selector in get_args(Selector), ", ".join(get_args(Selector))),
-        )
-        for name, fine, allowed in ranges:
-            if not fine:
-                raise UsageError(f"{name}={getattr(self, name)} is out of range: {name} is {allowed}")
+        require_choice(self.mode, "mode", get_args(Mode))
+        require(self.b, "b", at_least=1, at_most=MOST_SAMPLES)
+        require(self.k, "k", at_least=1, at_most=MOST_SAMPLES)
+        require(self.n_eval, "n_eval", at_least=1)
+        require_choice(self.evaluate, "evaluate", get_args(Evaluate))
+        require(self.v_th, "v_th", at_least=0, below=math.inf)
+        require(self.expansions, "expansions", at_least=1, at_most=MOST_SAMPLES)
+        require_choice(self.selector, "selector", get_args(Selector))
         if self.mode == "dfs" and self.b != BREADTH:
             raise UsageError(
-                f"b={self.b} has no effect with mode=dfs, which keeps all states: leave it out, or take bfs"
+                f"b={self.b} has no effect with mode=dfs, which keeps all states: leave it out, or choose bfs"
             )
-        self.stepping()
-
-    def stepping(self) -> Stepping:
-        """How chains grow."""
-        return Stepping(self.params, self.step, self.step_tokens, self.max_steps)
+        _ = self.stepping
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search, then choose among the finished states."""
-        search = _Search(self, question, self.stepping())
+        search = _Search(self, question, self.stepping)
         yield from search.broad() if self.mode == "bfs" else search.deep()
         if search.open and all(state is None for state in search.finished.values()):
-            path = yield from closing(search.stepping, search.best_open())
+            path = yield from search.stepping.closing(search.best_open())
             search.finished[path.order] = path if path.finished else None
-        answer = yield from search.tell()
-        return answer
+        return (yield from search.publish())
 
 
 @dataclass(slots=True, eq=False)
 class _Search:
-    """The state of one plan; states are known by their place in launch order."""
+    """The state of one plan; its states are identified by their position in launch order."""
 
     options: TreeOfThoughts
     question: Question
     stepping: Stepping
     open: dict[int, Path] = field(default_factory=dict)
-    """States that may be gone on from and have not been."""
+    """States that can be expanded and have not been."""
     finished: dict[int, Path | None] = field(default_factory=dict)
-    """Those that ended; None for a chain without an answer."""
+    """States that ended; None for a chain without an answer."""
     expanded: int = 0
     refused: bool = False
     _launched: int = 1
     _known: set[str] = field(default_factory=set)
     _values: dict[str, float | None] = field(default_factory=dict)
     _polls: int = 0
-    _told: Standing | None = None
+    _published: Standing | None = None
 
     def broad(self) -> Plan[None]:
         """Level by level."""
@@ -131,7 +115,7 @@ class _Search:
         while growing := [state for state in kept if state.open][: self._left]:
             thoughts = yield from self._thoughts(growing)
             states = yield from self._judged([*(state for state in kept if state.finished), *thoughts])
-            yield from self.tell()
+            yield from self.publish()
             kept = self._best(states)
 
     def deep(self) -> Plan[None]:
@@ -147,8 +131,8 @@ class _Search:
                 return
             thoughts = yield from self._thoughts([state])
             states = yield from self._judged(thoughts)
-            yield from self.tell()
-            worthy = [one for one in states if one.value is None or one.value >= self.options.v_th]
+            yield from self.publish()
+            worthy = [state for state in states if state.value is None or state.value >= self.options.v_th]
             stack += sorted(worthy, key=_rank, reverse=True)
 
     @property
@@ -166,11 +150,11 @@ class _Search:
         return sorted(worthy if rated else states, key=_rank)[: self.options.b]
 
     def best_open(self) -> Path:
-        """The open state to bring to an end: the best valued, the deepest of equals, then the earliest."""
+        """The open state to finish: the best valued, the deepest of equals, then the earliest."""
         return min(self.open.values(), key=lambda state: (_rank(state)[0], -state.steps, state.order))
 
     def _thoughts(self, parents: Sequence[Path]) -> Plan[list[Path]]:
-        """The new states that go on from these, in launch order."""
+        """The new states that continue these, in launch order."""
         handles: dict[Handle, Path] = {}
         for parent in parents:
             op = Sample((parent.prompt,), self.options.k, self.stepping.draws(parent), reserve=self.options.reserve)
@@ -188,17 +172,17 @@ class _Search:
             parent = handles[handle]
             del self.open[parent.order]
             self.expanded += 1
-            for place, completion in enumerate(drawn[handle]):
-                state = self.stepping.grown(parent, completion, order=self._launched + place)
+            for index, completion in enumerate(drawn[handle]):
+                state = self.stepping.grown(parent, completion, order=self._launched + index)
                 states += self._new(state, completion)
             self._launched += self.options.k
         return states
 
     def _new(self, state: Path, completion: Completion) -> list[Path]:
-        named = f"{state.finished}{state.prompt.text}"
-        if named in self._known:
+        content = f"{state.finished}{state.prompt.text}"
+        if content in self._known:
             return []
-        self._known.add(named)
+        self._known.add(content)
         if state.open:
             self.open[state.order] = state
             return [state]
@@ -222,51 +206,51 @@ class _Search:
         return judged
 
     def _by_value(self, states: Sequence[Path]) -> Plan[list[float | None]]:
-        shown = [quoted(state.prompt.text) for state in states]
-        asked = {self._asking(VALUE.format(state=text)): text for text in shown if text not in self._values}
-        verdicts: dict[str, list[float]] = {text: [] for text in asked.values()}
-        if asked:
-            replies = yield from self._ask(tuple(asked), self.options.n_eval)
+        shown = [shortened(state.prompt.text) for state in states]
+        prompts = {self._prompt(VALUE.format(state=text)): text for text in shown if text not in self._values}
+        judged: dict[str, list[float]] = {text: [] for text in prompts.values()}
+        if prompts:
+            replies = yield from self._ask(tuple(prompts), self.options.n_eval)
             for reply in replies:
-                if (found := verdict(reply, "verdict", tuple(WORTH))) is not None:
-                    verdicts[asked[reply.prompt]].append(WORTH[found])
-        for text, worths in verdicts.items():
-            self._values[text] = math.fsum(worths) / len(worths) * self.options.n_eval if worths else None
+                if (word := verdict(reply, "verdict", tuple(VALUES))) is not None:
+                    judged[prompts[reply.prompt]].append(VALUES[word])
+        for text, values in judged.items():
+            self._values[text] = math.fsum(values) / len(values) * self.options.n_eval if values else None
         return [self._values[text] for text in shown]
 
     def _by_vote(self, states: Sequence[Path]) -> Plan[list[float | None]]:
         if len(states) < 2:
             return [None] * len(states)
         room = 2 * QUOTE // len(states)
-        texts = [quoted(state.prompt.text)[-room:] for state in states]
+        texts = [shortened(state.prompt.text)[-room:] for state in states]
         orders: dict[Prompt, list[int]] = {}
         prompts: list[Prompt] = []
         for _ in range(self.options.n_eval):
             order = list(range(len(states)))
             random.Random(f"{self.question.id}\0{self._polls}").shuffle(order)
             self._polls += 1
-            told = "\n\n".join(f"Attempt {number}:\n{texts[at]}" for number, at in enumerate(order, 1))
-            prompts.append(self._asking(VOTE.format(states=told)))
+            listed = "\n\n".join(f"Attempt {number}:\n{texts[index]}" for number, index in enumerate(order, 1))
+            prompts.append(self._prompt(VOTE.format(states=listed)))
             orders[prompts[-1]] = order
         replies = yield from self._ask(tuple(prompts), 1)
         numbers = [str(number) for number, _ in enumerate(states, 1)]
         votes = [0.0] * len(states)
         for reply in replies:
-            if (found := verdict(reply, "best", numbers)) is not None:
-                votes[orders[reply.prompt][int(found) - 1]] += 1
+            if (number := verdict(reply, "best", numbers)) is not None:
+                votes[orders[reply.prompt][int(number) - 1]] += 1
         return list(votes) if any(votes) else [None] * len(states)
 
     def _ask(self, prompts: tuple[Prompt, ...], n: int) -> Plan[tuple[Completion, ...]]:
-        params = replace(self.options.params, max_tokens=min(self.options.params.max_tokens, JUDGED))
+        params = replace(self.options.params, max_tokens=min(self.options.params.max_tokens, JUDGEMENT_TOKENS))
         replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve)
         return replies
 
-    def _asking(self, text: str) -> Prompt:
-        """The question with more behind its last turn, so that what a cache holds of it is used."""
-        return said(bare(self.question.prompt), text)
+    def _prompt(self, text: str) -> Prompt:
+        """The question with a text after its last turn, so that its cached prefix is used."""
+        return with_text(without_reply(self.question.prompt), text)
 
-    def tell(self) -> Plan[Answer | None]:
-        """Propose what the finished states come to, if that is new; the answer."""
+    def publish(self) -> Plan[Answer | None]:
+        """Propose the vote of the finished states, unless it was already proposed; the answer."""
         states = [self.finished[order] for order in sorted(self.finished)]
         standing = yield from rated_vote(
             self.question,
@@ -274,12 +258,12 @@ class _Search:
             [None if state is None else state.value for state in states],
             by="max" if self.options.selector == "argmax" else "sum",
         )
-        if standing != self._told:
+        if standing != self._published:
             yield from propose(standing.leader, standing)
-        self._told = standing
+        self._published = standing
         return standing.leader
 
 
 def _rank(state: Path) -> tuple[float, int]:
-    """Orders states: best valued first, those without a value last, the earlier of equals."""
+    """The sort key of states: best valued first, those without a value last, the earlier of equals."""
     return 1.0 if state.value is None else -state.value, state.order

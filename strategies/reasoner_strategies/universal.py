@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.errors import UsageError
-from reasoner.plan import Plan, check_n, propose, sample
+from reasoner.errors import require
+from reasoner.plan import Plan, check_n, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner_strategies.comparing import Ballot, Candidate, listed, polled, standing_of
-from reasoner_strategies.pool import vote
-from reasoner_strategies.prompting import bare, said
+from reasoner_strategies._prompts import with_text, without_reply
+from reasoner_strategies._voting.pool import proposed, vote
+from reasoner_strategies._voting.self_comparison import Ballot, Candidate, by_points, listed, polled
 
 CHOOSING = SamplingParams(temperature=0.0, max_tokens=64)
-"""How the choices are drawn: greedy, and short, as the number is asked for first."""
+"""The choices are greedy and short, as the number is asked for first."""
 _CUED = re.compile(r"(?i)most consistent response is[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b")
 _ALONE = re.compile(r"(?i)[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b(?=\W*$)")
 
@@ -23,12 +23,12 @@ _ALONE = re.compile(r"(?i)[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b(?=\W*$)
 class Universal:
     """The response that the model finds most consistent with the others (USC: Chen 2023, 2311.17311).
 
-    For answers that differ in wording, where counting equal ones says little. `n` responses are drawn; those that hold
-    an answer are shown whole, shuffled anew for each of `repeats` questions in an order that the question's id decides.
-    What does not fit `max_characters` in all is left out whole, never cut; the prompt costs about n times a response.
-    Choices count as votes for a response's class of answers, ties go to the majority, and it decides alone where no
-    reply names a response or all answers are of one class, which costs no question. `params` draw the responses; the
-    choices are greedy and at most 64 tokens long, so a model that thinks first abstains.
+    For answers that differ in wording, where counting equal ones says little. `n` responses are drawn; those with an
+    answer are shown in full, shuffled for each of `repeats` requests in an order that depends on the question's id. A
+    response that does not fit into `max_characters` in all is left out, never cut; the prompt costs about n times a
+    response. Choices count as votes for a response's class of answers, and ties go to the majority. The majority
+    decides alone if no reply names a response, or if all answers are of one class, which costs no request. `params`
+    draw the responses; the choices are greedy and at most 64 tokens long, so a model that thinks first abstains.
 
     The standing weighs a class by the choices it got and, below 1, its share of the votes.
     """
@@ -42,28 +42,25 @@ class Universal:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.repeats < 1:
-            raise UsageError(f"repeats={self.repeats} is out of range: repeats is 1 or more")
-        if self.max_characters < 1:
-            raise UsageError(
-                f"max_characters={self.max_characters} is out of range: max_characters is 1 or more in all responses"
-            )
+        require(self.repeats, "repeats", at_least=1)
+        require(self.max_characters, "max_characters", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, ask which response is the most consistent."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-        majority = yield from vote(question, drawn)
-        yield from propose(majority.leader, majority)
+        majority = yield from proposed(vote(question, drawn))
         ballots = list(self._ballots(question, drawn)) if len(majority.votes) > 1 else []
         if not ballots:
             return majority.leader
         chosen = yield from polled(ballots, named, CHOOSING)
-        standing = yield from standing_of(question, drawn, chosen[0])
-        yield from propose(standing.leader, standing)
-        return standing.leader
+        return (yield from by_points(question, drawn, chosen[0])).leader
 
     def _ballots(self, question: Question, drawn: Sequence[Completion]) -> list[Ballot]:
-        entered = [Candidate(place, place, one.chain.strip()) for place, one in enumerate(drawn) if question.read(one)]
+        entered = [
+            Candidate(index, index, completion.chain.strip())
+            for index, completion in enumerate(drawn)
+            if question.read(completion)
+        ]
         ballots = []
         for repeat in range(self.repeats):
             order = random.Random(f"{question.id}/{repeat}").sample(entered, len(entered))
@@ -74,19 +71,19 @@ class Universal:
 
     def _fitting(self, order: Sequence[Candidate]) -> list[Candidate]:
         left, fitting = self.max_characters, []
-        for one in order:
-            if len(one.text) <= left:
-                left -= len(one.text)
-                fitting.append(one)
+        for candidate in order:
+            if len(candidate.text) <= left:
+                left -= len(candidate.text)
+                fitting.append(candidate)
         return fitting
 
 
-def choice_prompt(question: Question, entered: Sequence[Candidate]) -> Prompt:
+def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
     """The question, the responses, and what to say about them, in the paper's words."""
-    return said(
-        bare(question.prompt),
+    return with_text(
+        without_reply(question.prompt),
         "I have generated the following responses to the question above.\n\n"
-        f"{listed('Response', range(1, len(entered) + 1), entered)}\n\nEvaluate these responses. Select the most "
+        f"{listed('Response', range(1, len(shown) + 1), shown)}\n\nEvaluate these responses. Select the most "
         "consistent response based on majority consensus. Start your answer with "
         '"The most consistent response is Response X", where X is its number.',
     )
@@ -94,7 +91,7 @@ def choice_prompt(question: Question, entered: Sequence[Candidate]) -> Prompt:
 
 def named(reply: Completion, size: int) -> int | None:
     """Which of so many responses a reply names; a number at the very end of a cut reply may be half of one."""
-    found = _CUED.search(reply.text) or _ALONE.match(reply.text)
-    if found is None or (reply.truncated and found.end() == len(reply.text)):
+    match = _CUED.search(reply.text) or _ALONE.match(reply.text)
+    if match is None or (reply.truncated and match.end() == len(reply.text)):
         return None
-    return int(found[1]) - 1 if 1 <= int(found[1]) <= size else None
+    return int(match[1]) - 1 if 1 <= int(match[1]) <= size else None

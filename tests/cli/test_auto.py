@@ -9,7 +9,7 @@ from reasoner.controller.profile import Bins
 from tests.calibrated import VOTE, bin_of, calibrated, row
 from tests.cli.command import Ended, Run
 
-SPLIT = ("-e", "simulated:answers=7|8,weights=0.5|0.5")
+SPLIT = ("-e", "simulated:answers=[7,8],weights=[0.5,0.5]")
 SURE = ("-e", "simulated:answers=7,weights=1")
 
 

@@ -35,7 +35,7 @@ def test_a_plain_server_gets_text_and_the_notes_say_what_it_lacks(run: Run) -> N
 
 def test_strategy_options_reach_the_server(run: Run) -> None:
     with FakeServer() as server:
-        strategy = r"single:temperature=0.3,max_tokens=9,top_p=0.5,stop=END|\n"
+        strategy = r'single:temperature=0.3,max_tokens=9,top_p=0.5,stop=[END,"\n"]'
         assert run("solve", "How many?", "-s", strategy, "-e", "openai", "--base-url", server.url).code == 0
         [body] = server.sent("/v1/completions")
     assert (body["temperature"], body["max_tokens"], body["top_p"]) == (0.3, 9, 0.5)

@@ -106,14 +106,14 @@ def test_the_seed_repeats_a_run_and_another_changes_it(run: Run) -> None:
 
 
 def test_the_answer_kind_decides_how_samples_are_read(run: Run) -> None:
-    engine = ("-e", "simulated:answers=0.50|1/2,weights=1|1")
+    engine = ("-e", "simulated:answers=[0.50,1/2],weights=[1,1]")
     assert [vote["count"] for vote in document(run, *engine, "-a", "number")["votes"]] == [8]
     assert len(document(run, *engine, "-a", "text")["votes"]) == 2
 
 
 def test_the_vote_line_names_a_few_classes_and_counts_the_rest(run: Run) -> None:
-    answers = "|".join(str(n) for n in range(10))
-    engine = f"simulated:answers={answers},weights={'|'.join(10 * '1')}"
+    answers = ",".join(str(n) for n in range(10))
+    engine = f"simulated:answers=[{answers}],weights=[{','.join(10 * '1')}]"
     ended = run("solve", "q", "-a", "number", "-s", "self_consistency:n=200", "-e", engine)
     vote = next(line for line in ended.err.splitlines() if line.startswith("vote"))
     assert vote.count("×") == 6
@@ -122,12 +122,12 @@ def test_the_vote_line_names_a_few_classes_and_counts_the_rest(run: Run) -> None
 
 def test_all_lines_count_the_same_votes(run: Run) -> None:
     asked = ("solve", "What is it?", "-a", "number", "-s", "self_consistency:n=16", "-v")
-    ended = run(*asked, "-e", "simulated:answers=7|8,weights=3|1,silent=0.4")
+    ended = run(*asked, "-e", "simulated:answers=[7,8],weights=[3,1],silent=0.4")
     progress, vote, trust = (
         next(line for line in reversed(ended.err.splitlines()) if mark in line)
         for mark in (" · leading ", "×", "trust")
     )
-    found = json.loads(run(*asked, "-e", "simulated:answers=7|8,weights=3|1,silent=0.4", "--json").out)
+    found = json.loads(run(*asked, "-e", "simulated:answers=[7,8],weights=[3,1],silent=0.4", "--json").out)
     lead, votes = found["votes"][0]["count"], found["answered"]
     assert 0 < lead < votes < found["samples"] == 16
     assert found["share"] == lead / votes
@@ -137,7 +137,7 @@ def test_all_lines_count_the_same_votes(run: Run) -> None:
 
 
 def test_a_tie_is_said_with_what_decided_it(run: Run) -> None:
-    asked = ("-s", "self_consistency:n=2", "-a", "number", "-e", "simulated:answers=7|8", "-v")
+    asked = ("-s", "self_consistency:n=2", "-a", "number", "-e", "simulated:answers=[7,8]", "-v")
     seed = next(seed for seed in map(str, range(20)) if len(document(run, *asked, "--seed", seed)["votes"]) == 2)
     found = document(run, *asked, "--seed", seed)
     first, other = (vote["answer"] for vote in found["votes"])

@@ -53,11 +53,11 @@ def test_a_calibration_is_fitted_and_used(run: Run, tmp_path: Path, method: str)
 
 
 def test_the_weights_of_an_ensemble_are_fitted_and_used(run: Run, tmp_path: Path) -> None:
-    members = "certainty|rules:pattern=7"
+    members = "[certainty,rules(pattern=7)]"
     folder, out = labelled(tmp_path / "run", f"ensemble:members={members}"), tmp_path / "weights.json"
     ended = run("verifier", "weigh", str(folder), "--out", str(out))
     assert (ended.code, ended.err) == (0, "")
-    assert json.loads(out.read_text())["members"] == members.split("|")
+    assert json.loads(out.read_text())["members"] == ["certainty", "rules:pattern=7"]
     spec = f"ensemble:members={members},how=learned,weights={out}"
     solved = run("solve", "What is 3 + 4?", "-e", "simulated:answers=7", "-s", "best_of_n:n=3", "--verifier", spec)
     assert (solved.code, solved.out.strip()) == (0, "7")
@@ -140,8 +140,8 @@ def test_code_without_a_sandbox_is_run_only_where_that_is_said(run: Run) -> None
     asked = ("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3")
     plain = run(*asked, "--verifier", "code:tests=assert True", "--json")
     told = run(*asked, "--verifier", "code:tests=assert True", "--allow-unsandboxed-code", "--json")
-    assert json.loads(plain.out)["verifier"] == "code:tests=assert\\x20True"
-    assert json.loads(told.out)["verifier"] == "code:tests=assert\\x20True,allow_unsandboxed=True"
+    assert json.loads(plain.out)["verifier"] == "code:tests=[assert True]"
+    assert json.loads(told.out)["verifier"] == "code:tests=[assert True],allow_unsandboxed=true"
     refused = run(*asked, "--allow-unsandboxed-code")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (

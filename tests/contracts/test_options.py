@@ -68,8 +68,8 @@ SAMPLING = {
     "top_p": "0.5",
     "top_k": "11",
     "min_p": "0.125",
-    "stop": "@@|##",
-    "stop_token_ids": "3|4",
+    "stop": "[@@,##]",
+    "stop_token_ids": "[3,4]",
     "logprobs": "3",
 }
 
@@ -95,14 +95,14 @@ def _other_values(name: str, option: str, hint: Any, default: object) -> Iterato
     elif hint is float:
         yield str(float(default) / 2 if isinstance(default, float) and default else 0.5)
     elif hint is str:
-        yield r"\x20First\x2c then"
+        yield '" First, then"'
     elif hint == tuple[str, ...]:
-        yield "What is 1 + 1?|2"
+        yield "[What is 1 + 1?,2]"
     elif hint == Strategy | None:
-        yield r"single:max_tokens=31\x2cstop=a"
+        yield "single(max_tokens=31,stop=a)"
     elif hint == StopRule | None:
-        yield r"lock_in:delta=0.25"
-        yield r"first_of:rules=lossless|beta:theta\x3d0.9"
+        yield "lock_in:delta=0.25"
+        yield "first_of([lossless,beta:theta=0.9])"
     else:
         pytest.fail(f"option {option} has a type that this suite cannot vary: {hint}")
 

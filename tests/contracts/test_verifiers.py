@@ -13,6 +13,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import ReasonerError, UnknownName
 from reasoner.plan import Plan, Propose, Sample, Score
 from reasoner.protocols import SampleRequest, Tab, Verifier
+from reasoner.specs import Spec
 from reasoner.types import Answer, Completion, Logprobs, Question, Rating, SamplingParams, Standing
 from reasoner_verifiers.certainty import Measure
 from reasoner_verifiers.judge import Ask
@@ -25,10 +26,10 @@ NEEDS_A_MODEL = {"orm", "prm"}
 SPECS = {
     "calibrated": "calibrated:verifier=certainty,file={map}",
     "certainty": "certainty",
-    "code": 'code:tests={{"stdin": ""\\x2c "expected": "1"}},allow_unsandboxed=true',
-    "ensemble": "ensemble:members=certainty|judge",
+    "code": 'code:tests={{"stdin": "", "expected": "1"}},allow_unsandboxed=true',
+    "ensemble": "ensemble:members=[certainty,judge]",
     "judge": "judge:least_mass=0",
-    "rules": r"rules:pattern=answer is [0-9]",
+    "rules": 'rules:pattern="answer is [0-9]"',
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "calibrated": {"verifier": ("certainty",), "file": ("{map}",)},
@@ -40,7 +41,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "timeout": ("1.5",),
         "allow_unsandboxed": ("true", "false"),
     },
-    "ensemble": {"members": ("certainty", "certainty|judge"), "how": ("mean", "product"), "weights": ()},
+    "ensemble": {"members": ("certainty", "[certainty,judge]"), "how": ("mean", "product"), "weights": ()},
     "judge": {
         "ask": typing.get_args(Ask),
         "rubric": ("polite",),
@@ -149,13 +150,12 @@ def test_the_runner_gets_it_what_it_needs_and_books_what_it_costs(name: str) -> 
 def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
     plain, base = made(name), SPECS[name].format(**FILES)
     assert build("verifier", spec_of(plain)) == plain
-    given = base.partition(":")[2]
+    given = Spec.parse(base)
     for option, values in OPTIONS[name].items():
         with pytest.raises(UnknownName, match=f"did you mean '{option}'"):
-            build("verifier", f"{base}{',' if given else ':'}{option}x=1")
+            build("verifier", f"{base}{',' if given.options else ':'}{option}x=1")
         for value in (one.format(**FILES) for one in values):
-            others = [part for part in given.split(",") if part and not part.startswith(f"{option}=")]
-            changed = build("verifier", f"{name}:{','.join([*others, f'{option}={value}'])}")
+            changed = build("verifier", Spec(name, {**given.options, **Spec.parse(f"{name}:{option}={value}").options}))
             assert build("verifier", spec_of(changed)) == changed
             unset = getattr(plain, option) == getattr(changed, option)
             assert (changed == plain) == unset

@@ -94,7 +94,7 @@ def test_a_chain_of_another_engine_is_refused() -> None:
 
 
 def test_it_is_built_from_specs() -> None:
-    mixture = build("engine", r"mixture:members=simulated:answers=7\x2ctokens=2|simulated:answers=8\x2ctokens=3")
+    mixture = build("engine", "mixture:members=[simulated(answers=7,tokens=2),simulated(answers=8,tokens=3)]")
     assert mixture == MixtureEngine((SimulatedEngine(("7",), tokens=2.0), SimulatedEngine(("8",), tokens=3.0)))
     with pytest.raises(UsageError, match="at least two engines"):
         build("engine", "mixture:members=simulated")

@@ -101,7 +101,7 @@ def test_a_silent_law_answers_nothing_and_costs_all_the_same() -> None:
     ],
 )
 def test_a_law_that_is_none_is_refused(options: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match="at least one answer"):
+    with pytest.raises(UsageError, match="answers must not be empty"):
         Law(())
     with pytest.raises(UsageError, match=complaint):
         SimulatedEngine(**options)  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ def test_layers_that_fail_after_they_were_found_are_no_verdict_on_the_code(monke
 
 def test_limits_are_above_zero() -> None:
     for field in dataclasses.fields(Limits):
-        with pytest.raises(UsageError, match=f"{field.name}=0 is out of range"):
+        with pytest.raises(UsageError, match=f"{field.name} must be above 0"):
             Limits(**{field.name: 0})
 
 

@@ -76,7 +76,7 @@ def tree_of(
             if under in nodes:
                 tree._asked[number] = nodes[under]
                 for _ in range(repeats):
-                    tree.tell(number, value, completion(str(number)))
+                    tree.report(number, value, completion(str(number)))
                 nodes[number] = next(one for one in nodes[under].children if one.number == number)
                 left.remove((number, under, value))
     return tree
@@ -92,16 +92,16 @@ def test_a_rating_counts_where_it_should() -> None:
     [third] = second.children
     [last] = third.children
     assert repr(tree.root.generate) == repr(arm(0.3, 0.9))
-    assert repr(tree.root.go_on) == repr(arm(0.5, 0.7, 0.2))
-    assert repr(first.worth) == repr(arm(0.3, 0.5))
-    assert repr(second.worth) == repr(arm(0.9, 0.7, 0.2))
-    assert (repr(second.generate), repr(second.go_on)) == (repr(arm(0.7)), repr(arm(0.2)))
-    assert (repr(third.worth), repr(third.generate), repr(third.go_on)) == (
+    assert repr(tree.root.continue_) == repr(arm(0.5, 0.7, 0.2))
+    assert repr(first.value) == repr(arm(0.3, 0.5))
+    assert repr(second.value) == repr(arm(0.9, 0.7, 0.2))
+    assert (repr(second.generate), repr(second.continue_)) == (repr(arm(0.7)), repr(arm(0.2)))
+    assert (repr(third.value), repr(third.generate), repr(third.continue_)) == (
         repr(arm(0.7, 0.2)),
         repr(arm(0.2)),
         repr(arm()),
     )
-    assert repr(last.worth) == repr(arm(0.2))
+    assert repr(last.value) == repr(arm(0.2))
 
 
 @pytest.mark.parametrize("prior", ["normal", "beta"])
@@ -347,10 +347,10 @@ def test_a_budget_ends_it_in_time_with_the_best_so_far() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"n": 0}, "n=0 is out of range"),
-        ({"prior": "flat"}, "prior is normal, beta"),
-        ({"concurrency": 0}, "concurrency=0 is out of range"),
-        ({"selector": "best"}, "selector is argmax, weighted"),
+        ({"n": 0}, "n must be .*got 0"),
+        ({"prior": "flat"}, "prior must be normal or beta .got"),
+        ({"concurrency": 0}, "concurrency must be .*got 0"),
+        ({"selector": "best"}, "selector must be argmax or weighted .got"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:

@@ -88,10 +88,10 @@ def test_it_proposes_the_majority_before_it_rates_and_falls_back_to_it() -> None
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"n": 0}, "n=0 draws nothing"),
-        ({"power": -0.5}, "power=-0.5 is out of range"),
-        ({"power": 11.0}, "power=11.0 is out of range"),
-        ({"power": math.nan}, "power=nan is out of range"),
+        ({"n": 0}, "n must be .*got 0"),
+        ({"power": -0.5}, "power must be .*got -0.5"),
+        ({"power": 11.0}, "power must be .*got 11.0"),
+        ({"power": math.nan}, "power must be .*got nan"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:

@@ -91,7 +91,7 @@ def test_the_published_course() -> None:
     """Cap 100, 40 tokens and END each time, one token of Wait, two waits: rooms 100, 59, 18 and then it is forced."""
     pinned = course(PINNED, thinks(40), thinks(40), CUT, thinks(3, by=None, text=" 7"))
     assert pinned.rooms == [100, 59, 18, 256]
-    assert pinned.notes == ["thinking cut after 100 tokens, 2 forced to go on"]
+    assert pinned.notes == ["thinking cut after 100 tokens, 2 forced to continue"]
     assert pinned.extended == ["</think>", "Wait", "Wait", "\n</think>\nFinal Answer:"]
     assert pinned.text == "hmWaithmWaithm\n</think>\nFinal Answer:"
     assert pinned.samples[-1].prompts[0].token_ids == (*(1,) * 40, 50, *(1,) * 40, 50, *(1,) * 18, 7, 7, 7)
@@ -140,7 +140,7 @@ def test_what_the_model_closes_itself_goes_on_from_the_marker_alone() -> None:
     assert (closed.rooms, closed.text) == ([4096, 256], "hm</think>")
     assert closed.samples[0].params.stop_token_ids == (END,)
     assert closed.samples[1].params.stop_token_ids == ()
-    assert closed.notes == ["thinking ended after 40 tokens, 0 forced to go on"]
+    assert closed.notes == ["thinking ended after 40 tokens, 0 forced to continue"]
     assert key(closed.answer) == "7"
 
 
@@ -281,12 +281,12 @@ def test_a_refusal_of_all_is_no_crash() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"max_thinking": -1}, "max_thinking=-1 is out of range: max_thinking is 0 or more"),
-        ({"min_thinking": -1}, "min_thinking is 0 or more"),
-        ({"waits": -1}, "waits is 0 or more"),
-        ({"answer_tokens": 0}, "answer_tokens is 1 or more"),
-        ({"min_thinking": 9, "max_thinking": 8}, "min_thinking is at most max_thinking=8"),
-        ({"wait": ""}, "forces nothing"),
+        ({"max_thinking": -1}, "max_thinking must be .*got -1"),
+        ({"min_thinking": -1}, "min_thinking must be at least 0 .got"),
+        ({"waits": -1}, "waits must be at least 0 .got"),
+        ({"answer_tokens": 0}, "answer_tokens must be at least 1 .got"),
+        ({"min_thinking": 9, "max_thinking": 8}, "min_thinking, with this max_thinking, must be at most 8 .got 9"),
+        ({"wait": ""}, "wait must not be empty"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:

@@ -106,9 +106,9 @@ def test_a_single_answer_is_not_rated() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"n": 0}, "n=0 draws nothing"),
-        ({"softmax_temperature": 0.0}, "softmax_temperature=0.0 is out of range"),
-        ({"softmax_temperature": math.nan}, "softmax_temperature=nan is out of range"),
+        ({"n": 0}, "n must be .*got 0"),
+        ({"softmax_temperature": 0.0}, "softmax_temperature must be .*got 0.0"),
+        ({"softmax_temperature": math.nan}, "softmax_temperature must be .*got nan"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:

@@ -12,8 +12,8 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
 from reasoner.plan import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, Rating, Standing
+from reasoner_strategies._search.puct import FirstPlay
 from reasoner_strategies.mcts import Mcts
-from reasoner_strategies.puct import FirstPlay
 from tests.helpers import completion, number_question
 
 QUESTION = number_question()

@@ -12,8 +12,8 @@ from reasoner import Budget, ask, solve_many_sync, solve_sync
 from reasoner.errors import UsageError, VerifierError
 from reasoner.plan import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, Standing
-from reasoner_strategies.mcts import PARAMS, Mcts, prior
-from reasoner_strategies.running_vote import RunningVote
+from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies.mcts import Mcts, prior
 from tests.helpers import Judge, completion
 from tests.stepping import StepJudge, StepWorld
 from tests.strategies.test_mcts import QUESTION, REFUSED, Place, World, drive, earliest, place_of, rating
@@ -37,7 +37,7 @@ def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count
 
 def test_logprobs_are_asked_for_and_what_the_user_asks_for_is_kept() -> None:
     assert {one.params.logprobs for one in drive(Mcts(simulations=3), World(k=4)).samples} == {0}
-    options = Mcts(simulations=3, params=replace(PARAMS, logprobs=5, top_p=0.9))
+    options = Mcts(simulations=3, params=replace(Mcts().params, logprobs=5, top_p=0.9))
     asked = [one.params for one in drive(options, World(k=4)).samples]
     assert {(one.logprobs, one.top_p, one.temperature) for one in asked} == {(5, 0.9, 0.8)}
 
@@ -253,32 +253,32 @@ def test_proposals_are_few_where_chains_are_many_and_the_last_tells_all() -> Non
 
     for at in range(5000):
         answer = Answer(str(at % 3), str(at % 3))
-        votes.look(answer, order=at)
+        votes.count(answer, order=at)
         votes.rate(answer, 0.5, order=at)
-        run(votes.tell())
-    run(votes.close())
+        run(votes.publish_sometimes())
+    run(votes.publish())
     assert 20 < len(told) < 200
     assert [one.samples for one in told[:9]] == list(range(1, 10))
     assert all(a.samples < b.samples <= a.samples + 2 + a.samples // 8 for a, b in pairwise(told))
     assert (told[-1].samples, sum(vote.count for vote in told[-1].votes)) == (5000, 5000)
-    run(votes.close())
+    run(votes.publish())
     assert told[-1].samples == 5000
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"simulations": 0}, "simulations=0 is out of range"),
-        ({"k": 0}, "k=0 is out of range"),
-        ({"c_base": 0.0}, "c_base=0.0 is out of range"),
-        ({"c_base": math.inf}, "c_base=inf is out of range"),
-        ({"c_init": -1.0}, "c_init=-1.0 is out of range"),
-        ({"fpu": "best"}, "fpu is verifier, parent, zero"),
-        ({"virtual_loss": -1}, "virtual_loss=-1 is out of range"),
-        ({"concurrency": 0}, "concurrency=0 is out of range"),
-        ({"reserve": -1}, "reserve=-1 is out of range"),
-        ({"max_steps": 0}, "max_steps=0"),
-        ({"step": ""}, "end no step"),
+        ({"simulations": 0}, "simulations must be .*got 0"),
+        ({"k": 0}, "k must be .*got 0"),
+        ({"c_base": 0.0}, "c_base must be .*got 0.0"),
+        ({"c_base": math.inf}, "c_base must be .*got inf"),
+        ({"c_init": -1.0}, "c_init must be .*got -1.0"),
+        ({"fpu": "best"}, "fpu must be verifier, parent or zero .got"),
+        ({"virtual_loss": -1}, "virtual_loss must be .*got -1"),
+        ({"concurrency": 0}, "concurrency must be .*got 0"),
+        ({"reserve": -1}, "reserve must be .*got -1"),
+        ({"max_steps": 0}, "max_steps must be at least 1"),
+        ({"step": ""}, "a step must end"),
         ({"concurrency": 1, "virtual_loss": 2}, "virtual_loss=2 has no effect with concurrency=1"),
     ],
 )

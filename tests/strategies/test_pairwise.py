@@ -153,5 +153,5 @@ def test_it_runs_on_an_engine() -> None:
 @pytest.mark.parametrize("options", [{"n": 0}, {"comparisons": 0}])
 def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
     [(name, value)] = options.items()
-    with pytest.raises(UsageError, match=rf"{name}={value} .*: {name} is 1 or more"):
+    with pytest.raises(UsageError, match=rf"{name} must be .* \(got {value}\)"):
         Pairwise(**options)  # type: ignore[arg-type]

@@ -11,9 +11,9 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.protocols import SampleRequest
 from reasoner.types import Completion
+from reasoner_strategies._search.resampling import logit, softmax
+from reasoner_strategies._search.steps import Path
 from reasoner_strategies.particle_filter import Particle, ParticleFilter, log_weights
-from reasoner_strategies.resampling import logit, softmax
-from reasoner_strategies.steps import Path
 from tests.helpers import PROMPT, jumbled, says
 from tests.stepping import SEPARATOR, StepJudge, noisy
 from tests.strategies.searching import (
@@ -265,12 +265,12 @@ def test_the_order_of_completion_changes_nothing_and_the_seed_decides(resampler:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"n": 0}, "n=0 is out of range"),
-        ({"weight_temperature": 0.0}, "weight_temperature is 0.001 to 1000"),
-        ({"weighting": "product"}, "weighting is reference or twisted"),
-        ({"resampler": "residual"}, "resampler is systematic or multinomial"),
-        ({"ess_trigger": 0.0}, "ess_trigger is a share of the particles, above 0, up to 1"),
-        ({"final": "best"}, "final is vote or argmax"),
+        ({"n": 0}, "n must be .*got 0"),
+        ({"weight_temperature": 0.0}, "weight_temperature must be from 0.001 to 1,000 .got"),
+        ({"weighting": "product"}, "weighting must be reference or twisted .got"),
+        ({"resampler": "residual"}, "resampler must be systematic or multinomial .got"),
+        ({"ess_trigger": 0.0}, "ess_trigger must be above 0 and at most 1"),
+        ({"final": "best"}, "final must be vote or argmax .got"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:

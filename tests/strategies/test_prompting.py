@@ -5,7 +5,7 @@ import time
 import pytest
 
 from reasoner.types import Message, Prompt
-from reasoner_strategies.prompting import answered, bare, quoted, said, shown, verdict
+from reasoner_strategies._prompts import shortened, verdict, with_request, with_shots, with_text, without_reply
 from tests.helpers import completion
 
 CHAT = Prompt.chat("How many?", system="Be brief.")
@@ -15,40 +15,40 @@ SYSTEM, USER = CHAT.messages
 
 def test_a_text_joins_the_user_turn_and_what_was_generated_stays() -> None:
     begun = CHAT.extended("So", (4,))
-    assert said(begun, "Think.") == Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So")
-    assert said(RAW.extended("So", (4,)), "Think.") == Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So")
-    assert said(begun, "") is begun
+    assert with_text(begun, "Think.") == Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So")
+    assert with_text(RAW.extended("So", (4,)), "Think.") == Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So")
+    assert with_text(begun, "") is begun
 
 
 def test_after_a_turn_of_the_model_the_text_is_a_turn_of_its_own() -> None:
     chat = Prompt((USER, Message("assistant", "7")))
-    assert said(chat, "Sure?").messages == (*chat.messages, Message("user", "Sure?"))
+    assert with_text(chat, "Sure?").messages == (*chat.messages, Message("user", "Sure?"))
 
 
 def test_examples_come_after_the_system_turn_and_before_the_rest() -> None:
     turns = (Message("user", "1+1?"), Message("assistant", "2"))
-    assert shown(CHAT, ("1+1?", "2")).messages == (SYSTEM, *turns, USER)
-    assert shown(Prompt((USER,)), ("1+1?", "2")).messages == (*turns, USER)
-    assert shown(RAW, ("Q: 1+1?\nA:", " 2")).raw == "Q: 1+1?\nA: 2\n\nQ: How many?\nA:"
-    assert shown(CHAT, ()) == CHAT
+    assert with_shots(CHAT, ("1+1?", "2")).messages == (SYSTEM, *turns, USER)
+    assert with_shots(Prompt((USER,)), ("1+1?", "2")).messages == (*turns, USER)
+    assert with_shots(RAW, ("Q: 1+1?\nA:", " 2")).raw == "Q: 1+1?\nA: 2\n\nQ: How many?\nA:"
+    assert with_shots(CHAT, ()) == CHAT
 
 
 def test_a_conversation_goes_on_and_what_was_generated_is_in_the_turn() -> None:
-    prompt = answered(CHAT.extended("So", (4,)), "So 7", "Sure?")
+    prompt = with_request(CHAT.extended("So", (4,)), "So 7", "Sure?")
     assert prompt == Prompt((*CHAT.messages, Message("assistant", "So 7"), Message("user", "Sure?")))
-    assert answered(RAW, "7", "Sure?") == Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")
+    assert with_request(RAW, "7", "Sure?") == Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")
 
 
 def test_bare_is_the_head() -> None:
-    assert bare(CHAT.extended("So", (4,))) == CHAT
+    assert without_reply(CHAT.extended("So", (4,))) == CHAT
 
 
 def test_quotes_are_bounded_keep_the_end_and_are_never_empty() -> None:
-    assert quoted(" the end \n") == "the end"
-    assert quoted("x" * 4000) == "x" * 4000
-    assert quoted("x" * 9000 + "end") == "[...] " + "x" * 3997 + "end"
-    assert quoted(" \n") == "(nothing)"
-    assert answered(CHAT, "x" * 9000, "Sure?").messages[2].content == "[...] " + "x" * 4000
+    assert shortened(" the end \n") == "the end"
+    assert shortened("x" * 4000) == "x" * 4000
+    assert shortened("x" * 9000 + "end") == "[...] " + "x" * 3997 + "end"
+    assert shortened(" \n") == "(nothing)"
+    assert with_request(CHAT, "x" * 9000, "Sure?").messages[2].content == "[...] " + "x" * 4000
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reasoner_strategies.puct import FirstPlay, Node, Puct, Tree
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
+from reasoner_strategies._search.steps import Path
 from tests.helpers import PROMPT
 
 RULES = Puct(c_base=19652, c_init=1.25, fpu="verifier")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_strategies.resampling import (
+from reasoner_strategies._search.resampling import (
     annealing,
     effective,
     log_mean,

@@ -89,5 +89,5 @@ def test_a_refusal_while_starting_is_no_crash() -> None:
 
 @pytest.mark.parametrize("n", [0, -3])
 def test_no_samples_are_refused(n: int) -> None:
-    with pytest.raises(UsageError, match=f"n={n} draws nothing"):
+    with pytest.raises(UsageError, match=f"n must be .*got {n}"):
         SelfConsistency(n)

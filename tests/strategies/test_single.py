@@ -53,7 +53,7 @@ def test_an_instruction_ends_the_user_turn() -> None:
 
 
 def test_examples_are_earlier_turns() -> None:
-    single = build("strategy", r"single:shots=1\x2b1?|2|What\x2c then?|3")
+    single = build("strategy", 'single:shots=[1+1?,2,"What, then?",3]')
     [prompt] = sampled(single).prompts
     turns = [(message.role, message.content) for message in prompt.messages[:-1]]
     assert turns == [("user", "1+1?"), ("assistant", "2"), ("user", "What, then?"), ("assistant", "3")]
@@ -67,5 +67,5 @@ def sampled(single: Single) -> Sample:
 
 
 def test_an_example_without_an_answer_is_refused() -> None:
-    with pytest.raises(UsageError, match="an even number of texts, not 1"):
+    with pytest.raises(UsageError, match=r"an even number of texts .got 1"):
         Single(shots=("1+1?",))

@@ -13,7 +13,7 @@ from reasoner.errors import UsageError
 from reasoner.plan import Finished, Handle, Next, Propose, Sample, Start
 from reasoner.protocols import SampleRequest
 from reasoner.types import Answer, Prompt, SamplingParams, Standing
-from reasoner_strategies.tree_of_thoughts import JUDGED, TreeOfThoughts
+from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.stepping import StepWorld
 from tests.strategies.test_tree_of_thoughts import (
     _SHOWN,
@@ -61,7 +61,7 @@ def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
     strategy = TreeOfThoughts(k=2, b=1, n_eval=2, params=params)
     course = drive(strategy, lambda state, place: "ab"[place] * 5000 if not state else "The answer is 7")
     asked = course.asked[0]
-    assert (asked.n, asked.params) == (2, replace(params, max_tokens=JUDGED))
+    assert (asked.n, asked.params) == (2, replace(params, max_tokens=JUDGEMENT_TOKENS))
     for prompt in asked.prompts:
         assert prompt.messages[0].content.startswith(QUESTION.prompt.messages[0].content)
         assert len(prompt.messages) == 1
@@ -209,18 +209,18 @@ def _drive_in_order(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"mode": "best"}, "mode is bfs, dfs"),
-        ({"b": 0}, "b=0 is out of range"),
-        ({"k": 0}, "k=0 is out of range"),
-        ({"n_eval": 0}, "n_eval=0 is out of range"),
-        ({"evaluate": "rank"}, "evaluate is value, vote"),
-        ({"v_th": -1.0}, "v_th=-1.0 is out of range"),
-        ({"v_th": math.nan}, "v_th=nan is out of range"),
-        ({"expansions": 0}, "expansions=0 is out of range"),
-        ({"max_steps": 0}, "max_steps=0"),
-        ({"step": ""}, "end no step"),
-        ({"reserve": -1}, "reserve=-1 is out of range"),
-        ({"selector": "best"}, "selector is argmax, weighted"),
+        ({"mode": "best"}, "mode must be bfs or dfs .got"),
+        ({"b": 0}, "b must be .*got 0"),
+        ({"k": 0}, "k must be .*got 0"),
+        ({"n_eval": 0}, "n_eval must be .*got 0"),
+        ({"evaluate": "rank"}, "evaluate must be value or vote .got"),
+        ({"v_th": -1.0}, "v_th must be .*got -1.0"),
+        ({"v_th": math.nan}, "v_th must be .*got nan"),
+        ({"expansions": 0}, "expansions must be .*got 0"),
+        ({"max_steps": 0}, "max_steps must be at least 1"),
+        ({"step": ""}, "a step must end"),
+        ({"reserve": -1}, "reserve must be .*got -1"),
+        ({"selector": "best"}, "selector must be argmax or weighted .got"),
         ({"mode": "dfs", "b": 2}, "b=2 has no effect with mode=dfs"),
     ],
 )

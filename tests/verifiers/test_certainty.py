@@ -112,10 +112,10 @@ def test_it_asks_for_what_it_reads() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"measure": "luck"}, "choose likelihood, tail_likelihood, self_certainty, lowest_group"),
-        ({"top_k": 1}, "top_k is 2 to 20"),
-        ({"top_k": 21}, "top_k is 2 to 20"),
-        ({"window": 0}, "window is 1 token or more"),
+        ({"measure": "luck"}, "measure must be likelihood, tail_likelihood, self_certainty"),
+        ({"top_k": 1}, "top_k must be from 2 to 20 .got"),
+        ({"top_k": 21}, "top_k must be from 2 to 20 .got"),
+        ({"window": 0}, "window must be at least 1 .got"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:

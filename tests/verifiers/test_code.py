@@ -145,5 +145,5 @@ def test_without_a_sandbox_there_is_no_rating_unless_told(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("timeout", [0, -1, 3601, float("nan")])
 def test_a_timeout_out_of_range_is_refused(timeout: float) -> None:
-    with pytest.raises(UsageError, match="timeout is above 0, up to 3600"):
+    with pytest.raises(UsageError, match="timeout must be above 0 and at most 3,600"):
         CodeTests(timeout=timeout)

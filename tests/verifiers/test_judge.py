@@ -192,8 +192,8 @@ def test_a_candidate_too_long_for_the_judge_is_an_error() -> None:
 
 
 def test_settings_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(UsageError, match="ask='maybe' does not exist: choose yes, true, rubric"):
+    with pytest.raises(UsageError, match=r"ask must be yes, true or rubric .got"):
         Judge("maybe")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"least_mass=1\.5 is out of range"):
+    with pytest.raises(UsageError, match=r"least_mass must be from 0 to 1 .got 1.5"):
         Judge(least_mass=1.5)
     assert math.isclose(Judge().least_mass, 0.5)

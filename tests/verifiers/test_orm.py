@@ -160,7 +160,7 @@ def test_verifiers_are_equal_by_their_options_alone(orm: Orm) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"recipe": "prm"}, "recipe='prm' does not exist: choose auto, head, sequence_classification"),
+        ({"recipe": "prm"}, "recipe must be auto, head or sequence_classification .got"),
         ({"model": "no/such/model"}, "no model named"),
         ({"model": "/nowhere/head.safetensors"}, "no head in /nowhere/head.safetensors"),
     ],

@@ -237,9 +237,9 @@ def test_a_judge_that_the_policy_does_not_serve_is_an_engine_of_its_own() -> Non
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"aggregate": "max"}, "aggregate='max' does not exist: choose last, min, mean, product"),
-        ({"recipe": "sequence_classification"}, "recipe='sequence_classification' does not exist: choose auto, head"),
-        ({"separator": ""}, "separator='' ends no step"),
+        ({"aggregate": "max"}, "aggregate must be last, min, mean or product .got"),
+        ({"recipe": "sequence_classification"}, "recipe must be auto, head"),
+        ({"separator": ""}, "separator must not be empty"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], complaint: str) -> None:
@@ -247,7 +247,5 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], complaint
         Prm(**options)
 
 
-def test_a_typed_line_break_separates(folder: str) -> None:
-    assert len(rate(Prm(folder, separator=r"\n"), "a\nb\nc").steps) == 3
-    assert Prm(separator="\n") == Prm(separator=r"\n") != Prm()
-    assert Prm(separator="\n\n") == Prm()
+def test_a_line_break_separates(folder: str) -> None:
+    assert len(rate(Prm(folder, separator="\n"), "a\nb\nc").steps) == 3

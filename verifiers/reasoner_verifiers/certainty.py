@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from reasoner.budget import Cost
 from reasoner.confidence import group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.errors import UsageError, VerifierError
+from reasoner.errors import VerifierError, require, require_choice
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Logprobs, Question, Rating
 
@@ -36,12 +36,9 @@ class Certainty(Resourceless):
     window: int = 2048
 
     def __post_init__(self) -> None:
-        if self.measure not in get_args(Measure):
-            raise UsageError(f"measure={self.measure!r} does not exist: choose {', '.join(get_args(Measure))}")
-        if not 2 <= self.top_k <= 20:
-            raise UsageError(f"top_k={self.top_k} is out of range: top_k is 2 to 20")
-        if self.window < 1:
-            raise UsageError(f"window={self.window} is out of range: window is 1 token or more")
+        require_choice(self.measure, "measure", get_args(Measure))
+        require(self.top_k, "top_k", at_least=2, at_most=20)
+        require(self.window, "window", at_least=1)
 
     @property
     def logprobs(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoner.answers.code import CodeSpace
 from reasoner.budget import Cost
-from reasoner.errors import UsageError, VerifierError
+from reasoner.errors import UsageError, VerifierError, require
 from reasoner.files import parse_json, read_whole
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.sandbox.check import Call, Program, Sandbox
@@ -39,8 +39,7 @@ class CodeTests(Resourceless):
     allow_unsandboxed: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.timeout <= 3600:
-            raise UsageError(f"timeout={self.timeout:g} is out of range: timeout is above 0, up to 3600")
+        require(self.timeout, "timeout", above=0, at_most=3600)
 
     @property
     def logprobs(self) -> None:

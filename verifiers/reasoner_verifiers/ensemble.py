@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from reasoner.budget import Cost
 from reasoner.catalog import spec_of
-from reasoner.errors import UsageError, VerifierError
+from reasoner.errors import UsageError, VerifierError, require_choice
 from reasoner.protocols import Engine, Tab, Verifier, claim, forget
 from reasoner.types import Completion, Question, Rating
 from reasoner_verifiers.maps import Weights, read_map
@@ -33,16 +33,15 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise UsageError("an ensemble has members: write ensemble:members=certainty|judge")
-        if self.how not in get_args(How):
-            raise UsageError(f"how={self.how!r} does not exist: choose {', '.join(get_args(How))}")
+            raise UsageError("members must not be empty: write ensemble:members=[certainty,judge]")
+        require_choice(self.how, "how", get_args(How))
         if (self.how == "learned") != bool(self.weights):
             raise UsageError("how=learned and weights=FILE belong together: give both or neither")
         if self.weights:
             learned = read_map(Path(self.weights), Weights)
             if learned.members != tuple(map(spec_of, self.members)):
                 raise UsageError(
-                    f"{self.weights} was fitted on the members {'|'.join(learned.members)}: name the same, in order"
+                    f"{self.weights} was fitted on the members [{','.join(learned.members)}]: name the same, in order"
                 )
             self._map.append(learned)
 

@@ -9,7 +9,7 @@ from reasoner.budget import Cost
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
-from reasoner.errors import UsageError, VerifierError
+from reasoner.errors import VerifierError
 from reasoner.protocols import Engine, Meter, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 
@@ -61,10 +61,8 @@ class Judge:
     )
 
     def __post_init__(self) -> None:
-        if self.ask not in get_args(Ask):
-            raise UsageError(f"ask={self.ask!r} does not exist: choose {', '.join(get_args(Ask))}")
-        if not 0 <= self.least_mass <= 1:
-            raise UsageError(f"least_mass={self.least_mass} is out of range: a probability is 0 to 1")
+        require_choice(self.ask, "ask", get_args(Ask))
+        require(self.least_mass, "least_mass", at_least=0, at_most=1)
 
     @property
     def logprobs(self) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from scipy import optimize, special
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require_choice
 from reasoner.files import read_whole
 
 LEAST_RATINGS = 30
@@ -118,18 +118,15 @@ def fit_calibration(
     Raises:
         UsageError: there is too little to fit on, or the method does not exist.
     """
+    require_choice(method, "method", ("isotonic", "platt"))
     x, y = _checked(values, right)
     if method == "isotonic":
         order = np.argsort(x, kind="stable")
         fitted = optimize.isotonic_regression(_pooled(x[order], y[order])).x
         knots = _knots(x[order], np.clip(fitted, 0, 1))
         return Calibration(method="isotonic", verifier=verifier, fitted_on=fitted_on, x=knots[0], y=knots[1])
-    if method == "platt":
-        [slope], intercept = _logistic(_log_odds(x)[:, None], _platt_targets(y))
-        return Calibration(
-            method="platt", verifier=verifier, fitted_on=fitted_on, slope=float(slope), intercept=intercept
-        )
-    raise UsageError(f"method={method!r} does not exist: choose isotonic or platt")
+    [slope], intercept = _logistic(_log_odds(x)[:, None], _platt_targets(y))
+    return Calibration(method="platt", verifier=verifier, fitted_on=fitted_on, slope=float(slope), intercept=intercept)
 
 
 def fit_weights(

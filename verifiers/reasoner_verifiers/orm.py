@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.budget import Cost
+from reasoner.errors import require_choice
 from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import Options, Running, check_choice
+from reasoner_verifiers.reward.model import Options, Running
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Orm:
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_choice("recipe", self.recipe, ("auto", "head", "sequence_classification"))
+        require_choice(self.recipe, "recipe", ("auto", "head", "sequence_classification"))
 
     @property
     def logprobs(self) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.budget import Cost
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require_choice
 from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import Options, Running, check_choice
+from reasoner_verifiers.reward.model import Options, Running
 from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -24,9 +24,9 @@ AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Prm:
-    r"""Rates every step of a candidate by a reward model, and never a step twice.
+    """Rates every step of a candidate by a reward model, and never a step twice.
 
-    Steps end at `separator` in what was generated; `\n` in it is a line break. The rating's value is the
+    Steps end at `separator` in what was generated. The rating's value is the
     `aggregate` of its steps. `model` "embedded" is the head that comes with the embedded model; else it is a head's
     file, the folder of a model or a Hugging Face id; one that the policy serves as well is not loaded again. `recipe`
     says how it is read, "auto" by what it is. `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are
@@ -36,7 +36,7 @@ class Prm:
     model: str = "embedded"
     recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
-    separator: str = r"\n\n"
+    separator: str = "\n\n"
     max_model_len: int = 0
     kv_gib: float = 0.5
     gpu_memory_utilization: float = 0.0
@@ -44,14 +44,13 @@ class Prm:
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_choice("aggregate", self.aggregate, tuple(AGGREGATES))
-        check_choice(
-            "recipe", self.recipe, ("auto", *(name for name, each in RECIPES.items() if each.rates != "outcome"))
-        )
+        require_choice(self.aggregate, "aggregate", AGGREGATES)
+        step_recipes = (name for name, recipe in RECIPES.items() if recipe.rates != "outcome")
+        require_choice(self.recipe, "recipe", ("auto", *step_recipes))
         if not self.separator:
-            raise UsageError(r"separator='' ends no step: give a text such as \n\n, or use the verifier `orm`")
-        # As it is typed, so that a spec of this verifier stays one line.
-        object.__setattr__(self, "separator", self.separator.replace("\n", r"\n"))
+            raise UsageError(
+                r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'
+            )
 
     @property
     def logprobs(self) -> None:
@@ -59,12 +58,11 @@ class Prm:
 
     @property
     def _options(self) -> Options:
-        separator = self.separator.replace(r"\n", "\n")
         return Options(
             self.model,
             self.recipe,
             "steps",
-            separator,
+            self.separator,
             self.max_model_len,
             self.kv_gib,
             self.gpu_memory_utilization,

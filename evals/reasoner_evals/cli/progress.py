@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reasoner.cli.progress import Display
 from reasoner.cli.terminal import printable
+from reasoner.specs import Spec
 from reasoner_evals.calibration.alarms import Watch
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
@@ -130,8 +131,8 @@ class EvalProgress(Display):
         shown = [tally.cells(now) for name, tally in self.tallies.items() if name in names]
         arms = [tally.arm for tally in self.tallies.values()]
         tasks = {arm.task for arm in arms}
-        if len({task.partition(":")[0] for task in tasks}) == len(tasks):
-            shown = [{**row, "task": row["task"].partition(":")[0]} for row in shown]
+        if len({Spec.parse(task).name for task in tasks}) == len(tasks):
+            shown = [{**row, "task": Spec.parse(row["task"]).name} for row in shown]
         hidden = {name for name, same in (("task", tasks), ("seed", {arm.seed for arm in arms})) if len(same) == 1}
         total = Text(self._total(now, len(begun) - len(shown)), no_wrap=True, overflow="ellipsis")
         return Group(table(shown, hidden, columns), total)

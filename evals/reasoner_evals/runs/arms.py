@@ -9,6 +9,7 @@ from reasoner.budget import Budget
 from reasoner.catalog import build, spec_of
 from reasoner.errors import UsageError
 from reasoner.protocols import Strategy
+from reasoner.specs import Spec
 from reasoner_evals.runs.records import Arm, Rule
 
 DEFAULT_STRATEGIES = ("single:temperature=0", "self_consistency:n=16")
@@ -106,7 +107,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
 def _plan(strategy: Strategy, verifier: str) -> _Plan:
     """Strategies with pools are known by name here, not by class; any other has to run at every budget."""
     options, spec = cast("Any", strategy), spec_of(strategy)
-    name = spec.partition(":")[0]
+    name = Spec.parse(spec).name
     plan = _Plan(spec, verifier if strategy.uses_verifier else "")
     if getattr(options, "stop", None) is not None:
         return plan
@@ -142,7 +143,7 @@ def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
     """The arms with names that differ on every file system; equal ones get a number."""
     taken: set[str] = set()
     for arm in arms:
-        parts = [file_part(arm.task.partition(":")[0]), file_part(arm.strategy)]
+        parts = [file_part(Spec.parse(arm.task).name), file_part(arm.strategy)]
         parts += [file_part(arm.budget)] if arm.budget else []
         parts += [file_part(f"all-{arm.total}")] if arm.total else []
         parts += [f"seed{arm.seed}"] if several_seeds else []

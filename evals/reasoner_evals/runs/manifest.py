@@ -17,6 +17,7 @@ from reasoner.lines import sealed
 from reasoner.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.protocols import Engine
 from reasoner.redaction import HIDDEN, without_userinfo
+from reasoner.specs import Spec
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder, write_whole
 from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
@@ -209,6 +210,5 @@ def _choices(manifest: Manifest) -> dict[str, str]:
 
 
 def _without_pace(engine: str) -> str:
-    name, _, tail = engine.partition(":")
-    options = sorted(part for part in tail.split(",") if part and part.partition("=")[0] not in _PACE)
-    return f"{name}:{','.join(options)}" if options else name
+    spec = Spec.parse(engine).without(*_PACE)
+    return str(Spec(spec.name, dict(sorted(spec.options.items()))))

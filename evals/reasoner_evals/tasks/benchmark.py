@@ -35,7 +35,7 @@ class Task(Protocol):
 class Benchmark(ABC):
     """A task whose rows come from the local file `data`, or from the Hugging Face hub at `revision`.
 
-    `columns` maps column names to those in the file, as in `columns=question:prompt|answer:target`.
+    `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`.
     """
 
     data: str = ""

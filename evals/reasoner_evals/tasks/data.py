@@ -92,7 +92,7 @@ def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, str
     for pair in columns:
         name, colon, in_file = (part.strip() for part in pair.partition(":"))
         if not (name and colon and in_file):
-            raise UsageError(f"columns={pair!r} renames nothing: write columns={known[0]}:NAME|{known[-1]}:NAME")
+            raise UsageError(f"columns={pair!r} renames nothing: write columns=[{known[0]}:NAME,{known[-1]}:NAME]")
         if name not in known:
             raise UnknownName("column", name, known)
         renames[name] = in_file

@@ -10,7 +10,7 @@ from typing import Any
 
 from reasoner.answers import NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, require
 from reasoner.files import parse_json
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
@@ -24,7 +24,7 @@ MAX_SIZE = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Gym:
-    """Puzzles of reasoning-gym, as in `gym:chain_sum,size=200,config=min_terms:2|max_terms:2`; needs the extra `gym`.
+    """Puzzles of reasoning-gym, as in `gym:chain_sum,size=200,config=[min_terms:2,max_terms:2]`; needs the extra `gym`.
 
     `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of the next seed: seeds for tuning and
     for reporting must be further apart than `size`. Repeated puzzles are asked once, so there may be fewer than `size`.
@@ -41,8 +41,7 @@ class Gym:
             raise UsageError(f"gym:{self.name} is refused: {reason}")
         if self.name not in gym_names.NAMES:
             raise UnknownName("data set", self.name, gym_names.NAMES, of="reasoning-gym")
-        if not 1 <= self.size <= MAX_SIZE:
-            raise UsageError(f"size={self.size} is out of range: size is 1 to {MAX_SIZE:,}")
+        require(self.size, "size", at_least=1, at_most=MAX_SIZE)
 
     def load(self) -> TaskData:
         """The puzzles without repetitions. Raises UsageError if reasoning-gym is missing or rejects the options."""
@@ -74,7 +73,7 @@ class Gym:
             unknown = next((name for name in _options(self.config) if name not in known), self.config[0])
             raise UnknownName("config", unknown, known, of=f"gym {self.name}") from None
         except Exception as error:
-            raise UsageError(f"gym:{self.name} rejects config={'|'.join(self.config)}: {error}") from None
+            raise UsageError(f"gym:{self.name} rejects config=[{','.join(self.config)}]: {error}") from None
 
     def _item(self, entry: dict[str, Any], group: str) -> GradedQuestion:
         text = str(entry["question"]).strip()
@@ -107,8 +106,7 @@ def _options(config: tuple[str, ...]) -> dict[str, Any]:
         name, colon, value = (part.strip() for part in pair.partition(":"))
         if not (name and colon) or name in ("size", "seed"):
             raise UsageError(
-                f"config={pair!r} sets nothing: write config=NAME:VALUE|NAME:VALUE; size and seed are options of their "
-                "own"
+                f"config={pair!r} sets nothing: write config=[NAME:VALUE,NAME:VALUE]; size and seed are separate options"
             )
         try:
             options[name] = parse_json(value)

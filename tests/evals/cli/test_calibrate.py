@@ -17,7 +17,7 @@ from reasoner_evals.stats.intervals import wilson
 from tests.cli.command import Run
 from tests.engines.fake_server import FakeServer, Fault
 
-SIMULATED = ("-e", "simulated:answers=4|6|6|8,silent=0.1,tokens=20")
+SIMULATED = ("-e", "simulated:answers=[4,6,6,8],silent=0.1,tokens=20")
 VOTE = ("-s", "self_consistency:n=4")
 POOL = Path(__file__).parents[4] / "shared" / "data" / "pools" / "gsm8k-gpt4omini.jsonl"
 

@@ -15,7 +15,7 @@ from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 
 QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(5)]
-SIMULATED = ("-e", "simulated:answers=4|6,tokens=20")
+SIMULATED = ("-e", "simulated:answers=[4,6],tokens=20")
 """Right for 2 + 2 and 3 + 3 now and then, wrong for all else."""
 
 
@@ -54,7 +54,7 @@ def test_a_file_may_call_its_columns_otherwise(run: Run, tmp_path: Path) -> None
     assert refused.error.endswith(
         "has no column 'question': it has prompt, target; map it with columns=question:target"
     )
-    mapped = f"jsonl:{path},columns=question:prompt|answer:target"
+    mapped = f"jsonl:{path},columns=[question:prompt,answer:target]"
     assert run("eval", mapped, *asked).code == 0
     assert read_manifest(RunFolder(tmp_path / "run")).sources[0].task == mapped.replace(":", ":path=", 1)
 
@@ -85,7 +85,7 @@ def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run,
     (source,) = manifest.sources
     assert (source.task, source.items, source.subset) == (f"jsonl:path={data}", 3, "first 3 in the order of seed 1")
     assert (manifest.engine, manifest.prices) == (
-        "simulated:answers=4|6,tokens=20.0",
+        "simulated:answers=[4,6],tokens=20.0",
         {"prompt": 1.0, "generated": 2.0},
     )
     assert len(folder.items.read_text(encoding="utf-8").splitlines()) == 3
@@ -177,7 +177,7 @@ def test_the_whole_command_line_may_be_given_again(asked: tuple[str, ...], run: 
         (("-s", "single"), ["- the strategies: self_consistency:n=4", "+ the strategies: single"]),
         (("--seeds", "2"), ["- the seeds: 0", "+ the seeds: 0, 1"]),
         (("--limit", "3"), ["- the subset of jsonl:path=FILE: all", "+ the subset of jsonl:path=FILE: first 3"]),
-        (("-e", "simulated"), ["- the engine: simulated:answers=4|6,tokens=20.0", "+ the engine: simulated"]),
+        (("-e", "simulated"), ["- the engine: simulated:answers=[4,6],tokens=20.0", "+ the engine: simulated"]),
         (("--prices", "prompt=1,generated=2"), ["- the prices: none", "+ the prices: generated=2, prompt=1"]),
         (("arithmetic",), ["- the tasks: jsonl:path=FILE", "+ the tasks: arithmetic"]),
     ],

@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(data: Path, tmp_path: Path, run: Run) -> RunFolder:
     """A finished run of four questions, answered by 4 and 6."""
-    engine = ("-e", "simulated:answers=4|6,tokens=20", "-s", "self_consistency:n=8")
+    engine = ("-e", "simulated:answers=[4,6],tokens=20", "-s", "self_consistency:n=8")
     assert run("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run")).code == 0
     return RunFolder(tmp_path / "run")
 

@@ -116,5 +116,5 @@ def test_neither_a_reference_answer_nor_a_test_is_shown() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, 4000])
 def test_a_limit_out_of_range_is_refused(seconds: float) -> None:
-    with pytest.raises(UsageError, match="seconds is above 0"):
+    with pytest.raises(UsageError, match="seconds must be above 0"):
         ByTests((), seconds=seconds)

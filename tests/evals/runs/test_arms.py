@@ -113,7 +113,7 @@ def test_seeds_that_are_none_are_refused(text: str) -> None:
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=8, unique=True))
 def test_names_are_files_of_their_own_wherever_case_does_not_count(tasks: list[str]) -> None:
     arms = arms_of(
-        grid("self_consistency:params.stop=/|..|\\x2c", TREE, budgets="1k", seeds=(0, 1), tasks=tuple(tasks))
+        grid('self_consistency:params.stop=[/,..,","]', TREE, budgets="1k", seeds=(0, 1), tasks=tuple(tasks))
     )
     names = [arm.name for arm in arms]
     assert len({name.casefold() for name in names}) == len(names) == 4 * len(tasks)

@@ -45,5 +45,5 @@ def test_equal_estimates_share_a_bin() -> None:
 
 
 def test_no_bin_is_refused() -> None:
-    with pytest.raises(UsageError, match="bins=0"):
+    with pytest.raises(UsageError, match="bins must be at least 1"):
         difficulty(np.ones((2, 2)), bins=0)

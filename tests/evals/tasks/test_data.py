@@ -109,11 +109,11 @@ def test_every_format_holds_the_same_questions(tmp_path: Path) -> None:
 def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
     rows = [{"prompt": row["question"], "target": row["answer"]} for row in GSM8K]
     file = jsonl(tmp_path / "t.jsonl", rows)
-    line = f"gsm8k:data={file},columns=question:prompt|answer:target"
+    line = f"gsm8k:data={file},columns=[question:prompt,answer:target]"
     assert loaded(line) == loaded(spec("gsm8k", tmp_path))
     assert "no column named 'prompt'" in complaint(f"gsm8k:data={file},columns=prompt:question")
     assert "columns='prompt' renames nothing" in complaint(f"gsm8k:data={file},columns=prompt")
-    assert "t.jsonl:1 has no column 'gone'" in complaint(f"gsm8k:data={file},columns=question:gone|answer:target")
+    assert "t.jsonl:1 has no column 'gone'" in complaint(f"gsm8k:data={file},columns=[question:gone,answer:target]")
 
 
 def test_a_question_that_comes_twice_under_one_id_is_refused(tmp_path: Path) -> None:

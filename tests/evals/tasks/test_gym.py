@@ -124,7 +124,7 @@ def test_options_make_other_puzzles() -> None:
     def first(options: str) -> str:
         return str(build("task", f"gym:chain_sum{options},size=1").load().items[0].question.text)
 
-    small = first(",config=min_terms:2|max_terms:2|min_digits:1|max_digits:1")
+    small = first(",config=[min_terms:2,max_terms:2,min_digits:1,max_digits:1]")
     assert len({small, first(""), first(",seed=5")}) == 3
     assert sum(map(str.isdigit, small)) == 2
 
@@ -133,7 +133,7 @@ REFUSED = [
     ("codeio", UsageError, "gym:codeio is refused: it executes code"),
     ("simple_integration", UsageError, "its scorer executes the answer"),
     ("chain_sums", UnknownName, "no data set of reasoning-gym named 'chain_sums'; did you mean 'chain_sum'"),
-    ("chain_sum,size=0", UsageError, "size=0 is out of range"),
+    ("chain_sum,size=0", UsageError, "size must be from 1"),
     ("chain_sum,config=min_terms", UsageError, "config='min_terms' sets nothing"),
     ("chain_sum,config=terms:2", UnknownName, "no config of gym chain_sum named 'terms'"),
     ("chain_sum,config=min_terms:9", UsageError, "rejects config=min_terms:9"),

@@ -34,7 +34,7 @@ def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, most:
             found = evaluate(read.text)
             assert found is not None
             assert found.value == 24
-    with pytest.raises(UsageError, match=f"shots={most + 1} is out of range: {name} has 0 to {most} worked examples"):
+    with pytest.raises(UsageError, match=f"shots of {name} must be from 0 to {most}"):
         build("task", f"{line},shots={most + 1}").load()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.models.resolve import resolve
 from reasoner.types import Notify, TokenIds
 from reasoner_verifiers.fitting.features import Backbone
@@ -43,8 +43,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.layer < 0 or self.hidden < 0 or not 0 < self.held_out < 1:
-            raise UsageError("layer and hidden are 0 or more, held_out is above 0 and below 1")
+        require(self.layer, "layer", at_least=0)
+        require(self.hidden, "hidden", at_least=0)
+        require(self.held_out, "held_out", above=0, below=1)
 
 
 class Report(NamedTuple):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.errors import EngineUnavailable, UsageError, require
 from reasoner.files import open_regular, parse_json, read_object, replacing
 from reasoner.models.cache import CHECKSUMS, CachedModel, Checksums, cache_home, sha256_of
 from reasoner.models.resolve import resolve
@@ -65,8 +65,7 @@ class Head:
     info: HeadInfo
 
     def __post_init__(self) -> None:
-        if self.layer < 1:
-            raise UsageError(f"a head on layer {self.layer} does not exist: layer is 1 or more")
+        require(self.layer, "layer", at_least=1)
         if (self.w1 is None) != (self.b1 is None) or self.w2.ndim != 1:
             raise UsageError("a head is w2 [d] and b2, or w1 [h, d], b1 [h], w2 [h] and b2")
         if self.w1 is not None and self.b1 is not None:

@@ -274,12 +274,6 @@ class Running:
             await engine.close()
 
 
-def check_choice(name: str, given: str, allowed: Sequence[str]) -> None:
-    """Refuse what is not among the allowed, as a UsageError that names them."""
-    if given not in allowed:
-        raise UsageError(f"{name}={given!r} does not exist: choose {', '.join(allowed)}")
-
-
 def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
     """A second engine for a language model that judges."""
     if build is not None and build.cpu:

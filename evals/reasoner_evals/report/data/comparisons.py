@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from reasoner.errors import UsageError
+from reasoner.specs import Spec
 from reasoner_evals.report.content import Against, Delta, Estimate
 from reasoner_evals.report.data.measures import ArmRead, Measured, as_run, mean
 from reasoner_evals.runs.arrays import Floats
@@ -77,7 +78,7 @@ def _greedy(own: Iterable[Measured]) -> Measured | None:
 
 def _is_vote(point: Measured) -> bool:
     """Whether a point is plain self-consistency."""
-    return point.strategy.partition(":")[0] == "self_consistency"
+    return Spec.parse(point.strategy).name == "self_consistency"
 
 
 def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:

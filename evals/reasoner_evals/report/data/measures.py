@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoner.errors import UsageError
+from reasoner.specs import Spec
 from reasoner_evals.report.data.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
 from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
 from reasoner_evals.runs.reading import RunData
@@ -99,9 +100,8 @@ def mean(values: Floats) -> float:
 
 def is_greedy(strategy: str) -> bool:
     """Whether a spec means one sample of temperature 0."""
-    name, _, options = strategy.partition(":")
-    given = dict(part.partition("=")[::2] for part in options.split(","))
-    return name == "single" and float(given.get("temperature", "0")) == 0
+    spec = Spec.parse(strategy)
+    return spec.name == "single" and float(str(spec.options.get("temperature", 0))) == 0
 
 
 def ungraded_rows(data: ArmData) -> Bools:
@@ -246,10 +246,8 @@ def _check_distinct(others: Sequence[ArmRead], arm: ArmRead) -> None:
 
 def _line(arm: ArmRead) -> tuple[str, str]:
     """A model and the name of a strategy's curve: its spec without the number of samples, and its verifier."""
-    spec = arm.data.arm
-    name, _, options = spec.strategy.partition(":")
-    own = ",".join(part for part in options.split(",") if part and part.partition("=")[0].strip() != "n")
-    line = (f"{name}:{own}" if own else name) + (f" with {spec.verifier}" if spec.verifier else "")
+    own = arm.data.arm
+    line = f"{Spec.parse(own.strategy).without('n')}{f' with {own.verifier}' if own.verifier else ''}"
     return arm.run.manifest.model.name, line
 
 

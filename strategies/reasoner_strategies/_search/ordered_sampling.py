@@ -1,4 +1,4 @@
-"""Samples that overlap in time and are looked at one by one in launch order."""
+"""Samples that overlap in time and are taken one by one in launch order."""
 
 from dataclasses import dataclass, field
 
@@ -8,11 +8,11 @@ from reasoner.types import Completion
 
 
 @dataclass(slots=True)
-class LaunchOrder:
+class OrderedSampling:
     """Up to `n` draws of one operation, at most `window` of them launched beyond the last one taken.
 
-    It is the state of one plan. What it hands out is the same whatever finishes first; only how much of the cancelled
-    work had been done depends on that.
+    It is the state of one plan. The samples that it returns do not depend on what finishes first; only the cost of the
+    cancelled ones does.
     """
 
     op: Sample
@@ -25,7 +25,7 @@ class LaunchOrder:
     _refused: bool = False
 
     def take(self) -> Plan[Completion | None]:
-        """The next one in launch order; None where there is no more. What the budget refused is passed over."""
+        """The next sample in launch order; None if there are no more. Those that the budget refused are skipped."""
         while not self._ready:
             yield from self._launch()
             if not self._running:

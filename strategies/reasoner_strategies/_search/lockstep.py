@@ -1,4 +1,4 @@
-"""Chains that grow side by side, a round of tokens at a time, so that their order is one of tokens and not of time."""
+"""Chains that grow side by side by the same number of tokens, so that their order depends on tokens and not on time."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from reasoner.plan import Plan, sample_each
 from reasoner.types import SamplingParams
-from reasoner_strategies.steps import Path, Stepping
+from reasoner_strategies._search.steps import Path, Stepping
 
 
-def in_rounds(params: SamplingParams, every: int) -> Stepping:
+def lockstep(params: SamplingParams, every: int) -> Stepping:
     """Chains that grow by `every` tokens at a time until the model ends them."""
     return Stepping(params, separator="", step_tokens=every, max_steps=params.max_tokens + 1)
 
@@ -17,11 +17,11 @@ def in_rounds(params: SamplingParams, every: int) -> Stepping:
 def advance(stepping: Stepping, chains: Sequence[Path]) -> Plan[list[Path]]:
     """The same chains, each open one a round further; all open ones have the same number of tokens, before and after.
 
-    One that the budget refused is cut, as is one that it gave fewer tokens than the others.
+    A chain is cut if the budget refused it, or gave it fewer tokens than the others.
     """
-    live = [chain for chain in chains if chain.open]
-    params = stepping.draws(live[0])
-    drawn = deque((yield from sample_each([chain.prompt for chain in live], params=params)))
+    open_chains = [chain for chain in chains if chain.open]
+    params = stepping.draws(open_chains[0])
+    drawn = deque((yield from sample_each([chain.prompt for chain in open_chains], params=params)))
     after = []
     for chain in chains:
         if not chain.open:

@@ -1,6 +1,6 @@
-"""The tree of a Monte-Carlo search: which leaf comes next, and what is learnt from it.
+"""The tree of a Monte-Carlo search: which leaf is expanded next, and how its value is backed up.
 
-No call descends the whole tree: each costs the depth of one path times the children on it.
+No call but `best_open` visits the whole tree: each costs the depth of one path times the children on it.
 """
 
 import math
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.types import Completion
-from reasoner_strategies.steps import Path
+from reasoner_strategies._search.steps import Path
 
 FirstPlay = Literal["verifier", "parent", "zero"]
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One step of a chain. `value` is its own rating, or what was expected of it where it could not be rated."""
+    """One step of a chain. `value` is its own rating, or the expected one if it could not be rated."""
 
     parent: "Node | None"
     value: float
     prior: float = 1.0
     order: int = 0
     above: Path | None = None
-    """The chain before its step, and `last` the step: what is needed to go on from it, None where nothing is."""
+    """The chain before its step, and `last` the step: what is needed to continue it; None if it cannot be."""
     last: Completion | None = None
     terminal: bool = False
     ready: int = 1
@@ -30,7 +30,7 @@ class Node:
     visits: int = 0
     total: float = 0.0
     pending: int = 0
-    """Virtual visits by simulations that are under way below it."""
+    """Virtual visits by running simulations below it."""
     children: tuple["Node", ...] = ()
 
     @property
@@ -71,8 +71,8 @@ class Puct:
 class Tree:
     """A tree that grows at its leaves, several at a time.
 
-    A leaf is taken while a simulation is under way at it. Nobody else may select it then, nor a node all of whose
-    leaves are taken or done for; with nothing under way, a root that may not be selected is exhausted.
+    A leaf is taken while a simulation runs at it. It cannot be selected then, nor can a node all of whose leaves are
+    taken or exhausted; with no simulation running, a root that cannot be selected is exhausted.
     """
 
     rules: Puct
@@ -88,7 +88,7 @@ class Tree:
         return node
 
     def take(self, leaf: Node) -> None:
-        """Begin a simulation: close the leaf to others, and count a visit of value 0 on the way to it for now."""
+        """Begin a simulation: close the leaf to others, and count virtual visits of value 0 on the path to it."""
         self._ready(leaf, 0)
         self._pend(leaf, self.virtual_loss)
 
@@ -102,7 +102,7 @@ class Tree:
             self.visit(self.rules.best(leaf))
 
     def visit(self, node: Node) -> None:
-        """Pass on the value of a node up to the root. A chain that ended is not visited again."""
+        """Add the value of a node on the path to the root. A chain that ended is not visited again."""
         if node.terminal:
             self._ready(node, 0)
         above: Node | None = node
@@ -112,7 +112,7 @@ class Tree:
             above = above.parent
 
     def best_open(self) -> Node | None:
-        """The leaf of the highest value from which a chain may go on, the earliest of equals; it looks at all nodes."""
+        """The leaf of the highest value from which a chain may continue, or the earliest; visits all nodes."""
         best: Node | None = None
         left = [self.root]
         while left:

@@ -1,18 +1,18 @@
-r"""Chains that grow step by step: where a step ends, what may still be drawn, when a chain is done."""
+"""Chains that grow step by step: where a step ends, what may still be drawn, when a chain is done."""
 
 from dataclasses import dataclass, replace
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.plan import Plan, sample
 from reasoner.types import Completion, Prompt, Question, SamplingParams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """A chain from the question to one step: where it goes on, its last step, and what it took to get here.
+    """A chain from the question to one step: where it continues, its last step, and its counts so far.
 
-    `value` is the verifier's rating of the chain so far, None where there is none. `order` is its place in launch order
-    among all steps of the search.
+    `value` is the verifier's rating of the chain, None without one. `order` is its position in launch order among all
+    steps of the search.
     """
 
     prompt: Prompt
@@ -28,7 +28,7 @@ class Path:
 
     @property
     def open(self) -> bool:
-        """Whether it can go on."""
+        """Whether it can continue."""
         return not (self.finished or self.cut)
 
     def rated(self, value: float | None) -> "Path":
@@ -38,7 +38,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Stepping:
-    r"""How chains grow: a step ends at `separator` (`\n` in it is a line break), or after `step_tokens` if above 0.
+    """How chains grow: a step ends at `separator`, or after `step_tokens` if above 0.
 
     A chain has at most `params.max_tokens` tokens and `max_steps` steps; the last of these runs to the chain's end.
     """
@@ -49,13 +49,10 @@ class Stepping:
     max_steps: int
 
     def __post_init__(self) -> None:
-        if self.step_tokens < 0 or self.max_steps < 1:
-            raise UsageError(
-                f"step_tokens={self.step_tokens}, max_steps={self.max_steps}: step_tokens is 0 (no limit) or more, "
-                "max_steps 1 or more"
-            )
+        require(self.step_tokens, "step_tokens", at_least=0)
+        require(self.max_steps, "max_steps", at_least=1)
         if not self.separator and not self.step_tokens:
-            raise UsageError(r"separator='' and step_tokens=0 end no step: give a separator such as \n\n, or a number")
+            raise UsageError(r'a step must end: set step, as in step="\n\n", or step_tokens')
 
     def root(self, question: Question) -> Path:
         """The chain of no steps."""
@@ -66,17 +63,13 @@ class Stepping:
         left = self.params.max_tokens - path.tokens
         if path.steps + 1 >= self.max_steps:
             return replace(self.params, max_tokens=left)
-        stops = (self._stop, *self.params.stop) if self.separator else self.params.stop
+        stops = (self.separator, *self.params.stop) if self.separator else self.params.stop
         return replace(self.params, stop=stops, max_tokens=min(self.step_tokens or left, left))
-
-    def to_the_end(self, path: Path) -> SamplingParams:
-        """How an open chain is drawn to its end in one go."""
-        return replace(self.params, max_tokens=self.params.max_tokens - path.tokens)
 
     def grown(self, path: Path, completion: Completion, *, order: int) -> Path:
         """The chain with one more step."""
         tokens = path.tokens + completion.usage.generated_tokens
-        stepped = bool(self.separator) and completion.stop == self._stop and path.steps + 1 < self.max_steps
+        stepped = bool(self.separator) and completion.stop == self.separator and path.steps + 1 < self.max_steps
         finished = completion.finish_reason == "stop" and not stepped
         stuck = completion.finish_reason == "abort" or completion.usage.generated_tokens == 0
         last = completion.finish_reason == "length" and path.steps + 1 >= self.max_steps
@@ -84,12 +77,34 @@ class Stepping:
         prompt = path.prompt.then(completion)
         return Path(prompt, completion, path.steps + 1, tokens, None, order, finished, cut)
 
+    def closing(self, path: Path) -> Plan[Path]:
+        """Draw an open chain to its end in one request."""
+        params = replace(self.params, max_tokens=self.params.max_tokens - path.tokens)
+        [completion] = yield from sample(path.prompt, params=params)
+        return self.grown(replace(path, steps=self.max_steps - 1), completion, order=path.order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOptions:
+    """The options of every search over steps.
+
+    A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end. `reserve`
+    tokens are held back at every step: if the search ends before any chain has an answer, they finish the best open
+    one.
+    """
+
+    step: str = "\n\n"
+    step_tokens: int = 0
+    max_steps: int = 40
+    reserve: int = 128
+    params: SamplingParams = SamplingParams(temperature=0.8)
+
     @property
-    def _stop(self) -> str:
-        return self.separator.replace(r"\n", "\n")
+    def stepping(self) -> Stepping:
+        """How its chains grow.
 
-
-def closing(stepping: Stepping, path: Path) -> Plan[Path]:
-    """Draw an open chain to its end."""
-    [completion] = yield from sample(path.prompt, params=stepping.to_the_end(path))
-    return stepping.grown(replace(path, steps=stepping.max_steps - 1), completion, order=path.order)
+        Raises:
+            UsageError: an option of the steps is out of range.
+        """
+        require(self.reserve, "reserve", at_least=0)
+        return Stepping(self.params, self.step, self.step_tokens, self.max_steps)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 EPSILON = 1e-6
-"""Ratings are clipped to this distance from 0 and 1, where their odds would be none."""
+"""Ratings are clipped to this distance from 0 and 1, as their odds must be finite."""
 
 
 class Resampling(NamedTuple):
-    """One step of it: the effective sample size, how many different ones were drawn, and which, by place."""
+    """One resampling: the effective sample size, the number of different ancestors, and the index of each one."""
 
     ess: float
     ancestors: int
@@ -27,19 +27,19 @@ def logit(value: float) -> float:
 def log_mean(logs: Sequence[float]) -> float:
     """The logarithm of the mean weight, of at least one log-weight."""
     highest = max(logs)
-    return highest + math.log(math.fsum(math.exp(one - highest) for one in logs) / len(logs))
+    return highest + math.log(math.fsum(math.exp(log - highest) for log in logs) / len(logs))
 
 
 def softmax(logs: Sequence[float | None]) -> list[float]:
-    """The share of each in all the weight; none for one without a log-weight."""
-    highest = max((one for one in logs if one is not None), default=0.0)
-    weights = [0.0 if one is None else math.exp(one - highest) for one in logs]
-    whole = math.fsum(weights)
-    return [weight / whole for weight in weights] if whole else weights
+    """The share of each in the total weight; 0 without a log-weight."""
+    highest = max((log for log in logs if log is not None), default=0.0)
+    weights = [0.0 if log is None else math.exp(log - highest) for log in logs]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights] if total else weights
 
 
 def effective(theta: Sequence[float]) -> float:
-    """The effective sample size of shares that sum to 1: how many equal ones would say as much."""
+    """The effective sample size of shares that sum to 1: the number of equal weights with the same variance."""
     return 1 / math.fsum(share * share for share in theta)
 
 
@@ -48,7 +48,7 @@ def systematic(theta: Sequence[float], u: float) -> Resampling:
 
     Each share gets its expected number of copies, rounded up or down.
     """
-    return _drawn(theta, [(place + u) / len(theta) for place in range(len(theta))])
+    return _drawn(theta, [(index + u) / len(theta) for index in range(len(theta))])
 
 
 def multinomial(theta: Sequence[float], us: Sequence[float]) -> Resampling:
@@ -58,8 +58,8 @@ def multinomial(theta: Sequence[float], us: Sequence[float]) -> Resampling:
 
 def _drawn(theta: Sequence[float], positions: Sequence[float]) -> Resampling:
     ends = list(itertools.accumulate(theta))
-    last = max(place for place, share in enumerate(theta) if share)
-    # The sum may fall short of 1 by rounding: what lies beyond it belongs to the last that has a share at all.
+    last = max(index for index, share in enumerate(theta) if share)
+    # The sum may fall short of 1 by rounding: a position beyond it belongs to the last one with a share.
     indices = tuple(min(bisect.bisect_right(ends, position), last) for position in positions)
     return Resampling(effective(theta), len(set(indices)), indices)
 

@@ -1,4 +1,4 @@
-"""What a model is asked besides the bare question: prompts made from the question's own, and verdicts in replies."""
+"""Prompts made from the question's own prompt, and verdicts read from replies."""
 
 import re
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from dataclasses import replace
 from reasoner.types import Completion, Message, Prompt
 
 QUOTE = 4000
-"""Characters at the end of a model's text that are shown to a model again."""
+"""Characters at the end of a model's text that are shown to the model again."""
 CLOSING = 2000
-"""Characters at the end of a reply in which a verdict is looked for."""
+"""Characters at the end of a reply in which a verdict is searched."""
 
 
-def bare(prompt: Prompt) -> Prompt:
+def without_reply(prompt: Prompt) -> Prompt:
     """The prompt without what was generated after it."""
     return replace(prompt, token_ids=(), text="")
 
 
-def said(prompt: Prompt, text: str) -> Prompt:
-    """The prompt with a text at the end of its user turn, or of a raw prompt; no text changes nothing."""
+def with_text(prompt: Prompt, text: str) -> Prompt:
+    """The prompt with a text at the end of its user turn, or of a raw prompt; unchanged for an empty text."""
     if not text:
         return prompt
     if prompt.raw:
@@ -29,34 +29,34 @@ def said(prompt: Prompt, text: str) -> Prompt:
     return replace(prompt, messages=(*prompt.messages[:-1], Message("user", f"{last.content}\n\n{text}")))
 
 
-def shown(prompt: Prompt, shots: Sequence[str]) -> Prompt:
+def with_shots(prompt: Prompt, shots: Sequence[str]) -> Prompt:
     """The prompt after worked examples, questions and answers in turn: as earlier turns, or before a raw prompt."""
     pairs = list(zip(shots[::2], shots[1::2], strict=True))
     if prompt.raw:
-        return replace(prompt, raw="".join(f"{asked}{told}\n\n" for asked, told in pairs) + prompt.raw)
-    start = next((at for at, message in enumerate(prompt.messages) if message.role != "system"), len(prompt.messages))
-    turns = [turn for asked, told in pairs for turn in (Message("user", asked), Message("assistant", told))]
+        return replace(prompt, raw="".join(f"{question}{answer}\n\n" for question, answer in pairs) + prompt.raw)
+    start = next((i for i, message in enumerate(prompt.messages) if message.role != "system"), len(prompt.messages))
+    turns = [turn for question, answer in pairs for turn in (Message("user", question), Message("assistant", answer))]
     return replace(prompt, messages=(*prompt.messages[:start], *turns, *prompt.messages[start:]))
 
 
-def answered(prompt: Prompt, reply: str, request: str) -> Prompt:
-    """The conversation that goes on: the model replied, bounded, and is now asked for more."""
-    reply = quoted(reply)
+def with_request(prompt: Prompt, reply: str, request: str) -> Prompt:
+    """The conversation after the model's reply, which is shortened, and a further request."""
+    reply = shortened(reply)
     if prompt.raw:
         return Prompt(raw=f"{prompt.raw}{reply}\n\n{request}\n\n")
     return Prompt(messages=(*prompt.messages, Message("assistant", reply), Message("user", request)))
 
 
-def quoted(text: str) -> str:
+def shortened(text: str) -> str:
     """The end of a model's text, where its answer is."""
     text = text.strip()
     return text if 0 < len(text) <= QUOTE else f"[...] {text[-QUOTE:]}" if text else "(nothing)"
 
 
 def verdict(reply: Completion, cue: str, allowed: Sequence[str]) -> str | None:
-    """What the last line of the form `cue: verdict` says; None where the reply was cut or says nothing allowed."""
+    """The verdict in the last line of the form `cue: verdict`; None if the reply was cut or has no allowed verdict."""
     if reply.truncated:
         return None
     line = rf"(?im)\b{cue}[^\w\n]{{0,4}}:[^\w\n-]{{0,6}}(?:(?:answer|response)[^\w\n-]{{1,3}})?(\w{{1,12}})[^\w\n]*+$"
-    found = re.findall(line, reply.text[-CLOSING:])
-    return {one.lower(): one for one in allowed}.get(found[-1].lower()) if found else None
+    verdicts = re.findall(line, reply.text[-CLOSING:])
+    return {word.lower(): word for word in allowed}.get(verdicts[-1].lower()) if verdicts else None

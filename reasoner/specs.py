@@ -1,0 +1,219 @@
+r"""Specs: the text form of an object, such as `best_of_n:n=4,of=refine(rounds=1)`, as a tree of names and values.
+
+    spec  = NAME [ ":" items | "(" items ")" ]
+    items = [ item { "," item } ]
+    item  = [ OPTION "=" ] value          only the first item may leave out its option
+    value = spec | "[" [ value { "," value } ] "]" | JSON string | JSON object | bare text
+
+Bare text runs up to the next comma or bracket, without the blanks around it. Text that holds one of `, ( ) [ ] { } " \`
+is written as a JSON string. Inside another spec, the form with a colon ends at the first comma: it takes one option.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reasoner.errors import UsageError
+
+MAX_LENGTH = 1 << 20
+MAX_DEPTH = 20
+_BARE = re.compile(r'[^,()\[\]{}"\\]*+')
+_NAME = re.compile(r'[^,()\[\]{}"\\:]*+')
+_OPTION = re.compile(r'\s*+([^\s,()\[\]{}"\\=]++)\s*+=')
+
+
+class Bare(str):
+    """Text written without quotes: a word, a number, `none`, or the name of an object."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A name and its options as written; the option of a first value without a name is ""."""
+
+    name: str
+    options: Mapping[str, "Value"] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Spec":
+        """Read a spec.
+
+        Raises:
+            UsageError: the text is not a spec; the message names the position.
+        """
+        return _Parser(text).parse()
+
+    def without(self, *options: str) -> "Spec":
+        """The same spec with some options left out."""
+        return Spec(self.name, {option: value for option, value in self.options.items() if option not in options})
+
+    def __str__(self) -> str:
+        """The spec on one line, in the form with a colon; specs inside it are in parentheses."""
+        return f"{self.name}:{self._items()}" if self.options else self.name
+
+    def nested(self) -> str:
+        """The spec as it is written inside another one."""
+        return f"{self.name}({self._items()})" if self.options else self.name
+
+    def _items(self) -> str:
+        return ",".join(f"{option}={written(value)}".removeprefix("=") for option, value in self.options.items())
+
+
+Value = str | Spec | tuple["Value", ...]
+
+
+def written(value: Value) -> str:
+    """The text that is read as `value` again."""
+    match value:
+        case Spec():
+            return value.nested()
+        case tuple():
+            return f"[{','.join(map(written, value))}]"
+        case Bare():
+            return value
+    plain = value == value.strip() and value.isprintable() and value.lower() not in ("", "none")
+    if plain and (_BARE.fullmatch(value) or _is_object(value)):
+        return value
+    return json.dumps(value, ensure_ascii=not value.isprintable())
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+class _Parser:
+    """Reads one spec from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.depth = 0
+
+    def parse(self) -> Spec:
+        if len(self.text) > MAX_LENGTH:
+            raise UsageError(f"a spec must have at most {MAX_LENGTH:,} characters (got {len(self.text):,})")
+        try:
+            self.text.encode()
+        except UnicodeEncodeError as error:
+            self.at = error.start
+            raise self._error("this character is not UTF-8 text") from None
+        name = self._run(_NAME).strip()
+        opening = self._take(":(")
+        spec = Spec(name, self._items(")" if opening == "(" else "") if opening else {})
+        self._blanks()
+        if self.at < len(self.text):
+            raise self._error(f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}")
+        return spec
+
+    def _items(self, end: str) -> dict[str, Value]:
+        """The options up to the bracket that ends them, which is read too, or up to the end of the text."""
+        options: dict[str, Value] = {}
+        while not self._ended(end):
+            begin = self.at
+            named = _OPTION.match(self.text, begin)
+            option = named[1] if named else ""
+            self.at = named.end() if named else begin
+            value = self._value()
+            if options and not option:
+                self.at = begin
+                raise self._error(f"{written(value)!r} sets nothing: write OPTION=VALUE")
+            if option in options:
+                self.at = begin
+                raise self._error(f"{option} is given twice: keep one")
+            if named or value:
+                options[option] = value
+            self._comma(end)
+        return options
+
+    def _value(self) -> Value:
+        self._blanks()
+        begin, first = self.at, self.text[self.at : self.at + 1]
+        if first and first in '"{':
+            return self._json()
+        if self._take("["):
+            return self._list()
+        bare = self._run(_BARE).strip()
+        if not self._take("("):
+            return Bare(bare)
+        if ":" in bare or bare.split() != [bare]:
+            self.at = begin
+            raise self._error(f'{bare!r} is not a name: write text with a bracket in double quotes, as in "f(x)"')
+        self._enter()
+        options = self._items(")")
+        self.depth -= 1
+        return Spec(bare, options)
+
+    def _list(self) -> tuple[Value, ...]:
+        self._enter()
+        values: list[Value] = []
+        while not self._ended("]"):
+            values.append(self._value())
+            self._comma("]")
+        self.depth -= 1
+        return tuple(values)
+
+    def _json(self) -> str:
+        """A JSON string, as its text, or a JSON object, as it is written."""
+        begin = self.at
+        try:
+            value, self.at = json.JSONDecoder().raw_decode(self.text, begin)
+            text = value if isinstance(value, str) else self.text[begin : self.at]
+            text.encode()
+        except RecursionError:
+            raise self._error("the JSON object is nested too deeply") from None
+        except UnicodeEncodeError:
+            self.at = begin
+            raise self._error("the JSON string is not UTF-8 text") from None
+        except json.JSONDecodeError as error:
+            self.at = error.pos
+            raise self._error(f"malformed JSON: {error.msg}") from None
+        return text
+
+    def _ended(self, end: str) -> bool:
+        self._blanks()
+        if self.at == len(self.text):
+            if end:
+                raise self._error(f"expected {end!r}, got the end")
+            return True
+        return bool(self._take(end))
+
+    def _comma(self, end: str) -> None:
+        """Read the comma after a value; there is none before the end."""
+        self._blanks()
+        found = self.text[self.at : self.at + 1]
+        if not self._take(",") and found != end:
+            got = f"{found!r}: write text that holds it in double quotes" if found else "the end"
+            raise self._error(f"expected ','{f' or {end!r}' if end else ''}, got {got}")
+
+    def _enter(self) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self._error(f"brackets must be nested at most {MAX_DEPTH} deep")
+
+    def _run(self, pattern: re.Pattern[str]) -> str:
+        match = pattern.match(self.text, self.at)
+        assert match is not None
+        self.at = match.end()
+        return match[0]
+
+    def _take(self, allowed: str) -> str:
+        """The next character, read, if it is one of those allowed; otherwise nothing."""
+        found = self.text[self.at : self.at + 1]
+        if not found or found not in allowed:
+            return ""
+        self.at += 1
+        return found
+
+    def _blanks(self) -> None:
+        while self.text[self.at : self.at + 1].isspace():
+            self.at += 1
+
+    def _error(self, problem: str) -> UsageError:
+        begin = max(0, self.at - 40)
+        shown = f"{'...' if begin else ''}{self.text[begin : begin + 80]}"
+        return UsageError(f"spec {shown!r}, character {self.at + 1}: {problem}")

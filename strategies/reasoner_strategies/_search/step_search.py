@@ -1,0 +1,240 @@
+"""A search over rated steps, level by level: children are rated as they arrive, and chains that ended vote."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import ClassVar, Literal, NamedTuple
+
+from reasoner.errors import BudgetExhausted
+from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
+from reasoner.types import Answer, Question, Standing
+from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._voting.running_vote import RunningVote
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions(StepOptions):
+    """The options of every search by levels: `n` is the number of chains, or of children per level."""
+
+    uses_verifier: ClassVar[bool] = True
+
+    n: int = 16
+
+    def __post_init__(self) -> None:
+        check_n(self.n)
+        _ = self.stepping
+
+
+def parent_count(n: int, width: int) -> int:
+    """How many parents `n` children have if none has more than `width`."""
+    return -(-n // width)
+
+
+def split_evenly(n: int, among: int) -> list[int]:
+    """`n` children divided among parents; the first ones get the remainder."""
+    return [n // among + (index < n % among) for index in range(among)]
+
+
+def rank(path: Path) -> tuple[bool, float, int]:
+    """The sort key of paths, best first: by rating, then in launch order; unrated ones come last."""
+    return path.value is None, -(path.value or 0.0), path.order
+
+
+@dataclass(slots=True, eq=False)
+class Level:
+    """Children that were requested together. `children` are those that arrived, by their position in launch order.
+
+    `first` is the position of the first child, `branch` the part of the search that they belong to. `choose` says
+    whether one of them is to be chosen, so that open ones must be rated. `missing` counts those that have not arrived
+    or are not rated yet.
+    """
+
+    parents: tuple[Path, ...]
+    first: int
+    choose: bool
+    missing: int
+    branch: int = 0
+    children: dict[int, Path] = field(default_factory=dict)
+
+    def ranked(self) -> list[Path]:
+        """The children that arrived, best first."""
+        return sorted(self.children.values(), key=rank)
+
+
+@dataclass(slots=True)
+class _Child:
+    level: Level
+    parent: Path
+    order: int
+    probe: Path | None = None
+    """What is rated: the child itself, or its greedy continuation."""
+
+
+class _Siblings(NamedTuple):
+    """Children of one parent that were started together; `first` and `order` belong to the first, the others follow."""
+
+    first: Handle
+    level: Level
+    parent: Path
+    order: int
+
+
+@dataclass(slots=True, eq=False)
+class StepSearch:
+    """The state of one search. `ended` are the chains that ended, by their position in launch order.
+
+    `weight_of` is the weight of such a chain's vote, None for no vote yet; a weight that was counted stays, unless
+    `recount` is called. `by` is how the tally combines weights. With `lookahead`, an open child is rated after so many
+    greedy steps that follow it.
+    """
+
+    question: Question
+    options: SearchOptions
+    lookahead: int = 0
+    weight_of: Callable[[Path], float | None] = lambda path: path.value
+    by: Literal["sum", "max"] = "sum"
+    ended: dict[int, Path] = field(default_factory=dict)
+    _stepping: Stepping = field(init=False)
+    _greedy: Stepping = field(init=False)
+    _running: dict[Handle, _Child] = field(default_factory=dict)
+    _siblings: list[_Siblings] = field(default_factory=list)
+    _levels: list[Level] = field(default_factory=list)
+    """The levels that are not complete."""
+    _launched: int = 0
+    _votes: RunningVote = field(init=False)
+    _uncounted: dict[int, bool] = field(default_factory=dict)
+    """The chains that ended and do not vote yet, and whether they were counted as samples."""
+
+    def __post_init__(self) -> None:
+        self._votes = RunningVote(self.question.space, self.by)
+        self._stepping = self.options.stepping
+        self._greedy = replace(self._stepping, params=replace(self.options.params, temperature=0.0))
+
+    @property
+    def root(self) -> Path:
+        """The chain of no steps."""
+        return self._stepping.root(self.question)
+
+    @property
+    def finished(self) -> int:
+        """How many chains the model ended."""
+        return sum(path.finished for path in self.ended.values())
+
+    def launch(
+        self, parents: Sequence[tuple[Path, int]], *, choose: bool = True, first: int | None = None, branch: int = 0
+    ) -> Plan[Level]:
+        """Start drawing so many children of each parent; `first` is the position of the first in launch order."""
+        order = self._launched if first is None else first
+        level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents), branch)
+        self._levels.append(level)
+        # Children of one parent are one start, so that a million of them take no memory until they arrive.
+        for _, group in groupby(parents, key=lambda pair: id(pair[0])):
+            same = list(group)
+            parent, times = same[0][0], sum(count for _, count in same)
+            handle = yield from start(self._sample(parent, self._stepping, branch), times=times)
+            self._siblings.append(_Siblings(handle, level, parent, order))
+            order += times
+        self._launched = max(self._launched, order)
+        return level
+
+    def next_level(self) -> Plan[Level | None]:
+        """Wait until all children of some level have arrived and are rated; None if none is left or the budget ends."""
+        while self._levels:
+            try:
+                finished = yield from next_finished()
+            except BudgetExhausted:
+                return None
+            child = self._running.pop(finished.handle, None) or self._child_of(finished.handle)
+            level = child.level
+            if not (yield from self._continues(child, finished)):
+                level.missing -= 1
+            if not level.missing:
+                self._levels.remove(level)
+                return level
+        return None
+
+    def _sample(self, path: Path, stepping: Stepping, branch: int) -> Sample:
+        return Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
+
+    def _child_of(self, handle: Handle) -> _Child:
+        group = self._siblings[bisect_right(self._siblings, handle, key=lambda siblings: siblings.first) - 1]
+        return _Child(group.level, group.parent, group.order + handle - group.first)
+
+    def _continues(self, child: _Child, finished: Finished) -> Plan[bool]:
+        """Keep what arrived of a child; whether more of it is awaited."""
+        if finished.ratings:
+            self._keep(child.level, child.level.children[child.order].rated(finished.ratings[0].value))
+            return False
+        [completion] = finished.completions
+        if child.probe is None:
+            child.probe = self._stepping.grown(child.parent, completion, order=child.order)
+            self._keep(child.level, child.probe)
+        else:
+            child.probe = self._greedy.grown(child.probe, completion, order=child.order)
+        path, probe = child.level.children[child.order], child.probe
+        if not self._worth_rating(child.level, path):
+            return False
+        if path.open and probe.open and probe.steps < path.steps + self.lookahead:
+            self._running[(yield from start(self._sample(probe, self._greedy, child.level.branch)))] = child
+        else:
+            assert probe.last is not None
+            self._running[(yield from start(Score(self.question, (probe.last,), self.options.reserve)))] = child
+        return True
+
+    def _keep(self, level: Level, path: Path) -> None:
+        level.children[path.order] = path
+        if not path.open:
+            self._end(path)
+
+    def _end(self, path: Path) -> None:
+        self._uncounted.setdefault(path.order, False)
+        self.ended[path.order] = path
+
+    def recount(self) -> None:
+        """Count all chains again: their weights have changed."""
+        self._votes.restart()
+        self._uncounted = dict.fromkeys(self.ended, False)
+
+    def _worth_rating(self, level: Level, path: Path) -> bool:
+        """Whether a rating can make a difference: not for a single chain, nor for one that leads nowhere."""
+        if self.options.n == 1:
+            return False
+        return level.choose if path.open else self.answer(path) is not None
+
+    def answer(self, path: Path) -> Answer | None:
+        """The answer of a finished chain."""
+        return self.question.read(path.last) if path.finished and path.last else None
+
+    def publish(self) -> Plan[Standing]:
+        """Propose the vote of the chains that ended, unless it was already proposed."""
+        for order, counted in list(self._uncounted.items()):
+            path, weight = self.ended[order], self.weight_of(self.ended[order])
+            if counted and weight is None:
+                continue
+            answer = self.question.read(path.last) if path.last else None
+            if not counted:
+                self._votes.count(answer, order=order)
+                self._uncounted[order] = True
+            if answer is None:
+                del self._uncounted[order]
+            elif weight is not None:
+                self._votes.rate(answer, weight, order=order)
+                del self._uncounted[order]
+        return (yield from self._votes.publish() if self.ended else self._votes.standing())
+
+    def finish(self) -> Plan[Answer | None]:
+        """The answer. If the budget ended before any chain had one, the best open chain is drawn to its end."""
+        standing = yield from self.publish()
+        if standing.leader is None and (best := self._best_open()):
+            last = replace(best, order=max(self.ended, default=-1) + 1)
+            self._end((yield from self._stepping.closing(last)))
+            standing = yield from self.publish()
+        return standing.leader
+
+    def _best_open(self) -> Path | None:
+        """The best rated open path of the incomplete levels; a parent if none of its children is open."""
+        paths: list[Path] = []
+        for level in self._levels:
+            paths += [path for path in level.children.values() if path.open] or level.parents
+        return min(paths, key=rank, default=None)

@@ -1,0 +1,81 @@
+"""Votes over a pool of finished sequences: with or without weights, by a verifier's ratings, proposed or not."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from reasoner.errors import BudgetExhausted
+from reasoner.plan import Plan, count, propose, score
+from reasoner.types import Answer, Completion, Question, Standing
+from reasoner.votes import Tally
+
+Weights = Sequence[float | None]
+
+
+def vote(
+    question: Question,
+    pool: Sequence[Completion | None],
+    weights: Weights | None = None,
+    *,
+    by: Literal["sum", "max"] = "sum",
+) -> Plan[Standing]:
+    """The standing of a pool in launch order; without `weights` every answer counts once, with a weight of None never.
+
+    A sequence without an answer, or without a weight, abstains, as None does. Weights are 0 or more.
+    """
+    tally = Tally(question.space, by=by)
+    for index, completion in enumerate(pool):
+        weight = 1.0 if weights is None else weights[index]
+        answer = None if weight is None or completion is None else question.read(completion)
+        tally.add(answer, index=index, weight=0.0 if weight is None else weight)
+    return (yield from count(tally))
+
+
+def proposed(standing_of: Plan[Standing]) -> Plan[Standing]:
+    """The standing that is counted, after its leader was proposed."""
+    standing = yield from standing_of
+    yield from propose(standing.leader, standing)
+    return standing
+
+
+def ratings_of(question: Question, pool: Sequence[Completion | None]) -> Plan[tuple[float | None, ...]]:
+    """The verifier's rating of each sequence with an answer; None for the others, and for those it could not rate.
+
+    With fewer than two answers nothing is rated. If the budget refuses, all stay unrated.
+    """
+    answered = {index: completion for index, completion in enumerate(pool) if completion and question.read(completion)}
+    values: list[float | None] = [None] * len(pool)
+    if len(answered) < 2:
+        return tuple(values)
+    try:
+        ratings = yield from score(question, tuple(answered.values()))
+    except BudgetExhausted:
+        return tuple(values)
+    for index, rating in zip(answered, ratings, strict=True):
+        values[index] = rating.value
+    return tuple(values)
+
+
+def rated_vote(
+    question: Question, pool: Sequence[Completion | None], ratings: Weights, *, by: Literal["sum", "max"] = "sum"
+) -> Plan[Standing]:
+    """The vote weighted by ratings, with "max" the best rated; the plain majority if nothing that votes was rated."""
+    standing = yield from vote(question, pool, ratings, by=by)
+    if standing.leader is None:
+        standing = yield from vote(question, pool)
+    return standing
+
+
+def rated_choice(
+    question: Question,
+    pool: Sequence[Completion | None],
+    majority: Standing,
+    *,
+    weigh: Callable[[Weights], Weights] = lambda ratings: ratings,
+    by: Literal["sum", "max"] = "sum",
+) -> Plan[Answer | None]:
+    """The answer of a pool by weights made of its ratings, proposed; that of the `majority` if nothing was rated."""
+    ratings = yield from ratings_of(question, pool)
+    if all(rating is None for rating in ratings):
+        return majority.leader
+    standing = yield from proposed(rated_vote(question, pool, weigh(ratings), by=by))
+    return standing.leader

@@ -1,0 +1,179 @@
+"""Comparisons of answers by the model itself or a verifier: candidates, ballots, pairs, tournaments."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reasoner.errors import UsageError, require, require_choice
+from reasoner.plan import Plan, check_n, prefer, sample, sample_each
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
+from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
+from reasoner_strategies._voting.pool import proposed, vote
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sequence to choose from: its index in launch order, its rank by votes, and the text that is shown."""
+
+    index: int
+    rank: int
+    text: str
+
+
+Pair = tuple[Candidate, Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One request to the model to choose among the shown candidates; `race` numbers the choice that it counts for."""
+
+    race: int
+    shown: tuple[Candidate, ...]
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The drawn sequences, their majority, and one candidate per class of answers, the most votes first."""
+
+    drawn: tuple[Completion, ...]
+    majority: Standing
+    ranked: tuple[Candidate, ...]
+
+
+Choice = Callable[[Completion, int], int | None]
+"""Which of so many shown candidates a reply chooses, from 0; None if it names none."""
+
+
+def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[Candidates]:
+    """Draw sequences and propose their majority; the first sequence of each class is its candidate."""
+    drawn = yield from sample(question.prompt, n=n, params=params)
+    majority = yield from proposed(vote(question, drawn))
+    first: dict[Answer | None, int] = {}
+    for index, completion in enumerate(drawn):
+        first.setdefault(question.read(completion), index)
+    indices = [first[each.answer] for each in majority.votes]
+    ranked = tuple(Candidate(index, rank, shortened(drawn[index].chain)) for rank, index in enumerate(indices))
+    return Candidates(drawn, majority, ranked)
+
+
+def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[Standing]:
+    """Propose the standing by points, then votes: a class weighs its points and, below 1, its share of the votes."""
+    share = 1 / (len(drawn) + 1)
+    weights = [points.get(index, 0.0) + share for index in range(len(drawn))]
+    return (yield from proposed(vote(question, drawn, weights)))
+
+
+def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[dict[int, Counter[int]]]:
+    """How often each candidate was chosen in each race, all asked at once; a reply that names none abstains."""
+    chosen: dict[int, Counter[int]] = {ballot.race: Counter() for ballot in ballots}
+    drawn = yield from sample_each([ballot.prompt for ballot in ballots], params=params)
+    replies: defaultdict[Prompt, list[Completion]] = defaultdict(list)
+    for completion in drawn:
+        replies[completion.prompt].append(completion)
+    for ballot in ballots:
+        reply = replies[ballot.prompt].pop(0) if replies[ballot.prompt] else None
+        number = None if reply is None else choice(reply, len(ballot.shown))
+        if number is not None:
+            chosen[ballot.race][ballot.shown[number].index] += 1
+    return chosen
+
+
+def best(candidates: Sequence[Candidate], chosen: Counter[int]) -> Candidate:
+    """The most often chosen; at a tie, the one whose answer has more votes."""
+    return min(candidates, key=lambda candidate: (-chosen[candidate.index], candidate.rank))
+
+
+COMPARISONS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PairOptions:
+    """The options of strategies that compare pairs of answers.
+
+    A pair is compared `comparisons` times, every second time in the other order; a comparison without a verdict
+    abstains, and a tie goes to the answer with more votes. `params` draw candidates and comparisons; of each text the
+    last 4,000 characters are shown. With `by` "verifier" the run's verifier compares each pair once, in both orders, if
+    it can compare, such as `judge`.
+    """
+
+    n: int = 8
+    comparisons: int = COMPARISONS
+    params: SamplingParams = SamplingParams()
+    by: Literal["policy", "verifier"] = "policy"
+
+    def __post_init__(self) -> None:
+        check_n(self.n)
+        require(self.comparisons, "comparisons", at_least=1)
+        require_choice(self.by, "by", ("policy", "verifier"))
+        if self.by == "verifier" and self.comparisons != COMPARISONS:
+            raise UsageError(
+                f"comparisons={self.comparisons} has no effect with by=verifier, which compares once: leave it out"
+            )
+
+    @property
+    def uses_verifier(self) -> bool:
+        """Only if it compares."""
+        return self.by == "verifier"
+
+    def winners(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+        """The winner of each pair."""
+        return (
+            yield from self._preferred(question, entered, pairs)
+            if self.uses_verifier
+            else self._polled(question, pairs)
+        )
+
+    def _polled(self, question: Question, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+        ballots = [
+            Ballot(race, order, pair_prompt(question, order))
+            for race, (a, b) in enumerate(pairs)
+            for turn in range(self.comparisons)
+            for order in [(b, a) if turn % 2 else (a, b)]
+        ]
+        chosen = yield from polled(ballots, better, self.params)
+        return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
+
+    def _preferred(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+        ratings = yield from prefer(question, [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs])
+        winners = []
+        for pair, rating in zip(pairs, ratings, strict=True):
+            decided = rating.value is not None and rating.value != 0.5
+            winners.append(pair[(rating.value or 0.0) < 0.5] if decided else best(pair, Counter()))
+        return tuple(winners)
+
+
+def pair_prompt(question: Question, pair: Pair) -> Prompt:
+    """The question, two answers, and what to say about them."""
+    return with_text(
+        without_reply(question.prompt),
+        f"Here are two proposed answers to the question above.\n\n{listed('Answer', 'AB', pair)}\n\nCompare them in a "
+        'few sentences: which is more likely correct? End with a line that says "Better: A" or "Better: B".',
+    )
+
+
+def better(reply: Completion, size: int) -> int | None:
+    """Which of the two a comparison prefers."""
+    letter = verdict(reply, "better", "AB"[:size])
+    return None if letter is None else "AB".index(letter)
+
+
+def listed(kind: str, labels: Sequence[object], shown: Sequence[Candidate]) -> str:
+    """Labelled texts."""
+    return "\n\n".join(f"{kind} {label}:\n{each.text}" for label, each in zip(labels, shown, strict=True))
+
+
+Round = Callable[[Sequence[Candidate]], Plan[Sequence[Candidate]]]
+"""Plays one round among the remaining candidates, which are sorted by rank; returns the winners."""
+
+
+def tournament(question: Question, entered: Candidates, play: Round) -> Plan[Answer | None]:
+    """Rounds until one is left; a class weighs the rounds it won and its share of votes, proposed after each round."""
+    left, standing, won = list(entered.ranked), entered.majority, Counter[int]()
+    while len(left) > 1:
+        winners = yield from play(left)
+        left = sorted(winners, key=lambda candidate: candidate.rank)
+        won.update(candidate.index for candidate in left)
+        standing = yield from by_points(question, entered.drawn, won)
+    return standing.leader
