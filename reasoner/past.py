@@ -6,7 +6,7 @@ engine of a replay refuses it.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
@@ -35,7 +35,7 @@ from reasoner.trace import (
 from reasoner.types import CANCELLED, NOT_RATED, Blocks
 
 R = TypeVar("R", bound=Record)
-Name = tuple[Hashable, ...]
+Name = tuple[object, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -95,11 +95,11 @@ class Past:
             self._written[content] -= 1
         return known
 
-    def of(self, kind: type[R], *name: Hashable) -> list[R]:
+    def of(self, kind: type[R], *name: object) -> list[R]:
         """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
         return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
 
-    def holds(self, *name: Hashable) -> bool:
+    def holds(self, *name: object) -> bool:
         """Whether there is any event of this name."""
         return name in self._events
 
@@ -133,7 +133,7 @@ class Past:
             return True
         return all((Sampled, *sequence) in self._events for sequence in sequences)
 
-    def take(self, op: int, *name: Hashable) -> list[Work]:
+    def take(self, op: int, *name: object) -> list[Work]:
         """The events of one piece of work, each taken once: those that were cut off, then the outcome if there is one.
 
         Where several operations did the same work, the events of operation `op` come first.

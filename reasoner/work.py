@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, TypeVar, cast
@@ -120,7 +120,7 @@ class Worker:
         books = Books(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw), passed)
         return await self.request(ask, draw.digest, price, books, most=most)
 
-    def recorded(self, op: int, kind: type[W], *name: Hashable) -> W | None:
+    def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
 
         A replay books and writes what it takes from the history. Raises as `Past.outcome`.
