@@ -100,7 +100,7 @@ def _engine() -> dict[str, Any]:
         "device": device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
         "core": "in process" if build.cpu else "a separate process",
-        "prefix_caching": VllmEngine().prefix_caching,
+        "prefix_caching": VllmEngine().enable_prefix_caching,
         "block_size": CPU_BLOCK if build.cpu else None,
     }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reasoner.controller.odds import best_gain
+from reasoner.errors import require
 
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued again."""

@@ -9,7 +9,7 @@ from reasoner.budget import Cost
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
-from reasoner.errors import VerifierError
+from reasoner.errors import VerifierError, require, require_choice
 from reasoner.protocols import Engine, Meter, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from reasoner.catalog import build
 from reasoner.controller.profile import LEAST_QUESTIONS, Bins, Signal
 from reasoner.errors import UsageError
-from reasoner.trace import VERSION, read_lines
+from reasoner.lines import read_lines
+from reasoner.trace import VERSION
 from reasoner_evals.calibration.outcomes import PooledArm
 from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import SILENT, Floats, Ints

@@ -85,7 +85,7 @@ class PooledArm:
 
 def usable(read: ArmRead) -> Bools:
     """[Q]: whether a question has a result; errors and answers without a verdict have none."""
-    has_result: Bools = ~np.isnan(as_run(read).right)
+    has_result: Bools = ~np.isnan(as_run(read)["right"])
     if read.data.arm.pool:
         has_result &= ~np.isnan(pool_of(read.data).right).any(axis=1)
     return has_result

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from reasoner.equivalence import Equivalence
 from reasoner.errors import DamagedLine
 from reasoner.grades import GradeStatus
-from reasoner.lines import LineWriter, sealed
-from reasoner.trace import read_lines
+from reasoner.lines import LineWriter, read_lines, sealed
 from reasoner.types import Answer
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.grading.labelling import write_grades

@@ -10,9 +10,9 @@ from reasoner.blame import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
 from reasoner.grades import GradeStatus
+from reasoner.lines import read_lines
 from reasoner.models.card import ModelCard
 from reasoner.solution import EndedBy
-from reasoner.trace import read_lines
 from reasoner_evals.runs.folder import ArmFolder
 
 VERSION: Final = 1

@@ -106,7 +106,7 @@ def _options(config: tuple[str, ...]) -> dict[str, Any]:
         name, colon, value = (part.strip() for part in pair.partition(":"))
         if not (name and colon) or name in ("size", "seed"):
             raise UsageError(
-                f"config={pair!r} sets nothing: write config=[NAME:VALUE,NAME:VALUE]; size and seed are separate options"
+                f"config={pair!r} sets nothing: write config=[NAME:VALUE,NAME:VALUE]; size and seed are options"
             )
         try:
             options[name] = parse_json(value)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic_core import to_json
 
 from reasoner.errors import TraceError
-from reasoner.trace import VERSION, Event, event_adapter, read_lines
+from reasoner.lines import read_lines
+from reasoner.trace import VERSION, Event, event_adapter
 from reasoner.tree.build import courses
 from reasoner.tree.page import fragment
 from reasoner_evals.report.content import Failure
