@@ -49,7 +49,7 @@ class QuestionState(NamedTuple):
 
 
 class Bid(NamedTuple):
-    """The value of a question's next wave, by its index: the gain in the chance of a right answer per draw of mean cost."""
+    """The next wave of the question with this index; `value` is its gain in the chance of a right answer per mean draw."""
 
     question: int
     value: float
