@@ -49,7 +49,7 @@ class QuestionState(NamedTuple):
 
 
 class Bid(NamedTuple):
-    """The next wave of the question with this index; `value` is its gain in the chance of a right answer per mean draw."""
+    """The next wave of the question with this index; `value` is its gain in the chance of a right answer per draw."""
 
     question: int
     value: float
