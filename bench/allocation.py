@@ -113,15 +113,15 @@ def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
     for index, tally in enumerate(tallies):
         queue.update(index, tally.state)
     while (bid := queue.pop()) is not None and left > 0:
-        tally = tallies[bid.index]
+        tally = tallies[bid.question]
         draws = min(bid.draws, int(left // longest)) if longest else 1
         if draws > 0 and (bid.value > allocation.price or not tally.draws):
             for _ in range(draws):
                 left -= (cost := tally.draw(left))
                 longest = max(longest, cost)
-            queue.update(bid.index, tally.state)
+            queue.update(bid.question, tally.state)
         else:
-            queue.close(bid.index)
+            queue.close(bid.question)
     return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
 
 
@@ -252,15 +252,15 @@ def decide(questions: int, mean: int) -> tuple[float, float, float]:
         inside += time.process_time() - began
         if bid is None:
             break
-        votes = counts.setdefault(bid.index, [0] * 6)
-        for at in np.searchsorted(laws[bid.index, :5], source.random(bid.draws)).tolist():
+        votes = counts.setdefault(bid.question, [0] * 6)
+        for at in np.searchsorted(laws[bid.question, :5], source.random(bid.draws)).tolist():
             votes[at] += 1
         left -= bid.draws
         *_, second, lead = sorted(votes)
         drawn = sum(votes)
         state = QuestionState(lead, second, drawn, 40 - drawn, 100.0 * drawn, drawn)
         began = time.process_time()
-        queue.update(bid.index, state)
+        queue.update(bid.question, state)
         inside += time.process_time() - began
         decisions += 1
     return inside / decisions * 1e6, decisions, mean * questions - left

@@ -73,7 +73,7 @@ class Turns:
         # Short waves decide better, so a wave is as long as it takes to keep `abreast` draws in flight.
         longest = max(1, self.allocation.abreast // max(1, self._drawing))
         while (bid := self._bids.peek()) is not None:
-            turn, draws = self._turns[bid.index], min(bid.draws, longest)
+            turn, draws = self._turns[bid.question], min(bid.draws, longest)
             if bid.value < price:
                 self._bids.pop()
                 turn.refuse(BudgetExhausted("price", needed=price, free=bid.value, limit=price))

@@ -47,9 +47,9 @@ class QuestionState(NamedTuple):
 
 
 class Bid(NamedTuple):
-    """The value of a question's next wave: the gain in the chance of a right answer per draw of mean cost."""
+    """The next wave of the question with this index; `value` is its gain in the chance of a right answer per draw."""
 
-    index: int
+    question: int
     value: float
     draws: int
 
@@ -120,7 +120,7 @@ class BidQueue:
         """Remove and return the best bid; None where there is none."""
         if bid := self.peek():
             heapq.heappop(self._heap)
-            del self._bids[bid.index]
+            del self._bids[bid.question]
         return bid
 
     def close(self, index: int) -> None:

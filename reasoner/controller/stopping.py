@@ -50,7 +50,8 @@ def smoothed(standing: Standing) -> float:
 
 def smoothed_share(votes: _Numbers, samples: _Numbers) -> _Numbers:
     """(votes + 1) / (samples + 2): above 0, below 1, 0.5 without samples; it rises with agreement and evidence."""
-    return (votes + 1) / (samples + 2)
+    share: _Numbers = (votes + 1) / (samples + 2)
+    return share
 
 
 def _left(standing: Standing) -> int:

@@ -140,22 +140,22 @@ def test_what_is_taken_is_the_best_of_what_stands(steps: list[tuple[str, int, Qu
                 continue
             mean = queue.mean
             values = {at: worth(queue, one, mean) if mean else math.nan for at, one in bids.items()}
-            del bids[bid.index]
+            del bids[bid.question]
             if mean and even:
                 best = max(values.values())
-                assert values[bid.index] == pytest.approx(best, rel=1e-9)
-                assert bid.index == min(at for at, value in values.items() if value == pytest.approx(best, rel=1e-9))
+                assert values[bid.question] == pytest.approx(best, rel=1e-9)
+                assert bid.question == min(at for at, value in values.items() if value == pytest.approx(best, rel=1e-9))
             elif mean and any(one.draws for one in told.values()):
-                assert bid.value <= values[bid.index] * DRIFT + 1e-12
-                assert bid.value * DRIFT + 1e-12 >= values[bid.index]
-                assert values[bid.index] * DRIFT**2 + 1e-12 >= max(values.values())
+                assert bid.value <= values[bid.question] * DRIFT + 1e-12
+                assert bid.value * DRIFT + 1e-12 >= values[bid.question]
+                assert values[bid.question] * DRIFT**2 + 1e-12 >= max(values.values())
 
 
 def test_equal_bids_are_taken_by_place() -> None:
     queue = BidQueue(Allocation())
     for place in (3, 1, 4, 0, 2):
         queue.update(place, state(1))
-    assert [bid.index for bid in iter(queue.pop, None)] == [0, 1, 2, 3, 4]
+    assert [bid.question for bid in iter(queue.pop, None)] == [0, 1, 2, 3, 4]
 
 
 def test_a_question_that_is_over_is_not_heard_any_more() -> None:
@@ -172,7 +172,7 @@ def test_what_is_told_again_and_again_leaves_nothing_behind() -> None:
     for turn in range(10_000):
         queue.update(0, state(3, turn % 4))
     assert len(queue._heap) < 200
-    assert [bid.index for bid in iter(queue.pop, None)] == [1, 0]
+    assert [bid.question for bid in iter(queue.pop, None)] == [1, 0]
 
 
 @pytest.mark.parametrize("options", [{"price": -0.1}, {"price": math.nan}, {"wave": 0}, {"abreast": 0}])
@@ -216,10 +216,10 @@ def shared_out(rows: Sequence[Sequence[int]], budget: int, allocation: Allocatio
     while (bid := queue.pop()) is not None:
         fits = sum(drawn) + bid.draws <= budget
         if bid.value > allocation.price and fits:
-            drawn[bid.index] += bid.draws
-            update(bid.index)
-        if bid.value <= allocation.price or not fits or drawn[bid.index] == MOST:
-            queue.close(bid.index)
+            drawn[bid.question] += bid.draws
+            update(bid.question)
+        if bid.value <= allocation.price or not fits or drawn[bid.question] == MOST:
+            queue.close(bid.question)
     return drawn
 
 
