@@ -11,23 +11,24 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.answers import worker
 from reasoner.answers.maths import MathSpace
-from reasoner.killable import Failed, KillablePool, Outcome
+from reasoner.answers.process_pool import Failed, Outcome, ProcessPool
+from reasoner.blame import described
 from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.votes import mutual
 
 Status = Literal["right", "wrong", "too_complex", "grader_timeout", "grader_crash"]
 CHUNK = 16
 """Comparisons of one vote that one task does."""
-LEAST = 0.05
+MIN_SECONDS = 0.05
 """Seconds of processor time that a comparison is given at least; with less left, none is begun."""
 HANG = 1.0
 """Seconds of processor time past its share after which a comparison that does not end by itself takes its worker along.
 """
 PATIENCE = 10.0
 """How many seconds on the clock a second of processor time may take on a busy machine."""
-LATE = 2
+MAX_LATE = 2
 """How often an answer is late in one round before the others go first."""
-KNOWN = 100_000
+MAX_REMEMBERED = 100_000
 """Verdicts that are remembered."""
 _MATH = MathSpace()
 
@@ -76,15 +77,15 @@ class SlowSpace(Protocol):
 
 
 class _Job(NamedTuple):
-    """One thing to find out in a worker."""
+    """A function that a worker calls: it compares two answers or finds the blocks of one."""
 
     function: Callable[..., object]
     arguments: tuple[object, ...]
 
     @property
-    def texts(self) -> tuple[object, ...]:
-        """The answers that it is about."""
-        return tuple(one for one in self.arguments if isinstance(one, str))
+    def texts(self) -> tuple[str, ...]:
+        """The answers among the arguments."""
+        return tuple(argument for argument in self.arguments if isinstance(argument, str))
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ class Equivalence:
 
     seconds: float = 5.0
     patience: float = 4.0
-    pool: KillablePool = field(default_factory=lambda: KillablePool(prepare=worker.prepare))
+    pool: ProcessPool = field(default_factory=lambda: ProcessPool(prepare=worker.prepare))
     _known: "OrderedDict[_Job, object]" = field(default_factory=OrderedDict, init=False, repr=False)
     _running: dict[_Job, _Running] = field(default_factory=dict, init=False, repr=False)
     _turns: asyncio.Semaphore = field(init=False, repr=False)
@@ -181,7 +182,7 @@ class Equivalence:
         if hard and isinstance(space, SlowSpace):
             jobs = [_Job(space.find_blocks, (answers[place].text,)) for place in hard]
             for place, found in zip(hard, await self._shared(jobs, space.seconds, tab), strict=True):
-                blocks[place] = found if isinstance(found, Blocks) else None
+                blocks[place] = None if isinstance(found, Failed) else _blocks(found)
         return tuple(blocks)
 
     async def warm(self) -> None:
@@ -200,7 +201,7 @@ class Equivalence:
 
     def _remember(self, job: _Job, result: object) -> None:
         self._known[job] = result
-        if len(self._known) > KNOWN:
+        if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
 
     async def _shared(self, jobs: Sequence[_Job], allowed: float, tab: CompareTab) -> list[object]:
@@ -215,9 +216,9 @@ class Equivalence:
                     self._known.move_to_end(job)
                     found[job] = self._known[job]
             pending = [job for job in pending if job not in found]
-            if not pending or left < LEAST:
+            if not pending or left < MIN_SECONDS:
                 break
-            before, share = tab.seconds, min(self.seconds, max(LEAST, left / len(pending)))
+            before, share = tab.seconds, min(self.seconds, max(MIN_SECONDS, left / len(pending)))
             await self._round(pending, share, before + left, tab)
             left -= tab.seconds - before
         late = Failed("timeout", f"comparing the answers of the question took over {allowed:g} s")
@@ -229,32 +230,32 @@ class Equivalence:
         What it comes to is remembered, unless it may have more time later. Answers that were late twice are left for
         the next round, so that a few which take long do not use up the time of the others.
         """
-        slow: Counter[object] = Counter()
+        late: Counter[str] = Counter()
         # Not all at once, so that other questions have their turns between the chunks of this one.
         few = asyncio.Semaphore(self.pool.workers)
 
         async def run(part: list[_Job]) -> None:
             async with few, self._turns:
-                part = [job for job in part if tab.seconds < end and max(slow[text] for text in job.texts) < LATE]
+                part = [job for job in part if tab.seconds < end and max(late[text] for text in job.texts) < MAX_LATE]
                 if not part:
                     return
                 limit = PATIENCE * (HANG + share * len(part))
-                outcome = await self.pool.call(_each, part, share, seconds=limit)
+                outcome = await self.pool.call(_run_jobs, part, share, seconds=limit)
             if isinstance(outcome, Failed) and len(part) > 1:
                 # One of them is at fault, and the others are not to suffer for it.
                 tab.seconds += share + HANG
                 await asyncio.gather(*(run([job]) for job in part))
             elif isinstance(outcome, Failed):
                 tab.seconds += share + HANG
-                slow.update(part[0].texts)
+                late.update(part[0].texts)
                 self._remember(part[0], outcome)
             else:
-                for job, one in zip(part, outcome.value, strict=True):
-                    tab.seconds += one.seconds
-                    late = isinstance(one.value, Failed) and one.value.kind == "timeout"
-                    slow.update(job.texts if late else ())
-                    if not late or one.seconds >= self.seconds:
-                        self._remember(job, one.value)
+                for job, timed in zip(part, (_Timed(*fields) for fields in outcome.value), strict=True):
+                    tab.seconds += timed.seconds
+                    is_late = timed.failure == "timeout"
+                    late.update(job.texts if is_late else ())
+                    if not is_late or timed.seconds >= self.seconds:
+                        self._remember(job, timed.outcome)
 
         parts = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
         tasks = [asyncio.ensure_future(run(part)) for part in parts]
@@ -287,7 +288,7 @@ class Equivalence:
         finally:
             self._running.pop(job, None)
 
-    async def _again(self, job: _Job) -> Outcome[object]:
+    async def _again(self, job: _Job) -> Outcome:
         """Try with more time, when nothing else runs in the pool."""
         async with self._alone, AsyncExitStack() as every:
             for _ in range(2 * self.pool.workers):
@@ -296,48 +297,55 @@ class Equivalence:
 
 
 class _Timed(NamedTuple):
-    """What a job came to, and the processor time that it took."""
+    """The result of a job, or what kind of failure it was and why, and the processor time that it took."""
 
-    value: object
+    result: object
     seconds: float
+    failure: Literal["timeout", "crash"] | None = None
+
+    @property
+    def outcome(self) -> object:
+        """The result, or the failure."""
+        return Failed(self.failure, str(self.result)) if self.failure else self.result
 
 
 class _LateError(BaseException):
     """Ends a job that has used up its processor time; no exception that foreign code expects."""
 
 
-def _each(jobs: list[_Job], seconds: float) -> list[_Timed]:
-    """Runs in a worker: each job for so many seconds of processor time at most."""
+def _run_jobs(jobs: list[_Job], seconds: float) -> list[_Timed]:
+    """Runs in a worker: each job for at most this much processor time."""
     signal.signal(signal.SIGPROF, _stop)
     signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
-    slow: Counter[object] = Counter()
-    found: list[_Timed] = []
+    late: Counter[str] = Counter()
+    done: list[_Timed] = []
     for job in jobs:
-        # An answer that was late with two others is left for later.
-        late = max(slow[text] for text in job.texts) >= LATE
-        one = _Timed(Failed("timeout", "left for later"), 0.0) if late else _timed(job, seconds)
-        slow.update(job.texts if isinstance(one.value, Failed) else ())
-        found.append(one)
-    return found
+        # An answer that was late with two others waits for the next round.
+        skipped = max(late[text] for text in job.texts) >= MAX_LATE
+        timed = _Timed("left for later", 0.0, "timeout") if skipped else _run_job(job, seconds)
+        late.update(job.texts if timed.failure else ())
+        done.append(timed)
+    return done
 
 
-def _timed(job: _Job, seconds: float) -> _Timed:
+def _run_job(job: _Job, seconds: float) -> _Timed:
     began = time.process_time()
-    value: object
+    result: object
+    failure: Literal["timeout", "crash"] | None = None
     try:
         try:
-            # Again and again, as foreign code may catch everything. The kernel ends a worker that looks at no signal.
+            # Repeats, as foreign code may catch everything. The kernel ends a worker that looks at no signal.
             signal.setitimer(signal.ITIMER_VIRTUAL, seconds + HANG)
             signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
-            value = job.function(*job.arguments)
+            result = job.function(*job.arguments)
         finally:
             _disarm()
     except _LateError:
         _disarm()
-        value = Failed("timeout", f"it took over {seconds:.3g} s")
+        result, failure = f"it took over {seconds:.3g} s", "timeout"
     except Exception as error:
-        value = Failed("crash", f"{type(error).__name__}: {error}"[:200])
-    return _Timed(value, time.process_time() - began)
+        result, failure = described(error), "crash"
+    return _Timed(result, time.process_time() - began, failure)
 
 
 def _disarm() -> None:
@@ -356,3 +364,9 @@ def _stop(_number: int, _frame: Any) -> None:
 
 def _accept_each_other(accepts: Callable[[str, str], bool], a: str, b: str) -> bool:
     return accepts(a, b) and accepts(b, a)
+
+
+def _blocks(found: Any) -> Blocks:
+    """The blocks as a worker returned them: tuples came as lists."""
+    home, guest = found
+    return Blocks(tuple(home), tuple(guest))

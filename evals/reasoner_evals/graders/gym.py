@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from reasoner.answers.process_pool import Failed
 from reasoner.equivalence import Equivalence
 from reasoner.grades import GradeStatus
-from reasoner.killable import Failed
 from reasoner.types import Answer
 from reasoner_evals.grading import GradedQuestion
 
