@@ -85,15 +85,17 @@ def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
     from reasoner_verifiers.maps import fit_calibration
 
     _can_write(out)
-    rated = [one for one in read_labelled(runs) if one.judged and one.rating and one.rating.value is not None]
-    made = fit_calibration(
-        [one.rating.value for one in rated if one.rating and one.rating.value is not None],
-        [one.right for one in rated],
+    rated = [
+        sample for sample in read_labelled(runs) if sample.judged and sample.rating and sample.rating.value is not None
+    ]
+    fitted = fit_calibration(
+        [sample.rating.value for sample in rated if sample.rating and sample.rating.value is not None],
+        [sample.right for sample in rated],
         method=method,
         verifier=rated_by(rated),
         fitted_on=fitted_on(runs, rated),
     )
-    _write(out, made)
+    _write(out, fitted)
     return ANSWERED
 
 
@@ -111,18 +113,18 @@ def weigh_command(runs: tuple[Path, ...], out: Path) -> int:
     from reasoner_verifiers.maps import fit_weights
 
     _can_write(out)
-    rated = [one for one in read_labelled(runs) if one.judged and one.rating and one.rating.parts]
+    rated = [sample for sample in read_labelled(runs) if sample.judged and sample.rating and sample.rating.parts]
     spec = rated_by(rated)
     ensemble = build("verifier", spec)
     if not isinstance(ensemble, Ensemble):
         raise UsageError(f"these runs were rated by {spec}, which is no ensemble")
-    made = fit_weights(
-        [one.rating.parts for one in rated if one.rating],
-        [one.right for one in rated],
+    fitted = fit_weights(
+        [sample.rating.parts for sample in rated if sample.rating],
+        [sample.right for sample in rated],
         members=[spec_of(member) for member in ensemble.members],
         fitted_on=fitted_on(runs, rated),
     )
-    _write(out, made)
+    _write(out, fitted)
     return ANSWERED
 
 
@@ -143,9 +145,9 @@ def _writing(out: Path) -> Iterator[None]:
         raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def _write(out: Path, made: "BaseModel") -> None:
+def _write(out: Path, fitted: "BaseModel") -> None:
     with _writing(out), replacing(out) as file:
-        file.write(made.model_dump_json(indent=1).encode() + b"\n")
+        file.write(fitted.model_dump_json(indent=1).encode() + b"\n")
 
 
 def _tell(terminal: "Terminal", fitted: "Fitted") -> None:
@@ -156,21 +158,21 @@ def _tell(terminal: "Terminal", fitted: "Fitted") -> None:
     terminal.give(f"held out: {report.questions} questions; 95 % intervals by bootstrap over questions")
     terminal.give(f"AUROC over all answers    {_shown(report.auroc)}")
     terminal.give(f"AUROC within a question   {_shown(report.within)}")
-    for one in report.selections:
-        terminal.give(f"n={one.n}")
-        for name, value in _accuracies(one):
+    for selection in report.selections:
+        terminal.give(f"n={selection.n}")
+        for name, value in _accuracies(selection):
             terminal.give(f"  {name:<24}{_shown(value)}")
 
 
-def _accuracies(one: "Selection") -> list[tuple[str, "Estimate"]]:
+def _accuracies(selection: "Selection") -> list[tuple[str, "Estimate"]]:
     return [
-        ("random", one.random),
-        ("majority", one.majority),
-        ("best rated", one.argmax),
-        ("rated vote", one.weighted),
-        ("coverage", one.coverage),
-        ("best rated - majority", one.argmax_gain),
-        ("rated vote - majority", one.weighted_gain),
+        ("random", selection.random),
+        ("majority", selection.majority),
+        ("best rated", selection.argmax),
+        ("rated vote", selection.weighted),
+        ("coverage", selection.coverage),
+        ("best rated - majority", selection.argmax_gain),
+        ("rated vote - majority", selection.weighted_gain),
     ]
 
 

@@ -105,8 +105,8 @@ def read_map(path: Path, kind: type[M]) -> M:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"{path} is not a {kind.__name__.lower()} file: {where}: {first['msg'].lower()}") from error
+        location = ".".join(map(str, first["loc"])) or "file"
+        raise UsageError(f"{path} is not a {kind.__name__.lower()} file: {location}: {first['msg'].lower()}") from error
 
 
 def fit_calibration(
@@ -156,8 +156,8 @@ def _checked(values: Sequence[object], right: Sequence[bool]) -> tuple[Floats, F
 
 def _pooled(x: Floats, y: Floats) -> Floats:
     """Labels in the order of the values, averaged over equal values."""
-    _, where, counts = np.unique(x, return_inverse=True, return_counts=True)
-    return (np.bincount(where, weights=y) / counts)[where]
+    _, indices, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.bincount(indices, weights=y) / counts)[indices]
 
 
 def _knots(x: Floats, y: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:

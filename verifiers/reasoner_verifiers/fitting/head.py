@@ -132,7 +132,7 @@ class _Marked(NamedTuple):
     """A distinct sequence: how often it was sampled, one of these samples, and the labelled positions in it."""
 
     ids: TokenIds
-    count: int
+    samples: int
     sample: Labelled
     positions: tuple[int, ...]
     right: tuple[bool, ...]
@@ -162,13 +162,15 @@ def _marked(judged: Sequence[Labelled], backbone: Backbone, *, steps: bool) -> l
 
 
 def _rows(marked: Sequence[_Marked], backbone: Backbone, layers: Sequence[int], notify: Notify) -> _Rows:
-    notify(f"reading the states of {len(marked):,} distinct sequences ({sum(item.count for item in marked):,} samples)")
+    notify(
+        f"reading the states of {len(marked):,} distinct sequences ({sum(item.samples for item in marked):,} samples)"
+    )
     states = backbone.states([item.ids for item in marked], [item.positions for item in marked], layers, notify)
     names = {name: number for number, name in enumerate(sorted({item.sample.question_id for item in marked}))}
     return _Rows(
         np.concatenate([state.swapaxes(0, 1) for state in states]),
         np.array([right for item in marked for right in item.right], dtype=np.float64),
-        np.array([item.count for item in marked for _ in item.right], dtype=np.float64),
+        np.array([item.samples for item in marked for _ in item.right], dtype=np.float64),
         np.array([names[item.sample.question_id] for item in marked for _ in item.right]),
     )
 
@@ -238,7 +240,7 @@ def report(
     for item, state in zip(marked, states, strict=True):
         *values, value_of[item.ids] = special.expit(head.logit(state[0])).tolist()
         rated = [Rated(None, right, value) for right, value in zip(item.right, values, strict=True)]
-        labelled[item.sample.question_id] += rated * item.count
+        labelled[item.sample.question_id] += rated * item.samples
     groups: dict[str, list[Rated]] = defaultdict(list)
     for sample in held:
         ids = backbone.ids(sample.completion.prompt.then(sample.completion))
