@@ -13,7 +13,7 @@ from scipy import special
 from reasoner.budget import Cost
 from reasoner.engines.pooling import PoolingEngine, check_memory
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm_build import in_daemon, installed_build, unheard
+from reasoner.engines.vllm_build import Build, in_daemon, installed_build, unheard
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
@@ -243,9 +243,7 @@ class Running:
                 if self._shared:
                     self._engine = policy
                     return
-                if (build := installed_build()) is not None and build.cpu:
-                    check_memory(folder, options.kv_gib, options.dtype)
-                judge = VllmEngine(options.model, "async", **options.of_engine)
+                judge = _language_model(options, folder, installed_build())
                 judge.share_gpu(policy)
                 self._engine = judge
                 return
@@ -271,6 +269,13 @@ def check_choice(name: str, given: str, allowed: Sequence[str]) -> None:
     """Raise a UsageError that names the allowed values unless `given` is one of them."""
     if given not in allowed:
         raise UsageError(f"{name}={given!r} does not exist: choose {', '.join(allowed)}")
+
+
+def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
+    """A second engine for a language model that judges."""
+    if build is not None and build.cpu:
+        check_memory(folder, options.kv_gib, options.dtype)
+    return VllmEngine(options.model, "async", **options.of_engine)
 
 
 async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:
