@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from reasoner.answers.maths import MathSpace
+from reasoner.answers.process_pool import ProcessPool
 from reasoner.answers.worker import equal, prepare
 from reasoner.equivalence import CompareTab, Equivalence
-from reasoner.killable import KillablePool
 from reasoner.types import Answer
 
 FORMS = {
@@ -65,7 +65,7 @@ async def speed(golds: list[str]) -> None:
         rates = []
         for _ in range(ROUNDS):
             # A new pool each time, so that no result is cached.
-            equivalence = Equivalence(pool=KillablePool(prepare=prepare))
+            equivalence = Equivalence(pool=ProcessPool(prepare=prepare))
             await equivalence.warm()
             began = time.perf_counter()
             if forced:
@@ -108,7 +108,7 @@ async def classes() -> None:
     pairs = list(itertools.combinations(formulas(FORMULAS), 2))
     seconds, same = [], 0
     for _ in range(ROUNDS):
-        equivalence = Equivalence(seconds=LIMIT, pool=KillablePool(prepare=prepare))
+        equivalence = Equivalence(seconds=LIMIT, pool=ProcessPool(prepare=prepare))
         await equivalence.warm()
         began = time.perf_counter()
         same = (await equivalence.same_many(MATH, pairs, CompareTab())).count(True)

@@ -1,4 +1,4 @@
-"""Which answers are the same where their space cannot tell at once: slow comparisons in processes that are killed."""
+"""Slow comparisons of answers, in processes that are killed at their time limits."""
 
 import asyncio
 import signal
@@ -11,29 +11,29 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.answers import worker
 from reasoner.answers.maths import MathSpace
-from reasoner.killable import Failed, KillablePool, Outcome
+from reasoner.answers.process_pool import Failed, Outcome, ProcessPool
+from reasoner.blame import described
 from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.votes import mutual
 
 Status = Literal["right", "wrong", "too_complex", "grader_timeout", "grader_crash"]
 CHUNK = 16
-"""Comparisons of one vote that one task does."""
-LEAST = 0.05
-"""Seconds of processor time that a comparison is given at least; with less left, none is begun."""
+"""Comparisons of one vote per task of a worker."""
+MIN_SECONDS = 0.05
+"""Minimum processor time of a comparison, in seconds; with less left, none starts."""
 HANG = 1.0
-"""Seconds of processor time past its share after which a comparison that does not end by itself takes its worker along.
-"""
+"""Seconds of processor time past its share after which a comparison is killed with its worker."""
 PATIENCE = 10.0
-"""How many seconds on the clock a second of processor time may take on a busy machine."""
-LATE = 2
-"""How often an answer is late in one round before the others go first."""
-KNOWN = 100_000
-"""Verdicts that are remembered."""
+"""Wall-clock seconds that a second of processor time may take on a busy machine."""
+MAX_LATE = 2
+"""Late comparisons of an answer in one round after which its others wait for the next round."""
+MAX_REMEMBERED = 100_000
+"""Verdicts that are cached."""
 _MATH = MathSpace()
 
 
 class Verdict(NamedTuple):
-    """What became of grading one answer, and why where it is neither right nor wrong."""
+    """The grade of one answer, and why if it is neither right nor wrong."""
 
     status: Status
     why: str = ""
@@ -50,48 +50,48 @@ class SlowSpace(Protocol):
 
     @property
     def find_blocks(self) -> Callable[[str], Blocks]:
-        """The blocks of an answer, which `blocks` could not tell; one that has none in time is compared with none."""
+        """The blocks of an answer if `blocks` is None; an answer without blocks in time is not compared."""
         ...
 
     @property
     def seconds(self) -> float:
-        """Processor time that comparing all answers of one question may take."""
+        """Processor time for comparing all answers of one question."""
         ...
 
     def answer(self, written: str) -> Answer | None:
-        """An answer as written; None where it is none."""
+        """An answer as written; None if it is not an answer."""
         ...
 
     def same(self, a: Answer, b: Answer) -> bool | None:
-        """What can be told at once."""
+        """Whether `a` accepts `b`; None if only a worker can tell."""
         ...
 
     def blocks(self, answer: Answer) -> Blocks | None:
-        """Those that can be told at once."""
+        """The blocks of an answer; None if only a worker can tell."""
         ...
 
     def refusal(self, written: str) -> str | None:
-        """Why no worker should see an answer; None where one may."""
+        """Why no worker may see an answer; None if one may."""
         ...
 
 
 class _Job(NamedTuple):
-    """One thing to find out in a worker."""
+    """A function that a worker calls: it compares two answers or finds the blocks of one."""
 
     function: Callable[..., object]
     arguments: tuple[object, ...]
 
     @property
-    def texts(self) -> tuple[object, ...]:
-        """The answers that it is about."""
-        return tuple(one for one in self.arguments if isinstance(one, str))
+    def texts(self) -> tuple[str, ...]:
+        """The answers among the arguments."""
+        return tuple(argument for argument in self.arguments if isinstance(argument, str))
 
 
 @dataclass(slots=True)
 class CompareTab:
-    """What comparing the answers of one question has taken so far, in seconds of processor time.
+    """Processor time spent on comparing the answers of one question, in seconds.
 
-    The comparer writes it, and nothing is begun any more once it is what the answer space allows.
+    The comparer updates it, and starts no comparison once the time that the answer space allows is spent.
     """
 
     question_id: str = ""
@@ -100,7 +100,7 @@ class CompareTab:
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """A job under way that several callers may wait for; the last one to leave cancels it."""
+    """A running job that several callers may await; when the last one is cancelled, so is the job."""
 
     task: "asyncio.Task[object]"
     waiting: int = 0
@@ -117,18 +117,18 @@ class _Running:
 
 @dataclass(slots=True)
 class Equivalence:
-    """Compares answers in a pool of its own that starts with the first slow comparison, and remembers the verdicts.
+    """Compares answers in a pool of its own, which starts with the first slow comparison, and caches the verdicts.
 
-    `seconds` bounds one comparison. A grade that is not there by then is tried once more, with nothing beside it and
-    `patience` times as long, so that it does not depend on what else the machine does. In a vote all comparisons of one
-    question share the processor time that its answer space allows: each has an equal share, what some leave goes to the
-    others, and no call takes more than half of what is left.
+    `seconds` limits one comparison. A grade that takes longer is tried once more, alone and `patience` times as long,
+    so that it does not depend on the load of the machine. In a vote all comparisons of one question share the processor
+    time that its answer space allows: each gets an equal share, unused time goes to the others, and one call may use
+    half of the time left.
     """
 
     seconds: float = 5.0
     patience: float = 4.0
-    pool: KillablePool = field(default_factory=lambda: KillablePool(prepare=worker.prepare))
-    _known: "OrderedDict[_Job, object]" = field(default_factory=OrderedDict, init=False, repr=False)
+    pool: ProcessPool = field(default_factory=lambda: ProcessPool(prepare=worker.prepare))
+    _cache: "OrderedDict[_Job, object]" = field(default_factory=OrderedDict, init=False, repr=False)
     _running: dict[_Job, _Running] = field(default_factory=dict, init=False, repr=False)
     _turns: asyncio.Semaphore = field(init=False, repr=False)
     _alone: asyncio.Lock = field(init=False, repr=False)
@@ -136,125 +136,125 @@ class Equivalence:
 
     async def accepts(self, gold: str, answer: str, *, space: SlowSpace = _MATH) -> Verdict:
         """Whether `gold` accepts `answer`, both as written."""
-        one, other = space.answer(gold), space.answer(answer)
-        if one is None or other is None:
+        expected, given = space.answer(gold), space.answer(answer)
+        if expected is None or given is None:
             return Verdict("wrong")
-        if one.key != other.key and (why := space.refusal(gold) or space.refusal(answer)):
+        if expected.key != given.key and (why := space.refusal(gold) or space.refusal(answer)):
             return Verdict("too_complex", why)
-        verdict: object = space.same(one, other)
+        verdict: object = space.same(expected, given)
         if verdict is None:
-            verdict = await self._done(_Job(space.accepts, (one.text, other.text)))
+            verdict = await self._shared_grade(_Job(space.accepts, (expected.text, given.text)))
         if isinstance(verdict, Failed):
             return Verdict("grader_timeout" if verdict.kind == "timeout" else "grader_crash", verdict.why)
         return Verdict("right" if verdict else "wrong")
 
     async def same(self, space: AnswerSpace, a: Answer, b: Answer) -> bool:
-        """Whether each of two answers accepts the other; False where that could not be told in time."""
+        """Whether two answers accept each other; False if not decided in time."""
         [verdict] = await self.same_many(space, [(a, b)], CompareTab())
         return verdict is True
 
     async def same_many(
         self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
     ) -> tuple[bool | None, ...]:
-        """For each pair whether each accepts the other; None where that could not be told in time."""
+        """For each pair, whether they accept each other; None if not decided in time."""
         verdicts = [mutual(space, a, b) for a, b in pairs]
-        hard = {place: pairs[place] for place, verdict in enumerate(verdicts) if verdict is None}
+        hard = {index: pairs[index] for index, verdict in enumerate(verdicts) if verdict is None}
         if hard and isinstance(space, SlowSpace):
             answers = {answer.text: answer for pair in hard.values() for answer in pair}
-            found = dict(zip(answers, await self.blocks(space, tuple(answers.values()), tab), strict=True))
+            blocks = dict(zip(answers, await self.blocks(space, tuple(answers.values()), tab), strict=True))
             asked: dict[int, _Job] = {}
-            for place, (a, b) in hard.items():
-                one, other = found[a.text], found[b.text]
-                if one and other and not one.meets(other):
-                    verdicts[place] = False
-                elif one and other:
-                    asked[place] = _Job(_accept_each_other, (space.accepts, *sorted((a.text, b.text))))
-            told = await self._shared(list(asked.values()), space.seconds, tab)
-            for place, verdict in zip(asked, told, strict=True):
-                verdicts[place] = verdict if isinstance(verdict, bool) else None
+            for index, (a, b) in hard.items():
+                first, second = blocks[a.text], blocks[b.text]
+                if first and second and not first.meets(second):
+                    verdicts[index] = False
+                elif first and second:
+                    asked[index] = _Job(_accept_each_other, (space.accepts, *sorted((a.text, b.text))))
+            results = await self._shared(list(asked.values()), space.seconds, tab)
+            for index, verdict in zip(asked, results, strict=True):
+                verdicts[index] = verdict if isinstance(verdict, bool) else None
         return tuple(verdicts)
 
     async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
-        """The blocks of each answer; None where they could not be told in time."""
+        """The blocks of each answer; None if not found in time."""
         blocks = [space.blocks(answer) for answer in answers]
-        hard = [place for place, found in enumerate(blocks) if found is None]
+        hard = [index for index, result in enumerate(blocks) if result is None]
         if hard and isinstance(space, SlowSpace):
-            jobs = [_Job(space.find_blocks, (answers[place].text,)) for place in hard]
-            for place, found in zip(hard, await self._shared(jobs, space.seconds, tab), strict=True):
-                blocks[place] = found if isinstance(found, Blocks) else None
+            jobs = [_Job(space.find_blocks, (answers[index].text,)) for index in hard]
+            for index, result in zip(hard, await self._shared(jobs, space.seconds, tab), strict=True):
+                blocks[index] = None if isinstance(result, Failed) else _blocks(result)
         return tuple(blocks)
 
     async def warm(self) -> None:
-        """Start the pool ahead of the first comparison."""
+        """Start the pool before the first comparison."""
         await self.pool.warm()
 
     async def close(self) -> None:
         """Stop the pool. A later comparison starts it again."""
         await self.pool.close()
 
-    def _begin(self) -> None:
-        """The locks of this event loop."""
+    def _bind_to_loop(self) -> None:
+        """Make the locks of this event loop."""
         if self._loop is not asyncio.get_running_loop():
             self._loop, self._running = asyncio.get_running_loop(), {}
             self._turns, self._alone = asyncio.Semaphore(2 * self.pool.workers), asyncio.Lock()
 
     def _remember(self, job: _Job, result: object) -> None:
-        self._known[job] = result
-        if len(self._known) > KNOWN:
-            self._known.popitem(last=False)
+        self._cache[job] = result
+        if len(self._cache) > MAX_REMEMBERED:
+            self._cache.popitem(last=False)
 
     async def _shared(self, jobs: Sequence[_Job], allowed: float, tab: CompareTab) -> list[object]:
-        """What the jobs of one question come to within its time; a failure where it does not suffice."""
-        self._begin()
-        found: dict[_Job, object] = {}
+        """The results of the jobs of one question; a failure for each that its time did not suffice for."""
+        self._bind_to_loop()
+        results: dict[_Job, object] = {}
         left = (allowed - tab.seconds) / 2
         pending = list(dict.fromkeys(jobs))
         while pending:
             for job in pending:
-                if job in self._known:
-                    self._known.move_to_end(job)
-                    found[job] = self._known[job]
-            pending = [job for job in pending if job not in found]
-            if not pending or left < LEAST:
+                if job in self._cache:
+                    self._cache.move_to_end(job)
+                    results[job] = self._cache[job]
+            pending = [job for job in pending if job not in results]
+            if not pending or left < MIN_SECONDS:
                 break
-            before, share = tab.seconds, min(self.seconds, max(LEAST, left / len(pending)))
+            before, share = tab.seconds, min(self.seconds, max(MIN_SECONDS, left / len(pending)))
             await self._round(pending, share, before + left, tab)
             left -= tab.seconds - before
         late = Failed("timeout", f"comparing the answers of the question took over {allowed:g} s")
-        return [found.get(job, late) for job in jobs]
+        return [results.get(job, late) for job in jobs]
 
     async def _round(self, jobs: list[_Job], share: float, end: float, tab: CompareTab) -> None:
-        """Give each job `share` seconds of processor time while the tab is below `end`.
+        """Run each job for `share` seconds of processor time while the tab is below `end`.
 
-        What it comes to is remembered, unless it may have more time later. Answers that were late twice are left for
-        the next round, so that a few which take long do not use up the time of the others.
+        Results are cached, unless a job may get more time later. Answers that were late twice wait for the next round,
+        so that a few slow ones do not use up the time of the others.
         """
-        slow: Counter[object] = Counter()
-        # Not all at once, so that other questions have their turns between the chunks of this one.
-        few = asyncio.Semaphore(self.pool.workers)
+        late: Counter[str] = Counter()
+        # Not all at once, so that other questions get a turn between the chunks of this one.
+        chunks = asyncio.Semaphore(self.pool.workers)
 
         async def run(part: list[_Job]) -> None:
-            async with few, self._turns:
-                part = [job for job in part if tab.seconds < end and max(slow[text] for text in job.texts) < LATE]
+            async with chunks, self._turns:
+                part = [job for job in part if tab.seconds < end and max(late[text] for text in job.texts) < MAX_LATE]
                 if not part:
                     return
                 limit = PATIENCE * (HANG + share * len(part))
-                outcome = await self.pool.call(_each, part, share, seconds=limit)
+                outcome = await self.pool.call(_run_jobs, part, share, seconds=limit)
             if isinstance(outcome, Failed) and len(part) > 1:
-                # One of them is at fault, and the others are not to suffer for it.
+                # One of them is at fault; run them one by one.
                 tab.seconds += share + HANG
                 await asyncio.gather(*(run([job]) for job in part))
             elif isinstance(outcome, Failed):
                 tab.seconds += share + HANG
-                slow.update(part[0].texts)
+                late.update(part[0].texts)
                 self._remember(part[0], outcome)
             else:
-                for job, one in zip(part, outcome.value, strict=True):
-                    tab.seconds += one.seconds
-                    late = isinstance(one.value, Failed) and one.value.kind == "timeout"
-                    slow.update(job.texts if late else ())
-                    if not late or one.seconds >= self.seconds:
-                        self._remember(job, one.value)
+                for job, timed in zip(part, (_Timed(*fields) for fields in outcome.value), strict=True):
+                    tab.seconds += timed.seconds
+                    is_late = timed.failure == "timeout"
+                    late.update(job.texts if is_late else ())
+                    if not is_late or timed.seconds >= self.seconds:
+                        self._remember(job, timed.outcome)
 
         parts = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
         tasks = [asyncio.ensure_future(run(part)) for part in parts]
@@ -265,79 +265,86 @@ class Equivalence:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _done(self, job: _Job) -> object:
-        """What a grade comes to; one that is known or under way is not begun again."""
-        self._begin()
-        if job in self._known:
-            self._known.move_to_end(job)
-            return self._known[job]
+    async def _shared_grade(self, job: _Job) -> object:
+        """The result of a grade, cached or shared with a running job."""
+        self._bind_to_loop()
+        if job in self._cache:
+            self._cache.move_to_end(job)
+            return self._cache[job]
         if job not in self._running:
-            self._running[job] = _Running(asyncio.ensure_future(self._graded(job)))
+            self._running[job] = _Running(asyncio.ensure_future(self._grade(job)))
         return await self._running[job].wait()
 
-    async def _graded(self, job: _Job) -> object:
+    async def _grade(self, job: _Job) -> object:
         try:
             async with self._turns:
                 outcome = await self.pool.call(job.function, *job.arguments, seconds=self.seconds)
             if isinstance(outcome, Failed):
-                outcome = await self._again(job)
+                outcome = await self._retry(job)
             result = outcome if isinstance(outcome, Failed) else outcome.value
             self._remember(job, result)
             return result
         finally:
             self._running.pop(job, None)
 
-    async def _again(self, job: _Job) -> Outcome[object]:
-        """Try with more time, when nothing else runs in the pool."""
-        async with self._alone, AsyncExitStack() as every:
+    async def _retry(self, job: _Job) -> Outcome:
+        """Run it with more time, while nothing else runs in the pool."""
+        async with self._alone, AsyncExitStack() as turns:
             for _ in range(2 * self.pool.workers):
-                await every.enter_async_context(self._turns)
+                await turns.enter_async_context(self._turns)
             return await self.pool.call(job.function, *job.arguments, seconds=self.seconds * self.patience)
 
 
 class _Timed(NamedTuple):
-    """What a job came to, and the processor time that it took."""
+    """The result of a job, or what kind of failure it was and why, and the processor time that it took."""
 
-    value: object
+    result: object
     seconds: float
+    failure: Literal["timeout", "crash"] | None = None
+
+    @property
+    def outcome(self) -> object:
+        """The result, or the failure."""
+        return Failed(self.failure, str(self.result)) if self.failure else self.result
 
 
 class _LateError(BaseException):
-    """Ends a job that has used up its processor time; no exception that foreign code expects."""
+    """Ends a job whose processor time is used up; not an Exception, which foreign code might catch."""
 
 
-def _each(jobs: list[_Job], seconds: float) -> list[_Timed]:
-    """Runs in a worker: each job for so many seconds of processor time at most."""
+def _run_jobs(jobs: list[_Job], seconds: float) -> list[_Timed]:
+    """Runs in a worker: each job for at most this much processor time."""
     signal.signal(signal.SIGPROF, _stop)
     signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
-    slow: Counter[object] = Counter()
-    found: list[_Timed] = []
+    late: Counter[str] = Counter()
+    done: list[_Timed] = []
     for job in jobs:
-        # An answer that was late with two others is left for later.
-        late = max(slow[text] for text in job.texts) >= LATE
-        one = _Timed(Failed("timeout", "left for later"), 0.0) if late else _timed(job, seconds)
-        slow.update(job.texts if isinstance(one.value, Failed) else ())
-        found.append(one)
-    return found
+        # An answer that was late with two others waits for the next round.
+        skipped = max(late[text] for text in job.texts) >= MAX_LATE
+        timed = _Timed("left for later", 0.0, "timeout") if skipped else _run_job(job, seconds)
+        late.update(job.texts if timed.failure else ())
+        done.append(timed)
+    return done
 
 
-def _timed(job: _Job, seconds: float) -> _Timed:
+def _run_job(job: _Job, seconds: float) -> _Timed:
     began = time.process_time()
-    value: object
+    result: object
+    failure: Literal["timeout", "crash"] | None = None
     try:
         try:
-            # Again and again, as foreign code may catch everything. The kernel ends a worker that looks at no signal.
+            # Repeats, as foreign code may catch everything. The kernel ends a worker that looks at no signal.
             signal.setitimer(signal.ITIMER_VIRTUAL, seconds + HANG)
             signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
-            value = job.function(*job.arguments)
+            result = job.function(*job.arguments)
         finally:
             _disarm()
     except _LateError:
         _disarm()
-        value = Failed("timeout", f"it took over {seconds:.3g} s")
+        result, failure = f"it took over {seconds:.3g} s", "timeout"
     except Exception as error:
-        value = Failed("crash", f"{type(error).__name__}: {error}"[:200])
-    return _Timed(value, time.process_time() - began)
+        result, failure = described(error), "crash"
+    return _Timed(result, time.process_time() - began, failure)
 
 
 def _disarm() -> None:
@@ -356,3 +363,9 @@ def _stop(_number: int, _frame: Any) -> None:
 
 def _accept_each_other(accepts: Callable[[str, str], bool], a: str, b: str) -> bool:
     return accepts(a, b) and accepts(b, a)
+
+
+def _blocks(found: Any) -> Blocks:
+    """The blocks as a worker returned them: tuples came as lists."""
+    home, guest = found
+    return Blocks(tuple(home), tuple(guest))

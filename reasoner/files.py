@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 from uuid import uuid4
 
 LARGEST: Final = 1 << 28
-"""Bytes that `read_whole` reads at most, where the caller names no other limit."""
+"""Default limit of `read_whole`, in bytes."""
 NOT_REGULAR: Final = "it is not a regular file"
 
 
@@ -67,10 +67,10 @@ def read_object(path: Path) -> dict[str, Any]:
         OSError: as `read_whole`.
         ValueError: as `parse_json`, or it is not an object.
     """
-    found = parse_json(read_whole(path))
-    if not isinstance(found, dict):
-        raise ValueError(f"it holds a {type(found).__name__}, not an object")  # noqa: TRY004 what was read is wrong
-    return found
+    value = parse_json(read_whole(path))
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds a {type(value).__name__}, not an object")  # noqa: TRY004 what was read is wrong
+    return value
 
 
 @contextmanager

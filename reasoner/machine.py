@@ -43,10 +43,10 @@ def memory_gib() -> float:
 def gpus() -> tuple[str, ...] | None:
     """NVIDIA's GPUs, a line each as the driver names them; None where no driver answers."""
     try:
-        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S607 wherever the driver is
+        output = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S607 wherever the driver is
     except (OSError, subprocess.SubprocessError):
         return None
-    return tuple(line for line in told.splitlines() if line.strip())
+    return tuple(line for line in output.splitlines() if line.strip())
 
 
 def installed(package: str) -> str | None:

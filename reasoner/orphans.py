@@ -3,13 +3,13 @@
 import fcntl
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from multiprocessing.connection import wait
 from multiprocessing.process import AuthenticationString  # type: ignore[attr-defined]
 
 LOOK_SECONDS = 0.1
@@ -31,20 +31,18 @@ def _watch(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def end_with_parent_at_once() -> None:
-    """Have the kernel end this process, a child by multiprocessing, as its parent ends, even inside a C function.
+def end_when_closed(pipe: int) -> None:
+    """Have the kernel end this process when the other end of this pipe is closed, even inside a C function.
 
-    The kernel sends SIGIO, which ends a process, when the other end of the pipe that multiprocessing holds is closed.
-    Only Linux does; elsewhere this changes nothing.
+    The kernel then sends SIGIO, which ends a process. Only Linux does; elsewhere this changes nothing.
     """
-    parent = multiprocessing.parent_process()
-    if parent is None or not hasattr(os, "O_ASYNC"):
+    if not hasattr(os, "O_ASYNC"):
         return
-    pipe = parent.sentinel
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if wait([pipe], timeout=0):
+    # It may have been closed before.
+    if select.select([pipe], [], [], 0)[0]:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -25,9 +25,9 @@ def shown_address(address: str) -> str:
     """An address that may not be a URL at all, fit to be shown: without user name, password and query."""
     userinfo, at, rest = address.rpartition("@")
     scheme = re.match(r"\w+://", address)
-    host, found, query = rest.partition("?")
+    host, mark, query = rest.partition("?")
     before = f"{scheme[0] if scheme and userinfo else ''}{HIDDEN if userinfo else ''}{at}"
-    return f"{before}{host}{found}{HIDDEN if query else ''}"
+    return f"{before}{host}{mark}{HIDDEN if query else ''}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,7 +57,7 @@ class Secrets:
 
 def _plain(text: str) -> str:
     """The text without escapes of its characters, as of JSON, HTML and URLs."""
-    return unquote(html.unescape(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)))
+    return unquote(html.unescape(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)))
 
 
 def _forms(secret: str) -> set[str]:
@@ -65,7 +65,7 @@ def _forms(secret: str) -> set[str]:
     percent = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
     escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], html.escape(secret)}
     escaped |= {form.replace("/", "\\/") for form in escaped}
-    lower = {re.sub("%..", lambda found: found[0].lower(), form) for form in percent}
+    lower = {re.sub("%..", lambda match: match[0].lower(), form) for form in percent}
     # Inside a longer text base64 depends on where the secret begins: each of three ways, less what neighbours decide.
     encoded = {
         base64.b64encode(bytes(before) + raw).decode()[-(-before * 4 // 3) : (before + len(raw)) // 3 * 4]

@@ -11,14 +11,14 @@ from typing import Literal
 from reasoner.types import Answer, AnswerSpace, Blocks, Standing, Vote
 
 LONGEST_STREAK = 64
-"""How far back it is looked for samples that agree with the latest one."""
+"""Samples that are searched for a streak of equal answers, latest first."""
 MOST_COMPARISONS = 10_000
-"""Pairs of answers that one tally asks about. Only answers that nobody meant as answers come near it."""
+"""Pairs of answers that one tally asks about. Only garbage answers come near this limit."""
 
 
 @dataclass(slots=True, eq=False)
-class _Class:
-    """The votes of answers that are the same: their number and exact weight, the first index, the heaviest member."""
+class _AnswerClass:
+    """The votes for equal answers: count, exact weight, first index and heaviest member."""
 
     keys: set[str]
     answer: Answer
@@ -27,15 +27,15 @@ class _Class:
     total: Fraction | int = 0
     count: int = 0
     row: tuple[float, int, str] = (0.0, 0, "")
-    """Where it ranks: minus its weight, the index that decides ties, a key."""
+    """Its sort key: minus its weight, the index that breaks ties, a key."""
 
     def add(self, answer: Answer, index: int, weight: float) -> None:
-        # Whole weights, as those of a plain vote, add up as integers: fractions take ten times as long.
+        # Integers for whole weights, as in a plain vote: fractions take ten times as long.
         self.total += int(weight) if weight == int(weight) else Fraction(weight)
         self.count += 1
         self._take((-weight, index, answer.key), answer, index)
 
-    def absorb(self, other: "_Class") -> None:
+    def absorb(self, other: "_AnswerClass") -> None:
         self.keys |= other.keys
         self.total += other.total
         self.count += other.count
@@ -49,7 +49,7 @@ class _Class:
 
 @dataclass(slots=True)
 class _Block:
-    """The keys that are at home in one block and its guests; `slow` are those whose blocks took slow work."""
+    """The keys at home in one block and its guests; `slow_...` are keys whose blocks a worker had to find."""
 
     home: list[str] = field(default_factory=list)
     guests: list[str] = field(default_factory=list)
@@ -61,19 +61,19 @@ class _Block:
 class Tally:
     """The votes of one question (self-consistency: Wang 2022, 2203.11171).
 
-    Two answers are one class when their keys are equal or their space says so in both directions; classes are closed
-    under transitivity. Only answers that meet in a block are compared. What the space cannot tell at once stays apart
-    until `place` and `decide` are told, for which `plan.count` asks. Keys alone are compared, as texts of one key may
-    differ. Abstentions count as samples and never vote. Ties go to the earliest launch index. Weights are 0 or more;
-    where all are 0 the majority decides. The representative of a class is its heaviest member, earliest first. A class
-    weighs the sum of its members, or with `by` "max" as much as the heaviest, whose launch index decides ties.
+    Two answers are in one class if their keys are equal or if their space accepts them in both directions; classes are
+    closed under transitivity. Only answers that meet in a block are compared, by their keys. Answers that the space
+    cannot compare at once stay apart until `place` and `decide` get the results, which `plan.count` asks for.
+    Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if all
+    are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is the
+    sum of its members' weights; with `by` "max" it is the largest, whose launch index breaks ties.
     """
 
     space: AnswerSpace
     by: Literal["sum", "max"] = "sum"
     most: int = 0
-    """How many samples there will be in all; 0 where that is not known."""
-    _classes: dict[str, _Class] = field(default_factory=dict)
+    """The total number of samples to come; 0 if unknown."""
+    _classes: dict[str, _AnswerClass] = field(default_factory=dict)
     _rows: list[tuple[float, int, str]] = field(default_factory=list)
     _votes: list[Vote] = field(default_factory=list)
     _weighted: bool = False
@@ -82,15 +82,15 @@ class Tally:
     _blocks: dict[str, _Block] = field(default_factory=dict)
     _unplaced: dict[str, None] = field(default_factory=dict)
     _open: dict[str, Iterator[str]] = field(default_factory=dict)
-    """The keys that each key has still to be compared with."""
+    """For each key, the keys that it must still be compared with."""
     _waiting: list[tuple[str, str]] = field(default_factory=list)
     _asked: set[frozenset[str]] = field(default_factory=set)
     _width: int = 1
 
     def add(self, answer: Answer | None, *, index: int, weight: float = 1.0) -> None:
-        """Count one sample: `index` is its place in launch order, `answer` None an abstention."""
+        """Count one sample: `index` is its launch index, `answer` None an abstention."""
         if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"a vote weighs 0 or more, not {weight}")
+            raise ValueError(f"the weight of a vote must be at least 0 (got {weight})")
         self._samples += 1
         bisect.insort(self._order, (index, answer is None, answer.key if answer else ""))
         if answer is None:
@@ -99,7 +99,7 @@ class Tally:
             self._weigh()
         known = self._classes.get(answer.key)
         if known is None:
-            known = _Class({answer.key}, answer, index, (-weight, index, answer.key))
+            known = _AnswerClass({answer.key}, answer, index, (-weight, index, answer.key))
             self._classes[answer.key] = known
         else:
             self._unrank(known)
@@ -110,26 +110,26 @@ class Tally:
             self._put(answer.key, self.space.blocks(_named(answer.key)))
 
     def _weigh(self) -> None:
-        """From the first weight above 0 on, weights decide and no longer the numbers of votes."""
+        """Rank by weights instead of counts, from the first weight above 0 on."""
         self._weighted = True
         self._rows, self._votes = [], []
-        for one in {id(one): one for one in self._classes.values()}.values():
-            self._rank(one)
+        for group in {id(group): group for group in self._classes.values()}.values():
+            self._rank(group)
 
-    def _rank(self, one: _Class) -> None:
-        weight, first = float(one.count), one.first
+    def _rank(self, group: _AnswerClass) -> None:
+        weight, first = float(group.count), group.first
         if self._weighted:
-            weight = float(one.total)
+            weight = float(group.total)
             if self.by == "max":
-                weight, first = -one.heaviest[0], one.heaviest[1]
-        one.row = (-weight, first, one.answer.key)
-        place = bisect.bisect_left(self._rows, one.row)
-        self._rows.insert(place, one.row)
-        self._votes.insert(place, Vote(one.answer, weight, one.count))
+                weight, first = -group.heaviest[0], group.heaviest[1]
+        group.row = (-weight, first, group.answer.key)
+        index = bisect.bisect_left(self._rows, group.row)
+        self._rows.insert(index, group.row)
+        self._votes.insert(index, Vote(group.answer, weight, group.count))
 
-    def _unrank(self, one: _Class) -> None:
-        place = bisect.bisect_left(self._rows, one.row)
-        del self._rows[place], self._votes[place]
+    def _unrank(self, group: _AnswerClass) -> None:
+        index = bisect.bisect_left(self._rows, group.row)
+        del self._rows[index], self._votes[index]
 
     def _merge(self, a: str, b: str) -> None:
         larger, smaller = self._classes[a], self._classes[b]
@@ -144,12 +144,12 @@ class Tally:
         self._rank(larger)
 
     def _put(self, key: str, blocks: Blocks | None) -> None:
-        """Put an answer that is new into its blocks; what it meets there is compared, at once or later."""
+        """Put a new answer into its blocks, and compare it with those there, at once or later."""
         if blocks is None:
             self._unplaced[key] = None
             return
         home, guest = self._opened(blocks.home), self._opened(blocks.guest)
-        met = chain(*(chain(one.home, one.guests) for one in home), *(one.home for one in guest))
+        met = chain(*(chain(block.home, block.guests) for block in home), *(block.home for block in guest))
         unsure: list[str] = []
         for other in dict.fromkeys(met):
             verdict = mutual(self.space, _named(key), _named(other))
@@ -157,51 +157,53 @@ class Tally:
                 self._merge(key, other)
             elif verdict is None:
                 unsure.append(other)
-        later = [part for one in home for part in (one.slow_home, one.slow_guests)] + [one.slow_home for one in guest]
+        later = [part for block in home for part in (block.slow_home, block.slow_guests)] + [
+            block.slow_home for block in guest
+        ]
         self._leave_open(key, [unsure, *later])
-        for one in home:
-            one.home.append(key)
-        for one in guest:
-            one.guests.append(key)
+        for block in home:
+            block.home.append(key)
+        for block in guest:
+            block.guests.append(key)
 
     def _opened(self, names: Sequence[str]) -> list[_Block]:
         return [self._blocks.setdefault(name, _Block()) for name in names]
 
     def _leave_open(self, key: str, others: Iterable[list[str]]) -> None:
-        """Compare an answer later with those that are in these lists now."""
-        if lists := [islice(one, len(one)) for one in others if one]:
+        """Compare an answer later with the current members of these lists."""
+        if lists := [islice(keys, len(keys)) for keys in others if keys]:
             self._open[key] = chain.from_iterable(lists)
 
     def unplaced(self) -> tuple[Answer, ...]:
-        """The answers whose blocks their space cannot tell at once."""
+        """The answers whose blocks only a worker can find."""
         return tuple(map(_named, self._unplaced))
 
     def place(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
-        """Take in the blocks of these answers; one without blocks is compared with no other."""
-        for answer, told in zip(answers, blocks, strict=True):
+        """Set the blocks of these answers; one without blocks is not compared."""
+        for answer, found in zip(answers, blocks, strict=True):
             del self._unplaced[answer.key]
-            home, guest = self._opened(told.home if told else ()), self._opened(told.guest if told else ())
-            met = [part for one in home for part in (one.home, one.guests, one.slow_home, one.slow_guests)]
-            self._leave_open(answer.key, met + [part for one in guest for part in (one.home, one.slow_home)])
-            for one in home:
-                one.slow_home.append(answer.key)
-            for one in guest:
-                one.slow_guests.append(answer.key)
+            home, guest = self._opened(found.home if found else ()), self._opened(found.guest if found else ())
+            met = [part for block in home for part in (block.home, block.guests, block.slow_home, block.slow_guests)]
+            self._leave_open(answer.key, met + [part for block in guest for part in (block.home, block.slow_home)])
+            for block in home:
+                block.slow_home.append(answer.key)
+            for block in guest:
+                block.slow_guests.append(answer.key)
 
     def undecided(self) -> tuple[tuple[Answer, Answer], ...]:
-        """The next pairs of answers to find out about; the verdicts may leave others to ask about.
+        """The next pairs of answers to compare; more may follow once they are decided.
 
-        One pair for each answer at first, as most answers that meet are the same, then two, four and so on.
+        One pair per answer at first, because most answers that meet are equal, then two, four and so on.
         """
         self._waiting = [pair for pair in self._waiting if self._apart(*pair)]
         while self._open and not self._waiting:
-            self._waiting = [pair for key in list(self._open) for pair in self._drawn(key)]
+            self._waiting = [pair for key in list(self._open) for pair in self._next_pairs(key)]
             self._width *= 2
         if not self._open:
             self._width = 1
         return tuple((_named(a), _named(b)) for a, b in self._waiting)
 
-    def _drawn(self, key: str) -> Iterator[tuple[str, str]]:
+    def _next_pairs(self, key: str) -> Iterator[tuple[str, str]]:
         """The next pairs of an answer with answers of other classes."""
         left = self._width
         for other in self._open[key]:
@@ -221,7 +223,7 @@ class Tally:
         return self._classes[a] is not self._classes[b]
 
     def decide(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]) -> None:
-        """Take in which of these pairs are the same, in both directions; none of them is asked about again."""
+        """Set which of these pairs are equal in both directions; none of them is asked about again."""
         for (a, b), same in zip(pairs, verdicts, strict=True):
             if same:
                 self._merge(a.key, b.key)
@@ -237,11 +239,11 @@ class Tally:
         latest = [None if silent else self._classes[key] for _, silent, key in self._order[: -LONGEST_STREAK - 1 : -1]]
         if not latest or latest[0] is None:
             return 0
-        return next((place for place, one in enumerate(latest) if one is not latest[0]), len(latest))
+        return next((index for index, group in enumerate(latest) if group is not latest[0]), len(latest))
 
 
 def mutual(space: AnswerSpace, a: Answer, b: Answer) -> bool | None:
-    """Whether each of two answers accepts the other; None where only slow work can tell."""
+    """Whether two answers accept each other; None if only a worker can tell."""
     verdicts = space.same(a, b), space.same(b, a)
     if False in verdicts:
         return False
@@ -249,5 +251,5 @@ def mutual(space: AnswerSpace, a: Answer, b: Answer) -> bool | None:
 
 
 def _named(key: str) -> Answer:
-    """An answer that stands for all of one key, whichever of them came first."""
+    """The same answer for all of one key, whichever came first."""
     return Answer(key, key)

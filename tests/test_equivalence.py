@@ -13,8 +13,8 @@ import pytest
 
 from reasoner.answers import NumberSpace, worker
 from reasoner.answers.maths import MathSpace
+from reasoner.answers.process_pool import Failed, Finished, ProcessPool
 from reasoner.equivalence import CompareTab, Equivalence, SlowSpace, Verdict
-from reasoner.killable import Failed, Finished, KillablePool
 from reasoner.types import Answer, Blocks
 from tests.running import running
 
@@ -25,7 +25,7 @@ LONG = 60.0
 @asynccontextmanager
 async def equivalence(*, seconds: float = LONG, maths: bool = True) -> AsyncIterator[Equivalence]:
     """Without `maths` its workers start in a fraction of the time."""
-    made = Equivalence(seconds, 2.0) if maths else Equivalence(seconds, 2.0, KillablePool())
+    made = Equivalence(seconds, 2.0) if maths else Equivalence(seconds, 2.0, ProcessPool())
     try:
         yield made
     finally:
@@ -192,7 +192,7 @@ async def test_one_who_leaves_does_not_take_the_work_of_the_others_along(tmp_pat
 @running
 async def test_when_all_have_left_the_work_ends(tmp_path: Path) -> None:
     a, b, hang = Desk(tmp_path)("a", "b", "hang")
-    made = Equivalence(LONG, pool=KillablePool(1))
+    made = Equivalence(LONG, pool=ProcessPool(1))
     try:
         task = asyncio.create_task(made.accepts(a.text, hang.text, space=SLOW))
         while not (tmp_path / "log").exists():  # noqa: ASYNC110 - other processes set no event
@@ -205,7 +205,7 @@ async def test_when_all_have_left_the_work_ends(tmp_path: Path) -> None:
 
 def test_verdicts_outlive_an_event_loop(tmp_path: Path) -> None:
     a, ab, b = Desk(tmp_path)("a", "ab", "b")
-    made = Equivalence(pool=KillablePool())
+    made = Equivalence(pool=ProcessPool())
     pairs = [(a, ab), (a, b)]
     assert [asyncio.run(made.same(SLOW, *pair)) for pair in pairs] == [True, False]
     assert asyncio.run(made.same_many(SLOW, pairs, CompareTab())) == (True, False)
@@ -231,7 +231,7 @@ async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
     one, half = Answer("1", "1"), Answer("0.5", "1/2")
     assert await made.same_many(NumberSpace(), [(one, half), (one, one)], CompareTab()) == (False, True)
     assert await made.accepts("1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
-    assert made.pool._pool is None
+    assert made.pool._workers is None
 
 
 @running
@@ -355,7 +355,7 @@ async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(bomb: st
         assert (await made.accepts(gold, answer)).status == "too_complex"
     [one, other] = answers("x+1", bomb)
     assert await made.same_many(MATH, [(one, other), (other, one)], CompareTab()) == (False, False)
-    assert made.pool._pool is None
+    assert made.pool._workers is None
 
 
 HANGS = ["9^{9^{9}}", "(10^8)!", "\\sum_{i=1}^{10^9} i^i"]
@@ -365,7 +365,7 @@ DEEP = "\\frac{1}{" * 400 + "1" + "}" * 400
 @running
 async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_on() -> None:
     """The limits of `too_complex` stepped around: formulas straight to what the worker does with them."""
-    pool = KillablePool(prepare=worker.prepare)
+    pool = ProcessPool(prepare=worker.prepare)
     try:
         await pool.warm()
         killed = await asyncio.gather(*(pool.call(worker.equal, bomb, "x^{2}+1", seconds=1) for bomb in HANGS))

@@ -44,10 +44,10 @@ if __name__ == "__main__":
 """
 STUCK = """
 import asyncio, os, sys
-from reasoner.killable import KillablePool
+from reasoner.answers.process_pool import ProcessPool
 import stuck
 
-asyncio.run(KillablePool(1).call(stuck.inside_c, seconds=600))
+asyncio.run(ProcessPool(1).call(stuck.inside_c, seconds=600))
 """
 INSIDE_C = """
 import os, re

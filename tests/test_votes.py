@@ -202,7 +202,7 @@ def test_by_the_best_a_tie_goes_to_the_earliest_of_the_best() -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, -math.inf, math.inf, math.nan])
 def test_a_weight_that_is_none_is_refused(weight: float) -> None:
-    with pytest.raises(ValueError, match="a vote weighs 0 or more"):
+    with pytest.raises(ValueError, match="the weight of a vote must be at least 0"):
         Tally(NumberSpace()).add(answer("1"), index=0, weight=weight)
 
 

@@ -22,35 +22,35 @@ Value = Callable[[str], complex | None]
 """The value of a formula in LaTeX at a point that is the same for all formulas; None where it has none."""
 
 
-def exact(found: Shape) -> bool:
+def exact(shape: Shape) -> bool:
     """Whether an answer is known in full by its key: numbers and words, and what is made of them."""
-    match found:
+    match shape:
         case Number() | Words():
             return True
         case Formula() | Named():
             return False
         case _:
-            return all(map(exact, _parts(found)))
+            return all(map(exact, _parts(shape)))
 
 
-def blocks(found: Shape, value: Value) -> Blocks:
+def blocks(shape: Shape, value: Value) -> Blocks:
     """The blocks of an answer: answers that accept each other meet."""
-    if isinstance(found, Words):
+    if isinstance(shape, Words):
         return Blocks()
-    kind, size = _kind(found), _size(found, value)
+    kind, size = _kind(shape), _size(shape, value)
     cells = () if size is None else tuple(f"{kind} {cell}" for cell in _cells(size))
-    if exact(found):
+    if exact(shape):
         # Among themselves they are known by their keys.
         return Blocks(guest=cells)
-    if isinstance(found, Named) and size is not None and found.name not in key(found.value):
+    if isinstance(shape, Named) and size is not None and shape.name not in key(shape.value):
         # An equation without a value may say the same; another `y = ...` does only where the values are equal.
         return Blocks(cells, ("value ?",))
-    unknown = (f"{kind} ?",) if size is None or _names_any(found) else ()
-    return Blocks(tuple(dict.fromkeys(cells + unknown + (("value ?",) if isinstance(found, Named) else ()))))
+    unknown = (f"{kind} ?",) if size is None or _names_any(shape) else ()
+    return Blocks(tuple(dict.fromkeys(cells + unknown + (("value ?",) if isinstance(shape, Named) else ()))))
 
 
-def _parts(found: Shape) -> tuple[Shape, ...]:
-    match found:
+def _parts(shape: Shape) -> tuple[Shape, ...]:
+    match shape:
         case Ordered(_, parts) | Unordered(_, parts):
             return parts
         case Matrix(rows):
@@ -59,8 +59,8 @@ def _parts(found: Shape) -> tuple[Shape, ...]:
             return ()
 
 
-def _kind(found: Shape) -> str:
-    match found:
+def _kind(shape: Shape) -> str:
+    match shape:
         case Named(_, inner):
             return _kind(inner)
         case Ordered(brackets, parts):
@@ -73,34 +73,34 @@ def _kind(found: Shape) -> str:
             return "value"
 
 
-def _names_any(found: Shape) -> bool:
-    return isinstance(found, Named) or any(map(_names_any, _parts(found)))
+def _names_any(shape: Shape) -> bool:
+    return isinstance(shape, Named) or any(map(_names_any, _parts(shape)))
 
 
-def _size(found: Shape, value: Value) -> float | None:
+def _size(shape: Shape, value: Value) -> float | None:
     """One number, 0 or more, that is equal for answers which accept each other; None where it cannot be computed.
 
     Parts are summed up in order with weights, or without order by a power that keeps 1 + 4 apart from 2 + 3.
     """
     try:
-        match found:
+        match shape:
             case Number(number):
                 size = abs(float(number))
             case Formula(latex):
-                at = value(latex)
-                size = math.nan if at is None else abs(at)
+                result = value(latex)
+                size = math.nan if result is None else abs(result)
             case Words(text):
                 size = 1 + zlib.crc32(text.encode("utf-8", "surrogatepass")) / 2**32
             case Named(_, inner):
                 return _size(inner, value)
             case _:
-                sizes = [_size(part, value) for part in _parts(found)]
+                sizes = [_size(part, value) for part in _parts(shape)]
                 if None in sizes:
                     return None
-                ordered = not isinstance(found, Unordered)
+                ordered = not isinstance(shape, Unordered)
                 size = math.fsum(
-                    one * (1 + 0.618 * place) if ordered else one**1.5
-                    for place, one in enumerate(one for one in sizes if one is not None)
+                    part_size * (1 + 0.618 * index) if ordered else part_size**1.5
+                    for index, part_size in enumerate(part_size for part_size in sizes if part_size is not None)
                 )
     except OverflowError:
         return None
@@ -111,7 +111,7 @@ def _cells(size: float) -> list[int | str]:
     """The block of a size on a scale of equal ratios; two where it is near the end of one. Zero has its own."""
     if size == 0:
         return ["0"]
-    place = math.log(size) / WIDTH
-    cell = math.floor(place)
-    near = [cell - 1] if place - cell < MARGIN else [cell + 1] if cell + 1 - place < MARGIN else []
+    position = math.log(size) / WIDTH
+    cell = math.floor(position)
+    near = [cell - 1] if position - cell < MARGIN else [cell + 1] if cell + 1 - position < MARGIN else []
     return [cell, *near]

@@ -61,17 +61,17 @@ class ChoiceSpace(ByKey):
         letters = self.labels == "letters"
         label = _LETTER if letters else _NUMBER
         last_line = segment.strip().rpartition("\n")[2].strip()
-        found = (
+        candidates = (
             ("boxed", re.search(rf"\b{label}\b(?!\.\d)", box) if (box := boxed(segment)) else None),
             ("cue", last_match(_LETTER_CUED if letters else _NUMBER_CUED, segment)),
             ("marked", last_match(_LETTER_MARKED if letters else _NUMBER_MARKED, segment)),
             ("alone", re.fullmatch(rf"\W{{0,4}}{label}\W{{0,4}}", last_line)),
         )
-        for rule, match in found:
+        for rule, match in candidates:
             if match:
-                said = match[1].upper()
-                if said in self.known:
-                    return Answer(said, said, rule)
+                chosen = match[1].upper()
+                if chosen in self.known:
+                    return Answer(chosen, chosen, rule)
                 if letters:
                     return None
                 break  # A number that is no label may be an option's text.
@@ -99,11 +99,11 @@ def choice_in(text: str) -> ChoiceSpace | None:
         return ChoiceSpace(tuple(lettered))
     numbered: list[str] = []
     asked = last_match(_ASKED, text[:TAIL].rstrip())
-    place = asked.end() - asked[0].endswith("\n") if asked else len(text)
-    while (option := _NUMBERED.match(text[:TAIL], place)) and option[1] == str(len(numbered) + 1):
+    position = asked.end() - asked[0].endswith("\n") if asked else len(text)
+    while (option := _NUMBERED.match(text[:TAIL], position)) and option[1] == str(len(numbered) + 1):
         numbered.append(option[2].strip())
-        place = option.end()
-    if 2 <= len(numbered) <= 26 and not text[place:].strip():
+        position = option.end()
+    if 2 <= len(numbered) <= 26 and not text[position:].strip():
         return ChoiceSpace(tuple(numbered), "numbers")
     return None
 

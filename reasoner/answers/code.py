@@ -104,4 +104,4 @@ def _key(code: str) -> str:
     tree = _tree(code)
     if tree is not None:
         return ast.unparse(tree)
-    return "\n".join(kept for line in code.splitlines() if (kept := line.rstrip()))
+    return "\n".join(stripped for line in code.splitlines() if (stripped := line.rstrip()))

@@ -94,10 +94,10 @@ def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -
 
     With `use_all` (the game of 24) each number is used exactly as often as it is given.
     """
-    found = evaluate(text)
-    if found is None or found.value != target:
+    evaluated = evaluate(text)
+    if evaluated is None or evaluated.value != target:
         return False
-    used, given = Counter(found.constants), Counter(numbers)
+    used, given = Counter(evaluated.constants), Counter(numbers)
     return used == given if use_all else used <= given
 
 
@@ -148,14 +148,14 @@ class ExpressionSpace(ByKey):
             return None
         plain = _MATH.sub("$", segment)
         box = boxed(plain)
-        found = (
+        candidates = (
             ("boxed", [box] if box else []),
             ("cue", [match[1] for match in _CUED.finditer(plain)]),
             ("line", [_BULLET.sub("", plain.strip(_MARKS).rpartition("\n")[2])]),
             ("span", [match[1] for match in _SPAN.finditer(plain)]),
         )
-        for rule, places in found:
-            for written in reversed(places):
+        for rule, texts in candidates:
+            for written in reversed(texts):
                 if expression := _expression(written):
                     return Answer(expression, _plain(expression).replace(" ", ""), rule)
         return None
@@ -164,7 +164,7 @@ class ExpressionSpace(ByKey):
 def _expression(text: str) -> str | None:
     """The first side of an equation that joins two numbers or more, of `(10 - 4) * 4 = 6 * 4 = 24` the left one."""
     for side in text.strip(_MARKS).rstrip(f".{_MARKS}").split("="):
-        found = evaluate(side)
-        if found and len(found.constants) > 1:
+        evaluated = evaluate(side)
+        if evaluated and len(evaluated.constants) > 1:
             return side.strip()
     return None

@@ -169,10 +169,10 @@ def bare(text: str) -> str:
 def matching(text: str, start: int) -> int:
     """Where the bracket at `start` closes, any closing bracket ending any opening one; -1 where it never does."""
     depth = 0
-    for place in range(start, len(text)):
-        depth += (text[place] in _OPEN) - (text[place] in _CLOSE)
+    for index in range(start, len(text)):
+        depth += (text[index] in _OPEN) - (text[index] in _CLOSE)
         if depth == 0:
-            return place
+            return index
     return -1
 
 
@@ -204,11 +204,11 @@ def normal(text: str) -> str:
     text = text.translate(_UNICODE)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text.strip())
-    while found := _SQRT.search(text):
-        end = matching(text, found.end() - 1)
+    while match := _SQRT.search(text):
+        end = matching(text, match.end() - 1)
         if end < 0:
             break
-        text = f"{text[: found.start()]}\\sqrt{{{text[found.end() : end]}}}{text[end + 1 :]}"
+        text = f"{text[: match.start()]}\\sqrt{{{text[match.end() : end]}}}{text[end + 1 :]}"
     for pattern, replacement in _TIDY:
         text = pattern.sub(replacement, text)
     return text.lstrip(",;").rstrip(",;.") if len(text) > 1 else text

@@ -75,7 +75,7 @@ class MathSpace:
         segment = final_segment(text)
         if segment is None:
             return None
-        found = (
+        candidates = (
             ("boxed", boxed(segment)),
             ("hashes", _last(_HASHES, segment)),
             ("final", _after(_FINAL, segment)),
@@ -84,7 +84,7 @@ class MathSpace:
             ("formula", _formula(segment)),
             ("number", last_number(segment)),
         )
-        for rule, written in found:
+        for rule, written in candidates:
             if written and (answer := self.answer(written, rule)):
                 return answer
         return None
@@ -100,8 +100,8 @@ class MathSpace:
 
     def blocks(self, answer: Answer) -> Blocks | None:
         """By size and by how it is built; None where that takes the value of a formula."""
-        found = shape(answer.text)
-        return blocks(found, lambda _: None) if exact(found) else None
+        answer_shape = shape(answer.text)
+        return blocks(answer_shape, lambda _: None) if exact(answer_shape) else None
 
     def refusal(self, written: str) -> str | None:
         """Why an answer is compared as written and no other way; None where it is not."""
@@ -113,13 +113,13 @@ def _last(pattern: re.Pattern[str], text: str) -> str | None:
     return matches[-1] if matches else None
 
 
-def _formulas_at(text: str, place: int) -> list[str]:
+def _formulas_at(text: str, position: int) -> list[str]:
     """The formulas that begin at a place, one or several that `and` or a comma joins."""
     formulas: list[str] = []
-    while found := _MATH.match(text, place):
-        formulas.append(next(filter(None, found.groups()), ""))
-        joint = _AND.match(text, found.end())
-        place = joint.end() if joint else len(text)
+    while formula := _MATH.match(text, position):
+        formulas.append(next(filter(None, formula.groups()), ""))
+        joint = _AND.match(text, formula.end())
+        position = joint.end() if joint else len(text)
     return formulas
 
 
@@ -154,7 +154,7 @@ def _line(text: str) -> str | None:
 
 
 def _formula(text: str) -> str | None:
-    found = None
+    last = None
     for match in _MATH.finditer(text):
-        found = next(filter(None, match.groups()), found)
-    return found
+        last = next(filter(None, match.groups()), last)
+    return last

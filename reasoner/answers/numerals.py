@@ -68,13 +68,13 @@ class NumberSpace(ByKey):
             return None
         box = boxed(segment)
         plain = _unlatexed(segment)
-        found = (
+        candidates = (
             ("hashes", _computed(last_match(_STRICT, plain))),
             ("boxed", _boxed_number(box) if box else None),
             ("cue", _computed(last_match(_CUED, plain))),
             ("last", last_number(segment)),
         )
-        for rule, written in found:
+        for rule, written in candidates:
             if written is not None:
                 value = _fraction(written)
                 return None if value is None else Answer(written.strip(), str(value), rule)

@@ -44,10 +44,10 @@ CUE = rf"(?i:\b(?:answer|result){IS})"
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     """The last match; None where there is none."""
-    found = None
+    last = None
     for match in pattern.finditer(text):
-        found = match
-    return found
+        last = match
+    return last
 
 
 def boxed(text: str) -> str | None:
@@ -56,8 +56,8 @@ def boxed(text: str) -> str | None:
     if start < 0:
         return None
     depth, begin = 1, start + len("\\boxed{")
-    for place in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
+    for index in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
         if depth == 0:
-            return text[begin:place]
+            return text[begin:index]
     return None

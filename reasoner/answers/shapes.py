@@ -127,8 +127,8 @@ def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
             return decide(gold.latex, latex)
         case Formula(latex), Named() if "=" in latex:
             return decide(latex, answer.latex)
-    one, other = (shape.value if isinstance(shape, Named) else shape for shape in (gold, answer))
-    return accepts(one, other, decide)
+    gold_value, answer_value = (shape.value if isinstance(shape, Named) else shape for shape in (gold, answer))
+    return accepts(gold_value, answer_value, decide)
 
 
 def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
@@ -228,18 +228,18 @@ def _shape(text: str) -> Shape:
         return Words(text)
     if based := _BASED.fullmatch(text):
         return Words(text if based.lastindex is None else f"{text.partition('_')[0]}_{based[based.lastindex]}")
-    if found := _NUMBER.fullmatch(text):
-        return _number(found, text)
+    if match := _NUMBER.fullmatch(text):
+        return _number(match, text)
     if matrix := _MATRIX.fullmatch(text):
         rows = re.split(r"\\\\", matrix[1].removesuffix("\\\\"))
         return Matrix(tuple(tuple(_shape(cell) for cell in row.split("&")) for row in rows))
     for separator, kind in (("\\cup", "union"), (",", "list")):
         if len(parts := _split(text, separator)) > 1 and all(parts):
             return _unordered("union" if kind == "union" else "list", parts, text)
-    return _one(text)
+    return _single(text)
 
 
-def _one(text: str) -> Shape:
+def _single(text: str) -> Shape:
     """The shape of what is no list at its top level."""
     text = _REALS if text == "\\mathbb{R}" else text
     if text.startswith("\\{") and text.endswith("\\}") and matching(text, 1) == len(text) - 1:
@@ -278,19 +278,19 @@ def _unordered(kind: Literal["list", "union"], parts: list[str], latex: str) -> 
     return unique[0] if len(unique) == 1 else Unordered(kind, unique, latex)
 
 
-def _unnamed(found: Shape) -> Shape:
+def _unnamed(inner: Shape) -> Shape:
     """What a name stands for, unless the equation as a whole may be meant, as in y = 2x."""
-    return found.value if isinstance(found, Named) and not isinstance(found.value, Formula) else found
+    return inner.value if isinstance(inner, Named) and not isinstance(inner.value, Formula) else inner
 
 
 def _split(text: str, separator: str) -> list[str]:
     """The parts between separators that stand in no brackets."""
     parts, depth, start = [], 0, 0
-    for place, sign in enumerate(text):
+    for index, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")
-        if depth == 0 and text.startswith(separator, place) and place >= start:
-            parts.append(text[start:place])
-            start = place + len(separator)
+        if depth == 0 and text.startswith(separator, index) and index >= start:
+            parts.append(text[start:index])
+            start = index + len(separator)
     return [*parts, text[start:]]
 
 
@@ -299,21 +299,21 @@ def _ascending(text: str) -> str:
     sides = re.split(r"(>|\\ge(?![a-z]) ?)", text)
     if len(sides) == 1 or re.search(r"<|\\le(?![a-z])|\\ne(?![a-z])|=", text):
         return text
-    turned = [{">": "<"}.get(side, "\\le ") if place % 2 else side for place, side in enumerate(sides)]
+    turned = [{">": "<"}.get(side, "\\le ") if index % 2 else side for index, side in enumerate(sides)]
     return normal("".join(reversed(turned)))
 
 
-def _number(found: re.Match[str], text: str) -> Shape:
-    written = {name: value for name, value in found.groupdict().items() if value and name != "sign"}
+def _number(match: re.Match[str], text: str) -> Shape:
+    written = {name: value for name, value in match.groupdict().items() if value and name != "sign"}
     try:
         numbers = {name: Fraction(part.replace(",", "").rstrip(".") or 0) for name, part in written.items()}
-        value = _value(numbers, found)
+        value = _value(numbers, match)
     except ZeroDivisionError:
         return Formula(text)
-    return Number(-value if found["sign"] else value)
+    return Number(-value if match["sign"] else value)
 
 
-def _value(parts: dict[str, Fraction], found: re.Match[str]) -> Fraction:
+def _value(parts: dict[str, Fraction], match: re.Match[str]) -> Fraction:
     if "over" in parts:
         return parts["over"] / parts["under"]
     if "whole" in parts:
@@ -321,7 +321,7 @@ def _value(parts: dict[str, Fraction], found: re.Match[str]) -> Fraction:
     if "a" in parts:
         return parts["a"] / parts["b"]
     if "repeated" in parts:
-        places = len(found["fixed"].partition(".")[2])
-        nines = Fraction("9" * len(found["repeated"]))
-        return parts["fixed"] + parts["repeated"] / nines * Fraction(f"1e-{places}")
+        digits = len(match["fixed"].partition(".")[2])
+        nines = Fraction("9" * len(match["repeated"]))
+        return parts["fixed"] + parts["repeated"] / nines * Fraction(f"1e-{digits}")
     return parts["plain"] * Fraction(f"1e{int(parts.get('exponent', 0))}")

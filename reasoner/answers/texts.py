@@ -36,10 +36,10 @@ def squad_f1(prediction: str, golds: Sequence[str]) -> float:
     return max((_f1(squad_normal(prediction), squad_normal(gold)) for gold in golds), default=0.0)
 
 
-def _f1(said: str, gold: str) -> float:
-    if said != gold and {said, gold} & {"yes", "no", "noanswer"}:
+def _f1(predicted: str, gold: str) -> float:
+    if predicted != gold and {predicted, gold} & {"yes", "no", "noanswer"}:
         return 0.0
-    words, wanted = said.split(), gold.split()
+    words, wanted = predicted.split(), gold.split()
     if not words or not wanted:
         return float(words == wanted)
     shared = (Counter(words) & Counter(wanted)).total()
@@ -95,14 +95,14 @@ class YesNoSpace(ByKey):
         segment = final_segment(text)
         if segment is None:
             return None
-        said = list(_YES_NO_ANY.finditer(segment))
-        found = (
+        words = list(_YES_NO_ANY.finditer(segment))
+        candidates = (
             ("cue", last_match(_YES_NO_CUED, segment)),
             ("boxed", _YES_NO_ANY.search(box) if (box := boxed(segment)) else None),
             ("first", _YES_NO_FIRST.match(segment.strip().rpartition("\n")[2])),
-            ("text", said[-1] if len({_yes_no_key(match) for match in said}) == 1 else None),
+            ("text", words[-1] if len({_yes_no_key(match) for match in words}) == 1 else None),
         )
-        for rule, match in found:
+        for rule, match in candidates:
             if match:
                 return Answer(match[1], _yes_no_key(match), rule)
         return None

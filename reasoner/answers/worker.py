@@ -35,9 +35,9 @@ def equal(gold: str, answer: str) -> bool:
     """Whether a formula, taken as the reference, accepts another: both in LaTeX."""
     from math_verify import verify  # type: ignore[import-untyped]
 
-    one, other = _value(gold), _value(answer)
+    expected, given = _value(gold), _value(answer)
     # Two numbers cost nothing to tell apart; what verify would do to a difference costs milliseconds to for ever.
-    if one is not None and other is not None and abs(one - other) > SAME * max(abs(one), abs(other)):
+    if expected is not None and given is not None and abs(expected - given) > SAME * max(abs(expected), abs(given)):
         return False
     parsed = _parsed(gold), _parsed(answer)
     return bool(verify(*parsed, float_rounding=DIGITS, timeout_seconds=None, raise_on_error=False))

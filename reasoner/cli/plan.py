@@ -201,7 +201,7 @@ def _bin(part: "Part", index: int, bins: "Bins") -> dict[str, Any]:
             "tokens_p95": way.row.tokens_p95,
             "samples": way.row.samples,
         }
-        for share, way in part.ways
+        for share, way in part.arms
     ]
     return {"bin": index, "where": bins.words(index) or "all", "share": part.share, "arms": arms}
 

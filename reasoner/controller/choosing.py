@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from reasoner.controller.profile import LEAST_QUESTIONS, ArmRow, Family
 from reasoner.controller.risk import least_questions, upper_bound, walk
+from reasoner.specs import Spec
 
 LEVEL: Final = 0.75
 """The one-sided confidence at which a gain counts.

@@ -72,14 +72,14 @@ class _Findings:
     alone: bool = False
     """Whether a test runs that the code had no part in so far, so that a bad end is not its doing."""
 
-    def found(self, status: Status, detail: str, place: int) -> None:
+    def record(self, status: Status, detail: str, index: int) -> None:
         """Note how a test ended; the first that didn't pass speaks for all."""
-        self.seen, self.alone = place + 1, False
+        self.seen, self.alone = index + 1, False
         if status == "pass":
             self.passed += 1
         elif self.status is None:
-            where = f"test {place + 1} of {self.total}: " if place >= 0 else ""
-            self.status, self.detail = status, where + detail
+            prefix = f"test {index + 1} of {self.total}: " if index >= 0 else ""
+            self.status, self.detail = status, prefix + detail
 
     def verdict(self, seconds: float) -> Verdict:
         status, detail = self.status, self.detail
@@ -130,9 +130,9 @@ class Sandbox:
             try:
                 if others:
                     await self._functions(layers, code, {"tests": jobs, "entry_point": entry_point}, findings)
-                for place, test in enumerate(programs):
+                for index, test in enumerate(programs):
                     ending = await self._program(layers, code, test, findings)
-                    findings.found(*ending, place)
+                    findings.record(*ending, index)
                     if ending[0] in ("timeout", "compile_error"):
                         break
             except SandboxFailed as error:
@@ -159,10 +159,10 @@ class Sandbox:
                         findings.status, why = self._reason(await serve.ending())
                         findings.detail += f", {why}"
                     elif not findings.finished:
-                        findings.found(*self._end_of_tests(await judge.ending(), findings), findings.seen)
+                        findings.record(*self._end_of_tests(await judge.ending(), findings), findings.seen)
             except TimeoutError:
                 # Of the code even where a test runs alone: its processes may have taken the time from the tests.
-                findings.found("timeout", f"not over after {self.limits.seconds:g} s", findings.seen)
+                findings.record("timeout", f"not over after {self.limits.seconds:g} s", findings.seen)
 
     async def _program(self, layers: Layers, code: str, test: Program, findings: _Findings) -> tuple[Status, str]:
         async with AsyncExitStack() as stack:
@@ -174,8 +174,8 @@ class Sandbox:
             findings.names = process.names
             try:
                 async with asyncio.timeout(self.limits.seconds):
-                    said = await _read(output, self.limits.output_kib * 1024)
-                    if said is None:
+                    written_out = await _read(output, self.limits.output_kib * 1024)
+                    if written_out is None:
                         return "fail", f"it wrote more than {self.limits.output_kib} KiB"
                     ending = await process.ending()
                     first, *why = json.loads(await report.read() or '["killed"]')
@@ -185,8 +185,8 @@ class Sandbox:
             return first, *why
         if ending != "exit 0":
             return self._reason(ending)
-        if _lines(said.decode("utf-8", "replace")) != _lines(test.expected):
-            return "fail", f"it wrote {said[:100]!r}"
+        if _lines(written_out.decode("utf-8", "replace")) != _lines(test.expected):
+            return "fail", f"it wrote {written_out[:100]!r}"
         return "pass", ""
 
     async def _started(
@@ -268,9 +268,9 @@ def _file(stack: AsyncExitStack, content: str) -> FileIO:
 async def _listen(records: asyncio.StreamReader, nonce: str, findings: _Findings) -> None:
     async for line in records:
         try:
-            record = json.loads(line)
-            valid = secrets.compare_digest(record["nonce"], nonce)
-            place, status, detail = record["test"], record["status"], record["detail"]
+            message = json.loads(line)
+            valid = secrets.compare_digest(message["nonce"], nonce)
+            index, status, detail = message["test"], message["status"], message["detail"]
         except (ValueError, TypeError, KeyError):
             continue
         if valid and status == "end":
@@ -278,8 +278,8 @@ async def _listen(records: asyncio.StreamReader, nonce: str, findings: _Findings
             return
         if valid and status in ("alone", "called"):
             findings.alone = status == "alone"
-        elif valid and (place >= 0 or status != "pass"):
-            findings.found(status, detail, place)
+        elif valid and (index >= 0 or status != "pass"):
+            findings.record(status, detail, index)
 
 
 async def _read(source: asyncio.StreamReader, most: int) -> bytes | None:

@@ -43,9 +43,9 @@ SOCKET = 212_992
 """Bytes that wait in a Unix socket at most, by the kernel's default."""
 
 
-def _checked(result: int, what: str) -> int:
+def _checked(result: int, action: str) -> int:
     if result < 0:
-        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+        raise OSError(ctypes.get_errno(), f"{action}: {os.strerror(ctypes.get_errno())}")
     return result
 
 
@@ -77,19 +77,19 @@ def private_root(work: str, spec: Mapping[str, Any]) -> None:
     _checked(LIBC.umount2(b".", MNT_DETACH), "umount")
 
 
-def _show(place: str, at: str) -> None:
+def _show(place: str, target: str) -> None:
     """Have what is at `place` appear at another path; links stay links, and what is missing is left out."""
-    if Path(at).exists() or not Path(place).exists():
+    if Path(target).exists() or not Path(place).exists():
         return
-    Path(at).parent.mkdir(parents=True, exist_ok=True)
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
     if Path(place).is_symlink():
-        Path(at).symlink_to(Path(place).readlink())
+        Path(target).symlink_to(Path(place).readlink())
         return
     if Path(place).is_dir():
-        Path(at).mkdir()
+        Path(target).mkdir()
     else:
-        Path(at).touch()
-    _mount(place, at, flags=MS_BIND | MS_REC)
+        Path(target).touch()
+    _mount(place, target, flags=MS_BIND | MS_REC)
 
 
 def landlock(work: str, places: Sequence[str]) -> int:
@@ -104,11 +104,11 @@ def landlock(work: str, places: Sequence[str]) -> int:
     read = EXECUTE | READ_FILE | READ_DIR
     for path, right in {**dict.fromkeys(places, read), "/dev/null": OF_FILES, work: known}.items():
         with suppress(FileNotFoundError, PermissionError):
-            place = os.open(path, os.O_PATH)
+            handle = os.open(path, os.O_PATH)
             mask = known if Path(path).is_dir() else OF_FILES
-            rule = struct.pack("=Qi", right & known & mask, place)
+            rule = struct.pack("=Qi", right & known & mask, handle)
             _checked(LIBC.syscall(LANDLOCK_ADD_RULE, rules, 1, rule, 0), f"landlock {path}")
-            os.close(place)
+            os.close(handle)
     _checked(LIBC.syscall(LANDLOCK_RESTRICT_SELF, rules, 0), "landlock")
     os.close(rules)
     return int(abi)
@@ -177,7 +177,7 @@ def _ending(status: int, cpu: float, limit: float) -> str:
 
 def memory_exceeds(limit: int) -> bool:
     """Whether all processes but this one hold more than `limit` bytes; /proc is the namespace's own."""
-    others = [place for place in Path("/proc").glob("[0-9]*") if place.name != str(os.getpid())]
+    others = [process for process in Path("/proc").glob("[0-9]*") if process.name != str(os.getpid())]
     limit -= SOCKET * _sockets()
     if sum(map(_resident, others)) <= limit:
         return False
@@ -187,8 +187,8 @@ def memory_exceeds(limit: int) -> bool:
 
 def files_exceed(limit: int) -> bool:
     """Whether the scratch directory, which is a file system of its own, holds more files than that."""
-    found = os.statvfs(".")
-    return found.f_files - found.f_ffree > limit
+    usage = os.statvfs(".")
+    return usage.f_files - usage.f_ffree > limit
 
 
 def _sockets() -> int:
@@ -208,12 +208,12 @@ def _resident(process: Path) -> int:
 
 def _proportional(process: Path) -> int:
     try:
-        found = re.search(r"^Pss:\s+(\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE)
+        match = re.search(r"^Pss:\s+(\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE)
     except ProcessLookupError:
         return 0
     except OSError:
         return _resident(process)
-    return int(found[1]) * 1024 if found else 0
+    return int(match[1]) * 1024 if match else 0
 
 
 def main() -> None:

@@ -42,12 +42,12 @@ def _compiled(source: str) -> types.CodeType | str:
 
 def _resolved(module: types.ModuleType, name: str) -> Callable[..., object]:
     """The callable of a dotted name; a class on the way is made an object, so that `Solution.method` can be called."""
-    found: Any = module
+    resolved: Any = module
     for part in name.split("."):
-        found = getattr(found() if isinstance(found, type) else found, part)
-    if not callable(found):
+        resolved = getattr(resolved() if isinstance(resolved, type) else resolved, part)
+    if not callable(resolved):
         raise TypeError(f"{name} cannot be called")
-    return found  # type: ignore[no-any-return]
+    return resolved  # type: ignore[no-any-return]
 
 
 def _answer(module: types.ModuleType, message: list[Any]) -> list[object]:
@@ -167,8 +167,8 @@ class Candidate:
     def callables(self, names: set[str]) -> set[str]:
         """Which of the names the code made callable, by its own account."""
         self.lacks = True
-        said = self._ask(["names", *sorted(names)])
-        there = {name for name in names if name in said}
+        answered = self._ask(["names", *sorted(names)])
+        there = {name for name in names if name in answered}
         self.lacks = there < names
         return there
 
@@ -197,8 +197,8 @@ class Candidate:
                 raise _exception(kinds, text)
             case ["value", value, [*changed]]:
                 try:
-                    for place, now in changed:
-                        _overwrite(args[place], decode(now))
+                    for index, now in changed:
+                        _overwrite(args[index], decode(now))
                     return decode(value)
                 except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
                     raise self._break("fail", "it returned what cannot be read") from None
@@ -213,10 +213,10 @@ class Candidate:
 
 def _exception(kinds: Sequence[object], text: str) -> Exception:
     for kind in kinds:
-        found = getattr(builtins, str(kind), None)
-        if isinstance(found, type) and issubclass(found, Exception):
+        exception = getattr(builtins, str(kind), None)
+        if isinstance(exception, type) and issubclass(exception, Exception):
             with suppress(TypeError):
-                return found(text) if found is not Exception else Exception(f"{kinds[0]}: {text}")
+                return exception(text) if exception is not Exception else Exception(f"{kinds[0]}: {text}")
     return Exception(f"{kinds[0] if kinds else 'nothing'}: {text}")
 
 
@@ -334,8 +334,8 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
     """Run the tests of the job on standard input, a record for each."""
     job = json.load(sys.stdin)
 
-    def say(place: int, ending: Outcome) -> None:
-        record = {"nonce": job["nonce"], "test": place, "status": ending[0], "detail": ending[1][:MAX_DETAIL]}
+    def say(index: int, ending: Outcome) -> None:
+        record = {"nonce": job["nonce"], "test": index, "status": ending[0], "detail": ending[1][:MAX_DETAIL]}
         verdict.write(json.dumps(record) + "\n")
         verdict.flush()
 
@@ -343,8 +343,8 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
     beginning = loaded(candidate)
     say(-1, beginning)
     if beginning[0] == "pass":
-        for place, test in enumerate(job["tests"]):
-            say(place, outcome(candidate, test, job["entry_point"]))
+        for index, test in enumerate(job["tests"]):
+            say(index, outcome(candidate, test, job["entry_point"]))
     say(len(job["tests"]), ("end", ""))
 
 

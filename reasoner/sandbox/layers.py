@@ -187,10 +187,10 @@ def detect() -> Layers:
         if layers:
             return layers
         missing.append(f"{wrapper}: {why}")
-    found, why = _working("none")
+    layers, why = _working("none")
     missing += [f"python: {why}"] if why else []
     nothing = Layers("none", private_proc=False, python=next(_interpreters()))
-    return replace(found or nothing, missing="; ".join(missing))
+    return replace(layers or nothing, missing="; ".join(missing))
 
 
 def _working(wrapper: Wrapper) -> tuple[Layers | None, str]:
@@ -209,7 +209,7 @@ def _working(wrapper: Wrapper) -> tuple[Layers | None, str]:
 def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
     """The names of the layers that a trial run had, or none and what went wrong."""
     work = scratch()
-    said, status = os.pipe()
+    reading, status = os.pipe()
     life, hold = os.pipe()
     program = ["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
     try:
@@ -227,11 +227,11 @@ def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
         )
         os.close(status)
         status = -1
-        lines = os.read(said, 4096).decode(errors="replace").splitlines()
+        lines = os.read(reading, 4096).decode(errors="replace").splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         return (), str(error)
     finally:
-        for descriptor in {said, status, life, hold} - {-1}:
+        for descriptor in {reading, status, life, hold} - {-1}:
             os.close(descriptor)
         with suppress(OSError):
             shutil.rmtree(work)

@@ -82,9 +82,9 @@ async def running(
     async with AsyncExitStack() as stack:
         work = scratch()
         stack.callback(shutil.rmtree, work, ignore_errors=True)
-        said, status = pipe(stack)
+        reading, status = pipe(stack)
         life, hold = pipe(stack)
-        lines = await stream(stack, said)
+        lines = await stream(stack, reading)
         # -I but for the environment, which is ours and fixes the order of sets.
         program = ["-s", "-P", "-c", _inner_source(), *role]
         command = layers.command(program, work=work, limits=limits, status=status.fileno(), life=life.fileno())

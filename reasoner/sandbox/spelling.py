@@ -60,8 +60,8 @@ def decode(spelled: object) -> Any:
         case "iterator" if len(items) > MAX_ITEMS:
             raise ValueError(f"an iterator over more than {MAX_ITEMS} values")
         case "list" | "tuple" | "set" | "frozenset" | "iterator":
-            made: Callable[[Iterator[object]], object] = iter if kind == "iterator" else getattr(builtins, kind)
-            return made(list(map(decode, items)))  # type: ignore[arg-type]
+            build: Callable[[Iterator[object]], object] = iter if kind == "iterator" else getattr(builtins, kind)
+            return build(list(map(decode, items)))  # type: ignore[arg-type]
         case "dict":
             return {decode(key): decode(item) for key, item in items}
         case "int":

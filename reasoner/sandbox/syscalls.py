@@ -130,6 +130,6 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
 def _check(word: Word) -> Iterator[_Step]:
     yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.place
     yield _AND, 0, 0, word.mask
-    for place, value in enumerate(word.values):
-        yield _JUMP_IF_EQUAL, len(word.values) - place, 0, value
+    for index, value in enumerate(word.values):
+        yield _JUMP_IF_EQUAL, len(word.values) - index, 0, value
     yield _RETURN, 0, 0, _EPERM

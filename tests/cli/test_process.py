@@ -50,7 +50,7 @@ def test_what_needs_no_model_imports_no_vllm(arguments: tuple[str, ...]) -> None
 
 HEAVY = {
     *("numpy", "scipy", "matplotlib", "datasets", "jinja2", "torch", "vllm", "transformers", "huggingface_hub"),
-    *("sympy", "math_verify", "pebble"),
+    *("sympy", "math_verify"),
 }
 """What takes from 50 ms to seconds to import, and no question needs whose answer is compared at once."""
 

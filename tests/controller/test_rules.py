@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reasoner import Cost
 from reasoner.catalog import build, entries, spec_of
 from reasoner.controller.stopping import BetaRule, FirstOf, Price, StopRule
+from reasoner.specs import Spec
 from reasoner.types import Answer, Standing, Vote
 
 NEEDED = {"first_of": "first_of:[lossless,confidence]"}

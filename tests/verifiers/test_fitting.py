@@ -139,7 +139,7 @@ def test_what_is_not_a_file_is_not_replaced_by_a_head(backbone: Path, run_folder
 def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(backbone: Path, tmp_path: Path) -> None:
     items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(5)]
     asyncio.run(label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path))
-    with pytest.raises(UsageError, match="5 questions with graded answers fit nothing: give 20 or more"):
+    with pytest.raises(UsageError, match="5 questions with graded answers are too few: give 20 or more"):
         fitted(tmp_path, backbone=str(backbone))
 
 

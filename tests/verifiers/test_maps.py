@@ -68,7 +68,7 @@ def test_isotonic_gives_equal_values_the_share_that_is_right_whatever_their_orde
 
 @pytest.mark.parametrize("right", [[True] * 40, [False] * 40, [True, False] * 10])
 def test_too_little_to_fit_on_is_refused(right: list[bool]) -> None:
-    with pytest.raises(UsageError, match="fit nothing: give 30 or more, some right and some wrong"):
+    with pytest.raises(UsageError, match="are too few: give 30 or more, some right and some wrong"):
         fit_calibration([0.5] * len(right), right, method="platt", verifier="certainty", fitted_on=FITTED)
 
 
@@ -106,15 +106,15 @@ def test_calibrated_maps_the_value_and_keeps_the_one_before(tmp_path: Path) -> N
 
 def test_a_map_of_another_verifier_is_refused(tmp_path: Path) -> None:
     path = calibration(tmp_path)
-    with pytest.raises(UsageError, match=r"was fitted for the verifier certainty: name the same"):
+    with pytest.raises(UsageError, match=r"was fitted for the verifier certainty: use that verifier"):
         Calibrated(Certainty("tail_likelihood"), str(path))
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"y": [0.9, 0.1]}, "the knots do not rise"),
-        ({"x": [], "y": []}, "the knots do not rise"),
+        ({"y": [0.9, 0.1]}, "not in rising order"),
+        ({"x": [], "y": []}, "not in rising order"),
         ({"kind": "weights"}, "kind"),
         ({"method": "platt", "slope": -1.0}, "reverses the order"),
         ({"x": [0.1, float("nan")]}, "x"),
@@ -124,7 +124,7 @@ def test_a_damaged_map_is_refused(tmp_path: Path, change: dict[str, object], err
     path = calibration(tmp_path)
     document = json.loads(path.read_text()) | {"x": [0.1, 0.9], "y": [0.1, 0.9]} | change
     path.write_text(json.dumps(document))
-    with pytest.raises(UsageError, match=rf"is no calibration file: .*{error}"):
+    with pytest.raises(UsageError, match=rf"is not a calibration file: .*{error}"):
         read_map(path, Calibration)
 
 
@@ -188,8 +188,8 @@ def test_learned_weights_are_read_from_their_file(tmp_path: Path) -> None:
     [
         ("ensemble", "ensemble needs members"),
         ("ensemble:members=", "members must not be empty"),
-        ("ensemble:members=certainty,how=learned", "belong together"),
-        ("ensemble:members=certainty,weights=x.json", "belong together"),
+        ("ensemble:members=certainty,how=learned", "need each other"),
+        ("ensemble:members=certainty,weights=x.json", "need each other"),
         ("ensemble:members=certainty,how=vote", "how"),
         ("ensemble:members=certianty", "did you mean 'certainty'"),
         ("calibrated:verifier=certainty", "needs file"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import special
 
 from reasoner import Budget, Cost, ask, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
@@ -52,7 +53,7 @@ def rate(orm: Orm, candidate: Completion, policy: Any = POLICY) -> Rating:
 def test_its_value_is_the_sigmoid_at_the_last_token_and_its_cost_the_engines_count(orm: Orm) -> None:
     ids = spell("user How many?It is 7")
     rating = rate(orm, written("It is 7"))
-    assert rating.value == pytest.approx(reward._sigmoid(scalar(ids)))
+    assert rating.value == pytest.approx(special.expit(scalar(ids)))
     assert rating.steps == ()
     [usage] = model(orm).calls
     assert rating.cost == Cost(
@@ -87,7 +88,7 @@ def test_cancelled_it_cannot_tell_its_cost_and_rates_the_same_later(orm: Orm) ->
 
     tab, rating = asyncio.run(go())
     assert tab.cost is None
-    assert rating.value == pytest.approx(reward._sigmoid(scalar(spell("user How many?It is 7"))))
+    assert rating.value == pytest.approx(special.expit(scalar(spell("user How many?It is 7"))))
 
 
 def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
@@ -107,7 +108,7 @@ def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
 def test_a_candidate_beyond_the_models_window_is_an_error(orm: Orm) -> None:
     rate(orm, written("1"))
     model(orm).window = 20
-    with pytest.raises(VerifierError, match="24 tokens and the reward model's window is 20"):
+    with pytest.raises(VerifierError, match="24 tokens and the reward model's context is 20"):
         rate(orm, written("It is 1234"))
 
 
@@ -120,7 +121,7 @@ def test_another_number_of_labels_is_an_error(orm: Orm) -> None:
 
 def test_a_policy_with_other_tokens_is_read_as_text(orm: Orm) -> None:
     rating = rate(orm, written("It is 7"), ScriptedEngine(says("7")))
-    assert rating.value == pytest.approx(reward._sigmoid(scalar(spell("[user]How many?<end>[assistant]It is 7"))))
+    assert rating.value == pytest.approx(special.expit(scalar(spell("[user]How many?<end>[assistant]It is 7"))))
 
 
 def test_a_run_books_what_the_reward_model_counted(orm: Orm) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import special
 
 from reasoner import Cost, ask
 from reasoner.engines.vllm import VllmEngine
@@ -51,7 +52,7 @@ def rate(prm: Prm, text: str, **options: Any) -> Rating:
 
 
 def expected(text: str, *ends: int) -> tuple[float, ...]:
-    return tuple(reward._sigmoid(scalar(spell(HEAD + text[:end]))) for end in ends)
+    return tuple(special.expit(scalar(spell(HEAD + text[:end]))) for end in ends)
 
 
 def test_every_step_is_scored_where_it_ends(folder: str) -> None:
@@ -150,7 +151,7 @@ def test_positions_that_the_engine_does_not_tell_are_an_error_once(folder: str) 
     rate(prm, "x")
     ids = spell(HEAD + "".join(PATH))
     model(prm)._seen.update(ids[:end] for end in range(4, len(ids), 4))
-    with pytest.raises(VerifierError, match="told nothing before token 48, and a step ends at token 19"):
+    with pytest.raises(VerifierError, match="reported nothing before token 48, and a step ends at token 19"):
         rate(prm, "".join(PATH))
     assert len(rate(prm, "".join(PATH)).steps) == 4
 
@@ -171,7 +172,7 @@ def test_a_tag_that_is_not_one_token_of_the_expected_id_is_refused(
         qwen = replace(recipes.QWEN_MATH_PRM, tokens=tokens)
         monkeypatch.setitem(recipes._BY_ARCHITECTURE, "Qwen2ForProcessRewardModel", qwen)
         prm = Prm(model_folder(tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"]))
-        with pytest.raises(UsageError, match=r"is no qwen_math_prm: .* is token \d+ there and \[.*\] here"):
+        with pytest.raises(UsageError, match=r"is not a qwen_math_prm model: .* should be token \d+ but is \[.*\]"):
             asyncio.run(prm.start(POLICY))
 
 

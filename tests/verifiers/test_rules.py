@@ -50,13 +50,13 @@ def test_a_function_that_fails_or_returns_no_rating_is_an_error(text: str, error
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({}, "a pattern or a call, and not both"),
-        ({"pattern": "x", "call": "os:getcwd"}, "a pattern or a call, and not both"),
-        ({"pattern": "("}, "is no regular expression"),
+        ({}, "either a pattern or a call"),
+        ({"pattern": "x", "call": "os:getcwd"}, "either a pattern or a call"),
+        ({"pattern": "("}, "is not a regular expression"),
         ({"call": "nothing"}, "write module:function"),
         ({"call": "no.such.module:f"}, "cannot be imported"),
         ({"call": "os:no_such_name"}, "cannot be imported"),
-        ({"call": "os:sep"}, "is no function, but str"),
+        ({"call": "os:sep"}, "is not a function but str"),
     ],
 )
 def test_rules_that_cannot_work_are_refused(options: dict[str, str], error: str) -> None:

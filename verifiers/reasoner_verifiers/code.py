@@ -72,8 +72,8 @@ class CodeTests(Resourceless):
         record = _records(self.tests_file).get(question.id, {}) if self.tests_file else {}
         tests = (*self.tests, *record.get("tests", ()))
         if not tests:
-            where = f" in {self.tests_file}" if self.tests_file else ""
-            raise VerifierError(f"question {question.id!r} has no tests{where}: give `tests`, or a line with its id")
+            file = f" in {self.tests_file}" if self.tests_file else ""
+            raise VerifierError(f"question {question.id!r} has no tests{file}: give `tests`, or a line with its id")
         return tests, record.get("entry_point", self.entry_point)
 
 
@@ -97,7 +97,7 @@ def _test(written: object) -> str | Call | Program:
 @lru_cache(maxsize=8)
 def _records(path: str) -> Mapping[str, Mapping[str, Any]]:
     """The lines of a file of tests, by the id of their question; read once."""
-    found: dict[str, Mapping[str, Any]] = {}
+    records: dict[str, Mapping[str, Any]] = {}
     try:
         lines = read_whole(Path(path)).decode("utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -111,9 +111,9 @@ def _records(path: str) -> Mapping[str, Mapping[str, Any]]:
             record = None
         match record:
             case {"id": str(id), "tests": [*_], **rest} if rest.keys() <= {"entry_point"}:
-                if id in found:
+                if id in records:
                     raise UsageError(f"{path}, line {number}: question {id!r} has a line already")
-                found[id] = record
+                records[id] = record
             case _:
                 raise UsageError(f'{path}, line {number}: write {{"id": "...", "tests": [...], "entry_point": "..."}}')
-    return found
+    return records

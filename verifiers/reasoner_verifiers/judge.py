@@ -30,7 +30,7 @@ FORMS: dict[Ask, Form] = {
     "true": Form("The proposed answer is: True or False? Reply with one word.", (("True", 1.0), ("False", 0.0))),
     "rubric": Form(
         "Grade the proposed answer from 1 (worst) to 5 (best) by this rubric: {rubric}\nReply with the grade alone.",
-        tuple((grade, place / (len(GRADES) - 1)) for place, grade in enumerate(GRADES)),
+        tuple((grade, index / (len(GRADES) - 1)) for index, grade in enumerate(GRADES)),
     ),
 }
 PAIR = Form("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
@@ -204,13 +204,13 @@ def _pair_prompt(question: Question, a: Completion, b: Completion) -> Prompt:
 
 async def _spellings(engine: Engine, word: str) -> TokenIds:
     """The single tokens that spell a word, with or without a blank, in either case."""
-    found: list[int] = []
+    tokens: list[int] = []
     for form in dict.fromkeys((word, f" {word}", word.lower(), f" {word.lower()}", word.upper(), f" {word.upper()}")):
         ids = await engine.encode(form)
         if ids is None:
             raise VerifierError(f"{engine.name} has no tokenizer to ask: the judge needs vLLM, here or on a server")
-        if len(ids) == 1 and ids[0] not in found:
-            found.append(ids[0])
-    if not found:
+        if len(ids) == 1 and ids[0] not in tokens:
+            tokens.append(ids[0])
+    if not tokens:
         raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
-    return tuple(found)
+    return tuple(tokens)

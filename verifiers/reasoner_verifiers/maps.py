@@ -1,4 +1,4 @@
-"""Maps from verifiers' values to probabilities: fitted on labelled ratings, kept as JSON with the data's hash."""
+"""Maps from verifiers' values to probabilities, fitted on labelled ratings and stored as JSON."""
 
 import math
 from collections.abc import Sequence
@@ -14,20 +14,23 @@ from scipy import optimize, special
 from reasoner.errors import UsageError, require_choice
 from reasoner.files import read_whole
 
-LEAST_RATINGS = 30
-"""Fewer right or wrong ratings together fit nothing worth keeping."""
+MIN_RATINGS = 30
+"""Right and wrong ratings together that a fit needs."""
 _CLIP = 1e-6
 _RIDGE = 1e-2
-"""The penalty on slopes, so that values which separate right from wrong perfectly do not drive them to infinity."""
+"""Penalty on slopes, which keeps them finite where the values separate right from wrong perfectly."""
 
 Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class FittedOn(BaseModel):
-    """What a map was fitted on: the SHA-256 of the runs' files, and how much they held."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FittedOn(_Record):
+    """The data of a fit: the SHA-256 of the runs' files, and the numbers of questions, ratings and right ones."""
 
     data_sha256: str
     questions: int
@@ -35,10 +38,8 @@ class FittedOn(BaseModel):
     right: int
 
 
-class Calibration(BaseModel):
-    """A map of one verifier's values: `isotonic` goes from knot to knot, `platt` is logistic in the log-odds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Calibration(_Record):
+    """A map of one verifier's values: `isotonic` is linear between knots, `platt` is logistic in the log-odds."""
 
     v: Literal[1] = 1
     kind: Literal["calibration"] = "calibration"
@@ -55,7 +56,7 @@ class Calibration(BaseModel):
         if self.method == "isotonic":
             rising = all(a <= b for knots in (self.x, self.y) for a, b in pairwise(knots))
             if not self.x or len(self.x) != len(self.y) or not rising:
-                raise ValueError("the knots do not rise")
+                raise ValueError("the knots are not in rising order")
         elif self.slope < 0:
             raise ValueError("a negative slope reverses the order")
         return self
@@ -67,10 +68,8 @@ class Calibration(BaseModel):
         return float(special.expit(self.slope * _log_odds(value) + self.intercept))
 
 
-class Weights(BaseModel):
-    """A logistic map of several verifiers' log-odds: one weight a member, none negative."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Weights(_Record):
+    """A logistic map of several verifiers' log-odds: one weight per member, none negative."""
 
     v: Literal[1] = 1
     kind: Literal["weights"] = "weights"
@@ -80,9 +79,9 @@ class Weights(BaseModel):
     fitted_on: FittedOn
 
     @model_validator(mode="after")
-    def _one_each(self) -> "Weights":
+    def _same_length(self) -> "Weights":
         if len(self.members) != len(self.weights):
-            raise ValueError("there is not one weight a member")
+            raise ValueError("members and weights differ in number")
         return self
 
     def apply(self, values: Sequence[float]) -> float:
@@ -98,7 +97,7 @@ def read_map(path: Path, kind: type[M]) -> M:
     """The map in a file.
 
     Raises:
-        UsageError: it cannot be read, or is no map of this kind.
+        UsageError: it cannot be read, or is not a map of this kind.
     """
     try:
         return kind.model_validate_json(read_whole(path))
@@ -106,8 +105,8 @@ def read_map(path: Path, kind: type[M]) -> M:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"{path} is no {kind.__name__.lower()} file: {where}: {first['msg'].lower()}") from error
+        location = ".".join(map(str, first["loc"])) or "file"
+        raise UsageError(f"{path} is not a {kind.__name__.lower()} file: {location}: {first['msg'].lower()}") from error
 
 
 def fit_calibration(
@@ -116,7 +115,7 @@ def fit_calibration(
     """The map of one verifier.
 
     Raises:
-        UsageError: there is too little to fit on, or the method does not exist.
+        UsageError: there are too few ratings, or the method does not exist.
     """
     require_choice(method, "method", ("isotonic", "platt"))
     x, y = _checked(values, right)
@@ -125,7 +124,7 @@ def fit_calibration(
         fitted = optimize.isotonic_regression(_pooled(x[order], y[order])).x
         knots = _knots(x[order], np.clip(fitted, 0, 1))
         return Calibration(method="isotonic", verifier=verifier, fitted_on=fitted_on, x=knots[0], y=knots[1])
-    [slope], intercept = _logistic(_log_odds(x)[:, None], _platt_targets(y))
+    [slope], intercept = logistic(_log_odds(x)[:, None], _platt_targets(y), ridge=_RIDGE / len(y), nonnegative=True)
     return Calibration(method="platt", verifier=verifier, fitted_on=fitted_on, slope=float(slope), intercept=intercept)
 
 
@@ -135,38 +134,38 @@ def fit_weights(
     """The logistic map of several verifiers.
 
     Raises:
-        UsageError: there is too little to fit on.
+        UsageError: there are too few ratings.
     """
     x, y = _checked(parts, right)
-    weights, intercept = _logistic(_log_odds(x), y)
+    weights, intercept = logistic(_log_odds(x), y, ridge=_RIDGE / len(y), nonnegative=True)
     return Weights(members=tuple(members), weights=tuple(map(float, weights)), intercept=intercept, fitted_on=fitted_on)
 
 
 def _checked(values: Sequence[object], right: Sequence[bool]) -> tuple[Floats, Floats]:
     x, y = np.asarray(values, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if len(y) < LEAST_RATINGS or not 0 < y.sum() < len(y):
+    if len(y) < MIN_RATINGS or not 0 < y.sum() < len(y):
         raise UsageError(
-            f"{len(y)} ratings, {int(y.sum())} of them right, fit nothing: give {LEAST_RATINGS} or more, some right "
+            f"{len(y)} ratings, {int(y.sum())} of them right, are too few: give {MIN_RATINGS} or more, some right "
             "and some wrong"
         )
     return x, y
 
 
 def _pooled(x: Floats, y: Floats) -> Floats:
-    """Labels in the order of the values, those of equal values averaged: their order means nothing."""
-    _, where, counts = np.unique(x, return_inverse=True, return_counts=True)
-    return (np.bincount(where, weights=y) / counts)[where]
+    """Labels in the order of the values, averaged over equal values."""
+    _, indices, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.bincount(indices, weights=y) / counts)[indices]
 
 
 def _knots(x: Floats, y: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The ends of each level part; what lies between two knots is on the line between them."""
+    """The ends of each level part as x and y; the map is linear between them."""
     keep = [i for i in range(len(x)) if i in (0, len(x) - 1) or not y[i - 1] == y[i] == y[i + 1]]
     thin = {float(x[i]): float(y[i]) for i in keep}
     return tuple(thin), tuple(thin.values())
 
 
 def _platt_targets(y: Floats) -> Floats:
-    """Platt's smoothed labels, which keep a separable set from infinite slopes."""
+    """Platt's smoothed labels."""
     right, wrong = y.sum(), len(y) - y.sum()
     return np.where(y > 0, (right + 1) / (right + 2), 1 / (wrong + 2))
 
@@ -175,18 +174,24 @@ def _log_odds(value: float | Floats) -> Floats:
     return np.asarray(special.logit(np.clip(value, _CLIP, 1 - _CLIP)))
 
 
-def _logistic(x: Floats, y: Floats) -> tuple[Floats, float]:
-    """Weights of 0 or more and an intercept that minimise the log loss, with a small penalty on the weights."""
-    scale = np.maximum(x.std(axis=0), 1e-12)
-    z = x / scale
+def logistic(
+    x: Floats | Floats32, y: Floats, *, weight: Floats | None = None, ridge: float, nonnegative: bool = False
+) -> tuple[Floats, float]:
+    """The slopes [d] and the intercept of a logistic regression of labels y [n] on x [n, d].
+
+    `weight` [n] counts rows, by default once each. `ridge` is the penalty on squared slopes of standardised columns.
+    """
+    mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), x.dtype.type(1e-6))
+    z, share = (x - mean) / scale, np.full(len(y), 1 / len(y)) if weight is None else weight / weight.sum()
 
     def loss(w: Floats) -> tuple[float, Floats]:
-        logits = z @ w[:-1] + w[-1]
-        value = np.mean(np.logaddexp(0, logits) - y * logits) + _RIDGE / 2 * w[:-1] @ w[:-1] / len(y)
-        slope = special.expit(logits) - y
-        return float(value), np.append(z.T @ slope / len(y) + _RIDGE * w[:-1] / len(y), slope.mean())
+        logits = z @ w[:-1].astype(z.dtype) + w[-1]
+        value = share @ (np.logaddexp(0, logits) - y * logits) + ridge / 2 * w[:-1] @ w[:-1]
+        slope = share * (special.expit(logits) - y)
+        return float(value), np.append(slope.astype(z.dtype) @ z + ridge * w[:-1], slope.sum())
 
-    start = np.append(np.full(x.shape[1], 0.1), 0.0)
-    bounds = [(0.0, None)] * x.shape[1] + [(None, None)]
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500})
-    return found.x[:-1] / scale, float(found.x[-1])
+    bounds = [(0.0 if nonnegative else None, None)] * z.shape[1] + [(None, None)]
+    start = np.zeros(z.shape[1] + 1)
+    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}).x
+    slopes = found[:-1] / scale
+    return slopes, float(found[-1] - slopes @ mean)

@@ -1,4 +1,4 @@
-"""A process reward model: a score for every step of a candidate, and one of them all."""
+"""Prm: rates every step of a candidate by a process reward model, and the candidate by an aggregate of them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from reasoner.errors import UsageError, require_choice
 from reasoner.models.dtype import DType
 from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
-from reasoner_verifiers.reward.model import Options, Running
+from reasoner_verifiers.reward.model import Options, RewardVerifier, Running
 from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -19,18 +19,17 @@ AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": lambda steps: math.fsum(steps) / len(steps),
     "product": math.prod,
 }
-"""How the scores of steps become one: what prunes a search is what chooses the answer."""
+"""How the scores of steps become one score, both for pruning a search and for choosing an answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prm:
+class Prm(RewardVerifier):
     """Rates every step of a candidate by a reward model, and never a step twice.
 
-    Steps end at `separator` in what was generated. The rating's value is the
-    `aggregate` of its steps. `model` "embedded" is the head that comes with the embedded model; else it is a head's
-    file, the folder of a model or a Hugging Face id; one that the policy serves as well is not loaded again. `recipe`
-    says how it is read, "auto" by what it is. `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are
-    those of its engine.
+    Steps end at `separator` in the generated text. The rating's value is the `aggregate` of its steps. `model` is
+    "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a Hugging Face id;
+    a model that the policy serves too is not loaded again. `recipe` says how the model is read; "auto" recognises it.
+    `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine.
     """
 
     model: str = "embedded"
@@ -53,10 +52,6 @@ class Prm:
             )
 
     @property
-    def logprobs(self) -> None:
-        """None: it reads tokens, not their probabilities."""
-
-    @property
     def _options(self) -> Options:
         return Options(
             self.model,
@@ -69,37 +64,12 @@ class Prm:
             self.dtype,
         )
 
-    async def claim(self, policy: Engine) -> None:
-        """Claim the reward model's part of the policy's GPU, before the policy starts."""
-        await self.running.claim(self._options, policy)
-
-    async def start(self, policy: Engine) -> None:
-        """Start the reward model beside the policy."""
-        await self.running.start(self._options, policy)
-
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """Every token that may have to be read, none of them cached."""
-        await self.start(policy)
-        model = self.running.started
-        return model.bound(await model.lay(question, candidate, policy))
-
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
-        """The scores of all steps and their aggregate; only the steps that were not scored before cost anything.
+        """The scores of all steps and their aggregate; only steps that were not scored before cost anything.
 
         Raises:
-            VerifierError: it cannot be read by this model, or scores and steps differ in number.
+            VerifierError: this model cannot read it, or the numbers of scores and steps differ.
             EngineError: the reward model failed.
         """
-        await self.start(policy)
-        model = self.running.started
-        steps = await model.scores(await model.lay(question, candidate, policy), (question, candidate), tab)
-        assert tab.cost is not None
-        return Rating(AGGREGATES[self.aggregate](steps), tab.cost, steps)
-
-    async def forget(self) -> None:
-        """Forget all scores, and the reward model's prefixes."""
-        await self.running.forget()
-
-    async def close(self) -> None:
-        """Stop the reward model."""
-        await self.running.close()
+        steps = await self._scores(question, candidate, policy, tab)
+        return Rating(AGGREGATES[self.aggregate](steps), tab.cost or Cost(), steps)

@@ -1,4 +1,4 @@
-"""Rules: a user's own function or regular expression says what a candidate is worth."""
+"""Rules: rates a candidate by the user's own function or regular expression."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from importlib import import_module
 
 import regex
 
-from reasoner.blame import where
+from reasoner.blame import Blaming
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
 from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Question, Rating
 
 SECONDS = 1.0
-"""A pattern that takes longer on one candidate is given up: what it runs over is a model's text."""
+"""Time limit of a pattern on one candidate, whose text a model wrote."""
 
 Rule = Callable[[Question, Completion], float]
 """Rates one candidate from 0 to 1; True and False are 1 and 0."""
@@ -22,10 +22,10 @@ Rule = Callable[[Question, Completion], float]
 
 @dataclass(frozen=True, slots=True)
 class Rules(Resourceless):
-    """Rates by `pattern`, 1 where it is found in what was generated and else 0, or by the function `call` names.
+    """Rates 1 if `pattern` occurs in the generated text and else 0, or by the function that `call` names.
 
-    `call` is written `module:function`; the function is given the question and the completion, returns 0 to 1, and runs
-    in a thread. It is the user's own code and trusted; a model's code belongs to `code`.
+    `call` is `module:function`. The function gets the question and the completion, and returns 0 to 1. It runs in a
+    thread and is trusted, as the user's own code; use `code` to run a model's code.
     """
 
     pattern: str = ""
@@ -33,51 +33,48 @@ class Rules(Resourceless):
 
     def __post_init__(self) -> None:
         if bool(self.pattern) == bool(self.call):
-            raise UsageError("rules need a pattern or a call, and not both: write rules:pattern=REGEX")
+            raise UsageError(
+                "rules need either a pattern or a call: write rules:pattern=REGEX or rules:call=MODULE:FUNCTION"
+            )
         if self.pattern:
             try:
                 regex.compile(self.pattern)
             except regex.error as error:
-                raise UsageError(f"pattern={self.pattern!r} is no regular expression: {error}") from error
+                raise UsageError(f"pattern={self.pattern!r} is not a regular expression: {error}") from error
         else:
             self._function()
 
     def _function(self) -> Rule:
         module, colon, name = self.call.partition(":")
         if not (module and colon and name):
-            raise UsageError(f"call={self.call!r} names no function: write module:function")
+            raise UsageError(f"call={self.call!r} does not name a function: write module:function")
         try:
-            found = getattr(import_module(module), name)
+            rule = getattr(import_module(module), name)
         except Exception as error:
             raise UsageError(f"call={self.call!r} cannot be imported: {error}") from error
-        if not callable(found):
-            raise UsageError(f"call={self.call!r} is no function, but {type(found).__name__}")
-        rule: Rule = found
-        return rule
+        if not callable(rule):
+            raise UsageError(f"call={self.call!r} is not a function but {type(rule).__name__}")
+        return rule  # type: ignore[no-any-return]
 
     @property
     def logprobs(self) -> None:
-        """Nothing is needed of the sequences."""
-        return
+        """None: it reads text alone."""
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
-        """What the rule says of one candidate.
+        """The rule's rating of one candidate.
 
         Raises:
-            VerifierError: the pattern took too long, or the function failed or returned no number from 0 to 1.
+            VerifierError: the pattern took too long, or the function failed or did not return a number from 0 to 1.
         """
         if self.pattern:
-            return Rating(float(await asyncio.to_thread(self._found, candidate.chain)), Cost())
-        try:
+            return Rating(float(await asyncio.to_thread(self._matches, candidate.chain)), Cost())
+        with Blaming(f"the rule {self.call}", VerifierError):
             value = await asyncio.to_thread(self._function(), question, candidate)
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}{where(error)}"
-            raise VerifierError(f"the rule {self.call} failed with {what}") from error
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise VerifierError(f"the rule {self.call} returned {value!r}: a rating is a number from 0 to 1")
+            raise VerifierError(f"the rule {self.call} returned {value!r}: it must return a number from 0 to 1")
         return Rating(float(value), Cost())
 
-    def _found(self, text: str) -> bool:
+    def _matches(self, text: str) -> bool:
         try:
             return regex.search(self.pattern, text, timeout=SECONDS) is not None
         except TimeoutError as error:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Protocol
 
 from reasoner.answers import CodeSpace, TextSpace, squad_em
 from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
+from reasoner.answers.process_pool import Failed
 from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
 from reasoner.grades import GradeStatus
-from reasoner.killable import Failed
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
 from reasoner.types import Answer, Completion, Question

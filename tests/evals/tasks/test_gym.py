@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.answers.process_pool import ProcessPool
 from reasoner.catalog import build
 from reasoner.equivalence import Equivalence
 from reasoner.errors import UnknownName, UsageError
-from reasoner.killable import KillablePool
 from reasoner_evals.grading.graders import ByGym, GradedQuestion, grade
 from reasoner_evals.tasks import gym_names
 from reasoner_evals.tasks.verbatim import VerbatimSpace
@@ -27,7 +27,7 @@ EXECUTING = {
 
 @pytest.fixture(scope="module")
 def equivalence() -> Iterator[Equivalence]:
-    made = Equivalence(pool=KillablePool(workers=1))
+    made = Equivalence(pool=ProcessPool(workers=1))
     yield made
     asyncio.run(made.close())
 

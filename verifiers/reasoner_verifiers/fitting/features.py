@@ -55,7 +55,7 @@ class Backbone:
         return tuple(head + end for end in step_ends(generated, self.tokenizer.decode, separator))
 
     def states(
-        self, sequences: Sequence[TokenIds], places: Sequence[Sequence[int]], layers: Sequence[int], notify: Notify
+        self, sequences: Sequence[TokenIds], positions: Sequence[Sequence[int]], layers: Sequence[int], notify: Notify
     ) -> list[NDArray[np.float32]]:
         """For each sequence an array [layers, places, width]: states after those layers, through the final norm.
 
@@ -63,7 +63,7 @@ class Backbone:
         """
         import torch
 
-        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(sequences)
+        states: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(sequences)
         done = 0
         for batch in _batches(sequences):
             longest = max(len(sequences[i]) for i in batch)
@@ -74,13 +74,13 @@ class Backbone:
             with torch.inference_mode():
                 hidden = self.model(ids, attention_mask=mask, output_hidden_states=True, use_cache=False).hidden_states
                 for row, i in enumerate(batch):
-                    at = torch.tensor(list(places[i]), dtype=torch.long)
-                    picked = [self._normed(hidden[layer][row, at], layer).float().numpy() for layer in layers]
-                    found[i] = np.stack(picked)
+                    columns = torch.tensor(list(positions[i]), dtype=torch.long)
+                    picked = [self._normed(hidden[layer][row, columns], layer).float().numpy() for layer in layers]
+                    states[i] = np.stack(picked)
             before, done = done, done + len(batch)
             if 10 * before // len(sequences) < 10 * done // len(sequences) < 10:
                 notify(f"{done:,} of {len(sequences):,} sequences read")
-        return found
+        return states
 
     def _normed(self, state: Any, layer: int) -> Any:
         """The last state comes normed; an inner one is normed as the model cut off there would."""
@@ -90,10 +90,10 @@ class Backbone:
 def _batches(sequences: Sequence[TokenIds]) -> list[list[int]]:
     """Places of the sequences, those of like length together, padded to at most `BATCH_TOKENS`."""
     batches: list[list[int]] = []
-    for place in sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i)):
-        length = len(sequences[place])
+    for index in sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i)):
+        length = len(sequences[index])
         if batches and length * (len(batches[-1]) + 1) <= BATCH_TOKENS:
-            batches[-1].append(place)
+            batches[-1].append(index)
         else:
-            batches.append([place])
+            batches.append([index])
     return batches

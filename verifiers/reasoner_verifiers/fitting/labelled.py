@@ -50,20 +50,20 @@ def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
     Raises:
         TraceError: a run cannot be read, or lacks the prompt of a sequence.
     """
-    return [one for run in runs for one in _distinct(labelled_folders(run))]
+    return [sample for run in runs for sample in _distinct(labelled_folders(run))]
 
 
 def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
     """What the arms of one run hold, each sample once: one of the same prompt, place, seed and text is the same."""
     if len(folders) == 1:
         return _labelled(folders[0])
-    found: dict[tuple[str, str, int, int, str], Labelled] = {}
-    for one in (one for folder in folders for one in _labelled(folder)):
-        draw = one.sampled
+    distinct: dict[tuple[str, str, int, int, str], Labelled] = {}
+    for sample in (sample for folder in folders for sample in _labelled(folder)):
+        draw = sample.sampled
         name = (draw.question_id, draw.prompt, draw.index, draw.seed, draw.text)
-        if name not in found or (found[name].rating is None and one.rating is not None):
-            found[name] = one
-    return found.values()
+        if name not in distinct or (distinct[name].rating is None and sample.rating is not None):
+            distinct[name] = sample
+    return distinct.values()
 
 
 def _labelled(folder: Path) -> Iterator[Labelled]:
@@ -82,7 +82,7 @@ def rated_by(labelled: Sequence[Labelled]) -> str:
     Raises:
         UsageError: there was none, or there were several.
     """
-    specs = sorted({one.verifier for one in labelled if one.verifier})
+    specs = sorted({sample.verifier for sample in labelled if sample.verifier})
     if len(specs) != 1:
         named = " and ".join(specs) if specs else "none"
         raise UsageError(f"these runs were rated by {named}: give runs that one verifier rated, as best_of_n does")
@@ -96,6 +96,6 @@ def fitted_on(runs: Sequence[Path], used: Sequence[Labelled]) -> FittedOn:
         for name in (TRACE, GRADES):
             with (folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-    questions = len({one.question_id for one in used})
-    right = sum(one.right for one in used)
+    questions = len({sample.question_id for sample in used})
+    right = sum(sample.right for sample in used)
     return FittedOn(data_sha256=digest.hexdigest(), questions=questions, ratings=len(used), right=right)

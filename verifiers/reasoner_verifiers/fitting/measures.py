@@ -1,4 +1,4 @@
-"""How good a verifier is: its discrimination, and what selecting by it buys over voting and over chance."""
+"""How good a verifier is: its AUROC, and the accuracy of selecting by it, by voting and by chance."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ RESAMPLES = 4000
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """One sequence: its answer, whether that is right, and the verifier's value; no answer, no value."""
+    """A sequence's answer, whether it is right, and the verifier's value; both None without an answer."""
 
     answer: Answer | None
     right: bool
@@ -39,7 +39,7 @@ class Estimate(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Accuracies at n samples a question, and what two ways of selecting gain over the majority."""
+    """Accuracies at n samples per question, and the gain of two ways of selecting over the majority."""
 
     n: int
     random: Estimate
@@ -52,48 +52,43 @@ class Selection(NamedTuple):
 
 
 def auroc(values: Sequence[float], right: Sequence[bool]) -> float | None:
-    """The chance that a right one is rated above a wrong one, ties half; None where one of the two is missing."""
+    """The probability that a right answer is rated above a wrong one, ties half; None without both kinds."""
     labels = np.asarray(right, dtype=bool)
     positive, negative = int(labels.sum()), int((~labels).sum())
     if not positive or not negative:
         return None
-    ranks = stats.rankdata(np.asarray(values, dtype=np.float64))
+    ranks = stats.rankdata(values)
     return float((ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
 def pooled_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> Estimate | None:
-    """AUROC over all rated answers, with questions resampled whole for its interval."""
-    rated = [[(one.value, one.right) for one in group if one.value is not None] for group in questions]
+    """AUROC over all rated answers; the interval resamples whole questions."""
 
-    def over(places: Sequence[int]) -> float | None:
-        pairs = [pair for place in places for pair in rated[place]]
-        return auroc([value for value, _ in pairs], [right for _, right in pairs])
+    def over(groups: Sequence[Sequence[Rated]]) -> float | None:
+        return _auroc([rated for group in groups for rated in group])
 
-    value = over(range(len(rated)))
+    value = over(questions)
     if value is None:
         return None
     source = random.Random(seed)
-    draws = (over(source.choices(range(len(rated)), k=len(rated))) for _ in range(RESAMPLES // 10))
+    draws = (over(source.choices(questions, k=len(questions))) for _ in range(RESAMPLES // 10))
     low, high = np.percentile([draw for draw in draws if draw is not None], [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 
 def within_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> Estimate | None:
-    """The mean of the questions' own AUROCs, over those with a right and a wrong answer: what selection lives on."""
-    own = [
-        found
-        for group in questions
-        if (found := auroc(*_columns([one for one in group if one.value is not None]))) is not None
-    ]
+    """The mean AUROC within a question, over the questions that have both a right and a wrong answer."""
+    own = [value for value in map(_auroc, questions) if value is not None]
     return estimate(own, seed=seed) if own else None
 
 
-def _columns(group: Sequence[Rated]) -> tuple[list[float], list[bool]]:
-    return [one.value or 0.0 for one in group], [one.right for one in group]
+def _auroc(group: Sequence[Rated]) -> float | None:
+    pairs = [(rated.value, rated.right) for rated in group if rated.value is not None]
+    return auroc([value for value, _ in pairs], [right for _, right in pairs])
 
 
 def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> Estimate:
-    """The mean of one value a question, with its interval."""
+    """The mean of one value per question, with its interval."""
     sample = np.asarray(values, dtype=np.float64)
     source = np.random.default_rng(seed)
     means = sample[source.integers(0, len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
@@ -102,10 +97,10 @@ def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) ->
 
 
 def selection(questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0) -> Selection:
-    """What answering by chance, majority, best rating and rated vote gets right at `n` samples a question."""
+    """Accuracies of answering by chance, majority, best rating and rated vote at `n` samples per question."""
     rows: list[NDArray[np.float64]] = []
-    for place, group in enumerate(questions):
-        source = random.Random(f"{seed}-{place}")
+    for index, group in enumerate(questions):
+        source = random.Random(f"{seed}-{index}")
         rounds = SUBSETS if n < len(group) else 1
         subsets = (sorted(source.sample(range(len(group)), min(n, len(group)))) for _ in range(rounds))
         rows.append(np.mean([_outcomes([group[i] for i in chosen]) for chosen in subsets], axis=0))
@@ -115,21 +110,24 @@ def selection(questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0) ->
     return Selection(n, *columns, *gains)
 
 
-def _outcomes(drawn: Sequence[Rated]) -> list[float]:
-    """Of one subset: the share that is right, and whether each way of answering is."""
+def _outcomes(samples: Sequence[Rated]) -> list[float]:
+    """For one subset: the share of right samples, and whether each way of answering is right."""
     return [
-        sum(one.right for one in drawn) / len(drawn),
-        _chosen(drawn, lambda _: 1.0, "sum"),
-        _chosen(drawn, lambda one: one.value or 0.0, "max"),
-        _chosen(drawn, lambda one: one.value or 0.0, "sum"),
-        float(any(one.right for one in drawn)),
+        sum(sample.right for sample in samples) / len(samples),
+        _chosen(samples, lambda _: 1.0, "sum"),
+        _chosen(samples, lambda sample: sample.value or 0.0, "max"),
+        _chosen(samples, lambda sample: sample.value or 0.0, "sum"),
+        float(any(sample.right for sample in samples)),
     ]
 
 
-def _chosen(drawn: Sequence[Rated], weight: Callable[[Rated], float], by: str) -> float:
-    # Answers carry the keys of their own space, which are all that counts here.
+def _chosen(samples: Sequence[Rated], weight: Callable[[Rated], float], by: str) -> float:
+    # Only the keys of the answers count here, and they carry those of their own space.
     tally = Tally(TextSpace(), by="max" if by == "max" else "sum")
-    for index, one in enumerate(drawn):
-        tally.add(one.answer, index=index, weight=weight(one))
+    for index, sample in enumerate(samples):
+        tally.add(sample.answer, index=index, weight=weight(sample))
     leader = tally.standing().leader
-    return float(leader is not None and any(one.right for one in drawn if one.answer and one.answer.key == leader.key))
+    return float(
+        leader is not None
+        and any(sample.right for sample in samples if sample.answer and sample.answer.key == leader.key)
+    )

@@ -164,11 +164,11 @@ def serving_folder(file: Path, notify: Notify) -> Path:
         raise EngineUnavailable(
             f"{head.info.backbone} is not on this machine: fetch it first, as the head builds on it"
         )
-    found = backbone_digest(backbone)
-    if found != head.info.backbone_sha256:
+    digest = backbone_digest(backbone)
+    if digest != head.info.backbone_sha256:
         raise UsageError(
             f"{file.name} was fitted on {head.info.backbone} {head.info.backbone_sha256[:12]} and the one here is "
-            f"{found[:12]}: fit the head again"
+            f"{digest[:12]}: fit the head again"
         )
     return _served(file.stem, backbone, head, sha256_of(file), notify)
 
@@ -282,11 +282,11 @@ def _tensors(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
 
 def _reward_config(config: dict[str, Any], layer: int) -> dict[str, Any]:
     left_out = {"_name_or_path", "_model_name_or_path", "attention_bias", "mlp_bias", "pretraining_tp"}
-    kept = {name: value for name, value in config.items() if name not in left_out}
-    if "layer_types" in kept:
-        kept |= {"layer_types": kept["layer_types"][:layer], "max_window_layers": layer}
+    settings = {name: value for name, value in config.items() if name not in left_out}
+    if "layer_types" in settings:
+        settings |= {"layer_types": settings["layer_types"][:layer], "max_window_layers": layer}
     # The model type stays the backbone's: transformers would give a "qwen2" another tokenizer than its files describe.
-    return kept | {
+    return settings | {
         "architectures": ["Qwen2ForRewardModel"],
         "num_hidden_layers": layer,
         "tie_word_embeddings": False,

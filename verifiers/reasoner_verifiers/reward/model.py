@@ -1,13 +1,14 @@
-"""A reward model at work: found, started beside the policy, and asked for the scores that its cache does not hold."""
+"""Running a reward model: choosing its engine, starting it beside the policy, computing scores that are not cached."""
 
 import dataclasses
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+from scipy import special
 
 from reasoner.budget import Cost
 from reasoner.engines.vllm import VllmEngine
@@ -27,13 +28,12 @@ HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
 """The head that comes with this package, for the embedded model."""
 _LEAST_CACHED = 100_000
-# Where two tokenizers agree on this, they are taken to be one: digits, spaces, capitals, accents, other scripts, LaTeX.
+# Tokenizers that agree on this text count as the same: digits, spaces, capitals, accents, other scripts, LaTeX.
 _PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tНаïve 数学 <|im_end|> I'll re-check."
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a person chooses of a reward model; the fields are those of `PoolingEngine`."""
+class Options(NamedTuple):
+    """The options of a reward model; from `context` on they are those of `PoolingEngine`."""
 
     model: str
     recipe: str
@@ -44,9 +44,14 @@ class Options:
     gpu_memory_utilization: float
     dtype: DType
 
+    @property
+    def of_engine(self) -> dict[str, Any]:
+        """The keyword arguments of its engine."""
+        return {name: getattr(self, name) for name in ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype")}
+
 
 class LanguageModel:
-    """A language model as a reward model: it says how likely each of two tokens comes next."""
+    """A language model as a reward model: the probability of each of two next tokens."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -57,24 +62,21 @@ class LanguageModel:
         """The prompt as the engine renders it, which opens the next turn of a chat."""
         ids = (await self.engine.render(prompt)).token_ids
         if ids is None:
-            raise VerifierError(f"{self.engine.name} tells no token ids, which a language model as a judge needs")
+            raise VerifierError(f"{self.engine.name} does not report token ids, which this recipe needs")
         return ids
 
     async def encode(self, text: str) -> TokenIds:
-        """The ids of a piece of text; none where the engine does not tell them."""
+        """The ids of a piece of text; none if the engine does not report them."""
         return await self.engine.encode(text) or ()
 
     def decode(self, ids: TokenIds) -> str:
-        """Not needed: no recipe for language models reads the policy's own ids."""
+        """Not used: no recipe for language models reads the policy's own ids."""
         raise NotImplementedError
 
 
 @dataclass(slots=True)
 class RewardModel:
-    """One reward model by its recipe, with a cache of all it said.
-
-    `policy_ids` says whether it reads the policy's token ids as they are.
-    """
+    """A reward model and its recipe, with a cache of its scores; `policy_ids`: it reads the policy's own token ids."""
 
     recipe: Recipe
     engine: PoolingEngine | Engine
@@ -92,28 +94,28 @@ class RewardModel:
         """The candidate as this model reads it.
 
         Raises:
-            VerifierError: it cannot be laid out, or is longer than the model's window.
+            VerifierError: it cannot be laid out, or is longer than the model's context.
         """
         case = Case(question, candidate, self.separator, policy if self.policy_ids else None)
         laid = await lay(self.recipe, self.reader, case)
         room = self.engine.model.context - (0 if isinstance(self.engine, PoolingEngine) else 1)
         if len(laid.ids) > room > 0:
-            raise VerifierError(f"the candidate is {len(laid.ids):,} tokens and the reward model's window is {room:,}")
+            raise VerifierError(f"the candidate is {len(laid.ids):,} tokens and the reward model's context is {room:,}")
         return laid
 
     def bound(self, laid: Laid) -> Cost:
-        """The most that scoring may cost, nothing being cached anywhere.
+        """The maximum cost of scoring, with nothing cached.
 
-        Cached tokens are in it as well, since they are paid for where the budget is in dollars.
+        It counts the tokens as cached too, since a budget in dollars pays for those.
         """
+        reads = [Usage(place + 1, 0, 1) for place in laid.places]
         if isinstance(self.engine, PoolingEngine):
-            return _at_most(verifier_cost(self.engine.model, Usage(len(laid.ids))))
-        return _at_most(
-            sum((verifier_cost(self.engine.model, Usage(place + 1, 0, 1)) for place in laid.places), Cost())
-        )
+            reads = [Usage(len(laid.ids))]
+        cost = sum((verifier_cost(self.engine.model, usage) for usage in reads), Cost())
+        return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
     async def scores(self, laid: Laid, request: tuple[Question, Completion], tab: Tab) -> tuple[float, ...]:
-        """A score for every place; the tab says what it cost, which is nothing for what was known."""
+        """A score for every place; the tab gets the cost, which is 0 for scores in the cache."""
         tab.cost = Cost()
         compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
         keys = tuple(step_keys(self.identity, laid.ids, laid.places))
@@ -124,16 +126,16 @@ class RewardModel:
         meter = Meter()
         tab.cost = None
         try:
-            # The engine says nothing about positions that it has in its cache. Those whose scores are known are not
-            # asked for; those whose scores were lost on the way are computed anew.
+            # The engine reports nothing for positions in its prefix cache. Known scores are not requested; scores that
+            # were computed and lost are computed again without that cache.
             ids = laid.ids[: laid.places[missing[-1]] + 1]
             pooled = await self.engine.rows(ids, read_cache=not lost, meter=meter)
         finally:
             tab.cost = None if meter.usage is None else verifier_cost(self.engine.model, meter.usage)
         if laid.places[missing[0]] < pooled.first:
             raise VerifierError(
-                f"the reward model told nothing before token {pooled.first}, and a step ends at token "
-                f"{laid.places[missing[0]]}: score it once more"
+                f"the reward model reported nothing before token {pooled.first}, and a step ends at token "
+                f"{laid.places[missing[0]]}: score it again"
             )
         return [self._read(pooled.rows[laid.places[at] - pooled.first].tolist()) for at in missing]
 
@@ -147,35 +149,32 @@ class RewardModel:
         for at in missing:
             ids, meter = laid.ids[: laid.places[at] + 1], Meter()
             tab.cost = None
-            asked = SampleRequest(
+            sample = SampleRequest(
                 question.id, candidate.prompt, Rendered(ids, len(ids)), params, 0, 0, watch=watch, meter=meter
             )
             try:
-                answered = await self.engine.sample(asked)
+                answered = await self.engine.sample(sample)
                 meter.usage = answered.usage
             finally:
                 spent = spent + verifier_cost(self.engine.model, meter.usage) if meter.usage else spent
                 tab.cost = spent if meter.usage else None
             if answered.logprobs is None or not answered.logprobs.watched:
-                raise VerifierError(f"{self.engine.name} does not tell the log-probabilities of chosen tokens")
+                raise VerifierError(f"{self.engine.name} does not report the log-probabilities of chosen tokens")
             values.append(self._read(answered.logprobs.watched[0]))
         return values
 
     def _read(self, row: Sequence[float]) -> float:
-        """A score in [0, 1] from what the model says at one position."""
+        """A score in [0, 1] from the model's output at one position."""
         wanted = 1 if self.recipe.reading == "sigmoid" else 2
         if len(row) != wanted:
             raise VerifierError(f"{self.recipe.name} reads {wanted} labels and the model gives {len(row)}")
-        if self.recipe.reading == "sigmoid":
-            return _sigmoid(row[0])
-        if self.recipe.reading == "softmax":
-            return _sigmoid(row[1] - row[0])
-        return _sigmoid(row[0] - row[1])
+        difference = {"sigmoid": row[0], "softmax": row[-1] - row[0], "labels": row[0] - row[-1]}[self.recipe.reading]
+        return float(special.expit(difference))
 
 
 @dataclass(slots=True)
 class Running:
-    """The reward model of one verifier: nothing until `start`, and nothing again after `close`."""
+    """The reward model of one verifier, from `start` to `close`."""
 
     model: RewardModel | None = None
     notify: Notify | None = None
@@ -192,7 +191,7 @@ class Running:
         return self.model
 
     async def forget(self) -> None:
-        """Forget all scores, and the prefixes of the model's own engine."""
+        """Drop all scores, and the prefix cache of the model's own engine."""
         if self.model is not None:
             self.model.cache.clear()
             await forget(*(() if self._shared else (self._engine,)))
@@ -217,7 +216,7 @@ class Running:
                 await policy.start()
             await engine.start()
         model = await _ready(engine, recipe, options, policy)
-        # Of several that start it at once the first decides, as all have to share one cache.
+        # If several start it concurrently, all use the first one's model and cache.
         self.model = self.model or model
 
     async def claim(self, options: Options, policy: Engine) -> None:
@@ -231,7 +230,7 @@ class Running:
             await in_daemon(lambda: self._find(options, policy))
 
     def _find(self, options: Options, policy: Engine) -> None:
-        """Choose the engine, once, however many ask for it at the same time."""
+        """Choose the engine once, also when called concurrently."""
         with self._lock:
             if self._engine is not None:
                 return
@@ -254,15 +253,7 @@ class Running:
                 source = str(serving_folder(file, notify))
             elif self._recipe is SKYWORK_PRM:
                 source = str(serving_folder_of_value_head(options.model, folder, notify))
-            engine = PoolingEngine(
-                source,
-                task=self._recipe.task,
-                pooling=self._recipe.pooling,
-                max_model_len=options.max_model_len,
-                kv_gib=options.kv_gib,
-                gpu_memory_utilization=options.gpu_memory_utilization,
-                dtype=options.dtype,
-            )
+            engine = PoolingEngine(source, task=self._recipe.task, pooling=self._recipe.pooling, **options.of_engine)
             engine.notify = notify
             engine.share_gpu(policy)
             self._engine = engine
@@ -278,39 +269,66 @@ def _language_model(options: Options, folder: Path | None, build: Build | None) 
     """A second engine for a language model that judges."""
     if build is not None and build.cpu:
         check_memory(folder, options.kv_gib, options.dtype)
-    return VllmEngine(
-        options.model,
-        core="async",
-        max_model_len=options.max_model_len,
-        kv_gib=options.kv_gib,
-        gpu_memory_utilization=options.gpu_memory_utilization,
-        dtype=options.dtype,
-    )
+    return VllmEngine(options.model, core="async", **options.of_engine)
 
 
 async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:
-    """The started model, after its tokenizer was found to be what the recipe takes it for."""
+    """The started model, after a check that its tokenizer is the one that the recipe expects."""
     model = RewardModel(recipe, engine, options.separator, "", policy_ids=False, cache=StepCache(_LEAST_CACHED))
     for text, expected in recipe.tokens.items():
         ids = await model.reader.encode(text)
         if ids != (expected,):
             raise UsageError(
-                f"{options.model!r} is no {recipe.name}: {text!r} is token {expected} there and {list(ids)} here; "
-                "choose another recipe"
+                f"{options.model!r} is not a {recipe.name} model: {text!r} should be token {expected} but is "
+                f"{list(ids)}; choose another recipe"
             )
     if isinstance(engine, PoolingEngine):
-        # As many scores as the engine remembers tokens: a score that is dropped here is then forgotten there too.
+        # As many scores as the engine caches tokens: a score that is dropped here has then been evicted there too.
         model.cache.size = max(_LEAST_CACHED, engine.capacity)
         if recipe.layout == "own_ids":
             model.policy_ids = await policy.encode(_PROBE) == await engine.encode(_PROBE)
-    card = engine.model
-    model.identity = f"{card.name} {card.revision} {options.dtype} {recipe.name} {recipe.version}"
+    info = engine.model
+    model.identity = f"{info.name} {info.revision} {options.dtype} {recipe.name} {recipe.version}"
     return model
 
 
-def _at_most(cost: Cost) -> Cost:
-    return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
+class RewardVerifier:
+    """A verifier that rates by a reward model beside the policy, which it starts where `start` was not called."""
 
+    __slots__ = ()
+    running: Running
 
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+    @property
+    def _options(self) -> Options:
+        raise NotImplementedError
+
+    @property
+    def logprobs(self) -> None:
+        """None: it reads tokens, not their probabilities."""
+
+    async def claim(self, policy: Engine) -> None:
+        """Claim the reward model's share of the policy's GPU, before the policy starts."""
+        await self.running.claim(self._options, policy)
+
+    async def start(self, policy: Engine) -> None:
+        """Start the reward model beside the policy."""
+        await self.running.start(self._options, policy)
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """The cost of every token that may have to be read, none of them cached."""
+        await self.start(policy)
+        model = self.running.started
+        return model.bound(await model.lay(question, candidate, policy))
+
+    async def _scores(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> tuple[float, ...]:
+        await self.start(policy)
+        model = self.running.started
+        return await model.scores(await model.lay(question, candidate, policy), (question, candidate), tab)
+
+    async def forget(self) -> None:
+        """Drop all scores, and the reward model's prefix cache."""
+        await self.running.forget()
+
+    async def close(self) -> None:
+        """Stop the reward model."""
+        await self.running.close()

@@ -102,7 +102,7 @@ def choose(recipe: str, model: str, folder: Path | None, rates: Literal["steps",
         UsageError: there is none, or it rates the other thing.
     """
     chosen = RECIPES[recipe] if recipe != "auto" else _recognise(model, folder)
-    fitting = [each.name for each in RECIPES.values() if each.rates in (rates, "both")]
+    fitting = [candidate.name for candidate in RECIPES.values() if candidate.rates in (rates, "both")]
     if chosen is None:
         raise UsageError(f"no recipe is known for {model!r}: choose recipe={', '.join(fitting)}")
     if chosen.name not in fitting:

@@ -14,12 +14,12 @@ Compute = Callable[[Sequence[int], bool], Awaitable[Sequence[float]]]
 """Given which keys to compute, and whether some were begun before and never came back: their values."""
 
 
-def step_keys(identity: str, ids: TokenIds, places: Sequence[int]) -> Iterator[bytes]:
+def step_keys(identity: str, ids: TokenIds, positions: Sequence[int]) -> Iterator[bytes]:
     """One key for each place, in rising order: SHA-256 of `identity` and of all token ids up to and with that place."""
     hashed, done = hashlib.sha256(identity.encode() + b"\0"), 0
-    for place in places:
-        hashed.update(np.asarray(ids[done : place + 1], dtype="<i8").tobytes())
-        done = place + 1
+    for position in positions:
+        hashed.update(np.asarray(ids[done : position + 1], dtype="<i8").tobytes())
+        done = position + 1
         yield hashed.copy().digest()
 
 
@@ -50,25 +50,27 @@ class StepCache:
         Raises:
             VerifierError: `compute` gave more or fewer scores than it was asked for.
         """
-        found: dict[int, float] = {}
-        while missing := self._look(keys, found):
-            flight = next((self._flights[keys[at]] for at in missing if keys[at] in self._flights), None)
+        scores: dict[int, float] = {}
+        while missing := self._look(keys, scores):
+            flight = next((self._flights[keys[index]] for index in missing if keys[index] in self._flights), None)
             if flight is None:
-                found |= zip(missing, await self._compute([keys[at] for at in missing], missing, compute), strict=True)
+                scores |= zip(
+                    missing, await self._compute([keys[index] for index in missing], missing, compute), strict=True
+                )
                 break
             # Not awaited itself, as cancelling this rating would then cancel it for all.
             await asyncio.wait([flight])
         self.hits += len(keys) - len(missing)
-        return tuple(found[at] for at in range(len(keys)))
+        return tuple(scores[index] for index in range(len(keys)))
 
-    def _look(self, keys: Sequence[bytes], found: dict[int, float]) -> list[int]:
+    def _look(self, keys: Sequence[bytes], scores: dict[int, float]) -> list[int]:
         """Add what is known to `found`; the places of what is not."""
-        for at, key in enumerate(keys):
+        for index, key in enumerate(keys):
             value = self._values.get(key)
-            if value is not None and at not in found:
-                found[at] = value
+            if value is not None and index not in scores:
+                scores[index] = value
                 self._values.move_to_end(key)
-        return [at for at in range(len(keys)) if at not in found]
+        return [index for index in range(len(keys)) if index not in scores]
 
     async def _compute(self, keys: Sequence[bytes], missing: Sequence[int], compute: Compute) -> Sequence[float]:
         flight: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Workers that are killed at their limits, and a pool that serves on whatever happened to one of them."""
+"""Workers that are killed at their limits, and a pool that continues to serve whatever happens to one of them."""
 
 import asyncio
 import math
@@ -9,24 +9,25 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from reasoner import killable
+from reasoner.answers import process_pool, process_worker
+from reasoner.answers.process_pool import Failed, Finished, ProcessPool
 from reasoner.errors import UsageError
-from reasoner.killable import Failed, Finished, KillablePool
 from tests.running import running
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LONG = 60.0
 
 
 @asynccontextmanager
-async def pool(workers: int = 2, memory_mib: int = 2048) -> AsyncIterator[KillablePool]:
-    made = KillablePool(workers, memory_mib=memory_mib)
+async def pool(workers: int = 2, memory_mib: int = 2048) -> AsyncIterator[ProcessPool]:
+    made = ProcessPool(workers, memory_mib=memory_mib)
     try:
         yield made
     finally:
@@ -48,6 +49,18 @@ def noisy() -> bool:
     return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def note(folder: str, number: int) -> None:
+    with (Path(folder) / "log").open("a") as file:
+        file.write(f"{number}\n")
+
+
+def forge() -> None:
+    """Writes to whatever the worker holds open."""
+    for descriptor in range(3, 20):
+        with suppress(OSError):
+            os.write(descriptor, b"nonsense\n")
+
+
 def unpicklable() -> object:
     return lambda: None
 
@@ -63,8 +76,7 @@ def limits() -> tuple[int, int]:
 
 
 def workers() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+    return [child for child in psutil.Process().children() if child.cmdline()[-1:] == [process_worker.__name__]]
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -135,14 +147,14 @@ async def test_a_worker_that_dies_is_a_crash_and_is_replaced() -> None:
 @running
 async def test_memory_is_bounded() -> None:
     async with pool(memory_mib=1024) as made:
-        assert await made.call(limits, seconds=LONG) == Finished((1024 << 20, 0))
-        assert await made.call(bytearray, 2048 << 20, seconds=LONG) == Failed("crash", "MemoryError: ")
+        assert await made.call(limits, seconds=LONG) == Finished([1024 << 20, 0])
+        assert await made.call(bytearray, 2048 << 20, seconds=LONG) == Failed("crash", "MemoryError")
         assert await made.call(abs, -1, seconds=LONG) == Finished(1)
 
 
 @running
 async def test_a_pool_whose_workers_cannot_start_says_so() -> None:
-    made = KillablePool(1, prepare=rude)
+    made = ProcessPool(1, prepare=rude)
     assert await made.call(abs, -1, seconds=LONG) == Failed("crash", "its worker could not be started")
     await made.close()
 
@@ -153,24 +165,31 @@ async def test_idle_workers_that_are_shot_are_replaced() -> None:
         for _ in range(2):
             await made.warm()
             for worker in workers():
-                # Asleep, it holds no lock of the pipe that the pool shares.
-                await until(lambda worker=worker: worker.status() == psutil.STATUS_SLEEPING)  # type: ignore[misc]
                 worker.kill()
                 await until_gone(worker.pid)
             assert await made.call(abs, -1, seconds=LONG) == Finished(1)
 
 
 @running
-async def test_a_pool_that_is_stuck_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when a worker is shot while it holds the lock of the pipe."""
-    monkeypatch.setattr(killable, "STALL", 0.5)
-    async with pool() as made:
-        await made.warm()
-        assert made._pool is not None
-        channel = made._pool._pool_manager.worker_manager.workers_channel
-        assert channel is not None
-        channel.mutex.acquire()
-        assert await made.call(abs, -1, seconds=1) == Finished(1)
+async def test_a_worker_is_replaced_after_its_number_of_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_pool, "MAX_TASKS", 2)
+    async with pool(workers=1) as made:
+        pids = [await made.call(os.getpid, seconds=LONG) for _ in range(4)]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+@running
+async def test_one_worker_runs_its_tasks_in_the_order_of_the_calls(tmp_path: Path) -> None:
+    async with pool(workers=1) as made:
+        await asyncio.gather(*(made.call(note, str(tmp_path), number, seconds=LONG) for number in range(50)))
+    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(50)]
+
+
+@running
+async def test_a_reply_that_is_no_reply_is_a_crash_and_its_worker_is_replaced() -> None:
+    async with pool(workers=1) as made:
+        assert await made.call(forge, seconds=LONG) == Failed("crash", "its worker sent no valid reply")
+        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
 
 
 @running
@@ -187,7 +206,7 @@ async def test_cancelling_kills_what_runs(tmp_path: Path) -> None:
 
 @running
 async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
-    made = KillablePool(1)
+    made = ProcessPool(1)
     tasks = [asyncio.create_task(made.call(endless, str(tmp_path), seconds=LONG)) for _ in range(3)]
     await until((tmp_path / "pid").exists)
     await made.close()
@@ -199,10 +218,18 @@ async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
 
 
 def test_a_pool_outlives_its_event_loop() -> None:
-    made = KillablePool(1)
+    made = ProcessPool(1)
     results = [asyncio.run(one) for one in (made.call(abs, -1, seconds=LONG), made.call(abs, -2, seconds=LONG))]
     asyncio.run(made.close())
     assert results == [Finished(1), Finished(2)]
+
+
+def test_threads_with_event_loops_of_their_own_share_a_pool() -> None:
+    made = ProcessPool(2)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda n: asyncio.run(made.call(abs, -n, seconds=LONG)), range(20)))
+    asyncio.run(made.close())
+    assert found == [Finished(n) for n in range(20)]
 
 
 @pytest.mark.parametrize("function", [lambda: 1, pytest.param(None, id="local")])
@@ -218,18 +245,18 @@ async def test_a_function_that_no_worker_can_import_is_refused(function: Callabl
 @running
 async def test_a_pool_that_is_never_used_starts_nothing() -> None:
     before = psutil.Process().children()
-    await KillablePool().close()
+    await ProcessPool().close()
     assert psutil.Process().children() == before
 
 
 SCRIPT = """
 import asyncio, math
-from reasoner.killable import KillablePool
+from reasoner.answers.process_pool import ProcessPool
 
 print("main runs")
 
 async def main():
-    pool = KillablePool()
+    pool = ProcessPool()
     print(await pool.call(math.factorial, 5, seconds=60))
     CLOSE
 
@@ -259,10 +286,10 @@ def test_a_script_needs_no_guard(how: str, close: bool, tmp_path: Path) -> None:
 
 INTERRUPTED = """
 import asyncio, sys, time
-from reasoner.killable import KillablePool
+from reasoner.answers.process_pool import ProcessPool
 
 async def main():
-    pool = KillablePool()
+    pool = ProcessPool()
     try:
         if sys.argv[1] == "running":
             await pool.warm()
@@ -296,12 +323,37 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(when: str, tmp_path: Path)
     assert (out, err, run.returncode) == ("interrupted\n", "", 0)
 
 
+FORKED = """
+import asyncio, os
+from reasoner.answers.process_pool import ProcessPool
+
+pool = ProcessPool(1)
+first = asyncio.run(pool.call(os.getpid, seconds=60)).value
+child = os.fork()
+second = asyncio.run(pool.call(os.getpid, seconds=60)).value
+asyncio.run(pool.close())
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    assert first == second
+else:
+    assert first != second
+"""
+
+
+def test_a_forked_child_has_workers_of_its_own_and_leaves_those_of_its_parent() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=LONG,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 ORPHANED = """
 import asyncio, sys
-from reasoner.killable import KillablePool
-from tests.test_killable import endless
+from reasoner.answers.process_pool import ProcessPool
+from tests.answers.test_process_pool import endless
 
-asyncio.run(KillablePool().call(endless, sys.argv[1], seconds=1))
+asyncio.run(ProcessPool().call(endless, sys.argv[1], seconds=1))
 """
 
 

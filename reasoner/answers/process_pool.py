@@ -1,0 +1,254 @@
+"""A pool of worker processes that can be killed: a function ends at its time limit, whatever it is doing.
+
+Each worker is a `process_worker` with a socket of its own, over which requests and replies pass as lines of JSON.
+Arguments are pickled. Results are plain JSON, because a worker has handled text that a model wrote.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVarTuple
+from weakref import WeakKeyDictionary
+
+from reasoner.errors import UsageError
+from reasoner.files import parse_json
+
+Ts = TypeVarTuple("Ts")
+
+MAX_TASKS = 500
+"""Tasks after which a worker is replaced, so that what foreign code leaks stays bounded."""
+START_SECONDS = 60.0
+"""Time for a worker to start and run `prepare`, and to import the function of a task."""
+START_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a function returned, as JSON holds it: tuples are lists."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A function that did not return: it was killed at its time limit, or it raised or ended its worker."""
+
+    kind: Literal["timeout", "crash"]
+    why: str
+
+
+Outcome: TypeAlias = Finished | Failed
+CLOSED: Final = Failed("crash", "the pool was closed")
+
+
+@dataclass(slots=True)
+class ProcessPool:
+    """Processes that run functions, one at a time each, within limits of time and memory.
+
+    Workers start with the first call. They never import the parent's main script, so a script needs no
+    `if __name__ == "__main__"`. `prepare` runs in each worker before its first task and counts towards no time limit.
+    """
+
+    workers: int = 2
+    memory_mib: int = 4096
+    prepare: Callable[[], object] | None = None
+    _workers: "_Workers | None" = field(default=None, init=False, repr=False)
+
+    async def call(self, function: Callable[[*Ts], object], *args: *Ts, seconds: float) -> Outcome:
+        """The outcome of `function(*args)` in a worker; the limit counts from its start there, not from this call.
+
+        Cancelling the awaiting task kills the function. If the function raises, or returns what JSON cannot hold, the
+        outcome is a crash.
+
+        Raises:
+            UsageError: a worker cannot import the function.
+        """
+        name = f"{function.__module__}.{function.__qualname__}"
+        if function.__module__ == "__main__" or "<" in name:
+            raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
+        request = _line(seconds=seconds, call=_pickled((function, args)))
+        # A forked child must not talk to its parent's workers.
+        if self._workers is None or self._workers.pid != os.getpid():
+            setup = _line(memory_mib=self.memory_mib, prepare=_pickled(self.prepare))
+            self._workers = _Workers(self.workers, setup)
+        return await self._workers.run(request, seconds)
+
+    async def warm(self) -> None:
+        """Start the workers and wait until they can serve."""
+        await asyncio.gather(*(self.call(os.getpid, seconds=START_SECONDS) for _ in range(self.workers)))
+
+    async def close(self) -> None:
+        """Kill the workers; a call that still runs is a crash. A later call starts new ones."""
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            await asyncio.to_thread(workers.close)
+
+
+class _Workers:
+    """The workers of a pool from its first call until it is closed. Event loops in several threads may share them."""
+
+    def __init__(self, count: int, setup: bytes) -> None:
+        self.pid = os.getpid()
+        self._count = count
+        self._setup = setup
+        self._closed = False
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._idle = deque(_Worker(setup) for _ in range(count))
+        self._all = set(self._idle)
+
+    async def run(self, request: bytes, seconds: float) -> Outcome:
+        """The outcome of a request, in the first worker that is free."""
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._count)):
+            for _ in range(START_ATTEMPTS):
+                if self._closed:
+                    return CLOSED
+                worker = self._take()
+                try:
+                    if await worker.ready():
+                        outcome = await worker.run(request, seconds)
+                        return CLOSED if self._closed else outcome
+                finally:
+                    self._give_back(worker)
+        return CLOSED if self._closed else Failed("crash", "its worker could not be started")
+
+    def _take(self) -> "_Worker":
+        try:
+            worker = self._idle.popleft()
+        except IndexError:
+            return self._new()
+        if worker.usable:
+            return worker
+        self._discard(worker)
+        return self._new()
+
+    def _new(self) -> "_Worker":
+        worker = _Worker(self._setup)
+        self._all.add(worker)
+        return worker
+
+    def _discard(self, worker: "_Worker") -> None:
+        self._all.discard(worker)
+        worker.close()
+
+    def _give_back(self, worker: "_Worker") -> None:
+        """Keep a worker for the next call; in the place of one that is used up start another, ahead of need."""
+        needed = not self._closed and len(self._idle) < self._count
+        if needed and worker.usable:
+            self._idle.append(worker)
+            return
+        self._discard(worker)
+        if needed:
+            self._idle.append(self._new())
+
+    def close(self) -> None:
+        """Kill all workers and wait for their end."""
+        self._closed = True
+        for worker in tuple(self._all):
+            # The call that uses it closes its socket.
+            worker.process.kill()
+            worker.process.wait()
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Worker:
+    """A child process. Its standard output is our socket; it ends when its standard input, a pipe of ours, closes."""
+
+    def __init__(self, setup: bytes) -> None:
+        self._ready = False
+        self._tasks_left = MAX_TASKS
+        self._received = b""
+        self._socket, childs = socket.socketpair()
+        path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+        with childs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "reasoner.answers.process_worker"],
+                stdin=subprocess.PIPE,
+                stdout=childs.fileno(),
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+                # Ctrl-C is for the parent alone.
+                start_new_session=True,
+            )
+        self._socket.sendall(setup)
+        self._socket.setblocking(False)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may run another task."""
+        return self._tasks_left > 0 and self.process.poll() is None
+
+    async def ready(self) -> bool:
+        """Wait until it can serve; False if it has ended or does not start."""
+        try:
+            if not self._ready:
+                await self._receive(START_SECONDS)
+                self._ready = True
+        except OSError:
+            self._tasks_left = 0
+        return self.usable
+
+    async def run(self, request: bytes, seconds: float) -> Outcome:
+        """Send a request and wait for its outcome; after anything but a valid reply the worker is not usable."""
+        left, self._tasks_left = self._tasks_left - 1, 0
+        limit = START_SECONDS
+        try:
+            async with asyncio.timeout(limit):
+                await asyncio.get_running_loop().sock_sendall(self._socket, request)
+            # An empty reply says that the function is imported and starts.
+            if not (reply := parse_json(await self._receive(limit))):
+                limit = seconds
+                reply = parse_json(await self._receive(limit))
+            outcome = Failed("crash", str(reply["error"])) if "error" in reply else Finished(reply["value"])
+        except TimeoutError:
+            return Failed("timeout", f"it was killed after {limit:g} s")
+        except OSError:
+            self.process.kill()
+            return Failed("crash", f"its worker ended with exit code {await asyncio.to_thread(self.process.wait)}")
+        except (ValueError, TypeError, KeyError):
+            return Failed("crash", "its worker sent no valid reply")
+        self._tasks_left = left
+        return outcome
+
+    async def _receive(self, seconds: float) -> bytes:
+        """The next line from the process.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            OSError: the process ended.
+        """
+        async with asyncio.timeout(seconds):
+            while b"\n" not in self._received:
+                received = await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16)
+                if not received:
+                    raise ConnectionResetError
+                self._received += received
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def close(self) -> None:
+        """Kill the process, and free what belongs to it."""
+        self.process.kill()
+        self._socket.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        # Its memory may take a while to free.
+        threading.Thread(target=self.process.wait, daemon=True).start()
+
+
+def _line(**message: object) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _pickled(value: object) -> str:
+    return base64.b64encode(pickle.dumps(value)).decode()

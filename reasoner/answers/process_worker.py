@@ -1,0 +1,76 @@
+"""The worker process of a `process_pool`: it runs one function at a time, each asked for and answered by a JSON line.
+
+Standard input is a pipe that carries nothing: it closes when the parent ends. Standard output is the socket for lines.
+"""
+
+import base64
+import json
+import logging
+import os
+import pickle
+import resource
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from reasoner.blame import described
+from reasoner.orphans import end_when_closed
+
+READY = "{}"
+"""Sent when the worker has started, and when it has imported the function of a task."""
+GRACE = 2.0
+"""Seconds past its limit after which a worker ends itself, should the process that watches it be gone."""
+
+
+def main() -> None:
+    """Set the limits, prepare, and serve until the socket closes."""
+    parent, channel = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    end_when_closed(parent)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    logging.disable()
+    with os.fdopen(channel, "rb") as requests, os.fdopen(os.dup(channel), "wb") as replies:
+
+        def send(message: str) -> None:
+            replies.write(message.encode() + b"\n")
+            replies.flush()
+
+        setup = json.loads(requests.readline())
+        _limit(resource.RLIMIT_AS, setup["memory_mib"] << 20)
+        _limit(resource.RLIMIT_CORE, 0)
+        prepare = _unpickled(setup["prepare"])
+        if prepare is not None:
+            prepare()
+        send(READY)
+        for line in requests:
+            send(_reply(json.loads(line), send))
+
+
+def _limit(kind: int, wanted: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _reply(request: dict[str, Any], send: Callable[[str], None]) -> str:
+    try:
+        # Imports the function, which counts towards no limit.
+        function, args = _unpickled(request["call"])
+        send(READY)
+        # The kernel ends a worker whose parent is gone, even inside a C function that never looks at signals.
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + GRACE)
+        return json.dumps({"value": function(*args)})
+    except BaseException as error:
+        return json.dumps({"error": described(error)})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _unpickled(text: str) -> Any:
+    return pickle.loads(base64.b64decode(text))  # noqa: S301 written by the parent
+
+
+if __name__ == "__main__":
+    main()

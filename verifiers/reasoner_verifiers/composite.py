@@ -1,0 +1,44 @@
+"""What a verifier made of other verifiers passes on to them."""
+
+from collections.abc import Sequence
+
+from reasoner.budget import Cost
+from reasoner.protocols import Engine, Verifier, claim, forget
+from reasoner.types import Completion, Question
+
+
+class Composite:
+    """A verifier that rates by other verifiers, which it starts one after the other."""
+
+    __slots__ = ()
+
+    @property
+    def _verifiers(self) -> Sequence[Verifier]:
+        raise NotImplementedError
+
+    @property
+    def logprobs(self) -> int | None:
+        """The largest number of alternatives that a part needs."""
+        return max((part.logprobs for part in self._verifiers if part.logprobs is not None), default=None)
+
+    async def claim(self, policy: Engine) -> None:
+        """Let the parts claim their shares of the policy's GPU."""
+        await claim(policy, *self._verifiers)
+
+    async def start(self, policy: Engine) -> None:
+        """Start the parts."""
+        for part in self._verifiers:
+            await part.start(policy)
+
+    async def forget(self) -> None:
+        """Empty the parts' caches."""
+        await forget(*self._verifiers)
+
+    async def close(self) -> None:
+        """Close the parts."""
+        for part in self._verifiers:
+            await part.close()
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """The sum of the parts' bounds."""
+        return sum([await part.bound(question, candidate, policy) for part in self._verifiers], Cost())
