@@ -90,7 +90,7 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
 
 def options_of(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
     """The fields of a dataclass that a spec can set; those that are keyword-only come last."""
-    fields = sorted(dataclasses.fields(cls), key=lambda field: field.kw_only)
+    fields = sorted(dataclasses.fields(cls), key=lambda field: field.kw_only is True)
     return {field.name: field for field in fields if field.init}
 
 
