@@ -31,6 +31,7 @@ from tests.evals.runs.sittings import (
     some_moments,
 )
 from tests.helpers import Judge, turns, varied, without_checksums
+from tests.sweeps import cases
 
 ALL = list(STRATEGIES)
 
@@ -98,7 +99,7 @@ def test_a_finished_run_that_is_begun_again_asks_nothing(tmp_path: Path) -> None
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == before
 
 
-@pytest.mark.parametrize("moment", some_moments(600, 20), ids=str)
+@cases("moment", some_moments(600, 40), thin=some_moments(600, 40)[:6])
 def test_killed_at_any_line_it_goes_on_as_if_it_had_not_been(
     moment: tuple[int, int], whole: Path, tmp_path: Path
 ) -> None:
