@@ -21,20 +21,25 @@ WORKER_GIB = 6
 MARKS = {
     "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py"),
     "process": (
+        "tests/answers/test_policy.py",
         "tests/cli/test_interrupt.py",
         "tests/cli/test_output.py",
+        "tests/cli/test_own_code.py",
         "tests/cli/test_process.py",
         "tests/cli/test_terminal.py",
         "tests/evals/report/test_browser.py",
+        "tests/evals/tasks/test_graders.py",
         "tests/models/",
         "tests/sandbox/",
+        "tests/test_equivalence.py",
         "tests/test_killable.py",
         "tests/test_orphans.py",
+        "tests/verifiers/test_code.py",
     ),
 }
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 
-OWN_ENGINES = {"test_command.py", "test_examples.py", "test_vllm_async.py"}
+OWN_ENGINES = {"test_command.py", "test_vllm_async.py"}
 """Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""
 
 

@@ -95,6 +95,7 @@ def test_a_scorer_that_raises_has_judged_nothing(equivalence: Equivalence) -> No
     assert asyncio.run(grade(broken, completion("The answer is 6.5"), equivalence)) == "grader_crash"
 
 
+@pytest.mark.process
 def test_a_scorer_that_never_ends_is_ended(equivalence: Equivalence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reasoner_evals.graders.gym._score", _endless)
     monkeypatch.setattr("reasoner_evals.graders.gym.SECONDS", 0.2)
