@@ -1,5 +1,6 @@
 """What holds for the whole suite: marks, how workers share the tests, how wide properties are searched."""
 
+import gc
 import signal
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(name)
     order = ("tests/engine/", "tests/contracts/")
     items.sort(key=lambda item: next((rank for rank, path in enumerate(order) if item.nodeid.startswith(path)), 9))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of garbage collection: some tests collect, and would walk all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
