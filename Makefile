@@ -70,13 +70,14 @@ check: lint test
 		$(COMPILE) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'
 	@touch $@
 
-# The newest versions that all of cpu, gpu and the development tools accept. Without local labels such as +cpu, as
-# PyPI serves none; without triton, which PyTorch for CUDA pins and the CPU build takes in any version.
-RESOLVE = .venv/bin/uv pip compile --quiet --no-header --no-annotate --group dev pyproject.toml
+# The newest versions that suit both builds of vLLM, then of these what the CPU build needs, which is what CI tests. Without
+# local labels such as +cpu, which PyPI does not serve; without triton, which only PyTorch for CUDA pins.
+RESOLVE = echo uv | .venv/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev pyproject.toml -
+PINS = sed -E 's/\+[a-z0-9.]+$$//; /^triton==/d'
 constraints: .venv/.synced
-	@echo uv | $(RESOLVE) - --upgrade --extra cpu | sed -E 's/\+[a-z0-9.]+$$//; /^triton==/d' >constraints.new
-	$(RESOLVE) --extra gpu --constraint constraints.new >/dev/null
-	@mv constraints.new constraints.txt
+	@(unset UV_FIND_LINKS; $(RESOLVE) --extra cpu --extra gpu) | $(PINS) >.venv/both.txt
+	@$(RESOLVE) --extra cpu --constraint .venv/both.txt | $(PINS) >.venv/cpu.txt
+	@cp .venv/cpu.txt constraints.txt
 	@echo "constraints.txt is written: now run make check"
 
 clean:
