@@ -1,5 +1,5 @@
 # make demo         set up, then answer a question
-# make fast         while working: ruff, and every test that starts neither an engine nor a process
+# make fast         while working: ruff, and every test without an engine, a process or a whole evaluation
 # make test         the whole test suite, real vLLM included, without the wide sweeps
 # make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
 # make format       format, and fix what ruff can fix

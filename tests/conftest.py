@@ -12,7 +12,7 @@ from hypothesis import settings
 from reasoner.models.embedded import embedded_path
 
 # How long an example takes says nothing on a machine that others use too.
-settings.register_profile("default", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("sweep", deadline=None, max_examples=1000)
 settings.load_profile("default")
 
@@ -28,6 +28,7 @@ MARKS = {
         "tests/cli/test_own_code.py",
         "tests/cli/test_process.py",
         "tests/cli/test_terminal.py",
+        "tests/evals/cli/",
         "tests/evals/report/test_browser.py",
         "tests/evals/tasks/test_graders.py",
         "tests/models/",

@@ -35,6 +35,7 @@ def blocks(page: str, language: str) -> list[str]:
     return [re.sub(r"^   ", "", block, flags=re.MULTILINE) if block.startswith("   ") else block for block in fenced]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("page", "least"),
     [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6), ("docs/controller.md", 8)],

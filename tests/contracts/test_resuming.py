@@ -100,7 +100,7 @@ def test_killed_again_and_again_it_gets_there(name: str, kills: int) -> None:
     asyncio.run(test())
 
 
-@widths("moments", range(1, 40, 6), range(1, 60))
+@widths("moments", range(1, 40, 8), range(1, 60))
 def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, moments: range, tmp_path: Path) -> None:
     """Ctrl-C books what was in flight; going on, that is drawn again, and both are paid for."""
 

@@ -59,7 +59,7 @@ def test_nothing_but_ours_reaches_the_terminal(live: Live) -> None:
     stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "warming up vLLM", "solving"]
     lines = live.err.splitlines()
     assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
-    known = (*stages, "1 sample", "2 samples", "3 samples", "4 samples", "vote ", "cost ", "time ")
+    known = (*stages, "1 sample", "2 samples", "3 samples", "4 samples", "vote ", "cost ", "budget ", "time ")
     assert [line for line in lines if not line.startswith(known)] == []
 
 

@@ -317,7 +317,6 @@ def test_on_a_terminal_a_table_shows_how_far_it_is(columns: int, data: Path, tmp
     assert re.match(r"jsonl\.single  \d of 5 right", shown.out)
 
 
-@pytest.mark.process
 def test_no_line_is_written_over_where_the_terminal_cannot(data: Path, tmp_path: Path) -> None:
     arguments = ("eval", f"jsonl:{data}", *SIMULATED, "-s", "single", "--out", str(tmp_path / "run"))
     shown = Pty(*arguments, columns=80, environment={"TERM": "dumb"})

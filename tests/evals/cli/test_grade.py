@@ -103,7 +103,6 @@ def test_what_is_no_run_and_a_run_that_is_being_written_are_refused(
         assert "is being written by process" in run("grade", str(folder.path)).error
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("command", ["eval", "grade"])
 def test_help_imports_nothing_that_takes_time(command: str) -> None:
     assert imported(command, "--help") - {"reasoner_evals"} == {"click", "reasoner"}
