@@ -63,7 +63,7 @@ def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, quest
     assert {solution.cost.samples for solution in solutions} == {n * 3}
 
 
-@widths("questions", 100, 1600)
+@widths("questions", 400, 1600)
 def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
     solutions = many(BeamSearch(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
     mean, error = mean_and_error([right_share(solution) for solution in solutions])
