@@ -78,7 +78,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadscope`: a file is a scope, and all files that share the real engine are one."""
+    """With `--dist loadscope`: a file is a scope, and files that share an engine or a converted model are one."""
     if config.getvalue("dist") != "loadscope":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -91,7 +91,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def _scope(nodeid: str) -> str:
     file = PurePosixPath(nodeid.partition("::")[0])
-    return str(file.parent if file.parent.name == "engine" and file.name not in OWN_ENGINES else file)
+    return str(file.parent if file.parent.name in {"engine", "models"} and file.name not in OWN_ENGINES else file)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ def test_an_example_runs(
 ) -> None:
     """In this process, where vLLM is imported once for all of them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
     assert capsys.readouterr().out.strip()
     if name == "compare.py":
