@@ -115,7 +115,17 @@ def test_every_module_of_the_wheel_imports_without_the_extras(release: str, whee
         pytest.skip(f"no Python {release} on the PATH or in ~/.pyenv")
     own = tmp_path / "venv"
     subprocess.run([UV, "venv", "--quiet", "--python", python, own], check=True)
-    install = [UV, "pip", "install", "--quiet", "--python", own / "bin/python", "--constraint", CONSTRAINTS, wheel]
+    install: list[str | Path] = [
+        UV,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        own / "bin/python",
+        "--constraint",
+        CONSTRAINTS,
+        wheel,
+    ]
     subprocess.run(install, check=True)
     subprocess.run([own / "bin/python", "-c", IMPORT_ALL], cwd=tmp_path, check=True)
 
