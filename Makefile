@@ -1,6 +1,11 @@
-# make demo    set up, then answer a question
-# make test    the whole test suite, real vLLM included
-# make check   what CI runs: format, lint, types, architecture, tests
+# make demo         set up, then answer a question
+# make fast         while working: ruff, and every test without an engine, a process or a whole evaluation
+# make test         the whole test suite, real vLLM included, without the wide sweeps
+# make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
+# make format       format, and fix what ruff can fix
+# make lint         format, lint, types, imports
+# make check        lint and test
+# make constraints  resolve the newest dependencies again and pin them in constraints.txt
 
 PYTHON ?= python3
 # An NVIDIA driver that answers gets the CUDA build of vLLM, everything else the CPU build.
@@ -22,13 +27,31 @@ SHELL := /bin/bash
 
 QUESTION ?= What is 7 + 8?
 
-.PHONY: demo test lint check clean
+# One worker per core, as far as memory allows: see tests/conftest.py. The tests of a file stay in one worker.
+PYTEST := .venv/bin/python -m pytest -n auto --dist loadscope
+# The tests start Python hundreds of times, and without bytecode each start compiles the same modules again.
+fast test sweep: export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo fast test sweep format lint check constraints clean
 
 demo: .venv/.synced
 	.venv/bin/reasoner solve "$(QUESTION)" --strategy self_consistency:n=8
 
+# ruff caches its results, so it reads only the files that changed.
+fast: .venv/.synced
+	.venv/bin/ruff format --check --quiet .
+	.venv/bin/ruff check --quiet .
+	$(PYTEST) -m "not engine and not process and not sweep" --ignore tests/engine
+
 test: .venv/.synced
-	.venv/bin/python -m pytest
+	$(PYTEST) -m "not sweep"
+
+sweep: .venv/.synced
+	$(PYTEST) -m "sweep or hypothesis" --hypothesis-profile sweep
+
+format: .venv/.synced
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
 
 lint: .venv/.synced
 	.venv/bin/ruff format --check .
@@ -39,12 +62,23 @@ lint: .venv/.synced
 
 check: lint test
 
-.venv/.synced: pyproject.toml Makefile
+.venv/.synced: pyproject.toml constraints.txt Makefile
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv; the first time, downloads of 10 MB and more are named below"
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.venv/bin/uv sync --inexact --extra $(EXTRA) $(COMPILE) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@.venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --group dev --editable ".[$(EXTRA)]" \
+		$(COMPILE) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'
 	@touch $@
+
+# The newest versions that suit both builds of vLLM, then of these what the CPU build needs, which is what CI tests. Without
+# local labels such as +cpu, which PyPI does not serve; without triton, which only PyTorch for CUDA pins.
+RESOLVE = echo uv | .venv/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev pyproject.toml -
+PINS = sed -E 's/\+[a-z0-9.]+$$//; /^triton==/d'
+constraints: .venv/.synced
+	@(unset UV_FIND_LINKS; $(RESOLVE) --extra cpu --extra gpu) | $(PINS) >.venv/both.txt
+	@$(RESOLVE) --extra cpu --constraint .venv/both.txt | $(PINS) >.venv/cpu.txt
+	@cp .venv/cpu.txt constraints.txt
+	@echo "constraints.txt is written: now run make check"
 
 clean:
 	rm -rf .venv dist

@@ -1,15 +1,97 @@
-"""Fixtures that every part of the suite may use."""
+"""What holds for the whole suite: marks, how workers share the tests, how wide properties are searched."""
 
-from pathlib import Path
+import gc
+import signal
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+import psutil
 import pytest
 from hypothesis import settings
 
 from reasoner.models.embedded import embedded_path
 
 # How long an example takes says nothing on a machine that others use too.
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
+settings.register_profile("sweep", deadline=None, max_examples=1000)
+settings.load_profile("default")
+
+WORKER_GIB = 6
+"""Memory that one worker may need: vLLM, its cache, and a reward model beside it."""
+
+MARKS = {
+    "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py"),
+    "process": (
+        "tests/answers/test_policy.py",
+        "tests/cli/test_interrupt.py",
+        "tests/cli/test_output.py",
+        "tests/cli/test_own_code.py",
+        "tests/cli/test_process.py",
+        "tests/cli/test_terminal.py",
+        "tests/evals/cli/",
+        "tests/evals/report/test_browser.py",
+        "tests/evals/tasks/test_graders.py",
+        "tests/models/",
+        "tests/sandbox/",
+        "tests/test_equivalence.py",
+        "tests/test_killable.py",
+        "tests/test_orphans.py",
+        "tests/verifiers/test_code.py",
+    ),
+}
+"""Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
+
+OWN_ENGINES = {"test_command.py", "test_vllm_async.py"}
+"""Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Restore signals that xdist or `nohup` ignore, as every command that a test starts would inherit that."""
+    for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by path, and put the longest groups first, so that no worker is left with one at the end."""
+    for item in items:
+        for name, paths in MARKS.items():
+            if item.nodeid.startswith(paths):
+                item.add_marker(name)
+    order = ("tests/engine/", "tests/contracts/")
+    items.sort(key=lambda item: next((rank for rank, path in enumerate(order) if item.nodeid.startswith(path)), 9))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of garbage collection: some tests collect, and would walk all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker per core, as far as there is memory for an engine in each."""
+    cores = len(psutil.Process().cpu_affinity() or ()) or psutil.cpu_count() or 1
+    return max(1, min(cores, psutil.virtual_memory().total // (WORKER_GIB * 2**30)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadscope`: a file is a scope, and files that share an engine or a converted model are one."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = _scope
+    return scheduling
+
+
+def _scope(nodeid: str) -> str:
+    file = PurePosixPath(nodeid.partition("::")[0])
+    return str(file.parent if file.parent.name in {"engine", "models"} and file.name not in OWN_ENGINES else file)
 
 
 @pytest.fixture(scope="session")

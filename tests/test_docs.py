@@ -2,11 +2,15 @@
 
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.command import Run
+from tests.cli.conftest import _plain_environment, run
+
+__all__ = ["_plain_environment", "run"]
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -31,22 +35,24 @@ def blocks(page: str, language: str) -> list[str]:
     return [re.sub(r"^   ", "", block, flags=re.MULTILINE) if block.startswith("   ") else block for block in fenced]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("page", "least"),
     [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6), ("docs/controller.md", 8)],
 )
-def test_the_commands_on_a_page_run(page: str, least: int, tmp_path: Path) -> None:
+def test_the_commands_on_a_page_run(
+    page: str, least: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
+    monkeypatch.chdir(tmp_path)
     commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
     assert len(commands) >= least
     for command in commands:
         arguments = shlex.split(command, comments=True)[1:]
         if arguments[0] in {"solve", "eval"} and not {"--engine", "-e"} & set(arguments):
             arguments += ["--engine", "simulated"]
-        run = subprocess.run(
-            [Path(sys.executable).with_name("reasoner"), *arguments], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert run.returncode == 0, (command, run.stderr)
+        ended = run(*arguments)
+        assert ended.code == 0, (command, ended.err)
 
 
 def test_the_strategy_in_contributing_runs() -> None:
@@ -73,12 +79,10 @@ def test_links_lead_somewhere(page: str) -> None:
     assert missing == []
 
 
-def test_help_names_every_exit_code_of_the_readme() -> None:
-    run = subprocess.run(
-        [Path(sys.executable).with_name("reasoner"), "solve", "--help"], capture_output=True, text=True, check=True
-    )
+def test_help_names_every_exit_code_of_the_readme(run: Run) -> None:
+    ended = run("solve", "--help")
     for code in ("0 answered", "2 usage", "3 budget exhausted", "4 engine", "130 interrupted"):
-        assert code in " ".join(run.stdout.split())
+        assert code in " ".join(ended.out.split())
 
 
 def test_the_page_of_evaluation_names_all_tasks() -> None:

@@ -1,12 +1,18 @@
 """The shape of the project itself: sizes, exports, what the wheel holds."""
 
 import ast
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import reasoner
 
@@ -41,10 +47,20 @@ def test_every_module_says_what_it_is() -> None:
     assert silent == []
 
 
-def test_the_wheel_holds_the_four_packages_and_nothing_else(tmp_path: Path) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT], check=True)
-    [wheel] = tmp_path.glob("*.whl")
+UV = Path(sys.executable).with_name("uv")
+CONSTRAINTS = ROOT / "constraints.txt"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.mark.process
+def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None:
     assert wheel.name.startswith("reasoner_kit-")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
@@ -66,3 +82,80 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(tmp_path: Path) -> N
     declared = zipfile.ZipFile(wheel).read(entry_points).decode()
     for group in ("console_scripts", "reasoner.strategies", "reasoner.verifiers", "reasoner.engines"):
         assert f"[{group}]" in declared
+
+
+IMPORT_ALL = """
+import importlib, pkgutil
+for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_evals"):
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as missing:
+            if missing.name.partition(".")[0] not in ("torch", "vllm"):
+                raise
+"""
+
+
+def interpreter(release: str) -> str | None:
+    """A working Python of this release, on the PATH or among those of pyenv."""
+    pyenv = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{release}.*/bin/python"))
+    for candidate in (shutil.which(f"python{release}"), *map(str, pyenv)):
+        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
+            return candidate
+    return None
+
+
+@pytest.mark.sweep
+@pytest.mark.process
+@pytest.mark.parametrize("release", ["3.11", "3.12", "3.13"])
+def test_every_module_of_the_wheel_imports_without_the_extras(release: str, wheel: Path, tmp_path: Path) -> None:
+    python = interpreter(release)
+    if python is None:
+        pytest.skip(f"no Python {release} on the PATH or in ~/.pyenv")
+    own = tmp_path / "venv"
+    subprocess.run([UV, "venv", "--quiet", "--python", python, own], check=True)
+    install: list[str | Path] = [
+        UV,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        own / "bin/python",
+        "--constraint",
+        CONSTRAINTS,
+        wheel,
+    ]
+    subprocess.run(install, check=True)
+    subprocess.run([own / "bin/python", "-c", IMPORT_ALL], cwd=tmp_path, check=True)
+
+
+def pinned() -> dict[str, str]:
+    return dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines())
+
+
+def test_the_constraints_are_exact_versions_in_order_and_name_no_host() -> None:
+    lines = CONSTRAINTS.read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][a-z0-9.]*", line)] == []
+    assert list(pinned()) == sorted(pinned())
+
+
+def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    direct = [*project["project"]["dependencies"], *extras["cpu"], *extras["gym"], *project["dependency-groups"]["dev"]]
+    for requirement in map(Requirement, direct):
+        assert requirement.specifier.contains(pinned()[canonicalize_name(requirement.name)]), requirement
+
+
+def test_what_is_installed_here_is_what_the_constraints_pin() -> None:
+    """`make` installs by them; where this fails, remove .venv or run `make constraints`."""
+    other = {}
+    for name, wanted in pinned().items():
+        try:
+            found = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            continue
+        if found != wanted:
+            other[name] = found
+    assert other == {}

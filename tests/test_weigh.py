@@ -24,6 +24,7 @@ from reasoner.types import Answer, Completion, Question, Standing, TokenIds, Usa
 from reasoner.weighing import branchings, weight
 from tests.driving import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
+from tests.sweeps import cases
 from tests.weighing import LETTERS, Asking, Known, by_hand
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
@@ -188,7 +189,7 @@ def test_it_waits_for_what_is_in_flight_rather_than_to_be_refused() -> None:
     assert asking.reply is not None
 
 
-@pytest.mark.parametrize("tokens", range(1, 120, 3))
+@cases("tokens", range(1, 120), thin=range(1, 120, 13))
 def test_a_part_of_it_is_no_reply_and_no_budget_is_exceeded(tokens: int) -> None:
     refusals: list[BudgetExhausted] = []
 

@@ -7,24 +7,25 @@ from typing import Any
 import pytest
 
 from reasoner.answers.expressions import ExpressionSpace, solves
+from tests.sweeps import widths
 
 SEED = 20_261
-SIZE = 200
 
 
-def puzzles(name: str) -> Iterator[dict[str, Any]]:
+def puzzles(name: str, size: int) -> Iterator[dict[str, Any]]:
     with warnings.catch_warnings():
         # A dependency of reasoning-gym compares with `is`, which Python points out as it compiles.
         warnings.simplefilter("ignore", SyntaxWarning)
         import reasoning_gym  # type: ignore[import-untyped]
 
-        yield from reasoning_gym.create_dataset(name, size=SIZE, seed=SEED)
+        yield from reasoning_gym.create_dataset(name, size=size, seed=SEED)
 
 
 @pytest.mark.parametrize("name", ["countdown", "puzzle24"])
-def test_every_known_solution_is_read_and_accepted_and_no_other_target_is(name: str) -> None:
+@widths("size", 25, 1000)
+def test_every_known_solution_is_read_and_accepted_and_no_other_target_is(name: str, size: int) -> None:
     refused = []
-    for puzzle in puzzles(name):
+    for puzzle in puzzles(name, size):
         facts, solution = puzzle["metadata"], puzzle["answer"]
         numbers, target = tuple(facts["numbers"]), facts.get("target", 24)
         space = ExpressionSpace(numbers, target, use_all=True)
@@ -37,4 +38,4 @@ def test_every_known_solution_is_read_and_accepted_and_no_other_target_is(name: 
 
 
 def test_some_of_them_begin_with_a_minus() -> None:
-    assert any(puzzle["answer"].startswith("-") for puzzle in puzzles("countdown"))
+    assert any(puzzle["answer"].startswith("-") for puzzle in puzzles("countdown", 25))

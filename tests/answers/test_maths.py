@@ -236,6 +236,7 @@ def test_a_fraction_has_one_key_however_it_is_framed(value: object, frame: str) 
     assert key(shape(frame.format(value))) == str(value)
 
 
+@pytest.mark.process
 def test_the_parent_imports_no_algebra() -> None:
     check = (
         "import sys, reasoner.answers, reasoner.equivalence; sys.exit(bool({'sympy', 'math_verify'} & {*sys.modules}))"

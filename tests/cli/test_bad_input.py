@@ -198,6 +198,7 @@ def test_a_model_that_the_server_does_not_have(run: Run) -> None:
     assert "did you mean 'small'?" in ended.error
 
 
+@pytest.mark.process
 @pytest.mark.skipif(installed_build() is None, reason="vLLM is not installed")
 def test_a_model_that_vllm_cannot_find(tmp_path: Path) -> None:
     ended = finish(start("solve", "q", "-m", "embeded", env=_with_cache(tmp_path)))
@@ -205,6 +206,7 @@ def test_a_model_that_vllm_cannot_find(tmp_path: Path) -> None:
     assert "did you mean 'embedded'?" in ended.error
 
 
+@pytest.mark.process
 def test_vllm_that_is_not_installed(tmp_path: Path) -> None:
     script = """
 import importlib.metadata as metadata

@@ -111,7 +111,7 @@ async def _twice() -> None:
 @pytest.mark.parametrize(
     ("work", "code"),
     [(_deaf, 130), (_busy, 130), (_waiting_for_a_thread, 130), (_twice, 143)],
-    ids=str,
+    ids=["deaf", "busy", "waiting for a thread", "twice"],
 )
 def test_work_that_does_not_end_is_left(work: Callable[[], Coroutine[Any, Any, None]], code: int) -> None:
     with interrupts.raised(), pytest.raises(interrupts.Interrupted) as interrupted:

@@ -344,10 +344,12 @@ def test_hostile_names_and_narrow_terminals_break_no_line(
     assert "".join(ended.out.split()).count("x" * 300) == 1
 
 
+@pytest.mark.process
 def test_help_imports_nothing_that_takes_time() -> None:
     assert imported("plan", "--help") == {"click", "reasoner"}
 
 
+@pytest.mark.process
 def test_a_prediction_imports_no_model_library(save: Save) -> None:
     asked = imported("plan", "--profile", save(), "-b", "tokens=3")
     assert not asked & {"numpy", "scipy", "torch", "vllm", "transformers"}

@@ -185,6 +185,7 @@ def test_json_holds_the_whole_tree(run: Run, tmp_path: Path) -> None:
     assert several.err == ""
 
 
+@pytest.mark.process
 def test_ten_thousand_nodes_are_some_hundred_lines(run: Run, tmp_path: Path) -> None:
     shown = run("trace", saved(tmp_path, wide(10_000)))
     assert len(shown.out.splitlines()) < MOST_NODES + 50
@@ -264,6 +265,7 @@ def test_what_cannot_be_shown_is_one_line(
     assert said in ended.error
 
 
+@pytest.mark.process
 def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
     path = saved(tmp_path, wide(10_000))
     process = start("trace", path, "--json")
@@ -276,6 +278,7 @@ def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
     assert ended.error == "error: cannot write to standard output: its reader has gone"
 
 
+@pytest.mark.process
 def test_a_reader_that_has_enough_of_the_lines_is_no_failure_and_costs_no_page(tmp_path: Path) -> None:
     path, page = saved(tmp_path, *(named(f"q{place}") for place in range(2000))), tmp_path / "out.html"
     process = start("trace", path, "--html", str(page))
@@ -297,6 +300,7 @@ def test_a_trace_that_solve_wrote_is_shown(run: Run, tmp_path: Path) -> None:
     assert "→ answer" in shown.out
 
 
+@pytest.mark.process
 def test_help_imports_neither_rich_nor_templates() -> None:
     script = "import sys; from reasoner.cli.trace import command; print(sorted({'rich', 'jinja2', 'pydantic'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

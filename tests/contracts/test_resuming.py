@@ -14,6 +14,7 @@ from reasoner.past import pasts
 from reasoner.trace import Began, Ended, Event, Sampled, Scored
 from tests.contracts.test_strategies import ASYNCHRONOUS, NAMES, QUESTION, judge_for, made
 from tests.helpers import Judge, course, jumbled, meter_of, told, turns, varied, write_trace
+from tests.sweeps import widths
 
 SEED = 3
 """With seed 0 two siblings of `lookahead` are equal, and the script tells their greedy rollouts apart; no model does."""
@@ -57,10 +58,13 @@ def moments(events: list[Event], count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("budget", [None, Budget(tokens=300)], ids=str)
-def test_killed_at_any_event_it_goes_on_as_if_it_had_not_been(name: str, budget: Budget | None) -> None:
+@widths(("orders", "kills"), (1, 6), (10, 12))
+def test_killed_at_any_event_it_goes_on_as_if_it_had_not_been(
+    name: str, budget: Budget | None, orders: int, kills: int
+) -> None:
     async def test(order: int) -> None:
         whole, events = await going_on(name, [], engine=fresh(order), budget=budget)
-        for moment in moments(events, 12):
+        for moment in moments(events, kills):
             engine = fresh(order + 1)
             again, all_events = await going_on(name, events[:moment], engine=engine, budget=budget)
             assert again.error is None
@@ -72,19 +76,21 @@ def test_killed_at_any_event_it_goes_on_as_if_it_had_not_been(name: str, budget:
                 continue
             assert (again.answer, again.standing) == (whole.answer, whole.standing), moment
 
-    for order in range(3):
+    for order in range(orders):
         asyncio.run(test(order))
 
 
-def test_killed_again_and_again_it_gets_there(name: str) -> None:
+@widths("kills", 5, 100)
+def test_killed_again_and_again_it_gets_there(name: str, kills: int) -> None:
     async def test() -> None:
-        whole, _ = await going_on(name, [], engine=fresh(0))
+        whole, events_of_whole = await going_on(name, [], engine=fresh(0))
+        step = max(4, len(events_of_whole) // kills)
         events: list[Event] = []
-        for attempt in range(200):
+        for attempt in range(2 * kills):
             solution, after = await going_on(name, events, engine=fresh(attempt))
-            if len(after) <= len(events) + 4:
+            if len(after) <= len(events) + step:
                 break
-            events = after[: len(events) + 4]
+            events = after[: len(events) + step]
         assert solution.error is None
         assert max(names_drawn(after).values()) == 1
         assert solution.cost.taking(0) == told(after).taking(0)
@@ -94,7 +100,8 @@ def test_killed_again_and_again_it_gets_there(name: str) -> None:
     asyncio.run(test())
 
 
-def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, tmp_path: Path) -> None:
+@widths("moments", range(1, 40, 8), range(1, 60))
+def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, moments: range, tmp_path: Path) -> None:
     """Ctrl-C books what was in flight; going on, that is drawn again, and both are paid for."""
 
     async def test(moment: int) -> bool:
@@ -126,7 +133,7 @@ def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, tmp_pat
         assert (again.answer, again.standing) == (solution.answer, solution.standing)
         return True
 
-    assert sum(asyncio.run(test(moment)) for moment in range(1, 40, 2))
+    assert sum(asyncio.run(test(moment)) for moment in moments)
 
 
 def test_what_is_finished_is_not_asked_again_and_a_failure_is(name: str) -> None:

@@ -30,6 +30,7 @@ from tests.helpers import (
     varied,
     write_trace,
 )
+from tests.sweeps import cases, widths
 
 NAMES = sorted(entries("strategy"))
 QUESTION = number_question()
@@ -65,9 +66,10 @@ def run(name: str, engine: ScriptedEngine, judge: Verifier | None = None, **opti
 # Budgets
 
 
-@pytest.mark.parametrize("tokens", [0, 1, 5, 20, 50, 90, 200, 500, 5000])
-def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str, tokens: int) -> None:
-    for seed in range(3):
+@cases("tokens", [0, 1, 5, 20, 50, 90, 200, 500, 5000], thin=[0, 5, 50, 200, 5000])
+@widths("seeds", range(1), range(10))
+def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str, tokens: int, seeds: range) -> None:
+    for seed in seeds:
         engine, judge = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1), block_size=seed), Judge()
         events: list[Event] = []
         solution = run(name, engine, judge, budget=Budget(tokens=tokens), seed=seed, trace=events.append)
@@ -81,16 +83,18 @@ def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str
             assert "budget tokens=" in solution.reason
 
 
-def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str) -> None:
+@widths("most", 4, 40)
+def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str, most: int) -> None:
     free = run(name, ScriptedEngine(varied))
     assert free.ended_by in {"strategy", "rule"}
     spent = []
-    for limit in {*range(min(free.cost.samples, 40) + 1), free.cost.samples, free.cost.samples + 1}:
+    enough = free.cost.samples
+    for limit in {*range(min(enough, most) + 1), enough // 2, max(0, enough - 1), enough, enough + 1}:
         solution = run(name, ScriptedEngine(varied), budget=Budget(samples=limit))
         assert solution.error is None
         assert solution.cost.samples <= limit
         spent.append((limit, solution.cost.samples))
-        if limit >= free.cost.samples:
+        if limit >= enough:
             assert course(solution) == course(free)
         else:
             assert solution.ended_by == "budget" or solution.answer == free.answer
@@ -101,7 +105,8 @@ def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str) -> Non
     assert counts[1] == 1
 
 
-def test_it_survives_a_refusal_at_every_operation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@widths("refusals", 10, 100)
+def test_it_survives_a_refusal_at_every_operation(name: str, refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The budget may end at any moment, in the middle of a level or between a step and its rating."""
     admit, calls = Admission.admit, 0
 
@@ -119,7 +124,7 @@ def test_it_survives_a_refusal_at_every_operation(name: str, monkeypatch: pytest
         return run(name, ScriptedEngine(varied))
 
     free = once(10**9)
-    for last in sorted({*range(min(calls, 60)), *range(0, calls, 1 + calls // 30)}):
+    for last in sorted({*range(min(calls, refusals // 2)), *range(0, calls, 1 + 2 * calls // refusals)}):
         solution = once(last)
         assert solution.error is None, last
         # A rule may have stopped before anybody looked at what was refused.
@@ -193,8 +198,9 @@ def test_a_verifier_that_always_fails_costs_no_answer_and_is_no_zero(name: str) 
 # Order, seeds, replay
 
 
-def test_the_order_of_completion_changes_neither_answer_nor_cost(name: str) -> None:
-    solutions = [run(name, ScriptedEngine(varied, pause=jumbled(order)), seed=3) for order in range(10)]
+@widths("orders", 4, 40)
+def test_the_order_of_completion_changes_neither_answer_nor_cost(name: str, orders: int) -> None:
+    solutions = [run(name, ScriptedEngine(varied, pause=jumbled(order)), seed=3) for order in range(orders)]
     assert {solution.error for solution in solutions} == {None}
     if name in ASYNCHRONOUS:
         assert "order" in (load("strategy", name).__doc__ or "")
@@ -223,7 +229,8 @@ def test_the_seed_decides_the_samples(name: str) -> None:
 
 
 @pytest.mark.parametrize("budget", [None, Budget(samples=3), Budget(tokens=120)], ids=str)
-def test_it_repeats_itself_from_its_trace(name: str, budget: Budget | None, tmp_path: Path) -> None:
+@widths("seeds", 2, 10)
+def test_it_repeats_itself_from_its_trace(name: str, seeds: int, budget: Budget | None, tmp_path: Path) -> None:
     async def test(seed: int) -> None:
         strategy, live = made(name), list[Event]()
         engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1, least=1), block_size=2)
@@ -239,11 +246,12 @@ def test_it_repeats_itself_from_its_trace(name: str, budget: Budget | None, tmp_
         assert second.error is None
         assert course(second) == course(first)
 
-    for seed in range(5):
+    for seed in range(seeds):
         asyncio.run(test(seed))
 
 
-def test_cancelled_at_any_moment_it_loses_no_cost(name: str) -> None:
+@widths("moments", range(0, 30, 4), range(100))
+def test_cancelled_at_any_moment_it_loses_no_cost(name: str, moments: range) -> None:
     async def test(moment: int) -> bool:
         strategy, engine, events = made(name), ScriptedEngine(varied, pause=jumbled(moment)), list[Event]()
         judge = Judge()
@@ -261,7 +269,7 @@ def test_cancelled_at_any_moment_it_loses_no_cost(name: str) -> None:
             assert books(ended[0].cost) == meter_of(engine)
         return work.cancelled()
 
-    cut_short = [asyncio.run(test(moment)) for moment in range(30)]
+    cut_short = [asyncio.run(test(moment)) for moment in moments]
     assert any(cut_short)
 
 

@@ -23,6 +23,7 @@ from reasoner.votes import Tally
 from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
 from reasoner_strategies.self_consistency import SelfConsistency
 from tests.helpers import answer, number_question
+from tests.sweeps import widths
 
 PARAMS = SamplingParams(max_tokens=10_000)
 
@@ -325,34 +326,35 @@ def test_the_dirichlet_is_wrong_less_often_for_more_samples() -> None:
     assert dirichlet.samples > beta.samples
 
 
-QUESTIONS = 300
-
-
-def solved(law: tuple[float, ...], strategy: object) -> tuple[list[Solution], list[Event]]:
+def solved(law: tuple[float, ...], strategy: object, count: int) -> tuple[list[Solution], list[Event]]:
     events: list[Event] = []
     engine = SimulatedEngine(answers=("7", "8", "9")[: len(law)], weights=law, tokens=5)
-    questions = [number_question(f"q{place}") for place in range(QUESTIONS)]
+    questions = [number_question(f"q{place}") for place in range(count)]
     return solve_many_sync(questions, strategy, engine, trace=events.append), events  # type: ignore[arg-type]
 
 
-def near(found: float, exact: float, spread: float) -> bool:
-    return abs(found - exact) < 3 * spread / math.sqrt(QUESTIONS)
+def near(found: float, exact: float, spread: float, count: int) -> bool:
+    return abs(found - exact) < 3 * spread / math.sqrt(count)
+
+
+questions = widths("count", 60, 1000)
 
 
 @pytest.mark.parametrize(
     ("law", "rule"), [((0.6, 0.4), "beta"), ((0.4, 0.35, 0.25), "beta"), ((0.4, 0.35, 0.25), "dirichlet")]
 )
+@questions
 def test_runs_are_wrong_and_long_as_often_as_the_exact_course_says(
-    law: tuple[float, ...], rule: Literal["beta", "dirichlet"]
+    law: tuple[float, ...], rule: Literal["beta", "dirichlet"], count: int
 ) -> None:
     exact = Course(law, 40, stops(BetaRule() if rule == "beta" else DirichletRule()))
-    solutions, events = solved(law, AdaptiveConsistency(n=40, rule=rule, params=PARAMS))
+    solutions, events = solved(law, AdaptiveConsistency(n=40, rule=rule, params=PARAMS), count)
     stopped = {event.question_id for event in events if isinstance(event, Noted)}
     right = {one.question_id for one in solutions if one.answer and one.answer.key == "7"}
-    wrong = len(stopped - right) / QUESTIONS
-    assert near(wrong, exact.stopped_wrong, math.sqrt(exact.stopped_wrong * (1 - exact.stopped_wrong)))
-    assert near(len(right) / QUESTIONS, exact.right, math.sqrt(exact.right * (1 - exact.right)))
-    assert near(sum(one.standing.samples for one in solutions) / QUESTIONS, exact.samples, 20)
+    wrong = len(stopped - right) / count
+    assert near(wrong, exact.stopped_wrong, math.sqrt(exact.stopped_wrong * (1 - exact.stopped_wrong)), count)
+    assert near(len(right) / count, exact.right, math.sqrt(exact.right * (1 - exact.right)), count)
+    assert near(sum(one.standing.samples for one in solutions) / count, exact.samples, 20, count)
 
 
 def test_a_rule_from_outside_stops_a_majority_vote_at_the_same_samples() -> None:
@@ -365,15 +367,16 @@ def test_a_rule_from_outside_stops_a_majority_vote_at_the_same_samples() -> None
         assert (outside.ended_by == "rule") == (inside.standing.samples < 40)
 
 
-def test_the_share_of_questions_with_a_right_sample_is_pass_at_k() -> None:
+@questions
+def test_the_share_of_questions_with_a_right_sample_is_pass_at_k(count: int) -> None:
     """Of 8 samples, without bias from any k of them (Chen 2021, 2107.03374), and by its law 1 - (1 - p)^k."""
     p, n = 0.3, 8
-    _, events = solved((p, 0.5, 0.2), SelfConsistency(n=n, params=PARAMS))
+    _, events = solved((p, 0.5, 0.2), SelfConsistency(n=n, params=PARAMS), count)
     right: dict[str, int] = {}
     for event in events:
         if isinstance(event, Sampled):
             right[event.question_id] = right.get(event.question_id, 0) + event.text.endswith(" 7")
     for k in (1, 3, 8):
-        estimate = sum(1 - math.comb(n - c, k) / math.comb(n, k) for c in right.values()) / QUESTIONS
+        estimate = sum(1 - math.comb(n - c, k) / math.comb(n, k) for c in right.values()) / count
         exact = 1 - (1 - p) ** k
-        assert near(estimate, exact, math.sqrt(exact * (1 - exact)))
+        assert near(estimate, exact, math.sqrt(exact * (1 - exact)), count)

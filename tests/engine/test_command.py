@@ -1,4 +1,4 @@
-"""`reasoner solve` as a newcomer runs it, on real vLLM and the embedded model, each time in a new process."""
+"""`reasoner solve` as a newcomer runs it: real vLLM and the embedded model in a process of its own."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -16,28 +17,35 @@ REASONER = str(Path(sys.executable).with_name("reasoner"))
 QUESTION = "What is 3 + 4?"
 
 
+class Live(NamedTuple):
+    """A run on real vLLM that has ended: its folder, and what it wrote."""
+
+    folder: Path
+    out: str
+    err: str
+
+
 def solve(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([REASONER, "solve", *arguments], cwd=cwd, capture_output=True, text=True)
 
 
-def test_a_trace_of_a_real_run_replays_bit_for_bit(embedded_model: Path, tmp_path: Path) -> None:
-    live = solve(QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "--trace", "run.jsonl", "--json", cwd=tmp_path)
-    assert live.returncode == 0, live.stderr
-    again = solve(QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "-e", "replay:run.jsonl", "--json", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def live(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Live:
+    """One run, with its trace in the folder as run.jsonl."""
+    folder = tmp_path_factory.mktemp("live")
+    ended = solve(QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "--trace", "run.jsonl", "--json", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    return Live(folder, ended.stdout, ended.stderr)
+
+
+def test_a_trace_of_a_real_run_replays_bit_for_bit(live: Live) -> None:
+    again = solve(
+        QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "-e", "replay:run.jsonl", "--json", cwd=live.folder
+    )
     assert again.returncode == 0, again.stderr
-    first, second = json.loads(live.stdout), json.loads(again.stdout)
-    for field in (
-        "question_id",
-        "answer",
-        "votes",
-        "samples",
-        "tied",
-        "proposals",
-        "ended_by",
-        "reason",
-        "model",
-        "seed",
-    ):
+    first, second = json.loads(live.out), json.loads(again.stdout)
+    fields = ("question_id", "answer", "votes", "samples", "tied", "proposals", "ended_by", "reason", "model", "seed")
+    for field in fields:
         assert first[field] == second[field], field
     first["cost"].pop("seconds")
     second["cost"].pop("seconds")
@@ -45,25 +53,14 @@ def test_a_trace_of_a_real_run_replays_bit_for_bit(embedded_model: Path, tmp_pat
     assert 0 < first["cost"]["tokens"] <= 600
 
 
-def test_nothing_but_ours_reaches_the_terminal(embedded_model: Path, tmp_path: Path) -> None:
+def test_nothing_but_ours_reaches_the_terminal(live: Live) -> None:
     """vLLM and torch print from Python, from C++ and from other processes; none of it may show."""
-    run = solve(QUESTION, "-s", "single", cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    assert len(run.stdout.splitlines()) == 1
+    assert len(live.out.splitlines()) == 1
     stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "warming up vLLM", "solving"]
-    lines = run.stderr.splitlines()
+    lines = live.err.splitlines()
     assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
-    known = (*stages, "1 sample", "vote ", "cost ", "time ")
-    assert [line for line in run.stderr.splitlines() if not line.startswith(known)] == []
-
-
-def test_a_document_longer_than_the_window_says_by_how_much(embedded_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "long.txt").write_text("word " * 9000)
-    run = solve(QUESTION, "--context", "long.txt", "--model", str(embedded_model), cwd=tmp_path)
-    assert run.returncode == 2
-    assert run.stdout == ""
-    assert "context window is 8,192: shorten it by at least" in run.stderr
-    assert "Traceback" not in run.stderr
+    known = (*stages, "1 sample", "2 samples", "3 samples", "4 samples", "vote ", "cost ", "budget ", "time ")
+    assert [line for line in lines if not line.startswith(known)] == []
 
 
 @pytest.mark.parametrize("moment", ["starting", "solving"])

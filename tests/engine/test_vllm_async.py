@@ -20,6 +20,7 @@ from reasoner.trace import Dropped, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
 from tests.engine.test_vllm import CancelHalf, check_watching_beside_alternatives
+from tests.sweeps import widths
 
 
 @pytest.fixture(scope="module")
@@ -123,21 +124,25 @@ if __name__ == "__main__":
     # vLLM is imported once for all of them.
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
     import vllm.v1.engine.async_llm
-    for _ in range(3):
+    for _ in sys.argv[2:]:
         if os.fork() == 0:
             program()
-    for _ in range(3):
+    for _ in sys.argv[2:]:
         os.wait()
 """
 
 
-def test_a_core_ends_with_its_program_whatever_ends_that(embedded_model: Path, tmp_path: Path) -> None:
+@widths("signals", [signal.SIGKILL], [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_core_ends_with_its_program_whatever_ends_that(
+    embedded_model: Path, signals: list[signal.Signals], tmp_path: Path
+) -> None:
     script = tmp_path / "programs.py"
     script.write_text(PROGRAMS)
-    launcher = subprocess.Popen([sys.executable, str(script), str(embedded_model)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(script), str(embedded_model), *(signum.name for signum in signals)]
+    launcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with launcher:
         assert launcher.stdout
-        for signum in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+        for signum in signals:
             program, *children = [psutil.Process(pid) for pid in json.loads(launcher.stdout.readline())]
             assert any(child.memory_info().rss > 2**28 for child in children)
             program.send_signal(signum)

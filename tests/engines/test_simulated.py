@@ -12,8 +12,9 @@ from reasoner.trace import Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 from tests.helpers import number_question
+from tests.sweeps import widths
 
-QUESTIONS = 2000
+questions = widths("count", 300, 4000)
 
 
 def majority_is_right(weights: tuple[float, ...], n: int) -> float:
@@ -28,28 +29,30 @@ def majority_is_right(weights: tuple[float, ...], n: int) -> float:
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_a_majority_is_right_as_often_as_it_should_be(n: int) -> None:
+@questions
+def test_a_majority_is_right_as_often_as_it_should_be(n: int, count: int) -> None:
     silent = 0.2
     law = Law(("7", "8", "9"), (0.5, 0.3, 0.2), silent=silent, tokens=10)
-    engine = SimulatedEngine(laws={f"q{place}": law for place in range(QUESTIONS)})
+    engine = SimulatedEngine(laws={f"q{place}": law for place in range(count)})
     strategy = SelfConsistency(n=n, params=SamplingParams(max_tokens=10_000))
-    solutions = solve_many_sync([number_question(f"q{place}") for place in range(QUESTIONS)], strategy, engine)
-    right = sum(solution.answer is not None and solution.answer.key == "7" for solution in solutions) / QUESTIONS
+    solutions = solve_many_sync([number_question(f"q{place}") for place in range(count)], strategy, engine)
+    right = sum(solution.answer is not None and solution.answer.key == "7" for solution in solutions) / count
     exact = majority_is_right((0.4, 0.24, 0.16, silent), n)
-    assert abs(right - exact) < 3 * math.sqrt(exact * (1 - exact) / QUESTIONS)
+    assert abs(right - exact) < 3 * math.sqrt(exact * (1 - exact) / count)
 
 
-def test_lengths_average_as_the_law_says_and_the_cut_share_is_exponential() -> None:
+@questions
+def test_lengths_average_as_the_law_says_and_the_cut_share_is_exponential(count: int) -> None:
     events: list[Event] = []
     engine = SimulatedEngine(answers=("7",), weights=(), tokens=50)
-    strategy = SelfConsistency(n=QUESTIONS, params=SamplingParams(max_tokens=10_000))
+    strategy = SelfConsistency(n=count, params=SamplingParams(max_tokens=10_000))
     solution = solve_sync(number_question(), strategy, engine)
-    assert abs(solution.cost.generated_tokens / QUESTIONS - 50) < 3 * 50 / math.sqrt(QUESTIONS)
-    cut = SelfConsistency(n=QUESTIONS, params=SamplingParams(max_tokens=50))
+    assert abs(solution.cost.generated_tokens / count - 50) < 3 * 50 / math.sqrt(count)
+    cut = SelfConsistency(n=count, params=SamplingParams(max_tokens=50))
     solve_sync(number_question(), cut, engine, trace=events.append)
-    share = sum(isinstance(e, Sampled) and e.finish_reason == "length" for e in events) / QUESTIONS
+    share = sum(isinstance(e, Sampled) and e.finish_reason == "length" for e in events) / count
     exact = math.exp(-50.5 / 50)
-    assert abs(share - exact) < 3 * math.sqrt(exact * (1 - exact) / QUESTIONS)
+    assert abs(share - exact) < 3 * math.sqrt(exact * (1 - exact) / count)
 
 
 def samples(n: int, *, seed: int = 0, id: str = "q") -> dict[int, tuple[int, str, int]]:
@@ -132,15 +135,16 @@ def test_only_what_is_arithmetic_and_nothing_else_is_computed(text: str, value: 
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.75, 1.0])
-def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float) -> None:
+@questions
+def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int) -> None:
     engine, strategy = (
         SimulatedEngine(accuracy=accuracy),
         SelfConsistency(n=1, params=SamplingParams(max_tokens=10_000)),
     )
-    asked = [ask("What is 2 / 8?", space="number", id=f"q{place}") for place in range(QUESTIONS)]
+    asked = [ask("What is 2 / 8?", space="number", id=f"q{place}") for place in range(count)]
     solutions = solve_many_sync(asked, strategy, engine)
-    right = sum(solution.answer is not None and solution.answer.text == "0.25" for solution in solutions) / QUESTIONS
-    assert abs(right - accuracy) <= 3 * math.sqrt(accuracy * (1 - accuracy) / QUESTIONS)
+    right = sum(solution.answer is not None and solution.answer.text == "0.25" for solution in solutions) / count
+    assert abs(right - accuracy) <= 3 * math.sqrt(accuracy * (1 - accuracy) / count)
     assert f"arithmetic is right in {accuracy:.0%} of samples" in engine.notes[0]
 
 

@@ -29,6 +29,7 @@ from tests.strategies.searching import (
     search,
     sure,
 )
+from tests.sweeps import widths
 
 QUESTION = number_question()
 
@@ -54,22 +55,25 @@ def test_the_recursion_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize(("n", "width"), [(8, 4), (16, 4), (4, 4), (4, 2), (3, 1)])
-def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int) -> None:
-    solutions = many(BeamSearch(n, width), Distinct().engine(), questions=200)
+@widths("questions", 50, 800)
+def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, questions: int) -> None:
+    solutions = many(BeamSearch(n, width), Distinct().engine(), questions=questions)
     expected = chance_of(n, width)
-    assert accuracy(solutions) == pytest.approx(expected, abs=sure(expected, 200))
+    assert accuracy(solutions) == pytest.approx(expected, abs=sure(expected, questions))
     assert {solution.cost.samples for solution in solutions} == {n * 3}
 
 
-def test_ratings_that_say_nothing_change_nothing() -> None:
-    solutions = many(BeamSearch(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=400)
+@widths("questions", 400, 1600)
+def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
+    solutions = many(BeamSearch(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
     mean, error = mean_and_error([right_share(solution) for solution in solutions])
     assert mean == pytest.approx(0.5**3, abs=error)
 
 
-def test_more_never_hurts() -> None:
+@widths("questions", 37, 600)
+def test_more_never_hurts(questions: int) -> None:
     wider = [BeamSearch(n, width) for n, width in ((1, 1), (2, 2), (4, 4), (8, 4))]
-    rates = [accuracy(many(strategy, Distinct().engine(), questions=150)) for strategy in wider]
+    rates = [accuracy(many(strategy, Distinct().engine(), questions=questions)) for strategy in wider]
     assert rates == sorted(rates)
 
 

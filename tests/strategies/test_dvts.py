@@ -23,6 +23,7 @@ from tests.strategies.searching import (
     search,
     sure,
 )
+from tests.sweeps import widths
 
 
 def chance_of(n: int, width: int, *, right: float = 0.5, levels: int = 3) -> float:
@@ -38,15 +39,17 @@ def test_the_formula_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize(("n", "width"), [(4, 4), (8, 4), (16, 4), (4, 1)])
-def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int) -> None:
-    solutions = many(Dvts(n, width), Distinct().engine(), questions=200)
+@widths("questions", 50, 800)
+def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, questions: int) -> None:
+    solutions = many(Dvts(n, width), Distinct().engine(), questions=questions)
     expected = chance_of(n, width)
-    assert accuracy(solutions) == pytest.approx(expected, abs=sure(expected, 200))
+    assert accuracy(solutions) == pytest.approx(expected, abs=sure(expected, questions))
     assert {solution.cost.samples for solution in solutions} == {n * 3}
 
 
-def test_ratings_that_say_nothing_change_nothing() -> None:
-    solutions = many(Dvts(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=300)
+@widths("questions", 75, 1200)
+def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
+    solutions = many(Dvts(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
     mean, error = mean_and_error([right_share(solution) for solution in solutions])
     assert mean == pytest.approx(0.5**3, abs=error)
 

@@ -12,9 +12,9 @@ from reasoner.plan import Propose, Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies.early_stopping import EarlyStopping
 from tests.helpers import completion, finish, number_question, says
+from tests.sweeps import widths
 
 QUESTION = number_question()
-QUESTIONS = 300
 
 
 def mean_samples(law: tuple[float, ...], n: int, window: int) -> float:
@@ -34,14 +34,15 @@ def test_the_published_means(law: tuple[float, ...], mean: float) -> None:
 @pytest.mark.parametrize(
     ("law", "n", "window"), [((1.0,), 40, 5), ((0.9, 0.1), 40, 5), ((0.5, 0.5), 40, 5), ((0.6, 0.3, 0.1), 12, 3)]
 )
-def test_runs_draw_as_many_as_the_formula_says(law: tuple[float, ...], n: int, window: int) -> None:
+@widths("count", 75, 1200)
+def test_runs_draw_as_many_as_the_formula_says(law: tuple[float, ...], n: int, window: int, count: int) -> None:
     engine = SimulatedEngine(answers=("7", "8", "9")[: len(law)], weights=law, tokens=5)
     strategy = EarlyStopping(n=n, window=window, params=SamplingParams(max_tokens=10_000))
-    solutions = solve_many_sync([number_question(f"q{place}") for place in range(QUESTIONS)], strategy, engine)
+    solutions = solve_many_sync([number_question(f"q{place}") for place in range(count)], strategy, engine)
     drawn = [solution.cost.samples for solution in solutions]
-    mean = sum(drawn) / QUESTIONS
-    spread = math.sqrt(sum((one - mean) ** 2 for one in drawn) / QUESTIONS)
-    assert abs(mean - mean_samples(law, n, window)) <= 3 * spread / math.sqrt(QUESTIONS)
+    mean = sum(drawn) / count
+    spread = math.sqrt(sum((one - mean) ** 2 for one in drawn) / count)
+    assert abs(mean - mean_samples(law, n, window)) <= 3 * spread / math.sqrt(count)
 
 
 def solved(*keys: str, n: int, window: int, budget: Budget | None = None) -> Solution:

@@ -14,6 +14,7 @@ from reasoner.types import SamplingParams
 from reasoner_strategies.knockout import Knockout
 from tests.helpers import completion
 from tests.strategies.judging import QUESTION, Course, Judging, judged, key_of, pool, prefers, texts_in
+from tests.sweeps import widths
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
 
@@ -97,8 +98,9 @@ def test_the_bound_of_the_paper() -> None:
     assert bound(16, 0.3, 0.65, 10) > 1
 
 
-def test_it_fails_no_more_often_than_the_bound() -> None:
-    source, runs, failed = random.Random(0), 40, 0
+@widths("runs", 12, 400)
+def test_it_fails_no_more_often_than_the_bound(runs: int) -> None:
+    source, failed = random.Random(0), 0
 
     def judge(texts: list[str]) -> str:
         right = next((at for at, text in enumerate(texts) if key_of(text) == "7"), None)

@@ -10,6 +10,7 @@ from reasoner_strategies.lookahead import Lookahead
 from tests.helpers import course
 from tests.stepping import SEPARATOR, StepJudge, noisy
 from tests.strategies.searching import Distinct, Rater, Uneven, accuracy, depth, many, search
+from tests.sweeps import widths
 
 LONG = SamplingParams(temperature=0.8, max_tokens=2000)
 
@@ -53,10 +54,11 @@ def lagging(candidate: Completion) -> float:
     return float("wrong" not in candidate.prompt.text)
 
 
-def test_looking_ahead_sees_what_the_step_alone_does_not_show() -> None:
+@widths("questions", 50, 800)
+def test_looking_ahead_sees_what_the_step_alone_does_not_show(questions: int) -> None:
     # One step ahead the verifier is right about each step but the last, which it never sees through.
     blind, ahead = (
-        accuracy(many(Lookahead(4, 4, k=k), Distinct(depth=4).engine(), StepJudge(lagging), questions=200))
+        accuracy(many(Lookahead(4, 4, k=k), Distinct(depth=4).engine(), StepJudge(lagging), questions=questions))
         for k in (0, 1)
     )
     assert ahead > blind + 0.2

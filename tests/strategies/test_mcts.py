@@ -15,6 +15,7 @@ from reasoner.types import Answer, Completion, Logprobs, Rating, Standing
 from reasoner_strategies._search.puct import FirstPlay
 from reasoner_strategies.mcts import Mcts
 from tests.helpers import completion, number_question
+from tests.sweeps import widths
 
 QUESTION = number_question()
 REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
@@ -194,8 +195,9 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tupl
 
 
 @pytest.mark.parametrize("fpu", ["verifier", "parent", "zero"])
-def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(fpu: FirstPlay) -> None:
-    for seed in range(25):
+@widths("seeds", 8, 100)
+def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(fpu: FirstPlay, seeds: int) -> None:
+    for seed in range(seeds):
         world = World(k=2 + seed % 3, ends=0.1 + 0.1 * (seed % 4), name=str(seed))
         options = Mcts(simulations=60, k=world.k, fpu=fpu, concurrency=1, c_init=0.5 + seed % 2)
         course = drive(options, world)

@@ -17,6 +17,7 @@ from reasoner_strategies.mcts import Mcts, prior
 from tests.helpers import Judge, completion
 from tests.stepping import StepJudge, StepWorld
 from tests.strategies.test_mcts import QUESTION, REFUSED, Place, World, drive, earliest, place_of, rating
+from tests.sweeps import widths
 
 # Priors, siblings, ratings
 
@@ -201,12 +202,12 @@ def test_the_end_of_the_simulations_brings_the_best_open_chain_to_its_end() -> N
 @pytest.mark.parametrize(
     ("simulations", "rate"), [(40, (1 - 0.5**4) ** 3), (3, (1 - 0.5**4) ** 3), (2, (1 - 0.5**4) ** 2 * 0.5)]
 )
-def test_success_in_the_step_world(simulations: int, rate: float) -> None:
+@widths("count", 75, 1200)
+def test_success_in_the_step_world(simulations: int, rate: float, count: int) -> None:
     """With equal steps being one, a right chain is found where each of its steps was drawn; more never hurts.
 
     With two expansions the last step is the closing's single draw.
     """
-    count = 300
     questions = [ask("How many?", space="number", id=str(at)) for at in range(count)]
     strategy = Mcts(simulations=simulations, concurrency=1)
     solutions = solve_many_sync(questions, strategy, StepWorld().engine(), verifier=StepJudge())

@@ -28,6 +28,7 @@ from tests.strategies.searching import (
     right_share,
     search,
 )
+from tests.sweeps import widths
 
 
 def weighed(value: float, told: float = 0.0) -> Particle:
@@ -68,17 +69,21 @@ def tilted(chance: float, *, temperature: float = 1.0) -> float:
     ],
     ids=str,
 )
-def test_twisted_particles_have_the_law_of_chains_weighed_by_final_odds(options: dict[str, Any]) -> None:
+@widths("questions", 10, 160)
+def test_twisted_particles_have_the_law_of_chains_weighed_by_final_odds(
+    options: dict[str, Any], questions: int
+) -> None:
     strategy = ParticleFilter(48, weighting="twisted", max_steps=12, **options)
-    solutions = many(strategy, Distinct(0.4).engine(), StepJudge(noisy(0)), questions=40)
+    solutions = many(strategy, Distinct(0.4).engine(), StepJudge(noisy(0)), questions=questions)
     mean, error = mean_and_error([share_of_7(solution) for solution in solutions])
     expected = tilted(0.4**3, temperature=options.get("weight_temperature", 1.0))
     # The ratio of two estimates is off by the order of 1 / n.
     assert mean == pytest.approx(expected, abs=error + 0.5 / 48)
 
 
-def test_reference_weighting_sharpens() -> None:
-    reference = many(ParticleFilter(32), Distinct(0.4).engine(), StepJudge(noisy(0)), questions=40)
+@widths("questions", 10, 160)
+def test_reference_weighting_sharpens(questions: int) -> None:
+    reference = many(ParticleFilter(32), Distinct(0.4).engine(), StepJudge(noisy(0)), questions=questions)
     mean, error = mean_and_error([share_of_7(solution) for solution in reference])
     assert mean - error > tilted(0.4**3)
 
@@ -99,22 +104,27 @@ def forked(candidate: Completion) -> float:
 
 
 @pytest.mark.parametrize("resample_inactive", [True, False])
-def test_twisted_particles_that_end_early_keep_their_part_of_the_weight(resample_inactive: bool) -> None:
+@widths("questions", 10, 160)
+def test_twisted_particles_that_end_early_keep_their_part_of_the_weight(
+    resample_inactive: bool, questions: int
+) -> None:
     strategy = ParticleFilter(48, weighting="twisted", resample_inactive=resample_inactive)
-    solutions = many(strategy, ScriptedEngine(fork), StepJudge(forked), questions=40)
+    solutions = many(strategy, ScriptedEngine(fork), StepJudge(forked), questions=questions)
     mean, error = mean_and_error([share_of_7(solution) for solution in solutions])
     assert mean == pytest.approx(tilted(0.5 * 0.3 + 0.5 * 0.6), abs=error + 0.25 / 48)
 
 
-def test_ratings_that_say_nothing_change_nothing() -> None:
-    solutions = many(ParticleFilter(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=300)
+@widths("questions", 75, 1200)
+def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
+    solutions = many(ParticleFilter(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
     mean, error = mean_and_error([right_share(solution) for solution in solutions])
     assert mean == pytest.approx(0.5**3, abs=error)
     assert {solution.cost.samples for solution in solutions} == {8 * 3}
 
 
-def test_more_never_hurts() -> None:
-    rates = [accuracy(many(ParticleFilter(n), Distinct().engine(), questions=150)) for n in (1, 2, 4, 8)]
+@widths("questions", 37, 600)
+def test_more_never_hurts(questions: int) -> None:
+    rates = [accuracy(many(ParticleFilter(n), Distinct().engine(), questions=questions)) for n in (1, 2, 4, 8)]
     assert rates == sorted(rates)
     assert rates[-1] > 0.9
 

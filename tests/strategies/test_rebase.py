@@ -21,6 +21,7 @@ from tests.strategies.searching import (
     right_share,
     search,
 )
+from tests.sweeps import widths
 
 SCORES = st.lists(st.integers(0, 64).map(lambda number: number / 64), min_size=1, max_size=20)
 WIDTHS = st.integers(1, 300)
@@ -108,14 +109,16 @@ def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
     assert len(run.judge.seen) == len(set(run.judge.seen))
 
 
-def test_ratings_that_say_nothing_change_nothing() -> None:
-    solutions = many(Rebase(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=300)
+@widths("questions", 75, 1200)
+def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
+    solutions = many(Rebase(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
     mean, error = mean_and_error([right_share(solution) for solution in solutions])
     assert mean == pytest.approx(0.5**3, abs=error)
 
 
-def test_more_never_hurts() -> None:
-    rates = [accuracy(many(Rebase(n), Distinct().engine(), questions=150)) for n in (1, 2, 4, 8)]
+@widths("questions", 37, 600)
+def test_more_never_hurts(questions: int) -> None:
+    rates = [accuracy(many(Rebase(n), Distinct().engine(), questions=questions)) for n in (1, 2, 4, 8)]
     assert rates == sorted(rates)
     assert rates[-1] > 0.9
 

@@ -14,6 +14,7 @@ from reasoner.protocols import SampleRequest
 from reasoner.types import Answer, Completion, Rating, SamplingParams
 from reasoner_strategies.revise import Revise, in_order, revision
 from tests.helpers import Judge, completion, finish, jumbled, number_question
+from tests.sweeps import widths
 
 QUESTION = number_question()
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
@@ -87,9 +88,10 @@ def test_all_attempts_are_drawn_and_counted(chains: int, revisions: int) -> None
 
 
 @pytest.mark.parametrize("selector", ["majority", "weighted", "argmax"])
-def test_the_order_of_completion_changes_nothing_though_chains_write_the_same(selector: str) -> None:
+@widths("seeds", 8, 200)
+def test_the_order_of_completion_changes_nothing_though_chains_write_the_same(selector: str, seeds: int) -> None:
     strategy = Revise(2, 2, selector, PARAMS)  # type: ignore[arg-type]
-    for seed in range(40):
+    for seed in range(seeds):
         outcomes = [run(strategy, seed, order) for order in range(8)]
         assert len({(one.answer, one.standing, one.cost.tokens) for one in outcomes}) == 1
 

@@ -12,8 +12,10 @@ from reasoner.trace import Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.helpers import Judge, number_question
+from tests.sweeps import widths
 
-QUESTIONS = [number_question(f"q{n}") for n in range(1500)]
+QUESTIONS = [number_question(f"q{n}") for n in range(6000)]
+questions = widths("count", 200, 6000)
 LONG = SamplingParams(temperature=0.8, max_tokens=10_000)
 NORMAL = NormalDist()
 
@@ -40,10 +42,11 @@ def best_is_right(n: int, p: float, auroc: float) -> float:
 
 
 @pytest.mark.parametrize(("n", "auroc"), [(2, 0.8), (8, 0.8), (8, 0.5), (8, 0.95)])
-def test_best_of_n_by_a_verifier_of_known_auroc(n: int, auroc: float) -> None:
+@questions
+def test_best_of_n_by_a_verifier_of_known_auroc(n: int, auroc: float, count: int) -> None:
     p = 0.4
     engine = SimulatedEngine(("7", "8", "9"), weights=(p, 0.3, 0.3), tokens=5)
-    solutions = solve_many_sync(QUESTIONS, BestOfN(n, params=LONG), engine, verifier=binormal(auroc))
+    solutions = solve_many_sync(QUESTIONS[:count], BestOfN(n, params=LONG), engine, verifier=binormal(auroc))
     right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / len(solutions)
     expected = best_is_right(n, p, auroc)
     if auroc == 0.5:
@@ -51,23 +54,25 @@ def test_best_of_n_by_a_verifier_of_known_auroc(n: int, auroc: float) -> None:
     assert right == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / len(solutions)))
 
 
-def test_coverage_is_one_minus_the_chance_that_all_are_wrong() -> None:
+@questions
+def test_coverage_is_one_minus_the_chance_that_all_are_wrong(count: int) -> None:
     p, n = 0.2, 6
     events: list[Event] = []
     engine = SimulatedEngine(("7", "8"), weights=(p, 1 - p), tokens=5)
-    solve_many_sync(QUESTIONS, SelfConsistency(n, LONG), engine, trace=events.append)
+    solve_many_sync(QUESTIONS[:count], SelfConsistency(n, LONG), engine, trace=events.append)
     drawn = [event for event in events if isinstance(event, Sampled)]
     for k in (1, 3, 6):
         covered = {event.question_id for event in drawn if event.index < k and event.answer and event.answer.key == "7"}
         expected = 1 - (1 - p) ** k
-        share = len(covered) / len(QUESTIONS)
-        assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / len(QUESTIONS)))
+        share = len(covered) / count
+        assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / count))
 
 
-def test_more_budget_never_hurts_with_a_perfect_verifier() -> None:
+@widths("count", 60, 1000)
+def test_more_budget_never_hurts_with_a_perfect_verifier(count: int) -> None:
     """The same questions at growing budgets: what was right stays right."""
     engine = SimulatedEngine(("7", "8"), weights=(0.3, 0.7), tokens=5)
-    asked, perfect = QUESTIONS[:200], Judge(lambda candidate: float("7" in candidate.text))
+    asked, perfect = QUESTIONS[:count], Judge(lambda candidate: float("7" in candidate.text))
     shares = []
     for samples in (1, 2, 4, 8):
         budget = Budget(samples=samples)

@@ -28,6 +28,7 @@ from tests.strategies.test_tree_of_thoughts import (
     letters,
     thoughts,
 )
+from tests.sweeps import widths
 
 # The choice
 
@@ -150,9 +151,10 @@ def judging(world: StepWorld) -> ScriptedEngine:
 
 
 @pytest.mark.parametrize(("k", "mode", "b"), [(4, "bfs", 1), (2, "bfs", 5), (4, "dfs", 5)])
-def test_success_in_the_step_world(k: int, mode: Any, b: int) -> None:
+@widths("count", 75, 1200)
+def test_success_in_the_step_world(k: int, mode: Any, b: int, count: int) -> None:
     """Equal thoughts are one state, so that a level holds one right state at most: found where each step was drawn."""
-    count, rate = 300, (1 - 0.5**k) ** 3
+    rate = (1 - 0.5**k) ** 3
     questions = [ask("How many?", space="number", id=str(at)) for at in range(count)]
     solutions = solve_many_sync(questions, TreeOfThoughts(mode=mode, b=b, k=k, n_eval=1), judging(StepWorld()))
     right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count

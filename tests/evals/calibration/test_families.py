@@ -1,5 +1,6 @@
 """Rows of a profile are what going through all subsets and orders of small pools gives."""
 
+import functools
 import itertools
 import json
 import shutil
@@ -49,6 +50,7 @@ def row(of: Family, strategy: str, place: int = 0) -> ArmRow:
     return found
 
 
+@functools.cache
 def samples(number: int, arm: Fake = VOTE) -> tuple[list[int], list[bool], list[int]]:
     """The answers of a pool as classes, whether they are right, and the tokens beside their prompts."""
     pool = record(arm, number).pool

@@ -25,16 +25,23 @@ def records(run: Path, name: str) -> dict[str, ItemRecord]:
     return {record.question_id: record for record in read_journal(RunFolder(run).arm(name))}
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("control")
+
+
 @pytest.fixture
-def profile(tmp_path: Path, run: Run) -> Path:
-    """A profile of questions that are nearly always answered rightly."""
-    easy = write_pool(tmp_path / "easy.jsonl", questions=200, right=0.9)
-    ended = run(
-        "calibrate", f"pool:{easy}", "-e", f"pool:{easy}", "-s", VOTE,
-        "--out", str(tmp_path / "profile.json"), "--runs", str(tmp_path / "calibration"),
-    )  # fmt: skip
-    assert ended.code == 0, ended.err
-    return tmp_path / "profile.json"
+def profile(shared: Path, run: Run) -> Path:
+    """A profile of questions that are nearly always answered rightly, made by the first test that uses it."""
+    profile = shared / "profile.json"
+    if not profile.exists():
+        easy = write_pool(shared / "easy.jsonl", questions=200, right=0.9)
+        ended = run(
+            "calibrate", f"pool:{easy}", "-e", f"pool:{easy}", "-s", VOTE,
+            "--out", str(profile), "--runs", str(shared / "calibration"),
+        )  # fmt: skip
+        assert ended.code == 0, ended.err
+    return profile
 
 
 def test_calibrated_on_easy_questions_and_used_on_hard_ones_it_raises_the_alarm(

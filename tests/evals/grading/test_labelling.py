@@ -46,6 +46,7 @@ def test_each_outcome_has_a_status_of_its_own(text: str, finish: FinishReason, s
     assert status in STATUSES
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("answer", "status"), [(r"\frac{\sqrt{2}}{2}", "right"), (r"\sqrt{2}", "wrong")])
 def test_what_only_slow_work_can_tell_is_graded_in_the_pool(answer: str, status: str) -> None:
     async def go() -> str:

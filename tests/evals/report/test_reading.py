@@ -14,6 +14,7 @@ from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.reading import check_same, open_run, questions_of, read_arm, records_in, records_of
 from reasoner_evals.runs.records import Along, Verdict
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, Law, fabricate, gold, question_id, record
+from tests.sweeps import widths
 
 ARM = VOTE.folder
 
@@ -186,8 +187,9 @@ def peak_of_reading(path: Path, questions: int) -> int:
         tracemalloc.stop()
 
 
-def test_two_hundred_thousand_samples_take_a_few_bytes_each(tmp_path: Path) -> None:
-    small, large = 1_250, 12_500
+@widths("large", 4_000, 50_000)
+def test_many_samples_take_a_few_bytes_each(large: int, tmp_path: Path) -> None:
+    small = 1_000
     grown = peak_of_reading(tmp_path / "large", large) - peak_of_reading(tmp_path / "small", small)
     # Their texts are 250 bytes a sample on the disk. Ids and digests of the questions are in these bytes as well.
     assert grown / (16 * (large - small)) < 110

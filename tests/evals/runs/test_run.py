@@ -30,6 +30,7 @@ from tests.evals.runs.sittings import (
     some_moments,
 )
 from tests.helpers import Judge, turns, varied, without_checksums
+from tests.sweeps import cases
 
 ALL = list(STRATEGIES)
 
@@ -97,7 +98,8 @@ def test_a_finished_run_that_is_begun_again_asks_nothing(tmp_path: Path) -> None
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == before
 
 
-@pytest.mark.parametrize("moment", some_moments(600, 20), ids=str)
+@pytest.mark.process
+@cases("moment", some_moments(600, 40), thin=some_moments(600, 40)[:6])
 def test_killed_at_any_line_it_goes_on_as_if_it_had_not_been(
     moment: tuple[int, int], whole: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def list_of_verdicts(folder: Path) -> list[tuple[str, str, str]]:
     return sorted((one.question_id, one.answer, one.status) for one in read_verdicts(RunFolder(folder).verdicts))
 
 
+@pytest.mark.process
 def test_no_budget_is_exceeded_however_often_it_is_killed(tmp_path: Path) -> None:
     for lines, torn in some_moments(150, 8, seed=1):
         killed_in_a_child(lambda: sit(tmp_path, ALL, budget="tokens=150"), lines=lines, torn=torn)

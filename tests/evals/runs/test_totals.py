@@ -38,6 +38,7 @@ def test_what_buys_too_little_is_given_back(tmp_path: Path) -> None:
     assert "price" in ended
 
 
+@pytest.mark.process
 def test_it_is_kept_to_however_often_the_run_is_killed(tmp_path: Path) -> None:
     for lines, torn in some_moments(120, 8, seed=1):
         killed_in_a_child(lambda: sit(tmp_path, ALL, total=f"tokens={TOTAL}"), lines=lines, torn=torn)

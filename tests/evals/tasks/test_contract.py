@@ -68,6 +68,7 @@ def test_its_questions_have_ids_of_their_own_and_its_source_counts_them(data: Ta
     assert data.source.licence
 
 
+@pytest.mark.process
 def test_its_reference_answers_are_right_and_others_wrong(data: TaskData, equivalence: Equivalence) -> None:
     async def statuses(item: GradedQuestion) -> list[str]:
         texts = (said(item, item.gold), said(item, wrong(item)), "")
@@ -108,6 +109,7 @@ def test_it_says_what_it_is_so_that_it_can_be_built_again(name: str, data: TaskD
     assert data.source.prompt.rpartition("@")[2].isdigit()
 
 
+@pytest.mark.process
 def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -> None:
     if name in ("gpqa_diamond", "gym", "squad", "arithmetic"):
         code = (

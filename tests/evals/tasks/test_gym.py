@@ -94,6 +94,7 @@ def test_a_scorer_that_raises_has_judged_nothing(equivalence: Equivalence) -> No
     assert asyncio.run(grade(broken, completion("The answer is 6.5"), equivalence)) == "grader_crash"
 
 
+@pytest.mark.process
 def test_a_scorer_that_never_ends_is_ended(equivalence: Equivalence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reasoner_evals.grading.graders._score", _endless)
     monkeypatch.setattr("reasoner_evals.grading.graders.GYM_SECONDS", (0.2, 0.6))
