@@ -19,9 +19,9 @@ import numpy as np
 
 from reasoner import Question, SamplingParams, solve_many
 from reasoner.engines.vllm import VllmEngine
-from reasoner.trace import Event, Sampled
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion
-from reasoner.votes import Tally
+from reasoner.voting import Tally
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import SelfConsistency, Single
 
@@ -58,7 +58,7 @@ def argmax(question: Question, pool: list[PoolSample], chosen: list[int]) -> str
 
 
 def key(tally: Tally) -> str | None:
-    leader = tally.standing().leader
+    leader = tally.vote_state().leader
     return leader.key if leader else None
 
 

@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoner.controller.allocation import Allocation, BidQueue, QuestionState
-from reasoner.controller.odds import beta_lead
+from reasoner.execution.allocation import Allocation, BidQueue, QuestionState
+from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner_evals.stats.arrays import Floats, Ints
 
 ORDERS, MEANS, RESAMPLED = 20, (2, 3, 4, 6, 8, 12, 16), 1000
@@ -101,8 +101,8 @@ class Tally:
 
     @property
     def right(self) -> float:
-        most = max(self.counts.values(), default=0)
-        best = [answer for answer, votes in self.counts.items() if votes == most]
+        maximum = max(self.counts.values(), default=0)
+        best = [answer for answer, votes in self.counts.items() if votes == maximum]
         return (0 in best) / len(best) if best else 0.0
 
 
@@ -125,7 +125,7 @@ def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
     return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
 
 
-class Course(NamedTuple):
+class SearchTree(NamedTuple):
     """Each question sample by sample, questions x samples: odds of the leader, outcome, tokens so far."""
 
     odds: Floats
@@ -143,8 +143,8 @@ class Course(NamedTuple):
         return min(THETAS, key=lambda theta: abs(self.stopped(rows, theta).spent.mean() - tokens))
 
 
-def course(pool: Pool) -> Course:
-    made = Course(*(np.zeros(pool.answers.shape) for _ in Course._fields))
+def course(pool: Pool) -> SearchTree:
+    made = SearchTree(*(np.zeros(pool.answers.shape) for _ in SearchTree._fields))
     for at, row in enumerate(zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)):
         tally = Tally(*row)
         for n in range(len(row[0])):
@@ -201,11 +201,11 @@ def needed(curve: Floats, accuracy: float) -> float:
 
 def ratio(curves: Floats, tokens: Floats, outcome: Outcome) -> str:
     """Tokens of equal shares for the same accuracy over tokens spent, with its interval."""
-    most, source = curves.shape[1], np.random.default_rng(0)
+    maximum, source = curves.shape[1], np.random.default_rng(0)
 
     def of(rows: Ints | slice) -> tuple[float, bool]:
         samples = needed(curves[rows].mean(0), float(outcome.right[rows].mean()) - 1e-12)
-        return min(samples, most) * tokens[rows].mean() / outcome.spent[rows].mean(), samples > most
+        return min(samples, maximum) * tokens[rows].mean() / outcome.spent[rows].mean(), samples > maximum
 
     value, beyond = of(slice(None))
     drawn = [of(source.integers(0, len(tokens), len(tokens)))[0] for _ in range(RESAMPLED)]

@@ -16,11 +16,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoner import Answer, Question, solve_many
-from reasoner.catalog import build
+from reasoner.engine import reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.plan import Cancel, Finished, Handle, Next, Plan, Start, next_finished
-from reasoner.protocols import Strategy, forget
-from reasoner.trace import Event, Sampled
+from reasoner.registry import build
+from reasoner.strategy import (
+    Cancel,
+    Finished,
+    Handle,
+    Next,
+    Plan,
+    Start,
+    Strategy,
+    next_finished,
+)
+from reasoner.trace.events import Event, Sampled
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Certainty
 
@@ -78,7 +87,7 @@ def barred(plan: Plan[Answer | None]) -> Plan[Answer | None]:
 
 async def seconds(engine: VllmEngine, strategy: Strategy, asked: Sequence[Question], width: int) -> tuple[float, int]:
     """The time for all questions, `width` at once, and the tokens that were generated for them."""
-    await forget(engine)
+    await reset_caches(engine)
     verifier = Certainty() if strategy.uses_verifier else None
     began, generated = time.perf_counter(), 0
     for first in range(0, len(asked), width):

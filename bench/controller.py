@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoner.catalog import build, spec_of
-from reasoner.controller.choosing import choose
-from reasoner.controller.profile import read_profile
-from reasoner.controller.stopping import EFFORTS
+from reasoner.calibration.arm_selection import choose
+from reasoner.calibration.profile import read_profile
+from reasoner.registry import build, spec_of
 from reasoner.specs import Spec
+from reasoner.stopping.rules import EFFORTS
 from reasoner_evals.calibration.outcomes import PooledArm, pooled_arm, stopped, usable
 from reasoner_evals.calibration.pool_replay import random_orders, replay
 from reasoner_evals.report.data.measures import ArmRead, selected
@@ -128,11 +128,11 @@ def table(found: Sequence[Way]) -> Iterator[str]:
     shown = [way for way in found if way not in fixed or way.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}]
     for way in shown:
         measures = [_against(way, right, tokens, lot) for lot in (np.full(q, 1 / q), *lots)]
-        (accuracy, gap, cost, ratio, n, least), *rest = measures
+        (accuracy, gap, cost, ratio, n, minimum), *rest = measures
         low, high = np.percentile(np.array(rest), (2.5, 97.5), axis=0)
         yield (f"| {way.name} | {100 * accuracy:.1f} | {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
                f"| {cost:,.0f} | {ratio:.2f} ({low[3]:.2f} to {high[3]:.2f}) | {n:.0f} "
-               f"| {least:.2f} ({low[5]:.2f} to {high[5]:.2f}) |")  # fmt: skip
+               f"| {minimum:.2f} ({low[5]:.2f} to {high[5]:.2f}) |")  # fmt: skip
 
 
 def _against(way: Way, right: Floats, tokens: Floats, lot: Floats) -> tuple[float, ...]:

@@ -14,12 +14,12 @@ import sys
 from typing import Any
 from unittest import mock
 
-from reasoner import Question, ask, solve_many
-from reasoner.admission import KvGate, Shared
-from reasoner.catalog import build
+from reasoner import Question, solve_many
+from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import SampleRequest, forget
-from reasoner.trace import Event, Sampled
+from reasoner.execution.admission import KvCacheLimiter, Shared
+from reasoner.registry import build
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion
 from reasoner_verifiers import Certainty
 
@@ -33,13 +33,15 @@ def questions() -> list[Question]:
         source = random.Random(number)
         cargo = ("tea", "rope", "salt", "wool", "iron", "glass")
         log = " ".join(f"Day {day}: {source.randint(2, 99)} sacks of {source.choice(cargo)}." for day in range(1, 56))
-        asked.append(ask("Which day was the busiest, and why?", context=f"Harbour log {number}. {log}", space="text"))
+        asked.append(
+            Question.of("Which day was the busiest, and why?", context=f"Harbour log {number}. {log}", space="text")
+        )
     return asked
 
 
 async def run(engine: VllmEngine) -> tuple[int, int]:
     """Prompt tokens of all requests, and those that were in the cache."""
-    await forget(engine)
+    await reset_caches(engine)
     events: list[Event] = []
     solutions = await solve_many(
         questions(), build("strategy", SPEC), engine, verifier=Certainty(), trace=events.append
@@ -51,18 +53,18 @@ async def run(engine: VllmEngine) -> tuple[int, int]:
 
 def first_come() -> Any:
     """The gate and the engine without the questions' places."""
-    enter, sample = KvGate.enter, VllmEngine.sample
+    enter, sample = KvCacheLimiter.enter, VllmEngine.sample
 
-    async def any_place(self: KvGate, shared: Shared, *, own: int, place: int = 0) -> bool:  # noqa: ARG001  # what this is about
+    async def any_place(self: KvCacheLimiter, shared: Shared, *, own: int, place: int = 0) -> bool:  # noqa: ARG001  # what this is about
         return await enter(self, shared, own=own)
 
     async def any_priority(self: VllmEngine, request: SampleRequest) -> Completion:
         return await sample(self, dataclasses.replace(request, priority=0))
 
-    def not_kept(self: KvGate, name: str, tokens: int) -> None:
+    def not_kept(self: KvCacheLimiter, name: str, tokens: int) -> None:
         """Nothing is kept."""
 
-    return mock.patch.multiple(KvGate, enter=any_place, keep=not_kept), mock.patch.multiple(
+    return mock.patch.multiple(KvCacheLimiter, enter=any_place, keep=not_kept), mock.patch.multiple(
         VllmEngine, sample=any_priority
     )
 

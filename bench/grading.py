@@ -17,10 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence
+from reasoner.answers.math_worker import equal, prepare
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.process_pool import ProcessPool
-from reasoner.answers.worker import equal, prepare
-from reasoner.equivalence import CompareTab, Equivalence
 from reasoner.types import Answer
 
 FORMS = {
@@ -111,7 +111,7 @@ async def classes() -> None:
         equivalence = Equivalence(seconds=LIMIT, pool=ProcessPool(prepare=prepare))
         await equivalence.warm()
         began = time.perf_counter()
-        same = (await equivalence.same_many(MATH, pairs, CompareTab())).count(True)
+        same = (await equivalence.same_many(MATH, pairs, ComparisonMeter())).count(True)
         seconds.append(time.perf_counter() - began)
         await equivalence.close()
     print(f"{FORMULAS} formulas compared, {len(pairs):,} pairs, {same} the same: {spread(seconds)} s")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reasoner import SamplingParams
 from reasoner.engines.vllm import VllmEngine
-from reasoner.grades import GRADES
+from reasoner.trace.grades import GRADES
 from reasoner_evals.grading.labelling import label
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import SelfConsistency

@@ -32,7 +32,7 @@ def hide_avx512() -> None:
 
 async def measure(dtype: Any, *, eager: bool, count: int, tokens: int) -> dict[str, float]:
     """Start an engine and answer the questions; seconds of its start, and tokens per second, of wall and processor."""
-    from reasoner import SamplingParams, ask, solve_many
+    from reasoner import Question, SamplingParams, solve_many
     from reasoner.engines.vllm import VllmEngine
     from reasoner_strategies import SelfConsistency
 
@@ -40,10 +40,10 @@ async def measure(dtype: Any, *, eager: bool, count: int, tokens: int) -> dict[s
     began, worked = time.perf_counter(), time.process_time()
     await engine.start()
     strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=tokens))
-    questions = [ask(f"What is {2 + n % 4} + {3 + n // 4}? Explain your steps.") for n in range(count)]
+    questions = [Question.of(f"What is {2 + n % 4} + {3 + n // 4}? Explain your steps.") for n in range(count)]
     await solve_many(questions[:1], strategy, engine)
     start, start_work = time.perf_counter() - began, time.process_time() - worked
-    await engine.forget()
+    await engine.reset_caches()
     began, worked = time.perf_counter(), time.process_time()
     solutions = await solve_many(questions, strategy, engine)
     seconds, work = time.perf_counter() - began, time.process_time() - worked
@@ -88,7 +88,7 @@ def main() -> None:
             json.dumps(asyncio.run(measure(given.dtype, eager=given.eager, count=given.questions, tokens=given.tokens)))
         )
         return
-    from reasoner.machine import cpu_name, usable_cores
+    from reasoner.system.machine import cpu_name, usable_cores
 
     print(f"{cpu_name()}, {usable_cores()} cores{', held to AVX2' if given.avx2 else ''}", flush=True)
     for turn in range(given.rounds):

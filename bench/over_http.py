@@ -143,13 +143,13 @@ def served(url: str) -> dict[str, float]:
 async def ours(
     url: str, questions: int, samples: int, *, seconds: float | None = None, at_once: int = 0
 ) -> dict[str, float]:
-    from reasoner import Budget, SamplingParams, ask, solve_many
+    from reasoner import Budget, Question, SamplingParams, solve_many
     from reasoner.engines.openai import OpenAIEngine
     from reasoner_strategies import SelfConsistency
 
     engine = OpenAIEngine(base_url=url, max_concurrency=at_once)
     await engine.start()
-    asked = [ask(f"What is {number} + 4?") for number in range(questions)]
+    asked = [Question.of(f"What is {number} + 4?") for number in range(questions)]
     vote = SelfConsistency(n=samples, params=SamplingParams(max_tokens=512))
     wall, cpu = time.perf_counter(), time.process_time()
     solutions = await solve_many(asked, vote, engine, budget=None, each=Budget(seconds=seconds) if seconds else None)
@@ -162,12 +162,14 @@ async def ours(
 
 async def cancelled(url: str, *, seconds: float | None) -> float:
     """Seconds from our cancelling a vote in flight to the server's learning of it."""
-    from reasoner import Budget, ask, solve
+    from reasoner import Budget, Question, solve
     from reasoner.engines.openai import OpenAIEngine
     from reasoner_strategies import SelfConsistency
 
     each = Budget(seconds=seconds) if seconds else None
-    solving = asyncio.ensure_future(solve(ask("2+2?"), SelfConsistency(), OpenAIEngine(base_url=url), budget=each))
+    solving = asyncio.ensure_future(
+        solve(Question.of("2+2?"), SelfConsistency(), OpenAIEngine(base_url=url), budget=each)
+    )
     await asyncio.sleep(FIRST + 10 * EACH)
     at = time.time()
     solving.cancel()

@@ -12,9 +12,9 @@ import resource
 import time
 import tracemalloc
 
-from reasoner import Budget, Question, ask, solve_many
+from reasoner import Budget, Question, solve_many
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.protocols import SampleRequest
 from reasoner_strategies import SelfConsistency
 
 SAMPLES = 4
@@ -46,7 +46,7 @@ async def through_runner(asked: list[Question]) -> float:
 def main() -> None:
     print("questions  us/operation  of it collector  KiB/question")
     for size in (100, 1_000, 3_000, 10_000):
-        asked = [ask(f"What is {number} + 4?") for number in range(size)]
+        asked = [Question.of(f"What is {number} + 4?") for number in range(size)]
         best = min(asyncio.run(through_runner(asked)) for _ in range(3))
         own = min(asyncio.run(alone(asked)) for _ in range(3))
         gc.disable()

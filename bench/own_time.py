@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from reasoner import Cost, Question, ask, solve
-from reasoner.catalog import build
+from reasoner import Cost, Question, solve
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.protocols import Engine, Resourceless, SampleRequest, Strategy, Tab
-from reasoner.trace import Event
+from reasoner.registry import build
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Event
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter, FreeVerifier
 
 SPECS = {
     "single": "single",
@@ -55,12 +57,12 @@ SPECS = {
 }
 
 
-class Middling(Resourceless):
+class Middling(FreeVerifier):
     """Rates everything by its length, below 1, at no cost."""
 
     logprobs = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         return Rating(0.1 + 0.8 * (candidate.index % 97) / 97, Cost())
 
 
@@ -85,7 +87,7 @@ async def seconds(spec: str, space: str, form: str) -> float:
 
     verifier = Middling() if strategy.uses_verifier else None
     began = time.process_time()
-    solution = await solve(ask("How many?", space=space), strategy, engine, verifier=verifier, trace=sink)
+    solution = await solve(Question.of("How many?", space=space), strategy, engine, verifier=verifier, trace=sink)
     taken = time.process_time() - began
     if solution.error:
         raise solution.error

@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 
-from reasoner import Budget, Question, ask, solve_each
+from reasoner import Budget, Question, solve_each
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.trace import Began, Ended, Event
+from reasoner.trace.events import Began, Ended, Event
 from reasoner_strategies import SelfConsistency
 
 
 def questions(count: int) -> Iterator[Question]:
-    return (ask(f"What is {number} + 4?", id=f"q{number}", space="number") for number in range(count))
+    return (Question.of(f"What is {number} + 4?", id=f"q{number}", space="number") for number in range(count))
 
 
 async def run(count: int, budget: Budget | None) -> None:

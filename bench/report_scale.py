@@ -20,14 +20,14 @@ from typing import NamedTuple
 import numpy as np
 
 from reasoner.budget import Cost
-from reasoner.lines import LineWriter
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
+from reasoner.trace.jsonl import JsonlWriter
 from reasoner_evals.runs.folder import RunFolder, write_whole
 from reasoner_evals.runs.manifest import this_machine
 from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Source, Verdict
 
 TASK = "arithmetic"
-CARD = ModelCard("small-135m", context=2048, parameters=134_515_008, layers=30, heads=9, kv_heads=3, head_dim=64)
+MODEL = ModelInfo("small-135m", context=2048, parameters=134_515_008, layers=30, heads=9, kv_heads=3, head_dim=64)
 WRONG = 4
 POOL = 15
 ARMS = (
@@ -49,7 +49,7 @@ def begin(folder: RunFolder, questions: int) -> None:
     """Write all of a run except its journals."""
     source = Source(task=TASK, origin="made on the spot", data_hash="0", prompt="plain@1", prompt_hash="0",
                     licence="CC0", items=questions, subset="all")  # fmt: skip
-    manifest = Manifest(created="2026-01-01T00:00:00Z", command="bench/report_scale.py", engine="random", model=CARD,
+    manifest = Manifest(created="2026-01-01T00:00:00Z", command="bench/report_scale.py", engine="random", model=MODEL,
                         sources=(source,), arms=ARMS, prices=None, machine=this_machine())  # fmt: skip
     folder.path.mkdir()
     write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
@@ -91,7 +91,7 @@ def record(number: int, answers: list[str], tokens: list[int]) -> ItemRecord:
     )  # fmt: skip
     prompt, cached = 32 + 8 * len(pool), 32 * (len(pool) - 1)
     cost = Cost(prompt_tokens=prompt, cached_tokens=cached, generated_tokens=sum(tokens), requests=len(pool),
-                samples=len(pool), flops=2 * CARD.parameters * (prompt + sum(tokens)),
+                samples=len(pool), flops=2 * MODEL.parameters * (prompt + sum(tokens)),
                 seconds=sum(tokens) / 100)  # fmt: skip
     return ItemRecord(question_id=name(number), status="answered", answer=answer, key=answer,
                       share=answers.count(answer) / len(answers), ended_by="strategy", reason="voted", cost=cost,
@@ -104,7 +104,7 @@ def write_journals(folder: RunFolder, questions: int) -> Usage:
     for arm in ARMS:
         files = folder.arm(arm.name)
         files.path.mkdir(parents=True)
-        lines = LineWriter.onto(files.journal, what="journal")
+        lines = JsonlWriter.onto(files.journal, what="journal")
         for item in journal(arm, questions):
             began, used = time.perf_counter(), time.process_time()
             lines.write(item)

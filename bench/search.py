@@ -16,12 +16,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reasoner import Question, SamplingParams, ask, solve_many
-from reasoner.catalog import build
+from reasoner import Question, SamplingParams, solve_many
+from reasoner.engine import reset_caches
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.served import CPU_BLOCK
-from reasoner.protocols import Strategy, forget
-from reasoner.trace import Event, Sampled, drawn
+from reasoner.registry import build
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Event, Sampled, completions_in
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Certainty
 
@@ -48,11 +49,11 @@ class Measured(NamedTuple):
 
 
 def questions() -> list[Question]:
-    return [ask(f"Write a long story about a {thing} and how it was lost.", space="text") for thing in THINGS]
+    return [Question.of(f"Write a long story about a {thing} and how it was lost.", space="text") for thing in THINGS]
 
 
 async def measured(engine: VllmEngine, strategy: Strategy, asked: list[Question]) -> Measured:
-    await forget(engine)
+    await reset_caches(engine)
     events: list[Event] = []
     began = time.perf_counter()
     verifier = Certainty() if strategy.uses_verifier else None
@@ -78,7 +79,7 @@ async def requests(engine: VllmEngine, events: list[Event]) -> Iterator[Request]
     """The requests of a run in the order in which they were made."""
     depths: dict[tuple[str, str], int] = {}
     found = []
-    for event, completion in drawn(events):
+    for event, completion in completions_in(events):
         depth = depths.get((event.question_id, event.prompt), 0)
         depths.setdefault((event.question_id, event.child), depth + 1)
         ids = (await engine.render(completion.prompt)).token_ids or ()

@@ -12,11 +12,12 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from reasoner import Question, SamplingParams, ask
+from reasoner import Question, SamplingParams
+from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
-from reasoner.protocols import Meter, SampleRequest, Tab
 from reasoner.types import Completion, TokenIds
+from reasoner.verifier import CostMeter
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward.layouts import Laid
 
@@ -53,7 +54,7 @@ async def search(policy: VllmEngine, prm: Prm, question: Question) -> tuple[list
     for depth in range(DEPTH + 1):
         last = depth == DEPTH
         paths = [beam for beam in beams if beam] if last else await grown(policy, question, beams, seed=depth * 100)
-        ratings = await asyncio.gather(*(prm.score(question, path, policy, Tab()) for path in paths))
+        ratings = await asyncio.gather(*(prm.score(question, path, policy, CostMeter()) for path in paths))
         tokens += sum(rating.cost.verifier_tokens for rating in ratings)
         requests += sum(rating.cost.requests for rating in ratings)
         laid += [await prm.running.started.lay(question, path, policy) for path in paths]
@@ -71,7 +72,7 @@ async def again(engine: PoolingEngine, paths: Sequence[Laid], *, keep_steps: boo
         if not (keep_steps and ends <= known):
             sent.append(path.ids)
         known |= ends
-    meters = [Meter() for _ in sent]
+    meters = [UsageMeter() for _ in sent]
     rated = zip(sent, meters, strict=True)
     await asyncio.gather(*(engine.rows(ids, read_cache=False, meter=meter) for ids, meter in rated))
     return sum(meter.usage.prompt_tokens for meter in meters if meter.usage), len(sent)
@@ -90,7 +91,7 @@ async def main() -> None:
 
     different = rated = steps = 0
     for number, text in enumerate(QUESTIONS):
-        paths, tokens, requests = await search(policy, prm, ask(text, id=str(number)))
+        paths, tokens, requests = await search(policy, prm, Question.of(text, id=str(number)))
         book("both caches (as it is)", tokens, requests)
         for way, keep_steps in (("step scores kept, no prefix cache", True), ("no cache", False)):
             tokens, requests = await again(engine, paths, keep_steps=keep_steps)

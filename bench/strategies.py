@@ -16,14 +16,15 @@ from typing import NamedTuple
 import numpy as np
 
 from reasoner import Budget, Cost, solve_many
-from reasoner.catalog import build
+from reasoner.engine import reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import Strategy, forget
+from reasoner.registry import build
+from reasoner.strategy import Strategy
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Prm
 
-TOKENS, SEED, LARGEST = 400, 0, 64
+TOKENS, SEED, MAX_BYTES = 400, 0, 64
 CHAIN = "max_tokens=160"
 STEPS = f"step_tokens=16,max_steps=10,{CHAIN}"
 SPECS = {
@@ -69,7 +70,7 @@ class Run(NamedTuple):
 
 
 async def run(spec: str, items: Sequence[GradedQuestion], engine: VllmEngine, prm: Prm) -> Run:
-    await forget(engine, prm)
+    await reset_caches(engine, prm)
     strategy: Strategy = build("strategy", spec)
     verifier = prm if strategy.uses_verifier else None
     solutions = await solve_many(
@@ -97,7 +98,7 @@ async def sized(name: str, engine: VllmEngine, prm: Prm) -> int:
     for _ in range(4):
         tried[size] = (await run(SPECS[name].format(n=size), items, engine, prm)).tokens
         nearest = min(tried, key=lambda size: abs(tried[size] - TOKENS))
-        following = max(step, min(LARGEST, round(nearest * TOKENS / tried[nearest] / step) * step))
+        following = max(step, min(MAX_BYTES, round(nearest * TOKENS / tried[nearest] / step) * step))
         if following in tried:
             break
         size = following

@@ -12,12 +12,12 @@ import sys
 import time
 from typing import Any
 
-from reasoner import Question, SamplingParams, ask, solve_many
+from reasoner import Question, SamplingParams, solve_many
+from reasoner.engine import SampleRequest
 from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.engines.vllm.engine import VllmEngine, _vllm_params
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Sampled
-from reasoner.work import derive_seed
+from reasoner.execution.executor import derive_seed
+from reasoner.trace.events import Event, Sampled
 from reasoner_strategies import SelfConsistency
 
 SAMPLES = 8
@@ -27,7 +27,9 @@ DOCUMENT = "The harbour master wrote down every ship that came in, its cargo and
 
 def questions(document: str) -> list[Question]:
     """32 sums, each about the same document."""
-    return [ask(f"What is {2 + n % 8} + {3 + n // 8}? This is question {n}.", context=document) for n in range(32)]
+    return [
+        Question.of(f"What is {2 + n % 8} + {3 + n // 8}? This is question {n}.", context=document) for n in range(32)
+    ]
 
 
 def in_core(core: InProcessCore, work: Any) -> Any:

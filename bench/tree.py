@@ -13,15 +13,24 @@ import tracemalloc
 import zlib
 from collections import deque
 
-from reasoner import Cost, ask, solve_sync
+from reasoner import Cost, Question, solve_sync
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.plan import Finished, Handle, Next, Prefer, Sample, Score, Start
-from reasoner.protocols import Engine, Resourceless, SampleRequest, Tab
+from reasoner.strategy import (
+    ComparePair,
+    Finished,
+    Handle,
+    Next,
+    Sample,
+    Score,
+    Start,
+)
 from reasoner.types import Completion, Logprobs, Question, Rating, Usage
+from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies.mcts import Mcts
 
 K = 4
-QUESTION = ask("How many?", space="number", id="tree")
+QUESTION = Question.of("How many?", space="number", id="tree")
 IDS, CHANCES = (1, 2, 3, 4, 5), Logprobs((-0.1,) * 5)
 
 
@@ -36,12 +45,12 @@ def says(request: SampleRequest) -> str:
     return f"The answer is {7 if value_of(request.prompt.text) < 0.9 else 8}"
 
 
-class Ratings(Resourceless):
+class Ratings(FreeVerifier):
     """A rating without a cost, for each chain its own."""
 
     logprobs = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         return Rating(value_of(candidate.chain), Cost())
 
 
@@ -72,7 +81,7 @@ def driven(nodes: int) -> float:
     """CPU seconds inside the plan."""
     gc.collect()
     plan, spent, asked = search(nodes).plan(QUESTION), 0.0, 0
-    running: deque[tuple[Handle, Sample | Score | Prefer]] = deque()
+    running: deque[tuple[Handle, Sample | Score | ComparePair]] = deque()
     reply: object = None
     while True:
         began = time.process_time()

@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from reasoner import Cost, Question, SamplingParams
-from reasoner.catalog import build
+from reasoner.engine import Engine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.grades import GRADES
-from reasoner.protocols import Engine, Tab, Verifier
+from reasoner.registry import build
+from reasoner.trace.grades import GRADES
+from reasoner.verifier import CostMeter, Verifier
 from reasoner_evals.grading.labelling import label
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import SelfConsistency
@@ -34,9 +35,9 @@ SPECS = (
     "certainty:measure=tail_likelihood,window=4",
     "certainty:measure=self_certainty,top_k=20",
     "certainty:measure=lowest_group,top_k=20,window=4",
-    "judge:least_mass=0",
-    "judge:ask=true,least_mass=0",
-    "judge:ask=rubric,least_mass=0",
+    "judge:min_mass=0",
+    "judge:ask=true,min_mass=0",
+    "judge:ask=rubric,min_mass=0",
     "orm",
     "ensemble:members=[certainty,orm]",
 )
@@ -56,7 +57,7 @@ async def rate(spec: str, drawn: Sequence[Labelled], questions: dict[str, Questi
     await verifier.start(engine)
 
     async def one(candidate: Labelled) -> tuple[float | None, Cost]:
-        tab = Tab()
+        tab = CostMeter()
         try:
             question = questions[candidate.question_id]
             rating = await verifier.score(question, candidate.completion, engine, tab)

@@ -9,9 +9,9 @@ import sys
 
 import matplotlib as mpl
 
-from reasoner import Solution, ask, solve_many_sync
-from reasoner.catalog import build
+from reasoner import Question, Solution, solve_many_sync
 from reasoner.engines.simulated import Law, SimulatedEngine
+from reasoner.registry import build
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # the backend is chosen first
@@ -39,7 +39,7 @@ def right(solution: Solution) -> bool:
 
 if __name__ == "__main__":
     population = laws()
-    questions = [ask("How many?", space="number", id=name) for name in population]
+    questions = [Question.of("How many?", space="number", id=name) for name in population]
     for label, specs in SPECS.items():
         curve = []
         for spec in specs:

@@ -3,10 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner import Answer, Question, SamplingParams, ask, solve_sync
+from reasoner import Answer, Question, SamplingParams, solve_sync
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.plan import Plan, count, propose, sample
-from reasoner.votes import Tally
+from reasoner.strategy import (
+    Plan,
+    count_votes,
+    propose,
+    sample,
+)
+from reasoner.voting import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +29,13 @@ class TwoOfThree:
             drawn = yield from sample(question.prompt, n=n, params=self.params)
             for completion in drawn:
                 tally.add(question.read(completion), index=completion.index)
-            standing = yield from count(tally)
-            yield from propose(standing.leader, standing)
-            if standing.share > 0.5:
+            vote_state = yield from count_votes(tally)
+            yield from propose(vote_state.leader, vote_state)
+            if vote_state.share > 0.5:
                 break
-        return standing.leader
+        return vote_state.leader
 
 
 if __name__ == "__main__":
-    solution = solve_sync(ask("What is 3 + 4?"), TwoOfThree(), SimulatedEngine())
+    solution = solve_sync(Question.of("What is 3 + 4?"), TwoOfThree(), SimulatedEngine())
     print(solution.answer.text if solution.answer else "no answer", "from", solution.cost.samples, "samples")

@@ -2,26 +2,27 @@
 
 from dataclasses import dataclass
 
-from reasoner import Cost, Question, ask, solve_sync
+from reasoner import Cost, Question, solve_sync
+from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies import BestOfN
 
 
 @dataclass(frozen=True, slots=True)
-class Brevity(Resourceless):
+class Brevity(FreeVerifier):
     """Rates a reply by its length: 1 for 0 tokens, 0.5 for `half` tokens. It uses no model, so it costs nothing."""
 
     half: int = 50
     logprobs: None = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The rating; raise an error if there is none, never return 0 instead."""
         return Rating(self.half / (self.half + candidate.usage.generated_tokens), Cost())
 
 
 if __name__ == "__main__":
-    solution = solve_sync(ask("What is 3 + 4?"), BestOfN(n=8), SimulatedEngine(), verifier=Brevity())
-    for vote in solution.standing.votes:
+    solution = solve_sync(Question.of("What is 3 + 4?"), BestOfN(n=8), SimulatedEngine(), verifier=Brevity())
+    for vote in solution.vote_state.votes:
         print(vote.answer.text, f"{vote.weight:.2f}")

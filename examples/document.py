@@ -1,13 +1,13 @@
 """Several questions about one document: its prefix is computed once and served from the cache to all samples."""
 
-from reasoner import SamplingParams, ask, solve_many_sync
+from reasoner import Question, SamplingParams, solve_many_sync
 from reasoner.engines.vllm import VllmEngine
 from reasoner_strategies import SelfConsistency
 
 LOG = "\n".join(f"Day {day}: {day * 3} ships came in and {day + 2} ships left." for day in range(1, 31))
 
 if __name__ == "__main__":
-    questions = [ask(f"How many ships came in on day {day}?", context=LOG) for day in (2, 3, 5)]
+    questions = [Question.of(f"How many ships came in on day {day}?", context=LOG) for day in (2, 3, 5)]
     strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=48))
     for question, solution in zip(questions, solve_many_sync(questions, strategy, VllmEngine()), strict=True):
         answer = solution.answer.text if solution.answer else "no answer"

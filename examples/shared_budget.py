@@ -5,7 +5,7 @@ The questions are simulated: the samples of some nearly always agree, those of o
 
 import random
 
-from reasoner import Allocation, Budget, Solution, ask, solve_many_sync
+from reasoner import Allocation, Budget, Question, Solution, solve_many_sync
 from reasoner.engines.simulated import Law, SimulatedEngine
 from reasoner_strategies import SelfConsistency
 
@@ -27,7 +27,7 @@ def report(name: str, solutions: list[Solution]) -> None:
 
 if __name__ == "__main__":
     population = laws()
-    questions = [ask("How many?", space="number", id=name) for name in population]
+    questions = [Question.of("How many?", space="number", id=name) for name in population]
     engine = SimulatedEngine(laws=population)
     for n in (4, 8):
         report(f"{n} samples each", solve_many_sync(questions, SelfConsistency(n), engine))

@@ -6,14 +6,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from reasoner.budget import Budget, Cost, Ledger, Prices
-    from reasoner.controller.allocation import Allocation
-    from reasoner.questions import ask
-    from reasoner.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
+    from reasoner.execution.allocation import Allocation
+    from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
     from reasoner.solution import Proposal, Solution
-    from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Standing
+    from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, VoteState
 
 _HOMES = {
-    "Allocation": "controller.allocation",
+    "Allocation": "execution.allocation",
     "Answer": "types",
     "Budget": "budget",
     "Completion": "types",
@@ -26,13 +25,12 @@ _HOMES = {
     "Rating": "types",
     "SamplingParams": "types",
     "Solution": "solution",
-    "Standing": "types",
-    "ask": "questions",
-    "solve": "runner",
-    "solve_each": "runner",
-    "solve_many": "runner",
-    "solve_many_sync": "runner",
-    "solve_sync": "runner",
+    "VoteState": "types",
+    "solve": "execution.runner",
+    "solve_each": "execution.runner",
+    "solve_many": "execution.runner",
+    "solve_many_sync": "execution.runner",
+    "solve_sync": "execution.runner",
 }
 
 __all__ = [
@@ -49,8 +47,7 @@ __all__ = [
     "Rating",
     "SamplingParams",
     "Solution",
-    "Standing",
-    "ask",
+    "VoteState",
     "solve",
     "solve_each",
     "solve_many",

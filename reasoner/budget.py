@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
-from reasoner.blame import MOST_FLOPS, MOST_IN_A_REQUEST, fault_in
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require
+from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
 
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
@@ -63,10 +63,10 @@ class Cost:
             self.requests, self.samples, self.flops, seconds,
         )  # fmt: skip
 
-    def fault(self, *, most: int = MOST_IN_A_REQUEST) -> str:
+    def fault(self, *, max_tokens: int = MAX_PER_REQUEST) -> str:
         """The first invalid count, as a verifier may report anything; empty if all are valid."""
         counts = [(name, getattr(self, name)) for name in COUNTS]
-        return fault_in(counts, most=most) or fault_in([("flops", self.flops or 0)], most=MOST_FLOPS)
+        return fault_in(counts, max_tokens=max_tokens) or fault_in([("flops", self.flops or 0)], max_tokens=MAX_FLOPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,19 +303,21 @@ class Ledger:
             ledger.in_flight += 1
         return Reservation(worst)
 
-    def fit(self, price: Callable[[int], Cost], *, most: int) -> int:
-        """The largest number of tokens up to `most` whose `price` fits, at least the useful minimum.
+    def fit(self, price: Callable[[int], Cost], *, max_tokens: int) -> int:
+        """The largest number of tokens up to `max_tokens` whose `price` fits, at least the useful minimum.
 
         Raises:
             BudgetExhausted: the useful minimum does not fit.
         """
-        if self.shortfall(price(most)) is None:
-            return most
-        least = min(most, MIN_USEFUL_TOKENS)
-        if short := self.shortfall(price(least)):
+        if self.shortfall(price(max_tokens)) is None:
+            return max_tokens
+        min_tokens = min(max_tokens, MIN_USEFUL_TOKENS)
+        if short := self.shortfall(price(min_tokens)):
             raise short.refusal
         # `least` fits and `most` does not: the first number in between that does not fit ends the range.
-        return least + bisect_left(range(least + 1, most), True, key=lambda n: self.shortfall(price(n)) is not None)
+        return min_tokens + bisect_left(
+            range(min_tokens + 1, max_tokens), True, key=lambda n: self.shortfall(price(n)) is not None
+        )
 
     def hold(self, worst: Cost) -> Reservation:
         """Hold room for later work until `release`: a reservation with nothing in flight yet."""

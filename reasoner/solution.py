@@ -5,7 +5,7 @@ from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import ReasonerError
-from reasoner.types import Answer, Standing
+from reasoner.types import Answer, VoteState
 
 EndedBy = Literal["strategy", "budget", "rule", "price", "error"]
 
@@ -18,7 +18,7 @@ class Proposal:
     """
 
     answer: Answer | None
-    standing: Standing
+    vote_state: VoteState
     cost: Cost
 
 
@@ -50,6 +50,6 @@ class Solution:
         return self.error is None
 
     @property
-    def standing(self) -> Standing:
+    def vote_state(self) -> VoteState:
         """The votes behind the last proposal."""
-        return self.proposals[-1].standing if self.proposals else Standing()
+        return self.proposals[-1].vote_state if self.proposals else VoteState()

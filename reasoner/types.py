@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from reasoner.blame import fault_in
 from reasoner.errors import UsageError, require
+from reasoner.system.foreign import fault_in
 
 if TYPE_CHECKING:
     from reasoner.budget import Cost
@@ -245,7 +245,7 @@ class AnswerSpace(Protocol):
         ...
 
     def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether `a`, taken as the reference, accepts `b`; None if that needs slow work, as `Compare` does it."""
+        """Whether `a`, taken as the reference, accepts `b`; None if that needs slow work, as `CheckEquivalent` does it."""
         ...
 
     def blocks(self, answer: Answer) -> Blocks | None:
@@ -261,6 +261,20 @@ class Question:
     text: str
     prompt: Prompt
     space: AnswerSpace
+
+    @classmethod
+    def of(cls, text: str, *, space: "AnswerSpace | str" = "auto", context: str = "", id: str = "") -> "Question":
+        """A question from its text, optionally about a document (`context`).
+
+        The document comes first in the prompt, so that all samples and all questions about it share a cached prefix.
+        `space` is an answer space or its name. Without an `id`, the id is a hash of the content.
+
+        Raises:
+            UsageError: the text is empty or not valid text, or there is no such space.
+        """
+        from reasoner.answers.questions import question_of
+
+        return question_of(text, space=space, context=context, id=id)
 
     def read(self, completion: Completion) -> Answer | None:
         """The answer in a completion; None if there is none or the sequence was cut."""
@@ -317,11 +331,11 @@ class Tail(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class VoteState:
     """The state of a vote: the answer classes, heaviest first, and the number of samples counted.
 
     Proposals list up to 64 classes, which is what stop rules see; the sum of the others is the `tail`. `streak` is how
-    many of the latest samples, in launch order, gave the same answer, counted up to 64. `most` is the number of samples
+    many of the latest samples, in launch order, gave the same answer, counted up to 64. `max_samples` is the number of samples
     without an early stop; 0 if unknown.
     """
 
@@ -329,7 +343,7 @@ class Standing:
     samples: int = 0
     tied: bool = False
     streak: int = 0
-    most: int = 0
+    max_samples: int = 0
     tail: Tail = Tail()
 
     @property
@@ -348,7 +362,7 @@ class Standing:
         """How many samples voted."""
         return sum(vote.count for vote in self.votes) + self.tail.votes
 
-    def listed(self) -> "Standing":
+    def listed(self) -> "VoteState":
         """The same standing with only its heaviest classes, which keeps proposals small."""
         if len(self.votes) <= LISTED:
             return self

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasoner.controller.profile import ArmRow, Bins, Family, Profile, Trust
+from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
 
 VOTE = "self_consistency:n=16"
 ONE = "self_consistency:n=1"

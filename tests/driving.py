@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from reasoner import Answer, Question, SamplingParams, Solution, solve
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.plan import Plan, Sample
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event
+from reasoner.strategy import Plan, Sample
+from reasoner.trace.events import Event
 from tests.helpers import Planned, number_question, says, told
 
 QUESTION = number_question()

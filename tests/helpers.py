@@ -9,20 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reasoner import Answer, Cost, Prompt, Question, Solution, ask
-from reasoner.drive import BRANCH
+from reasoner import Answer, Cost, Prompt, Question, Solution
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
-from reasoner.plan import Plan
-from reasoner.protocols import Engine, Resourceless, SampleRequest, Tab
-from reasoner.trace import Dropped, Event, Sampled, Scored, TraceWriter, Weighed
+from reasoner.execution.plan_runner import BRANCH
+from reasoner.strategy import Plan
+from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Sampled, Scored, TraceWriter
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
+from reasoner.verifier import CostMeter, FreeVerifier
 
 PROMPT = Prompt.chat("How many?")
 
 
 def number_question(id: str = "q") -> Question:
-    return ask("How many?", space="number", id=id)
+    return Question.of("How many?", space="number", id=id)
 
 
 def answer(key: str) -> Answer:
@@ -60,13 +61,13 @@ def varied(request: SampleRequest) -> str:
 Pause = Callable[[SampleRequest], Awaitable[None]]
 
 
-def jumbled(seed: int, *, lost: float = 0.0, least: int = 0, most: int = 12) -> Pause:
+def jumbled(seed: int, *, lost: float = 0.0, minimum: int = 0, maximum: int = 12) -> Pause:
     """A pause of a random number of turns of the event loop, after which some requests are lost part-way."""
     source = random.Random(seed)
 
     async def pause(request: SampleRequest) -> None:
         dies = source.random() < lost
-        for _ in range(source.randint(least, most)):
+        for _ in range(source.randint(minimum, maximum)):
             await asyncio.sleep(0)
             usage = request.meter.usage
             if usage and usage.generated_tokens < request.params.max_tokens:
@@ -95,7 +96,7 @@ class Planned:
 
 
 @dataclass(slots=True)
-class Judge(Resourceless):
+class Judge(FreeVerifier):
     """A verifier that costs up to 10 tokens a candidate and says what `verdict` says."""
 
     verdict: Callable[[Completion], float] = lambda candidate: random.Random(candidate.text).random()
@@ -106,7 +107,7 @@ class Judge(Resourceless):
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         return Cost(verifier_tokens=self.bound_tokens, requests=1)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         await asyncio.sleep(0)
         used = 3 + len(candidate.text) % 8
         self.spent.append(used)
@@ -116,7 +117,7 @@ class Judge(Resourceless):
 class Sleepy(Judge):
     """A verifier that never comes to a verdict."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
@@ -152,13 +153,13 @@ def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
 
 def told(events: Iterable[Event]) -> Cost:
     """What the events of a trace say was spent."""
-    return sum((e.cost for e in events if isinstance(e, Sampled | Dropped | Scored | Weighed)), Cost())
+    return sum((e.cost for e in events if isinstance(e, Sampled | Dropped | Scored | LikelihoodsMeasured)), Cost())
 
 
 def course(solution: Solution) -> tuple[object, ...]:
     """All of a solution that a replay has to repeat."""
-    curve = tuple((p.answer, p.standing, timeless(p.cost)) for p in solution.proposals)
-    return solution.answer, solution.standing, timeless(solution.cost), curve, solution.ended_by
+    curve = tuple((p.answer, p.vote_state, timeless(p.cost)) for p in solution.proposals)
+    return solution.answer, solution.vote_state, timeless(solution.cost), curve, solution.ended_by
 
 
 def write_trace(path: Path, events: Iterable[Event]) -> Path:

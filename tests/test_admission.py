@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reasoner.admission import Admission, Lines, new_lines
 from reasoner.budget import Budget, Cost, Ledger, Reservation
 from reasoner.errors import BudgetExhausted, LedgerViolation
+from reasoner.execution.admission import Admission, Lines, new_lines
 from tests.helpers import turns
 
 PROMPT = 10
@@ -20,19 +20,19 @@ def price(tokens: int) -> Cost:
 
 
 @dataclass
-class Desk:
+class RunContext:
     """Operations asked for at once, the reservations that came of it, and in which order."""
 
     admitted: list[tuple[str, int]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     held: dict[str, Reservation] = field(default_factory=dict)
 
-    def ask(self, admission: Admission, name: str, most: int) -> "asyncio.Task[None]":
-        return asyncio.ensure_future(self._ask(admission, name, most))
+    def ask(self, admission: Admission, name: str, maximum: int) -> "asyncio.Task[None]":
+        return asyncio.ensure_future(self._ask(admission, name, maximum))
 
-    async def _ask(self, admission: Admission, name: str, most: int) -> None:
+    async def _ask(self, admission: Admission, name: str, maximum: int) -> None:
         try:
-            self.held[name], granted = await admission.admit(price, most=most)
+            self.held[name], granted = await admission.admit(price, maximum=maximum)
         except BudgetExhausted:
             self.refused.append(name)
         else:
@@ -53,7 +53,7 @@ def alone(tokens: int) -> Admission:
 
 def test_operations_are_admitted_in_launch_order() -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(149)
+        desk, admission = RunContext(), alone(149)
         for place in range(6):
             desk.ask(admission, str(place), 40)
         await turns()
@@ -68,7 +68,7 @@ def test_operations_are_admitted_in_launch_order() -> None:
 
 def test_a_small_operation_does_not_overtake_a_large_one_that_waits() -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(100)
+        desk, admission = RunContext(), alone(100)
         desk.ask(admission, "first", 50)
         desk.ask(admission, "large", 80)
         desk.ask(admission, "small", 1)
@@ -83,7 +83,7 @@ def test_a_small_operation_does_not_overtake_a_large_one_that_waits() -> None:
 
 def test_an_operation_waits_while_something_in_flight_may_still_give_room() -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(100)
+        desk, admission = RunContext(), alone(100)
         desk.ask(admission, "a", 50)
         desk.ask(admission, "b", 50)
         await turns()
@@ -97,7 +97,7 @@ def test_an_operation_waits_while_something_in_flight_may_still_give_room() -> N
 
 def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(100)
+        desk, admission = RunContext(), alone(100)
         desk.ask(admission, "a", 50)
         desk.ask(admission, "b", 50)
         await turns()
@@ -112,7 +112,7 @@ def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
 @pytest.mark.parametrize(("free", "granted"), [(25, None), (26, 16), (90, 80)])
 def test_it_is_refused_below_the_useful_minimum(free: int, granted: int | None) -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(free)
+        desk, admission = RunContext(), alone(free)
         desk.ask(admission, "a", 400)
         await turns()
         assert desk.admitted == ([] if granted is None else [("a", granted)])
@@ -124,7 +124,7 @@ def test_it_is_refused_below_the_useful_minimum(free: int, granted: int | None) 
 
 def test_when_one_is_refused_those_behind_it_are_told_too() -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(60)
+        desk, admission = RunContext(), alone(60)
         for name in "abcd":
             desk.ask(admission, name, 50)
         await turns()
@@ -137,7 +137,7 @@ def test_when_one_is_refused_those_behind_it_are_told_too() -> None:
 
 def test_samples_are_not_waited_for_in_vain() -> None:
     async def test() -> None:
-        admission, desk = Admission(Ledger(Budget(samples=2)), new_lines()), Desk()
+        admission, desk = Admission(Ledger(Budget(samples=2)), new_lines()), RunContext()
         for name in "abc":
             desk.ask(admission, name, 5)
         await turns()
@@ -158,7 +158,7 @@ def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admissi
 def test_two_questions_under_one_budget_take_turns() -> None:
     async def test() -> None:
         ledger, one, other, lines = two(Budget(tokens=1000))
-        desk = Desk()
+        desk = RunContext()
         for place in range(8):
             desk.ask(one, f"one {place}", 400)
         for place in range(8):
@@ -182,7 +182,7 @@ def test_two_questions_under_one_budget_take_turns() -> None:
 def test_one_that_was_called_too_early_keeps_its_place() -> None:
     async def test() -> None:
         _, one, other, _ = two(Budget(tokens=100))
-        desk = Desk()
+        desk = RunContext()
         desk.ask(one, "a", 30)
         desk.ask(one, "b", 30)
         desk.ask(one, "large", 80)
@@ -201,7 +201,7 @@ def test_one_that_was_called_too_early_keeps_its_place() -> None:
 def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
     async def test() -> None:
         ledger, one, other, lines = two(Budget(tokens=200), Budget(tokens=150))
-        desk = Desk()
+        desk = RunContext()
         tasks = [desk.ask(who, f"{name} {place}", 80) for place in range(5) for name, who in (("a", one), ("b", other))]
         await turns()
         while desk.held:
@@ -219,7 +219,7 @@ def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
 def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
     async def test() -> None:
         _, one, other, _ = two(Budget(tokens=1000), Budget(tokens=60))
-        desk = Desk()
+        desk = RunContext()
         desk.ask(one, "one", 50)
         desk.ask(one, "one again", 50)
         await turns()
@@ -232,7 +232,7 @@ def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
 
 def test_cancelling_a_waiter_leaves_no_reservation_and_lets_the_next_in() -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(100)
+        desk, admission = RunContext(), alone(100)
         desk.ask(admission, "a", 60)
         large = desk.ask(admission, "large", 80)
         desk.ask(admission, "small", 20)
@@ -249,7 +249,7 @@ def test_cancelling_a_waiter_leaves_no_reservation_and_lets_the_next_in() -> Non
 def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
     async def test() -> None:
         ledger, one, other, lines = two(Budget(tokens=100))
-        desk = Desk()
+        desk = RunContext()
         desk.ask(one, "a", 90)
         called = desk.ask(one, "b", 90)
         await turns()
@@ -266,10 +266,10 @@ def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
 
 def test_waiters_learn_that_the_ledger_was_frozen() -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(100)
+        desk, admission = RunContext(), alone(100)
         desk.ask(admission, "a", 90)
         await turns()
-        waiting = [asyncio.ensure_future(admission.admit(price, most=90)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(admission.admit(price, maximum=90)) for _ in range(3)]
         await turns()
         with pytest.raises(LedgerViolation):
             admission.settle(desk.held["a"], price(500))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Prices
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
 
 PRICES = Prices(prompt=1.0, generated=4.0, cached=0.5, verifier=2.0)
 
@@ -47,11 +47,11 @@ def test_costs_add_field_by_field_and_unknown_flops_stay_unknown() -> None:
 
 
 def test_flops_of_one_request_follow_the_closed_form() -> None:
-    card = ModelCard("pin", parameters=2_030_000_000, layers=28, heads=16, head_dim=128)
+    card = ModelInfo("pin", parameters=2_030_000_000, layers=28, heads=16, head_dim=128)
     assert card.layers * card.heads * card.head_dim == 57_344
     assert card.flops(prompt=200, cached=0, generated=1000) == 4_872_000_000_000 + 165_150_720_000
     assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=1e-5)
-    assert ModelCard("unknown").flops(prompt=200, cached=0, generated=1000) is None
+    assert ModelInfo("unknown").flops(prompt=200, cached=0, generated=1000) is None
 
 
 def test_dollars_price_each_kind_of_token_apart() -> None:
@@ -153,18 +153,18 @@ def test_an_unknown_unit_lists_the_known_ones() -> None:
 
 def test_the_published_example_of_reserving_and_settling() -> None:
     ledger = Ledger(Budget(tokens=1000))
-    first_tokens = ledger.fit(call, most=512)
+    first_tokens = ledger.fit(call, maximum=512)
     first = ledger.reserve(call(first_tokens))
     assert (first_tokens, ledger.reserved.tokens) == (512, 612)
-    second_tokens = ledger.fit(call, most=512)
+    second_tokens = ledger.fit(call, maximum=512)
     second = ledger.reserve(call(second_tokens))
     assert (second_tokens, ledger.reserved.tokens) == (288, 1000)
     with pytest.raises(BudgetExhausted) as caught:
-        ledger.fit(call, most=512)
+        ledger.fit(call, maximum=512)
     assert (caught.value.unit, caught.value.free, caught.value.limit) == ("tokens", 0, 1000)
     ledger.settle(first, call(150))
     assert ledger.settled.tokens + ledger.reserved.tokens == 638
-    third_tokens = ledger.fit(call, most=512)
+    third_tokens = ledger.fit(call, maximum=512)
     third = ledger.reserve(call(third_tokens))
     assert third_tokens == 262
     ledger.settle(second, call(288))
@@ -310,26 +310,26 @@ def test_budgets_that_cannot_be_counted_are_refused() -> None:
 
 def test_a_sample_is_clamped_to_what_is_free_but_not_below_use() -> None:
     ledger = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS))
-    assert ledger.fit(call, most=512) == MIN_USEFUL_TOKENS
-    assert ledger.fit(call, most=3) == 3
+    assert ledger.fit(call, maximum=512) == MIN_USEFUL_TOKENS
+    assert ledger.fit(call, maximum=3) == 3
     short = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS - 1))
     with pytest.raises(BudgetExhausted):
-        short.fit(call, most=512)
-    assert short.fit(call, most=3) == 3
+        short.fit(call, maximum=512)
+    assert short.fit(call, maximum=3) == 3
 
 
 @given(st.integers(0, 400), st.integers(0, 120), st.integers(1, 300))
-def test_what_fits_is_the_most_that_fits(limit: int, prompt: int, most: int) -> None:
+def test_what_fits_is_the_most_that_fits(limit: int, prompt: int, maximum: int) -> None:
     ledger = Ledger(Budget(tokens=limit))
 
     def price(tokens: int) -> Cost:
         return call(tokens, prompt=prompt)
 
-    if limit - prompt < min(most, MIN_USEFUL_TOKENS):
+    if limit - prompt < min(maximum, MIN_USEFUL_TOKENS):
         with pytest.raises(BudgetExhausted):
-            ledger.fit(price, most=most)
+            ledger.fit(price, maximum=maximum)
     else:
-        assert ledger.fit(price, most=most) == min(most, limit - prompt)
+        assert ledger.fit(price, maximum=maximum) == min(maximum, limit - prompt)
 
 
 def test_amounts_are_exact_whatever_precision_decimals_have() -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from reasoner import catalog
 from reasoner.aliases import ALIASES
 from reasoner.budget import UNITS
-from reasoner.catalog import Kind, build, entries, load, sampling_options, spec_of
-from reasoner.controller.stopping import BetaRule
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName, UsageError
+from reasoner.registry import Kind, build, entries, load, sampling_options, spec_of
+from reasoner.stopping.rules import BetaRule
 from reasoner.types import SamplingParams
 from reasoner_strategies import BestOfN, Cisc, Refine, SelfConsistency, Single
 from reasoner_verifiers import Certainty

@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Question, Solution, Standing, solve, solve_many
+from reasoner import Answer, Budget, Question, Solution, VoteState, solve, solve_many
+from reasoner.answers.equivalence import Comparer, ComparisonMeter
+from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.equivalence import CompareTab
 from reasoner.errors import BudgetExhausted, TraceError
-from reasoner.past import pasts
-from reasoner.plan import Compare, Plan, count
-from reasoner.protocols import Comparer, Engine, Strategy, Verifier
-from reasoner.trace import Compared, Ended, Event
+from reasoner.strategy import CheckEquivalent, Plan, Strategy, count_votes
+from reasoner.trace.events import Ended, EquivalenceChecked, Event
+from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks, Completion
-from reasoner.votes import Tally
+from reasoner.verifier import Verifier
+from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.helpers import PROMPT, Judge, answer, course, finish, says, write_trace
 
@@ -57,13 +58,15 @@ class Remainders:
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
     ) -> tuple[bool | None, ...]:
         await asyncio.sleep(0)
         self.asked += [(a.key, b.key) for a, b in pairs]
         return tuple(one(a, b) for a, b in pairs)
 
-    async def blocks(self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab) -> tuple[Blocks | None, ...]:
+    async def blocks(
+        self, space: AnswerSpace, answers: Sequence[Answer], tab: ComparisonMeter
+    ) -> tuple[Blocks | None, ...]:
         raise AssertionError("the space knows the blocks at once")
 
     async def close(self) -> None:
@@ -82,14 +85,14 @@ def decide_all(tally: Tally) -> list[set[str]]:
     return asked
 
 
-def decided(keys: Sequence[str | None], *, each: bool) -> Standing:
+def decided(keys: Sequence[str | None], *, each: bool) -> VoteState:
     """The standing of these votes, decided after each of them or once at the end."""
     tally = Tally(Slow())
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
         if each or index == len(keys) - 1:
             decide_all(tally)
-    return tally.standing()
+    return tally.vote_state()
 
 
 votes = st.lists(st.sampled_from([None, *map(str, range(9))]), max_size=9)
@@ -107,21 +110,21 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
     for key in filter(None, keys):
         expected[int(key) % 3] = expected.get(int(key) % 3, 0) + 1
     for order in (keys, shuffled):
-        standing = decided(order, each=False)
-        assert sorted(vote.count for vote in standing.votes) == sorted(expected.values())
-        assert standing.samples == len(keys)
+        vote_state = decided(order, each=False)
+        assert sorted(vote.count for vote in vote_state.votes) == sorted(expected.values())
+        assert vote_state.samples == len(keys)
 
 
 @given(votes)
 def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
     tally = Tally(Slow())
-    together: set[tuple[str, str]] = set()
+    gather: set[tuple[str, str]] = set()
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)
         decide_all(tally)
         now = {pair for group in tally._classes.values() for pair in itertools.combinations(sorted(group.keys), 2)}
-        assert together <= now
-        together = now
+        assert gather <= now
+        gather = now
 
 
 def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_asked() -> None:
@@ -129,19 +132,19 @@ def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_ask
     for index, key in enumerate(("0", "3", "6")):
         tally.add(answer(key), index=index)
     assert decide_all(tally) == [{"0", "3"}, {"0", "6"}]
-    assert [vote.count for vote in tally.standing().votes] == [3]
+    assert [vote.count for vote in tally.vote_state().votes] == [3]
 
 
 def test_until_it_is_decided_answers_stand_apart() -> None:
     tally = Tally(Slow())
     for index, key in enumerate(("0", "3", "1")):
         tally.add(answer(key), index=index)
-    assert [vote.count for vote in tally.standing().votes] == [1, 1, 1]
+    assert [vote.count for vote in tally.vote_state().votes] == [1, 1, 1]
 
 
 def counting(tally: Tally) -> Plan[Answer | None]:
-    standing = yield from count(tally)
-    return standing.leader
+    vote_state = yield from count_votes(tally)
+    return vote_state.leader
 
 
 def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> None:
@@ -153,10 +156,10 @@ def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> N
         tally.add(answer(key), index=index)
     plan = counting(tally)
     op = next(plan)
-    assert isinstance(op, Compare)
+    assert isinstance(op, CheckEquivalent)
     assert [{a.key, b.key} for a, b in op.pairs] == [{"1", "2"}, {"1", "5"}]
     op = plan.send((False, False))
-    assert isinstance(op, Compare)
+    assert isinstance(op, CheckEquivalent)
     assert [{a.key, b.key} for a, b in op.pairs] == [{"2", "5"}]
     assert finish(plan, (True,)) == answer("2")
 
@@ -186,7 +189,7 @@ def test_every_strategy_counts_classes_that_only_slow_work_can_tell(
     solution = run(strategy, Remainders(), events)
     assert solution.error is None
     assert solution.answer is not None
-    first = solution.proposals[0 if isinstance(strategy, BestOfN) else -1].standing
+    first = solution.proposals[0 if isinstance(strategy, BestOfN) else -1].vote_state
     if not isinstance(strategy, Single):
         assert [vote.count for vote in first.votes] == [3, 2]
     assert solution.cost.tokens == sum(e.cost.tokens for e in events if e.event in ("sampled", "scored"))
@@ -211,7 +214,7 @@ def test_a_replay_takes_the_recorded_verdicts_and_starts_no_process(
 def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> None:
     events: list[Event] = []
     run(SelfConsistency(n=5), Remainders(), events)
-    kept = [event for event in events if not isinstance(event, Compared)]
+    kept = [event for event in events if not isinstance(event, EquivalenceChecked)]
     assert len(kept) < len(events)
 
     async def again() -> Solution:
@@ -227,7 +230,7 @@ def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> N
 def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     class Never(Remainders):
         async def same_many(
-            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
         ) -> tuple[bool | None, ...]:
             await asyncio.get_running_loop().create_future()
             raise AssertionError
@@ -275,7 +278,7 @@ class Hesitant(Remainders):
     """Decides nothing about answers of two digits."""
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
     ) -> tuple[bool | None, ...]:
         told = await super().same_many(space, pairs, tab)
         return tuple(None if len(a.key + b.key) > 2 else same for (a, b), same in zip(pairs, told, strict=True))
@@ -299,13 +302,13 @@ def test_what_was_not_decided_is_said_asked_once_and_said_again_in_a_replay_and_
     note = "2 comparisons were not decided within 10 s: those answers count as different; answer kind slow:seconds=30"
     assert first.notes == (f"{note} gives more time",)
     assert sorted(map(sorted, comparer.asked)) == [["1", "13"], ["1", "4"], ["13", "4"]]
-    assert [vote.count for vote in first.standing.votes] == [3, 1]
+    assert [vote.count for vote in first.vote_state.votes] == [3, 1]
     replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", events)))
     asyncio.run(replay.start())
     again = run(replay, replay.verifier(), Hesitant())
     assert (course(again), again.notes[1:]) == (course(first), first.notes)
     cut = [event for event in events if not isinstance(event, Ended)]
-    resumed = run(ScriptedEngine(says("0")), Judge(), Hesitant(asked=comparer.asked), past=pasts(cut))
+    resumed = run(ScriptedEngine(says("0")), Judge(), Hesitant(asked=comparer.asked), history=read_histories(cut))
     assert (course(resumed)[0], resumed.notes) == (course(first)[0], first.notes)
     assert len(comparer.asked) == 3
 

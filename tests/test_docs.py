@@ -41,12 +41,12 @@ def blocks(page: str, language: str) -> list[str]:
     [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6), ("docs/controller.md", 8)],
 )
 def test_the_commands_on_a_page_run(
-    page: str, least: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, minimum: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
     monkeypatch.chdir(tmp_path)
     commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
-    assert len(commands) >= least
+    assert len(commands) >= minimum
     for command in commands:
         arguments = shlex.split(command, comments=True)[1:]
         if arguments[0] in {"solve", "eval"} and not {"--engine", "-e"} & set(arguments):
@@ -56,7 +56,7 @@ def test_the_commands_on_a_page_run(
 
 
 def test_the_strategy_in_contributing_runs() -> None:
-    from reasoner import ask, solve_sync
+    from reasoner import Question, solve_sync
     from reasoner.engines.simulated import SimulatedEngine
 
     [code] = blocks("CONTRIBUTING.md", "python")
@@ -67,7 +67,7 @@ def test_the_strategy_in_contributing_runs() -> None:
     finally:
         del sys.modules["contributed"]
     strategy = names["TwoOfThree"]()  # type: ignore[operator]
-    solution = solve_sync(ask("What is 3 + 4?"), strategy, SimulatedEngine())
+    solution = solve_sync(Question.of("What is 3 + 4?"), strategy, SimulatedEngine())
     assert solution.error is None
     assert solution.cost.samples in {2, 3}
 
@@ -86,7 +86,7 @@ def test_help_names_every_exit_code_of_the_readme(run: Run) -> None:
 
 
 def test_the_page_of_evaluation_names_all_tasks() -> None:
-    from reasoner.catalog import entries
+    from reasoner.registry import entries
 
     rows = [line for line in (ROOT / "docs/evaluation.md").read_text().splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)(?::\w+)?`", row.split("|")[1])}
@@ -94,7 +94,7 @@ def test_the_page_of_evaluation_names_all_tasks() -> None:
 
 
 def test_the_page_of_strategies_names_them_all() -> None:
-    from reasoner.catalog import entries
+    from reasoner.registry import entries
 
     rows = [line for line in (ROOT / "docs/strategies.md").read_text().splitlines() if line.startswith("| `")]
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == set(entries("strategy"))

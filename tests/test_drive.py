@@ -2,12 +2,22 @@
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, Standing
+from reasoner import Answer, Budget, Cost, Question, VoteState
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, PlanError
-from reasoner.plan import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Dropped, Prompted, Proposed, Refused, Sampled
+from reasoner.strategy import (
+    Cancel,
+    Finished,
+    Handle,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled
 from reasoner.types import Completion, Prompt, Usage
 from tests.driving import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
 from tests.helpers import Judge, answer, books, meter_of, says
@@ -76,8 +86,8 @@ def test_a_refusal_is_raised_into_the_plan_which_may_return_its_best() -> None:
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_without_that_the_last_proposal_is_the_answer(stubborn: bool) -> None:
     def plan(question: Question) -> Plan[Answer | None]:
-        yield Propose(answer("1"), Standing())
-        yield Propose(answer("2"), Standing())
+        yield Propose(answer("1"), VoteState())
+        yield Propose(answer("2"), VoteState())
         while True:
             try:
                 yield ONE
@@ -93,7 +103,7 @@ def test_without_that_the_last_proposal_is_the_answer(stubborn: bool) -> None:
 
 def test_a_plan_that_returns_nothing_leaves_its_last_proposal() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
-        yield Propose(answer("1"), Standing())
+        yield Propose(answer("1"), VoteState())
         return None
 
     run = Run(plan)
@@ -108,9 +118,9 @@ def test_a_proposal_costs_what_was_seen_by_then() -> None:
             yield Start(ONE)
         for _ in range(2):
             yield Next()
-            yield Propose(None, Standing())
+            yield Propose(None, VoteState())
         yield Score(QUESTION, (yield ONE))
-        yield Propose(None, Standing())
+        yield Propose(None, VoteState())
         return None
 
     run = Run(plan, uses_verifier=True, verifier=Judge())
@@ -184,7 +194,7 @@ def test_waiting_for_nothing_is_an_error_of_the_plan(budget: Budget | None) -> N
             yield Start(ONE)
             with pytest.raises(BudgetExhausted):
                 yield Next()
-        yield Propose(answer("1"), Standing())
+        yield Propose(answer("1"), VoteState())
         yield Next()
         return None
 

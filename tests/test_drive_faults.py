@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, Solution, Standing, solve
-from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner import Answer, Budget, Cost, Question, Solution, VoteState, solve
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import EngineDied, EngineError, LedgerViolation, PlanError, PromptTooLong, RequestLost
-from reasoner.plan import Next, Operation, Plan, Propose, Sample, Start
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Dropped, Ended
+from reasoner.strategy import (
+    Next,
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+    Start,
+)
+from reasoner.trace.events import Dropped, Ended
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
 from tests.driving import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script, hang
@@ -26,18 +33,18 @@ class Mood(Exception):
 
 
 def failing(question: Question) -> Plan[Answer | None]:
-    yield Propose(answer("1"), Standing())
+    yield Propose(answer("1"), VoteState())
     raise Mood("not today")
 
 
 def stopping(question: Question) -> Plan[Answer | None]:
-    yield Propose(answer("1"), Standing())
+    yield Propose(answer("1"), VoteState())
     next(iter(()))
     return None
 
 
 def rubbish(question: Question) -> Generator[Any, Any, Answer | None]:
-    yield Propose(answer("1"), Standing())
+    yield Propose(answer("1"), VoteState())
     yield "a sample, please"
     return None
 
@@ -45,7 +52,7 @@ def rubbish(question: Question) -> Generator[Any, Any, Answer | None]:
 def failing_at_the_end(question: Question) -> Plan[Answer | None]:
     try:
         yield Start(ONE)
-        yield Propose(answer("1"), Standing())
+        yield Propose(answer("1"), VoteState())
     finally:
         raise Mood("never")
 
@@ -81,7 +88,7 @@ def test_a_strategy_at_fault_ends_the_run_with_its_best(plan: Script, complaint:
 class Never:
     """A stop rule that stops at once, so that the plan is closed while it waits."""
 
-    def stop(self, standing: Standing, cost: Cost) -> str | None:
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         return "at once"
 
 
@@ -89,7 +96,7 @@ def test_a_plan_that_will_not_be_closed_still_leaves_nothing_running() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         yield Start(ONE)
         try:
-            yield Propose(answer("1"), Standing())
+            yield Propose(answer("1"), VoteState())
         finally:
             yield Next()
         return None
@@ -120,7 +127,7 @@ def test_an_error_of_the_plan_is_raised_where_it_was_made() -> None:
 
 
 def test_a_prompt_that_is_too_long_says_by_how_much() -> None:
-    engine = ScriptedEngine(says("7"), model=replace(CARD, context=TOKENS - 3))
+    engine = ScriptedEngine(says("7"), model=replace(MODEL, context=TOKENS - 3))
     run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine)
     assert isinstance(run.error, PromptTooLong)
     assert str(run.error) == (
@@ -140,7 +147,7 @@ def test_a_reply_is_cut_where_the_window_ends() -> None:
         drawn.extend((first, second))
         return None
 
-    engine = ScriptedEngine(says("7"), model=replace(CARD, context=TOKENS + 3))
+    engine = ScriptedEngine(says("7"), model=replace(MODEL, context=TOKENS + 3))
     run = Run(plan, engine, budget=Budget(tokens=TOKENS + 3))
     first, second = drawn
     assert (first.text, first.finish_reason) == ("The answer is", "length")
@@ -216,7 +223,7 @@ def test_an_engine_that_fails_ends_the_run_with_the_best_so_far(
     run = Run(lambda question: SelfConsistency(5, PARAMS).plan(question), ScriptedEngine(says("7"), pause=pause))
     assert type(run.error) is kind
     assert run.solution.answer is not None
-    assert (run.solution.answer.key, run.solution.standing.samples) == ("7", 2)
+    assert (run.solution.answer.key, run.solution.vote_state.samples) == ("7", 2)
     assert run.solution.ended_by == "error"
     assert run.solution.reason.partition(" (")[0] == reason
     assert [event.why for event in run.seen(Dropped)] == ["lost", "cancelled", "cancelled"]

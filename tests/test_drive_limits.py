@@ -2,12 +2,12 @@
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, Standing
+from reasoner import Answer, Budget, Cost, Question, VoteState
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import PlanError
-from reasoner.plan import Plan, sample
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Dropped, Refused, Scored
+from reasoner.strategy import Plan, sample
+from reasoner.trace.events import Dropped, Refused, Scored
 from reasoner.types import Usage
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.driving import PARAMS, REPLY, TOKENS, Run, hang
@@ -60,9 +60,9 @@ class AtMost:
         self.samples = samples
         self.costs: list[Cost] = []
 
-    def stop(self, standing: Standing, cost: Cost) -> str | None:
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         self.costs.append(cost)
-        return f"{self.samples} are enough" if standing.samples >= self.samples else None
+        return f"{self.samples} are enough" if vote_state.samples >= self.samples else None
 
 
 def test_a_rule_from_outside_ends_the_plan_at_a_proposal() -> None:
@@ -72,7 +72,7 @@ def test_a_rule_from_outside_ends_the_plan_at_a_proposal() -> None:
     rule, engine = AtMost(2), ScriptedEngine(says("7"), pause=pause)
     run = Run(lambda question: SelfConsistency(5, PARAMS).plan(question), engine, stop=rule)
     assert (run.error, run.solution.ended_by, run.solution.reason) == (None, "rule", "2 are enough")
-    assert run.solution.standing.samples == len(run.solution.proposals) == 2
+    assert run.solution.vote_state.samples == len(run.solution.proposals) == 2
     assert [event.why for event in run.seen(Dropped)] == ["cancelled"] * 3
     assert books(run.solution.cost) == meter_of(engine)
     assert [cost.tokens for cost in rule.costs] == [TOKENS + REPLY, 2 * (TOKENS + REPLY)]
@@ -86,7 +86,7 @@ def test_a_rule_does_not_hide_what_waits_unseen() -> None:
 
 def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
     class Broken:
-        def stop(self, standing: Standing, cost: Cost) -> str | None:
+        def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
             raise ZeroDivisionError("no rule")
 
     run = Run(lambda question: SelfConsistency(2, PARAMS).plan(question), stop=Broken())

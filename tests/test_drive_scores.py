@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 
 from reasoner import Answer, Budget, Cost, Question, SamplingParams
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
-from reasoner.plan import Cancel, Finished, Next, Plan, Sample, Score, Start
-from reasoner.protocols import Engine, SampleRequest, Tab
-from reasoner.trace import Scored
+from reasoner.strategy import (
+    Cancel,
+    Finished,
+    Next,
+    Plan,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
 from tests.driving import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 from tests.helpers import Judge, Sleepy, answer, says
 
@@ -72,7 +81,7 @@ def test_a_verifier_that_fails_gives_an_error_and_never_a_zero(verdict: Any, err
 class Rubbish(Judge):
     """A verifier that returns something else than a rating."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Any:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Any:
         return 0.5
 
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import pytest
 
-from reasoner.answers import NumberSpace, worker
+from reasoner.answers import NumberSpace, math_worker
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence, SlowSpace, Verdict
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.process_pool import Failed, Finished, ProcessPool
-from reasoner.equivalence import CompareTab, Equivalence, SlowSpace, Verdict
 from reasoner.types import Answer, Blocks
 from tests.running import running
 
@@ -117,7 +117,7 @@ SLOW = Slow()
 
 
 @dataclass(frozen=True)
-class Desk:
+class RunContext:
     """Answers of the slow space that note their comparisons in a folder."""
 
     folder: Path
@@ -147,7 +147,7 @@ async def test_a_grade_is_typed(shared: Equivalence) -> None:
 
 @running
 async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> None:
-    a, hang, crash, odd = Desk(tmp_path)("a", "hang", "crash", "odd")
+    a, hang, crash, odd = RunContext(tmp_path)("a", "hang", "crash", "odd")
     async with equivalence(seconds=0.3, maths=False) as made:
         assert await made.accepts(a.text, crash.text, space=SLOW) == Verdict("grader_crash", "ValueError: crash")
         timeout = await made.accepts(a.text, hang.text, space=SLOW)
@@ -158,28 +158,28 @@ async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> 
 
 @running
 async def test_a_grade_that_timed_out_is_tried_again_with_more_time(tmp_path: Path) -> None:
-    a, hang = Desk(tmp_path)("a", "hang")
+    a, hang = RunContext(tmp_path)("a", "hang")
     async with equivalence(seconds=0.3, maths=False) as made:
         await made.accepts(a.text, hang.text, space=SLOW)
-        assert Desk(tmp_path).log == ["a", "a"]
+        assert RunContext(tmp_path).log == ["a", "a"]
         again = await made.accepts(a.text, hang.text, space=SLOW)
         assert again.status == "grader_timeout"
-        assert Desk(tmp_path).log == ["a", "a"]
+        assert RunContext(tmp_path).log == ["a", "a"]
 
 
 @running
 async def test_what_many_ask_for_is_done_once(tmp_path: Path) -> None:
-    a, ab = Desk(tmp_path)("a", "ab")
+    a, ab = RunContext(tmp_path)("a", "ab")
     async with equivalence(maths=False) as made:
         grades = await asyncio.gather(*(made.accepts(a.text, ab.text, space=SLOW) for _ in range(20)))
         assert set(grades) == {Verdict("right")}
         await made.accepts(a.text, ab.text, space=SLOW)
-        assert Desk(tmp_path).log == ["a"]
+        assert RunContext(tmp_path).log == ["a"]
 
 
 @running
 async def test_one_who_leaves_does_not_take_the_work_of_the_others_along(tmp_path: Path) -> None:
-    a, ab = Desk(tmp_path)("a", "ab")
+    a, ab = RunContext(tmp_path)("a", "ab")
     async with equivalence(maths=False) as made:
         leaving, staying = (asyncio.create_task(made.accepts(a.text, ab.text, space=SLOW)) for _ in range(2))
         await asyncio.sleep(0)
@@ -191,7 +191,7 @@ async def test_one_who_leaves_does_not_take_the_work_of_the_others_along(tmp_pat
 
 @running
 async def test_when_all_have_left_the_work_ends(tmp_path: Path) -> None:
-    a, b, hang = Desk(tmp_path)("a", "b", "hang")
+    a, b, hang = RunContext(tmp_path)("a", "b", "hang")
     made = Equivalence(LONG, pool=ProcessPool(1))
     try:
         task = asyncio.create_task(made.accepts(a.text, hang.text, space=SLOW))
@@ -204,13 +204,13 @@ async def test_when_all_have_left_the_work_ends(tmp_path: Path) -> None:
 
 
 def test_verdicts_outlive_an_event_loop(tmp_path: Path) -> None:
-    a, ab, b = Desk(tmp_path)("a", "ab", "b")
+    a, ab, b = RunContext(tmp_path)("a", "ab", "b")
     made = Equivalence(pool=ProcessPool())
     pairs = [(a, ab), (a, b)]
     assert [asyncio.run(made.same(SLOW, *pair)) for pair in pairs] == [True, False]
-    assert asyncio.run(made.same_many(SLOW, pairs, CompareTab())) == (True, False)
+    assert asyncio.run(made.same_many(SLOW, pairs, ComparisonMeter())) == (True, False)
     asyncio.run(made.close())
-    assert len(Desk(tmp_path).log) == 3
+    assert len(RunContext(tmp_path).log) == 3
 
 
 # Classes
@@ -222,24 +222,24 @@ async def test_both_directions_must_agree(shared: Equivalence) -> None:
     assert not await shared.same(MATH, inequality, interval)
     assert not await shared.same(MATH, interval, inequality)
     assert await shared.same(MATH, one, other)
-    assert await shared.same_many(MATH, [], CompareTab()) == ()
+    assert await shared.same_many(MATH, [], ComparisonMeter()) == ()
 
 
 @running
 async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
     made = Equivalence()
     one, half = Answer("1", "1"), Answer("0.5", "1/2")
-    assert await made.same_many(NumberSpace(), [(one, half), (one, one)], CompareTab()) == (False, True)
+    assert await made.same_many(NumberSpace(), [(one, half), (one, one)], ComparisonMeter()) == (False, True)
     assert await made.accepts("1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
     assert made.pool._workers is None
 
 
 @running
 async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(tmp_path: Path) -> None:
-    words = Desk(tmp_path)("a", "ab", "abc", "hang", "crash", "bomb", "hat", "car")
+    words = RunContext(tmp_path)("a", "ab", "abc", "hang", "crash", "bomb", "hat", "car")
     pairs = list(itertools.combinations(words, 2))
     async with equivalence(seconds=0.2, maths=False) as made:
-        verdicts = await made.same_many(Slow(100.0), pairs, CompareTab())
+        verdicts = await made.same_many(Slow(100.0), pairs, ComparisonMeter())
     names = [(a.text.partition("|")[2], b.text.partition("|")[2]) for a, b in pairs]
     told = dict(zip(names, verdicts, strict=True))
     assert {pair for pair, same in told.items() if same} == {("a", "ab"), ("a", "abc"), ("ab", "abc")}
@@ -249,15 +249,15 @@ async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(
 
 @running
 async def test_a_comparison_that_looks_at_no_signal_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
-    a, ab, stuck = Desk(tmp_path)("a", "ab", "stuck")
+    a, ab, stuck = RunContext(tmp_path)("a", "ab", "stuck")
     async with equivalence(seconds=0.1, maths=False) as made:
-        assert await made.same_many(SLOW, [(a, stuck), (a, ab)], CompareTab()) == (None, True)
+        assert await made.same_many(SLOW, [(a, stuck), (a, ab)], ComparisonMeter()) == (None, True)
 
 
 @running
 async def test_the_comparisons_of_one_question_share_its_time_and_those_of_another_have_theirs(tmp_path: Path) -> None:
-    hangs, words = Desk(tmp_path)(*(f"hang{n}" for n in range(12))), Desk(tmp_path)("a", "ab", "b")
-    space, tab = Slow(3.0), CompareTab()
+    hangs, words = RunContext(tmp_path)(*(f"hang{n}" for n in range(12))), RunContext(tmp_path)("a", "ab", "b")
+    space, tab = Slow(3.0), ComparisonMeter()
     async with equivalence(maths=False) as made:
         mixed = [*itertools.combinations(hangs, 2), *itertools.combinations(words, 2)]
         first = await made.same_many(space, mixed, tab)
@@ -265,16 +265,16 @@ async def test_the_comparisons_of_one_question_share_its_time_and_those_of_anoth
         assert 0.5 < tab.seconds < 3
         for _ in range(6):
             await made.same_many(space, [(hangs[0], hangs[1])], tab)
-        others = Desk(tmp_path)("c", "cc")
+        others = RunContext(tmp_path)("c", "cc")
         assert await made.same_many(space, [(others[0], others[1])], tab) == (None,)
-        assert await made.same_many(space, [(others[0], others[1])], CompareTab()) == (True,)
+        assert await made.same_many(space, [(others[0], others[1])], ComparisonMeter()) == (True,)
         assert await made.same_many(space, [(others[0], others[1])], tab) == (True,)
 
 
 @running
 async def test_answers_that_do_not_meet_are_not_compared(shared: Equivalence) -> None:
     found = answers("x+1", "1+x", "x+2", "3", "\\sqrt{9}", "y=x+1", "x-y+1=0", "(1,x)", "(1,x+x)", "1,x")
-    blocks = await shared.blocks(MATH, found, CompareTab())
+    blocks = await shared.blocks(MATH, found, ComparisonMeter())
     meet = {
         (a.text, b.text)
         for (a, one), (b, other) in itertools.combinations(zip(found, blocks, strict=True), 2)
@@ -291,9 +291,9 @@ async def test_answers_that_do_not_meet_are_not_compared(shared: Equivalence) ->
 
 @running
 async def test_an_answer_that_takes_too_long_alone_is_compared_with_none(tmp_path: Path) -> None:
-    bomb, *words = Desk(tmp_path)("bomb", "a", "b", "c")
+    bomb, *words = RunContext(tmp_path)("bomb", "a", "b", "c")
     async with equivalence(seconds=0.3, maths=False) as made:
-        assert await made.same_many(SLOW, [(bomb, word) for word in words], CompareTab()) == (None,) * 3
+        assert await made.same_many(SLOW, [(bomb, word) for word in words], ComparisonMeter()) == (None,) * 3
     assert not (tmp_path / "log").exists()
 
 
@@ -318,7 +318,7 @@ async def test_classes_do_not_depend_on_order_or_on_what_else_there_is(shared: E
         mixed = random.Random(seed).sample(written, len(written) - 4 * seed)
         pairs = list(itertools.combinations(answers(*mixed), 2))
         names = list(itertools.combinations(mixed, 2))
-        for pair, verdict in zip(names, await shared.same_many(MATH, pairs, CompareTab()), strict=True):
+        for pair, verdict in zip(names, await shared.same_many(MATH, pairs, ComparisonMeter()), strict=True):
             assert found.setdefault(frozenset(pair), verdict) == verdict
             assert verdict == (home[pair[0]] == home[pair[1]]), pair
 
@@ -354,7 +354,7 @@ async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(bomb: st
     for gold, answer in (("x+1", bomb), (bomb, "x+1")):
         assert (await made.accepts(gold, answer)).status == "too_complex"
     [one, other] = answers("x+1", bomb)
-    assert await made.same_many(MATH, [(one, other), (other, one)], CompareTab()) == (False, False)
+    assert await made.same_many(MATH, [(one, other), (other, one)], ComparisonMeter()) == (False, False)
     assert made.pool._workers is None
 
 
@@ -365,13 +365,13 @@ DEEP = "\\frac{1}{" * 400 + "1" + "}" * 400
 @running
 async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_on() -> None:
     """The limits of `too_complex` stepped around: formulas straight to what the worker does with them."""
-    pool = ProcessPool(prepare=worker.prepare)
+    pool = ProcessPool(prepare=math_worker.prepare)
     try:
         await pool.warm()
-        killed = await asyncio.gather(*(pool.call(worker.equal, bomb, "x^{2}+1", seconds=1) for bomb in HANGS))
+        killed = await asyncio.gather(*(pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=1) for bomb in HANGS))
         assert killed == [Failed("timeout", "it was killed after 1 s")] * len(HANGS)
-        assert await pool.call(worker.equal, DEEP, "x^{2}+1", seconds=1) != Finished(True)
-        assert await pool.call(worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == Finished(True)
+        assert await pool.call(math_worker.equal, DEEP, "x^{2}+1", seconds=1) != Finished(True)
+        assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == Finished(True)
     finally:
         await pool.close()
 
@@ -383,7 +383,7 @@ async def test_a_bomb_past_the_limits_is_a_timeout_in_a_grade_and_different_in_a
     async with equivalence(seconds=1) as made:
         assert (await made.accepts(formula, bomb)).status == "grader_timeout"
         one, other, third = answers(bomb, "(x+2)^{5000}", formula)
-        assert await made.same_many(MATH, [(one, other), (one, third)], CompareTab()) == (None, False)
+        assert await made.same_many(MATH, [(one, other), (one, third)], ComparisonMeter()) == (None, False)
 
 
 def test_the_math_space_is_a_slow_space() -> None:

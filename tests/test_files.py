@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.files import check_replaceable, open_regular, parse_json, read_object, read_whole, replacing
+from reasoner.system.files import check_replaceable, open_regular, parse_json, read_object, read_whole, replacing
 from tests.helpers import largest_file
 
 

@@ -8,14 +8,20 @@ from typing import Any
 import pytest
 
 from reasoner import Answer, Budget, Cost, Prices, Question, SamplingParams, Solution, solve_many
+from reasoner.answers.equivalence import ComparisonMeter
+from reasoner.engine import Engine, Rendered, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.equivalence import CompareTab
 from reasoner.errors import EngineError, LedgerViolation, PlanError, ReasonerError
-from reasoner.past import pasts
-from reasoner.plan import Extend, Plan, Propose, Sample
-from reasoner.protocols import Engine, Rendered, SampleRequest, Tab
-from reasoner.trace import Ended, Event, Sampled
-from reasoner.types import AnswerSpace, Blocks, Completion, Prompt, Rating, Standing, TokenIds, Usage
+from reasoner.strategy import (
+    Plan,
+    Prefill,
+    Propose,
+    Sample,
+)
+from reasoner.trace.events import Ended, Event, Sampled
+from reasoner.trace.history import read_histories
+from reasoner.types import AnswerSpace, Blocks, Completion, Prompt, Rating, TokenIds, Usage, VoteState
+from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.helpers import Judge, Planned, number_question, says, told
 
@@ -104,10 +110,10 @@ RAISED = [
 
 
 def extending(question: Question) -> Plan[Answer | None]:
-    prompt = yield Extend(question.prompt, f"Well, {question.id}: ")
+    prompt = yield Prefill(question.prompt, f"Well, {question.id}: ")
     [drawn] = yield Sample((prompt,), 1, PARAMS)
     answer = question.read(drawn)
-    yield Propose(answer, Standing())
+    yield Propose(answer, VoteState())
     return answer
 
 
@@ -124,9 +130,9 @@ def test_whatever_an_engine_raises_is_one_questions_error(place: str, failure: B
         event.model_dump_json()
     # It is paid for in full, and a run that goes on from the trace asks that question again and no other.
     assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
-    past = pasts(events)
-    assert [past[f"q{place}"].finished for place in range(3)] == [True, False, True]
-    again = solved(ScriptedEngine(says("7")), strategy, past=past, budget=Budget(tokens=10_000))
+    history = read_histories(events)
+    assert [history[f"q{place}"].finished for place in range(3)] == [True, False, True]
+    again = solved(ScriptedEngine(says("7")), strategy, history=history, budget=Budget(tokens=10_000))
     assert [one.error for one in again] == [None] * 3
 
 
@@ -226,7 +232,7 @@ class Bad(Judge):
             return self.do()  # type: ignore[no-any-return]
         return Cost(verifier_tokens=10, requests=1)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         if self.place == "tab" and question.id == BAD:
             tab.cost = self.do()
             raise KeyError("x")
@@ -324,12 +330,12 @@ def test_an_answer_space_that_fails_is_one_questions_error(fails: str, failure: 
 def test_a_comparer_that_fails_is_one_questions_error(fails: str, failure: BaseException) -> None:
     class Comparing:
         async def same_many(
-            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: CompareTab
+            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
         ) -> tuple[bool | None, ...]:
             raise failure
 
         async def blocks(
-            self, space: AnswerSpace, answers: Sequence[Answer], tab: CompareTab
+            self, space: AnswerSpace, answers: Sequence[Answer], tab: ComparisonMeter
         ) -> tuple[Blocks | None, ...]:
             if fails == "blocks":
                 raise failure
@@ -364,7 +370,7 @@ def half_a_character(question: Question) -> Plan[Answer | None]:
     answer = yield from Single(PARAMS).plan(question)
     if question.id == BAD:
         answer = Answer("\ud800", "\ud800")
-        yield Propose(answer, Standing())
+        yield Propose(answer, VoteState())
     return answer
 
 

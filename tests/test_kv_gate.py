@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.admission import KvGate, Shared
+from reasoner.execution.admission import KvCacheLimiter, Shared
 from tests.helpers import turns
 
 
@@ -19,7 +19,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 class Door:
     """Sequences at a gate: who is inside, in order of entry."""
 
-    gate: KvGate
+    gate: KvCacheLimiter
     inside: list[str] = field(default_factory=list)
 
     waited: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Door:
 
 def test_the_prompt_that_siblings_share_counts_once() -> None:
     async def test() -> None:
-        door = Door(KvGate(200))
+        door = Door(KvCacheLimiter(200))
         for name in "abcd":
             door.enter(name, "p", own=30)
         await turns()
@@ -55,7 +55,7 @@ def test_the_prompt_that_siblings_share_counts_once() -> None:
 
 def test_another_prompt_counts_anew_and_is_given_back_with_its_last_sibling() -> None:
     async def test() -> None:
-        door = Door(KvGate(240))
+        door = Door(KvCacheLimiter(240))
         for name, prompt in (("a", "p"), ("b", "p"), ("c", "other")):
             door.enter(name, prompt, own=20)
         await turns()
@@ -73,7 +73,7 @@ def test_another_prompt_counts_anew_and_is_given_back_with_its_last_sibling() ->
 
 def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
     async def test() -> None:
-        door = Door(KvGate(50))
+        door = Door(KvCacheLimiter(50))
         door.enter("short", "p", own=10, shared=10)
         door.enter("long", "p", own=500, shared=10)
         door.enter("next", "p", own=10, shared=10)
@@ -91,7 +91,7 @@ def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
 
 def test_those_at_the_gate_enter_in_the_order_they_came() -> None:
     async def test() -> None:
-        door = Door(KvGate(50))
+        door = Door(KvCacheLimiter(50))
         for name, own in (("a", 40), ("large", 30), ("small", 1)):
             door.enter(name, name, own=own, shared=0)
         await turns()
@@ -106,7 +106,7 @@ def test_those_at_the_gate_enter_in_the_order_they_came() -> None:
 @pytest.mark.parametrize("called", [False, True])
 def test_one_cancelled_at_the_gate_takes_nothing_with_it(called: bool) -> None:
     async def test() -> None:
-        door = Door(KvGate(50))
+        door = Door(KvCacheLimiter(50))
         door.enter("a", "a", own=40, shared=0)
         waiting = door.enter("b", "b", own=40, shared=0)
         door.enter("c", "c", own=10, shared=0)
@@ -129,7 +129,7 @@ def test_one_cancelled_at_the_gate_takes_nothing_with_it(called: bool) -> None:
 
 def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> None:
     async def test() -> None:
-        door = Door(KvGate(50))
+        door = Door(KvCacheLimiter(50))
         door.enter("a", "a", own=50, shared=0)
         waiting = door.enter("b", "b", own=50, shared=0)
         door.enter("c", "c", own=50, shared=0)
@@ -148,7 +148,7 @@ def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> 
 
 def test_those_of_an_earlier_question_go_first_and_who_waited_is_told() -> None:
     async def test() -> None:
-        door = Door(KvGate(50))
+        door = Door(KvCacheLimiter(50))
         door.enter("a", "a", own=50, shared=0, place=0)
         for name, place in (("third", 3), ("second", 2), ("first", 1), ("also first", 1)):
             door.enter(name, name, own=50, shared=0, place=place)
@@ -166,7 +166,7 @@ def test_branches_over_one_document_share_its_tokens() -> None:
     """A tree's branches have different prompts and one head, which counts once."""
 
     async def test() -> None:
-        door = Door(KvGate(1100))
+        door = Door(KvCacheLimiter(1100))
         for branch in "abc":
             door.walk_in(branch, (("head", 1000), (branch, 20)), own=20)
         await turns()
@@ -180,7 +180,7 @@ def test_branches_over_one_document_share_its_tokens() -> None:
 
 def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
     async def test() -> None:
-        door = Door(KvGate(250))
+        door = Door(KvCacheLimiter(250))
         door.enter("a", "p", own=50)
         await turns()
         door.gate.keep("p", 100)
@@ -207,7 +207,7 @@ def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
 
 def test_a_newcomer_does_not_evict_a_question_between_its_steps() -> None:
     async def test() -> None:
-        door = Door(KvGate(220))
+        door = Door(KvCacheLimiter(220))
         for name, prompt, place in (("a1", "a", 0), ("b1", "b", 1)):
             door.enter(name, prompt, own=10, place=place)
         await turns()

@@ -10,30 +10,30 @@ from typing import Any
 import pytest
 
 from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve, solve_many, solve_sync
-from reasoner.catalog import build, entries, load
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineError, PlanError, UsageError
-from reasoner.launching import MAX_IN_FLIGHT, MAX_WAITING
-from reasoner.past import pasts
-from reasoner.plan import (
-    MOST_SAMPLES,
+from reasoner.execution.launching import MAX_IN_FLIGHT, MAX_WAITING
+from reasoner.registry import build, entries, load
+from reasoner.strategy import (
+    MAX_SAMPLES,
     Handle,
     Plan,
     Sample,
     Score,
     Start,
     cancel,
-    count,
+    count_votes,
     next_finished,
     propose,
     sample,
     start,
 )
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Cancelled, Event, Sampled
+from reasoner.trace.events import Cancelled, Event, Sampled
+from reasoner.trace.history import read_histories
 from reasoner.types import Completion
-from reasoner.votes import Tally
+from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.driving import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang
 from tests.helpers import (
@@ -80,14 +80,14 @@ def one_by_one(n: int) -> Callable[[Question], Plan[Answer | None]]:
     def plan(question: Question) -> Plan[Answer | None]:
         for _ in range(n):
             yield Start(Sample((question.prompt,), params=SHORT))
-        tally, answer = Tally(question.space, most=n), None
+        tally, answer = Tally(question.space, max_samples=n), None
         for _ in range(n):
             finished = yield from next_finished()
             for one in finished.completions:
                 tally.add(question.read(one), index=one.index)
-            standing = yield from count(tally)
-            answer = standing.leader
-            yield from propose(answer, standing)
+            vote_state = yield from count_votes(tally)
+            answer = vote_state.leader
+            yield from propose(answer, vote_state)
         return answer
 
     return plan
@@ -96,7 +96,7 @@ def one_by_one(n: int) -> Callable[[Question], Plan[Answer | None]]:
 # As many as the budget pays for
 
 
-@pytest.mark.parametrize("n", [1000, MOST_SAMPLES])
+@pytest.mark.parametrize("n", [1000, MAX_SAMPLES])
 @pytest.mark.parametrize("strategy", [SelfConsistency, BestOfN])
 def test_no_more_is_started_than_the_budget_pays_for(strategy: Any, n: int) -> None:
     engine, judge = ScriptedEngine(varied), Judge()
@@ -105,13 +105,13 @@ def test_no_more_is_started_than_the_budget_pays_for(strategy: Any, n: int) -> N
     assert (solution.error, solution.ended_by) == (None, "budget")
     assert tasks < 1500
     assert (solution.answer, solution.cost.taking(0)) == (few.answer, few.cost.taking(0))
-    assert solution.standing.votes == few.standing.votes
+    assert solution.vote_state.votes == few.vote_state.votes
     assert books(solution.cost) == meter_of(engine)
 
 
 @pytest.mark.parametrize(
     "strategy",
-    [SelfConsistency(MOST_SAMPLES), BestOfN(MOST_SAMPLES), SelfConsistency(MOST_SAMPLES, of=SelfConsistency(3))],
+    [SelfConsistency(MAX_SAMPLES), BestOfN(MAX_SAMPLES), SelfConsistency(MAX_SAMPLES, of=SelfConsistency(3))],
 )
 def test_memory_does_not_grow_with_what_is_asked_for(strategy: Any) -> None:
     engine = ScriptedEngine(says("7"))
@@ -127,11 +127,11 @@ def test_memory_does_not_grow_with_what_is_asked_for(strategy: Any) -> None:
 class Counted(ScriptedEngine):
     """An engine that counts what is in flight."""
 
-    inside = most = 0
+    inside = max_samples = 0
 
     async def sample(self, request: SampleRequest) -> Completion:
         self.inside += 1
-        self.most = max(self.most, self.inside)
+        self.max_samples = max(self.max_samples, self.inside)
         try:
             return await ScriptedEngine.sample(self, request)
         finally:
@@ -145,13 +145,13 @@ def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy
 
     engine = Counted(says("7"), pause=pause)
     solution, _ = solved(strategy, engine, verifier=Judge(lambda _: 0.5))
-    assert (solution.cost.samples, engine.most) == (1100, MAX_IN_FLIGHT)
+    assert (solution.cost.samples, engine.max_samples) == (1100, MAX_IN_FLIGHT)
 
 
 def test_those_that_wait_for_the_cache_all_get_in() -> None:
     engine = Counted(varied, pause=jumbled(1), capacity=int((TOKENS + 4 * SHORT.max_tokens) / 0.9) + 2)
     solution, _ = solved(SelfConsistency(500, SHORT), engine)
-    assert (solution.cost.samples, engine.most) == (500, 4)
+    assert (solution.cost.samples, engine.max_samples) == (500, 4)
 
 
 # The same as all at once
@@ -172,9 +172,9 @@ def test_a_sample_that_is_started_so_many_times_is_as_many_samples(n: int, token
         assert [one.event for one in events].count("refused") == (solution.ended_by == "budget")
     (one, its_draws), (other, other_draws) = runs
     assert its_draws == other_draws
-    assert (one.answer, one.standing.votes, one.cost.taking(0)) == (
+    assert (one.answer, one.vote_state.votes, one.cost.taking(0)) == (
         other.answer,
-        other.standing.votes,
+        other.vote_state.votes,
         other.cost.taking(0),
     )
     assert (one.ended_by, one.error) == (other.ended_by, None)
@@ -199,7 +199,7 @@ def test_a_prompt_whose_samples_are_refused_does_not_hold_up_another() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         [first] = yield from sample(question.prompt, params=PARAMS)
         longer = question.prompt.then(first)
-        yield from propose(None, (yield from count(Tally(question.space))))
+        yield from propose(None, (yield from count_votes(Tally(question.space))))
         drawn.extend((yield Sample((longer, question.prompt), 200, PARAMS)))
         return None
 
@@ -267,7 +267,7 @@ def test_a_run_of_many_samples_goes_on_and_is_played_back(budget: Budget | None,
             ScriptedEngine(varied, pause=jumbled(2)),
             each=budget,
             trace=kept.append,
-            past=pasts(list(kept)),
+            history=read_histories(list(kept)),
         )
         return solution
 
@@ -276,7 +276,7 @@ def test_a_run_of_many_samples_goes_on_and_is_played_back(budget: Budget | None,
     names = [(one.prompt, one.index) for one in kept if isinstance(one, Sampled)]
     assert len(names) == len(set(names))
     if budget is None:
-        assert (resumed.answer, resumed.standing) == (whole.answer, whole.standing)
+        assert (resumed.answer, resumed.vote_state) == (whole.answer, whole.vote_state)
     replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", kept)))
     replayed = solve_sync(QUESTION, strategy, replay)
     assert course(replayed)[:2] == course(resumed)[:2]
@@ -300,8 +300,8 @@ def test_more_cancelled_samples_than_may_wait_do_not_block_a_resumed_run() -> No
     cut = max(index for index, event in enumerate(events) if isinstance(event, Cancelled)) + 1
 
     async def resume() -> Solution:
-        engine, history = ScriptedEngine(says("7")), pasts(events[:cut])
-        work = solve_many([QUESTION], Planned(plan), engine, trace=drawn.append, past=history)
+        engine, history = ScriptedEngine(says("7")), read_histories(events[:cut])
+        work = solve_many([QUESTION], Planned(plan), engine, trace=drawn.append, history=history)
         [solution] = await asyncio.wait_for(work, timeout=30)
         return solution
 
@@ -325,7 +325,7 @@ def test_more_samples_than_any_question_is_worth_are_refused_in_one_line(name: s
 
 def test_an_operation_is_bounded_too() -> None:
     with pytest.raises(UsageError, match=r"n must be from 1 to 1,000,000 .got 1,000,001"):
-        Sample((PROMPT,), MOST_SAMPLES + 1)
+        Sample((PROMPT,), MAX_SAMPLES + 1)
     with pytest.raises(UsageError, match=r"n must be .*got 0"):
         Start(Sample((PROMPT,)), times=0)
     for op in (Sample((PROMPT, PROMPT)), Score(number_question(), ())):

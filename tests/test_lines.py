@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from reasoner import lines
 from reasoner.errors import TraceError
-from reasoner.lines import LineWriter, open_end, open_new
+from reasoner.trace import jsonl as lines
+from reasoner.trace.jsonl import JsonlWriter, open_end, open_new
 
 
 class Line(BaseModel):
@@ -27,13 +27,13 @@ def test_cut_at_any_byte_it_goes_on_from_its_last_whole_line(
     tmp_path_factory: pytest.TempPathFactory, said: list[str], cut: int, more: str
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "l.jsonl"
-    writer = LineWriter(path, what="list", file=open_new(path, what="list"))
+    writer = JsonlWriter(path, what="list", file=open_new(path, what="list"))
     for text in said:
         writer.write(Line(said=text))
     writer.close()
     data = path.read_bytes()[:cut]
     path.write_bytes(data)
-    again = LineWriter.onto(path, what="list")
+    again = JsonlWriter.onto(path, what="list")
     again.write(Line(said=more))
     again.close()
     assert written(path) == [*said[: data.count(b"\n")], more]
@@ -43,14 +43,14 @@ def test_a_torn_line_may_be_longer_than_a_chunk(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(lines, "_CHUNK", 8)
     path = tmp_path / "l.jsonl"
     path.write_bytes(b'{"said":"whole"}\n{"said":"' + b"x" * 100)
-    writer = LineWriter.onto(path, what="list")
+    writer = JsonlWriter.onto(path, what="list")
     writer.write(Line(said="more"))
     writer.close()
     assert written(path) == ["whole", "more"]
 
 
 def test_what_is_not_there_is_begun_and_what_cannot_be_written_is_said(tmp_path: Path) -> None:
-    writer = LineWriter.onto(tmp_path / "l.jsonl", what="list")
+    writer = JsonlWriter.onto(tmp_path / "l.jsonl", what="list")
     writer.write(Line(said="first"))
     writer.close()
     assert written(tmp_path / "l.jsonl") == ["first"]
@@ -83,12 +83,12 @@ class Torn:
 
 def test_behind_a_torn_line_nothing_is_written(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
-    writer = LineWriter(path, what="list", file=Torn(path))  # type: ignore[arg-type]
+    writer = JsonlWriter(path, what="list", file=Torn(path))  # type: ignore[arg-type]
     writer.write(Line(said="first"))
     for said in ("second", "third"):
         with pytest.raises(TraceError, match=r"cannot write the list .*: No space left on device"):
             writer.write(Line(said=said))
-    again = LineWriter.onto(path, what="list")
+    again = JsonlWriter.onto(path, what="list")
     again.write(Line(said="second"))
     again.close()
     assert written(path) == ["first", "second"]

@@ -9,13 +9,13 @@ from contextlib import aclosing
 import pytest
 
 from reasoner import Budget, Question, Solution, solve_each, solve_many, solve_many_sync
-from reasoner.controller.allocation import Allocation
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
-from reasoner.opening import CONCURRENCY
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Began, Ended, Event, Sampled
+from reasoner.execution.allocation import Allocation
+from reasoner.execution.opening import CONCURRENCY
+from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import books, course, jumbled, meter_of, number_question, says, told, varied
@@ -28,11 +28,11 @@ class Counted(ScriptedEngine):
     def __init__(self) -> None:
         super().__init__(varied, pause=jumbled(1))
         self.inside: Counter[str] = Counter()
-        self.most = 0
+        self.maximum = 0
 
     async def sample(self, request: SampleRequest) -> Completion:
         self.inside[request.question_id] += 1
-        self.most = max(self.most, len(self.inside))
+        self.maximum = max(self.maximum, len(self.inside))
         try:
             return await ScriptedEngine.sample(self, request)
         finally:
@@ -50,17 +50,17 @@ VOTE = SelfConsistency(3)
 
 @pytest.mark.parametrize("concurrency", [1, 7, 40, 1000])
 def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_on_it(concurrency: int) -> None:
-    engine, events, open_now, most = Counted(), list[Event](), 0, 0
+    engine, events, open_now, maximum = Counted(), list[Event](), 0, 0
 
     def sink(event: Event) -> None:
-        nonlocal open_now, most
+        nonlocal open_now, maximum
         open_now += isinstance(event, Began) - isinstance(event, Ended)
-        most = max(most, open_now)
+        maximum = max(maximum, open_now)
         events.append(event)
 
     found = solve_many_sync(questions(50), VOTE, engine, concurrency=concurrency, trace=sink, seed=3)
-    assert most == min(concurrency, 50)
-    assert engine.most <= most
+    assert maximum == min(concurrency, 50)
+    assert engine.maximum <= maximum
     assert [one.question_id for one in found] == [f"q{place}" for place in range(50)]
     free = solve_many_sync(questions(50), VOTE, ScriptedEngine(varied, pause=jumbled(2)), seed=3)
     assert [course(one)[:3] for one in found] == [course(one)[:3] for one in free]
@@ -133,9 +133,9 @@ def peak(count: int) -> int:
 
     tracemalloc.start()
     asyncio.run(drain())
-    most = tracemalloc.get_traced_memory()[1]
+    maximum = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return most
+    return maximum
 
 
 @widths("more", 300, 3000)
@@ -161,22 +161,22 @@ def test_the_first_solution_is_there_when_few_questions_are_open() -> None:
 
 
 def test_with_one_budget_no_more_wait_for_their_first_draw_than_may_be_under_way() -> None:
-    begun, drawn, most = set[str](), set[str](), 0
+    begun, drawn, maximum = set[str](), set[str](), 0
 
     def sink(event: Event) -> None:
-        nonlocal most
+        nonlocal maximum
         if isinstance(event, Began):
             begun.add(event.question_id)
         if isinstance(event, Sampled):
             drawn.add(event.question_id)
-        most = max(most, len(begun - drawn))
+        maximum = max(maximum, len(begun - drawn))
 
     allocation = Allocation(abreast=3)
     engine = ScriptedEngine(varied, pause=jumbled(5))
     found = solve_many_sync(
         questions(40), VOTE, engine, budget=Budget(tokens=40 * 200), allocation=allocation, trace=sink
     )
-    assert most <= 2 * 3
+    assert maximum <= 2 * 3
     assert all(one.cost.samples for one in found)
     assert {one.error for one in found} == {None}
 

@@ -32,7 +32,7 @@ def parent_of_another():
 """
 STARTS = """
 import multiprocessing, time
-from reasoner.orphans import children_end_with_us
+from reasoner.system.child_processes import children_end_with_us
 import slow
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Generator
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.plan import (
+from reasoner.strategy import (
     Cancel,
     Finished,
     Handle,
@@ -23,7 +23,7 @@ from reasoner.plan import (
     score,
     start,
 )
-from reasoner.types import Prompt, SamplingParams, Standing
+from reasoner.types import Prompt, SamplingParams, VoteState
 from tests.helpers import PROMPT, answer, completion, number_question
 
 PARAMS = SamplingParams(max_tokens=9)
@@ -46,7 +46,7 @@ def test_each_helper_yields_its_operation_and_returns_the_reply() -> None:
     assert step(start(Sample((PROMPT,))), Handle(4)) == (Start(Sample((PROMPT,))), 4)
     assert step(next_finished(), Finished(Handle(4), drawn)) == (Next(), Finished(Handle(4), drawn))
     assert step(cancel(Handle(4)), None) == (Cancel(Handle(4)), None)
-    assert step(propose(answer("7"), Standing()), None) == (Propose(answer("7"), Standing()), None)
+    assert step(propose(answer("7"), VoteState()), None) == (Propose(answer("7"), VoteState()), None)
 
 
 @pytest.mark.parametrize("n", [0, -1])

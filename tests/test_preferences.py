@@ -6,13 +6,22 @@ from pathlib import Path
 import pytest
 
 from reasoner import Answer, Budget, Cost, Question, solve_sync
+from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError, VerifierError
-from reasoner.plan import Finished, Plan, Prefer, next_finished, prefer, sample, start
-from reasoner.protocols import Engine, Tab
-from reasoner.trace import Refused, Scored
+from reasoner.strategy import (
+    ComparePair,
+    Finished,
+    Plan,
+    compare_pair,
+    next_finished,
+    sample,
+    start,
+)
+from reasoner.trace.events import Refused, Scored
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
 from tests.driving import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, Planned, says, write_trace
 
@@ -24,7 +33,9 @@ class Comparing(Judge):
     async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
         return Cost(verifier_tokens=20, requests=2)
 
-    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def compare_pair(
+        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+    ) -> Rating:
         tab.cost = Cost(verifier_tokens=7, requests=1)
         if "9" in a.text + b.text:
             raise VerifierError("no nines")
@@ -35,7 +46,7 @@ class Comparing(Judge):
 def all_pairs(values: list[float | None]) -> Plan[Answer | None]:
     drawn = yield from sample(PROMPT, n=3, params=PARAMS)
     pairs = [(drawn[0], drawn[1]), (drawn[1], drawn[0]), (drawn[0], drawn[2])]
-    ratings = yield from prefer(QUESTION, pairs)
+    ratings = yield from compare_pair(QUESTION, pairs)
     values += [rating.value for rating in ratings]
     return QUESTION.read(drawn[0])
 
@@ -83,7 +94,7 @@ def test_one_that_does_not_fit_is_refused_and_no_zero() -> None:
 def test_they_may_run_behind() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         drawn = yield from sample(PROMPT, n=2, params=PARAMS)
-        handle = yield from start(Prefer(question, ((drawn[1], drawn[0]),)))
+        handle = yield from start(ComparePair(question, ((drawn[1], drawn[0]),)))
         finished: Finished = yield from next_finished()
         assert finished.handle == handle
         assert [rating.value for rating in finished.ratings] == [0.2]
@@ -105,7 +116,7 @@ def test_all_refused_is_told_as_exhaustion() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         drawn = yield from sample(PROMPT, n=2, params=PARAMS)
         with pytest.raises(BudgetExhausted) as refusal:
-            yield from prefer(question, [(drawn[0], drawn[1])])
+            yield from compare_pair(question, [(drawn[0], drawn[1])])
         caught.append(refusal.value)
         return question.read(drawn[0])
 

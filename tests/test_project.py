@@ -18,14 +18,14 @@ import reasoner
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench", "tests")
-LONGEST = 400
+MAX_LENGTH = 400
 
 
 @pytest.mark.parametrize("folder", SOURCES)
 def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / folder).rglob("*.py")}
     assert lengths
-    assert {str(path): lines for path, lines in lengths.items() if lines > LONGEST} == {}
+    assert {str(path): lines for path, lines in lengths.items() if lines > MAX_LENGTH} == {}
 
 
 def test_the_public_names_are_these() -> None:

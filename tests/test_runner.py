@@ -20,13 +20,13 @@ from reasoner import (
     solve_many_sync,
     solve_sync,
 )
-from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import EngineUnavailable, PlanError, UsageError
-from reasoner.models.card import ModelCard
-from reasoner.opening import KV_SHARE
-from reasoner.plan import Plan
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Began, Dropped, Ended, Event, Sampled
+from reasoner.execution.opening import KV_SHARE
+from reasoner.models.info import ModelInfo
+from reasoner.strategy import Plan
+from reasoner.trace.events import Began, Dropped, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
@@ -93,7 +93,7 @@ def test_the_trace_begins_with_all_that_decides_the_run() -> None:
     began, ended = events[0], events[-1]
     assert isinstance(began, Began)
     assert (began.strategy, began.verifier) == ("best_of_n:n=3,selector=weighted", "certainty")
-    assert (began.engine, began.model, began.notes, began.seed) == ("scripted", CARD, ("careful",), 42)
+    assert (began.engine, began.model, began.notes, began.seed) == ("scripted", MODEL, ("careful",), 42)
     assert began.budget == "all tokens=4000; each tokens=500,samples=9"
     assert (began.question_id, began.text, began.answer_space) == ("q0", "How many?", "number")
     assert isinstance(ended, Ended)
@@ -107,9 +107,9 @@ def test_a_trace_changes_nothing() -> None:
         solve_sync(number_question(), SelfConsistency(5, SHORT), ScriptedEngine(varied, pause=jumbled(1)), trace=trace)
         for trace in (events.append, None)
     )
-    assert (traced.answer, traced.standing, traced.cost.taking(0)) == (
+    assert (traced.answer, traced.vote_state, traced.cost.taking(0)) == (
         plain.answer,
-        plain.standing,
+        plain.vote_state,
         plain.cost.taking(0),
     )
     assert events
@@ -204,7 +204,11 @@ def test_other_questions_change_nothing_about_one() -> None:
     among = solve_many_sync(questions(3), SelfConsistency(6, SHORT), ScriptedEngine(varied, pause=jumbled(9)), seed=5)[
         1
     ]
-    assert (among.answer, among.standing, among.cost.taking(0)) == (alone.answer, alone.standing, alone.cost.taking(0))
+    assert (among.answer, among.vote_state, among.cost.taking(0)) == (
+        alone.answer,
+        alone.vote_state,
+        alone.cost.taking(0),
+    )
 
 
 # Budgets over many
@@ -250,13 +254,13 @@ def test_a_budget_of_dollars_is_kept_with_prices_and_refused_without() -> None:
 
 
 def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None:
-    one = CARD.flops(prompt=TOKENS, cached=0, generated=REPLY)
+    one = MODEL.flops(prompt=TOKENS, cached=0, generated=REPLY)
     assert one is not None
     params = SamplingParams(max_tokens=REPLY)
     engine = ScriptedEngine(says("7"))
     solution = solve_sync(number_question(), SelfConsistency(5, params), engine, budget=Budget(flops=2 * one))
     assert (solution.cost.flops, solution.ended_by) == (2 * one, "budget")
-    blind = ScriptedEngine(says("7"), model=ModelCard("blind"))
+    blind = ScriptedEngine(says("7"), model=ModelInfo("blind"))
     for bounds in ({"budget": Budget(flops=1e9)}, {"each": Budget(flops=1e9)}):
         with pytest.raises(UsageError, match="needs the geometry of blind"):
             solve_many_sync(questions(1), Single(), blind, **bounds)
@@ -281,13 +285,13 @@ class Watched(ScriptedEngine):
     """An engine that notes the most unique tokens it was ever asked to hold."""
 
     peak = 0
-    together = 0
+    gather = 0
 
     async def sample(self, request: SampleRequest) -> Completion:
         self.inside.append(request)
         prompts = {one.prompt.digest: one.rendered.tokens for one in self.inside}
         self.peak = max(self.peak, sum(prompts.values()) + sum(one.params.max_tokens for one in self.inside))
-        self.together = max(self.together, len(self.inside))
+        self.gather = max(self.gather, len(self.inside))
         try:
             return await ScriptedEngine.sample(self, request)
         finally:
@@ -297,22 +301,22 @@ class Watched(ScriptedEngine):
 
 
 def watched(capacity: int | None) -> Watched:
-    engine = Watched(varied, pause=jumbled(3, least=20, most=30), capacity=capacity)
+    engine = Watched(varied, pause=jumbled(3, minimum=20, maximum=30), capacity=capacity)
     engine.inside = []
     solutions = solve_many_sync(questions(3), SelfConsistency(6, SHORT), engine)
     assert [solution.cost.samples for solution in solutions] == [6] * 3
     return engine
 
 
-@pytest.mark.parametrize(("capacity", "together"), [(150, 3), (400, 8), (10_000, 18), (None, 18)])
-def test_no_more_unique_tokens_are_in_flight_than_the_cache_holds(capacity: int | None, together: int) -> None:
+@pytest.mark.parametrize(("capacity", "gather"), [(150, 3), (400, 8), (10_000, 18), (None, 18)])
+def test_no_more_unique_tokens_are_in_flight_than_the_cache_holds(capacity: int | None, gather: int) -> None:
     engine = watched(capacity)
     assert capacity is None or engine.peak <= KV_SHARE * capacity
-    assert engine.together == together
+    assert engine.gather == gather
 
 
 def test_what_is_longer_than_the_cache_goes_alone() -> None:
-    assert watched(20).together == 1
+    assert watched(20).gather == 1
 
 
 # Cancelling

@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
-from reasoner.confidence import ConfidenceFloor, group_confidences, token_confidence
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, Score, extend, note, propose, sample
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Extended, Noted, Prompted, Sampled, drawn
+from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    Score,
+    note,
+    prefill,
+    propose,
+    sample,
+)
+from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled, completions_in
 from reasoner.types import Completion, Prompt
 from tests.driving import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
 from tests.helpers import Judge, Planned, books, meter_of, says, write_trace
@@ -22,9 +30,9 @@ from tests.helpers import Judge, Planned, books, meter_of, says, write_trace
 
 def forced(question: Question) -> Plan[Answer | None]:
     """A reply that is made to begin with a word, and another one later."""
-    begun = yield from extend(question.prompt, "Well, then:")
+    begun = yield from prefill(question.prompt, "Well, then:")
     [first] = yield from sample(begun, params=SamplingParams(max_tokens=40, stop=(" is",)))
-    again = yield from extend(begun.then(first), " surely")
+    again = yield from prefill(begun.then(first), " surely")
     [last] = yield from sample(again, params=PARAMS)
     yield from note("two words were forced")
     return question.read(last)
@@ -59,9 +67,9 @@ def test_forced_text_goes_on_as_the_engine_s_own_token_ids() -> None:
 
 def test_forced_text_is_in_the_trace_which_replays_and_can_be_put_together_again(tmp_path: Path) -> None:
     run = Run(forced, ScriptedEngine(continuing))
-    assert [event.text for event in run.seen(Extended)] == ["Well, then:", " surely"]
-    assert run.events.index(run.seen(Prompted)[0]) < run.events.index(run.seen(Extended)[0])
-    chains = [completion.chain for _, completion in drawn(run.events)]
+    assert [event.text for event in run.seen(Prefilled)] == ["Well, then:", " surely"]
+    assert run.events.index(run.seen(Prompted)[0]) < run.events.index(run.seen(Prefilled)[0])
+    chains = [completion.chain for _, completion in completions_in(run.events)]
     assert chains == ["Well, then:The answer", "Well, then:The answer is surely 7"]
     replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", run.events)))
     again = solve_sync(QUESTION, Planned(forced), replay)
@@ -80,7 +88,7 @@ class Mute(ScriptedEngine):
 def test_without_a_tokenizer_forced_text_is_text_alone() -> None:
     run = Run(forced, Mute(continuing))
     assert run.error is None
-    assert [event.token_ids for event in run.seen(Extended)] == [None, None]
+    assert [event.token_ids for event in run.seen(Prefilled)] == [None, None]
     assert (run.solution.answer and run.solution.answer.key) == "7"
 
 
@@ -112,10 +120,10 @@ def test_a_sequence_is_cut_at_the_first_group_below_the_floor_and_paid_for_as_ca
     # DeepConf's confidence is not monotone in peakedness: with two alternatives the unsure token has the lower one.
     chances = [SURE, SURE, UNSURE, UNSURE, SURE]
     assert confidence_of(UNSURE) < confidence_of(SURE)
-    least = (confidence_of(SURE) + 2 * confidence_of(UNSURE)) / 3
+    minimum = (confidence_of(SURE) + 2 * confidence_of(UNSURE)) / 3
     for floor, tokens in (
-        (ConfidenceFloor(2, least, top_k=2), 4),
-        (ConfidenceFloor(1, least, top_k=2), 3),
+        (ConfidenceFloor(2, minimum, top_k=2), 4),
+        (ConfidenceFloor(1, minimum, top_k=2), 3),
         (ConfidenceFloor(9, 99.0, top_k=2), REPLY),
         (None, REPLY),
     ):
@@ -201,10 +209,10 @@ def test_a_run_that_is_narrowed_by_the_cache_says_so() -> None:
 
 def test_proposing_after_a_note_changes_nothing() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
-        from reasoner.types import Standing
+        from reasoner.types import VoteState
 
         yield from note("nothing yet")
-        yield from propose(None, Standing())
+        yield from propose(None, VoteState())
         return None
 
     run = Run(plan)
@@ -226,7 +234,7 @@ def test_what_a_branch_draws_does_not_depend_on_another() -> None:
 
     alone, mixed = seeds([1, 1]), seeds([0, 1, 2, 1, 0, 2])
     assert alone[1] == mixed[1]
-    assert len({seed for drawn in mixed.values() for seed in drawn}) == 6
+    assert len({seed for completions_in in mixed.values() for seed in completions_in}) == 6
     with pytest.raises(UsageError, match="branch must be"):
         Sample((PROMPT,), branch=-1)
 

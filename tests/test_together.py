@@ -6,15 +6,27 @@ from collections.abc import Sequence
 import pytest
 
 from reasoner import Answer, Budget, SamplingParams, solve_sync
-from reasoner.catalog import build, spec_of
-from reasoner.drive import BRANCH
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted
-from reasoner.plan import Finished, Handle, Plan, Sample, cancel, next_finished, propose, sample, score, start
-from reasoner.protocols import SampleRequest
-from reasoner.together import Outcome, together
-from reasoner.trace import Dropped, Sampled
-from reasoner.types import Standing
+from reasoner.execution.plan_runner import BRANCH
+from reasoner.registry import build, spec_of
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Outcome,
+    Plan,
+    Sample,
+    cancel,
+    gather,
+    next_finished,
+    propose,
+    sample,
+    score,
+    start,
+)
+from reasoner.trace.events import Dropped, Sampled
+from reasoner.types import VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.driving import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, books, course, jumbled, meter_of, says, varied
@@ -32,9 +44,9 @@ def chain(length: int) -> Plan[Answer | None]:
 def side_by_side(plans: Sequence[Plan[Answer | None]], ended: list[tuple[int, Outcome]]) -> Plan[Answer | None]:
     def told(place: int, outcome: Outcome) -> Plan[None]:
         ended.append((place, outcome))
-        yield from propose(outcome.answer, outcome.standing)
+        yield from propose(outcome.answer, outcome.vote_state)
 
-    yield from together(plans, QUESTION, told, among=len(plans))
+    yield from gather(plans, QUESTION, told, among=len(plans))
     return ended[0][1].answer if ended else None
 
 
@@ -118,7 +130,7 @@ def test_a_refusal_reaches_every_plan_that_waits(samples: int) -> None:
 
 
 def proposing() -> Plan[Answer | None]:
-    yield from propose(Answer("8", "8"), Standing())
+    yield from propose(Answer("8", "8"), VoteState())
     yield from sample(PROMPT, n=2, params=PARAMS)
     yield from sample(PROMPT, n=2, params=PARAMS)
     return None
@@ -157,7 +169,7 @@ def test_a_vote_over_votes_draws_what_both_ask_for() -> None:
     inner = SelfConsistency(3, SamplingParams(max_tokens=40))
     solution = solve_sync(QUESTION, SelfConsistency(5, of=inner), ScriptedEngine(varied))
     assert solution.error is None
-    assert (solution.cost.samples, solution.standing.samples) == (15, 5)
+    assert (solution.cost.samples, solution.vote_state.samples) == (15, 5)
     assert len(solution.proposals) == 5
 
 

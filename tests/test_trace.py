@@ -8,37 +8,37 @@ from typing import get_args
 import pytest
 
 from reasoner import Cost, solve_sync
-from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import DamagedLine, TraceError, UsageError
-from reasoner.plan import Weight
-from reasoner.trace import (
+from reasoner.strategy import TextLikelihood
+from reasoner.trace.events import (
     VERSION,
     Began,
-    Blocked,
+    BlocksFound,
     Cancelled,
-    Compared,
     Delivered,
     Dropped,
     Ended,
+    EquivalenceChecked,
     Event,
-    Extended,
+    LikelihoodsMeasured,
     Noted,
+    Prefilled,
     Prompted,
     Proposed,
     Refused,
     Sampled,
     Scored,
     TraceWriter,
-    Weighed,
     read_trace,
     tee,
 )
-from reasoner.types import Blocks, Logprobs, Message, Standing, Usage, Vote
+from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import answer, number_question, says, without_checksums, write_trace
 
 COST = Cost(1, 2, 3, 4, 5, 6, 7, None, 0.125)
-STANDING = Standing((Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True)
+STANDING = VoteState((Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True)
 BEGAN = Began(
     question_id="q",
     t=0.0,
@@ -47,7 +47,7 @@ BEGAN = Began(
     strategy="single",
     verifier="",
     engine="scripted",
-    model=CARD,
+    model=MODEL,
     budget="each tokens=9",
     seed=2**63 - 1,
     notes=("one", "two"),
@@ -78,28 +78,30 @@ EVENTS: list[Event] = [
     Dropped(question_id="q", t=0.3, op=1, prompt="p", index=4, why="cancelled", usage=Usage(1, 0, 1), cost=COST),
     Dropped(question_id="q", t=0.3, op=1, prompt="p", index=5, why="lost", usage=None, cost=COST),
     Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=0.5, steps=(0.25, 1.0), error="", cost=COST),
-    Weighed(
+    LikelihoodsMeasured(
         question_id="q",
         t=0.4,
         op=2,
         prompt="p",
         texts=(" A", "\u00e9\n"),
-        weights=(Weight(-0.25, 1), None),
+        weights=(TextLikelihood(-0.25, 1), None),
         error="",
         cost=COST,
     ),
-    Weighed(question_id="q", t=0.4, op=2, prompt="p", texts=(" A",), weights=(), error="cancelled", cost=COST),
-    Extended(question_id="q", t=0.4, prompt="p", child="c", text="Wait", token_ids=(3, 4)),
-    Extended(question_id="q", t=0.4, prompt="p", child="d", text="Wait", token_ids=None),
+    LikelihoodsMeasured(
+        question_id="q", t=0.4, op=2, prompt="p", texts=(" A",), weights=(), error="cancelled", cost=COST
+    ),
+    Prefilled(question_id="q", t=0.4, prompt="p", child="c", text="Wait", token_ids=(3, 4)),
+    Prefilled(question_id="q", t=0.4, prompt="p", child="d", text="Wait", token_ids=None),
     Delivered(question_id="q", t=0.4, op=3),
     Cancelled(question_id="q", t=0.4, op=4),
     Noted(question_id="q", t=0.4, text="step 3: ESS 2.74 of 8"),
-    Blocked(question_id="q", t=0.4, answers=("a", "b"), blocks=(Blocks(("x", "y"), ("z",)), None)),
-    Compared(question_id="q", t=0.4, pairs=(("a", "b"), ("a", "c"), ("b", "c")), same=(True, False, None)),
+    BlocksFound(question_id="q", t=0.4, answers=("a", "b"), blocks=(Blocks(("x", "y"), ("z",)), None)),
+    EquivalenceChecked(question_id="q", t=0.4, pairs=(("a", "b"), ("a", "c"), ("b", "c")), same=(True, False, None)),
     Scored(question_id="q", t=0.4, op=2, prompt="p", index=3, value=None, steps=(), error="broken", cost=COST),
     Refused(question_id="q", t=0.5, op=3, unit="tokens", needed=9.5, free=0.0, limit=math.inf),
-    Proposed(question_id="q", t=0.6, answer=answer("7"), standing=STANDING, cost=COST),
-    Proposed(question_id="q", t=0.6, answer=None, standing=Standing(), cost=Cost()),
+    Proposed(question_id="q", t=0.6, answer=answer("7"), vote_state=STANDING, cost=COST),
+    Proposed(question_id="q", t=0.6, answer=None, vote_state=VoteState(), cost=Cost()),
     Ended(question_id="q", t=0.7, answer=answer("7"), ended_by="rule", reason="enough", cost=COST, notes=("late",)),
     Ended(question_id="q", t=0.7, answer=None, ended_by="error", reason="broken", cost=COST, notes=()),
 ]
@@ -195,7 +197,7 @@ def test_one_flipped_bit_anywhere_is_found(tmp_path: Path, place: int) -> None:
 
 
 def test_a_line_longer_than_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner.lines.LONGEST_LINE", 2000)
+    monkeypatch.setattr("reasoner.trace.jsonl.MAX_LINE_BYTES", 2000)
     path = write_trace(tmp_path / "t.jsonl", [BEGAN, BEGAN.model_copy(update={"text": "a" * 5000})])
     with pytest.raises(DamagedLine, match=r":2 is too long: at most 2,000 bytes are read"):
         list(read_trace(path))

@@ -10,15 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Budget, Cost, Ledger, Question, Solution, solve_many_sync
-from reasoner.catalog import build, entries
-from reasoner.controller.allocation import Allocation
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.past import pasts
-from reasoner.plan import Sample, next_finished, propose, sample, start
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Refused, Sampled
-from reasoner.types import Answer, SamplingParams, Standing
+from reasoner.execution.allocation import Allocation
+from reasoner.registry import build, entries
+from reasoner.strategy import (
+    Sample,
+    next_finished,
+    propose,
+    sample,
+    start,
+)
+from reasoner.trace.events import Event, Refused, Sampled
+from reasoner.trace.history import read_histories
+from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import Judge, Planned, books, course, jumbled, meter_of, number_question, says, varied, write_trace
 
@@ -144,7 +150,7 @@ def test_a_plan_that_gives_up_what_waits_frees_its_turn() -> None:
             yield from start(Sample((question.prompt,), params=SHORT))
         first = yield from next_finished()
         answer = question.read(first.completions[0])
-        yield from propose(answer, Standing())
+        yield from propose(answer, VoteState())
         return answer
 
     solutions = solved(strategy=Planned(hasty), count=5, budget=Budget(tokens=500), allocation=Allocation(abreast=1))
@@ -157,7 +163,7 @@ def test_a_plan_that_waits_for_one_thing_while_another_comes_back_gets_its_turn(
         drawn = yield from sample(question.prompt, n=2, params=SHORT)
         yield from next_finished()
         answer = question.read(drawn[0])
-        yield from propose(answer, Standing())
+        yield from propose(answer, VoteState())
         return answer
 
     for seed in range(10):
@@ -183,10 +189,10 @@ def test_the_course_is_the_same_each_time_and_a_trace_replays_it(tmp_path: Any) 
 def test_an_interrupted_run_goes_on_within_the_same_budget(cut: int) -> None:
     events: list[Event] = []
     solved(budget=Budget(tokens=1500), trace=events.append)
-    past = pasts(events[:cut])
-    before = sum(one.spent.tokens for one in past.values())
+    history = read_histories(events[:cut])
+    before = sum(one.spent.tokens for one in history.values())
     engine = ScriptedEngine(mixed)
-    solutions = solved(engine, budget=Budget(tokens=1500), past=past)
+    solutions = solved(engine, budget=Budget(tokens=1500), history=history)
     assert sum(one.cost.tokens for one in solutions) <= 1500
     drawn = meter_of(engine)
     assert before > 0
@@ -215,9 +221,9 @@ def test_a_question_that_cost_more_than_its_budget_does_not_stop_the_run_that_go
     assert isinstance(first, Sampled)
     # What a server counted beyond all bounds.
     dear = first.model_copy(update={"cost": replace(first.cost, generated_tokens=5000)})
-    past = pasts([*events[:cut], dear])
+    history = read_histories([*events[:cut], dear])
     for budget in (None, Budget(tokens=2000), Budget(tokens=6000)):
-        solutions = solved(count=3, each=Budget(tokens=300), budget=budget, past=past)
+        solutions = solved(count=3, each=Budget(tokens=300), budget=budget, history=history)
         by_id = {one.question_id: one for one in solutions}
         over = by_id.pop(first.question_id)
         assert (over.ended_by, over.cost.tokens - dear.cost.tokens) == ("budget", 0)

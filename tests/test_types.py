@@ -9,7 +9,7 @@ import pytest
 from reasoner.answers import NumberSpace
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
-from reasoner.types import Completion, Message, Prompt, Question, Rating, SamplingParams, Standing, Vote
+from reasoner.types import Completion, Message, Prompt, Question, Rating, SamplingParams, Vote, VoteState
 from tests.helpers import PROMPT, answer, completion
 
 
@@ -136,6 +136,6 @@ def test_a_rating_of_nothing_says_why() -> None:
 
 
 def test_a_standing_is_led_by_its_first_class() -> None:
-    standing = Standing((Vote(answer("1"), 3.0, 3), Vote(answer("2"), 1.0, 1)), samples=5)
-    assert (standing.leader, standing.share) == (answer("1"), 0.75)
-    assert (Standing().leader, Standing().share) == (None, 0.0)
+    vote_state = VoteState((Vote(answer("1"), 3.0, 3), Vote(answer("2"), 1.0, 1)), samples=5)
+    assert (vote_state.leader, vote_state.share) == (answer("1"), 0.75)
+    assert (VoteState().leader, VoteState().share) == (None, 0.0)

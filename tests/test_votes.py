@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Standing
+from reasoner import Answer, VoteState
 from reasoner.answers import NumberSpace
 from reasoner.types import AnswerSpace, Blocks
-from reasoner.votes import Tally
+from reasoner.voting import Tally
 from tests.helpers import answer
 
 
@@ -52,11 +52,11 @@ class OneWay(Near):
         return 0 <= int(b.key) - int(a.key) <= 1
 
 
-def tally(samples: list[Sample], space: AnswerSpace | None = None, *, by: str = "sum") -> Standing:
+def tally(samples: list[Sample], space: AnswerSpace | None = None, *, by: str = "sum") -> VoteState:
     votes = Tally(space or NumberSpace(), by=by)  # type: ignore[arg-type]
     for one in samples:
         votes.add(one.answer, index=one.index, weight=one.weight)
-    return votes.standing()
+    return votes.vote_state()
 
 
 def votes(*keys: str | None) -> list[Sample]:
@@ -98,10 +98,10 @@ def test_launching_in_another_order_never_changes_an_untied_winner(
         assert after.leader in heaviest
 
 
-def members(standing: Standing, drawn: list[Sample], space: AnswerSpace) -> set[str]:
+def members(vote_state: VoteState, drawn: list[Sample], space: AnswerSpace) -> set[str]:
     """The keys of the winner's class, by repeated widening."""
-    assert standing.leader is not None
-    found = {standing.leader.key}
+    assert vote_state.leader is not None
+    found = {vote_state.leader.key}
     while True:
         wider = found | {
             one.answer.key
@@ -120,9 +120,9 @@ def test_another_sample_never_splits_a_class(drawn: list[Sample], key: str | Non
     counted = Tally(space)
     for one in drawn:
         counted.add(one.answer, index=one.index)
-    before, classes = counted.standing(), groups(counted)
+    before, classes = counted.vote_state(), groups(counted)
     counted.add(None if key is None else answer(key), index=len(drawn))
-    after = counted.standing()
+    after = counted.vote_state()
     assert all(any(group <= wider for wider in groups(counted)) for group in classes)
     assert after.samples == before.samples + 1
     assert sum(vote.count for vote in after.votes) == sum(vote.count for vote in before.votes) + (key is not None)
@@ -130,8 +130,8 @@ def test_another_sample_never_splits_a_class(drawn: list[Sample], key: str | Non
 
 @pytest.mark.parametrize("order", itertools.permutations(["1", "2", "3", "9"]))
 def test_classes_are_closed_under_transitivity_whatever_the_order(order: tuple[str, ...]) -> None:
-    standing = tally(votes(*order), Near())
-    assert sorted(vote.count for vote in standing.votes) == [1, 3]
+    vote_state = tally(votes(*order), Near())
+    assert sorted(vote.count for vote in vote_state.votes) == [1, 3]
 
 
 def test_answers_are_one_only_where_the_space_says_so_in_both_directions() -> None:
@@ -141,26 +141,26 @@ def test_answers_are_one_only_where_the_space_says_so_in_both_directions() -> No
 def test_equal_keys_are_one_class_without_asking_the_space() -> None:
     half = NumberSpace().read("1/2")
     written = [NumberSpace().read(text) for text in ("1/2", "0.5", "2")]
-    standing = tally([Sample(one, 1.0, index) for index, one in enumerate(written)])
-    assert (standing.leader, standing.votes[0].count, standing.samples) == (half, 2, 3)
-    assert standing.share == pytest.approx(2 / 3)
+    vote_state = tally([Sample(one, 1.0, index) for index, one in enumerate(written)])
+    assert (vote_state.leader, vote_state.votes[0].count, vote_state.samples) == (half, 2, 3)
+    assert vote_state.share == pytest.approx(2 / 3)
 
 
 def test_no_answer_is_counted_and_never_votes() -> None:
-    standing = tally(votes("4", None, None))
-    assert standing.leader == answer("4")
-    assert (standing.samples, standing.share, standing.tied) == (3, 1.0, False)
+    vote_state = tally(votes("4", None, None))
+    assert vote_state.leader == answer("4")
+    assert (vote_state.samples, vote_state.share, vote_state.tied) == (3, 1.0, False)
 
 
 @pytest.mark.parametrize("nothing", [[], votes(None, None)])
 def test_without_any_answer_there_is_no_leader(nothing: list[Sample]) -> None:
-    standing = tally(nothing)
-    assert (standing.leader, standing.share, standing.votes, standing.samples) == (None, 0.0, (), len(nothing))
+    vote_state = tally(nothing)
+    assert (vote_state.leader, vote_state.share, vote_state.votes, vote_state.samples) == (None, 0.0, (), len(nothing))
 
 
 def test_a_tie_goes_to_the_earliest_launch_and_says_so() -> None:
-    standing = tally([Sample(answer("8"), 1, 2), Sample(answer("7"), 1, 1), Sample(None, 1, 0)])
-    assert (standing.leader, standing.tied) == (answer("7"), True)
+    vote_state = tally([Sample(answer("8"), 1, 2), Sample(answer("7"), 1, 1), Sample(None, 1, 0)])
+    assert (vote_state.leader, vote_state.tied) == (answer("7"), True)
     assert not tally(votes("7", "7", "8")).tied
 
 
@@ -182,8 +182,8 @@ def test_constant_weights_are_the_majority() -> None:
 
 @pytest.mark.parametrize("by", ["sum", "max"])
 def test_where_all_weights_are_zero_the_majority_decides(by: str) -> None:
-    standing = tally([replace(one, weight=0.0) for one in votes("1", "2", "2")], by=by)
-    assert (standing.leader, standing.votes[0].weight) == (B, 2.0)
+    vote_state = tally([replace(one, weight=0.0) for one in votes("1", "2", "2")], by=by)
+    assert (vote_state.leader, vote_state.votes[0].weight) == (B, 2.0)
 
 
 def test_the_heaviest_member_speaks_for_its_class_and_the_earliest_among_equals() -> None:
@@ -196,8 +196,8 @@ def test_the_heaviest_member_speaks_for_its_class_and_the_earliest_among_equals(
 
 def test_by_the_best_a_tie_goes_to_the_earliest_of_the_best() -> None:
     drawn = [Sample(A, 0.1, 0), Sample(B, 0.9, 1), Sample(A, 0.9, 2)]
-    standing = tally(drawn, by="max")
-    assert (standing.leader, standing.tied) == (B, True)
+    vote_state = tally(drawn, by="max")
+    assert (vote_state.leader, vote_state.tied) == (B, True)
 
 
 @pytest.mark.parametrize("weight", [-0.1, -math.inf, math.inf, math.nan])
@@ -252,30 +252,30 @@ def test_a_streak_knows_what_was_decided_to_be_one(drawn: list[Sample], source: 
             counted.decide(pairs, [abs(int(a.key) - int(b.key)) <= 1 for a, b in pairs])
     while pairs := counted.undecided():
         counted.decide(pairs, [abs(int(a.key) - int(b.key)) <= 1 for a, b in pairs])
-    assert counted.standing().streak == streak(drawn, 1)
+    assert counted.vote_state().streak == streak(drawn, 1)
 
 
 def test_a_streak_grows_by_a_verdict_and_ends_with_a_sample_without_an_answer() -> None:
-    counted = Tally(Slow(), most=9)
+    counted = Tally(Slow(), max_samples=9)
     for index, key in enumerate(("5", None, "1", "2", "1")):
         counted.add(None if key is None else answer(key), index=index)
-    assert (counted.standing().streak, counted.standing().most) == (1, 9)
+    assert (counted.vote_state().streak, counted.vote_state().max_samples) == (1, 9)
     pairs = counted.undecided()
     counted.decide(pairs, [{one.key for one in pair} == {"1", "2"} for pair in pairs])
     pairs = counted.undecided()
     counted.decide(pairs, [{one.key for one in pair} == {"1", "2"} for pair in pairs])
-    assert counted.standing().streak == 3
+    assert counted.vote_state().streak == 3
     counted.add(None, index=5)
-    assert counted.standing().streak == 0
+    assert counted.vote_state().streak == 0
 
 
 def test_an_empty_answer_is_an_answer() -> None:
     counted = Tally(NumberSpace())
     for index, one in enumerate((None, answer(""), answer(""))):
         counted.add(one, index=index)
-    assert counted.standing().streak == 2
+    assert counted.vote_state().streak == 2
     counted.add(None, index=3)
-    assert counted.standing().streak == 0
+    assert counted.vote_state().streak == 0
 
 
 def test_a_streak_is_counted_to_sixty_four() -> None:

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Standing
+from reasoner import Answer, VoteState
 from reasoner.answers import MathSpace
 from reasoner.types import AnswerSpace, Blocks, Vote
-from reasoner.votes import MOST_COMPARISONS, Tally
+from reasoner.voting import MAX_COMPARISONS, Tally
 from tests.helpers import answer
 from tests.test_votes import Near, Sample, Slow, rules, samples, tally, votes
 
 
-def naive(drawn: list[Sample], same: Callable[[int, int], bool], *, by: str) -> Standing:
+def naive(drawn: list[Sample], same: Callable[[int, int], bool], *, by: str) -> VoteState:
     """The classes by comparing every pair, again and again until nothing more is joined."""
     found = [{one.answer.key} for one in drawn if one.answer]
     joined = True
@@ -47,7 +47,7 @@ def naive(drawn: list[Sample], same: Callable[[int, int], bool], *, by: str) -> 
         whole.append((-weight, first, Vote(best.answer, weight, len(members))))
     votes = tuple(vote for _, _, vote in sorted(whole, key=lambda row: row[:2]))
     tied = len(votes) > 1 and votes[0].weight == votes[1].weight
-    return Standing(votes, len(drawn), tied)
+    return VoteState(votes, len(drawn), tied)
 
 
 def near(a: int, b: int) -> bool:
@@ -70,10 +70,10 @@ def test_it_is_the_naive_definition(drawn: list[Sample], by: str, space: AnswerS
         counted.add(one.answer, index=one.index, weight=one.weight)
         if source.random() < 0.3:
             find_out(counted, rounds=source.randrange(3))
-        counted.standing()
+        counted.vote_state()
     find_out(counted, rounds=99)
     expected = naive(drawn, near, by=by)
-    assert replace(counted.standing(), streak=0) == expected
+    assert replace(counted.vote_state(), streak=0) == expected
 
 
 def find_out(counted: Tally, *, rounds: int) -> int:
@@ -105,8 +105,8 @@ def test_answers_that_cannot_be_the_same_are_not_compared(number: int) -> None:
     counted = Tally(space)
     for index in range(number):
         counted.add(answer(str(5 * index)), index=index)
-        assert counted.standing().leader == answer("0")
-    assert len(counted.standing().votes) == number
+        assert counted.vote_state().leader == answer("0")
+    assert len(counted.vote_state().votes) == number
     assert space.asked["same"] == 0
     counted.add(answer("6"), index=number)
     assert space.asked["same"] == 2
@@ -141,8 +141,8 @@ def test_only_so_many_pairs_are_asked_about() -> None:
     while pairs := counted.undecided():
         total += len(pairs)
         counted.decide(pairs, [None] * len(pairs))
-    assert total == MOST_COMPARISONS
-    assert len(counted.standing().votes) == 400
+    assert total == MAX_COMPARISONS
+    assert len(counted.vote_state().votes) == 400
 
 
 def test_memory_grows_with_the_number_of_answers_and_not_with_that_of_pairs() -> None:
@@ -153,7 +153,7 @@ def test_memory_grows_with_the_number_of_answers_and_not_with_that_of_pairs() ->
         counted = Tally(space)
         for index, one in enumerate(answers):
             counted.add(one, index=index)
-        counted.standing()
+        counted.vote_state()
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used

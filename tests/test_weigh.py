@@ -12,16 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Budget, Solution, solve, solve_many
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import CARD
+from reasoner.engines.scripted import MODEL
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, RequestLost, TraceError, UsageError
-from reasoner.past import pasts
-from reasoner.plan import NOT_WEIGHED, Plan, Weigh, Weight, propose, weigh
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Proposed, Refused, Sampled, Weighed
-from reasoner.types import Answer, Completion, Question, Standing, TokenIds, Usage
-from reasoner.weighing import branchings, weight
+from reasoner.execution.loglikelihood import branch_nodes, joint_logprob
+from reasoner.operations import NOT_MEASURED
+from reasoner.strategy import (
+    LogLikelihood,
+    Plan,
+    TextLikelihood,
+    loglikelihood,
+    propose,
+)
+from reasoner.trace.events import Event, LikelihoodsMeasured, Proposed, Refused, Sampled
+from reasoner.trace.history import read_histories
+from reasoner.types import Answer, Completion, Question, TokenIds, Usage, VoteState
 from tests.driving import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
 from tests.sweeps import cases
@@ -30,8 +37,8 @@ from tests.weighing import LETTERS, Asking, Known, by_hand
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
 
 
-def known(*, context: int = CARD.context, **options: object) -> Known:
-    return Known(says("7"), model=replace(CARD, context=context), **options)  # type: ignore[arg-type]
+def known(*, context: int = MODEL.context, **options: object) -> Known:
+    return Known(says("7"), model=replace(MODEL, context=context), **options)  # type: ignore[arg-type]
 
 
 def before(engine: Known) -> TokenIds:
@@ -69,15 +76,15 @@ def test_all_that_may_follow_has_probability_one() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple), max_size=30), st.integers(1, 4))
 def test_the_tree_watches_every_step_of_every_text_once_and_no_more_at_a_time_than_allowed(
-    spelled: list[TokenIds], most: int
+    spelled: list[TokenIds], max_samples: int
 ) -> None:
-    places = branchings(spelled, most=most)
+    places = branch_nodes(spelled, max_samples=max_samples)
     steps = [(place.path, token) for place in places for token in place.watch]
     assert len(steps) == len(set(steps))
     assert set(steps) == {(ids[:at], token) for ids in spelled for at, token in enumerate(ids)}
-    assert all(1 <= len(place.watch) <= most for place in places)
+    assert all(1 <= len(place.watch) <= max_samples for place in places)
     told = dict.fromkeys(steps, -0.5)
-    assert all(weight(ids, told) == Weight(-0.5 * len(ids), len(ids)) for ids in spelled)
+    assert all(joint_logprob(ids, told) == TextLikelihood(-0.5 * len(ids), len(ids)) for ids in spelled)
 
 
 def test_more_texts_than_one_request_may_watch_take_several() -> None:
@@ -85,7 +92,7 @@ def test_more_texts_than_one_request_may_watch_take_several() -> None:
     engine, asking = known(), Asking(*texts)
     assert Run(asking, engine).error is None
     assert [len(request.watch) for request in engine.asked] == [128, 128, 44]
-    assert asking.reply == (Weight(math.log(1e-9), 1),) * 300
+    assert asking.reply == (TextLikelihood(math.log(1e-9), 1),) * 300
 
 
 def test_after_forced_text_the_prompt_is_the_longer_one() -> None:
@@ -99,9 +106,9 @@ def test_after_forced_text_the_prompt_is_the_longer_one() -> None:
 
 def test_nothing_is_no_text() -> None:
     with pytest.raises(UsageError, match="give at least one text"):
-        Weigh(PROMPT, ())
+        LogLikelihood(PROMPT, ())
     with pytest.raises(UsageError, match="a text to weigh is empty"):
-        Weigh(PROMPT, ("a", ""))
+        LogLikelihood(PROMPT, ("a", ""))
 
 
 # What does not fit, and engines that cannot tell
@@ -133,7 +140,7 @@ def test_an_engine_that_spells_nothing_says_so_and_the_plan_may_go_on() -> None:
 
     def plan(question: Question) -> Plan[Answer | None]:
         try:
-            yield from weigh(question.prompt, ["a"])
+            yield from loglikelihood(question.prompt, ["a"])
         except UsageError as error:
             complaints.append(str(error))
         return None
@@ -164,7 +171,7 @@ def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() ->
     assert isinstance(run.error, UsageError)
     assert "scripted tells no log-probabilities of chosen tokens: use vLLM" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine) == (TOKENS, 0, 1)
-    [event] = run.seen(Weighed)
+    [event] = run.seen(LikelihoodsMeasured)
     assert (event.weights, event.error.partition(":")[0]) == ((), "UsageError")
 
 
@@ -195,7 +202,7 @@ def test_a_part_of_it_is_no_reply_and_no_budget_is_exceeded(tokens: int) -> None
 
     def plan(question: Question) -> Plan[Answer | None]:
         try:
-            yield from weigh(question.prompt, ["abcd", "bcda", "ca"])
+            yield from loglikelihood(question.prompt, ["abcd", "bcda", "ca"])
         except BudgetExhausted as refusal:
             refusals.append(refusal)
         return None
@@ -205,8 +212,8 @@ def test_a_part_of_it_is_no_reply_and_no_budget_is_exceeded(tokens: int) -> None
     assert run.error is None
     assert run.solution.cost.tokens <= tokens
     assert books(run.solution.cost) == meter_of(run.engine)
-    [event] = run.seen(Weighed)
-    assert bool(refusals) == (tokens < whole) == event.error.startswith(NOT_WEIGHED) == (event.weights == ())
+    [event] = run.seen(LikelihoodsMeasured)
+    assert bool(refusals) == (tokens < whole) == event.error.startswith(NOT_MEASURED) == (event.weights == ())
     assert len(run.seen(Refused)) == len(refusals)
 
 
@@ -218,8 +225,8 @@ def test_a_budget_of_samples_does_not_bound_it() -> None:
 
 def test_the_plan_has_seen_what_it_cost() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
-        yield from weigh(question.prompt, ["ab"])
-        yield from propose(None, Standing())
+        yield from loglikelihood(question.prompt, ["ab"])
+        yield from propose(None, VoteState())
         return None
 
     run = Run(plan, known())
@@ -230,8 +237,8 @@ def test_the_plan_has_seen_what_it_cost() -> None:
 def test_at_the_deadline_it_is_cut_and_paid_for() -> None:
     run = Run(Asking("ab", "b"), known(pause=hang), budget=Budget(seconds=0.05))
     assert (run.solution.ended_by, run.solution.cost.prompt_tokens) == ("budget", 2 * TOKENS + 1)
-    [event] = run.seen(Weighed)
-    assert event.error.startswith(f"{NOT_WEIGHED}: budget seconds=0.05")
+    [event] = run.seen(LikelihoodsMeasured)
+    assert event.error.startswith(f"{NOT_MEASURED}: budget seconds=0.05")
 
 
 def test_what_the_engine_loses_is_asked_again_and_paid_for_twice() -> None:
@@ -261,19 +268,19 @@ def test_a_failure_ends_the_run_and_nothing_stays_in_flight(failure: Exception) 
     assert isinstance(run.error, EngineError)
     assert "gone" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine)
-    assert [event.weights for event in run.seen(Weighed)] == [()]
+    assert [event.weights for event in run.seen(LikelihoodsMeasured)] == [()]
 
 
 def test_cancelled_at_any_moment_it_loses_no_cost() -> None:
     async def test(moment: int) -> str:
-        engine, events = known(pause=jumbled(moment, least=1)), list[Event]()
+        engine, events = known(pause=jumbled(moment, minimum=1)), list[Event]()
         work = asyncio.ensure_future(
             solve(QUESTION, Planned(Asking("abc", "bcd")), engine, trace=events.append, seed=moment)
         )
         await turns(moment)
         work.cancel()
         await asyncio.wait([work])
-        weighed = [event for event in events if isinstance(event, Weighed)]
+        weighed = [event for event in events if isinstance(event, LikelihoodsMeasured)]
         assert books(sum((event.cost for event in weighed[1:]), weighed[0].cost)) == meter_of(engine)
         return weighed[0].error
 
@@ -288,11 +295,11 @@ def twice(question: Question) -> Plan[Answer | None]:
     """Weighs, proposes the likelier of two, and weighs again after it."""
     answer, prompt = None, question.prompt
     for text in ("ab", "cd"):
-        weights = yield from weigh(prompt, [text, text[::-1], "a" * 40])
+        weights = yield from loglikelihood(prompt, [text, text[::-1], "a" * 40])
         likelier = text if weights[0] and weights[1] and weights[0].logprob > weights[1].logprob else text[::-1]
         assert weights[2] is None
         answer = Answer(likelier, likelier)
-        yield from propose(answer, Standing())
+        yield from propose(answer, VoteState())
         prompt = prompt.extended(likelier, tuple(map(ord, likelier)))
     return answer
 
@@ -336,12 +343,14 @@ def test_cut_off_anywhere_it_goes_on_and_weighs_nothing_twice() -> None:
     async def go_on(moment: int) -> None:
         kept = whole.events[:moment]
         engine, after = known(context=TOKENS + 20), list(kept)
-        [solution] = await solve_many([QUESTION], Planned(twice), engine, trace=after.append, past=pasts(kept))
+        [solution] = await solve_many(
+            [QUESTION], Planned(twice), engine, trace=after.append, history=read_histories(kept)
+        )
         assert (solution.answer, solution.error) == (whole.solution.answer, None)
         assert solution.cost.taking(0) == told(after).taking(0)
-        weighed = [(event.prompt, event.texts) for event in after if isinstance(event, Weighed)]
+        weighed = [(event.prompt, event.texts) for event in after if isinstance(event, LikelihoodsMeasured)]
         assert len(weighed) == len(set(weighed)) == 2
-        done = sum(isinstance(event, Weighed) for event in kept)
+        done = sum(isinstance(event, LikelihoodsMeasured) for event in kept)
         assert len(engine.usage) == 3 * (2 - done)
 
     for moment in range(len(whole.events)):
@@ -356,7 +365,9 @@ def test_what_was_interrupted_is_weighed_anew_both_are_paid_for_and_it_replays(t
         work.cancel()
         await asyncio.wait([work])
         second, asking = known(), Asking("ab")
-        [solution] = await solve_many([QUESTION], Planned(asking), second, trace=events.append, past=pasts(events))
+        [solution] = await solve_many(
+            [QUESTION], Planned(asking), second, trace=events.append, history=read_histories(events)
+        )
         assert asking.reply is not None
         spent = [sum(pair) for pair in zip(meter_of(engine), meter_of(second), strict=True)]
         assert list(books(solution.cost)) == spent

@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.plan import Plan, Weigh, Weight
-from reasoner.protocols import SampleRequest
+from reasoner.strategy import LogLikelihood, Plan, TextLikelihood
 from reasoner.types import Answer, Completion, Logprobs, Prompt, Question, TokenIds
 
 LETTERS = "abcd"
@@ -49,8 +49,8 @@ class Asking:
 
     def __init__(self, *texts: str, prompt: Prompt | None = None) -> None:
         self.texts, self.prompt = texts, prompt
-        self.reply: tuple[Weight | None, ...] | None = None
+        self.reply: tuple[TextLikelihood | None, ...] | None = None
 
     def __call__(self, question: Question) -> Plan[Answer | None]:
-        self.reply = yield Weigh(self.prompt or question.prompt, self.texts)
+        self.reply = yield LogLikelihood(self.prompt or question.prompt, self.texts)
         return None

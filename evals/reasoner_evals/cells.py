@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from reasoner.tree.page import visible
+from reasoner.trace.tree.page import visible
 
 _FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
                    "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip

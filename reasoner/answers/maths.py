@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers import worker
+from reasoner.answers import math_worker
 from reasoner.answers.blocking import blocks, exact
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
@@ -60,12 +60,12 @@ class MathSpace:
     @property
     def accepts(self) -> Callable[[str, str], bool]:
         """The slow comparison."""
-        return worker.accepts
+        return math_worker.accepts
 
     @property
     def find_blocks(self) -> Callable[[str], Blocks]:
         """The blocks of an answer that holds formulas."""
-        return worker.find_blocks
+        return math_worker.find_blocks
 
     def read(self, text: str) -> Answer | None:
         """The last box, what follows `####` or an answer cue, the last line, the last formula or number; in this order.

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 from reasoner.errors import UsageError
-from reasoner.files import parse_json
+from reasoner.system.files import parse_json
 
 Ts = TypeVarTuple("Ts")
 

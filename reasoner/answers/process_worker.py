@@ -13,8 +13,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from reasoner.blame import described
-from reasoner.orphans import end_when_closed
+from reasoner.system.child_processes import end_when_closed
+from reasoner.system.foreign import described
 
 READY = "{}"
 """Sent when the worker has started, and when it has imported the function of a task."""

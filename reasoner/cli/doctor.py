@@ -62,10 +62,10 @@ def _shown(value: Any) -> str:
 
 
 def _software() -> dict[str, Any]:
-    from reasoner.catalog import entries
-    from reasoner.machine import installed
     from reasoner.models.cache import cache_home
+    from reasoner.registry import entries
     from reasoner.sandbox.layers import detect
+    from reasoner.system.machine import installed
 
     sandbox = detect()
     return {
@@ -83,8 +83,8 @@ def _engine() -> dict[str, Any]:
     from reasoner.engines.vllm import VllmEngine
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.served import CPU_BLOCK
-    from reasoner.machine import cpu_name, gpus, installed, usable_cores
     from reasoner.models.dtype import default_dtype
+    from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
 
     build = installed_build()
     if build is None:
@@ -110,7 +110,7 @@ def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.models.dtype import BYTES, default_dtype
-    from reasoner.models.geometry import read_card, sequences_that_fit
+    from reasoner.models.geometry import read_model_info, sequences_that_fit
     from reasoner.models.resolve import resolve
 
     resolved = resolve(name, terminal.say)
@@ -118,7 +118,7 @@ def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
         return {"model": resolved.name, "folder": "not on this machine yet: vLLM downloads it at the first start"}
     build = installed_build()
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
-    card = read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
+    card = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
     findings: dict[str, Any] = {
         **({"dtype": ": ".join(dtype)} if dtype else {}),
         "model": card.name,

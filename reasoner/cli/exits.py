@@ -15,7 +15,7 @@ USAGE = 2
 EXHAUSTED = 3
 ENGINE = 4
 
-LONGEST_ERROR = 2000
+MAX_ERROR_LENGTH = 2000
 """Characters of an error that are shown, as it may name something of any length."""
 
 P = ParamSpec("P")
@@ -32,7 +32,7 @@ def code_of(error: ReasonerError) -> int:
 
 def error_line(error: object) -> str:
     """An error in one line."""
-    return f"error: {printable(str(error), limit=LONGEST_ERROR)}"
+    return f"error: {printable(str(error), limit=MAX_ERROR_LENGTH)}"
 
 
 def guarded(command: Callable[P, int]) -> Callable[P, int]:

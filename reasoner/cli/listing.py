@@ -87,8 +87,8 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _entries(kind: Any) -> list[dict[str, Any]]:
-    from reasoner.catalog import entries, load
     from reasoner.errors import UsageError
+    from reasoner.registry import entries, load
 
     rows = []
     for name in sorted(entries(kind)):
@@ -103,7 +103,7 @@ def _entries(kind: Any) -> list[dict[str, Any]]:
 
 
 def _options(cls: Any) -> dict[str, str]:
-    from reasoner.catalog import options_of, sampling_options
+    from reasoner.registry import options_of, sampling_options
     from reasoner.types import SamplingParams
 
     shown: dict[str, str] = {}
@@ -119,7 +119,7 @@ def _options(cls: Any) -> dict[str, str]:
 
 def _text(value: object) -> str:
     """A default as it stands in a spec; empty for an empty text or list."""
-    from reasoner.catalog import as_written
+    from reasoner.registry import as_written
     from reasoner.specs import written
 
     return "" if value in ("", ()) else written(as_written(value))

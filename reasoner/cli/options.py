@@ -11,9 +11,11 @@ from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
     from reasoner.budget import Budget, Prices
-    from reasoner.catalog import Kind
-    from reasoner.protocols import Engine, Strategy, Verifier
+    from reasoner.engine import Engine
+    from reasoner.registry import Kind
     from reasoner.specs import Spec
+    from reasoner.strategy import Strategy
+    from reasoner.verifier import Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,7 +83,7 @@ def choose_strategy(
     Raises:
         UsageError: it is unknown, has no such options, or sets one of them too.
     """
-    from reasoner.catalog import build
+    from reasoner.registry import build
     from reasoner.specs import Spec
 
     options = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
@@ -102,7 +104,7 @@ def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: st
     Raises:
         UsageError: it is unknown, has no such option, or sets it too.
     """
-    from reasoner.catalog import build, load
+    from reasoner.registry import build, load
     from reasoner.specs import Spec
 
     chosen = Spec.parse(spec or (DEFAULT_ENGINE if base_url is None else "openai"))
@@ -124,9 +126,9 @@ def choose_verifier(
         UsageError: it is unknown, it is given and no strategy uses it, `unsandboxed` is given and it runs no code, or
             none is given and several were measured with.
     """
-    from reasoner.catalog import build, spec_of
-    from reasoner.past import Recorded
+    from reasoner.registry import build, spec_of
     from reasoner.specs import Spec
+    from reasoner.trace.history import RecordedEngine
 
     chosen = _measured_with(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", chosen):
@@ -137,7 +139,7 @@ def choose_verifier(
             names = ", ".join(map(spec_of, strategies))
             raise UsageError(f"--verifier {spec} has no effect: {names} would not use its scores; omit it")
         return None
-    if isinstance(engine, Recorded):
+    if isinstance(engine, RecordedEngine):
         return engine.verifier()
     verifier: Verifier = build("verifier", chosen, **({"allow_unsandboxed": True} if unsandboxed else {}))
     return verifier
@@ -156,7 +158,7 @@ def runs_code(kind: "Kind", spec: str) -> bool:
     Raises:
         UsageError: there is nothing of that name.
     """
-    from reasoner.catalog import load
+    from reasoner.registry import load
     from reasoner.specs import Spec
 
     cls = load(kind, Spec.parse(spec).name)

@@ -17,13 +17,13 @@ from reasoner.errors import EngineError, UnknownName, UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from reasoner.controller.planning import Forecast, Outlook, Part
-    from reasoner.controller.profile import Bins, Family, Profile
-    from reasoner.models.card import ModelCard
+    from reasoner.calibration.planning import Forecast, Outlook, Part
+    from reasoner.calibration.profile import Bins, Family, Profile
+    from reasoner.models.info import ModelInfo
     from reasoner.types import Notify
 
-MOST_QUESTIONS: Final = 10**9
-MOST_TOKENS: Final = 10**9
+MAX_QUESTIONS: Final = 10**9
+MAX_TOKENS: Final = 10**9
 """Tokens that a prompt may have."""
 KV_BYTES: Final[Mapping[str, int | None]] = {"auto": None, "float32": 4, "bfloat16": 2, "float8": 1}
 """Bytes of one number in the KV cache, by its type; "auto" is the type in which the model runs."""
@@ -76,9 +76,9 @@ def command(
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """
+    from reasoner.calibration.planning import outlook, sequence_p95
+    from reasoner.calibration.profile import read_profile
     from reasoner.cli.terminal import Terminal, columns
-    from reasoner.controller.planning import outlook, sequence_p95
-    from reasoner.controller.profile import read_profile
 
     tokens = _token_budget(budget, target_accuracy, questions)
     memory = _KvMemory(model, kv_gib, kv_dtype, context_tokens)
@@ -115,8 +115,8 @@ def _token_budget(budget: str | None, accuracy: float | None, questions: int) ->
     if (budget is None) == (accuracy is None):
         given = "neither is given" if budget is None else "both are given"
         raise UsageError(f"give either --budget or --target-accuracy to predict the other: {given}")
-    if not 1 <= questions <= MOST_QUESTIONS:
-        raise UsageError(f"--questions must be from 1 to {MOST_QUESTIONS:,} (got {questions})")
+    if not 1 <= questions <= MAX_QUESTIONS:
+        raise UsageError(f"--questions must be from 1 to {MAX_QUESTIONS:,} (got {questions})")
     if accuracy is not None and not 0 <= accuracy <= 1:
         raise UsageError(f"--target-accuracy must be a share of questions, 0 to 1 (got {accuracy:g})")
     if budget is None:
@@ -140,10 +140,10 @@ def _family(profile: "Profile", path: Path, task: str | None) -> "Family":
 def _accuracy_for(budget: int, questions: int, outlook: "Outlook") -> _Prediction:
     tokens = budget / questions
     # Rounding, as in `frontier.fill`.
-    if tokens < outlook.least * (1 - 1e-12):
-        least = f"{_number(outlook.least)} tokens per question"
-        total = math.ceil(outlook.least * questions)
-        raise UsageError(f"the budget is too small: the cheapest measured way takes {least}, so give tokens={total}")
+    if tokens < outlook.minimum * (1 - 1e-12):
+        minimum = f"{_number(outlook.minimum)} tokens per question"
+        total = math.ceil(outlook.minimum * questions)
+        raise UsageError(f"the budget is too small: the cheapest measured way takes {minimum}, so give tokens={total}")
     forecast = outlook.at(tokens)
     unused = tokens - forecast.tokens.mean
     if unused <= 1e-9 * tokens:
@@ -155,11 +155,11 @@ def _accuracy_for(budget: int, questions: int, outlook: "Outlook") -> _Predictio
 def _cost_of(accuracy: float, outlook: "Outlook") -> _Prediction:
     tokens = outlook.tokens_for(accuracy)
     if tokens is None:
-        most = outlook.most
-        low, high = most.interval
-        highest = f"{most.accuracy.mean:.3f} ({low:.3f} to {high:.3f}), for {_number(most.tokens.mean)} tokens"
+        maximum = outlook.maximum
+        low, high = maximum.interval
+        highest = f"{maximum.accuracy.mean:.3f} ({low:.3f} to {high:.3f}), for {_number(maximum.tokens.mean)} tokens"
         why = f"no measured way is right on {accuracy:g} of questions: the highest is {highest} per question"
-        return _Prediction(most, failure=f"{why}; ask for less, or calibrate with more samples or other strategies")
+        return _Prediction(maximum, failure=f"{why}; ask for less, or calibrate with more samples or other strategies")
     forecast = outlook.at(tokens)
     low = forecast.interval[0]
     if low >= accuracy:
@@ -222,8 +222,8 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
         ("tokens", f"{_number(document['tokens'])} per question; at most {p95} for 95 % of questions"),
     ]
     if questions > 1:
-        total, most = _number(document["total_tokens"]), _number(document["total_tokens_p95"])
-        lines.append(("total", f"{total} for {questions:,} questions; at most {most} with 95 % probability"))
+        total, maximum = _number(document["total_tokens"]), _number(document["total_tokens_p95"])
+        lines.append(("total", f"{total} for {questions:,} questions; at most {maximum} with 95 % probability"))
     lines += [("note", remark) for remark in document["remarks"]]
     lines += [("memory", line) for line in _memory_lines(document["kv"])]
     yield labelled(lines)
@@ -265,8 +265,8 @@ class _KvMemory:
             raise UnknownName("KV dtype", self.dtype, KV_BYTES)
         if self.gib is not None and not 0 < self.gib <= 2**30:
             raise UsageError(f"--kv-gib must be above 0, in GiB (got {self.gib:g})")
-        if not 0 <= self.context_tokens <= MOST_TOKENS:
-            raise UsageError(f"--context-tokens must be from 0 to {MOST_TOKENS:,} (got {self.context_tokens})")
+        if not 0 <= self.context_tokens <= MAX_TOKENS:
+            raise UsageError(f"--context-tokens must be from 0 to {MAX_TOKENS:,} (got {self.context_tokens})")
 
     def holding(self, measured: str, sequence: float, samples: int, say: "Notify") -> dict[str, Any] | None:
         """How many sequences of this length fit, with so many samples per question, for JSON.
@@ -292,9 +292,9 @@ class _KvMemory:
             return {"model": card.name, "trouble": f"unknown: {card.name} does not state its layers and KV heads"}
         return self._fit(card, gib, max(1, math.ceil(sequence)), samples)
 
-    def _card(self, measured: str, say: "Notify") -> "ModelCard":
+    def _card(self, measured: str, say: "Notify") -> "ModelInfo":
         from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
-        from reasoner.models.geometry import read_card
+        from reasoner.models.geometry import read_model_info
         from reasoner.models.resolve import resolve
 
         resolved = resolve(self.model or (EMBEDDED if measured == EMBEDDED_NAME else measured), say)
@@ -304,10 +304,10 @@ class _KvMemory:
         if resolved.folder is None:
             raise EngineError(f"{resolved.name} is not on this machine yet: vLLM downloads it at the first start")
         size = KV_BYTES[self.dtype] or _model_bytes(resolved.folder)
-        return read_card(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
+        return read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
 
-    def _fit(self, card: "ModelCard", gib: float, own: int, samples: int) -> dict[str, Any]:
-        from reasoner.controller.planning import fit
+    def _fit(self, card: "ModelInfo", gib: float, own: int, samples: int) -> dict[str, Any]:
+        from reasoner.calibration.planning import fit
 
         fits = fit(card, kv_bytes=int(gib * 2**30), own=own, prompt=self.context_tokens, samples=samples)
         return {

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from reasoner.budget import Budget, Cost
 from reasoner.cli.summary import VoteSummary, samples_of
 from reasoner.cli.terminal import Terminal, clean, printable
-from reasoner.protocols import Confident, Engine, Strategy, Verifier, claim
+from reasoner.engine import Engine
 from reasoner.solution import Proposal
-from reasoner.trace import Dropped, Event, Proposed, Sampled, Scored, Weighed
+from reasoner.strategy import CalibratedStrategy, Strategy
+from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Proposed, Sampled, Scored
 from reasoner.types import Answer
+from reasoner.verifier import Verifier, claim_memory
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -123,12 +125,12 @@ class Progress(Display):
                 self.samples += 1
                 self.cost += event.cost
                 self.first_sample = event.t if self.first_sample is None else self.first_sample
-            case Dropped() | Scored() | Weighed():
+            case Dropped() | Scored() | LikelihoodsMeasured():
                 self.cost += event.cost
             case Proposed():
-                self.proposals.append(Proposal(event.answer, event.standing, event.cost))
-                if not self.live and event.standing.samples.bit_count() == 1:
-                    self.terminal.say(self._line(event.standing.samples, event.cost))
+                self.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
+                if not self.live and event.vote_state.samples.bit_count() == 1:
+                    self.terminal.say(self._line(event.vote_state.samples, event.cost))
             case _:
                 pass
 
@@ -140,7 +142,7 @@ class Progress(Display):
         limit = "" if self.budget.tokens is None else f" of {self.budget.tokens:,}"
         leader = "no answer yet"
         if self.answer:
-            votes = VoteSummary(self.proposals[-1].standing).short
+            votes = VoteSummary(self.proposals[-1].vote_state).short
             leader = f"leading {printable(self.answer.text, limit=24)} ({votes})"
         return f"{samples_of(samples)} · {cost.tokens:,}{limit} tokens · {leader}"
 
@@ -166,11 +168,11 @@ async def started(
     try:
         display.begin(f"starting {engine.name}")
         # The engine takes all memory that the verifier has not reserved, so the verifier comes first.
-        await claim(engine, verifier)
+        await claim_memory(engine, verifier)
         await engine.start()
         model = engine.model.name
         for strategy in strategies:
-            measured = strategy.measured_on if isinstance(strategy, Confident) else None
+            measured = strategy.measured_on if isinstance(strategy, CalibratedStrategy) else None
             if measured and measured.model != model:
                 display.note(
                     f"warning: the profile was measured on {measured.model}, and this is {model}: it may not apply"

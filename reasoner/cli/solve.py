@@ -13,19 +13,21 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
 from reasoner.errors import ReasonerError, TraceError, UsageError
-from reasoner.files import open_regular
+from reasoner.system.files import open_regular
 
 if TYPE_CHECKING:
     from reasoner.budget import Budget, Prices
     from reasoner.cli.progress import Progress
-    from reasoner.protocols import Engine, Strategy, Verifier
+    from reasoner.engine import Engine
     from reasoner.solution import Solution
-    from reasoner.trace import Event, Sink, TraceWriter
+    from reasoner.strategy import Strategy
+    from reasoner.trace.events import Event, Sink, TraceWriter
     from reasoner.types import Question
+    from reasoner.verifier import Verifier
 
-LONGEST_INPUT = 10_000_000
+MAX_INPUT_LENGTH = 10_000_000
 """Bytes of a question or a --context file; more would not fit the context window of any model."""
-LONGEST_ANSWER = 2000
+MAX_ANSWER_LENGTH = 2000
 """Characters of an answer that are printed; --json prints all."""
 STARTED = time.perf_counter()
 
@@ -117,13 +119,13 @@ def command(
     any answer, 4 engine or model failure, 130 interrupted.
     """
     from reasoner.budget import Budget
-    from reasoner.questions import ask
+    from reasoner.types import Question
 
     if seed < 0:
         raise UsageError(f"--seed must be at least 0 (got {seed})")
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: omit it")
-    asked = ask(_question_text(question), space=answer, context=_context_text(context) if context else "")
+    asked = Question.of(_question_text(question), space=answer, context=_context_text(context) if context else "")
     chosen = options.choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
     runs_on = options.choose_engine(engine, model_id=model, base_url=base_url)
     limits = Budget() if budget is None else Budget.parse(budget)
@@ -159,9 +161,9 @@ def _context_text(path: Path) -> str:
 
 
 def _text(file: IO[bytes], name: str) -> str:
-    data = file.read(LONGEST_INPUT + 1)
-    if len(data) > LONGEST_INPUT:
-        raise UsageError(f"{name} is too long: the limit is {LONGEST_INPUT:,} bytes")
+    data = file.read(MAX_INPUT_LENGTH + 1)
+    if len(data) > MAX_INPUT_LENGTH:
+        raise UsageError(f"{name} is too long: the limit is {MAX_INPUT_LENGTH:,} bytes")
     if b"\0" in data:
         raise UsageError(f"{name} is binary: convert it to plain text first")
     try:
@@ -172,7 +174,7 @@ def _text(file: IO[bytes], name: str) -> str:
 
 def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
     from reasoner.engines.replay import ReplayEngine
-    from reasoner.trace import TraceWriter
+    from reasoner.trace.events import TraceWriter
 
     played = Path(engine.path) if isinstance(engine, ReplayEngine) else None
     if played and played.exists() and path.exists() and path.samefile(played):
@@ -202,7 +204,7 @@ class _Run:
         from reasoner.cli import interrupts
         from reasoner.cli.progress import Progress
         from reasoner.cli.terminal import engine_log, own_streams
-        from reasoner.trace import tee
+        from reasoner.trace.events import tee
 
         log = engine_log(self.engine)
         with own_streams(log) as terminal:
@@ -226,7 +228,7 @@ class _Run:
 
     async def _solve(self, sink: "Sink") -> int:
         from reasoner.cli.progress import started
-        from reasoner.runner import solve
+        from reasoner.execution.runner import solve
 
         async with started(self.engine, self.verifier, [self.strategy], self.progress) as verifier_start:
             self.progress.begin(f"solving with {self.engine.model.name}")
@@ -251,7 +253,7 @@ class _Run:
 
         terminal = self.progress.terminal
         elapsed = time.perf_counter() - STARTED
-        answer = printable(solution.answer.text, limit=LONGEST_ANSWER) if solution.answer else ""
+        answer = printable(solution.answer.text, limit=MAX_ANSWER_LENGTH) if solution.answer else ""
         try:
             if solution.stands:
                 self._give(solution)
@@ -268,7 +270,7 @@ class _Run:
                 terminal.say_labelled(label, line)
         if solution.error:
             if answer:
-                votes = VoteSummary(solution.standing).short
+                votes = VoteSummary(solution.vote_state).short
                 terminal.say_labelled("so far", f"{answer} ({votes}); not the final answer, as the run failed")
             return self._show_error(solution.error)
         if answer:
@@ -288,7 +290,7 @@ class _Run:
                 as_document(self.question, self.strategy, self.verifier, self.engine, self.budget, self.seed, solution)
             )
         elif solution.answer:
-            give(printable(solution.answer.text, limit=LONGEST_ANSWER))
+            give(printable(solution.answer.text, limit=MAX_ANSWER_LENGTH))
         elif abstained(solution):
             give("not sure")
 
@@ -324,7 +326,7 @@ def _no_answer(solution: "Solution") -> tuple[int, str]:
     """The exit code of a solution without an answer or an error, and why there is none."""
     from reasoner.cli.summary import abstained
 
-    leader = solution.standing.leader
+    leader = solution.vote_state.leader
     if leader and abstained(solution):
         best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
         return OTHER, f"not sure: {best}; lower --abstain-below or spend more with --effort"

@@ -5,19 +5,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
-from reasoner.catalog import spec_of
 from reasoner.cli.terminal import printable
-from reasoner.protocols import Engine, Strategy, Verifier
+from reasoner.engine import Engine
+from reasoner.registry import spec_of
 from reasoner.solution import Solution
-from reasoner.types import Question, Standing, Vote
+from reasoner.strategy import Strategy
+from reasoner.types import Question, Vote, VoteState
+from reasoner.verifier import Verifier
 
-MOST_ANSWERS = 6
+MAX_ANSWERS = 6
 """Answers that the vote line names."""
-MOST_TIED = 3
+MAX_TIED = 3
 """Answers that a tie names."""
-LONGEST_ANSWER = 32
+MAX_ANSWER_LENGTH = 32
 """Characters of an answer that are shown."""
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 """Characters of a reason or a choice that are shown."""
 SHOWN_SECONDS = 0.1
 """The start of a verifier is shown if it took at least this long; most take no time."""
@@ -27,26 +29,28 @@ SHOWN_SECONDS = 0.1
 class VoteSummary:
     """The votes of a question in words, for the progress line, the summary and JSON. A vote is a sample's answer."""
 
-    standing: Standing
+    vote_state: VoteState
 
     @property
     def tied(self) -> tuple[str, ...]:
         """All answers of the highest weight if there are several, the chosen one first."""
-        votes = self.standing.votes
-        return tuple(vote.answer.text for vote in votes if vote.weight == votes[0].weight) if self.standing.tied else ()
+        votes = self.vote_state.votes
+        return (
+            tuple(vote.answer.text for vote in votes if vote.weight == votes[0].weight) if self.vote_state.tied else ()
+        )
 
     @property
     def weighted(self) -> bool:
         """Whether any vote has a weight other than 1."""
-        return any(vote.weight != vote.count for vote in self.standing.votes)
+        return any(vote.weight != vote.count for vote in self.vote_state.votes)
 
     @property
     def leading(self) -> str:
         """The share of the first answer, as in `4 of 6 votes`."""
         weight = f"{self.standing.share:.0%} of the weight"
-        if not self.standing.samples:
+        if not self.vote_state.samples:
             return weight
-        votes, cast = self.standing.votes, self.standing.cast
+        votes, cast = self.vote_state.votes, self.vote_state.cast
         counted = f"{votes[0].count if votes else 0} of {cast} vote{'s' if cast != 1 else ''}"
         return f"{counted}, {weight}" if self.weighted else counted
 
@@ -58,33 +62,33 @@ class VoteSummary:
     @property
     def rule(self) -> str:
         """What decided a tie; empty where there is none."""
-        return ("sampled first" if self.standing.samples else "listed first") if self.tied else ""
+        return ("sampled first" if self.vote_state.samples else "listed first") if self.tied else ""
 
     @property
     def tie(self) -> str:
         """Which answers tie, and why the first of them was chosen; empty where there is no tie."""
         if not self.tied:
             return ""
-        names = [printable(text, limit=LONGEST_ANSWER) for text in self.tied[:MOST_TIED]]
-        more = [f"{len(self.tied) - MOST_TIED} more"] if len(self.tied) > MOST_TIED else []
+        names = [printable(text, limit=MAX_ANSWER_LENGTH) for text in self.tied[:MAX_TIED]]
+        more = [f"{len(self.tied) - MAX_TIED} more"] if len(self.tied) > MAX_TIED else []
         return f"tie of {' and '.join([*names, *more])}: {names[0]} was {self.rule}"
 
     @property
     def line(self) -> str:
         """The answers with their votes, the samples without an answer, and a tie."""
-        votes = self.standing.votes
-        answers = len(votes) + self.standing.tail.classes
-        more = [f"{answers - MOST_ANSWERS:,} more"] if answers > MOST_ANSWERS else []
-        line = " · ".join([*map(self._named, votes[:MOST_ANSWERS]), *more])
-        if self.standing.samples:
-            missing = self.standing.samples - self.standing.cast
+        votes = self.vote_state.votes
+        answers = len(votes) + self.vote_state.tail.classes
+        more = [f"{answers - MAX_ANSWERS:,} more"] if answers > MAX_ANSWERS else []
+        line = " · ".join([*map(self._named, votes[:MAX_ANSWERS]), *more])
+        if self.vote_state.samples:
+            missing = self.vote_state.samples - self.vote_state.cast
             counted = f"{samples_of(self.standing.samples)}, {missing} without an answer"
             line = f"{line} ({counted})" if votes else counted
         return f"{line}; {self.tie}" if self.tied else line
 
     def _named(self, vote: Vote) -> str:
-        text = printable(vote.answer.text, limit=LONGEST_ANSWER)
-        if not self.standing.samples:
+        text = printable(vote.answer.text, limit=MAX_ANSWER_LENGTH)
+        if not self.vote_state.samples:
             return f"{text} {vote.weight:.2f}"
         return f"{text} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if self.weighted else "")
 
@@ -92,11 +96,12 @@ class VoteSummary:
         """The votes for JSON."""
         return {
             "votes": [
-                {"answer": vote.answer.text, "weight": vote.weight, "count": vote.count} for vote in self.standing.votes
+                {"answer": vote.answer.text, "weight": vote.weight, "count": vote.count}
+                for vote in self.vote_state.votes
             ],
-            "samples": self.standing.samples,
-            "answered": self.standing.cast,
-            "share": self.standing.share,
+            "samples": self.vote_state.samples,
+            "answered": self.vote_state.cast,
+            "share": self.vote_state.share,
             "tied": bool(self.tied),
             "tie": {"answers": list(self.tied), "decided_by": self.rule} if self.tied else None,
         }
@@ -119,8 +124,8 @@ def summary(
     solution: Solution, budget: Budget, prices: Prices | None, engine: Engine, times: Times
 ) -> list[tuple[str, str]]:
     """The vote, the cost, the budget, the time and the engine's notes, with a label each."""
-    standing = solution.standing
-    lines = [("vote", VoteSummary(standing).line)] if standing.samples or standing.votes else []
+    vote_state = solution.vote_state
+    lines = [("vote", VoteSummary(vote_state).line)] if vote_state.samples or vote_state.votes else []
     lines.append(("cost", _cost(solution.cost, prices)))
     if str(budget):
         lines.append(("budget", f"{_budget(budget, solution.cost, prices)}; {solution.reason}"))
@@ -130,18 +135,18 @@ def summary(
 
 def abstained(solution: Solution) -> bool:
     """Whether there was an answer that the strategy was not sure enough of to give."""
-    return solution.answer is None and solution.confidence is not None and solution.standing.leader is not None
+    return solution.answer is None and solution.confidence is not None and solution.vote_state.leader is not None
 
 
 def explanation(strategy: Strategy, solution: Solution) -> list[tuple[str, str]]:
     """What was run and why, what ended it, and how reliable the answer is, with a label each."""
     choice = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(strategy))
     cost = solution.cost
-    stopped = f"{solution.ended_by}: {printable(solution.reason, limit=LONGEST_REASON)}"
+    stopped = f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"
     if (price := getattr(strategy, "price", None)) is not None:
         stopped += f"; a sample is worth its price if the chance of a right answer rises by {price:g}"
     return [
-        ("ran", f"{printable(choice, limit=LONGEST_REASON)}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"),
+        ("ran", f"{printable(choice, limit=MAX_REASON_LENGTH)}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"),
         ("stopped", stopped),
         ("trust", _trust(strategy, solution)),
     ]
@@ -152,7 +157,7 @@ def _trust(strategy: Strategy, solution: Solution) -> str:
         questions = getattr(strategy, "calibrated_on", 0)
         calibration = f", calibrated on {questions:,} question{'s' if questions != 1 else ''}" if questions else ""
         return f"right with a probability of {solution.confidence:.2f}{calibration}"
-    votes = VoteSummary(solution.standing)
+    votes = VoteSummary(solution.vote_state)
     return f"not calibrated: {votes.leading}" + (f"; {votes.tie}" if votes.tied else "")
 
 
@@ -208,7 +213,7 @@ def as_document(
         "question_id": question.id,
         "question": question.text,
         "answer": asdict(solution.answer) if solution.answer else None,
-        **VoteSummary(solution.standing).document(),
+        **VoteSummary(solution.vote_state).document(),
         "cost": {**asdict(solution.cost), "tokens": solution.cost.tokens},
         "budget": {unit: limit for unit in UNITS if (limit := getattr(budget, unit)) is not None},
         "ended_by": solution.ended_by,
@@ -225,7 +230,7 @@ def as_document(
         "proposals": [
             {
                 "answer": proposal.answer.text if proposal.answer else None,
-                "samples": proposal.standing.samples,
+                "samples": proposal.vote_state.samples,
                 "tokens": proposal.cost.tokens,
             }
             for proposal in solution.proposals

@@ -20,9 +20,9 @@ LABEL = 8
 """Columns of the label before a text."""
 PIPED = 100
 """Columns that are used where standard output is not a terminal."""
-NARROWEST = 40
+MIN_WIDTH = 40
 """Columns that are used at least; a narrower terminal breaks the lines itself."""
-WIDEST = 140
+MAX_WIDTH = 140
 """Columns that are used at most: longer lines are hard to read."""
 
 
@@ -107,7 +107,7 @@ class Terminal:
 
 def columns() -> int:
     """The width of standard output, or `PIPED`, within the limits of what can be read."""
-    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, WIDEST), NARROWEST)
+    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), MIN_WIDTH)
 
 
 def labelled(rows: "Iterable[tuple[str, RenderableType]]") -> "RenderableType":

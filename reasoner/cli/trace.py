@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from reasoner.cli.terminal import Terminal
-    from reasoner.tree.course import Course, Node
-    from reasoner.tree.outline import Outline
+    from reasoner.trace.tree.outline import Outline
+    from reasoner.trace.tree.search_tree import Node, SearchTree
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Questions that an error names."""
 WIDE = 76
 """Columns from which a node takes one line; below, its state and cost are on a second one."""
-MOST_NODES = 500
-MOST_LINES = 12
+MAX_NODES = 500
+MAX_LINES = 12
 """Notes, proposals and comparisons that are shown of each."""
-MOST_STEPS = 100
-LONGEST_STEP = 1000
+MAX_STEPS = 100
+MAX_STEP_LENGTH = 1000
 """Characters of a step on the path."""
 LEVEL = 6
 """Columns that a terminal needs for each level of a tree; deeper levels continue in another tree."""
@@ -54,22 +54,22 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
     """
     from reasoner.cli.terminal import OutputLost, Terminal
     from reasoner.errors import TraceError, UsageError
-    from reasoner.trace import read_trace
-    from reasoner.tree.build import courses
+    from reasoner.trace.events import read_trace
+    from reasoner.trace.tree.build import search_trees
 
     with suppress(OSError):
         if html is not None and html.samefile(file):
             raise UsageError(f"--html {html} is the trace itself: name another file")
     terminal = Terminal(sys.stdout, sys.stderr)
-    shown = courses(read_trace(file))
+    shown = search_trees(read_trace(file))
     if question is not None:
         wanted = _id_of(question, file)
         # Where the question was asked several times, show the last time.
-        shown = iter(deque(courses(event for event in read_trace(file) if event.question_id == wanted), maxlen=1))
+        shown = iter(deque(search_trees(event for event in read_trace(file) if event.question_id == wanted), maxlen=1))
     lost: OutputLost | None = None
     with ExitStack() as stack:
         if html is not None:
-            from reasoner.tree.page import writing_page
+            from reasoner.trace.tree.page import writing_page
 
             shown = stack.enter_context(writing_page(html, source=file.name)).passing(shown)
         first = next(shown, None)
@@ -99,7 +99,7 @@ def _id_of(given: str, file: Path) -> str:
     from pydantic import BaseModel
 
     from reasoner.errors import UnknownName, UsageError
-    from reasoner.trace import VERSION, read_lines
+    from reasoner.trace.events import VERSION, read_lines
 
     class Named(BaseModel):
         question_id: str
@@ -110,15 +110,15 @@ def _id_of(given: str, file: Path) -> str:
     if not matching and ids:
         raise UnknownName("question", given, ids, of="the trace")
     if len(matching) > 1:
-        names = ", ".join(matching[:MOST_NAMED]) + (", ..." if len(matching) > MOST_NAMED else "")
+        names = ", ".join(matching[:MAX_NAMED]) + (", ..." if len(matching) > MAX_NAMED else "")
         raise UsageError(f"--question {given} matches {len(matching):,} questions: {names}; give more of the id")
     return matching[0] if matching else given
 
 
-def _show(terminal: "Terminal", first: "Course", rest: "Iterator[Course]", *, as_json: bool) -> None:
+def _show(terminal: "Terminal", first: "SearchTree", rest: "Iterator[SearchTree]", *, as_json: bool) -> None:
     """One course in full, several as one line each."""
     from reasoner.cli.terminal import columns
-    from reasoner.tree.course import document, row
+    from reasoner.trace.tree.search_tree import document, row
 
     second = next(rest, None)
     if as_json and second is None:
@@ -133,7 +133,7 @@ def _show(terminal: "Terminal", first: "Course", rest: "Iterator[Course]", *, as
         terminal.say("choose one with --question ID")
 
 
-def _table(courses: "Iterator[Course]", *, wide: bool) -> "RenderableType":
+def _table(search_trees: "Iterator[SearchTree]", *, wide: bool) -> "RenderableType":
     """Several courses, one row each."""
     from rich.table import Table
 
@@ -146,7 +146,7 @@ def _table(courses: "Iterator[Course]", *, wide: bool) -> "RenderableType":
         table.add_column("ended by", no_wrap=True)
     for heading in ("samples", "tokens", "depth") if wide else ("n", "tokens", "depth"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for course in courses:
+    for course in search_trees:
         question = f"{printable(course.id)}{'  ' if wide else chr(10) + '  '}{printable(course.began.text, limit=140)}"
         answer = printable(course.answer.text, limit=12) if course.answer else "no answer"
         ended = [course.ended_by or "killed"] if wide else []
@@ -156,13 +156,13 @@ def _table(courses: "Iterator[Course]", *, wide: bool) -> "RenderableType":
     return table
 
 
-def full(course: "Course", width: int) -> "Iterator[RenderableType]":
+def full(course: "SearchTree", width: int) -> "Iterator[RenderableType]":
     """Everything about a course: its settings and result, the trees, the path to the answer, and other events."""
     from rich.text import Text
 
     from reasoner.cli.terminal import labelled, printable
-    from reasoner.tree import words
-    from reasoner.tree.outline import Outline
+    from reasoner.trace.tree import words
+    from reasoner.trace.tree.outline import Outline
 
     facts = dict(words.provenance(course))
     answer = printable(course.answer.text, limit=200) if course.answer else "none"
@@ -178,7 +178,7 @@ def full(course: "Course", width: int) -> "Iterator[RenderableType]":
             *(() if course.path else [("path", f"none: {words.why_no_path(course)}")]),
         ]
     )
-    outline = Outline.of(course, most=MOST_NODES)
+    outline = Outline.of(course, maximum=MAX_NODES)
     for head in outline.heads:
         yield ""
         yield from _trees(outline, head, width)
@@ -187,7 +187,7 @@ def full(course: "Course", width: int) -> "Iterator[RenderableType]":
     if len(course.heads) > len(outline.heads):
         yield f"{len(course.heads) - len(outline.heads):,} more prompts are not shown"
     if course.path:
-        skipped = max(0, len(course.path) - MOST_STEPS)
+        skipped = max(0, len(course.path) - MAX_STEPS)
         yield ""
         yield Text("→ the path to the answer" + (f", without its first {skipped:,} steps" if skipped else ""), "bold")
         yield labelled([_step(course.nodes[node_id]) for node_id in course.path[skipped:]])
@@ -204,16 +204,16 @@ def _step(node: "Node") -> "tuple[str, RenderableType]":
     from rich.text import Text
 
     from reasoner.cli.terminal import printable
-    from reasoner.tree.words import score_of
+    from reasoner.trace.tree.words import score_of
 
-    text = printable(f"{node.prefill}{node.text}", limit=LONGEST_STEP) or "(no text)"
+    text = printable(f"{node.prefill}{node.text}", limit=MAX_STEP_LENGTH) or "(no text)"
     return f"#{node.id}", Text(f"{score_of(node)}  {text}", "bold green")
 
 
 def _last(lines: list[str]) -> list[str]:
     """The last lines, which matter most, after the number of the others."""
-    left_out = len(lines) - MOST_LINES
-    return [f"({left_out:,} earlier ones)", *lines[-MOST_LINES:]] if left_out > 0 else lines
+    left_out = len(lines) - MAX_LINES
+    return [f"({left_out:,} earlier ones)", *lines[-MAX_LINES:]] if left_out > 0 else lines
 
 
 def _trees(outline: "Outline", head: int, width: int) -> "Iterator[Tree]":
@@ -248,7 +248,7 @@ def _tree(label: "RenderableType") -> "Tree":
     return tree
 
 
-def _heading(course: "Course", index: int, *, wide: bool) -> "RenderableType":
+def _heading(course: "SearchTree", index: int, *, wide: bool) -> "RenderableType":
     from reasoner.cli.terminal import printable
 
     head, several = course.heads[index], len(course.heads) > 1
@@ -257,12 +257,12 @@ def _heading(course: "Course", index: int, *, wide: bool) -> "RenderableType":
     return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
 
 
-def _label(node: "Node", course: "Course", *, wide: bool) -> "RenderableType":
+def _label(node: "Node", course: "SearchTree", *, wide: bool) -> "RenderableType":
     """A node's text, answer, state, score and tokens, in one line or two."""
     from rich.console import Group
 
     from reasoner.cli.terminal import printable
-    from reasoner.tree import words
+    from reasoner.trace.tree import words
 
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 
+from reasoner.engine import (
+    Engine,
+    Rendered,
+    SampleRequest,
+    reset_caches,
+)
 from reasoner.errors import UsageError
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Engine, Rendered, SampleRequest, forget
+from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Prompt, TokenIds
 
 
@@ -32,11 +37,11 @@ class MixtureEngine:
         return " + ".join(member.name for member in self.members)
 
     @property
-    def model(self) -> ModelCard:
+    def model(self) -> ModelInfo:
         """The members' models, with the shortest of their windows."""
         cards = [member.model for member in self.members]
         context = min((card.context for card in cards if card.context), default=0)
-        return ModelCard(" + ".join(card.name for card in cards), context=context)
+        return ModelInfo(" + ".join(card.name for card in cards), context=context)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -86,9 +91,9 @@ class MixtureEngine:
         self._homes[prompt.then(completion).digest] = home
         return completion
 
-    async def forget(self) -> None:
+    async def reset_caches(self) -> None:
         """Empty the members' caches."""
-        await forget(*self.members)
+        await reset_caches(*self.members)
 
     async def close(self) -> None:
         """Close all members."""

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.files import open_regular
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Rendered, SampleRequest
+from reasoner.models.info import ModelInfo
+from reasoner.system.files import open_regular
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 MAX_BYTES = 1 << 30
@@ -43,14 +43,14 @@ class PoolEngine:
 
     path: str
     order: int = 0
-    model: ModelCard = field(init=False, repr=False)
+    model: ModelInfo = field(init=False, repr=False)
     name: str = field(default="pool", init=False, repr=False)
     notes: tuple[str, ...] = field(default=NOTES, init=False, repr=False)
     capacity: int | None = field(default=None, init=False, repr=False)
     _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.model = ModelCard(f"pool of {Path(self.path).name}", context=1 << 20)
+        self.model = ModelInfo(f"pool of {Path(self.path).name}", context=1 << 20)
 
     async def start(self) -> None:
         """Read the file.

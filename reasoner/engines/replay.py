@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reasoner.budget import Cost
+from reasoner.engine import Engine, Rendered, SampleRequest
 from reasoner.errors import NotRecorded, TraceError
-from reasoner.models.card import ModelCard
-from reasoner.past import Past, pasts
-from reasoner.protocols import Engine, Rendered, Resourceless, SampleRequest, Tab
-from reasoner.trace import Began, Extended, Prompted, Sampled, read_trace
+from reasoner.models.info import ModelInfo
+from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
+from reasoner.trace.history import QuestionHistory, read_histories
 from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
+from reasoner.verifier import CostMeter, FreeVerifier
 
 
 @dataclass(slots=True)
@@ -24,9 +25,9 @@ class ReplayEngine:
     name: str = field(default="replay", init=False, repr=False)
     notes: tuple[str, ...] = field(default=("replayed: no model was run",), init=False, repr=False)
     capacity: int | None = field(default=None, init=False, repr=False)
-    model: ModelCard = field(default=ModelCard("replay"), init=False, repr=False)
+    model: ModelInfo = field(default=ModelInfo("replay"), init=False, repr=False)
     budget: str = field(default="", init=False, repr=False)
-    past: dict[str, Past] = field(default_factory=dict, init=False, repr=False)
+    history: dict[str, QuestionHistory] = field(default_factory=dict, init=False, repr=False)
     _texts: tuple[str, ...] = field(default=(), init=False, repr=False)
     _heads: dict[str, Rendered] = field(default_factory=dict, init=False, repr=False)
     _token_ids: dict[str, TokenIds | None] = field(default_factory=dict, init=False, repr=False)
@@ -37,18 +38,18 @@ class ReplayEngine:
         Raises:
             TraceError: it cannot be read, or has no run.
         """
-        if self.past:
+        if self.history:
             return
-        past = pasts(read_trace(Path(self.path)), source=self.path)
-        began = [event for history in past.values() for event in history.of(Began)]
+        histories = read_histories(read_trace(Path(self.path)), source=self.path)
+        began = [event for history in histories.values() for event in history.of(Began)]
         if not began:
             raise TraceError(f"the trace {self.path} holds no run: it is empty")
-        self.past, self.model, self.budget = past, began[0].model, began[0].budget
+        self.history, self.model, self.budget = histories, began[0].model, began[0].budget
         self._texts = tuple(event.text for event in began)
-        for history in past.values():
+        for history in histories.values():
             for head in history.of(Prompted):
                 self._heads[head.prompt] = Rendered((0,) * head.tokens if head.exact else None, head.tokens)
-            self._token_ids |= {event.text: event.token_ids for event in history.of(Extended)}
+            self._token_ids |= {event.text: event.token_ids for event in history.of(Prefilled)}
 
     async def close(self) -> None:
         """Nothing to do."""
@@ -77,7 +78,7 @@ class ReplayEngine:
         """A recorded sequence that the runner has not used; it looks into the history before it asks the engine."""
         request.meter.usage = Usage()
         name = Sampled, request.prompt.digest, request.index
-        history = self.past.get(request.question_id, Past())
+        history = self.history.get(request.question_id, QuestionHistory())
         for event in history.of(*name):
             request.meter.usage = event.usage
             return event.completion(request.prompt)
@@ -93,7 +94,7 @@ class ReplayEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayVerifier(Resourceless):
+class ReplayVerifier(FreeVerifier):
     """Refuses every rating: the recorded ones are in the history."""
 
     path: str
@@ -109,7 +110,7 @@ class ReplayVerifier(Resourceless):
         """Raises `NotRecorded`."""
         raise self._missing(question, candidate)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """Raises `NotRecorded`."""
         raise self._missing(question, candidate)
 
@@ -117,6 +118,8 @@ class ReplayVerifier(Resourceless):
         """Raises `NotRecorded`."""
         raise self._missing(question, a)
 
-    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def compare_pair(
+        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+    ) -> Rating:
         """Raises `NotRecorded`."""
         raise self._missing(question, a)

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Rendered, SampleRequest
+from reasoner.engine import Rendered, SampleRequest
+from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 END = -1
 """The token id that ends a reply."""
-CARD = ModelCard("scripted", context=1 << 20, parameters=1000, layers=2, heads=2, kv_heads=1, head_dim=8)
+MODEL = ModelInfo("scripted", context=1 << 20, parameters=1000, layers=2, heads=2, kv_heads=1, head_dim=8)
 
 
 async def _at_once(_: SampleRequest) -> None:
@@ -34,7 +34,7 @@ class ScriptedEngine:
     certainty: Callable[[SampleRequest], float | Sequence[float]] = lambda _: 1.0
     pause: Callable[[SampleRequest], Awaitable[None]] = _at_once
     block_size: int = 0
-    model: ModelCard = CARD
+    model: ModelInfo = MODEL
     capacity: int | None = None
     name: str = field(default="scripted", init=False)
     notes: tuple[str, ...] = field(default=(), init=False)

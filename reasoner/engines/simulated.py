@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from reasoner.answers.expressions import evaluate
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import UsageError, require
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Rendered, SampleRequest
+from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 UNASKED = ("7", "7", "8")
@@ -21,11 +21,11 @@ _ASKED = re.compile(
 )
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
 _WORD = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
-LONGEST = 1000
+MAX_LENGTH = 1000
 """The longest paragraph, in characters, that is read as arithmetic."""
 _SLIPS = (1, -1, 10)
 """The errors of wrong answers to arithmetic, equally likely."""
-CARD = ModelCard("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
+MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class SimulatedEngine:
     tokens: float = 100.0
     accuracy: float = 0.8
     laws: Mapping[str, Law] = field(default_factory=dict)
-    model: ModelCard = field(default=CARD, init=False, repr=False)
+    model: ModelInfo = field(default=MODEL, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
     notes: tuple[str, ...] = field(init=False, repr=False)
     capacity: int | None = field(default=None, init=False, repr=False)
@@ -135,7 +135,7 @@ class SimulatedEngine:
 def arithmetic(text: str) -> Fraction | None:
     """The value of the last paragraph that is only an arithmetic question; None without one."""
     for paragraph in reversed(text.split("\n\n")):
-        if len(paragraph) <= LONGEST and (match := _ASKED.fullmatch(paragraph.strip())):
+        if len(paragraph) <= MAX_LENGTH and (match := _ASKED.fullmatch(paragraph.strip())):
             expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
             if expression and len(expression.constants) > 1:
                 return expression.value

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from reasoner.orphans import end_with
+from reasoner.system.child_processes import end_with
 
 
 def convert(gguf: Path, folder: Path) -> None:

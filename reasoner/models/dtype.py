@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from reasoner.errors import EngineUnavailable
-from reasoner.machine import cpu_flags, memory_gib
 from reasoner.models.geometry import count_parameters, is_quantized
+from reasoner.system.machine import cpu_flags, memory_gib
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
 """The values of an engine's option `dtype`; "auto" is `default_dtype` on a CPU and the model's own type on a GPU."""

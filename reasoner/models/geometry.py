@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from reasoner.errors import EngineUnavailable, require
-from reasoner.files import parse_json, read_object
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
+from reasoner.system.files import parse_json, read_object
 
 _LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
 _PACKED = {"I32", "U8"}  # several quantized weights share one element of these
@@ -37,7 +37,7 @@ class _Tensor(BaseModel):
     shape: list[Annotated[int, Field(ge=0)]]
 
 
-def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelCard:
+def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelInfo:
     """The card of the model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
     Unknown fields are 0: parameters of weights packed several per element, KV heads of compressed KV caches (MLA). Tied
@@ -49,7 +49,7 @@ def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> Mode
     config = _read_config(folder / "config.json")
     heads = config.num_attention_heads or 0
     kv_heads = heads if config.num_key_value_heads is None else config.num_key_value_heads
-    return ModelCard(
+    return ModelInfo(
         name=name,
         context=config.max_position_embeddings or 0,
         parameters=count_parameters(folder),
@@ -62,7 +62,7 @@ def read_card(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> Mode
     )
 
 
-def sequences_that_fit(card: ModelCard, *, kv_bytes: int, tokens: int) -> int:
+def sequences_that_fit(card: ModelInfo, *, kv_bytes: int, tokens: int) -> int:
     """How many sequences of `tokens` tokens, 1 or more, fit a KV cache of `kv_bytes` bytes without sharing.
 
     0 if none fits, or if the geometry is unknown.
@@ -91,7 +91,7 @@ def is_quantized(folder: Path) -> bool:
     """Whether the model in `folder` holds quantized weights, by its `config.json`.
 
     Raises:
-        EngineUnavailable: as `read_card`.
+        EngineUnavailable: as `read_model_info`.
     """
     return _read_config(folder / "config.json").quantization_config is not None
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reasoner.errors import UnknownName, UsageError
-from reasoner.files import read_object
 from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
+from reasoner.system.files import read_object
 from reasoner.types import Notify
 
 # The ids that the hub accepts: old models such as gpt2 have no organization.

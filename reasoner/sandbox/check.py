@@ -282,10 +282,10 @@ async def _listen(records: asyncio.StreamReader, nonce: str, findings: _Findings
             findings.record(status, detail, index)
 
 
-async def _read(source: asyncio.StreamReader, most: int) -> bytes | None:
-    """All that comes, or None where it is more than `most` bytes."""
+async def _read(source: asyncio.StreamReader, maximum: int) -> bytes | None:
+    """All that comes, or None where it is more than `maximum` bytes."""
     try:
-        await source.readexactly(most + 1)
+        await source.readexactly(maximum + 1)
     except asyncio.IncompleteReadError as short:
         return short.partial
     return None

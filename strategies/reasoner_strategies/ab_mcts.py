@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    check_n,
+    next_finished,
+    start,
+)
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.running_vote import RunningVote
@@ -162,7 +171,7 @@ class AnswerNode:
 
 @dataclass(slots=True, eq=False)
 class AnswerTree:
-    """Decides what to generate next (`ask`) and learns from the ratings (`report`), in any order."""
+    """Decides what to generate next (`Question.of`) and learns from the ratings (`report`), in any order."""
 
     question_id: str
     prior: Prior

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from reasoner.controller.stopping import BetaRule, DirichletRule
 from reasoner.errors import require, require_choice
-from reasoner.plan import Plan, check_n
+from reasoner.stopping.rules import BetaRule, DirichletRule
+from reasoner.strategy import Plan, check_n
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies._voting.stopping_vote import stopping_vote
 

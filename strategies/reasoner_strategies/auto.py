@@ -7,15 +7,24 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeGuard
 
-from reasoner.catalog import build
-from reasoner.controller.choosing import choose
-from reasoner.controller.profile import ArmRow, Family, read_profile
-from reasoner.controller.stopping import EFFORTS, FirstOf, LockIn, Lossless, smoothed
+from reasoner.calibration.arm_selection import choose
+from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
-from reasoner.plan import Plan, Propose, check_n, note, propose, sample, stopped
-from reasoner.protocols import Calibrated, Strategy
+from reasoner.registry import build
 from reasoner.specs import Spec
-from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
+from reasoner.stopping.rules import EFFORTS, FirstOf, LockIn, Lossless, smoothed
+from reasoner.strategy import (
+    CalibrationSummary,
+    Plan,
+    Propose,
+    Strategy,
+    check_n,
+    note,
+    note_stop,
+    propose,
+    sample,
+)
+from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
 
@@ -124,7 +133,7 @@ class Auto:
         return EFFORTS[self.effort] if self._family else None
 
     @property
-    def measured_on(self) -> Calibrated | None:
+    def measured_on(self) -> CalibrationSummary | None:
         """The calibration data of the arms that may be chosen; None without a profile, or if it decides no arm."""
         rows = [arm.row for arm in self._arms if arm.row]
         if self._family is None or len(rows) < len(self._arms):
@@ -132,36 +141,36 @@ class Auto:
         total = sum(row.questions for row in rows)
         mean = sum(row.share * row.questions for row in rows) / total
         square = sum((row.share_sd**2 + (row.share - mean) ** 2) * row.questions for row in rows) / total
-        return Calibrated(self._model, total, mean, math.sqrt(square))
+        return CalibrationSummary(self._model, total, mean, math.sqrt(square))
 
     @property
     def calibrated_on(self) -> int:
         """The number of questions its confidence was calibrated on; 0 without a profile."""
         return self._family.trust.questions if self._family else 0
 
-    def confidence(self, standing: Standing) -> float | None:
+    def confidence(self, vote_state: VoteState) -> float | None:
         """The calibrated probability that the leader is right; None without a profile or a leader."""
-        if self._family is None or standing.leader is None:
+        if self._family is None or vote_state.leader is None:
             return None
-        return self._family.trust.chance(smoothed(standing))
+        return self._family.trust.chance(smoothed(vote_state))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Measure the difficulty, choose a strategy, follow it; abstain if its answer is not sure enough."""
         arm, drawn = yield from self._chosen(question)
-        standing = Standing()
+        vote_state = VoteState()
         yield from note(f"chose {arm.spec}: {arm.why}")
         if drawn and _can_continue(arm.strategy, self._sampling):
             plan = arm.strategy.continued(question, drawn)
         else:
             if drawn:
                 yield from note(f"the {len(drawn)} samples drawn to measure difficulty are not used by this strategy")
-                standing = yield from proposed(vote(question, drawn))
+                vote_state = yield from proposed(vote(question, drawn))
             plan = arm.strategy.plan(question)
-        answer, standing = yield from _followed(plan, standing)
-        confidence = self.confidence(standing)
+        answer, vote_state = yield from _followed(plan, vote_state)
+        confidence = self.confidence(vote_state)
         if confidence is not None and confidence < self.abstain_below:
-            yield from stopped(f"not sure: right with probability {confidence:.2f}, below {self.abstain_below:g}")
-            yield from propose(None, standing)
+            yield from note_stop(f"not sure: right with probability {confidence:.2f}, below {self.abstain_below:g}")
+            yield from propose(None, vote_state)
             return None
         return answer
 
@@ -175,8 +184,8 @@ class Auto:
         params = self._sampling
         if bins.signal == "split":
             drawn = yield from sample(question.prompt, n=SPLIT, params=params)
-            standing = yield from vote(question, drawn)
-            return self._arms[bins.place(standing.share)], drawn
+            vote_state = yield from vote(question, drawn)
+            return self._arms[bins.place(vote_state.share)], drawn
         drawn = yield from sample(question.prompt, params=replace(params, logprobs=params.logprobs or 0))
         logprobs = drawn[0].logprobs.sampled if drawn[0].logprobs else ()
         if not logprobs:
@@ -196,16 +205,16 @@ def _can_continue(strategy: Strategy, sampling: SamplingParams) -> TypeGuard[Sel
     return replace(strategy.params, logprobs=None) == replace(sampling, logprobs=None)
 
 
-def _followed(plan: Plan[Answer | None], standing: Standing) -> Plan[tuple[Answer | None, Standing]]:
+def _followed(plan: Plan[Answer | None], vote_state: VoteState) -> Plan[tuple[Answer | None, VoteState]]:
     """Follow a plan; its answer and its last standing, at first the given one."""
-    proposal, step = Propose(standing.leader, standing), partial(plan.send, None)
+    proposal, step = Propose(vote_state.leader, vote_state), partial(plan.send, None)
     while True:
         try:
             op = step()
         except StopIteration as end:
-            return end.value or proposal.answer, proposal.standing
+            return end.value or proposal.answer, proposal.vote_state
         except BudgetExhausted:
-            return proposal.answer, proposal.standing
+            return proposal.answer, proposal.vote_state
         proposal = op if isinstance(op, Propose) else proposal
         try:
             step = partial(plan.send, (yield op))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.errors import require
-from reasoner.plan import Plan
+from reasoner.strategy import Plan
 from reasoner.types import Answer, Question
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, parent_count, split_evenly
 from reasoner_strategies._search.steps import Path

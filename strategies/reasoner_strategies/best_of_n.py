@@ -6,11 +6,22 @@ from typing import Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError, require_choice
-from reasoner.plan import Plan, Sample, check_n, count, propose, sample, score, stopped
-from reasoner.protocols import StopRule, Strategy
-from reasoner.together import Outcome, together
+from reasoner.strategy import (
+    Outcome,
+    Plan,
+    Sample,
+    StopRule,
+    Strategy,
+    check_n,
+    count_votes,
+    gather,
+    note_stop,
+    propose,
+    sample,
+    score,
+)
 from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
-from reasoner.votes import Tally
+from reasoner.voting import Tally
 from reasoner_strategies._search.ordered_sampling import OrderedSampling
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 from reasoner_strategies._voting.running_vote import RunningVote
@@ -78,12 +89,12 @@ class BestOfN:
             if read and rating:
                 votes.rate(read, rating.value, order=index)
             cost += cost_of(completion) + (rating.cost if rating else Cost())
-            standing = replace((yield from votes.standing()), most=self.n)
-            answer = standing.leader
-            yield from propose(answer, standing)
-            if votes.seen < self.n and (reason := stop.stop(standing, cost)):
+            vote_state = replace((yield from votes.vote_state()), maximum=self.n)
+            answer = vote_state.leader
+            yield from propose(answer, vote_state)
+            if votes.seen < self.n and (reason := stop.stop(vote_state, cost)):
                 yield from samples.cancel()
-                yield from stopped(reason)
+                yield from note_stop(reason)
                 break
         return answer
 
@@ -105,7 +116,7 @@ def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion |
     def ended(index: int, outcome: Outcome) -> Plan[None]:
         evidence[index] = outcome.evidence
         tally.add(question.read(outcome.evidence) if outcome.evidence else None, index=index)
-        yield from proposed(count(tally))
+        yield from proposed(count_votes(tally))
 
-    yield from together((of.plan(question) for _ in range(n)), question, ended, among=n)
+    yield from gather((of.plan(question) for _ in range(n)), question, ended, among=n)
     return [evidence[index] for index in sorted(evidence)]

@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar
 
 from reasoner.errors import require
-from reasoner.plan import Plan, check_n, sample
+from reasoner.strategy import Plan, check_n, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 

@@ -4,9 +4,17 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
-from reasoner.plan import Plan, Sample, count, extend, note, propose, sample
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    count_votes,
+    note,
+    prefill,
+    propose,
+    sample,
+)
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner.votes import Tally
+from reasoner.voting import Tally
 
 PARAMS = SamplingParams(max_tokens=1 << 17)
 WAIT = "Wait"
@@ -64,13 +72,13 @@ class BudgetForcing:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""
         reserve = min(self.answer_tokens, max(1, self.params.max_tokens // 2))
-        marked = yield from extend(question.prompt, self.end)
+        marked = yield from prefill(question.prompt, self.end)
         marker = spelled(question.prompt, marked)
         stop = marker[0] if len(marker) == 1 else None
         thought = yield from self._think(question, reserve, stop)
         closing = "" if thought.ended else f"\n{self.closing}"
         opening = self.end if thought.ended else f"\n{self.end}" if stop is not None else ""
-        prompt = yield from extend(thought.prompt, opening + closing)
+        prompt = yield from prefill(thought.prompt, opening + closing)
         [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=reserve))
         answer = None if reply.truncated else question.space.read(closing + reply.text)
         answer = answer or thought.answer
@@ -98,7 +106,7 @@ class BudgetForcing:
             why = "ended" if stop is not None and out.stop == stop else "stopped"
             if waits >= self.waits and used >= self.min_thinking:
                 break
-            longer = yield from extend(prompt, self.wait)
+            longer = yield from prefill(prompt, self.wait)
             forced = len(spelled(prompt, longer))
             # Without any counted token this would never end.
             if used + forced >= cap or grown + forced == 0:
@@ -122,5 +130,5 @@ def propose_answer(question: Question, answer: Answer | None) -> Plan[None]:
     """Propose the answer of one chain."""
     tally = Tally(question.space)
     tally.add(answer, index=0)
-    standing = yield from count(tally)
-    yield from propose(answer, standing)
+    vote_state = yield from count_votes(tally)
+    yield from propose(answer, vote_state)

@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
-from reasoner.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.plan import Plan, Sample, check_n, sample
+from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    check_n,
+    sample,
+)
 from reasoner.types import Answer, Completion, Question, SamplingParams
 from reasoner_strategies._search.ordered_sampling import OrderedSampling
 from reasoner_strategies._voting.pool import proposed, rated_vote, vote
@@ -16,7 +21,7 @@ from reasoner_strategies._voting.running_vote import RunningVote
 Mode = Literal["offline", "online"]
 Measure = Literal["lowest", "bottom_10", "tail", "mean"]
 WARMUP, CONSENSUS, CONCURRENCY = 16, 0.95, 8
-LONGEST_WINDOW, WINDOWS = 2048, 8
+MAX_WINDOW, WINDOWS = 2048, 8
 """The paper's window, and the least number of windows in the longest trace if no window is given."""
 SLACK = 1e-9
 """The engine sums a group's confidences in another order; a trace exactly at the threshold must not be cut."""
@@ -83,7 +88,7 @@ class DeepConf:
 
     @property
     def _window(self) -> int:
-        return self.window or max(1, min(LONGEST_WINDOW, self.params.max_tokens // WINDOWS))
+        return self.window or max(1, min(MAX_WINDOW, self.params.max_tokens // WINDOWS))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw traces, weigh them, vote."""
@@ -108,13 +113,13 @@ class DeepConf:
         votes = RunningVote(question.space)
         for trace in first:
             self._count(votes, question, trace, threshold)
-        standing = yield from votes.publish()
+        vote_state = yield from votes.publish()
         rest = OrderedSampling(self._later(question, threshold), self.n - len(first), self.concurrency)
-        while standing.share < self.consensus and (completion := (yield from rest.take())) is not None:
+        while vote_state.share < self.consensus and (completion := (yield from rest.take())) is not None:
             self._count(votes, question, completion, threshold)
-            standing = yield from proposed(votes.standing())
+            vote_state = yield from proposed(votes.vote_state())
         yield from rest.cancel()
-        return standing.leader
+        return vote_state.leader
 
     def _later(self, question: Question, threshold: float | None) -> Sample:
         """The operation that draws traces after the warm-up."""

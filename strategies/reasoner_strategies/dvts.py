@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.errors import require
-from reasoner.plan import MOST_CHAINS, Plan
+from reasoner.strategy import MAX_CHAINS, Plan
 from reasoner.types import Answer, Question
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, parent_count, split_evenly
 from reasoner_strategies._search.steps import Path
@@ -26,7 +26,7 @@ class Dvts(SearchOptions):
 
     def __post_init__(self) -> None:
         SearchOptions.__post_init__(self)
-        require(self.n, "n", at_least=1, at_most=MOST_CHAINS)
+        require(self.n, "n", at_least=1, at_most=MAX_CHAINS)
         require(self.width, "width", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:

@@ -4,9 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, require
-from reasoner.plan import Plan, check_n, count, propose, sample, stopped
-from reasoner.types import Answer, Question, SamplingParams, Standing
-from reasoner.votes import Tally
+from reasoner.strategy import (
+    Plan,
+    check_n,
+    count_votes,
+    note_stop,
+    propose,
+    sample,
+)
+from reasoner.types import Answer, Question, SamplingParams, VoteState
+from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import vote
 
 
@@ -32,7 +39,7 @@ class EarlyStopping:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw window by window."""
-        tally, standing, drawn = Tally(question.space, most=self.n), Standing(), 0
+        tally, vote_state, drawn = Tally(question.space, maximum=self.n), VoteState(), 0
         while drawn < self.n:
             size = min(self.window, self.n - drawn)
             try:
@@ -42,14 +49,14 @@ class EarlyStopping:
             for index, completion in enumerate(latest, drawn):
                 tally.add(question.read(completion), index=index)
             drawn += len(latest)
-            standing = yield from count(tally)
+            vote_state = yield from count_votes(tally)
             agreed = yield from vote(question, latest)
             if len(agreed.votes) == 1 and agreed.votes[0].count == self.window:
-                yield from propose(agreed.leader, standing)
+                yield from propose(agreed.leader, vote_state)
                 if drawn < self.n:
-                    yield from stopped(f"a window of {self.window} samples agrees")
+                    yield from note_stop(f"a window of {self.window} samples agrees")
                 return agreed.leader
-            yield from propose(standing.leader, standing)
+            yield from propose(vote_state.leader, vote_state)
             if len(latest) < size:
                 break
-        return standing.leader
+        return vote_state.leader

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasoner.plan import Plan
+from reasoner.strategy import Plan
 from reasoner.types import Answer, Question
 from reasoner_strategies._voting.self_comparison import Candidate, PairOptions, draw_candidates, tournament
 

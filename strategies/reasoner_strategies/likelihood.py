@@ -6,8 +6,17 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.errors import require_choice
-from reasoner.plan import Plan, Weight, check_n, extend, note, propose, sample, weigh
-from reasoner.types import Answer, Prompt, Question, SamplingParams, Standing, Vote
+from reasoner.strategy import (
+    Plan,
+    TextLikelihood,
+    check_n,
+    loglikelihood,
+    note,
+    prefill,
+    propose,
+    sample,
+)
+from reasoner.types import Answer, Prompt, Question, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.cisc import softmax
 
@@ -64,26 +73,26 @@ class Likelihood:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Take the options, or draw and propose the majority; weigh, propose the likeliest."""
-        options, standing = self._listed(question), Standing()
+        options, vote_state = self._listed(question), VoteState()
         if not options:
             drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-            standing = yield from proposed(vote(question, drawn))
-            options = [Option(each, each.answer.text) for each in standing.votes]
+            vote_state = yield from proposed(vote(question, drawn))
+            options = [Option(each, each.answer.text) for each in vote_state.votes]
             if len(options) < 2:
-                return standing.leader
+                return vote_state.leader
         if self.style == "plain":
             prompt = plain(question)
         else:
-            prompt = yield from extend(question.prompt, OPENING)
-        weights = yield from weigh(prompt, [f" {option.written}" for option in options])
+            prompt = yield from prefill(question.prompt, OPENING)
+        weights = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
         values = [self._value(option, weight) for option, weight in zip(options, weights, strict=True)]
         if left_out := values.count(None):
             yield from note(f"{left_out} of {len(values)} answers do not fit the context window and were not weighed")
         if left_out == len(values):
-            return standing.leader
-        standing = ranked(options, values, samples=standing.samples)
-        yield from propose(standing.leader, standing)
-        return standing.leader
+            return vote_state.leader
+        vote_state = ranked(options, values, samples=vote_state.samples)
+        yield from propose(vote_state.leader, vote_state)
+        return vote_state.leader
 
     def _listed(self, question: Question) -> list[Option]:
         """The options that a question lists."""
@@ -98,7 +107,7 @@ class Likelihood:
             return [Option(Vote(Answer(word, word, RULE), 0.0, 0), word) for word in ("yes", "no")]
         return []
 
-    def _value(self, option: Option, weight: Weight | None) -> float | None:
+    def _value(self, option: Option, weight: TextLikelihood | None) -> float | None:
         if weight is None:
             return None
         size = {"none": 1, "tokens": weight.tokens, "characters": max(1, len(option.written))}[self.normalize]
@@ -114,9 +123,9 @@ def plain(question: Question) -> Prompt:
     return Prompt(raw=f"{context}Question: {question.text.strip()}\nAnswer:")
 
 
-def ranked(options: Sequence[Option], values: Sequence[float | None], *, samples: int) -> Standing:
+def ranked(options: Sequence[Option], values: Sequence[float | None], *, samples: int) -> VoteState:
     """The likeliest first, weighted by the softmax; ties in the order of the options."""
     weights = softmax(values, 1.0)
     votes = [replace(option.vote, weight=weight or 0.0) for option, weight in zip(options, weights, strict=True)]
     votes.sort(key=lambda each: -each.weight)
-    return Standing(tuple(votes), samples, tied=len(votes) > 1 and votes[0].weight == votes[1].weight)
+    return VoteState(tuple(votes), samples, tied=len(votes) > 1 and votes[0].weight == votes[1].weight)

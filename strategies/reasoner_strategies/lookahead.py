@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.errors import UsageError, require
-from reasoner.plan import Plan
+from reasoner.strategy import Plan
 from reasoner.types import Answer, Question
 from reasoner_strategies._search.step_search import StepSearch
 from reasoner_strategies.beam_search import BeamSearch, beam

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.plan import MOST_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.strategy import (
+    MAX_SAMPLES,
+    Finished,
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    next_finished,
+    start,
+)
 from reasoner.types import Answer, Completion, Question
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
@@ -47,8 +56,8 @@ class Mcts(StepOptions):
     concurrency: int = CONCURRENCY
 
     def __post_init__(self) -> None:
-        require(self.simulations, "simulations", at_least=1, at_most=MOST_SAMPLES)
-        require(self.k, "k", at_least=1, at_most=MOST_SAMPLES)
+        require(self.simulations, "simulations", at_least=1, at_most=MAX_SAMPLES)
+        require(self.k, "k", at_least=1, at_most=MAX_SAMPLES)
         require(self.c_base, "c_base", above=0, below=math.inf)
         require(self.c_init, "c_init", at_least=0, below=math.inf)
         require_choice(self.fpu, "fpu", get_args(FirstPlay))

@@ -4,7 +4,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 
-from reasoner.plan import Plan
+from reasoner.strategy import Plan
 from reasoner.types import Answer, Question
 from reasoner_strategies._voting.self_comparison import PairOptions, by_points, draw_candidates
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from reasoner.errors import require, require_choice
-from reasoner.plan import Plan, note
+from reasoner.strategy import Plan, note
 from reasoner.types import Answer, Question
 from reasoner_strategies._search.resampling import (
     Resampling,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner.errors import require
-from reasoner.plan import Plan
+from reasoner.strategy import Plan
 from reasoner.types import Answer, Question
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.plan import Plan, sample, score
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
+from reasoner.strategy import Plan, sample, score
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
 from reasoner_strategies._voting.pool import proposed
 from reasoner_strategies._voting.running_vote import RunningVote
@@ -67,25 +67,25 @@ class Refine:
         """Draw; then review and revise until the critic is satisfied or no round is left."""
         selector = self.selector or ("weighted" if self.critic == "verifier" else "last")
         votes = RunningVote(question.space, by="max" if selector == "last" else "sum")
-        prompt, standing = question.prompt, Standing()
+        prompt, vote_state = question.prompt, VoteState()
         for index in range(self.rounds + 1):
             [version] = yield from sample(prompt, params=self.params)
             answer, rating = question.read(version), None
             votes.count(answer, order=index)
             if answer and selector == "last":
                 votes.rate(answer, index + 1, order=index)
-            standing = yield from proposed(votes.standing())
+            vote_state = yield from proposed(votes.vote_state())
             if answer and self.uses_verifier and self.rounds:
                 [rated] = yield from score(question, (version,))
                 rating = rated.value
                 if selector == "weighted":
                     votes.rate(answer, rating, order=index)
-                    standing = yield from proposed(votes.standing())
+                    vote_state = yield from proposed(votes.vote_state())
             following = (yield from self._revision(question, version, rating)) if index < self.rounds else None
             if following is None:
                 break
             prompt = following
-        return standing.leader
+        return vote_state.leader
 
     def _revision(self, question: Question, version: Completion, rating: float | None) -> Plan[Prompt | None]:
         """The prompt for the next version; None if the critic is satisfied with this one."""

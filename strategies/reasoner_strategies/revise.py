@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.plan import MOST_CHAINS, Handle, Plan, Sample, count, next_finished, start
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
-from reasoner.votes import Tally
+from reasoner.strategy import (
+    MAX_CHAINS,
+    Handle,
+    Plan,
+    Sample,
+    count_votes,
+    next_finished,
+    start,
+)
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
+from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.pool import proposed, rated_choice
 
@@ -34,7 +42,7 @@ class Revise:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        require(self.chains, "chains", at_least=1, at_most=MOST_CHAINS)
+        require(self.chains, "chains", at_least=1, at_most=MAX_CHAINS)
         require(self.revisions, "revisions", at_least=0)
         require_choice(self.selector, "selector", ("majority", "weighted", "argmax"))
 
@@ -53,10 +61,10 @@ class Revise:
         by: Literal["sum", "max"] = "max" if self.selector == "argmax" else "sum"
         return (yield from rated_choice(question, drawn, majority, by=by))
 
-    def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[Standing]:
+    def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[VoteState]:
         """All attempts that the budget allows, the majority proposed after each."""
         running: dict[Handle, int] = {}
-        majority, tally = Standing(), Tally(question.space)
+        majority, tally = VoteState(), Tally(question.space)
         for chain in range(self.chains):
             first = Sample((question.prompt,), params=self.params, branch=chain)
             running[(yield from start(first, cancellable=False))] = chain
@@ -74,7 +82,7 @@ class Revise:
                 running[(yield from start(again, cancellable=False))] = chain
             for turn, attempt in enumerate(finished.completions, len(earlier) - len(finished.completions)):
                 tally.add(question.read(attempt), index=turn * self.chains + chain)
-            majority = yield from proposed(count(tally))
+            majority = yield from proposed(count_votes(tally))
         return majority
 
 

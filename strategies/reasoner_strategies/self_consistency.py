@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Plan, Sample, check_n, count, next_finished, start
-from reasoner.protocols import StopRule, Strategy
-from reasoner.together import Outcome, together
-from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
-from reasoner.votes import Tally
+from reasoner.strategy import (
+    Outcome,
+    Plan,
+    Sample,
+    StopRule,
+    Strategy,
+    check_n,
+    count_votes,
+    gather,
+    next_finished,
+    start,
+)
+from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
+from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import proposed
 from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, stopping_vote
 
@@ -51,7 +60,7 @@ class SelfConsistency:
         if self.stop is not None:
             return (yield from self.continued(question, ()))
         yield from start(Sample((question.prompt,), params=self.params), self.n, cancellable=False)
-        tally, standing = Tally(question.space, most=self.n), Standing()
+        tally, vote_state = Tally(question.space, maximum=self.n), VoteState()
         for _ in range(self.n):
             try:
                 finished = yield from next_finished()
@@ -59,8 +68,8 @@ class SelfConsistency:
                 break
             for completion in finished.completions:
                 tally.add(question.read(completion), index=completion.index)
-            standing = yield from proposed(count(tally))
-        return standing.leader
+            vote_state = yield from proposed(count_votes(tally))
+        return vote_state.leader
 
     def continued(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
         """The same vote after these samples, which were drawn with its `params`."""
@@ -68,12 +77,12 @@ class SelfConsistency:
         return (yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn))
 
     def _over(self, of: Strategy, question: Question) -> Plan[Answer | None]:
-        tally, standing = Tally(question.space, most=self.n), Standing()
+        tally, vote_state = Tally(question.space, maximum=self.n), VoteState()
 
         def ended(index: int, outcome: Outcome) -> Plan[None]:
-            nonlocal standing
+            nonlocal vote_state
             tally.add(outcome.answer, index=index)
-            standing = yield from proposed(count(tally))
+            vote_state = yield from proposed(count_votes(tally))
 
-        yield from together((of.plan(question) for _ in range(self.n)), question, ended, among=self.n)
-        return standing.leader
+        yield from gather((of.plan(question) for _ in range(self.n)), question, ended, among=self.n)
+        return vote_state.leader

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, require
-from reasoner.plan import MOST_CHAINS, Plan
-from reasoner.types import Answer, Question, SamplingParams, Standing
+from reasoner.strategy import MAX_CHAINS, Plan
+from reasoner.types import Answer, Question, SamplingParams, VoteState
 from reasoner_strategies._search.lockstep import advance, lockstep
 from reasoner_strategies._voting.pool import proposed, vote
 
@@ -29,14 +29,14 @@ class ShortMAtK:
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        require(self.k, "k", at_least=1, at_most=MOST_CHAINS)
+        require(self.k, "k", at_least=1, at_most=MAX_CHAINS)
         require(self.m, f"m, with k={self.k},", at_least=1, at_most=self.k)
         require(self.every, "every", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""
         stepping = lockstep(self.params, self.every)
-        chains, standing, ended = [stepping.root(question)] * self.k, Standing(), 0
+        chains, vote_state, ended = [stepping.root(question)] * self.k, VoteState(), 0
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)
@@ -44,7 +44,7 @@ class ShortMAtK:
                 break
             finished = sorted((chain for chain in chains if chain.finished), key=lambda chain: chain.tokens)
             if ended != (ended := sum(not chain.open for chain in chains)):
-                standing = yield from proposed(vote(question, [chain.last for chain in finished[: self.m]]))
+                vote_state = yield from proposed(vote(question, [chain.last for chain in finished[: self.m]]))
             if len(finished) >= self.m:
                 break
-        return standing.leader
+        return vote_state.leader

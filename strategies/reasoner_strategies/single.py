@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, sample
+from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies._prompts import with_shots, with_text
 from reasoner_strategies._voting.pool import proposed, vote

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.plan import MOST_CHAINS, Plan, score
-from reasoner.types import Answer, Completion, Question, SamplingParams, Standing
+from reasoner.strategy import MAX_CHAINS, Plan, score
+from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner_strategies._search.lockstep import advance, lockstep
 from reasoner_strategies._search.steps import Path
 from reasoner_strategies._voting.pool import proposed, rated_vote
@@ -36,7 +36,7 @@ class SpeculativeRejection:
     params: SamplingParams = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        require(self.n, "n", at_least=1, at_most=MOST_CHAINS)
+        require(self.n, "n", at_least=1, at_most=MAX_CHAINS)
         require(self.alpha, "alpha", at_least=0, below=1)
         require(self.every, "every", at_least=1)
         require_choice(self.selector, "selector", ("argmax", "weighted"))
@@ -45,24 +45,24 @@ class SpeculativeRejection:
         """Advance, propose, reject; at the end choose among the finished."""
         stepping = lockstep(self.params, self.every)
         chains, places, ended = [replace(stepping.root(question), order=index) for index in range(self.n)], self.n, 0
-        standing = Standing()
+        vote_state = VoteState()
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)
             except BudgetExhausted:
                 chains = [replace(chain, cut=True) if chain.open else chain for chain in chains]
             if ended != (ended := len(_ended(chains))):
-                standing = yield from proposed(self._standing(question, chains))
+                vote_state = yield from proposed(self._vote_state(question, chains))
             places = max(1, math.ceil((1 - self.alpha) * places - 1e-9))
             if any(chain.open for chain in chains):
                 chains = yield from _without_the_worst(question, chains, places)
         contenders = _contenders(question, chains)
         if len(contenders) < 2:
-            return standing.leader
+            return vote_state.leader
         chains = yield from _rated(question, chains, contenders)
-        return (yield from proposed(self._standing(question, chains))).leader
+        return (yield from proposed(self._vote_state(question, chains))).leader
 
-    def _standing(self, question: Question, chains: Sequence[Path]) -> Plan[Standing]:
+    def _vote_state(self, question: Question, chains: Sequence[Path]) -> Plan[VoteState]:
         """The vote of the finished chains; those that were cut or rejected abstain."""
         ended = _ended(chains)
         pool: list[Completion | None] = [chain.last for chain in ended]

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.plan import MOST_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
+from reasoner.strategy import (
+    MAX_SAMPLES,
+    Handle,
+    Plan,
+    Sample,
+    next_finished,
+    propose,
+    start,
+)
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.pool import rated_vote
@@ -67,12 +75,12 @@ class TreeOfThoughts(StepOptions):
 
     def __post_init__(self) -> None:
         require_choice(self.mode, "mode", get_args(Mode))
-        require(self.b, "b", at_least=1, at_most=MOST_SAMPLES)
-        require(self.k, "k", at_least=1, at_most=MOST_SAMPLES)
+        require(self.b, "b", at_least=1, at_most=MAX_SAMPLES)
+        require(self.k, "k", at_least=1, at_most=MAX_SAMPLES)
         require(self.n_eval, "n_eval", at_least=1)
         require_choice(self.evaluate, "evaluate", get_args(Evaluate))
         require(self.v_th, "v_th", at_least=0, below=math.inf)
-        require(self.expansions, "expansions", at_least=1, at_most=MOST_SAMPLES)
+        require(self.expansions, "expansions", at_least=1, at_most=MAX_SAMPLES)
         require_choice(self.selector, "selector", get_args(Selector))
         if self.mode == "dfs" and self.b != BREADTH:
             raise UsageError(
@@ -107,7 +115,7 @@ class _Search:
     _known: set[str] = field(default_factory=set)
     _values: dict[str, float | None] = field(default_factory=dict)
     _polls: int = 0
-    _published: Standing | None = None
+    _published: VoteState | None = None
 
     def broad(self) -> Plan[None]:
         """Level by level."""
@@ -252,16 +260,16 @@ class _Search:
     def publish(self) -> Plan[Answer | None]:
         """Propose the vote of the finished states, unless it was already proposed; the answer."""
         states = [self.finished[order] for order in sorted(self.finished)]
-        standing = yield from rated_vote(
+        vote_state = yield from rated_vote(
             self.question,
             [None if state is None else state.last for state in states],
             [None if state is None else state.value for state in states],
             by="max" if self.options.selector == "argmax" else "sum",
         )
-        if standing != self._published:
-            yield from propose(standing.leader, standing)
-        self._published = standing
-        return standing.leader
+        if vote_state != self._published:
+            yield from propose(vote_state.leader, vote_state)
+        self._published = vote_state
+        return vote_state.leader
 
 
 def _rank(state: Path) -> tuple[float, int]:

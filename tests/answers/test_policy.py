@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence, Verdict
 from reasoner.answers.maths import MathSpace
-from reasoner.equivalence import CompareTab, Equivalence, Verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
 
@@ -52,7 +52,7 @@ def graded() -> Graded:
         ]
         assert len(pairs) == len(ROWS)
         try:
-            votes = await equivalence.same_many(space, pairs, CompareTab())
+            votes = await equivalence.same_many(space, pairs, ComparisonMeter())
             asked = [pair for row in ROWS for pair in ((row.reference, row.answer), (row.answer, row.reference))]
             graded = await asyncio.gather(*(equivalence.accepts(*pair) for pair in asked))
             return Graded(dict(zip(asked, graded, strict=True)), votes)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.controller.profile import Bins
+from reasoner.calibration.profile import Bins
 from tests.calibrated import VOTE, bin_of, calibrated, row
 from tests.cli.command import Ended, Run
 

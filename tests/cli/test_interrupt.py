@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from reasoner.cli import interrupts
-from reasoner.launching import cancel_all
-from reasoner.trace import Ended as EndedEvent
-from reasoner.trace import Sampled, read_trace
+from reasoner.execution.launching import cancel_all
+from reasoner.trace.events import Ended as EndedEvent
+from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import GatedServer, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 

@@ -13,7 +13,7 @@ MINE = """
 from dataclasses import dataclass
 
 from reasoner import Cost, Rating
-from reasoner.plan import Propose
+from reasoner.strategy import Propose
 from reasoner.types import Answer, Standing
 
 def helper():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.controller.profile import ArmRow, Bins, Family, Profile, Trust
+from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
 from reasoner.engines.vllm.build import Build
 from tests.cli.command import Run
 from tests.cli.test_process import imported

@@ -8,8 +8,9 @@ from typing import Any
 import click
 import pytest
 
-from reasoner import catalog, installed
+from reasoner import registry as catalog
 from reasoner.cli.group import cli
+from reasoner.system import installed
 from reasoner_strategies import Single
 from tests.cli.command import Run, finish, start
 from tests.engines.fake_server import FakeServer
@@ -71,7 +72,7 @@ def test_installed_packages_are_looked_through_once(monkeypatch: pytest.MonkeyPa
         looks.append(1)
         return entry_points()
 
-    monkeypatch.setattr("reasoner.installed.entry_points", counted)
+    monkeypatch.setattr("reasoner.system.installed.entry_points", counted)
     for cached in (installed._all, installed.plug_ins, catalog.entries):
         cached.cache_clear()
     assert catalog.spec_of(Single()) == "single"
@@ -116,7 +117,7 @@ def test_lists_as_json_hold_what_the_text_holds(what: str, run: Run) -> None:
 
 def test_a_broken_plug_in_is_listed_as_such(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("mine", "no_such_package:Mine", "reasoner.strategies")
-    monkeypatch.setattr("reasoner.catalog.entries", lambda kind: {"mine": entry})
+    monkeypatch.setattr("reasoner.registry.entries", lambda kind: {"mine": entry})
     ended = run("list", "strategies")
     assert ended.code == 0
     assert "broken: the strategy 'mine' (no_such_package:Mine) cannot be imported" in " ".join(ended.out.split())

@@ -12,7 +12,7 @@ from reasoner.budget import Budget, Cost
 from reasoner.cli.listing import command
 from reasoner.cli.progress import Progress
 from reasoner.cli.terminal import Terminal
-from reasoner.trace import Dropped, Sampled, Scored
+from reasoner.trace.events import Dropped, Sampled, Scored
 from reasoner.types import Usage
 from tests.cli.command import GatedServer, Pty, Screen
 

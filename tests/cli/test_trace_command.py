@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from reasoner.cli.terminal import Terminal
-from reasoner.cli.trace import MOST_NODES, full
-from reasoner.trace import Event
+from reasoner.cli.trace import MAX_NODES, full
+from reasoner.trace.events import Event
 from tests.cli.command import Run, finish, start
 from tests.helpers import write_trace
 from tests.tree.growing import Trace, beam, deep, wide
@@ -188,9 +188,9 @@ def test_json_holds_the_whole_tree(run: Run, tmp_path: Path) -> None:
 @pytest.mark.process
 def test_ten_thousand_nodes_are_some_hundred_lines(run: Run, tmp_path: Path) -> None:
     shown = run("trace", saved(tmp_path, wide(10_000)))
-    assert len(shown.out.splitlines()) < MOST_NODES + 50
+    assert len(shown.out.splitlines()) < MAX_NODES + 50
     more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", shown.out)]
-    assert sum(more) == 10_001 - MOST_NODES
+    assert sum(more) == 10_001 - MAX_NODES
     assert f"{sum(more):,} sequences are not shown; --json gives all" in shown.out
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.catalog import build
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.grades import GRADES
-from reasoner.protocols import SampleRequest, Verifier
+from reasoner.registry import build
+from reasoner.trace.grades import GRADES
+from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.grading.labelling import label
 from reasoner_strategies import BestOfN, SelfConsistency

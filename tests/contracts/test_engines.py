@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from reasoner import solve
-from reasoner.confidence import ConfidenceFloor
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.protocols import Engine, SampleRequest
-from reasoner.trace import Event
+from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.trace.events import Event
 from reasoner.types import Completion, Prompt, SamplingParams
 from reasoner_strategies import SelfConsistency
 from tests.helpers import number_question, says, turns, write_trace
@@ -100,8 +100,8 @@ def test_a_sequence_below_the_floor_is_cut_where_its_window_is_full(make: Make, 
             return  # What was cut when it was recorded is recorded as cut.
         rendered = await engine.render(QUESTION.prompt)
         wanted = SampleRequest("q", QUESTION.prompt, rendered, replace(PARAMS, max_tokens=30), 0, 3)
-        for least, cut in ((1e9, True), (0.0, False)):
-            floor = ConfidenceFloor(window=2, least=least, top_k=2)
+        for minimum, cut in ((1e9, True), (0.0, False)):
+            floor = ConfidenceFloor(window=2, minimum=minimum, top_k=2)
             one = await engine.sample(replace(wanted, floor=floor))
             whole = await engine.sample(wanted)
             if cut and whole.usage.generated_tokens > 2:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from reasoner import solve_sync
-from reasoner.catalog import build, load, spec_of
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UnknownName
-from reasoner.protocols import SampleRequest, StopRule, Strategy
+from reasoner.registry import build, load, spec_of
+from reasoner.strategy import StopRule, Strategy
 from reasoner.types import SamplingParams
 from tests.contracts.test_strategies import NAMES, QUESTION, has_params, judge_for, made
 from tests.helpers import varied
@@ -189,7 +190,7 @@ def _course(strategy: Strategy, seed: int) -> object:
         return [source.uniform(0.1, 0.9) for _ in range(11)]
 
     solution = solve_sync(QUESTION, strategy, ScriptedEngine(script, sure), verifier=judge_for(strategy), seed=seed)
-    return sorted(map(repr, asked)), solution.answer, solution.standing
+    return sorted(map(repr, asked)), solution.answer, solution.vote_state
 
 
 def test_every_option_has_an_effect_where_the_others_are_at_their_defaults(name: str) -> None:

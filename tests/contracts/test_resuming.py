@@ -10,8 +10,8 @@ import pytest
 from reasoner import Budget, Solution, solve_many
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.past import pasts
-from reasoner.trace import Began, Ended, Event, Sampled, Scored
+from reasoner.trace.events import Began, Ended, Event, Sampled, Scored
+from reasoner.trace.history import read_histories
 from tests.contracts.test_strategies import ASYNCHRONOUS, NAMES, QUESTION, judge_for, made
 from tests.helpers import Judge, course, jumbled, meter_of, told, turns, varied, write_trace
 from tests.sweeps import widths
@@ -36,7 +36,7 @@ async def going_on(
             each=budget,
             trace=events.append,
             seed=SEED,
-            past=pasts(before),
+            history=read_histories(before),
         ),
         timeout=30,
     )
@@ -74,7 +74,7 @@ def test_killed_at_any_event_it_goes_on_as_if_it_had_not_been(
             assert len({event.t for event in all_events if isinstance(event, Began)}) <= 2
             if name in ASYNCHRONOUS or budget:
                 continue
-            assert (again.answer, again.standing) == (whole.answer, whole.standing), moment
+            assert (again.answer, again.vote_state) == (whole.answer, whole.vote_state), moment
 
     for order in range(orders):
         asyncio.run(test(order))
@@ -94,8 +94,8 @@ def test_killed_again_and_again_it_gets_there(name: str, kills: int) -> None:
         assert solution.error is None
         assert max(names_drawn(after).values()) == 1
         assert solution.cost.taking(0) == told(after).taking(0)
-        assert name in ASYNCHRONOUS or (solution.answer, solution.standing) == (whole.answer, whole.standing)
-        assert pasts(after)["q"].finished
+        assert name in ASYNCHRONOUS or (solution.answer, solution.vote_state) == (whole.answer, whole.vote_state)
+        assert read_histories(after)["q"].finished
 
     asyncio.run(test())
 
@@ -113,7 +113,7 @@ def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, moments
         await turns(moment)
         work.cancel()
         await asyncio.wait([work])
-        if not work.cancelled() or not events or pasts(events)["q"].finished:
+        if not work.cancelled() or not events or read_histories(events)["q"].finished:
             return False
         second = fresh(moment + 1)
         solution, after = await going_on(name, events, engine=second)
@@ -122,7 +122,7 @@ def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, moments
         spent = [sum(pair) for pair in zip(meter_of(engine), meter_of(second), strict=True)]
         assert [solution.cost.prompt_tokens, solution.cost.cached_tokens] == spent[:2]
         assert solution.cost.generated_tokens + solution.cost.cancelled_tokens == spent[2]
-        assert name in ASYNCHRONOUS or (solution.answer, solution.standing) == (whole.answer, whole.standing)
+        assert name in ASYNCHRONOUS or (solution.answer, solution.vote_state) == (whole.answer, whole.vote_state)
         replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", after)))
         await replay.start()
         [again] = await asyncio.wait_for(
@@ -130,7 +130,7 @@ def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, moments
             timeout=30,
         )
         assert again.error is None
-        assert (again.answer, again.standing) == (solution.answer, solution.standing)
+        assert (again.answer, again.vote_state) == (solution.answer, solution.vote_state)
         return True
 
     assert sum(asyncio.run(test(moment)) for moment in moments)
@@ -139,9 +139,9 @@ def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, moments
 def test_what_is_finished_is_not_asked_again_and_a_failure_is(name: str) -> None:
     async def test() -> None:
         _, events = await going_on(name, [], engine=fresh(0))
-        past = pasts(events)["q"]
-        assert past.finished
-        assert not past.extent(QUESTION.prompt.digest)
+        history = read_histories(events)["q"]
+        assert history.finished
+        assert not history.extent(QUESTION.prompt.digest)
         [ended] = [event for event in events if isinstance(event, Ended)]
         failed = [*events[:-1], ended.model_copy(update={"ended_by": "error"})]
         engine = ScriptedEngine(varied)
@@ -184,7 +184,13 @@ def test_ratings_are_not_asked_for_twice(name: str) -> None:
         known = sum(isinstance(event, Scored) for event in kept)
         more = list(kept)
         await solve_many(
-            [QUESTION], strategy, ScriptedEngine(varied), verifier=judge, trace=more.append, seed=SEED, past=pasts(kept)
+            [QUESTION],
+            strategy,
+            ScriptedEngine(varied),
+            verifier=judge,
+            trace=more.append,
+            seed=SEED,
+            history=read_histories(kept),
         )
         assert len(judge.spent) == sum(isinstance(event, Scored) for event in more) - known
 

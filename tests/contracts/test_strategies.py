@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, Solution, solve, solve_sync
-from reasoner.admission import Admission
-from reasoner.catalog import build, entries, load
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, VerifierError
-from reasoner.protocols import Strategy, Verifier
-from reasoner.trace import Ended, Event, Sampled
+from reasoner.execution.admission import Admission
+from reasoner.registry import build, entries, load
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Ended, Event, Sampled
 from reasoner.types import Completion
+from reasoner.verifier import Verifier
 from tests.helpers import (
     Judge,
     books,
@@ -84,12 +85,12 @@ def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str
 
 
 @widths("most", 4, 40)
-def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str, most: int) -> None:
+def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str, maximum: int) -> None:
     free = run(name, ScriptedEngine(varied))
     assert free.ended_by in {"strategy", "rule"}
     spent = []
     enough = free.cost.samples
-    for limit in {*range(min(enough, most) + 1), enough // 2, max(0, enough - 1), enough, enough + 1}:
+    for limit in {*range(min(enough, maximum) + 1), enough // 2, max(0, enough - 1), enough, enough + 1}:
         solution = run(name, ScriptedEngine(varied), budget=Budget(samples=limit))
         assert solution.error is None
         assert solution.cost.samples <= limit
@@ -110,12 +111,12 @@ def test_it_survives_a_refusal_at_every_operation(name: str, refusals: int, monk
     """The budget may end at any moment, in the middle of a level or between a step and its rating."""
     admit, calls = Admission.admit, 0
 
-    async def refusing(self: Admission, price: Any, *, most: int, last: int) -> Any:
+    async def refusing(self: Admission, price: Any, *, maximum: int, last: int) -> Any:
         nonlocal calls
         calls += 1
         if calls > last:
             raise BudgetExhausted("tokens", needed=9, free=0, limit=1)
-        return await admit(self, price, most=most)
+        return await admit(self, price, maximum=maximum)
 
     def once(last: int) -> Solution:
         nonlocal calls
@@ -141,8 +142,8 @@ def test_what_is_left_of_a_budget_never_costs_an_answer(name: str) -> None:
     assert (one.answer and one.answer.key) == "7"
     for tokens in range(one.cost.tokens, 4 * one.cost.tokens, 7):
         some = run(name, ScriptedEngine(says("7")), budget=Budget(tokens=tokens))
-        assert (some.answer is not None) == (some.standing.leader is not None)
-        assert some.standing.samples == 0 or (some.answer and some.answer.key) == "7"
+        assert (some.answer is not None) == (some.vote_state.leader is not None)
+        assert some.vote_state.samples == 0 or (some.answer and some.answer.key) == "7"
 
 
 # Anytime
@@ -154,14 +155,14 @@ def test_proposals_lead_to_the_answer_and_only_grow_in_cost_and_samples(name: st
     assert solution.proposals[-1].answer == solution.answer
     for earlier, later in zip(solution.proposals, solution.proposals[1:], strict=False):
         assert earlier.cost.tokens <= later.cost.tokens
-        assert earlier.standing.samples <= later.standing.samples
+        assert earlier.vote_state.samples <= later.vote_state.samples
     assert solution.proposals[-1].cost.tokens <= solution.cost.tokens
 
 
 @pytest.mark.parametrize("reply", ["no idea", "", "The answer is"])
 def test_without_any_answer_it_abstains(name: str, reply: str) -> None:
     solution = run(name, ScriptedEngine(lambda _: reply))
-    assert (solution.answer, solution.error, solution.standing.votes) == (None, None, ())
+    assert (solution.answer, solution.error, solution.vote_state.votes) == (None, None, ())
     assert solution.cost.samples >= 1
 
 
@@ -176,7 +177,7 @@ def test_when_every_chain_is_cut_it_abstains(name: str) -> None:
 def test_when_all_answers_are_equal_that_is_the_answer(name: str) -> None:
     solution = run(name, ScriptedEngine(says("7")))
     assert solution.answer is not None
-    assert (solution.answer.key, solution.standing.share) == ("7", 1.0)
+    assert (solution.answer.key, solution.vote_state.share) == ("7", 1.0)
 
 
 class Broken(Judge):
@@ -205,7 +206,7 @@ def test_the_order_of_completion_changes_neither_answer_nor_cost(name: str, orde
     if name in ASYNCHRONOUS:
         assert "order" in (load("strategy", name).__doc__ or "")
         return
-    assert len({(solution.answer, solution.standing) for solution in solutions}) == 1
+    assert len({(solution.answer, solution.vote_state) for solution in solutions}) == 1
     # What was in flight when a strategy stopped had come more or less far, or had even ended.
     whole = [one for one in solutions if not one.cost.cancelled_tokens and one.ended_by != "rule"]
     assert len({course(solution)[:3] for solution in whole}) <= 1
@@ -213,7 +214,7 @@ def test_the_order_of_completion_changes_neither_answer_nor_cost(name: str, orde
 
 def test_a_prefix_cache_changes_the_cost_and_nothing_else(name: str) -> None:
     plain, cached = (run(name, ScriptedEngine(varied, block_size=size)) for size in (0, 1))
-    assert (plain.answer, plain.standing) == (cached.answer, cached.standing)
+    assert (plain.answer, plain.vote_state) == (cached.answer, cached.vote_state)
     assert plain.cost.prompt_tokens == cached.cost.prompt_tokens + cached.cost.cached_tokens
 
 
@@ -233,7 +234,7 @@ def test_the_seed_decides_the_samples(name: str) -> None:
 def test_it_repeats_itself_from_its_trace(name: str, seeds: int, budget: Budget | None, tmp_path: Path) -> None:
     async def test(seed: int) -> None:
         strategy, live = made(name), list[Event]()
-        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1, least=1), block_size=2)
+        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1, minimum=1), block_size=2)
         first = await solve(
             QUESTION, strategy, engine, verifier=judge_for(strategy), budget=budget, seed=seed, trace=live.append
         )
@@ -279,7 +280,7 @@ def test_it_holds_no_state(name: str) -> None:
     before = hash(strategy)
     engine = ScriptedEngine(varied)
     first, second = (solve_sync(QUESTION, strategy, engine, verifier=judge_for(strategy)) for _ in range(2))
-    assert (first.answer, first.standing) == (second.answer, second.standing)
+    assert (first.answer, first.vote_state) == (second.answer, second.vote_state)
     assert hash(strategy) == before
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(strategy, dataclasses.fields(strategy)[0].name, None)

@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 
 from reasoner import Budget, solve_sync
-from reasoner.catalog import build, entries, load, spec_of
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import ReasonerError, UnknownName
-from reasoner.plan import Plan, Propose, Sample, Score
-from reasoner.protocols import SampleRequest, Tab, Verifier
+from reasoner.registry import build, entries, load, spec_of
 from reasoner.specs import Spec
-from reasoner.types import Answer, Completion, Logprobs, Question, Rating, SamplingParams, Standing
+from reasoner.strategy import (
+    Plan,
+    Propose,
+    Sample,
+    Score,
+)
+from reasoner.types import Answer, Completion, Logprobs, Question, Rating, SamplingParams, VoteState
+from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.certainty import Measure
 from reasoner_verifiers.judge import Ask
 from reasoner_verifiers.maps import Calibration, FittedOn
@@ -28,7 +34,7 @@ SPECS = {
     "certainty": "certainty",
     "code": 'code:tests={{"stdin": "", "expected": "1"}},allow_unsandboxed=true',
     "ensemble": "ensemble:members=[certainty,judge]",
-    "judge": "judge:least_mass=0",
+    "judge": "judge:min_mass=0",
     "rules": 'rules:pattern="answer is [0-9]"',
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -45,7 +51,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "judge": {
         "ask": typing.get_args(Ask),
         "rubric": ("polite",),
-        "least_mass": ("0.25",),
+        "min_mass": ("0.25",),
         "model": ("some/model",),
         "base_url": ("http://localhost:1/v1",),
     },
@@ -99,7 +105,7 @@ def rated(verifier: Verifier, candidate: Completion) -> Rating:
         policy = ScriptedEngine(script)
         await verifier.start(policy)
         bound = await verifier.bound(QUESTION, candidate, policy)
-        rating = await verifier.score(QUESTION, candidate, policy, Tab())
+        rating = await verifier.score(QUESTION, candidate, policy, CostMeter())
         await verifier.close()
         for field in dataclasses.fields(bound):
             if field.name not in ("seconds", "cached_tokens"):
@@ -130,7 +136,7 @@ def judged(question: Question) -> Plan[Answer | None]:
     ratings = yield Score(question, drawn)
     best = max(zip((rating.value or 0 for rating in ratings), range(3), strict=True))[1]
     answer = question.read(drawn[best])
-    yield Propose(answer, Standing())
+    yield Propose(answer, VoteState())
     assert all(rating.error == "" for rating in ratings)
     return answer
 

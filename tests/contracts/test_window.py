@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from reasoner import Budget, solve_sync
-from reasoner.catalog import build, entries
-from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import PromptTooLong
-from reasoner.protocols import SampleRequest, Strategy
+from reasoner.registry import build, entries
+from reasoner.strategy import Strategy
 from tests.helpers import Judge, number_question
 
 NAMES = sorted(entries("strategy"))
@@ -25,7 +26,7 @@ def talkative(request: SampleRequest) -> str:
 @pytest.mark.parametrize("context", [TOKENS + 36, 60, 80, 120, 200])
 def test_what_does_not_fit_is_left_out_and_the_answers_stand(name: str, context: int) -> None:
     strategy: Strategy = build("strategy", name)
-    engine = ScriptedEngine(talkative, model=replace(CARD, context=context))
+    engine = ScriptedEngine(talkative, model=replace(MODEL, context=context))
     solution = solve_sync(
         QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None, budget=Budget(tokens=20_000)
     )
@@ -37,7 +38,7 @@ def test_what_does_not_fit_is_left_out_and_the_answers_stand(name: str, context:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_question_that_fills_the_window_is_an_error_that_says_so(name: str) -> None:
     strategy: Strategy = build("strategy", name)
-    engine = ScriptedEngine(talkative, model=replace(CARD, context=TOKENS))
+    engine = ScriptedEngine(talkative, model=replace(MODEL, context=TOKENS))
     solution = solve_sync(QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None)
     assert isinstance(solution.error, PromptTooLong)
     assert (solution.answer, engine.usage) == (None, [])

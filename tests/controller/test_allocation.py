@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.allocation import DRIFT, Allocation, Bid, BidQueue, QuestionState
-from reasoner.controller.odds import best_gain
 from reasoner.errors import UsageError
+from reasoner.execution.allocation import DRIFT, Allocation, Bid, BidQueue, QuestionState
+from reasoner.stopping.vote_posteriors import best_gain
 
-MOST = 40
+MAX_WATCHED = 40
 
 
-def state(lead: int, second: int = 0, *, samples: int = 0, rest: int = MOST, each: float = 100.0) -> QuestionState:
+def state(
+    lead: int, second: int = 0, *, samples: int = 0, rest: int = MAX_WATCHED, each: float = 100.0
+) -> QuestionState:
     """A question whose draws cost `each`; those that voted for none of the two had other answers."""
     samples = max(samples, lead + second)
     return QuestionState(lead, second, samples, rest, each * samples, samples)
@@ -191,8 +193,8 @@ def population(questions: int, seed: int, silent: int = 0) -> list[list[int]]:
     rows = []
     for at in range(questions):
         right = 0.98 if at % 2 else 0.65
-        rows.append([0 if source.random() < right else 1 for _ in range(MOST)])
-    return rows + [[-1] * MOST for _ in range(silent)]
+        rows.append([0 if source.random() < right else 1 for _ in range(MAX_WATCHED)])
+    return rows + [[-1] * MAX_WATCHED for _ in range(silent)]
 
 
 def right_by(rows: Sequence[Sequence[int]], drawn: Sequence[int]) -> float:
@@ -209,7 +211,7 @@ def shared_out(rows: Sequence[Sequence[int]], budget: int, allocation: Allocatio
 
     def update(at: int) -> None:
         (_, lead), (_, second) = (Counter(a for a in rows[at][: drawn[at]] if a >= 0).most_common(2) + [(0, 0)] * 2)[:2]
-        queue.update(at, QuestionState(lead, second, drawn[at], MOST - drawn[at], drawn[at], drawn[at]))
+        queue.update(at, QuestionState(lead, second, drawn[at], MAX_WATCHED - drawn[at], drawn[at], drawn[at]))
 
     for at in range(len(rows)):
         update(at)
@@ -218,7 +220,7 @@ def shared_out(rows: Sequence[Sequence[int]], budget: int, allocation: Allocatio
         if bid.value > allocation.price and fits:
             drawn[bid.question] += bid.draws
             update(bid.question)
-        if bid.value <= allocation.price or not fits or drawn[bid.question] == MOST:
+        if bid.value <= allocation.price or not fits or drawn[bid.question] == MAX_WATCHED:
             queue.close(bid.question)
     return drawn
 

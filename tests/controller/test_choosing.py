@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.choosing import Choice, Estimate, choose, shrink, shrunk
-from reasoner.controller.profile import ArmRow, Bins, Family, Trust
+from reasoner.calibration.arm_selection import Choice, Estimate, choose, shrink, shrunk
+from reasoner.calibration.profile import ArmRow, Bins, Family, Trust
 
 Outcomes = np.ndarray[Any, Any]
 SINGLE, FULL = "single", "self_consistency:n=40"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from reasoner.controller.frontier import Mix, Point, fill, hull
+from reasoner.calibration.pareto import Mix, Point, fill, hull
 from reasoner.errors import UsageError
 
 Pair = tuple[float, float]
@@ -54,8 +54,8 @@ def test_costs_ascend_and_slopes_fall_and_are_positive(cloud: list[Pair]) -> Non
 
 @given(clouds, st.floats(0, 12))
 def test_the_hull_is_the_best_that_any_two_points_give(cloud: list[Pair], budget: float) -> None:
-    least = min(cost for cost, _ in cloud)
-    budget = max(budget, least)
+    minimum = min(cost for cost, _ in cloud)
+    budget = max(budget, minimum)
     best = max(value for cost, value in cloud if cost <= budget)
     for (low, first), (high, second) in combinations(sorted(cloud), 2):
         if low <= budget < high:
@@ -114,8 +114,8 @@ def test_more_than_enough_is_left_over() -> None:
 
 def test_just_enough_buys_the_cheapest() -> None:
     bins = [(0.1, points((0.1, 1))), (0.2, points((0.3, 1), (2, 2))), (0.7, points((0.7, 1)))]
-    least = 0.1 * 0.1 + 0.2 * 0.3 + 0.7 * 0.7
-    assert fill(bins, least) == tuple(Mix(ways[0]) for _, ways in bins)
+    minimum = 0.1 * 0.1 + 0.2 * 0.3 + 0.7 * 0.7
+    assert fill(bins, minimum) == tuple(Mix(ways[0]) for _, ways in bins)
 
 
 @pytest.mark.parametrize("budget", [0.99, 0, -1, math.nan])
@@ -140,8 +140,8 @@ def test_a_bin_without_questions_costs_nothing() -> None:
 def test_nothing_is_better_by_linear_programming(bins: list[tuple[float, list[Pair]]], budget: float) -> None:
     weights = [weight for weight, _ in bins]
     shares = np.array(weights) / sum(weights)
-    least = sum(share * min(cost for cost, _ in cloud) for share, (_, cloud) in zip(shares, bins, strict=True))
-    budget = max(budget, float(least))
+    minimum = sum(share * min(cost for cost, _ in cloud) for share, (_, cloud) in zip(shares, bins, strict=True))
+    budget = max(budget, float(minimum))
     mixes = fill([(weight, points(*cloud)) for weight, cloud in bins], budget)
     cost, value = total(weights, mixes)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.odds import (
+from reasoner.stopping.vote_posteriors import (
     DRAWS,
     HORIZON,
     Gain,
@@ -182,8 +182,8 @@ def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
         (4, 1, 16, 0.95701),
     ],
 )
-def test_the_published_chances_to_stay(a: int, b: int, most: int, value: float) -> None:
-    assert round(lock_in(a, b, most - a - b), 5) == value
+def test_the_published_chances_to_stay(a: int, b: int, maximum: int, value: float) -> None:
+    assert round(lock_in(a, b, maximum - a - b), 5) == value
 
 
 FEW = st.integers(0, 12)

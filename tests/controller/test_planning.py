@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.choosing import shrunk
-from reasoner.controller.planning import TAIL, Forecast, Outlook, fit, outlook, sequence_p95
-from reasoner.controller.profile import ArmRow, Bins, Family, Trust
+from reasoner.calibration.arm_selection import shrunk
+from reasoner.calibration.planning import TAIL, Forecast, Outlook, fit, outlook, sequence_p95
+from reasoner.calibration.profile import ArmRow, Bins, Family, Trust
 from reasoner.errors import UsageError
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
 
 MANY = 10_000_000
 BASELINE = "self_consistency:n=4"
@@ -117,25 +117,25 @@ def test_intervals_hold_the_truth_whether_bins_differ_or_not(chances: tuple[floa
 @given(families, st.floats(0, 50), st.floats(0, 50))
 def test_more_budget_is_expected_to_bring_no_less(one: Family, budget: float, more: float) -> None:
     asked = outlook(one)
-    low, high = (asked.at(asked.least + extra).accuracy.mean for extra in (budget, budget + more))
+    low, high = (asked.at(asked.minimum + extra).accuracy.mean for extra in (budget, budget + more))
     assert high >= low - 1e-9
 
 
 @given(families, st.floats(0, 60))
 def test_no_more_is_expected_than_the_best_arms_bring_nor_spent_than_given(one: Family, extra: float) -> None:
     asked, estimates = outlook(one), shrunk(one)
-    told = asked.at(asked.least + extra)
+    told = asked.at(asked.minimum + extra)
     best = [max(estimates[arm.arm, place].mean for arm in one.rows(place)) for place in range(one.bins.count)]
     sizes = [one.standard(place).questions for place in range(one.bins.count)]
-    most = sum(n * value for n, value in zip(sizes, best, strict=True)) / sum(sizes)
-    assert told.tokens.mean <= (asked.least + extra) * (1 + 1e-9)
-    assert told.accuracy.mean <= most + 1e-9
-    assert asked.most.accuracy.mean == pytest.approx(most)
+    maximum = sum(n * value for n, value in zip(sizes, best, strict=True)) / sum(sizes)
+    assert told.tokens.mean <= (asked.minimum + extra) * (1 + 1e-9)
+    assert told.accuracy.mean <= maximum + 1e-9
+    assert asked.maximum.accuracy.mean == pytest.approx(maximum)
 
 
 def test_what_was_measured_on_few_questions_is_not_used() -> None:
     better = row(0, (2, 1.0), 29)
-    assert outlook(family((400, [(1, 0.3)]), extra=(better,))).most.accuracy.mean == pytest.approx(0.3)
+    assert outlook(family((400, [(1, 0.3)]), extra=(better,))).maximum.accuracy.mean == pytest.approx(0.3)
     with pytest.raises(UsageError, match="bin 0 of a has no arm with 30 questions: calibrate"):
         outlook(family((29, [(1, 0.3)])))
 
@@ -151,7 +151,7 @@ def test_less_than_the_cheapest_is_refused() -> None:
 @given(families, st.floats(0, 1))
 def test_an_accuracy_costs_the_budget_that_brings_it(one: Family, place: float) -> None:
     asked = outlook(one)
-    low, high = asked.at(asked.least), asked.most
+    low, high = asked.at(asked.minimum), asked.maximum
     wanted = low.accuracy.mean + place * (high.accuracy.mean - low.accuracy.mean)
     tokens = asked.tokens_for(wanted)
     assert tokens is not None
@@ -166,9 +166,9 @@ def test_a_budget_on_the_hull_is_what_its_accuracy_costs(budget: float) -> None:
 
 def test_the_cheapest_is_enough_for_little_and_nothing_for_too_much() -> None:
     asked = outlook(published())
-    assert asked.tokens_for(0) == asked.least
+    assert asked.tokens_for(0) == asked.minimum
     assert asked.tokens_for(0.773) is None
-    assert asked.most.tokens.mean == pytest.approx(0.4 * 16 + 0.6 * 4)
+    assert asked.maximum.tokens.mean == pytest.approx(0.4 * 16 + 0.6 * 4)
 
 
 # How much it varies
@@ -209,8 +209,8 @@ def test_a_share_of_none_is_not_used() -> None:
 GIB = 2**30
 
 
-def card(heads: int, kv_heads: int, size: int = 2) -> ModelCard:
-    return ModelCard("m", layers=2, heads=heads, kv_heads=kv_heads, head_dim=64, kv_bytes_per_element=size)
+def card(heads: int, kv_heads: int, size: int = 2) -> ModelInfo:
+    return ModelInfo("m", layers=2, heads=heads, kv_heads=kv_heads, head_dim=64, kv_bytes_per_element=size)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_sharing_never_makes_less_fit(tokens: int, own: int, prompt: int, sample
 
 
 def test_without_geometry_nothing_is_known_to_fit() -> None:
-    found = fit(ModelCard("m"), kv_bytes=GIB, own=1, prompt=0, samples=1)
+    found = fit(ModelInfo("m"), kv_bytes=GIB, own=1, prompt=0, samples=1)
     assert (found.tokens, found.apart, found.shared) == (0, 0, 0)
 
 

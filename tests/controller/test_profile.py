@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.profile import ArmRow, Bins, Family, Profile, Trust, read_profile
+from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust, read_profile
 from reasoner.errors import UnknownName, UsageError
 
 Content = dict[str, Any]

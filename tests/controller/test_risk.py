@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from reasoner.controller.risk import EXACT, broken_promise, drift, least_questions, upper_bound, walk
+from reasoner.calibration.risk import EXACT, broken_promise, drift, least_questions, upper_bound, walk
 
 # The bound
 
@@ -22,9 +22,9 @@ def test_the_published_bounds(harmed: int, n: int, bound: float) -> None:
 
 
 @pytest.mark.parametrize(("epsilon", "least"), [(0.05, 59), (0.02, 149), (0.01, 299)])
-def test_how_many_questions_it_takes_without_harm(epsilon: float, least: int) -> None:
-    assert least_questions(epsilon, 0.05) == least
-    assert upper_bound(0, least, 0.05) <= epsilon < upper_bound(0, least - 1, 0.05)
+def test_how_many_questions_it_takes_without_harm(epsilon: float, minimum: int) -> None:
+    assert least_questions(epsilon, 0.05) == minimum
+    assert upper_bound(0, minimum, 0.05) <= epsilon < upper_bound(0, minimum - 1, 0.05)
 
 
 @given(st.integers(1, 300), st.data(), st.floats(0.001, 0.5))

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Cost
-from reasoner.catalog import build, entries, spec_of
-from reasoner.controller.stopping import BetaRule, FirstOf, Price, StopRule
+from reasoner.registry import build, entries, spec_of
 from reasoner.specs import Spec
-from reasoner.types import Answer, Standing, Vote
+from reasoner.stopping.rules import BetaRule, FirstOf, Price, StopRule
+from reasoner.types import Answer, Vote, VoteState
 
 NEEDED = {"first_of": "first_of:[lossless,confidence]"}
 """Rules that have an option without a default."""
@@ -33,7 +33,7 @@ specs = pytest.mark.parametrize("spec", SPECS)
 
 
 @st.composite
-def standings(draw: st.DrawFn) -> Standing:
+def standings(draw: st.DrawFn) -> VoteState:
     """Any, possible or not: weights against counts, ties, more samples than there should be, no end."""
     counts = draw(st.lists(st.integers(1, 40), max_size=8))
     weight = st.one_of(st.sampled_from([0.0, 1.0, 1e-300, 1e300]), st.floats(0, 50))
@@ -41,14 +41,14 @@ def standings(draw: st.DrawFn) -> Standing:
     rows = sorted(zip(weights, counts, strict=True), reverse=True)
     votes = tuple(Vote(Answer(str(at), str(at)), float(w), count) for at, (w, count) in enumerate(rows))
     silent, streak = draw(st.integers(0, 30)), draw(st.integers(0, 64))
-    most = draw(st.one_of(st.just(0), st.integers(1, 400)))
+    max_samples = draw(st.one_of(st.just(0), st.integers(1, 400)))
     tied = len(rows) > 1 and rows[0][0] == rows[1][0]
-    return Standing(votes, sum(counts) + silent, tied, streak, most)
+    return VoteState(votes, sum(counts) + silent, tied, streak, max_samples)
 
 
 @specs
 @given(here=standings(), seed=st.integers(0, 99))
-def test_the_verdict_is_a_function_of_the_numbers_alone(spec: str, here: Standing, seed: int) -> None:
+def test_the_verdict_is_a_function_of_the_numbers_alone(spec: str, here: VoteState, seed: int) -> None:
     """Not of what the answers are, nor of the cost, nor of what it was asked before; and it is one short line."""
     rule = build("rule", spec)
     reason = rule.stop(here, Cost())
@@ -57,25 +57,25 @@ def test_the_verdict_is_a_function_of_the_numbers_alone(spec: str, here: Standin
     votes = tuple(
         Vote(Answer(text, text), vote.weight, vote.count) for text, vote in zip(texts, here.votes, strict=True)
     )
-    renamed = Standing(votes, here.samples, here.tied, here.streak, here.most)
+    renamed = VoteState(votes, here.samples, here.tied, here.streak, here.max_samples)
     assert rule.stop(renamed, Cost(generated_tokens=10**9, samples=7)) == reason
     again: StopRule = build("rule", spec_of(rule))
     assert again.stop(here, Cost()) == reason
 
 
 @specs
-@given(samples=st.integers(0, 200), most=st.integers(0, 200))
-def test_a_question_without_an_answer_is_not_stopped(spec: str, samples: int, most: int) -> None:
-    assert build("rule", spec).stop(Standing((), samples, most=most), Cost()) is None
+@given(samples=st.integers(0, 200), max_samples=st.integers(0, 200))
+def test_a_question_without_an_answer_is_not_stopped(spec: str, samples: int, max_samples: int) -> None:
+    assert build("rule", spec).stop(VoteState((), samples, max_samples=max_samples), Cost()) is None
 
 
 @specs
 def test_some_standing_stops_it_and_some_does_not(spec: str) -> None:
     rule: StopRule = build("rule", spec)
 
-    def lead(first: int, second: int) -> Standing:
+    def lead(first: int, second: int) -> VoteState:
         votes = tuple(Vote(Answer(str(at), str(at)), count, count) for at, count in enumerate((first, second)) if count)
-        return Standing(votes, first + second, first == second, 0 if second else first, 60)
+        return VoteState(votes, first + second, first == second, 0 if second else first, 60)
 
     found = {rule.stop(lead(a, b), Cost()) is not None for a, b in ((60, 0), (1, 0), (12, 12), (3, 2), (30, 30))}
     assert found == {True, False}

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from reasoner import Cost, Solution, solve_many_sync, solve_sync
 from reasoner.answers import NumberSpace
-from reasoner.controller.odds import lock_in, stays
-from reasoner.controller.stopping import BetaRule, DirichletRule, Esc, LockIn, Lossless, Ppr, Price, StopRule
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
-from reasoner.trace import Event, Noted, Sampled
-from reasoner.types import SamplingParams, Standing, Vote
-from reasoner.votes import Tally
+from reasoner.stopping.rules import BetaRule, DirichletRule, Esc, LockIn, Lossless, Ppr, Price, StopRule
+from reasoner.stopping.vote_posteriors import lock_in, stays
+from reasoner.trace.events import Event, Noted, Sampled
+from reasoner.types import SamplingParams, Vote, VoteState
+from reasoner.voting import Tally
 from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
 from reasoner_strategies.self_consistency import SelfConsistency
 from tests.helpers import answer, number_question
@@ -28,24 +28,24 @@ from tests.sweeps import widths
 PARAMS = SamplingParams(max_tokens=10_000)
 
 
-def standing(*counts: int, weights: Sequence[float] = (), most: int = 0, streak: int = 0) -> Standing:
+def vote_state(*counts: int, weights: Sequence[float] = (), max_samples: int = 0, streak: int = 0) -> VoteState:
     """One of these many votes each; answers of none are left out."""
     votes = tuple(
         Vote(answer(str(place)), weights[place] if weights else count, count)
         for place, count in enumerate(counts)
         if count
     )
-    return Standing(votes, sum(counts), streak=streak, most=most)
+    return VoteState(votes, sum(counts), streak=streak, max_samples=max_samples)
 
 
 # The least lead that stops
 
 
-def least_leads(rule: StopRule, seconds: int, most: int = 0) -> list[int]:
+def least_leads(rule: StopRule, seconds: int, max_samples: int = 0) -> list[int]:
     """The fewest votes for the leader that stop against 0, 1, ... votes."""
 
     def stops(a: int, b: int) -> bool:
-        return rule.stop(standing(a, b, most=most), Cost()) is not None
+        return rule.stop(vote_state(a, b, max_samples=max_samples), Cost()) is not None
 
     found = [next(a for a in range(1, 99) if stops(a, b)) for b in range(seconds)]
     # A greater lead stops as well.
@@ -68,8 +68,8 @@ def least_leads(rule: StopRule, seconds: int, most: int = 0) -> list[int]:
     ],
     ids=repr,
 )
-def test_the_published_least_leads(rule: StopRule, most: int, least: list[int]) -> None:
-    assert least_leads(rule, len(least), most) == least
+def test_the_published_least_leads(rule: StopRule, max_samples: int, minimum: list[int]) -> None:
+    assert least_leads(rule, len(minimum), max_samples) == minimum
 
 
 # The rules
@@ -77,24 +77,24 @@ def test_the_published_least_leads(rule: StopRule, most: int, least: list[int]) 
 
 @pytest.mark.parametrize("rule", [BetaRule(), DirichletRule()])
 def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
-    assert rule.stop(Standing((), 9), Cost()) is None
-    assert rule.stop(standing(3), Cost()) is None
-    reason = rule.stop(standing(4), Cost())
+    assert rule.stop(VoteState((), 9), Cost()) is None
+    assert rule.stop(vote_state(3), Cost()) is None
+    reason = rule.stop(vote_state(4), Cost())
     assert reason is not None
     assert all(number in reason for number in ("4", "0.968", "0.95"))
 
 
 def test_more_contenders_make_the_dirichlet_wait_longer() -> None:
-    assert BetaRule().stop(standing(6, 1, 1, 1), Cost())
-    assert DirichletRule().stop(standing(6, 1, 1, 1), Cost()) is None
-    assert DirichletRule().stop(standing(6, 1), Cost())
+    assert BetaRule().stop(vote_state(6, 1, 1, 1), Cost())
+    assert DirichletRule().stop(vote_state(6, 1, 1, 1), Cost()) is None
+    assert DirichletRule().stop(vote_state(6, 1), Cost())
 
 
 @pytest.mark.parametrize("rule", [BetaRule(), DirichletRule()])
 def test_members_count_and_not_their_weight(rule: BetaRule | DirichletRule) -> None:
     """A leader by weight that has fewer votes is not ahead."""
-    assert rule.stop(standing(2, 9, weights=(5.0, 1.0)), Cost()) is None
-    assert rule.stop(standing(9, 2, weights=(0.2, 0.1)), Cost())
+    assert rule.stop(vote_state(2, 9, weights=(5.0, 1.0)), Cost()) is None
+    assert rule.stop(vote_state(9, 2, weights=(0.2, 0.1)), Cost())
 
 
 @pytest.mark.parametrize("theta", [0.0, 1.0, -0.1, math.nan])
@@ -105,7 +105,7 @@ def test_a_theta_that_is_no_probability_is_refused(theta: float) -> None:
 
 
 def test_a_reason_lists_no_more_than_a_few_answers() -> None:
-    reason = DirichletRule().stop(standing(500, *(1,) * 80), Cost())
+    reason = DirichletRule().stop(vote_state(500, *(1,) * 80), Cost())
     assert reason is not None
     assert "500 to 1 to 1 to 1 to 1 votes and 76 more answers" in reason
 
@@ -114,25 +114,25 @@ def test_a_reason_lists_no_more_than_a_few_answers() -> None:
 
 
 def test_two_samples_are_the_least_to_be_locked_in() -> None:
-    assert LockIn(0.4).stop(standing(1, most=2), Cost()) is None
-    assert LockIn(0.4).stop(standing(2, most=3), Cost())
+    assert LockIn(0.4).stop(vote_state(1, max_samples=2), Cost()) is None
+    assert LockIn(0.4).stop(vote_state(2, max_samples=3), Cost())
 
 
 @pytest.mark.parametrize("rule", [LockIn(), Lossless()])
 def test_without_an_end_nothing_is_locked_in(rule: StopRule) -> None:
-    assert rule.stop(standing(50), Cost()) is None
-    assert rule.stop(standing(50, most=60), Cost())
+    assert rule.stop(vote_state(50), Cost()) is None
+    assert rule.stop(vote_state(50, max_samples=60), Cost())
 
 
 def test_a_third_answer_close_to_the_second_must_be_held_too() -> None:
     """Against two that have one vote each the leader of 5 is less sure than against one."""
     assert lock_in(5, 1, 33) > 0.95 > stays((5, 1, 1, 1), 31)
-    assert LockIn().stop(standing(5, 1, most=39), Cost())
-    assert LockIn().stop(standing(5, 1, 1, 1, most=39), Cost()) is None
+    assert LockIn().stop(vote_state(5, 1, max_samples=39), Cost())
+    assert LockIn().stop(vote_state(5, 1, 1, 1, max_samples=39), Cost()) is None
 
 
 def test_a_third_answer_two_votes_behind_the_second_is_not_looked_at() -> None:
-    behind, close = standing(9, 8, 6, 6, most=59), standing(9, 8, 7, 7, most=61)
+    behind, close = vote_state(9, 8, 6, 6, max_samples=59), vote_state(9, 8, 7, 7, max_samples=61)
     delta = 1 - (stays((9, 8, 6, 6), 30) + lock_in(9, 8, 30)) / 2
     assert stays((9, 8, 6, 6), 30) < 1 - delta
     assert LockIn(delta).stop(behind, Cost())
@@ -141,23 +141,23 @@ def test_a_third_answer_two_votes_behind_the_second_is_not_looked_at() -> None:
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(0, 30), st.sampled_from([1e-9, 0.05, 0.3]))
 def test_what_is_lossless_is_locked_in(counts: list[int], more: int, delta: float) -> None:
-    here = standing(*sorted(counts, reverse=True), most=sum(counts) + more)
+    here = vote_state(*sorted(counts, reverse=True), max_samples=sum(counts) + more)
     if here.samples >= 2 and Lossless().stop(here, Cost()):
         assert LockIn(delta).stop(here, Cost())
 
 
-def course(answers: Iterable[str | None], most: int, rule: StopRule) -> Standing:
+def course(answers: Iterable[str | None], max_samples: int, rule: StopRule) -> VoteState:
     """Where the vote stands at the rule's stop, or after all, looked at after each sample in launch order."""
-    tally = Tally(NumberSpace(), most=most)
+    tally = Tally(NumberSpace(), max_samples=max_samples)
     for index, one in enumerate(answers):
         tally.add(None if one is None else answer(one), index=index)
-        if rule.stop(tally.standing(), Cost()):
+        if rule.stop(tally.vote_state(), Cost()):
             break
-    return tally.standing()
+    return tally.vote_state()
 
 
 class _Never:
-    def stop(self, standing: Standing, cost: Cost) -> str | None:
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         return None
 
 
@@ -192,22 +192,22 @@ def test_of_forty_that_agree_twenty_one_are_enough() -> None:
 
 
 def test_weights_that_may_still_come_are_no_certainty() -> None:
-    assert Lossless().stop(standing(9, 1, weights=(9.0, 0.5), most=12), Cost()) is None
-    assert Lossless().stop(standing(9, 1, most=12), Cost())
+    assert Lossless().stop(vote_state(9, 1, weights=(9.0, 0.5), max_samples=12), Cost()) is None
+    assert Lossless().stop(vote_state(9, 1, max_samples=12), Cost())
 
 
 # A certificate, and a window
 
 
 def test_a_leader_by_weight_alone_has_no_certificate() -> None:
-    assert Ppr().stop(standing(1, 30, weights=(9.0, 1.0)), Cost()) is None
-    assert Ppr().stop(standing(30, 1), Cost())
+    assert Ppr().stop(vote_state(1, 30, weights=(9.0, 1.0)), Cost()) is None
+    assert Ppr().stop(vote_state(30, 1), Cost())
 
 
 def test_a_window_must_be_whole_and_of_one_mind() -> None:
     rule = Esc(3)
-    assert [bool(rule.stop(standing(n, streak=n), Cost())) for n in range(1, 7)] == [False, False, True] * 2
-    assert rule.stop(standing(5, 1, streak=2), Cost()) is None
+    assert [bool(rule.stop(vote_state(n, streak=n), Cost())) for n in range(1, 7)] == [False, False, True] * 2
+    assert rule.stop(vote_state(5, 1, streak=2), Cost()) is None
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_published_mean_samples_of_windows(law: tuple[float, ...], samples: 
         for (last, streak), chance in going_on.items():
             for one, probability in enumerate(law):
                 after[one, streak + 1 if one == last else 1] += chance * probability
-        ended = {at for at in after if drawn == 40 or rule.stop(standing(drawn, streak=at[1]), Cost())}
+        ended = {at for at in after if drawn == 40 or rule.stop(vote_state(drawn, streak=at[1]), Cost())}
         mean += drawn * sum(after[at] for at in ended)
         going_on = {at: chance for at, chance in after.items() if at not in ended}
     assert round(mean, 4) == samples
@@ -253,10 +253,10 @@ States = dict[tuple[tuple[int, ...], tuple[int, ...]], float]
 
 
 def stops(rule: StopRule) -> Stops:
-    return cache(lambda counts: rule.stop(standing(*counts), Cost()) is not None)
+    return cache(lambda counts: rule.stop(vote_state(*counts), Cost()) is not None)
 
 
-class Course:
+class SearchTree:
     """What one-by-one draws from a law come to, exactly: the probability of each state, draw by draw.
 
     A state is the counts of the classes and the order in which they came, which decides ties. The first is right.
@@ -303,25 +303,25 @@ def _drawn(states: States, law: tuple[float, ...]) -> States:
     ],
 )
 def test_the_published_shares_of_wrong_stops(law: tuple[float, ...], cap: int, wrong: float) -> None:
-    assert round(Course(law, cap, stops(BetaRule())).stopped_wrong, 3) == wrong
+    assert round(SearchTree(law, cap, stops(BetaRule())).stopped_wrong, 3) == wrong
 
 
 @pytest.mark.parametrize(("law", "wrong"), [((0.55, 0.45), 0.0036), ((0.6, 0.4), 0.0010)])
 def test_the_published_shares_of_wrong_certificates(law: tuple[float, ...], wrong: float) -> None:
-    assert round(Course(law, 200, stops(Ppr())).stopped_wrong, 4) == wrong
+    assert round(SearchTree(law, 200, stops(Ppr())).stopped_wrong, 4) == wrong
 
 
 @pytest.mark.parametrize("law", [(0.51, 0.49), (0.5, 0.5), (0.34, 0.33, 0.33)])
 def test_a_certificate_is_wrong_no_oftener_than_it_says_however_near_the_tie(law: tuple[float, ...]) -> None:
     """Looked at after each of 60 samples; at a tie the second stands for any wrong answer."""
     delta = 0.2
-    assert 0 < Course(law, 60, stops(Ppr(delta, classes=len(law)))).stopped_wrong <= delta
-    assert Course(law, 60, stops(BetaRule(1 - delta))).stopped_wrong > delta
+    assert 0 < SearchTree(law, 60, stops(Ppr(delta, classes=len(law)))).stopped_wrong <= delta
+    assert SearchTree(law, 60, stops(BetaRule(1 - delta))).stopped_wrong > delta
 
 
 def test_the_dirichlet_is_wrong_less_often_for_more_samples() -> None:
     law = (0.4, 0.35, 0.25)
-    beta, dirichlet = Course(law, 40, stops(BetaRule())), Course(law, 40, stops(DirichletRule()))
+    beta, dirichlet = SearchTree(law, 40, stops(BetaRule())), SearchTree(law, 40, stops(DirichletRule()))
     assert dirichlet.stopped_wrong < 0.75 * beta.stopped_wrong
     assert dirichlet.samples > beta.samples
 
@@ -347,14 +347,14 @@ questions = widths("count", 60, 1000)
 def test_runs_are_wrong_and_long_as_often_as_the_exact_course_says(
     law: tuple[float, ...], rule: Literal["beta", "dirichlet"], count: int
 ) -> None:
-    exact = Course(law, 40, stops(BetaRule() if rule == "beta" else DirichletRule()))
+    exact = SearchTree(law, 40, stops(BetaRule() if rule == "beta" else DirichletRule()))
     solutions, events = solved(law, AdaptiveConsistency(n=40, rule=rule, params=PARAMS), count)
     stopped = {event.question_id for event in events if isinstance(event, Noted)}
     right = {one.question_id for one in solutions if one.answer and one.answer.key == "7"}
     wrong = len(stopped - right) / count
     assert near(wrong, exact.stopped_wrong, math.sqrt(exact.stopped_wrong * (1 - exact.stopped_wrong)), count)
     assert near(len(right) / count, exact.right, math.sqrt(exact.right * (1 - exact.right)), count)
-    assert near(sum(one.standing.samples for one in solutions) / count, exact.samples, 20, count)
+    assert near(sum(one.vote_state.samples for one in solutions) / count, exact.samples, 20, count)
 
 
 def test_a_rule_from_outside_stops_a_majority_vote_at_the_same_samples() -> None:
@@ -363,8 +363,8 @@ def test_a_rule_from_outside_stops_a_majority_vote_at_the_same_samples() -> None
         question = number_question(f"q{place}")
         inside = solve_sync(question, AdaptiveConsistency(window=1, params=PARAMS), engine)
         outside = solve_sync(question, SelfConsistency(n=40, params=PARAMS), engine, stop=BetaRule())
-        assert (outside.answer, outside.standing) == (inside.answer, inside.standing)
-        assert (outside.ended_by == "rule") == (inside.standing.samples < 40)
+        assert (outside.answer, outside.vote_state) == (inside.answer, inside.vote_state)
+        assert (outside.ended_by == "rule") == (inside.vote_state.samples < 40)
 
 
 @questions

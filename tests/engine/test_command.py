@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from reasoner.trace import read_trace
+from reasoner.trace.events import read_trace
 
 REASONER = str(Path(sys.executable).with_name("reasoner"))
 QUESTION = "What is 3 + 4?"

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Budget, Cost, Prompt, SamplingParams, ask, solve_sync
+from reasoner import Budget, Cost, Prompt, Question, SamplingParams, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import SampleRequest, Tab
-from reasoner.trace import Event, Sampled, Scored
+from reasoner.trace.events import Event, Sampled, Scored
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
 from tests.helpers import completion
 
-QUESTION = ask("What is 3 + 4?")
+QUESTION = Question.of("What is 3 + 4?")
 
 
 async def watched(engine: VllmEngine, prompt: Prompt, watch: tuple[int, ...], tokens: int = 1) -> Completion:
@@ -48,8 +49,8 @@ def test_watched_log_probabilities_are_those_of_the_model(engine: VllmEngine, em
 
 @pytest.mark.parametrize("ask_for", ["yes", "true", "rubric"])
 def test_a_judgement_is_a_share_of_the_mass_on_its_words(engine: VllmEngine, ask_for: str) -> None:
-    async def go() -> tuple[Rating, Tab]:
-        judge, tab = Judge(ask_for, least_mass=0.0), Tab()  # type: ignore[arg-type]
+    async def go() -> tuple[Rating, CostMeter]:
+        judge, tab = Judge(ask_for, min_mass=0.0), CostMeter()  # type: ignore[arg-type]
         await judge.start(engine)
         return await judge.score(QUESTION, completion("The answer is 7"), engine, tab), tab
 
@@ -63,13 +64,13 @@ def test_a_judgement_is_a_share_of_the_mass_on_its_words(engine: VllmEngine, ask
 
 def test_judging_many_candidates_computes_the_question_once_and_every_token_is_booked(engine: VllmEngine) -> None:
     document = "The ship left the harbour at dawn with nineteen sailors and a dog. " * 12
-    question = ask("How many sailors were there?", context=document)
+    question = Question.of("How many sailors were there?", context=document)
     events: list[Event] = []
     solution = solve_sync(
         question,
         BestOfN(n=6, params=SamplingParams(temperature=0.8, max_tokens=96)),
         engine,
-        verifier=Judge(least_mass=0.0),
+        verifier=Judge(min_mass=0.0),
         budget=Budget(tokens=6000),
         trace=events.append,
     )
@@ -86,12 +87,12 @@ def test_judging_many_candidates_computes_the_question_once_and_every_token_is_b
 
 
 def test_a_pair_and_its_reverse_add_up(engine: VllmEngine) -> None:
-    async def prefer(a: str, b: str) -> Rating:
-        judge = Judge(least_mass=0.0)
+    async def compare_pair(a: str, b: str) -> Rating:
+        judge = Judge(min_mass=0.0)
         await judge.start(engine)
-        return await judge.prefer(QUESTION, completion(a), completion(b), engine, Tab())
+        return await judge.compare_pair(QUESTION, completion(a), completion(b), engine, CostMeter())
 
-    there, back = asyncio.run(prefer("It is 7", "It is 9")), asyncio.run(prefer("It is 9", "It is 7"))
+    there, back = asyncio.run(compare_pair("It is 7", "It is 9")), asyncio.run(compare_pair("It is 9", "It is 7"))
     assert there.value is not None
     assert back.value is not None
     assert there.value + back.value == pytest.approx(1, abs=1e-3)

@@ -5,11 +5,17 @@ import math
 
 import pytest
 
-from reasoner import Answer, Prompt, Question, Solution, ask, solve_sync
+from reasoner import Answer, Prompt, Question, Solution, solve_sync
+from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.plan import Plan, Weight, extend, sample, weigh
-from reasoner.protocols import SampleRequest, forget
-from reasoner.trace import Event
+from reasoner.strategy import (
+    Plan,
+    TextLikelihood,
+    loglikelihood,
+    prefill,
+    sample,
+)
+from reasoner.trace.events import Event
 from reasoner.types import Completion, SamplingParams
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import Likelihood
@@ -17,15 +23,15 @@ from tests.helpers import Planned, told
 
 BLOCK = 32
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=0)
-QUESTION = ask("Which of these is a fish?\n\nA) cow\nB) trout\nC) bee\nD) oak")
+QUESTION = Question.of("Which of these is a fish?\n\nA) cow\nB) trout\nC) bee\nD) oak")
 LONG = Prompt.chat("A line that no other test uses, for its blocks to be new here. " * 12 + "What is 3 + 4?")
 
 
-def weighed(engine: VllmEngine, prompt: Prompt, *texts: str) -> tuple[tuple[Weight | None, ...], Solution]:
-    kept: list[tuple[Weight | None, ...]] = []
+def weighed(engine: VllmEngine, prompt: Prompt, *texts: str) -> tuple[tuple[TextLikelihood | None, ...], Solution]:
+    kept: list[tuple[TextLikelihood | None, ...]] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
-        kept.append((yield from weigh(prompt, texts)))
+        kept.append((yield from loglikelihood(prompt, texts)))
         return None
 
     events: list[Event] = []
@@ -41,12 +47,12 @@ def tokens_of(engine: VllmEngine, prompt: Prompt) -> int:
 
 @pytest.mark.parametrize("text", ["Tell me about the sea.", "What is 12 * 12?", "Name a colour."])
 def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(engine: VllmEngine, text: str) -> None:
-    kept: list[tuple[Completion, tuple[Weight | None, ...]]] = []
+    kept: list[tuple[Completion, tuple[TextLikelihood | None, ...]]] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
-        prompt = yield from extend(Prompt.chat(text), "Well,")
+        prompt = yield from prefill(Prompt.chat(text), "Well,")
         [drawn] = yield from sample(prompt, params=GREEDY)
-        kept.append((drawn, (yield from weigh(prompt, [drawn.text]))))
+        kept.append((drawn, (yield from loglikelihood(prompt, [drawn.text]))))
         return None
 
     assert solve_sync(QUESTION, Planned(plan), engine).error is None
@@ -55,7 +61,7 @@ def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(engine: Vllm
     assert found is not None
     assert asyncio.run(engine.encode(drawn.text)) == drawn.continuation
     own = drawn.logprobs.sampled[: len(drawn.continuation)]
-    assert found == Weight(pytest.approx(math.fsum(own), abs=1e-3), len(own))  # type: ignore[arg-type]
+    assert found == TextLikelihood(pytest.approx(math.fsum(own), abs=1e-3), len(own))  # type: ignore[arg-type]
 
 
 async def chance(engine: VllmEngine, prompt: Prompt, watch: tuple[int, ...]) -> float:
@@ -89,7 +95,7 @@ def test_all_that_may_come_first_has_probability_one(engine: VllmEngine) -> None
 
 
 def test_the_prompt_is_computed_once_and_another_text_costs_its_own_tokens(engine: VllmEngine) -> None:
-    asyncio.run(forget(engine))
+    asyncio.run(reset_caches(engine))
     tokens = tokens_of(engine, LONG)
     whole = (tokens - 1) // BLOCK * BLOCK
     assert whole >= 5 * BLOCK
@@ -105,8 +111,8 @@ def test_the_prompt_is_computed_once_and_another_text_costs_its_own_tokens(engin
 
 def test_texts_weigh_the_same_alone_and_together(engine: VllmEngine) -> None:
     texts = (" A", " B", " C", " D", " A cow", "\u00e9t\u00e9")
-    together, _ = weighed(engine, QUESTION.prompt, *texts)
-    for text, found in zip(texts, together, strict=True):
+    gather, _ = weighed(engine, QUESTION.prompt, *texts)
+    for text, found in zip(texts, gather, strict=True):
         [[alone], _] = weighed(engine, QUESTION.prompt, text)
         assert alone is not None
         assert found is not None
@@ -119,8 +125,10 @@ def test_a_choice_is_answered_without_drawing(engine: VllmEngine, options: dict[
     solution = solve_sync(QUESTION, Likelihood(**options), engine)  # type: ignore[arg-type]
     assert (solution.error, solution.cost.samples) == (None, 0)
     assert solution.answer is not None
-    assert math.fsum(vote.weight for vote in solution.standing.votes) == pytest.approx(1)
-    assert [vote.answer.key for vote in sorted(solution.standing.votes, key=lambda one: one.answer.key)] == list("ABCD")
+    assert math.fsum(vote.weight for vote in solution.vote_state.votes) == pytest.approx(1)
+    assert [vote.answer.key for vote in sorted(solution.vote_state.votes, key=lambda one: one.answer.key)] == list(
+        "ABCD"
+    )
 
 
 def test_answers_of_its_own_are_ranked(engine: VllmEngine) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from reasoner import ask, solve_sync
+from reasoner import Question, solve_sync
+from reasoner.engine import Engine, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import Engine, Meter, SampleRequest, Tab
 from reasoner.types import Completion, Prompt, Rating, SamplingParams, Usage
+from reasoner.verifier import CostMeter
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Judge
 from tests.helpers import completion
@@ -90,7 +91,7 @@ def _idles_soon(server: str) -> bool:
     return False
 
 
-class ToldAt(Meter):
+class ToldAt(UsageMeter):
     """A meter that sets `reached` when so many tokens were generated."""
 
     def __init__(self, tokens: int) -> None:
@@ -103,11 +104,11 @@ class ToldAt(Meter):
             self.reached.set()
 
 
-async def draw(engine: OpenAIEngine, prompt: Prompt, meter: Meter | None = None, **options: Any) -> Completion:
+async def draw(engine: OpenAIEngine, prompt: Prompt, meter: UsageMeter | None = None, **options: Any) -> Completion:
     await engine.start()
     params = SamplingParams(**{"temperature": 0.0, "max_tokens": 12, **options})
     rendered = await engine.render(prompt)
-    return await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 7, meter=meter or Meter()))
+    return await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 7, meter=meter or UsageMeter()))
 
 
 def test_a_continuation_is_exact_to_the_token_and_its_prefix_is_cached(server: str) -> None:
@@ -174,10 +175,10 @@ def test_logprobs_come_for_each_token_the_best_first(server: str) -> None:
 
 def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(server: str, engine: VllmEngine) -> None:
     async def judged(policy: Engine) -> Rating:
-        judge = Judge(least_mass=0.0)
+        judge = Judge(min_mass=0.0)
         await judge.start(policy)
         try:
-            return await judge.score(ask("What is 3 + 4?"), completion("It is 7"), policy, Tab())
+            return await judge.score(Question.of("What is 3 + 4?"), completion("It is 7"), policy, CostMeter())
         finally:
             await judge.close()
 
@@ -201,7 +202,7 @@ def _counted(server: str) -> tuple[int, int]:
 
 
 def test_what_a_vote_is_booked_at_is_what_the_server_computed(server: str) -> None:
-    question = ask("What is 3 + 4? Think about it for a while, then answer as a careful teacher would.")
+    question = Question.of("What is 3 + 4? Think about it for a while, then answer as a careful teacher would.")
     before = _counted(server)
     events: list[Any] = []
     vote = SelfConsistency(n=6, params=SamplingParams(max_tokens=24))

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Cost, ask
+from reasoner import Cost, Question
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import Tab
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
 from reasoner_verifiers import Judge, Orm
 from tests.engine.rewarding import tiny_classifier, tiny_classifier_logit
 
-QUESTION = ask("What is 3 + 4?")
+QUESTION = Question.of("What is 3 + 4?")
 
 
 async def candidate(engine: VllmEngine, text: str) -> Completion:
@@ -33,7 +33,7 @@ def test_a_sequence_classifier_agrees_with_transformers(
             one = await candidate(engine, text)
             bound = await orm.bound(QUESTION, one, engine)
             laid = await orm.running.started.lay(QUESTION, one, engine)
-            found.append((await orm.score(QUESTION, one, engine, Tab()), laid.ids, bound))
+            found.append((await orm.score(QUESTION, one, engine, CostMeter()), laid.ids, bound))
         await orm.close()
         return found
 
@@ -48,16 +48,16 @@ def test_a_sequence_classifier_agrees_with_transformers(
 def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
     engine: VllmEngine, embedded_model: Path
 ) -> None:
-    async def judged(judge: Judge) -> tuple[Rating, Tab]:
+    async def judged(judge: Judge) -> tuple[Rating, CostMeter]:
         await judge.start(engine)
         try:
-            tab = Tab()
+            tab = CostMeter()
             return await judge.score(QUESTION, await candidate(engine, "The answer is 7"), engine, tab), tab
         finally:
             await judge.close()
 
-    own, tab = asyncio.run(judged(Judge(model=str(embedded_model), least_mass=0.0)))
-    policy, _ = asyncio.run(judged(Judge(least_mass=0.0)))
+    own, tab = asyncio.run(judged(Judge(model=str(embedded_model), min_mass=0.0)))
+    policy, _ = asyncio.run(judged(Judge(min_mass=0.0)))
     # The judge may run in 16 bits, by the processor; the policy of these tests runs in 32.
     assert own.value == pytest.approx(policy.value, abs=0.05)
     assert own.parts[0] == pytest.approx(policy.parts[0], abs=0.05)

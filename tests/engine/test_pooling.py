@@ -11,13 +11,14 @@ import numpy as np
 import psutil
 import pytest
 
-from reasoner import Budget, Cost, SamplingParams, ask, solve_many_sync
+from reasoner import Budget, Cost, Question, SamplingParams, solve_many_sync
+from reasoner.engine import UsageMeter
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import RequestLost
-from reasoner.protocols import Meter, Tab
-from reasoner.trace import Event, Scored
+from reasoner.trace.events import Event, Scored
 from reasoner.types import Completion, TokenIds, Usage
+from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.prm import Prm
@@ -27,7 +28,7 @@ from tests.engine.rewarding import TAG, hidden_states, random_head, served, tiny
 
 T = TypeVar("T")
 LAYER = 4
-QUESTION = ask("What is 3 + 4?")
+QUESTION = Question.of("What is 3 + 4?")
 STEPS = ("First take 3.", "Then add 4, which makes 7.", "Check: 7 - 4 = 3.", "The answer is 7")
 CHAIN = tuple(step + "\n\n" for step in STEPS)
 IDS = tuple(np.random.default_rng(0).integers(100, 40_000, 150).tolist())
@@ -117,7 +118,7 @@ async def whole_ids(policy: VllmEngine, one: Completion) -> TokenIds:
 def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig) -> None:
     async def go() -> tuple[float | None, Cost, TokenIds]:
         one = await candidate(rig.policy, "\n\n".join(STEPS))
-        rating = await rig.orm.score(QUESTION, one, rig.policy, Tab())
+        rating = await rig.orm.score(QUESTION, one, rig.policy, CostMeter())
         return rating.value, rating.cost, await whole_ids(rig.policy, one)
 
     value, cost, ids = run(go())
@@ -137,7 +138,7 @@ def test_it_runs_in_a_process_of_its_own_and_states_its_memory(rig: Rig) -> None
 def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None:
     rig.outputs.clear()
     events: list[Event] = []
-    questions = [ask(f"What is {a} + {a + 2}?", id=str(a)) for a in range(1, 4)]
+    questions = [Question.of(f"What is {a} + {a + 2}?", id=str(a)) for a in range(1, 4)]
     strategy = BestOfN(n=4, params=SamplingParams(max_tokens=48))
     solutions = solve_many_sync(
         questions, strategy, rig.policy, verifier=rig.orm, each=Budget(tokens=5_000), trace=events.append
@@ -161,7 +162,7 @@ def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
         seen = []
         for count in range(1, len(STEPS) + 1):
             one = await candidate(rig.policy, *CHAIN[:count])
-            rating = await prm.score(QUESTION, one, rig.policy, Tab())
+            rating = await prm.score(QUESTION, one, rig.policy, CostMeter())
             seen.append((rating.steps, rating.cost))
         return seen
 
@@ -174,7 +175,7 @@ def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
     # A request computes what is new, and at most one block of 32 that was not full before.
     assert sum(cost.verifier_tokens for _, cost in grown) <= len(ids) + 32 * len(STEPS)
     assert prm.running.started.cache.computed == len(STEPS)
-    again = run(prm.score(QUESTION, whole, rig.policy, Tab()))
+    again = run(prm.score(QUESTION, whole, rig.policy, CostMeter()))
     assert (again.steps, again.cost) == (last, Cost())
 
 
@@ -183,9 +184,9 @@ def test_steps_scored_alone_in_a_batch_and_by_plain_pytorch_are_equal(rig: Rig) 
         alone = beside(rig.orm)
         one = await candidate(rig.policy, *CHAIN)
         others = [await candidate(rig.policy, f"{n}. ", *CHAIN) for n in range(6)]
-        alone_steps = (await alone.score(QUESTION, one, rig.policy, Tab())).steps
+        alone_steps = (await alone.score(QUESTION, one, rig.policy, CostMeter())).steps
         batch = beside(rig.orm)
-        rated = await asyncio.gather(*(batch.score(QUESTION, each, rig.policy, Tab()) for each in (*others, one)))
+        rated = await asyncio.gather(*(batch.score(QUESTION, each, rig.policy, CostMeter()) for each in (*others, one)))
         return alone_steps, [rating.steps for rating in rated], await whole_ids(rig.policy, one)
 
     alone, batched, ids = run(both())
@@ -200,10 +201,10 @@ def test_steps_scored_alone_in_a_batch_and_by_plain_pytorch_are_equal(rig: Rig) 
 def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_again(rig: Rig) -> None:
     prm = beside(rig.orm)
 
-    async def cancel() -> tuple[Tab, float | None, float | None]:
+    async def cancel() -> tuple[CostMeter, float | None, float | None]:
         await prm.start(rig.policy)
         one = await candidate(rig.policy, "A step of its own kind.\n\n" * 40)
-        tab = Tab()
+        tab = CostMeter()
         rating = asyncio.create_task(prm.score(QUESTION, one, rig.policy, tab))
         while tab.cost is not None:  # noqa: ASYNC110 # until the request is on its way
             await asyncio.sleep(0)
@@ -212,11 +213,11 @@ def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_aga
             await rating
         core: Any = pooling(rig.orm)._core
         assert not core._engine.output_processor.request_states
-        again = await prm.score(QUESTION, one, rig.policy, Tab())
+        again = await prm.score(QUESTION, one, rig.policy, CostMeter())
         fresh = beside(rig.orm)
         await fresh.start(rig.policy)
         fresh.running.started.cache._values.update(dict.fromkeys(prm.running.started.cache._values))
-        return tab, again.value, (await fresh.score(QUESTION, one, rig.policy, Tab())).value
+        return tab, again.value, (await fresh.score(QUESTION, one, rig.policy, CostMeter())).value
 
     tab, again, fresh = run(cancel())
     assert tab.cost is None, "which the runner books at the bound"
@@ -225,7 +226,7 @@ def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_aga
 
 def test_the_meter_is_exact_when_it_is_known(rig: Rig) -> None:
     async def go() -> list[Usage | None]:
-        meters = [Meter(), Meter(), Meter()]
+        meters = [UsageMeter(), UsageMeter(), UsageMeter()]
         for meter, read_cache in zip(meters, (False, True, False), strict=True):
             await pooling(rig.orm).rows(IDS, read_cache=read_cache, meter=meter)
         return [meter.usage for meter in meters]
@@ -240,15 +241,15 @@ def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -
     engine = pooling(rig.orm)
     engine.notify = told.append
 
-    async def go() -> tuple[Tab, float | None]:
-        one, tab = await candidate(rig.policy, "Killed " * 200), Tab()
+    async def go() -> tuple[CostMeter, float | None]:
+        one, tab = await candidate(rig.policy, "Killed " * 200), CostMeter()
         rating = asyncio.create_task(rig.orm.score(QUESTION, one, rig.policy, tab))
         while tab.cost is not None or not rig.orm.running.started.cache._flights:  # noqa: ASYNC110
             await asyncio.sleep(0)
         core.kill()
         with pytest.raises(RequestLost, match="the reward model died"):
             await rating
-        return tab, (await rig.orm.score(QUESTION, one, rig.policy, Tab())).value
+        return tab, (await rig.orm.score(QUESTION, one, rig.policy, CostMeter())).value
 
     tab, value = run(go())
     assert tab.cost is None
@@ -272,13 +273,13 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
     prm = Prm(model=str(tiny), dtype="float32", max_model_len=1024, kv_gib=0.1, aggregate="min")
 
     async def go() -> tuple[tuple[float, ...], float | None, TokenIds, Cost, Cost]:
-        short = await prm.score(QUESTION, await candidate(engine, "\n\n".join(STEPS[:3])), engine, Tab())
+        short = await prm.score(QUESTION, await candidate(engine, "\n\n".join(STEPS[:3])), engine, CostMeter())
         one = await candidate(engine, "\n\n".join(STEPS))
         laid = await prm.running.started.lay(QUESTION, one, engine)
-        rating = await prm.score(QUESTION, one, engine, Tab())
-        free = await prm.score(QUESTION, one, engine, Tab())
-        await prm.forget()
-        anew = await prm.score(QUESTION, one, engine, Tab())
+        rating = await prm.score(QUESTION, one, engine, CostMeter())
+        free = await prm.score(QUESTION, one, engine, CostMeter())
+        await prm.reset_caches()
+        anew = await prm.score(QUESTION, one, engine, CostMeter())
         await prm.close()
         assert free.cost.verifier_tokens == 0
         assert (anew.cost.cached_tokens, anew.cost.verifier_tokens) == (0, len(laid.ids))
@@ -308,7 +309,7 @@ def test_stepwise_pooling_agrees_with_pytorch(tiny: Path) -> None:
 
     async def go() -> Array:
         await engine.start()
-        pooled = await engine.rows(ids, read_cache=False, meter=Meter())
+        pooled = await engine.rows(ids, read_cache=False, meter=UsageMeter())
         await engine.close()
         return pooled.rows
 
@@ -338,7 +339,7 @@ def test_label_tokens_of_a_language_model_agree_with_transformers(
     async def go() -> tuple[tuple[float, ...], Any, Cost, Cost]:
         one = await candidate(engine, "\n\n".join(STEPS))
         bound = await prm.bound(QUESTION, one, engine)
-        rating = await prm.score(QUESTION, one, engine, Tab())
+        rating = await prm.score(QUESTION, one, engine, CostMeter())
         return rating.steps, await prm.running.started.lay(QUESTION, one, engine), rating.cost, bound
 
     steps, laid, cost, bound = run(go())

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from reasoner import Budget, Cost, SamplingParams, solve_many_sync
-from reasoner.catalog import build, spec_of
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UnknownName
-from reasoner.trace import Event, Sampled, Scored
+from reasoner.registry import build, spec_of
+from reasoner.trace.events import Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Orm, Prm

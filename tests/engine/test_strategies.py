@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from reasoner import Allocation, Budget, solve_many_sync
-from reasoner.catalog import build, entries
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import Strategy
-from reasoner.trace import Dropped, Event, Sampled, Scored
+from reasoner.registry import build, entries
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Dropped, Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Prm
 from tests.helpers import told

@@ -9,14 +9,23 @@ from typing import ClassVar
 
 import pytest
 
-from reasoner import Answer, Budget, Prompt, Question, SamplingParams, ask, solve_many_sync, solve_sync
-from reasoner.confidence import ConfidenceFloor, group_confidences, token_confidence
+from reasoner import Answer, Budget, Prompt, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm.engine import VllmEngine, _logprobs
 from reasoner.errors import EngineDied, EngineError, PromptTooLong
-from reasoner.plan import Plan, Sample, cancel, extend, next_finished, propose, sample, start
-from reasoner.protocols import SampleRequest, forget
-from reasoner.trace import Dropped, Event, Extended, Sampled
-from reasoner.types import NO_LOGPROB, Completion, Logprobs, Standing
+from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    cancel,
+    next_finished,
+    prefill,
+    propose,
+    sample,
+    start,
+)
+from reasoner.trace.events import Dropped, Event, Sampled
+from reasoner.types import NO_LOGPROB, Completion, Logprobs, VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 from tests.sweeps import widths
@@ -33,7 +42,7 @@ async def draw(engine: VllmEngine, prompt: Prompt, params: SamplingParams, seeds
 
 def test_every_token_of_the_engine_is_in_the_ledger(engine: VllmEngine) -> None:
     events: list[Event] = []
-    questions = [ask(f"What is {a} + {a + 1}?") for a in range(1, 7)]
+    questions = [Question.of(f"What is {a} + {a + 1}?") for a in range(1, 7)]
     solutions = solve_many_sync(
         questions, SelfConsistency(n=4, params=SamplingParams(max_tokens=64)), engine, trace=events.append
     )
@@ -64,7 +73,7 @@ def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
 
 async def _cached(engine: VllmEngine, prompt: Prompt, *, empty: bool) -> int:
     if empty:
-        await forget(engine)
+        await reset_caches(engine)
     [one] = await draw(engine, prompt, SamplingParams(max_tokens=1), [0])
     return one.usage.cached_tokens
 
@@ -121,21 +130,21 @@ def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> 
         whole = [await engine.sample(one) for one in asked]
         lowest = [min(groups(one)) for one in whole]
         # Between two of them, as a prompt from the cache may change the last digits.
-        least = sum(sorted(lowest)[1:3]) / 2
-        floor = ConfidenceFloor(8, least, top_k=5)
-        return whole, [await engine.sample(replace(one, floor=floor)) for one in asked], lowest, least
+        minimum = sum(sorted(lowest)[1:3]) / 2
+        floor = ConfidenceFloor(8, minimum, top_k=5)
+        return whole, [await engine.sample(replace(one, floor=floor)) for one in asked], lowest, minimum
 
     def groups(one: Completion) -> list[float]:
         assert one.logprobs is not None
         return group_confidences([token_confidence(top) for top in one.logprobs.top], 8)
 
-    whole, cut, lowest, least = asyncio.run(drawn())
+    whole, cut, lowest, minimum = asyncio.run(drawn())
     assert sorted(one.finish_reason for one in cut) == ["abort", "abort", "length", "length"]
     for one, other, low in zip(whole, cut, lowest, strict=True):
         assert other.token_ids == one.token_ids[: len(other.token_ids)]
         assert other.usage.generated_tokens == len(other.token_ids)
-        if low < least:
-            first = next(at for at, group in enumerate(groups(one)) if group < least)
+        if low < minimum:
+            first = next(at for at, group in enumerate(groups(one)) if group < minimum)
             assert len(other.token_ids) == first + 8
             assert other.truncated
     # What was cut is gone from the engine: another request is served as ever.
@@ -152,15 +161,15 @@ def test_a_forced_word_goes_on_token_by_token(engine: VllmEngine) -> None:
         uses_verifier: ClassVar[bool] = False
 
         def plan(self, question: Question) -> Plan[Answer | None]:
-            begun = yield from extend(question.prompt, "The answer is 3 + 4 =")
+            begun = yield from prefill(question.prompt, "The answer is 3 + 4 =")
             [one] = yield from sample(begun, params=SamplingParams(temperature=0.0, max_tokens=8))
             return question.read(replace(one, finish_reason="stop"))
 
-    solution = solve_sync(ask(ADD), Prefilled(), engine, trace=events.append)
-    [forced] = [event for event in events if isinstance(event, Extended)]
+    solution = solve_sync(Question.of(ADD), Prefilled(), engine, trace=events.append)
+    [forced] = [event for event in events if isinstance(event, Prefilled)]
     assert forced.token_ids == asyncio.run(engine.encode("The answer is 3 + 4 ="))
     [one] = [event for event in events if isinstance(event, Sampled)]
-    head = asyncio.run(engine.render(ask(ADD).prompt)).tokens
+    head = asyncio.run(engine.render(Question.of(ADD).prompt)).tokens
     assert one.usage.prompt_tokens == head + len(forced.token_ids or ())
     assert (solution.answer and solution.answer.key) == "7"
 
@@ -292,13 +301,13 @@ class CancelHalf:
             yield from cancel(handle)
         drawn = yield from sample(question.prompt, params=SamplingParams(max_tokens=60))
         answer = question.read(drawn[0])
-        yield from propose(answer, Standing())
+        yield from propose(answer, VoteState())
         return answer
 
 
 def test_cancelled_work_is_freed_and_booked(engine: VllmEngine) -> None:
     events: list[Event] = []
-    solution = solve_sync(ask(ADD), CancelHalf(), engine, trace=events.append)
+    solution = solve_sync(Question.of(ADD), CancelHalf(), engine, trace=events.append)
     dropped = [event for event in events if isinstance(event, Dropped)]
     assert solution.error is None
     assert [event.why for event in dropped] == ["cancelled"] * 8
@@ -310,7 +319,9 @@ def test_cancelled_work_is_freed_and_booked(engine: VllmEngine) -> None:
 
 def test_a_deadline_cuts_what_is_in_flight(engine: VllmEngine) -> None:
     strategy = SelfConsistency(n=4, params=SamplingParams(temperature=1.5, max_tokens=1500))
-    solution = solve_sync(Question("long", "", ESSAY, ask(ADD).space), strategy, engine, budget=Budget(seconds=1.0))
+    solution = solve_sync(
+        Question("long", "", ESSAY, Question.of(ADD).space), strategy, engine, budget=Budget(seconds=1.0)
+    )
     assert solution.ended_by == "budget"
     assert solution.cost.cancelled_tokens > 0
     assert solution.cost.generated_tokens + solution.cost.cancelled_tokens < 4 * 1500
@@ -318,13 +329,13 @@ def test_a_deadline_cuts_what_is_in_flight(engine: VllmEngine) -> None:
 
 @pytest.mark.parametrize("tokens", [40, 120, 600])
 def test_a_token_budget_is_never_exceeded(engine: VllmEngine, tokens: int) -> None:
-    solution = solve_sync(ask(ADD), SelfConsistency(n=16), engine, budget=Budget(tokens=tokens))
+    solution = solve_sync(Question.of(ADD), SelfConsistency(n=16), engine, budget=Budget(tokens=tokens))
     assert solution.error is None
     assert solution.cost.tokens <= tokens
 
 
 def test_a_prompt_beyond_the_window_says_by_how_much(engine: VllmEngine) -> None:
-    question = ask(ADD, context="word " * 4000)
+    question = Question.of(ADD, context="word " * 4000)
     solution = solve_sync(question, Single(), engine)
     assert isinstance(solution.error, PromptTooLong)
     over = solution.error.tokens + 1 - engine.model.context
@@ -349,7 +360,7 @@ def test_a_chain_that_fills_the_window_is_cut(engine: VllmEngine) -> None:
                 here = here.then(step)
             return Answer(" ".join(map(str, lengths)), "lengths")
 
-    solution = solve_sync(ask(ADD), Grow(), engine)
+    solution = solve_sync(Question.of(ADD), Grow(), engine)
     assert solution.error is None
     assert solution.answer is not None
     assert solution.answer.text.endswith(" 0")
@@ -357,7 +368,7 @@ def test_a_chain_that_fills_the_window_is_cut(engine: VllmEngine) -> None:
 
 def test_best_of_n_selects_by_certainty(engine: VllmEngine) -> None:
     events: list[Event] = []
-    solution = solve_sync(ask(ADD), BestOfN(n=4), engine, verifier=Certainty(), trace=events.append)
+    solution = solve_sync(Question.of(ADD), BestOfN(n=4), engine, verifier=Certainty(), trace=events.append)
     assert solution.error is None
     scored = [event for event in events if event.event == "scored"]
     assert len(scored) >= 2
@@ -381,7 +392,7 @@ def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, mon
     monkeypatch.setattr(first._engine, "step", die)  # type: ignore[attr-defined]
     events: list[Event] = []
     strategy = SelfConsistency(n=3, params=SamplingParams(max_tokens=48))
-    solution = solve_sync(ask(ADD), strategy, engine, trace=events.append)
+    solution = solve_sync(Question.of(ADD), strategy, engine, trace=events.append)
     assert solution.error is None
     assert engine.restarts == 1
     assert "the core was made to fail" in told[0]
@@ -392,6 +403,6 @@ def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, mon
 
     second = engine._core
     monkeypatch.setattr(second._engine, "step", die)  # type: ignore[union-attr]
-    solution = solve_sync(ask(ADD), strategy, engine)
+    solution = solve_sync(Question.of(ADD), strategy, engine)
     assert isinstance(solution.error, EngineDied)
     monkeypatch.undo()

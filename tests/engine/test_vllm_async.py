@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner import Prompt, SamplingParams, ask, solve, solve_sync
-from reasoner.confidence import ConfidenceFloor
+from reasoner import Prompt, Question, SamplingParams, solve, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Dropped, Event
+from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.trace.events import Dropped, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
 from tests.engine.test_vllm import CancelHalf, check_watching_beside_alternatives
@@ -38,7 +38,7 @@ def _core_processes() -> list[psutil.Process]:
 
 def test_it_answers_with_shared_prefixes(engine: VllmEngine) -> None:
     strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=32))
-    solution = solve_sync(ask("What is 3 + 4?", context="Some words come first. " * 30), strategy, engine)
+    solution = solve_sync(Question.of("What is 3 + 4?", context="Some words come first. " * 30), strategy, engine)
     assert solution.error is None
     assert solution.cost.samples == 4
     assert solution.cost.cached_tokens >= 3 * 32
@@ -50,12 +50,12 @@ def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(engine
 
 def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
     async def cached() -> int:
-        question = ask("What is 3 + 4?", context="Words that no other test uses come first. " * 30)
+        question = Question.of("What is 3 + 4?", context="Words that no other test uses come first. " * 30)
         return (await solve(question, Single(), engine)).cost.cached_tokens
 
     async def thrice() -> list[int]:
         found = [await cached(), await cached()]
-        await engine.forget()
+        await engine.reset_caches()
         return [*found, await cached()]
 
     first, second, third = asyncio.run(thrice())
@@ -65,7 +65,7 @@ def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
 
 def test_it_frees_and_books_cancelled_work(engine: VllmEngine) -> None:
     events: list[Event] = []
-    solution = solve_sync(ask("What is 3 + 4?"), CancelHalf(), engine, trace=events.append)
+    solution = solve_sync(Question.of("What is 3 + 4?"), CancelHalf(), engine, trace=events.append)
     assert solution.error is None
     dropped = [event for event in events if isinstance(event, Dropped)]
     assert len(dropped) == 8
@@ -96,7 +96,7 @@ def test_a_killed_core_is_started_again_and_its_work_drawn_anew(engine: VllmEngi
             os.kill(core.pid, signal.SIGKILL)
 
     strategy = SelfConsistency(n=3, params=SamplingParams(max_tokens=48))
-    solution = solve_sync(ask("What is 4 + 4?"), strategy, engine, trace=kill_once)
+    solution = solve_sync(Question.of("What is 4 + 4?"), strategy, engine, trace=kill_once)
     assert solution.error is None
     assert solution.cost.samples >= 3
     assert engine.restarts == 1

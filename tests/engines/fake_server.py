@@ -127,15 +127,15 @@ class FakeServer:
         pieces = list(self.reply)
         if self.finish == "stop" and self.stop_reason is None:
             ids, pieces = [*ids, EOS], [*pieces, ""]
-        most = int(body.get("max_completion_tokens") or body["max_tokens"])
-        finish = self.finish if len(ids) <= most else "length"
+        maximum = int(body.get("max_completion_tokens") or body["max_tokens"])
+        finish = self.finish if len(ids) <= maximum else "length"
         prompt = self._prompt_tokens(body)
         if chat:
             yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
             for thought in self.thinking:
                 yield {"choices": [{"index": 0, "delta": {self.thinks_in: thought}, "finish_reason": None}]}
-        for place, (number, piece) in enumerate(zip(ids[:most], pieces[:most], strict=True)):
-            last = place == min(len(ids), most) - 1
+        for place, (number, piece) in enumerate(zip(ids[:maximum], pieces[:maximum], strict=True)):
+            last = place == min(len(ids), maximum) - 1
             choice: dict[str, Any] = {"index": 0, "finish_reason": finish if last else None}
             choice |= {"delta": {"content": piece}} if chat else {"text": piece}
             if body.get("logprobs") is not None:
@@ -149,7 +149,7 @@ class FakeServer:
                 event["usage"] = {"prompt_tokens": prompt, "completion_tokens": place + 1}
             yield event
         if self.reports_usage and body.get("stream_options", {}).get("include_usage"):
-            usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": min(len(ids), most)}
+            usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": min(len(ids), maximum)}
             if self.reports_cached:
                 usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
             yield {"choices": [], "usage": usage}

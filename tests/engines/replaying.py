@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from reasoner import Question, SamplingParams, Solution, solve
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.protocols import Engine, SampleRequest, StopRule, Strategy, Tab, Verifier
-from reasoner.trace import Delivered, Event, Proposed, Sampled
+from reasoner.strategy import StopRule, Strategy
+from reasoner.trace.events import Delivered, Event, Proposed, Sampled
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter, Verifier
 from tests.helpers import Judge, Pause, course, number_question, says, turns, write_trace
 
 SHORT = SamplingParams(max_tokens=40)
@@ -52,7 +54,7 @@ def handed_over(event: Event) -> object:
         case Delivered():
             return event.op
         case Proposed():
-            return event.answer, event.standing, event.cost.taking(0)
+            return event.answer, event.vote_state, event.cost.taking(0)
     return None
 
 
@@ -101,7 +103,7 @@ def replay_with(path: Path, strategy: Strategy) -> Solution:
 class Slow(Judge):
     """A verifier that comes to no verdict on the first candidate."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         if candidate.index == 0:
             await asyncio.get_running_loop().create_future()
         return await Judge.score(self, question, candidate, policy, tab)

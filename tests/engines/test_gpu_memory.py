@@ -8,11 +8,11 @@ import pytest
 
 from reasoner.engines.vllm import VllmEngine, served
 from reasoner.engines.vllm.build import Build
-from reasoner.engines.vllm.gpu_memory import ALONE, LEAST, TOGETHER, Claim, GpuMemory, split_gpu
+from reasoner.engines.vllm.gpu_memory import ALONE, MIN_SHARE, TOGETHER, Claim, GpuMemory, split_gpu
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
-from reasoner.protocols import claim
+from reasoner.verifier import claim_memory
 from reasoner_verifiers import Certainty, Ensemble, Judge, Orm, Prm
 from reasoner_verifiers.reward import model as reward
 from tests.models.test_geometry import write_safetensors
@@ -39,7 +39,7 @@ def test_several_divide_the_gpu_by_their_weights() -> None:
     assert policy + judge == pytest.approx(TOGETHER, abs=0.002)
     assert policy > judge > 0.4
     small, large = shares((GB // 4, 0), (14 * GB, 0))
-    assert small > LEAST
+    assert small > MIN_SHARE
     assert large > 0.8
     assert shares((16 * GB, 0), (0, 0)) == [TOGETHER / 2] * 2
 
@@ -101,7 +101,7 @@ def utilization(policy: VllmEngine, folder: str) -> float:
 @pytest.mark.parametrize("kind", [Orm, Prm])
 def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, folder: str) -> None:
     policy, verifier = VllmEngine(folder), kind(model=folder)
-    asyncio.run(claim(policy, verifier))
+    asyncio.run(claim_memory(policy, verifier))
     own = verifier.running._engine
     assert isinstance(own, PoolingEngine)
     taken = utilization(policy, folder), own._gpu_share()
@@ -113,14 +113,14 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, fold
 
 def test_a_model_alone_and_a_verifier_without_one_leave_the_policy_its_default(folder: str) -> None:
     policy = VllmEngine(folder)
-    asyncio.run(claim(policy, None, Certainty(), Judge()))
+    asyncio.run(claim_memory(policy, None, Certainty(), Judge()))
     assert utilization(policy, folder) == ALONE
 
 
 def test_every_model_of_an_ensemble_has_its_part(folder: str) -> None:
     policy = VllmEngine(folder)
     verifier = Ensemble((Orm(model=folder), Judge(model=folder)))
-    asyncio.run(claim(policy, verifier))
+    asyncio.run(claim_memory(policy, verifier))
     assert [one.role for one in policy.gpu.claims] == ["the reward model's", "the verifier's"]
     assert utilization(policy, folder) == pytest.approx(TOGETHER / 3)
     asyncio.run(verifier.close())

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
-from reasoner.catalog import build
+from reasoner.engine import SampleRequest
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
-from reasoner.plan import Plan, extend, sample
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Sampled
+from reasoner.registry import build
+from reasoner.strategy import Plan, prefill, sample
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
 from tests.driving import QUESTION
@@ -78,7 +78,7 @@ def test_no_budget_is_exceeded_though_prompts_are_counted_differently() -> None:
 
 def test_words_cannot_be_forced_into_a_mixture() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
-        yield from extend(question.prompt, "Wait")
+        yield from prefill(question.prompt, "Wait")
         return None
 
     mixture, _, _ = two()
@@ -99,6 +99,6 @@ def test_it_is_built_from_specs() -> None:
     with pytest.raises(UsageError, match="at least two engines"):
         build("engine", "mixture:members=simulated")
     solution = solve_sync(QUESTION, SelfConsistency(4, PARAMS), mixture)
-    assert {vote.answer.key for vote in solution.standing.votes} == {"7", "8"}
+    assert {vote.answer.key for vote in solution.vote_state.votes} == {"7", "8"}
     assert mixture.name == "simulated + simulated"
     assert mixture.model.name == "simulated + simulated"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Logprobs, Message, Prompt, SamplingParams, Usage
 from tests.engines.fake_server import EOS, FakeServer, spell, spell_chat
 

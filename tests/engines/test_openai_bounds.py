@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, ask, solve_many
+from reasoner import Budget, Question, solve_many
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.requests import largest, longest
 from reasoner.errors import RequestLost
-from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from reasoner_strategies import Single
 from tests.engines.fake_server import FakeServer, Fault
@@ -149,7 +149,7 @@ def test_a_question_whose_server_sends_no_counts_fails_alone() -> None:
 
     async def run() -> None:
         async with raw_server(serve) as url:
-            asked = [ask(f"{number}+2?") for number in range(3)]
+            asked = [Question.of(f"{number}+2?") for number in range(3)]
             failed, *others = await solve_many(asked, Single(), OpenAIEngine(base_url=url), budget=Budget(tokens=9000))
         assert "malformed reply" in str(failed.error)
         assert [one.answer and one.answer.text for one in others] == ["4", "4"]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from reasoner import ask, solve
-from reasoner.catalog import build, spec_of
+from reasoner import Question, solve
+from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.protocols import SampleRequest
-from reasoner.trace import TraceWriter
+from reasoner.registry import build, spec_of
+from reasoner.trace.events import TraceWriter
 from reasoner.types import Completion, Prompt, SamplingParams
 from reasoner_strategies import SelfConsistency, Single
 from tests.engines.fake_server import FakeServer, Fault, spell_chat, text_only
@@ -127,14 +127,14 @@ def test_max_completion_tokens_is_used_where_max_tokens_is_refused(
 
 def test_requests_that_are_refused_together_learn_it_once() -> None:
     async def run() -> None:
-        refused, together = [], asyncio.Barrier(5)
+        refused, gather = [], asyncio.Barrier(5)
 
         async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             choice = {"message": {"content": "4"}, "finish_reason": "stop"}
             reply = whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
             if "max_tokens" in body:
                 refused.append(body["seed"])
-                await together.wait()
+                await gather.wait()
                 reply = whole(UNSUPPORTED, "400 Bad Request")
             writer.write(reply)
 
@@ -176,7 +176,7 @@ def test_a_server_that_only_streams_is_streamed() -> None:
 def test_a_server_that_streams_whatever_it_is_asked_for_is_understood_at_the_second_try() -> None:
     event = '{"choices": [{"index": 0, "delta": {"content": "The answer is 4"}, "finish_reason": "stop"}]}'
     with text_only(faults=[Fault("send", body=f"data: {event}\n\ndata: [DONE]\n\n")]) as server:
-        solution = asyncio.run(solve(ask("2+2?"), Single(), OpenAIEngine(base_url=server.url)))
+        solution = asyncio.run(solve(Question.of("2+2?"), Single(), OpenAIEngine(base_url=server.url)))
         assert solution.answer is not None
         assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
 
@@ -250,7 +250,7 @@ def test_what_a_server_returns_as_reasoning_is_kept_apart_from_the_text(name: st
 
 
 def test_thinking_is_in_the_trace_and_its_replay_and_is_never_an_answer(tmp_path: Path) -> None:
-    question, trace = ask("2+2?"), tmp_path / "trace.jsonl"
+    question, trace = Question.of("2+2?"), tmp_path / "trace.jsonl"
 
     async def run(url: str) -> None:
         writer = TraceWriter(trace)
@@ -274,7 +274,7 @@ def test_both_names_at_once_are_one_thought() -> None:
 
 
 def test_a_replayed_vote_of_one_request_costs_what_it_cost(tmp_path: Path) -> None:
-    question, trace = ask("2+2?"), tmp_path / "trace.jsonl"
+    question, trace = Question.of("2+2?"), tmp_path / "trace.jsonl"
 
     async def run(url: str) -> None:
         writer = TraceWriter(trace)

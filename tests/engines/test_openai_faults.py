@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.http import backoff, retry_after
 from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost
-from reasoner.protocols import Meter, SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from tests.engines.fake_server import FakeServer, Fault, spell_chat
 
@@ -20,7 +20,7 @@ PROMPT_TOKENS = len(spell_chat([{"role": "user", "content": "2+2?"}]))
 BUSY = Fault("status", 503, '{"error": {"message": "overloaded"}}')
 
 
-class Watched(Meter):
+class Watched(UsageMeter):
     """A meter that tells what is written to it."""
 
     def __init__(self, tell: Callable[[Usage | None], object]) -> None:
@@ -38,7 +38,7 @@ class Run:
     def __init__(self, server: FakeServer, *, seed: int = 1, timeout: float = 20.0, patience: float = 60.0) -> None:
         self.engine = OpenAIEngine(base_url=server.url, timeout=timeout, patience=patience)
         self.engine._http.sleep = self._sleep
-        self.meter = Meter()
+        self.meter = UsageMeter()
         self.waits: list[float] = []
         self.metered: list[Usage | None] = []
         self.seed = seed

@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 import pytest
 
-from reasoner import ask, solve
-from reasoner.catalog import spec_of
+from reasoner import Question, solve
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.redaction import Secrets, shown_address
-from reasoner.trace import TraceWriter
+from reasoner.registry import spec_of
+from reasoner.system.redaction import Secrets, shown_address
+from reasoner.trace.events import TraceWriter
 from reasoner_strategies import SelfConsistency, Single
 from reasoner_verifiers import Judge
 from tests.engines.fake_server import FakeServer, Fault
@@ -46,7 +46,7 @@ def solved(server: FakeServer, trace: Path, strategy: Any = None, **options: Any
         engine = OpenAIEngine(base_url=server.url, **options)
         writer = TraceWriter(trace)
         try:
-            solution = await solve(ask("2+2?"), strategy or Single(), engine, trace=writer)
+            solution = await solve(Question.of("2+2?"), strategy or Single(), engine, trace=writer)
             shown = f"{solution.error} {solution.reason} {solution.notes} {solution}"
         except EngineUnavailable as error:
             shown = str(error)
@@ -135,7 +135,7 @@ def test_a_password_in_the_address_is_sent_and_shown_nowhere(tmp_path: Path) -> 
         async def run() -> str:
             engine = OpenAIEngine(base_url=address)
             writer = TraceWriter(trace)
-            solution = await solve(ask("2+2?"), Single(), engine, trace=writer)
+            solution = await solve(Question.of("2+2?"), Single(), engine, trace=writer)
             writer.close()
             return f"{solution.error} {engine!r} {engine.name} {spec_of(engine)}"
 

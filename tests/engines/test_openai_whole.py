@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, Solution, ask, solve, solve_many
-from reasoner.confidence import ConfidenceFloor
-from reasoner.controller.stopping import LockIn
+from reasoner import Budget, Question, Solution, solve, solve_many
+from reasoner.engine import Rendered, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.groups import divided, shares
 from reasoner.engines.openai.values import Reported
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
-from reasoner.plan import Plan, Sample, start
-from reasoner.protocols import Meter, Rendered, SampleRequest
-from reasoner.trace import Event, Sampled
+from reasoner.execution.executor import derive_seed
+from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.stopping.rules import LockIn
+from reasoner.strategy import Plan, Sample, start
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Usage
-from reasoner.work import derive_seed
 from reasoner_strategies import Revise, SelfConsistency, Single
 from tests.engines.fake_server import FakeServer, Fault, spell_chat, text_only
 from tests.engines.raw_server import raw_server, whole
 
 ASKED = Prompt.chat("2+2?")
-QUESTION = ask("2+2?")
+QUESTION = Question.of("2+2?")
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
 
 
@@ -63,7 +63,7 @@ def test_samples_of_a_vote_are_one_request_whose_prompt_counts_once() -> None:
 
 def test_questions_and_other_parameters_share_no_request() -> None:
     with text_only() as server:
-        asked = [ask("2+2?"), ask("2+2?", id="again"), ask("3+3?")]
+        asked = [Question.of("2+2?"), Question.of("2+2?", id="again"), Question.of("3+3?")]
         engine = OpenAIEngine(base_url=server.url)
         asyncio.run(solve_many(asked, SelfConsistency(n=4), engine))
         assert [body["n"] for body in server.sent(CHAT)] == [4, 4, 4]
@@ -113,13 +113,13 @@ def test_a_server_that_refuses_n_is_asked_for_each_sequence_and_the_refusal_cost
 def test_a_total_is_divided_without_rest_and_above_no_limit_while_there_is_room(
     total: int, parts: list[tuple[int, int]]
 ) -> None:
-    weights, most = [weight for weight, _ in parts], [limit for _, limit in parts]
-    shared = divided(total, weights, most)
+    weights, maximum = [weight for weight, _ in parts], [limit for _, limit in parts]
+    shared = divided(total, weights, maximum)
     assert sum(shared) == total
-    if total <= sum(most):
-        assert all(0 <= share <= limit for share, limit in zip(shared, most, strict=True))
+    if total <= sum(maximum):
+        assert all(0 <= share <= limit for share, limit in zip(shared, maximum, strict=True))
     else:
-        assert all(share >= limit for share, limit in zip(shared, most, strict=True))
+        assert all(share >= limit for share, limit in zip(shared, maximum, strict=True))
 
 
 def drafts(*sequences: tuple[str, Sequence[int]]) -> list[Draft]:
@@ -185,7 +185,7 @@ def test_a_sequence_with_a_floor_is_streamed() -> None:
             engine = OpenAIEngine(base_url=server.url)
             await engine.start()
             rendered = await engine.render(ASKED)
-            floor = ConfidenceFloor(window=1, least=0.0, top_k=1)
+            floor = ConfidenceFloor(window=1, minimum=0.0, top_k=1)
             await engine.sample(SampleRequest("q", ASKED, rendered, FLOOR, 0, 1, floor=floor, interruptible=False))
 
         asyncio.run(run())
@@ -204,7 +204,9 @@ def test_operations_that_a_plan_waits_for_are_not_streamed() -> None:
 # What goes wrong with a whole reply
 
 
-async def several(engine: OpenAIEngine, meters: Sequence[Meter], **params: Any) -> list[Completion | BaseException]:
+async def several(
+    engine: OpenAIEngine, meters: Sequence[UsageMeter], **params: Any
+) -> list[Completion | BaseException]:
     await engine.start()
     rendered = await engine.render(ASKED)
     drawing = replace(SamplingParams(max_tokens=32), **params)
@@ -219,7 +221,7 @@ async def several(engine: OpenAIEngine, meters: Sequence[Meter], **params: Any) 
 @pytest.mark.parametrize("vllm", [True, False])
 def test_nobody_can_tell_what_a_broken_whole_reply_cost(fault: Fault, vllm: bool) -> None:
     with FakeServer(vllm=vllm, owner="someone", faults=[fault] * (2 if vllm else 1)) as server:
-        meters = [Meter(), Meter()]
+        meters = [UsageMeter(), UsageMeter()]
         engine = OpenAIEngine(base_url=server.url)
         lost = asyncio.run(several(engine, meters))
         assert [type(one) for one in lost] == [RequestLost, RequestLost]
@@ -239,7 +241,7 @@ def test_nobody_can_tell_what_a_broken_whole_reply_cost(fault: Fault, vllm: bool
 )  # fmt: skip
 def test_nonsense_in_place_of_a_whole_reply_is_lost(body: str) -> None:
     with text_only(faults=[Fault("send", body=body)]) as server:
-        meter = Meter()
+        meter = UsageMeter()
         [lost] = asyncio.run(several(OpenAIEngine(base_url=server.url), [meter]))
         assert isinstance(lost, RequestLost)
         assert "\n" not in str(lost)
@@ -260,8 +262,8 @@ def test_a_proxy_that_gives_up_on_a_whole_reply_gets_streams_from_then_on() -> N
 def test_a_server_that_counts_nothing_in_whole_replies_is_bounded_and_then_streamed() -> None:
     with text_only(reports_usage=False) as server:
         engine = OpenAIEngine(base_url=server.url)
-        [first] = asyncio.run(several(engine, [Meter()]))
-        [second] = asyncio.run(several(engine, [Meter()]))
+        [first] = asyncio.run(several(engine, [UsageMeter()]))
+        [second] = asyncio.run(several(engine, [UsageMeter()]))
         assert isinstance(first, Completion)
         assert isinstance(second, Completion)
         assert first.usage.generated_tokens == len("The answer is 4") + 1
@@ -335,15 +337,15 @@ def test_one_of_a_group_that_leaves_alone_stops_nobody() -> None:
 def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -> None:
     async def run() -> None:
         flying: list[str] = []
-        most, served = 0, list[str]()
+        maximum, served = 0, list[str]()
         let, arrived = asyncio.Semaphore(0), asyncio.Queue[str]()
 
         async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal most
+            nonlocal maximum
             name = body["messages"][0]["content"]
             flying.append(name)
             arrived.put_nowait(name)
-            most = max(most, len(flying))
+            maximum = max(maximum, len(flying))
             await let.acquire()
             flying.remove(name)
             served.append(name)
@@ -362,7 +364,7 @@ def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -
                 )
                 return await engine.sample(request)
 
-            meters = [Meter() for _ in range(12)]
+            meters = [UsageMeter() for _ in range(12)]
             tasks = [asyncio.ensure_future(draw(number)) for number in range(12)]
             for _ in range(3):
                 await arrived.get()
@@ -375,7 +377,7 @@ def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -
             for _ in range(20):
                 let.release()
             await asyncio.gather(*(tasks[number] for number in range(12) if number not in (1, 5)))
-        assert most == 4
+        assert maximum == 4
         assert served[4:] == sorted(served[4:])
         assert "05" not in served
 

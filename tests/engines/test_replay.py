@@ -9,15 +9,24 @@ from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, Standing, solve, solve_many
+from reasoner import Answer, Budget, Question, VoteState, solve, solve_many
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, RequestLost
-from reasoner.plan import Cancel, Next, Plan, Propose, Sample, Score, Start
-from reasoner.protocols import SampleRequest, Strategy
-from reasoner.trace import Dropped, Event, Refused, Sampled, Scored
+from reasoner.strategy import (
+    Cancel,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+    Strategy,
+)
+from reasoner.trace.events import Dropped, Event, Refused, Sampled, Scored
 from reasoner.types import Rating, Usage
-from reasoner.votes import Tally
+from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.engines.replaying import SHORT, Slow, live_and_again, record, twice
 from tests.helpers import Judge, Planned, course, jumbled, number_question, says, varied, write_trace
@@ -38,13 +47,13 @@ def race(question: Question) -> Plan[Answer | None]:
         handles.remove(finished.handle)
         for one in finished.completions:
             tally.add(question.read(one), index=one.index)
-        standing = tally.standing()
-        yield Propose(standing.leader, standing)
-        if standing.votes and standing.votes[0].count > 1:
+        vote_state = tally.vote_state()
+        yield Propose(vote_state.leader, vote_state)
+        if vote_state.votes and vote_state.votes[0].count > 1:
             for handle in handles:
                 yield Cancel(handle)
-            return standing.leader
-    return tally.standing().leader
+            return vote_state.leader
+    return tally.vote_state().leader
 
 
 BUDGETS = [None, Budget(samples=5), Budget(tokens=150), Budget(tokens=90, samples=4), Budget(flops=200_000)]
@@ -58,7 +67,7 @@ BUDGETS = [None, Budget(samples=5), Budget(tokens=150), Budget(tokens=90, sample
 )
 def test_a_run_repeats_itself_from_its_trace(tmp_path: Path, strategy: Strategy, budget: Budget | None) -> None:
     for seed in range(8):
-        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.15, least=1), block_size=seed % 3)
+        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.15, minimum=1), block_size=seed % 3)
         judge = Judge() if strategy.uses_verifier else None
         twice(tmp_path / f"{seed}.jsonl", engine, strategy, verifier=judge, budget=budget, seed=seed)
 
@@ -66,7 +75,7 @@ def test_a_run_repeats_itself_from_its_trace(tmp_path: Path, strategy: Strategy,
 def test_the_recorded_runs_did_cancel_lose_and_refuse(tmp_path: Path) -> None:
     fates: set[str] = set()
     for seed in range(16):
-        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.15, least=1))
+        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.15, minimum=1))
         budget = Budget(samples=3 if seed % 2 else 8)
         first, live = twice(tmp_path / "t.jsonl", engine, Planned(race), budget=budget, seed=seed)
         fates.update(event.why for event in live if isinstance(event, Dropped))
@@ -75,7 +84,7 @@ def test_the_recorded_runs_did_cancel_lose_and_refuse(tmp_path: Path) -> None:
 
 
 def test_a_replay_of_a_replay_is_the_same_trace(tmp_path: Path) -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(3, lost=0.15, least=1))
+    engine = ScriptedEngine(varied, pause=jumbled(3, lost=0.15, minimum=1))
     _, _, live, again = asyncio.run(live_and_again(tmp_path / "t.jsonl", engine, BestOfN(6, params=SHORT), Judge(), {}))
 
     def bare(event: Event) -> str:
@@ -141,7 +150,7 @@ def chain(question: Question) -> Plan[Answer | None]:
     answer = question.read(drawn) if drawn else None
     tally = Tally(question.space)
     tally.add(answer, index=0)
-    yield Propose(answer, tally.standing())
+    yield Propose(answer, tally.vote_state())
     return answer
 
 
@@ -171,7 +180,7 @@ def started_scores(question: Question) -> Plan[Answer | None]:
         [rating] = finished.ratings
         best = max(best, (rating.value or 0.0, None))
     answer = question.read(drawn[0])
-    yield Propose(answer, Standing())
+    yield Propose(answer, VoteState())
     return answer
 
 
@@ -218,7 +227,7 @@ def test_many_questions_are_replayed_together(tmp_path: Path) -> None:
     async def test() -> None:
         questions = [number_question(f"q{place}") for place in range(12)]
         live: list[Event] = []
-        engine = ScriptedEngine(varied, pause=jumbled(5, lost=0.1, least=1), block_size=2)
+        engine = ScriptedEngine(varied, pause=jumbled(5, lost=0.1, minimum=1), block_size=2)
         first = await solve_many(questions, Planned(race), engine, trace=live.append)
         path = write_trace(tmp_path / "t.jsonl", live)
         second = await solve_many(questions, Planned(race), ReplayEngine(str(path)))
@@ -233,7 +242,7 @@ def test_many_questions_are_replayed_together(tmp_path: Path) -> None:
 def test_the_model_is_the_recorded_one(tmp_path: Path) -> None:
     engine = ReplayEngine(str(record(tmp_path / "t.jsonl", Single(SHORT))))
     asyncio.run(engine.start())
-    assert engine.model == CARD
+    assert engine.model == MODEL
 
 
 def test_random_ratings_come_back_value_by_value(tmp_path: Path) -> None:

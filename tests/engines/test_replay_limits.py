@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Answer, Budget, Question, Standing, solve
+from reasoner import Answer, Budget, Question, VoteState, solve
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineDied, TraceError
-from reasoner.plan import Plan, Sample, Score, Start
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Refused, Sampled, read_trace
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.trace.events import Event, Refused, Sampled, read_trace
 from reasoner.types import Prompt
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.engines.replaying import SHORT, Slow, live_and_again, record, record_with, replay_with, replayed, twice
@@ -80,7 +85,7 @@ def test_an_interrupted_run_replays_up_to_where_it_was_cut(tmp_path: Path) -> No
     solution = replayed(path, SelfConsistency(4, SHORT))
     assert isinstance(solution.error, TraceError)
     assert "holds only a part of sample" in str(solution.error)
-    assert solution.standing.samples == 2
+    assert solution.vote_state.samples == 2
     assert solution.cost.taking(0) == next(e.cost for e in read_trace(path) if e.event == "ended").taking(0)
 
 
@@ -90,18 +95,18 @@ class After:
     def __init__(self, samples: int) -> None:
         self.samples = samples
 
-    def stop(self, standing: Standing, cost: object) -> str | None:
-        return "enough" if standing.samples >= self.samples else None
+    def stop(self, vote_state: VoteState, cost: object) -> str | None:
+        return "enough" if vote_state.samples >= self.samples else None
 
 
 def test_a_run_that_a_rule_stopped_replays_with_the_rule_and_says_so_without(tmp_path: Path) -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(2, least=1))
+    engine = ScriptedEngine(varied, pause=jumbled(2, minimum=1))
     first, _ = twice(tmp_path / "t.jsonl", engine, SelfConsistency(8, SHORT), stop=After(3))
-    assert (first.ended_by, first.standing.samples) == ("rule", 3)
+    assert (first.ended_by, first.vote_state.samples) == ("rule", 3)
     without = replayed(tmp_path / "t.jsonl", SelfConsistency(8, SHORT))
     assert isinstance(without.error, TraceError)
     assert "stop rule" in str(without.error)
-    assert without.standing.samples >= 3
+    assert without.vote_state.samples >= 3
 
 
 def test_a_killed_run_replays_what_it_holds(tmp_path: Path) -> None:
@@ -117,7 +122,7 @@ def test_a_sample_never_asked_for_holds_up_nobody(tmp_path: Path) -> None:
     path = record(tmp_path / "t.jsonl", SelfConsistency(6, SHORT), pause=jumbled(1))
     solution = replayed(path, SelfConsistency(3, SHORT))
     assert solution.error is None
-    assert solution.standing.samples == 3
+    assert solution.vote_state.samples == 3
 
 
 REFUSED = Refused(question_id="q", t=0, op=1, unit="tokens", needed=1, free=0, limit=0)

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import END, ScriptedEngine
 from reasoner.errors import RequestLost
-from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, Usage
 from tests.helpers import PROMPT, says
 
@@ -33,8 +33,8 @@ def test_a_reply_is_one_token_a_word_and_one_for_its_end() -> None:
     ("most", "text", "finish", "tokens"),
     [(1, "one", "length", 1), (3, "one two three", "length", 3), (4, "one two three", "stop", 4)],
 )
-def test_a_reply_is_cut_at_the_limit(most: int, text: str, finish: str, tokens: int) -> None:
-    one = drawn("one two three", max_tokens=most)
+def test_a_reply_is_cut_at_the_limit(maximum: int, text: str, finish: str, tokens: int) -> None:
+    one = drawn("one two three", max_tokens=maximum)
     assert (one.text, one.finish_reason, len(one.token_ids), one.usage.generated_tokens) == (
         text,
         finish,

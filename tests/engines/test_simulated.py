@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from reasoner import Answer, Budget, ask, solve_many_sync, solve_sync
+from reasoner import Answer, Budget, Question, solve_many_sync, solve_sync
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
-from reasoner.trace import Event, Sampled
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 from tests.helpers import number_question
@@ -141,7 +141,7 @@ def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int)
         SimulatedEngine(accuracy=accuracy),
         SelfConsistency(n=1, params=SamplingParams(max_tokens=10_000)),
     )
-    asked = [ask("What is 2 / 8?", space="number", id=f"q{place}") for place in range(count)]
+    asked = [Question.of("What is 2 / 8?", space="number", id=f"q{place}") for place in range(count)]
     solutions = solve_many_sync(asked, strategy, engine)
     right = sum(solution.answer is not None and solution.answer.text == "0.25" for solution in solutions) / count
     assert abs(right - accuracy) <= 3 * math.sqrt(accuracy * (1 - accuracy) / count)
@@ -150,5 +150,5 @@ def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int)
 
 def test_a_law_that_is_given_holds_for_arithmetic_too() -> None:
     engine = SimulatedEngine(answers=("20",))
-    assert solve_sync(ask("What is 3 + 4?"), SelfConsistency(n=2), engine).answer == Answer("20", "20", "cue")
+    assert solve_sync(Question.of("What is 3 + 4?"), SelfConsistency(n=2), engine).answer == Answer("20", "20", "cue")
     assert engine.notes == ("simulated, no model was run: answers are drawn from 20",)

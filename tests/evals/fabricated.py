@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.budget import Cost
-from reasoner.grades import GradeStatus
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
 from reasoner.solution import EndedBy
+from reasoner.trace.grades import GradeStatus
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import (
@@ -28,7 +28,7 @@ from reasoner_evals.runs.records import (
 )
 
 TASK = "arithmetic"
-SMALL = ModelCard("small-135m", context=2048, parameters=1_000_000, layers=2, heads=2, kv_heads=2, head_dim=8)
+SMALL = ModelInfo("small-135m", context=2048, parameters=1_000_000, layers=2, heads=2, kv_heads=2, head_dim=8)
 PROMPT, CACHED = 40, 32
 """Tokens of a prompt, and how many of them every reply but a question's first finds in the cache."""
 
@@ -99,7 +99,7 @@ def fabricate(
     space: str = "number",
     shareable: bool = True,
     graded: bool = True,
-    model: ModelCard = SMALL,
+    model: ModelInfo = SMALL,
     prices: dict[str, float] | None = None,
     edition: str = "",
 ) -> Path:

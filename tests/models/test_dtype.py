@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.machine import cpu_flags, cpu_name
 from reasoner.models import dtype
 from reasoner.models.dtype import choose_dtype, default_dtype, resolve_dtype
+from reasoner.system.machine import cpu_flags, cpu_name
 from tests.models.test_geometry import write_safetensors
 
 AVX2 = frozenset({"fma", "avx", "avx2", "f16c"})

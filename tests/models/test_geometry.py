@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.models.card import ModelCard
-from reasoner.models.geometry import read_card, sequences_that_fit
+from reasoner.models.geometry import read_model_info, sequences_that_fit
+from reasoner.models.info import ModelInfo
 
 SMOLLM = {
     "max_position_embeddings": 8192,
@@ -38,8 +38,8 @@ def without(*names: str) -> dict[str, Any]:
 
 
 def test_the_embedded_model(converted: Path) -> None:
-    card = read_card(converted, name="SmolLM2-135M-Instruct")
-    assert card == ModelCard(
+    card = read_model_info(converted, name="SmolLM2-135M-Instruct")
+    assert card == ModelInfo(
         name="SmolLM2-135M-Instruct",
         context=8192,
         parameters=134_515_008,
@@ -67,54 +67,56 @@ def test_the_embedded_model(converted: Path) -> None:
     ],
 )
 def test_kv_bytes_per_token(config: dict[str, Any], attention: str, kv_bytes: int, tmp_path: Path) -> None:
-    card = read_card(write_config(tmp_path, config), name="m")
+    card = read_model_info(write_config(tmp_path, config), name="m")
     assert card.attention == attention
     assert card.kv_bytes_per_token == kv_bytes
 
 
 def test_an_8_bit_cache_takes_half(tmp_path: Path) -> None:
-    assert read_card(write_config(tmp_path, SMOLLM), name="m", kv_bytes_per_element=1).kv_bytes_per_token == 11_520
+    assert (
+        read_model_info(write_config(tmp_path, SMOLLM), name="m", kv_bytes_per_element=1).kv_bytes_per_token == 11_520
+    )
 
 
 def test_flops() -> None:
-    card = ModelCard("m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128)
+    card = ModelInfo("m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128)
     assert card.flops(prompt=200, cached=0, generated=1000) == pytest.approx(5.03715e12, rel=1e-6)
     assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=2e-6)
 
 
 def test_parameters_are_counted_over_all_shards_of_the_index(tmp_path: Path) -> None:
     write_config(tmp_path, SMOLLM)
-    assert read_card(tmp_path, name="m").parameters == 0
+    assert read_model_info(tmp_path, name="m").parameters == 0
     write_safetensors(tmp_path / "model-1.safetensors", {"embed": [10, 4], "norm": [4]})
     write_safetensors(tmp_path / "model-2.safetensors", {"mlp": [4, 3, 2], "scale": []})
-    assert read_card(tmp_path, name="m").parameters == 40 + 4 + 24 + 1
+    assert read_model_info(tmp_path, name="m").parameters == 40 + 4 + 24 + 1
     # The same weights once more, in another layout, as some repositories hold them.
     write_safetensors(tmp_path / "consolidated.safetensors", {"all": [69]})
     index = {
         "weight_map": {"embed": "model-1.safetensors", "norm": "model-1.safetensors", "mlp": "model-2.safetensors"}
     }
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert read_card(tmp_path, name="m").parameters == 69
+    assert read_model_info(tmp_path, name="m").parameters == 69
     (tmp_path / "model-2.safetensors").unlink()
-    assert read_card(tmp_path, name="m").parameters == 0
+    assert read_model_info(tmp_path, name="m").parameters == 0
 
 
 def test_one_file_is_the_whole_model(tmp_path: Path) -> None:
     write_config(tmp_path, SMOLLM)
     write_safetensors(tmp_path / "model.safetensors", {"embed": [10, 4]})
     write_safetensors(tmp_path / "consolidated.safetensors", {"all": [40]})
-    assert read_card(tmp_path, name="m").parameters == 40
+    assert read_model_info(tmp_path, name="m").parameters == 40
 
 
 def test_packed_weights_have_no_count(tmp_path: Path) -> None:
     write_config(tmp_path, SMOLLM)
     write_safetensors(tmp_path / "model.safetensors", {"qweight": [10, 4]}, dtype="I32")
-    assert read_card(tmp_path, name="m").parameters == 0
+    assert read_model_info(tmp_path, name="m").parameters == 0
 
 
 def test_the_revision_is_the_snapshot_of_a_hub_cache(tmp_path: Path) -> None:
-    assert read_card(write_config(tmp_path / "snapshots" / "0a1b", SMOLLM), name="m").revision == "0a1b"
-    assert read_card(write_config(tmp_path / "mine", SMOLLM), name="m").revision == ""
+    assert read_model_info(write_config(tmp_path / "snapshots" / "0a1b", SMOLLM), name="m").revision == "0a1b"
+    assert read_model_info(write_config(tmp_path / "mine", SMOLLM), name="m").revision == ""
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_the_revision_is_the_snapshot_of_a_hub_cache(tmp_path: Path) -> None:
 def test_a_malformed_config_is_named(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(EngineUnavailable) as caught:
-        read_card(tmp_path, name="m")
+        read_model_info(tmp_path, name="m")
     assert said in str(caught.value)
     assert str(tmp_path / "config.json") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -139,7 +141,7 @@ def test_a_malformed_config_is_named(text: str, said: str, tmp_path: Path) -> No
 
 def test_a_missing_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match=r"no .*config\.json: "):
-        read_card(tmp_path, name="m")
+        read_model_info(tmp_path, name="m")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_file_that_is_no_safetensors_is_named(content: bytes, tmp_path: Path) 
     write_config(tmp_path, SMOLLM)
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(EngineUnavailable, match=r"model\.safetensors: not a safetensors file"):
-        read_card(tmp_path, name="m")
+        read_model_info(tmp_path, name="m")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": 3}', "[" * 10**5])
@@ -166,14 +168,14 @@ def test_a_malformed_index_is_named(text: str, tmp_path: Path) -> None:
     write_config(tmp_path, SMOLLM)
     (tmp_path / "model.safetensors.index.json").write_text(text, encoding="utf-8")
     with pytest.raises(EngineUnavailable, match=r"malformed .*index\.json"):
-        read_card(tmp_path, name="m")
+        read_model_info(tmp_path, name="m")
 
 
 def test_sequences_that_fit(tmp_path: Path) -> None:
-    card = read_card(write_config(tmp_path, SMOLLM), name="m")
+    card = read_model_info(write_config(tmp_path, SMOLLM), name="m")
     assert sequences_that_fit(card, kv_bytes=4 * 2**30, tokens=1024) == 182
     assert sequences_that_fit(card, kv_bytes=23_040 * 100, tokens=100) == 1
     assert sequences_that_fit(card, kv_bytes=23_040 * 100 - 1, tokens=100) == 0
-    assert sequences_that_fit(ModelCard("unknown"), kv_bytes=4 * 2**30, tokens=1024) == 0
+    assert sequences_that_fit(ModelInfo("unknown"), kv_bytes=4 * 2**30, tokens=1024) == 0
     with pytest.raises(UsageError, match="tokens must be at least 1"):
         sequences_that_fit(card, kv_bytes=1, tokens=0)

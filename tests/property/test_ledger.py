@@ -12,14 +12,23 @@ from reasoner import Answer, Budget, Cost, Ledger, Prices, Question, SamplingPar
 from reasoner.budget import Reservation
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, RequestLost
-from reasoner.models.card import ModelCard
-from reasoner.plan import Cancel, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.trace import Began, Ended, Event
-from reasoner.types import Standing
+from reasoner.models.info import ModelInfo
+from reasoner.strategy import (
+    Cancel,
+    Handle,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.trace.events import Began, Ended, Event
+from reasoner.types import VoteState
 from tests.helpers import Judge, Planned, books, jumbled, meter_of, number_question, told, turns, varied
 from tests.sweeps import cases, widths
 
-CARD = ModelCard("m", parameters=1000, layers=2, heads=2, head_dim=8)
+MODEL = ModelInfo("m", parameters=1000, layers=2, heads=2, head_dim=8)
 PRICES = Prices(prompt=1, generated=4, cached=0.25)
 
 MEASURES: dict[str, Callable[[Cost], float]] = {
@@ -39,15 +48,15 @@ def booked(prompt: int, cached: int, generated: int, *, cancelled: bool = False)
         cancelled_tokens=generated if cancelled else 0,
         requests=1,
         samples=1,
-        flops=CARD.flops(prompt=prompt, cached=cached, generated=generated),
+        flops=MODEL.flops(prompt=prompt, cached=cached, generated=generated),
     )
 
 
 def random_budget(source: random.Random) -> Budget:
     limits: dict[str, float] = {}
-    for unit, most in (("tokens", 3000), ("generated", 1500), ("samples", 12), ("flops", 10**7), ("usd", 8e-3)):
+    for unit, max_samples in (("tokens", 3000), ("generated", 1500), ("samples", 12), ("flops", 10**7), ("usd", 8e-3)):
         if source.random() < 0.3:
-            limit = source.uniform(0, most)
+            limit = source.uniform(0, max_samples)
             limits[unit] = limit if unit == "usd" else int(limit)
     return Budget(**limits)  # type: ignore[arg-type]
 
@@ -98,7 +107,7 @@ class Schedule:
             return booked(prompt, 0, tokens)
 
         try:
-            granted = ledger.fit(price, most=cap)
+            granted = ledger.fit(price, max_samples=cap)
         except BudgetExhausted:
             self.refused += 1
         else:
@@ -187,7 +196,7 @@ def chaotic(seed: int) -> Callable[[Question], Plan[Answer | None]]:
                 elif move == "score" and seen:
                     yield Score(question, tuple(seen[-3:]))
                 elif move == "propose":
-                    yield Propose(None, Standing())
+                    yield Propose(None, VoteState())
             except BudgetExhausted:
                 if move == "next":
                     running.clear()
@@ -239,9 +248,15 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
 
 def random_run_budget(source: random.Random) -> Budget:
     limits: dict[str, float] = {}
-    for unit, most in (("tokens", 500), ("generated", 200), ("samples", 20), ("flops", 2 * 10**6), ("usd", 1e-3)):
+    for unit, max_samples in (
+        ("tokens", 500),
+        ("generated", 200),
+        ("samples", 20),
+        ("flops", 2 * 10**6),
+        ("usd", 1e-3),
+    ):
         if source.random() < 0.3:
-            limit = source.uniform(0, most)
+            limit = source.uniform(0, max_samples)
             limits[unit] = limit if unit == "usd" else int(limit)
     return Budget(**limits)  # type: ignore[arg-type]
 

@@ -5,8 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from reasoner.errors import ReasonerError
-from reasoner.plan import Note, Operation, Plan, Propose, Sample
-from reasoner.types import Answer, Completion, Prompt, Question, Standing
+from reasoner.strategy import (
+    Note,
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+)
+from reasoner.types import Answer, Completion, Prompt, Question, VoteState
 from tests.helpers import completion, number_question
 
 QUESTION = number_question()
@@ -49,7 +55,7 @@ def prefers(*keys: str) -> Judging:
 
 
 @dataclass(slots=True)
-class Course:
+class SearchTree:
     """What a plan asked for and came to."""
 
     answer: Answer | None = None
@@ -58,7 +64,7 @@ class Course:
     rounds: list[int] = field(default_factory=list)
     """How many such requests each operation had."""
     samples: list[Sample] = field(default_factory=list)
-    standings: list[Standing] = field(default_factory=list)
+    standings: list[VoteState] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -73,9 +79,9 @@ def judged(
     *,
     question: Question = QUESTION,
     keep: int | None = None,
-) -> Course:
+) -> SearchTree:
     """Send a plan its candidates, then the judge's replies, of which the budget allows the first `keep` an operation."""
-    course = Course()
+    course = SearchTree()
     reply: tuple[Completion, ...] | ReasonerError | None = None
     while True:
         try:
@@ -97,8 +103,8 @@ def judged(
                 else:
                     reply = tuple(completion(judge(texts_in(p)), prompt=p) for p in op.prompts)[:keep]
             case Propose():
-                course.standings.append(op.standing)
-                assert op.answer == op.standing.leader
+                course.standings.append(op.vote_state)
+                assert op.answer == op.vote_state.leader
             case Note():
                 course.notes.append(op.text)
             case _:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reasoner import SamplingParams, Solution, solve_many_sync, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import VerifierError
-from reasoner.protocols import SampleRequest, Strategy
-from reasoner.trace import Event, Noted, Sampled
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Event, Noted, Sampled
 from reasoner.types import Completion, Rating
 from tests.helpers import Judge, number_question
 from tests.stepping import SEPARATOR, StepJudge, StepWorld
@@ -62,7 +63,7 @@ class Rater(StepJudge):
 
 
 @dataclass(slots=True)
-class Course:
+class SearchTree:
     """One run, and what it did in order of time."""
 
     solution: Solution
@@ -98,7 +99,7 @@ def depth(request: SampleRequest) -> int:
 
 def search(
     strategy: Strategy, engine: ScriptedEngine, judge: Rater | None = None, *, id: str = "q", **options: Any
-) -> Course:
+) -> SearchTree:
     """A run that must not fail."""
     judge, requests, events = judge or Rater(), list[SampleRequest](), list[Event]()
 
@@ -109,7 +110,7 @@ def search(
     told = replace(engine, script=script)
     solution = solve_sync(number_question(id), strategy, told, verifier=judge, trace=events.append, **options)
     assert solution.error is None
-    return Course(solution, judge, requests, events)
+    return SearchTree(solution, judge, requests, events)
 
 
 def many(
@@ -133,7 +134,7 @@ def sure(chance: float, number: int) -> float:
 
 def right_share(solution: Solution) -> float:
     """Which share of the finished chains is right."""
-    votes = {vote.answer.key: vote.count for vote in solution.standing.votes}
+    votes = {vote.answer.key: vote.count for vote in solution.vote_state.votes}
     return votes.get("7", 0) / sum(votes.values())
 
 

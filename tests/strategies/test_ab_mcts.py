@@ -8,12 +8,21 @@ from typing import Any, get_args
 
 import pytest
 
-from reasoner import Budget, ask, solve_many_sync, solve_sync
-from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner import Budget, Question, solve_many_sync, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Sampled
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Message, Prompt, Question, SamplingParams
 from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Arm, Prior, Selector, refinement
 from tests.helpers import Judge, completion, finish, number_question
@@ -182,13 +191,13 @@ def drive(
     running: list[tuple[Handle, int, Any]] = []
     samples: list[Sample] = []
     proposals: list[Propose] = []
-    most, told = 0, 0
+    maximum, told = 0, 0
     sent: Any = None
     while True:
         try:
             op = plan.send(sent)
         except StopIteration as end:
-            return end.value, samples, proposals, most
+            return end.value, samples, proposals, maximum
         sent = None
         match op:
             case Start(op=started):
@@ -196,7 +205,7 @@ def drive(
                 sent = Handle(told)
                 running.append((sent, len(samples), started))
                 samples += [started] if isinstance(started, Sample) else []
-                most = max(most, len(running))
+                maximum = max(maximum, len(running))
             case Next():
                 handle, number, done = running.pop(which(len(running)))
                 if isinstance(done, Sample):
@@ -225,9 +234,9 @@ def first_number(one: Completion) -> int:
 
 def test_it_generates_n_answers_so_many_at_a_time() -> None:
     for concurrency in (1, 3):
-        _, samples, proposals, most = drive(AbMcts(n=12, concurrency=concurrency), answering("7"), lambda _: 0.5)
-        assert (len(samples), most) == (12, concurrency)
-        assert proposals[-1].standing.samples == 12
+        _, samples, proposals, maximum = drive(AbMcts(n=12, concurrency=concurrency), answering("7"), lambda _: 0.5)
+        assert (len(samples), maximum) == (12, concurrency)
+        assert proposals[-1].vote_state.samples == 12
 
 
 def test_with_one_at_a_time_the_second_generation_knows_the_first_rating() -> None:
@@ -258,13 +267,13 @@ def test_a_generation_that_could_not_be_rated_is_no_node_and_votes_only_among_it
     assert answer is not None
     assert answer.key == "8"
     assert {sample.prompts for sample in samples} == {(QUESTION.prompt,)}
-    assert proposals[-1].standing.samples == 9
+    assert proposals[-1].vote_state.samples == 9
 
 
 def test_generations_without_an_answer_are_not_rated_and_abstain() -> None:
     answer, samples, proposals, _ = drive(AbMcts(n=5), answering(None), lambda _: 1 / 0)
     assert (answer, len(samples)) == (None, 5)
-    assert (proposals[-1].standing.votes, proposals[-1].standing.samples) == ((), 5)
+    assert (proposals[-1].vote_state.votes, proposals[-1].vote_state.samples) == ((), 5)
 
 
 def test_user_options_reach_every_request() -> None:
@@ -292,7 +301,7 @@ def test_a_refusal_ends_it_with_what_was_drawn() -> None:
 
 @pytest.mark.parametrize("context", [14, 30])
 def test_a_small_window_is_an_error_only_where_the_question_itself_does_not_fit(context: int) -> None:
-    engine = ScriptedEngine(lambda _: "The answer is 7", model=replace(CARD, context=context))
+    engine = ScriptedEngine(lambda _: "The answer is 7", model=replace(MODEL, context=context))
     small = Question("q", "How many?", Prompt.chat("How many " + "so " * 12), QUESTION.space)
     solution = solve_sync(small, AbMcts(n=20, concurrency=1), engine, verifier=Judge(lambda _: 1.0))
     assert (solution.error is None, solution.answer is None) == (context == 30, context == 14)
@@ -324,13 +333,13 @@ def test_it_goes_deep_where_refining_pays_and_wide_where_it_harms(prior: Prior) 
     best: dict[float, float] = {}
     for step in (0.15, -0.15):
         events: list[Event] = []
-        questions = [ask("How many?", space="number", id=str(at)) for at in range(40)]
+        questions = [Question.of("How many?", space="number", id=str(at)) for at in range(40)]
         strategy, engine = AbMcts(n=24, concurrency=2, prior=prior), ScriptedEngine(improving(step))
         solutions = solve_many_sync(questions, strategy, engine, verifier=Judge(worth), trace=events.append)
         roots = {question.prompt.digest for question in questions}
         sampled = [event.prompt in roots for event in events if isinstance(event, Sampled)]
         fresh[step] = sum(sampled) / len(sampled)
-        best[step] = sum(one.standing.votes[0].weight for one in solutions) / len(solutions)
+        best[step] = sum(one.vote_state.votes[0].weight for one in solutions) / len(solutions)
     assert fresh[0.15] + 0.1 < fresh[-0.15]
     assert best[0.15] > best[-0.15] + 0.2
 

@@ -8,8 +8,18 @@ import pytest
 from reasoner import Solution, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Cancel, Finished, Handle, Next, Note, Operation, Propose, Sample, Start
-from reasoner.trace import Event, Noted
+from reasoner.strategy import (
+    Cancel,
+    Finished,
+    Handle,
+    Next,
+    Note,
+    Operation,
+    Propose,
+    Sample,
+    Start,
+)
+from reasoner.trace.events import Event, Noted
 from reasoner.types import SamplingParams
 from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
 from tests.helpers import completion, finish, jumbled, number_question, says, varied
@@ -19,7 +29,7 @@ PARAMS = SamplingParams(max_tokens=30)
 REFUSED = BudgetExhausted("samples", needed=1, free=0, limit=5)
 
 
-class Course:
+class SearchTree:
     """A plan whose samples arrive in an order of the test's choosing; what it launched, proposed and cancelled."""
 
     def __init__(self, strategy: AdaptiveConsistency, keys: Sequence[str | None]) -> None:
@@ -43,7 +53,7 @@ class Course:
                         reply = Handle(self.launched)
                         self.launched += 1
                     case Propose():
-                        self.proposed.append((op.answer.key if op.answer else None, op.standing.samples))
+                        self.proposed.append((op.answer.key if op.answer else None, op.vote_state.samples))
                     case Cancel():
                         self.cancelled.append(op.handle)
                     case Note():
@@ -68,7 +78,7 @@ class Course:
 
 
 def test_it_launches_no_more_than_it_takes_until_the_rule_may_stop() -> None:
-    course = Course(AdaptiveConsistency(window=9, params=PARAMS), ["7", "7", "7", "8", *["7"] * 9])
+    course = SearchTree(AdaptiveConsistency(window=9, params=PARAMS), ["7", "7", "7", "8", *["7"] * 9])
     assert course.launched == 4
     course.arrives(0, 1, 2)
     assert (course.launched, course.over) == (4, False)
@@ -83,7 +93,7 @@ def test_it_launches_no_more_than_it_takes_until_the_rule_may_stop() -> None:
 
 def test_what_arrives_early_waits_for_those_before_it() -> None:
     """Three short replies that agree come first; the order of launch has another one before them."""
-    course = Course(AdaptiveConsistency(params=PARAMS), ["8", "7", "7", "7", "7", "7", "7"])
+    course = SearchTree(AdaptiveConsistency(params=PARAMS), ["8", "7", "7", "7", "7", "7", "7"])
     course.arrives(1, 2, 3)
     assert (course.proposed, course.launched) == ([], 4)
     course.arrives(0)
@@ -93,7 +103,7 @@ def test_what_arrives_early_waits_for_those_before_it() -> None:
 
 
 def test_samples_without_an_answer_count_for_nobody() -> None:
-    course = Course(AdaptiveConsistency(n=8, params=PARAMS), [None, "7", None, "7", "7", "7"])
+    course = SearchTree(AdaptiveConsistency(n=8, params=PARAMS), [None, "7", None, "7", "7", "7"])
     course.arrives(0, 1, 2, 3, 4)
     assert not course.over
     course.arrives(5)
@@ -101,14 +111,14 @@ def test_samples_without_an_answer_count_for_nobody() -> None:
 
 
 def test_at_the_cap_the_majority_decides() -> None:
-    course = Course(AdaptiveConsistency(n=5, params=PARAMS), ["7", "8", "8", "7", "9"])
+    course = SearchTree(AdaptiveConsistency(n=5, params=PARAMS), ["7", "8", "8", "7", "9"])
     course.arrives(0, 1, 2, 3, 4)
     assert (course.over, course.answer, course.launched, course.notes) == (True, "7", 5, [])
 
 
 @pytest.mark.parametrize("refused", [{1}, {0, 2}, {3}, {0, 1, 2, 3}])
 def test_what_the_budget_refused_is_passed_over(refused: set[int]) -> None:
-    course = Course(AdaptiveConsistency(n=4, params=PARAMS), ["7", "8", "8", "9"])
+    course = SearchTree(AdaptiveConsistency(n=4, params=PARAMS), ["7", "8", "8", "9"])
     here = [place for place in range(4) if place not in refused]
     course.arrives(*reversed(here))
     course.refused()
@@ -134,7 +144,7 @@ def solved(strategy: AdaptiveConsistency, order: int = 0, seed: int = 0) -> Solu
 @pytest.mark.parametrize("seed", range(5))
 def test_neither_the_order_of_completion_nor_the_window_changes_the_answer(seed: int) -> None:
     outcomes = {
-        (one.answer, one.standing)
+        (one.answer, one.vote_state)
         for window in (1, 3, 16)
         for order in range(8)
         for one in [solved(AdaptiveConsistency(window=window), order, seed)]
@@ -146,12 +156,12 @@ def test_neither_the_order_of_completion_nor_the_window_changes_the_answer(seed:
 def test_a_wider_window_pays_for_nothing_more(window: int) -> None:
     for order in range(10):
         solution = solved(AdaptiveConsistency(window=window), order, order)
-        assert solution.cost.samples == solution.standing.samples
+        assert solution.cost.samples == solution.vote_state.samples
         assert solution.cost.cancelled_tokens == 0
 
 
 def test_a_higher_theta_takes_longer() -> None:
-    looked_at = [solved(AdaptiveConsistency(theta=theta)).standing.samples for theta in (0.5, 0.9, 0.999)]
+    looked_at = [solved(AdaptiveConsistency(theta=theta)).vote_state.samples for theta in (0.5, 0.9, 0.999)]
     assert looked_at == sorted(set(looked_at))
 
 
@@ -162,7 +172,7 @@ def test_the_dirichlet_waits_for_the_answers_behind_the_runner_up() -> None:
         events: list[Event] = []
         strategy = AdaptiveConsistency(n=len(keys), rule=rule)
         solution = solve_sync(QUESTION, strategy, ScriptedEngine(says(*keys)), trace=events.append)
-        samples[rule] = solution.standing.samples
+        samples[rule] = solution.vote_state.samples
         [reason] = [event.text for event in events if isinstance(event, Noted)]
         assert "0.95" in reason
     assert samples["beta"] == 9
@@ -172,15 +182,15 @@ def test_the_dirichlet_waits_for_the_answers_behind_the_runner_up() -> None:
 def test_arrivals_in_any_order_are_looked_at_in_launch_order() -> None:
     source = random.Random(1)
     keys = [source.choice(["7", "8", None]) for _ in range(12)]
-    courses = []
+    search_trees = []
     for _ in range(20):
-        course = Course(AdaptiveConsistency(n=12, window=12, theta=0.99, params=PARAMS), keys)
+        course = SearchTree(AdaptiveConsistency(n=12, window=12, theta=0.99, params=PARAMS), keys)
         left = set(range(12))
         while left and not course.over:
             course.arrives(place := source.choice(sorted(left & set(range(course.launched)))))
             left.remove(place)
-        courses.append((course.proposed, course.answer))
-    assert all(course == courses[0] for course in courses)
+        search_trees.append((course.proposed, course.answer))
+    assert all(course == search_trees[0] for course in search_trees)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Question, Solution, ask, solve_sync
+from reasoner import Question, Solution, solve_sync
 from reasoner.budget import Budget
-from reasoner.catalog import build, spec_of
-from reasoner.controller.profile import Bins
+from reasoner.calibration.profile import Bins
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UnknownName, UsageError
-from reasoner.protocols import Confident, SampleRequest
-from reasoner.types import SamplingParams, Standing
+from reasoner.registry import build, spec_of
+from reasoner.strategy import CalibratedStrategy
+from reasoner.types import SamplingParams, VoteState
 from reasoner_strategies.auto import Auto
 from tests.calibrated import ONE, VOTE, bin_of, calibrated, family, row, write_profile
 from tests.helpers import Judge, books, course, jumbled, meter_of, number_question, says, varied
@@ -47,13 +48,13 @@ def test_without_a_profile_it_votes_until_the_lead_is_safe() -> None:
         solution = solved(Auto(effort=effort), "7")
         assert (key(solution), solution.ended_by, solution.confidence) == ("7", "rule", None)
         assert solution.remarks[0].startswith("chose a vote of up to 16")
-        drawn.append(solution.standing.samples)
+        drawn.append(solution.vote_state.samples)
     assert drawn == sorted(set(drawn))
 
 
 def test_without_a_profile_a_close_vote_takes_all() -> None:
     solution = solved(Auto(n=5), "7", "8")
-    assert (solution.ended_by, solution.standing.samples, solution.standing.most) == ("strategy", 5, 5)
+    assert (solution.ended_by, solution.vote_state.samples, solution.vote_state.max_samples) == ("strategy", 5, 5)
 
 
 # With one
@@ -89,7 +90,7 @@ def test_an_arm_that_was_measured_within_a_budget_is_not_chosen(file: Path) -> N
 def test_the_stop_rule_of_a_chosen_arm_ends_it(file: Path) -> None:
     spec = "self_consistency:n=16,stop=lossless"
     solution = solved(Auto(calibrated(file, bin_of(0, 0.5, 0.5, **{spec: (0.8, 9)}))), "7")
-    assert (solution.ended_by, solution.standing.samples) == ("rule", 9)
+    assert (solution.ended_by, solution.vote_state.samples) == ("rule", 9)
 
 
 def test_too_few_questions_leave_the_vote(file: Path) -> None:
@@ -98,7 +99,7 @@ def test_too_few_questions_leave_the_vote(file: Path) -> None:
         for one in bin_of(0, 0.5, 0.8)
     )
     solution = solved(Auto(calibrated(file, rows), n=11), "7", "8")
-    assert (solution.standing.samples, solution.standing.most) == (11, 11)
+    assert (solution.vote_state.samples, solution.vote_state.max_samples) == (11, 11)
     assert "only 20 questions" in solution.remarks[0]
 
 
@@ -112,7 +113,7 @@ HARD_IS_UNLIKELY = Bins(signal="likelihood", edges=(0.0,))
 
 def test_a_longer_question_is_another_bin(file: Path) -> None:
     auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_LONG))
-    long = ask("How many? " * 9, space="number", id="q")
+    long = Question.of("How many? " * 9, space="number", id="q")
     assert solved(auto, "7").cost.samples == 1
     assert solved(auto, "7", question=long).cost.samples == 16
 
@@ -122,10 +123,14 @@ def test_the_vote_goes_on_from_the_samples_that_were_looked_at(file: Path) -> No
     auto = Auto(calibrated(file, (*bin_of(0, 0.5, 0.8), *bin_of(1, 0.7, 0.7)), HARD_IS_SPLIT))
     split = solved(auto, "7", "8", "8")
     alone = solve_sync(QUESTION, build("strategy", VOTE), ScriptedEngine(says("7", "8", "8")))
-    assert (split.answer, split.standing, split.cost.taking(0)) == (alone.answer, alone.standing, alone.cost.taking(0))
+    assert (split.answer, split.vote_state, split.cost.taking(0)) == (
+        alone.answer,
+        alone.vote_state,
+        alone.cost.taking(0),
+    )
     assert len(split.remarks) == 1
     agreed = solved(auto, "7")
-    assert (agreed.cost.samples, agreed.standing.samples) == (4, 1)
+    assert (agreed.cost.samples, agreed.vote_state.samples) == (4, 1)
 
 
 def test_the_first_samples_likelihood_is_looked_at_and_it_has_its_vote(file: Path) -> None:
@@ -145,7 +150,7 @@ def test_an_engine_without_log_probabilities_leaves_the_vote(file: Path, monkeyp
     auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_UNLIKELY), n=5)
     monkeypatch.setattr("reasoner.engines.scripted.Logprobs", lambda *_, **__: None)
     solution = solved(auto, "7", "8")
-    assert (solution.standing.samples, solution.cost.samples) == (5, 5)
+    assert (solution.vote_state.samples, solution.cost.samples) == (5, 5)
     assert "no log-probabilities" in solution.remarks[0]
 
 
@@ -154,12 +159,12 @@ def test_another_kind_of_arm_draws_anew_and_says_so(file: Path) -> None:
     auto = Auto(calibrated(file, rows, HARD_IS_SPLIT))
     assert auto.uses_verifier
     solution = solved(auto, "7", "8")
-    assert (solution.cost.samples, solution.standing.samples) == (6, 2)
+    assert (solution.cost.samples, solution.vote_state.samples) == (6, 2)
     assert "the 4 samples drawn to measure difficulty are not used" in solution.remarks[1]
     cut = solved(auto, "7", "8", "8", budget=Budget(samples=4))
     assert (key(cut), cut.ended_by) == ("7", "budget")
     unsure = solved(replace(auto, abstain_below=0.8), "7", "8", "8", budget=Budget(samples=4))
-    assert (unsure.answer, unsure.standing.samples) == (None, 4)
+    assert (unsure.answer, unsure.vote_state.samples) == (None, 4)
 
 
 def test_only_what_may_be_chosen_needs_a_verifier(file: Path) -> None:
@@ -175,11 +180,11 @@ def test_only_what_may_be_chosen_needs_a_verifier(file: Path) -> None:
 
 def test_confidence_is_what_a_vote_like_this_was_worth(file: Path) -> None:
     auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)))
-    assert isinstance(auto, Confident)
+    assert isinstance(auto, CalibratedStrategy)
     solution = solved(auto, "7", "7", "7", "8")
     assert solution.confidence == pytest.approx((12 + 1) / (16 + 2))
-    assert auto.confidence(Standing()) is None
-    assert Auto().confidence(solution.standing) is None
+    assert auto.confidence(VoteState()) is None
+    assert Auto().confidence(solution.vote_state) is None
 
 
 @pytest.mark.parametrize(("keys", "given"), [("7", True), ("7778", True), ("78", False), ("789", False)])
@@ -187,7 +192,7 @@ def test_below_the_confidence_asked_for_it_says_nothing(file: Path, keys: str, g
     auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_below=0.7)
     solution = solved(auto, *keys)
     assert (solution.answer is not None, solution.ended_by) == (given, "strategy" if given else "rule")
-    assert solution.standing.leader is not None
+    assert solution.vote_state.leader is not None
     assert solution.confidence is not None
     assert (solution.confidence >= 0.7) == given
     assert given or "not sure" in solution.reason
@@ -197,7 +202,7 @@ def test_below_the_confidence_asked_for_it_says_nothing(file: Path, keys: str, g
 def test_a_vote_that_a_budget_cut_short_is_trusted_as_far_as_it_came(file: Path) -> None:
     auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_below=0.7)
     cut = solved(auto, "7", budget=Budget(samples=1))
-    assert (cut.answer, cut.standing.samples) == (None, 1)
+    assert (cut.answer, cut.vote_state.samples) == (None, 1)
     assert cut.confidence == pytest.approx(2 / 3)
     assert solved(auto, "7", budget=Budget(samples=3)).confidence == pytest.approx(4 / 5)
 
@@ -211,7 +216,7 @@ def test_the_order_of_completion_changes_nothing(file: Path) -> None:
     auto = Auto(calibrated(file, rows, HARD_IS_SPLIT))
     for seed in range(3):
         outcomes = {
-            (one.answer, one.standing, one.reason, one.remarks, one.confidence)
+            (one.answer, one.vote_state, one.reason, one.remarks, one.confidence)
             for order in range(8)
             for one in [solve_sync(QUESTION, auto, ScriptedEngine(varied, pause=jumbled(order)), seed=seed)]
         }

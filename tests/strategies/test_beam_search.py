@@ -9,7 +9,17 @@ from reasoner import Budget, SamplingParams
 from reasoner.budget import Cost
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
 from reasoner.types import Answer, Completion, Rating
 from reasoner_strategies._search.step_search import parent_count, split_evenly
 from reasoner_strategies.beam_search import BeamSearch
@@ -17,9 +27,9 @@ from reasoner_strategies.dvts import Dvts
 from tests.helpers import completion, finish, jumbled, number_question
 from tests.stepping import SEPARATOR, StepJudge, StepWorld, noisy
 from tests.strategies.searching import (
-    Course,
     Distinct,
     Rater,
+    SearchTree,
     Uneven,
     accuracy,
     depth,
@@ -77,7 +87,7 @@ def test_more_never_hurts(questions: int) -> None:
     assert rates == sorted(rates)
 
 
-def best(run: Course, level: int, kept: int) -> set[str]:
+def best(run: SearchTree, level: int, kept: int) -> set[str]:
     """The best rated chains of so many steps."""
     rated = {chain: value for chain, value in run.judge.rated.items() if chain.count(SEPARATOR) == level - 1}
     return {chain + SEPARATOR for chain in sorted(rated, key=lambda chain: -rated[chain])[:kept]}
@@ -112,12 +122,12 @@ def test_one_kept_path_is_one_subtree(seed: int) -> None:
     beam = search(BeamSearch(4, 4), engine, Rater(judge), seed=seed)
     tree = search(Dvts(4, 4, siblings=True), engine, Rater(judge), seed=seed)
     assert beam.seeds == tree.seeds
-    assert (beam.solution.answer, beam.solution.standing) == (tree.solution.answer, tree.solution.standing)
+    assert (beam.solution.answer, beam.solution.vote_state) == (tree.solution.answer, tree.solution.vote_state)
 
 
 def test_one_chain_needs_no_ratings() -> None:
     run = search(BeamSearch(1), Distinct().engine())
-    assert (run.solution.cost.samples, run.judge.seen, run.solution.standing.samples) == (3, [], 1)
+    assert (run.solution.cost.samples, run.judge.seen, run.solution.vote_state.samples) == (3, [], 1)
     # Where nothing is dropped, only what votes is rated.
     run = search(BeamSearch(4, 1), Distinct().engine())
     assert [chain.count(SEPARATOR) for chain in run.judge.seen] == [2] * 4
@@ -130,7 +140,7 @@ def test_one_chain_needs_no_ratings() -> None:
 def test_with_refill_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
     run = search(BeamSearch(6, 2), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
     assert set(run.levels.values()) == {6}
-    ended = [proposal.standing.samples for proposal in run.solution.proposals]
+    ended = [proposal.vote_state.samples for proposal in run.solution.proposals]
     assert all(samples < 6 for samples in ended[:-1])
     assert 6 <= ended[-1] < 12
 
@@ -143,7 +153,7 @@ def test_without_refill_what_ended_takes_its_place_along(seed: int) -> None:
         assert children == places
         ended += sum("answer" in chain for chain in run.judge.seen if chain.count(SEPARATOR) == level)
         places = 6 - ended
-    assert (places, run.solution.standing.samples) == (0, 6)
+    assert (places, run.solution.vote_state.samples) == (0, 6)
 
 
 @pytest.mark.parametrize("refill", [True, False])
@@ -151,7 +161,7 @@ def test_a_finished_chain_is_rated_once_and_votes_with_that(refill: bool) -> Non
     run = search(BeamSearch(6, 2, refill=refill), Uneven().engine(), Rater(noisy(0.2)))
     assert len(run.judge.seen) == len(set(run.judge.seen)) == run.solution.cost.samples
     rated = [value for chain, value in run.judge.rated.items() if "answer" in chain]
-    assert sum(vote.weight for vote in run.solution.standing.votes) == pytest.approx(sum(rated))
+    assert sum(vote.weight for vote in run.solution.vote_state.votes) == pytest.approx(sum(rated))
 
 
 def test_what_holds_no_answer_is_not_rated_and_counts() -> None:
@@ -162,7 +172,7 @@ def test_what_holds_no_answer_is_not_rated_and_counts() -> None:
     engine.script = mute
     run = search(BeamSearch(4, 2, refill=False), engine)
     assert not any("no idea" in chain for chain in run.judge.seen)
-    assert run.solution.standing.samples == 4
+    assert run.solution.vote_state.samples == 4
 
 
 def test_the_last_step_runs_to_the_end_of_the_chain() -> None:
@@ -198,7 +208,9 @@ def test_without_ratings_the_first_go_on_and_the_majority_decides() -> None:
     assert len(drawn) == 1
     assert sorted(run.parents(1).values()) == [2, 2, 2]
     assert run.parents(1) == dict.fromkeys([chain + SEPARATOR for chain in run.judge.seen[:3]], 2)
-    assert [vote.weight for vote in run.solution.standing.votes] == [vote.count for vote in run.solution.standing.votes]
+    assert [vote.weight for vote in run.solution.vote_state.votes] == [
+        vote.count for vote in run.solution.vote_state.votes
+    ]
 
 
 def test_what_could_not_be_rated_comes_last_and_is_no_zero() -> None:
@@ -209,7 +221,7 @@ def test_what_could_not_be_rated_comes_last_and_is_no_zero() -> None:
     assert set(run.parents(1)) == {rated[0] + SEPARATOR}
 
 
-def long(reserve: int, tokens: int) -> Course:
+def long(reserve: int, tokens: int) -> SearchTree:
     """A search in chains of twelve steps whose budget ends half-way."""
     strategy = BeamSearch(4, 2, reserve=reserve, params=SamplingParams(max_tokens=200))
     return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
@@ -221,7 +233,7 @@ def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
     assert (spent.solution.answer, spent.solution.ended_by) == (None, "budget")
     assert kept.solution.answer is not None
     assert kept.solution.cost.tokens <= tokens
-    assert kept.solution.standing.samples == 1
+    assert kept.solution.vote_state.samples == 1
     assert SEPARATOR not in kept.requests[-1].params.stop
 
 
@@ -265,20 +277,20 @@ def rated(plan: Plan[Answer | None], handle: Handle, step: Completion, value: fl
 
 def test_a_budget_too_small_for_any_step_and_what_is_held_back_is_one_chain() -> None:
     run = search(BeamSearch(4, 2, reserve=500), Distinct().engine(), budget=Budget(tokens=120))
-    assert (run.solution.cost.samples, run.solution.standing.samples) == (1, 1)
+    assert (run.solution.cost.samples, run.solution.vote_state.samples) == (1, 1)
     assert run.key in ("7", "8")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_completion_changes_nothing(seed: int) -> None:
-    def once(order: int) -> Course:
+    def once(order: int) -> SearchTree:
         engine = Uneven().engine(pause=jumbled(order))
         return search(BeamSearch(6, 2), engine, Rater(noisy(0.2)), seed=seed)
 
     first, other = once(0), once(seed + 1)
     assert first.seeds == other.seeds
-    assert [(p.answer, p.standing) for p in first.solution.proposals] == [
-        (p.answer, p.standing) for p in other.solution.proposals
+    assert [(p.answer, p.vote_state) for p in first.solution.proposals] == [
+        (p.answer, p.vote_state) for p in other.solution.proposals
     ]
 
 

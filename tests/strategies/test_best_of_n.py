@@ -6,8 +6,14 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Operation, Plan, Propose, Sample, Score
-from reasoner.types import Answer, Completion, Rating, SamplingParams, Standing
+from reasoner.strategy import (
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+)
+from reasoner.types import Answer, Completion, Rating, SamplingParams, VoteState
 from reasoner_strategies import BestOfN
 from tests.helpers import completion, finish, number_question
 
@@ -42,17 +48,17 @@ def asked(plan: Plan[Answer | None]) -> tuple[Completion, ...]:
     return op.candidates
 
 
-def selected(keys: tuple[str | None, ...], values: tuple[float | None, ...], selector: Selector) -> Standing:
+def selected(keys: tuple[str | None, ...], values: tuple[float | None, ...], selector: Selector) -> VoteState:
     plan, _ = begun(drawn(*keys), selector)
     asked(plan)
     chosen = plan.send(ratings(*values))
     assert isinstance(chosen, Propose)
-    assert finish(plan) == chosen.answer == chosen.standing.leader
-    return chosen.standing
+    assert finish(plan) == chosen.answer == chosen.vote_state.leader
+    return chosen.vote_state
 
 
-def key(standing: Standing) -> str | None:
-    return standing.leader.key if standing.leader else None
+def key(vote_state: VoteState) -> str | None:
+    return vote_state.leader.key if vote_state.leader else None
 
 
 PUBLISHED = (("1", "2", "2", "3"), (0.9, 0.6, 0.5, 0.2))
@@ -60,7 +66,7 @@ PUBLISHED = (("1", "2", "2", "3"), (0.9, 0.6, 0.5, 0.2))
 
 def test_the_published_pool_by_each_selector() -> None:
     _, majority = begun(drawn(*PUBLISHED[0]))
-    assert (key(majority.standing), majority.answer) == ("2", majority.standing.leader)
+    assert (key(majority.vote_state), majority.answer) == ("2", majority.vote_state.leader)
     best, weighted = selected(*PUBLISHED, "argmax"), selected(*PUBLISHED, "weighted")
     assert (key(best), best.votes[0].weight) == ("1", 0.9)
     assert key(weighted) == "2"
@@ -69,8 +75,8 @@ def test_the_published_pool_by_each_selector() -> None:
 
 
 def test_the_earliest_of_the_best_rated_wins() -> None:
-    standing = selected(("1", "2", "1"), (0.2, 0.9, 0.9), "argmax")
-    assert (key(standing), standing.tied) == ("2", True)
+    vote_state = selected(("1", "2", "1"), (0.2, 0.9, 0.9), "argmax")
+    assert (key(vote_state), vote_state.tied) == ("2", True)
 
 
 def test_constant_ratings_are_the_majority() -> None:
@@ -84,7 +90,7 @@ def test_only_samples_that_hold_an_answer_are_rated_and_all_are_counted() -> Non
     assert [one.index for one in asked(plan)] == [0, 2]
     chosen = plan.send(ratings(0.1, 0.2))
     assert isinstance(chosen, Propose)
-    assert (key(chosen.standing), chosen.standing.samples) == ("2", 4)
+    assert (key(chosen.vote_state), chosen.vote_state.samples) == ("2", 4)
 
 
 @pytest.mark.parametrize("selector", ["argmax", "weighted"])
@@ -98,7 +104,7 @@ def test_what_could_not_be_rated_drops_out_and_is_never_a_zero(selector: Selecto
 @pytest.mark.parametrize("samples", [drawn("7"), drawn("7", None), drawn(None, "7", None)])
 def test_a_single_answer_needs_no_verifier(samples: tuple[Completion, ...]) -> None:
     plan, majority = begun(samples)
-    assert key(majority.standing) == "7"
+    assert key(majority.vote_state) == "7"
     assert finish(plan) == majority.answer
 
 
@@ -106,7 +112,7 @@ def test_without_any_answer_it_proposes_and_returns_none() -> None:
     cut = tuple(completion("The answer is 7", index=index, finish="length") for index in range(2))
     for samples in (drawn(None, None), cut):
         plan, majority = begun(samples)
-        assert (majority.answer, majority.standing) == (None, Standing((), 2))
+        assert (majority.answer, majority.vote_state) == (None, VoteState((), 2))
         assert finish(plan) is None
 
 

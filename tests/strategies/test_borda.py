@@ -6,10 +6,10 @@ import math
 import pytest
 
 from reasoner import Cost, Solution, solve_sync
-from reasoner.catalog import build
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Propose, Sample, Score
+from reasoner.registry import build
+from reasoner.strategy import Propose, Sample, Score
 from reasoner.types import Rating, SamplingParams
 from reasoner_strategies.borda import Borda, borda_weights
 from tests.helpers import Judge, completion, finish, number_question, says
@@ -56,7 +56,7 @@ def test_power_leads_from_the_majority_to_the_best_rated() -> None:
 
 def test_ranks_count_and_not_how_far_apart_ratings_are() -> None:
     near, far = (("8", 0.10), ("7", 0.12), ("8", 0.11)), (("8", 0.0), ("7", 1.0), ("8", 0.01))
-    assert solved(1.0, *near).standing == solved(1.0, *far).standing
+    assert solved(1.0, *near).vote_state == solved(1.0, *far).vote_state
 
 
 def test_self_certainty_is_what_the_certainty_verifier_says() -> None:
@@ -64,7 +64,7 @@ def test_self_certainty_is_what_the_certainty_verifier_says() -> None:
     certainty = build("verifier", "certainty:measure=self_certainty")
     engine = ScriptedEngine(says("7", "8"), certainty=lambda request: (0.5, 0.95)[request.index])
     solution = solve_sync(QUESTION, Borda(2, 1.0), engine, verifier=certainty)
-    assert (key(solution), [vote.weight for vote in solution.standing.votes]) == ("8", [2, 1])
+    assert (key(solution), [vote.weight for vote in solution.vote_state.votes]) == ("8", [2, 1])
     assert solution.cost.verifier_tokens == 0
 
 

@@ -6,10 +6,17 @@ from dataclasses import replace
 import pytest
 
 from reasoner import Budget, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.plan import Extend, Note, Operation, Plan, Propose, Sample
-from reasoner.protocols import SampleRequest
+from reasoner.strategy import (
+    Note,
+    Operation,
+    Plan,
+    Prefill,
+    Propose,
+    Sample,
+)
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
 from reasoner_strategies.budget_forcing import BudgetForcing
 from tests.helpers import finish, number_question, says
@@ -20,7 +27,7 @@ EOS, END = -1, 99
 WORDS: dict[str, tuple[int, ...]] = {"</think>": (END,), "Wait": (50,)}
 
 
-class Course:
+class SearchTree:
     """A plan that is sent completions in turn, by a model whose token ids are made up."""
 
     def __init__(self, strategy: BudgetForcing, replies: Sequence[object], words: dict[str, tuple[int, ...]]) -> None:
@@ -44,7 +51,7 @@ class Course:
                 self.answer = end.value
                 return
             reply = None
-            if isinstance(op, Extend):
+            if isinstance(op, Prefill):
                 self.extended.append(op.text)
                 reply = op.prompt.extended(op.text, words.get(op.text, (7, 7, 7) if words else ()))
             elif isinstance(op, Sample):
@@ -68,8 +75,8 @@ class Course:
         return self.samples[-1].prompts[0].text
 
 
-def course(strategy: BudgetForcing, *replies: object, words: dict[str, tuple[int, ...]] = WORDS) -> Course:
-    return Course(strategy, replies, words)
+def course(strategy: BudgetForcing, *replies: object, words: dict[str, tuple[int, ...]] = WORDS) -> SearchTree:
+    return SearchTree(strategy, replies, words)
 
 
 def thinks(tokens: int, *, by: int | None = END, text: str = "hm", finish: FinishReason = "stop") -> Completion:
@@ -148,7 +155,7 @@ def test_the_end_of_the_sequence_asks_for_the_answer() -> None:
     ended = course(BudgetForcing(), thinks(40, by=None, text="The answer is 8"), thinks(1, by=None, text=" 7"))
     assert ended.text == "The answer is 8\n</think>\nFinal Answer:"
     assert [key(op.answer) for op in ended.proposals] == ["8", "7"]
-    assert [op.standing.samples for op in ended.proposals] == [1, 1]
+    assert [op.vote_state.samples for op in ended.proposals] == [1, 1]
 
 
 @pytest.mark.parametrize("spelling", [(5, 6), ()])
@@ -175,15 +182,15 @@ def test_no_thinking_at_all_is_an_answer_after_the_closing() -> None:
 
 
 def test_it_is_made_to_think_on_up_to_the_least() -> None:
-    least = course(
+    minimum = course(
         BudgetForcing(min_thinking=60, wait="Hmm"),
         *[thinks(20)] * 3,
         thinks(1, by=None, text=" 7"),
         words={**WORDS, "Hmm": (51, 52)},
     )
     # 20, 22 + 20, 44 + 20 tokens.
-    assert least.rooms == [4096, 4074, 4052, 256]
-    assert least.extended[1:3] == ["Hmm", "Hmm"]
+    assert minimum.rooms == [4096, 4074, 4052, 256]
+    assert minimum.extended[1:3] == ["Hmm", "Hmm"]
 
 
 def test_no_wait_is_forced_where_no_room_is_left_for_what_follows() -> None:
@@ -257,16 +264,16 @@ def test_sampling_options_hold_for_thinking_and_answer() -> None:
 
 
 @pytest.mark.parametrize(("most", "rooms"), [(1000, [744, 256]), (300, [150, 150]), (3, [2, 1]), (1, [1])])
-def test_max_tokens_caps_the_whole_chain(most: int, rooms: list[int]) -> None:
+def test_max_tokens_caps_the_whole_chain(maximum: int, rooms: list[int]) -> None:
     replies = [thinks(1), thinks(1, by=None, text=" 7")][-len(rooms) :]
-    run = course(BudgetForcing(params=SamplingParams(max_tokens=most)), *replies)
+    run = course(BudgetForcing(params=SamplingParams(max_tokens=maximum)), *replies)
     assert run.rooms == rooms
-    assert sum(run.rooms) == most
+    assert sum(run.rooms) == maximum
 
 
 def test_it_runs_on_an_engine() -> None:
     solution = solve_sync(QUESTION, BudgetForcing(waits=1), ScriptedEngine(says("7")))
-    assert (key(solution.answer), solution.cost.samples, solution.standing.samples) == ("7", 3, 1)
+    assert (key(solution.answer), solution.cost.samples, solution.vote_state.samples) == ("7", 3, 1)
 
 
 def test_a_refusal_of_all_is_no_crash() -> None:

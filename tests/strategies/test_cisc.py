@@ -7,7 +7,7 @@ import pytest
 from reasoner import Cost, Solution, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Propose, Sample, Score
+from reasoner.strategy import Propose, Sample, Score
 from reasoner.types import Completion, Rating, SamplingParams
 from reasoner_strategies.cisc import Cisc, softmax
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -31,9 +31,9 @@ def key(solution: Solution) -> str | None:
 
 def test_the_published_pool() -> None:
     soft = solved(1.0)
-    assert (key(soft), [round(vote.weight, 3) for vote in soft.standing.votes]) == ("8", [0.573, 0.427])
+    assert (key(soft), [round(vote.weight, 3) for vote in soft.vote_state.votes]) == ("8", [0.573, 0.427])
     sharp = solved(0.5)
-    assert (key(sharp), [round(vote.weight, 3) for vote in sharp.standing.votes]) == ("7", [0.527, 0.473])
+    assert (key(sharp), [round(vote.weight, 3) for vote in sharp.vote_state.votes]) == ("7", [0.527, 0.473])
 
 
 def test_the_crossover_lies_where_it_should() -> None:
@@ -46,11 +46,11 @@ def test_at_the_ends_stand_the_majority_and_the_most_confident() -> None:
     pool = (("7", 0.5), ("8", 0.51), ("7", 0.0), ("9", 0.50999), ("7", 0.0))
     assert key(solved(1e-300, pool)) == "8"
     assert key(solved(math.inf, pool)) == "7"
-    assert solved(math.inf, pool).standing.share == pytest.approx(3 / 5)
+    assert solved(math.inf, pool).vote_state.share == pytest.approx(3 / 5)
     for seed in range(10):
         flat = solve_sync(QUESTION, Cisc(10, 1e9), ScriptedEngine(varied), verifier=Judge(), seed=seed)
         plain = solve_sync(QUESTION, SelfConsistency(10), ScriptedEngine(varied), seed=seed)
-        if not plain.standing.tied:
+        if not plain.vote_state.tied:
             assert flat.answer == plain.answer
 
 
@@ -83,7 +83,7 @@ def test_what_could_not_be_rated_drops_out_and_is_never_a_zero() -> None:
     assert [one.index for one in op.candidates] == [0, 1, 2]
     chosen = plan.send((rating(0.1), rating(None), rating(None)))
     assert isinstance(chosen, Propose)
-    assert (chosen.answer and chosen.answer.key, chosen.standing.samples) == ("7", 4)
+    assert (chosen.answer and chosen.answer.key, chosen.vote_state.samples) == ("7", 4)
 
 
 @pytest.mark.parametrize("values", [None, (None, None, None)])

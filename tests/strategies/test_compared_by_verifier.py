@@ -3,11 +3,11 @@
 import pytest
 
 from reasoner import SamplingParams, Solution, solve_sync
-from reasoner.catalog import build
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.protocols import Strategy
-from reasoner.trace import Event, Sampled, Scored
+from reasoner.registry import build
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Event, Sampled, Scored
 from reasoner_strategies.knockout import Knockout
 from reasoner_strategies.pairwise import Pairwise
 from tests.helpers import Judge, number_question, says

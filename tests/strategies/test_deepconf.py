@@ -8,14 +8,22 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, Solution, solve_sync
-from reasoner.confidence import ConfidenceFloor
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
-from reasoner.plan import Cancel, Finished, Handle, Next, Propose, Sample, Start
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Sampled
-from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, SamplingParams, Standing
+from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.strategy import (
+    Cancel,
+    Finished,
+    Handle,
+    Next,
+    Propose,
+    Sample,
+    Start,
+)
+from reasoner.trace.events import Event, Sampled
+from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, SamplingParams, VoteState
 from reasoner_strategies.deepconf import DeepConf, percentile
 from tests.helpers import completion, finish, jumbled, number_question, says, varied
 
@@ -35,14 +43,14 @@ def deepconf(**options: Any) -> DeepConf:
     return DeepConf(**(short | options))
 
 
-def votes(standing: Standing) -> list[tuple[str, float, int]]:
-    return [(vote.answer.key, vote.weight, vote.count) for vote in standing.votes]
+def votes(vote_state: VoteState) -> list[tuple[str, float, int]]:
+    return [(vote.answer.key, vote.weight, vote.count) for vote in vote_state.votes]
 
 
 # Offline
 
 
-def offline(traces: Sequence[Completion], **options: Any) -> Standing:
+def offline(traces: Sequence[Completion], **options: Any) -> VoteState:
     plan = deepconf(mode="offline", n=len(traces), **options).plan(QUESTION)
     assert next(plan) == Sample((QUESTION.prompt,), len(traces), ONE)
     majority = plan.send(tuple(traces))
@@ -50,7 +58,7 @@ def offline(traces: Sequence[Completion], **options: Any) -> Standing:
     chosen = plan.send(None)
     assert isinstance(chosen, Propose)
     assert finish(plan) == chosen.answer
-    return chosen.standing
+    return chosen.vote_state
 
 
 PUBLISHED = (2.0, 1.0, 3.0, 2.0, 0.5, 0.5, 4.0)
@@ -70,8 +78,8 @@ PUBLISHED = (2.0, 1.0, 3.0, 2.0, 0.5, 0.5, 4.0)
     ],
 )
 def test_the_score_of_the_published_trace(measure: str, window: int | None, score: float) -> None:
-    standing = offline([trace("7", *PUBLISHED)], measure=measure, window=window)
-    assert standing.votes[0].weight == pytest.approx(score)
+    vote_state = offline([trace("7", *PUBLISHED)], measure=measure, window=window)
+    assert vote_state.votes[0].weight == pytest.approx(score)
 
 
 def test_the_lowest_tenth_is_an_average_of_groups() -> None:
@@ -91,8 +99,8 @@ def test_the_best_percent_vote_by_their_score() -> None:
 
 def test_the_percent_is_of_the_traces_that_hold_an_answer() -> None:
     traces = [trace(None, 9.0), trace("7", 1.0), trace("8", 8.0, end="length"), trace("9", 2.0)]
-    standing = offline(traces, keep=10.0)
-    assert (votes(standing), standing.samples) == ([("9", 2.0, 1)], 4)
+    vote_state = offline(traces, keep=10.0)
+    assert (votes(vote_state), vote_state.samples) == ([("9", 2.0, 1)], 4)
 
 
 def test_only_as_many_alternatives_count_as_were_asked_for() -> None:
@@ -103,7 +111,7 @@ def test_only_as_many_alternatives_count_as_were_asked_for() -> None:
     plan.send((one,))
     chosen = plan.send(None)
     assert isinstance(chosen, Propose)
-    assert votes(chosen.standing) == [("7", 1.5, 1)]
+    assert votes(chosen.vote_state) == [("7", 1.5, 1)]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,7 @@ def test_without_log_probabilities_the_majority_decides(mode: str, logprobs: Log
     majority = plan.send(drawn)
     assert isinstance(majority, Propose)
     assert majority.answer is not None
-    assert (finish(plan), votes(majority.standing)) == (majority.answer, [("8", 2.0, 2), ("7", 1.0, 1)])
+    assert (finish(plan), votes(majority.vote_state)) == (majority.answer, [("8", 2.0, 2), ("7", 1.0, 1)])
 
 
 # Online: warm-up and threshold
@@ -131,13 +139,13 @@ SIXTEEN = [trace(str(place), float(place)) for place in range(1, 17)]
 
 
 @pytest.mark.parametrize(("keep", "least", "voting"), [(90.0, 2.5, 14), (10.0, 14.5, 2), (100.0, 1.0, 16)])
-def test_the_published_thresholds(keep: float, least: float, voting: int) -> None:
-    assert percentile([float(place) for place in range(16, 0, -1)], 100 - keep) == least
+def test_the_published_thresholds(keep: float, minimum: float, voting: int) -> None:
+    assert percentile([float(place) for place in range(16, 0, -1)], 100 - keep) == minimum
     plan = deepconf(n=17, keep=keep).plan(QUESTION)
     assert next(plan) == Sample((QUESTION.prompt,), 16, ONE)
     warm = plan.send(tuple(SIXTEEN))
     assert isinstance(warm, Propose)
-    assert (len(warm.standing.votes), warm.standing.samples) == (voting, 16)
+    assert (len(warm.vote_state.votes), warm.vote_state.samples) == (voting, 16)
     assert warm.answer is not None
     assert warm.answer.key == "16"
     start = plan.send(None)
@@ -147,8 +155,8 @@ def test_the_published_thresholds(keep: float, least: float, voting: int) -> Non
     assert floor is not None
     assert start.op == Sample((QUESTION.prompt,), 1, ONE, floor)
     assert (floor.window, floor.top_k) == (1, 1)
-    assert floor.least == pytest.approx(least, rel=1e-6)
-    assert floor.least < least
+    assert floor.minimum == pytest.approx(minimum, rel=1e-6)
+    assert floor.minimum < minimum
 
 
 def test_a_trace_too_short_to_be_cut_is_one_group_and_may_not_vote() -> None:
@@ -158,13 +166,13 @@ def test_a_trace_too_short_to_be_cut_is_one_group_and_may_not_vote() -> None:
     next(plan)
     warm = plan.send(warm_ups)
     assert isinstance(warm, Propose)
-    assert votes(warm.standing) == [("9", 6.0, 1), ("8", 5.0, 1)]
+    assert votes(warm.vote_state) == [("9", 6.0, 1), ("8", 5.0, 1)]
     op = plan.send(None)
     assert isinstance(op, Start)
     assert isinstance(plan.send(Handle(1)), Next)
     later = plan.send(Finished(Handle(1), (trace("7", 2.0),)))
     assert isinstance(later, Propose)
-    assert (votes(later.standing), later.standing.samples) == ([("9", 6.0, 1), ("8", 5.0, 1)], 4)
+    assert (votes(later.vote_state), later.vote_state.samples) == ([("9", 6.0, 1), ("8", 5.0, 1)], 4)
 
 
 def test_where_no_trace_above_the_threshold_holds_an_answer_the_majority_decides() -> None:
@@ -172,7 +180,7 @@ def test_where_no_trace_above_the_threshold_holds_an_answer_the_majority_decides
     next(plan)
     warm = plan.send((trace(None, 9.0), trace("7", 1.0), trace("8", 2.0)))
     assert isinstance(warm, Propose)
-    assert votes(warm.standing) == [("7", 1.0, 1), ("8", 1.0, 1)]
+    assert votes(warm.vote_state) == [("7", 1.0, 1), ("8", 1.0, 1)]
 
 
 def test_by_default_traces_are_cut_and_how_many_are_kept_decides_the_vote() -> None:
@@ -186,7 +194,7 @@ def test_by_default_traces_are_cut_and_how_many_are_kept_decides_the_vote() -> N
     standings, cut = set(), []
     for keep in (90, 50, 10):
         solution, drawn = solved(DeepConf(keep=keep, consensus=1.0), engine)
-        standings.add(solution.standing)
+        standings.add(solution.vote_state)
         cut.append(sum(one.finish_reason == "abort" for one in drawn))
     assert len(standings) == 3
     assert 0 < cut[0] < cut[1] < cut[2]
@@ -216,8 +224,8 @@ def test_the_published_trace_is_cut_after_its_sixth_token() -> None:
         ("stop", 8),
     ]
     assert solution.cost.cancelled_tokens == 6
-    assert [vote.answer.key for vote in solution.standing.votes] == ["3", "0", "1"]
-    assert solution.standing.samples == 4
+    assert [vote.answer.key for vote in solution.vote_state.votes] == ["3", "0", "1"]
+    assert solution.vote_state.samples == 4
 
 
 def test_with_all_kept_none_is_cut_that_replays_a_warm_up() -> None:
@@ -233,7 +241,7 @@ def test_with_all_kept_none_is_cut_that_replays_a_warm_up() -> None:
         )
         solution, drawn = solved(strategy, ScriptedEngine(say, certainty=certain(*traces)))
         assert {one.finish_reason for one in drawn} == {"stop"}
-        assert (len(drawn), solution.standing.samples, solution.cost.cancelled_tokens) == (35, 35, 0)
+        assert (len(drawn), solution.vote_state.samples, solution.cost.cancelled_tokens) == (35, 35, 0)
     _, drawn = solved(
         deepconf(n=35, warmup=7, keep=50.0, window=5, consensus=1.0), ScriptedEngine(say, certain(*traces))
     )
@@ -273,7 +281,7 @@ def test_it_stops_at_a_consensus_and_cancels_the_rest() -> None:
     assert launched == 3
     op = plan.send(Finished(Handle(0), (trace("7", 1.0),)))
     assert isinstance(op, Propose)
-    assert op.standing.share == 0.75
+    assert op.vote_state.share == 0.75
     assert [plan.send(None), plan.send(None)] == [Cancel(Handle(1)), Cancel(Handle(2))]
     answer = finish(plan)
     assert answer is not None
@@ -282,14 +290,14 @@ def test_it_stops_at_a_consensus_and_cancels_the_rest() -> None:
 
 def test_a_consensus_of_the_warm_up_is_one() -> None:
     solution, drawn = solved(deepconf(warmup=4), ScriptedEngine(says("7"), certainty=lambda _: 0.5))
-    assert (len(drawn), solution.standing.share) == (4, 1.0)
+    assert (len(drawn), solution.vote_state.share) == (4, 1.0)
 
 
 def test_what_was_cut_counts_as_looked_at_and_never_votes() -> None:
     plan, _ = begun(deepconf(n=8, warmup=2, keep=100.0, concurrency=1), trace("7", 2.0), trace("8", 1.0))
     op = plan.send(Finished(Handle(0), (trace("8", 9.0, end="abort"),)))
     assert isinstance(op, Propose)
-    assert (votes(op.standing), op.standing.samples) == ([("7", 2.0, 1), ("8", 1.0, 1)], 3)
+    assert (votes(op.vote_state), op.vote_state.samples) == ([("7", 2.0, 1), ("8", 1.0, 1)], 3)
 
 
 def test_traces_weigh_their_measure_while_the_lowest_group_sets_the_threshold() -> None:
@@ -300,7 +308,7 @@ def test_traces_weigh_their_measure_while_the_lowest_group_sets_the_threshold() 
         next(plan)
         warm = plan.send(warm_ups)
         assert isinstance(warm, Propose)
-        weights[measure] = votes(warm.standing)
+        weights[measure] = votes(warm.vote_state)
         start = plan.send(None)
         assert isinstance(start, Start)
         assert isinstance(start.op, Sample)
@@ -319,20 +327,20 @@ def test_the_order_of_completion_does_not_decide() -> None:
         for order in range(8):
             engine = ScriptedEngine(varied, certainty=sure, pause=jumbled(order))
             solution, _ = solved(strategy, engine, seed=seed)
-            outcomes.add((solution.answer, solution.standing))
+            outcomes.add((solution.answer, solution.vote_state))
         assert len(outcomes) == 1
 
 
 def test_fewer_traces_than_a_warm_up_are_all_whole() -> None:
     solution, drawn = solved(deepconf(n=3), ScriptedEngine(says("7", "8"), certainty=lambda _: 0.5))
-    assert (len(drawn), solution.standing.samples) == (3, 3)
+    assert (len(drawn), solution.vote_state.samples) == (3, 3)
 
 
 @pytest.mark.parametrize("samples", range(1, 12))
 def test_a_budget_leaves_the_vote_of_what_was_drawn(samples: int) -> None:
     engine = ScriptedEngine(says("7", "8", "8"), certainty=lambda _: 0.5)
     solution, _ = solved(deepconf(n=12, warmup=4, consensus=1.0), engine, budget=Budget(samples=samples))
-    assert (solution.ended_by, solution.cost.samples, solution.standing.samples) == ("budget", samples, samples)
+    assert (solution.ended_by, solution.cost.samples, solution.vote_state.samples) == ("budget", samples, samples)
     assert solution.answer is not None
     assert solution.answer.key == ("7" if samples in (1, 2, 4) else "8")
 
@@ -341,7 +349,7 @@ def test_with_constant_confidence_it_is_the_majority() -> None:
     """The simulated engine is always equally sure: nothing is cut, all weigh the same."""
     strategy = DeepConf(mode="offline", n=9, params=SamplingParams(logprobs=5, max_tokens=10_000))
     solution = solve_sync(QUESTION, strategy, SimulatedEngine(tokens=20))
-    [first, second] = solution.standing.votes
+    [first, second] = solution.vote_state.votes
     assert [first.weight, second.weight] == pytest.approx([first.count / 2, second.count / 2])
 
 

@@ -5,15 +5,15 @@ import asyncio
 import pytest
 
 from reasoner import Budget, SamplingParams
+from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
-from reasoner.protocols import SampleRequest
 from reasoner_strategies.dvts import Dvts
 from tests.helpers import jumbled
 from tests.stepping import SEPARATOR, StepJudge, noisy
 from tests.strategies.searching import (
-    Course,
     Distinct,
     Rater,
+    SearchTree,
     Uneven,
     accuracy,
     depth,
@@ -74,7 +74,7 @@ def test_children_are_dealt_out_evenly() -> None:
     assert run.levels == {0: 5, 1: 5, 2: 5}
 
 
-def drawn(run: Course) -> set[tuple[str, int]]:
+def drawn(run: SearchTree) -> set[tuple[str, int]]:
     return {(request.prompt.text, request.seed) for request in run.requests}
 
 
@@ -97,17 +97,17 @@ def test_a_slow_subtree_holds_up_no_other() -> None:
     run = search(Dvts(6, 2), Distinct().engine(pause=pause), Rater(noisy(0.2)))
     late = times.index((0, 0))
     assert sum(level == 2 for level, _ in times[:late]) == 4
-    assert run.solution.standing.samples == 6
+    assert run.solution.vote_state.samples == 6
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_order_of_completion_changes_nothing_where_no_two_prefixes_are_equal(seed: int) -> None:
-    def once(order: int) -> Course:
+    def once(order: int) -> SearchTree:
         return search(Dvts(6, 2), Uneven().engine(pause=jumbled(order)), Rater(noisy(0.2)), seed=seed)
 
     first, other = once(0), once(seed + 1)
     assert first.seeds == other.seeds
-    assert (first.solution.answer, first.solution.standing) == (other.solution.answer, other.solution.standing)
+    assert (first.solution.answer, first.solution.vote_state) == (other.solution.answer, other.solution.vote_state)
 
 
 def test_one_path_of_one_child_is_one_chain_without_ratings() -> None:
@@ -127,10 +127,10 @@ def test_a_subtree_votes_with_its_best_and_its_siblings_where_they_may(seed: int
         for siblings in (False, True)
     )
     assert alone.seeds == all_of_them.seeds
-    assert alone.solution.standing.samples == all_of_them.solution.standing.samples
-    assert sum(vote.count for vote in alone.solution.standing.votes) == 3
+    assert alone.solution.vote_state.samples == all_of_them.solution.vote_state.samples
+    assert sum(vote.count for vote in alone.solution.vote_state.votes) == 3
     finished = [value for chain, value in alone.judge.rated.items() if "answer" in chain]
-    assert sum(vote.count for vote in all_of_them.solution.standing.votes) == len(finished)
+    assert sum(vote.count for vote in all_of_them.solution.vote_state.votes) == len(finished)
     assert len(alone.judge.seen) == len(set(alone.judge.seen))
 
 
@@ -161,7 +161,7 @@ def test_what_could_not_be_rated_comes_last_and_is_no_zero() -> None:
 
 @pytest.mark.parametrize("tokens", [700, 900, 1100])
 def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
-    def run(reserve: int) -> Course:
+    def run(reserve: int) -> SearchTree:
         strategy = Dvts(4, 2, reserve=reserve, params=SamplingParams(max_tokens=200))
         return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
 

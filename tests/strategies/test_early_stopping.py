@@ -8,7 +8,7 @@ from reasoner import Budget, Solution, solve_many_sync, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Propose, Sample
+from reasoner.strategy import Propose, Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies.early_stopping import EarlyStopping
 from tests.helpers import completion, finish, number_question, says
@@ -57,9 +57,9 @@ def test_a_window_of_one_mind_outvotes_the_majority_before_it() -> None:
     """Twelve 7s in windows that do not agree, then five 8s."""
     keys = ["7", "7", "7", "7", "9"] * 3 + ["8"] * 5
     solution = solved(*keys, n=40, window=5)
-    assert (key(solution), solution.cost.samples, solution.standing.samples) == ("8", 20, 20)
-    assert solution.standing.leader is not None
-    assert solution.standing.leader.key == "7"
+    assert (key(solution), solution.cost.samples, solution.vote_state.samples) == ("8", 20, 20)
+    assert solution.vote_state.leader is not None
+    assert solution.vote_state.leader.key == "7"
 
 
 def test_without_agreement_the_majority_of_all_decides() -> None:
@@ -75,11 +75,11 @@ def test_a_window_with_an_abstention_does_not_agree(odd: str) -> None:
     blank = completion("no idea") if odd == "no idea" else completion("The answer is 7", finish="length")
     silent = plan.send((blank, blank, blank))
     assert isinstance(silent, Propose)
-    assert (silent.answer, silent.standing.samples) == (None, 3)
+    assert (silent.answer, silent.vote_state.samples) == (None, 3)
     assert plan.send(None) == Sample((QUESTION.prompt,), 3, SamplingParams())
     proposed = plan.send((completion("The answer is 7"), blank, completion("The answer is 7")))
     assert isinstance(proposed, Propose)
-    assert (proposed.answer and proposed.answer.key, proposed.standing.samples) == ("7", 6)
+    assert (proposed.answer and proposed.answer.key, proposed.vote_state.samples) == ("7", 6)
 
 
 def test_a_smaller_window_stops_sooner() -> None:
@@ -105,7 +105,7 @@ def test_a_window_that_the_budget_cut_short_is_none() -> None:
     solution = solved("7", "7", "8", "8", "8", n=9, window=3, budget=Budget(samples=5))
     assert (key(solution), solution.cost.samples, solution.ended_by) == ("8", 5, "budget")
     alone = solved("7", "7", "8", "8", "8", n=9, window=3, budget=Budget(samples=4))
-    assert (key(alone), alone.standing.samples) == ("7", 4)
+    assert (key(alone), alone.vote_state.samples) == ("7", 4)
 
 
 def test_a_refused_window_leaves_the_majority() -> None:

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 import pytest
 
 from reasoner import solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.plan import Sample
-from reasoner.protocols import SampleRequest
+from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies.gen_select import GenSelect
 from tests.helpers import number_question
-from tests.strategies.judging import QUESTION, Course, Judging, judged, key_of, pool, prefers, texts_in
+from tests.strategies.judging import QUESTION, Judging, SearchTree, judged, key_of, pool, prefers, texts_in
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
 MANY = [str(100 + key) for key in range(20)]
 
 
-def course(keys: Sequence[str | None], judge: Judging, *, group: int = 8, repeats: int = 3) -> Course:
+def course(keys: Sequence[str | None], judge: Judging, *, group: int = 8, repeats: int = 3) -> SearchTree:
     drawn = pool(*keys)
     return judged(GenSelect(len(drawn), group, repeats, PARAMS).plan(QUESTION), drawn, judge)
 
@@ -42,8 +42,8 @@ def test_all_classes_are_shown_in_several_orders() -> None:
     assert played.rounds == [3]
     assert all(sorted(map(key_of, texts)) == ["7", "8", "9"] for texts in played.asked)
     assert played.key == "7"
-    assert [standing.leader and standing.leader.key for standing in played.standings] == ["8", "7"]
-    assert [standing.samples for standing in played.standings] == [5, 5]
+    assert [vote_state.leader and vote_state.leader.key for vote_state in played.standings] == ["8", "7"]
+    assert [vote_state.samples for vote_state in played.standings] == [5, 5]
 
 
 def test_the_orders_are_the_same_for_the_same_question_only() -> None:

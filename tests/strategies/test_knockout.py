@@ -6,20 +6,20 @@ import random
 import pytest
 
 from reasoner import solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Propose, Sample
-from reasoner.protocols import SampleRequest
+from reasoner.strategy import Propose, Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies.knockout import Knockout
 from tests.helpers import completion
-from tests.strategies.judging import QUESTION, Course, Judging, judged, key_of, pool, prefers, texts_in
+from tests.strategies.judging import QUESTION, Judging, SearchTree, judged, key_of, pool, prefers, texts_in
 from tests.sweeps import widths
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
 
 
-def course(keys: list[str], judge: Judging, comparisons: int = 2) -> Course:
+def course(keys: list[str], judge: Judging, comparisons: int = 2) -> SearchTree:
     drawn = pool(*keys)
     return judged(Knockout(len(drawn), comparisons, PARAMS).plan(QUESTION), drawn, judge)
 
@@ -47,7 +47,7 @@ def test_rounds_and_calls_are_bounded(classes: int) -> None:
         assert len(played.rounds) == math.ceil(math.log2(classes))
         assert sum(played.rounds) == comparisons * (classes - 1)
         assert len(drawn) + sum(played.rounds) <= len(drawn) + comparisons * (len(drawn) - 1)
-        assert [standing.samples for standing in played.standings] == [len(drawn)] * (len(played.rounds) + 1)
+        assert [vote_state.samples for vote_state in played.standings] == [len(drawn)] * (len(played.rounds) + 1)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8, 11])
@@ -81,7 +81,7 @@ def test_a_refused_round_leaves_the_best_of_the_last() -> None:
     told = plan.send(tuple(completion(judge(texts_in(prompt)), prompt=prompt) for prompt in op.prompts))
     assert isinstance(told, Propose)
     # 3 and 4 are left, each with a round won, and 3 has more votes.
-    assert [vote.answer.key for vote in told.standing.votes[:2]] == ["3", "4"]
+    assert [vote.answer.key for vote in told.vote_state.votes[:2]] == ["3", "4"]
     assert isinstance(plan.send(None), Sample)
     with pytest.raises(BudgetExhausted):
         plan.throw(BudgetExhausted("tokens", needed=9, free=0, limit=5))
@@ -110,8 +110,8 @@ def test_it_fails_no_more_often_than_the_bound(runs: int) -> None:
     for _ in range(runs):
         keys = ["7" if source.random() < 0.3 else str(100 + wrong) for wrong in range(16)]
         failed += course(keys, judge, comparisons=100).key != "7"
-    most = bound(16, 0.3, 0.65, 100)
-    assert failed / runs <= most + 3 * math.sqrt(most * (1 - most) / runs)
+    maximum = bound(16, 0.3, 0.65, 100)
+    assert failed / runs <= maximum + 3 * math.sqrt(maximum * (1 - maximum) / runs)
 
 
 def test_it_runs_on_an_engine() -> None:

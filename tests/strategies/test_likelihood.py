@@ -6,37 +6,45 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from reasoner import Answer, Budget, Prompt, Question, ask, solve_sync
+from reasoner import Answer, Budget, Prompt, Question, solve_sync
 from reasoner.answers import ChoiceSpace
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.plan import Extend, Note, Plan, Propose, Sample, Weigh, Weight
-from reasoner.types import Standing
+from reasoner.strategy import (
+    LogLikelihood,
+    Note,
+    Plan,
+    Prefill,
+    Propose,
+    Sample,
+    TextLikelihood,
+)
+from reasoner.types import VoteState
 from reasoner_strategies import Likelihood, SelfConsistency
 from tests.helpers import completion, number_question, says
 from tests.weighing import Known, by_hand
 
-CHOICE = ask("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
-DOCUMENT = ask("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")
+CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
+DOCUMENT = Question.of("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")
 
 
 @dataclass(slots=True)
-class Course:
+class SearchTree:
     """What a plan asked for and came to."""
 
     answer: Answer | None = None
     drawn: list[Sample] = field(default_factory=list)
-    weighed: list[Weigh] = field(default_factory=list)
-    standings: list[Standing] = field(default_factory=list)
+    weighed: list[LogLikelihood] = field(default_factory=list)
+    standings: list[VoteState] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-Scales = Callable[[str], Weight | None]
+Scales = Callable[[str], TextLikelihood | None]
 
 
-def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples: Sequence[str] = ()) -> Course:
+def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples: Sequence[str] = ()) -> SearchTree:
     """Send a plan these samples, and what the scales say of each text."""
-    course = Course()
+    course = SearchTree()
     reply: object = None
     while True:
         try:
@@ -51,14 +59,14 @@ def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples:
             case Sample():
                 course.drawn.append(op)
                 reply = tuple(completion(text, index=index) for index, text in enumerate(samples))
-            case Extend():
+            case Prefill():
                 reply = op.prompt.extended(op.text, ())
-            case Weigh():
+            case LogLikelihood():
                 course.weighed.append(op)
                 reply = scales if isinstance(scales, ReasonerError) else tuple(map(scales, op.texts))
             case Propose():
-                course.standings.append(op.standing)
-                assert op.answer == op.standing.leader
+                course.standings.append(op.vote_state)
+                assert op.answer == op.vote_state.leader
             case Note():
                 course.notes.append(op.text)
             case _:
@@ -67,15 +75,15 @@ def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples:
 
 def chances(**of: float) -> Scales:
     """Scales on which each text, named without blanks, is one token of this probability."""
-    return lambda text: Weight(math.log(of[text.replace(" ", "").replace(".", "_")]), 1)
+    return lambda text: TextLikelihood(math.log(of[text.replace(" ", "").replace(".", "_")]), 1)
 
 
-def listed(**of: Weight) -> Scales:
+def listed(**of: TextLikelihood) -> Scales:
     """Scales on which each text, named without blanks, weighs this, and any other does not fit."""
     return lambda text: of.get(text.replace(" ", ""))
 
 
-def weights(course: Course) -> dict[str, float]:
+def weights(course: SearchTree) -> dict[str, float]:
     return {vote.answer.key: round(vote.weight, 6) for vote in course.standings[-1].votes}
 
 
@@ -102,7 +110,7 @@ def test_the_text_of_an_option_may_be_weighed_and_the_label_is_still_the_answer(
 
 
 def test_numbered_options_are_weighed_by_their_numbers() -> None:
-    question = ask("Which is a fish?", space=ChoiceSpace(("cow", "trout"), "numbers"))
+    question = Question.of("Which is a fish?", space=ChoiceSpace(("cow", "trout"), "numbers"))
     course = followed(Likelihood().plan(question), chances(**{"1": 0.5, "2": 0.25}))
     assert (course.answer and course.answer.key, course.weighed[0].texts) == ("1", (" 1", " 2"))
 
@@ -123,21 +131,23 @@ def test_a_tie_goes_to_the_first_option_and_is_told() -> None:
 )
 def test_each_normalisation_has_its_own_winner(normalize: str, best: str) -> None:
     """By hand: -6, -8, -9; by tokens -3, -2, -3; by characters (5, 7, 20) -1.2, -1.14, -0.45."""
-    question = ask("Which?", space=ChoiceSpace(("a cow", "a trout", "a very long bee here")))
-    scales = listed(acow=Weight(-6.0, 2), atrout=Weight(-8.0, 4), averylongbeehere=Weight(-9.0, 3))
+    question = Question.of("Which?", space=ChoiceSpace(("a cow", "a trout", "a very long bee here")))
+    scales = listed(
+        acow=TextLikelihood(-6.0, 2), atrout=TextLikelihood(-8.0, 4), averylongbeehere=TextLikelihood(-9.0, 3)
+    )
     strategy = Likelihood(score="text", normalize=normalize)  # type: ignore[arg-type]
     assert (followed(strategy.plan(question), scales).answer or Answer("", "")).key == best
 
 
 def test_normalised_values_are_what_the_softmax_is_taken_of() -> None:
-    question = ask("Which?", space=ChoiceSpace(("ab", "abcd")))
-    scales = listed(ab=Weight(-2.0, 1), abcd=Weight(-8.0, 2))
+    question = Question.of("Which?", space=ChoiceSpace(("ab", "abcd")))
+    scales = listed(ab=TextLikelihood(-2.0, 1), abcd=TextLikelihood(-8.0, 2))
     course = followed(Likelihood(score="text", normalize="characters").plan(question), scales)
     assert weights(course)["A"] == pytest.approx(math.exp(-1) / (math.exp(-1) + math.exp(-2)), abs=1e-6)
 
 
 def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
-    course = followed(Likelihood().plan(CHOICE), listed(A=Weight(-3.0, 1), C=Weight(-2.0, 1)))
+    course = followed(Likelihood().plan(CHOICE), listed(A=TextLikelihood(-3.0, 1), C=TextLikelihood(-2.0, 1)))
     assert (course.answer and course.answer.key, weights(course)["B"]) == ("C", 0.0)
     assert course.notes == ["1 of 3 answers do not fit the context window and were not weighed"]
     nothing = followed(Likelihood().plan(CHOICE), listed())
@@ -173,10 +183,10 @@ def test_elsewhere_the_answers_of_samples_are_the_candidates_one_a_class() -> No
     course = followed(Likelihood(n=4).plan(number_question()), chances(**{"7": 0.1, "8": 0.3}), samples)
     assert [(op.n, op.prompts) for op in course.drawn] == [(4, (number_question().prompt,))]
     assert course.weighed[0].texts == (" 7", " 8")
-    majority, standing = course.standings
-    assert (majority.leader and majority.leader.key, standing.leader and standing.leader.key) == ("7", "8")
-    assert [(vote.count, round(vote.weight, 6)) for vote in standing.votes] == [(1, 0.75), (2, 0.25)]
-    assert standing.samples == 4
+    majority, vote_state = course.standings
+    assert (majority.leader and majority.leader.key, vote_state.leader and vote_state.leader.key) == ("7", "8")
+    assert [(vote.count, round(vote.weight, 6)) for vote in vote_state.votes] == [(1, 0.75), (2, 0.25)]
+    assert vote_state.samples == 4
 
 
 @pytest.mark.parametrize("samples", [["The answer is 7", "The answer is 7"], ["No idea"]])
@@ -202,11 +212,11 @@ def test_where_no_candidate_fits_and_where_the_budget_ends_the_majority_stands()
 
 def test_the_standing_holds_the_probabilities_of_the_engine() -> None:
     engine = Known(says("7"))
-    question = ask("Which?", space=ChoiceSpace(("ab", "abc", "d")))
+    question = Question.of("Which?", space=ChoiceSpace(("ab", "abc", "d")))
     solution = solve_sync(question, Likelihood(score="text", style="plain"), engine)
     before = tuple(engine.asked[0].rendered.token_ids or ())
     raw = {key: math.exp(by_hand((*before, 32), text)) for key, text in zip("ABC", ("ab", "abc", "d"), strict=True)}
-    shares = {vote.answer.key: vote.weight for vote in solution.standing.votes}
+    shares = {vote.answer.key: vote.weight for vote in solution.vote_state.votes}
     assert shares == pytest.approx({key: value / sum(raw.values()) for key, value in raw.items()})
     assert solution.answer is not None
     assert solution.answer.key == max(raw, key=lambda key: raw[key])
@@ -221,7 +231,7 @@ def test_refused_options_are_no_answer() -> None:
 def test_runs_of_it_can_vote() -> None:
     solution = solve_sync(CHOICE, SelfConsistency(n=2, of=Likelihood()), Known(says("7")))
     assert solution.error is None
-    assert solution.standing.share == 1.0
+    assert solution.vote_state.share == 1.0
 
 
 @pytest.mark.parametrize("options", [{"score": "word"}, {"normalize": "bytes"}, {"style": "raw"}, {"n": 0}])

@@ -66,10 +66,10 @@ def test_looking_ahead_sees_what_the_step_alone_does_not_show(questions: int) ->
 
 def test_a_rollout_that_ends_is_no_vote() -> None:
     run = search(Lookahead(4, 2, k=3), Distinct().engine(), Rater(noisy(0.1)))
-    assert run.solution.standing.samples == 4
+    assert run.solution.vote_state.samples == 4
     assert len(run.judge.seen) == 12
     finished = {chain: value for chain, value in run.judge.rated.items() if "answer" in chain}
-    assert sum(finished.values()) > sum(vote.weight for vote in run.solution.standing.votes)
+    assert sum(finished.values()) > sum(vote.weight for vote in run.solution.vote_state.votes)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,17 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
-from reasoner.plan import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.types import Answer, Completion, Logprobs, Rating, Standing
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.types import Answer, Completion, Logprobs, Rating, VoteState
 from reasoner_strategies._search.puct import FirstPlay
 from reasoner_strategies.mcts import Mcts
 from tests.helpers import completion, number_question
@@ -65,14 +74,14 @@ def place_of(text: str) -> Place:
 
 
 @dataclass(slots=True)
-class Course:
+class SearchTree:
     """What a plan did."""
 
     answer: Answer | None = None
     samples: list[Sample] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     proposals: list[Propose] = field(default_factory=list)
-    most: int = 0
+    max_samples: int = 0
     """The most operations in flight at a time."""
 
     @property
@@ -80,8 +89,8 @@ class Course:
         return [place_of(sample.prompts[0].text) for sample in self.samples]
 
     @property
-    def standing(self) -> Standing:
-        return self.proposals[-1].standing
+    def vote_state(self) -> VoteState:
+        return self.proposals[-1].vote_state
 
 
 def earliest(running: Sequence[tuple[Handle, Sample | Score]]) -> int:
@@ -95,9 +104,9 @@ def drive(
     which: Callable[[Sequence[tuple[Handle, Sample | Score]]], int] = earliest,
     rate: Callable[[Place], float | None] | None = None,
     refuse_after: int | None = None,
-) -> Course:
+) -> SearchTree:
     """Run a plan; `which` of the operations in flight finishes next. From some sample on all is refused."""
-    course, running = Course(), list[tuple[Handle, Sample | Score]]()
+    course, running = SearchTree(), list[tuple[Handle, Sample | Score]]()
     plan: Plan[Answer | None] = strategy.plan(QUESTION)
     reply: Any = None
     drawn = 0
@@ -114,7 +123,7 @@ def drive(
                 (course.samples if isinstance(started, Sample) else course.scores).append(started)  # type: ignore[arg-type]
                 reply = Handle(len(course.samples) + len(course.scores))
                 running.append((reply, started))
-                course.most = max(course.most, len(running))
+                course.max_samples = max(course.max_samples, len(running))
             case Next():
                 running = [
                     (handle, op) for handle, op in running if isinstance(op, Score) or not out(refuse_after, drawn)
@@ -205,9 +214,9 @@ def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(fpu: FirstPl
         assert course.expanded[: len(expanded)] == expanded
         if votes:
             assert course.expanded == expanded
-            found = {vote.answer.key: vote.weight for vote in course.standing.votes}
+            found = {vote.answer.key: vote.weight for vote in course.vote_state.votes}
             assert found == pytest.approx(votes)
-            assert course.answer == course.standing.leader
+            assert course.answer == course.vote_state.leader
 
 
 def test_expansions_stay_within_the_cap_and_one_score_rates_all_steps_of_each() -> None:
@@ -215,7 +224,7 @@ def test_expansions_stay_within_the_cap_and_one_score_rates_all_steps_of_each() 
     assert len(course.samples) == len(course.scores) == 9
     assert all(sample.n == 4 and len(sample.prompts) == 1 for sample in course.samples)
     assert all(len(score.candidates) == 4 for score in course.scores)
-    assert course.most == 3
+    assert course.max_samples == 3
 
 
 # In flight
@@ -231,7 +240,7 @@ def test_no_leaf_is_expanded_twice_and_the_whole_tree_once_in_any_order() -> Non
         course = drive(options, world, which=lambda running, source=source: source.randrange(len(running)))  # type: ignore[misc]
         assert len(course.expanded) == len(set(course.expanded))
         assert set(course.expanded) == whole
-        votes.add(frozenset((vote.answer.key, vote.weight, vote.count) for vote in course.standing.votes))
+        votes.add(frozenset((vote.answer.key, vote.weight, vote.count) for vote in course.vote_state.votes))
     assert len(votes) == 1
 
 
@@ -275,4 +284,4 @@ def test_a_tree_that_ends_at_once_spends_nothing_more() -> None:
     for concurrency in (1, 4):
         course = drive(Mcts(simulations=50, concurrency=concurrency), World(k=4, ends=1.1))
         assert len(course.samples) == len(course.scores) == 1
-        assert course.standing.samples == 4
+        assert course.vote_state.samples == 4

@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, ask, solve_many_sync, solve_sync
+from reasoner import Budget, Question, solve_many_sync, solve_sync
 from reasoner.errors import UsageError, VerifierError
-from reasoner.plan import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.types import Answer, Completion, Logprobs, Standing
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.types import Answer, Completion, Logprobs, VoteState
 from reasoner_strategies._voting.running_vote import RunningVote
 from reasoner_strategies.mcts import Mcts, prior
 from tests.helpers import Judge, completion
@@ -70,13 +79,13 @@ def test_equal_siblings_are_one_step_and_dead_ends_are_not_rated() -> None:
     assert [one.index for one in op.op.candidates] == [0, 4]
     proposal = plan.send(Handle(2))
     assert isinstance(proposal, Propose)
-    assert (proposal.standing.samples, proposal.standing.votes[0].count) == (3, 1)
+    assert (proposal.vote_state.samples, proposal.vote_state.votes[0].count) == (3, 1)
 
 
 def test_a_leaf_below_which_nothing_leads_on_ends_the_search() -> None:
     plan, op = begun(Mcts(k=2), [completion("no idea"), completion("nor I", token_ids=(9, -1))])
     assert isinstance(op, Propose)
-    assert (op.answer, op.standing.samples) == (None, 2)
+    assert (op.answer, op.vote_state.samples) == (None, 2)
     with pytest.raises(StopIteration):
         plan.send(None)
 
@@ -92,8 +101,8 @@ def test_answers_are_proposed_before_they_are_rated_and_again_after() -> None:
     assert isinstance(plan.send(None), Next)
     rated = plan.send(Finished(Handle(2), ratings=tuple(map(rating, (0.9, 0.1, None)))))
     assert isinstance(rated, Propose)
-    assert [(vote.answer.key, vote.weight) for vote in rated.standing.votes] == [("7", 0.9), ("8", 0.1)]
-    assert rated.standing.samples == 3
+    assert [(vote.answer.key, vote.weight) for vote in rated.vote_state.votes] == [("7", 0.9), ("8", 0.1)]
+    assert rated.vote_state.samples == 3
 
 
 def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
@@ -115,7 +124,7 @@ def test_a_verifier_that_always_fails_leaves_launch_order_and_the_majority() -> 
     world = Flat(k=3, ends=0.0, depth=2)
     course = drive(Mcts(simulations=4, k=3, concurrency=1), world, rate=lambda _: None)
     assert course.expanded == [(), (1,), (2,), (0,)]
-    counts = {vote.answer.key: vote.weight for vote in course.standing.votes}
+    counts = {vote.answer.key: vote.weight for vote in course.vote_state.votes}
     assert sum(counts.values()) == 9
     assert course.answer is not None
     assert counts[course.answer.key] == max(counts.values())
@@ -135,7 +144,7 @@ def test_ties_go_to_the_earliest_launched_whatever_came_first() -> None:
 
     for which in (earliest, lambda running: len(running) - 1):
         course = drive(Mcts(simulations=9, k=2, concurrency=2), Even(k=2), which=which)
-        assert (len(course.samples), course.standing.tied) == (3, True)
+        assert (len(course.samples), course.vote_state.tied) == (3, True)
         assert course.answer is not None
         assert course.answer.key == str(7 + course.expanded[1][0])
 
@@ -193,7 +202,7 @@ def test_when_nothing_ended_within_the_budget_the_reserve_still_brings_an_answer
 def test_the_end_of_the_simulations_brings_the_best_open_chain_to_its_end() -> None:
     solution = solve_sync(QUESTION, Mcts(simulations=2), StepWorld(depth=5).engine(), verifier=StepJudge())
     assert solution.answer is not None
-    assert (solution.cost.samples, solution.standing.samples) == (9, 1)
+    assert (solution.cost.samples, solution.vote_state.samples) == (9, 1)
 
 
 # The step world
@@ -208,7 +217,7 @@ def test_success_in_the_step_world(simulations: int, rate: float, count: int) ->
 
     With two expansions the last step is the closing's single draw.
     """
-    questions = [ask("How many?", space="number", id=str(at)) for at in range(count)]
+    questions = [Question.of("How many?", space="number", id=str(at)) for at in range(count)]
     strategy = Mcts(simulations=simulations, concurrency=1)
     solutions = solve_many_sync(questions, strategy, StepWorld().engine(), verifier=StepJudge())
     right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count
@@ -247,10 +256,10 @@ def test_a_broken_verifier_in_a_run_costs_no_answer() -> None:
 
 def test_proposals_are_few_where_chains_are_many_and_the_last_tells_all() -> None:
     votes = RunningVote(QUESTION.space)
-    told: list[Standing] = []
+    told: list[VoteState] = []
 
     def run(plan: Plan[Any]) -> None:
-        told.extend(op.standing for op in plan if isinstance(op, Propose))
+        told.extend(op.vote_state for op in plan if isinstance(op, Propose))
 
     for at in range(5000):
         answer = Answer(str(at % 3), str(at % 3))

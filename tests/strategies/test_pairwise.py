@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from reasoner import solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.plan import Propose, Sample
-from reasoner.protocols import SampleRequest
+from reasoner.strategy import Propose, Sample
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.pairwise import Pairwise
 from tests.helpers import completion
@@ -38,8 +38,8 @@ def test_it_shows_the_question_and_the_first_of_each_class_in_both_orders() -> N
     assert message.content.startswith(QUESTION.prompt.messages[0].content)
     assert course.samples[1].params == PARAMS
     assert course.key == "7"
-    assert [standing.leader and standing.leader.key for standing in course.standings] == ["8", "7"]
-    assert [standing.samples for standing in course.standings] == [3, 3]
+    assert [vote_state.leader and vote_state.leader.key for vote_state in course.standings] == ["8", "7"]
+    assert [vote_state.samples for vote_state in course.standings] == [3, 3]
 
 
 @pytest.mark.parametrize("place", ["A", "B"])
@@ -117,7 +117,7 @@ def test_cut_comparisons_abstain_and_cut_candidates_do_not_stand() -> None:
     replies = tuple(cut(completion(f"Better: {letter}", prompt=p)) for letter, p in zip("BA", op.prompts, strict=True))
     last = plan.send(replies)
     assert isinstance(last, Propose)
-    assert (last.answer and last.answer.key, last.standing.samples) == ("8", 4)
+    assert (last.answer and last.answer.key, last.vote_state.samples) == ("8", 4)
 
 
 def test_what_the_budget_lets_through_is_counted_for_its_own_pair() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, SamplingParams, Solution
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.protocols import SampleRequest
 from reasoner.types import Completion
 from reasoner_strategies._search.resampling import logit, softmax
 from reasoner_strategies._search.steps import Path
@@ -17,9 +17,9 @@ from reasoner_strategies.particle_filter import Particle, ParticleFilter, log_we
 from tests.helpers import PROMPT, jumbled, says
 from tests.stepping import SEPARATOR, StepJudge, noisy
 from tests.strategies.searching import (
-    Course,
     Distinct,
     Rater,
+    SearchTree,
     Uneven,
     accuracy,
     depth,
@@ -47,7 +47,7 @@ def test_the_published_weights_of_two_histories() -> None:
 
 
 def share_of_7(solution: Solution) -> float:
-    weights = {vote.answer.key: vote.weight for vote in solution.standing.votes}
+    weights = {vote.answer.key: vote.weight for vote in solution.vote_state.votes}
     return weights.get("7", 0.0) / sum(weights.values())
 
 
@@ -196,21 +196,21 @@ def test_a_high_temperature_keeps_more_ancestors() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_particles_that_ended_stay_where_they_may_not_be_resampled(seed: int) -> None:
     run = search(ParticleFilter(6, resample_inactive=False), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
-    assert sum(vote.count for vote in run.solution.standing.votes) == run.solution.standing.samples == 6
+    assert sum(vote.count for vote in run.solution.vote_state.votes) == run.solution.vote_state.samples == 6
     places = [sum(children.values()) for children in map(run.parents, run.levels)]
     assert places == sorted(places, reverse=True)
 
 
 def test_particles_that_ended_are_dropped_and_copied_where_they_may() -> None:
     runs = [search(ParticleFilter(6), Uneven().engine(), Rater(noisy(0.3)), seed=seed) for seed in range(12)]
-    votes = [sum(vote.count for vote in run.solution.standing.votes) for run in runs]
-    ended = [run.solution.standing.samples for run in runs]
+    votes = [sum(vote.count for vote in run.solution.vote_state.votes) for run in runs]
+    ended = [run.solution.vote_state.samples for run in runs]
     assert all(1 <= voting <= all_of_them for voting, all_of_them in zip(votes, ended, strict=True))
     # Dropped ones still count as samples. Copies vote as one chain, and places may pass to chains that end later.
     assert any(voting < all_of_them for voting, all_of_them in zip(votes, ended, strict=True))
     assert min(votes) < 6 < max(ended)
     for run in runs:
-        assert sum(vote.weight for vote in run.solution.standing.votes) == pytest.approx(1)
+        assert sum(vote.weight for vote in run.solution.vote_state.votes) == pytest.approx(1)
         assert len(run.judge.seen) == len(set(run.judge.seen))
 
 
@@ -231,7 +231,7 @@ def test_what_leads_nowhere_gives_its_place_to_others() -> None:
 
     run = search(ParticleFilter(4), ScriptedEngine(say), Rater(lambda _: 0.5))
     assert run.levels == {0: 4, 1: 4, 2: 4}
-    assert run.solution.standing.samples == 5
+    assert run.solution.vote_state.samples == 5
     assert not any("no idea" in chain for chain in run.judge.seen)
     alone = search(ParticleFilter(4, resample_inactive=False), ScriptedEngine(say), Rater(lambda _: 0.5))
     assert alone.levels == {0: 4, 1: 3, 2: 3}
@@ -244,12 +244,12 @@ def test_what_could_not_be_rated_is_dropped_and_without_any_rating_all_go_on() -
     assert all("wrong" in chain for chain in run.parents(1))
     run = search(ParticleFilter(8), Distinct().engine(), Rater(fails=lambda _: True))
     assert (run.levels, run.notes) == ({0: 8, 1: 8, 2: 8}, [])
-    assert sum(vote.count for vote in run.solution.standing.votes) == 8
+    assert sum(vote.count for vote in run.solution.vote_state.votes) == 8
 
 
 @pytest.mark.parametrize("tokens", [700, 900, 1100])
 def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
-    def run(reserve: int) -> Course:
+    def run(reserve: int) -> SearchTree:
         strategy = ParticleFilter(4, reserve=reserve, params=SamplingParams(max_tokens=200))
         return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
 
@@ -262,13 +262,13 @@ def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
 @pytest.mark.parametrize("resampler", ["systematic", "multinomial"])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_order_of_completion_changes_nothing_and_the_seed_decides(resampler: Any, seed: int) -> None:
-    def once(order: int, seed: int) -> Course:
+    def once(order: int, seed: int) -> SearchTree:
         engine = Uneven().engine(pause=jumbled(order))
         return search(ParticleFilter(6, resampler=resampler), engine, Rater(noisy(0.2)), seed=seed)
 
     first, other = once(0, seed), once(seed + 1, seed)
     assert (first.seeds, first.notes) == (other.seeds, other.notes)
-    assert (first.solution.answer, first.solution.standing) == (other.solution.answer, other.solution.standing)
+    assert (first.solution.answer, first.solution.vote_state) == (other.solution.answer, other.solution.vote_state)
     assert once(0, seed + 100).notes != first.notes
 
 

@@ -10,9 +10,9 @@ from reasoner_strategies.rebase import Rebase, allocate
 from tests.helpers import jumbled
 from tests.stepping import SEPARATOR, StepJudge, noisy
 from tests.strategies.searching import (
-    Course,
     Distinct,
     Rater,
+    SearchTree,
     Uneven,
     accuracy,
     depth,
@@ -105,7 +105,7 @@ def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
         assert children == places
         ended += sum("answer" in chain for chain in run.judge.seen if chain.count(SEPARATOR) == level)
         places = 6 - ended
-    assert (places, run.solution.standing.samples) == (0, 6)
+    assert (places, run.solution.vote_state.samples) == (0, 6)
     assert len(run.judge.seen) == len(set(run.judge.seen))
 
 
@@ -145,12 +145,12 @@ def test_a_chain_is_limited_as_a_whole() -> None:
     run = search(strategy, Distinct(depth=6).engine())
     # A step is four tokens.
     assert {depth(request): request.params.max_tokens for request in run.requests} == {0: 13, 1: 9, 2: 5, 3: 1}
-    assert (run.solution.answer, run.solution.standing.samples) == (None, 4)
+    assert (run.solution.answer, run.solution.vote_state.samples) == (None, 4)
 
 
 @pytest.mark.parametrize("tokens", [700, 900, 1100])
 def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
-    def run(reserve: int) -> Course:
+    def run(reserve: int) -> SearchTree:
         strategy = Rebase(4, reserve=reserve, params=SamplingParams(max_tokens=200))
         return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
 
@@ -167,7 +167,7 @@ def test_the_order_of_completion_changes_nothing(seed: int) -> None:
         for order in (0, seed + 1)
     )
     assert first.seeds == other.seeds
-    assert (first.solution.answer, first.solution.standing) == (other.solution.answer, other.solution.standing)
+    assert (first.solution.answer, first.solution.vote_state) == (other.solution.answer, other.solution.vote_state)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])

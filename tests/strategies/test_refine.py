@@ -7,11 +7,17 @@ from typing import Any
 import pytest
 
 from reasoner import Cost, Solution, solve_sync
-from reasoner.catalog import build
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Operation, Plan, Propose, Sample, Score
-from reasoner.protocols import SampleRequest
+from reasoner.registry import build
+from reasoner.strategy import (
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+)
 from reasoner.types import Answer, Completion, Message, Rating, SamplingParams
 from reasoner_strategies import Single
 from reasoner_strategies.refine import Refine
@@ -101,8 +107,8 @@ def test_a_self_review_answers_with_its_last_version_or_with_the_majority(
     solution, _ = run(
         dict(enumerate(versions)), lambda _: "Verdict: wrong", rounds=len(versions) - 1, selector=selector
     )
-    assert key(solution.answer) == key(solution.standing.leader) == answer
-    assert [proposal.standing.samples for proposal in solution.proposals] == [*range(1, len(versions) + 1)]
+    assert key(solution.answer) == key(solution.vote_state.leader) == answer
+    assert [proposal.vote_state.samples for proposal in solution.proposals] == [*range(1, len(versions) + 1)]
 
 
 def test_the_answer_of_a_self_review_can_change_by_default() -> None:
@@ -194,7 +200,7 @@ def test_the_class_with_the_highest_total_rating_wins() -> None:
 def test_what_could_not_be_rated_is_revised_and_is_never_a_zero() -> None:
     assert select(("7", None), ("8", 0.1), ("7", None))[0] == "8"
     answer, last = select(("7", None), ("8", None), ("8", None))
-    assert (answer, last.standing.samples) == ("8", 3)
+    assert (answer, last.vote_state.samples) == ("8", 3)
 
 
 def test_revising_right_answers_to_wrong_ones_costs_nothing_where_an_oracle_selects() -> None:

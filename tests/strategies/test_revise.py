@@ -7,10 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from reasoner import Cost, Solution, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
-from reasoner.protocols import SampleRequest
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
 from reasoner.types import Answer, Completion, Rating, SamplingParams
 from reasoner_strategies.revise import Revise, in_order, revision
 from tests.helpers import Judge, completion, finish, jumbled, number_question
@@ -53,7 +63,7 @@ def test_a_chain_goes_on_as_soon_as_its_last_attempt_is_there() -> None:
     assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS, branch=1), cancellable=False)
     told = plan.send(Handle(3))
     assert isinstance(told, Propose)
-    assert (told.answer and told.answer.key, told.standing.samples) == ("8", 1)
+    assert (told.answer and told.answer.key, told.vote_state.samples) == ("8", 1)
     assert plan.send(None) == Next()
     third = completion("The answer is 9", prompt=revision(QUESTION, [second]))
     op = plan.send(Finished(Handle(3), (third,)))
@@ -63,7 +73,7 @@ def test_a_chain_goes_on_as_soon_as_its_last_attempt_is_there() -> None:
     # That was its last; what follows is the wait for chain 1.
     told = plan.send(Finished(Handle(4), (completion("The answer is 9", prompt=revision(QUESTION, [second, third])),)))
     assert isinstance(told, Propose)
-    assert (told.answer and told.answer.key, told.standing.samples) == ("9", 3)
+    assert (told.answer and told.answer.key, told.vote_state.samples) == ("9", 3)
     assert plan.send(None) == Next()
     assert finish(plan, REFUSED) == told.answer
 
@@ -83,8 +93,8 @@ def run(strategy: Revise, seed: int = 0, order: int | None = None) -> Solution:
 @pytest.mark.parametrize("revisions", [0, 1, 5])
 def test_all_attempts_are_drawn_and_counted(chains: int, revisions: int) -> None:
     solution = run(Revise(chains, revisions, "majority", PARAMS))
-    assert solution.cost.samples == solution.standing.samples == chains * (revisions + 1)
-    assert [each.standing.samples for each in solution.proposals] == list(range(1, chains * (revisions + 1) + 1))
+    assert solution.cost.samples == solution.vote_state.samples == chains * (revisions + 1)
+    assert [each.vote_state.samples for each in solution.proposals] == list(range(1, chains * (revisions + 1) + 1))
 
 
 @pytest.mark.parametrize("selector", ["majority", "weighted", "argmax"])
@@ -93,7 +103,7 @@ def test_the_order_of_completion_changes_nothing_though_chains_write_the_same(se
     strategy = Revise(2, 2, selector, PARAMS)  # type: ignore[arg-type]
     for seed in range(seeds):
         outcomes = [run(strategy, seed, order) for order in range(8)]
-        assert len({(one.answer, one.standing, one.cost.tokens) for one in outcomes}) == 1
+        assert len({(one.answer, one.vote_state, one.cost.tokens) for one in outcomes}) == 1
 
 
 def test_attempts_are_ordered_by_turn_and_then_by_chain() -> None:
@@ -137,7 +147,7 @@ def test_the_verifier_selects_among_all_attempts(selector: str, values: tuple[fl
     else:
         last = plan.send(ratings)
         assert isinstance(last, Propose)
-        assert last.standing.samples == 3
+        assert last.vote_state.samples == 3
         answer = finish(plan)
         assert answer == last.answer
     assert (answer and answer.key) == chosen

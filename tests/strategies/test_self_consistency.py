@@ -5,8 +5,15 @@ import itertools
 import pytest
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Finished, Handle, Next, Propose, Sample, Start
-from reasoner.types import SamplingParams, Standing
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Propose,
+    Sample,
+    Start,
+)
+from reasoner.types import SamplingParams, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import completion, finish, number_question
 
@@ -15,7 +22,9 @@ PARAMS = SamplingParams(max_tokens=30)
 REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 
 
-def proposals(replies: list[tuple[int, str | None]], *, n: int, refused: bool = False) -> tuple[list[Standing], object]:
+def proposals(
+    replies: list[tuple[int, str | None]], *, n: int, refused: bool = False
+) -> tuple[list[VoteState], object]:
     """The standings that a plan of `n` proposes when samples (index, answer) arrive in this order, and its answer."""
     plan, standings = SelfConsistency(n, PARAMS).plan(QUESTION), []
     assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), n, cancellable=False)
@@ -25,8 +34,8 @@ def proposals(replies: list[tuple[int, str | None]], *, n: int, refused: bool = 
         text = "no idea" if key is None else f"The answer is {key}"
         op = plan.send(Finished(Handle(index), (completion(text, index=index),)))
         assert isinstance(op, Propose)
-        assert op.answer == op.standing.leader
-        standings.append(op.standing)
+        assert op.answer == op.vote_state.leader
+        standings.append(op.vote_state)
         if len(standings) < n:
             op = plan.send(None)
     return standings, finish(plan, REFUSED if refused else None)
@@ -34,9 +43,9 @@ def proposals(replies: list[tuple[int, str | None]], *, n: int, refused: bool = 
 
 def test_it_starts_all_and_proposes_after_each() -> None:
     standings, answer = proposals([(0, "7"), (1, "8"), (2, "8")], n=3)
-    assert [standing.leader and standing.leader.key for standing in standings] == ["7", "7", "8"]
-    assert [standing.samples for standing in standings] == [1, 2, 3]
-    assert [standing.tied for standing in standings] == [False, True, False]
+    assert [vote_state.leader and vote_state.leader.key for vote_state in standings] == ["7", "7", "8"]
+    assert [vote_state.samples for vote_state in standings] == [1, 2, 3]
+    assert [vote_state.tied for vote_state in standings] == [False, True, False]
     assert answer == standings[-1].leader
 
 
@@ -44,10 +53,10 @@ def test_the_order_of_arrival_does_not_change_the_outcome() -> None:
     replies = [(0, "7"), (1, "8"), (2, None), (3, "8"), (4, "7")]
     outcomes = {(proposals(list(order), n=5)[0][-1], proposals(list(order), n=5)[1]) for order in _orders(replies)}
     assert len(outcomes) == 1
-    [(standing, answer)] = outcomes
-    assert standing.tied
+    [(vote_state, answer)] = outcomes
+    assert vote_state.tied
     assert answer is not None
-    assert (standing.leader and standing.leader.key) == "7"
+    assert (vote_state.leader and vote_state.leader.key) == "7"
 
 
 def _orders(replies: list[tuple[int, str | None]]) -> list[tuple[tuple[int, str | None], ...]]:
@@ -61,7 +70,7 @@ def test_one_sample_is_enough() -> None:
 
 def test_without_any_answer_it_proposes_and_returns_none() -> None:
     standings, answer = proposals([(0, None), (1, None)], n=2)
-    assert (standings, answer) == ([Standing((), 1, most=2), Standing((), 2, most=2)], None)
+    assert (standings, answer) == ([VoteState((), 1, max_samples=2), VoteState((), 2, max_samples=2)], None)
 
 
 def test_cut_samples_count_and_never_vote() -> None:
@@ -69,7 +78,7 @@ def test_cut_samples_count_and_never_vote() -> None:
     next(plan)
     plan.send(Handle(0))
     op = plan.send(Finished(Handle(0), (completion("The answer is 7", finish="length"),)))
-    assert op == Propose(None, Standing((), 1, most=1))
+    assert op == Propose(None, VoteState((), 1, max_samples=1))
 
 
 @pytest.mark.parametrize("arrived", [0, 1, 2])

@@ -8,13 +8,13 @@ import pytest
 
 from reasoner import Solution, solve_sync
 from reasoner.budget import Budget, Cost
-from reasoner.catalog import build
-from reasoner.controller.stopping import BetaRule, Confidence, FirstOf, LockIn, Lossless, Price
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.protocols import StopRule, Strategy
-from reasoner.trace import Event, Noted, Sampled
-from reasoner.types import Completion, SamplingParams, Standing
+from reasoner.registry import build
+from reasoner.stopping.rules import BetaRule, Confidence, FirstOf, LockIn, Lossless, Price
+from reasoner.strategy import StopRule, Strategy
+from reasoner.trace.events import Event, Noted, Sampled
+from reasoner.types import Completion, SamplingParams, VoteState
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_strategies import AdaptiveConsistency, BestOfN, EarlyStopping, SelfConsistency
 from tests.helpers import Judge, books, jumbled, meter_of, number_question, says, told, varied
@@ -68,7 +68,7 @@ def test_with_the_lossless_rule_random_pools_with_ties_give_the_same_answer() ->
         keys = source.choices(["7", "8", "9", "none"], weights=source.choices(range(1, 6), k=4), k=n)
         some, every = solved(SelfConsistency(n, stop=Lossless()), *keys), solved(SelfConsistency(n), *keys)
         assert leader(some) == leader(every), keys
-        sooner += some.standing.samples < n
+        sooner += some.vote_state.samples < n
     assert sooner > 30
 
 
@@ -79,7 +79,7 @@ def test_with_the_lossless_rule_random_pools_with_ties_give_the_same_answer() ->
 @pytest.mark.parametrize("seed", range(3))
 def test_neither_the_window_nor_the_order_of_completion_changes_what_is_counted(rule: StopRule, seed: int) -> None:
     outcomes = {
-        (one.answer, one.standing, one.reason, tuple((p.answer, p.standing) for p in one.proposals))
+        (one.answer, one.vote_state, one.reason, tuple((p.answer, p.vote_state) for p in one.proposals))
         for window in (1, 3, 16)
         for order in range(4)
         for engine in [ScriptedEngine(varied, pause=jumbled(order))]
@@ -95,21 +95,21 @@ def test_nothing_is_drawn_that_a_stop_could_make_vain(rule: StopRule, window: in
         solution = solve_sync(
             QUESTION, SelfConsistency(16, stop=rule, window=window), ScriptedEngine(varied), seed=seed
         )
-        assert solution.cost.samples == solution.standing.samples
+        assert solution.cost.samples == solution.vote_state.samples
 
 
 @dataclass(frozen=True, slots=True)
 class Quarrel:
     """Stops as soon as two answers differ: nobody could have told when that would be."""
 
-    def stop(self, standing: Standing, cost: Cost) -> str | None:
-        return "they differ" if len(standing.votes) > 1 else None
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+        return "they differ" if len(vote_state.votes) > 1 else None
 
 
 def test_what_is_in_flight_at_the_stop_is_cancelled_and_paid() -> None:
     cancelled = 0
     for order in range(12):
-        engine, events = ScriptedEngine(varied, pause=jumbled(order, most=40)), list[Event]()
+        engine, events = ScriptedEngine(varied, pause=jumbled(order, max_samples=40)), list[Event]()
         strategy = SelfConsistency(16, stop=Quarrel(), window=8)
         solution = solve_sync(QUESTION, strategy, engine, trace=events.append, seed=order)
         assert books(solution.cost) == meter_of(engine)
@@ -132,8 +132,8 @@ def test_the_rule_ends_it_and_says_why() -> None:
     solution = solve_sync(
         QUESTION, SelfConsistency(40, stop=BetaRule()), ScriptedEngine(says("7")), trace=events.append
     )
-    assert (solution.ended_by, solution.standing.samples, solution.standing.most) == ("rule", 4, 40)
-    assert solution.reason == BetaRule().stop(solution.standing, Cost())
+    assert (solution.ended_by, solution.vote_state.samples, solution.vote_state.max_samples) == ("rule", 4, 40)
+    assert solution.reason == BetaRule().stop(solution.vote_state, Cost())
     assert [event.text for event in events if isinstance(event, Noted) and event.ends] == [solution.reason]
 
 
@@ -141,7 +141,7 @@ def test_the_rule_ends_it_and_says_why() -> None:
 def test_the_strategies_made_around_a_rule_say_so_too(strategy: Strategy) -> None:
     stopped = solved(strategy, "7")
     assert stopped.ended_by == "rule"
-    assert stopped.standing.most == 9
+    assert stopped.vote_state.max_samples == 9
     assert solved(strategy, *"789").ended_by == "strategy"
 
 
@@ -153,22 +153,22 @@ def test_where_all_were_drawn_nothing_stopped_it() -> None:
 
 def test_inside_another_strategy_it_ends_itself_alone() -> None:
     whole = solved(SelfConsistency(3, of=SelfConsistency(40, stop=BetaRule())), "7")
-    assert (whole.ended_by, leader(whole), whole.standing.samples) == ("strategy", "7", 3)
+    assert (whole.ended_by, leader(whole), whole.vote_state.samples) == ("strategy", "7", 3)
     assert len(whole.remarks) == 3
 
 
 def test_the_end_of_a_budget_keeps_the_answer() -> None:
     solution = solved(SelfConsistency(40, stop=Lossless(), window=1), "7", "8", "8", budget=Budget(samples=3))
-    assert (solution.ended_by, leader(solution), solution.standing.samples) == ("budget", "8", 3)
+    assert (solution.ended_by, leader(solution), solution.vote_state.samples) == ("budget", "8", 3)
 
 
 def test_a_rule_sees_what_the_samples_cost() -> None:
     seen: list[int] = []
 
     class Watching:
-        def stop(self, standing: Standing, cost: Cost) -> str | None:
+        def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
             seen.append(cost.tokens)
-            return "enough" if standing.samples == 3 else None
+            return "enough" if vote_state.samples == 3 else None
 
     solution = solved(SelfConsistency(8, stop=Watching(), window=1), "7", "8", "9")
     assert seen == [proposal.cost.tokens for proposal in solution.proposals]
@@ -180,7 +180,7 @@ def test_a_rule_sees_what_the_samples_cost() -> None:
 @pytest.mark.parametrize("stop", [None, Lossless(), BetaRule()])
 @pytest.mark.parametrize("drawn", [0, 1, 4, 9])
 def test_going_on_from_samples_is_the_vote_from_the_start(stop: StopRule | None, drawn: int) -> None:
-    from reasoner.plan import Plan, sample
+    from reasoner.strategy import Plan, sample
     from reasoner.types import Answer, Question
     from tests.helpers import Planned
 
@@ -197,7 +197,7 @@ def test_going_on_from_samples_is_the_vote_from_the_start(stop: StopRule | None,
         begun, whole = (
             solve_sync(QUESTION, one, ScriptedEngine(varied), seed=seed) for one in (Planned(plan), strategy)
         )
-        assert (begun.answer, begun.standing) == (whole.answer, whole.standing)
+        assert (begun.answer, begun.vote_state) == (whole.answer, whole.vote_state)
         assert begun.cost.samples <= max(whole.cost.samples, drawn)
 
 
@@ -206,32 +206,32 @@ def test_going_on_from_samples_is_the_vote_from_the_start(stop: StopRule | None,
 
 def test_best_of_n_reads_the_rated_standing() -> None:
     """The third sample is rated so high that its class has most of the weight."""
-    rule = Confidence(threshold=0.6, least=1)
+    rule = Confidence(threshold=0.6, minimum=1)
     solution = solved(BestOfN(8, "weighted", stop=rule, window=1), "7", "8", "9", "9", "7")
     assert (solution.ended_by, leader(solution), solution.cost.samples) == ("rule", "7", 1)
-    later = solved(BestOfN(8, "weighted", stop=Confidence(threshold=0.8, least=2), window=1), "7", "8", "9", "9", "7")
+    later = solved(BestOfN(8, "weighted", stop=Confidence(threshold=0.8, minimum=2), window=1), "7", "8", "9", "9", "7")
     assert (later.ended_by, leader(later), later.cost.samples) == ("rule", "9", 4)
-    assert later.standing.votes[0].weight == pytest.approx(1.8)
+    assert later.vote_state.votes[0].weight == pytest.approx(1.8)
     assert "0.8182" in later.reason
 
 
 @pytest.mark.parametrize("selector", ["argmax", "weighted"])
 def test_best_of_n_without_a_stop_in_time_is_best_of_n(selector: str) -> None:
     class Never:
-        def stop(self, standing: Standing, cost: Cost) -> str | None:
+        def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
             return None
 
     keys = ("7", "8", "none", "9", "8", "7")
     slow = solved(BestOfN(6, selector, stop=Never()), *keys)  # type: ignore[arg-type]
     plain = solved(BestOfN(6, selector), *keys)  # type: ignore[arg-type]
-    assert (slow.answer, slow.standing.votes) == (plain.answer, plain.standing.votes)
+    assert (slow.answer, slow.vote_state.votes) == (plain.answer, plain.vote_state.votes)
     assert slow.cost.verifier_tokens == plain.cost.verifier_tokens
 
 
 def test_best_of_n_with_a_rule_rates_only_what_it_looks_at() -> None:
     events: list[Event] = []
     engine = ScriptedEngine(says("9"), pause=jumbled(3))
-    rule = Confidence(least=2)
+    rule = Confidence(minimum=2)
     solve_sync(QUESTION, BestOfN(8, stop=rule), engine, verifier=judge(()), trace=events.append)
     assert sum(event.event == "scored" for event in events) == 2
     assert sum(isinstance(event, Sampled) for event in events) >= 2

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from reasoner import Budget, Solution, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Propose, Sample
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Event, Sampled
+from reasoner.strategy import Propose, Sample
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies._search.lockstep import advance, lockstep
 from reasoner_strategies.short_m_at_k import ShortMAtK
@@ -51,8 +51,8 @@ def test_the_published_costs(m: int, tokens: int) -> None:
     solution = solved(PUBLISHED, m=m)
     assert solution.cost.generated_tokens == tokens
     assert key(solution) == "0"
-    assert [vote.answer.key for vote in solution.standing.votes] == ["0", "2", "1", "3"][:m]
-    assert solution.standing.samples == m
+    assert [vote.answer.key for vote in solution.vote_state.votes] == ["0", "2", "1", "3"][:m]
+    assert solution.vote_state.samples == m
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 5, 7, 64])
@@ -66,7 +66,7 @@ def test_a_round_costs_less_than_its_length_more_for_each_chain_that_runs(m: int
     running = sum(length > last for length in PUBLISHED)
     assert solution.cost.generated_tokens - ideal <= running * (every - 1)
     # Rounds change the price and neither who votes nor how.
-    assert solution.standing == solved(PUBLISHED, m=m).standing
+    assert solution.vote_state == solved(PUBLISHED, m=m).vote_state
 
 
 def test_continued_chains_are_the_chains_token_by_token() -> None:
@@ -86,22 +86,22 @@ def test_the_majority_of_the_shortest_wins_and_the_shortest_breaks_ties() -> Non
 
 def test_of_equal_lengths_the_earliest_launched_counts() -> None:
     solution = solved((6, 6, 6), "987", m=2, every=64)
-    assert [vote.answer.key for vote in solution.standing.votes] == ["9", "8"]
+    assert [vote.answer.key for vote in solution.vote_state.votes] == ["9", "8"]
 
 
 def test_a_finished_chain_without_an_answer_takes_one_of_the_places() -> None:
     solution = solved((5, 6, 7), " 78", m=2)
-    assert (key(solution), solution.standing.samples) == ("7", 2)
+    assert (key(solution), solution.vote_state.samples) == ("7", 2)
     assert key(solved((5, 6, 7), " 78", m=1)) is None
 
 
 def test_a_cut_chain_never_finishes() -> None:
     """The shortest two are what it waits for; with the others cut, it makes do with them."""
     solution = solved((9, 30, 30), "788", m=2, max_tokens=12)
-    assert (key(solution), solution.standing.samples) == ("7", 1)
+    assert (key(solution), solution.vote_state.samples) == ("7", 1)
     assert solution.cost.generated_tokens == 9 + 12 + 12
     cut = solved((30, 30), "78", max_tokens=12, every=5)
-    assert (cut.answer, cut.standing.samples, len(cut.proposals)) == (None, 0, 1)
+    assert (cut.answer, cut.vote_state.samples, len(cut.proposals)) == (None, 0, 1)
 
 
 def test_the_order_of_completion_does_not_decide() -> None:
@@ -109,8 +109,8 @@ def test_the_order_of_completion_does_not_decide() -> None:
     solutions = [
         solve_sync(QUESTION, strategy, ScriptedEngine(chains(PUBLISHED), pause=jumbled(order))) for order in range(6)
     ]
-    assert {(one.answer, one.standing, one.cost.taking(0)) for one in solutions} == {
-        (solutions[0].answer, solutions[0].standing, solutions[0].cost.taking(0))
+    assert {(one.answer, one.vote_state, one.cost.taking(0)) for one in solutions} == {
+        (solutions[0].answer, solutions[0].vote_state, solutions[0].cost.taking(0))
     }
 
 
@@ -119,7 +119,7 @@ def test_a_budget_that_ends_between_rounds_leaves_what_has_finished(tokens: int)
     solution = solved(PUBLISHED, m=4, every=4, budget=Budget(tokens=tokens))
     assert solution.error is None
     assert solution.cost.tokens <= tokens
-    assert (solution.answer is None) == (not solution.standing.votes)
+    assert (solution.answer is None) == (not solution.vote_state.votes)
 
 
 def test_a_refused_round_returns_the_vote_so_far() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from reasoner.catalog import build
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.plan import Propose, Sample
-from reasoner.types import Message, SamplingParams, Standing
+from reasoner.registry import build
+from reasoner.strategy import Propose, Sample
+from reasoner.types import Message, SamplingParams, VoteState
 from reasoner_strategies import Single
 from tests.helpers import completion, finish, number_question
 
@@ -19,7 +19,7 @@ def test_it_draws_one_greedy_sample_and_proposes_its_answer() -> None:
     proposed = plan.send((completion("The answer is 7"),))
     assert isinstance(proposed, Propose)
     assert proposed.answer is not None
-    assert (proposed.answer.key, proposed.standing.samples, proposed.standing.share) == ("7", 1, 1.0)
+    assert (proposed.answer.key, proposed.vote_state.samples, proposed.vote_state.share) == ("7", 1, 1.0)
     assert finish(plan) == proposed.answer
 
 
@@ -34,7 +34,7 @@ def test_its_parameters_are_those_of_the_sample() -> None:
 def test_no_answer_and_a_cut_one_are_proposed_as_none(drawn: object) -> None:
     plan = Single().plan(QUESTION)
     next(plan)
-    assert plan.send((drawn,)) == Propose(None, Standing((), samples=1))
+    assert plan.send((drawn,)) == Propose(None, VoteState((), samples=1))
     assert finish(plan) is None
 
 

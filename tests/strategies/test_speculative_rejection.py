@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, Solution, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.best_of_n import BestOfN
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
@@ -108,7 +108,7 @@ def test_without_alpha_it_is_best_of_n(selector: Any) -> None:
             BestOfN(8, selector, PARAMS),
         ):
             solution = solve_sync(QUESTION, strategy, ScriptedEngine(varied), verifier=Judge(), seed=seed)
-            answers.add((solution.answer, solution.standing, solution.cost.tokens))
+            answers.add((solution.answer, solution.vote_state, solution.cost.tokens))
         assert len(answers) == 1
     # Where chains take several rounds, only finished ones are rated, all at the end.
     _, judge = solved([60, 50, 9], [0.1, 0.2, 0.3], every=10, alpha=0.0)
@@ -129,7 +129,7 @@ def test_a_finished_chain_holds_a_place_that_a_worse_one_would_have() -> None:
     assert (key(best), best.cost.generated_tokens) == ("0", 9 + 10 + 10 + 20)
     worst, _ = solved([9, 60, 60, 60], [0.0, 0.1, 0.2, 0.3], every=10)
     assert (key(worst), worst.cost.generated_tokens) == ("3", 9 + 10 + 20 + 60)
-    assert {vote.answer.key for vote in worst.standing.votes} == {"0", "3"}
+    assert {vote.answer.key for vote in worst.vote_state.votes} == {"0", "3"}
 
 
 def test_a_chain_that_finished_without_an_answer_is_neither_rated_nor_in_the_way() -> None:
@@ -143,7 +143,7 @@ def test_weighted_is_the_vote_of_the_finished() -> None:
     assert key(solved(**pool, selector="argmax")[0]) == "7"
     weighted, _ = solved(**pool, selector="weighted")
     assert key(weighted) == "8"
-    assert weighted.standing.votes[0].weight == pytest.approx(0.9)
+    assert weighted.vote_state.votes[0].weight == pytest.approx(0.9)
 
 
 def test_what_could_not_be_rated_goes_first_and_a_failing_verifier_leaves_launch_order() -> None:
@@ -164,9 +164,9 @@ def test_one_chain_needs_no_verifier() -> None:
 
 def test_rejected_and_cut_chains_are_looked_at_and_never_vote() -> None:
     solution, _ = solved([60] * 4, [0.1, 0.2, 0.3, 0.4], every=10)
-    assert (solution.standing.samples, [vote.answer.key for vote in solution.standing.votes]) == (4, ["3"])
+    assert (solution.vote_state.samples, [vote.answer.key for vote in solution.vote_state.votes]) == (4, ["3"])
     cut, _ = solved([60] * 4, [0.1, 0.2, 0.3, 0.4], every=10, params=SamplingParams(max_tokens=40))
-    assert (cut.answer, cut.standing.samples, cut.standing.votes) == (None, 4, ())
+    assert (cut.answer, cut.vote_state.samples, cut.vote_state.votes) == (None, 4, ())
 
 
 @pytest.mark.parametrize("tokens", range(20, 900, 37))
@@ -183,7 +183,7 @@ def test_the_order_of_completion_does_not_decide() -> None:
         strategy = SpeculativeRejection(4, every=10, params=PARAMS)
         return solve_sync(QUESTION, strategy, engine, verifier=Ladder((0.1, 0.2, 0.3, 0.4)).judge())
 
-    assert len({(one.answer, one.standing, one.cost.taking(0)) for one in map(run, range(6))}) == 1
+    assert len({(one.answer, one.vote_state, one.cost.taking(0)) for one in map(run, range(6))}) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from reasoner import Budget, SamplingParams, solve_many_sync
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.trace import Event, Sampled
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.helpers import Judge, number_question

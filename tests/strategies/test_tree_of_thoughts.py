@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 
 from reasoner.errors import BudgetExhausted, ReasonerError
-from reasoner.plan import Finished, Handle, Next, Note, Plan, Propose, Sample, Start
-from reasoner.types import Answer, Completion, Standing
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Note,
+    Plan,
+    Propose,
+    Sample,
+    Start,
+)
+from reasoner.types import Answer, Completion, VoteState
 from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
 from tests.helpers import completion, number_question
 
@@ -41,7 +50,7 @@ def path_of(shown: str) -> str:
 
 
 @dataclass(slots=True)
-class Course:
+class SearchTree:
     """What a plan did."""
 
     answer: Answer | None = None
@@ -50,7 +59,7 @@ class Course:
     """The states asked about, one entry a judgement."""
     polls: list[list[str]] = field(default_factory=list)
     asked: list[Sample] = field(default_factory=list)
-    standings: list[Standing] = field(default_factory=list)
+    standings: list[VoteState] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -68,9 +77,9 @@ def drive(
     judge: Judge | ReasonerError = lambda state, _: "Verdict: likely",
     *,
     refuse_after: int | None = None,
-) -> Course:
+) -> SearchTree:
     """Run a plan; from some number of expansions on all is refused."""
-    course, running = Course(), list[tuple[Handle, Sample]]()
+    course, running = SearchTree(), list[tuple[Handle, Sample]]()
     plan: Plan[Answer | None] = strategy.plan(QUESTION)
     reply: Any = None
     while True:
@@ -99,8 +108,8 @@ def drive(
                 course.asked.append(op)
                 reply = judge if isinstance(judge, ReasonerError) else judgements(op, judge, course)
             case Propose():
-                course.standings.append(op.standing)
-                assert op.answer == op.standing.leader
+                course.standings.append(op.vote_state)
+                assert op.answer == op.vote_state.leader
             case Note():
                 course.notes.append(op.text)
             case _:
@@ -118,7 +127,7 @@ def thoughts(op: Sample, grow: Grow) -> tuple[Completion, ...]:
     return tuple(made)
 
 
-def judgements(op: Sample, judge: Judge, course: Course) -> tuple[Completion, ...]:
+def judgements(op: Sample, judge: Judge, course: SearchTree) -> tuple[Completion, ...]:
     made = []
     for prompt in op.prompts:
         [shown] = _SHOWN.findall(prompt.messages[-1].content)

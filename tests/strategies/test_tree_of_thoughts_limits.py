@@ -7,21 +7,28 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, ask, solve_many_sync, solve_sync
-from reasoner.engines.scripted import CARD, ScriptedEngine
+from reasoner import Budget, Question, solve_many_sync, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.plan import Finished, Handle, Next, Propose, Sample, Start
-from reasoner.protocols import SampleRequest
-from reasoner.types import Answer, Prompt, SamplingParams, Standing
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Next,
+    Propose,
+    Sample,
+    Start,
+)
+from reasoner.types import Answer, Prompt, SamplingParams, VoteState
 from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.stepping import StepWorld
 from tests.strategies.test_tree_of_thoughts import (
     _SHOWN,
     QUESTION,
     REFUSED,
-    Course,
     Grow,
     Judge,
+    SearchTree,
     by_worth,
     drive,
     judgements,
@@ -90,7 +97,7 @@ def test_a_raw_prompt_is_judged_in_raw_text() -> None:
     solution = solve_sync(question, TreeOfThoughts(k=2, n_eval=1), ScriptedEngine(say))
     assert solution.answer is not None
     assert asked[-1].prompt.raw.startswith("Q: How many?\nA:\n\n")
-    assert solution.standing.votes[0].weight == 20
+    assert solution.vote_state.votes[0].weight == 20
 
 
 # Limits and budgets
@@ -117,7 +124,7 @@ def test_refused_judgements_leave_the_majority_of_what_was_drawn() -> None:
 
 
 def test_judgements_that_do_not_fit_the_window_are_done_without() -> None:
-    engine = ScriptedEngine(lambda _: "The answer is 7", model=replace(CARD, context=30))
+    engine = ScriptedEngine(lambda _: "The answer is 7", model=replace(MODEL, context=30))
     solution = solve_sync(QUESTION, TreeOfThoughts(), engine)
     assert (solution.error, solution.answer and solution.answer.key) == (None, "7")
 
@@ -155,7 +162,7 @@ def judging(world: StepWorld) -> ScriptedEngine:
 def test_success_in_the_step_world(k: int, mode: Any, b: int, count: int) -> None:
     """Equal thoughts are one state, so that a level holds one right state at most: found where each step was drawn."""
     rate = (1 - 0.5**k) ** 3
-    questions = [ask("How many?", space="number", id=str(at)) for at in range(count)]
+    questions = [Question.of("How many?", space="number", id=str(at)) for at in range(count)]
     solutions = solve_many_sync(questions, TreeOfThoughts(mode=mode, b=b, k=k, n_eval=1), judging(StepWorld()))
     right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count
     assert right == pytest.approx(rate, abs=3 * math.sqrt(rate * (1 - rate) / count))
@@ -164,7 +171,7 @@ def test_success_in_the_step_world(k: int, mode: Any, b: int, count: int) -> Non
 def test_the_last_thought_runs_to_the_end_and_thoughts_end_where_told() -> None:
     solution = solve_sync(QUESTION, TreeOfThoughts(k=2, max_steps=2, n_eval=1), judging(StepWorld(depth=6, right=1.0)))
     assert solution.answer is not None
-    assert solution.standing.samples == 1
+    assert solution.vote_state.samples == 1
     by_text = drive(TreeOfThoughts(step="@", expansions=1), letters(9)).grown[0].params
     assert by_text.stop == ("@",)
     by_tokens = drive(TreeOfThoughts(step="", step_tokens=9, expansions=1), letters(9)).grown[0].params
@@ -183,11 +190,11 @@ def test_replies_in_any_order_make_the_same_tree() -> None:
 
 def _drive_in_order(
     strategy: TreeOfThoughts, grow: Grow, judge: Judge, source: random.Random
-) -> tuple[Answer | None, Standing]:
+) -> tuple[Answer | None, VoteState]:
     plan = strategy.plan(QUESTION)
     running: list[tuple[Handle, Sample]] = []
     reply: Any = None
-    handles, last = 0, Standing()
+    handles, last = 0, VoteState()
     while True:
         try:
             op = plan.send(reply)
@@ -203,9 +210,9 @@ def _drive_in_order(
                 handle, begun = running.pop(source.randrange(len(running)))
                 reply = Finished(handle, completions=thoughts(begun, grow))
             case Sample():
-                reply = judgements(op, judge, Course())
+                reply = judgements(op, judge, SearchTree())
             case Propose():
-                last = op.standing
+                last = op.vote_state
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import pytest
 
 from reasoner import solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.plan import Sample
-from reasoner.protocols import SampleRequest
+from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 from reasoner_strategies.universal import Universal, named
 from tests.helpers import completion, says
-from tests.strategies.judging import QUESTION, Course, Judging, cut, judged, key_of, pool, texts_in
+from tests.strategies.judging import QUESTION, Judging, SearchTree, cut, judged, key_of, pool, texts_in
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
 
 
-def course(keys: Sequence[str | None], judge: Judging, *, repeats: int = 1, characters: int = 24_000) -> Course:
+def course(keys: Sequence[str | None], judge: Judging, *, repeats: int = 1, characters: int = 24_000) -> SearchTree:
     drawn = pool(*keys)
     return judged(Universal(len(drawn), repeats, characters, PARAMS).plan(QUESTION), drawn, judge)
 
@@ -79,7 +79,7 @@ def test_each_question_has_its_own_order_and_choices_add_up() -> None:
     votes = played.standings[-1].votes
     assert votes[0].weight == pytest.approx(4 + 1 / 7)
     assert votes[1].answer.key == "9"
-    assert [standing.samples for standing in played.standings] == [6, 6]
+    assert [vote_state.samples for vote_state in played.standings] == [6, 6]
 
 
 def test_choices_of_different_responses_count_for_their_common_answer() -> None:

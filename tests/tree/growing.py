@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from reasoner.budget import Cost
-from reasoner.engines.scripted import CARD
+from reasoner.engines.scripted import MODEL
 from reasoner.solution import EndedBy
-from reasoner.trace import Began, Dropped, Ended, Event, Extended, Prompted, Proposed, Sampled, Scored
-from reasoner.tree.build import courses
-from reasoner.tree.course import Course
-from reasoner.types import Answer, FinishReason, Message, Standing, Usage, Vote
+from reasoner.trace.events import Began, Dropped, Ended, Event, Prefilled, Prompted, Proposed, Sampled, Scored
+from reasoner.trace.tree.build import search_trees
+from reasoner.trace.tree.search_tree import SearchTree
+from reasoner.types import Answer, FinishReason, Message, Usage, Vote, VoteState
 
 DRAWN = Cost(prompt_tokens=5, cached_tokens=2, generated_tokens=3, requests=1, samples=1)
 RATED = Cost(verifier_tokens=7, requests=1)
@@ -37,7 +37,7 @@ class Trace:
                 strategy="beam_search",
                 verifier="prm",
                 engine="scripted",
-                model=CARD,
+                model=MODEL,
                 budget="each ",
                 seed=0,
                 notes=(),
@@ -110,7 +110,7 @@ class Trace:
 
     def put(self, on: str, text: str) -> str:
         child = f"put {next(self._names)}"
-        self.events.append(Extended(question_id=self.id, t=1, prompt=on, child=child, text=text, token_ids=None))
+        self.events.append(Prefilled(question_id=self.id, t=1, prompt=on, child=child, text=text, token_ids=None))
         return child
 
     def drop(self, on: str) -> None:
@@ -122,9 +122,9 @@ class Trace:
         )
 
     def propose(self, answer: str) -> "Trace":
-        standing = Standing((Vote(Answer(answer, answer), 1.0, 1),), 1)
+        vote_state = VoteState((Vote(Answer(answer, answer), 1.0, 1),), 1)
         self.events.append(
-            Proposed(question_id=self.id, t=1, answer=Answer(answer, answer), standing=standing, cost=Cost())
+            Proposed(question_id=self.id, t=1, answer=Answer(answer, answer), vote_state=vote_state, cost=Cost())
         )
         return self
 
@@ -136,8 +136,8 @@ class Trace:
         return self
 
     @property
-    def course(self) -> Course:
-        [course] = courses(self.events)
+    def course(self) -> SearchTree:
+        [course] = search_trees(self.events)
         return course
 
 

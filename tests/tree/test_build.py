@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from reasoner import Cost, solve_sync
 from reasoner.budget import Budget
-from reasoner.catalog import build
 from reasoner.errors import TraceError
-from reasoner.trace import Dropped, Event, Sampled
-from reasoner.tree.build import courses
+from reasoner.registry import build
+from reasoner.trace.events import Dropped, Event, Sampled
+from reasoner.trace.tree.build import search_trees
 from tests.helpers import number_question, timeless
 from tests.stepping import StepJudge, StepWorld, noisy
 from tests.tree.growing import Trace, beam, deep
@@ -173,7 +173,7 @@ def test_several_questions_come_one_by_one_as_they_end() -> None:
 
     opening = [event for trio in zip(a.events, b.events, c.events, strict=True) for event in trio]
     ending = [*b.end().events[-1:], *a.end().events[-1:]]
-    found = courses(watched([*opening, *ending]))
+    found = search_trees(watched([*opening, *ending]))
     assert next(found).id == "b"
     assert taken[-1] is ending[0]
     assert [course.id for course in found] == ["a", "c"]
@@ -194,7 +194,7 @@ def test_a_run_that_is_taken_up_again_goes_on_with_its_course(interrupted: bool)
 
 def test_a_question_that_is_asked_anew_after_its_answer_has_a_course_for_each() -> None:
     events = [*beam().events, *deep(3).events]
-    assert [len(course.nodes) for course in courses(events)] == [6, 3]
+    assert [len(course.nodes) for course in search_trees(events)] == [6, 3]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_question_that_is_asked_anew_after_its_answer_has_a_course_for_each() 
 )
 def test_events_out_of_order_are_refused(events: list[Event], said: str) -> None:
     with pytest.raises(TraceError, match=said):
-        list(courses(events))
+        list(search_trees(events))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_every_sequence_is_one_node_and_every_token_is_counted_once(spec: str, s
         number_question(), build("strategy", spec), StepWorld(0.7).engine(),
         verifier=judge, budget=Budget(tokens=tokens), seed=seed, trace=events.append,
     )  # fmt: skip
-    [course] = courses(events)
+    [course] = search_trees(events)
     drawn = [event for event in events if isinstance(event, Sampled | Dropped)]
     assert len(course.nodes) == len(drawn)
     assert [node.text for node in course.nodes] == [getattr(event, "text", "") for event in drawn]

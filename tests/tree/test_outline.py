@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoner.tree.outline import MOST_HEADS, Outline, Row
+from reasoner.trace.tree.outline import MAX_HEADS, Outline, Row
 from tests.tree.growing import Trace, beam, deep, wide
 
 
@@ -13,7 +13,7 @@ def all_rows(outline: Outline) -> list[Row]:
 
 
 def test_a_small_tree_is_drawn_whole_parents_before_children() -> None:
-    outline = Outline.of(beam().course, most=10)
+    outline = Outline.of(beam().course, maximum=10)
     assert outline.left_out == 0
     assert [(row.node.id if row.node else None, row.level) for row in outline.rows(0)] == [
         (0, 0),
@@ -26,7 +26,7 @@ def test_a_small_tree_is_drawn_whole_parents_before_children() -> None:
 
 
 def test_what_is_nearest_to_the_prompt_is_kept_and_the_path_first() -> None:
-    outline = Outline.of(beam().course, most=4)
+    outline = Outline.of(beam().course, maximum=4)
     assert outline.shown == {0, 1, 2, 5}
     assert [(row.node.id if row.node else None, row.left_out) for row in outline.rows(0)] == [
         (0, 0), (None, 2), (1, 0), (5, 0), (2, 0),
@@ -34,25 +34,25 @@ def test_what_is_nearest_to_the_prompt_is_kept_and_the_path_first() -> None:
 
 
 def test_nothing_is_nested_deeper_than_asked() -> None:
-    outline = Outline.of(deep(50).course, most=1000, deepest=20)
+    outline = Outline.of(deep(50).course, maximum=1000, deepest=20)
     assert [row.level for row in outline.rows(0)] == list(range(21))
     assert outline.left_out == [*outline.rows(0)][-1].left_out == 30
 
 
 @settings(max_examples=100, deadline=None)
-@given(parents=st.lists(st.integers(-2, 30), max_size=40), most=st.integers(1, 45), deepest=st.integers(1, 10))
-def test_each_node_is_drawn_or_counted_once(parents: list[int], most: int, deepest: int) -> None:
+@given(parents=st.lists(st.integers(-2, 30), max_size=40), maximum=st.integers(1, 45), deepest=st.integers(1, 10))
+def test_each_node_is_drawn_or_counted_once(parents: list[int], maximum: int, deepest: int) -> None:
     trace = Trace().begin()
     trace.head("other", "Which one?")
     names: list[str] = []
     for place, parent in enumerate(parents):
         on = names[parent % len(names)] if parent >= 0 and names else ("head", "other")[parent % 2]
         names.append(trace.draw(on, child=f"drawn {place}"))
-    outline = Outline.of(trace.end().course, most=most, deepest=deepest)
+    outline = Outline.of(trace.end().course, maximum=maximum, deepest=deepest)
     rows = all_rows(outline)
     drawn = [row.node.id for row in rows if row.node]
     assert sorted(drawn) == sorted(outline.shown)
-    assert len(drawn) <= most
+    assert len(drawn) <= maximum
     assert sum(row.left_out for row in rows) == outline.left_out == len(parents) - len(drawn)
     assert all(row.node.depth == row.level + 1 <= deepest for row in rows if row.node)
 
@@ -61,7 +61,7 @@ def test_each_node_is_drawn_or_counted_once(parents: list[int], most: int, deepe
 def test_ten_thousand_nodes_are_looked_at_once_each(trace: Trace) -> None:
     course = trace.course
     assert len(course.nodes) >= 10_000
-    outline = Outline.of(course, most=200)
+    outline = Outline.of(course, maximum=200)
     rows = all_rows(outline)
     assert len(rows) <= 2 * 200
     assert sum(row.left_out for row in rows) + 200 == len(course.nodes)
@@ -69,11 +69,11 @@ def test_ten_thousand_nodes_are_looked_at_once_each(trace: Trace) -> None:
 
 def test_of_many_prompts_the_first_are_drawn_and_that_of_the_path() -> None:
     trace = Trace().begin()
-    for place in range(MOST_HEADS + 50):
+    for place in range(MAX_HEADS + 50):
         trace.head(f"prompt {place}", f"Which one? {place}")
-        trace.draw(f"prompt {place}", stop=None, answer="7" if place == MOST_HEADS + 20 else "8")
+        trace.draw(f"prompt {place}", stop=None, answer="7" if place == MAX_HEADS + 20 else "8")
     course = trace.end().course
-    outline = Outline.of(course, most=1000)
-    assert outline.heads == (*range(MOST_HEADS), MOST_HEADS + 21)
+    outline = Outline.of(course, maximum=1000)
+    assert outline.heads == (*range(MAX_HEADS), MAX_HEADS + 21)
     assert outline.left_out == 50
     assert course.path[0] in outline.shown

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.tree.course import Course
-from reasoner.tree.page import MOST_CHARACTERS, MOST_COURSES, MOST_NODES, fragment, style, visible, writing_page
+from reasoner.trace.tree.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, style, visible, writing_page
+from reasoner.trace.tree.search_tree import SearchTree
 from tests.tree.growing import Trace, beam, deep, wide
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -50,14 +50,14 @@ class Parsed(HTMLParser):
         return [str(attrs.get("class", "")) for name, attrs in self.tags if name == tag]
 
 
-def written(path: Path, *courses: Course) -> str:
+def written(path: Path, *search_trees: SearchTree) -> str:
     with writing_page(path, source="t.jsonl") as page:
-        for course in courses:
+        for course in search_trees:
             page.add(course)
     return path.read_text(encoding="utf-8")
 
 
-def hostile() -> Course:
+def hostile() -> SearchTree:
     trace = Trace(id=HOSTILE, text=HOSTILE).begin()
     step = trace.draw("head", HOSTILE, value=0.5)
     trace.rate("head", 0, None, error=HOSTILE)
@@ -122,7 +122,7 @@ def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(trace
     course = trace.course
     page = Parsed(str(fragment(course)))
     nodes = sum(name in ("plain", "faint", "on-path", "on-path agrees", "plain agrees") for name in page.classes("li"))
-    assert nodes <= MOST_NODES
+    assert nodes <= MAX_NODES
     assert len(page.markup) < 2_000_000
     assert page.deepest < 400
     [left_out] = re.findall(r"([\d,]+) of [\d,]+ sequences are not shown", page.text)
@@ -136,13 +136,13 @@ def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
     for _ in range(300):
         trace.draw("head", "x" * 100_000, stop=None)
     page = Parsed(str(fragment(trace.end(None).course)))
-    assert 0.9 * MOST_CHARACTERS < page.text.count("x") < 1.2 * MOST_CHARACTERS
+    assert 0.9 * MAX_CHARACTERS < page.text.count("x") < 1.2 * MAX_CHARACTERS
     assert page.text.count("more characters, not shown.") == 300
 
 
 def test_questions_beyond_the_most_are_counted(tmp_path: Path) -> None:
-    page = Parsed(written(tmp_path / "page.html", *[beam().course] * (MOST_COURSES + 2)))
-    assert page.classes("article") == ["course"] * MOST_COURSES
+    page = Parsed(written(tmp_path / "page.html", *[beam().course] * (MAX_TREES + 2)))
+    assert page.classes("article") == ["course"] * MAX_TREES
     assert "2 more questions in the trace, not shown" in page.text
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.vllm.pooling import Pooled, PoolingEngine
 from reasoner.errors import EngineError
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Engine, Meter
+from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, FinishReason, Prompt, TokenIds, Usage
 from tests.helpers import PROMPT, says
 
@@ -62,8 +62,8 @@ class LetterModel(PoolingEngine):
     _seen: set[TokenIds] = field(default_factory=set)
 
     @property
-    def model(self) -> ModelCard:
-        return ModelCard(self.model_id, self.window, parameters=10, layers=1, heads=1, kv_heads=1, head_dim=1)
+    def model(self) -> ModelInfo:
+        return ModelInfo(self.model_id, self.window, parameters=10, layers=1, heads=1, kv_heads=1, head_dim=1)
 
     @property
     def bos(self) -> str:
@@ -82,7 +82,7 @@ class LetterModel(PoolingEngine):
     def decode(self, ids: TokenIds) -> str:
         return read(ids)
 
-    async def rows(self, ids: TokenIds, *, read_cache: bool, meter: Meter) -> Pooled:
+    async def rows(self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter) -> Pooled:
         meter.usage = None
         ends = range(BLOCK, len(ids), BLOCK)
         first = max((end for end in ends if read_cache and ids[:end] in self._seen), default=0)

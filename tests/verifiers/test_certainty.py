@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Cost
-from reasoner.confidence import group_confidences
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Tab
+from reasoner.stopping.confidence import group_confidences
 from reasoner.types import NO_LOGPROB, Logprobs, Rating
+from reasoner.verifier import CostMeter
 from reasoner_verifiers import Certainty
 from reasoner_verifiers.certainty import Measure
 from tests.helpers import completion, number_question, says
@@ -22,7 +22,7 @@ LIKELIHOOD, SELF = Certainty(), Certainty("self_certainty")
 
 
 def rating(verifier: Certainty, logprobs: Logprobs | None) -> Rating:
-    return asyncio.run(verifier.score(number_question(), completion("7", logprobs=logprobs), ENGINE, Tab()))
+    return asyncio.run(verifier.score(number_question(), completion("7", logprobs=logprobs), ENGINE, CostMeter()))
 
 
 def value(verifier: Certainty, logprobs: Logprobs) -> float:

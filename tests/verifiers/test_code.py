@@ -9,10 +9,10 @@ import pytest
 from reasoner.budget import Cost
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Tab
 from reasoner.sandbox import check
 from reasoner.sandbox.layers import Layers, detect
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
 from reasoner_verifiers.code import CodeTests
 from tests.helpers import completion, number_question, says
 
@@ -27,7 +27,7 @@ def rating(verifier: CodeTests, candidate: str | Completion, question: str = "q"
     drawn = completion(f"So:\n```python\n{candidate}\n```") if isinstance(candidate, str) else candidate
 
     async def go() -> Rating:
-        tab = Tab()
+        tab = CostMeter()
         await verifier.start(ENGINE)
         found = await verifier.score(number_question(question), drawn, ENGINE, tab)
         await verifier.close()

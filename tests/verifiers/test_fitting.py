@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
-from reasoner.grades import GRADES
-from reasoner.protocols import SampleRequest
+from reasoner.trace.grades import GRADES
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.grading.labelling import label
 from reasoner_strategies import SelfConsistency

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from reasoner import Budget, Cost, ask, solve_sync
+from reasoner import Budget, Cost, Question, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import SampleRequest, Tab
 from reasoner.types import Rating
+from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
 from tests.helpers import books, completion, meter_of, number_question
@@ -27,7 +28,7 @@ def judging(word: str | Callable[[SampleRequest], str], sure: float) -> Scripted
 
 def rated(judge: Judge, engine: ScriptedEngine, text: str = "The answer is 7") -> tuple[Rating, Cost | None]:
     async def go() -> tuple[Rating, Cost | None]:
-        tab = Tab()
+        tab = CostMeter()
         await judge.start(engine)
         bound = await judge.bound(QUESTION, completion(text), engine)
         rating = await judge.score(QUESTION, completion(text), engine, tab)
@@ -68,7 +69,7 @@ def test_the_rubric_is_part_of_the_prompt() -> None:
 
 
 def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix_is_shared() -> None:
-    question = ask("What is 3 + 4?", context="A long document.")
+    question = Question.of("What is 3 + 4?", context="A long document.")
     seen: list[str] = []
 
     def script(request: SampleRequest) -> str:
@@ -80,7 +81,7 @@ def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix
         await Judge().start(engine)
         judge = Judge()
         await judge.start(engine)
-        await judge.score(question, completion("It is 7"), engine, Tab())
+        await judge.score(question, completion("It is 7"), engine, CostMeter())
 
     asyncio.run(go())
     [prompt] = seen
@@ -93,7 +94,7 @@ def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_c
         return "Perhaps"
 
     engine = judging(script, 0.99)
-    tab = Tab()
+    tab = CostMeter()
 
     async def go(judge: Judge) -> Rating:
         await judge.start(engine)
@@ -101,21 +102,21 @@ def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_c
 
     # No watched word was drawn: each of the twelve is given an eleventh of the rest.
     mass = 0.01 * 12 / 11
-    with pytest.raises(VerifierError, match=f"Yes, No together have probability {mass:.3f}, below least_mass=0.5"):
+    with pytest.raises(VerifierError, match=f"Yes, No together have probability {mass:.3f}, below min_mass=0.5"):
         asyncio.run(go(Judge()))
     assert tab.cost is not None
     assert tab.cost.verifier_tokens > 1
     tab.cost = None
-    assert list(asyncio.run(go(Judge(least_mass=0.0))).parts) == pytest.approx([mass], abs=1e-6)
+    assert list(asyncio.run(go(Judge(min_mass=0.0))).parts) == pytest.approx([mass], abs=1e-6)
 
 
 def test_a_pair_is_judged_in_both_orders_and_place_does_not_count() -> None:
-    async def prefer(engine: ScriptedEngine, a: str, b: str) -> Rating:
-        judge, tab = Judge(), Tab()
+    async def compare_pair(engine: ScriptedEngine, a: str, b: str) -> Rating:
+        judge, tab = Judge(), CostMeter()
         await judge.start(engine)
         first, second = completion(a, index=0), completion(b, index=1)
         bound = await judge.bound_pair(QUESTION, first, second, engine)
-        rating = await judge.prefer(QUESTION, first, second, engine, tab)
+        rating = await judge.compare_pair(QUESTION, first, second, engine, tab)
         assert rating.cost == tab.cost == bound
         return rating
 
@@ -124,14 +125,14 @@ def test_a_pair_is_judged_in_both_orders_and_place_does_not_count() -> None:
         return "A" if text.index("good") < text.index("bad") else "B"
 
     fair = judging(by_content, 0.9)
-    better, worse = asyncio.run(prefer(fair, "good", "bad")), asyncio.run(prefer(fair, "bad", "good"))
+    better, worse = asyncio.run(compare_pair(fair, "good", "bad")), asyncio.run(compare_pair(fair, "bad", "good"))
     assert better.value is not None
     assert worse.value is not None
     assert better.value > 0.9
     assert better.value + worse.value == pytest.approx(1)
     assert better.parts[0] == pytest.approx(better.parts[1])
     # A judge that always likes the first place is told by the two orders, and prefers nothing.
-    biased = asyncio.run(prefer(judging("A", 0.9), "good", "bad"))
+    biased = asyncio.run(compare_pair(judging("A", 0.9), "good", "bad"))
     assert biased.value == pytest.approx(0.5)
     assert biased.parts[0] > 0.9 > 0.1 > biased.parts[1]
 
@@ -161,7 +162,7 @@ def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:
                 await asyncio.get_running_loop().create_future()
 
         engine = ScriptedEngine(lambda _: "Yes", pause=never)
-        judge, tab = Judge(), Tab()
+        judge, tab = Judge(), CostMeter()
         await judge.start(engine)
         task = asyncio.ensure_future(judge.score(QUESTION, completion("7"), engine, tab))
         await waiting.wait()
@@ -181,7 +182,7 @@ def test_an_engine_without_a_tokenizer_or_a_judge_that_was_not_started_says_so()
         asyncio.run(Judge().start(SimulatedEngine()))
     engine = judging("Yes", 0.9)
     with pytest.raises(VerifierError, match=r"was not started with this engine"):
-        asyncio.run(Judge().score(QUESTION, completion("7"), engine, Tab()))
+        asyncio.run(Judge().score(QUESTION, completion("7"), engine, CostMeter()))
 
 
 def test_a_candidate_too_long_for_the_judge_is_an_error() -> None:
@@ -194,6 +195,6 @@ def test_a_candidate_too_long_for_the_judge_is_an_error() -> None:
 def test_settings_that_do_not_exist_are_refused() -> None:
     with pytest.raises(UsageError, match=r"ask must be yes, true or rubric .got"):
         Judge("maybe")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"least_mass must be from 0 to 1 .got 1.5"):
-        Judge(least_mass=1.5)
-    assert math.isclose(Judge().least_mass, 0.5)
+    with pytest.raises(UsageError, match=r"min_mass must be from 0 to 1 .got 1.5"):
+        Judge(min_mass=1.5)
+    assert math.isclose(Judge().min_mass, 0.5)

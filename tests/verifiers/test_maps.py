@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Cost
-from reasoner.catalog import build, spec_of
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Tab, Verifier
+from reasoner.registry import build, spec_of
 from reasoner.types import Completion, Logprobs, Rating
+from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers import Calibrated, Certainty, Ensemble, Rules
 from reasoner_verifiers.maps import Calibration, FittedOn, Weights, fit_calibration, fit_weights, read_map
 from tests.helpers import Judge, completion, number_question, says
@@ -26,7 +26,7 @@ SURE = completion("7", logprobs=Logprobs((math.log(0.8),) * 3))
 
 
 def rated(verifier: Verifier, candidate: Completion = SURE) -> Rating:
-    return asyncio.run(verifier.score(number_question(), candidate, ENGINE, Tab()))
+    return asyncio.run(verifier.score(number_question(), candidate, ENGINE, CostMeter()))
 
 
 def sample(law: float, count: int, *, seed: int = 0) -> tuple[list[float], list[bool]]:
@@ -133,12 +133,12 @@ def test_a_map_that_is_not_there_is_told(tmp_path: Path) -> None:
         read_map(tmp_path / "nothing.json", Calibration)
 
 
-HALF, MOST = Judge(lambda _: 0.5), Judge(lambda _: 0.8)
+HALF, MAX_WATCHED = Judge(lambda _: 0.5), Judge(lambda _: 0.8)
 
 
 @pytest.mark.parametrize(("how", "value"), [("mean", 0.65), ("product", 0.4)])
 def test_an_ensemble_combines_its_members_and_keeps_their_values(how: str, value: float) -> None:
-    rating = rated(Ensemble((HALF, MOST), how))  # type: ignore[arg-type]
+    rating = rated(Ensemble((HALF, MAX_WATCHED), how))  # type: ignore[arg-type]
     assert rating.value == pytest.approx(value)
     assert rating.parts == (0.5, 0.8)
     assert rating.cost.verifier_tokens == 2 * (3 + len(SURE.text) % 8)
@@ -150,7 +150,7 @@ def test_an_ensemble_needs_what_its_most_demanding_member_needs() -> None:
 
 
 def test_one_member_that_fails_is_an_error_and_the_others_are_paid() -> None:
-    tab = Tab()
+    tab = CostMeter()
 
     def broken(_: Completion) -> float:
         raise ValueError("out of order")

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from scipy import special
 
-from reasoner import Budget, Cost, ask, solve_sync
+from reasoner import Budget, Cost, Question, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.vllm import pooling
 from reasoner.engines.vllm.pooling import PoolingEngine, available_memory, check_memory
 from reasoner.errors import EngineError, UsageError, VerifierError
 from reasoner.models import dtype
-from reasoner.protocols import Tab
 from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.reward import model as reward
@@ -22,7 +22,7 @@ from tests.helpers import says
 from tests.models.test_geometry import write_safetensors
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
 
-QUESTION = ask("How many?", space="number")
+QUESTION = Question.of("How many?", space="number")
 POLICY = Letters()
 
 
@@ -41,7 +41,7 @@ def model(orm: Orm) -> LetterModel:
 def rate(orm: Orm, candidate: Completion, policy: Any = POLICY) -> Rating:
     async def go() -> Rating:
         bound = await orm.bound(QUESTION, candidate, policy)
-        rating = await orm.score(QUESTION, candidate, policy, Tab())
+        rating = await orm.score(QUESTION, candidate, policy, CostMeter())
         assert rating.cost.verifier_tokens <= bound.verifier_tokens
         assert rating.cost.requests <= bound.requests
         assert (rating.cost.flops or 0) <= (bound.flops or 0)
@@ -75,16 +75,16 @@ def test_the_same_candidate_again_is_free(orm: Orm) -> None:
 
 
 def test_cancelled_it_cannot_tell_its_cost_and_rates_the_same_later(orm: Orm) -> None:
-    async def go() -> tuple[Tab, Rating]:
+    async def go() -> tuple[CostMeter, Rating]:
         await orm.start(POLICY)
         gate = model(orm).gate = asyncio.Event()
-        tab = Tab()
+        tab = CostMeter()
         rating = asyncio.create_task(orm.score(QUESTION, written("It is 7"), POLICY, tab))
         await asyncio.sleep(0)
         rating.cancel()
         await asyncio.gather(rating, return_exceptions=True)
         gate.set()
-        return tab, await orm.score(QUESTION, written("It is 7"), POLICY, Tab())
+        return tab, await orm.score(QUESTION, written("It is 7"), POLICY, CostMeter())
 
     tab, rating = asyncio.run(go())
     assert tab.cost is None
@@ -92,10 +92,10 @@ def test_cancelled_it_cannot_tell_its_cost_and_rates_the_same_later(orm: Orm) ->
 
 
 def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
-    async def go() -> Tab:
+    async def go() -> CostMeter:
         await orm.start(POLICY)
         model(orm).failing = True
-        tab = Tab()
+        tab = CostMeter()
         with pytest.raises(EngineError, match="fell over"):
             await orm.score(QUESTION, written("It is 7"), POLICY, tab)
         return tab

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from scipy import special
 
-from reasoner import Cost, ask
+from reasoner import Cost, Question
+from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import SampleRequest, Tab
 from reasoner.types import Completion, Logprobs, Rating, TokenIds, Usage
+from reasoner.verifier import CostMeter
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import model as reward
 from reasoner_verifiers.reward import recipes
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
 
-QUESTION = ask("How many?", space="number")
+QUESTION = Question.of("How many?", space="number")
 POLICY = Letters()
 HEAD = "user How many?"
 PATH = ("One.\n\n", "Two, and more.\n\n", "Three.\n\n", "Seven")
@@ -42,7 +43,7 @@ def rate(prm: Prm, text: str, **options: Any) -> Rating:
 
     async def go() -> Rating:
         bound = await prm.bound(QUESTION, candidate, POLICY)
-        rating = await prm.score(QUESTION, candidate, POLICY, Tab())
+        rating = await prm.score(QUESTION, candidate, POLICY, CostMeter())
         assert rating.cost.verifier_tokens <= bound.verifier_tokens
         assert rating.cost.requests <= bound.requests
         assert rating.cost.cached_tokens <= bound.cached_tokens
@@ -105,13 +106,13 @@ def test_alone_in_a_batch_and_extended_the_earlier_scores_are_equal(folder: str)
     texts = ["".join(PATH[:2]), "".join(PATH[:3]), "".join(PATH), "Other.\n\nPath."]
     alone = [rate(Prm(folder), text).steps for text in texts]
 
-    async def together() -> list[Rating]:
+    async def gather() -> list[Rating]:
         prm = Prm(folder)
         return await asyncio.gather(
-            *(prm.score(QUESTION, written(text, finish="length"), POLICY, Tab()) for text in reversed(texts))
+            *(prm.score(QUESTION, written(text, finish="length"), POLICY, CostMeter()) for text in reversed(texts))
         )
 
-    batched = [rating.steps for rating in reversed(asyncio.run(together()))]
+    batched = [rating.steps for rating in reversed(asyncio.run(gather()))]
     assert batched == alone
     assert alone[2][:2] == alone[0]
 
@@ -128,16 +129,16 @@ def test_scores_lost_with_a_cancelled_rating_are_computed_past_the_engines_cache
     prm = Prm(folder)
     text = "".join(PATH)
 
-    async def go() -> tuple[Tab, Rating]:
+    async def go() -> tuple[CostMeter, Rating]:
         await prm.start(POLICY)
         gate = model(prm).gate = asyncio.Event()
-        tab = Tab()
+        tab = CostMeter()
         rating = asyncio.create_task(prm.score(QUESTION, written(text, finish="length"), POLICY, tab))
         await asyncio.sleep(0)
         rating.cancel()
         await asyncio.gather(rating, return_exceptions=True)
         gate.set()
-        return tab, await prm.score(QUESTION, written(text, finish="length"), POLICY, Tab())
+        return tab, await prm.score(QUESTION, written(text, finish="length"), POLICY, CostMeter())
 
     tab, rating = asyncio.run(go())
     assert tab.cost is None
@@ -210,8 +211,8 @@ def test_a_policy_that_is_the_judge_is_asked_for_the_labels(folder: str) -> None
 
     async def go() -> tuple[Cost, Rating, Rating]:
         bound = await prm.bound(QUESTION, candidate, judge)
-        first = await prm.score(QUESTION, candidate, judge, Tab())
-        return bound, first, await prm.score(QUESTION, candidate, judge, Tab())
+        first = await prm.score(QUESTION, candidate, judge, CostMeter())
+        return bound, first, await prm.score(QUESTION, candidate, judge, CostMeter())
 
     bound, first, second = asyncio.run(go())
     assert prm.running.started.engine is judge

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Prompt, Question, ask
+from reasoner import Prompt, Question
 from reasoner.errors import UsageError, VerifierError
 from reasoner.types import Completion, TokenIds
 from reasoner_verifiers.reward.layouts import Case, Laid, lay, steps_of
@@ -24,7 +24,7 @@ from reasoner_verifiers.reward.recipes import (
 )
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, spell, written
 
-QUESTION = ask("How many?", space="number")
+QUESTION = Question.of("How many?", space="number")
 TEXT = "One.\n\nTwo.\n\nThree"
 SHEPHERD = replace(MATH_SHEPHERD, tag="<extra_0>", tokens={"<extra_0>": 151651})
 
@@ -129,7 +129,7 @@ def test_a_head_reads_text_where_the_policy_has_other_tokens() -> None:
 )
 def test_the_tag_in_the_question_or_in_a_step_is_rejected(recipe: Recipe, question: str, text: str) -> None:
     with pytest.raises(VerifierError, match=r"'<extra_0>', the tag of .*, occurs in the question or in a step"):
-        laid(recipe, written(text), question=ask(question, space="number"))
+        laid(recipe, written(text), question=Question.of(question, space="number"))
 
 
 def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import pytest
 from reasoner.budget import Cost
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Tab
 from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter
 from reasoner_verifiers import Rules, rules
 from tests.helpers import completion, number_question, says
 
@@ -20,7 +20,7 @@ def polite(question: Question, candidate: Completion) -> Any:
 
 
 def rated(verifier: Rules, text: str) -> Rating:
-    return asyncio.run(verifier.score(number_question(), completion(text), ScriptedEngine(says("7")), Tab()))
+    return asyncio.run(verifier.score(number_question(), completion(text), ScriptedEngine(says("7")), CostMeter()))
 
 
 def test_a_pattern_is_searched_in_what_was_generated() -> None:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reasoner.catalog import spec_of
+from reasoner.engine import Engine
 from reasoner.errors import UsageError
-from reasoner.protocols import Engine, Tab, Verifier
+from reasoner.registry import spec_of
 from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.composite import Composite
 from reasoner_verifiers.maps import Calibration, read_map
 
@@ -34,7 +35,7 @@ class Calibrated(Composite):
     def _verifiers(self) -> tuple[Verifier]:
         return (self.verifier,)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The probability that one candidate is right; the values of its steps are mapped too."""
         rating = await self.verifier.score(question, candidate, policy, tab)
         if rating.value is None:

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from reasoner.budget import Cost
-from reasoner.confidence import group_confidences, lowest_tenth, measured, token_confidence
+from reasoner.engine import Engine
 from reasoner.errors import VerifierError, require, require_choice
-from reasoner.protocols import Engine, Resourceless, Tab
+from reasoner.stopping.confidence import group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.types import Completion, Logprobs, Question, Rating
+from reasoner.verifier import CostMeter, FreeVerifier
 
 Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group", "mean"]
 _OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
 
 
 @dataclass(frozen=True, slots=True)
-class Certainty(Resourceless):
+class Certainty(FreeVerifier):
     """Rates a sequence by its own log-probabilities; it costs no tokens.
 
     `likelihood` is the geometric mean of the token probabilities, exp(mean log p); `tail_likelihood` that of the last
@@ -45,7 +46,7 @@ class Certainty(Resourceless):
         """Alternatives needed per token."""
         return 0 if self.measure in _OF_SAMPLED else self.top_k
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The certainty of one sequence.
 
         Raises:

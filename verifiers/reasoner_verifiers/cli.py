@@ -11,7 +11,7 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
-from reasoner.files import check_replaceable, replacing
+from reasoner.system.files import check_replaceable, replacing
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -111,7 +111,7 @@ def weigh_command(runs: tuple[Path, ...], out: Path) -> int:
 
     The runs must hold scores by an ensemble.
     """
-    from reasoner.catalog import build, spec_of
+    from reasoner.registry import build, spec_of
     from reasoner_verifiers.ensemble import Ensemble
     from reasoner_verifiers.fitting.labelled import fitted_on, rated_by, read_labelled
     from reasoner_verifiers.maps import fit_weights

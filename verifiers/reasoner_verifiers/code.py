@@ -9,18 +9,19 @@ from typing import Any
 
 from reasoner.answers.code import CodeSpace
 from reasoner.budget import Cost
+from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError, require
-from reasoner.files import parse_json, read_whole
-from reasoner.protocols import Engine, Resourceless, Tab
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import Limits
+from reasoner.system.files import parse_json, read_whole
 from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter, FreeVerifier
 
 _SPACE = CodeSpace()
 
 
 @dataclass(frozen=True, slots=True)
-class CodeTests(Resourceless):
+class CodeTests(FreeVerifier):
     """Rates an answer by the share of tests its code passes, in a sandbox; it costs no tokens.
 
     The tests have to be part of the problem: with hidden ones this would be an oracle. Each of `tests` is Python that
@@ -46,7 +47,7 @@ class CodeTests(Resourceless):
         """It reads text alone."""
         return
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The share of tests passed.
 
         Raises:

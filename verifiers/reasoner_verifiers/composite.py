@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from reasoner.budget import Cost
-from reasoner.protocols import Engine, Verifier, claim, forget
+from reasoner.engine import Engine, reset_caches
 from reasoner.types import Completion, Question
+from reasoner.verifier import Verifier, claim_memory
 
 
 class Composite:
@@ -21,18 +22,18 @@ class Composite:
         """The largest number of alternatives that a part needs."""
         return max((part.logprobs for part in self._verifiers if part.logprobs is not None), default=None)
 
-    async def claim(self, policy: Engine) -> None:
+    async def claim_memory(self, policy: Engine) -> None:
         """Let the parts claim their shares of the policy's GPU."""
-        await claim(policy, *self._verifiers)
+        await claim_memory(policy, *self._verifiers)
 
     async def start(self, policy: Engine) -> None:
         """Start the parts."""
         for part in self._verifiers:
             await part.start(policy)
 
-    async def forget(self) -> None:
+    async def reset_caches(self) -> None:
         """Empty the parts' caches."""
-        await forget(*self._verifiers)
+        await reset_caches(*self._verifiers)
 
     async def close(self) -> None:
         """Close the parts."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from reasoner.budget import Cost
-from reasoner.catalog import spec_of
+from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError, require_choice
-from reasoner.protocols import Engine, Tab, Verifier
+from reasoner.registry import spec_of
 from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.composite import Composite
 from reasoner_verifiers.maps import Weights, read_map
 
@@ -48,13 +49,13 @@ class Ensemble(Composite):
     def _verifiers(self) -> tuple[Verifier, ...]:
         return self.members
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The combined rating of one candidate.
 
         Raises:
             VerifierError: a member cannot rate it; the other members are cancelled.
         """
-        tabs = [Tab() for _ in self.members]
+        tabs = [CostMeter() for _ in self.members]
         tasks = [
             asyncio.ensure_future(_rated(member, question, candidate, policy, own))
             for member, own in zip(self.members, tabs, strict=True)
@@ -76,7 +77,7 @@ class Ensemble(Composite):
         return math.prod(values) if self.how == "product" else math.fsum(values) / len(values)
 
 
-async def _rated(member: Verifier, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> float:
+async def _rated(member: Verifier, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> float:
     """A member's value. Its tab holds its whole cost, also after an error."""
     try:
         rating = await member.score(question, candidate, policy, tab)

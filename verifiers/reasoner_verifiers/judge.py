@@ -6,12 +6,18 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from reasoner.budget import Cost
+from reasoner.engine import (
+    Engine,
+    SampleRequest,
+    UsageMeter,
+    reset_caches,
+)
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import VerifierError, require, require_choice
-from reasoner.protocols import Engine, Meter, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
+from reasoner.verifier import CostMeter, verifier_cost
 
 Ask = Literal["yes", "true", "rubric"]
 GRADES = ("1", "2", "3", "4", "5")
@@ -43,16 +49,16 @@ class Judge:
     `ask` "yes" rates by P(Yes) / (P(Yes) + P(No)) (Zhang 2024, 2408.15240), "true" by P(True) likewise (Kadavath 2022,
     2207.05221), "rubric" by the expected grade from 1 to 5, mapped to [0, 1], for what `rubric` says (Liu 2023,
     2303.16634). Spellings of a word that are one token are added up. Where all the words together have less probability
-    than `least_mass` the model was not answering the question: an error, no rating. `parts` keeps the mass.
+    than `min_mass` the model was not answering the question: an error, no rating. `parts` keeps the mass.
 
     The policy judges itself, and its prefix cache serves the prompt up to the candidate, unless `model` names another
     model to run or `base_url` a server. The judge sees neither a reference answer nor other candidates, but for the
-    one that `prefer` compares it with. Nothing prevents a candidate's text from talking it round.
+    one that `compare_pair` compares it with. Nothing prevents a candidate's text from talking it round.
     """
 
     ask: Ask = "yes"
     rubric: str = "the reasoning is sound and the answer correct"
-    least_mass: float = 0.5
+    min_mass: float = 0.5
     model: str = ""
     base_url: str = ""
     _own: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -62,14 +68,14 @@ class Judge:
 
     def __post_init__(self) -> None:
         require_choice(self.ask, "ask", get_args(Ask))
-        require(self.least_mass, "least_mass", at_least=0, at_most=1)
+        require(self.min_mass, "min_mass", at_least=0, at_most=1)
 
     @property
     def logprobs(self) -> None:
         """Nothing is needed of the sequences."""
         return
 
-    async def claim(self, policy: Engine) -> None:
+    async def claim_memory(self, policy: Engine) -> None:
         """Claim a part of the policy's GPU for the model of its own, where there is one, before the policy starts."""
         if self._own or not (self.model or self.base_url):
             return
@@ -83,7 +89,7 @@ class Judge:
 
     async def start(self, policy: Engine) -> None:
         """Start the model of its own, where there is one, and learn which tokens spell the words."""
-        await self.claim(policy)
+        await self.claim_memory(policy)
         engine = self._engine(policy)
         await engine.start()
         if any(known is engine for known, _ in self._known):
@@ -91,9 +97,9 @@ class Judge:
         words = {word for form in (*FORMS.values(), PAIR) for word, _ in form.worth}
         self._known.append((engine, {word: await _spellings(engine, word) for word in sorted(words)}))
 
-    async def forget(self) -> None:
+    async def reset_caches(self) -> None:
         """Empty the cache of the model of its own."""
-        await forget(*self._own)
+        await reset_caches(*self._own)
 
     async def close(self) -> None:
         """Stop the model of its own."""
@@ -110,7 +116,7 @@ class Judge:
         tokens = (await engine.render(self._prompt(question, candidate))).tokens
         return verifier_cost(engine.model, Usage(tokens, 0, 1))
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """What the model says of one candidate.
 
         Raises:
@@ -128,7 +134,9 @@ class Judge:
         again = (await engine.render(_pair_prompt(question, b, a))).tokens
         return verifier_cost(engine.model, Usage(tokens, 0, 1)) + verifier_cost(engine.model, Usage(again, 0, 1))
 
-    async def prefer(self, question: Question, a: Completion, b: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def compare_pair(
+        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+    ) -> Rating:
         """The probability that `a` is better than `b`: the mean over both orders, so that place does not count.
 
         `parts` are the two, each as the probability of `a`: far apart, the judge went by place. Of a pair and its
@@ -147,7 +155,7 @@ class Judge:
         return _chat(question, f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}")
 
     async def _read(
-        self, prompt: Prompt, form: Form, question: Question, index: int, policy: Engine, tab: Tab
+        self, prompt: Prompt, form: Form, question: Question, index: int, policy: Engine, tab: CostMeter
     ) -> tuple[float, float]:
         """The expected worth of the first token among the form's words, and their probability together."""
         engine = self._engine(policy)
@@ -161,7 +169,7 @@ class Judge:
                 f"the judge's prompt is {rendered.tokens:,} tokens and its context window {engine.model.context:,}"
             )
         before = tab.cost or Cost()
-        meter = Meter(Usage())
+        meter = UsageMeter(Usage())
         request = SampleRequest(question.id, prompt, rendered, ONE_TOKEN, index, 0, watch=watch, meter=meter)
         try:
             completion = await engine.sample(request)
@@ -179,11 +187,11 @@ class Judge:
         chance = dict(zip(watch, map(math.exp, logprobs), strict=True))
         masses = [(math.fsum(chance[token] for token in spelled[word]), worth) for word, worth in form.worth]
         mass = min(1.0, math.fsum(part for part, _ in masses))
-        if mass <= 0 or mass < self.least_mass:
+        if mass <= 0 or mass < self.min_mass:
             words = ", ".join(word for word, _ in form.worth)
             raise VerifierError(
                 f"the judge was not answering: {words} together have probability {mass:.3f}, below "
-                f"least_mass={self.least_mass:g}"
+                f"min_mass={self.min_mass:g}"
             )
         total = math.fsum(part for part, _ in masses)
         return min(1.0, math.fsum(part * worth for part, worth in masses) / total), mass
@@ -212,5 +220,5 @@ async def _spellings(engine: Engine, word: str) -> TokenIds:
         if len(ids) == 1 and ids[0] not in tokens:
             tokens.append(ids[0])
     if not tokens:
-        raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
+        raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `Question.of`")
     return tuple(tokens)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from scipy import optimize, special
 
 from reasoner.errors import UsageError, require_choice
-from reasoner.files import read_whole
+from reasoner.system.files import read_whole
 
 MIN_RATINGS = 30
 """Right and wrong ratings together that a fit needs."""

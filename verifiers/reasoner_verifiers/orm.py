@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.budget import Cost
+from reasoner.engine import Engine
 from reasoner.errors import require_choice
 from reasoner.models.dtype import DType
-from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import Options, RewardVerifier, Running
 
 
@@ -45,7 +46,7 @@ class Orm(RewardVerifier):
             self.dtype,
         )
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The score of one candidate; free if it was scored before.
 
         Raises:

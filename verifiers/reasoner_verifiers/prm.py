@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reasoner.budget import Cost
+from reasoner.engine import Engine
 from reasoner.errors import UsageError, require_choice
 from reasoner.models.dtype import DType
-from reasoner.protocols import Engine, Tab
 from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import Options, RewardVerifier, Running
 from reasoner_verifiers.reward.recipes import RECIPES
 
@@ -64,7 +65,7 @@ class Prm(RewardVerifier):
             self.dtype,
         )
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The scores of all steps and their aggregate; only steps that were not scored before cost anything.
 
         Raises:

@@ -7,11 +7,12 @@ from importlib import import_module
 
 import regex
 
-from reasoner.blame import Blaming
 from reasoner.budget import Cost
+from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.protocols import Engine, Resourceless, Tab
+from reasoner.system.foreign import ErrorsFrom
 from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter, FreeVerifier
 
 SECONDS = 1.0
 """Time limit of a pattern on one candidate, whose text a model wrote."""
@@ -21,7 +22,7 @@ Rule = Callable[[Question, Completion], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules(Resourceless):
+class Rules(FreeVerifier):
     """Rates 1 if `pattern` occurs in the generated text and else 0, or by the function that `call` names.
 
     `call` is `module:function`. The function gets the question and the completion, and returns 0 to 1. It runs in a
@@ -60,7 +61,7 @@ class Rules(Resourceless):
     def logprobs(self) -> None:
         """None: it reads text alone."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The rule's rating of one candidate.
 
         Raises:
@@ -68,7 +69,7 @@ class Rules(Resourceless):
         """
         if self.pattern:
             return Rating(float(await asyncio.to_thread(self._matches, candidate.chain)), Cost())
-        with Blaming(f"the rule {self.call}", VerifierError):
+        with ErrorsFrom(f"the rule {self.call}", VerifierError):
             value = await asyncio.to_thread(self._function(), question, candidate)
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise VerifierError(f"the rule {self.call} returned {value!r}: it must return a number from 0 to 1")

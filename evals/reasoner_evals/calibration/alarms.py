@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from reasoner.controller.risk import ALARM, broken_promise, drift
-from reasoner.controller.stopping import smoothed_share
-from reasoner.protocols import Confident
+from reasoner.calibration.risk import ALARM, broken_promise, drift
+from reasoner.stopping.rules import smoothed_share
+from reasoner.strategy import CalibratedStrategy
 from reasoner_evals.runs.records import ItemRecord, Outcome
 
 
@@ -37,7 +37,7 @@ class Watch:
 
         The chance of any false alarm is `ALARM`.
         """
-        measured = strategy.measured_on if isinstance(strategy, Confident) else None
+        measured = strategy.measured_on if isinstance(strategy, CalibratedStrategy) else None
         if measured and (
             line := drift(measured.agreement, measured.spread, measured.questions, self._shares, ALARM / 2)
         ):

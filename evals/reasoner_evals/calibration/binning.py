@@ -9,11 +9,11 @@ from typing import Final, cast, get_args
 import numpy as np
 from pydantic import BaseModel
 
-from reasoner.catalog import build
-from reasoner.controller.profile import LEAST_QUESTIONS, Bins, Signal
+from reasoner.calibration.profile import MIN_QUESTIONS, Bins, Signal
 from reasoner.errors import UsageError
-from reasoner.lines import read_lines
-from reasoner.trace import VERSION
+from reasoner.registry import build
+from reasoner.trace.events import VERSION
+from reasoner.trace.jsonl import read_lines
 from reasoner_evals.calibration.outcomes import PooledArm
 from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import SILENT, Floats, Ints
@@ -66,14 +66,14 @@ def _merged(signal: Signal, edges: list[float], values: Floats) -> Bins:
     while edges:
         sizes = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
         smallest = sizes.index(min(sizes))
-        if sizes[smallest] >= LEAST_QUESTIONS:
+        if sizes[smallest] >= MIN_QUESTIONS:
             break
         below, above = (sizes[i] if 0 <= i < len(sizes) else math.inf for i in (smallest - 1, smallest + 1))
         del edges[smallest - 1 if below <= above else smallest]
     return Bins(signal=signal, edges=tuple(edges)) if edges else Bins()
 
 
-def check_kept(binning: Binning, arms: Sequence[Arm]) -> None:
+def check_signal(binning: Binning, arms: Sequence[Arm]) -> None:
     """Raise UsageError if these arms cannot provide the signal, before anything is sampled."""
     votes = [arm for arm in arms if arm.rule == "majority"]
     if binning.signal == "split" and votes:
@@ -100,7 +100,7 @@ def _without_logprobs(arm: Arm) -> UsageError:
 
 
 def signals(signal: Signal, pooled: PooledArm) -> Floats:
-    """[q]: the signal of each question of a pool, nan if unknown. Raises UsageError as `check_kept`."""
+    """[q]: the signal of each question of a pool, nan if unknown. Raises UsageError as `check_signal`."""
     if signal == "prompt":
         questions = questions_of(pooled.read.run, pooled.arm.task, set(pooled.ids))
         return np.array([float(len(questions[question_id].text)) for question_id in pooled.ids])

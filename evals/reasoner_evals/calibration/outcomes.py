@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from reasoner.catalog import build, spec_of
-from reasoner.controller.stopping import EFFORTS, smoothed_share
-from reasoner.protocols import StopRule
+from reasoner.registry import build, spec_of
+from reasoner.stopping.rules import EFFORTS, smoothed_share
+from reasoner.strategy import StopRule
 from reasoner_evals.calibration.pool_replay import Replay, Samples, after, random_orders, replay, sizes_of, stops
 from reasoner_evals.report.data.measures import ArmRead, as_run, selected
 from reasoner_evals.report.data.pools import Pool, expected_costs, pool_of, spent, spread

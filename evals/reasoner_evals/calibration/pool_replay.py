@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.budget import Cost
-from reasoner.controller.stopping import smoothed_share
-from reasoner.protocols import StopRule
-from reasoner.types import Answer, Standing, Vote
-from reasoner.votes import LONGEST_STREAK
+from reasoner.stopping.rules import smoothed_share
+from reasoner.strategy import StopRule
+from reasoner.types import Answer, Vote, VoteState
+from reasoner.voting import MAX_STREAK
 from reasoner_evals.runs.arrays import SILENT, Bools, Floats, Ints
 
 T = TypeVar("T", bound=np.generic)
@@ -54,7 +54,7 @@ class Replay:
     """The leader's smoothed share: (votes + 1) / (samples + 2)."""
     indices: Ints
     """Indices into `standings`."""
-    standings: tuple[Standing, ...]
+    standings: tuple[VoteState, ...]
     """The distinct standings; their answers are placeholders."""
 
 
@@ -78,7 +78,7 @@ def replay(samples: Samples, orders: Ints) -> Replay:
     blocks = [_block(samples, orders, slice(at, at + _BLOCK), known) for at in range(0, len(orders), _BLOCK)]
     right, tokens, share, indices = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     n = orders.shape[-1]
-    return Replay(right, tokens, share, indices, tuple(_standing(key, n) for key in known))
+    return Replay(right, tokens, share, indices, tuple(_vote_state(key, n) for key in known))
 
 
 def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int]) -> tuple[Bools, Floats, Floats, Ints]:
@@ -117,13 +117,13 @@ def _streaks(classes: Ints) -> Ints:
     for at in range(1, classes.shape[-1]):
         same = classes[..., at] == classes[..., at - 1]
         streak[..., at] = np.where(classes[..., at] == SILENT, 0, np.where(same, streak[..., at - 1] + 1, 1))
-    return np.minimum(streak, LONGEST_STREAK)
+    return np.minimum(streak, MAX_STREAK)
 
 
-def _standing(key: bytes, most: int) -> Standing:
+def _vote_state(key: bytes, max_samples: int) -> VoteState:
     samples, streak, *counts = np.frombuffer(key, dtype=np.int16).tolist()
     votes = tuple(Vote(Answer(str(rank), str(rank)), float(count), count) for rank, count in enumerate(counts))
-    return Standing(votes, samples, len(counts) > 1 and counts[0] == counts[1], streak, most)
+    return VoteState(votes, samples, len(counts) > 1 and counts[0] == counts[1], streak, max_samples)
 
 
 def stops(replayed: Replay, rule: StopRule) -> Ints:

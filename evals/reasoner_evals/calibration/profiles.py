@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reasoner.controller.profile import ArmRow, Family, Profile, Trust, read_profile
+from reasoner.calibration.profile import ArmRow, Family, Profile, Trust, read_profile
 from reasoner.errors import UsageError
 from reasoner_evals.calibration.binning import Binning, signals
 from reasoner_evals.calibration.outcomes import (
@@ -174,7 +174,7 @@ def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> I
     standard = inside[baseline].right.mean(axis=1)
     # The order of a profile: by rounded tokens, ties by name.
     cheapest = min(inside, key=lambda way: (_rounded(inside[way].tokens.mean()), way))
-    least = inside[cheapest].right.mean(axis=1)
+    minimum = inside[cheapest].right.mean(axis=1)
     for way, outcomes in inside.items():
         right = outcomes.right.mean(axis=1)
         # The seeds of the baseline differ from each other, which is not harm. A stopped vote is compared with the
@@ -186,8 +186,8 @@ def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> I
             "squares": right**2,
             "harmed": other * (whole * (1 - outcomes.right)).mean(axis=1),
             "helped": other * (outcomes.right * (1 - whole)).mean(axis=1),
-            "gap": right - least,
-            "gap_squares": (right - least) ** 2,
+            "gap": right - minimum,
+            "gap_squares": (right - minimum) ** 2,
         }
         yield ArmRow(
             strategy=way.strategy,

@@ -15,11 +15,11 @@ from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
 if TYPE_CHECKING:
-    from reasoner.controller.profile import ArmRow, Family
+    from reasoner.calibration.profile import ArmRow, Family
     from reasoner_evals.calibration.binning import Binning
 
 DEFAULT_STRATEGIES: Final = ("self_consistency:n=16", "single:temperature=0")
-LONGEST_SPEC: Final = 80
+MAX_SPEC_LENGTH: Final = 80
 """Characters of a spec that are shown."""
 
 
@@ -80,7 +80,7 @@ def _check_alone(options: RunOptions, runs: Path | None) -> None:
 
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     """Sample what is missing; the exit code."""
-    from reasoner_evals.calibration.binning import check_kept
+    from reasoner_evals.calibration.binning import check_signal
     from reasoner_evals.calibration.profiles import check_arms
     from reasoner_evals.cli.session import CalibrationSession
     from reasoner_evals.cli.setup import RunSetup, locked_run
@@ -88,7 +88,7 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
 
     def check(setup: RunSetup) -> None:
         check_arms(setup.arms)
-        check_kept(binning, setup.arms)
+        check_signal(binning, setup.arms)
 
     run = RunFolder(folder)
     with locked_run(options, run, resume=run.manifest.exists(), check=check) as (setup, manifest):
@@ -134,13 +134,13 @@ def _lines(families: "Sequence[Family]") -> Iterator[str]:
     from reasoner.cli.terminal import printable
     from reasoner_evals.cli.progress import shown_accuracy
 
-    width = max(len(printable(row.strategy, limit=LONGEST_SPEC)) for _, row in _rows(families))
+    width = max(len(printable(row.strategy, limit=MAX_SPEC_LENGTH)) for _, row in _rows(families))
     for family, row in _rows(families):
         where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
         extra = "".join(f", {printable(part)}" for part in (row.verifier, row.budget) if part)
         why = _why(row)
         yield (
-            f"{where}  {printable(row.strategy, limit=LONGEST_SPEC):<{width}}  {shown_accuracy(accuracy(row))}, "
+            f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH):<{width}}  {shown_accuracy(accuracy(row))}, "
             f"{row.tokens:,.0f} tokens per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
         )
 
@@ -167,6 +167,6 @@ def accuracy(row: "ArmRow") -> tuple[float, float, float]:
 
 def _why(row: "ArmRow") -> str:
     """Why a row is never chosen; empty where it may be."""
-    from reasoner.controller.profile import LEAST_QUESTIONS
+    from reasoner.calibration.profile import MIN_QUESTIONS
 
-    return "" if row.eligible else f"{row.questions} questions, at least {LEAST_QUESTIONS} are needed"
+    return "" if row.eligible else f"{row.questions} questions, at least {MIN_QUESTIONS} are needed"

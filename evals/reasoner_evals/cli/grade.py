@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from reasoner_evals.runs.records import Manifest
     from reasoner_evals.tasks.benchmark import TaskData
 
-MOST_CHANGES = 20
+MAX_CHANGES = 20
 """Changed grades of each kind that are listed."""
-LONGEST_ANSWER = 40
+MAX_ANSWER_LENGTH = 40
 """Characters of an answer that are shown."""
 
 
@@ -88,8 +88,8 @@ def _lines(changes: "Changes") -> Iterator[str]:
     for (before, after), count in Counter((change.before, change.after) for change in changes.changed).most_common():
         yield f"{before or 'no grade'} -> {after}: {count:,}"
         of_kind = [change for change in changes.changed if (change.before, change.after) == (before, after)]
-        for change in of_kind[:MOST_CHANGES]:
-            answer = printable(change.answer, limit=LONGEST_ANSWER)
+        for change in of_kind[:MAX_CHANGES]:
+            answer = printable(change.answer, limit=MAX_ANSWER_LENGTH)
             yield f"  {printable(change.task)} {printable(change.question_id)}: {answer}"
-        if count > MOST_CHANGES:
-            yield f"  and {count - MOST_CHANGES:,} more: --json lists all"
+        if count > MAX_CHANGES:
+            yield f"  and {count - MAX_CHANGES:,} more: --json lists all"

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-NARROWEST = 14
+MIN_WIDTH = 14
 """Columns that a strategy needs at least; with less room, another column is left out."""
-LONGEST_SPEC = 48
+MAX_SPEC_LENGTH = 48
 """Characters of a spec that are shown."""
 GAP = 2
 LEFT = ("task", "strategy", "budget")
@@ -72,9 +72,9 @@ class Tally:
         """Its row by column; empty where there is no value yet."""
         rate = self.rate(now)
         return {
-            "task": printable(self.arm.task, limit=LONGEST_SPEC),
-            "strategy": printable(self.arm.strategy, limit=LONGEST_SPEC),
-            "budget": printable(self.arm.limit, limit=LONGEST_SPEC),
+            "task": printable(self.arm.task, limit=MAX_SPEC_LENGTH),
+            "strategy": printable(self.arm.strategy, limit=MAX_SPEC_LENGTH),
+            "budget": printable(self.arm.limit, limit=MAX_SPEC_LENGTH),
             "seed": str(self.arm.seed),
             "done": f"{self.done}/{self.total}",
             "accuracy": shown_accuracy(self.accuracy),
@@ -156,7 +156,7 @@ def table(rows: Sequence[dict[str, str]], hidden: Collection[str], columns: int)
     names = [name for name in rows[0] if name == "strategy" or any(row[name] for row in rows)]
     widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in names if name not in hidden}
     for name in OPTIONAL:
-        if columns - sum(widths.values()) - GAP * (len(widths) - 1) >= min(NARROWEST - widths["strategy"], 0):
+        if columns - sum(widths.values()) - GAP * (len(widths) - 1) >= min(MIN_WIDTH - widths["strategy"], 0):
             break
         widths.pop(name, None)
     shown = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="")

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoner.catalog import build
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of, error_line
 from reasoner.cli.progress import started
 from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, engine_log, own_streams
 from reasoner.errors import ReasonerError, TraceError
+from reasoner.registry import build
 from reasoner_evals.cli.progress import EvalProgress, Tally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.folder import RunFolder
@@ -18,8 +18,8 @@ from reasoner_evals.runs.manifest import (
     Drifted,
     begin,
     differences,
-    drift_of_machine,
     freeze,
+    machine_differences,
     this_machine,
     write_items,
 )
@@ -80,7 +80,7 @@ class Session:
             return manifest
         if changed := differences(self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})):
             raise Drifted(self.folder, changed)
-        for part, before, now in drift_of_machine(self.frozen.machine, this_machine()):
+        for part, before, now in machine_differences(self.frozen.machine, this_machine()):
             progress.note(f"note: {part} was {before}, is {now}")
         write_items(self.folder, setup.tasks)
         return self.frozen

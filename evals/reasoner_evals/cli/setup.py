@@ -6,9 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import click
 
-from reasoner.blame import Blaming
 from reasoner.budget import Prices
-from reasoner.catalog import build, spec_of
 from reasoner.cli.options import (
     DEFAULT_VERIFIER,
     choose_engine,
@@ -17,14 +15,17 @@ from reasoner.cli.options import (
     runs_code,
 )
 from reasoner.cli.terminal import clean
-from reasoner.controller.stopping import EFFORTS, price_of
+from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
-from reasoner.protocols import Engine, Verifier
+from reasoner.registry import build, spec_of
+from reasoner.stopping.rules import EFFORTS, price_of
+from reasoner.system.foreign import ErrorsFrom
+from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
 from reasoner_evals.runs.folder import RunFolder, writing
-from reasoner_evals.runs.manifest import Difference, Drifted, as_of_now, differences, read_manifest
+from reasoner_evals.runs.manifest import Difference, Drifted, current_manifest, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest
 from reasoner_evals.runs.subset import Subset
 from reasoner_evals.tasks.benchmark import TaskData
@@ -118,7 +119,7 @@ def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> Ru
         before = replace(before, engine=None)
     typed = {each.name: value for each in fields(options) if (value := getattr(options, each.name)) not in (None, ())}
     setup = set_up(replace(before, **{**typed, "strategies": before.strategies}))
-    current = as_of_now(frozen, setup.tasks, setup.arms, setup.engine, setup.prices)
+    current = current_manifest(frozen, setup.tasks, setup.arms, setup.engine, setup.prices)
     if changed := differences(frozen, current):
         raise Drifted(folder, changed)
     return setup
@@ -165,7 +166,7 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
     for spec in specs:
         allowed = {"allow_unsandboxed": True} if unsandboxed and runs_code("task", spec) else {}
         task = build("task", spec, **allowed)
-        with Blaming(f"the task {spec}", ReasonerError):
+        with ErrorsFrom(f"the task {spec}", ReasonerError):
             data: TaskData = task.load()
         data = subset.cut(data)
         if not data.items:

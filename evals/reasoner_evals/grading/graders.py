@@ -10,13 +10,13 @@ from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 from reasoner.answers import CodeSpace, TextSpace, squad_em
+from reasoner.answers.equivalence import Equivalence, SlowSpace
 from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
 from reasoner.answers.process_pool import Failed
-from reasoner.equivalence import Equivalence, SlowSpace
 from reasoner.errors import UsageError
-from reasoner.grades import GradeStatus
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
+from reasoner.trace.grades import GradeStatus
 from reasoner.types import Answer, Completion, Question
 
 GYM_RIGHT = 0.999

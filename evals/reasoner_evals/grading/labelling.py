@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reasoner import solve_many
-from reasoner.equivalence import Equivalence
-from reasoner.grades import GRADES, TRACE, Grade, GradeStatus
-from reasoner.lines import sealed
-from reasoner.protocols import Engine, Strategy, Verifier
-from reasoner.trace import Sampled, TraceWriter, drawn, read_trace
+from reasoner.answers.equivalence import Equivalence
+from reasoner.engine import Engine
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Sampled, TraceWriter, completions_in, read_trace
+from reasoner.trace.grades import GRADES, TRACE, Grade, GradeStatus
+from reasoner.trace.jsonl import sealed_line
+from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion, arithmetic_steps, grade
 from reasoner_evals.runs.folder import ArmFolder, make_folder, write_whole
 
@@ -43,12 +45,12 @@ async def grade_run(items: Sequence[GradedQuestion], folder: Path) -> None:
     try:
         grades = [
             _grade(event, await grade(by_id[event.question_id], completion, equivalence))
-            for event, completion in drawn(read_trace(folder / TRACE))
+            for event, completion in completions_in(read_trace(folder / TRACE))
             if event.question_id in by_id
         ]
     finally:
         await equivalence.close()
-    write_whole(folder / GRADES, map(sealed, grades))
+    write_whole(folder / GRADES, map(sealed_line, grades))
 
 
 def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, str], GradeStatus]) -> None:
@@ -62,9 +64,9 @@ def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, 
 
     graded = (
         (event, "truncated" if completion.truncated else status(event))
-        for event, completion in drawn(read_trace(files.trace))
+        for event, completion in completions_in(read_trace(files.trace))
     )
-    write_whole(files.grades, (sealed(_grade(event, known)) for event, known in graded if known))
+    write_whole(files.grades, (sealed_line(_grade(event, known)) for event, known in graded if known))
 
 
 def _grade(event: Sampled, status: GradeStatus) -> Grade:

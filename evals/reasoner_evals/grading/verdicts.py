@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from reasoner.equivalence import Equivalence
+from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
-from reasoner.grades import GradeStatus
-from reasoner.lines import LineWriter, read_lines, sealed
+from reasoner.trace.grades import GradeStatus
+from reasoner.trace.jsonl import JsonlWriter, read_lines, sealed_line
 from reasoner.types import Answer
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.grading.labelling import write_grades
@@ -41,12 +41,12 @@ class Verdicts:
 
     path: Path
     equivalence: Equivalence
-    _lines: LineWriter = field(init=False)
+    _lines: JsonlWriter = field(init=False)
     _known: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
 
     def open(self) -> None:
         """Read the file up to its last whole line, and append from there."""
-        self._lines = LineWriter.onto(self.path, what="verdicts")
+        self._lines = JsonlWriter.onto(self.path, what="verdicts")
         for verdict in read_verdicts(self.path):
             self._known.setdefault(verdict.key, verdict)
 
@@ -125,7 +125,7 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
         verdicts = [verdict async for verdict in _all_verdicts(folder, manifest, tasks, equivalence)]
     finally:
         await equivalence.close()
-    write_whole(folder.verdicts, map(sealed, verdicts))
+    write_whole(folder.verdicts, map(sealed_line, verdicts))
     after = {verdict.key: verdict.status for verdict in verdicts}
     for arm in manifest.arms:
         if folder.arm(arm.name).trace.exists():

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from reasoner.errors import UsageError
-from reasoner.files import check_replaceable, replacing
+from reasoner.system.files import check_replaceable, replacing
 from reasoner_evals.report import text
 from reasoner_evals.report.content import ArmState, Provenance, Report, TaskReport
 from reasoner_evals.report.data.comparisons import deltas, front, groups_of

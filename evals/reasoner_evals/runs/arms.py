@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from reasoner.budget import Budget
-from reasoner.catalog import build, spec_of
 from reasoner.errors import UsageError
-from reasoner.protocols import Strategy
+from reasoner.registry import build, spec_of
 from reasoner.specs import Spec
+from reasoner.strategy import Strategy
 from reasoner_evals.runs.records import Arm, Rule
 
 DEFAULT_STRATEGIES = ("single:temperature=0", "self_consistency:n=16")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from reasoner.errors import TraceError, UsageError
-from reasoner.files import replacing
-from reasoner.grades import GRADES, TRACE
+from reasoner.system.files import replacing
+from reasoner.trace.grades import GRADES, TRACE
 
 
 class ArmFolder:

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from reasoner.budget import Prices
-from reasoner.catalog import spec_of
+from reasoner.engine import Engine
 from reasoner.errors import TraceError, UsageError
-from reasoner.files import read_whole
-from reasoner.lines import sealed
-from reasoner.machine import gpus, installed, memory_gib, usable_cores
-from reasoner.protocols import Engine
-from reasoner.redaction import HIDDEN, without_userinfo
+from reasoner.registry import spec_of
 from reasoner.specs import Spec
+from reasoner.system.files import read_whole
+from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
+from reasoner.system.redaction import HIDDEN, without_userinfo
+from reasoner.trace.jsonl import sealed_line
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder, write_whole
 from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
@@ -70,7 +70,7 @@ def freeze(
     )
 
 
-def as_of_now(
+def current_manifest(
     was: Manifest, tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None
 ) -> Manifest:
     """A run's manifest with what decides it now; the model is the former one, as the engine has not been started."""
@@ -136,7 +136,7 @@ def begin(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) 
 def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
     """Write the questions if an interruption left the manifest without them. Raises as `begin`."""
     if not folder.items.exists():
-        write_whole(folder.items, map(sealed, items_of(tasks)))
+        write_whole(folder.items, map(sealed_line, items_of(tasks)))
 
 
 def read_manifest(folder: RunFolder) -> Manifest:
@@ -178,7 +178,7 @@ def differences(was: Manifest, now: Manifest) -> list[Difference]:
     return _changed(pairs)
 
 
-def drift_of_machine(was: Machine, now: Machine) -> list[Difference]:
+def machine_differences(was: Machine, now: Machine) -> list[Difference]:
     """Versions and hardware that have changed: they may change numbers a little and do not forbid a resume."""
     pairs = [(field, str(getattr(was, field)), str(getattr(now, field))) for field in ("python", "system", "cores")]
     pairs.append(("accelerators", ", ".join(was.accelerators), ", ".join(now.accelerators)))

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reasoner.catalog import build
-from reasoner.protocols import Strategy, Verifier
-from reasoner.trace import Began, Event, Prompted, Sampled, read_trace
+from reasoner.registry import build
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Began, Event, Prompted, Sampled, read_trace
+from reasoner.verifier import Verifier
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import Arm
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
-from reasoner.files import read_whole
-from reasoner.lines import read_lines
+from reasoner.system.files import read_whole
+from reasoner.trace.jsonl import read_lines
 from reasoner_evals.grading.verdicts import read_verdicts
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex
 from reasoner_evals.runs.folder import RunFolder

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from reasoner.blame import described
-from reasoner.trace import Began, Compared, Ended, Event, Prompted, Proposed, Refused, Sampled, Scored
+from reasoner.system.foreign import described
+from reasoner.trace.events import Began, Ended, EquivalenceChecked, Event, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Answer
 from reasoner_evals.runs.records import Along, Arm, ItemRecord, ItemStatus, Reply
 
@@ -37,7 +37,7 @@ class _Question:
                 self.scores[event.prompt, event.index] = event
             case Proposed():
                 self.proposals.append(event)
-            case Compared():
+            case EquivalenceChecked():
                 for (first, second), same in zip(event.pairs, event.same, strict=True):
                     if same and self.key(first) != self.key(second):
                         self.representatives[self.key(second)] = self.key(first)
@@ -71,9 +71,9 @@ class _Question:
         )
 
     def along(self, event: Proposed) -> Along:
-        standing = event.standing
+        vote_state = event.vote_state
         return Along(
-            **self.named(event.answer), share=standing.share, samples=standing.samples, tokens=event.cost.tokens
+            **self.named(event.answer), share=vote_state.share, samples=vote_state.samples, tokens=event.cost.tokens
         )
 
     def status(self, ended: Ended, pool: tuple[Reply, ...]) -> ItemStatus:
@@ -123,7 +123,7 @@ class RecordBuilder:
             status=question.status(ended, pool),
             **question.named(ended.answer),
             rule=ended.answer.rule if ended.answer else "",
-            share=last.standing.share if last and ended.answer else 0.0,
+            share=last.vote_state.share if last and ended.answer else 0.0,
             confidence=ended.confidence,
             ended_by=ended.ended_by,
             reason=ended.reason,

@@ -6,13 +6,13 @@ from typing import Annotated, Final, Literal, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from reasoner.blame import MOST_IN_A_QUESTION, MOST_IN_A_REQUEST
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
-from reasoner.grades import GradeStatus
-from reasoner.lines import read_lines
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
 from reasoner.solution import EndedBy
+from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
+from reasoner.trace.grades import GradeStatus
+from reasoner.trace.jsonl import read_lines
 from reasoner_evals.runs.folder import ArmFolder
 
 VERSION: Final = 1
@@ -23,7 +23,7 @@ Outcome = GradeStatus | Literal["timed_out", "error", "ungraded"]
 """The outcome of a question: the grade of its answer, or why there is none."""
 Rule = Literal["", "majority", "best", "weighted"]
 """How a subset of a pool selects its answer."""
-Count = Annotated[int, Field(ge=0, le=MOST_IN_A_REQUEST)]
+Count = Annotated[int, Field(ge=0, le=MAX_PER_REQUEST)]
 T = TypeVar("T")
 
 
@@ -99,7 +99,7 @@ class Manifest(_Record):
     """ISO 8601, UTC."""
     command: str
     engine: str
-    model: ModelCard
+    model: ModelInfo
     sources: tuple[Source, ...]
     arms: tuple[Arm, ...]
     prices: dict[str, float] | None
@@ -149,7 +149,7 @@ class Along(_Part):
     key: str
     share: float
     samples: int
-    tokens: Annotated[int, Field(ge=0, le=MOST_IN_A_QUESTION)]
+    tokens: Annotated[int, Field(ge=0, le=MAX_PER_QUESTION)]
 
 
 class ItemRecord(_Record):
@@ -184,7 +184,7 @@ class ItemRecord(_Record):
     @field_validator("cost")
     @classmethod
     def _possible(cls, cost: Cost) -> Cost:
-        if fault := cost.fault(most=MOST_IN_A_QUESTION):
+        if fault := cost.fault(maximum=MAX_PER_QUESTION):
             raise ValueError(fault)
         return cost
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reasoner import solve_each
+from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Budget, Cost, Prices
-from reasoner.catalog import build
-from reasoner.controller.allocation import Allocation
-from reasoner.equivalence import Equivalence
+from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
-from reasoner.lines import LineWriter
-from reasoner.past import Past, pasts, sound
-from reasoner.protocols import Engine, Strategy, Verifier, forget
-from reasoner.trace import Event, TraceWriter, read_trace
+from reasoner.execution.allocation import Allocation
+from reasoner.registry import build
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Event, TraceWriter, read_trace
+from reasoner.trace.history import QuestionHistory, read_histories, sound
+from reasoner.trace.jsonl import JsonlWriter
+from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.grading.labelling import write_grades
 from reasoner_evals.grading.verdicts import Verdicts
@@ -93,10 +95,10 @@ class _ArmSession:
     files: ArmFolder
     verdicts: Verdicts
     watcher: Watcher
-    past: dict[str, Past] = field(default_factory=dict)
+    history: dict[str, QuestionHistory] = field(default_factory=dict)
     _builder: RecordBuilder = field(init=False)
     _trace: TraceWriter | None = None
-    _journal: LineWriter | None = None
+    _journal: JsonlWriter | None = None
     _journaled: set[tuple[str, int]] = field(default_factory=set)
     """Questions with their attempts whose records were written by an earlier session."""
     _ended: dict[str, ItemRecord] = field(default_factory=dict)
@@ -116,11 +118,11 @@ class _ArmSession:
         way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
         trace = sound(read_trace(self.files.trace, way_out=way_out))
         self._open_journal()
-        self.past = pasts(self._recorded(trace))
+        self.history = read_histories(self._recorded(trace))
 
     def _open_journal(self) -> None:
         """Open the journal; a damaged one is set aside and made again from the trace."""
-        self._journal = LineWriter.onto(self.files.journal, what="journal")
+        self._journal = JsonlWriter.onto(self.files.journal, what="journal")
         journaled = attempts_in(self.files)
         if journaled is None:
             self._journal.close()
@@ -128,7 +130,7 @@ class _ArmSession:
             self.watcher.note(
                 f"{self.files.journal} was damaged: it is made again from the trace; the old one is {old}"
             )
-            self._journal = LineWriter.onto(self.files.journal, what="journal")
+            self._journal = JsonlWriter.onto(self.files.journal, what="journal")
         self._journaled = journaled or set()
 
     def _recorded(self, events: Iterator[Event]) -> Iterator[Event]:
@@ -154,7 +156,7 @@ class _ArmSession:
     async def run(self, engine: Engine, verifier: Verifier | None, prices: Mapping[str, float] | None) -> None:
         """Answer all unfinished questions, and grade all answers."""
         by_id = {item.question.id: item for item in self.data.items}
-        done = {question_id for question_id, past in self.past.items() if past.finished} & by_id.keys()
+        done = {question_id for question_id, history in self.history.items() if history.finished} & by_id.keys()
         self.watcher.arm_started(self.arm, len(by_id), len(done))
         earlier, self._ended = self._ended, {}
         for question_id, record in earlier.items():
@@ -162,7 +164,7 @@ class _ArmSession:
                 self._grade(by_id[question_id], record)
         todo = [item for question_id, item in by_id.items() if question_id not in done]
         if todo:
-            await forget(engine, verifier)
+            await reset_caches(engine, verifier)
         for attempt in range(PASSES):
             failed = await self._pass(todo, engine, verifier, prices, last=attempt + 1 == PASSES)
             # Raises what could not be written.
@@ -171,7 +173,9 @@ class _ArmSession:
             if not failed:
                 break
             todo = [by_id[question_id] for question_id in failed]
-            self.past |= pasts(event for event in sound(read_trace(self.files.trace)) if event.question_id in failed)
+            self.history |= read_histories(
+                event for event in sound(read_trace(self.files.trace)) if event.question_id in failed
+            )
         self.watcher.arm_finished(self.arm)
 
     async def _pass(
@@ -198,7 +202,7 @@ class _ArmSession:
             comparer=self.verdicts.equivalence,
             trace=self._sink,
             seed=self.arm.seed,
-            past=self.past,
+            history=self.history,
             spent=sum((cost for question_id, cost in self._spent.items() if question_id not in by_id), Cost()),
         )
         async with aclosing(stream):

@@ -101,16 +101,16 @@ def sign_flips(differences: Floats, *, seed: int = 0, draws: int = FLIPS) -> flo
     if not len(nonzero):
         return 1.0
     # Totals that differ by rounding alone are equal.
-    least = abs(float(nonzero.sum())) - NEAR * float(np.abs(nonzero).sum())
+    minimum = abs(float(nonzero.sum())) - NEAR * float(np.abs(nonzero).sum())
     if len(nonzero) <= ALL_FLIPS:
-        return float(np.mean(np.abs(_signs(len(nonzero)) @ nonzero) >= least))
+        return float(np.mean(np.abs(_signs(len(nonzero)) @ nonzero) >= minimum))
     # The sum of each 8 differences under each pattern of 8 signs: one random byte decides 8 signs.
     padded = np.append(nonzero, np.zeros(-len(nonzero) % 8)).reshape(-1, 8)
     sums = _signs(8) @ padded.T
     source, size, extreme = np.random.default_rng(seed), max(_BATCH // len(padded), 1), 0
     for at in range(0, draws, size):
         patterns = source.integers(0, 256, size=(min(size, draws - at), len(padded)), dtype=np.uint8)
-        extreme += int(np.sum(np.abs(sums[patterns, np.arange(len(padded))].sum(axis=1)) >= least))
+        extreme += int(np.sum(np.abs(sums[patterns, np.arange(len(padded))].sum(axis=1)) >= minimum))
     # The observed signs count as one of the draws, so the p-value is never 0.
     return (extreme + 1) / (draws + 1)
 
@@ -125,10 +125,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values of one family of comparisons, adjusted by Holm's step-down rule (1979), in the order given."""
     if any(not 0 <= p <= 1 for p in p_values):
         raise UsageError("p-values must be between 0 and 1")
-    adjusted, least = [0.0] * len(p_values), 0.0
+    adjusted, minimum = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min((len(p_values) - rank) * p_values[index], 1.0))
-        adjusted[index] = least
+        minimum = max(minimum, min((len(p_values) - rank) * p_values[index], 1.0))
+        adjusted[index] = minimum
     return adjusted
 
 

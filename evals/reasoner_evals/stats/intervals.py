@@ -160,8 +160,8 @@ def _method(name: str, keys: Groups | None) -> str:
     return name if keys is None else f"{name}, clustered"
 
 
-def _clipped(estimate: Interval, least: float) -> Interval:
-    low, high = (float(np.clip(bound, least, 1.0)) for bound in (estimate.low, estimate.high))
+def _clipped(estimate: Interval, minimum: float) -> Interval:
+    low, high = (float(np.clip(bound, minimum, 1.0)) for bound in (estimate.low, estimate.high))
     return replace(estimate, low=low, high=high)
 
 

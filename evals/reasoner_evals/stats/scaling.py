@@ -14,8 +14,8 @@ from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats, Ints, check_pool, check_sizes, counts
 from reasoner_evals.stats.estimators import coverage_at_k
 
-LEAST_QUESTIONS = 10
-LEAST_POINTS = 4
+MIN_QUESTIONS = 10
+MIN_POINTS = 4
 REACH = 2
 """How many times the measured range a fit covers."""
 DRAWS = 200
@@ -107,8 +107,8 @@ def _fit_counts(pairs: Ints, questions: Ints) -> CoverageFit | Unfitted:
     present = (pairs[:, 0] > 0) & (questions > 0)
     (drawn, right), questions = pairs[present].T, questions[present]
     total = int(questions.sum())
-    if total < LEAST_QUESTIONS:
-        return Unfitted(f"{_how_many(total)} with samples: it takes {LEAST_QUESTIONS}")
+    if total < MIN_QUESTIONS:
+        return Unfitted(f"{_how_many(total)} with samples: it takes {MIN_QUESTIONS}")
     if drawn.max() < 2:
         return Unfitted("one sample per question does not tell hard questions from easy ones")
     if not right.any() or np.all(right == drawn):
@@ -145,8 +145,8 @@ def fit_power(ks: Sequence[int], accuracy: Floats) -> PowerFit | Unfitted:
     check_sizes(ks)
     if accuracy.shape != (len(ks),) or not np.all((accuracy >= 0) & (accuracy <= 1)):
         raise UsageError("a power law is fitted to one accuracy between 0 and 1 for each sample count")
-    if len(set(ks)) < LEAST_POINTS:
-        return Unfitted(f"{len(set(ks))} sample counts do not determine a curve: it takes {LEAST_POINTS}")
+    if len(set(ks)) < MIN_POINTS:
+        return Unfitted(f"{len(set(ks))} sample counts do not determine a curve: it takes {MIN_POINTS}")
     if np.ptp(accuracy) < 1e-9:
         return Unfitted(f"accuracy is {accuracy[0]:.3g} at every sample count")
     sizes = np.asarray(ks, dtype=np.float64)
@@ -214,8 +214,8 @@ def power_band(
     if values.ndim != 2 or values.shape[1] != len(measured_at):
         raise UsageError(f"{len(measured_at)} sample counts need an array [questions, counts] (got {values.shape})")
     complete = values[~np.isnan(values).any(axis=1)]
-    if len(complete) < LEAST_QUESTIONS:
-        return Unfitted(f"{_how_many(len(complete))} with all sample counts: it takes {LEAST_QUESTIONS}")
+    if len(complete) < MIN_QUESTIONS:
+        return Unfitted(f"{_how_many(len(complete))} with all sample counts: it takes {MIN_QUESTIONS}")
     whole = fit_power(measured_at, complete.mean(axis=0))
     if isinstance(whole, Unfitted):
         return whole
@@ -246,8 +246,8 @@ def held_out_coverage(right: Floats, *, seed: int = 0, draws: int = DRAWS) -> He
     drawn, correct = counts(right)
     full = drawn == right.shape[1]
     half, samples = right.shape[1] // 2, right.shape[1]
-    if full.sum() < LEAST_QUESTIONS or half < 2:
-        return Unfitted(f"{_how_many(int(full.sum()))} with all of {samples} samples: it takes {LEAST_QUESTIONS}, of 4")
+    if full.sum() < MIN_QUESTIONS or half < 2:
+        return Unfitted(f"{_how_many(int(full.sum()))} with all of {samples} samples: it takes {MIN_QUESTIONS}, of 4")
     seen = np.random.default_rng(seed).hypergeometric(correct[full], samples - correct[full], half)
     ks = tuple(sorted({half + (samples - half) * step // 4 for step in range(1, 5)} - {half}))
     band = coverage_band(np.full(len(seen), half), seen, [k for k in ks if k <= REACH * half], seed=seed, draws=draws)

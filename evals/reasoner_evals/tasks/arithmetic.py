@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoner import ask
+from reasoner import Question
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import TaskData, task_data
 from reasoner_evals.tasks.prompts import PLAIN
@@ -34,7 +34,7 @@ class Problem:
 
     def question(self, wording: str = _WORDINGS[0]) -> GradedQuestion:
         """The problem in words, with its reference answer; its group is the pair of numbers in either order."""
-        question = ask(wording.format(f"{self.a} {self.sign} {self.b}"), space="number")
+        question = Question.of(wording.format(f"{self.a} {self.sign} {self.b}"), space="number")
         low, high = sorted((self.a, self.b))
         return GradedQuestion(question, str(self.value), group=f"{low} {self.sign} {high}")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from reasoner.answers import MathSpace, TextSpace, squad_normal
-from reasoner.catalog import spec_of
 from reasoner.errors import UsageError
+from reasoner.registry import spec_of
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import ByReference, ByTests, GradedQuestion
 from reasoner_evals.runs.records import Source

@@ -11,7 +11,7 @@ from typing import Any
 from reasoner.answers import NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.errors import UnknownName, UsageError, require
-from reasoner.files import parse_json
+from reasoner.system.files import parse_json
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 from reasoner_evals.tasks import gym_names

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from http import HTTPStatus
 
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Groups, Result, shares
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
@@ -24,9 +25,8 @@ from reasoner.engines.openai.requests import (
 )
 from reasoner.engines.openai.values import Listed, Tokenized, listed_models, tokenized
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Rendered, SampleRequest
-from reasoner.redaction import SHORTEST_IN_TEXT
+from reasoner.models.info import ModelInfo
+from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Message, Prompt, TokenIds, Usage
 
 _HeadKey = tuple[tuple[Message, ...], str]
@@ -69,7 +69,7 @@ class OpenAIEngine:
     max_concurrency: int = 0
     extra_body: str = ""
     _http: Connection = field(init=False, repr=False)
-    _card: ModelCard | None = field(init=False, repr=False, default=None)
+    _card: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
     _exact: bool = field(init=False, repr=False, default=False)
@@ -100,7 +100,7 @@ class OpenAIEngine:
         return f"openai at {self._http.where}"
 
     @property
-    def model(self) -> ModelCard:
+    def model(self) -> ModelInfo:
         """The model being served, its geometry unknown; available after the start."""
         if self._card is None:
             raise EngineUnavailable(f"the engine at {self._http.where} is not started: await its start() first")
@@ -139,7 +139,7 @@ class OpenAIEngine:
             self._note(_TEXT_ONLY)
         self._note("a cancelled sequence is counted up to the last event that the server sent")
         window = chosen.max_model_len or (tokens.max_model_len if tokens else 0) or self.context
-        self._card = ModelCard(self._http.show(chosen.id, 500), window)
+        self._card = ModelInfo(self._http.show(chosen.id, 500), window)
 
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
         body = {"model": self._served, **prompt}
@@ -279,8 +279,8 @@ class OpenAIEngine:
 
     def _clean(self, completion: Completion) -> Completion:
         """The sequence without the key, which a server may send back in any field."""
-        text = self._http.secrets.hide(completion.text, shortest=SHORTEST_IN_TEXT)
-        thinking = self._http.secrets.hide(completion.thinking, shortest=SHORTEST_IN_TEXT)
+        text = self._http.secrets.hide(completion.text, shortest=MIN_LENGTH_IN_TEXT)
+        thinking = self._http.secrets.hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
         if (text, thinking) == (completion.text, completion.thinking):
             return completion
         return replace(completion, text=text, thinking=thinking)

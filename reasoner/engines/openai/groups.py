@@ -5,20 +5,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from reasoner.engine import SampleRequest
 from reasoner.engines.openai.values import Reported
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
-from reasoner.protocols import SampleRequest
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 
-MOST_IN_ONE: Final = 128
+MAX_PER_REQUEST: Final = 128
 """Sequences per request: the largest `n` of OpenAI's own API."""
 TURNS: Final = 2
 """Iterations of the event loop for which a group stays open: sequences of one operation arrive in the same one."""
 SHARED = "the server reports one total for several sequences: it is divided by their lengths"
 Result = Completion | RequestLost | None
 """The result of one sequence; None where it must be requested again."""
-Draw = Callable[[list[SampleRequest]], Awaitable[list[Result]]]
+SequenceName = Callable[[list[SampleRequest]], Awaitable[list[Result]]]
 _Key = tuple[asyncio.AbstractEventLoop, str, Prompt, SamplingParams]
 
 
@@ -35,7 +35,7 @@ class Groups:
 
     _open: dict[_Key, _Group] = field(default_factory=dict)
 
-    async def join(self, request: SampleRequest, draw: Draw) -> Completion | None:
+    async def join(self, request: SampleRequest, draw: SequenceName) -> Completion | None:
         """The sequence, drawn by `draw` with those that arrive with it; None where it must be requested again.
 
         When the last waiting task is cancelled, so is the request, and its connection closes.
@@ -51,7 +51,7 @@ class Groups:
             group.task = asyncio.ensure_future(self._run(key, group, draw))
         assert group.task is not None
         group.requests.append(request)
-        if len(group.requests) == MOST_IN_ONE:
+        if len(group.requests) == MAX_PER_REQUEST:
             del self._open[key]
         group.waiting += 1
         try:
@@ -64,7 +64,7 @@ class Groups:
             raise result
         return result
 
-    async def _run(self, key: _Key, group: _Group, draw: Draw) -> dict[int, Result]:
+    async def _run(self, key: _Key, group: _Group, draw: SequenceName) -> dict[int, Result]:
         for _ in range(TURNS):
             await asyncio.sleep(0)
         if self._open.get(key) is group:
@@ -93,34 +93,36 @@ def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usa
     """
     reported = reported or Reported()
     request = drafts[0].request
-    most = request.params.max_tokens
+    max_tokens = request.params.max_tokens
     exact = [max(len(draft.token_ids), len(draft.sampled)) for draft in drafts]
-    least = [min(max(tokens, draft.heard), most) for tokens, draft in zip(exact, drafts, strict=True)]
+    min_tokens = [min(max(tokens, draft.heard), max_tokens) for tokens, draft in zip(exact, drafts, strict=True)]
     if reported.generated is None:
-        generated = [tokens or min(draft.size + 1, most) for tokens, draft in zip(exact, drafts, strict=True)]
+        generated = [tokens or min(draft.size + 1, max_tokens) for tokens, draft in zip(exact, drafts, strict=True)]
     else:
         weights = [draft.size + 1 for draft in drafts]
-        more = divided(max(reported.generated - sum(least), 0), weights, [most - tokens for tokens in least])
-        generated = [tokens + extra for tokens, extra in zip(least, more, strict=True)]
+        more = divided(
+            max(reported.generated - sum(min_tokens), 0), weights, [max_tokens - tokens for tokens in min_tokens]
+        )
+        generated = [tokens + extra for tokens, extra in zip(min_tokens, more, strict=True)]
     prompt = reported.prompt or request.rendered.tokens
     first = Usage(prompt, min(reported.cached or 0, prompt), generated[0])
     exactly = len(drafts) == 1 or (all(exact) and sum(exact) == reported.generated)
     return [first, *(Usage(0, 0, tokens) for tokens in generated[1:])], exactly
 
 
-def divided(total: int, weights: Sequence[int], most: Sequence[int]) -> list[int]:
-    """A total in whole parts, proportional to weights above 0; a part exceeds its `most` only where all are full."""
+def divided(total: int, weights: Sequence[int], max_tokens: Sequence[int]) -> list[int]:
+    """A total in whole parts, proportional to weights above 0; a part exceeds its `max_tokens` only where all are full."""
     parts, left = [0] * len(weights), total
-    room = [index for index, limit in enumerate(most) if limit > 0]
+    room = [index for index, limit in enumerate(max_tokens) if limit > 0]
     while left and room:
         total_weight = sum(weights[index] for index in room)
         parts_wanted = [left * weights[index] // total_weight for index in room]
         for index in range(left - sum(parts_wanted)):
             parts_wanted[index] += 1
         for index, part in zip(room, parts_wanted, strict=True):
-            more = min(part, most[index] - parts[index])
+            more = min(part, max_tokens[index] - parts[index])
             parts[index] += more
             left -= more
-        room = [index for index in room if parts[index] < most[index]]
+        room = [index for index in room if parts[index] < max_tokens[index]]
     parts[0] += left
     return parts

@@ -20,7 +20,7 @@ import aiohttp
 
 from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
-from reasoner.redaction import Secrets, shown_address, without_userinfo
+from reasoner.system.redaction import Secrets, shown_address, without_userinfo
 
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
@@ -237,9 +237,9 @@ class Connection:
         """The message of an error reply on one line, without secrets."""
         return self.show(message_of(body))
 
-    def show(self, text: str, most: int = 300) -> str:
+    def show(self, text: str, maximum: int = 300) -> str:
         """Foreign text as one line of an error: bounded, printable, without secrets."""
-        return tidy(self.secrets.hide(without_userinfo(text)), most)
+        return tidy(self.secrets.hide(without_userinfo(text)), maximum)
 
     async def close(self) -> None:
         """Close this loop's session; the others close with their loops."""
@@ -338,13 +338,13 @@ class Connection:
             return await self._read(response, ERROR_BYTES)
         return b""
 
-    async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, maximum: int) -> bytes:
         body = bytearray()
         async for block in response.content.iter_any():
             body += block
-            if len(body) > most:
+            if len(body) > maximum:
                 break
-        return bytes(body[:most])
+        return bytes(body[:maximum])
 
     def _too_large(self, terms: Terms) -> str:
         return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.files import parse_json, read_whole
-from reasoner.protocols import SampleRequest
+from reasoner.system.files import parse_json, read_whole
 from reasoner.types import Message, SamplingParams
 
 CONCURRENCY: Final = 1024

@@ -4,12 +4,12 @@ import json
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from reasoner.blame import MOST_IN_A_REQUEST
-from reasoner.files import parse_json
+from reasoner.system.files import parse_json
+from reasoner.system.foreign import MAX_PER_REQUEST
 from reasoner.types import TokenIds
 
 MESSAGE_CHARACTERS = 300
-LEAST_LOGPROB, ROUNDING = -1e6, 1e-3
+MIN_LOGPROB, ROUNDING = -1e6, 1e-3
 """A log-probability is at most 0, up to rounding; servers write -9999 for impossible tokens."""
 _T = TypeVar("_T", dict[str, Any], list[Any], str)
 
@@ -65,14 +65,14 @@ def count(value: Any) -> int:
     """A number of tokens, or a token id: 0 to 10^9. Raises ValueError for anything else."""
     if type(value) is float and value.is_integer():
         value = int(value)
-    if type(value) is not int or not 0 <= value <= MOST_IN_A_REQUEST:
+    if type(value) is not int or not 0 <= value <= MAX_PER_REQUEST:
         raise ValueError("not a count")
     return value
 
 
 def logprob(value: Any) -> float:
     """A log-probability, at most 0. Raises ValueError for anything else."""
-    if type(value) not in (float, int) or not LEAST_LOGPROB <= value <= ROUNDING:
+    if type(value) not in (float, int) or not MIN_LOGPROB <= value <= ROUNDING:
         raise ValueError("not a log-probability")
     return min(float(value), 0.0)
 
@@ -170,10 +170,10 @@ def tokenized(body: bytes) -> Tokenized | None:
         return None
 
 
-def tidy(text: str, most: int = MESSAGE_CHARACTERS) -> str:
-    """Foreign text as one line of an error: printable, single-spaced, at most `most` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
-    return line if len(line) <= most else line[: most - 3] + "..."
+def tidy(text: str, maximum: int = MESSAGE_CHARACTERS) -> str:
+    """Foreign text as one line of an error: printable, single-spaced, at most `maximum` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * maximum]).split())
+    return line if len(line) <= maximum else line[: maximum - 3] + "..."
 
 
 def message_of(body: bytes) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoner.confidence import Cut
+from reasoner.engine import SampleRequest
 from reasoner.engines.openai import values
 from reasoner.engines.openai.values import Reported
 from reasoner.errors import RequestLost
-from reasoner.protocols import SampleRequest
+from reasoner.stopping.confidence import Cut
 from reasoner.types import Completion, FinishReason, Logprobs, Usage
 
 NO_USAGE = "the server reports no usage: prompts count at a bound and each chunk as one generated token"
@@ -121,9 +121,9 @@ class Draft:
             self.cut = any(self._watch(row) for row in best if row)
 
     def _bound(self, number: int, each: int) -> None:
-        most = self.request.params.max_tokens
-        if number > each * most + SLACK:
-            raise RequestLost(f"the server did not stop at max_tokens={most}")
+        max_tokens = self.request.params.max_tokens
+        if number > each * max_tokens + SLACK:
+            raise RequestLost(f"the server did not stop at max_tokens={max_tokens}")
 
     def _report(self, reported: Reported) -> None:
         before = self.reported or Reported()
@@ -136,10 +136,10 @@ class Draft:
     def usage(self) -> Usage:
         """The server's counts and what arrived since; before any, the prompt at its bound and one token per chunk."""
         reported = self.reported or Reported()
-        most = self.request.params.max_tokens
-        generated = max(reported.generated or 0, min(self.heard, most))
+        max_tokens = self.request.params.max_tokens
+        generated = max(reported.generated or 0, min(self.heard, max_tokens))
         if self.unreported:
-            generated = max(generated, min((reported.generated or 0) + self.unreported, most))
+            generated = max(generated, min((reported.generated or 0) + self.unreported, max_tokens))
         prompt = reported.prompt or self.request.rendered.tokens
         return Usage(prompt, min(reported.cached or 0, prompt), generated)
 
@@ -226,14 +226,14 @@ def counting(request: SampleRequest, reported: Reported | None, heard: int, sequ
     if reported is None:
         yield NO_USAGE
         return
-    most, prompt = sequences * request.params.max_tokens, request.rendered.tokens
+    max_tokens, prompt = sequences * request.params.max_tokens, request.rendered.tokens
     if reported.cached is None:
         yield NO_CACHED
     elif reported.cached > (reported.prompt or prompt):
         yield MORE_CACHED
-    if (reported.generated or 0) < min(heard, most):
+    if (reported.generated or 0) < min(heard, max_tokens):
         yield FEWER
-    if (reported.generated or 0) > most:
+    if (reported.generated or 0) > max_tokens:
         yield TOO_MANY
     if (reported.prompt or 0) > prompt:
         yield TOO_LONG

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from reasoner.orphans import children_end_with_us
+from reasoner.system.child_processes import children_end_with_us
 from reasoner.types import Notify, TokenIds, Usage
 
 SAMPLER_REPAIR = "reasoner.engines.vllm.sampler.RepairableWorker"
@@ -59,7 +59,7 @@ class Core(Protocol):
         """Abort a job; its exact usage, or None where that is unknown."""
         ...
 
-    def forget(self) -> "Future[Any]":
+    def reset_caches(self) -> "Future[Any]":
         """Empty the prefix cache; nothing may be in flight."""
         ...
 
@@ -106,7 +106,7 @@ class InProcessCore:
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return self._between_steps(lambda: self._abort(request_id))
 
-    def forget(self) -> "Future[Any]":
+    def reset_caches(self) -> "Future[Any]":
         return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
 
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
@@ -300,7 +300,7 @@ class AsyncCore:
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
 
-    def forget(self) -> "Future[Any]":
+    def reset_caches(self) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)
 
     async def _abort(self, request_id: str) -> Usage | None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
 from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import EngineError, UsageError
 from reasoner.models.resolve import Resolved
-from reasoner.protocols import Rendered, SampleRequest
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, SamplingParams, TokenIds, Usage
 
 HEADS_CACHED = 10_000

@@ -11,7 +11,7 @@ ALONE: Final = 0.9
 """The share of a model that has the GPU to itself."""
 TOGETHER: Final = 0.95
 """The total share of several models, unless options give more."""
-LEAST: Final = 0.05
+MIN_SHARE: Final = 0.05
 """The smallest share of a model without an option."""
 
 
@@ -38,16 +38,16 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
     fixed = sum(claim.share for claim in claims)
     open_claims = [claim for claim in claims if not claim.share]
     left = TOGETHER - fixed
-    if fixed > 1 or (open_claims and left < LEAST * len(open_claims) - 1e-9):
+    if fixed > 1 or (open_claims and left < MIN_SHARE * len(open_claims) - 1e-9):
         requested = ", ".join(f"{claim.role} gpu_memory_utilization={claim.share:g}" for claim in claims if claim.share)
         others = ", ".join(claim.role for claim in open_claims)
         trouble = f"leaves too little for {others}" if others else "is more than one GPU"
         raise UsageError(f"{requested} {trouble}: lower one of them")
-    extra = max(0.0, left - LEAST * len(open_claims))
+    extra = max(0.0, left - MIN_SHARE * len(open_claims))
     weights_known = all(claim.weights for claim in open_claims)
     total = sum(claim.weights for claim in open_claims)
     parts = (claim.weights / total if weights_known else 1 / len(open_claims) for claim in open_claims)
-    shares = iter([LEAST + extra * part for part in parts])
+    shares = iter([MIN_SHARE + extra * part for part in parts])
     return tuple(claim.share or next(shares) for claim in claims)
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.build import Build, in_daemon
 from reasoner.engines.vllm.cores import Job, PoolingCore
 from reasoner.engines.vllm.gpu_memory import stored_weights
@@ -17,7 +18,6 @@ from reasoner.errors import EngineError, UsageError
 from reasoner.models.dtype import BYTES, DType, resolve_dtype
 from reasoner.models.geometry import count_parameters
 from reasoner.models.resolve import Resolved
-from reasoner.protocols import Engine, Meter
 from reasoner.types import Prompt, TokenIds, Usage
 
 BESIDE_ANOTHER = 0.2
@@ -119,7 +119,7 @@ class PoolingEngine(VllmModel):
         """The text of token ids, special tokens included."""
         return self._prompts.decode(ids)
 
-    async def rows(self, ids: TokenIds, *, read_cache: bool, meter: Meter) -> Pooled:
+    async def rows(self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter) -> Pooled:
         """Rate one sequence: at every position, or from the first that was not in the prefix cache with `read_cache`.
 
         Cancelling the awaiting task aborts it; the meter is then None, as vLLM does not report what it computed.

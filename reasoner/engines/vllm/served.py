@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
+from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm.cores import Core, CoreDied, Job
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm.render import PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
-from reasoner.models.card import ModelCard
 from reasoner.models.dtype import DType, resolve_dtype
-from reasoner.models.geometry import read_card
+from reasoner.models.geometry import read_model_info
+from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, resolve
-from reasoner.protocols import Engine, Meter
 from reasoner.types import Message, Notify, TokenIds, Usage
 
 CPU_CONTEXT = 8192
@@ -62,7 +62,7 @@ class VllmModel:
     _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
-    _card: ModelCard | None = field(default=None, init=False, repr=False)
+    _card: ModelInfo | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
     _renderer: PromptRenderer | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -77,7 +77,7 @@ class VllmModel:
             )
 
     @property
-    def model(self) -> ModelCard:
+    def model(self) -> ModelInfo:
         """The model being served, with its window and revision."""
         if self._card is None:
             raise EngineError(f"{self.role} is not started")
@@ -134,7 +134,7 @@ class VllmModel:
             if self.max_model_len:
                 common["max_model_len"] = self.max_model_len
             return common | {"dtype": self.dtype, "max_num_batched_tokens": BATCHED_TOKENS}
-        window = read_card(resolved.folder, name=resolved.name).context if resolved.folder else 0
+        window = read_model_info(resolved.folder, name=resolved.name).context if resolved.folder else 0
         length = self.max_model_len or min(window or CPU_CONTEXT, CPU_CONTEXT)
         return common | {
             "max_model_len": length,
@@ -147,13 +147,13 @@ class VllmModel:
     def _new_core(self, build: Build, arguments: Any) -> Core:
         raise NotImplementedError
 
-    def _served_card(self, resolved: Resolved, config: Any) -> ModelCard:
+    def _served_card(self, resolved: Resolved, config: Any) -> ModelInfo:
         """The model's card with the window, the revision and the KV cache type of vLLM's `config`."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = config.model_config, config.cache_config.cache_dtype
         folder = resolved.folder or resolve(self.model_id, self.notify).folder
-        card = read_card(folder, name=resolved.name) if folder else ModelCard(resolved.name)
+        card = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
         return replace(
             card,
             context=model.max_model_len,
@@ -183,7 +183,7 @@ class VllmModel:
                 f"the chat template of {self.model.name} refused the chat: {first_line(error)}"
             ) from error
 
-    async def _output(self, core: Core, job: Job, meter: Meter) -> Any:
+    async def _output(self, core: Core, job: Job, meter: UsageMeter) -> Any:
         """The finished output of a job. The meter holds what an aborted or refused one cost; None if unknown.
 
         Raises:
@@ -214,10 +214,10 @@ class VllmModel:
             self._core, self._dead = None, core
         self.notify(f"{self.role} died ({first_line(death)}): it is restarted, and what was in flight is repeated")
 
-    async def forget(self) -> None:
+    async def reset_caches(self) -> None:
         """Empty the prefix cache."""
         if self._core is not None:
-            await asyncio.wrap_future(self._core.forget())
+            await asyncio.wrap_future(self._core.reset_caches())
 
     async def close(self) -> None:
         """Stop the core and release the GPU claim."""

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reasoner.plan import Plan, sample_each
+from reasoner.strategy import Plan, sample_each
 from reasoner.types import SamplingParams
 from reasoner_strategies._search.steps import Path, Stepping
 

@@ -7,8 +7,17 @@ from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
 from reasoner.errors import BudgetExhausted
-from reasoner.plan import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
-from reasoner.types import Answer, Question, Standing
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    check_n,
+    next_finished,
+    start,
+)
+from reasoner.types import Answer, Question, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.running_vote import RunningVote
 
@@ -206,7 +215,7 @@ class StepSearch:
         """The answer of a finished chain."""
         return self.question.read(path.last) if path.finished and path.last else None
 
-    def publish(self) -> Plan[Standing]:
+    def publish(self) -> Plan[VoteState]:
         """Propose the vote of the chains that ended, unless it was already proposed."""
         for order, counted in list(self._uncounted.items()):
             path, weight = self.ended[order], self.weight_of(self.ended[order])
@@ -221,16 +230,16 @@ class StepSearch:
             elif weight is not None:
                 self._votes.rate(answer, weight, order=order)
                 del self._uncounted[order]
-        return (yield from self._votes.publish() if self.ended else self._votes.standing())
+        return (yield from self._votes.publish() if self.ended else self._votes.vote_state())
 
     def finish(self) -> Plan[Answer | None]:
         """The answer. If the budget ended before any chain had one, the best open chain is drawn to its end."""
-        standing = yield from self.publish()
-        if standing.leader is None and (best := self._best_open()):
+        vote_state = yield from self.publish()
+        if vote_state.leader is None and (best := self._best_open()):
             last = replace(best, order=max(self.ended, default=-1) + 1)
             self._end((yield from self._stepping.closing(last)))
-            standing = yield from self.publish()
-        return standing.leader
+            vote_state = yield from self.publish()
+        return vote_state.leader
 
     def _best_open(self) -> Path | None:
         """The best rated open path of the incomplete levels; a parent if none of its children is open."""

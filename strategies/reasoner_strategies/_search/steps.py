@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from reasoner.errors import UsageError, require
-from reasoner.plan import Plan, sample
+from reasoner.strategy import Plan, sample
 from reasoner.types import Completion, Prompt, Question, SamplingParams
 
 

@@ -4,9 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted
-from reasoner.plan import Plan, count, propose, score
-from reasoner.types import Answer, Completion, Question, Standing
-from reasoner.votes import Tally
+from reasoner.strategy import (
+    Plan,
+    count_votes,
+    propose,
+    score,
+)
+from reasoner.types import Answer, Completion, Question, VoteState
+from reasoner.voting import Tally
 
 Weights = Sequence[float | None]
 
@@ -17,7 +22,7 @@ def vote(
     weights: Weights | None = None,
     *,
     by: Literal["sum", "max"] = "sum",
-) -> Plan[Standing]:
+) -> Plan[VoteState]:
     """The standing of a pool in launch order; without `weights` every answer counts once, with a weight of None never.
 
     A sequence without an answer, or without a weight, abstains, as None does. Weights are 0 or more.
@@ -27,14 +32,14 @@ def vote(
         weight = 1.0 if weights is None else weights[index]
         answer = None if weight is None or completion is None else question.read(completion)
         tally.add(answer, index=index, weight=0.0 if weight is None else weight)
-    return (yield from count(tally))
+    return (yield from count_votes(tally))
 
 
-def proposed(standing_of: Plan[Standing]) -> Plan[Standing]:
+def proposed(standing_of: Plan[VoteState]) -> Plan[VoteState]:
     """The standing that is counted, after its leader was proposed."""
-    standing = yield from standing_of
-    yield from propose(standing.leader, standing)
-    return standing
+    vote_state = yield from standing_of
+    yield from propose(vote_state.leader, vote_state)
+    return vote_state
 
 
 def ratings_of(question: Question, pool: Sequence[Completion | None]) -> Plan[tuple[float | None, ...]]:
@@ -57,18 +62,18 @@ def ratings_of(question: Question, pool: Sequence[Completion | None]) -> Plan[tu
 
 def rated_vote(
     question: Question, pool: Sequence[Completion | None], ratings: Weights, *, by: Literal["sum", "max"] = "sum"
-) -> Plan[Standing]:
+) -> Plan[VoteState]:
     """The vote weighted by ratings, with "max" the best rated; the plain majority if nothing that votes was rated."""
-    standing = yield from vote(question, pool, ratings, by=by)
-    if standing.leader is None:
-        standing = yield from vote(question, pool)
-    return standing
+    vote_state = yield from vote(question, pool, ratings, by=by)
+    if vote_state.leader is None:
+        vote_state = yield from vote(question, pool)
+    return vote_state
 
 
 def rated_choice(
     question: Question,
     pool: Sequence[Completion | None],
-    majority: Standing,
+    majority: VoteState,
     *,
     weigh: Callable[[Weights], Weights] = lambda ratings: ratings,
     by: Literal["sum", "max"] = "sum",
@@ -77,5 +82,5 @@ def rated_choice(
     ratings = yield from ratings_of(question, pool)
     if all(rating is None for rating in ratings):
         return majority.leader
-    standing = yield from proposed(rated_vote(question, pool, weigh(ratings), by=by))
-    return standing.leader
+    vote_state = yield from proposed(rated_vote(question, pool, weigh(ratings), by=by))
+    return vote_state.leader

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from reasoner.plan import Plan, count, propose
-from reasoner.types import Answer, AnswerSpace, Standing
-from reasoner.votes import Tally
+from reasoner.strategy import Plan, count_votes, propose
+from reasoner.types import Answer, AnswerSpace, VoteState
+from reasoner.voting import Tally
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class RunningVote:
     answered: bool = False
     _rated: Tally | None = None
     _plain: Tally | None = None
-    _published: Standing | None = None
+    _published: VoteState | None = None
     _changes: int = 0
     _publish_at: int = 1
 
@@ -47,9 +47,9 @@ class RunningVote:
         """Forget all chains, but not what was published."""
         self.seen, self.answered, self._rated, self._plain = 0, False, None, None
 
-    def standing(self) -> Plan[Standing]:
+    def vote_state(self) -> Plan[VoteState]:
         """The standing of the votes."""
-        counted = yield from count(self._rated or self._plain or Tally(self.space))
+        counted = yield from count_votes(self._rated or self._plain or Tally(self.space))
         return replace(counted, samples=self.seen)
 
     def publish_sometimes(self) -> Plan[None]:
@@ -58,10 +58,10 @@ class RunningVote:
             self._publish_at = self._changes + 1 + self._changes // 16
             yield from self.publish()
 
-    def publish(self) -> Plan[Standing]:
+    def publish(self) -> Plan[VoteState]:
         """Propose the leader, unless this standing was already proposed."""
-        standing = yield from self.standing()
-        if standing != self._published:
-            yield from propose(standing.leader, standing)
-        self._published = standing
-        return standing
+        vote_state = yield from self.vote_state()
+        if vote_state != self._published:
+            yield from propose(vote_state.leader, vote_state)
+        self._published = vote_state
+        return vote_state

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.plan import Plan, check_n, prefer, sample, sample_each
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Standing
+from reasoner.strategy import (
+    Plan,
+    check_n,
+    compare_pair,
+    sample,
+    sample_each,
+)
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
 
@@ -38,7 +44,7 @@ class Candidates:
     """The drawn sequences, their majority, and one candidate per class of answers, the most votes first."""
 
     drawn: tuple[Completion, ...]
-    majority: Standing
+    majority: VoteState
     ranked: tuple[Candidate, ...]
 
 
@@ -58,7 +64,7 @@ def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[
     return Candidates(drawn, majority, ranked)
 
 
-def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[Standing]:
+def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[VoteState]:
     """Propose the standing by points, then votes: a class weighs its points and, below 1, its share of the votes."""
     share = 1 / (len(drawn) + 1)
     weights = [points.get(index, 0.0) + share for index in range(len(drawn))]
@@ -136,7 +142,9 @@ class PairOptions:
         return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
 
     def _preferred(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
-        ratings = yield from prefer(question, [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs])
+        ratings = yield from compare_pair(
+            question, [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs]
+        )
         winners = []
         for pair, rating in zip(pairs, ratings, strict=True):
             decided = rating.value is not None and rating.value != 0.5
@@ -170,10 +178,10 @@ Round = Callable[[Sequence[Candidate]], Plan[Sequence[Candidate]]]
 
 def tournament(question: Question, entered: Candidates, play: Round) -> Plan[Answer | None]:
     """Rounds until one is left; a class weighs the rounds it won and its share of votes, proposed after each round."""
-    left, standing, won = list(entered.ranked), entered.majority, Counter[int]()
+    left, vote_state, won = list(entered.ranked), entered.majority, Counter[int]()
     while len(left) > 1:
         winners = yield from play(left)
         left = sorted(winners, key=lambda candidate: candidate.rank)
         won.update(candidate.index for candidate in left)
-        standing = yield from by_points(question, entered.drawn, won)
-    return standing.leader
+        vote_state = yield from by_points(question, entered.drawn, won)
+    return vote_state.leader

@@ -5,10 +5,17 @@ from dataclasses import replace
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, require
-from reasoner.plan import Plan, Sample, count, propose, stopped
-from reasoner.protocols import StopRule, Strategy
-from reasoner.types import Answer, Completion, Question, SamplingParams, Standing, Vote
-from reasoner.votes import LONGEST_STREAK, Tally
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    StopRule,
+    Strategy,
+    count_votes,
+    note_stop,
+    propose,
+)
+from reasoner.types import Answer, Completion, Question, SamplingParams, Vote, VoteState
+from reasoner.voting import MAX_STREAK, Tally
 from reasoner_strategies._search.ordered_sampling import OrderedSampling
 
 WINDOW = 4
@@ -42,8 +49,8 @@ def stopping_vote(
     samples that vote depend neither on what finishes first nor on `window`. At most `window` samples are in flight, and
     no more than the rule needs at least before it may stop, so that few are wasted; at the stop the rest is cancelled.
     """
-    tally, cost, answer = Tally(question.space, most=n), Cost(), None
-    first, window_now = list(drawn[:n]), _samples_to_stop(rule, tally.standing(), window)
+    tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
+    first, window_now = list(drawn[:n]), _samples_to_stop(rule, tally.vote_state(), window)
     rest = OrderedSampling(Sample((question.prompt,), params=params), n - len(first), window_now)
     for index in range(n):
         completion = first[index] if index < len(first) else (yield from rest.take())
@@ -51,24 +58,26 @@ def stopping_vote(
             break
         tally.add(question.read(completion), index=index)
         cost += cost_of(completion)
-        standing = (yield from count(tally)).listed()
-        answer = standing.leader
-        yield from propose(answer, standing)
-        if rule and index + 1 < n and (reason := rule.stop(standing, cost)):
+        vote_state = (yield from count_votes(tally)).listed()
+        answer = vote_state.leader
+        yield from propose(answer, vote_state)
+        if rule and index + 1 < n and (reason := rule.stop(vote_state, cost)):
             yield from rest.cancel()
-            yield from stopped(reason)
+            yield from note_stop(reason)
             break
-        rest.window = _samples_to_stop(rule, standing, window)
+        rest.window = _samples_to_stop(rule, vote_state, window)
     return answer
 
 
-def _samples_to_stop(rule: StopRule | None, standing: Standing, window: int) -> int:
+def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, window: int) -> int:
     """How many more samples the rule needs at least before it may stop, up to `window`: all may be for the leader."""
-    leader, *others = standing.votes or (Vote(_NO_ANSWER, 0.0, 0),)
+    leader, *others = vote_state.votes or (Vote(_NO_ANSWER, 0.0, 0),)
     for more in range(1, window if rule else 0):
         votes = (replace(leader, weight=leader.weight + more, count=leader.count + more), *others)
-        samples, streak = standing.samples + more, min(standing.streak + more, LONGEST_STREAK)
-        if rule and rule.stop(Standing(votes, samples, streak=streak, most=standing.most, tail=standing.tail), Cost()):
+        samples, streak = vote_state.samples + more, min(vote_state.streak + more, MAX_STREAK)
+        if rule and rule.stop(
+            VoteState(votes, samples, streak=streak, max_samples=vote_state.max_samples, tail=vote_state.tail), Cost()
+        ):
             return more
     return max(1, window)
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from reasoner import Cost
 from reasoner.answers import NumberSpace
-from reasoner.protocols import StopRule
-from reasoner.types import Answer, Standing
-from reasoner.votes import Tally
+from reasoner.strategy import StopRule
+from reasoner.types import Answer, VoteState
+from reasoner.voting import Tally
 from reasoner_evals.calibration.pool_replay import Samples
 from reasoner_evals.runs.arrays import Ints
 
@@ -20,19 +20,19 @@ class Ended(NamedTuple):
 
     right: bool
     looked: int
-    standing: Standing
+    vote_state: VoteState
 
 
 def voted(answers: Sequence[int], right: Sequence[bool], rule: StopRule | None = None) -> Ended:
     """Votes for numbers, -1 for none, looked at in this order until the rule stops it."""
-    tally, told = Tally(NumberSpace(), most=len(answers)), dict[str, bool]()
+    tally, told = Tally(NumberSpace(), max_samples=len(answers)), dict[str, bool]()
     for place, (answer, good) in enumerate(zip(answers, right, strict=True)):
         told.setdefault(str(answer), good)
         tally.add(Answer(str(answer), str(answer)) if answer >= 0 else None, index=place)
-        standing = tally.standing()
-        if rule and rule.stop(standing, Cost()):
+        vote_state = tally.vote_state()
+        if rule and rule.stop(vote_state, Cost()):
             break
-    return Ended(standing.leader is not None and told[standing.leader.key], place + 1, standing)
+    return Ended(vote_state.leader is not None and told[vote_state.leader.key], place + 1, vote_state)
 
 
 def drawn(answers: Sequence[Sequence[int]], gold: int = 0, seed: int = 0) -> Samples:

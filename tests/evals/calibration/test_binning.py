@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.controller.profile import Bins
+from reasoner.calibration.profile import Bins
 from reasoner.errors import UsageError
 from reasoner_evals.calibration.binning import Binning
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.catalog import build
-from reasoner.controller.profile import ArmRow, Family
+from reasoner.calibration.profile import ArmRow, Family
 from reasoner.errors import UsageError
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
+from reasoner.registry import build
 from reasoner_evals.calibration.binning import Binning
 from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
 from reasoner_evals.calibration.profiles import (
@@ -126,7 +126,7 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
             begun = ended.looked
             launched.append(begun)
             tokens.append(tokens_of(number, order[:begun]))
-            leader = ended.standing.votes[0].count if ended.standing.votes else 0
+            leader = ended.vote_state.votes[0].count if ended.vote_state.votes else 0
             shares.append((leader + 1) / (ended.looked + 2))
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
     assert found.harmed == pytest.approx(sum(harmed), abs=1e-5)
@@ -271,7 +271,7 @@ def test_what_no_profile_can_be_made_of_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is given twice"):
         open_runs([vote, tmp_path / "other" / ".." / "vote"])
     with pytest.raises(UsageError, match=r"of the model small-135m and another of other-1b"):
-        open_runs([vote, fabricate(tmp_path / "another", [VOTE], model=ModelCard("other-1b"))])
+        open_runs([vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))])
     (vote / "arms" / VOTE.folder / "trace.jsonl").touch()
     with pytest.raises(UsageError, match=r"run it with -s self_consistency:n=5,.*,logprobs=0"):
         family_of([open_run(vote)], TASK, Binning("likelihood"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.catalog import build
+from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import RULES
 from reasoner_evals.calibration.pool_replay import (
     ALL_ORDERS,
@@ -30,8 +30,8 @@ def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
     for row, of in enumerate(answers):
         for n in range(1, len(of) + 1):
             ended = voted([*of[:n]], [one == 0 for one in of[:n]])
-            mine, core = told.standings[told.indices[row, 0, n - 1]], ended.standing
-            assert (mine.samples, mine.streak, mine.tied, mine.most) == (n, core.streak, core.tied, len(of))
+            mine, core = told.standings[told.indices[row, 0, n - 1]], ended.vote_state
+            assert (mine.samples, mine.streak, mine.tied, mine.maximum) == (n, core.streak, core.tied, len(of))
             assert sorted(vote.count for vote in mine.votes) == sorted(vote.count for vote in core.votes)
             assert [vote.count for vote in mine.votes[:1]] == [vote.count for vote in core.votes[:1]]
             assert mine.share == core.share
@@ -59,8 +59,8 @@ def test_a_standing_that_several_blocks_share_is_asked_about_once() -> None:
     asked = []
 
     class Counting:
-        def stop(self, standing: object, cost: object) -> str | None:
-            asked.append(standing)
+        def stop(self, vote_state: object, cost: object) -> str | None:
+            asked.append(vote_state)
             return None
 
     answers = [[0, 0, 1, 0]] * 150
@@ -88,11 +88,11 @@ def test_tokens_are_those_of_the_samples_in_their_order_and_of_each_prompt() -> 
 
 
 def test_random_orders_go_by_the_question_alone() -> None:
-    together, alone = random_orders(["a", "b", "c"], 12), random_orders(["b"], 12)
-    assert together.shape == (3, ORDERS, 12)
-    assert np.array_equal(together[1], alone[0])
-    assert not np.array_equal(together[0], together[1])
-    assert np.array_equal(np.sort(together), np.broadcast_to(np.arange(12), together.shape))
+    gather, alone = random_orders(["a", "b", "c"], 12), random_orders(["b"], 12)
+    assert gather.shape == (3, ORDERS, 12)
+    assert np.array_equal(gather[1], alone[0])
+    assert not np.array_equal(gather[0], gather[1])
+    assert np.array_equal(np.sort(gather), np.broadcast_to(np.arange(12), gather.shape))
     assert random_orders(["a"], 5).shape[1] == ALL_ORDERS
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from reasoner.calibration.profile import read_profile
 from reasoner.cli.terminal import printable
-from reasoner.controller.profile import read_profile
 from reasoner_evals.cli.calibrate import accuracy
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasoner.catalog import build
+from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import RULES, pooled_arm, usable
 from reasoner_evals.calibration.pool_replay import replay, stops
 from reasoner_evals.report.data.measures import ArmRead

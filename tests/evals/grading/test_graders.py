@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from reasoner import ask
-from reasoner.equivalence import Equivalence
+from reasoner import Question
+from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox, Verdict
 from reasoner.sandbox.layers import detect
@@ -32,24 +32,26 @@ def block(written: str) -> str:
     [("The Tower", "right"), ("a spire", "right"), ("the tower of it", "wrong"), ("...", "no_answer")],
 )
 def test_free_text_is_right_where_it_is_one_of_the_answers_as_squad_compares_them(said: str, status: str) -> None:
-    item = GradedQuestion(ask("What?", space="text"), "tower", grader=ByReference(("Spire.",)))
+    item = GradedQuestion(Question.of("What?", space="text"), "tower", grader=ByReference(("Spire.",)))
     assert graded(item, f"Answer: {said}") == status
 
 
 def test_aliases_are_as_good_as_the_reference_in_every_kind() -> None:
-    number = GradedQuestion(ask("What?", space="number"), "1", grader=ByReference(("2",)))
+    number = GradedQuestion(Question.of("What?", space="number"), "1", grader=ByReference(("2",)))
     assert [graded(number, f"The answer is {n}") for n in (1, 2, 3)] == ["right", "right", "wrong"]
 
 
 def test_rules_need_an_expression() -> None:
-    item = GradedQuestion(ask("What?", space="number"), "1", grader=ByRules())
+    item = GradedQuestion(Question.of("What?", space="number"), "1", grader=ByRules())
     with pytest.raises(UsageError, match="cannot be graded by rules"):
         graded(item, "The answer is 1")
 
 
 def function(**options: Any) -> GradedQuestion:
     tests = ("assert f(1) == 2", "assert f(2) == 3")
-    return GradedQuestion(ask("Write f.", space="code"), "def f(x): return x + 1", grader=ByTests(tests, **options))
+    return GradedQuestion(
+        Question.of("Write f.", space="code"), "def f(x): return x + 1", grader=ByTests(tests, **options)
+    )
 
 
 @confined

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from reasoner import ask
+from reasoner import Question
+from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.equivalence import Equivalence
 from reasoner.errors import TraceError, UsageError
-from reasoner.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
-from reasoner.protocols import SampleRequest
-from reasoner.trace import read_trace
+from reasoner.trace.events import read_trace
+from reasoner.trace.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.grading.graders import GradedQuestion, grade
 from reasoner_evals.grading.labelling import grade_run, label
@@ -52,7 +52,7 @@ def test_what_only_slow_work_can_tell_is_graded_in_the_pool(answer: str, status:
     async def go() -> str:
         equivalence = Equivalence()
         try:
-            item = GradedQuestion(ask("Which one?", space="math"), r"\frac{1}{\sqrt2}")
+            item = GradedQuestion(Question.of("Which one?", space="math"), r"\frac{1}{\sqrt2}")
             return await grade(item, completion(rf"It is \boxed{{{answer}}}."), equivalence)
         finally:
             await equivalence.close()
@@ -65,12 +65,12 @@ def test_what_only_slow_work_can_tell_is_graded_in_the_pool(answer: str, status:
 )
 def test_a_puzzle_is_graded_by_its_rules_and_not_by_the_stored_solution(text: str, status: str) -> None:
     space = ExpressionSpace(numbers=(3, 3, 8, 8), target=24, use_all=True)
-    item = GradedQuestion(ask("Make 24.", space=space), "8 / (3 - 8/3)")
+    item = GradedQuestion(Question.of("Make 24.", space=space), "8 / (3 - 8/3)")
     assert graded(item, completion(rf"\boxed{{{text}}}")) == status
 
 
 def test_code_is_not_graded_by_a_reference_answer() -> None:
-    item = GradedQuestion(ask("Write f.", space="code"), "def f(): ...")
+    item = GradedQuestion(Question.of("Write f.", space="code"), "def f(): ...")
     with pytest.raises(UsageError, match="code is graded by its tests"):
         graded(item, completion("```python\ndef f(): ...\n```"))
 
@@ -96,7 +96,7 @@ def test_a_run_holds_a_grade_for_every_sequence(tmp_path: Path) -> None:
 
 def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> None:
     """Shuffled and absurd references leave the course of a run, its ratings and its answers as they were."""
-    courses = []
+    search_trees = []
     for name, golds in (("a", ["7", "8"]), ("b", ["8", "7"]), ("c", ["-1", "-1"])):
         drawn_into(tmp_path / name, golds, BestOfN(4))
         events = [asdict(event) for event in read_trace(tmp_path / name / TRACE)]
@@ -104,8 +104,8 @@ def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> Non
             del event["t"]
             if "cost" in event:
                 event["cost"].pop("seconds", None)
-        courses.append(events)
-    assert courses[0] == courses[1] == courses[2]
+        search_trees.append(events)
+    assert search_trees[0] == search_trees[1] == search_trees[2]
     assert [len({g.status for g in read_grades(tmp_path / n / GRADES)}) for n in "abc"] == [2, 2, 1]
 
 
@@ -131,8 +131,8 @@ def test_labelled_sequences_carry_prompt_grade_and_rating(tmp_path: Path) -> Non
 
 def test_a_chain_of_continuations_is_put_together_again(tmp_path: Path) -> None:
     from reasoner import solve
-    from reasoner.plan import sample
-    from reasoner.trace import TraceWriter
+    from reasoner.strategy import sample
+    from reasoner.trace.events import TraceWriter
     from tests.helpers import Planned
 
     def script(request: SampleRequest) -> str:

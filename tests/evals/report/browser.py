@@ -29,7 +29,7 @@ PATIENCE = 120
 """Seconds that any one step may take on a busy machine."""
 
 
-class Tab:
+class CostMeter:
     """One page, and all that it logged and asked for since it was opened."""
 
     def __init__(self, connection: ClientConnection) -> None:
@@ -87,7 +87,7 @@ class Tab:
 
 
 @contextmanager
-def browser() -> Iterator[Tab]:
+def browser() -> Iterator[CostMeter]:
     """A tab of a browser of its own, which ends with it."""
     if CHROMIUM is None:
         raise RuntimeError("there is no chromium on this machine")
@@ -96,7 +96,7 @@ def browser() -> Iterator[Tab]:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             with connect(_page_address(process), max_size=None, open_timeout=PATIENCE) as connection:
-                yield Tab(connection)
+                yield CostMeter(connection)
         finally:
             process.kill()
             process.wait()

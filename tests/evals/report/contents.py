@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
 from reasoner_evals.report.content import (
     ArmState,
     Calibration,
@@ -189,7 +189,7 @@ def a_report(*tasks: TaskReport, title: str = "arithmetic: accuracy against comp
         created="2026-01-01T00:00:00Z",
         command="reasoner eval arithmetic",
         engine="simulated",
-        model=ModelCard("small", context=2048, parameters=1, layers=1, heads=1, kv_heads=1, head_dim=1),
+        model=ModelInfo("small", context=2048, parameters=1, layers=1, heads=1, kv_heads=1, head_dim=1),
         sources=(a_source(),),
         arms=(arm,),
         prices={"prompt": 0.1},

@@ -106,9 +106,9 @@ def test_the_frontier_is_what_nothing_cheaper_reaches(tmp_path: Path) -> None:
     cost = {one.key: one.tokens for one in points}
     found = front(points, items)
     assert [cost[key] for key in found] == sorted(cost.values())
-    for key, standing in found.items():
+    for key, vote_state in found.items():
         cheaper = [height[other] for other in height if cost[other] < cost[key]]
-        assert (standing == "front") == (not cheaper or height[key] > max(cheaper))
+        assert (vote_state == "front") == (not cheaper or height[key] > max(cheaper))
 
 
 def test_only_what_is_behind_beyond_chance_is_significant(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_only_what_is_behind_beyond_chance_is_significant(tmp_path: Path) -> Non
         Fake("like", replies=3, law=Law(lift=0.35)),
     ]
     points, items = measured(fabricate(tmp_path / "run", arms, questions=80))
-    found = {key.rpartition("|")[2]: standing for key, standing in front(points, items).items()}
+    found = {key.rpartition("|")[2]: vote_state for key, vote_state in front(points, items).items()}
     assert found["weak"] == "behind"
     assert found["like"] == "level"
 

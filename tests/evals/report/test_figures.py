@@ -114,17 +114,17 @@ def _contrast(one: str, other: str) -> float:
 
 def test_colours_stand_out_from_the_paper_by_day_and_by_night() -> None:
     for colour in COLOURS:
-        least = {"ink": 7.0, "quiet": 4.5}.get(colour.name, 4.5 if colour in SERIES else 0.0)
-        assert _contrast(colour.light, PAPER.light) >= least, colour
-        assert _contrast(colour.dark, PAPER.dark) >= least, colour
+        minimum = {"ink": 7.0, "quiet": 4.5}.get(colour.name, 4.5 if colour in SERIES else 0.0)
+        assert _contrast(colour.light, PAPER.light) >= minimum, colour
+        assert _contrast(colour.dark, PAPER.dark) >= minimum, colour
 
 
 @given(st.floats(1e-6, 1e17), st.floats(1.0, 1e6), st.integers(2, 12))
-def test_ticks_are_round_places_within_the_range_and_few(low: float, span: float, most: int) -> None:
+def test_ticks_are_round_places_within_the_range_and_few(low: float, span: float, maximum: int) -> None:
     high = low * span
     for base in (2, 10):
-        ticks = log_ticks(low, high, base, most)
-        assert 1 <= len(ticks) <= most
+        ticks = log_ticks(low, high, base, maximum)
+        assert 1 <= len(ticks) <= maximum
         assert ticks == sorted(set(ticks))
         assert all(low * (1 - 1e-6) <= one <= high * (1 + 1e-6) for one in ticks)
 

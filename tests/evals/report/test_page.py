@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reasoner.tree.page import policy, writing_page
+from reasoner.trace.tree.page import policy, writing_page
 from reasoner_evals.report.content import Report, TaskReport
 from reasoner_evals.report.html.page import SECTIONS, View, page, views
 from tests.evals.report.contents import (

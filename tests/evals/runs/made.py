@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reasoner import ask
+from reasoner import Question
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.runs.arms import Grid, arms_of
@@ -14,7 +14,9 @@ from reasoner_evals.tasks.benchmark import TaskData
 def task(name: str = "sums", questions: int = 5, *, data_hash: str = "d1", prompt: str = "plain@1") -> TaskData:
     """Sums `i + i`, with an id each."""
     items = tuple(
-        GradedQuestion(ask(f"What is {i} + {i}?", space="number", id=f"{name}-{i}"), str(2 * i), group=f"g{i % 2}")
+        GradedQuestion(
+            Question.of(f"What is {i} + {i}?", space="number", id=f"{name}-{i}"), str(2 * i), group=f"g{i % 2}"
+        )
         for i in range(questions)
     )
     source = Source(

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasoner import ask
+from reasoner import Question
+from reasoner.engine import Engine
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.lines import LineWriter
-from reasoner.models.card import ModelCard
-from reasoner.protocols import Engine
-from reasoner.trace import Event, read_trace
+from reasoner.models.info import ModelInfo
+from reasoner.trace.events import Event, read_trace
+from reasoner.trace.jsonl import JsonlWriter
 from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, Source, read_journal
@@ -34,7 +34,9 @@ STRATEGIES = {
 
 def data(count: int) -> TaskData:
     """So many questions, to each of which 7 is the answer."""
-    items = tuple(GradedQuestion(ask(f"How many are {n}?", space="number", id=f"q{n}"), "7") for n in range(count))
+    items = tuple(
+        GradedQuestion(Question.of(f"How many are {n}?", space="number", id=f"q{n}"), "7") for n in range(count)
+    )
     source = Source(
         task=TASK,
         origin="here",
@@ -70,7 +72,7 @@ def manifest(names: list[str], count: int, budget: str = "", total: str = "", pr
         created="2026-01-01T00:00:00+00:00",
         command="",
         engine="scripted",
-        model=ModelCard("scripted"),
+        model=ModelInfo("scripted"),
         sources=(data(count).source,),
         arms=tuple(arms),
         prices=None,
@@ -102,7 +104,7 @@ class Seen:
 
 def plain_engine() -> ScriptedEngine:
     """Replies are a function of the seed; nothing waits, so that two runs come to the same order."""
-    return ScriptedEngine(varied, pause=jumbled(0, least=1, most=1))
+    return ScriptedEngine(varied, pause=jumbled(0, minimum=1, maximum=1))
 
 
 def sit(
@@ -146,9 +148,9 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
     child = os.fork()
     if not child:
         written = 0
-        write = LineWriter.write
+        write = JsonlWriter.write
 
-        def writing(self: LineWriter, record: Any) -> None:
+        def writing(self: JsonlWriter, record: Any) -> None:
             nonlocal written
             written += 1
             if written > lines:
@@ -157,7 +159,7 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
                 os.kill(os.getpid(), signal.SIGKILL)
             write(self, record)
 
-        LineWriter.write = writing  # type: ignore[method-assign]
+        JsonlWriter.write = writing  # type: ignore[method-assign]
         try:
             work()
         finally:
@@ -166,7 +168,7 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
     return os.WIFSIGNALED(status)
 
 
-def some_moments(most: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
+def some_moments(maximum: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
     """Numbers of whole lines, and of bytes of the line that is torn."""
     source = random.Random(seed)
-    return [(source.randrange(most), source.choice([0, 1, 20, 10**6])) for _ in range(count)]
+    return [(source.randrange(maximum), source.choice([0, 1, 20, 10**6])) for _ in range(count)]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from reasoner import Cost
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Ended, Sampled, TraceWriter, read_trace
+from reasoner.trace.events import Ended, Sampled, TraceWriter, read_trace
 from reasoner.types import Completion
 from reasoner_evals.report.build import make_report
 from reasoner_evals.runs.folder import RunFolder

@@ -17,9 +17,9 @@ from reasoner_evals.runs.manifest import (
     Drifted,
     begin,
     differences,
-    drift_of_machine,
     freeze,
     items_of,
+    machine_differences,
     priced,
     read_manifest,
     this_machine,
@@ -162,11 +162,11 @@ def test_other_versions_and_hardware_are_told_and_forbid_nothing() -> None:
     frozen = manifest([task()])
     machine = frozen.machine.model_copy(update={"cores": 999, "packages": {"numpy": "1.0", "vllm": "9"}})
     assert differences(frozen, changed(machine=machine)(frozen)) == []
-    found = {one.what: (one.was, one.now) for one in drift_of_machine(machine, frozen.machine)}
+    found = {one.what: (one.was, one.now) for one in machine_differences(machine, frozen.machine)}
     assert found["cores"] == ("999", str(frozen.machine.cores))
     assert found["numpy"] == ("1.0", frozen.machine.packages["numpy"])
     assert found["vllm"] == ("9", "none")
-    assert drift_of_machine(frozen.machine, frozen.machine) == []
+    assert machine_differences(frozen.machine, frozen.machine) == []
 
 
 def test_drift_is_an_error_that_names_every_field_and_has_a_diff() -> None:

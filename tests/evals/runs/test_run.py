@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineUnavailable, RequestLost, TraceError
-from reasoner.grades import read_run
-from reasoner.lines import LineWriter
-from reasoner.protocols import SampleRequest
-from reasoner.trace import Sampled
+from reasoner.trace.events import Sampled
+from reasoner.trace.grades import read_run
+from reasoner.trace.jsonl import JsonlWriter
 from reasoner_evals.grading.verdicts import grade_again, read_verdicts
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import read_journal
@@ -151,9 +151,9 @@ def test_interrupted_it_goes_on_and_no_interruption_is_a_result(whole: Path, tmp
 def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
     room: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = LineWriter.write, 0
+    write, written = JsonlWriter.write, 0
 
-    def filling(self: LineWriter, record: object) -> None:
+    def filling(self: JsonlWriter, record: object) -> None:
         nonlocal written
         written += 1
         if written > room:
@@ -164,7 +164,7 @@ def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
         write(self, record)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(LineWriter, "write", filling)
+        patch.setattr(JsonlWriter, "write", filling)
         with pytest.raises(TraceError, match="No space left"):
             sit(tmp_path, ALL)
     sit(tmp_path, ALL)

@@ -103,8 +103,8 @@ def test_votes_are_the_mean_over_all_subsets_where_these_are_few(pool: list[Samp
 def test_the_vote_on_a_question_is_its_own_whatever_stands_beside_it(rows: list[list[Sample]], weighted: bool) -> None:
     width = max(map(len, rows))
     lost: Sample = (NAN, 1, 0.5)
-    together = [arrays([*row, *[lost] * (width - len(row))]) for row in rows]
-    right, answers, scores = (np.concatenate(column) for column in zip(*together, strict=True))
+    gather = [arrays([*row, *[lost] * (width - len(row))]) for row in rows]
+    right, answers, scores = (np.concatenate(column) for column in zip(*gather, strict=True))
     ks = range(1, width + 1)
     votes = weighted_at_k(right, answers, scores, ks) if weighted else majority_at_k(right, answers, ks)
     for place, row in enumerate(rows):

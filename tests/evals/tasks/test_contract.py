@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from reasoner.answers import ChoiceSpace, CodeSpace, NumberSpace, TextSpace, YesNoSpace
+from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner.catalog import build, entries, spec_of
-from reasoner.equivalence import Equivalence
+from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
 from reasoner_evals.grading.graders import GradedQuestion, grade
 from reasoner_evals.tasks.benchmark import TaskData
@@ -113,7 +113,7 @@ def test_it_says_what_it_is_so_that_it_can_be_built_again(name: str, data: TaskD
 def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -> None:
     if name in ("gpqa_diamond", "gym", "squad", "arithmetic"):
         code = (
-            "import sys; from reasoner.catalog import build; d = build('task', sys.argv[1]).load();"
+            "import sys; from reasoner.registry import build; d = build('task', sys.argv[1]).load();"
             "print(d.source.model_dump_json()); print([i.gold for i in d.items])"
         )
         line = [sys.executable, "-W", "ignore", "-c", code, data.source.task]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reasoner.catalog import build
 from reasoner.errors import UsageError
+from reasoner.registry import build
 from reasoner_evals.tasks import data
 from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, as_csv, jsonl, spec
 

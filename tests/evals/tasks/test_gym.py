@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.process_pool import ProcessPool
-from reasoner.catalog import build
-from reasoner.equivalence import Equivalence
 from reasoner.errors import UnknownName, UsageError
+from reasoner.registry import build
 from reasoner_evals.grading.graders import ByGym, GradedQuestion, grade
 from reasoner_evals.tasks import gym_names
 from reasoner_evals.tasks.verbatim import VerbatimSpace

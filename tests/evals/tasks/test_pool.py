@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from reasoner import solve_many
-from reasoner.catalog import build
+from reasoner.answers.equivalence import Equivalence
+from reasoner.engine import SampleRequest
 from reasoner.engines.pool import PoolEngine
-from reasoner.equivalence import Equivalence
 from reasoner.errors import EngineError, UsageError
-from reasoner.protocols import SampleRequest
+from reasoner.registry import build
 from reasoner.types import Completion, Prompt, Question, SamplingParams, Usage
 from reasoner_evals.grading.graders import grade
 from reasoner_strategies import SelfConsistency

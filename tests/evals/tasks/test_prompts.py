@@ -6,25 +6,25 @@ from pathlib import Path
 import pytest
 
 from reasoner.answers.expressions import evaluate
-from reasoner.catalog import build
 from reasoner.errors import UsageError
+from reasoner.registry import build
 from reasoner.types import Completion, Prompt
 from reasoner_evals.tasks.prompts import Shot, Template
 from tests.evals.tasks.samples import HUMANEVAL, SQUAD, jsonl, spec
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
-MOST = {"arc_challenge": 3, "arc_easy": 3, "game24": 3, "gsm8k": 4, "math500": 3, "strategyqa": 3}
+MAX_WATCHED = {"arc_challenge": 3, "arc_easy": 3, "game24": 3, "gsm8k": 4, "math500": 3, "strategyqa": 3}
 
 
-@pytest.mark.parametrize(("name", "most"), MOST.items())
-def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, most: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "most"), MAX_WATCHED.items())
+def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, maximum: int, tmp_path: Path) -> None:
     line = spec(name, tmp_path)
-    plain, shown = build("task", line).load(), build("task", f"{line},shots={most}").load()
+    plain, shown = build("task", line).load(), build("task", f"{line},shots={maximum}").load()
     assert shown.source.data_hash == plain.source.data_hash
     assert shown.source.prompt_hash != plain.source.prompt_hash
     item = shown.items[0]
     messages = item.question.prompt.messages
-    assert [message.role for message in messages] == ["user", "assistant"] * most + ["user"]
+    assert [message.role for message in messages] == ["user", "assistant"] * maximum + ["user"]
     assert messages[-1] == plain.items[0].question.prompt.messages[-1]
     for reply in messages[1:-1:2]:
         read = item.question.space.read(reply.content)
@@ -34,8 +34,8 @@ def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, most:
             found = evaluate(read.text)
             assert found is not None
             assert found.value == 24
-    with pytest.raises(UsageError, match=f"shots of {name} must be from 0 to {most}"):
-        build("task", f"{line},shots={most + 1}").load()
+    with pytest.raises(UsageError, match=f"shots of {name} must be from 0 to {maximum}"):
+        build("task", f"{line},shots={maximum + 1}").load()
 
 
 def test_all_that_a_template_says_is_in_its_hash() -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from reasoner.answers import TextSpace
 from reasoner.types import Answer
-from reasoner.votes import Tally
+from reasoner.voting import Tally
 
 SUBSETS = 200
 """Random subsets of a question's samples over which an accuracy at n is averaged."""
@@ -126,7 +126,7 @@ def _chosen(samples: Sequence[Rated], weight: Callable[[Rated], float], by: str)
     tally = Tally(TextSpace(), by="max" if by == "max" else "sum")
     for index, sample in enumerate(samples):
         tally.add(sample.answer, index=index, weight=weight(sample))
-    leader = tally.standing().leader
+    leader = tally.vote_state().leader
     return float(
         leader is not None
         and any(sample.right for sample in samples if sample.answer and sample.answer.key == leader.key)

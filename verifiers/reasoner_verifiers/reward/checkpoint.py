@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from reasoner.errors import EngineUnavailable, UsageError, require
-from reasoner.files import open_regular, parse_json, read_object, replacing
 from reasoner.models.cache import CHECKSUMS, CachedModel, Checksums, cache_home, sha256_of
 from reasoner.models.resolve import resolve
+from reasoner.system.files import open_regular, parse_json, read_object, replacing
 from reasoner.types import Notify
 
 Array = NDArray[np.floating[Any]]

@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from reasoner.engine import Engine
 from reasoner.errors import VerifierError
-from reasoner.protocols import Engine
 from reasoner.types import Completion, Message, Prompt, Question, TokenIds
 from reasoner_verifiers.reward.recipes import Layout, Recipe
 

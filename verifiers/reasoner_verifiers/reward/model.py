@@ -11,14 +11,21 @@ from typing import Any, Literal, NamedTuple
 from scipy import special
 
 from reasoner.budget import Cost
+from reasoner.engine import (
+    Engine,
+    Rendered,
+    SampleRequest,
+    UsageMeter,
+    reset_caches,
+)
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
 from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
-from reasoner.protocols import Engine, Meter, Rendered, SampleRequest, Tab, forget, verifier_cost
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
+from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
 from reasoner_verifiers.reward.layouts import Case, Laid, Reader, lay
 from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Recipe, choose
@@ -114,16 +121,16 @@ class RewardModel:
         cost = sum((verifier_cost(self.engine.model, usage) for usage in reads), Cost())
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(self, laid: Laid, request: tuple[Question, Completion], tab: Tab) -> tuple[float, ...]:
+    async def scores(self, laid: Laid, request: tuple[Question, Completion], tab: CostMeter) -> tuple[float, ...]:
         """A score for every place; the tab gets the cost, which is 0 for scores in the cache."""
         tab.cost = Cost()
         compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
         keys = tuple(step_keys(self.identity, laid.ids, laid.places))
         return await self.cache.fill(keys, partial(compute, laid, tab))
 
-    async def _pooled(self, laid: Laid, tab: Tab, missing: Sequence[int], lost: bool) -> list[float]:
+    async def _pooled(self, laid: Laid, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
         assert isinstance(self.engine, PoolingEngine)
-        meter = Meter()
+        meter = UsageMeter()
         tab.cost = None
         try:
             # The engine reports nothing for positions in its prefix cache. Known scores are not requested; scores that
@@ -140,14 +147,14 @@ class RewardModel:
         return [self._read(pooled.rows[laid.places[at] - pooled.first].tolist()) for at in missing]
 
     async def _generated(
-        self, request: tuple[Question, Completion], laid: Laid, tab: Tab, missing: Sequence[int], lost: bool
+        self, request: tuple[Question, Completion], laid: Laid, tab: CostMeter, missing: Sequence[int], lost: bool
     ) -> list[float]:
         assert not isinstance(self.engine, PoolingEngine)
         question, candidate = request
         watch = tuple(self.recipe.tokens[label] for label in self.recipe.labels)
         params, spent, values = SamplingParams(temperature=0, max_tokens=1), Cost(), []
         for at in missing:
-            ids, meter = laid.ids[: laid.places[at] + 1], Meter()
+            ids, meter = laid.ids[: laid.places[at] + 1], UsageMeter()
             tab.cost = None
             sample = SampleRequest(
                 question.id, candidate.prompt, Rendered(ids, len(ids)), params, 0, 0, watch=watch, meter=meter
@@ -190,11 +197,11 @@ class Running:
             raise VerifierError("the reward model was not started")
         return self.model
 
-    async def forget(self) -> None:
+    async def reset_caches(self) -> None:
         """Drop all scores, and the prefix cache of the model's own engine."""
         if self.model is not None:
             self.model.cache.clear()
-            await forget(*(() if self._shared else (self._engine,)))
+            await reset_caches(*(() if self._shared else (self._engine,)))
 
     async def start(self, options: Options, policy: Engine) -> None:
         """Find the model and start it beside the policy.
@@ -219,7 +226,7 @@ class Running:
         # If several start it concurrently, all use the first one's model and cache.
         self.model = self.model or model
 
-    async def claim(self, options: Options, policy: Engine) -> None:
+    async def claim_memory(self, options: Options, policy: Engine) -> None:
         """Find the model, and claim its part of a GPU before the policy starts and takes all of it.
 
         Raises:
@@ -306,9 +313,9 @@ class RewardVerifier:
     def logprobs(self) -> None:
         """None: it reads tokens, not their probabilities."""
 
-    async def claim(self, policy: Engine) -> None:
+    async def claim_memory(self, policy: Engine) -> None:
         """Claim the reward model's share of the policy's GPU, before the policy starts."""
-        await self.running.claim(self._options, policy)
+        await self.running.claim_memory(self._options, policy)
 
     async def start(self, policy: Engine) -> None:
         """Start the reward model beside the policy."""
@@ -320,14 +327,16 @@ class RewardVerifier:
         model = self.running.started
         return model.bound(await model.lay(question, candidate, policy))
 
-    async def _scores(self, question: Question, candidate: Completion, policy: Engine, tab: Tab) -> tuple[float, ...]:
+    async def _scores(
+        self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter
+    ) -> tuple[float, ...]:
         await self.start(policy)
         model = self.running.started
         return await model.scores(await model.lay(question, candidate, policy), (question, candidate), tab)
 
-    async def forget(self) -> None:
+    async def reset_caches(self) -> None:
         """Drop all scores, and the reward model's prefix cache."""
-        await self.running.forget()
+        await self.running.reset_caches()
 
     async def close(self) -> None:
         """Stop the reward model."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from reasoner.errors import UsageError
-from reasoner.files import read_object
+from reasoner.system.files import read_object
 
 Layout = Literal["own_ids", "tagged_chat", "newlines", "turns", "tagged_text", "whole_chat"]
 Reading = Literal["sigmoid", "softmax", "labels"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from reasoner_evals.report.charts.drawing import (
     WIDE,
-    Draw,
+    SequenceName,
     legend,
     line_key,
     log_x,
@@ -154,7 +154,7 @@ def left_out(task: TaskReport, axis: Axis) -> list[str]:
     return [row.label for row in task.points.itertuples() if not getattr(row, axis.column)]
 
 
-def accuracy_chart(task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyle]) -> Draw:
+def accuracy_chart(task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyle]) -> SequenceName:
     """Accuracy against a measure of compute; at least one point must have it."""
 
     def draw(canvas: "Canvas", width: int) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reasoner_evals.report.charts.drawing import (
     WIDE,
-    Draw,
+    SequenceName,
     label,
     legend,
     line_key,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SQUARE: Final = 290
 """Pixels of height of a panel."""
-LARGEST_DOT: Final = 160.0
+MAX_DOT: Final = 160.0
 """Area of the dot for the most answers."""
 
 
@@ -46,7 +46,9 @@ def _grid(canvas: "Canvas", count: int, columns: int, *, share: bool = False) ->
     return grid[:count]
 
 
-def difficulty_chart(difficulty: Difficulty, points: Mapping[str, Any], styles: Mapping[str, SeriesStyle]) -> Draw:
+def difficulty_chart(
+    difficulty: Difficulty, points: Mapping[str, Any], styles: Mapping[str, SeriesStyle]
+) -> SequenceName:
     """Accuracy against tokens within each bin, hardest first, on one scale."""
     bins = difficulty.bins
     rows = [(points[key], accuracies) for key, accuracies in difficulty.accuracies.items()]
@@ -89,7 +91,7 @@ def _small_line(axes: "Axes", marks: Sequence[Mark], style: SeriesStyle) -> None
 
 def calibration_chart(
     calibrations: Sequence[Calibration], points: Mapping[str, Any], styles: Mapping[str, SeriesStyle]
-) -> Draw:
+) -> SequenceName:
     """Reliability on the left, risk against coverage on the right."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -115,7 +117,7 @@ def calibration_chart(
     return draw
 
 
-def verifier_chart(verifiers: Sequence[VerifierQuality], styles: Mapping[str, SeriesStyle]) -> Draw:
+def verifier_chart(verifiers: Sequence[VerifierQuality], styles: Mapping[str, SeriesStyle]) -> SequenceName:
     """The share of right replies by decile of the verifier's score."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -134,7 +136,7 @@ def _reliability(axes: "Axes", bins: Sequence[ReliabilityBin], style: SeriesStyl
     x, y = [part.confidence for part in bins], [part.accuracy for part in bins]
     axes.plot(x, y, color=style.colour.light, linestyle=style.line, linewidth=1.2)
     largest = max(part.n for part in bins)
-    areas = [max(12.0, LARGEST_DOT * part.n / largest) for part in bins]
+    areas = [max(12.0, MAX_DOT * part.n / largest) for part in bins]
     axes.scatter(x, y, areas, color=style.colour.light, marker=style.marker, alpha=0.75, linewidths=0)
 
 
@@ -145,7 +147,7 @@ def _diagonal(axes: "Axes") -> None:
     percent(axes.yaxis)
 
 
-def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]) -> Draw:
+def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]) -> SequenceName:
     """The fitted laws with their bands over what was measured, a panel for each pool."""
 
     def draw(canvas: "Canvas", width: int) -> None:

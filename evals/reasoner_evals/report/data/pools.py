@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.budget import Budget, Cost, Prices
-from reasoner.models.card import ModelCard
+from reasoner.models.info import ModelInfo
 from reasoner_evals.runs.arrays import (
     COSTS,
     ERROR,
@@ -95,7 +95,7 @@ def usd(prices: dict[str, float] | None, costs: dict[str, Floats]) -> Floats:
 
 
 def expected_costs(
-    card: ModelCard, data: ArmData, whole_cost: Mapping[str, Floats], ks: Sequence[int]
+    card: ModelInfo, data: ArmData, whole_cost: Mapping[str, Floats], ks: Sequence[int]
 ) -> dict[str, Floats]:
     """What k samples of each pool cost on average, by field, as [Q, K]; see `COST_RULE`. Nan for questions with fewer.
 
@@ -123,7 +123,7 @@ def expected_costs(
     return costs
 
 
-def _prompt_flops(card: ModelCard, prompt: Floats, cached: Floats) -> Floats:
+def _prompt_flops(card: ModelInfo, prompt: Floats, cached: Floats) -> Floats:
     """[Q, N]: the FLOPs of computing each reply's prompt; 0 without a geometry, when all FLOPs are per sample."""
     if card.flops(prompt=1, cached=0, generated=0) is None:
         return np.zeros_like(prompt)

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 import numpy as np
 import pandas as pd
 
-from reasoner.controller.risk import ALARM, broken_promise
+from reasoner.calibration.risk import ALARM, broken_promise
 from reasoner.solution import EndedBy
 from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
 from reasoner_evals.report.data.comparisons import estimate, known

@@ -8,15 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner.tree.page import policy, visible
-from reasoner.tree.page import style as tree_style
+from reasoner.trace.tree.page import policy, visible
+from reasoner.trace.tree.page import style as tree_style
 from reasoner_evals.report.charts.drawing import short
 from reasoner_evals.report.charts.figures import Absent, Figure, figures
 from reasoner_evals.report.charts.lines import AXES
 from reasoner_evals.report.charts.theme import COLOURS, series_styles
 from reasoner_evals.report.content import Calibration, Delta, Estimate, Failure, Report, TaskReport, estimate_of
 from reasoner_evals.report.data.table import STOP_REASONS
-from reasoner_evals.report.html.search_trees import SearchTree, search_trees
+from reasoner_evals.report.html.search_trees import TreeMarkup, tree_markups
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,7 +49,7 @@ _FAILURES: Final = {
     "missed": "Right among the samples, not chosen",
     "no_answer": "No answer",
     "truncated": "Truncated",
-    "overconfident": "Confident and wrong",
+    "overconfident": "CalibratedStrategy and wrong",
 }
 
 
@@ -60,7 +60,7 @@ class View:
     id: str
     task: TaskReport
     figures: dict[str, tuple[Figure | Absent, ...]]
-    failures: tuple[tuple[Failure, SearchTree], ...]
+    failures: tuple[tuple[Failure, TreeMarkup], ...]
 
     @cached_property
     def by_key(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def views(report: Report) -> tuple[View, ...]:
             f"t{number}",
             task,
             figures(task, f"t{number}", styles),
-            tuple(zip(task.failures, search_trees(task.failures), strict=True)),
+            tuple(zip(task.failures, tree_markups(task.failures), strict=True)),
         )
         for number, task in enumerate(report.tasks, start=1)
     )

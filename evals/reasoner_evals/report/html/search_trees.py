@@ -7,40 +7,40 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic_core import to_json
 
 from reasoner.errors import TraceError
-from reasoner.lines import read_lines
-from reasoner.trace import VERSION, Event, event_adapter
-from reasoner.tree.build import courses
-from reasoner.tree.page import fragment
+from reasoner.trace.events import VERSION, Event, event_adapter
+from reasoner.trace.jsonl import read_lines
+from reasoner.trace.tree.build import search_trees
+from reasoner.trace.tree.page import fragment
 from reasoner_evals.report.content import Failure
 from reasoner_evals.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from reasoner.tree.course import Course
+    from reasoner.trace.tree.search_tree import SearchTree
 
 MAX_CHARACTERS = 3_000_000
 """Of all search trees in a page; those after it are named, not shown."""
 
 
-class SearchTree(NamedTuple):
+class TreeMarkup(NamedTuple):
     """A search tree as a part of the page, or why it is not there; neither if it may not be shown."""
 
     markup: "Markup | None"
     why: str
 
 
-def search_trees(failures: Sequence[Failure]) -> tuple[SearchTree, ...]:
+def tree_markups(failures: Sequence[Failure]) -> tuple[TreeMarkup, ...]:
     """The search tree of each failure. A trace is read once, and only the lines of the failures are parsed."""
     ids: dict[Path, set[str]] = {}
     for failure in failures:
         if failure.shareable:
             ids.setdefault(_file(failure), set()).add(failure.question_id)
     traces = {file: _read(file, wanted) for file, wanted in ids.items()}
-    trees: list[SearchTree] = []
+    trees: list[TreeMarkup] = []
     room = MAX_CHARACTERS
     for failure in failures:
-        tree = _tree(failure, traces[_file(failure)], room) if failure.shareable else SearchTree(None, "")
+        tree = _tree(failure, traces[_file(failure)], room) if failure.shareable else TreeMarkup(None, "")
         room -= len(tree.markup or "")
         trees.append(tree)
     return tuple(trees)
@@ -50,7 +50,7 @@ def _file(failure: Failure) -> Path:
     return RunFolder(Path(failure.run)).arm(failure.arm).trace
 
 
-def _read(file: Path, ids: set[str]) -> "Mapping[str, Course] | str":
+def _read(file: Path, ids: set[str]) -> "Mapping[str, SearchTree] | str":
     """The searches of some questions, the last of each; or why they cannot be read."""
     if not file.exists():
         return {}
@@ -65,18 +65,18 @@ def _read(file: Path, ids: set[str]) -> "Mapping[str, Course] | str":
 
     lines: Iterable[Event | None] = read_lines(file, wanted, file="trace", record="trace event", version=VERSION)
     try:
-        return {course.id: course for course in courses(event for event in lines if event)}
+        return {tree.id: tree for tree in search_trees(event for event in lines if event)}
     except TraceError as error:
         return str(error)
 
 
-def _tree(failure: Failure, trace: "Mapping[str, Course] | str", room: int) -> SearchTree:
+def _tree(failure: Failure, trace: "Mapping[str, SearchTree] | str", room: int) -> TreeMarkup:
     if isinstance(trace, str):
-        return SearchTree(None, f"Its trace cannot be shown: {trace}.")
+        return TreeMarkup(None, f"Its trace cannot be shown: {trace}.")
     if failure.question_id not in trace:
-        return SearchTree(None, "The run's folder has no trace of it.")
+        return TreeMarkup(None, "The run's folder has no trace of it.")
     markup = fragment(trace[failure.question_id]) if room > 0 else None
     if markup is None or len(markup) > room:
         command = f"reasoner trace {_file(failure)} --question ID"
-        return SearchTree(None, f"Its trace is too long to be shown here: {command}.")
-    return SearchTree(markup, "")
+        return TreeMarkup(None, f"Its trace is too long to be shown here: {command}.")
+    return TreeMarkup(markup, "")

@@ -1,0 +1,1 @@
+"""What was measured of a model, and the decisions based on it: pure functions."""

@@ -1,0 +1,237 @@
+"""Forecasts: the accuracy that a budget buys, the budget that an accuracy costs, how many sequences fit the cache."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+from reasoner.calibration.arm_selection import Estimate, shrunk
+from reasoner.calibration.pareto import Mix, Point, fill, hull, steps
+from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
+from reasoner.errors import UsageError, require
+from reasoner.models.geometry import sequences_that_fit
+from reasoner.models.info import ModelInfo
+
+TAIL: Final = NormalDist().inv_cdf(0.95)
+"""Standard deviations from the mean of a normal distribution to its 95th percentile."""
+
+ROUNDING: Final = 1e-9
+"""Shares of questions up to this are taken as 0."""
+
+
+class BinArm(NamedTuple):
+    """An arm in one bin, and its accuracy there."""
+
+    row: ArmRow
+    accuracy: Estimate
+
+    @property
+    def tokens(self) -> Estimate:
+        """The cost of a question."""
+        return Estimate(self.row.tokens, self.spread**2 / self.row.questions)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the cost of single questions, taking their 95th percentile for a normal one."""
+        return max(0.0, self.row.tokens_p95 - self.row.tokens) / TAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The arms that the questions of one bin get, and their share of all questions."""
+
+    share: float
+    mix: Mix[BinArm]
+
+    @property
+    def arms(self) -> tuple[tuple[float, BinArm], ...]:
+        """Each arm that is used, with its share of the bin's questions; cheapest first."""
+        mix = self.mix
+        both = [(1 - mix.share, mix.base.of)] + ([(mix.share, mix.next.of)] if mix.next else [])
+        return tuple((share, arm) for share, arm in both if share > ROUNDING)
+
+    @property
+    def accuracy(self) -> Estimate:
+        """The accuracy on questions of the bin."""
+        return _mixed((share, arm.accuracy) for share, arm in self.arms)
+
+    @property
+    def tokens(self) -> Estimate:
+        """The cost of a question of the bin."""
+        return _mixed((share, arm.tokens) for share, arm in self.arms)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The expected result of one division of a budget; one part per bin.
+
+    `measured` is the number of questions from which the size of each bin was estimated.
+    """
+
+    parts: tuple[Part, ...]
+    measured: int
+
+    @property
+    def accuracy(self) -> Estimate:
+        """The accuracy; its error is that of the calibration."""
+        return _pooled([(part.share, part.accuracy) for part in self.parts], self.measured)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the accuracy."""
+        return max(0.0, self.accuracy.lower(0.975)), min(1.0, self.accuracy.lower(0.025))
+
+    @property
+    def tokens(self) -> Estimate:
+        """The cost of a question."""
+        return _pooled([(part.share, part.tokens) for part in self.parts], self.measured)
+
+    @property
+    def tokens_p95(self) -> float:
+        """The largest 95th percentile of the cost of a question, over the arms that are used."""
+        return max(arm.row.tokens_p95 for part in self.parts for _, arm in part.arms)
+
+    @property
+    def samples(self) -> int:
+        """The mean number of sequences per question of the arm that draws most, at least 1."""
+        return max(1, *(math.ceil(arm.row.samples) for part in self.parts for _, arm in part.arms))
+
+    def total_p95(self, questions: int) -> float:
+        """The 95th percentile of the total cost of `questions`, by a normal approximation: for ten or more."""
+        mean, error = self.tokens
+        single = math.fsum(
+            part.share * share * (arm.spread**2 + (arm.row.tokens - mean) ** 2)
+            for part in self.parts
+            for share, arm in part.arms
+        )
+        return questions * mean + TAIL * math.sqrt(questions * single + questions**2 * error)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The expected accuracy of any mean budget, on questions like those that were measured.
+
+    `bins` are the share of each among the questions, and the arms worth their cost. Nothing is extrapolated: a budget
+    above the most expensive arm gains nothing.
+    """
+
+    bins: tuple[tuple[float, tuple[Point[BinArm], ...]], ...]
+    measured: int
+
+    @property
+    def minimum(self) -> float:
+        """Mean tokens per question with the cheapest arm in each bin."""
+        return math.fsum(share * points[0].cost for share, points in self.bins)
+
+    @property
+    def maximum(self) -> Forecast:
+        """The highest accuracy that was measured, and its cost."""
+        return self.at(math.inf)
+
+    def at(self, tokens: float) -> Forecast:
+        """The best division of a mean budget of `tokens` per question.
+
+        Raises:
+            UsageError: it is below `minimum`.
+        """
+        mixes = fill(self.bins, tokens)
+        parts = (Part(share, mix) for (share, _), mix in zip(self.bins, mixes, strict=True))
+        return Forecast(tuple(parts), self.measured)
+
+    def tokens_for(self, accuracy: float) -> float | None:
+        """The smallest mean budget whose expected accuracy reaches this one; None where none does."""
+        value = math.fsum(share * points[0].value for share, points in self.bins)
+        if accuracy <= value:
+            return self.minimum
+        tokens = self.minimum
+        for step in steps([points for _, points in self.bins], [share for share, _ in self.bins]):
+            if accuracy <= value + step.gain:
+                return tokens + step.cost * (accuracy - value) / step.gain
+            tokens, value = tokens + step.cost, value + step.gain
+        return None
+
+
+def outlook(family: Family) -> Outlook:
+    """The outlook on one kind of task; bins are as common as among the baseline's questions.
+
+    Accuracies are shrunk toward the arm's mean over bins, as in `choosing.shrunk`.
+
+    Raises:
+        UsageError: a bin has no arm that was measured on enough questions.
+    """
+    estimates = shrunk(family)
+    counts = [family.standard(index).questions for index in range(family.bins.count)]
+    bins = []
+    for index, count in enumerate(counts):
+        rows = family.rows(index)
+        # The errors are those of the bin alone: shrunk accuracies of several bins have correlated errors.
+        alone = shrunk(family.model_copy(update={"arms": rows}))
+        arms = [
+            BinArm(row, Estimate(estimates[row.arm, index].mean, alone[row.arm, index].variance))
+            for row in rows
+            if row.eligible
+        ]
+        if not arms:
+            raise UsageError(
+                f"bin {index} of {family.task} has no arm with {MIN_QUESTIONS} questions: calibrate on more "
+                "questions, or with fewer bins"
+            )
+        bins.append((count / sum(counts), hull(Point(arm.row.tokens, arm.accuracy.mean, arm) for arm in arms)))
+    return Outlook(tuple(bins), sum(counts))
+
+
+def sequence_p95(family: Family) -> float:
+    """The 95th percentile of the tokens of one sequence, prompt included, in the hardest bin.
+
+    It is measured by the arms of one sample, and by the baseline as a sample's share of the cost of a question.
+    """
+    return max(
+        row.tokens_p95 / max(1.0, row.samples)
+        for row in family.arms
+        if not row.verifier and (row.samples <= 1 or row.arm == (family.baseline, "", ""))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How many sequences a KV cache of `tokens` tokens holds at once: with a prompt each, and with a shared one."""
+
+    tokens: int
+    apart: int
+    shared: int
+
+
+def fit(card: ModelInfo, *, kv_bytes: int, own: int, prompt: int = 0, samples: int = 1) -> Fit:
+    """How many sequences of `own` tokens after a prompt of `prompt` fit, with the prompt shared by `samples` or not.
+
+    Shared, a question takes prompt + samples x own tokens; the last question may have fewer samples. Blocks that are
+    not full are not counted. All are 0 where the model's geometry is unknown.
+
+    Raises:
+        UsageError: `own` or `samples` is below 1, `prompt` below 0.
+    """
+    require(own, "own", at_least=1)
+    require(samples, "samples", at_least=1)
+    require(prompt, "prompt", at_least=0)
+    tokens = sequences_that_fit(card, kv_bytes=kv_bytes, tokens=1)
+    questions, left = divmod(tokens, prompt + samples * own)
+    shared = questions * samples + max(0, (left - prompt) // own)
+    return Fit(tokens, sequences_that_fit(card, kv_bytes=kv_bytes, tokens=prompt + own), shared)
+
+
+def _mixed(parts: Iterable[tuple[float, Estimate]]) -> Estimate:
+    """The mean over arms of one bin: measured on the same questions, so their errors are taken as correlated."""
+    mean = error = 0.0
+    for share, estimate in parts:
+        mean += share * estimate.mean
+        error += share * math.sqrt(estimate.variance)
+    return Estimate(mean, error**2)
+
+
+def _pooled(parts: Sequence[tuple[float, Estimate]], measured: int) -> Estimate:
+    """The mean over bins: their errors are independent, and the size of each bin has an error too."""
+    mean = math.fsum(share * estimate.mean for share, estimate in parts)
+    within = math.fsum(share**2 * estimate.variance for share, estimate in parts)
+    between = math.fsum(share * (estimate.mean - mean) ** 2 for share, estimate in parts)
+    return Estimate(mean, within + between / measured)

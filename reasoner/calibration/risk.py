@@ -1,0 +1,124 @@
+"""Bounds on the harm of a cheaper arm, and alarms that a calibration no longer holds."""
+
+import math
+from collections.abc import Sequence
+from itertools import takewhile
+
+ALARM = 0.01
+"""The chance of a false alarm per look."""
+EXACT = 5000
+"""Up to so many answers the distribution is exact; the time grows with their square."""
+MIN_SEEN = 10
+"""Fewer questions raise no alarm of drift."""
+
+
+def upper_bound(harmed: float, n: int, alpha: float) -> float:
+    """The upper confidence bound, at 1 - `alpha`, of the rate of harm after `harmed` of `n` questions.
+
+    For whole questions it is Clopper and Pearson's, which is exact. A question that is harmed in expectation counts in
+    part; then it is the smaller of two: Hoeffding's, proven for any losses in [0, 1], and Clopper and Pearson's of the
+    next whole number. The latter is proven at 2 `alpha`: toss a coin for each part, and the count is a binomial that is
+    at most that number in at least half of the cases. A search found no losses that are worse for it than whole ones.
+    """
+    if not 0 <= harmed <= n or not n or not 0 < alpha < 1:
+        raise ValueError(f"harmed must be 0 to n, n 1 or more, alpha above 0 and below 1 (got {harmed}, {n}, {alpha})")
+    from scipy import special
+
+    count = math.ceil(harmed - 1e-9)
+    exact = 1.0 if count == n else float(special.betaincinv(count + 1, n - count, 1 - alpha))
+    return min(exact, _hoeffding(harmed / n, math.log(1 / alpha) / n))
+
+
+def _hoeffding(rate: float, bound: float) -> float:
+    """The rate u above `rate` at which the relative entropy of `rate` to u is `minimum`."""
+    from scipy import special
+
+    low, high = rate, 1.0
+    for _ in range(60):
+        u = (low + high) / 2
+        entropy = special.rel_entr(rate, u) + special.rel_entr(1 - rate, 1 - u)
+        low, high = (u, high) if entropy < bound else (low, u)
+    return high
+
+
+def least_questions(epsilon: float, alpha: float) -> int:
+    """How many questions without harm bound the rate of harm by `epsilon`."""
+    return math.ceil(math.log(alpha) / math.log1p(-epsilon))
+
+
+def walk(counts: Sequence[tuple[float, int]], epsilon: float, alpha: float) -> int:
+    """How many (harmed, n) from the first on `epsilon` bounds without a gap.
+
+    The order is fixed before the counts are known: then the risk of what is chosen exceeds `epsilon` with a chance of
+    at most `alpha`, however many there are (fixed-sequence testing: Angelopoulos 2021, 2110.01052).
+    """
+    return sum(1 for _ in takewhile(lambda count: upper_bound(*count, alpha) <= epsilon, counts))
+
+
+def drift(mean: float, sd: float, n: int, shares: Sequence[float], alpha: float = ALARM) -> str | None:
+    """The alarm that votes agree less than in calibration, where smoothed shares on `n` questions had `mean` and `sd`.
+
+    A one-sided t test on `shares`, with the greater of the two spreads for both, as a few questions may miss
+    the rare ones that split; None without an alarm, or with fewer than `MIN_SEEN`. `alpha` is for one look: divide it
+    by the number of windows that are looked at.
+    """
+    import numpy as np
+    from scipy import special
+
+    if n < 2 or not 0 < alpha < 1:
+        raise ValueError(f"n must be at least 2, alpha above 0 and below 1 (got {n}, {alpha})")
+    if len(shares) < MIN_SEEN:
+        return None
+    now = math.fsum(shares) / len(shares)
+    if now > mean - 1e-9:
+        return None
+    square = max(sd**2, float(np.var(shares, ddof=1)))
+    calibrated, new = square / n, square / len(shares)
+    chance = 0.0
+    if spread := calibrated + new:
+        freedom = spread**2 / (calibrated**2 / (n - 1) + new**2 / (len(shares) - 1))
+        chance = float(special.stdtr(freedom, (now - mean) / math.sqrt(spread)))
+    if chance > alpha:
+        return None
+    return (
+        f"votes agree less than in calibration: a mean share of {now:.3f} on {len(shares)} questions, {mean:.3f} on "
+        f"{n} in calibration (p = {chance:.2g})"
+    )
+
+
+def broken_promise(confidences: Sequence[float], right: Sequence[bool], alpha: float = ALARM) -> str | None:
+    """The alarm that fewer answers are right than their calibrated confidences, in [0, 1], predict; None without one.
+
+    The count of right answers against a sum of unequal coins: exact up to `EXACT` answers, beyond by the normal
+    approximation with continuity correction. One look, as in `drift`.
+    """
+    if len(confidences) != len(right) or not all(0 <= chance <= 1 for chance in confidences):
+        raise ValueError("give a confidence from 0 to 1 for each answer")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be above 0 and below 1 (got {alpha})")
+    count = sum(right)
+    chance = _at_most(count, confidences)
+    if chance > alpha:
+        return None
+    return (
+        f"fewer answers are right than their confidence predicts: {count} of {len(right)}, "
+        f"and {math.fsum(confidences):.1f} were expected (p = {chance:.2g})"
+    )
+
+
+def _at_most(count: int, chances: Sequence[float]) -> float:
+    """P(at most `count` of these coins fall heads)."""
+    import numpy as np
+
+    p = np.asarray(chances, dtype=np.float64)
+    if len(p) > EXACT:
+        from scipy import special
+
+        spread = math.sqrt(float((p * (1 - p)).sum()))
+        return float(special.ndtr((count + 0.5 - p.sum()) / spread)) if spread else float(count >= p.sum())
+    law = np.zeros(len(p) + 1)
+    law[0] = 1.0
+    for chance in p:
+        law[1:] = law[1:] * (1 - chance) + law[:-1] * chance
+        law[0] *= 1 - chance
+    return float(law[: count + 1].sum())

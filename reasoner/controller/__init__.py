@@ -1,1 +1,0 @@
-"""When a question has had enough: rules over where its votes stand."""

@@ -1,0 +1,126 @@
+"""What the author of an engine imports: the interface, its requests and what they report."""
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from reasoner.errors import UsageError
+from reasoner.models.info import ModelInfo
+from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.types import Completion, Prompt, SamplingParams, TokenIds, Usage
+
+__all__ = ["CacheResettable", "Engine", "ModelInfo", "Rendered", "SampleRequest", "UsageMeter", "reset_caches"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound."""
+
+    token_ids: TokenIds | None
+    tokens: int
+
+
+@dataclass(slots=True)
+class UsageMeter:
+    """What the engine has computed for one request so far.
+
+    The engine writes it; the runner reads it if the request does not complete. None means unknown: the request is
+    then booked at its worst case.
+    """
+
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same `seed`.
+
+    `watch` are token ids, up to 128, whose exact log-probabilities the completion must have at every position; it then
+    has no best alternatives. The engine aborts a sequence that falls below the `floor`. `interruptible` says whether
+    the runner may cancel this sequence alone before it ends. If it is False, an engine may wait for the whole reply and
+    may generate it in one request with others of the same question, prompt and parameters.
+    """
+
+    question_id: str
+    prompt: Prompt
+    rendered: Rendered
+    params: SamplingParams
+    index: int
+    seed: int
+    priority: int = 0
+    watch: TokenIds = ()
+    floor: ConfidenceFloor | None = None
+    interruptible: bool = True
+    meter: UsageMeter = field(default_factory=UsageMeter)
+
+    def __post_init__(self) -> None:
+        if self.watch and self.params.logprobs:
+            raise UsageError(f"logprobs={self.params.logprobs} cannot be combined with watched tokens: keep one")
+
+
+class Engine(Protocol):
+    """Generates sequences with one model. Many requests may be in flight at once."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name for people and traces."""
+        ...
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model; available after `start`."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What this engine cannot do exactly, such as taking token ids; recorded in the trace."""
+        ...
+
+    @property
+    def capacity(self) -> int | None:
+        """Tokens that fit the KV cache at once; None if the engine limits itself."""
+        ...
+
+    async def start(self) -> None:
+        """Make the engine ready. A second call does nothing.
+
+        Raises:
+            EngineUnavailable: it cannot be made ready; the message says what to do.
+        """
+        ...
+
+    async def render(self, prompt: Prompt) -> Rendered:
+        """The prompt as the model reads it. The head is rendered once; generated ids are appended."""
+        ...
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """The token ids of a text without the special tokens of a prompt's beginning; None if they are unknown."""
+        ...
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """Generate one sequence. Cancelling the awaiting task aborts it in the engine and leaves the meter exact.
+
+        Raises:
+            RequestLost: it failed on the way and may be tried again; the meter says what it cost.
+            EngineError: it failed for good.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop and free everything. A second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class CacheResettable(Protocol):
+    """An engine or a verifier with caches that can be emptied, so that later work is charged in full."""
+
+    async def reset_caches(self) -> None:
+        """Empty all caches. Nothing may be in flight; before `start` it does nothing."""
+        ...
+
+
+async def reset_caches(*plugins: object) -> None:
+    """Empty the caches of each plug-in that has any."""
+    for plugin in plugins:
+        if isinstance(plugin, CacheResettable):
+            await plugin.reset_caches()

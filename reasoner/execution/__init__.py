@@ -1,0 +1,1 @@
+"""Runs plans: the only code that calls engines and verifiers."""

@@ -1,0 +1,234 @@
+"""Queues in front of the ledger and of the KV cache: which operation may start next."""
+
+import asyncio
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
+
+Lines = defaultdict[Ledger, deque[asyncio.Future[None]]]
+
+
+def new_lines() -> Lines:
+    """The queues of one run, one in front of each ledger that is short."""
+    return defaultdict(deque)
+
+
+@dataclass(slots=True)
+class Floor:
+    """Room in a ledger, held for one question until its first operation, so that no question is starved."""
+
+    ledger: Ledger
+    worst: Cost
+    _held: Reservation | None = None
+
+    def __post_init__(self) -> None:
+        self._held = self.ledger.hold(self.worst)
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """A block in which the room is free; it must not await."""
+        if self._held is None:
+            yield
+            return
+        self.drop()
+        yield
+        self._held = self.ledger.hold(self.worst)
+
+    def drop(self) -> None:
+        """Free the room for good."""
+        if self._held:
+            self.ledger.release(self._held)
+            self._held = None
+
+
+class Admission:
+    """Turns a question's operations into reservations, first come, first served.
+
+    An operation whose worst case does not fit waits while work in flight may still settle for less than it reserved.
+    Then it is clamped to what is free, or refused where too little is left to be useful. A `floor` is room for the
+    first operation.
+    """
+
+    def __init__(self, ledger: Ledger, lines: Lines) -> None:
+        self.ledger = ledger
+        self.floor: Floor | None = None
+        self._lines = lines
+        self._turn = asyncio.Lock()
+
+    async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
+        """A reservation for up to `max_tokens` tokens, and how many were granted.
+
+        Raises:
+            BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
+        """
+        async with self._turn:
+            waited = False
+            try:
+                while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
+                    await self._wait(ledger, front=waited)
+                    waited = True
+                self._drop_floor()
+                granted = self.ledger.fit(price, max_tokens=max_tokens)
+                return self.ledger.reserve(price(granted)), granted
+            finally:
+                if waited:
+                    self._wake()
+
+    def settle(self, reservation: Reservation, actual: Cost) -> None:
+        """Book the actual cost of an operation, and wake the next in the queue."""
+        try:
+            self.ledger.settle(reservation, actual)
+        finally:
+            self._wake()
+
+    def close(self) -> None:
+        """No more operations follow: free the floor."""
+        if self.floor:
+            self._drop_floor()
+            self._wake()
+
+    def _drop_floor(self) -> None:
+        if self.floor:
+            self.floor.drop()
+            self.floor = None
+
+    def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, waited: bool) -> Ledger | None:
+        """The ledger in whose queue an operation must wait; None if it can be decided now."""
+        with self.floor.lifted() if self.floor else nullcontext():
+            if not waited and self._lines:
+                for ledger in self.ledger.lineage():
+                    if self._lines.get(ledger):
+                        return ledger
+            short: Shortfall | None = self.ledger.shortfall(price(max_tokens))
+            if short and not short.may_ease:
+                short = self.ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
+            return short.ledger if short and short.may_ease else None
+
+    async def _wait(self, ledger: Ledger, *, front: bool) -> None:
+        line = self._lines[ledger]
+        ticket = asyncio.get_running_loop().create_future()
+        line.insert(0 if front else len(line), ticket)
+        try:
+            try:
+                await ticket
+            finally:
+                line.remove(ticket)
+                if not line:
+                    del self._lines[ledger]
+        except asyncio.CancelledError:
+            self._wake()
+            raise
+
+    def _wake(self) -> None:
+        if not self._lines:
+            return
+        for ledger in self.ledger.lineage():
+            line = self._lines.get(ledger)
+            if line and not line[0].done():
+                line[0].set_result(None)
+
+
+Shared = tuple[tuple[str, int], ...]
+"""The pieces of a prompt, as (name, tokens); sequences that name the same piece share it."""
+
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    place: int
+    number: int
+    shared: Shared = field(compare=False)
+    own: int = field(compare=False)
+    ticket: asyncio.Future[None] = field(compare=False)
+
+
+class KvCacheLimiter:
+    """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
+
+    More tokens would be preempted and computed again. A piece of prompt that several sequences share counts once. A
+    piece that is kept counts until it is let go, also while nothing of it is in flight, so that no newcomer evicts it.
+    A sequence longer than the cache runs alone.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._used = 0
+        self._flying = 0
+        self._kept: dict[str, int] = {}
+        self._sharing: dict[str, int] = {}
+        self._line: list[_Waiting] = []
+        self._number = 0
+
+    async def enter(self, shared: Shared, *, own: int, place: int = 0) -> bool:
+        """Wait until `own` tokens fit, and those of the `shared` pieces that are not in the cache yet.
+
+        Lower `place`, the index of the question, goes first. Returns whether it had to wait.
+        """
+        if not self._line and self._fits(shared, own):
+            self._take(shared, own)
+            return False
+        self._number += 1
+        waiting = _Waiting(place, self._number, shared, own, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._line, waiting)
+        self._advance()
+        try:
+            await waiting.ticket
+        except asyncio.CancelledError:
+            if waiting.ticket.done() and not waiting.ticket.cancelled():
+                self.leave(shared, own=own)
+            else:
+                self._advance()
+            raise
+        return True
+
+    def leave(self, shared: Shared, *, own: int) -> None:
+        """Free what `enter` took."""
+        self._used -= own
+        self._flying -= 1
+        self._give_back(shared)
+        self._advance()
+
+    def keep(self, name: str, tokens: int) -> None:
+        """Count a piece of prompt in flight until `let_go`. Calling it again does nothing."""
+        if name not in self._kept:
+            self._kept[name] = tokens
+            self._share(((name, tokens),))
+
+    def let_go(self, name: str) -> None:
+        """Count a kept piece only while it is in flight. Does nothing for other pieces."""
+        if name in self._kept:
+            self._give_back(((name, self._kept.pop(name)),))
+            self._advance()
+
+    def _give_back(self, shared: Shared) -> None:
+        for name, tokens in shared:
+            self._sharing[name] -= 1
+            if not self._sharing[name]:
+                del self._sharing[name]
+                self._used -= tokens
+
+    def _fits(self, shared: Shared, own: int) -> bool:
+        need = own + sum(tokens for name, tokens in shared if name not in self._sharing)
+        return self._flying == 0 or self._used + need <= self.capacity
+
+    def _take(self, shared: Shared, own: int) -> None:
+        self._used += own
+        self._flying += 1
+        self._share(shared)
+
+    def _share(self, shared: Shared) -> None:
+        for name, tokens in shared:
+            if name not in self._sharing:
+                self._used += tokens
+            self._sharing[name] = self._sharing.get(name, 0) + 1
+
+    def _advance(self) -> None:
+        # A cancelled waiter may not have run yet when others leave: it is skipped.
+        while self._line and (self._line[0].ticket.cancelled() or self._fits(self._line[0].shared, self._line[0].own)):
+            first = heapq.heappop(self._line)
+            if not first.ticket.cancelled():
+                self._take(first.shared, first.own)
+                first.ticket.set_result(None)

@@ -1,0 +1,88 @@
+"""Compares the answers of one question: each comparison is asked for and recorded once."""
+
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from reasoner.answers.equivalence import Comparer, ComparisonMeter
+from reasoner.errors import NotRecorded
+from reasoner.trace.events import BlocksFound, EquivalenceChecked
+from reasoner.trace.history import QuestionHistory
+from reasoner.trace.recorder import Recorder
+from reasoner.types import Answer, AnswerSpace, Blocks, Question
+
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
+V = TypeVar("V")
+
+
+@dataclass(slots=True, eq=False)
+class Comparisons:
+    """Looks a comparison up in the history, and asks the comparer for what is not there.
+
+    A result holds for the rest of the run, including "not decided in time", so that a replay and a resumed run count
+    the same votes.
+    """
+
+    question: Question
+    comparer: Comparer
+    recorder: Recorder
+    history: QuestionHistory
+    _recorded_blocks: dict[str, Blocks | None] = field(init=False, repr=False)
+    _recorded_same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
+    _blocks: dict[str, Blocks | None] = field(init=False, repr=False)
+    _same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
+    _tab: ComparisonMeter = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._tab = ComparisonMeter(self.question.id)
+        self._recorded_blocks, self._recorded_same = self.history.blocks, self.history.same
+        self._blocks = {} if self.history.source else {**self._recorded_blocks}
+        self._same = {} if self.history.source else {**self._recorded_same}
+
+    async def same(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool | None, ...]:
+        """For each pair whether each answer accepts the other; None if that was not decided in time."""
+        asked = [(frozenset((a.key, b.key)), (a, b)) for a, b in pairs]
+        if new := {key: pair for key, pair in asked if key not in self._same}:
+            results = await self._find(new, self._recorded_same, self.comparer.same_many)
+            keys = tuple((a.key, b.key) for a, b in new.values())
+            self.recorder.write(EquivalenceChecked, pairs=keys, same=results)
+            self._same.update(zip(new, results, strict=True))
+        return tuple(self._same[key] for key, _ in asked)
+
+    async def blocks(self, answers: Sequence[Answer]) -> tuple[Blocks | None, ...]:
+        """The blocks of each answer; None if they were not found in time."""
+        if new := {answer.key: answer for answer in answers if answer.key not in self._blocks}:
+            results = await self._find(new, self._recorded_blocks, self.comparer.blocks)
+            self.recorder.write(BlocksFound, answers=tuple(new), blocks=results)
+            self._blocks.update(zip(new, results, strict=True))
+        return tuple(self._blocks[answer.key] for answer in answers)
+
+    async def _find(
+        self,
+        new: Mapping[K, A],
+        recorded: Mapping[K, V],
+        ask: Callable[[AnswerSpace, Sequence[A], ComparisonMeter], Coroutine[Any, Any, tuple[V, ...]]],
+    ) -> tuple[V, ...]:
+        if not self.history.source:
+            return await ask(self.question.space, tuple(new.values()), self._tab)
+        try:
+            return tuple(recorded[key] for key in new)
+        except KeyError as error:
+            raise NotRecorded(
+                f"the trace {self.past.source} does not say which answers are the same: replay with the same strategy "
+                "and budget"
+            ) from error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How much was not decided in time, if anything, and what to do about it."""
+        undecided = [*self._same.values(), *self._blocks.values()].count(None)
+        if not undecided:
+            return ()
+        what = "1 comparison was" if undecided == 1 else f"{undecided:,} comparisons were"
+        limit, way_out = "in time", ""
+        if (seconds := getattr(self.question.space, "seconds", None)) is not None:
+            limit = f"within {seconds:g} s"
+            way_out = f"; answer kind {self.question.space.name}:seconds={3 * seconds:g} gives more time"
+        return (f"{what} not decided {limit}: those answers count as different{way_out}",)

@@ -1,0 +1,195 @@
+"""Opens the questions of a run in input order, no more than the engine can use."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
+from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
+from reasoner.engine import Engine
+from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
+from reasoner.execution.admission import Admission, Floor, KvCacheLimiter, Lines, new_lines
+from reasoner.execution.allocation import Allocation
+from reasoner.execution.comparisons import Comparisons
+from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.launching import cancel_all
+from reasoner.execution.plan_runner import PlanRunner
+from reasoner.execution.scheduler import Scheduler
+from reasoner.solution import Solution
+from reasoner.strategy import StopRule, Strategy
+from reasoner.trace.events import Sink
+from reasoner.trace.history import EMPTY, QuestionHistory
+from reasoner.trace.recorder import Recorder, RunFacts
+from reasoner.types import Question, Usage
+from reasoner.verifier import Verifier
+
+CONCURRENCY: Final = 1024
+"""Questions open at once: as many as the sequences that engines compute at once, if each question draws only one."""
+KV_SHARE = 0.9
+"""The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
+MAX_FLOOR_TOKENS = 4096
+"""The most tokens that are held for a first sample before it is asked for."""
+News = asyncio.Queue["asyncio.Task[Solution] | None"]
+"""Finished questions, and None where another one may be opened."""
+
+
+def check_ids(questions: Iterable[Question], seen_ids: set[str] | None = None) -> None:
+    """Check that no two questions have the same id; `seen_ids` has the ids of earlier ones and is extended.
+
+    Raises:
+        UsageError: two have.
+    """
+    seen_ids = set() if seen_ids is None else seen_ids
+    for question in questions:
+        if question.id in seen_ids:
+            raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
+        seen_ids.add(question.id)
+
+
+@dataclass(slots=True)
+class _Floors:
+    """Room in the run's budget for the first sample of each question that is not open yet, so that none is starved.
+
+    It is half an equal share per question, or the useful minimum if that is more. The other half lets first samples
+    be as long as they may, most of which need less. The shares of questions that are not open are held as one number.
+    Where the budget is too small for all, the first questions have theirs.
+    """
+
+    run: Ledger
+    questions: int
+    _share: Budget = field(init=False)
+    _shares: int = field(init=False)
+    _short: bool = False
+
+    def __post_init__(self) -> None:
+        self._share = self.run.budget.divided(2 * max(self.questions, 1))
+        limits = [(getattr(self._share, unit), getattr(self.run.budget, unit)) for unit in UNITS]
+        self._keep(min((int(limit // share) for share, limit in limits if share), default=0))
+
+    def _keep(self, shares: int) -> None:
+        self._shares = max(0, min(shares, self.questions))
+        self.run.keep(self._share, self._shares)
+
+    async def hold(self, worker: OperationExecutor) -> None:
+        """Hold room for the next question until its first operation, instead of the share that was held for it."""
+        self.questions -= 1
+        if self._short:
+            return
+        try:
+            rendered = await worker.render(worker.question.prompt)
+        except EngineError:
+            # The question meets the same error, and there it is reported.
+            self._keep(self._shares)
+            return
+
+        def price(tokens: int) -> Cost:
+            return worker.cost(Usage(rendered.tokens, 0, tokens))
+
+        try:
+            tokens = Ledger(self._share, prices=self.run.prices).fit(price, maximum=MAX_FLOOR_TOKENS)
+        except BudgetExhausted:
+            tokens = MIN_USEFUL_TOKENS
+        self._keep(self._shares)
+        while self._shares and self.run.shortfall(price(tokens)):
+            self._keep(self._shares - 1)
+        try:
+            worker.admission.floor = Floor(self.run, price(tokens))
+        except BudgetExhausted:
+            self._short = True
+
+
+@dataclass(slots=True)
+class RunContext:
+    """What the questions of one run share; opens a question."""
+
+    strategy: Strategy
+    verifier: Verifier | None
+    stop: StopRule | None
+    engine: Engine
+    comparer: Comparer
+    trace: Sink | None
+    seed: int
+    facts: RunFacts
+    each: Budget | None
+    run: Ledger
+    history: Mapping[str, QuestionHistory]
+    news: News = field(default_factory=asyncio.Queue)
+    turns: Scheduler | None = None
+    _floors: _Floors | None = None
+    _gate: KvCacheLimiter | None = field(init=False)
+    _lines: Lines = field(default_factory=new_lines)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        capacity = self.engine.capacity
+        self._gate = KvCacheLimiter(int(capacity * KV_SHARE)) if capacity else None
+
+    def share(self, allocation: Allocation | None, questions: Sequence[Question]) -> None:
+        """Divide the run's budget among these questions if there are several, or an allocation."""
+        if allocation is None and len(questions) < 2:
+            return
+        self.turns = Scheduler(allocation or Allocation(), self.run, len(questions), lambda: self.news.put_nowait(None))
+        new = sum(question.id not in self.history or not self.history[question.id].attempts for question in questions)
+        if str(self.run.budget):
+            self._floors = _Floors(self.run, new)
+
+    async def open(self, index: int, question: Question) -> PlanRunner:
+        """The question at `index`, ready to run; questions are opened in the order of their indices."""
+        history = self.history.get(question.id, EMPTY)
+        ledger = self.run.child(self.each, elapsed=history.seconds, spent=history.spent)
+        recorder = Recorder(question, self.trace, self._started, history)
+        admission = Admission(ledger, self._lines)
+        comparisons = Comparisons(question, self.comparer, recorder, history)
+        worker = OperationExecutor(
+            question, self.engine, admission, self._gate, recorder, comparisons, self.seed, index, history
+        )
+        if self._floors and not history.attempts:
+            await self._floors.hold(worker)
+        turn = self.turns.turn(index, ledger) if self.turns else None
+        return PlanRunner(self.strategy, self.verifier, self.stop, worker, self.facts, turn)
+
+
+async def open_questions(
+    questions: Iterable[Question], desk: RunContext, concurrency: int
+) -> AsyncGenerator[tuple[int, Solution], None]:
+    """Open questions while there is room, and yield each solution with its question's index.
+
+    If they share a budget, all are opened in the end, each after its first draw: any may get another sample.
+    """
+    require(concurrency, "concurrency", at_least=1)
+    indices: dict[asyncio.Task[Solution], int] = {}
+    warming: asyncio.Task[None] | None = None
+    source = _numbered(questions)
+    over = False
+    try:
+        while True:
+            drives: list[tuple[int, PlanRunner]] = []
+            while not over and (not desk.turns.ahead if desk.turns else len(indices) + len(drives) < concurrency):
+                index, question = next(source, (0, None))
+                if question is None:
+                    over = True
+                    break
+                slow = isinstance(question.space, SlowSpace) and not desk.history.get(question.id, EMPTY).source
+                if warming is None and slow and isinstance(desk.comparer, Equivalence):
+                    # The processes take seconds to start; the first samples run meanwhile.
+                    warming = asyncio.ensure_future(desk.comparer.warm())
+                drives.append((index, await desk.open(index, question)))
+            for index, drive in drives:
+                task = asyncio.ensure_future(drive.solve())
+                task.add_done_callback(desk.news.put_nowait)
+                indices[task] = index
+            if not indices:
+                return
+            if done := await desk.news.get():
+                yield indices.pop(done), done.result()
+    finally:
+        await cancel_all([*indices, *([warming] if warming else [])])
+
+
+def _numbered(questions: Iterable[Question]) -> Iterator[tuple[int, Question]]:
+    seen_ids: set[str] = set()
+    for index, question in enumerate(questions):
+        check_ids([question], seen_ids)
+        yield index, question

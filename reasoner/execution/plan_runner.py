@@ -1,0 +1,371 @@
+"""Runs the plan of one question: executes its operations and sends it the replies."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
+
+from reasoner.budget import Cost
+from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
+from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.launching import Passed, SequenceNames, Started, draw_all, each
+from reasoner.execution.loglikelihood import weighed
+from reasoner.execution.scheduler import ScheduledQuestion
+from reasoner.operations import (
+    Cancel,
+    CheckEquivalent,
+    ComparePair,
+    FindBlocks,
+    Finished,
+    Handle,
+    LogLikelihood,
+    Next,
+    Note,
+    Operation,
+    Plan,
+    Prefill,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.solution import EndedBy, Proposal, Solution
+from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
+from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
+from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
+from reasoner.trace.recorder import RunFacts
+from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating, Usage
+from reasoner.verifier import Verifier
+
+STRATEGY_ERRORS = ErrorsFrom("the strategy")
+STOP_RULE_ERRORS = ErrorsFrom("the stop rule")
+QUESTION_ERRORS = ErrorsFrom("answering this question")
+INTERRUPTED = "interrupted"
+"""The reason of a question that was cut off from outside."""
+BRANCH = 1 << 20
+"""How far apart the first indices of a prompt's sequences are in two branches."""
+
+
+class _End(NamedTuple):
+    answer: Answer | None
+    by: EndedBy
+    reason: str
+    error: ReasonerError | None = None
+    confidence: float | None = None
+
+
+@dataclass(slots=True)
+class PlanRunner:
+    """Runs the plan of one question to its end. Every failure becomes the error of its solution."""
+
+    strategy: Strategy
+    verifier: Verifier | None
+    stop: StopRule | None
+    worker: OperationExecutor
+    facts: RunFacts
+    turn: ScheduledQuestion | None = None
+    _remarks: list[Note] = field(default_factory=list)
+    _proposals: list[Proposal] = field(default_factory=list)
+    _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
+    """The index of the next sequence, by prompt digest and branch."""
+    _ops: int = 0
+    _started: Started = field(default_factory=Started)
+    _seen: Cost = field(default_factory=Cost)
+    """The cost of the results that the plan has received."""
+    _refusal: BudgetExhausted | None = None
+    """The refusal that was raised into the plan; a second one ends it."""
+    _partial_refusal: BudgetExhausted | None = None
+
+    async def solve(self) -> Solution:
+        """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
+        try:
+            end = await self._run()
+        except BaseException as failure:
+            if is_cancellation(failure):
+                self._record_end(_End(self._best(), "error", INTERRUPTED))
+                raise
+            error = QUESTION_ERRORS.error(failure)
+            end = _End(self._best(), "error", str(error), error)
+        end = self._record_end(end)
+        return Solution(
+            self.worker.question.id,
+            end.answer,
+            self.worker.admission.ledger.settled,
+            tuple(self._proposals),
+            end.by,
+            end.reason,
+            end.error,
+            self.worker.all_notes,
+            tuple(note.text for note in self._remarks),
+            end.confidence,
+        )
+
+    def _confidence(self) -> float | None:
+        if not (
+            isinstance(self.strategy, CalibratedStrategy) and self._proposals and self._proposals[-1].vote_state.votes
+        ):
+            return None
+        with STRATEGY_ERRORS:
+            return self.strategy.confidence(self._proposals[-1].vote_state)
+
+    def _record_end(self, end: _End) -> _End:
+        """Record the end. If that fails, it is an error, recorded without the answer, which may be the cause."""
+        try:
+            end = end._replace(confidence=self._confidence())
+            self._ended(end)
+        except Exception as failure:
+            error = end.error or QUESTION_ERRORS.error(failure)
+            end = _End(end.answer, "error", end.reason if end.error else str(error), error)
+            with suppress(Exception):
+                self._ended(end._replace(answer=None, reason=described(error)))
+        return end
+
+    def _ended(self, end: _End) -> None:
+        self.worker.recorder.write(
+            Ended,
+            answer=end.answer,
+            ended_by=end.by,
+            reason=end.reason,
+            cost=self.worker.admission.ledger.settled,
+            notes=self.worker.all_notes,
+            confidence=end.confidence,
+        )
+
+    async def _run(self) -> _End:
+        plan: Plan[Answer | None] | None = None
+        try:
+            if self.turn:
+                # Operations that wait for the question's turn are started one wave at a time.
+                self._started = Started(self.turn.turns.allocation.wave)
+            self._started.follow(self.worker.history.delivered)
+            self.worker.recorder.began(self.facts)
+            with STRATEGY_ERRORS:
+                plan = self.strategy.plan(self.worker.question)
+            return await self._follow(plan)
+        except BudgetExhausted as refusal:
+            return self._refused_end(self._best(), refusal)
+        finally:
+            try:
+                with STRATEGY_ERRORS:
+                    if plan is not None:
+                        plan.close()
+            finally:
+                await self._settle_replay()
+                await self._started.close()
+                self.worker.done()
+                if self.turn:
+                    self.turn.over()
+
+    async def _follow(self, plan: Plan[Answer | None]) -> _End:
+        reply: object = None
+        error: ReasonerError | None = None
+        while True:
+            with STRATEGY_ERRORS:
+                try:
+                    op: Operation = plan.throw(error) if error else plan.send(reply)
+                except StopIteration as finished:
+                    return self._returned(finished.value)
+            reply, error = None, None
+            try:
+                reply = await self._perform(op)
+            except BudgetExhausted as refusal:
+                if self._refusal:
+                    raise
+                self._record_refusal(self._started.late or self._ops, refusal)
+                self._refusal = error = refusal
+            except (PlanError, UsageError) as failure:
+                error = failure
+            if isinstance(op, Propose) and self.stop:
+                last = self._proposals[-1]
+                with STOP_RULE_ERRORS:
+                    why = self.stop.stop(last.vote_state, last.cost)
+                if why:
+                    return _End(last.answer, "rule", why)
+
+    def _returned(self, answer: Answer | None) -> _End:
+        answer = answer or self._best()
+        if self._remarks and self._remarks[-1].ends:
+            return _End(answer, "rule", self._remarks[-1].text)
+        if refusal := self._refusal or self._partial_refusal:
+            return self._refused_end(answer, refusal)
+        return _End(answer, "strategy", "the strategy finished")
+
+    def _refused_end(self, answer: Answer | None, refusal: BudgetExhausted) -> _End:
+        return _End(answer, "price" if refusal.unit == "price" else "budget", str(refusal))
+
+    def _record_refusal(self, op: int, refusal: BudgetExhausted) -> None:
+        self.worker.recorder.write(
+            Refused, op=op, unit=refusal.unit, needed=refusal.needed, free=refusal.free, limit=refusal.limit
+        )
+
+    def _best(self) -> Answer | None:
+        return self._proposals[-1].answer if self._proposals else None
+
+    async def _perform(self, op: Operation) -> object:
+        match op:
+            case Sample():
+                draws = self._name(op)
+                with self.turn.held_up() if self.turn else nullcontext():
+                    return self._see_completions(await self._in_turn(draws, op, _nothing, interruptible=False))
+            case Score() | ComparePair():
+                self._ops += 1
+                return self._see_ratings(await self._score(self._ops, op))
+            case LogLikelihood():
+                self._ops += 1
+                weights, cost = await weighed(self.worker, self._ops, op)
+                self._seen += cost
+                return weights
+            case Next():
+                finished = await self._started.next(self.turn.waits if self.turn else _nothing)
+                self.worker.recorder.write(Delivered, op=finished.handle)
+                self._see_completions(finished.completions)
+                self._see_ratings(finished.ratings)
+                return finished
+            case Prefill():
+                return await self.worker.extend(op.prompt, op.text)
+            case FindBlocks():
+                return await self.worker.in_time(self.worker.comparisons.blocks(op.answers))
+            case CheckEquivalent():
+                return await self.worker.in_time(self.worker.comparisons.same(op.pairs))
+            case Cancel():
+                await self._cancel(op.handle)
+                return None
+        return self._perform_at_once(op)
+
+    def _perform_at_once(self, op: Operation) -> Handle | None:
+        match op:
+            case Start():
+                return self._start(op)
+            case Propose():
+                proposal = Proposal(op.answer, op.vote_state.listed(), self._seen)
+                self._proposals.append(proposal)
+                self.worker.recorder.write(
+                    Proposed, answer=proposal.answer, vote_state=proposal.vote_state, cost=proposal.cost
+                )
+                if self.turn:
+                    self.turn.told(proposal.vote_state)
+            case Note():
+                self._remarks.append(op)
+                self.worker.recorder.write(Noted, text=op.text, ends=op.ends)
+            case _:
+                raise PlanError(f"the strategy yielded {type(op).__name__}, which is not an operation")
+        return None
+
+    def _see_completions(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
+        for completion in completions:
+            if completion.usage != Usage():
+                self._seen += self.worker.cost_of(completion)
+        return completions
+
+    def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
+        for rating in ratings:
+            self._seen += rating.cost
+        return ratings
+
+    def _name(self, op: Sample, times: int = 1) -> SequenceNames:
+        """The sequences of an operation. Where it is started several times, they are those of the first."""
+        first_op = self._ops + 1
+        self._ops += times
+        heads: list[tuple[Prompt, str, int]] = []
+        for prompt in op.prompts:
+            digest = prompt.digest
+            first = self._next_index.get((digest, op.branch), op.branch * BRANCH)
+            self._next_index[digest, op.branch] = first + op.n * times
+            heads.append((prompt, digest, first))
+        return SequenceNames(first_op, tuple(heads), op.n)
+
+    async def _in_turn(
+        self, draws: SequenceNames, op: Sample, passed: Passed, *, interruptible: bool
+    ) -> tuple[Completion, ...]:
+        """Generate the sequences when it is the question's turn. Recorded ones do not wait for it."""
+        if self.turn is None or self.worker.history.settles(draws.op, ((draw.digest, draw.index) for draw in draws)):
+            return await self._sample(draws, op, passed, interruptible=interruptible)
+        await self.turn.take()
+        try:
+            return await self._sample(draws, op, passed, interruptible=interruptible)
+        finally:
+            self.turn.gave()
+
+    async def _sample(
+        self, draws: SequenceNames, op: Sample, passed: Passed, *, interruptible: bool
+    ) -> tuple[Completion, ...]:
+        needed = self.verifier.logprobs if self.verifier else None
+        if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
+            op = replace(op, params=replace(op.params, logprobs=needed))
+        sequence = partial(self.worker.sequence, op, interruptible=interruptible)
+        completions = await draw_all(draws, sequence, passed, self.worker.history.extent)
+        self._check_refusals(draws.op, completions)
+        return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+
+    async def _score(self, number: int, op: Score | ComparePair) -> tuple[Rating, ...]:
+        if self.verifier is None:
+            raise PlanError("the strategy asks for scores but says that it uses no verifier")
+        rate = partial(self.worker.rate, number, self.verifier)
+        if isinstance(op, ComparePair):
+            ratings = await each([partial(rate, first, other=second) for first, second in op.pairs])
+        else:
+            ratings = await each([partial(rate, candidate, reserve=op.reserve) for candidate in op.candidates])
+        self._check_refusals(number, ratings)
+        return tuple(
+            Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
+            for rating in ratings
+        )
+
+    def _check_refusals(self, number: int, results: Sequence[object]) -> None:
+        """Raise if every result was refused; if only some were, record it, as the plan only gets a shorter reply."""
+        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
+        if refusals and len(refusals) == len(results):
+            raise refusals[0]
+        if refusals:
+            self._partial_refusal = self._partial_refusal or refusals[0]
+            self._record_refusal(number, refusals[0])
+
+    def _start(self, start: Start) -> Handle:
+        op = start.op
+        if isinstance(op, Sample):
+            # A stop rule of the run ends the plan at any proposal, whatever the plan promised.
+            interruptible = start.cancellable or self.stop is not None
+            draws = self._name(op, start.times)
+            [(_, digest, first), *_] = draws.heads
+            work = partial(self._sample_started, draws, op, interruptible=interruptible)
+            self._started.launch(draws.op, start.times, work, lambda: self.worker.history.extent(digest) - first)
+            return Handle(draws.op)
+        self._ops += 1
+        handle = Handle(self._ops)
+        self._started.at_once(handle, self._score_started(handle, op))
+        return handle
+
+    async def _sample_started(
+        self, first: SequenceNames, op: Sample, repetition: int, passed: Passed, *, interruptible: bool
+    ) -> Finished:
+        heads = tuple((prompt, digest, index + repetition * op.n) for prompt, digest, index in first.heads)
+        draws = SequenceNames(first.op + repetition, heads, op.n)
+        handle = Handle(draws.op)
+        try:
+            return Finished(handle, completions=await self._in_turn(draws, op, passed, interruptible=interruptible))
+        except NotRecorded as missing:
+            # It was in flight in the recorded run, where others were launched meanwhile.
+            passed()
+            return await self._started.stall(handle, missing)
+
+    async def _score_started(self, handle: Handle, op: Score | ComparePair) -> Finished:
+        try:
+            return Finished(handle, ratings=await self._score(handle, op))
+        except NotRecorded as missing:
+            return await self._started.stall(handle, missing)
+
+    async def _cancel(self, handle: Handle) -> None:
+        if self._started.holds(handle):
+            self.worker.recorder.write(Cancelled, op=handle)
+            await self._settle_replay()
+            await self._started.cancel(handle)
+
+    async def _settle_replay(self) -> None:
+        """In a replay, book everything that the recorded run had started before anything is cancelled."""
+        if self.worker.history.source:
+            await self._started.settle()
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,237 @@
+"""Scheduling of draws under one budget: the question whose next samples have the highest value draws next."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from reasoner.budget import Budget, Ledger
+from reasoner.errors import BudgetExhausted
+from reasoner.execution.allocation import Allocation, BidQueue, QuestionState
+from reasoner.types import VoteState
+
+UNKNOWN_REST = 64
+"""Samples beyond the leader's votes that are assumed to be left where nobody says: enough to overtake any leader."""
+IN_FLIGHT = 1 / 8
+"""The part of the remaining budget that may be in flight beyond first samples, so that results redirect the rest."""
+
+
+class Scheduler:
+    """The order in which the questions of one run draw. Bookkeeping on the event loop; it never waits.
+
+    Questions are opened one after the other, `questions` in all, and each draws once first; `opened` is called when one
+    does. Once all are opened, the question with the best bid draws its next wave. A question bids when its last wave is
+    back and its plan waits. A bid below the price is refused, as the ledger would refuse it.
+    """
+
+    def __init__(self, allocation: Allocation, run: Ledger, questions: int, opened: Callable[[], None]) -> None:
+        self.allocation = allocation
+        self._opened = opened
+        self._unopened = questions
+        self._bids = BidQueue(allocation)
+        self._run = run
+        self._unit, self._limit = _competing_unit(run.budget)
+        self._turns: dict[int, ScheduledQuestion] = {}
+        self._first_draws: deque[ScheduledQuestion] = deque()
+        self._undrawn = 0
+        self._drawing = 0
+        self._in_flight = 0
+
+    def turn(self, index: int, ledger: Ledger) -> "ScheduledQuestion":
+        """The turn of the question at `index`, which spends from `ledger`."""
+        turn = self._turns[index] = ScheduledQuestion(index, ledger, self)
+        self._unopened -= 1
+        self._undrawn += 1
+        return turn
+
+    @property
+    def ahead(self) -> bool:
+        """Whether as many open questions wait for their first draw as draws may be in flight."""
+        return self._undrawn >= self.allocation.abreast
+
+    def asked(self, turn: "ScheduledQuestion") -> None:
+        """A question has an operation that waits."""
+        if not turn.queued:
+            turn.queued = True
+            self._first_draws.append(turn)
+        self.advance()
+
+    def advance(self) -> None:
+        """Start every draw that may start now."""
+        while self._first_draws and self._in_flight < self.allocation.abreast:
+            turn = self._first_draws.popleft()
+            if turn.waiting:
+                self._drawing += 1
+                self._undrawn -= 1
+                turn.opened = True
+                self._in_flight += turn.release(1)
+                self._opened()
+        if self._unopened:
+            return
+        price = self.allocation.price
+        # Short waves decide better, so a wave is as long as it takes to keep `abreast` draws in flight.
+        longest = max(1, self.allocation.abreast // max(1, self._drawing))
+        while (bid := self._bids.peek()) is not None:
+            turn, draws = self._turns[bid.question], min(bid.draws, longest)
+            if bid.value < price:
+                self._bids.pop()
+                turn.refuse(BudgetExhausted("price", needed=price, free=bid.value, limit=price))
+            elif self._fits(draws):
+                self._bids.pop()
+                self._in_flight += turn.release(draws)
+            else:
+                return
+
+    def _fits(self, draws: int) -> bool:
+        if not self._in_flight:
+            return True
+        if self._in_flight >= self.allocation.abreast:
+            return False
+        left = self._limit - self.measured(self._run)
+        return (self._in_flight + draws) * self._bids.mean <= left * IN_FLIGHT
+
+    def measured(self, ledger: Ledger) -> float:
+        """What a ledger has spent, in the unit in which questions compete."""
+        return self._run.measure(self._unit, ledger.settled)
+
+    def came_back(self) -> None:
+        """An operation that had its turn has ended."""
+        self._in_flight -= 1
+        self.advance()
+
+    def bid(self, turn: "ScheduledQuestion") -> None:
+        """Enter the bid of a question that waits for its next wave."""
+        state = turn.state()
+        if state.lead - state.second > state.rest:
+            price = self.allocation.price
+            turn.refuse(BudgetExhausted("price", needed=price, free=0, limit=price))
+        else:
+            self._bids.update(turn.index, state)
+            self.advance()
+
+    def over(self, turn: "ScheduledQuestion") -> None:
+        """A question draws no more."""
+        if turn.opened:
+            self._drawing -= 1
+            # What its last wave cost counts towards the mean.
+            self._bids.update(turn.index, turn.state())
+        else:
+            self._undrawn -= 1
+        del self._turns[turn.index]
+        self._bids.close(turn.index)
+        self.advance()
+
+
+@dataclass(slots=True, eq=False)
+class ScheduledQuestion:
+    """One question in the order of draws, and its operations that wait."""
+
+    index: int
+    ledger: Ledger
+    turns: Scheduler = field(repr=False)
+    queued: bool = False
+    opened: bool = False
+    waiting: deque["asyncio.Future[None]"] = field(default_factory=deque)
+    _in_flight: int = 0
+    _idle: bool = False
+    _held_up: bool = False
+    _vote_state: VoteState = field(default_factory=VoteState)
+
+    async def take(self) -> None:
+        """Wait until an operation may start; call `gave` when it has ended.
+
+        Raises:
+            BudgetExhausted: its value is below the price.
+        """
+        ticket = asyncio.get_running_loop().create_future()
+        self.waiting.append(ticket)
+        self.turns.asked(self)
+        self._bid_if_idle()
+        try:
+            await ticket
+        except asyncio.CancelledError:
+            if ticket in self.waiting:
+                self.waiting.remove(ticket)
+            elif not ticket.cancelled() and ticket.exception() is None:
+                self.gave()
+            raise
+
+    def gave(self) -> None:
+        """The operation has ended: the plan continues, unless it waits for one other operation."""
+        self._in_flight -= 1
+        self._idle = self._held_up
+        self.turns.came_back()
+        self._bid_if_idle()
+
+    def waits(self) -> None:
+        """The plan waits for the next result, whichever it is."""
+        self._idle = True
+        self._bid_if_idle()
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """A block in which the plan waits for one operation, whatever else ends."""
+        self._idle = self._held_up = True
+        try:
+            yield
+        finally:
+            self._idle = self._held_up = False
+
+    def told(self, vote_state: VoteState) -> None:
+        """The plan proposed its best answer so far."""
+        self._vote_state = vote_state
+
+    def over(self) -> None:
+        """The question is closed."""
+        self.waiting.clear()
+        self.turns.over(self)
+
+    def _bid_if_idle(self) -> None:
+        if self.opened and self.waiting and self._idle and not self._in_flight:
+            self.turns.bid(self)
+
+    def state(self) -> QuestionState:
+        """The vote of the question and what it cost, for its bid."""
+        vote_state = self._vote_state
+        cast, total = vote_state.cast, sum(vote.weight for vote in vote_state.votes) + vote_state.tail.weight
+        # In a weighted vote each class counts as many votes as its share of the weight, and no lead is safe.
+        weighted = total > 0 and any(vote.weight != vote.count for vote in vote_state.votes)
+        counts = [round(cast * vote.weight / total) if weighted else vote.count for vote in vote_state.votes]
+        lead, second = (*sorted(counts, reverse=True), 0, 0)[:2]
+        known = vote_state.maximum and not weighted
+        return QuestionState(
+            lead=lead,
+            second=second,
+            samples=vote_state.samples,
+            rest=max(len(self.waiting), vote_state.maximum - vote_state.samples) if known else UNKNOWN_REST + lead,
+            spent=self.turns.measured(self.ledger),
+            draws=self.ledger.settled.samples,
+        )
+
+    def release(self, draws: int) -> int:
+        """Start up to `draws` of the operations that wait; returns how many were started."""
+        started = 0
+        while self.waiting and started < draws:
+            ticket = self.waiting.popleft()
+            if not ticket.cancelled():
+                ticket.set_result(None)
+                started += 1
+        self._in_flight += started
+        return started
+
+    def refuse(self, refusal: BudgetExhausted) -> None:
+        """End all operations that wait."""
+        while self.waiting:
+            ticket = self.waiting.popleft()
+            if not ticket.cancelled():
+                ticket.set_exception(refusal)
+
+
+def _competing_unit(budget: Budget) -> tuple[str, float]:
+    """The unit in which questions compete and how much of it there is: the first bounded one, or tokens."""
+    for unit in ("tokens", "usd", "flops", "generated", "samples"):
+        limit = getattr(budget, unit)
+        if limit is not None:
+            return unit, limit
+    return "tokens", float("inf")

@@ -1,0 +1,239 @@
+"""The operations that a plan yields.
+
+A plan is a synchronous generator: it yields an operation and is sent the reply. It does no I/O. Plans are composed with
+`yield from`. The runner raises `BudgetExhausted` *into* a plan when the ledger refuses an operation. The plan may then
+return its best answer; otherwise its last proposal is the answer.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Final, NewType, TypeAlias, TypeVar
+
+from reasoner.errors import UsageError, require
+from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, VoteState
+
+Handle = NewType("Handle", int)
+"""Identifies a started operation."""
+
+
+MAX_SAMPLES: Final = 1_000_000
+"""The most sequences generated from one prompt at once, and so for one question by most strategies."""
+
+
+MAX_CHAINS: Final = 10_000
+"""The most separate chains that a strategy grows side by side."""
+
+
+def check_n(n: int) -> None:
+    """Refuse a number of samples outside 1 to `MAX_SAMPLES` with a UsageError."""
+    require(n, "n", at_least=1, at_most=MAX_SAMPLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Generate `n` sequences from each prompt.
+
+    Reply: the completions in launch order, prompt by prompt. If the budget admits only some of them, the reply is
+    shorter; if it admits none, `BudgetExhausted` is raised. A sequence that falls below the `floor` is aborted while it
+    is generated: it ends with "abort" and its tokens are booked as cancelled. `reserve` is a number of tokens that the
+    budget must still allow to be generated after each sequence, such as for a closing answer. Sequences of each
+    `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
+    which branch uses a prompt first.
+    """
+
+    prompts: tuple[Prompt, ...]
+    n: int = 1
+    params: SamplingParams = SamplingParams()
+    floor: ConfidenceFloor | None = None
+    reserve: int = 0
+    branch: int = 0
+
+    def __post_init__(self) -> None:
+        check_n(self.n)
+        if self.floor and (self.params.logprobs or 0) < self.floor.top_k:
+            raise UsageError(
+                f"a confidence floor over {self.floor.top_k} alternatives needs logprobs={self.floor.top_k}"
+            )
+        require(self.branch, "branch", at_least=0, at_most=1 << 40)
+        require(self.reserve, "reserve", at_least=0)
+        if not self.prompts:
+            raise UsageError("nothing to sample from: give at least one prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Rate each candidate with the run's verifier.
+
+    Reply: one rating per candidate, in order. A candidate that could not be rated has a rating with an `error`.
+    `reserve` is a number of tokens that the budget must still allow to be generated after each candidate.
+    """
+
+    question: Question
+    candidates: tuple[Completion, ...]
+    reserve: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePair:
+    """Ask the run's verifier which of two candidates is better, for each pair.
+
+    Reply: one rating per pair, in order: the probability that the first is better. Not every verifier compares pairs.
+    """
+
+    question: Question
+    pairs: tuple[tuple[Completion, Completion], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextLikelihood:
+    """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
+
+    logprob: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogLikelihood:
+    """Compute the log-likelihood of each text as the continuation of the prompt.
+
+    Reply: a `TextLikelihood` per text, in order; None for a text that does not fit the context window. A text is encoded by
+    itself, so a text that begins a word must begin with the space before it. The probability that the reply ends after
+    it is not included. If the budget does not admit all of it, `BudgetExhausted` is raised. It cannot be started in the
+    background. It costs one request of one token for each node of the tree of token ids, more for a node with over 128
+    next tokens. It generates no sequence: the budget's `samples` do not bound it, its tokens and requests count. It
+    raises a `UsageError` if the engine cannot encode texts or report the log-probabilities of chosen tokens.
+    """
+
+    prompt: Prompt
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise UsageError("nothing to weigh: give at least one text")
+        if "" in self.texts:
+            raise UsageError("a text to weigh is empty: each text needs at least one character")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run an operation without waiting for it. Reply: its handle.
+
+    With `times`, a sample of one prompt is started that many times, in order, as there is room. The handles of the
+    others follow the first, one by one. After one of them is refused by the budget, the rest is not tried.
+
+    With `cancellable=False` the plan promises to wait for its end, so that an engine may generate it in one request
+    with others. If it is cancelled nevertheless, it is booked at its worst case.
+    """
+
+    op: Sample | Score | ComparePair
+    times: int = 1
+    cancellable: bool = True
+
+    def __post_init__(self) -> None:
+        check_n(self.times)
+        if self.times > 1 and not (isinstance(self.op, Sample) and len(self.op.prompts) == 1):
+            raise UsageError(f"times={self.times} is for samples of one prompt: start other operations one by one")
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Wait for any started operation. Reply: the next `Finished`.
+
+    When all admitted operations have been delivered and others were refused, `BudgetExhausted` is raised once. If
+    nothing was started, waiting is a `PlanError`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Abort a started operation; its tokens are booked as cancelled. Reply: None, also if it had finished."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Publish the best answer so far. Reply: None. A stop rule may end the plan at this point."""
+
+    answer: Answer | None
+    vote_state: VoteState
+
+
+@dataclass(frozen=True, slots=True)
+class FindBlocks:
+    """Find the blocks of answers if the answer space needs slow work for it. Only answers that meet can be the same.
+
+    Reply: the `Blocks` of each answer, in order; None if they were not found in time. It costs no tokens.
+    """
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEquivalent:
+    """Check which of the question's answers are the same if the answer space needs slow work for it.
+
+    Reply: a bool for each pair, in order: whether each accepts the other; None if that was not decided in time, and
+    then they count as different. It costs no tokens.
+    """
+
+    pairs: tuple[tuple[Answer, Answer], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Append a text to the reply: a prefill, a forced word, a closing.
+
+    Reply: the prompt with the text's own token ids appended, so that what follows is exact at token level. It costs no
+    tokens until the prompt is used.
+    """
+
+    prompt: Prompt
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write a remark about the search into the trace, such as the effective sample size. Reply: None.
+
+    With `ends`, it is the reason why the plan is about to end by itself, such as the reason of its stop rule.
+    """
+
+    text: str
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A started operation that ended, with its `completions` or its `ratings`."""
+
+    handle: Handle
+    completions: tuple[Completion, ...] = ()
+    ratings: tuple[Rating, ...] = ()
+
+
+Operation: TypeAlias = (
+    Sample
+    | Score
+    | ComparePair
+    | LogLikelihood
+    | Start
+    | Next
+    | Cancel
+    | Propose
+    | FindBlocks
+    | CheckEquivalent
+    | Prefill
+    | Note
+)
+
+
+NOT_MEASURED = "not measured"
+"""The beginning of the error of a `LogLikelihood` that the ledger refused, in whole or in part."""
+
+
+T = TypeVar("T")
+
+
+Plan: TypeAlias = Generator[Operation, Any, T]

@@ -1,0 +1,208 @@
+"""The registry: `best_of_n:n=16` becomes a strategy, found through entry points on first use."""
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint
+from typing import Any, Literal
+
+from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.specs import Bare, Spec, Value, written
+from reasoner.system.installed import plug_ins
+from reasoner.system.redaction import without_userinfo
+from reasoner.types import SamplingParams
+
+Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
+_GROUPS: Mapping[Kind, str] = {
+    "strategy": "reasoner.strategies",
+    "verifier": "reasoner.verifiers",
+    "engine": "reasoner.engines",
+    "task": "reasoner.tasks",
+    "rule": "reasoner.rules",
+}
+
+
+@cache
+def entries(kind: Kind) -> Mapping[str, EntryPoint]:
+    """The registered names of one kind; nothing is imported yet."""
+    return {entry.name: entry for entry in plug_ins(_GROUPS[kind])}
+
+
+def load(kind: Kind, name: str) -> type:
+    """The class registered as `name`.
+
+    Raises:
+        UnknownName: no such name; the message suggests the nearest.
+        UsageError: it is registered but cannot be imported.
+    """
+    known = entries(kind)
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    try:
+        loaded = known[name].load()
+    except Exception as error:
+        raise UsageError(f"the {kind} {name!r} ({known[name].value}) cannot be imported: {error}") from error
+    if not (inspect.isclass(loaded) and dataclasses.is_dataclass(loaded)):
+        raise UsageError(f"the {kind} {name!r} ({known[name].value}) is not a dataclass, so no options can be set")
+    return loaded
+
+
+def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
+    """The object that a spec describes; see `reasoner.specs` for how it is written.
+
+    Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too, as `params.stop`
+    where it has a `stop` of its own. A value without a name sets the first option, where that has no default, as in
+    `gym:chain_sum,size=100`. `common` are options given elsewhere, which the spec may override.
+
+    Raises:
+        UsageError: not a spec, an unknown name or option, or a value that does not fit.
+    """
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    name, owner = spec.name, f"{kind} {spec.name}"
+    cls = load(kind, name)
+    fields = options_of(cls)
+    base = fields["params"].default if "params" in fields else None
+    sampling = sampling_options(cls) if isinstance(base, SamplingParams) else {}
+    allowed = sorted((fields.keys() | sampling.keys()) - {"params"})
+    values: dict[str, Any] = dict(common)
+    params: dict[str, Value] = {}
+    for written_option, value in spec.options.items():
+        option = written_option or _first_required(owner, name, fields, value)
+        if option not in allowed:
+            raise UnknownName("option", option, allowed, of=owner)
+        if option in fields:
+            values[option] = value
+        else:
+            params[sampling[option]] = value
+    if unknown := values.keys() - fields.keys():
+        raise UnknownName("option", min(unknown), allowed, of=owner)
+    options = _converted(owner, values, cls)
+    if params and isinstance(base, SamplingParams):
+        options["params"] = dataclasses.replace(base, **_converted(owner, params, SamplingParams))
+    if missing := [option for option, field in fields.items() if _required(field) and option not in options]:
+        example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
+        raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
+    return cls(**options)
+
+
+def options_of(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
+    """The fields of a dataclass that a spec can set; those that are keyword-only come last."""
+    fields = sorted(dataclasses.fields(cls), key=lambda field: field.kw_only is True)
+    return {field.name: field for field in fields if field.init}
+
+
+def sampling_options(cls: Any) -> dict[str, str]:
+    """The options of `SamplingParams` as they are written for a class that draws; the class's own names go first."""
+    fields = options_of(cls)
+    names = [field.name for field in dataclasses.fields(SamplingParams)]
+    return {f"params.{name}" if name in fields else name: name for name in names}
+
+
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _first_required(owner: str, name: str, fields: Mapping[str, "dataclasses.Field[Any]"], value: Value) -> str:
+    """The option that a value without a name sets."""
+    first = next(iter(fields.values()), None)
+    if first is None or not _required(first):
+        raise UsageError(f"{owner}: {written(value)!r} sets nothing: write OPTION=VALUE, as in {name}:n=8")
+    return first.name
+
+
+_NESTED: Mapping[str, Kind] = {"Strategy": "strategy", "Verifier": "verifier", "Engine": "engine", "StopRule": "rule"}
+
+
+def _nested(hint: Any) -> Kind | None:
+    """The kind of object that an option holds, so that it is written as a spec."""
+    for part in typing.get_args(hint) if _optional(hint) else (hint,):
+        if getattr(part, "_is_protocol", False):
+            return _NESTED.get(part.__name__)
+    return None
+
+
+def _converted(owner: str, values: Mapping[str, Any], cls: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {option: _value(f"{owner}: {option}", value, hints[option]) for option, value in values.items()}
+
+
+def _value(where: str, value: Any, hint: Any) -> Any:
+    """An option's value, from what a spec or a caller gives, as its type wants it."""
+    if isinstance(value, Bare) and value.lower() == "none" and _optional(hint):
+        return None
+    if isinstance(value, str | Spec) and (kind := _nested(hint)):
+        return build(kind, value)
+    if typing.get_origin(hint) is tuple and isinstance(value, str | Spec | tuple):
+        parts = value if isinstance(value, tuple) else () if value == Bare() else (value,)
+        return tuple(_value(where, part, typing.get_args(hint)[0]) for part in parts)
+    if isinstance(value, Spec | tuple):
+        raise UsageError(f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets")
+    value = str(value) if isinstance(value, Bare) else value
+    if hint is str and isinstance(value, str):
+        return value
+    # Imported here, as most runs set no option that is not text.
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]["msg"].lower()
+        raise UsageError(f"{where}={value!r} does not fit: {problem}") from error
+    except ReasonerError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{where} cannot be set from text ({error})") from error
+
+
+def _optional(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
+
+
+def spec_of(thing: object) -> str:
+    """The spec that builds `thing` again: its registered name, or its class, and the options that are not default.
+
+    Specs are recorded and shown, so the password of a URL is left out.
+    """
+    return str(_spec(thing))
+
+
+def _spec(thing: object) -> Spec:
+    cls = type(thing)
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    names = (entry.name for kind in _GROUPS for entry in entries(kind).values() if entry.value == value)
+    return Spec(next(names, value), {option: as_written(value) for option, value in _changed(thing)})
+
+
+def _changed(thing: object) -> list[tuple[str, Any]]:
+    if not dataclasses.is_dataclass(thing):
+        return []
+    changed: list[tuple[str, Any]] = []
+    for field in options_of(thing).values():
+        value = getattr(thing, field.name)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if not field.repr or value == default:
+            continue
+        if isinstance(value, SamplingParams):
+            base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()
+            changed += [
+                (written, getattr(value, name))
+                for written, name in sampling_options(type(thing)).items()
+                if getattr(value, name) != getattr(base, name)
+            ]
+        else:
+            changed.append((field.name, value))
+    return changed
+
+
+def as_written(value: object) -> Value:
+    """A value of an option as it stands in a spec."""
+    if isinstance(value, tuple):
+        return tuple(map(as_written, value))
+    if dataclasses.is_dataclass(value):
+        return _spec(value)
+    if value is None or isinstance(value, int | float):
+        return Bare(str(value).lower())
+    return without_userinfo(str(value))

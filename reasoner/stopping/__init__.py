@@ -1,0 +1,1 @@
+"""When a question or a sequence has had enough: pure functions."""

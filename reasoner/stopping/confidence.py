@@ -1,0 +1,76 @@
+"""Group confidence of a sequence, during and after sampling (DeepConf: Fu 2025, 2508.15260)."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from reasoner.errors import require
+from reasoner.types import NO_LOGPROB
+
+Cut = Callable[[Sequence[float]], bool]
+"""Gets the log-probabilities of a token's best alternatives, token by token; True where the sequence must end."""
+
+
+def measured(rows: Iterable[Sequence[float]]) -> bool:
+    """Whether all these log-probabilities were measured, so that a confidence can be computed from them.
+
+    vLLM's servers report -9999 where they have none, for example if another request of the batch watches token ids.
+    """
+    return all(value > NO_LOGPROB for row in rows for value in row)
+
+
+def token_confidence(top: Sequence[float]) -> float:
+    """The mean of -log p over a token's best alternatives, 0 or more; higher is more confident."""
+    return -math.fsum(top) / len(top)
+
+
+def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
+    """The mean over each `window` consecutive tokens, or over all if there are fewer. `tokens` is not empty."""
+    if len(tokens) <= window:
+        return [math.fsum(tokens) / len(tokens)]
+    sums = [0.0, *accumulate(tokens)]
+    return [(sums[end] - sums[end - window]) / window for end in range(window, len(sums))]
+
+
+def lowest_tenth(groups: Sequence[float]) -> float:
+    """The mean of the least confident tenth of the groups, rounded down as in DeepConf's code, at least one."""
+    lowest = sorted(groups)[: max(1, len(groups) // 10)]
+    return math.fsum(lowest) / len(lowest)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceFloor:
+    """Cuts a sequence at the first token whose group of `window` tokens is less confident than `minimum`.
+
+    Nothing is cut before a window is full. The sequence needs the log-probabilities of `top_k` alternatives.
+    """
+
+    window: int
+    minimum: float
+    top_k: int = 20
+
+    def __post_init__(self) -> None:
+        require(self.window, "window", at_least=1)
+        require(self.top_k, "top_k", at_least=1, at_most=20)
+
+    def watch(self) -> Cut:
+        """A new watch over one sequence."""
+        group: deque[float] = deque()
+        total = 0.0
+
+        def cut(top: Sequence[float]) -> bool:
+            nonlocal total
+            group.append(token_confidence(top[: self.top_k]))
+            total += group[-1]
+            if len(group) > self.window:
+                total -= group.popleft()
+            return len(group) == self.window and total / self.window < self.minimum
+
+        return cut
+
+    def tokens(self, tops: Sequence[Sequence[float]]) -> int:
+        """How many tokens of a sequence are kept: all of them if it is not cut."""
+        cut = self.watch()
+        return next((count for count, top in enumerate(tops, 1) if cut(top)), len(tops))

@@ -1,0 +1,1 @@
+"""The machine: files, secrets, child processes, exceptions of foreign code."""

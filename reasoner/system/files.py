@@ -1,0 +1,128 @@
+"""Files, read and written with care: regular files only, sizes bounded, links followed, a file replaced as a whole.
+
+Everything here raises `OSError` with a `strerror` for people, so a caller needs one `except OSError` for all that can
+go wrong with a path.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from uuid import uuid4
+
+MAX_BYTES: Final = 1 << 28
+"""Default limit of `read_whole`, in bytes."""
+NOT_REGULAR: Final = "it is not a regular file"
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one, for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a device, a pipe or a socket: these may have no end.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for somebody to write to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_regular(os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_whole(path: Path, *, limit: int = MAX_BYTES) -> bytes:
+    """The content of a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is too large: at most {limit:,} bytes are read")
+    return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a text.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, or holds a number of too many digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        OSError: as `read_whole`.
+        ValueError: as `parse_json`, or it is not an object.
+    """
+    value = parse_json(read_whole(path))
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds a {type(value).__name__}, not an object")  # noqa: TRY004 what was read is wrong
+    return value
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file as a whole: others see the old content or the new one, and an error leaves the old one.
+
+    The new content goes to a temporary file in the same folder, which then takes the name of the file. A link stays a
+    link: the file that it points to is replaced. An existing file keeps its permissions.
+
+    Raises:
+        OSError: it cannot be written, or there is something at `path` that is not a regular file.
+    """
+    check_replaceable(path)
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_names(target.parent)
+
+
+def check_replaceable(path: Path) -> None:
+    """Find out, before long work, whether `replacing` can be asked for this path.
+
+    Raises:
+        OSError: there is something that is not a regular file, or no folder to write it into.
+    """
+    try:
+        _check_regular(path.stat().st_mode)
+    except FileNotFoundError:
+        Path(os.path.realpath(path)).parent.stat()
+
+
+def _check_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR)
+
+
+def _sync_names(folder: Path) -> None:
+    """A new name outlives a loss of power only once the folder itself is on the disk; some file systems cannot sync."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

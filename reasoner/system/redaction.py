@@ -1,0 +1,77 @@
+"""Keeps keys and passwords out of everything that is shown or recorded."""
+
+import base64
+import html
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, quote_plus, unquote
+
+HIDDEN = "***"
+MIN_LENGTH = 4
+"""Characters below which a key is a placeholder such as `x`: hiding it would only make messages unreadable."""
+MIN_LENGTH_IN_TEXT = 8
+"""The same for what a model wrote: a short password may be a word of the answer."""
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+
+
+def without_userinfo(text: str) -> str:
+    """A text with the user name and password taken out of each URL."""
+    return _USERINFO.sub(f"{HIDDEN}@", text)
+
+
+def shown_address(address: str) -> str:
+    """An address that may not be a URL at all, fit to be shown: without user name, password and query."""
+    userinfo, at, rest = address.rpartition("@")
+    scheme = re.match(r"\w+://", address)
+    host, mark, query = rest.partition("?")
+    before = f"{scheme[0] if scheme and userinfo else ''}{HIDDEN if userinfo else ''}{at}"
+    return f"{before}{host}{mark}{HIDDEN if query else ''}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """What must not be shown, in each form in which a server may send it back: plain, escaped, percent, base64."""
+
+    secrets: tuple[str, ...] = ()
+    _forms: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, *secrets: str) -> "Secrets":
+        """The secrets, those long enough to be one."""
+        long = tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= MIN_LENGTH))
+        forms = {form for secret in long for form in _forms(secret)}
+        return cls(long, tuple(sorted(forms, key=lambda form: (-len(form), form))))
+
+    def hide(self, text: str, *, shortest: int = MIN_LENGTH) -> str:
+        """The text with every secret of `shortest` characters or more replaced, in whatever form."""
+        for form in self._forms:
+            if len(form) >= shortest and form in text:
+                text = text.replace(form, HIDDEN)
+        plain = _plain(text) if self.secrets else text
+        if any(len(secret) >= shortest and secret in plain for secret in self.secrets):
+            return self.hide(plain, shortest=shortest)
+        return text
+
+
+def _plain(text: str) -> str:
+    """The text without escapes of its characters, as of JSON, HTML and URLs."""
+    return unquote(html.unescape(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)))
+
+
+def _forms(secret: str) -> set[str]:
+    raw = secret.encode("utf-8", "surrogatepass")
+    percent = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
+    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], html.escape(secret)}
+    escaped |= {form.replace("/", "\\/") for form in escaped}
+    lower = {re.sub("%..", lambda match: match[0].lower(), form) for form in percent}
+    # Inside a longer text base64 depends on where the secret begins: each of three ways, less what neighbours decide.
+    encoded = {
+        base64.b64encode(bytes(before) + raw).decode()[-(-before * 4 // 3) : (before + len(raw)) // 3 * 4]
+        for before in range(3)
+    }
+    encoded = {form for form in encoded if len(form) >= MIN_LENGTH_IN_TEXT}
+    encoded |= {base64.b64encode(raw).decode(), base64.b64encode(raw).decode().rstrip("=")}
+    encoded |= {form.translate({ord("+"): "-", ord("/"): "_"}) for form in encoded}
+    return {secret, raw.hex(), *percent, *escaped, *lower, *encoded}

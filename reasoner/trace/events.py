@@ -1,0 +1,395 @@
+"""The trace of a run: one event per line as versioned JSON, enough to replay the run without a model.
+
+To add a kind of event, write its class here, add it to `Event`, and emit it with `Recorder.write`. `indexed_by` says
+how the history of a question finds it, and `repeated` whether a plan that runs again produces it again.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
+
+from reasoner.budget import Cost
+from reasoner.errors import TraceError
+from reasoner.models.info import ModelInfo
+from reasoner.operations import NOT_MEASURED, TextLikelihood
+from reasoner.solution import EndedBy
+from reasoner.trace.jsonl import JsonlWriter, open_end, open_new, read_lines
+from reasoner.types import (
+    CANCELLED,
+    Answer,
+    Blocks,
+    Completion,
+    FinishReason,
+    Logprobs,
+    Message,
+    Prompt,
+    Rating,
+    TokenIds,
+    Usage,
+    VoteState,
+)
+
+if TYPE_CHECKING:
+    # Imported only where a trace is read or written: importing pydantic takes longer than a question to a server.
+    from pydantic import TypeAdapter
+
+VERSION: Final = 2
+ATTEMPTS: Final = 3
+"""How often a request is tried when the engine loses it."""
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What all events have: a frozen dataclass with the two methods of pydantic's models that are used here."""
+
+    v: Literal[2] = VERSION
+    question_id: str
+    t: float
+    """Seconds since the run began."""
+    indexed_by: ClassVar[tuple[str, ...]] = ()
+    repeated: ClassVar[bool] = True
+    """Whether a plan produces this event again when it is run again and gets the same replies."""
+    __pydantic_config__: ClassVar = {"extra": "forbid", "ser_json_inf_nan": "constants"}
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What the history of a question finds the event by: its kind, and the fields of `indexed_by`."""
+        return (type(self), *(getattr(self, name) for name in self.indexed_by))
+
+    def model_dump_json(self) -> str:
+        """The event as JSON."""
+        cls: Any = type(self)
+        return _adapter(cls).dump_json(self).decode()
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The event with some fields changed."""
+        return replace(self, **update)
+
+
+class Work(Record):
+    """Work that was paid for, whether it completed or not. `op` is the number of the plan's operation."""
+
+    op: int
+    prompt: str
+    """The digest of the prompt."""
+    cost: Cost
+    repeated: ClassVar[bool] = False
+
+    @property
+    def completed(self) -> bool:
+        """Whether this is the outcome; False where the work was cut off and a resumed run does it again."""
+        raise NotImplementedError
+
+
+class Began(Record):
+    """A question was started, with all settings that decide its course."""
+
+    event: Literal["began"] = "began"
+    text: str
+    answer_space: str
+    answer_rules: int = 1
+    """The version of the answer space's rules."""
+    strategy: str
+    verifier: str
+    engine: str
+    model: ModelInfo
+    budget: str
+    seed: int
+    notes: tuple[str, ...]
+    repeated: ClassVar[bool] = False
+
+
+class Prompted(Record):
+    """The head of a prompt, the first time the question uses it."""
+
+    event: Literal["prompted"] = "prompted"
+    prompt: str
+    messages: tuple[Message, ...]
+    raw: str
+    tokens: int
+    exact: bool
+    """Whether the engine rendered token ids; otherwise `tokens` is an upper bound."""
+
+
+class Sampled(Work):
+    """A sequence was generated. (`prompt`, `index`) names it; `child` is the digest of the prompt that continues it."""
+
+    event: Literal["sampled"] = "sampled"
+    index: int
+    child: str
+    seed: int
+    text: str
+    token_ids: TokenIds
+    finish_reason: FinishReason
+    stop: str | int | None
+    usage: Usage
+    logprobs: Logprobs | None
+    thinking: str = ""
+    answer: Answer | None = None
+    """What the question's answer space read in it, and by which rule."""
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
+
+    @property
+    def completed(self) -> bool:
+        return True
+
+    def completion(self, prompt: Prompt) -> Completion:
+        """The sequence as it was generated from `prompt`."""
+        return Completion(
+            prompt,
+            self.text,
+            self.token_ids,
+            self.finish_reason,
+            self.stop,
+            self.usage,
+            self.logprobs,
+            self.index,
+            self.seed,
+            self.thinking,
+        )
+
+
+class Dropped(Work):
+    """A sequence did not complete: `why` is "cancelled", "deadline" or "lost". Its tokens were spent all the same."""
+
+    event: Literal["dropped"] = "dropped"
+    index: int
+    why: Literal["cancelled", "deadline", "lost"]
+    usage: Usage | None
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """That of the sequence, as if it had completed."""
+        return Sampled, self.prompt, self.index
+
+    @property
+    def completed(self) -> bool:
+        return self.why == "deadline"
+
+
+class Scored(Work):
+    """A candidate was rated, or could not be; `against` names the other candidate of a comparison."""
+
+    event: Literal["scored"] = "scored"
+    index: int
+    against: tuple[str, int] | None = None
+    value: float | None
+    steps: tuple[float, ...]
+    parts: tuple[float, ...] = ()
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index", "against")
+
+    @property
+    def completed(self) -> bool:
+        return self.error != CANCELLED
+
+    @property
+    def rating(self) -> Rating:
+        """The rating as the plan received it."""
+        return Rating(self.value, self.cost.taking(0), self.steps, self.error, self.parts)
+
+
+class LikelihoodsMeasured(Work):
+    """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
+
+    `cost` is that of all requests, also where there is an `error` and no weights.
+    """
+
+    event: Literal["weighed"] = "weighed"
+    texts: tuple[str, ...]
+    weights: tuple[TextLikelihood | None, ...]
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "texts")
+
+    @property
+    def completed(self) -> bool:
+        return not self.error or self.error.startswith(NOT_MEASURED)
+
+
+class Prefilled(Record):
+    """A text was appended to a reply: `prompt` was extended by it, to the prompt whose digest is `child`."""
+
+    event: Literal["extended"] = "extended"
+    prompt: str
+    child: str
+    text: str
+    token_ids: TokenIds | None
+    """The text's token ids; None where the engine has no tokenizer, and only the text is appended."""
+
+
+class Delivered(Record):
+    """The result of a started operation was sent to the plan. A replay delivers in the same order."""
+
+    event: Literal["delivered"] = "delivered"
+    op: int
+
+
+class Cancelled(Record):
+    """The plan cancelled a started operation. What ended together with the run has no such event."""
+
+    event: Literal["cancelled"] = "cancelled"
+    op: int
+    indexed_by: ClassVar[tuple[str, ...]] = ("op",)
+
+
+class BlocksFound(Record):
+    """The blocks of answers, by their keys, were found because their space cannot; None where that took too long."""
+
+    event: Literal["blocked"] = "blocked"
+    answers: tuple[str, ...]
+    blocks: tuple[Blocks | None, ...]
+
+
+class EquivalenceChecked(Record):
+    """Pairs of answers, by their keys, were compared because their space cannot; None where that took too long."""
+
+    event: Literal["compared"] = "compared"
+    pairs: tuple[tuple[str, str], ...]
+    same: tuple[bool | None, ...]
+
+
+class Refused(Record):
+    """The ledger refused an operation."""
+
+    event: Literal["refused"] = "refused"
+    op: int
+    unit: str
+    needed: float
+    free: float
+    limit: float
+
+
+class Noted(Record):
+    """A remark of the plan about its search."""
+
+    event: Literal["noted"] = "noted"
+    text: str
+    ends: bool = False
+    """Whether it is the reason why the plan ended by itself."""
+
+
+class Proposed(Record):
+    """The plan published its best answer; `cost` is that of the results it had received."""
+
+    event: Literal["proposed"] = "proposed"
+    answer: Answer | None
+    vote_state: VoteState
+    cost: Cost
+
+
+class Ended(Record):
+    """The question ended; `notes` are the engine's at that time, some of which it adds after its first replies."""
+
+    event: Literal["ended"] = "ended"
+    answer: Answer | None
+    ended_by: EndedBy
+    reason: str
+    cost: Cost
+    notes: tuple[str, ...]
+    confidence: float | None = None
+    """The calibrated probability that the answer is right; None without a calibration."""
+    repeated: ClassVar[bool] = False
+
+
+Event = (
+    Began
+    | Prompted
+    | Prefilled
+    | Sampled
+    | Dropped
+    | Scored
+    | LikelihoodsMeasured
+    | Delivered
+    | Cancelled
+    | BlocksFound
+    | EquivalenceChecked
+    | Noted
+    | Refused
+    | Proposed
+    | Ended
+)
+Sink = Callable[[Event], None]
+"""Receives each event as it happens."""
+
+
+@cache
+def event_adapter() -> "TypeAdapter[Event]":
+    """Reads events from JSON, each by its name."""
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+@cache
+def _adapter(cls: type[T]) -> "TypeAdapter[T]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def tee(*sinks: Sink) -> Sink:
+    """One sink that hands each event to all of these, in order."""
+
+    def emit(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return emit
+
+
+class TraceWriter(JsonlWriter):
+    """A sink that appends each event to a JSONL file and flushes it, so a killed run keeps all but its last line.
+
+    A name ending in .gz makes a gzipped file. A file that is not empty is refused unless `overwrite` is set.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False, file: BinaryIO | None = None) -> None:
+        super().__init__(path, what="trace", file=file or open_new(path, what="trace", overwrite=overwrite))
+
+    @classmethod
+    def onto(cls, path: Path, *, what: str = "trace") -> Self:
+        """A sink that continues a trace after its last whole line."""
+        return cls(path, file=open_end(path, what=what))
+
+    def __call__(self, event: Event) -> None:
+        self.write(event)
+
+
+def read_trace(path: Path, *, way_out: str = "") -> Iterator[Event]:
+    """The events of a trace file, plain or gzipped, streamed. A torn last line, left by a killed run, is skipped.
+
+    Raises:
+        TraceError: the file cannot be read, or a line is damaged or is not an event of this version. The error ends
+            with `way_out`, which says what to do.
+    """
+    validate = event_adapter().validate_json
+    return read_lines(path, validate, file="trace", record="trace event", version=VERSION, way_out=way_out)
+
+
+def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
+    """Each generated sequence with its completion, whose prompt is rebuilt from the events before it.
+
+    Raises:
+        TraceError: a sequence comes before its prompt.
+    """
+    prompts: dict[tuple[str, str], Prompt] = {}
+    for event in events:
+        if isinstance(event, Prompted):
+            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
+        if isinstance(event, Prefilled) and (parent := prompts.get((event.question_id, event.prompt))):
+            prompts[event.question_id, event.child] = parent.extended(event.text, event.token_ids or ())
+        if not isinstance(event, Sampled):
+            continue
+        prompt = prompts.get((event.question_id, event.prompt))
+        if prompt is None:
+            raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
+        completion = event.completion(prompt)
+        prompts[event.question_id, event.child] = prompt.then(completion)
+        yield event, completion

@@ -1,0 +1,248 @@
+"""The history of a question: what its trace says was done, so that its plan can be run again and get the same replies.
+
+A resumed run and a replay are one mechanism. Both run the plan again, look up each result in the history and deliver
+results in the recorded order. They differ in what the history does not have: a resumed run asks the engine for it, the
+engine of a replay refuses it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar, cast, runtime_checkable
+
+from reasoner.budget import Cost
+from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost
+from reasoner.operations import NOT_MEASURED
+from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
+from reasoner.trace.events import (
+    ATTEMPTS,
+    Began,
+    BlocksFound,
+    Cancelled,
+    Delivered,
+    Dropped,
+    Ended,
+    EquivalenceChecked,
+    Event,
+    LikelihoodsMeasured,
+    Proposed,
+    Record,
+    Refused,
+    Sampled,
+    Work,
+)
+from reasoner.types import CANCELLED, NOT_RATED, Blocks
+from reasoner.verifier import Verifier
+
+R = TypeVar("R", bound=Record)
+Name = tuple[object, ...]
+
+
+@dataclass(slots=True, eq=False)
+class QuestionHistory:
+    """The recorded events of one question.
+
+    `source` is the trace that is replayed: what is used of it is booked and written again. It is empty in a resumed
+    run, where all recorded costs count from the start and nothing recorded is written again.
+    """
+
+    source: str = ""
+    spent: Cost = field(default_factory=Cost)
+    """What all attempts cost so far; nothing in a replay."""
+    attempts: int = 0
+    ended: Ended | None = None
+    """How the last attempt ended; None if it was cut off."""
+    _events: dict[Name, list[Event]] = field(default_factory=dict)
+    _written: Counter[str] = field(default_factory=Counter)
+    _before: float = 0.0
+    _began: float = 0.0
+    _last: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long all attempts took, each up to its last event; 0 in a replay."""
+        return 0.0 if self.source else self._before + self._last - self._began
+
+    @property
+    def finished(self) -> bool:
+        """Whether the question is closed for good. After an error it may be tried again."""
+        return self.ended is not None and self.ended.ended_by != "error"
+
+    def take_in(self, event: Event) -> None:
+        """Add the next event of this question, in the order of the trace."""
+        if isinstance(event, Began):
+            self._before, self._began = self.seconds, event.t
+            self.attempts += 1
+            self.ended = None
+        elif isinstance(event, Ended):
+            self.ended = event
+        self._last = event.t
+        self._events.setdefault(event.key, []).append(event)
+        if self.source:
+            return
+        if event.repeated:
+            self._written[_content(event)] += 1
+        if isinstance(event, Work):
+            self.spent += event.cost
+
+    def repeats(self, event: Event) -> bool:
+        """Whether the trace of a resumed run has this event already; True once for each time it is there."""
+        if not self._written or not event.repeated:
+            return False
+        content = _content(event)
+        known = self._written[content] > 0
+        if known:
+            self._written[content] -= 1
+        return known
+
+    def of(self, kind: type[R], *name: object) -> list[R]:
+        """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
+        return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
+
+    def holds(self, *name: object) -> bool:
+        """Whether there is any event of this name."""
+        return name in self._events
+
+    @property
+    def delivered(self) -> list[int]:
+        """The started operations whose results the plan received, in that order."""
+        return [event.op for event in self.of(Delivered)]
+
+    @property
+    def blocks(self) -> dict[str, Blocks | None]:
+        """The blocks of answers, by the answer's key."""
+        found = [zip(event.answers, event.blocks, strict=True) for event in self.of(BlocksFound)]
+        return {key: blocks for entries in found for key, blocks in entries}
+
+    @property
+    def same(self) -> dict[frozenset[str], bool | None]:
+        """The results of comparisons, by the keys of the two answers."""
+        found = [zip(event.pairs, event.same, strict=True) for event in self.of(EquivalenceChecked)]
+        return {frozenset(pair): same for entries in found for pair, same in entries}
+
+    def extent(self, digest: str) -> int:
+        """One more than the highest recorded index of a prompt's sequences, by the prompt's digest; 0 without any."""
+        names = cast("Iterable[tuple[object, str, int]]", (name for name in self._events if name[0] is Sampled))
+        return max((index + 1 for _, prompt, index in names if prompt == digest), default=0)
+
+    def settles(self, op: int, sequences: Iterable[tuple[str, int]]) -> bool:
+        """Whether the history decides about all sequences of an operation, so that none is generated now."""
+        if not self._events:
+            return False
+        if self.of(Cancelled, op) or self._refused(op):
+            return True
+        return all((Sampled, *sequence) in self._events for sequence in sequences)
+
+    def take(self, op: int, *name: object) -> list[Work]:
+        """The events of one piece of work, each taken once: those that were cut off, then the outcome if there is one.
+
+        Where several operations did the same work, the events of operation `op` come first.
+        """
+        events = cast("list[Work]", self._events.get(name, []))
+        taken: list[Work] = []
+        for event in [event for event in events if event.op == op] or [*events]:
+            events.remove(event)
+            taken.append(event)
+            if event.completed:
+                break
+        return taken
+
+    def outcome(self, op: int, name: Name, events: Sequence[Work]) -> Work | None:
+        """How a piece of work ended, by its `events`; None where it is still to be done.
+
+        Raises:
+            BudgetExhausted: it was refused, or cut at the deadline.
+            EngineError: it failed, or the engine lost it as often as it is tried.
+            NotRecorded: the plan cancelled it.
+        """
+        last = events[-1] if events else None
+        if last and last.completed:
+            if unit := _refused_unit(last):
+                raise self._refusal(op, unit)
+            return last
+        if self._refused(op):
+            raise self._refusal(op, "tokens")
+        if self.of(Cancelled, op):
+            raise NotRecorded(f"operation {op} was cancelled")
+        if not self.source:
+            return None
+        lost = sum(isinstance(event, Dropped) and event.why == "lost" for event in events)
+        if lost >= ATTEMPTS:
+            raise RequestLost(f"the recorded request was lost here (tried {lost} times)")
+        if isinstance(last, LikelihoodsMeasured) and last.error != CANCELLED:
+            raise EngineError(last.error)
+        cut = isinstance(last, Dropped) and last.why == "cancelled"
+        if name[0] is Sampled and not cut and self.ended and self.of(Refused):
+            # Of sequences that were refused together, or when they were tried again, the trace names one.
+            raise self._refusal(op, "tokens")
+        return None
+
+    def _refused(self, op: int) -> Refused | None:
+        return next((event for event in self.of(Refused) if event.op == op), None)
+
+    def _refusal(self, op: int, unit: str) -> BudgetExhausted:
+        event = self._refused(op) or next(iter(self.of(Refused)), None)
+        if event is None:
+            return BudgetExhausted(unit, needed=0, free=0, limit=0)
+        return BudgetExhausted(event.unit, needed=event.needed, free=event.free, limit=event.limit)
+
+
+EMPTY: Final = QuestionHistory()
+"""The history of a question that is asked for the first time; never written to."""
+
+
+@runtime_checkable
+class RecordedEngine(Protocol):
+    """An engine that replays a recorded run."""
+
+    @property
+    def budget(self) -> str:
+        """The limits of the recorded run. The replay keeps them by doing the same."""
+        ...
+
+    @property
+    def history(self) -> Mapping[str, QuestionHistory]:
+        """The history of each question, by its id."""
+        ...
+
+    def verifier(self) -> Verifier:
+        """A verifier that refuses every rating: the recorded ones are in the history."""
+        ...
+
+
+def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, QuestionHistory]:
+    """The history of each question of a trace, by its id; of a question closed for good only its end and its cost.
+
+    With a `source`, the name of a trace that is replayed, everything is kept.
+    """
+    histories: dict[str, QuestionHistory] = {}
+    for event in events:
+        history = histories.setdefault(event.question_id, QuestionHistory(source))
+        history.take_in(event)
+        if history.finished and not source:
+            histories[event.question_id] = QuestionHistory(
+                spent=history.spent, attempts=history.attempts, ended=history.ended
+            )
+    return histories
+
+
+def sound(events: Iterable[Event]) -> Iterator[Event]:
+    """The events without those that have an impossible count, so that the runner does their work again."""
+    for event in events:
+        cost = getattr(event, "cost", None)
+        limit = MAX_PER_REQUEST if isinstance(event, Work) else MAX_PER_QUESTION
+        if not (cost and cost.fault(limit=limit)):
+            yield event
+
+
+def _refused_unit(event: Work) -> str:
+    """The unit of the budget that refused the work; empty where it was not refused."""
+    if isinstance(event, Dropped):
+        return "seconds"
+    return "tokens" if getattr(event, "error", "").startswith((NOT_RATED, NOT_MEASURED)) else ""
+
+
+def _content(event: Event) -> str:
+    """The event as JSON without its time."""
+    cost = {"cost": event.cost.taking(0)} if isinstance(event, Proposed) else {}
+    return event.model_copy(update={"t": 0.0, **cost}).model_dump_json()

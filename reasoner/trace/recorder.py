@@ -1,0 +1,163 @@
+"""Writes the events of one question to the trace."""
+
+import time
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from reasoner.budget import Cost
+from reasoner.engine import Rendered
+from reasoner.errors import PlanError
+from reasoner.system.foreign import ErrorsFrom
+from reasoner.trace.events import Began, Dropped, Event, Prefilled, Prompted, Sampled, Scored, Sink, Work
+from reasoner.trace.history import EMPTY, QuestionHistory
+from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
+
+if TYPE_CHECKING:
+    from reasoner.models.info import ModelInfo
+
+ANSWER_SPACE_ERRORS = ErrorsFrom("reading the answer")
+Why = Literal["cancelled", "deadline", "lost"]
+"""What cut a request short."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceName:
+    """A sequence to generate: its prompt, the prompt's digest, and its index among the prompt's sequences."""
+
+    op: int
+    prompt: Prompt
+    digest: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a trace says of the run as a whole; specs as the catalog reads them."""
+
+    strategy: str
+    verifier: str
+    engine: str
+    model: "ModelInfo"
+    notes: tuple[str, ...]
+    budget: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes one question's events to the run's sink; does nothing without a sink.
+
+    Events that a resumed plan produces again are in the trace and are not written twice.
+    """
+
+    question: Question
+    sink: Sink | None
+    started: float
+    history: QuestionHistory = EMPTY
+    _heads: set[str] = field(default_factory=set)
+
+    @property
+    def _t(self) -> float:
+        return round(time.monotonic() - self.started, 6)
+
+    def write(self, kind: type[Event], **values: Any) -> None:
+        """Write an event of this kind with these values of its fields."""
+        if self.sink:
+            event = kind(question_id=self.question.id, t=self._t, **values)
+            if not self.history.repeats(event):
+                self.sink(event)
+
+    def write_again(self, event: Work, op: int) -> None:
+        """Write an event of the recorded run, now as part of operation `op`."""
+        if self.sink:
+            self.sink(event.model_copy(update={"t": self._t, "op": op}))  # type: ignore[arg-type]
+
+    def began(self, facts: RunFacts) -> None:
+        """The question was started."""
+        space = self.question.space
+        self.write(
+            Began,
+            text=self.question.text,
+            answer_space=space.name,
+            answer_rules=space.version,
+            **{fact.name: getattr(facts, fact.name) for fact in fields(facts)},
+        )
+
+    def head(self, prompt: Prompt, digest: str, rendered: Rendered) -> None:
+        """A prompt is used. Its head is written the first time; `Sampled.child` identifies its continuations."""
+        if self.sink and not (prompt.text or prompt.token_ids) and digest not in self._heads:
+            self._heads.add(digest)
+            self.write(
+                Prompted,
+                prompt=digest,
+                messages=prompt.messages,
+                raw=prompt.raw,
+                tokens=rendered.tokens,
+                exact=rendered.token_ids is not None,
+            )
+
+    def extended(self, prompt: Prompt, child: Prompt, text: str, token_ids: TokenIds | None) -> None:
+        """A text was appended to a reply."""
+        if self.sink:
+            self.write(Prefilled, prompt=prompt.digest, child=child.digest, text=text, token_ids=token_ids)
+
+    def sampled(self, draw: SequenceName, completion: Completion, cost: Cost) -> None:
+        """A sequence was generated. It is written even if reading its answer fails.
+
+        Raises:
+            PlanError: the answer space failed.
+        """
+        if not self.sink:
+            return
+        answer, failure = None, None
+        try:
+            with ANSWER_SPACE_ERRORS:
+                answer = self.question.read(completion)
+        except PlanError as error:
+            failure = error
+        self.write(
+            Sampled,
+            op=draw.op,
+            prompt=draw.digest,
+            index=draw.index,
+            child=draw.prompt.then(completion).digest,
+            seed=completion.seed,
+            text=completion.text,
+            token_ids=completion.token_ids,
+            finish_reason=completion.finish_reason,
+            stop=completion.stop,
+            usage=completion.usage,
+            logprobs=completion.logprobs,
+            thinking=completion.thinking,
+            answer=answer,
+            cost=cost,
+        )
+        if failure:
+            raise failure
+
+    def dropped(self, draw: SequenceName, why: Why, usage: Usage | None, cost: Cost) -> None:
+        """A sequence did not complete."""
+        self.write(Dropped, op=draw.op, prompt=draw.digest, index=draw.index, why=why, usage=usage, cost=cost)
+
+    def scored(
+        self,
+        op: int,
+        candidate: Completion,
+        digest: str,
+        against: tuple[str, int] | None,
+        rating: Rating,
+        cost: Cost,
+    ) -> None:
+        """A candidate was rated, or could not be; `digest` is that of its prompt."""
+        self.write(
+            Scored,
+            op=op,
+            prompt=digest,
+            index=candidate.index,
+            against=against,
+            value=rating.value,
+            steps=rating.steps,
+            parts=rating.parts,
+            error=rating.error,
+            cost=cost,
+        )

@@ -1,0 +1,145 @@
+"""The words and marks that describe a course, the same on a terminal and in a page."""
+
+from collections import Counter
+
+from reasoner.budget import Cost
+from reasoner.solution import Proposal
+from reasoner.trace.tree.search_tree import Comparison, Node, SearchTree, State
+
+_MARKS: dict[State, str] = {
+    "continued": "•",
+    "answered": "=",
+    "no answer": "∅",
+    "repeat": "≡",
+    "pruned": "✂",
+    "open": "…",
+    "cut": "!",
+    "cancelled": "×",
+    "deadline": "×",
+    "lost": "×",
+}
+FAINT: frozenset[State] = frozenset({"pruned", "repeat", "cut", "cancelled", "deadline", "lost"})
+"""States that are shown faintly, as they led to nothing."""
+MEANINGS = (
+    ("→ path", "leads to the answer"),
+    ("• continued", "other sequences were sampled from it"),
+    ("= answered", "a complete reply with an answer"),
+    ("∅ no answer", "a complete reply without one"),
+    ("✂ pruned", "incomplete, while others of its depth were continued"),
+    ("≡ repeat", "the same text as the sequence that it names"),
+    ("… open", "incomplete when the search ended"),
+    ("! cut", "ended by a token limit"),
+    ("× cancelled, deadline, lost", "did not complete"),
+)
+"""The legend of the states."""
+
+
+def state_of(node: Node, course: SearchTree) -> tuple[str, str]:
+    """Its mark and its word."""
+    if node.on_path:
+        return "→", "answer" if node.id == course.path[-1] else "path"
+    return _MARKS[node.state], node.state
+
+
+def score_of(node: Node) -> str:
+    """Its last rating with two decimals, `fail` where every rating failed, – where none was requested."""
+    if node.rating is None:
+        return "–"
+    return "fail" if node.rating.value is None else f"{node.rating.value:.2f}"
+
+
+def answer_of(node: Node, course: SearchTree) -> str:
+    """Its answer; "" for a step, even where an answer can be read out of it."""
+    final = node.state == "answered" or node.id in course.path[-1:]
+    return node.answer.text if node.answer and final else ""
+
+
+def facts_of(node: Node) -> str:
+    """Its index and branch, how it finished, and its tokens by kind."""
+    branch = f", branch {node.branch}" if node.branch else ""
+    kinds = ("prompt", "cached", "generated", "verifier", "cancelled")
+    amounts = [(getattr(node.cost, f"{kind}_tokens"), kind) for kind in kinds]
+    tokens = ", ".join(f"{amount:,} {kind}" for amount, kind in amounts if amount)
+    return f"sequence {node.index}{branch}; finish: {node.finish or node.state}; tokens: {tokens or 'none'}"
+
+
+def counts(course: SearchTree) -> str:
+    """The number of sequences, the depth of the tree, and the number of sequences in each state."""
+    number = f"{len(course.nodes):,} sequence{'s' if len(course.nodes) != 1 else ''}, depth {course.depth}"
+    by_state = Counter(node.state for node in course.nodes)
+    states = ", ".join(f"{by_state[state]:,} {state}" for state in _MARKS if by_state[state])
+    return f"{number}: {states}" if states else number
+
+
+def ending(course: SearchTree) -> str:
+    """What ended it and why."""
+    return f"ended by {course.ended_by}: {course.reason}" if course.ended_by else f"did not end: {course.reason}"
+
+
+def why_no_path(course: SearchTree) -> str:
+    """Why no sequence is known to be the source of the answer."""
+    return "no sequence states the final answer" if course.answer else "there is no answer"
+
+
+def costs(cost: Cost) -> list[tuple[str, str]]:
+    """The cost by kind; the first is the sum of the next four."""
+    return [
+        ("tokens computed", f"{cost.tokens:,}"),
+        ("prompt", f"{cost.prompt_tokens:,}"),
+        ("generated", f"{cost.generated_tokens:,}"),
+        ("verifier", f"{cost.verifier_tokens:,}"),
+        ("cancelled", f"{cost.cancelled_tokens:,}"),
+        ("prompt from cache", f"{cost.cached_tokens:,}"),
+        ("requests", f"{cost.requests:,}"),
+        ("TFLOP", "unknown" if cost.flops is None else f"{cost.flops / 1e12:.3g}"),
+        ("seconds", f"{cost.seconds:,.1f}"),
+    ]
+
+
+def events_of(course: SearchTree) -> list[tuple[str, list[str]]]:
+    """What happened beside the sampling, under a title each."""
+    failures = [
+        f"#{node.id} not rated: {rated.error}" for node in course.nodes for rated in node.ratings if rated.error
+    ]
+    return [
+        ("proposals", [_proposal(proposal) for proposal in course.proposals]),
+        ("comparisons", [_comparison(comparison) for comparison in course.comparisons]),
+        ("failures", failures),
+        (
+            "unmatched",
+            [
+                f"a sequence that the trace does not hold was rated: {rated.error or rated.value}"
+                for rated in course.unmatched
+            ],
+        ),
+        ("notes", course.notes),
+        ("remarks", list(course.remarks)),
+    ]
+
+
+def _proposal(proposal: Proposal) -> str:
+    answer, samples = proposal.answer.text if proposal.answer else "no answer", proposal.vote_state.samples
+    so_far = f"{samples:,} sample{'s' if samples != 1 else ''} and {proposal.cost.tokens:,} tokens"
+    return f"{answer} with {proposal.standing.share:.0%} of the vote after {so_far}"
+
+
+def _comparison(comparison: Comparison) -> str:
+    first, second = ("?" if node is None else f"#{node}" for node in (comparison.first, comparison.second))
+    rated = comparison.rated
+    return f"{first} better than {second}: {rated.error if rated.value is None else f'{rated.value:.2f}'}"
+
+
+def provenance(course: SearchTree) -> list[tuple[str, str]]:
+    """The settings that decided the course."""
+    began = course.began
+    facts = [
+        ("question", began.question_id),
+        ("answer space", f"{began.answer_space}, rules {began.answer_rules}"),
+        ("strategy", began.strategy),
+        ("verifier", began.verifier or "none"),
+        ("model", f"{began.model.name} {began.model.revision}".strip()),
+        ("engine", began.engine),
+        ("budget", began.budget.strip() if began.budget.strip() != "each" else "none"),
+        ("seed", str(began.seed)),
+    ]
+    return facts + ([("attempts", str(course.attempts))] if course.attempts > 1 else [])

@@ -1,0 +1,113 @@
+"""What the author of a verifier imports: the interface, the cost meter and its optional capabilities."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from reasoner.budget import Cost
+from reasoner.engine import Engine
+from reasoner.models.info import ModelInfo
+from reasoner.types import Completion, Question, Rating, Usage
+
+__all__ = ["CostMeter", "FreeVerifier", "MemoryClaimant", "PairVerifier", "Verifier", "claim_memory", "verifier_cost"]
+
+
+@dataclass(slots=True)
+class CostMeter:
+    """What a verifier has spent on one rating so far.
+
+    The verifier writes it; the runner reads it if the rating does not complete. None means unknown: the rating is then
+    booked at its bound.
+    """
+
+    cost: Cost | None = None
+
+
+class Verifier(Protocol):
+    """Rates a candidate without a reference answer. Many ratings may run at once.
+
+    `logprobs` is what the sequences must have for it: None for nothing, 0 for the sampled token's log-probability, k
+    for the best k alternatives too. The runner asks the engine for them.
+    """
+
+    @property
+    def logprobs(self) -> int | None: ...
+
+    async def start(self, policy: Engine) -> None:
+        """Make its own resources ready, such as a model. A second call does nothing.
+
+        Raises:
+            EngineUnavailable: it cannot be made ready; the message says what to do.
+        """
+        ...
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """The most that `score` can cost; reserved before it runs."""
+        ...
+
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+        """One rating with its cost. An exception is recorded as an error, never as a value.
+
+        Cancelling the awaiting task aborts its work and leaves the tab exact.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop and free what `start` made ready. A second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class PairVerifier(Protocol):
+    """A verifier that can also compare two candidates."""
+
+    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
+        """The most that `compare_pair` can cost; reserved before it runs."""
+        ...
+
+    async def compare_pair(
+        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+    ) -> Rating:
+        """The probability that `a` is better than `b`, 1 minus that of the reversed pair. Raises as `score`."""
+        ...
+
+
+@runtime_checkable
+class MemoryClaimant(Protocol):
+    """A verifier that runs a model of its own beside the policy, on the same GPU."""
+
+    async def claim_memory(self, policy: Engine) -> None:
+        """Claim a part of the GPU's memory before the policy starts and takes the rest."""
+        ...
+
+
+async def claim_memory(policy: Engine, *plugins: object) -> None:
+    """Let each plug-in with a model of its own claim its part of the policy's GPU."""
+    for plugin in plugins:
+        if isinstance(plugin, MemoryClaimant):
+            await plugin.claim_memory(policy)
+
+
+class FreeVerifier:
+    """Base of a verifier without a model: nothing to start, to pay or to close."""
+
+    __slots__ = ()
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """Nothing."""
+        return Cost()
+
+    async def start(self, policy: Engine) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+def verifier_cost(model: ModelInfo, usage: Usage) -> Cost:
+    """The cost of a verifier's request to a model: all computed tokens are verifier tokens."""
+    return Cost(
+        cached_tokens=usage.cached_tokens,
+        verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
+        requests=int(usage.prompt_tokens > 0),
+        flops=model.flops(prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens),
+    )

@@ -1,0 +1,255 @@
+"""Counting votes by equivalence class, with an outcome that does not depend on the order of arrival."""
+
+import bisect
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain, islice
+from typing import Literal
+
+from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState
+
+MAX_STREAK = 64
+"""Samples that are searched for a streak of equal answers, latest first."""
+MAX_COMPARISONS = 10_000
+"""Pairs of answers that one tally asks about. Only garbage answers come near this limit."""
+
+
+@dataclass(slots=True, eq=False)
+class _AnswerClass:
+    """The votes for equal answers: count, exact weight, first index and heaviest member."""
+
+    keys: set[str]
+    answer: Answer
+    first: int
+    heaviest: tuple[float, int, str]
+    total: Fraction | int = 0
+    count: int = 0
+    row: tuple[float, int, str] = (0.0, 0, "")
+    """Its sort key: minus its weight, the index that breaks ties, a key."""
+
+    def add(self, answer: Answer, index: int, weight: float) -> None:
+        # Integers for whole weights, as in a plain vote: fractions take ten times as long.
+        self.total += int(weight) if weight == int(weight) else Fraction(weight)
+        self.count += 1
+        self._take((-weight, index, answer.key), answer, index)
+
+    def absorb(self, other: "_AnswerClass") -> None:
+        self.keys |= other.keys
+        self.total += other.total
+        self.count += other.count
+        self._take(other.heaviest, other.answer, other.first)
+
+    def _take(self, heaviest: tuple[float, int, str], answer: Answer, first: int) -> None:
+        self.first = min(self.first, first)
+        if heaviest < self.heaviest:
+            self.heaviest, self.answer = heaviest, answer
+
+
+@dataclass(slots=True)
+class _Block:
+    """The keys at home in one block and its guests; `slow_...` are keys whose blocks a worker had to find."""
+
+    home: list[str] = field(default_factory=list)
+    guests: list[str] = field(default_factory=list)
+    slow_home: list[str] = field(default_factory=list)
+    slow_guests: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The votes of one question (self-consistency: Wang 2022, 2203.11171).
+
+    Two answers are in one class if their keys are equal or if their space accepts them in both directions; classes are
+    closed under transitivity. Only answers that meet in a block are compared, by their keys. Answers that the space
+    cannot compare at once stay apart until `place` and `decide` get the results, which `plan.count` asks for.
+    Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if all
+    are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is the
+    sum of its members' weights; with `by` "max" it is the largest, whose launch index breaks ties.
+    """
+
+    space: AnswerSpace
+    by: Literal["sum", "max"] = "sum"
+    max_samples: int = 0
+    """The total number of samples to come; 0 if unknown."""
+    _classes: dict[str, _AnswerClass] = field(default_factory=dict)
+    _rows: list[tuple[float, int, str]] = field(default_factory=list)
+    _votes: list[Vote] = field(default_factory=list)
+    _weighted: bool = False
+    _samples: int = 0
+    _order: list[tuple[int, bool, str]] = field(default_factory=list)
+    _blocks: dict[str, _Block] = field(default_factory=dict)
+    _unplaced: dict[str, None] = field(default_factory=dict)
+    _open: dict[str, Iterator[str]] = field(default_factory=dict)
+    """For each key, the keys that it must still be compared with."""
+    _waiting: list[tuple[str, str]] = field(default_factory=list)
+    _asked: set[frozenset[str]] = field(default_factory=set)
+    _width: int = 1
+
+    def add(self, answer: Answer | None, *, index: int, weight: float = 1.0) -> None:
+        """Count one sample: `index` is its launch index, `answer` None an abstention."""
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"the weight of a vote must be at least 0 (got {weight})")
+        self._samples += 1
+        bisect.insort(self._order, (index, answer is None, answer.key if answer else ""))
+        if answer is None:
+            return
+        if weight and not self._weighted:
+            self._weigh()
+        known = self._classes.get(answer.key)
+        if known is None:
+            known = _AnswerClass({answer.key}, answer, index, (-weight, index, answer.key))
+            self._classes[answer.key] = known
+        else:
+            self._unrank(known)
+        fresh = not known.count
+        known.add(answer, index, weight)
+        self._rank(known)
+        if fresh:
+            self._put(answer.key, self.space.blocks(_named(answer.key)))
+
+    def _weigh(self) -> None:
+        """Rank by weights instead of counts, from the first weight above 0 on."""
+        self._weighted = True
+        self._rows, self._votes = [], []
+        for group in {id(group): group for group in self._classes.values()}.values():
+            self._rank(group)
+
+    def _rank(self, group: _AnswerClass) -> None:
+        weight, first = float(group.count), group.first
+        if self._weighted:
+            weight = float(group.total)
+            if self.by == "max":
+                weight, first = -group.heaviest[0], group.heaviest[1]
+        group.row = (-weight, first, group.answer.key)
+        index = bisect.bisect_left(self._rows, group.row)
+        self._rows.insert(index, group.row)
+        self._votes.insert(index, Vote(group.answer, weight, group.count))
+
+    def _unrank(self, group: _AnswerClass) -> None:
+        index = bisect.bisect_left(self._rows, group.row)
+        del self._rows[index], self._votes[index]
+
+    def _merge(self, a: str, b: str) -> None:
+        larger, smaller = self._classes[a], self._classes[b]
+        if larger is smaller:
+            return
+        if len(larger.keys) < len(smaller.keys):
+            larger, smaller = smaller, larger
+        self._unrank(larger)
+        self._unrank(smaller)
+        larger.absorb(smaller)
+        self._classes |= dict.fromkeys(smaller.keys, larger)
+        self._rank(larger)
+
+    def _put(self, key: str, blocks: Blocks | None) -> None:
+        """Put a new answer into its blocks, and compare it with those there, at once or later."""
+        if blocks is None:
+            self._unplaced[key] = None
+            return
+        home, guest = self._opened(blocks.home), self._opened(blocks.guest)
+        met = chain(*(chain(block.home, block.guests) for block in home), *(block.home for block in guest))
+        unsure: list[str] = []
+        for other in dict.fromkeys(met):
+            verdict = mutual(self.space, _named(key), _named(other))
+            if verdict:
+                self._merge(key, other)
+            elif verdict is None:
+                unsure.append(other)
+        later = [part for block in home for part in (block.slow_home, block.slow_guests)] + [
+            block.slow_home for block in guest
+        ]
+        self._leave_open(key, [unsure, *later])
+        for block in home:
+            block.home.append(key)
+        for block in guest:
+            block.guests.append(key)
+
+    def _opened(self, names: Sequence[str]) -> list[_Block]:
+        return [self._blocks.setdefault(name, _Block()) for name in names]
+
+    def _leave_open(self, key: str, others: Iterable[list[str]]) -> None:
+        """Compare an answer later with the current members of these lists."""
+        if lists := [islice(keys, len(keys)) for keys in others if keys]:
+            self._open[key] = chain.from_iterable(lists)
+
+    def unplaced(self) -> tuple[Answer, ...]:
+        """The answers whose blocks only a worker can find."""
+        return tuple(map(_named, self._unplaced))
+
+    def place(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
+        """Set the blocks of these answers; one without blocks is not compared."""
+        for answer, found in zip(answers, blocks, strict=True):
+            del self._unplaced[answer.key]
+            home, guest = self._opened(found.home if found else ()), self._opened(found.guest if found else ())
+            met = [part for block in home for part in (block.home, block.guests, block.slow_home, block.slow_guests)]
+            self._leave_open(answer.key, met + [part for block in guest for part in (block.home, block.slow_home)])
+            for block in home:
+                block.slow_home.append(answer.key)
+            for block in guest:
+                block.slow_guests.append(answer.key)
+
+    def undecided(self) -> tuple[tuple[Answer, Answer], ...]:
+        """The next pairs of answers to compare; more may follow once they are decided.
+
+        One pair per answer at first, because most answers that meet are equal, then two, four and so on.
+        """
+        self._waiting = [pair for pair in self._waiting if self._apart(*pair)]
+        while self._open and not self._waiting:
+            self._waiting = [pair for key in list(self._open) for pair in self._next_pairs(key)]
+            self._width *= 2
+        if not self._open:
+            self._width = 1
+        return tuple((_named(a), _named(b)) for a, b in self._waiting)
+
+    def _next_pairs(self, key: str) -> Iterator[tuple[str, str]]:
+        """The next pairs of an answer with answers of other classes."""
+        left = self._width
+        for other in self._open[key]:
+            pair = frozenset((key, other))
+            if not self._apart(key, other) or pair in self._asked:
+                continue
+            if len(self._asked) >= MAX_COMPARISONS:
+                break
+            self._asked.add(pair)
+            yield other, key
+            left -= 1
+            if not left:
+                return
+        del self._open[key]
+
+    def _apart(self, a: str, b: str) -> bool:
+        return self._classes[a] is not self._classes[b]
+
+    def decide(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]) -> None:
+        """Set which of these pairs are equal in both directions; none of them is asked about again."""
+        for (a, b), same in zip(pairs, verdicts, strict=True):
+            if same:
+                self._merge(a.key, b.key)
+        decided = {frozenset((a.key, b.key)) for a, b in pairs}
+        self._waiting = [pair for pair in self._waiting if frozenset(pair) not in decided]
+
+    def vote_state(self) -> VoteState:
+        """The classes, winner first."""
+        tied = len(self._rows) > 1 and self._rows[0][0] == self._rows[1][0]
+        return VoteState(tuple(self._votes), self._samples, tied, self._streak(), self.max_samples)
+
+    def _streak(self) -> int:
+        latest = [None if silent else self._classes[key] for _, silent, key in self._order[: -MAX_STREAK - 1 : -1]]
+        if not latest or latest[0] is None:
+            return 0
+        return next((index for index, group in enumerate(latest) if group is not latest[0]), len(latest))
+
+
+def mutual(space: AnswerSpace, a: Answer, b: Answer) -> bool | None:
+    """Whether two answers accept each other; None if only a worker can tell."""
+    verdicts = space.same(a, b), space.same(b, a)
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
+
+
+def _named(key: str) -> Answer:
+    """The same answer for all of one key, whichever came first."""
+    return Answer(key, key)
