@@ -13,7 +13,7 @@ import tracemalloc
 import zlib
 from collections import deque
 
-from reasoner import Cost, Question, solve_sync
+from reasoner import Cost, solve_sync
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import (

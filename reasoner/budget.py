@@ -63,10 +63,10 @@ class Cost:
             self.requests, self.samples, self.flops, seconds,
         )  # fmt: skip
 
-    def fault(self, *, max_tokens: int = MAX_PER_REQUEST) -> str:
+    def fault(self, *, limit: int = MAX_PER_REQUEST) -> str:
         """The first invalid count, as a verifier may report anything; empty if all are valid."""
         counts = [(name, getattr(self, name)) for name in COUNTS]
-        return fault_in(counts, max_tokens=max_tokens) or fault_in([("flops", self.flops or 0)], max_tokens=MAX_FLOPS)
+        return fault_in(counts, limit=limit) or fault_in([("flops", self.flops or 0)], limit=MAX_FLOPS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ MAX_CHAINS: Final = 10_000
 """The most separate chains that a strategy grows side by side."""
 
 
+BRANCH = 1 << 20
+"""How far apart the first indices of a prompt's sequences are in two branches."""
+
+
 def check_n(n: int) -> None:
     """Refuse a number of samples outside 1 to `MAX_SAMPLES` with a UsageError."""
     require(n, "n", at_least=1, at_most=MAX_SAMPLES)

@@ -7,6 +7,8 @@ from reasoner.budget import Cost
 from reasoner.errors import ReasonerError
 from reasoner.types import Answer, VoteState
 
+INTERRUPTED = "interrupted"
+"""The reason of a question that was cut off from outside."""
 EndedBy = Literal["strategy", "budget", "rule", "price", "error"]
 
 

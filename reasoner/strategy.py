@@ -179,7 +179,7 @@ def note_stop(reason: str) -> Plan[None]:
 
 
 def count_votes(tally: Tally) -> Plan[VoteState]:
-    """The standing of the votes, after comparing answers that need slow work, if there is time left."""
+    """The vote state of the votes, after comparing answers that need slow work, if there is time left."""
     try:
         if answers := tally.unplaced():
             blocks: tuple[Blocks | None, ...] = yield FindBlocks(answers)

@@ -323,7 +323,7 @@ LISTED = 64
 
 
 class Tail(NamedTuple):
-    """The answer classes that a standing does not list: their number, total weight and total votes."""
+    """The answer classes that a vote state does not list: their number, total weight and total votes."""
 
     classes: int = 0
     weight: float = 0.0
@@ -363,7 +363,7 @@ class VoteState:
         return sum(vote.count for vote in self.votes) + self.tail.votes
 
     def listed(self) -> "VoteState":
-        """The same standing with only its heaviest classes, which keeps proposals small."""
+        """The same vote state with only its heaviest classes, which keeps proposals small."""
         if len(self.votes) <= LISTED:
             return self
         rest = self.votes[LISTED:]

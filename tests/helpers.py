@@ -13,7 +13,7 @@ from reasoner import Answer, Cost, Prompt, Question, Solution
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
-from reasoner.execution.plan_runner import BRANCH
+from reasoner.operations import BRANCH
 from reasoner.strategy import Plan
 from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Sampled, Scored, TraceWriter
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage

@@ -32,7 +32,7 @@ class RunContext:
 
     async def _ask(self, admission: Admission, name: str, maximum: int) -> None:
         try:
-            self.held[name], granted = await admission.admit(price, maximum=maximum)
+            self.held[name], granted = await admission.admit(price, max_tokens=maximum)
         except BudgetExhausted:
             self.refused.append(name)
         else:
@@ -269,7 +269,7 @@ def test_waiters_learn_that_the_ledger_was_frozen() -> None:
         desk, admission = RunContext(), alone(100)
         desk.ask(admission, "a", 90)
         await turns()
-        waiting = [asyncio.ensure_future(admission.admit(price, maximum=90)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(admission.admit(price, max_tokens=90)) for _ in range(3)]
         await turns()
         with pytest.raises(LedgerViolation):
             admission.settle(desk.held["a"], price(500))

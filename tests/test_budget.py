@@ -153,18 +153,18 @@ def test_an_unknown_unit_lists_the_known_ones() -> None:
 
 def test_the_published_example_of_reserving_and_settling() -> None:
     ledger = Ledger(Budget(tokens=1000))
-    first_tokens = ledger.fit(call, maximum=512)
+    first_tokens = ledger.fit(call, max_tokens=512)
     first = ledger.reserve(call(first_tokens))
     assert (first_tokens, ledger.reserved.tokens) == (512, 612)
-    second_tokens = ledger.fit(call, maximum=512)
+    second_tokens = ledger.fit(call, max_tokens=512)
     second = ledger.reserve(call(second_tokens))
     assert (second_tokens, ledger.reserved.tokens) == (288, 1000)
     with pytest.raises(BudgetExhausted) as caught:
-        ledger.fit(call, maximum=512)
+        ledger.fit(call, max_tokens=512)
     assert (caught.value.unit, caught.value.free, caught.value.limit) == ("tokens", 0, 1000)
     ledger.settle(first, call(150))
     assert ledger.settled.tokens + ledger.reserved.tokens == 638
-    third_tokens = ledger.fit(call, maximum=512)
+    third_tokens = ledger.fit(call, max_tokens=512)
     third = ledger.reserve(call(third_tokens))
     assert third_tokens == 262
     ledger.settle(second, call(288))
@@ -310,12 +310,12 @@ def test_budgets_that_cannot_be_counted_are_refused() -> None:
 
 def test_a_sample_is_clamped_to_what_is_free_but_not_below_use() -> None:
     ledger = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS))
-    assert ledger.fit(call, maximum=512) == MIN_USEFUL_TOKENS
-    assert ledger.fit(call, maximum=3) == 3
+    assert ledger.fit(call, max_tokens=512) == MIN_USEFUL_TOKENS
+    assert ledger.fit(call, max_tokens=3) == 3
     short = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS - 1))
     with pytest.raises(BudgetExhausted):
-        short.fit(call, maximum=512)
-    assert short.fit(call, maximum=3) == 3
+        short.fit(call, max_tokens=512)
+    assert short.fit(call, max_tokens=3) == 3
 
 
 @given(st.integers(0, 400), st.integers(0, 120), st.integers(1, 300))
@@ -327,9 +327,9 @@ def test_what_fits_is_the_most_that_fits(limit: int, prompt: int, maximum: int) 
 
     if limit - prompt < min(maximum, MIN_USEFUL_TOKENS):
         with pytest.raises(BudgetExhausted):
-            ledger.fit(price, maximum=maximum)
+            ledger.fit(price, max_tokens=maximum)
     else:
-        assert ledger.fit(price, maximum=maximum) == min(maximum, limit - prompt)
+        assert ledger.fit(price, max_tokens=maximum) == min(maximum, limit - prompt)
 
 
 def test_amounts_are_exact_whatever_precision_decimals_have() -> None:

@@ -86,7 +86,7 @@ def decide_all(tally: Tally) -> list[set[str]]:
 
 
 def decided(keys: Sequence[str | None], *, each: bool) -> VoteState:
-    """The standing of these votes, decided after each of them or once at the end."""
+    """The vote state of these votes, decided after each of them or once at the end."""
     tally = Tally(Slow())
     for index, key in enumerate(keys):
         tally.add(None if key is None else answer(key), index=index)

@@ -261,7 +261,8 @@ def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None
     solution = solve_sync(number_question(), SelfConsistency(5, params), engine, budget=Budget(flops=2 * one))
     assert (solution.cost.flops, solution.ended_by) == (2 * one, "budget")
     blind = ScriptedEngine(says("7"), model=ModelInfo("blind"))
-    for bounds in ({"budget": Budget(flops=1e9)}, {"each": Budget(flops=1e9)}):
+    bounded: tuple[dict[str, Any], ...] = ({"budget": Budget(flops=1e9)}, {"each": Budget(flops=1e9)})
+    for bounds in bounded:
         with pytest.raises(UsageError, match="needs the geometry of blind"):
             solve_many_sync(questions(1), Single(), blind, **bounds)
     assert solve_sync(number_question(), Single(), blind).cost.flops is None

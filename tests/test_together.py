@@ -9,7 +9,7 @@ from reasoner import Answer, Budget, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted
-from reasoner.execution.plan_runner import BRANCH
+from reasoner.operations import BRANCH
 from reasoner.registry import build, spec_of
 from reasoner.strategy import (
     Finished,

@@ -78,7 +78,7 @@ def test_all_that_may_follow_has_probability_one() -> None:
 def test_the_tree_watches_every_step_of_every_text_once_and_no_more_at_a_time_than_allowed(
     spelled: list[TokenIds], max_samples: int
 ) -> None:
-    places = branch_nodes(spelled, max_samples=max_samples)
+    places = branch_nodes(spelled, max_watched=max_samples)
     steps = [(place.path, token) for place in places for token in place.watch]
     assert len(steps) == len(set(steps))
     assert set(steps) == {(ids[:at], token) for ids in spelled for at, token in enumerate(ids)}

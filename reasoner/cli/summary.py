@@ -47,7 +47,7 @@ class VoteSummary:
     @property
     def leading(self) -> str:
         """The share of the first answer, as in `4 of 6 votes`."""
-        weight = f"{self.standing.share:.0%} of the weight"
+        weight = f"{self.vote_state.share:.0%} of the weight"
         if not self.vote_state.samples:
             return weight
         votes, cast = self.vote_state.votes, self.vote_state.cast
@@ -82,7 +82,7 @@ class VoteSummary:
         line = " · ".join([*map(self._named, votes[:MAX_ANSWERS]), *more])
         if self.vote_state.samples:
             missing = self.vote_state.samples - self.vote_state.cast
-            counted = f"{samples_of(self.standing.samples)}, {missing} without an answer"
+            counted = f"{samples_of(self.vote_state.samples)}, {missing} without an answer"
             line = f"{line} ({counted})" if votes else counted
         return f"{line}; {self.tie}" if self.tied else line
 

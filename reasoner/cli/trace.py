@@ -99,7 +99,8 @@ def _id_of(given: str, file: Path) -> str:
     from pydantic import BaseModel
 
     from reasoner.errors import UnknownName, UsageError
-    from reasoner.trace.events import VERSION, read_lines
+    from reasoner.trace.events import VERSION
+    from reasoner.trace.jsonl import read_lines
 
     class Named(BaseModel):
         question_id: str

@@ -150,7 +150,7 @@ class _Measurement:
         books = Bookkeeping(
             lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, is_sample=False
         )
-        completion = await worker.request(ask, prompt.digest, price, books, max_watched=1)
+        completion = await worker.request(ask, prompt.digest, price, books, max_tokens=1)
         row = _watched(worker.engine, completion)
         return {(node.path, token): logprob for token, logprob in zip(node.watch, row, strict=True)}
 

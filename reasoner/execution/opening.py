@@ -88,7 +88,7 @@ class _Floors:
             return worker.cost(Usage(rendered.tokens, 0, tokens))
 
         try:
-            tokens = Ledger(self._share, prices=self.run.prices).fit(price, maximum=MAX_FLOOR_TOKENS)
+            tokens = Ledger(self._share, prices=self.run.prices).fit(price, max_tokens=MAX_FLOOR_TOKENS)
         except BudgetExhausted:
             tokens = MIN_USEFUL_TOKENS
         self._keep(self._shares)

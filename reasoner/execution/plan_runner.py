@@ -13,6 +13,7 @@ from reasoner.execution.launching import Passed, SequenceNames, Started, draw_al
 from reasoner.execution.loglikelihood import weighed
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.operations import (
+    BRANCH,
     Cancel,
     CheckEquivalent,
     ComparePair,
@@ -30,7 +31,7 @@ from reasoner.operations import (
     Score,
     Start,
 )
-from reasoner.solution import EndedBy, Proposal, Solution
+from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
@@ -41,10 +42,6 @@ from reasoner.verifier import Verifier
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
 STOP_RULE_ERRORS = ErrorsFrom("the stop rule")
 QUESTION_ERRORS = ErrorsFrom("answering this question")
-INTERRUPTED = "interrupted"
-"""The reason of a question that was cut off from outside."""
-BRANCH = 1 << 20
-"""How far apart the first indices of a prompt's sequences are in two branches."""
 
 
 class _End(NamedTuple):

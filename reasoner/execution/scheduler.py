@@ -199,12 +199,12 @@ class ScheduledQuestion:
         weighted = total > 0 and any(vote.weight != vote.count for vote in vote_state.votes)
         counts = [round(cast * vote.weight / total) if weighted else vote.count for vote in vote_state.votes]
         lead, second = (*sorted(counts, reverse=True), 0, 0)[:2]
-        known = vote_state.maximum and not weighted
+        known = vote_state.max_samples and not weighted
         return QuestionState(
             lead=lead,
             second=second,
             samples=vote_state.samples,
-            rest=max(len(self.waiting), vote_state.maximum - vote_state.samples) if known else UNKNOWN_REST + lead,
+            rest=max(len(self.waiting), vote_state.max_samples - vote_state.samples) if known else UNKNOWN_REST + lead,
             spent=self.turns.measured(self.ledger),
             draws=self.ledger.settled.samples,
         )

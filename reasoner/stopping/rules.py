@@ -17,7 +17,7 @@ EFFORTS: Mapping[str, float] = MappingProxyType({"low": 0.01, "medium": 0.002, "
 """Prices by name: the gain in the chance of a right answer that a sample of mean cost must bring."""
 _Numbers = TypeVar("_Numbers", float, "NDArray[Any]")
 MAX_WINDOW = 64
-"""The longest streak that a standing records."""
+"""The longest streak that a vote state records."""
 AHEAD = 12
 """How many samples `Price` looks ahead where their number is not known."""
 SHOWN = 5

@@ -206,7 +206,7 @@ def _can_continue(strategy: Strategy, sampling: SamplingParams) -> TypeGuard[Sel
 
 
 def _followed(plan: Plan[Answer | None], vote_state: VoteState) -> Plan[tuple[Answer | None, VoteState]]:
-    """Follow a plan; its answer and its last standing, at first the given one."""
+    """Follow a plan; its answer and its last vote state, at first the given one."""
     proposal, step = Propose(vote_state.leader, vote_state), partial(plan.send, None)
     while True:
         try:

@@ -89,7 +89,7 @@ class BestOfN:
             if read and rating:
                 votes.rate(read, rating.value, order=index)
             cost += cost_of(completion) + (rating.cost if rating else Cost())
-            vote_state = replace((yield from votes.vote_state()), maximum=self.n)
+            vote_state = replace((yield from votes.vote_state()), max_samples=self.n)
             answer = vote_state.leader
             yield from propose(answer, vote_state)
             if votes.seen < self.n and (reason := stop.stop(vote_state, cost)):

@@ -52,7 +52,7 @@ class Likelihood:
     to the first option.
 
     For a question without options, the answers of `n` samples, drawn with `params`, are the candidates: the first text
-    of each class. With fewer than two of them nothing is weighed. The standing weighs answers by the softmax of their
+    of each class. With fewer than two of them nothing is weighed. The vote state weighs answers by the softmax of their
     values; without `normalize` these are their probabilities given that it is one of them. What does not fit into the
     context window has no weight. The engine must report log-probabilities of given tokens: here only vLLM does.
     """

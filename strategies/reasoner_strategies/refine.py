@@ -33,7 +33,7 @@ class Refine:
     `selector` chooses among the versions. "last" takes the last one with an answer, as in the paper; "weighted" the
     class of answers with the highest total rating, or the majority if nothing was rated; "majority" the most frequent
     class, the earliest at a tie. The default is "last" after a self-review and "weighted" with a verifier: models often
-    revise right answers to wrong ones, and ratings can tell. In the standing of "last" a version weighs its number in
+    revise right answers to wrong ones, and ratings can tell. In the vote state of "last" a version weighs its number in
     the sequence, and a class as much as the latest of its versions.
 
     `params` draw versions and reviews; of each text the last 4,000 characters are shown again.

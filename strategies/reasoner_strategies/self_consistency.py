@@ -60,7 +60,7 @@ class SelfConsistency:
         if self.stop is not None:
             return (yield from self.continued(question, ()))
         yield from start(Sample((question.prompt,), params=self.params), self.n, cancellable=False)
-        tally, vote_state = Tally(question.space, maximum=self.n), VoteState()
+        tally, vote_state = Tally(question.space, max_samples=self.n), VoteState()
         for _ in range(self.n):
             try:
                 finished = yield from next_finished()
@@ -77,7 +77,7 @@ class SelfConsistency:
         return (yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn))
 
     def _over(self, of: Strategy, question: Question) -> Plan[Answer | None]:
-        tally, vote_state = Tally(question.space, maximum=self.n), VoteState()
+        tally, vote_state = Tally(question.space, max_samples=self.n), VoteState()
 
         def ended(index: int, outcome: Outcome) -> Plan[None]:
             nonlocal vote_state

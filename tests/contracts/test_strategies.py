@@ -85,7 +85,7 @@ def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str
 
 
 @widths("most", 4, 40)
-def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str, maximum: int) -> None:
+def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str, max_tokens: int) -> None:
     free = run(name, ScriptedEngine(varied))
     assert free.ended_by in {"strategy", "rule"}
     spent = []
@@ -111,12 +111,12 @@ def test_it_survives_a_refusal_at_every_operation(name: str, refusals: int, monk
     """The budget may end at any moment, in the middle of a level or between a step and its rating."""
     admit, calls = Admission.admit, 0
 
-    async def refusing(self: Admission, price: Any, *, maximum: int, last: int) -> Any:
+    async def refusing(self: Admission, price: Any, *, max_tokens: int, last: int) -> Any:
         nonlocal calls
         calls += 1
         if calls > last:
             raise BudgetExhausted("tokens", needed=9, free=0, limit=1)
-        return await admit(self, price, maximum=maximum)
+        return await admit(self, price, max_tokens=max_tokens)
 
     def once(last: int) -> Solution:
         nonlocal calls

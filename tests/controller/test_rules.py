@@ -1,4 +1,4 @@
-"""What every stop rule of the catalog keeps to, whatever the standing."""
+"""What every stop rule of the catalog keeps to, whatever the vote state."""
 
 import random
 
@@ -33,7 +33,7 @@ specs = pytest.mark.parametrize("spec", SPECS)
 
 
 @st.composite
-def standings(draw: st.DrawFn) -> VoteState:
+def vote_states(draw: st.DrawFn) -> VoteState:
     """Any, possible or not: weights against counts, ties, more samples than there should be, no end."""
     counts = draw(st.lists(st.integers(1, 40), max_size=8))
     weight = st.one_of(st.sampled_from([0.0, 1.0, 1e-300, 1e300]), st.floats(0, 50))
@@ -47,7 +47,7 @@ def standings(draw: st.DrawFn) -> VoteState:
 
 
 @specs
-@given(here=standings(), seed=st.integers(0, 99))
+@given(here=vote_states(), seed=st.integers(0, 99))
 def test_the_verdict_is_a_function_of_the_numbers_alone(spec: str, here: VoteState, seed: int) -> None:
     """Not of what the answers are, nor of the cost, nor of what it was asked before; and it is one short line."""
     rule = build("rule", spec)

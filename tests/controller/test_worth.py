@@ -33,7 +33,7 @@ def vote_state(*counts: int, silent: int = 0, max_samples: int = 0, weights: Seq
     return VoteState(votes, sum(counts) + silent, max_samples=max_samples)
 
 
-# What a standing comes to
+# What a vote state comes to
 
 
 def test_the_smoothed_share_rises_with_agreement_and_with_evidence() -> None:
@@ -105,7 +105,7 @@ def test_it_stops_at_a_share_of_the_weight_after_enough_samples() -> None:
     assert Confidence().stop(vote_state(3, silent=1), Cost())
     assert Confidence(0.6).stop(vote_state(2, 2, weights=(3.0, 2.0)), Cost())
     assert Confidence(0.61).stop(vote_state(2, 2, weights=(3.0, 2.0)), Cost()) is None
-    assert Confidence(1.0, minimum=1).stop(vote_state(1), Cost())
+    assert Confidence(1.0, min_samples=1).stop(vote_state(1), Cost())
 
 
 # The first of several
@@ -131,7 +131,7 @@ CONFIDENT = Confidence().stop(vote_state(4), Cost())
         (lambda: Price(-0.1), "price must be from 0 to 1 .got -0.1"),
         (lambda: Price(math.nan), "price must be from 0 to 1 .got nan"),
         (lambda: Confidence(0), "threshold must be above 0 and at most 1 .got 0"),
-        (lambda: Confidence(minimum=0), "least must be at least 1 .got 0"),
+        (lambda: Confidence(min_samples=0), "least must be at least 1 .got 0"),
         (lambda: FirstOf(()), r"rules= is empty: give one rule or more, as in first_of:lossless\|price"),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_forced_word_goes_on_token_by_token(engine: VllmEngine) -> None:
     events: list[Event] = []
 
     @dataclass(frozen=True, slots=True)
-    class Prefilled:
+    class ForcedWord:
         uses_verifier: ClassVar[bool] = False
 
         def plan(self, question: Question) -> Plan[Answer | None]:
@@ -165,7 +165,7 @@ def test_a_forced_word_goes_on_token_by_token(engine: VllmEngine) -> None:
             [one] = yield from sample(begun, params=SamplingParams(temperature=0.0, max_tokens=8))
             return question.read(replace(one, finish_reason="stop"))
 
-    solution = solve_sync(Question.of(ADD), Prefilled(), engine, trace=events.append)
+    solution = solve_sync(Question.of(ADD), ForcedWord(), engine, trace=events.append)
     [forced] = [event for event in events if isinstance(event, Prefilled)]
     assert forced.token_ids == asyncio.run(engine.encode("The answer is 3 + 4 ="))
     [one] = [event for event in events if isinstance(event, Sampled)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, Question, Solution, solve, solve_many
+from reasoner import Budget, Solution, solve, solve_many
 from reasoner.engine import Rendered, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.groups import divided, shares

@@ -64,7 +64,7 @@ class SearchTree:
     rounds: list[int] = field(default_factory=list)
     """How many such requests each operation had."""
     samples: list[Sample] = field(default_factory=list)
-    standings: list[VoteState] = field(default_factory=list)
+    vote_states: list[VoteState] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -103,7 +103,7 @@ def judged(
                 else:
                     reply = tuple(completion(judge(texts_in(p)), prompt=p) for p in op.prompts)[:keep]
             case Propose():
-                course.standings.append(op.vote_state)
+                course.vote_states.append(op.vote_state)
                 assert op.answer == op.vote_state.leader
             case Note():
                 course.notes.append(op.text)

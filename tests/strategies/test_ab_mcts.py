@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from reasoner import Budget, Question, solve_many_sync, solve_sync
+from reasoner import Budget, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError

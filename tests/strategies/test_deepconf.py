@@ -191,12 +191,12 @@ def test_by_default_traces_are_cut_and_how_many_are_kept_decides_the_vote() -> N
         return [source.uniform(0.2, 0.9) for _ in range(request.index % 5 + 2)]
 
     engine = ScriptedEngine(lambda one: f"{'so ' * 66}The answer is {one.index % 4}", certainty=sure)
-    standings, cut = set(), []
+    vote_states, cut = set(), []
     for keep in (90, 50, 10):
         solution, drawn = solved(DeepConf(keep=keep, consensus=1.0), engine)
-        standings.add(solution.vote_state)
+        vote_states.add(solution.vote_state)
         cut.append(sum(one.finish_reason == "abort" for one in drawn))
-    assert len(standings) == 3
+    assert len(vote_states) == 3
     assert 0 < cut[0] < cut[1] < cut[2]
     assert DeepConf().params.max_tokens == 512
 

@@ -42,8 +42,8 @@ def test_all_classes_are_shown_in_several_orders() -> None:
     assert played.rounds == [3]
     assert all(sorted(map(key_of, texts)) == ["7", "8", "9"] for texts in played.asked)
     assert played.key == "7"
-    assert [vote_state.leader and vote_state.leader.key for vote_state in played.standings] == ["8", "7"]
-    assert [vote_state.samples for vote_state in played.standings] == [5, 5]
+    assert [vote_state.leader and vote_state.leader.key for vote_state in played.vote_states] == ["8", "7"]
+    assert [vote_state.samples for vote_state in played.vote_states] == [5, 5]
 
 
 def test_the_orders_are_the_same_for_the_same_question_only() -> None:
@@ -99,7 +99,7 @@ def test_more_than_a_group_makes_a_tournament() -> None:
     assert [len(texts) for texts in played.asked] == [4] * 10 + [3, 3, 2, 2] + [2, 2]
     assert played.rounds == [10, 4, 2]
     assert played.key == "119"
-    weights = {vote.answer.key: int(vote.weight) for vote in played.standings[-1].votes}
+    weights = {vote.answer.key: int(vote.weight) for vote in played.vote_states[-1].votes}
     assert weights["119"] == 3
     assert sorted(weights.values()) == [0] * 15 + [1] * 3 + [2] + [3]
 

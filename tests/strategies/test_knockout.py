@@ -34,8 +34,8 @@ def test_the_best_seeds_meet_last_and_the_first_of_an_odd_number_goes_on_unoppos
     assert [[key_of(text) for text in texts] for texts in won.asked] == [["2", "5"], ["3", "4"], ["2", "3"], ["1", "2"]]
     assert won.rounds == [2, 1, 1]
     assert won.key == "1"
-    assert [vote.answer.key for vote in won.standings[-1].votes] == ["1", "2", "3", "4", "5"]
-    assert [int(vote.weight) for vote in won.standings[-1].votes] == [3, 2, 1, 0, 0]
+    assert [vote.answer.key for vote in won.vote_states[-1].votes] == ["1", "2", "3", "4", "5"]
+    assert [int(vote.weight) for vote in won.vote_states[-1].votes] == [3, 2, 1, 0, 0]
 
 
 @pytest.mark.parametrize("classes", range(1, 18))
@@ -47,7 +47,7 @@ def test_rounds_and_calls_are_bounded(classes: int) -> None:
         assert len(played.rounds) == math.ceil(math.log2(classes))
         assert sum(played.rounds) == comparisons * (classes - 1)
         assert len(drawn) + sum(played.rounds) <= len(drawn) + comparisons * (len(drawn) - 1)
-        assert [vote_state.samples for vote_state in played.standings] == [len(drawn)] * (len(played.rounds) + 1)
+        assert [vote_state.samples for vote_state in played.vote_states] == [len(drawn)] * (len(played.rounds) + 1)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8, 11])
@@ -67,7 +67,7 @@ def test_a_judge_that_goes_by_place_or_says_nothing_leaves_the_majority(reply: s
 
 def test_with_one_class_nothing_is_compared() -> None:
     played = course(["7", "7", "7"], prefers())
-    assert (played.key, played.asked, len(played.standings)) == ("7", [], 1)
+    assert (played.key, played.asked, len(played.vote_states)) == ("7", [], 1)
 
 
 def test_a_refused_round_leaves_the_best_of_the_last() -> None:

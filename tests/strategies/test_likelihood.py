@@ -1,4 +1,4 @@
-"""Likelihood: what is weighed after which prompt, how values are normalised, and what the standing says of them."""
+"""Likelihood: what is weighed after which prompt, how values are normalised, and what the vote state says of them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class SearchTree:
     answer: Answer | None = None
     drawn: list[Sample] = field(default_factory=list)
     weighed: list[LogLikelihood] = field(default_factory=list)
-    standings: list[VoteState] = field(default_factory=list)
+    vote_states: list[VoteState] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -65,7 +65,7 @@ def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples:
                 course.weighed.append(op)
                 reply = scales if isinstance(scales, ReasonerError) else tuple(map(scales, op.texts))
             case Propose():
-                course.standings.append(op.vote_state)
+                course.vote_states.append(op.vote_state)
                 assert op.answer == op.vote_state.leader
             case Note():
                 course.notes.append(op.text)
@@ -84,7 +84,7 @@ def listed(**of: TextLikelihood) -> Scales:
 
 
 def weights(course: SearchTree) -> dict[str, float]:
-    return {vote.answer.key: round(vote.weight, 6) for vote in course.standings[-1].votes}
+    return {vote.answer.key: round(vote.weight, 6) for vote in course.vote_states[-1].votes}
 
 
 # Options
@@ -98,9 +98,9 @@ def test_a_choice_is_answered_by_the_likeliest_label_and_nothing_is_drawn() -> N
     assert (asked.prompt.messages, asked.prompt.text) == (CHOICE.prompt.messages, "The answer is")
     assert course.answer == Answer("B", "B", "likelihood")
     assert weights(course) == {"B": 0.6, "A": 0.2, "C": 0.2}
-    assert [vote.answer.key for vote in course.standings[-1].votes] == ["B", "A", "C"]
-    assert course.standings[-1].samples == 0
-    assert course.standings[-1].share == pytest.approx(0.6)
+    assert [vote.answer.key for vote in course.vote_states[-1].votes] == ["B", "A", "C"]
+    assert course.vote_states[-1].samples == 0
+    assert course.vote_states[-1].share == pytest.approx(0.6)
 
 
 def test_the_text_of_an_option_may_be_weighed_and_the_label_is_still_the_answer() -> None:
@@ -122,7 +122,7 @@ def test_yes_or_no_are_weighed_as_words() -> None:
 
 def test_a_tie_goes_to_the_first_option_and_is_told() -> None:
     course = followed(Likelihood().plan(CHOICE), chances(A=0.1, B=0.3, C=0.3))
-    assert (course.answer and course.answer.key, course.standings[-1].tied) == ("B", True)
+    assert (course.answer and course.answer.key, course.vote_states[-1].tied) == ("B", True)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
     assert (course.answer and course.answer.key, weights(course)["B"]) == ("C", 0.0)
     assert course.notes == ["1 of 3 answers do not fit the context window and were not weighed"]
     nothing = followed(Likelihood().plan(CHOICE), listed())
-    assert (nothing.answer, nothing.standings) == (None, [])
+    assert (nothing.answer, nothing.vote_states) == (None, [])
 
 
 # The prompt of base models
@@ -183,7 +183,7 @@ def test_elsewhere_the_answers_of_samples_are_the_candidates_one_a_class() -> No
     course = followed(Likelihood(n=4).plan(number_question()), chances(**{"7": 0.1, "8": 0.3}), samples)
     assert [(op.n, op.prompts) for op in course.drawn] == [(4, (number_question().prompt,))]
     assert course.weighed[0].texts == (" 7", " 8")
-    majority, vote_state = course.standings
+    majority, vote_state = course.vote_states
     assert (majority.leader and majority.leader.key, vote_state.leader and vote_state.leader.key) == ("7", "8")
     assert [(vote.count, round(vote.weight, 6)) for vote in vote_state.votes] == [(1, 0.75), (2, 0.25)]
     assert vote_state.samples == 4
@@ -200,11 +200,11 @@ def test_where_no_candidate_fits_and_where_the_budget_ends_the_majority_stands()
     samples = ["The answer is 7", "The answer is 7", "The answer is 8"]
     nothing = followed(Likelihood().plan(number_question()), listed(), samples)
     assert nothing.answer is not None
-    assert (nothing.answer.key, len(nothing.standings)) == ("7", 1)
+    assert (nothing.answer.key, len(nothing.vote_states)) == ("7", 1)
     refused = followed(
         Likelihood().plan(number_question()), BudgetExhausted("tokens", needed=9, free=1, limit=10), samples
     )
-    assert [one.leader.key for one in refused.standings if one.leader] == ["7"]
+    assert [one.leader.key for one in refused.vote_states if one.leader] == ["7"]
 
 
 # With an engine

@@ -38,8 +38,8 @@ def test_it_shows_the_question_and_the_first_of_each_class_in_both_orders() -> N
     assert message.content.startswith(QUESTION.prompt.messages[0].content)
     assert course.samples[1].params == PARAMS
     assert course.key == "7"
-    assert [vote_state.leader and vote_state.leader.key for vote_state in course.standings] == ["8", "7"]
-    assert [vote_state.samples for vote_state in course.standings] == [3, 3]
+    assert [vote_state.leader and vote_state.leader.key for vote_state in course.vote_states] == ["8", "7"]
+    assert [vote_state.samples for vote_state in course.vote_states] == [3, 3]
 
 
 @pytest.mark.parametrize("place", ["A", "B"])
@@ -55,13 +55,13 @@ def test_a_judge_that_goes_by_place_leaves_every_pair_at_exactly_half(place: str
     assert len(wins) == 2 * 6
     assert set(wins.values()) == {comparisons / 2}
     assert course.key == "9"
-    assert [vote.answer.key for vote in course.standings[-1].votes] == ["9", "8", "7", "5"]
+    assert [vote.answer.key for vote in course.vote_states[-1].votes] == ["9", "8", "7", "5"]
 
 
 def test_pairs_won_decide_over_votes() -> None:
     assert chosen(FOUR, prefers("5", "7", "8", "9")) == "5"
     drawn = pool(*FOUR)
-    votes = judged(plan_of(drawn).plan(QUESTION), drawn, prefers("5", "7", "8", "9")).standings[-1].votes
+    votes = judged(plan_of(drawn).plan(QUESTION), drawn, prefers("5", "7", "8", "9")).vote_states[-1].votes
     assert [vote.answer.key for vote in votes] == ["5", "7", "8", "9"]
     assert [vote.weight for vote in votes] == pytest.approx([3 + 1 / 8, 2 + 1 / 8, 1 + 2 / 8, 3 / 8])
 
@@ -98,7 +98,7 @@ def test_the_majority_of_comparisons_decides_a_pair() -> None:
 def test_with_one_class_or_none_nothing_is_compared(keys: tuple[str | None, ...]) -> None:
     drawn = pool(*keys)
     course = judged(plan_of(drawn).plan(QUESTION), drawn, prefers())
-    assert (course.asked, len(course.standings)) == ([], 1)
+    assert (course.asked, len(course.vote_states)) == ([], 1)
     assert course.key == keys[0]
 
 

@@ -25,8 +25,8 @@ REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 def proposals(
     replies: list[tuple[int, str | None]], *, n: int, refused: bool = False
 ) -> tuple[list[VoteState], object]:
-    """The standings that a plan of `n` proposes when samples (index, answer) arrive in this order, and its answer."""
-    plan, standings = SelfConsistency(n, PARAMS).plan(QUESTION), []
+    """The vote_states that a plan of `n` proposes when samples (index, answer) arrive in this order, and its answer."""
+    plan, vote_states = SelfConsistency(n, PARAMS).plan(QUESTION), []
     assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), n, cancellable=False)
     op = plan.send(Handle(0))
     for index, key in replies:
@@ -35,18 +35,18 @@ def proposals(
         op = plan.send(Finished(Handle(index), (completion(text, index=index),)))
         assert isinstance(op, Propose)
         assert op.answer == op.vote_state.leader
-        standings.append(op.vote_state)
-        if len(standings) < n:
+        vote_states.append(op.vote_state)
+        if len(vote_states) < n:
             op = plan.send(None)
-    return standings, finish(plan, REFUSED if refused else None)
+    return vote_states, finish(plan, REFUSED if refused else None)
 
 
 def test_it_starts_all_and_proposes_after_each() -> None:
-    standings, answer = proposals([(0, "7"), (1, "8"), (2, "8")], n=3)
-    assert [vote_state.leader and vote_state.leader.key for vote_state in standings] == ["7", "7", "8"]
-    assert [vote_state.samples for vote_state in standings] == [1, 2, 3]
-    assert [vote_state.tied for vote_state in standings] == [False, True, False]
-    assert answer == standings[-1].leader
+    vote_states, answer = proposals([(0, "7"), (1, "8"), (2, "8")], n=3)
+    assert [vote_state.leader and vote_state.leader.key for vote_state in vote_states] == ["7", "7", "8"]
+    assert [vote_state.samples for vote_state in vote_states] == [1, 2, 3]
+    assert [vote_state.tied for vote_state in vote_states] == [False, True, False]
+    assert answer == vote_states[-1].leader
 
 
 def test_the_order_of_arrival_does_not_change_the_outcome() -> None:
@@ -64,13 +64,13 @@ def _orders(replies: list[tuple[int, str | None]]) -> list[tuple[tuple[int, str 
 
 
 def test_one_sample_is_enough() -> None:
-    standings, answer = proposals([(0, "7")], n=1)
-    assert (len(standings), standings[0].leader) == (1, answer)
+    vote_states, answer = proposals([(0, "7")], n=1)
+    assert (len(vote_states), vote_states[0].leader) == (1, answer)
 
 
 def test_without_any_answer_it_proposes_and_returns_none() -> None:
-    standings, answer = proposals([(0, None), (1, None)], n=2)
-    assert (standings, answer) == ([VoteState((), 1, max_samples=2), VoteState((), 2, max_samples=2)], None)
+    vote_states, answer = proposals([(0, None), (1, None)], n=2)
+    assert (vote_states, answer) == ([VoteState((), 1, max_samples=2), VoteState((), 2, max_samples=2)], None)
 
 
 def test_cut_samples_count_and_never_vote() -> None:
@@ -84,9 +84,9 @@ def test_cut_samples_count_and_never_vote() -> None:
 @pytest.mark.parametrize("arrived", [0, 1, 2])
 def test_when_the_budget_is_exhausted_it_returns_the_best_so_far(arrived: int) -> None:
     replies: list[tuple[int, str | None]] = [(0, "7"), (1, "7")]
-    standings, answer = proposals(replies[:arrived], n=3, refused=True)
-    assert len(standings) == arrived
-    assert answer == (standings[-1].leader if standings else None)
+    vote_states, answer = proposals(replies[:arrived], n=3, refused=True)
+    assert len(vote_states) == arrived
+    assert answer == (vote_states[-1].leader if vote_states else None)
 
 
 def test_a_refusal_while_starting_is_no_crash() -> None:

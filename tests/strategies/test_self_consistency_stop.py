@@ -109,7 +109,7 @@ class Quarrel:
 def test_what_is_in_flight_at_the_stop_is_cancelled_and_paid() -> None:
     cancelled = 0
     for order in range(12):
-        engine, events = ScriptedEngine(varied, pause=jumbled(order, max_samples=40)), list[Event]()
+        engine, events = ScriptedEngine(varied, pause=jumbled(order, maximum=40)), list[Event]()
         strategy = SelfConsistency(16, stop=Quarrel(), window=8)
         solution = solve_sync(QUESTION, strategy, engine, trace=events.append, seed=order)
         assert books(solution.cost) == meter_of(engine)
@@ -206,10 +206,10 @@ def test_going_on_from_samples_is_the_vote_from_the_start(stop: StopRule | None,
 
 def test_best_of_n_reads_the_rated_standing() -> None:
     """The third sample is rated so high that its class has most of the weight."""
-    rule = Confidence(threshold=0.6, minimum=1)
+    rule = Confidence(threshold=0.6, min_samples=1)
     solution = solved(BestOfN(8, "weighted", stop=rule, window=1), "7", "8", "9", "9", "7")
     assert (solution.ended_by, leader(solution), solution.cost.samples) == ("rule", "7", 1)
-    later = solved(BestOfN(8, "weighted", stop=Confidence(threshold=0.8, minimum=2), window=1), "7", "8", "9", "9", "7")
+    later = solved(BestOfN(8, "weighted", stop=Confidence(threshold=0.8, min_samples=2), window=1), "7", "8", "9", "9", "7")
     assert (later.ended_by, leader(later), later.cost.samples) == ("rule", "9", 4)
     assert later.vote_state.votes[0].weight == pytest.approx(1.8)
     assert "0.8182" in later.reason
@@ -231,7 +231,7 @@ def test_best_of_n_without_a_stop_in_time_is_best_of_n(selector: str) -> None:
 def test_best_of_n_with_a_rule_rates_only_what_it_looks_at() -> None:
     events: list[Event] = []
     engine = ScriptedEngine(says("9"), pause=jumbled(3))
-    rule = Confidence(minimum=2)
+    rule = Confidence(min_samples=2)
     solve_sync(QUESTION, BestOfN(8, stop=rule), engine, verifier=judge(()), trace=events.append)
     assert sum(event.event == "scored" for event in events) == 2
     assert sum(isinstance(event, Sampled) for event in events) >= 2

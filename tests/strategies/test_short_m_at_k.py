@@ -36,7 +36,7 @@ def chains(lengths: tuple[int, ...], keys: str = "") -> Callable[[SampleRequest]
 
 
 def solved(
-    lengths: tuple[int, ...], keys: str = "", *, m: int = 1, every: int = 1, max_tokens: int = 512, **options: object
+    lengths: tuple[int, ...], keys: str = "", *, m: int = 1, every: int = 1, max_tokens: int = 512, **options: Any
 ) -> Solution:
     strategy = ShortMAtK(len(lengths), m, every, SamplingParams(max_tokens=max_tokens))
     return solve_sync(QUESTION, strategy, ScriptedEngine(chains(lengths, keys)), **options)

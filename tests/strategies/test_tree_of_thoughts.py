@@ -59,7 +59,7 @@ class SearchTree:
     """The states asked about, one entry a judgement."""
     polls: list[list[str]] = field(default_factory=list)
     asked: list[Sample] = field(default_factory=list)
-    standings: list[VoteState] = field(default_factory=list)
+    vote_states: list[VoteState] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -108,7 +108,7 @@ def drive(
                 course.asked.append(op)
                 reply = judge if isinstance(judge, ReasonerError) else judgements(op, judge, course)
             case Propose():
-                course.standings.append(op.vote_state)
+                course.vote_states.append(op.vote_state)
                 assert op.answer == op.vote_state.leader
             case Note():
                 course.notes.append(op.text)
@@ -183,8 +183,8 @@ def test_a_shallow_finished_state_stays_in_the_choice() -> None:
     # And one that is no longer among the best still votes.
     low = by_worth(lambda state: 0.0 if state == "a" else 0.5)
     course = drive(TreeOfThoughts(b=2, k=3), ends_early, low)
-    assert (course.key, course.standings[-1].samples) == ("8", 7)
-    assert {vote.answer.key for vote in course.standings[-1].votes} == {"7", "8"}
+    assert (course.key, course.vote_states[-1].samples) == ("8", 7)
+    assert {vote.answer.key for vote in course.vote_states[-1].votes} == {"7", "8"}
 
 
 def test_a_finished_state_takes_the_place_of_an_open_one_and_is_not_judged_again() -> None:
@@ -204,7 +204,7 @@ def test_dfs_without_a_threshold_visits_the_whole_tree_once() -> None:
     paths = [a + b for a in ("", *"abc") for b in ("", *"abc") if a or not b]
     assert sorted(course.visited) == sorted(paths)
     assert course.visited == ["", "a", "aa", "ab", "ac", "b", "ba", "bb", "bc", "c", "ca", "cb", "cc"]
-    assert course.standings[-1].samples == 27
+    assert course.vote_states[-1].samples == 27
 
 
 def test_dfs_goes_on_from_the_best_child_and_back_to_the_others() -> None:
@@ -228,7 +228,7 @@ def test_dfs_goes_back_where_all_that_finished_is_below_the_threshold() -> None:
     judge = by_worth(lambda state: 0.5 if state in ("b", "ba", "bb") else 0.0)
     course = drive(TreeOfThoughts(mode="dfs", k=2, v_th=2.0), letters(3), judge)
     assert course.visited == ["", "b", "ba", "bb"]
-    assert course.standings[-1].samples == 4
+    assert course.vote_states[-1].samples == 4
 
 
 def test_a_threshold_holds_in_bfs_too() -> None:
@@ -261,7 +261,7 @@ def test_values_are_asked_once_for_each_distinct_state() -> None:
         assert set(counts.values()) == {3}
         assert len(counts) == 2 + 4 + 8
         assert len(course.visited) == len(set(course.visited)) == 7
-        assert course.standings[-1].samples == 8
+        assert course.vote_states[-1].samples == 8
 
 
 def test_a_state_is_worth_the_sum_of_its_verdicts() -> None:
@@ -272,7 +272,7 @@ def test_a_state_is_worth_the_sum_of_its_verdicts() -> None:
         letters(1, lambda path: path.replace("a", "7").replace("b", "8").replace("c", "9")),
         lambda s, t: f"Verdict: {said[s][t]}",
     )
-    weights = {vote.answer.key: vote.weight for vote in course.standings[-1].votes}
+    weights = {vote.answer.key: vote.weight for vote in course.vote_states[-1].votes}
     assert weights == pytest.approx({"7": 21.001, "8": 3.0, "9": 0.003})
 
 
@@ -284,12 +284,12 @@ def test_a_judgement_that_cannot_be_read_abstains_and_is_no_0() -> None:
         letters(1, lambda path: keys[path]),
         lambda state, time: said[state][time],
     )
-    assert {vote.answer.key: vote.weight for vote in level.standings[-1].votes} == pytest.approx({"7": 3, "8": 0.003})
+    assert {vote.answer.key: vote.weight for vote in level.vote_states[-1].votes} == pytest.approx({"7": 3, "8": 0.003})
     strategy = TreeOfThoughts(k=3, b=3, selector="weighted")
     course = drive(strategy, letters(2), lambda state, time: said.get(state, ["?"] * 3)[time])
     # `a` is worth 3 by its one verdict, of `c` nothing is known.
     assert course.visited == ["", "a", "b"]
-    assert course.standings[-1].votes[0].weight == 6
+    assert course.vote_states[-1].votes[0].weight == 6
 
 
 def test_where_nothing_can_be_read_launch_order_and_the_majority_decide() -> None:
@@ -297,7 +297,7 @@ def test_where_nothing_can_be_read_launch_order_and_the_majority_decide() -> Non
         grow = letters(2, lambda path: "7" if path == "aa" else "8")
         course = drive(TreeOfThoughts(b=2, k=3, evaluate=evaluate), grow, lambda state, _: "who knows")
         assert course.visited == ["", "a", "b"]
-        assert (course.key, course.standings[-1].votes[0].weight) == ("8", 5)
+        assert (course.key, course.vote_states[-1].votes[0].weight) == ("8", 5)
 
 
 def test_dfs_goes_on_last_from_a_state_of_which_nothing_is_known() -> None:
@@ -351,7 +351,7 @@ def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
         letters(1, lambda path: {"a": "7", "b": "8", "c": "9"}[path]),
         judge,
     )
-    assert {vote.answer.key: vote.weight for vote in course.standings[-1].votes} == {"7": 1, "8": 2, "9": 0}
+    assert {vote.answer.key: vote.weight for vote in course.vote_states[-1].votes} == {"7": 1, "8": 2, "9": 0}
 
 
 def test_one_candidate_needs_no_vote() -> None:

@@ -58,7 +58,7 @@ def test_chains_without_an_answer_or_cut_abstain_and_are_not_judged() -> None:
 
     course = drive(TreeOfThoughts(k=3), grow)
     assert set(course.judged) == {"b"}
-    assert (course.key, course.standings[-1].samples) == ("7", 3)
+    assert (course.key, course.vote_states[-1].samples) == ("7", 3)
 
 
 # What is asked
@@ -120,7 +120,7 @@ def test_when_the_budget_ends_the_reserve_brings_the_best_open_state_to_its_end(
 
 def test_refused_judgements_leave_the_majority_of_what_was_drawn() -> None:
     course = drive(TreeOfThoughts(k=3, b=2), letters(1, lambda path: "7" if path == "a" else "8"), REFUSED)
-    assert (course.key, course.standings[-1].samples) == ("8", 3)
+    assert (course.key, course.vote_states[-1].samples) == ("8", 3)
 
 
 def test_judgements_that_do_not_fit_the_window_are_done_without() -> None:
@@ -185,7 +185,7 @@ def test_replies_in_any_order_make_the_same_tree() -> None:
     plain = drive(TreeOfThoughts(k=3, b=3), grow, judge)
     for seed in range(5):
         shuffled = _drive_in_order(TreeOfThoughts(k=3, b=3), grow, judge, random.Random(seed))
-        assert shuffled == (plain.answer, plain.standings[-1])
+        assert shuffled == (plain.answer, plain.vote_states[-1])
 
 
 def _drive_in_order(

@@ -76,10 +76,10 @@ def test_each_question_has_its_own_order_and_choices_add_up() -> None:
     assert played.key == "7"
     assert len(set(map(tuple, played.asked))) == 4
     assert course(["7", "8", "9", "9", "9", "9"], plurality, repeats=4).asked == played.asked
-    votes = played.standings[-1].votes
+    votes = played.vote_states[-1].votes
     assert votes[0].weight == pytest.approx(4 + 1 / 7)
     assert votes[1].answer.key == "9"
-    assert [vote_state.samples for vote_state in played.standings] == [6, 6]
+    assert [vote_state.samples for vote_state in played.vote_states] == [6, 6]
 
 
 def test_choices_of_different_responses_count_for_their_common_answer() -> None:

@@ -53,9 +53,9 @@ class Replay:
     share: Floats
     """The leader's smoothed share: (votes + 1) / (samples + 2)."""
     indices: Ints
-    """Indices into `standings`."""
-    standings: tuple[VoteState, ...]
-    """The distinct standings; their answers are placeholders."""
+    """Indices into `vote_states`."""
+    vote_states: tuple[VoteState, ...]
+    """The distinct vote_states; their answers are placeholders."""
 
 
 def random_orders(ids: Sequence[str], n: int) -> Ints:
@@ -132,12 +132,12 @@ def stops(replayed: Replay, rule: StopRule) -> Ints:
     The rule is asked once about each standing, so it may depend on nothing else: costs are not available.
     """
     questions, orders, n = replayed.indices.shape
-    indices, verdicts = replayed.indices.reshape(-1, n), np.full(len(replayed.standings), -1, dtype=np.int8)
+    indices, verdicts = replayed.indices.reshape(-1, n), np.full(len(replayed.vote_states), -1, dtype=np.int8)
     counts, running = np.full(len(indices), n), np.arange(len(indices))
     for at in range(n):
         current = indices[running, at]
         for index in np.unique(current[verdicts[current] < 0]).tolist():
-            verdicts[index] = rule.stop(replayed.standings[index], Cost()) is not None
+            verdicts[index] = rule.stop(replayed.vote_states[index], Cost()) is not None
         ended = verdicts[current] == 1
         counts[running[ended]] = at + 1
         running = running[~ended]

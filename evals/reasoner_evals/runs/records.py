@@ -184,7 +184,7 @@ class ItemRecord(_Record):
     @field_validator("cost")
     @classmethod
     def _possible(cls, cost: Cost) -> Cost:
-        if fault := cost.fault(maximum=MAX_PER_QUESTION):
+        if fault := cost.fault(limit=MAX_PER_QUESTION):
             raise ValueError(fault)
         return cost
 

@@ -13,6 +13,7 @@ from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
 from reasoner.execution.allocation import Allocation
 from reasoner.registry import build
+from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Event, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
@@ -29,8 +30,6 @@ from reasoner_evals.tasks.benchmark import TaskData
 
 PASSES = 2
 """How often one session tries a question that fails; another session tries it again."""
-INTERRUPTED = "interrupted"
-"""The runner's reason for a question that was cut off from outside: it is resumed, and is not a result."""
 
 
 class Watcher(Protocol):

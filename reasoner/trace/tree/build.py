@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
-from reasoner.execution.plan_runner import BRANCH
+from reasoner.operations import BRANCH
 from reasoner.solution import Proposal
 from reasoner.trace.events import (
     Began,

@@ -120,7 +120,7 @@ def events_of(course: SearchTree) -> list[tuple[str, list[str]]]:
 def _proposal(proposal: Proposal) -> str:
     answer, samples = proposal.answer.text if proposal.answer else "no answer", proposal.vote_state.samples
     so_far = f"{samples:,} sample{'s' if samples != 1 else ''} and {proposal.cost.tokens:,} tokens"
-    return f"{answer} with {proposal.standing.share:.0%} of the vote after {so_far}"
+    return f"{answer} with {proposal.vote_state.share:.0%} of the vote after {so_far}"
 
 
 def _comparison(comparison: Comparison) -> str:

@@ -23,7 +23,7 @@ def vote(
     *,
     by: Literal["sum", "max"] = "sum",
 ) -> Plan[VoteState]:
-    """The standing of a pool in launch order; without `weights` every answer counts once, with a weight of None never.
+    """The vote state of a pool in launch order; without `weights` every answer counts once, with a weight of None never.
 
     A sequence without an answer, or without a weight, abstains, as None does. Weights are 0 or more.
     """
@@ -35,9 +35,9 @@ def vote(
     return (yield from count_votes(tally))
 
 
-def proposed(standing_of: Plan[VoteState]) -> Plan[VoteState]:
-    """The standing that is counted, after its leader was proposed."""
-    vote_state = yield from standing_of
+def proposed(counted: Plan[VoteState]) -> Plan[VoteState]:
+    """The vote state that is counted, after its leader was proposed."""
+    vote_state = yield from counted
     yield from propose(vote_state.leader, vote_state)
     return vote_state
 

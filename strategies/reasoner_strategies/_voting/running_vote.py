@@ -48,7 +48,7 @@ class RunningVote:
         self.seen, self.answered, self._rated, self._plain = 0, False, None, None
 
     def vote_state(self) -> Plan[VoteState]:
-        """The standing of the votes."""
+        """The vote state of the votes."""
         counted = yield from count_votes(self._rated or self._plain or Tally(self.space))
         return replace(counted, samples=self.seen)
 
@@ -59,7 +59,7 @@ class RunningVote:
             yield from self.publish()
 
     def publish(self) -> Plan[VoteState]:
-        """Propose the leader, unless this standing was already proposed."""
+        """Propose the leader, unless this vote state was already proposed."""
         vote_state = yield from self.vote_state()
         if vote_state != self._published:
             yield from propose(vote_state.leader, vote_state)

@@ -65,7 +65,7 @@ def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[
 
 
 def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[VoteState]:
-    """Propose the standing by points, then votes: a class weighs its points and, below 1, its share of the votes."""
+    """Propose the vote state by points, then votes: a class weighs its points and, below 1, its share of the votes."""
     share = 1 / (len(drawn) + 1)
     weights = [points.get(index, 0.0) + share for index in range(len(drawn))]
     return (yield from proposed(vote(question, drawn, weights)))

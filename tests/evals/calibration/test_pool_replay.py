@@ -30,7 +30,7 @@ def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
     for row, of in enumerate(answers):
         for n in range(1, len(of) + 1):
             ended = voted([*of[:n]], [one == 0 for one in of[:n]])
-            mine, core = told.standings[told.indices[row, 0, n - 1]], ended.vote_state
+            mine, core = told.vote_states[told.indices[row, 0, n - 1]], ended.vote_state
             assert (mine.samples, mine.streak, mine.tied, mine.maximum) == (n, core.streak, core.tied, len(of))
             assert sorted(vote.count for vote in mine.votes) == sorted(vote.count for vote in core.votes)
             assert [vote.count for vote in mine.votes[:1]] == [vote.count for vote in core.votes[:1]]
@@ -66,7 +66,7 @@ def test_a_standing_that_several_blocks_share_is_asked_about_once() -> None:
     answers = [[0, 0, 1, 0]] * 150
     told = replay(drawn(answers), recorded_order(drawn(answers)))
     assert stops(told, Counting()).tolist() == [[4]] * 150
-    assert asked == list(told.standings)
+    assert asked == list(told.vote_states)
     assert len(asked) == 4
 
 
