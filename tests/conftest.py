@@ -29,7 +29,7 @@ MARKS = {
         "tests/cli/test_process.py",
         "tests/cli/test_terminal.py",
         "tests/evals/cli/",
-        "tests/evals/report/test_browser.py",
+        "tests/evals/report/",
         "tests/evals/tasks/test_graders.py",
         "tests/models/",
         "tests/sandbox/",
@@ -37,6 +37,7 @@ MARKS = {
         "tests/test_killable.py",
         "tests/test_orphans.py",
         "tests/verifiers/test_code.py",
+        "tests/verifiers/test_fitting.py",
     ),
 }
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""

@@ -33,6 +33,8 @@ class Run:
         self.engine = engine or ScriptedEngine(says("7"))
         self.events: list[Event] = []
         self.complaints: list[dict[str, Any]] = []
+        # So that the collection below walks what this run made, and not all that was imported.
+        gc.freeze()
         self.solution = asyncio.run(self._solve(Planned(plan, uses_verifier=uses_verifier), options))
         self.error = self.solution.error
 
