@@ -101,12 +101,12 @@ class TextLikelihood:
 class LogLikelihood:
     """Compute the log-likelihood of each text as the continuation of the prompt.
 
-    Reply: a `TextLikelihood` per text, in order; None for a text that does not fit the context window. A text is encoded by
-    itself, so a text that begins a word must begin with the space before it. The probability that the reply ends after
-    it is not included. If the budget does not admit all of it, `BudgetExhausted` is raised. It cannot be started in the
-    background. It costs one request of one token for each node of the tree of token ids, more for a node with over 128
-    next tokens. It generates no sequence: the budget's `samples` do not bound it, its tokens and requests count. It
-    raises a `UsageError` if the engine cannot encode texts or report the log-probabilities of chosen tokens.
+    Reply: a `TextLikelihood` per text, in order; None for a text that does not fit the context window. A text is
+    encoded by itself, so a text that begins a word must begin with the space before it. The probability that the reply
+    ends after it is not included. If the budget does not admit all of it, `BudgetExhausted` is raised. It cannot be
+    started in the background. It costs one request of one token for each node of the tree of token ids, more for a node
+    with over 128 next tokens. It generates no sequence: the budget's `samples` do not bound it, its tokens and requests
+    count. It raises a `UsageError` if the engine cannot encode texts or report the log-probabilities of chosen tokens.
     """
 
     prompt: Prompt

@@ -245,7 +245,7 @@ class AnswerSpace(Protocol):
         ...
 
     def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether `a`, taken as the reference, accepts `b`; None if that needs slow work, as `CheckEquivalent` does it."""
+        """Whether `a`, taken as the reference, accepts `b`; None if only `CheckEquivalent` can decide."""
         ...
 
     def blocks(self, answer: Answer) -> Blocks | None:
@@ -335,8 +335,8 @@ class VoteState:
     """The state of a vote: the answer classes, heaviest first, and the number of samples counted.
 
     Proposals list up to 64 classes, which is what stop rules see; the sum of the others is the `tail`. `streak` is how
-    many of the latest samples, in launch order, gave the same answer, counted up to 64. `max_samples` is the number of samples
-    without an early stop; 0 if unknown.
+    many of the latest samples, in launch order, gave the same answer, counted up to 64. `max_samples` is the number of
+    samples without an early stop; 0 if unknown.
     """
 
     votes: tuple[Vote, ...] = ()

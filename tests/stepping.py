@@ -8,9 +8,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from reasoner.engine import SampleRequest
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.types import Completion
+from reasoner.types import Completion, Question, Rating
+from reasoner.verifier import CostMeter
 from tests.helpers import Judge
 
 SEPARATOR = "\n\n"
@@ -62,6 +63,6 @@ class StepJudge(Judge):
     verdict: Callable[[Completion], float] = perfect
     seen: list[str] = field(default_factory=list)
 
-    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> object:  # type: ignore[override]
+    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         self.seen.append(candidate.chain)
-        return await Judge.score(self, question, candidate, policy, tab)  # type: ignore[arg-type]
+        return await Judge.score(self, question, candidate, policy, tab)

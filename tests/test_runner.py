@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 from itertools import pairwise
+from typing import Any
 
 import pytest
 

@@ -70,7 +70,7 @@ class Comparisons:
             return tuple(recorded[key] for key in new)
         except KeyError as error:
             raise NotRecorded(
-                f"the trace {self.history.source} does not say which answers are the same: replay with the same strategy "
+                f"the trace {self.history.source} does not say which answers are equal: replay with the same strategy "
                 "and budget"
             ) from error
 

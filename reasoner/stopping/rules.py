@@ -124,9 +124,9 @@ class DirichletRule:
 class Lossless:
     """Stops when the samples that are left cannot change the vote: the lead is greater than their number.
 
-    The answer is that of all `vote_state.max_samples` samples, whatever they are. A lead equal to that number is not enough, as
-    a tie goes to the earliest launch. It holds for votes of weight 1, so it never stops a weighted vote, nor one
-    without an end.
+    The answer is that of all `vote_state.max_samples` samples, whatever they are. A lead equal to that number is not
+    enough, as a tie goes to the earliest launch. It holds for votes of weight 1, so it never stops a weighted vote, nor
+    one without an end.
     """
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
@@ -227,8 +227,8 @@ class Price:
 
     By the knowledge gradient of the first two answers (`odds.best_gain`), times the share of samples that gave an
     answer, (answered + 1) / (samples + 1). It takes the likeliest answer for the right one, and samples as of mean
-    cost. Where `vote_state.max_samples` is not known it looks 12 samples ahead. At 0 it equals `Lossless`; a question without an
-    answer is never stopped.
+    cost. Where `vote_state.max_samples` is not known it looks 12 samples ahead. At 0 it equals `Lossless`; a question
+    without an answer is never stopped.
     """
 
     price: float = 0.002

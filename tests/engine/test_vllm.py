@@ -24,7 +24,7 @@ from reasoner.strategy import (
     sample,
     start,
 )
-from reasoner.trace.events import Dropped, Event, Sampled
+from reasoner.trace.events import Dropped, Event, Prefilled, Sampled
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty

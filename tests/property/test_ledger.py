@@ -107,7 +107,7 @@ class Schedule:
             return booked(prompt, 0, tokens)
 
         try:
-            granted = ledger.fit(price, max_samples=cap)
+            granted = ledger.fit(price, max_tokens=cap)
         except BudgetExhausted:
             self.refused += 1
         else:

@@ -209,7 +209,9 @@ def test_best_of_n_reads_the_rated_standing() -> None:
     rule = Confidence(threshold=0.6, min_samples=1)
     solution = solved(BestOfN(8, "weighted", stop=rule, window=1), "7", "8", "9", "9", "7")
     assert (solution.ended_by, leader(solution), solution.cost.samples) == ("rule", "7", 1)
-    later = solved(BestOfN(8, "weighted", stop=Confidence(threshold=0.8, min_samples=2), window=1), "7", "8", "9", "9", "7")
+    later = solved(
+        BestOfN(8, "weighted", stop=Confidence(threshold=0.8, min_samples=2), window=1), "7", "8", "9", "9", "7"
+    )
     assert (later.ended_by, leader(later), later.cost.samples) == ("rule", "9", 4)
     assert later.vote_state.votes[0].weight == pytest.approx(1.8)
     assert "0.8182" in later.reason

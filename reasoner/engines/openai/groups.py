@@ -111,7 +111,7 @@ def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usa
 
 
 def divided(total: int, weights: Sequence[int], max_tokens: Sequence[int]) -> list[int]:
-    """A total in whole parts, proportional to weights above 0; a part exceeds its `max_tokens` only where all are full."""
+    """A total in whole parts, proportional to positive weights; a part exceeds its maximum only if all are full."""
     parts, left = [0] * len(weights), total
     room = [index for index, limit in enumerate(max_tokens) if limit > 0]
     while left and room:

@@ -23,7 +23,7 @@ def vote(
     *,
     by: Literal["sum", "max"] = "sum",
 ) -> Plan[VoteState]:
-    """The vote state of a pool in launch order; without `weights` every answer counts once, with a weight of None never.
+    """The vote state of a pool in launch order; without `weights` each answer counts once, one of weight None never.
 
     A sequence without an answer, or without a weight, abstains, as None does. Weights are 0 or more.
     """
