@@ -2,12 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from reasoner.engine import (
-    Engine,
-    Rendered,
-    SampleRequest,
-    reset_caches,
-)
+from reasoner.engine import Engine, Rendered, SampleRequest, reset_caches
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Prompt, TokenIds

@@ -13,17 +13,7 @@ from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require,
 from reasoner.registry import build
 from reasoner.specs import Spec
 from reasoner.stopping.rules import EFFORTS, FirstOf, LockIn, Lossless, smoothed
-from reasoner.strategy import (
-    CalibrationSummary,
-    Plan,
-    Propose,
-    Strategy,
-    check_n,
-    note,
-    note_stop,
-    propose,
-    sample,
-)
+from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, propose, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency

@@ -7,12 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    check_n,
-    sample,
-)
+from reasoner.strategy import Plan, Sample, check_n, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
 from reasoner_strategies._search.ordered_sampling import OrderedSampling
 from reasoner_strategies._voting.pool import proposed, rated_vote, vote

@@ -6,16 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.strategy import (
-    MAX_SAMPLES,
-    Finished,
-    Handle,
-    Plan,
-    Sample,
-    Score,
-    next_finished,
-    start,
-)
+from reasoner.strategy import MAX_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Question
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping

@@ -4,12 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import (
-    Plan,
-    count_votes,
-    propose,
-    score,
-)
+from reasoner.strategy import Plan, count_votes, propose, score
 from reasoner.types import Answer, Completion, Question, VoteState
 from reasoner.voting import Tally
 

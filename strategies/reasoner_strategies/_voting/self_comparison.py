@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.strategy import (
-    Plan,
-    check_n,
-    compare_pair,
-    sample,
-    sample_each,
-)
+from reasoner.strategy import Plan, check_n, compare_pair, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote

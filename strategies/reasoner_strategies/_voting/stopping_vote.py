@@ -5,15 +5,7 @@ from dataclasses import replace
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, require
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    StopRule,
-    Strategy,
-    count_votes,
-    note_stop,
-    propose,
-)
+from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, note_stop, propose
 from reasoner.types import Answer, Completion, Question, SamplingParams, Vote, VoteState
 from reasoner.voting import MAX_STREAK, Tally
 from reasoner_strategies._search.ordered_sampling import OrderedSampling
