@@ -21,8 +21,8 @@ from reasoner.strategy import (
 )
 from reasoner.types import VoteState
 from reasoner_strategies import Likelihood, SelfConsistency
+from tests.execution.known_likelihoods import Known, by_hand
 from tests.helpers import completion, number_question, says
-from tests.weighing import Known, by_hand
 
 CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
 DOCUMENT = Question.of("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")

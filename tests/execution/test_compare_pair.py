@@ -22,7 +22,7 @@ from reasoner.strategy import (
 from reasoner.trace.events import Refused, Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.driving import PARAMS, PROMPT, QUESTION, Run
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, Planned, says, write_trace
 
 

@@ -19,7 +19,7 @@ from reasoner.strategy import (
 )
 from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled
 from reasoner.types import Completion, Prompt, Usage
-from tests.driving import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
+from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
 from tests.helpers import Judge, answer, books, meter_of, says
 
 # Sampling and proposing

@@ -22,7 +22,7 @@ from reasoner.strategy import (
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.driving import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
+from tests.execution.one_question import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 from tests.helpers import Judge, Sleepy, answer, says
 
 

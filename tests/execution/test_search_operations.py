@@ -24,7 +24,7 @@ from reasoner.strategy import (
 )
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled, completions_in
 from reasoner.types import Completion, Prompt
-from tests.driving import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
 from tests.helpers import Judge, Planned, books, meter_of, says, write_trace
 
 

@@ -29,10 +29,10 @@ from reasoner.strategy import (
 from reasoner.trace.events import Event, LikelihoodsMeasured, Proposed, Refused, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, Question, TokenIds, Usage, VoteState
-from tests.driving import PROMPT, QUESTION, TOKENS, Run, hang
+from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
+from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
 from tests.sweeps import cases
-from tests.weighing import LETTERS, Asking, Known, by_hand
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
 

@@ -22,7 +22,7 @@ from reasoner.strategy import (
 from reasoner.trace.events import Dropped, Ended
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
-from tests.driving import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script, hang
+from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script, hang
 from tests.helpers import answer, books, meter_of, says, turns
 
 # Strategies
