@@ -50,7 +50,7 @@ class Ratings(FreeVerifier):
 
     logprobs = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         return Rating(value_of(candidate.chain), Cost())
 
 

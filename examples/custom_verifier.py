@@ -17,7 +17,7 @@ class Brevity(FreeVerifier):
     half: int = 50
     logprobs: None = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The rating; raise an error if there is none, never return 0 instead."""
         return Rating(self.half / (self.half + candidate.usage.generated_tokens), Cost())
 

@@ -44,10 +44,10 @@ class Verifier(Protocol):
         """The most that `score` can cost; reserved before it runs."""
         ...
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """One rating with its cost. An exception is recorded as an error, never as a value.
 
-        Cancelling the awaiting task aborts its work and leaves the tab exact.
+        Cancelling the awaiting task aborts its work and leaves the meter exact.
         """
         ...
 
@@ -65,7 +65,7 @@ class PairVerifier(Protocol):
         ...
 
     async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
         """The probability that `a` is better than `b`, 1 minus that of the reversed pair. Raises as `score`."""
         ...

@@ -107,7 +107,7 @@ class Judge(FreeVerifier):
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         return Cost(verifier_tokens=self.bound_tokens, requests=1)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         await asyncio.sleep(0)
         used = 3 + len(candidate.text) % 8
         self.spent.append(used)
@@ -117,7 +117,7 @@ class Judge(FreeVerifier):
 class Sleepy(Judge):
     """A verifier that never comes to a verdict."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 

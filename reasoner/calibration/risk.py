@@ -30,7 +30,7 @@ def upper_bound(harmed: float, n: int, alpha: float) -> float:
 
 
 def _hoeffding(rate: float, bound: float) -> float:
-    """The rate u above `rate` at which the relative entropy of `rate` to u is `minimum`."""
+    """The rate u above `rate` at which the relative entropy of `rate` to u is `bound`."""
     from scipy import special
 
     low, high = rate, 1.0

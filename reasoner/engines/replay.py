@@ -110,7 +110,7 @@ class ReplayVerifier(FreeVerifier):
         """Raises `NotRecorded`."""
         raise self._missing(question, candidate)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """Raises `NotRecorded`."""
         raise self._missing(question, candidate)
 
@@ -119,7 +119,7 @@ class ReplayVerifier(FreeVerifier):
         raise self._missing(question, a)
 
     async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
         """Raises `NotRecorded`."""
         raise self._missing(question, a)

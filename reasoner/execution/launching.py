@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
 from reasoner.operations import Finished, Handle
-from reasoner.trace.recorder import SequenceName
+from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ Extent = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceNames:
+class SequenceIds:
     """The sequences of one operation, in launch order, created one by one.
 
     `heads` are the prompts, each with its digest and the index of its first sequence; `n` are drawn from each.
@@ -34,10 +34,10 @@ class SequenceNames:
     heads: tuple[tuple[Prompt, str, int], ...]
     n: int
 
-    def __iter__(self) -> Iterator[SequenceName]:
+    def __iter__(self) -> Iterator[SequenceId]:
         for prompt, digest, first in self.heads:
             for index in range(first, first + self.n):
-                yield SequenceName(self.op, prompt, digest, index)
+                yield SequenceId(self.op, prompt, digest, index)
 
 
 @dataclass(slots=True)
@@ -82,9 +82,9 @@ class Launcher:
         return task
 
 
-async def draw_all(
-    draws: SequenceNames,
-    sequence: Callable[[SequenceName, Passed], Awaitable[Completion]],
+async def sample_all(
+    sequences: SequenceIds,
+    sample: Callable[[SequenceId, Passed], Awaitable[Completion]],
     passed: Passed,
     extent: Extent,
 ) -> list[Completion | BudgetExhausted]:
@@ -92,15 +92,15 @@ async def draw_all(
 
     After a refusal, only recorded sequences of the same prompt are still drawn: the budget is too small for the others.
     """
-    if draws.n * len(draws.heads) <= MAX_WAITING:
-        return await each([partial(sequence, draw, passed) for draw in draws])
-    return await _Drawing(draws, sequence, passed, extent).all()
+    if sequences.n * len(sequences.heads) <= MAX_WAITING:
+        return await each([partial(sample, sequence, passed) for sequence in sequences])
+    return await _Sampling(sequences, sample, passed, extent).all()
 
 
 @dataclass(slots=True)
-class _Drawing:
-    draws: SequenceNames
-    sequence: Callable[[SequenceName, Passed], Awaitable[Completion]]
+class _Sampling:
+    sequences: SequenceIds
+    sample: Callable[[SequenceId, Passed], Awaitable[Completion]]
     passed: Passed
     extent: Extent
     _ends: dict[str, int] = field(default_factory=dict)
@@ -111,11 +111,11 @@ class _Drawing:
         tasks: list[asyncio.Task[Completion | BudgetExhausted]] = []
         launcher = Launcher(self._changed.set)
         try:
-            for prompt, digest, first in self.draws.heads:
+            for prompt, digest, first in self.sequences.heads:
                 index = first
-                while index < self._ends.get(digest, first + self.draws.n) and not self._failed:
+                while index < self._ends.get(digest, first + self.sequences.n) and not self._failed:
                     if launcher.room:
-                        work = partial(self._draw, SequenceName(self.draws.op, prompt, digest, index))
+                        work = partial(self._sample, SequenceId(self.sequences.op, prompt, digest, index))
                         tasks.append(launcher.launch(work, partial(self._ended, digest)))
                         index += 1
                     else:
@@ -125,12 +125,12 @@ class _Drawing:
         finally:
             await cancel_all(tasks)
 
-    async def _draw(self, draw: SequenceName, passed: Passed) -> Completion | BudgetExhausted:
+    async def _sample(self, sequence: SequenceId, passed: Passed) -> Completion | BudgetExhausted:
         def both() -> None:
             passed()
             self.passed()
 
-        return await _refusal_as_value(partial(self.sequence, draw, both))
+        return await _refusal_as_value(partial(self.sample, sequence, both))
 
     def _ended(self, digest: str, task: "asyncio.Task[Completion | BudgetExhausted]") -> None:
         if task.cancelled() or task.exception():

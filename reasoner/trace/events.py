@@ -199,12 +199,12 @@ class Scored(Work):
 class LikelihoodsMeasured(Work):
     """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
 
-    `cost` is that of all requests, also where there is an `error` and no weights.
+    `cost` is that of all requests, also where there is an `error` and no likelihoods.
     """
 
-    event: Literal["weighed"] = "weighed"
+    event: Literal["likelihoods_measured"] = "likelihoods_measured"
     texts: tuple[str, ...]
-    weights: tuple[TextLikelihood | None, ...]
+    likelihoods: tuple[TextLikelihood | None, ...]
     error: str
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "texts")
 
@@ -214,9 +214,9 @@ class LikelihoodsMeasured(Work):
 
 
 class Prefilled(Record):
-    """A text was appended to a reply: `prompt` was extended by it, to the prompt whose digest is `child`."""
+    """A text was appended to a reply: it extends `prompt` to the prompt whose digest is `child`."""
 
-    event: Literal["extended"] = "extended"
+    event: Literal["prefilled"] = "prefilled"
     prompt: str
     child: str
     text: str
@@ -242,7 +242,7 @@ class Cancelled(Record):
 class BlocksFound(Record):
     """The blocks of answers, by their keys, were found because their space cannot; None where that took too long."""
 
-    event: Literal["blocked"] = "blocked"
+    event: Literal["blocks_found"] = "blocks_found"
     answers: tuple[str, ...]
     blocks: tuple[Blocks | None, ...]
 
@@ -250,7 +250,7 @@ class BlocksFound(Record):
 class EquivalenceChecked(Record):
     """Pairs of answers, by their keys, were compared because their space cannot; None where that took too long."""
 
-    event: Literal["compared"] = "compared"
+    event: Literal["equivalence_checked"] = "equivalence_checked"
     pairs: tuple[tuple[str, str], ...]
     same: tuple[bool | None, ...]
 

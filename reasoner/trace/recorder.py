@@ -21,7 +21,7 @@ Why = Literal["cancelled", "deadline", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceName:
+class SequenceId:
     """A sequence to generate: its prompt, the prompt's digest, and its index among the prompt's sequences."""
 
     op: int
@@ -96,12 +96,12 @@ class Recorder:
                 exact=rendered.token_ids is not None,
             )
 
-    def extended(self, prompt: Prompt, child: Prompt, text: str, token_ids: TokenIds | None) -> None:
+    def prefilled(self, prompt: Prompt, child: Prompt, text: str, token_ids: TokenIds | None) -> None:
         """A text was appended to a reply."""
         if self.sink:
             self.write(Prefilled, prompt=prompt.digest, child=child.digest, text=text, token_ids=token_ids)
 
-    def sampled(self, draw: SequenceName, completion: Completion, cost: Cost) -> None:
+    def sampled(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
         """A sequence was generated. It is written even if reading its answer fails.
 
         Raises:
@@ -117,10 +117,10 @@ class Recorder:
             failure = error
         self.write(
             Sampled,
-            op=draw.op,
-            prompt=draw.digest,
-            index=draw.index,
-            child=draw.prompt.then(completion).digest,
+            op=sequence.op,
+            prompt=sequence.digest,
+            index=sequence.index,
+            child=sequence.prompt.then(completion).digest,
             seed=completion.seed,
             text=completion.text,
             token_ids=completion.token_ids,
@@ -135,9 +135,11 @@ class Recorder:
         if failure:
             raise failure
 
-    def dropped(self, draw: SequenceName, why: Why, usage: Usage | None, cost: Cost) -> None:
+    def dropped(self, sequence: SequenceId, why: Why, usage: Usage | None, cost: Cost) -> None:
         """A sequence did not complete."""
-        self.write(Dropped, op=draw.op, prompt=draw.digest, index=draw.index, why=why, usage=usage, cost=cost)
+        self.write(
+            Dropped, op=sequence.op, prompt=sequence.digest, index=sequence.index, why=why, usage=usage, cost=cost
+        )
 
     def scored(
         self,

@@ -162,7 +162,7 @@ class AnswerNode:
 
 @dataclass(slots=True, eq=False)
 class AnswerTree:
-    """Decides what to generate next (`Question.of`) and learns from the ratings (`report`), in any order."""
+    """Decides what to generate next (`ask`) and learns from the ratings (`report`), in any order."""
 
     question_id: str
     prior: Prior

@@ -34,9 +34,9 @@ class Comparing(Judge):
         return Cost(verifier_tokens=20, requests=2)
 
     async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
-        tab.cost = Cost(verifier_tokens=7, requests=1)
+        cost_meter.cost = Cost(verifier_tokens=7, requests=1)
         if "9" in a.text + b.text:
             raise VerifierError("no nines")
         self.spent.append(14)

@@ -172,7 +172,7 @@ def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() ->
     assert "scripted tells no log-probabilities of chosen tokens: use vLLM" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine) == (TOKENS, 0, 1)
     [event] = run.seen(LikelihoodsMeasured)
-    assert (event.weights, event.error.partition(":")[0]) == ((), "UsageError")
+    assert (event.likelihoods, event.error.partition(":")[0]) == ((), "UsageError")
 
 
 # Costs and refusals
@@ -213,7 +213,7 @@ def test_a_part_of_it_is_no_reply_and_no_budget_is_exceeded(tokens: int) -> None
     assert run.solution.cost.tokens <= tokens
     assert books(run.solution.cost) == meter_of(run.engine)
     [event] = run.seen(LikelihoodsMeasured)
-    assert bool(refusals) == (tokens < whole) == event.error.startswith(NOT_MEASURED) == (event.weights == ())
+    assert bool(refusals) == (tokens < whole) == event.error.startswith(NOT_MEASURED) == (event.likelihoods == ())
     assert len(run.seen(Refused)) == len(refusals)
 
 
@@ -268,7 +268,7 @@ def test_a_failure_ends_the_run_and_nothing_stays_in_flight(failure: Exception) 
     assert isinstance(run.error, EngineError)
     assert "gone" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine)
-    assert [event.weights for event in run.seen(LikelihoodsMeasured)] == [()]
+    assert [event.likelihoods for event in run.seen(LikelihoodsMeasured)] == [()]
 
 
 def test_cancelled_at_any_moment_it_loses_no_cost() -> None:

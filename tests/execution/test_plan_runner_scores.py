@@ -81,7 +81,7 @@ def test_a_verifier_that_fails_gives_an_error_and_never_a_zero(verdict: Any, err
 class Rubbish(Judge):
     """A verifier that returns something else than a rating."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Any:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Any:
         return 0.5
 
 

@@ -22,7 +22,7 @@ CHANGED = [
     "esc:window=1",
     "price:price=0.0",
     "price:price=0.05",
-    "confidence:threshold=0.55,least=1",
+    "confidence:threshold=0.55,min_samples=1",
     r"first_of:rules=price:price=0.01|ppr:delta=0.4\x2cclasses=5|first_of:rules=lossless\x7cesc",
 ]
 SPECS = [*(NEEDED.get(name, name) for name in sorted(entries("rule"))), *CHANGED]

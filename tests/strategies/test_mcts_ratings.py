@@ -240,7 +240,7 @@ def test_steps_end_where_told() -> None:
 
 
 class Broken(Judge):
-    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> Any:
+    async def score(self, question: object, candidate: Completion, policy: object, cost_meter: object) -> Any:
         raise VerifierError("out of order")
 
 

@@ -62,7 +62,7 @@ class VllmModel:
     _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
-    _card: ModelInfo | None = field(default=None, init=False, repr=False)
+    _model: ModelInfo | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
     _renderer: PromptRenderer | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -79,9 +79,9 @@ class VllmModel:
     @property
     def model(self) -> ModelInfo:
         """The model being served, with its window and revision."""
-        if self._card is None:
+        if self._model is None:
             raise EngineError(f"{self.role} is not started")
-        return self._card
+        return self._model
 
     @property
     def capacity(self) -> int:
@@ -112,7 +112,7 @@ class VllmModel:
             try:
                 facts = core.started.result()
                 self._renderer = PromptRenderer(facts.renderer)
-                self._card = self._served_card(resolved, facts.config)
+                self._model = self._served_model_info(resolved, facts.config)
                 self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
             except BaseException as error:
                 core.close()
@@ -147,17 +147,17 @@ class VllmModel:
     def _new_core(self, build: Build, arguments: Any) -> Core:
         raise NotImplementedError
 
-    def _served_card(self, resolved: Resolved, config: Any) -> ModelInfo:
-        """The model's card with the window, the revision and the KV cache type of vLLM's `config`."""
+    def _served_model_info(self, resolved: Resolved, config: Any) -> ModelInfo:
+        """The model's facts with the window, the revision and the KV cache type of vLLM's `config`."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = config.model_config, config.cache_config.cache_dtype
         folder = resolved.folder or resolve(self.model_id, self.notify).folder
-        card = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
+        info = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
         return replace(
-            card,
+            info,
             context=model.max_model_len,
-            revision=model.revision or card.revision,
+            revision=model.revision or info.revision,
             kv_bytes_per_element=kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize,
         )
 
