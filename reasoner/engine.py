@@ -3,12 +3,29 @@
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from reasoner.errors import UsageError
+from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.stopping.confidence import ConfidenceFloor
-from reasoner.types import Completion, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, Prompt, SamplingParams, TokenIds, Usage
 
-__all__ = ["CacheResettable", "Engine", "ModelInfo", "Rendered", "SampleRequest", "UsageMeter", "reset_caches"]
+__all__ = [
+    "NO_LOGPROB",
+    "CacheResettable",
+    "ConfidenceFloor",
+    "Engine",
+    "EngineError",
+    "EngineUnavailable",
+    "FinishReason",
+    "Logprobs",
+    "ModelInfo",
+    "Rendered",
+    "RequestLost",
+    "SampleRequest",
+    "TokenIds",
+    "Usage",
+    "UsageMeter",
+    "reset_caches",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from reasoner.budget import Cost
 
 TokenIds = tuple[int, ...]
+"""Token ids of the model's own vocabulary."""
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
+"""Why a sequence ended: the model or a stop string ended it, a limit cut it, or the engine aborted it."""
 Notify = Callable[[str], None]
 """Receives one line for a person about something that takes long: a conversion, a restart."""
 

@@ -23,14 +23,15 @@ class CostMeter:
 
 
 class Verifier(Protocol):
-    """Rates a candidate without a reference answer. Many ratings may run at once.
-
-    `logprobs` is what the sequences must have for it: None for nothing, 0 for the sampled token's log-probability, k
-    for the best k alternatives too. The runner asks the engine for them.
-    """
+    """Rates a candidate without a reference answer. Many ratings may run at once."""
 
     @property
-    def logprobs(self) -> int | None: ...
+    def logprobs(self) -> int | None:
+        """The log-probabilities that a candidate must have; the runner asks the engine for them.
+
+        None for nothing, 0 for the sampled token's, k from 1 to 20 for those of the best k alternatives too.
+        """
+        ...
 
     async def start(self, policy: Engine) -> None:
         """Make its own resources ready, such as a model. A second call does nothing.
@@ -45,7 +46,7 @@ class Verifier(Protocol):
         ...
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """One rating with its cost. An exception is recorded as an error, never as a value.
+        """One rating with its cost: a value from 0 to 1. An exception is recorded as the rating's error.
 
         Cancelling the awaiting task aborts its work and leaves the meter exact.
         """
@@ -67,7 +68,7 @@ class PairVerifier(Protocol):
     async def compare_pair(
         self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
-        """The probability that `a` is better than `b`, 1 minus that of the reversed pair. Raises as `score`."""
+        """The probability that `a` is better than `b`, 0 to 1: 1 minus that of the reversed pair. Raises as `score`."""
         ...
 
 
@@ -81,7 +82,7 @@ class MemoryClaimant(Protocol):
 
 
 async def claim_memory(policy: Engine, *plugins: object) -> None:
-    """Let each plug-in with a model of its own claim its part of the policy's GPU."""
+    """Let each plug-in with a model of its own claim its part of the policy's GPU; call it before the policy starts."""
     for plugin in plugins:
         if isinstance(plugin, MemoryClaimant):
             await plugin.claim_memory(policy)

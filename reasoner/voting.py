@@ -10,6 +10,8 @@ from typing import Literal
 
 from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState
 
+__all__ = ["MAX_STREAK", "Tally"]
+
 MAX_STREAK = 64
 """Samples that are searched for a streak of equal answers, latest first."""
 MAX_COMPARISONS = 10_000

@@ -47,13 +47,7 @@ class Estimate(NamedTuple):
 
 
 def choose(
-    family: Family,
-    bin: int,
-    *,
-    price: float,
-    epsilon: float = EPSILON,
-    alpha: float = ALPHA,
-    level: float = LEVEL,
+    family: Family, bin: int, *, price: float, epsilon: float = EPSILON, alpha: float = ALPHA, level: float = LEVEL
 ) -> Choice:
     """The arm for a question of this bin, 0 to `family.bins.count - 1`.
 

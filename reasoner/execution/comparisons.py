@@ -1,7 +1,6 @@
 """Compares the answers of one question: each comparison is asked for and recorded once."""
 
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
@@ -16,7 +15,6 @@ A = TypeVar("A")
 V = TypeVar("V")
 
 
-@dataclass(slots=True, eq=False)
 class Comparisons:
     """Looks a comparison up in the history, and asks the comparer for what is not there.
 
@@ -24,21 +22,12 @@ class Comparisons:
     the same votes.
     """
 
-    question: Question
-    comparer: Comparer
-    recorder: Recorder
-    history: QuestionHistory
-    _recorded_blocks: dict[str, Blocks | None] = field(init=False, repr=False)
-    _recorded_same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
-    _blocks: dict[str, Blocks | None] = field(init=False, repr=False)
-    _same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
-    _meter: ComparisonMeter = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._meter = ComparisonMeter(self.question.id)
-        self._recorded_blocks, self._recorded_same = self.history.blocks, self.history.same
-        self._blocks = {} if self.history.source else {**self._recorded_blocks}
-        self._same = {} if self.history.source else {**self._recorded_same}
+    def __init__(self, question: Question, comparer: Comparer, recorder: Recorder, history: QuestionHistory) -> None:
+        self.question, self.comparer, self.recorder, self.history = question, comparer, recorder, history
+        self._meter = ComparisonMeter(question.id)
+        self._recorded_blocks, self._recorded_same = history.blocks, history.same
+        self._blocks = {} if history.source else {**self._recorded_blocks}
+        self._same = {} if history.source else {**self._recorded_same}
 
     async def same(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool | None, ...]:
         """For each pair whether each answer accepts the other; None if that was not decided in time."""

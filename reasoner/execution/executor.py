@@ -211,7 +211,14 @@ class OperationExecutor:
             raise
         except BaseException as failure:
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
-            self._book_dropped(request, reservation, why, books, time.monotonic() - began)
+            usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
+            cost = self.cost(
+                usage or Usage(request.rendered.tokens, 0, request.params.max_tokens),
+                seconds=time.monotonic() - began,
+                cancelled=True,
+                is_sample=books.is_sample,
+            )
+            self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
             if is_cancellation(failure):
                 raise
             if deadline.expired():
@@ -247,14 +254,6 @@ class OperationExecutor:
             return await self.engine.sample(request)
         finally:
             self.kv_limiter.leave(shared, own=own)
-
-    def _book_dropped(
-        self, request: SampleRequest, reservation: Reservation, why: Why, books: Bookkeeping, seconds: float
-    ) -> None:
-        usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-        unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
-        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, is_sample=books.is_sample)
-        self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, even if it exceeded its reservation."""

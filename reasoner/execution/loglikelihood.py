@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from reasoner.budget import Cost
-from reasoner.engine import Engine, Rendered, SampleRequest
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import BudgetExhausted, PromptTooLong, UsageError
 from reasoner.execution.executor import Bookkeeping, OperationExecutor
 from reasoner.operations import NOT_MEASURED, LogLikelihood, TextLikelihood
 from reasoner.trace.events import LikelihoodsMeasured
-from reasoner.types import CANCELLED, Completion, SamplingParams, TokenIds, Usage
+from reasoner.types import CANCELLED, SamplingParams, TokenIds, Usage
 
 MAX_WATCHED: Final = 128
 """Tokens that one request may watch."""
@@ -151,14 +151,10 @@ class _Measurement:
             lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, is_sample=False
         )
         completion = await executor.request(ask, prompt.digest, price, books, max_tokens=1)
-        row = _watched(executor.engine, completion)
+        if completion.logprobs is None or not completion.logprobs.watched:
+            raise UsageError(f"{executor.engine.name} reports no log-probabilities of chosen tokens: {WAY_OUT}")
+        row = completion.logprobs.watched[0]
         return {(node.path, token): logprob for token, logprob in zip(node.watch, row, strict=True)}
 
     def _book(self, cost: Cost) -> None:
         self._cost += cost
-
-
-def _watched(engine: Engine, completion: Completion) -> tuple[float, ...]:
-    if completion.logprobs is None or not completion.logprobs.watched:
-        raise UsageError(f"{engine.name} tells no log-probabilities of chosen tokens: {WAY_OUT}")
-    return completion.logprobs.watched[0]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -163,7 +163,7 @@ async def open_questions(
     require(concurrency, "concurrency", at_least=1)
     indices: dict[asyncio.Task[Solution], int] = {}
     warm_up: asyncio.Task[None] | None = None
-    source = _numbered(questions)
+    source, seen_ids = enumerate(questions), set[str]()
     over = False
     try:
         while True:
@@ -175,6 +175,7 @@ async def open_questions(
                 if question is None:
                     over = True
                     break
+                check_ids([question], seen_ids)
                 slow = isinstance(question.space, SlowSpace) and not context.history.get(question.id, EMPTY).source
                 if warm_up is None and slow and isinstance(context.comparer, Equivalence):
                     # The processes take seconds to start; the first samples run meanwhile.
@@ -190,10 +191,3 @@ async def open_questions(
                 yield indices.pop(done), done.result()
     finally:
         await cancel_all([*indices, *([warm_up] if warm_up else [])])
-
-
-def _numbered(questions: Iterable[Question]) -> Iterator[tuple[int, Question]]:
-    seen_ids: set[str] = set()
-    for index, question in enumerate(questions):
-        check_ids([question], seen_ids)
-        yield index, question

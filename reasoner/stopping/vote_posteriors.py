@@ -170,7 +170,7 @@ def _stays(first: int, others: tuple[int, ...], rest: int) -> float:
     chance = 0.0
     for more in range(max(0, max(others) - first), rest + 1):
         left = rest - more
-        product = np.ones(1)
+        product = np.array([1.0])
         for votes, times in multiplicities.items():
             power = series[votes][: min(first + more - votes, left) + 1]
             for bit in range(times.bit_length()):

@@ -5,7 +5,7 @@ how the history of a question finds it, and `repeated` whether a plan that runs 
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 VERSION: Final = 2
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
+COMPLETION_FIELDS: Final = tuple(field.name for field in fields(Completion) if field.name != "prompt")
 T = TypeVar("T")
 
 
@@ -142,18 +143,7 @@ class Sampled(Work):
 
     def completion(self, prompt: Prompt) -> Completion:
         """The sequence as it was generated from `prompt`."""
-        return Completion(
-            prompt,
-            self.text,
-            self.token_ids,
-            self.finish_reason,
-            self.stop,
-            self.usage,
-            self.logprobs,
-            self.index,
-            self.seed,
-            self.thinking,
-        )
+        return Completion(prompt, **{name: getattr(self, name) for name in COMPLETION_FIELDS})
 
 
 class Dropped(Work):

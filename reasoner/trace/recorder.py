@@ -8,7 +8,18 @@ from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.trace.events import Began, Dropped, Event, Prefilled, Prompted, Sampled, Scored, Sink, Work
+from reasoner.trace.events import (
+    COMPLETION_FIELDS,
+    Began,
+    Dropped,
+    Event,
+    Prefilled,
+    Prompted,
+    Sampled,
+    Scored,
+    Sink,
+    Work,
+)
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
 
@@ -119,18 +130,10 @@ class Recorder:
             Sampled,
             op=sequence.op,
             prompt=sequence.digest,
-            index=sequence.index,
             child=sequence.prompt.then(completion).digest,
-            seed=completion.seed,
-            text=completion.text,
-            token_ids=completion.token_ids,
-            finish_reason=completion.finish_reason,
-            stop=completion.stop,
-            usage=completion.usage,
-            logprobs=completion.logprobs,
-            thinking=completion.thinking,
             answer=answer,
             cost=cost,
+            **{name: getattr(completion, name) for name in COMPLETION_FIELDS} | {"index": sequence.index},
         )
         if failure:
             raise failure
@@ -142,13 +145,7 @@ class Recorder:
         )
 
     def scored(
-        self,
-        op: int,
-        candidate: Completion,
-        digest: str,
-        against: tuple[str, int] | None,
-        rating: Rating,
-        cost: Cost,
+        self, op: int, candidate: Completion, digest: str, against: tuple[str, int] | None, rating: Rating, cost: Cost
     ) -> None:
         """A candidate was rated, or could not be; `digest` is that of its prompt."""
         self.write(

@@ -170,17 +170,17 @@ class Auto:
         if bins is None or bins.signal == "none":
             return self._arms[0], ()
         if bins.signal == "prompt":
-            return self._arms[bins.place(len(question.text))], ()
+            return self._arms[bins.index(len(question.text))], ()
         params = self._sampling
         if bins.signal == "split":
             drawn = yield from sample(question.prompt, n=SPLIT, params=params)
             vote_state = yield from vote(question, drawn)
-            return self._arms[bins.place(vote_state.share)], drawn
+            return self._arms[bins.index(vote_state.share)], drawn
         drawn = yield from sample(question.prompt, params=replace(params, logprobs=params.logprobs or 0))
         logprobs = drawn[0].logprobs.sampled if drawn[0].logprobs else ()
         if not logprobs:
             return self._voting("the first sample has no log-probabilities"), drawn
-        return self._arms[bins.place(-sum(logprobs) / len(logprobs))], drawn
+        return self._arms[bins.index(-sum(logprobs) / len(logprobs))], drawn
 
 
 def _servable(row: ArmRow) -> bool:

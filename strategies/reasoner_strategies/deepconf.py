@@ -27,8 +27,9 @@ class DeepConf:
     """A vote weighted by the confidence of each trace, without the least confident (Fu 2025, 2508.15260).
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
-    `window` tokens in a row, or over all of a shorter trace. A trace weighs its `measure`: its "lowest" group, the mean
-    of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all ("mean").
+    `window` tokens in a row, or over all of a shorter trace. The weight of a trace is its `measure`: its "lowest"
+    group, the mean of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all
+    ("mean").
 
     "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
 
@@ -86,7 +87,7 @@ class DeepConf:
         return self.window or max(1, min(MAX_WINDOW, self.params.max_tokens // WINDOWS))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw traces, weigh them, vote."""
+        """Draw traces, weight them, vote."""
         return (yield from self._offline(question) if self.mode == "offline" else self._online(question))
 
     def _offline(self, question: Question) -> Plan[Answer | None]:

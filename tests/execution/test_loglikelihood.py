@@ -107,7 +107,7 @@ def test_after_forced_text_the_prompt_is_the_longer_one() -> None:
 def test_nothing_is_no_text() -> None:
     with pytest.raises(UsageError, match="give at least one text"):
         LogLikelihood(PROMPT, ())
-    with pytest.raises(UsageError, match="a text to weigh is empty"):
+    with pytest.raises(UsageError, match="a text is empty"):
         LogLikelihood(PROMPT, ("a", ""))
 
 
@@ -169,7 +169,7 @@ class Blind(Known):
 def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() -> None:
     run = Run(Asking("a"), Blind(says("7")))
     assert isinstance(run.error, UsageError)
-    assert "scripted tells no log-probabilities of chosen tokens: use vLLM" in str(run.error)
+    assert "scripted reports no log-probabilities of chosen tokens: use vLLM" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine) == (TOKENS, 0, 1)
     [event] = run.seen(LikelihoodsMeasured)
     assert (event.likelihoods, event.error.partition(":")[0]) == ((), "UsageError")
@@ -326,7 +326,7 @@ def test_what_failed_fails_again(tmp_path: Path) -> None:
     first = Run(Asking("a"), Blind(says("7")))
     again = asyncio.run(replayed(write_trace(tmp_path / "t.jsonl", first.events), Asking("a")))
     assert isinstance(again.error, EngineError)
-    assert "tells no log-probabilities" in str(again.error)
+    assert "reports no log-probabilities" in str(again.error)
     assert again.cost.taking(0) == first.solution.cost.taking(0)
 
 

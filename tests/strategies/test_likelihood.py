@@ -149,7 +149,7 @@ def test_normalised_values_are_what_the_softmax_is_taken_of() -> None:
 def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
     course = followed(Likelihood().plan(CHOICE), listed(A=TextLikelihood(-3.0, 1), C=TextLikelihood(-2.0, 1)))
     assert (course.answer and course.answer.key, weights(course)["B"]) == ("C", 0.0)
-    assert course.notes == ["1 of 3 answers do not fit the context window and were not weighed"]
+    assert course.notes == ["1 of 3 answers do not fit the context window and were left out"]
     nothing = followed(Likelihood().plan(CHOICE), listed())
     assert (nothing.answer, nothing.vote_states) == (None, [])
 

@@ -13,7 +13,7 @@ from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_
 from reasoner.engines.vllm.cores import Core, CoreDied, Job
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm.render import PromptRenderer
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
@@ -69,12 +69,9 @@ class VllmModel:
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.max_model_len < 0 or self.kv_gib <= 0 or not 0 <= self.gpu_memory_utilization <= 1:
-            raise UsageError(
-                f"max_model_len={self.max_model_len}, kv_gib={self.kv_gib}, "
-                f"gpu_memory_utilization={self.gpu_memory_utilization}: max_model_len must be 0 or more, kv_gib above "
-                "0, gpu_memory_utilization 0 to 1"
-            )
+        require(self.max_model_len, "max_model_len", at_least=0)
+        require(self.kv_gib, "kv_gib", above=0)
+        require(self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1)
 
     @property
     def model(self) -> ModelInfo:
