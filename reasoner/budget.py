@@ -251,8 +251,8 @@ class Ledger:
 
     def remaining_seconds(self) -> float:
         """Seconds until the nearest deadline here or above; infinite without one."""
-        here = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
-        return min(here, self.parent.remaining_seconds()) if self.parent else here
+        own = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
+        return min(own, self.parent.remaining_seconds()) if self.parent else own
 
     def lineage(self) -> Iterator["Ledger"]:
         """This ledger, then each one above it."""

@@ -368,7 +368,7 @@ class VoteState:
         """The same vote state with only its heaviest classes, which keeps proposals small."""
         if len(self.votes) <= LISTED:
             return self
-        rest = self.votes[LISTED:]
-        weight, votes = sum([vote.weight for vote in rest]), sum([vote.count for vote in rest])
-        tail = Tail(self.tail.classes + len(rest), self.tail.weight + weight, self.tail.votes + votes)
+        others = self.votes[LISTED:]
+        weight, votes = sum([vote.weight for vote in others]), sum([vote.count for vote in others])
+        tail = Tail(self.tail.classes + len(others), self.tail.weight + weight, self.tail.votes + votes)
         return replace(self, votes=self.votes[:LISTED], tail=tail)

@@ -11,7 +11,7 @@ from reasoner.errors import BudgetExhausted
 from reasoner.execution.allocation import Allocation, BidQueue, QuestionState
 from reasoner.types import VoteState
 
-UNKNOWN_REST = 64
+UNKNOWN_REMAINING = 64
 """Samples beyond the leader's votes that may be left if their number is unknown: enough to overtake any leader."""
 IN_FLIGHT = 1 / 8
 """The part of the remaining budget that may be in flight beyond first samples, so that results redirect the rest."""
@@ -103,7 +103,7 @@ class Scheduler:
     def enter_bid(self, scheduled: "ScheduledQuestion") -> None:
         """Enter the bid of a question that waits for its next wave, or refuse it if its lead is safe."""
         state = scheduled.state()
-        if state.lead - state.second > state.rest:
+        if state.lead - state.second > state.remaining:
             price = self.allocation.price
             scheduled.refuse(BudgetExhausted("price", needed=price, free=0, limit=price))
         else:
@@ -204,7 +204,9 @@ class ScheduledQuestion:
             lead=lead,
             second=second,
             samples=vote_state.samples,
-            rest=max(len(self.waiting), vote_state.max_samples - vote_state.samples) if known else UNKNOWN_REST + lead,
+            remaining=max(len(self.waiting), vote_state.max_samples - vote_state.samples)
+            if known
+            else UNKNOWN_REMAINING + lead,
             spent=self.scheduler.measured(self.ledger),
             draws=self.ledger.settled.samples,
         )

@@ -43,7 +43,7 @@ class SequenceId:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a trace says of the run as a whole; specs as the catalog reads them."""
+    """What a trace says of the run as a whole; specs as the registry reads them."""
 
     strategy: str
     verifier: str

@@ -167,7 +167,7 @@ class AnswerTree:
     question_id: str
     prior: Prior
     root: AnswerNode = field(default_factory=AnswerNode)
-    _asked: dict[int, AnswerNode] = field(default_factory=dict)
+    _refined: dict[int, AnswerNode] = field(default_factory=dict)
     _reported: set[int] = field(default_factory=set)
 
     def ask(self, number: int) -> AnswerNode:
@@ -179,7 +179,7 @@ class AnswerTree:
             if node.continue_.draw(self.prior, source) <= generated:
                 break
             node = max(node.children, key=lambda child: child.value.draw(self.prior, source))
-        self._asked[number] = node
+        self._refined[number] = node
         return node
 
     def report(self, number: int, rating: float, completion: Completion) -> None:
@@ -187,7 +187,7 @@ class AnswerTree:
         if number in self._reported:
             return
         self._reported.add(number)
-        parent = self._asked[number]
+        parent = self._refined[number]
         child = AnswerNode(number, parent, rating, completion)
         bisect.insort(parent.children, child, key=lambda node: node.number)
         child.value.add(rating)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import UsageError, require, require_choice
@@ -98,8 +99,8 @@ class DeepConf:
         if not known:
             return majority.leader
         threshold = percentile(known, 100 - self.keep)
-        kept = [score if score is not None and score >= threshold else None for score in scores]
-        return (yield from proposed(rated_vote(question, drawn, kept))).leader
+        weights = [score if score is not None and score >= threshold else None for score in scores]
+        return (yield from proposed(rated_vote(question, drawn, weights))).leader
 
     def _online(self, question: Question) -> Plan[Answer | None]:
         first = yield from sample(question.prompt, n=min(self.warmup, self.n), params=self.params)
@@ -110,11 +111,11 @@ class DeepConf:
         for trace in first:
             self._count(votes, question, trace, threshold)
         vote_state = yield from votes.publish()
-        rest = OrderedSampling(self._later(question, threshold), self.n - len(first), self.concurrency)
-        while vote_state.share < self.consensus and (completion := (yield from rest.take())) is not None:
+        later = OrderedSampling(self._later(question, threshold), self.n - len(first), self.concurrency)
+        while vote_state.share < self.consensus and (completion := (yield from later.take())) is not None:
             self._count(votes, question, completion, threshold)
             vote_state = yield from proposed(votes.vote_state())
-        yield from rest.cancel()
+        yield from later.cancel()
         return vote_state.leader
 
     def _later(self, question: Question, threshold: float | None) -> Sample:
@@ -139,23 +140,17 @@ class DeepConf:
             return None
         tokens = [token_confidence(row[: self.params.logprobs]) for row in top]
         if measure == "tail":
-            score = _mean(tokens[-self._window :])
+            score = fmean(tokens[-self._window :])
         elif measure == "mean":
-            score = _mean(tokens)
+            score = fmean(tokens)
         else:
             groups = group_confidences(tokens, self._window)
             score = min(groups) if measure == "lowest" else lowest_tenth(groups)
         return max(0.0, score) if math.isfinite(score) else None
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of these are below, interpolated linearly (as `numpy.percentile`)."""
-    ranked = sorted(values)
-    position = (len(ranked) - 1) * percent / 100
-    below = math.floor(position)
-    above = min(below + 1, len(ranked) - 1)
-    return ranked[below] + (position - below) * (ranked[above] - ranked[below])
+    """The value that `percent` of these are below, interpolated linearly."""
+    import numpy as np
+
+    return float(np.percentile(values, percent))

@@ -28,8 +28,8 @@ class Knockout(PairOptions):
         entered = yield from draw_candidates(question, self.n, self.params)
 
         def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
-            unopposed, rest = left[: len(left) % 2], left[len(left) % 2 :]
-            pairs = [(rest[index], rest[-1 - index]) for index in range(len(rest) // 2)]
+            unopposed, paired = left[: len(left) % 2], left[len(left) % 2 :]
+            pairs = [(paired[index], paired[-1 - index]) for index in range(len(paired) // 2)]
             winners = yield from self.winners(question, entered, pairs)
             return (*unopposed, *winners)
 

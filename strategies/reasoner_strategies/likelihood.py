@@ -108,8 +108,8 @@ class Likelihood:
 def plain(question: Question) -> Prompt:
     """The question as raw text for a base model; the text of the prompt before it is the context."""
     prompt = question.prompt
-    asked = prompt.raw or prompt.messages[-1].content
-    before, _, _ = asked.rpartition(question.text)
+    question_text = prompt.raw or prompt.messages[-1].content
+    before, _, _ = question_text.rpartition(question.text)
     context = f"Context: {before.strip()}\n" if before.strip() else ""
     return Prompt(raw=f"{context}Question: {question.text.strip()}\nAnswer:")
 

@@ -111,12 +111,12 @@ class _Search:
 
     def broad(self) -> Plan[None]:
         """Level by level."""
-        kept = [self._root()]
-        while growing := [state for state in kept if state.open][: self._left]:
+        states = [self._root()]
+        while growing := [state for state in states if state.open][: self._left]:
             thoughts = yield from self._thoughts(growing)
-            states = yield from self._judged([*(state for state in kept if state.finished), *thoughts])
+            states = yield from self._judged([*(state for state in states if state.finished), *thoughts])
             yield from self.publish()
-            kept = self._best(states)
+            states = self._best(states)
 
     def deep(self) -> Plan[None]:
         """Best child first, with backtracking."""

@@ -28,7 +28,7 @@ def worth(queue: BidQueue, told: QuestionState, mean: float) -> float:
     """The closed form, by the true mean."""
     tokens = (told.spent + 2 * mean) / (told.draws + 2)
     useful = (told.lead + told.second + 1) / (told.samples + 1)
-    return best_gain(told.lead, told.second, told.rest).rate * useful**2 * mean / tokens
+    return best_gain(told.lead, told.second, told.remaining).rate * useful**2 * mean / tokens
 
 
 # What a worth is made of
@@ -72,14 +72,14 @@ def test_it_falls_with_cost_and_with_samples_that_vote_for_others(a: int, b: int
 
 def test_a_lead_that_nothing_can_overtake_is_worth_nothing() -> None:
     queue = BidQueue(Allocation())
-    queue.update(0, state(9, 2, rest=7))
+    queue.update(0, state(9, 2, remaining=7))
     assert queue.pop() == Bid(0, 0.0, 1)
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40), st.integers(1, 8))
 def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, rest: int, wave: int) -> None:
     queue = BidQueue(Allocation(wave=wave))
-    queue.update(0, state(max(a, b), min(a, b), rest=rest))
+    queue.update(0, state(max(a, b), min(a, b), remaining=rest))
     bid = queue.peek()
     assert bid is not None
     assert 1 <= bid.draws <= min(wave, rest)
@@ -128,7 +128,7 @@ def test_what_is_taken_is_the_best_of_what_stands(steps: list[tuple[str, int, Qu
             if place not in closed:
                 told[place] = given_state
                 bids.pop(place, None)
-                if given_state.rest:
+                if given_state.remaining:
                     bids[place] = given_state
         elif what == "close":
             queue.close(place)

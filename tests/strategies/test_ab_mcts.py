@@ -83,7 +83,7 @@ def tree_of(
     while left:
         for number, under, value in list(left):
             if under in nodes:
-                tree._asked[number] = nodes[under]
+                tree._refined[number] = nodes[under]
                 for _ in range(repeats):
                     tree.report(number, value, completion(str(number)))
                 nodes[number] = next(one for one in nodes[under].children if one.number == number)
