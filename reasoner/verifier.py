@@ -74,7 +74,7 @@ class PairVerifier(Protocol):
 
 @runtime_checkable
 class MemoryClaimant(Protocol):
-    """A verifier that runs a model of its own beside the policy, on the same GPU."""
+    """A verifier that runs a model of its own next to the policy, on the same GPU."""
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim a part of the GPU's memory before the policy starts and takes the rest."""

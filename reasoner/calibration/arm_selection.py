@@ -83,7 +83,7 @@ def choose(
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:
-    """The accuracy of each eligible (arm, bin), shrunk toward the arm's mean over bins as far as noise explains it."""
+    """The accuracy of each eligible (arm, bin), shrunk toward the arm's mean over bins by its noise."""
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
         if row.eligible:

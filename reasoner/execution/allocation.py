@@ -10,7 +10,7 @@ from reasoner.stopping.vote_posteriors import best_gain
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued again."""
 SLACK = 64
-"""How many outdated bids a heap may hold beside one for each bid that counts."""
+"""How many outdated bids a heap may hold, in addition to as many as there are current ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from reasoner.execution.comparisons import Comparisons
 from reasoner.operations import Sample
 from reasoner.registry import spec_of
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where
-from reasoner.trace.events import ATTEMPTS, Sampled, Scored, Work
+from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled, Scored, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder, SequenceId, Why
 from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, TokenIds, Usage
@@ -297,7 +297,7 @@ class OperationExecutor:
         ids = await self.encode(text)
         extended = prompt.extended(text, ids or ())
         self.recorder.head(prompt, prompt.digest, await self.render(prompt))
-        self.recorder.prefilled(prompt, extended, text, ids)
+        self.recorder.write(Prefilled, prompt=prompt.digest, child=extended.digest, text=text, token_ids=ids)
         return extended
 
     async def before_deadline(self, work: Awaitable[T]) -> T:

@@ -123,7 +123,7 @@ class _Measurement:
         return ids if not context or prompt.tokens + len(ids) <= context else None
 
     async def _ask_all(self, nodes: Iterable[BranchNode]) -> Logprobs:
-        """The log-probabilities at all nodes. The first failure cancels the rest: a part of them is of no use."""
+        """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask(node)) for node in nodes]

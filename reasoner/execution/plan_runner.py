@@ -133,7 +133,7 @@ class PlanRunner:
         plan: Plan[Answer | None] | None = None
         try:
             if self.scheduled:
-                # Operations that wait for the question's turn are started one wave at a time.
+                # Operations that wait for the scheduler are started one wave at a time.
                 self._started = Started(self.scheduled.scheduler.allocation.wave)
             self._started.follow(self.executor.history.delivered)
             self.executor.recorder.began(self.facts)
@@ -277,7 +277,7 @@ class PlanRunner:
     async def _sample_scheduled(
         self, sequences: SequenceIds, op: Sample, passed: Passed, *, interruptible: bool
     ) -> tuple[Completion, ...]:
-        """Generate the sequences when it is the question's turn. Recorded ones do not wait for it."""
+        """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
         if self.scheduled is None or self.executor.history.settles(
             sequences.op, ((sequence.digest, sequence.index) for sequence in sequences)
         ):
@@ -325,7 +325,7 @@ class PlanRunner:
     def _start(self, start: Start) -> Handle:
         op = start.op
         if isinstance(op, Sample):
-            # A stop rule of the run ends the plan at any proposal, whatever the plan promised.
+            # A stop rule of the run ends the plan at any proposal, also if the plan promised to wait.
             interruptible = start.cancellable or self.stop is not None
             sequences = self._name(op, start.times)
             [(_, digest, first), *_] = sequences.heads

@@ -38,7 +38,7 @@ async def solve(
     trace: Sink | None = None,
     seed: int = 0,
 ) -> Solution:
-    """Answer one question within a budget. A failure is in `Solution.error`, beside the best answer so far.
+    """Answer one question within a budget. After a failure, `Solution.error` is set and the answer is the best so far.
 
     Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to
     keep them between runs. Engine, verifier and a given comparer are not closed.

@@ -165,7 +165,7 @@ class ScheduledQuestion:
         self._bid_if_idle()
 
     def idle(self) -> None:
-        """The plan waits for the next result, whichever it is."""
+        """The plan waits for the next result of any operation."""
         self._idle = True
         self._bid_if_idle()
 

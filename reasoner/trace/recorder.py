@@ -13,7 +13,6 @@ from reasoner.trace.events import (
     Began,
     Dropped,
     Event,
-    Prefilled,
     Prompted,
     Sampled,
     Scored,
@@ -21,7 +20,7 @@ from reasoner.trace.events import (
     Work,
 )
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
+from reasoner.types import Completion, Prompt, Question, Rating, Usage
 
 if TYPE_CHECKING:
     from reasoner.models.info import ModelInfo
@@ -106,11 +105,6 @@ class Recorder:
                 tokens=rendered.tokens,
                 exact=rendered.token_ids is not None,
             )
-
-    def prefilled(self, prompt: Prompt, child: Prompt, text: str, token_ids: TokenIds | None) -> None:
-        """A text was appended to a reply."""
-        if self.sink:
-            self.write(Prefilled, prompt=prompt.digest, child=child.digest, text=text, token_ids=token_ids)
 
     def sampled(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
         """A sequence was generated. It is written even if reading its answer fails.

@@ -27,9 +27,8 @@ from reasoner.engines.openai.values import Listed, Tokenized, listed_models, tok
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
-from reasoner.types import Completion, Message, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Prompt, TokenIds, Usage
 
-_HeadKey = tuple[tuple[Message, ...], str]
 HEADS_KEPT = 1024
 MODELS_NAMED = 20
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
@@ -75,8 +74,8 @@ class OpenAIEngine:
     _exact: bool = field(init=False, repr=False, default=False)
     _extra: Mapping[str, object] = field(init=False, repr=False)
     _groups: Groups = field(init=False, repr=False)
-    _heads: dict["_HeadKey", TokenIds] = field(init=False, repr=False, default_factory=dict)
-    _pending: dict["_HeadKey", "asyncio.Future[TokenIds | None]"] = field(init=False, repr=False, default_factory=dict)
+    _heads: dict[str, TokenIds] = field(init=False, repr=False, default_factory=dict)
+    _pending: dict[str, "asyncio.Future[TokenIds | None]"] = field(init=False, repr=False, default_factory=dict)
     _notes: list[str] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -344,7 +343,7 @@ class OpenAIEngine:
 
     async def _head(self, prompt: Prompt) -> TokenIds | None:
         """The head's ids; sequences that need them at the same time share one request and continue in their order."""
-        key = (prompt.messages, prompt.raw)
+        key = prompt.head_digest
         if key in self._heads:
             return self._heads[key]
         pending = self._pending.get(key)
@@ -357,7 +356,7 @@ class OpenAIEngine:
             pending.add_done_callback(lambda done: self._keep_head(key, done))
         return await asyncio.shield(pending)
 
-    def _keep_head(self, key: "_HeadKey", pending: "asyncio.Future[TokenIds | None]") -> None:
+    def _keep_head(self, key: str, pending: "asyncio.Future[TokenIds | None]") -> None:
         if self._pending.get(key) is pending:
             del self._pending[key]
         if not pending.cancelled() and pending.exception() is None and (ids := pending.result()) is not None:

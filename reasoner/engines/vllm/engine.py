@@ -32,7 +32,7 @@ class VllmEngine(VllmModel):
 
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
-    seed beside other requests may differ after some tokens. A trace replays exactly.
+    seed next to other requests may differ after some tokens. A trace replays exactly.
     """
 
     way_out: ClassVar[str] = (

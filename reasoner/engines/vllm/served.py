@@ -43,7 +43,7 @@ class VllmModel:
     role: ClassVar[str] = "the engine"
     """How messages call it."""
     claimed_as: ClassVar[str] = "the verifier's"
-    """How the division of a GPU calls it when it runs beside the policy."""
+    """How the division of a GPU calls it when it runs next to the policy."""
     way_out: ClassVar[str] = ""
     """What to do where vLLM is not installed."""
 
