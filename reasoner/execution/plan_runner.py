@@ -204,9 +204,7 @@ class PlanRunner:
             case Sample():
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
-                    return self._see_completions(
-                        await self._sample_scheduled(sequences, op, _nothing, interruptible=False)
-                    )
+                    return self._see_completions(await self._sample(sequences, op, _nothing, interruptible=False))
             case Score() | ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op))
@@ -274,29 +272,20 @@ class PlanRunner:
             heads.append((prompt, digest, first))
         return SequenceIds(first_op, tuple(heads), op.n)
 
-    async def _sample_scheduled(
-        self, sequences: SequenceIds, op: Sample, passed: Passed, *, interruptible: bool
-    ) -> tuple[Completion, ...]:
-        """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
-        if self.scheduled is None or self.executor.history.settles(
-            sequences.op, ((sequence.digest, sequence.index) for sequence in sequences)
-        ):
-            return await self._sample(sequences, op, passed, interruptible=interruptible)
-        await self.scheduled.acquire()
-        try:
-            return await self._sample(sequences, op, passed, interruptible=interruptible)
-        finally:
-            self.scheduled.done()
-
     async def _sample(
         self, sequences: SequenceIds, op: Sample, passed: Passed, *, interruptible: bool
     ) -> tuple[Completion, ...]:
+        """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
         sample = partial(self.executor.sample, op, interruptible=interruptible)
-        completions = await sample_all(sequences, sample, passed, self.executor.history.extent)
-        self._check_refusals(sequences.op, completions)
+        history, scheduled = self.executor.history, self.scheduled
+        if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
+            scheduled = None
+        async with scheduled.draw() if scheduled else nullcontext():
+            completions = await sample_all(sequences, sample, passed, history.extent)
+            self._check_refusals(sequences.op, completions)
         return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
 
     async def _score(self, number: int, op: Score | ComparePair) -> tuple[Rating, ...]:
@@ -344,9 +333,7 @@ class PlanRunner:
         sequences = SequenceIds(first.op + repetition, heads, op.n)
         handle = Handle(sequences.op)
         try:
-            return Finished(
-                handle, completions=await self._sample_scheduled(sequences, op, passed, interruptible=interruptible)
-            )
+            return Finished(handle, completions=await self._sample(sequences, op, passed, interruptible=interruptible))
         except NotRecorded as missing:
             # It was in flight in the recorded run, where others were launched meanwhile.
             passed()

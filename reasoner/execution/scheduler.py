@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from reasoner.budget import Budget, Ledger
@@ -138,8 +138,9 @@ class ScheduledQuestion:
     _blocking: bool = False
     _vote_state: VoteState = field(default_factory=VoteState)
 
-    async def acquire(self) -> None:
-        """Wait until an operation may start; call `done` when it has ended.
+    @asynccontextmanager
+    async def draw(self) -> AsyncIterator[None]:
+        """A block in which an operation runs; it begins when the scheduler starts it.
 
         Raises:
             BudgetExhausted: its value is below the price.
@@ -154,10 +155,14 @@ class ScheduledQuestion:
             if ticket in self.waiting:
                 self.waiting.remove(ticket)
             elif not ticket.cancelled() and ticket.exception() is None:
-                self.done()
+                self._done()
             raise
+        try:
+            yield
+        finally:
+            self._done()
 
-    def done(self) -> None:
+    def _done(self) -> None:
         """The operation has ended: the plan continues, unless it waits for one other operation."""
         self._in_flight -= 1
         self._idle = self._blocking
