@@ -267,16 +267,14 @@ class OperationExecutor:
 
         Of several sequences from one request, the first carries the cost of the prompt and of the request.
         """
-        computed = usage.prompt_tokens - usage.cached_tokens
-        flops = self.engine.model.flops(
-            prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
-        )
+        prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
+        flops = self.engine.model.flops(prompt=prompt, cached=cached, generated=generated)
         return Cost(
-            prompt_tokens=computed,
-            cached_tokens=usage.cached_tokens,
-            generated_tokens=0 if cancelled else usage.generated_tokens,
-            cancelled_tokens=usage.generated_tokens if cancelled else 0,
-            requests=int(usage.prompt_tokens > 0),
+            prompt_tokens=prompt - cached,
+            cached_tokens=cached,
+            generated_tokens=0 if cancelled else generated,
+            cancelled_tokens=generated if cancelled else 0,
+            requests=int(prompt > 0),
             samples=int(is_sample and usage != Usage()),
             flops=flops,
             seconds=seconds,

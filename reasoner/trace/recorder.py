@@ -8,17 +8,7 @@ from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.trace.events import (
-    COMPLETION_FIELDS,
-    Began,
-    Dropped,
-    Event,
-    Prompted,
-    Sampled,
-    Scored,
-    Sink,
-    Work,
-)
+from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.types import Completion, Prompt, Question, Rating, Usage
 

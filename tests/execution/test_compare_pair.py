@@ -10,15 +10,7 @@ from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError, VerifierError
-from reasoner.strategy import (
-    ComparePair,
-    Finished,
-    Plan,
-    compare_pair,
-    next_finished,
-    sample,
-    start,
-)
+from reasoner.strategy import ComparePair, Finished, Plan, compare_pair, next_finished, sample, start
 from reasoner.trace.events import Refused, Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter

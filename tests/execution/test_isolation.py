@@ -12,12 +12,7 @@ from reasoner.answers.equivalence import ComparisonMeter
 from reasoner.engine import Engine, Rendered, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineError, LedgerViolation, PlanError, ReasonerError
-from reasoner.strategy import (
-    Plan,
-    Prefill,
-    Propose,
-    Sample,
-)
+from reasoner.strategy import Plan, Prefill, Propose, Sample
 from reasoner.trace.events import Ended, Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks, Completion, Prompt, Rating, TokenIds, Usage, VoteState

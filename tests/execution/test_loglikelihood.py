@@ -19,13 +19,7 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, RequestLost, TraceError, UsageError
 from reasoner.execution.loglikelihood import branch_nodes, joint_logprob
 from reasoner.operations import NOT_MEASURED
-from reasoner.strategy import (
-    LogLikelihood,
-    Plan,
-    TextLikelihood,
-    loglikelihood,
-    propose,
-)
+from reasoner.strategy import LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
 from reasoner.trace.events import Event, LikelihoodsMeasured, Proposed, Refused, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, Question, TokenIds, Usage, VoteState
@@ -105,7 +99,7 @@ def test_after_forced_text_the_prompt_is_the_longer_one() -> None:
 
 
 def test_nothing_is_no_text() -> None:
-    with pytest.raises(UsageError, match="give at least one text"):
+    with pytest.raises(UsageError, match="give at least one"):
         LogLikelihood(PROMPT, ())
     with pytest.raises(UsageError, match="a text is empty"):
         LogLikelihood(PROMPT, ("a", ""))

@@ -10,15 +10,7 @@ from reasoner import Answer, Budget, Cost, Question, SamplingParams
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
-from reasoner.strategy import (
-    Cancel,
-    Finished,
-    Next,
-    Plan,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Cancel, Finished, Next, Plan, Sample, Score, Start
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter

@@ -13,15 +13,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    Score,
-    note,
-    prefill,
-    propose,
-    sample,
-)
+from reasoner.strategy import Plan, Sample, Score, note, prefill, propose, sample
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled, completions_in
 from reasoner.types import Completion, Prompt
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run

@@ -10,15 +10,7 @@ from reasoner import Answer, Budget, Prompt, Question, solve_sync
 from reasoner.answers import ChoiceSpace
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.strategy import (
-    LogLikelihood,
-    Note,
-    Plan,
-    Prefill,
-    Propose,
-    Sample,
-    TextLikelihood,
-)
+from reasoner.strategy import LogLikelihood, Note, Plan, Prefill, Propose, Sample, TextLikelihood
 from reasoner.types import VoteState
 from reasoner_strategies import Likelihood, SelfConsistency
 from tests.execution.known_likelihoods import Known, by_hand

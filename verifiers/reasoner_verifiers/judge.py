@@ -6,12 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from reasoner.budget import Cost
-from reasoner.engine import (
-    Engine,
-    SampleRequest,
-    UsageMeter,
-    reset_caches,
-)
+from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon

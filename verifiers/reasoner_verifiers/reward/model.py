@@ -11,13 +11,7 @@ from typing import Any, Literal, NamedTuple
 from scipy import special
 
 from reasoner.budget import Cost
-from reasoner.engine import (
-    Engine,
-    Rendered,
-    SampleRequest,
-    UsageMeter,
-    reset_caches,
-)
+from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
 from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
