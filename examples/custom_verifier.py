@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from reasoner import Cost, Question, solve_sync
+from reasoner import Completion, Cost, Question, Rating, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies import BestOfN
 

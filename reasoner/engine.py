@@ -51,10 +51,12 @@ class UsageMeter:
 class SampleRequest:
     """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same `seed`.
 
-    `watch` are token ids, up to 128, whose exact log-probabilities the completion must have at every position; it then
-    has no best alternatives. The engine aborts a sequence that falls below the `floor`. `interruptible` says whether
-    the runner may cancel this sequence alone before it ends. If it is False, an engine may wait for the whole reply and
-    may generate it in one request with others of the same question, prompt and parameters.
+    `params.max_tokens` is what the budget granted. `seed` is 0 to 2^63 - 1; equal requests have equal seeds. A lower
+    `priority`, the index of the question, goes first. `watch` are token ids, up to 128, whose exact log-probabilities
+    the completion must have at every position; it then has no best alternatives. The engine aborts a sequence that
+    falls below the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If
+    it is False, an engine may wait for the whole reply and may generate it in one request with others of the same
+    question, prompt and parameters.
     """
 
     question_id: str

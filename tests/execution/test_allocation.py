@@ -17,11 +17,11 @@ MAX_WATCHED = 40
 
 
 def state(
-    lead: int, second: int = 0, *, samples: int = 0, rest: int = MAX_WATCHED, each: float = 100.0
+    lead: int, second: int = 0, *, samples: int = 0, remaining: int = MAX_WATCHED, each: float = 100.0
 ) -> QuestionState:
     """A question whose draws cost `each`; those that voted for none of the two had other answers."""
     samples = max(samples, lead + second)
-    return QuestionState(lead, second, samples, rest, each * samples, samples)
+    return QuestionState(lead, second, samples, remaining, each * samples, samples)
 
 
 def worth(queue: BidQueue, told: QuestionState, mean: float) -> float:
@@ -77,24 +77,24 @@ def test_a_lead_that_nothing_can_overtake_is_worth_nothing() -> None:
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40), st.integers(1, 8))
-def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, rest: int, wave: int) -> None:
+def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, remaining: int, wave: int) -> None:
     queue = BidQueue(Allocation(wave=wave))
-    queue.update(0, state(max(a, b), min(a, b), remaining=rest))
+    queue.update(0, state(max(a, b), min(a, b), remaining=remaining))
     bid = queue.peek()
     assert bid is not None
-    assert 1 <= bid.draws <= min(wave, rest)
-    assert bid.draws <= max(1, best_gain(a, b, rest).draws / 2)
+    assert 1 <= bid.draws <= min(wave, remaining)
+    assert bid.draws <= max(1, best_gain(a, b, remaining).draws / 2)
 
 
 # Which bid is best
 
 PLACES = st.integers(0, 7)
 STATES = st.builds(
-    lambda votes, others, silent, rest, each: QuestionState(
+    lambda votes, others, silent, remaining, each: QuestionState(
         max(votes),
         min(votes),
         sum(votes) + others + silent,
-        rest,
+        remaining,
         each,
         sum(votes) + others + silent,
     ),
