@@ -49,9 +49,9 @@ class UsageMeter:
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same `seed`.
+    """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same seed.
 
-    `params.max_tokens` is what the budget granted. `seed` is 0 to 2^63 - 1; equal requests have equal seeds. A lower
+    `params.max_tokens` is what the budget granted. `seed` is that of this sequence, 0 to 2^63 - 1. A lower
     `priority`, the index of the question, goes first. `watch` are token ids, up to 128, whose exact log-probabilities
     the completion must have at every position; it then has no best alternatives. The engine aborts a sequence that
     falls below the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If
