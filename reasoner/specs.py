@@ -185,9 +185,9 @@ class _Parser:
     def _comma(self, end: str) -> None:
         """Read the comma after a value; there is none before the end."""
         self._blanks()
-        found = self.text[self.at : self.at + 1]
-        if not self._take(",") and found != end:
-            got = f"{found!r}: write text that holds it in double quotes" if found else "the end"
+        character = self.text[self.at : self.at + 1]
+        if not self._take(",") and character != end:
+            got = f"{character!r}: write text that holds it in double quotes" if character else "the end"
             raise self._error(f"expected ','{f' or {end!r}' if end else ''}, got {got}")
 
     def _enter(self) -> None:
@@ -203,11 +203,11 @@ class _Parser:
 
     def _take(self, allowed: str) -> str:
         """The next character, read, if it is one of those allowed; otherwise nothing."""
-        found = self.text[self.at : self.at + 1]
-        if not found or found not in allowed:
+        character = self.text[self.at : self.at + 1]
+        if not character or character not in allowed:
             return ""
         self.at += 1
-        return found
+        return character
 
     def _blanks(self) -> None:
         while self.text[self.at : self.at + 1].isspace():

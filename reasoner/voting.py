@@ -63,7 +63,7 @@ class Tally:
 
     Two answers are in one class if their keys are equal or if their space accepts them in both directions; classes are
     closed under transitivity. Only answers that meet in a block are compared, by their keys. Answers that the space
-    cannot compare at once stay apart until `place` and `decide` get the results, which `plan.count` asks for.
+    cannot compare at once stay apart until `set_blocks` and `decide` get the results, which `plan.count` asks for.
     Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if all
     are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is the
     sum of its members' weights; with `by` "max" it is the largest, whose launch index breaks ties.
@@ -178,11 +178,11 @@ class Tally:
         """The answers whose blocks only a worker can find."""
         return tuple(map(_named, self._unplaced))
 
-    def place(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
+    def set_blocks(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
         """Set the blocks of these answers; one without blocks is not compared."""
-        for answer, found in zip(answers, blocks, strict=True):
+        for answer, placed in zip(answers, blocks, strict=True):
             del self._unplaced[answer.key]
-            home, guest = self._opened(found.home if found else ()), self._opened(found.guest if found else ())
+            home, guest = self._opened(placed.home if placed else ()), self._opened(placed.guest if placed else ())
             met = [part for block in home for part in (block.home, block.guests, block.slow_home, block.slow_guests)]
             self._leave_open(answer.key, met + [part for block in guest for part in (block.home, block.slow_home)])
             for block in home:

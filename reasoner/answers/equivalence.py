@@ -390,7 +390,7 @@ def _accept_each_other(accepts: Callable[[str, str], bool], a: str, b: str) -> b
     return accepts(a, b) and accepts(b, a)
 
 
-def _blocks(found: Any) -> Blocks:
+def _blocks(reply: Any) -> Blocks:
     """The blocks as a worker returned them: tuples came as lists."""
-    home, guest = found
+    home, guest = reply
     return Blocks(tuple(home), tuple(guest))

@@ -62,8 +62,8 @@ def private_root(work: str, spec: Mapping[str, Any]) -> None:
     """Leave the file system for one that holds the places to read, read-only, and an empty `work`, in memory."""
     root = work
     _mount("root", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=512,mode=755")
-    for place in spec["places"]:
-        _show(place, root + place)
+    for path in spec["readable"]:
+        _show(path, root + path)
     Path(root + work).mkdir(parents=True, exist_ok=True)
     if spec["proc"]:
         Path(root, "proc").mkdir()
@@ -77,23 +77,23 @@ def private_root(work: str, spec: Mapping[str, Any]) -> None:
     _checked(LIBC.umount2(b".", MNT_DETACH), "umount")
 
 
-def _show(place: str, target: str) -> None:
-    """Have what is at `place` appear at another path; links stay links, and what is missing is left out."""
-    if Path(target).exists() or not Path(place).exists():
+def _show(path: str, target: str) -> None:
+    """Have what is at `path` appear at another path; links stay links, and what is missing is left out."""
+    if Path(target).exists() or not Path(path).exists():
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    if Path(place).is_symlink():
-        Path(target).symlink_to(Path(place).readlink())
+    if Path(path).is_symlink():
+        Path(target).symlink_to(Path(path).readlink())
         return
-    if Path(place).is_dir():
+    if Path(path).is_dir():
         Path(target).mkdir()
     else:
         Path(target).touch()
-    _mount(place, target, flags=MS_BIND | MS_REC)
+    _mount(path, target, flags=MS_BIND | MS_REC)
 
 
-def landlock(work: str, places: Sequence[str]) -> int:
-    """Confine this process to reading `places` and writing `work`; the ABI in use, 0 where there is none."""
+def landlock(work: str, readable: Sequence[str]) -> int:
+    """Confine this process to reading `readable` and writing `work`; the ABI in use, 0 where there is none."""
     abi = max(0, LIBC.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
     if not abi:
         return 0
@@ -102,7 +102,7 @@ def landlock(work: str, places: Sequence[str]) -> int:
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     rules = _checked(LIBC.syscall(LANDLOCK_CREATE_RULESET, rights, ctypes.c_size_t(size), 0), "landlock")
     read = EXECUTE | READ_FILE | READ_DIR
-    for path, right in {**dict.fromkeys(places, read), "/dev/null": OF_FILES, work: known}.items():
+    for path, right in {**dict.fromkeys(readable, read), "/dev/null": OF_FILES, work: known}.items():
         with suppress(FileNotFoundError, PermissionError):
             handle = os.open(path, os.O_PATH)
             mask = known if Path(path).is_dir() else OF_FILES
@@ -135,7 +135,7 @@ def become(spec: Mapping[str, Any]) -> None:
     _checked(_prctl(PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
     # Without a session keyring of its own it would hold its caller's; the filter then refuses to ask for any key.
     LIBC.syscall(KEYCTL, JOIN_SESSION_KEYRING, None)
-    layers = [f"landlock-{abi}"] if (abi := landlock(spec["work"], spec["places"])) else []
+    layers = [f"landlock-{abi}"] if (abi := landlock(spec["work"], spec["readable"])) else []
     layers += ["seccomp"] if seccomp(bytes.fromhex(spec["filter"])) else []
     layers += ["memory-watch"] if spec["watch"] else []
     layers += [f"python-{platform.python_version()}"]

@@ -81,7 +81,7 @@ class Layers:
     missing: str = ""
 
     @property
-    def places(self) -> tuple[str, ...]:
+    def readable(self) -> tuple[str, ...]:
         """The files and directories outside of the scratch directory that can be read, and nothing but read."""
         return tuple(dict.fromkeys((*_READABLE, os.path.realpath(self.python.prefix), self.python.prefix)))
 
@@ -97,7 +97,7 @@ class Layers:
         spec = {
             "argv": [self.python.path, *program],
             "work": work,
-            "places": self.places,
+            "readable": self.readable,
             # What a root of its own is made with. The numbers are of the namespace, where this user is the only one.
             "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700"
             if self.wrapper == "namespaces"
@@ -122,10 +122,10 @@ class Layers:
             # Capabilities in the new namespace are for its root alone; the child drops them.
             spaces = ["--user", "--map-current-user", "--keep-caps", "--net", "--ipc", "--pid", "--mount"]
             return [tool, *spaces, "--fork", "--kill-child", "--"]
-        binds = (("--dev-bind-try" if place.startswith("/dev/") else "--ro-bind-try", place) for place in self.places)
+        binds = (("--dev-bind-try" if path.startswith("/dev/") else "--ro-bind-try", path) for path in self.readable)
         return [
             *(tool, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"),
-            *itertools.chain.from_iterable((option, place, place) for option, place in binds),
+            *itertools.chain.from_iterable((option, path, path) for option, path in binds),
             *(("--proc", "/proc") if self.private_proc else ()),
             *("--size", str(limits.disk_mib * 2**20), "--tmpfs", work, "--remount-ro", "/", "--"),
         ]

@@ -57,9 +57,9 @@ ioctl 16 29; prctl 157 167; prlimit64 302 261
 
 
 class Word(NamedTuple):
-    """What half of an argument may be: `place` counts 32-bit words, low half first; `mask` picks bits of it."""
+    """What half of an argument may be: `index` counts 32-bit words, low half first; `mask` picks bits of it."""
 
-    place: int
+    index: int
     values: Sequence[int]
     mask: int = 0xFFFFFFFF
 
@@ -128,7 +128,7 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
 
 
 def _check(word: Word) -> Iterator[_Step]:
-    yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.place
+    yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.index
     yield _AND, 0, 0, word.mask
     for index, value in enumerate(word.values):
         yield _JUMP_IF_EQUAL, len(word.values) - index, 0, value

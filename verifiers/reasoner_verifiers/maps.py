@@ -192,6 +192,6 @@ def logistic(
 
     bounds = [(0.0 if nonnegative else None, None)] * z.shape[1] + [(None, None)]
     start = np.zeros(z.shape[1] + 1)
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}).x
-    slopes = found[:-1] / scale
-    return slopes, float(found[-1] - slopes @ mean)
+    solution = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}).x
+    slopes = solution[:-1] / scale
+    return slopes, float(solution[-1] - slopes @ mean)

@@ -10,11 +10,11 @@ from reasoner.types import Completion, Message, Prompt, Question, TokenIds
 from reasoner_verifiers.reward.recipes import Layout, Recipe
 
 
-class Laid(NamedTuple):
+class RewardInput(NamedTuple):
     """Token ids, and the position of each step's score; they end with the last of these."""
 
     ids: TokenIds
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
 
 
 class Reader(Protocol):
@@ -67,7 +67,7 @@ class _Sheet(NamedTuple):
     steps: tuple[str, ...]
 
 
-async def lay(recipe: Recipe, reader: Reader, case: Case) -> Laid:
+async def lay(recipe: Recipe, reader: Reader, case: Case) -> RewardInput:
     """Lay a candidate out as the recipe says.
 
     Raises:
@@ -81,12 +81,12 @@ async def lay(recipe: Recipe, reader: Reader, case: Case) -> Laid:
     if not steps:
         raise VerifierError("the candidate has no steps: nothing was generated")
     laid = await _LAYOUTS[recipe.layout](_Sheet(recipe, reader, case.candidate, case.question.text, steps))
-    if len(laid.places) != len(steps):
-        raise VerifierError(f"{recipe.name} found {len(laid.places)} places for {len(steps)} steps")
+    if len(laid.positions) != len(steps):
+        raise VerifierError(f"{recipe.name} found {len(laid.positions)} positions for {len(steps)} steps")
     return laid
 
 
-async def _own_ids(reader: Reader, case: Case) -> Laid:
+async def _own_ids(reader: Reader, case: Case) -> RewardInput:
     """The policy's own token ids, end-of-sequence left out; a step is read at the token that ends its separator."""
     prompt, separator = case.candidate.prompt, case.separator
     rendered = await case.policy.render(prompt) if case.policy else None
@@ -98,11 +98,11 @@ async def _own_ids(reader: Reader, case: Case) -> Laid:
         generated = await reader.encode(case.candidate.chain)
     ids = head + generated
     if not separator:
-        return Laid(ids, (len(ids) - 1,))
-    places = [len(head) + end for end in step_ends(generated, reader.decode, separator)]
-    if not places:
+        return RewardInput(ids, (len(ids) - 1,))
+    positions = [len(head) + end for end in step_ends(generated, reader.decode, separator)]
+    if not positions:
         raise VerifierError("the candidate has no steps: nothing was generated")
-    return Laid(ids[: places[-1] + 1], tuple(places))
+    return RewardInput(ids[: positions[-1] + 1], tuple(positions))
 
 
 def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator: str) -> tuple[int, ...]:
@@ -126,31 +126,31 @@ def _ends(text: str, separator: str) -> list[int]:
     return [*ends, len(text)] if text[begin:].strip() else ends
 
 
-async def _tagged_chat(sheet: _Sheet) -> Laid:
+async def _tagged_chat(sheet: _Sheet) -> RewardInput:
     """A chat whose reply is the steps, each followed by the tag; read at the tags."""
     reply = "".join(step + sheet.recipe.tag for step in sheet.steps)
     system, user = Message("system", sheet.recipe.system), Message("user", sheet.question)
     ids = await sheet.reader.render(Prompt((system, user, Message("assistant", reply))))
-    places = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
-    return Laid(ids[: places[-1] + 1] if places else ids, places)
+    positions = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
+    return RewardInput(ids[: positions[-1] + 1] if positions else ids, positions)
 
 
-async def _newlines(sheet: _Sheet) -> Laid:
+async def _newlines(sheet: _Sheet) -> RewardInput:
     """The question, then the steps, each tokenised alone and closed by a newline token; read at these."""
     ids = await sheet.reader.encode(f"{sheet.reader.bos}{sheet.question}\n")
     newline = (await sheet.reader.encode("\n"))[-1:]
-    places = []
+    positions = []
     for step in sheet.steps:
         ids += await sheet.reader.encode(step) + newline
-        places.append(len(ids) - 1)
-    return Laid(ids, tuple(places))
+        positions.append(len(ids) - 1)
+    return RewardInput(ids, tuple(positions))
 
 
-async def _turns(sheet: _Sheet) -> Laid:
+async def _turns(sheet: _Sheet) -> RewardInput:
     """A chat in which each step is a turn that was answered by the first label; read where the answer would come."""
     turns: tuple[Message, ...] = ()
     ids: TokenIds = ()
-    places = []
+    positions = []
     for number, step in enumerate(sheet.steps):
         turns += (Message("user", step if number else f"{sheet.question} {step}"),)
         longer = await sheet.reader.render(Prompt(turns), reply=True)
@@ -159,30 +159,30 @@ async def _turns(sheet: _Sheet) -> Laid:
                 f"the chat template of this model changes earlier turns: {sheet.recipe.name} cannot use it"
             )
         ids = longer
-        places.append(len(ids) - 1)
+        positions.append(len(ids) - 1)
         turns += (Message("assistant", sheet.recipe.labels[0]),)
-    return Laid(ids, tuple(places))
+    return RewardInput(ids, tuple(positions))
 
 
-async def _tagged_text(sheet: _Sheet) -> Laid:
+async def _tagged_text(sheet: _Sheet) -> RewardInput:
     """Numbered lines of plain text, each closed by the tag; read at the tags."""
     lines = [
         f"{step if step.startswith('Step ') else f'Step {number}: {step}'} {sheet.recipe.tag}"
         for number, step in enumerate(sheet.steps, 1)
     ]
     ids = await sheet.reader.render(Prompt(raw=f"{sheet.question} " + "\n".join(lines)))
-    places = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
-    return Laid(ids[: places[-1] + 1] if places else ids, places)
+    positions = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
+    return RewardInput(ids[: positions[-1] + 1] if positions else ids, positions)
 
 
-async def _whole_chat(sheet: _Sheet) -> Laid:
+async def _whole_chat(sheet: _Sheet) -> RewardInput:
     """The chat that the policy saw and the whole reply; read at its end."""
     asked = sheet.candidate.prompt.messages or (Message("user", sheet.question),)
     ids = await sheet.reader.render(Prompt((*asked, Message("assistant", sheet.candidate.chain))))
-    return Laid(ids, (len(ids) - 1,))
+    return RewardInput(ids, (len(ids) - 1,))
 
 
-_LAYOUTS: Mapping[Layout, Callable[[_Sheet], Awaitable[Laid]]] = {
+_LAYOUTS: Mapping[Layout, Callable[[_Sheet], Awaitable[RewardInput]]] = {
     "tagged_chat": _tagged_chat,
     "newlines": _newlines,
     "turns": _turns,

@@ -27,7 +27,7 @@ from reasoner.models.resolve import resolve
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
-from reasoner_verifiers.reward.layouts import Case, Laid, Reader, lay
+from reasoner_verifiers.reward.layouts import Case, RewardInput, Reader, lay
 from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Recipe, choose
 from reasoner_verifiers.reward.step_cache import StepCache, step_keys
 
@@ -97,7 +97,7 @@ class RewardModel:
         """Its tokenizer and chat template."""
         return self.engine if isinstance(self.engine, PoolingEngine) else LanguageModel(self.engine)
 
-    async def lay(self, question: Question, candidate: Completion, policy: Engine) -> Laid:
+    async def lay(self, question: Question, candidate: Completion, policy: Engine) -> RewardInput:
         """The candidate as this model reads it.
 
         Raises:
@@ -110,51 +110,51 @@ class RewardModel:
             raise VerifierError(f"the candidate is {len(laid.ids):,} tokens and the reward model's context is {room:,}")
         return laid
 
-    def bound(self, laid: Laid) -> Cost:
+    def bound(self, laid: RewardInput) -> Cost:
         """The maximum cost of scoring, with nothing cached.
 
         It counts the tokens as cached too, since a budget in dollars pays for those.
         """
-        reads = [Usage(place + 1, 0, 1) for place in laid.places]
+        reads = [Usage(position + 1, 0, 1) for position in laid.positions]
         if isinstance(self.engine, PoolingEngine):
             reads = [Usage(len(laid.ids))]
         cost = sum((verifier_cost(self.engine.model, usage) for usage in reads), Cost())
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(self, laid: Laid, request: tuple[Question, Completion], tab: CostMeter) -> tuple[float, ...]:
+    async def scores(self, laid: RewardInput, request: tuple[Question, Completion], tab: CostMeter) -> tuple[float, ...]:
         """A score for every place; the tab gets the cost, which is 0 for scores in the cache."""
         tab.cost = Cost()
         compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
-        keys = tuple(step_keys(self.identity, laid.ids, laid.places))
+        keys = tuple(step_keys(self.identity, laid.ids, laid.positions))
         return await self.cache.fill(keys, partial(compute, laid, tab))
 
-    async def _pooled(self, laid: Laid, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
+    async def _pooled(self, laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
         assert isinstance(self.engine, PoolingEngine)
         meter = UsageMeter()
         tab.cost = None
         try:
             # The engine reports nothing for positions in its prefix cache. Known scores are not requested; scores that
             # were computed and lost are computed again without that cache.
-            ids = laid.ids[: laid.places[missing[-1]] + 1]
+            ids = laid.ids[: laid.positions[missing[-1]] + 1]
             pooled = await self.engine.rows(ids, read_cache=not lost, meter=meter)
         finally:
             tab.cost = None if meter.usage is None else verifier_cost(self.engine.model, meter.usage)
-        if laid.places[missing[0]] < pooled.first:
+        if laid.positions[missing[0]] < pooled.first:
             raise VerifierError(
                 f"the reward model reported nothing before token {pooled.first}, and a step ends at token "
-                f"{laid.places[missing[0]]}: score it again"
+                f"{laid.positions[missing[0]]}: score it again"
             )
-        return [self._read(pooled.rows[laid.places[at] - pooled.first].tolist()) for at in missing]
+        return [self._read(pooled.rows[laid.positions[at] - pooled.first].tolist()) for at in missing]
 
     async def _generated(
-        self, request: tuple[Question, Completion], laid: Laid, tab: CostMeter, missing: Sequence[int], lost: bool
+        self, request: tuple[Question, Completion], laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool
     ) -> list[float]:
         assert not isinstance(self.engine, PoolingEngine)
         question, candidate = request
         watch = tuple(self.recipe.tokens[label] for label in self.recipe.labels)
         params, spent, values = SamplingParams(temperature=0, max_tokens=1), Cost(), []
         for at in missing:
-            ids, meter = laid.ids[: laid.places[at] + 1], UsageMeter()
+            ids, meter = laid.ids[: laid.positions[at] + 1], UsageMeter()
             tab.cost = None
             sample = SampleRequest(
                 question.id, candidate.prompt, Rendered(ids, len(ids)), params, 0, 0, watch=watch, meter=meter
