@@ -1,7 +1,7 @@
-r"""The shape of a mathematical answer: a number, words, a formula, or a tuple, interval, set or matrix of such.
+r"""The shape of a mathematical answer: a number, words, a formula, or a tuple, interval, set or matrix of these.
 
-Shapes carry the policy of `docs/answers.md`: what is ordered, what is dropped, what is compared as written. Only the
-comparison of two formulas is left to whoever can compute.
+Shapes implement the policy of `docs/answers.md`: what is ordered, what is dropped, what is compared as written. Only
+the comparison of two formulas is left to the caller.
 """
 
 import re
@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from reasoner.answers.latex import MAX_LENGTH, balanced, bare, matching, normal, too_complex, untexted
+from reasoner.answers.latex import MAX_LENGTH, balanced, bare, depths, matching, normal, too_complex, untexted
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,21 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What is compared as written, and never computed: names, times of day, numerals of another base."""
+    """Text that is compared as written: names, times of day, numerals of another base."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """LaTeX in one spelling."""
+    """LaTeX in the normal spelling."""
 
     latex: str
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name is said to be, as in x = 5; `latex` is the whole equation."""
+    """The value of a name, as in x = 5; `latex` is the whole equation."""
 
     name: str
     value: "Shape"
@@ -71,11 +71,11 @@ class Matrix:
 
 Shape = Number | Words | Formula | Named | Ordered | Unordered | Matrix
 Decide = Callable[[str, str], bool | None]
-"""Whether the first formula, taken as the reference, accepts the second; None where that is not known."""
+"""Whether the first formula, taken as the reference, accepts the second; None if unknown."""
 
 
 def key(shape: Shape) -> str:
-    """A canonical spelling: shapes of equal keys are one answer."""
+    """A canonical spelling: shapes with equal keys are equal answers."""
     match shape:
         case Number(value):
             return str(value)
@@ -97,7 +97,7 @@ def key(shape: Shape) -> str:
 
 
 def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
-    """Whether `gold` accepts `answer`; None where `decide` was asked and did not know."""
+    """Whether `gold` accepts `answer`; None if `decide` was necessary and returned None."""
     if key(gold) == key(answer):
         return True
     match gold, answer:
@@ -118,7 +118,7 @@ def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
 
 
 def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
-    """`accepts` where one side names its value at least: `y = 2x` is 2x and `2x - y = 0`, and no `z = 2x`."""
+    """`accepts` if a side names its value: `y = 2x` equals 2x and `2x - y = 0` but not `z = 2x`."""
     match gold, answer:
         case Named(), Named():
             verdict = gold.name == answer.name and accepts(gold.value, answer.value, decide)
@@ -132,7 +132,7 @@ def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
 
 
 def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
-    """Whether each part accepts the other side's part at the same place."""
+    """Whether each part accepts the other side's part at the same index."""
     if len(gold) != len(answer):
         return False
     verdicts = [accepts(part, other, decide) for part, other in zip(gold, answer, strict=True)]
@@ -142,7 +142,7 @@ def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> 
 
 
 def _matched(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
-    """Whether each part accepts one of the other side's and none is left over."""
+    """Whether the parts of both sides can be paired so that each accepts the other."""
     if len(gold) != len(answer):
         return False
     left = list(answer)
@@ -185,9 +185,9 @@ _PAIRS = {"(": ")", "[": "]"}
 
 
 def shape(text: str) -> Shape:
-    """The shape of an answer as written. Never raises; what is too complex is words."""
-    # What is too long is not remembered, so that memory stays bounded.
-    return _verbatim(text) if len(text) > MAX_LENGTH else _remembered(text)
+    """The shape of an answer as written. Never raises; a text that is too complex becomes words."""
+    # A long text is not cached, so that memory stays bounded.
+    return _verbatim(text) if len(text) > MAX_LENGTH else _cached_shape(text)
 
 
 def _verbatim(text: str) -> Words:
@@ -195,7 +195,7 @@ def _verbatim(text: str) -> Words:
 
 
 @lru_cache(maxsize=4096)
-def _remembered(text: str) -> Shape:
+def _cached_shape(text: str) -> Shape:
     if too_complex(text):
         return _verbatim(text)
     plain, only_text = untexted(bare(text))
@@ -212,7 +212,7 @@ def _remembered(text: str) -> Shape:
 
 
 def _word(text: str) -> Words | None:
-    """Letters that are a name: three or more, or capitals; fewer are variables."""
+    """Words, if the text is a name: three letters or more, or capitals; shorter ones are variables."""
     if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or not _LONG_WORD.search(text):
         return None
     return Words(text if text.isupper() and len(text) < 3 else " ".join(text.casefold().split()))
@@ -240,7 +240,7 @@ def _shape(text: str) -> Shape:
 
 
 def _single(text: str) -> Shape:
-    """The shape of what is no list at its top level."""
+    """The shape of a text that is not a list at its top level."""
     text = _REALS if text == "\\mathbb{R}" else text
     if text.startswith("\\{") and text.endswith("\\}") and matching(text, 1) == len(text) - 1:
         return _unordered("list", _split(text[2:-2], ","), text)
@@ -272,22 +272,20 @@ def _unordered(kind: Literal["list", "union"], parts: list[str], latex: str) -> 
         shapes[0] = shapes[0].value
     names = {other.name if isinstance(other, Named) else "" for other in shapes}
     if len(names) == 1:
-        shapes = [_unnamed(other) if kind == "union" or len(shapes) > 1 else other for other in shapes]
         shapes = [other.value if isinstance(other, Named) else other for other in shapes]
     unique = tuple({key(other): other for other in shapes}.values())
     return unique[0] if len(unique) == 1 else Unordered(kind, unique, latex)
 
 
 def _unnamed(inner: Shape) -> Shape:
-    """What a name stands for, unless the equation as a whole may be meant, as in y = 2x."""
+    """The value of a name, unless the whole equation may be meant, as in y = 2x."""
     return inner.value if isinstance(inner, Named) and not isinstance(inner.value, Formula) else inner
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """The parts between separators that stand in no brackets."""
-    parts, depth, start = [], 0, 0
-    for index, sign in enumerate(text):
-        depth += (sign in "([{") - (sign in ")]}")
+    """The parts between separators outside brackets."""
+    parts, start = [], 0
+    for index, depth in enumerate(depths(text)):
         if depth == 0 and text.startswith(separator, index) and index >= start:
             parts.append(text[start:index])
             start = index + len(separator)

@@ -27,7 +27,7 @@ from reasoner.models.resolve import resolve
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
-from reasoner_verifiers.reward.layouts import Case, RewardInput, Reader, lay
+from reasoner_verifiers.reward.layouts import Case, Reader, RewardInput, lay
 from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Recipe, choose
 from reasoner_verifiers.reward.step_cache import StepCache, step_keys
 
@@ -121,7 +121,9 @@ class RewardModel:
         cost = sum((verifier_cost(self.engine.model, usage) for usage in reads), Cost())
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(self, laid: RewardInput, request: tuple[Question, Completion], tab: CostMeter) -> tuple[float, ...]:
+    async def scores(
+        self, laid: RewardInput, request: tuple[Question, Completion], tab: CostMeter
+    ) -> tuple[float, ...]:
         """A score for every place; the tab gets the cost, which is 0 for scores in the cache."""
         tab.cost = Cost()
         compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
@@ -147,7 +149,12 @@ class RewardModel:
         return [self._read(pooled.rows[laid.positions[at] - pooled.first].tolist()) for at in missing]
 
     async def _generated(
-        self, request: tuple[Question, Completion], laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool
+        self,
+        request: tuple[Question, Completion],
+        laid: RewardInput,
+        tab: CostMeter,
+        missing: Sequence[int],
+        lost: bool,
     ) -> list[float]:
         assert not isinstance(self.engine, PoolingEngine)
         question, candidate = request
