@@ -107,7 +107,7 @@ class Sandbox:
     allow_unsandboxed: bool = False
 
     async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> Verdict:
-        """The verdict of tests of one kind; calls and sources share a sandbox and a time limit, each program has its own.
+        """The verdict of tests of one kind. Calls and sources share a sandbox and a time limit; a program has its own.
 
         A test of type str is Python that makes assertions about functions of the code. It runs in a separate process,
         whose functions of these names call the code's. If it defines `check(candidate)`, as HumanEval's tests do, that

@@ -97,7 +97,7 @@ def beside(orm: Orm, **options: Any) -> Prm:
     core: Any = pooling(orm)._core
     assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
     prm = Prm(model=orm.model, **options)
-    prm.running._engine, prm.running._recipe = pooling(orm), recipes.HEAD
+    prm.running.engine, prm.running.recipe = pooling(orm), recipes.HEAD
     return prm
 
 

@@ -1,7 +1,7 @@
 """Orm: rates a whole candidate by the score of an outcome reward model at its end."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
@@ -9,7 +9,7 @@ from reasoner.errors import require_choice
 from reasoner.models.dtype import DType
 from reasoner.types import Completion, Question, Rating
 from reasoner.verifier import CostMeter
-from reasoner_verifiers.reward.model import Options, RewardVerifier, Running
+from reasoner_verifiers.reward.model import RewardVerifier, Running
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,9 @@ class Orm(RewardVerifier):
     are options of its engine.
     """
 
+    rates: ClassVar[Literal["outcome"]] = "outcome"
+    separator: ClassVar[str] = ""
+
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
     max_model_len: int = 0
@@ -32,19 +35,6 @@ class Orm(RewardVerifier):
 
     def __post_init__(self) -> None:
         require_choice(self.recipe, "recipe", ("auto", "head", "sequence_classification"))
-
-    @property
-    def _options(self) -> Options:
-        return Options(
-            self.model,
-            self.recipe,
-            "outcome",
-            "",
-            self.max_model_len,
-            self.kv_gib,
-            self.gpu_memory_utilization,
-            self.dtype,
-        )
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The score of one candidate; free if it was scored before.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
@@ -11,7 +11,7 @@ from reasoner.errors import UsageError, require_choice
 from reasoner.models.dtype import DType
 from reasoner.types import Completion, Question, Rating
 from reasoner.verifier import CostMeter
-from reasoner_verifiers.reward.model import Options, RewardVerifier, Running
+from reasoner_verifiers.reward.model import RewardVerifier, Running
 from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -33,6 +33,8 @@ class Prm(RewardVerifier):
     `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine.
     """
 
+    rates: ClassVar[Literal["steps"]] = "steps"
+
     model: str = "embedded"
     recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
@@ -51,19 +53,6 @@ class Prm(RewardVerifier):
             raise UsageError(
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'
             )
-
-    @property
-    def _options(self) -> Options:
-        return Options(
-            self.model,
-            self.recipe,
-            "steps",
-            self.separator,
-            self.max_model_len,
-            self.kv_gib,
-            self.gpu_memory_utilization,
-            self.dtype,
-        )
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The scores of all steps and their aggregate; only steps that were not scored before cost anything.
