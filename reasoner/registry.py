@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from reasoner.errors import ReasonerError, UnknownName, UsageError
 from reasoner.specs import Bare, Spec, Value, written
-from reasoner.system.installed import plug_ins
+from reasoner.system.machine import plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
 

@@ -8,7 +8,7 @@ from reasoner.answers.code import CodeSpace
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numerals import NumberSpace
 from reasoner.answers.reading import CUE, TAIL, ByKey, boxed, final_segment
-from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_f1, squad_normal
+from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_normal
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
 
@@ -28,7 +28,6 @@ __all__ = [
     "final_segment",
     "space_for",
     "squad_em",
-    "squad_f1",
     "squad_normal",
 ]
 

@@ -2,7 +2,6 @@
 
 import re
 import string
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,24 +25,6 @@ def squad_normal(text: str) -> str:
 def squad_em(prediction: str, golds: Sequence[str]) -> bool:
     """Whether the normal form equals that of a reference answer."""
     return squad_normal(prediction) in map(squad_normal, golds)
-
-
-def squad_f1(prediction: str, golds: Sequence[str]) -> float:
-    """The best F1 of the words shared with a reference answer, 0 to 1; 0 without reference answers.
-
-    As in HotpotQA (Yang 2018, 1809.09600), yes, no and noanswer share words with themselves only.
-    """
-    return max((_f1(squad_normal(prediction), squad_normal(gold)) for gold in golds), default=0.0)
-
-
-def _f1(predicted: str, gold: str) -> float:
-    if predicted != gold and {predicted, gold} & {"yes", "no", "noanswer"}:
-        return 0.0
-    words, wanted = predicted.split(), gold.split()
-    if not words or not wanted:
-        return float(words == wanted)
-    shared = (Counter(words) & Counter(wanted)).total()
-    return 2 * shared / (len(words) + len(wanted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_names(target.parent)
+    # The new name survives a loss of power only if the folder is on the disk. Some file systems cannot sync folders.
+    with suppress(OSError):
+        sync(target.parent)
 
 
 def check_replaceable(path: Path) -> None:
@@ -118,11 +120,10 @@ def _check_regular(mode: int) -> None:
         raise OSError(errno.EINVAL, NOT_REGULAR)
 
 
-def _sync_names(folder: Path) -> None:
-    """A new name outlives a loss of power only once the folder itself is on the disk; some file systems cannot sync."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,15 +1,14 @@
 """Orm: rates a whole candidate by the score of an outcome reward model at its end."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import require_choice
-from reasoner.models.dtype import DType
 from reasoner.types import Completion, Question, Rating
 from reasoner.verifier import CostMeter
-from reasoner_verifiers.reward.model import RewardVerifier, Running
+from reasoner_verifiers.reward.model import RewardVerifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +26,6 @@ class Orm(RewardVerifier):
 
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
-    max_model_len: int = 0
-    kv_gib: float = 0.5
-    gpu_memory_utilization: float = 0.0
-    dtype: DType = "auto"
-    running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_choice(self.recipe, "recipe", ("auto", "head", "sequence_classification"))

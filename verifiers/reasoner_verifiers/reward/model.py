@@ -277,14 +277,18 @@ async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Option
     return model
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RewardVerifier:
     """A verifier that rates by a reward model beside the policy; without a call of `start` it starts the model itself.
 
-    Subclasses have all of `Options` as attributes.
+    Subclasses have the other names of `Options` as attributes.
     """
 
-    __slots__ = ()
-    running: Running
+    max_model_len: int = 0
+    kv_gib: float = 0.5
+    gpu_memory_utilization: float = 0.0
+    dtype: DType = "auto"
+    running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     @property
     def _options(self) -> Options:
