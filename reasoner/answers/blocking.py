@@ -8,7 +8,7 @@ import math
 import zlib
 from collections.abc import Callable
 
-from reasoner.answers.shapes import Formula, Matrix, Named, Number, Ordered, Shape, Unordered, Words, key
+from reasoner.answers.shapes import Formula, Group, Named, Number, Shape, Words, key
 from reasoner.types import Blocks
 
 SAME = 1e-9
@@ -50,25 +50,15 @@ def blocks(shape: Shape, value: Value) -> Blocks:
 
 
 def _parts(shape: Shape) -> tuple[Shape, ...]:
-    match shape:
-        case Ordered(_, parts) | Unordered(_, parts):
-            return parts
-        case Matrix(rows):
-            return sum(rows, ())
-        case _:
-            return ()
+    return shape.parts if isinstance(shape, Group) else ()
 
 
 def _kind(shape: Shape) -> str:
     match shape:
         case Named(_, inner):
             return _kind(inner)
-        case Ordered(brackets, parts):
-            return f"{brackets}{len(parts)}"
-        case Unordered(kind, parts):
+        case Group(kind, parts):
             return f"{kind}{len(parts)}"
-        case Matrix(rows):
-            return "x".join(str(len(row)) for row in rows)
         case _:
             return "value"
 
@@ -94,14 +84,13 @@ def _size(shape: Shape, value: Value) -> float | None:
             case Named(_, inner):
                 return _size(inner, value)
             case _:
-                sizes = [_size(part, value) for part in _parts(shape)]
-                if None in sizes:
+                sizes = [number for part in shape.parts if (number := _size(part, value)) is not None]
+                if len(sizes) < len(shape.parts):
                     return None
-                ordered = not isinstance(shape, Unordered)
-                size = math.fsum(
-                    part_size * (1 + 0.618 * index) if ordered else part_size**1.5
-                    for index, part_size in enumerate(part_size for part_size in sizes if part_size is not None)
-                )
+                if shape.kind in ("list", "union"):
+                    size = math.fsum(part**1.5 for part in sizes)
+                else:
+                    size = math.fsum(part * (1 + 0.618 * index) for index, part in enumerate(sizes))
     except OverflowError:
         return None
     return size if math.isfinite(size) else None

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
 
 from reasoner.answers.latex import MAX_LENGTH, balanced, bare, depths, matching, normal, too_complex, untexted
 
@@ -45,31 +44,18 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
-    """A tuple or an interval: its brackets and the order of its parts count."""
+class Group:
+    """Several shapes; `kind` is the brackets of a tuple or interval, or "list" (also a set), "union", "matrix", "row".
 
-    brackets: str
+    The order counts except in lists and unions.
+    """
+
+    kind: str
     parts: tuple["Shape", ...]
-    latex: str
+    latex: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unordered:
-    """A set or list of values, or a union of sets: the order of its parts does not count."""
-
-    kind: Literal["list", "union"]
-    parts: tuple["Shape", ...]
-    latex: str
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Rows of parts."""
-
-    rows: tuple[tuple["Shape", ...], ...]
-
-
-Shape = Number | Words | Formula | Named | Ordered | Unordered | Matrix
+Shape = Number | Words | Formula | Named | Group
 Decide = Callable[[str, str], bool | None]
 """Whether the first formula, taken as the reference, accepts the second; None if unknown."""
 
@@ -85,15 +71,16 @@ def key(shape: Shape) -> str:
             return latex
         case Named(name, value):
             return f"{name}={key(value)}"
-        case Ordered(brackets, parts):
-            return f"{brackets[0]}{','.join(map(key, parts))}{brackets[1]}"
-        case Unordered("union", parts):
+        case Group("union", parts):
             return "\\cup ".join(sorted(map(key, parts)))
-        case Unordered(_, parts):
+        case Group("list", parts):
             return f"\\{{{','.join(sorted(map(key, parts)))}\\}}"
-        case Matrix(rows):
-            lines = "\\\\".join("&".join(map(key, row)) for row in rows)
-            return f"\\begin{{pmatrix}}{lines}\\end{{pmatrix}}"
+        case Group("matrix", rows):
+            return "\\begin{pmatrix}" + "\\\\".join(map(key, rows)) + "\\end{pmatrix}"
+        case Group("row", cells):
+            return "&".join(map(key, cells))
+        case Group(brackets, parts):
+            return f"{brackets[0]}{','.join(map(key, parts))}{brackets[1]}"
 
 
 def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
@@ -103,13 +90,10 @@ def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
     match gold, answer:
         case (Named(), _) | (_, Named()):
             return _accepts_named(gold, answer, decide)
-        case Ordered(), Ordered() if gold.brackets == answer.brackets:
-            return _all(gold.parts, answer.parts, decide)
-        case Unordered(), Unordered() if gold.kind == answer.kind:
-            return _matched(gold.parts, answer.parts, decide)
-        case Matrix(), Matrix() if list(map(len, gold.rows)) == list(map(len, answer.rows)):
-            return _all(sum(gold.rows, ()), sum(answer.rows, ()), decide)
-        case Formula(latex), (Ordered() | Unordered(kind="union")) if _RELATION.search(latex):
+        case Group(), Group() if gold.kind == answer.kind:
+            compare = _matched if gold.kind in ("list", "union") else _all
+            return compare(gold.parts, answer.parts, decide)
+        case Formula(latex), Group() if answer.kind not in ("list", "matrix") and _RELATION.search(latex):
             return decide(latex, answer.latex)
         case (Formula(), (Number() | Formula())) | (Number(), Formula()):
             return decide(key(gold), key(answer))
@@ -231,11 +215,11 @@ def _shape(text: str) -> Shape:
     if match := _NUMBER.fullmatch(text):
         return _number(match, text)
     if matrix := _MATRIX.fullmatch(text):
-        rows = re.split(r"\\\\", matrix[1].removesuffix("\\\\"))
-        return Matrix(tuple(tuple(_shape(cell) for cell in row.split("&")) for row in rows))
+        rows = matrix[1].removesuffix("\\\\").split("\\\\")
+        return Group("matrix", tuple(Group("row", tuple(map(_shape, row.split("&")))) for row in rows))
     for separator, kind in (("\\cup", "union"), (",", "list")):
         if len(parts := _split(text, separator)) > 1 and all(parts):
-            return _unordered("union" if kind == "union" else "list", parts, text)
+            return _unordered(kind, parts, text)
     return _single(text)
 
 
@@ -247,7 +231,7 @@ def _single(text: str) -> Shape:
     if text[:1] in _PAIRS and matching(text, 0) == len(text) - 1:
         parts = _split(text[1:-1], ",")
         if len(parts) > 1:
-            return Ordered(text[0] + text[-1], tuple(_shape(part) for part in parts), text)
+            return Group(text[0] + text[-1], tuple(map(_shape, parts)), text)
         if _PAIRS[text[0]] == text[-1] == ")" and parts[0]:
             return _shape(parts[0])
     if "\\pm" in text or "\\mp" in text:
@@ -262,11 +246,11 @@ def _single(text: str) -> Shape:
     return Formula(_ascending(text))
 
 
-def _unordered(kind: Literal["list", "union"], parts: list[str], latex: str) -> Shape:
+def _unordered(kind: str, parts: list[str], latex: str) -> Shape:
     shapes: list[Shape] = []
     for part in parts:
         inner = _shape(part)
-        shapes += inner.parts if isinstance(inner, Unordered) and inner.kind == kind else [inner]
+        shapes += inner.parts if isinstance(inner, Group) and inner.kind == kind else [inner]
     # `x = 1, 2` names both.
     if isinstance(shapes[0], Named) and not any(isinstance(other, Named) for other in shapes[1:]):
         shapes[0] = shapes[0].value
@@ -274,7 +258,7 @@ def _unordered(kind: Literal["list", "union"], parts: list[str], latex: str) -> 
     if len(names) == 1:
         shapes = [other.value if isinstance(other, Named) else other for other in shapes]
     unique = tuple({key(other): other for other in shapes}.values())
-    return unique[0] if len(unique) == 1 else Unordered(kind, unique, latex)
+    return unique[0] if len(unique) == 1 else Group(kind, unique, latex)
 
 
 def _unnamed(inner: Shape) -> Shape:

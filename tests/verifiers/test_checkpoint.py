@@ -210,7 +210,7 @@ def test_a_head_of_another_model_is_refused(backbone: Path, tmp_path: Path, cach
     with pytest.raises(UsageError, match=r"fitted on .* f{12}, but this machine has .*: fit the head again"):
         serving_folder(tmp_path / "mine.safetensors", print)
     save_head(replace(LINEAR, info=HeadInfo("no/such-model-here", "f" * 64)), tmp_path / "mine.safetensors")
-    with pytest.raises(EngineUnavailable, match="no/such-model-here.* is not on this machine"):
+    with pytest.raises(EngineUnavailable, match=r"no/such-model-here.* is not on this machine"):
         serving_folder(tmp_path / "mine.safetensors", print)
 
 
