@@ -13,7 +13,7 @@ from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState
 MAX_STREAK = 64
 """Samples that are searched for a streak of equal answers, latest first."""
 MAX_COMPARISONS = 10_000
-"""Pairs of answers that one tally asks about. Only garbage answers come near this limit."""
+"""Maximum pairs of answers that one tally returns. Only garbage answers come near this limit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +62,8 @@ class Tally:
     """The votes of one question (self-consistency: Wang 2022, 2203.11171).
 
     Two answers are in one class if their keys are equal or if their space accepts them in both directions; classes are
-    closed under transitivity. Only answers that meet in a block are compared, by their keys. Answers that the space
-    cannot compare at once stay apart until `set_blocks` and `decide` get the results, which `plan.count` asks for.
+    closed under transitivity. Only answers that share a block are compared, by their keys. Answers that the space
+    cannot compare at once remain separate until `set_blocks` and `decide` get the results, which `plan.count` asks for.
     Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if all
     are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is the
     sum of its members' weights; with `by` "max" it is the largest, whose launch index breaks ties.
@@ -223,7 +223,7 @@ class Tally:
         return self._classes[a] is not self._classes[b]
 
     def decide(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]) -> None:
-        """Set which of these pairs are equal in both directions; none of them is asked about again."""
+        """Set which of these pairs are equal in both directions; none of them is returned again."""
         for (a, b), same in zip(pairs, verdicts, strict=True):
             if same:
                 self._merge(a.key, b.key)

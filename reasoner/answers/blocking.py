@@ -74,8 +74,8 @@ def _size(shape: Shape, value: Value) -> float | None:
     """
     try:
         match shape:
-            case Number(number):
-                size = abs(float(number))
+            case Number(exact_value):
+                size = abs(float(exact_value))
             case Formula(latex):
                 result = value(latex)
                 size = math.nan if result is None else abs(result)

@@ -130,7 +130,7 @@ class _Running:
 
 @dataclass(slots=True)
 class Equivalence:
-    """Compares answers in a pool of its own, which starts with the first slow comparison, and caches the verdicts.
+    """Compares answers in a pool, which starts with the first slow comparison, and caches the verdicts.
 
     `seconds` limits one comparison. A grade that takes longer is tried once more, alone and `patience` times as long,
     so that it does not depend on the load of the machine. In a vote all comparisons of one question share the processor
@@ -208,6 +208,10 @@ class Equivalence:
             self._loop, self._running = asyncio.get_running_loop(), {}
             self._turns, self._alone = asyncio.Semaphore(2 * self.pool.workers), asyncio.Lock()
 
+    def _recall(self, job: _Job) -> object:
+        self._cache.move_to_end(job)
+        return self._cache[job]
+
     def _remember(self, job: _Job, result: object) -> None:
         self._cache[job] = result
         if len(self._cache) > MAX_REMEMBERED:
@@ -220,10 +224,7 @@ class Equivalence:
         left = (allowed - meter.seconds) / 2
         pending = list(dict.fromkeys(jobs))
         while pending:
-            for job in pending:
-                if job in self._cache:
-                    self._cache.move_to_end(job)
-                    results[job] = self._cache[job]
+            results |= {job: self._recall(job) for job in pending if job in self._cache}
             pending = [job for job in pending if job not in results]
             if not pending or left < MIN_SECONDS:
                 break
@@ -279,8 +280,7 @@ class Equivalence:
         """The result of a grade, cached or shared with a running job."""
         self._bind_to_loop()
         if job in self._cache:
-            self._cache.move_to_end(job)
-            return self._cache[job]
+            return self._recall(job)
         if job not in self._running:
             self._running[job] = _Running(asyncio.ensure_future(self._grade(job)))
         return await self._running[job].wait()

@@ -111,7 +111,7 @@ class CachedModel:
 
     @contextmanager
     def _locked(self, notify: Notify) -> Iterator[None]:
-        # Imported here: Windows, where the rest of this library works, has no fcntl.
+        # Imported here: Windows has no fcntl, and the other parts of this library work there.
         import fcntl
 
         with (self.path.parent / f".{self.path.name}.lock").open("a") as lock:

@@ -99,7 +99,7 @@ class Layers:
             "argv": [self.python.path, *program],
             "work": work,
             "readable": self.readable,
-            # Options of the scratch directory's file system, in a root of its own.
+            # Options of the scratch directory's file system, which has a separate root.
             "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700"
             if self.wrapper == "namespaces"
             else "",

@@ -56,9 +56,9 @@ ioctl 16 29; prctl 157 167; prlimit64 302 261
 
 
 class Word(NamedTuple):
-    """The allowed values of half an argument: `index` counts 32-bit words, low half first; `mask` selects bits."""
+    """The allowed values of half an argument: `position` counts 32-bit words, low half first; `mask` selects bits."""
 
-    index: int
+    position: int
     values: Sequence[int]
     mask: int = 0xFFFFFFFF
 
@@ -127,7 +127,7 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
 
 
 def _check(word: Word) -> Iterator[_Step]:
-    yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.index
+    yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.position
     yield _AND, 0, 0, word.mask
     for index, value in enumerate(word.values):
         yield _JUMP_IF_EQUAL, len(word.values) - index, 0, value

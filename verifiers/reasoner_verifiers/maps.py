@@ -18,7 +18,7 @@ MIN_RATINGS = 30
 """Right and wrong ratings together that a fit needs."""
 _CLIP = 1e-6
 _RIDGE = 1e-2
-"""Penalty on slopes, which keeps them finite where the values separate right from wrong perfectly."""
+"""Penalty on slopes, which keeps them finite if the values separate right from wrong perfectly."""
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]

@@ -13,7 +13,7 @@ from reasoner_verifiers.reward.model import RewardVerifier
 
 @dataclass(frozen=True, slots=True)
 class Orm(RewardVerifier):
-    """Rates a candidate by a reward model in a process of its own.
+    """Rates a candidate by a reward model in a separate process.
 
     `model` is "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a
     Hugging Face id. `recipe` says how the model is read; "auto" recognises it. A head reads the policy's own token ids,
