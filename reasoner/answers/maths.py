@@ -2,7 +2,6 @@ r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answ
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,20 +51,15 @@ class MathSpace(ReadsSegment):
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
+    # Functions of `SlowSpace`; the first two run in a worker.
+    accepts = staticmethod(math_worker.accepts)
+    find_blocks = staticmethod(math_worker.find_blocks)
+    refusal = staticmethod(too_complex)
+
     seconds: float = 10.0
 
     def __post_init__(self) -> None:
         require(self.seconds, "seconds", above=0, below=math.inf)
-
-    @property
-    def accepts(self) -> Callable[[str, str], bool]:
-        """The slow comparison, which runs in a worker."""
-        return math_worker.accepts
-
-    @property
-    def find_blocks(self) -> Callable[[str], Blocks]:
-        """The blocks of an answer that holds formulas."""
-        return math_worker.find_blocks
 
     def read_segment(self, segment: str) -> Answer | None:
         """The last box, the text after `####` or an answer cue, the last line, formula or number; in this order.
@@ -99,10 +93,6 @@ class MathSpace(ReadsSegment):
         """By size and structure; None if that needs the value of a formula."""
         answer_shape = shape(answer.text)
         return blocks(answer_shape, lambda _: None) if exact(answer_shape) else None
-
-    def refusal(self, written: str) -> str | None:
-        """Why an answer is compared only as written; None if it is parsed."""
-        return too_complex(written)
 
 
 def _formulas_at(text: str, position: int) -> list[str]:
