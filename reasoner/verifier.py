@@ -92,6 +92,11 @@ class FreeVerifier:
 
     __slots__ = ()
 
+    @property
+    def logprobs(self) -> int | None:
+        """None: it reads text alone."""
+        return None
+
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """Nothing."""
         return Cost()

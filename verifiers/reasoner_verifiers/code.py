@@ -42,10 +42,6 @@ class CodeTests(FreeVerifier):
     def __post_init__(self) -> None:
         require(self.timeout, "timeout", above=0, at_most=3600)
 
-    @property
-    def logprobs(self) -> None:
-        """None: it reads text alone."""
-
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The share of tests passed.
 
