@@ -38,22 +38,18 @@ class Verifier(Protocol):
         Raises:
             EngineUnavailable: it cannot be made ready; the message says what to do.
         """
-        ...
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """The most that `score` can cost; reserved before it runs."""
-        ...
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """One rating with its cost. An exception is recorded as an error, never as a value.
 
         Cancelling the awaiting task aborts its work and leaves the tab exact.
         """
-        ...
 
     async def close(self) -> None:
         """Stop and free what `start` made ready. A second call does nothing."""
-        ...
 
 
 @runtime_checkable
@@ -62,13 +58,11 @@ class PairVerifier(Protocol):
 
     async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
         """The most that `compare_pair` can cost; reserved before it runs."""
-        ...
 
     async def compare_pair(
         self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
     ) -> Rating:
         """The probability that `a` is better than `b`, 1 minus that of the reversed pair. Raises as `score`."""
-        ...
 
 
 @runtime_checkable
@@ -77,7 +71,6 @@ class MemoryClaimant(Protocol):
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim a part of the GPU's memory before the policy starts and takes the rest."""
-        ...
 
 
 async def claim_memory(policy: Engine, *plugins: object) -> None:

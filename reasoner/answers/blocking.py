@@ -27,10 +27,10 @@ def exact(shape: Shape) -> bool:
     match shape:
         case Number() | Words():
             return True
-        case Formula() | Named():
-            return False
+        case Group(_, parts):
+            return all(map(exact, parts))
         case _:
-            return all(map(exact, _parts(shape)))
+            return False
 
 
 def blocks(shape: Shape, value: Value) -> Blocks:
@@ -49,10 +49,6 @@ def blocks(shape: Shape, value: Value) -> Blocks:
     return Blocks(tuple(dict.fromkeys(cells + unknown + (("value ?",) if isinstance(shape, Named) else ()))))
 
 
-def _parts(shape: Shape) -> tuple[Shape, ...]:
-    return shape.parts if isinstance(shape, Group) else ()
-
-
 def _kind(shape: Shape) -> str:
     match shape:
         case Named(_, inner):
@@ -64,7 +60,7 @@ def _kind(shape: Shape) -> str:
 
 
 def _names_any(shape: Shape) -> bool:
-    return isinstance(shape, Named) or any(map(_names_any, _parts(shape)))
+    return any(map(_names_any, shape.parts)) if isinstance(shape, Group) else isinstance(shape, Named)
 
 
 def _size(shape: Shape, value: Value) -> float | None:

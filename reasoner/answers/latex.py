@@ -99,51 +99,51 @@ _TEXT_UNIT = re.compile(
     r"(?<=[\w}) ])\s*+\\(?:text(?:rm|bf|it)?|mbox|mathrm|mathbf|rm)\s*"
     r"\{(?!\s*[apAP]\.?[mM])[^{}]{2,}+\}(?:\^\{?\d\}?)?\s*\Z"
 )
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        # Thousands grouped in LaTeX's way, before spaces are removed.
-        (r"(?<=\d)(?:\{,\}|,?\\[,!;:])\s*(?=\d{3}(?!\d))", ""),
-        (r"\\(?:left|right|big|Big|bigg|Bigg)[lr]?(?![a-zA-Z])\s*\.?", ""),
-        (r"\\(?:displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;:!\s]|~", " "),
-        (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-zA-Z])", ""),
-        (r"\\?[%$]|[€£]", " "),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-        (r"\\(?:leqslant|leq|le)(?![a-zA-Z])|<=", r"\\le "),
-        (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])|>=", r"\\ge "),
-        (r"\\(?:neq|ne)(?![a-zA-Z])|!=", r"\\ne "),
-        (r"\\lt(?![a-zA-Z])", "<"),
-        (r"\\gt(?![a-zA-Z])", ">"),
-        (r"\*\*", "^"),
-        (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
-        (r"\\lbrace(?![a-zA-Z])", r"\\{"),
-        (r"\\rbrace(?![a-zA-Z])", r"\\}"),
-        (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])", r"\\emptyset "),
-        (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
-        (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
-        (r"(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
-        (r",(?:\s*,)++", ","),
-        # A mixed number, before its space is removed.
-        (r"(?<![\d.^_{(/])(\d++)\s++(\d++)\s*+/\s*+(\d++)(?![\d./])", r"\1\\frac{\2}{\3}"),
-        # A unit after a number: a known one, or a word of four letters or more.
-        (rf"(?<=[\d)}}])\s*+(?:(?:{_UNITS})(?![a-zA-Z])|(?<=\s)[a-zA-Z]{{4,}}+)[^,=<>]*+\Z", ""),
-    )
+
+
+def _compiled(*rules: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern), replacement) for pattern, replacement in rules]
+
+
+_RULES = _compiled(
+    # Thousands grouped in LaTeX's way, before spaces are removed.
+    (r"(?<=\d)(?:\{,\}|,?\\[,!;:])\s*(?=\d{3}(?!\d))", ""),
+    (r"\\(?:left|right|big|Big|bigg|Bigg)[lr]?(?![a-zA-Z])\s*\.?", ""),
+    (r"\\(?:displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;:!\s]|~", " "),
+    (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-zA-Z])", ""),
+    (r"\\?[%$]|[€£]", " "),
+    (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+    (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+    (r"\\(?:leqslant|leq|le)(?![a-zA-Z])|<=", r"\\le "),
+    (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])|>=", r"\\ge "),
+    (r"\\(?:neq|ne)(?![a-zA-Z])|!=", r"\\ne "),
+    (r"\\lt(?![a-zA-Z])", "<"),
+    (r"\\gt(?![a-zA-Z])", ">"),
+    (r"\*\*", "^"),
+    (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
+    (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+    (r"\\rbrace(?![a-zA-Z])", r"\\}"),
+    (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])", r"\\emptyset "),
+    (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
+    (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
+    (r"(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
+    (r",(?:\s*,)++", ","),
+    # A mixed number, before its space is removed.
+    (r"(?<![\d.^_{(/])(\d++)\s++(\d++)\s*+/\s*+(\d++)(?![\d./])", r"\1\\frac{\2}{\3}"),
+    # A unit after a number: a known one, or a word of four letters or more.
+    (rf"(?<=[\d)}}])\s*+(?:(?:{_UNITS})(?![a-zA-Z])|(?<=\s)[a-zA-Z]{{4,}}+)[^,=<>]*+\Z", ""),
 )
-_TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"(\\[a-zA-Z]++)\s++(?=[a-zA-Z])", "\\1\0"),
-        (r"\s++", ""),
-        ("\0", " "),
-        (r"\\frac(\d)(\d)", r"\\frac{\1}{\2}"),
-        (r"\\frac(\d)(?=\{)", r"\\frac{\1}"),
-        (r"(\\frac\{[^{}]*+\})([\da-zA-Z])", r"\1{\2}"),
-        (r"\\sqrt([\da-zA-Z])", r"\\sqrt{\1}"),
-        (r"([\^_])\{([\da-zA-Z])\}", r"\1\2"),
-        (r"(?<![\d.])(\.\d)", r"0\1"),
-        (r"\A\+", ""),
-    )
+_TIDY = _compiled(
+    (r"(\\[a-zA-Z]++)\s++(?=[a-zA-Z])", "\\1\0"),
+    (r"\s++", ""),
+    ("\0", " "),
+    (r"\\frac(\d)(\d)", r"\\frac{\1}{\2}"),
+    (r"\\frac(\d)(?=\{)", r"\\frac{\1}"),
+    (r"(\\frac\{[^{}]*+\})([\da-zA-Z])", r"\1{\2}"),
+    (r"\\sqrt([\da-zA-Z])", r"\\sqrt{\1}"),
+    (r"([\^_])\{([\da-zA-Z])\}", r"\1\2"),
+    (r"(?<![\d.])(\.\d)", r"0\1"),
+    (r"\A\+", ""),
 )
 _SQRT = re.compile(r"\\?sqrt\s*\(")
 _WRAPS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"))

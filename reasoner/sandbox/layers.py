@@ -26,7 +26,6 @@ NOBODY = 65534
 PROBE_SECONDS = 20
 _TOOLS: dict[Wrapper, str] = {"namespaces": "unshare", "bubblewrap": "bwrap"}
 """The program behind each wrapper, best first."""
-_CHILD = Path(__file__).with_name("child.py")
 _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/dev/random")
 """The system files that are visible inside, besides the interpreter; others are missing or refused."""
 
@@ -111,7 +110,7 @@ class Layers:
             "status": status,
             "life": life,
         }
-        child = [self.python.path, "-I", "-S", "-c", _child_source(), json.dumps(spec)]
+        child = [self.python.path, "-I", "-S", "-c", source("child.py"), json.dumps(spec)]
         return [*self._wrapping(work, limits), *child]
 
     def _wrapping(self, work: str, limits: Limits) -> list[str]:
@@ -133,13 +132,15 @@ class Layers:
 
 
 @functools.cache
-def _child_source() -> str:
-    return _CHILD.read_text("utf-8")
+def source(name: str) -> str:
+    """The text of a module of this package, which runs inside."""
+    return Path(__file__).with_name(name).read_text("utf-8")
 
 
-def environment(work: str) -> dict[str, str]:
-    """The whole environment of the sandbox's processes."""
-    return {
+def spawn_options(work: str, *descriptors: int) -> dict[str, Any]:
+    """Options of a subprocess that inherits these descriptors; root becomes nobody, whom RLIMIT_NPROC binds."""
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": work,
         "TMPDIR": work,
@@ -151,12 +152,7 @@ def environment(work: str) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",
     }
-
-
-def spawn_options(work: str, *descriptors: int) -> dict[str, Any]:
-    """Options of a subprocess that inherits these descriptors; root becomes nobody, whom RLIMIT_NPROC binds."""
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    return {"pass_fds": descriptors, "env": environment(work), "cwd": "/", "start_new_session": True, **user}
+    return {"pass_fds": descriptors, "env": environment, "cwd": "/", "start_new_session": True, **user}
 
 
 def pipe(stack: ExitStack | AsyncExitStack) -> tuple[FileIO, FileIO]:

@@ -9,16 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import FileIO
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from reasoner.errors import ReasonerError
-from reasoner.sandbox.layers import Layers, Limits, pipe, scratch, spawn_options
+from reasoner.sandbox.layers import Layers, Limits, pipe, scratch, source, spawn_options
 
 START_SECONDS = 30
 """Time for an interpreter to start inside."""
 END_SECONDS = 2
-_HERE = Path(__file__).parent
 _INNER = """
 import sys, types
 sys.modules[{name!r}] = module = types.ModuleType({name!r})
@@ -34,8 +32,7 @@ class SandboxFailed(ReasonerError):
 
 @cache
 def _inner_source() -> str:
-    spelling, inner = ((_HERE / name).read_text("utf-8") for name in ("spelling.py", "inner.py"))
-    return _INNER.format(name="reasoner.sandbox.spelling", spelling=spelling, inner=inner)
+    return _INNER.format(name="reasoner.sandbox.spelling", spelling=source("spelling.py"), inner=source("inner.py"))
 
 
 def turn() -> asyncio.Semaphore:
