@@ -137,10 +137,9 @@ def source(name: str) -> str:
     return Path(__file__).with_name(name).read_text("utf-8")
 
 
-def spawn_options(work: str, *descriptors: int) -> dict[str, Any]:
-    """Options of a subprocess that inherits these descriptors; root becomes nobody, whom RLIMIT_NPROC binds."""
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    environment = {
+def environment(work: str) -> dict[str, str]:
+    """The whole environment of the sandbox's processes."""
+    return {
         "PATH": "/usr/bin:/bin",
         "HOME": work,
         "TMPDIR": work,
@@ -152,7 +151,12 @@ def spawn_options(work: str, *descriptors: int) -> dict[str, Any]:
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",
     }
-    return {"pass_fds": descriptors, "env": environment, "cwd": "/", "start_new_session": True, **user}
+
+
+def spawn_options(work: str, *descriptors: int) -> dict[str, Any]:
+    """Options of a subprocess that inherits these descriptors; root becomes nobody, whom RLIMIT_NPROC binds."""
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"pass_fds": descriptors, "env": environment(work), "cwd": "/", "start_new_session": True, **user}
 
 
 def pipe(stack: ExitStack | AsyncExitStack) -> tuple[FileIO, FileIO]:
