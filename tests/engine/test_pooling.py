@@ -351,5 +351,7 @@ def test_label_tokens_of_a_language_model_agree_with_transformers(
     assert prm.running.model is None
     assert engine._core is not None, "the policy is not the verifier's to stop"
     assert cost.requests == bound.requests == len(STEPS)
-    assert cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.positions) == bound.verifier_tokens
+    assert (
+        cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.positions) == bound.verifier_tokens
+    )
     assert cost.cached_tokens > 0
