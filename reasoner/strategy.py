@@ -216,7 +216,7 @@ def count_votes(tally: Tally) -> Plan[VoteState]:
     try:
         if answers := tally.unplaced():
             blocks: tuple[Blocks | None, ...] = yield FindBlocks(answers)
-            tally.place(answers, blocks)
+            tally.set_blocks(answers, blocks)
         while pairs := tally.undecided():
             verdicts: tuple[bool | None, ...] = yield CheckEquivalent(pairs)
             tally.decide(pairs, verdicts)

@@ -39,22 +39,18 @@ class Verifier(Protocol):
         Raises:
             EngineUnavailable: it cannot be made ready; the message says what to do.
         """
-        ...
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """The most that `score` can cost; reserved before it runs."""
-        ...
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """One rating with its cost: a value from 0 to 1. An exception is recorded as the rating's error.
 
         Cancelling the awaiting task aborts its work and leaves the meter exact.
         """
-        ...
 
     async def close(self) -> None:
         """Stop and free what `start` made ready. A second call does nothing."""
-        ...
 
 
 @runtime_checkable
@@ -63,13 +59,11 @@ class PairVerifier(Protocol):
 
     async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
         """The most that `compare_pair` can cost; reserved before it runs."""
-        ...
 
     async def compare_pair(
         self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
         """The probability that `a` is better than `b`, 0 to 1: 1 minus that of the reversed pair. Raises as `score`."""
-        ...
 
 
 @runtime_checkable
@@ -78,7 +72,6 @@ class MemoryClaimant(Protocol):
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim a part of the GPU's memory before the policy starts and takes the rest."""
-        ...
 
 
 async def claim_memory(policy: Engine, *plugins: object) -> None:
@@ -92,6 +85,11 @@ class FreeVerifier:
     """Base of a verifier without a model: nothing to start, to pay or to close."""
 
     __slots__ = ()
+
+    @property
+    def logprobs(self) -> int | None:
+        """None: it reads text alone."""
+        return None
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """Nothing."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reasoner import Answer, Cost, Prompt, Question, Solution
+from reasoner.answers.choices import choice_in
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
@@ -24,6 +25,11 @@ PROMPT = Prompt.chat("How many?")
 
 def number_question(id: str = "q") -> Question:
     return Question.of("How many?", space="number", id=id)
+
+
+def options_in(question: str) -> tuple[str, ...]:
+    choice = choice_in(question)
+    return choice.options if choice else ()
 
 
 def answer(key: str) -> Answer:

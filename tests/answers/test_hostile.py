@@ -12,10 +12,10 @@ from reasoner.answers import (
     TextSpace,
     boxed,
     final_segment,
-    options_in,
     space_for,
 )
 from reasoner.types import Answer, AnswerSpace
+from tests.helpers import options_in
 
 NUMBER, TEXT = NumberSpace(), TextSpace()
 FOUR = ChoiceSpace(("a cat", "a dog", "12", "2"))

@@ -97,7 +97,7 @@ def beside(orm: Orm, **options: Any) -> Prm:
     core: Any = pooling(orm)._core
     assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
     prm = Prm(model=orm.model, **options)
-    prm.running._engine, prm.running._recipe = pooling(orm), recipes.HEAD
+    prm.running.engine, prm.running.recipe = pooling(orm), recipes.HEAD
     return prm
 
 
@@ -346,10 +346,12 @@ def test_label_tokens_of_a_language_model_agree_with_transformers(
     run(prm.close())
     model = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32)
     with torch.no_grad():
-        logits = model(torch.tensor([laid.ids])).logits[0, list(laid.places)][:, [plus, minus]].numpy()
+        logits = model(torch.tensor([laid.ids])).logits[0, list(laid.positions)][:, [plus, minus]].numpy()
     assert steps == pytest.approx(softmax(logits)[:, 0], abs=1e-4)
     assert prm.running.model is None
     assert engine._core is not None, "the policy is not the verifier's to stop"
     assert cost.requests == bound.requests == len(STEPS)
-    assert cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.places) == bound.verifier_tokens
+    assert (
+        cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.positions) == bound.verifier_tokens
+    )
     assert cost.cached_tokens > 0
