@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from reasoner import registry as catalog
+from reasoner import registry
 from reasoner.cli.group import cli
 from reasoner.system import installed
 from reasoner_strategies import Single
@@ -73,9 +73,9 @@ def test_installed_packages_are_looked_through_once(monkeypatch: pytest.MonkeyPa
         return entry_points()
 
     monkeypatch.setattr("reasoner.system.installed.entry_points", counted)
-    for cached in (installed._all, installed.plug_ins, catalog.entries):
+    for cached in (installed._all, installed.plug_ins, registry.entries):
         cached.cache_clear()
-    assert catalog.spec_of(Single()) == "single"
+    assert registry.spec_of(Single()) == "single"
     assert "eval" in cli.list_commands(click.Context(cli))
     assert len(looks) == 1
 

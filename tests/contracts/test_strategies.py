@@ -84,7 +84,7 @@ def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(name: str
             assert "budget tokens=" in solution.reason
 
 
-@widths("most", 4, 40)
+@widths("maximum", 4, 40)
 def test_no_budget_of_samples_is_exceeded_and_enough_is_enough(name: str, maximum: int) -> None:
     free = run(name, ScriptedEngine(varied))
     assert free.ended_by in {"strategy", "rule"}

@@ -169,7 +169,7 @@ def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "most", "value"),
+    ("a", "b", "maximum", "value"),
     [
         (2, 0, 40, 0.89306),
         (3, 0, 40, 0.95216),

@@ -21,7 +21,7 @@ def test_the_published_bounds(harmed: int, n: int, bound: float) -> None:
     assert upper_bound(harmed, n, 0.05) == pytest.approx(bound, abs=5e-5)
 
 
-@pytest.mark.parametrize(("epsilon", "least"), [(0.05, 59), (0.02, 149), (0.01, 299)])
+@pytest.mark.parametrize(("epsilon", "minimum"), [(0.05, 59), (0.02, 149), (0.01, 299)])
 def test_how_many_questions_it_takes_without_harm(epsilon: float, minimum: int) -> None:
     assert least_questions(epsilon, 0.05) == minimum
     assert upper_bound(0, minimum, 0.05) <= epsilon < upper_bound(0, minimum - 1, 0.05)

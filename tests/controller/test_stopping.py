@@ -54,7 +54,7 @@ def least_leads(rule: StopRule, seconds: int, max_samples: int = 0) -> list[int]
 
 
 @pytest.mark.parametrize(
-    ("rule", "most", "least"),
+    ("rule", "max_samples", "minimum"),
     [
         (BetaRule(0.90), 0, [3, 5, 6, 8, 9, 11, 12, 13]),
         (BetaRule(0.95), 0, [4, 6, 8, 9, 11, 12, 14, 15]),

@@ -30,7 +30,7 @@ def test_a_reply_is_one_token_a_word_and_one_for_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "text", "finish", "tokens"),
+    ("maximum", "text", "finish", "tokens"),
     [(1, "one", "length", 1), (3, "one two three", "length", 3), (4, "one two three", "stop", 4)],
 )
 def test_a_reply_is_cut_at_the_limit(maximum: int, text: str, finish: str, tokens: int) -> None:

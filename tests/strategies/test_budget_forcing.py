@@ -263,7 +263,7 @@ def test_sampling_options_hold_for_thinking_and_answer() -> None:
     assert run.text == "hm\n</think>\nFinal Answer:"
 
 
-@pytest.mark.parametrize(("most", "rooms"), [(1000, [744, 256]), (300, [150, 150]), (3, [2, 1]), (1, [1])])
+@pytest.mark.parametrize(("maximum", "rooms"), [(1000, [744, 256]), (300, [150, 150]), (3, [2, 1]), (1, [1])])
 def test_max_tokens_caps_the_whole_chain(maximum: int, rooms: list[int]) -> None:
     replies = [thinks(1), thinks(1, by=None, text=" 7")][-len(rooms) :]
     run = course(BudgetForcing(params=SamplingParams(max_tokens=maximum)), *replies)

@@ -138,7 +138,7 @@ def test_without_log_probabilities_the_majority_decides(mode: str, logprobs: Log
 SIXTEEN = [trace(str(place), float(place)) for place in range(1, 17)]
 
 
-@pytest.mark.parametrize(("keep", "least", "voting"), [(90.0, 2.5, 14), (10.0, 14.5, 2), (100.0, 1.0, 16)])
+@pytest.mark.parametrize(("keep", "minimum", "voting"), [(90.0, 2.5, 14), (10.0, 14.5, 2), (100.0, 1.0, 16)])
 def test_the_published_thresholds(keep: float, minimum: float, voting: int) -> None:
     assert percentile([float(place) for place in range(16, 0, -1)], 100 - keep) == minimum
     plan = deepconf(n=17, keep=keep).plan(QUESTION)

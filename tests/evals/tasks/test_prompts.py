@@ -13,10 +13,10 @@ from reasoner_evals.tasks.prompts import Shot, Template
 from tests.evals.tasks.samples import HUMANEVAL, SQUAD, jsonl, spec
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
-MAX_WATCHED = {"arc_challenge": 3, "arc_easy": 3, "game24": 3, "gsm8k": 4, "math500": 3, "strategyqa": 3}
+MAX_EXAMPLES = {"arc_challenge": 3, "arc_easy": 3, "game24": 3, "gsm8k": 4, "math500": 3, "strategyqa": 3}
 
 
-@pytest.mark.parametrize(("name", "most"), MAX_WATCHED.items())
+@pytest.mark.parametrize(("name", "maximum"), MAX_EXAMPLES.items())
 def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, maximum: int, tmp_path: Path) -> None:
     line = spec(name, tmp_path)
     plain, shown = build("task", line).load(), build("task", f"{line},shots={maximum}").load()

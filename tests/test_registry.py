@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import catalog
+from reasoner import registry
 from reasoner.aliases import ALIASES
 from reasoner.budget import UNITS
 from reasoner.engines.simulated import SimulatedEngine
@@ -57,7 +57,7 @@ def _third_party(monkeypatch: pytest.MonkeyPatch) -> None:
         toys = {name: EntryPoint(name, value, "reasoner.strategies") for name, value in here.items()}
         return {**real(kind), **toys} if kind == "strategy" else real(kind)
 
-    monkeypatch.setattr(catalog, "entries", with_toys)
+    monkeypatch.setattr(registry, "entries", with_toys)
     monkeypatch.setattr(EntryPoint, "load", _load_here(EntryPoint.load))
 
 
