@@ -23,6 +23,7 @@ MARKS = {
     "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py"),
     "process": (
         "tests/answers/test_policy.py",
+        "tests/answers/test_process_pool.py",
         "tests/cli/test_interrupt.py",
         "tests/cli/test_output.py",
         "tests/cli/test_own_code.py",
@@ -30,15 +31,15 @@ MARKS = {
         "tests/cli/test_terminal.py",
         "tests/evals/cli/",
         "tests/evals/report/",
-        "tests/evals/tasks/test_graders.py",
+        "tests/evals/grading/test_graders.py",
         "tests/models/",
         "tests/sandbox/",
         "tests/test_equivalence.py",
-        "tests/test_killable.py",
         "tests/test_orphans.py",
         "tests/verifiers/test_code.py",
         "tests/verifiers/test_fitting.py",
     ),
+    "slow": ("tests/evals/tasks/test_gym.py",),
 }
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 

@@ -107,6 +107,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{text[:14]!a}*{len(text)}")
 def test_hostile_text_ends_soon(text: str) -> None:
     for name in SPACES:

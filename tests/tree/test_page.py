@@ -117,6 +117,7 @@ def test_characters_that_show_nothing_are_spelled(text: str, shown: str) -> None
     assert visible(text) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trace", [wide(10_000), deep(10_000), wide(100, levels=100)], ids=["wide", "deep", "both"])
 def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(trace: Trace) -> None:
     course = trace.course
