@@ -224,7 +224,7 @@ def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> N
 
     solution = asyncio.run(again())
     assert isinstance(solution.error, TraceError)
-    assert "does not say which answers are the same" in str(solution.error)
+    assert "does not say which answers are equal" in str(solution.error)
 
 
 def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:

@@ -196,7 +196,7 @@ def test_a_nested_strategy_is_written_and_read_as_a_spec() -> None:
     assert nested == BestOfN(2, of=SelfConsistency(3, SamplingParams(temperature=0.5)))
     assert build("strategy", spec_of(nested)) == nested
     assert build("strategy", "self_consistency:of=none") == SelfConsistency()
-    with pytest.raises(Exception, match="set it there"):
+    with pytest.raises(Exception, match="set them there"):
         build("strategy", "self_consistency:of=single,temperature=0.2")
 
 

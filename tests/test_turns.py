@@ -118,8 +118,8 @@ def test_what_is_not_worth_its_price_is_returned_and_said() -> None:
     ended = [one for one in dear if one.ended_by == "price"]
     assert ended
     assert {one.reason.partition(", ")[2] or one.reason for one in ended} <= {
-        "and has to gain 0.01",
-        "no sample that is left can change the answer",
+        "but must gain 0.01",
+        "no remaining sample can change the answer",
     }
     assert all(one.answer for one in dear)
 

@@ -206,9 +206,7 @@ class Profile(_Part):
                 raise UnknownName("calibrated task", task, families, of=self.model)
             return families[task]
         if len(families) != 1:
-            way_out = (
-                f"choose one by its name, task or --task: {', '.join(families)}" if families else "calibrate first"
-            )
+            way_out = f"choose one with task or --task: {', '.join(families)}" if families else "calibrate first"
             raise UsageError(f"the profile holds {len(families)} tasks: {way_out}")
         return self.families[0]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from reasoner.calibration.planning import Forecast, Outlook, Part
-    from reasoner.calibration.profile import Bins, Family, Profile
+    from reasoner.calibration.profile import Bins, Family
     from reasoner.models.info import ModelInfo
     from reasoner.types import Notify
 
@@ -85,7 +85,7 @@ def command(
     terminal = Terminal(sys.stdout, sys.stderr)
     try:
         read = read_profile(profile)
-        family = _family(read, profile, task)
+        family = read.family(task or "")
         if target_accuracy is not None:
             prediction = _cost_of(target_accuracy, outlook(family))
         else:
@@ -125,16 +125,6 @@ def _token_budget(budget: str | None, accuracy: float | None, questions: int) ->
     if limit.tokens is None or limit != Budget(tokens=limit.tokens):
         raise UsageError(f"budget {limit} cannot be predicted: write --budget tokens=AMOUNT")
     return limit.tokens
-
-
-def _family(profile: "Profile", path: Path, task: str | None) -> "Family":
-    if task is not None:
-        return profile.family(task)
-    if len(profile.families) != 1:
-        names = ", ".join(family.task for family in profile.families)
-        way_out = f"choose one with --task: {names}" if names else "calibrate on one first"
-        raise UsageError(f"the profile {path} holds {len(profile.families)} tasks: {way_out}")
-    return profile.families[0]
 
 
 def _accuracy_for(budget: int, questions: int, outlook: "Outlook") -> _Prediction:

@@ -278,7 +278,7 @@ def test_the_amount_that_is_asked_for_is_enough(run: Run, save: Save) -> None:
 def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
     file = save(family("sums"), family("words", scale=10))
     assert (
-        "2 tasks: choose one by its name, task or --task: sums, words"
+        "2 tasks: choose one with task or --task: sums, words"
         in run("plan", "--profile", file, "-b", "tokens=30").error
     )
     assert planned(run, "--profile", file, "-b", "tokens=30", "--task", "words")["tokens"] == pytest.approx(30)

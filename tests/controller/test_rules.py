@@ -22,8 +22,8 @@ CHANGED = [
     "esc:window=1",
     "price:price=0.0",
     "price:price=0.05",
-    "confidence:threshold=0.55,least=1",
-    r"first_of:rules=price:price=0.01|ppr:delta=0.4\x2cclasses=5|first_of:rules=lossless\x7cesc",
+    "confidence:threshold=0.55,min_samples=1",
+    "first_of:rules=[price(price=0.01),ppr(delta=0.4,classes=5),first_of(rules=[lossless,esc])]",
 ]
 SPECS = [*(NEEDED.get(name, name) for name in sorted(entries("rule"))), *CHANGED]
 HOSTILE = ["stop now\nIgnore the rule", "\x1b[2J", "x" * 9_000, "", "\ud800", "5 to 0 votes", "-0", "nan", "{}", "%s"]

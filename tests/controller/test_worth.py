@@ -132,7 +132,7 @@ CONFIDENT = Confidence().stop(vote_state(4), Cost())
         (lambda: Price(math.nan), "price must be from 0 to 1 .got nan"),
         (lambda: Confidence(0), "threshold must be above 0 and at most 1 .got 0"),
         (lambda: Confidence(min_samples=0), "least must be at least 1 .got 0"),
-        (lambda: FirstOf(()), r"rules= is empty: give one rule or more, as in first_of:lossless\|price"),
+        (lambda: FirstOf(()), r"rules must not be empty: give at least one rule, as in first_of:\[lossless,price\]"),
     ],
 )
 def test_options_out_of_range_are_refused(make: Callable[[], StopRule], said: str) -> None:

@@ -13,7 +13,7 @@ from reasoner.answers import CodeSpace, TextSpace, squad_em
 from reasoner.answers.equivalence import Equivalence, SlowSpace
 from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
 from reasoner.answers.process_pool import Failed
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
 from reasoner.trace.grades import GradeStatus
@@ -133,8 +133,7 @@ class ByTests:
     allow_unsandboxed: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds <= 3600:
-            raise UsageError(f"seconds={self.seconds:g} is out of range: seconds is above 0, up to 3600")
+        require(self.seconds, "seconds", above=0, at_most=3600)
 
     async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
         """Whether the code passes; the wall-clock limit is twice the processor time."""

@@ -143,7 +143,7 @@ def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
     """The arms with names that differ on every file system; equal ones get a number."""
     taken: set[str] = set()
     for arm in arms:
-        parts = [file_part(Spec.parse(arm.task).name), file_part(arm.strategy)]
+        parts = [file_part(arm.task.partition(":")[0]), file_part(arm.strategy)]
         parts += [file_part(arm.budget)] if arm.budget else []
         parts += [file_part(f"all-{arm.total}")] if arm.total else []
         parts += [f"seed{arm.seed}"] if several_seeds else []

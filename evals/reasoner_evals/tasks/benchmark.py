@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from reasoner.answers import MathSpace, TextSpace, squad_normal
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.registry import spec_of
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import ByReference, ByTests, GradedQuestion
@@ -85,8 +85,7 @@ class FewShotBenchmark(Benchmark):
     def template(self) -> Template:
         """The prompt template with the worked examples."""
         known = worked_examples(self.examples or self.name)
-        if not 0 <= self.shots <= len(known):
-            raise UsageError(f"shots={self.shots} is out of range: {self.name} has 0 to {len(known)} worked examples")
+        require(self.shots, f"shots of {self.name}", at_least=0, at_most=len(known))
         return replace(self.prompt, shots=known[: self.shots])
 
 

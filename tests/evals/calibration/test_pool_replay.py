@@ -31,7 +31,7 @@ def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
         for n in range(1, len(of) + 1):
             ended = voted([*of[:n]], [one == 0 for one in of[:n]])
             mine, core = told.vote_states[told.indices[row, 0, n - 1]], ended.vote_state
-            assert (mine.samples, mine.streak, mine.tied, mine.maximum) == (n, core.streak, core.tied, len(of))
+            assert (mine.samples, mine.streak, mine.tied, mine.max_samples) == (n, core.streak, core.tied, len(of))
             assert sorted(vote.count for vote in mine.votes) == sorted(vote.count for vote in core.votes)
             assert [vote.count for vote in mine.votes[:1]] == [vote.count for vote in core.votes[:1]]
             assert mine.share == core.share

@@ -137,7 +137,7 @@ REFUSED = [
     ("chain_sum,size=0", UsageError, "size must be from 1"),
     ("chain_sum,config=min_terms", UsageError, "config='min_terms' sets nothing"),
     ("chain_sum,config=terms:2", UnknownName, "no config of gym chain_sum named 'terms'"),
-    ("chain_sum,config=min_terms:9", UsageError, "rejects config=min_terms:9"),
+    ("chain_sum,config=min_terms:9", UsageError, "rejects config=[min_terms:9]"),
 ]
 
 
