@@ -41,7 +41,7 @@ demo: .venv/.synced
 fast: .venv/.synced
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ruff check --quiet .
-	$(PYTEST) -m "not engine and not process and not slow and not sweep" --ignore tests/engine
+	$(PYTEST) -m "not engine and not process and not slow and not sweep"
 
 test: .venv/.synced
 	$(PYTEST) -m "not sweep"

@@ -83,7 +83,7 @@ def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
         "model": "some/model",
         "recipe": "head",
         "aggregate": "min",
-        "separator": r"\n",
+        "separator": r'"\n"',
         "max_model_len": "512",
         "kv_gib": "0.25",
         "gpu_memory_utilization": "0.1",
