@@ -14,16 +14,7 @@ from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm.engine import VllmEngine, _logprobs
 from reasoner.errors import EngineDied, EngineError, PromptTooLong
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    cancel,
-    next_finished,
-    prefill,
-    propose,
-    sample,
-    start,
-)
+from reasoner.strategy import Plan, Sample, cancel, next_finished, prefill, propose, sample, start
 from reasoner.trace.events import Dropped, Event, Prefilled, Sampled
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
