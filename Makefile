@@ -1,5 +1,5 @@
 # make demo         set up, then answer a question
-# make fast         while working: ruff, and every test without an engine, a process or a whole evaluation
+# make fast         while working: ruff, and every test without an engine, a process, a whole evaluation or long arithmetic
 # make test         the whole test suite, real vLLM included, without the wide sweeps
 # make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
 # make format       format, and fix what ruff can fix
@@ -41,7 +41,7 @@ demo: .venv/.synced
 fast: .venv/.synced
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ruff check --quiet .
-	$(PYTEST) -m "not engine and not process and not sweep" --ignore tests/engine
+	$(PYTEST) -m "not engine and not process and not slow and not sweep"
 
 test: .venv/.synced
 	$(PYTEST) -m "not sweep"

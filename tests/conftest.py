@@ -1,6 +1,7 @@
 """What holds for the whole suite: marks, how workers share the tests, how wide properties are searched."""
 
 import gc
+import re
 import signal
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +24,7 @@ MARKS = {
     "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py"),
     "process": (
         "tests/answers/test_policy.py",
+        "tests/answers/test_process_pool.py",
         "tests/cli/test_interrupt.py",
         "tests/cli/test_output.py",
         "tests/cli/test_own_code.py",
@@ -30,7 +32,7 @@ MARKS = {
         "tests/cli/test_terminal.py",
         "tests/evals/cli/",
         "tests/evals/report/",
-        "tests/evals/tasks/test_graders.py",
+        "tests/evals/grading/test_graders.py",
         "tests/models/",
         "tests/sandbox/",
         "tests/answers/test_equivalence.py",
@@ -39,6 +41,7 @@ MARKS = {
         "tests/verifiers/test_code.py",
         "tests/verifiers/test_fitting.py",
     ),
+    "slow": ("tests/evals/tasks/test_gym.py", "tests/verifiers/test_checkpoint.py"),
 }
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 
@@ -51,6 +54,15 @@ def pytest_configure(config: pytest.Config) -> None:
     for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import files whose mark is deselected, as by `-m "not engine and not slow"`."""
+    expression = config.getoption("markexpr")
+    if not re.fullmatch(r"not \w+( and not \w+)*", expression) or not collection_path.is_relative_to(config.rootpath):
+        return None
+    nodeid = collection_path.relative_to(config.rootpath).as_posix() + "/" * collection_path.is_dir()
+    return any(f"not {name}" in expression and nodeid.startswith(paths) for name, paths in MARKS.items()) or None
 
 
 @pytest.hookimpl(tryfirst=True)

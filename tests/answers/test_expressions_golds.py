@@ -21,6 +21,7 @@ def puzzles(name: str, size: int) -> Iterator[dict[str, Any]]:
         yield from reasoning_gym.create_dataset(name, size=size, seed=SEED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["countdown", "puzzle24"])
 @widths("size", 25, 1000)
 def test_every_known_solution_is_read_and_accepted_and_no_other_target_is(name: str, size: int) -> None:
@@ -37,5 +38,6 @@ def test_every_known_solution_is_read_and_accepted_and_no_other_target_is(name: 
     assert refused == []
 
 
+@pytest.mark.slow
 def test_some_of_them_begin_with_a_minus() -> None:
     assert any(puzzle["answer"].startswith("-") for puzzle in puzzles("countdown", 200))

@@ -4,16 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reasoner.answers import (
-    SPACES,
-    TAIL,
-    ChoiceSpace,
-    NumberSpace,
-    TextSpace,
-    boxed,
-    final_segment,
-    space_for,
-)
+from reasoner.answers import SPACES, TAIL, ChoiceSpace, NumberSpace, TextSpace, boxed, final_segment, space_for
 from reasoner.types import Answer, AnswerSpace
 from tests.helpers import options_in
 
@@ -107,6 +98,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{text[:14]!a}*{len(text)}")
 def test_hostile_text_ends_soon(text: str) -> None:
     for name in SPACES:

@@ -103,6 +103,7 @@ UNITS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: f"{unit!a}")
 def test_hostile_text_ends_soon(unit: str) -> None:
     for before, after in (("", ""), ("answer is ", ""), ("\\boxed{", "}"), ("$", "$"), ("5", "x")):

@@ -208,6 +208,7 @@ def test_a_bin_of_few_questions_borrows_what_its_arm_spoils_elsewhere() -> None:
     assert chosen(choose(family(*measured(arms)), 0, price=0.002)) is None
 
 
+@pytest.mark.slow
 def test_what_is_chosen_spoils_too_much_in_alpha_of_calibrations_at_most() -> None:
     source, missed, other = np.random.default_rng(3), 0, 0
     rules = [f"{FULL},stop={name}" for name in "abcd"]

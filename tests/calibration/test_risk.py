@@ -56,6 +56,7 @@ def test_impossible_counts_are_refused(harmed: float, n: int, alpha: float) -> N
         upper_bound(harmed, n, alpha)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [(0.0, 1.0), (0.5,), (0.1,), (0.05, 0.3, 1.0)])
 @pytest.mark.parametrize("n", [60, 160])
 def test_the_bound_holds_for_harm_in_parts(parts: tuple[float, ...], n: int) -> None:
@@ -82,6 +83,7 @@ def test_the_walk_at_its_ends(counts: list[tuple[float, int]], passed: int) -> N
     assert walk(counts, 0.02, 0.05) == passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("risks", [(0.001, 0.005, 0.0201, 0.03, 0.05), (0.0201,) * 6, (0.0, 0.0, 0.021)])
 @pytest.mark.parametrize("n", [150, 400])
 def test_what_is_chosen_is_too_risky_in_alpha_of_calibrations_at_most(risks: tuple[float, ...], n: int) -> None:
@@ -112,6 +114,7 @@ def alarms(new: float, n: int, seen: int, times: int = 2000) -> float:
     return rung / times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [40, 300])
 @pytest.mark.parametrize("seen", [10, 25, 200])
 def test_the_same_questions_raise_an_alarm_in_alpha_of_cases_at_most(n: int, seen: int) -> None:
@@ -169,6 +172,7 @@ def test_the_chance_is_that_of_all_courses_enumerated(cases: list[tuple[float, b
             assert (broken_promise(confidences, right, alpha) is not None) == (chance <= alpha)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [8, 60, 150])
 def test_kept_promises_raise_an_alarm_in_alpha_of_cases_at_most(n: int) -> None:
     source, rung = np.random.default_rng(n), 0

@@ -81,6 +81,7 @@ def test_on_forty_columns_a_node_takes_two_lines(run: Run, tmp_path: Path, monke
     assert max(map(len, shown.out.splitlines())) <= 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 40, 41, 75, 76, 100, 140])
 @pytest.mark.parametrize("tree", [lambda: deep(300), lambda: wide(30, levels=30)], ids=["deep", "both"])
 def test_no_line_is_wider_than_the_terminal(

@@ -193,6 +193,7 @@ def _course(strategy: Strategy, seed: int) -> object:
     return sorted(map(repr, asked)), solution.answer, solution.vote_state
 
 
+@pytest.mark.slow
 def test_every_option_has_an_effect_where_the_others_are_at_their_defaults(name: str) -> None:
     """An option that is accepted and changes nothing is a trap."""
     idle = []

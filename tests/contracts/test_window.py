@@ -11,6 +11,7 @@ from reasoner.errors import PromptTooLong
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from tests.helpers import Judge, number_question
+from tests.sweeps import widths
 
 NAMES = sorted(entries("strategy"))
 QUESTION = number_question()
@@ -23,16 +24,16 @@ def talkative(request: SampleRequest) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("context", [TOKENS + 36, 60, 80, 120, 200])
-def test_what_does_not_fit_is_left_out_and_the_answers_stand(name: str, context: int) -> None:
+@widths("contexts", (TOKENS + 36, 80, 200), (TOKENS + 36, 60, 80, 120, 200))
+def test_what_does_not_fit_is_left_out_and_the_answers_stand(name: str, contexts: tuple[int, ...]) -> None:
     strategy: Strategy = build("strategy", name)
-    engine = ScriptedEngine(talkative, model=replace(MODEL, context=context))
-    solution = solve_sync(
-        QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None, budget=Budget(tokens=20_000)
-    )
-    assert solution.error is None
-    assert solution.answer is not None
-    assert all(usage.prompt_tokens + usage.generated_tokens <= context for usage in engine.usage)
+    verifier = Judge() if strategy.uses_verifier else None
+    for context in contexts:
+        engine = ScriptedEngine(talkative, model=replace(MODEL, context=context))
+        solution = solve_sync(QUESTION, strategy, engine, verifier=verifier, budget=Budget(tokens=20_000))
+        assert solution.error is None, context
+        assert solution.answer is not None, context
+        assert all(usage.prompt_tokens + usage.generated_tokens <= context for usage in engine.usage)
 
 
 @pytest.mark.parametrize("name", NAMES)

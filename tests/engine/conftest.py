@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from reasoner.engines.vllm import VllmEngine
+from reasoner_verifiers import Orm, Prm
+from tests.engine.rewarding import beside
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,18 @@ def engine(embedded_model: Path) -> Iterator[VllmEngine]:
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
+
+
+@pytest.fixture(scope="session")
+def orm(engine: VllmEngine) -> Iterator[Orm]:
+    """The head that comes along, served beside the engine."""
+    started = Orm()
+    asyncio.run(started.start(engine))
+    yield started
+    asyncio.run(started.close())
+
+
+@pytest.fixture(scope="session")
+def prm(engine: VllmEngine, orm: Orm) -> Prm:
+    """The steps of a candidate, rated by the same running head."""
+    return beside(orm)

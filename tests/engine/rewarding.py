@@ -1,5 +1,6 @@
 """Small reward models with random weights, and what plain PyTorch says of them."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from reasoner_verifiers import Orm, Prm
 from reasoner_verifiers.reward.checkpoint import Array, Head, HeadInfo, backbone_digest, write_checkpoint
 
 TAG = 7
@@ -22,6 +24,15 @@ def random_head(backbone: Path, *, layer: int, inner: int = 0) -> Head:
         return Head(layer, None, None, source.normal(0, 0.05, width), 0.3, info)
     w1, b1, w2 = source.normal(0, 0.05, (inner, width)), source.normal(size=inner), source.normal(size=inner)
     return Head(layer, w1, b1, w2, -0.2, info)
+
+
+def beside(orm: Orm, **options: Any) -> Prm:
+    """A process reward model that uses the running engine of `orm`, with an empty prefix cache."""
+    core: Any = orm.running.started.engine._core  # type: ignore[union-attr]
+    assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
+    prm = Prm(model=orm.model, **options)
+    prm.running.engine, prm.running.recipe = orm.running._engine, orm.running._recipe
+    return prm
 
 
 def served(head: Head, backbone: Path, folder: Path) -> Path:

@@ -24,7 +24,7 @@ from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import recipes
 from reasoner_verifiers.reward.checkpoint import Array, Head
-from tests.engine.rewarding import TAG, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
+from tests.engine.rewarding import TAG, beside, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
 
 T = TypeVar("T")
 LAYER = 4
@@ -56,10 +56,17 @@ class Rig(NamedTuple):
     head: Head
     backbone: Path
     outputs: list[Any]
+    others: list[psutil.Process]
+    """Processes of reward models that other tests share."""
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        return [process for process in core_processes() if process not in self.others]
 
 
 @pytest.fixture(scope="module")
 def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    others = core_processes()
     head = random_head(embedded_model, layer=LAYER, inner=16)
     folder = served(head, embedded_model, tmp_path_factory.mktemp("reward") / "model")
     orm = Orm(model=str(folder), dtype="float32", max_model_len=1024, kv_gib=0.25)
@@ -75,9 +82,9 @@ def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempP
         return future
 
     core.submit = listened  # type: ignore[method-assign]
-    yield Rig(engine, orm, head, embedded_model, outputs)
+    yield Rig(engine, orm, head, embedded_model, outputs, others)
     run(orm.close())
-    assert core_processes() == []
+    assert core_processes() == others
 
 
 def core_processes() -> list[psutil.Process]:
@@ -90,15 +97,6 @@ def pooling(verifier: Orm | Prm) -> PoolingEngine:
     engine = verifier.running.started.engine
     assert isinstance(engine, PoolingEngine)
     return engine
-
-
-def beside(orm: Orm, **options: Any) -> Prm:
-    """A process reward model that uses the same running engine, which remembers nothing of what others asked."""
-    core: Any = pooling(orm)._core
-    assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
-    prm = Prm(model=orm.model, **options)
-    prm.running.engine, prm.running.recipe = pooling(orm), recipes.HEAD
-    return prm
 
 
 async def candidate(policy: VllmEngine, *pieces: str) -> Completion:
@@ -129,7 +127,7 @@ def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig) -> No
 
 
 def test_it_runs_in_a_process_of_its_own_and_states_its_memory(rig: Rig) -> None:
-    assert len(core_processes()) == 1
+    assert len(rig.processes) == 1
     [note] = pooling(rig.orm).notes
     assert "0.25 GiB for its KV cache" in note
     assert pooling(rig.orm).model.layers == LAYER
@@ -236,7 +234,7 @@ def test_the_meter_is_exact_when_it_is_known(rig: Rig) -> None:
 
 def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -> None:
     """Last of those that share the reward model: its one restart is used up."""
-    [core] = core_processes()
+    [core] = rig.processes
     told: list[str] = []
     engine = pooling(rig.orm)
     engine.notify = told.append

@@ -1,8 +1,6 @@
 """The head that comes along, served by real vLLM beside the policy that it rates."""
 
-import asyncio
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +17,6 @@ from reasoner_verifiers.fitting.measures import auroc
 from reasoner_verifiers.reward.checkpoint import backbone_digest, load_head
 from reasoner_verifiers.reward.model import EMBEDDED_HEAD
 from tests.engine.test_command import solve
-
-
-@pytest.fixture(scope="module")
-def orm(engine: VllmEngine) -> Iterator[Orm]:
-    started = Orm()
-    asyncio.run(started.start(engine))
-    yield started
-    asyncio.run(started.close())
 
 
 def test_it_belongs_to_the_embedded_model_and_is_kilobytes(embedded_model: Path) -> None:
@@ -83,7 +73,7 @@ def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
         "model": "some/model",
         "recipe": "head",
         "aggregate": "min",
-        "separator": r"\n",
+        "separator": r'"\n"',
         "max_model_len": "512",
         "kv_gib": "0.25",
         "gpu_memory_utilization": "0.1",

@@ -1,8 +1,5 @@
 """Every strategy end to end on real vLLM, rated by the head that comes along, within a budget."""
 
-import asyncio
-from collections.abc import Iterator
-
 import pytest
 
 from reasoner import Allocation, Budget, solve_many_sync
@@ -44,14 +41,6 @@ SMALL = {
     "tree_of_thoughts": "b=2,k=2,n_eval=1,step_tokens=12,max_steps=4",
     "universal": "n=4",
 }
-
-
-@pytest.fixture(scope="module")
-def prm(engine: VllmEngine) -> Iterator[Prm]:
-    started = Prm()
-    asyncio.run(started.start(engine))
-    yield started
-    asyncio.run(started.close())
 
 
 def test_every_strategy_has_its_row() -> None:

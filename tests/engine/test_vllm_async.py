@@ -106,7 +106,7 @@ def test_a_killed_core_is_started_again_and_its_work_drawn_anew(engine: VllmEngi
 PROGRAMS = """
 import json, os, sys
 import psutil
-from reasoner import SamplingParams, ask, solve_sync
+from reasoner import Question, SamplingParams, solve_sync
 from reasoner.engines.vllm import VllmEngine
 from reasoner_strategies import SelfConsistency
 
@@ -118,7 +118,7 @@ def program():
 
     engine = VllmEngine(model_id=sys.argv[1], core="async", max_model_len=1024, kv_gib=0.1)
     strategy = SelfConsistency(n=64, params=SamplingParams(max_tokens=900))
-    solve_sync(ask("Write a long story."), strategy, engine, trace=sampling)
+    solve_sync(Question.of("Write a long story."), strategy, engine, trace=sampling)
 
 if __name__ == "__main__":
     # vLLM is imported once for all of them.

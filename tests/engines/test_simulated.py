@@ -28,6 +28,7 @@ def majority_is_right(weights: tuple[float, ...], n: int) -> float:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 5])
 @questions
 def test_a_majority_is_right_as_often_as_it_should_be(n: int, count: int) -> None:

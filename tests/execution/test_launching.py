@@ -49,6 +49,7 @@ from tests.helpers import (
     varied,
     write_trace,
 )
+from tests.sweeps import cases
 
 SHORT = SamplingParams(max_tokens=40)
 
@@ -109,6 +110,7 @@ def test_no_more_is_started_than_the_budget_pays_for(strategy: Any, n: int) -> N
     assert books(solution.cost) == meter_of(engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
     [SelfConsistency(MAX_SAMPLES), BestOfN(MAX_SAMPLES), SelfConsistency(MAX_SAMPLES, of=SelfConsistency(3))],
@@ -138,6 +140,7 @@ class Counted(ScriptedEngine):
             self.inside -= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [SelfConsistency(1100, SHORT), BestOfN(1100, params=SHORT)])
 def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy: Any) -> None:
     async def pause(request: SampleRequest) -> None:
@@ -157,8 +160,8 @@ def test_those_that_wait_for_the_cache_all_get_in() -> None:
 # The same as all at once
 
 
-@pytest.mark.parametrize("tokens", [None, 0, 20, 500, 1500, 3000])
-@pytest.mark.parametrize("n", [1, 7, 64, 65, 300])
+@cases("tokens", [None, 0, 20, 500, 1500, 3000], thin=[None, 20, 1500])
+@cases("n", [1, 7, 64, 65, 300], thin=[1, 64, 65])
 def test_a_sample_that_is_started_so_many_times_is_as_many_samples(n: int, tokens: int | None) -> None:
     runs = []
     for strategy in (SelfConsistency(n, SHORT), Planned(one_by_one(n))):

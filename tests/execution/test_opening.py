@@ -138,6 +138,7 @@ def peak(count: int) -> int:
     return maximum
 
 
+@pytest.mark.slow
 @widths("more", 900, 3000)
 def test_memory_does_not_grow_with_the_questions(more: int) -> None:
     # What is left is the ids, by which two of one name are found.

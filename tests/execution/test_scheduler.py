@@ -21,6 +21,7 @@ from reasoner.trace.history import read_histories
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import Judge, Planned, books, course, jumbled, meter_of, number_question, says, varied, write_trace
+from tests.sweeps import widths
 
 SHORT = SamplingParams(max_tokens=40)
 EASY, HARD = 10, 10
@@ -52,8 +53,9 @@ def samples(solutions: Sequence[Solution]) -> list[int]:
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 20, 50, 90, 200, 281, 400, 900, 2000, 10**7])
-def test_no_budget_is_exceeded_and_none_is_starved(tokens: int) -> None:
-    for seed in range(3):
+@widths("seeds", 1, 3)
+def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, seeds: int) -> None:
+    for seed in range(seeds):
         engine = ScriptedEngine(mixed, pause=jumbled(seed, lost=0.05), block_size=seed)
         solutions = solved(engine, budget=Budget(tokens=tokens), allocation=Allocation(), seed=seed)
         assert all(solution.error is None for solution in solutions)

@@ -167,7 +167,10 @@ LOSSLESS = [Lossless(), Price(0)]
 @pytest.mark.parametrize("rule", LOSSLESS, ids=repr)
 @pytest.mark.parametrize(
     "pool",
-    ["1111111", "1122", "1112233", "111222", "11122-", "112--", "1-----", "-----", "111122-", "1234567", "11-2233"],
+    [
+        *("1111111", "1122", "111222", "11122-", "112--", "1-----", "-----", "111122-"),
+        *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("1112233", "1234567", "11-2233")),
+    ],
 )
 def test_the_answer_of_what_is_lossless_is_that_of_all_samples_in_every_order(rule: StopRule, pool: str) -> None:
     saved = 0
@@ -311,6 +314,7 @@ def test_the_published_shares_of_wrong_certificates(law: tuple[float, ...], wron
     assert round(SearchTree(law, 200, stops(Ppr())).stopped_wrong, 4) == wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [(0.51, 0.49), (0.5, 0.5), (0.34, 0.33, 0.33)])
 def test_a_certificate_is_wrong_no_oftener_than_it_says_however_near_the_tie(law: tuple[float, ...]) -> None:
     """Looked at after each of 60 samples; at a tie the second stands for any wrong answer."""
@@ -340,6 +344,7 @@ def near(found: float, exact: float, spread: float, count: int) -> bool:
 questions = widths("count", 60, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("law", "rule"), [((0.6, 0.4), "beta"), ((0.4, 0.35, 0.25), "beta"), ((0.4, 0.35, 0.25), "dirichlet")]
 )

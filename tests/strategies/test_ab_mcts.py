@@ -318,6 +318,7 @@ def worth(one: Completion) -> float:
     return float(one.text.split()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", ["normal", "beta"])
 def test_it_goes_deep_where_refining_pays_and_wide_where_it_harms(prior: Prior) -> None:
     fresh: dict[float, float] = {}

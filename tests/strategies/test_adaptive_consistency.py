@@ -13,6 +13,7 @@ from reasoner.trace.events import Event, Noted
 from reasoner.types import SamplingParams
 from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
 from tests.helpers import completion, finish, jumbled, number_question, says, varied
+from tests.sweeps import cases
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=30)
@@ -131,7 +132,7 @@ def solved(strategy: AdaptiveConsistency, order: int = 0, seed: int = 0) -> Solu
     return solve_sync(QUESTION, strategy, ScriptedEngine(varied, pause=jumbled(order)), seed=seed)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@cases("seed", range(5), thin=range(2))
 def test_neither_the_order_of_completion_nor_the_window_changes_the_answer(seed: int) -> None:
     outcomes = {
         (one.answer, one.vote_state)

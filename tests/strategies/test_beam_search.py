@@ -54,6 +54,7 @@ def test_the_recursion_is_the_published_one() -> None:
     assert chance_of(4, 4) == pytest.approx(0.82397, abs=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "width"), [(8, 4), (16, 4), (4, 4), (4, 2), (3, 1)])
 @widths("questions", 50, 800)
 def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, questions: int) -> None:
@@ -63,13 +64,15 @@ def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, quest
     assert {solution.cost.samples for solution in solutions} == {n * 3}
 
 
-@widths("questions", 400, 1600)
+@pytest.mark.slow
+@widths("questions", 75, 1600)
 def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
     solutions = many(BeamSearch(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
     mean, error = mean_and_error([right_share(solution) for solution in solutions])
     assert mean == pytest.approx(0.5**3, abs=error)
 
 
+@pytest.mark.slow
 @widths("questions", 37, 600)
 def test_more_never_hurts(questions: int) -> None:
     wider = [BeamSearch(n, width) for n, width in ((1, 1), (2, 2), (4, 4), (8, 4))]

@@ -38,6 +38,7 @@ def test_the_formula_is_the_published_one() -> None:
     assert chance_of(16, 4) == pytest.approx(0.99904, abs=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "width"), [(4, 4), (8, 4), (16, 4), (4, 1)])
 @widths("questions", 50, 800)
 def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, questions: int) -> None:
@@ -47,6 +48,7 @@ def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, quest
     assert {solution.cost.samples for solution in solutions} == {n * 3}
 
 
+@pytest.mark.slow
 @widths("questions", 75, 1200)
 def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
     solutions = many(Dvts(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)

@@ -31,6 +31,7 @@ def test_the_published_means(law: tuple[float, ...], mean: float) -> None:
     assert mean_samples(law, 40, 5) == pytest.approx(mean, abs=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("law", "n", "window"), [((1.0,), 40, 5), ((0.9, 0.1), 40, 5), ((0.5, 0.5), 40, 5), ((0.6, 0.3, 0.1), 12, 3)]
 )

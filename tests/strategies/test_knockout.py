@@ -98,6 +98,7 @@ def test_the_bound_of_the_paper() -> None:
     assert bound(16, 0.3, 0.65, 10) > 1
 
 
+@pytest.mark.slow
 @widths("runs", 12, 400)
 def test_it_fails_no_more_often_than_the_bound(runs: int) -> None:
     source, failed = random.Random(0), 0

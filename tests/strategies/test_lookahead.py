@@ -54,6 +54,7 @@ def lagging(candidate: Completion) -> float:
     return float("wrong" not in candidate.prompt.text)
 
 
+@pytest.mark.slow
 @widths("questions", 50, 800)
 def test_looking_ahead_sees_what_the_step_alone_does_not_show(questions: int) -> None:
     # One step ahead the verifier is right about each step but the last, which it never sees through.

@@ -199,6 +199,7 @@ def test_the_end_of_the_simulations_brings_the_best_open_chain_to_its_end() -> N
 # The step world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("simulations", "rate"), [(40, (1 - 0.5**4) ** 3), (3, (1 - 0.5**4) ** 3), (2, (1 - 0.5**4) ** 2 * 0.5)]
 )

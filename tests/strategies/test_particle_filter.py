@@ -57,6 +57,7 @@ def tilted(chance: float, *, temperature: float = 1.0) -> float:
     return chance * up / (chance * up + (1 - chance) * down)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -81,6 +82,7 @@ def test_twisted_particles_have_the_law_of_chains_weighed_by_final_odds(
     assert mean == pytest.approx(expected, abs=error + 0.5 / 48)
 
 
+@pytest.mark.slow
 @widths("questions", 10, 160)
 def test_reference_weighting_sharpens(questions: int) -> None:
     reference = many(ParticleFilter(32), Distinct(0.4).engine(), StepJudge(noisy(0)), questions=questions)
@@ -103,6 +105,7 @@ def forked(candidate: Completion) -> float:
     return 0.75 if candidate.chain.endswith("7") else 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resample_inactive", [True, False])
 @widths("questions", 10, 160)
 def test_twisted_particles_that_end_early_keep_their_part_of_the_weight(
@@ -114,6 +117,7 @@ def test_twisted_particles_that_end_early_keep_their_part_of_the_weight(
     assert mean == pytest.approx(tilted(0.5 * 0.3 + 0.5 * 0.6), abs=error + 0.25 / 48)
 
 
+@pytest.mark.slow
 @widths("questions", 75, 1200)
 def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
     solutions = many(ParticleFilter(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
@@ -122,6 +126,7 @@ def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
     assert {solution.cost.samples for solution in solutions} == {8 * 3}
 
 
+@pytest.mark.slow
 @widths("questions", 37, 600)
 def test_more_never_hurts(questions: int) -> None:
     rates = [accuracy(many(ParticleFilter(n), Distinct().engine(), questions=questions)) for n in (1, 2, 4, 8)]

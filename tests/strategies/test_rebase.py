@@ -109,6 +109,7 @@ def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
     assert len(run.judge.seen) == len(set(run.judge.seen))
 
 
+@pytest.mark.slow
 @widths("questions", 75, 1200)
 def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
     solutions = many(Rebase(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
@@ -116,6 +117,7 @@ def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
     assert mean == pytest.approx(0.5**3, abs=error)
 
 
+@pytest.mark.slow
 @widths("questions", 37, 600)
 def test_more_never_hurts(questions: int) -> None:
     rates = [accuracy(many(Rebase(n), Distinct().engine(), questions=questions)) for n in (1, 2, 4, 8)]

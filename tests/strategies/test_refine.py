@@ -197,6 +197,7 @@ def test_what_could_not_be_rated_is_revised_and_is_never_a_zero() -> None:
     assert (answer, last.vote_state.samples) == ("8", 3)
 
 
+@pytest.mark.slow
 def test_revising_right_answers_to_wrong_ones_costs_nothing_where_an_oracle_selects() -> None:
     """A critic that is never content makes every version the opposite of the one before."""
 

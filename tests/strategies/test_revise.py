@@ -169,6 +169,7 @@ def exact(chains: int, revisions: int) -> float:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chains", "revisions"), [(1, 7), (1, 3), (8, 0), (2, 0), (2, 2)])
 def test_it_is_exactly_as_accurate_as_the_law_of_its_chains(chains: int, revisions: int) -> None:
     """A model that mends a wrong answer half of the time once it sees one, and keeps a right one nine times in ten.

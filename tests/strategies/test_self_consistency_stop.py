@@ -18,6 +18,7 @@ from reasoner.types import Completion, SamplingParams, VoteState
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_strategies import AdaptiveConsistency, BestOfN, EarlyStopping, SelfConsistency
 from tests.helpers import Judge, books, jumbled, meter_of, number_question, says, told, varied
+from tests.sweeps import cases, widths
 
 QUESTION = number_question()
 RULES: tuple[StopRule, ...] = (BetaRule(), LockIn(), Lossless(), Price(), FirstOf((Lossless(), LockIn(0.2))))
@@ -61,6 +62,7 @@ def test_with_the_lossless_rule_it_answers_as_all_samples_do_in_every_order(keys
     assert sooner == 0
 
 
+@pytest.mark.slow
 def test_with_the_lossless_rule_random_pools_with_ties_give_the_same_answer() -> None:
     source, sooner = random.Random(6), 0
     for _ in range(150):
@@ -76,7 +78,7 @@ def test_with_the_lossless_rule_random_pools_with_ties_give_the_same_answer() ->
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
-@pytest.mark.parametrize("seed", range(3))
+@cases("seed", range(3), thin=[0])
 def test_neither_the_window_nor_the_order_of_completion_changes_what_is_counted(rule: StopRule, seed: int) -> None:
     outcomes = {
         (one.answer, one.vote_state, one.reason, tuple((p.answer, p.vote_state) for p in one.proposals))
@@ -90,8 +92,9 @@ def test_neither_the_window_nor_the_order_of_completion_changes_what_is_counted(
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 @pytest.mark.parametrize("window", [1, 4, 16])
-def test_nothing_is_drawn_that_a_stop_could_make_vain(rule: StopRule, window: int) -> None:
-    for seed in range(20):
+@widths("seeds", 5, 20)
+def test_nothing_is_drawn_that_a_stop_could_make_vain(rule: StopRule, window: int, seeds: int) -> None:
+    for seed in range(seeds):
         solution = solve_sync(
             QUESTION, SelfConsistency(16, stop=rule, window=window), ScriptedEngine(varied), seed=seed
         )

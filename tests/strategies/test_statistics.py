@@ -41,6 +41,7 @@ def best_is_right(n: int, p: float, auroc: float) -> float:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "auroc"), [(2, 0.8), (8, 0.8), (8, 0.5), (8, 0.95)])
 @questions
 def test_best_of_n_by_a_verifier_of_known_auroc(n: int, auroc: float, count: int) -> None:
@@ -54,6 +55,7 @@ def test_best_of_n_by_a_verifier_of_known_auroc(n: int, auroc: float, count: int
     assert right == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / len(solutions)))
 
 
+@pytest.mark.slow
 @questions
 def test_coverage_is_one_minus_the_chance_that_all_are_wrong(count: int) -> None:
     p, n = 0.2, 6
@@ -68,6 +70,7 @@ def test_coverage_is_one_minus_the_chance_that_all_are_wrong(count: int) -> None
         assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / count))
 
 
+@pytest.mark.slow
 @widths("count", 60, 1000)
 def test_more_budget_never_hurts_with_a_perfect_verifier(count: int) -> None:
     """The same questions at growing budgets: what was right stays right."""

@@ -150,6 +150,7 @@ def judging(world: StepWorld) -> ScriptedEngine:
     return ScriptedEngine(say)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "mode", "b"), [(4, "bfs", 1), (2, "bfs", 5), (4, "dfs", 5)])
 @widths("count", 75, 1200)
 def test_success_in_the_step_world(k: int, mode: Any, b: int, count: int) -> None:

@@ -48,6 +48,7 @@ def test_it_shows_all_responses_with_an_answer_once_and_asks_greedily() -> None:
     assert played.key == key_of(texts[0])
 
 
+@pytest.mark.slow
 def test_a_perfect_reader_makes_it_self_consistency() -> None:
     source = random.Random(1)
     for _ in range(200):

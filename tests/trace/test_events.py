@@ -182,18 +182,19 @@ def test_another_compression_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("place", range(0, 400, 7))
-def test_one_flipped_bit_anywhere_is_found(tmp_path: Path, place: int) -> None:
+def test_one_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl", [BEGAN, SAMPLED, BEGAN])
-    content = bytearray(path.read_bytes())
-    start = content.index(b"\n") + 1
-    # Digits become other digits: the line stays valid JSON.
-    content[start + place] ^= 0x01
-    path.write_bytes(content)
-    events = read_trace(path, way_out="record it again")
-    assert next(events) == BEGAN
-    with pytest.raises(DamagedLine, match=rf"^{path}:[23] .*: record it again$"):
-        list(events)
+    whole = path.read_bytes()
+    start = whole.index(b"\n") + 1
+    for offset in range(start, start + 400, 7):
+        content = bytearray(whole)
+        # Digits become other digits: the line stays valid JSON.
+        content[offset] ^= 0x01
+        path.write_bytes(content)
+        events = read_trace(path, way_out="record it again")
+        assert next(events) == BEGAN
+        with pytest.raises(DamagedLine, match=rf"^{path}:[23] .*: record it again$"):
+            list(events)
 
 
 def test_a_line_longer_than_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,7 @@ def in_all_orders(number: int, spec: str) -> Iterator[tuple[tuple[int, ...], End
         yield order, voted([classes[at] for at in order], [right[at] for at in order], build("rule", spec))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", RULES)
 def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -> None:
     found = next(

@@ -37,6 +37,7 @@ def test_95_percent_of_wilson_intervals_hold_the_truth() -> None:
     assert 0.93 <= coverage(0.7, lambda source: interval(source.binomial(1, 0.7, 100).astype(float))) <= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("questions", [30, 100])
 def test_95_percent_of_intervals_of_means_hold_the_truth(questions: int) -> None:
     assert 0.93 <= coverage(2 / 3, lambda source: interval(shares(source, questions, 8), draws=2000)) <= 0.97
@@ -77,6 +78,7 @@ def test_any_differences_have_an_interval_around_their_mean(values: list[float],
     assert found.high > found.low
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [20, 35, 85])
 def test_95_percent_of_clustered_intervals_hold_the_truth(groups: int) -> None:
     assert 0.93 <= coverage(2 / 3, lambda source: interval(*clustered(source, groups, 6), draws=2000)) <= 0.975
@@ -93,6 +95,7 @@ def test_95_percent_of_intervals_of_paired_differences_hold_the_truth() -> None:
     assert 0.93 <= coverage(0.1, one) <= 0.975
 
 
+@pytest.mark.slow
 def test_95_percent_of_intervals_of_ratios_hold_the_truth() -> None:
     def one(source: np.random.Generator) -> Interval:
         bottoms = source.lognormal(0, 0.5, 100)

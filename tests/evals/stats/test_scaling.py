@@ -70,6 +70,7 @@ def test_accuracy_that_falls_with_samples_is_fitted_as_falling() -> None:
     assert diminishing(found, 0.01) == 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
 @settings(deadline=None, max_examples=30)
 def test_no_power_law_that_scipy_finds_is_nearer(accuracy: list[float]) -> None:
@@ -86,6 +87,7 @@ def test_no_power_law_that_scipy_finds_is_nearer(accuracy: list[float]) -> None:
             assert mine <= 2 * other.cost + 1e-7
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 12), st.floats(0, 1)), min_size=10, max_size=40))
 @settings(deadline=None, max_examples=30)
 def test_no_other_beta_is_likelier(rows: list[tuple[int, float]]) -> None:

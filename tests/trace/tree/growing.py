@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import count
 
 from reasoner.budget import Cost
@@ -161,6 +162,14 @@ def wide(children: int, *, levels: int = 1) -> Trace:
         on = first
     trace.draw(on, stop=None, answer="7")
     return trace.end()
+
+
+@cache
+def huge(shape: str) -> Trace:
+    """Ten thousand nodes, for tests that only read them."""
+    return {"wide": partial(wide, 10_000), "deep": partial(deep, 10_000), "both": partial(wide, 100, levels=100)}[
+        shape
+    ]()
 
 
 def deep(levels: int) -> Trace:

@@ -209,6 +209,7 @@ def test_events_out_of_order_are_refused(events: list[Event], said: str) -> None
         list(search_trees(events))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [
