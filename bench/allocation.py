@@ -49,7 +49,7 @@ class Pool(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Per question: the chance that its vote is right, ties drawn by lot, and what it spent."""
+    """Per question: the chance that its vote is right, ties broken at random, and what it spent."""
 
     right: Floats
     spent: Floats
@@ -67,7 +67,7 @@ def read(path: Path) -> Pool:
     for line in path.read_text().splitlines():
         row = json.loads(line)
         names = {row["gold"]: 0}
-        answers.append([-1 if one is None else names.setdefault(one, len(names)) for one in row["answers"]])
+        answers.append([-1 if answer is None else names.setdefault(answer, len(names)) for answer in row["answers"]])
         tokens.append(row["tokens"])
     return Pool(np.array(answers), np.array(tokens, dtype=float))
 
@@ -83,7 +83,7 @@ class Tally:
         self.draws, self.spent = 0, 0.0
 
     def draw(self, left: float) -> float:
-        """Look at one more sample; what it cost."""
+        """Read the next sample; returns its cost."""
         cost, answer = self._tokens[self.draws], self._answers[self.draws]
         self.draws += 1
         if cost > left:
@@ -107,7 +107,7 @@ class Tally:
 
 
 def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
-    """All questions under one budget, as the runner would, one wave after the other."""
+    """All questions under one budget, as the runner would, wave by wave."""
     tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
     queue, left, longest = BidQueue(allocation), budget, 0.0
     for index, tally in enumerate(tallies):
@@ -229,8 +229,8 @@ def compare(path: Path) -> None:
     for way in ways():
         for mean in MEANS:
             outcome = measured(pool, way, mean)
-            told = f"{outcome.right.mean():.4f} | {outcome.spent.mean():.0f} | {ratio(curves, tokens, outcome)}"
-            print(f"| {way.name} | {mean} | {told} |", flush=True)
+            figures = f"{outcome.right.mean():.4f} | {outcome.spent.mean():.0f} | {ratio(curves, tokens, outcome)}"
+            print(f"| {way.name} | {mean} | {figures} |", flush=True)
     print()
 
 
@@ -242,8 +242,8 @@ def decide(questions: int, mean: int) -> tuple[float, float, float]:
     counts: dict[int, list[int]] = {}
     start = QuestionState(0, 0, 0, 40, 0.0, 0)
     inside = -time.process_time()
-    for place in range(questions):
-        queue.update(place, start)
+    for question in range(questions):
+        queue.update(question, start)
     inside += time.process_time()
     decisions = 0
     while left > 0:
@@ -266,14 +266,14 @@ def decide(questions: int, mean: int) -> tuple[float, float, float]:
     return inside / decisions * 1e6, decisions, mean * questions - left
 
 
-def weigh(questions: int) -> float:
+def memory(questions: int) -> float:
     """Bytes per question of a queue in which each was updated three times."""
     gc.collect()
     tracemalloc.start()
     queue = BidQueue(Allocation())
     for drawn in range(1, 4):
-        for place in range(questions):
-            queue.update(place, QuestionState(drawn, 0, drawn, 40 - drawn, 100.0 * drawn + place % 7, drawn))
+        for question in range(questions):
+            queue.update(question, QuestionState(drawn, 0, drawn, 40 - drawn, 100.0 * drawn + question % 7, drawn))
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return size / questions
@@ -283,7 +283,7 @@ def simulate() -> None:
     print("| questions | decisions | CPU us a decision | bytes a question |\n|---|---|---|---|")
     for questions in (10_000, 100_000, 1_000_000):
         each, decisions, _ = decide(questions, 8)
-        print(f"| {questions:,} | {decisions:,} | {each:.1f} | {weigh(questions):.0f} |", flush=True)
+        print(f"| {questions:,} | {decisions:,} | {each:.1f} | {memory(questions):.0f} |", flush=True)
 
 
 def main(arguments: Sequence[str]) -> None:

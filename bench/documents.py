@@ -52,10 +52,10 @@ async def run(engine: VllmEngine) -> tuple[int, int]:
 
 
 def first_come() -> Any:
-    """The gate and the engine without the questions' places."""
+    """The gate and the engine without the questions' priorities."""
     enter, sample = KvCacheLimiter.enter, VllmEngine.sample
 
-    async def any_place(self: KvCacheLimiter, shared: Shared, *, own: int, place: int = 0) -> bool:  # noqa: ARG001  # what this is about
+    async def no_priority(self: KvCacheLimiter, shared: Shared, *, own: int, **_: Any) -> bool:
         return await enter(self, shared, own=own)
 
     async def any_priority(self: VllmEngine, request: SampleRequest) -> Completion:
@@ -64,7 +64,7 @@ def first_come() -> Any:
     def not_kept(self: KvCacheLimiter, name: str, tokens: int) -> None:
         """Nothing is kept."""
 
-    return mock.patch.multiple(KvCacheLimiter, enter=any_place, keep=not_kept), mock.patch.multiple(
+    return mock.patch.multiple(KvCacheLimiter, enter=no_priority, keep=not_kept), mock.patch.multiple(
         VllmEngine, sample=any_priority
     )
 

@@ -1,10 +1,10 @@
-"""The head that comes along for the embedded model: the data it was fitted on, and the fit.
+"""The included head for the embedded model: the data it was fitted on, and the fit.
 
     python bench/head.py FOLDER
 
 Draws 12 samples for each of 800 practice questions (seed 1, temperature 0.7) into FOLDER, unless it holds them, and
 fits the head as `reasoner verifier fit FOLDER --out FILE` does. No question that is reported anywhere, nor its two
-numbers the other way about, is among them. What the head is worth on the reported ones: `bench/verifiers.py`.
+numbers in the other order, is among them. `bench/verifiers.py` measures the head on the reported questions.
 """
 
 import asyncio
