@@ -125,7 +125,7 @@ def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
     return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
 
 
-class SearchTree(NamedTuple):
+class Replay(NamedTuple):
     """Each question sample by sample, questions x samples: odds of the leader, outcome, tokens so far."""
 
     odds: Floats
@@ -143,8 +143,8 @@ class SearchTree(NamedTuple):
         return min(THETAS, key=lambda theta: abs(self.stopped(rows, theta).spent.mean() - tokens))
 
 
-def course(pool: Pool) -> SearchTree:
-    made = SearchTree(*(np.zeros(pool.answers.shape) for _ in SearchTree._fields))
+def votes_by_sample(pool: Pool) -> Replay:
+    made = Replay(*(np.zeros(pool.answers.shape) for _ in Replay._fields))
     for at, row in enumerate(zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)):
         tally = Tally(*row)
         for n in range(len(row[0])):
@@ -169,7 +169,7 @@ def measured(pool: Pool, way: Way, mean: int) -> Outcome:
         if way.allocation:
             outcomes = [(order, replay(drawn.of(order), budget * questions, way.allocation))]
         else:
-            run, halves = course(drawn), [order[: questions // 2], order[questions // 2 :]]
+            run, halves = votes_by_sample(drawn), [order[: questions // 2], order[questions // 2 :]]
             outcomes = [(rows, run.stopped(rows, run.tuned(others, budget))) for rows, others in (halves, halves[::-1])]
         for rows, outcome in outcomes:
             right[rows] += outcome.right / orders
@@ -185,7 +185,10 @@ def orders_of(pool: Pool) -> int:
 def equal_shares(pool: Pool) -> Floats:
     """The chance of a right vote, questions x numbers of samples, as a mean over random orders."""
     source, orders = np.random.default_rng(0), 3 * orders_of(pool)
-    return sum((course(pool.shuffled(source)).right for _ in range(orders)), np.zeros(pool.answers.shape)) / orders
+    return (
+        sum((votes_by_sample(pool.shuffled(source)).right for _ in range(orders)), np.zeros(pool.answers.shape))
+        / orders
+    )
 
 
 def needed(curve: Floats, accuracy: float) -> float:

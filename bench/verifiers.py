@@ -2,12 +2,13 @@
 
     python bench/verifiers.py FOLDER [SPEC...]
 
-Draws 16 samples for each reported question (seed 0, temperature 0.7) into FOLDER, unless it holds them, and rates every
-answer by each verifier. Accuracies at 8 are means over 200 random subsets of the 16; intervals are 95 %, by bootstrap
-over questions, and gains are paired. Seconds are those of rating all answers at once.
+Draws 16 samples for each reported question (seed 0, temperature 0.7) into FOLDER, unless it holds a run, and rates
+every answer by each verifier. Accuracies at 8 are means over 200 random subsets of the 16; intervals are 95 %, by
+bootstrap over questions, and gains are paired. Seconds are those of rating all answers at once.
 """
 
 import asyncio
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -17,15 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoner import Cost, Question, SamplingParams
+from reasoner import Cost, Question
 from reasoner.engine import Engine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
-from reasoner.trace.grades import GRADES
 from reasoner.verifier import CostMeter, Verifier
-from reasoner_evals.grading.labelling import label
 from reasoner_evals.tasks import arithmetic
-from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting.labelled import Labelled, read_labelled
 from reasoner_verifiers.fitting.measures import Rated, pooled_auroc, selection, within_auroc
 
@@ -100,12 +98,16 @@ def deciles(row: Row, judged: Sequence[Labelled]) -> str:
     return " ".join(f"{np.mean([right for _, right in part]):.2f}" for part in np.array_split(rated, 10))
 
 
+def draw(folder: Path) -> None:
+    if not (folder / "manifest.json").exists():
+        strategy = f"self_consistency:n={POOL},temperature=0.7,max_tokens=160,logprobs=20"
+        command = ["eval", "arithmetic", "--limit", "50", "-s", strategy, "--out", str(folder)]
+        subprocess.run([sys.executable, "-m", "reasoner", *command], check=True)
+
+
 async def main(folder: Path, specs: Sequence[str]) -> None:
     items = arithmetic.reported()
     engine = VllmEngine()
-    if not (folder / GRADES).exists():
-        params = SamplingParams(temperature=0.7, max_tokens=160, logprobs=20)
-        await label(items, SelfConsistency(POOL, params), engine, folder, seed=SEED)
     await engine.start()
     questions = {item.question.id: item.question for item in items}
     labelled = read_labelled([folder])
@@ -125,4 +127,5 @@ async def main(folder: Path, specs: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    draw(Path(sys.argv[1]))
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2:] or SPECS))

@@ -37,7 +37,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("page", "least"),
+    ("page", "minimum"),
     [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6), ("docs/controller.md", 8)],
 )
 def test_the_commands_on_a_page_run(

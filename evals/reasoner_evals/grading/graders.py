@@ -17,7 +17,7 @@ from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
 from reasoner.trace.grades import GradeStatus
-from reasoner.types import Answer, Completion, Question
+from reasoner.types import Answer, Question
 
 GYM_RIGHT = 0.999
 """The least score of reasoning-gym that is right; partial credit below it is wrong."""
@@ -106,14 +106,6 @@ class GradedQuestion:
     grader: Grader = field(default=ByReference(), repr=False)
 
 
-async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:
-    """The grade of one completion. Raises UsageError if its grader cannot grade this kind of question."""
-    if completion.truncated:
-        return "truncated"
-    answer = item.question.read(completion)
-    return "no_answer" if answer is None else await item.grader.grade(item, answer, equivalence)
-
-
 @dataclass(frozen=True, slots=True)
 class ByTests:
     """Grades code by Python tests that assert; right is code that passes all of them.
@@ -134,7 +126,7 @@ class ByTests:
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= 3600:
-            raise UsageError(f"seconds={self.seconds:g} is out of range: seconds is above 0, up to 3600")
+            raise UsageError(f"seconds must be above 0 and at most 3600 (got {self.seconds:g})")
 
     async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
         """Whether the code passes; the wall-clock limit is twice the processor time."""

@@ -86,7 +86,7 @@ class FewShotBenchmark(Benchmark):
         """The prompt template with the worked examples."""
         known = worked_examples(self.examples or self.name)
         if not 0 <= self.shots <= len(known):
-            raise UsageError(f"shots={self.shots} is out of range: {self.name} has 0 to {len(known)} worked examples")
+            raise UsageError(f"shots must be from 0 to {len(known)} for {self.name} (got {self.shots})")
         return replace(self.prompt, shots=known[: self.shots])
 
 

@@ -16,7 +16,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data"
 MAX_WATCHED = {"arc_challenge": 3, "arc_easy": 3, "game24": 3, "gsm8k": 4, "math500": 3, "strategyqa": 3}
 
 
-@pytest.mark.parametrize(("name", "most"), MAX_WATCHED.items())
+@pytest.mark.parametrize(("name", "maximum"), MAX_WATCHED.items())
 def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, maximum: int, tmp_path: Path) -> None:
     line = spec(name, tmp_path)
     plain, shown = build("task", line).load(), build("task", f"{line},shots={maximum}").load()
