@@ -49,7 +49,7 @@ class Pool(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Per question: the chance that its vote is right, ties drawn by lot, and what it spent."""
+    """Per question: the chance that its vote is right, ties broken at random, and what it spent."""
 
     right: Floats
     spent: Floats
@@ -67,7 +67,7 @@ def read(path: Path) -> Pool:
     for line in path.read_text().splitlines():
         row = json.loads(line)
         names = {row["gold"]: 0}
-        answers.append([-1 if one is None else names.setdefault(one, len(names)) for one in row["answers"]])
+        answers.append([-1 if answer is None else names.setdefault(answer, len(names)) for answer in row["answers"]])
         tokens.append(row["tokens"])
     return Pool(np.array(answers), np.array(tokens, dtype=float))
 
@@ -83,7 +83,7 @@ class Tally:
         self.draws, self.spent = 0, 0.0
 
     def draw(self, left: float) -> float:
-        """Look at one more sample; what it cost."""
+        """Read the next sample; returns its cost."""
         cost, answer = self._tokens[self.draws], self._answers[self.draws]
         self.draws += 1
         if cost > left:
@@ -107,7 +107,7 @@ class Tally:
 
 
 def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
-    """All questions under one budget, as the runner would, one wave after the other."""
+    """All questions under one budget, as the runner would, wave by wave."""
     tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
     queue, left, longest = BidQueue(allocation), budget, 0.0
     for index, tally in enumerate(tallies):
@@ -125,7 +125,7 @@ def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
     return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
 
 
-class SearchTree(NamedTuple):
+class Replay(NamedTuple):
     """Each question sample by sample, questions x samples: odds of the leader, outcome, tokens so far."""
 
     odds: Floats
@@ -143,8 +143,8 @@ class SearchTree(NamedTuple):
         return min(THETAS, key=lambda theta: abs(self.stopped(rows, theta).spent.mean() - tokens))
 
 
-def course(pool: Pool) -> SearchTree:
-    made = SearchTree(*(np.zeros(pool.answers.shape) for _ in SearchTree._fields))
+def votes_by_sample(pool: Pool) -> Replay:
+    made = Replay(*(np.zeros(pool.answers.shape) for _ in Replay._fields))
     for at, row in enumerate(zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)):
         tally = Tally(*row)
         for n in range(len(row[0])):
@@ -169,7 +169,7 @@ def measured(pool: Pool, way: Way, mean: int) -> Outcome:
         if way.allocation:
             outcomes = [(order, replay(drawn.of(order), budget * questions, way.allocation))]
         else:
-            run, halves = course(drawn), [order[: questions // 2], order[questions // 2 :]]
+            run, halves = votes_by_sample(drawn), [order[: questions // 2], order[questions // 2 :]]
             outcomes = [(rows, run.stopped(rows, run.tuned(others, budget))) for rows, others in (halves, halves[::-1])]
         for rows, outcome in outcomes:
             right[rows] += outcome.right / orders
@@ -185,7 +185,10 @@ def orders_of(pool: Pool) -> int:
 def equal_shares(pool: Pool) -> Floats:
     """The chance of a right vote, questions x numbers of samples, as a mean over random orders."""
     source, orders = np.random.default_rng(0), 3 * orders_of(pool)
-    return sum((course(pool.shuffled(source)).right for _ in range(orders)), np.zeros(pool.answers.shape)) / orders
+    return (
+        sum((votes_by_sample(pool.shuffled(source)).right for _ in range(orders)), np.zeros(pool.answers.shape))
+        / orders
+    )
 
 
 def needed(curve: Floats, accuracy: float) -> float:
@@ -229,8 +232,8 @@ def compare(path: Path) -> None:
     for way in ways():
         for mean in MEANS:
             outcome = measured(pool, way, mean)
-            told = f"{outcome.right.mean():.4f} | {outcome.spent.mean():.0f} | {ratio(curves, tokens, outcome)}"
-            print(f"| {way.name} | {mean} | {told} |", flush=True)
+            figures = f"{outcome.right.mean():.4f} | {outcome.spent.mean():.0f} | {ratio(curves, tokens, outcome)}"
+            print(f"| {way.name} | {mean} | {figures} |", flush=True)
     print()
 
 
@@ -242,8 +245,8 @@ def decide(questions: int, mean: int) -> tuple[float, float, float]:
     counts: dict[int, list[int]] = {}
     start = QuestionState(0, 0, 0, 40, 0.0, 0)
     inside = -time.process_time()
-    for place in range(questions):
-        queue.update(place, start)
+    for question in range(questions):
+        queue.update(question, start)
     inside += time.process_time()
     decisions = 0
     while left > 0:
@@ -266,14 +269,14 @@ def decide(questions: int, mean: int) -> tuple[float, float, float]:
     return inside / decisions * 1e6, decisions, mean * questions - left
 
 
-def weigh(questions: int) -> float:
+def memory(questions: int) -> float:
     """Bytes per question of a queue in which each was updated three times."""
     gc.collect()
     tracemalloc.start()
     queue = BidQueue(Allocation())
     for drawn in range(1, 4):
-        for place in range(questions):
-            queue.update(place, QuestionState(drawn, 0, drawn, 40 - drawn, 100.0 * drawn + place % 7, drawn))
+        for question in range(questions):
+            queue.update(question, QuestionState(drawn, 0, drawn, 40 - drawn, 100.0 * drawn + question % 7, drawn))
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return size / questions
@@ -283,7 +286,7 @@ def simulate() -> None:
     print("| questions | decisions | CPU us a decision | bytes a question |\n|---|---|---|---|")
     for questions in (10_000, 100_000, 1_000_000):
         each, decisions, _ = decide(questions, 8)
-        print(f"| {questions:,} | {decisions:,} | {each:.1f} | {weigh(questions):.0f} |", flush=True)
+        print(f"| {questions:,} | {decisions:,} | {each:.1f} | {memory(questions):.0f} |", flush=True)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
     python bench/barrier.py [ROUNDS [SPEC...]]
 
-The same strategies, told nothing until everything that they started has finished (`barred`), against as they are; 1
-question at a time, and 4 at once. The two alternate in one process, the cache emptied before each.
+Each strategy runs as it is, and with a barrier (`barred`: it gets no result until everything that it started has
+finished); 1 question at a time, and 4 at once. The two alternate in one process, with an empty cache before each.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ def barred(plan: Plan[Answer | None]) -> Plan[Answer | None]:
             running.add(reply)
         if isinstance(op, Cancel):
             running.discard(op.handle)
-            ready = deque(one for one in ready if one.handle != op.handle)
+            ready = deque(result for result in ready if result.handle != op.handle)
 
 
 async def seconds(engine: VllmEngine, strategy: Strategy, asked: Sequence[Question], width: int) -> tuple[float, int]:

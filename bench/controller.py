@@ -42,8 +42,8 @@ MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
 DRAWS = 2000
 
 
-class Way(NamedTuple):
-    """What one way came to on each question, on average over orders."""
+class Method(NamedTuple):
+    """The results of one method per question, averaged over orders."""
 
     name: str
     right: Floats
@@ -75,68 +75,70 @@ def drawn(half: Path, spec: str, out: Path) -> Path:
 def pool_in(run: Path) -> PooledArm:
     opened = open_run(run)
     [arm] = [arm for arm in opened.manifest.arms if arm.pool]
-    one = ArmRead(opened, read_arm(opened, arm.name))
-    return pooled_arm(one, np.flatnonzero(usable(one)))
+    read = ArmRead(opened, read_arm(opened, arm.name))
+    return pooled_arm(read, np.flatnonzero(usable(read)))
 
 
-def ways(pool: PooledArm, profile: Path) -> Iterator[Way]:
+def methods_on(pool: PooledArm, profile: Path) -> Iterator[Method]:
     """Every fixed number of samples, every rule, and what `auto` chooses by a profile of other questions."""
     strategy = build("strategy", pool.arm.strategy)
-    told = replay(pool.samples, random_orders(pool.ids, pool.arm.pool))
+    replayed = replay(pool.samples, random_orders(pool.ids, pool.arm.pool))
     sizes = range(1, pool.arm.pool + 1)
     right, _ = selected("majority", pool.pool, tuple(sizes))
     mean = pool.samples.further_prompt + pool.samples.own.mean(axis=1)
-    fixed = {n: Way(f"n={n}", right[:, n - 1], mean * n) for n in sizes}
+    fixed = {n: Method(f"n={n}", right[:, n - 1], mean * n) for n in sizes}
     yield from fixed.values()
     for spec in RULES:
-        yield _named(spec, stopped(told, strategy, spec))
+        yield _named(spec, stopped(replayed, strategy, spec))
     [family] = read_profile(profile).families
     for effort, price in EFFORTS.items():
         row = choose(family, 0, price=price).row
         name = f"auto, effort {effort}"
         if row is None:
-            found = stopped(told, strategy, f"lock_in:delta={DELTAS[effort]}")  # type: ignore[index]
-            yield _named(name, found)
+            yield _named(name, stopped(replayed, strategy, f"lock_in:delta={DELTAS[effort]}"))  # type: ignore[index]
             continue
         chosen = build("strategy", row.strategy)
         if chosen.stop is None:
             yield fixed[chosen.n]._replace(name=name)
         else:
-            yield _named(name, stopped(told, strategy, spec_of(chosen.stop)))
+            yield _named(name, stopped(replayed, strategy, spec_of(chosen.stop)))
 
 
-def _named(name: str, found: object) -> Way:
-    return Way(name, found.right.mean(axis=1), found.tokens.mean(axis=1))  # type: ignore[attr-defined]
+def _named(name: str, outcomes: object) -> Method:
+    return Method(name, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1))  # type: ignore[attr-defined]
 
 
-def both(one: Sequence[Way], other: Sequence[Way]) -> list[Way]:
-    """The same way on both halves."""
+def both(first: Sequence[Method], second: Sequence[Method]) -> list[Method]:
+    """The same method on both halves."""
     return [
-        Way(a.name, np.concatenate([a.right, b.right]), np.concatenate([a.tokens, b.tokens]))
-        for a, b in zip(one, other, strict=True)
+        Method(a.name, np.concatenate([a.right, b.right]), np.concatenate([a.tokens, b.tokens]))
+        for a, b in zip(first, second, strict=True)
     ]
 
 
-def table(found: Sequence[Way]) -> Iterator[str]:
-    fixed = [way for way in found if way.name.startswith("n=")]
-    right = np.array([way.right for way in fixed])
-    tokens = np.array([way.tokens for way in fixed])
+def table(methods: Sequence[Method]) -> Iterator[str]:
+    fixed = [method for method in methods if method.name.startswith("n=")]
+    right = np.array([method.right for method in fixed])
+    tokens = np.array([method.tokens for method in fixed])
     q = right.shape[1]
     lots = np.random.default_rng(0).multinomial(q, np.full(q, 1 / q), size=DRAWS) / q
     yield "| | accuracy % | points against SC@N | tokens | over SC@N | least fixed n | over the least fixed n |"
     yield "|---|---|---|---|---|---|---|"
-    shown = [way for way in found if way not in fixed or way.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}]
-    for way in shown:
-        measures = [_against(way, right, tokens, lot) for lot in (np.full(q, 1 / q), *lots)]
+    shown = [
+        method for method in methods if method not in fixed or method.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}
+    ]
+    for method in shown:
+        measures = [_against(method, right, tokens, lot) for lot in (np.full(q, 1 / q), *lots)]
         (accuracy, gap, cost, ratio, n, minimum), *rest = measures
         low, high = np.percentile(np.array(rest), (2.5, 97.5), axis=0)
-        yield (f"| {way.name} | {100 * accuracy:.1f} | {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
-               f"| {cost:,.0f} | {ratio:.2f} ({low[3]:.2f} to {high[3]:.2f}) | {n:.0f} "
-               f"| {minimum:.2f} ({low[5]:.2f} to {high[5]:.2f}) |")  # fmt: skip
+        yield (f"| {method.name} | {100 * accuracy:.1f} "
+               f"| {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
+               f"| {cost:,.0f} | {ratio:.2f} ({low[3]:.2f} to {high[3]:.2f}) "
+               f"| {n:.0f} | {minimum:.2f} ({low[5]:.2f} to {high[5]:.2f}) |")  # fmt: skip
 
 
-def _against(way: Way, right: Floats, tokens: Floats, lot: Floats) -> tuple[float, ...]:
-    accuracy, cost = float(way.right @ lot), float(way.tokens @ lot)
+def _against(method: Method, right: Floats, tokens: Floats, lot: Floats) -> tuple[float, ...]:
+    accuracy, cost = float(method.right @ lot), float(method.tokens @ lot)
     fixed, costs = right @ lot, tokens @ lot
     reached = np.flatnonzero(fixed >= accuracy - 1e-9)
     n = int(reached[0]) if len(reached) else len(fixed) - 1
@@ -151,7 +153,7 @@ def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> N
     chosen = [spec, *(f"{spec},stop={Spec.parse(rule).nested()}" for rule in RULES)]
     chosen += [f"early_stopping:{spec.partition(':')[2]},window={window}" for window in (3, 5)]
     chosen += [f"auto:profile={profile},n={n},effort={effort}" for effort in EFFORTS]
-    words = [word for one in chosen for word in ("-s", one)]
+    words = [word for strategy in chosen for word in ("-s", strategy)]
     command("eval", task, "--engine", task, *words, "--out", str(folder / "rules"))
     totals = ",".join(f"tokens={round(size * mean * questions)}" for size in MEANS)
     shared = f"{spec},stop=lossless"
@@ -161,20 +163,20 @@ def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> N
 
 def main(folder: Path, pools: Sequence[Path]) -> None:
     for pool in pools:
-        place = folder / pool.stem
-        place.mkdir(parents=True)
-        first, second = halves(pool, place)
+        output = folder / pool.stem
+        output.mkdir(parents=True)
+        first, second = halves(pool, output)
         rows = [json.loads(line) for line in pool.read_text().splitlines()]
         longest = max(max(row["tokens"]) for row in rows)
         spec = f"self_consistency:n={min(len(row['answers']) for row in rows)},max_tokens={longest}"
-        one, other = (drawn(half, spec, place / name) for half, name in ((first, "run-a"), (second, "run-b")))
-        a = list(ways(pool_in(one), place / "run-b.json"))
-        b = list(ways(pool_in(other), place / "run-a.json"))
+        runs = [drawn(half, spec, output / name) for half, name in ((first, "run-a"), (second, "run-b"))]
+        a = list(methods_on(pool_in(runs[0]), output / "run-b.json"))
+        b = list(methods_on(pool_in(runs[1]), output / "run-a.json"))
         print(f"## {pool.stem}: {len(rows):,} questions\n")
         print("\n".join(table(both(a, b))), flush=True)
         report(second, spec, sum(map(sum, (row["tokens"] for row in rows))) / sum(len(row["tokens"]) for row in rows),
-               place / "run-a.json", place)  # fmt: skip
-        print(f"\nreport: {place / 'report'}\n", flush=True)
+               output / "run-a.json", output)  # fmt: skip
+        print(f"\nreport: {output / 'report'}\n", flush=True)
 
 
 if __name__ == "__main__":

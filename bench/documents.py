@@ -55,7 +55,7 @@ def first_come() -> Any:
     """The limiter and the engine without the questions' priorities."""
     enter, sample = KvCacheLimiter.enter, VllmEngine.sample
 
-    async def any_priority(self: KvCacheLimiter, shared: Shared, *, own: int, priority: int = 0) -> bool:  # noqa: ARG001  # what this is about
+    async def no_priority(self: KvCacheLimiter, shared: Shared, *, own: int, **_: Any) -> bool:
         return await enter(self, shared, own=own)
 
     async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:
@@ -64,7 +64,7 @@ def first_come() -> Any:
     def not_kept(self: KvCacheLimiter, name: str, tokens: int) -> None:
         """Nothing is kept."""
 
-    return mock.patch.multiple(KvCacheLimiter, enter=any_priority, keep=not_kept), mock.patch.multiple(
+    return mock.patch.multiple(KvCacheLimiter, enter=no_priority, keep=not_kept), mock.patch.multiple(
         VllmEngine, sample=without_priority
     )
 

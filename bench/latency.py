@@ -23,10 +23,10 @@ def once(strategy: str) -> dict[str, float]:
     assert process.stderr
     process.stdout.readline()
     answered = time.perf_counter() - began
-    told = process.stderr.read()
+    summary = process.stderr.read()
     process.wait()
-    parts = re.search(r"^time .*: (.*)$", told, re.MULTILINE)
-    assert parts, told
+    parts = re.search(r"^time .*: (.*)$", summary, re.MULTILINE)
+    assert parts, summary
     split = {name: float(value) for name, value in re.findall(r"([a-zA-Z ]+?) ([\d.]+)(?:,|$)", parts[1])}
     split = {name.strip(): value for name, value in split.items()}
     return {"to the answer": answered, "to the next prompt": time.perf_counter() - began, **split}

@@ -1,4 +1,4 @@
-"""Tokens per second of each number type on this processor, as it is or held to AVX2, and what compiling buys.
+"""Tokens per second of each number type on this processor, as it is or limited to AVX2, and what compiling buys.
 
     python bench/number_types.py [--avx2] [--questions 16] [--tokens 48] [ROUNDS]
 
@@ -48,14 +48,14 @@ async def measure(dtype: Any, *, eager: bool, count: int, tokens: int) -> dict[s
     solutions = await solve_many(questions, strategy, engine)
     seconds, work = time.perf_counter() - began, time.process_time() - worked
     await engine.close()
-    drawn = sum(one.cost.generated_tokens for one in solutions)
+    drawn = sum(solution.cost.generated_tokens for solution in solutions)
     return {"start": start, "start_work": start_work, "rate": drawn / seconds, "work_rate": drawn / work}
 
 
-def child(dtype: str, *, eager: bool, given: argparse.Namespace) -> dict[str, float]:
+def child(dtype: str, *, eager: bool, options: argparse.Namespace) -> dict[str, float]:
     """One setting, in a process of its own."""
-    avx2: bool = given.avx2
-    size = [f"--questions={given.questions}", f"--tokens={given.tokens}"]
+    avx2: bool = options.avx2
+    size = [f"--questions={options.questions}", f"--tokens={options.tokens}"]
     command = [
         sys.executable,
         __file__,
@@ -65,11 +65,11 @@ def child(dtype: str, *, eager: bool, given: argparse.Namespace) -> dict[str, fl
         *(["--eager"] if eager else []),
         *(["--avx2"] if avx2 else []),
     ]
-    told = subprocess.run(  # this file
+    output = subprocess.run(  # this file
         command, env={**os.environ, **(ENVIRONMENT if avx2 else {})}, stdout=subprocess.PIPE, text=True, check=True
     ).stdout
-    found: dict[str, float] = json.loads(told.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(output.splitlines()[-1])
+    return figures
 
 
 def main() -> None:
@@ -80,24 +80,27 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--dtype")
     parser.add_argument("--eager", action="store_true")
-    given = parser.parse_args()
-    if given.dtype:
-        if given.avx2:
+    options = parser.parse_args()
+    if options.dtype:
+        if options.avx2:
             hide_avx512()
         print(
-            json.dumps(asyncio.run(measure(given.dtype, eager=given.eager, count=given.questions, tokens=given.tokens)))
+            json.dumps(
+                asyncio.run(measure(options.dtype, eager=options.eager, count=options.questions, tokens=options.tokens))
+            )
         )
         return
     from reasoner.system.machine import cpu_name, usable_cores
 
-    print(f"{cpu_name()}, {usable_cores()} cores{', held to AVX2' if given.avx2 else ''}", flush=True)
-    for turn in range(given.rounds):
+    print(f"{cpu_name()}, {usable_cores()} cores{', limited to AVX2' if options.avx2 else ''}", flush=True)
+    for turn in range(options.rounds):
         for dtype, eager in SETTINGS if turn % 2 == 0 else SETTINGS[::-1]:
-            found = child(dtype, eager=eager, given=given)
+            figures = child(dtype, eager=eager, options=options)
             how = "eager" if eager else "compiled"
             print(
-                f"{dtype:9} {how:9} {found['rate']:6.1f} tok/s, {found['work_rate']:6.1f} a second of processor time, "
-                f"start {found['start']:5.1f} s, {found['start_work']:5.1f} of processor time",
+                f"{dtype:9} {how:9} {figures['rate']:6.1f} tok/s, "
+                f"{figures['work_rate']:6.1f} per second of processor time, start {figures['start']:5.1f} s, "
+                f"{figures['start_work']:5.1f} of processor time",
                 flush=True,
             )
 

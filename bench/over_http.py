@@ -44,7 +44,7 @@ asyncio.run(main())
 class Mock(asyncio.Protocol):
     """One connection to the mock server; what was served is counted for all of them."""
 
-    served: dict[str, float] = {"requests": 0, "prompt": 0, "generated": 0, "left": 0}  # noqa: RUF012 - one for all
+    served: dict[str, float] = {"requests": 0, "prompt": 0, "generated": 0, "left": 0}  # noqa: RUF012 - shared by all connections
     transport: asyncio.Transport
     buffer = b""
     task: "asyncio.Task[None] | None" = None
@@ -59,9 +59,9 @@ class Mock(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
-        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        head, separator, rest = self.buffer.partition(b"\r\n\r\n")
         length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
-        if found and len(rest) >= length:
+        if separator and len(rest) >= length:
             self.buffer = rest[length:]
             self.task = asyncio.ensure_future(self.serve(head.split(b" ", 2)[1].decode(), rest[:length]))
 
@@ -76,13 +76,13 @@ class Mock(asyncio.Protocol):
         elif path.endswith("/models"):
             self.reply({"data": [{"id": "mock", "owned_by": "vllm" if "vllm" in path else "mock"}]})
         elif path.endswith("/tokenize"):
-            told = {"tokens": list(range(PROMPT)), "max_model_len": 4096}
-            self.reply(told if "vllm" in path else {}, "200 OK" if "vllm" in path else "404 Not Found")
+            counts = {"tokens": list(range(PROMPT)), "max_model_len": 4096}
+            self.reply(counts if "vllm" in path else {}, "200 OK" if "vllm" in path else "404 Not Found")
         else:
             await self.sample(json.loads(body), chat="chat" in path)
 
-    async def sample(self, asked: dict[str, Any], *, chat: bool) -> None:
-        n, words = asked.get("n", 1), [" so"] * (TOKENS - 1) + [" 4"]
+    async def sample(self, body: dict[str, Any], *, chat: bool) -> None:
+        n, words = body.get("n", 1), [" so"] * (TOKENS - 1) + [" 4"]
         self.served["requests"] += 1
         self.served["prompt"] += PROMPT
         usage = {
@@ -91,10 +91,10 @@ class Mock(asyncio.Protocol):
             "prompt_tokens_details": {"cached_tokens": 0},
         }
         ids = {} if chat else {"token_ids": list(range(TOKENS))}
-        if not asked.get("stream"):
+        if not body.get("stream"):
             await asyncio.sleep(FIRST + EACH * (TOKENS - 1))
-            said = {"message": {"content": "".join(words)}} if chat else {"text": "".join(words)}
-            choices = [{"index": place, **said, **ids, "finish_reason": "stop"} for place in range(n)]
+            text = {"message": {"content": "".join(words)}} if chat else {"text": "".join(words)}
+            choices = [{"index": index, **text, **ids, "finish_reason": "stop"} for index in range(n)]
             self.served["generated"] += n * TOKENS
             self.reply({"choices": choices, "usage": usage})
             return
@@ -102,10 +102,10 @@ class Mock(asyncio.Protocol):
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         began, clock = time.perf_counter() + FIRST, time.perf_counter
-        for place, word in enumerate(words):
-            await asyncio.sleep(max(0.0, began + EACH * place - clock()))
-            piece: dict[str, Any] = {"delta": {"content": word}} if chat else {"text": word, "token_ids": [place]}
-            end = {"finish_reason": "stop" if place == TOKENS - 1 else None}
+        for index, word in enumerate(words):
+            await asyncio.sleep(max(0.0, began + EACH * index - clock()))
+            piece: dict[str, Any] = {"delta": {"content": word}} if chat else {"text": word, "token_ids": [index]}
+            end = {"finish_reason": "stop" if index == TOKENS - 1 else None}
             self.event({"id": "mock-1", "object": "chunk", "created": 1, "choices": [{"index": 0, **piece, **end}]})
             self.served["generated"] += 1
         self.event({"choices": [], "usage": usage})
@@ -136,8 +136,8 @@ def mock() -> Iterator[str]:
 
 def served(url: str) -> dict[str, float]:
     with urlopen(f"{url}/served") as reply:
-        found: dict[str, float] = json.loads(reply.read())
-        return found
+        counts: dict[str, float] = json.loads(reply.read())
+        return counts
 
 
 async def ours(
@@ -149,10 +149,10 @@ async def ours(
 
     engine = OpenAIEngine(base_url=url, max_concurrency=at_once)
     await engine.start()
-    asked = [Question.of(f"What is {number} + 4?") for number in range(questions)]
+    texts = [Question.of(f"What is {number} + 4?") for number in range(questions)]
     vote = SelfConsistency(n=samples, params=SamplingParams(max_tokens=512))
     wall, cpu = time.perf_counter(), time.process_time()
-    solutions = await solve_many(asked, vote, engine, budget=None, each=Budget(seconds=seconds) if seconds else None)
+    solutions = await solve_many(texts, vote, engine, budget=None, each=Budget(seconds=seconds) if seconds else None)
     took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     failed = [solution for solution in solutions if solution.error]
     assert not failed, failed[0].error
@@ -195,16 +195,16 @@ def measure(way: str, url: str, questions: int, samples: int, python: str) -> di
             f"{url}/{'vllm/' if way.startswith('one each') else ''}v1",
             *size,
         ]
-    told = subprocess.run(
+    process = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "127.0.0.1"}
     )
-    if told.returncode:
-        print(f"{way}: {told.stderr.strip().splitlines()[-1]}")
+    if process.returncode:
+        print(f"{way}: {process.stderr.strip().splitlines()[-1]}")
         return None
     after = served(url)
     counted = {f"served {name}": after[name] - before[name] for name in ("requests", "prompt", "generated")}
-    found: dict[str, float] = json.loads(told.stdout.splitlines()[-1]) | counted
-    return found
+    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return figures | counted
 
 
 def main(rounds: int, python: str) -> None:
@@ -215,23 +215,23 @@ def main(rounds: int, python: str) -> None:
             taken: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
             for _ in range(rounds):
                 for way in WAYS:
-                    if found := measure(way, url, questions, samples, python):
-                        taken[way].append(found)
-            for way, found_all in taken.items():
-                if found_all:
-                    show(f"{questions} x {samples} {way}", found_all)
+                    if figures := measure(way, url, questions, samples, python):
+                        taken[way].append(figures)
+            for way, measured in taken.items():
+                if measured:
+                    show(f"{questions} x {samples} {way}", measured)
         for way, seconds in (("n=8", None), ("streamed", 60.0)):
             took = [asyncio.run(cancelled(f"{url}/v1", seconds=seconds)) for _ in range(5)]
             print(f"cancelled {way}: the server learns it after {max(took) * 1000:.0f} ms at most of 5")
 
 
 def show(label: str, rounds: list[dict[str, float]]) -> None:
-    middle = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
-    walls = ", ".join(f"{one['wall']:.2f}" for one in rounds)
+    middle = {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
+    walls = ", ".join(f"{figures['wall']:.2f}" for figures in rounds)
     line = f"{label:31} wall {middle['wall']:6.2f} s ({walls})  cpu {middle['cpu']:5.2f} s"
     line += f"  served {middle['served requests']:,.0f} requests"
     if "prompt" in middle:
-        same = all(one[name] == one[f"served {name}"] for one in rounds for name in ("prompt", "generated"))
+        same = all(figures[name] == figures[f"served {name}"] for figures in rounds for name in ("prompt", "generated"))
         line += f", booked {middle['prompt']:,.0f} + {middle['generated']:,.0f} tokens, "
         line += "as served" if same else f"SERVED {middle['served prompt']:,.0f} + {middle['served generated']:,.0f}"
     print(line)
@@ -245,6 +245,6 @@ if __name__ == "__main__":
             seconds, at_once = (600.0 if way == "streamed" else None), (100 if "100" in way else 0)
             result = asyncio.run(ours(url, int(questions), int(samples), seconds=seconds, at_once=at_once))
             print(json.dumps(result))
-        case given:
+        case arguments:
             os.environ["NO_PROXY"] = "127.0.0.1"
-            main(int(given[0]) if given else 3, given[1] if len(given) > 1 else "")
+            main(int(arguments[0]) if arguments else 3, arguments[1] if len(arguments) > 1 else "")

@@ -3,7 +3,7 @@
     python bench/overhead.py
 
 Self-consistency over 4 samples: 12 operations a question (start, next, propose). All questions are in flight at once.
-The engine's own time is measured on the same requests and taken off.
+The engine's own time is measured on the same requests and subtracted.
 """
 
 import asyncio

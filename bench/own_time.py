@@ -67,14 +67,14 @@ class Middling(FreeVerifier):
 
 
 def spoken(form: str) -> Callable[[SampleRequest], str]:
-    """A script in which no two chains come to the same answer."""
+    """A script in which no two chains have the same answer."""
     numbers: Iterator[int] = itertools.count(1)
 
-    def said(request: SampleRequest) -> str:
+    def reply(request: SampleRequest) -> str:
         begun = "" if request.prompt.text else f"Let us try {next(numbers)}.\n\n"
         return f"{begun}The answer is {form.format(next(numbers))}"
 
-    return said
+    return reply
 
 
 async def seconds(spec: str, space: str, form: str) -> float:

@@ -78,14 +78,14 @@ class Request(NamedTuple):
 async def requests(engine: VllmEngine, events: list[Event]) -> Iterator[Request]:
     """The requests of a run in the order in which they were made."""
     depths: dict[tuple[str, str], int] = {}
-    found = []
+    sent = []
     for event, completion in completions_in(events):
         depth = depths.get((event.question_id, event.prompt), 0)
         depths.setdefault((event.question_id, event.child), depth + 1)
         ids = (await engine.render(completion.prompt)).token_ids or ()
         cached = completion.usage.cached_tokens
-        found.append(Request(event.t - event.cost.seconds, event.t, depth, ids, completion.token_ids, cached))
-    return iter(sorted(found))
+        sent.append(Request(event.t - event.cost.seconds, event.t, depth, ids, completion.token_ids, cached))
+    return iter(sorted(sent))
 
 
 def shares(asked: Iterator[Request]) -> dict[int, list[int]]:
@@ -136,9 +136,8 @@ async def speeds(engine: VllmEngine, spec: str, rounds: int, asked: list[Questio
     strategy: Strategy = build("strategy", spec)
     search = await measured(engine, strategy, asked)
     straight = SelfConsistency(1, SamplingParams(temperature=0.8, max_tokens=LENGTH))
-    one = await measured(engine, straight, asked)
-    many = max(1, round(search.generated / one.generated))
-    straight = SelfConsistency(many, straight.params)
+    single = await measured(engine, straight, asked)
+    straight = SelfConsistency(max(1, round(search.generated / single.generated)), straight.params)
     ratios = Ratios([], [])
     for turn in range(rounds):
         runs: dict[str, Measured] = {}

@@ -3,8 +3,8 @@
     python bench/step_cache.py [REWARD_MODEL]
 
 Three questions. Each of 4 beams is continued 4 times by a step of up to 24 tokens, all 16 paths are rated, the best 4
-go on, and at the end those that are left are rated once more for the final choice. The paths of a search are then rated
-again without each of the two caches. REWARD_MODEL is what `prm:model=` takes; without it, the head that comes along.
+are continued, and at the end the last 4 are rated again for the final choice. The paths of a search are then rated
+again without each of the two caches. REWARD_MODEL is what `prm:model=` takes; without it, the included head.
 """
 
 import asyncio
@@ -37,14 +37,16 @@ async def grown(
     """Every beam continued `WIDTH` times by one step, the separator after it."""
     separator = await policy.encode(SEPARATOR) or ()
 
-    async def one(beam: Completion | None, index: int) -> Completion:
+    async def continued(beam: Completion | None, index: int) -> Completion:
         prompt = question.prompt if beam is None else beam.prompt.then(beam)
         request = SampleRequest(question.id, prompt, await policy.render(prompt), PARAMS, index, seed + index)
         drawn = await policy.sample(request)
         ids = drawn.continuation + separator
         return dataclasses.replace(drawn, token_ids=ids, text=drawn.text + SEPARATOR, finish_reason="length")
 
-    return list(await asyncio.gather(*(one(beam, n * WIDTH + i) for n, beam in enumerate(beams) for i in range(WIDTH))))
+    return list(
+        await asyncio.gather(*(continued(beam, n * WIDTH + i) for n, beam in enumerate(beams) for i in range(WIDTH)))
+    )
 
 
 async def search(policy: VllmEngine, prm: Prm, question: Question) -> tuple[list[RewardInput], int, int]:
@@ -68,7 +70,7 @@ async def again(engine: PoolingEngine, paths: Sequence[RewardInput], *, keep_ste
     known: set[TokenIds] = set()
     sent = []
     for path in paths:
-        ends = {path.ids[: place + 1] for place in path.positions}
+        ends = {path.ids[: end + 1] for end in path.positions}
         if not (keep_steps and ends <= known):
             sent.append(path.ids)
         known |= ends

@@ -40,12 +40,12 @@ def in_core(core: InProcessCore, work: Any) -> Any:
 async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, float]:
     """All requests handed to vLLM at once and stepped to the end; generated tokens and seconds."""
     jobs = []
-    for place, question in enumerate(asked):
+    for number, question in enumerate(asked):
         rendered = await engine.render(question.prompt)
         for index in range(SAMPLES):
             seed = derive_seed(0, question.id, question.prompt.digest, index)
             request = SampleRequest(question.id, question.prompt, rendered, PARAMS, index, seed)
-            jobs.append((f"{place}-{index}", list(rendered.token_ids or ()), _vllm_params(request), place))
+            jobs.append((f"{number}-{index}", list(rendered.token_ids or ()), _vllm_params(request), number))
 
     def run(vllm: Any) -> tuple[int, float]:
         began = time.perf_counter()

@@ -33,7 +33,7 @@ def value_of(chain: str) -> float:
 def says(request: SampleRequest) -> str:
     """Every fourth step ends its chain; nine chains of ten agree."""
     if request.index % K:
-        return f"step {request.index} goes on so\n\nmore"
+        return f"step {request.index} continues so\n\nmore"
     return f"The answer is {7 if value_of(request.prompt.text) < 0.9 else 8}"
 
 
@@ -63,7 +63,7 @@ def drawn(op: Sample) -> tuple[Completion, ...]:
     [prompt], steps = op.prompts, []
     for index in range(K):
         ids, stop = ((index, *IDS), "\n\n") if index else ((*IDS, -1), None)
-        text = f"step {index} goes on so" if index else "The answer is 7"
+        text = f"step {index} continues so" if index else "The answer is 7"
         usage = Usage(len(prompt.token_ids), 0, len(ids))
         steps.append(Completion(prompt, text, ids, "stop", stop, usage, CHANCES, index))
     return tuple(steps)
@@ -93,8 +93,8 @@ def driven(nodes: int) -> float:
                 reply = Finished(handle, completions=drawn(begun))
             else:
                 assert isinstance(begun, Score)
-                rated = (Rating(value_of(f"{one.chain}{one.index}"), Cost()) for one in begun.candidates)
-                reply = Finished(handle, ratings=tuple(rated))
+                names = (f"{candidate.chain}{candidate.index}" for candidate in begun.candidates)
+                reply = Finished(handle, ratings=tuple(Rating(value_of(name), Cost()) for name in names))
 
 
 def main() -> None:

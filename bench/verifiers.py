@@ -1,13 +1,14 @@
-"""What each verifier is worth on 50 one-digit sums and products with the embedded model, all on the same samples.
+"""The gain of each verifier on 50 one-digit sums and products with the embedded model, all on the same samples.
 
     python bench/verifiers.py FOLDER [SPEC...]
 
-Draws 16 samples for each reported question (seed 0, temperature 0.7) into FOLDER, unless it holds them, and rates every
-answer by each verifier. Accuracies at 8 are means over 200 random subsets of the 16; intervals are 95 %, by bootstrap
-over questions, and gains are paired. Seconds are those of rating all answers at once.
+Draws 16 samples for each reported question (seed 0, temperature 0.7) into FOLDER, unless it holds a run, and rates
+every answer by each verifier. Accuracies at 8 are means over 200 random subsets of the 16; intervals are 95 %, by
+bootstrap over questions, and gains are paired. Seconds are those of rating all answers at once.
 """
 
 import asyncio
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -17,15 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoner import Cost, Question, SamplingParams
+from reasoner import Cost, Question
 from reasoner.engine import Engine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
-from reasoner.trace.grades import GRADES
 from reasoner.verifier import CostMeter, Verifier
-from reasoner_evals.grading.labelling import label
 from reasoner_evals.tasks import arithmetic
-from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting.labelled import Labelled, read_labelled
 from reasoner_verifiers.fitting.measures import Rated, pooled_auroc, selection, within_auroc
 
@@ -56,32 +54,32 @@ async def rate(spec: str, drawn: Sequence[Labelled], questions: dict[str, Questi
     verifier: Verifier = build("verifier", spec)
     await verifier.start(engine)
 
-    async def one(candidate: Labelled) -> tuple[float | None, Cost]:
-        cost_meter = CostMeter()
+    async def rated(candidate: Labelled) -> tuple[float | None, Cost]:
+        meter = CostMeter()
         try:
             question = questions[candidate.question_id]
-            rating = await verifier.score(question, candidate.completion, engine, cost_meter)
+            rating = await verifier.score(question, candidate.completion, engine, meter)
         except Exception as error:
             print(f"{spec}: {error}", file=sys.stderr)
-            return None, cost_meter.cost or Cost()
+            return None, meter.cost or Cost()
         return rating.value, rating.cost
 
     began = time.perf_counter()
-    rated = await asyncio.gather(*(one(candidate) for candidate in drawn))
+    ratings = await asyncio.gather(*(rated(candidate) for candidate in drawn))
     seconds = time.perf_counter() - began
     await verifier.close()
-    return Row(spec, [value for value, _ in rated], sum((cost for _, cost in rated), Cost()), seconds)
+    return Row(spec, [value for value, _ in ratings], sum((cost for _, cost in ratings), Cost()), seconds)
 
 
 def by_question(labelled: Sequence[Labelled], values: dict[int, float | None]) -> list[list[Rated]]:
     groups: dict[str, list[Rated]] = defaultdict(list)
-    for one in labelled:
-        answer = one.sampled.answer if one.judged else None
-        groups[one.question_id].append(Rated(answer, one.right, values.get(id(one))))
+    for sample in labelled:
+        answer = sample.sampled.answer if sample.judged else None
+        groups[sample.question_id].append(Rated(answer, sample.right, values.get(id(sample))))
     return list(groups.values())
 
 
-def tell(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> None:
+def show(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> None:
     values = dict(zip(map(id, judged), row.values, strict=True))
     groups = by_question(labelled, values)
     chosen = selection(groups, N, seed=SEED)
@@ -96,20 +94,24 @@ def tell(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> 
 
 def deciles(row: Row, judged: Sequence[Labelled]) -> str:
     """The share that is right in each tenth of the answers, from the lowest rated to the highest."""
-    rated = sorted((value, one.right) for value, one in zip(row.values, judged, strict=True) if value is not None)
+    rated = sorted((value, sample.right) for value, sample in zip(row.values, judged, strict=True) if value is not None)
     return " ".join(f"{np.mean([right for _, right in part]):.2f}" for part in np.array_split(rated, 10))
+
+
+def draw(folder: Path) -> None:
+    if not (folder / "manifest.json").exists():
+        strategy = f"self_consistency:n={POOL},temperature=0.7,max_tokens=160,logprobs=20"
+        command = ["eval", "arithmetic", "--limit", "50", "-s", strategy, "--out", str(folder)]
+        subprocess.run([sys.executable, "-m", "reasoner", *command], check=True)
 
 
 async def main(folder: Path, specs: Sequence[str]) -> None:
     items = arithmetic.reported()
     engine = VllmEngine()
-    if not (folder / GRADES).exists():
-        params = SamplingParams(temperature=0.7, max_tokens=160, logprobs=20)
-        await label(items, SelfConsistency(POOL, params), engine, folder, seed=SEED)
     await engine.start()
     questions = {item.question.id: item.question for item in items}
     labelled = read_labelled([folder])
-    judged = [one for one in labelled if one.judged]
+    judged = [sample for sample in labelled if sample.judged]
     rows = [await rate(spec, judged, questions, engine) for spec in specs]
     await engine.close()
     chosen = selection(by_question(labelled, {}), N, seed=SEED)
@@ -118,11 +120,12 @@ async def main(folder: Path, specs: Sequence[str]) -> None:
     print("| verifier | AUROC | within a question | best of 8 | rated vote of 8 | vote's gain over majority | tokens "
           "an answer | time an answer | failed |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for row in rows:
-        tell(row, labelled, judged)
+        show(row, labelled, judged)
     print("\nShare right by decile of the rating, lowest first:")
     for row in rows:
         print(f"  {row.spec}: {deciles(row, judged)}")
 
 
 if __name__ == "__main__":
+    draw(Path(sys.argv[1]))
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2:] or SPECS))

@@ -27,7 +27,7 @@ NARROW = 70
 @json_option("the list")
 @guarded
 def command(kind: str, *, as_json: bool) -> int:
-    """Show all strategies, verifiers, engines, tasks, rules or models with their options.
+    """Show all strategies, verifiers, engines, tasks, rules or models.
 
     Each option is shown with its default, or without one if it has none. The sampling options belong to every strategy
     that samples; their defaults are shown once, at the end.

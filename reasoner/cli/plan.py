@@ -50,7 +50,7 @@ class _Prediction:
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model for the KV memory.  [default: the model that was measured]")  # fmt: skip
 @click.option("--kv-gib", type=float, metavar="G",
-              help="The size of the KV cache in GiB.  [default: on a CPU, the engine's default]")  # fmt: skip
+              help="The size of the KV cache in GiB, as in 4.  [default: on a CPU, the engine's default]")  # fmt: skip
 @click.option("--kv-dtype", default="auto", show_default=True, metavar="|".join(KV_BYTES),
               help="The data type of the KV cache; auto is that of the model.")  # fmt: skip
 @click.option("--context-tokens", type=int, default=0, show_default=True, metavar="T",
@@ -69,10 +69,11 @@ def command(
     context_tokens: int,
     as_json: bool,
 ) -> int:
-    """Predict the accuracy for a budget, or the cost of an accuracy, from a profile. Spends nothing.
+    """Predict the accuracy for a budget, or the cost of an accuracy.
 
-    The budget is divided between easy and hard questions so that the most are answered correctly. Nothing beyond the
-    measured range is predicted. Where the size of the KV cache is known, shows how many sequences fit at once.
+    Reads a profile and spends nothing. The budget is divided between easy and hard questions so that the most are
+    answered correctly. Nothing beyond the measured range is predicted. Where the size of the KV cache is known, shows
+    how many sequences fit at once.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """
@@ -292,7 +293,9 @@ class _KvMemory:
         if Path(resolved.name).resolve().name != measured.rstrip("/").rpartition("/")[2]:
             say(f"warning: the profile was measured with {measured}, not {resolved.name}: calibrate that one")
         if resolved.folder is None:
-            raise EngineError(f"{resolved.name} is not on this machine yet: vLLM downloads it at the first start")
+            raise EngineError(
+                f"{resolved.name} is not on this machine: name its folder with --model, or let vLLM download it"
+            )
         size = KV_BYTES[self.dtype] or _model_bytes(resolved.folder)
         return read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
 

@@ -56,8 +56,9 @@ class _Recording:
 @click.command("solve")
 @click.argument("question")
 @click.option("-s", "--strategy", metavar=options.SPEC,
-              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9; `reasoner list strategies` "
-                   "shows all.  [default: self_consistency]")  # fmt: skip
+              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9 or, with another strategy "
+                   "inside, best_of_n(n=4,of=refine(rounds=1)); `reasoner list strategies` shows all.  [default: "
+                   "self_consistency]")  # fmt: skip
 @click.option("--effort", metavar="low|medium|high",
               help="How much to spend on a higher chance of a right answer; selects the strategy auto.  "
                    "[default: medium, for auto]")  # fmt: skip
@@ -109,7 +110,7 @@ def command(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Answer QUESTION, one quoted argument; - reads it from standard input.
+    """Answer QUESTION: one quoted argument, or - for standard input.
 
     Standard output gets the answer and nothing else; standard error gets the progress, the votes, the cost and the
     time. If an error ends the run, standard output stays empty, even with --json, and standard error shows the best

@@ -144,7 +144,7 @@ def explanation(strategy: Strategy, solution: Solution) -> list[tuple[str, str]]
     cost = solution.cost
     stopped = f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"
     if (price := getattr(strategy, "price", None)) is not None:
-        stopped += f"; a sample is worth its price if the chance of a right answer rises by {price:g}"
+        stopped += f"; the price of a sample is a gain of {price:g} in the chance of a right answer"
     return [
         ("ran", f"{printable(choice, limit=MAX_REASON_LENGTH)}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"),
         ("stopped", stopped),

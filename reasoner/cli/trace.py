@@ -4,7 +4,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,36 +66,31 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
         wanted = _id_of(question, file)
         # Where the question was asked several times, show the last time.
         shown = iter(deque(search_trees(event for event in read_trace(file) if event.question_id == wanted), maxlen=1))
-    lost: OutputLost | None = None
-    with ExitStack() as stack:
-        if html is not None:
-            from reasoner.trace.tree.page import writing_page
+    first = next(shown, None)
+    if first is None:
+        raise TraceError(f"the trace {file} holds no question: it is empty")
+    shown = chain((first,), shown)
+    if html is None:
+        _show(terminal, shown, as_json=as_json)
+        return ANSWERED
+    from reasoner.trace.tree.page import write_page
 
-            shown = stack.enter_context(writing_page(html, source=file.name)).passing(shown)
-        first = next(shown, None)
-        if first is None:
-            raise TraceError(f"the trace {file} holds no question: it is empty")
+    lost: OutputLost | None = None
+    with closing(write_page(html, shown, source=file.name)) as pages:
         try:
-            _show(terminal, first, shown, as_json=as_json)
+            _show(terminal, pages, as_json=as_json)
         except OutputLost as error:
             lost = error
-            if html is not None:
-                # The page is written in full even if standard output cannot be.
-                deque(shown, maxlen=0)
-    if html is not None:
-        terminal.say(f"wrote {html}")
+            # The page is written in full even if standard output cannot be.
+            deque(pages, maxlen=0)
+    terminal.say(f"wrote {html}")
     if lost:
         raise lost
     return ANSWERED
 
 
 def _id_of(given: str, file: Path) -> str:
-    """The id of the question that is named by its id or by the first characters of it.
-
-    Raises:
-        UnknownName: there is none.
-        UsageError: there are several.
-    """
+    """The id of the question that is named by its id or by the first characters of it."""
     from pydantic import BaseModel
 
     from reasoner.errors import UnknownName, UsageError
@@ -116,21 +111,21 @@ def _id_of(given: str, file: Path) -> str:
     return matching[0] if matching else given
 
 
-def _show(terminal: "Terminal", first: "SearchTree", rest: "Iterator[SearchTree]", *, as_json: bool) -> None:
-    """One course in full, several as one line each."""
+def _show(terminal: "Terminal", shown: "Iterator[SearchTree]", *, as_json: bool) -> None:
+    """A single course in full, several in a line each."""
     from reasoner.cli.terminal import columns
     from reasoner.trace.tree.search_tree import document, row
 
-    second = next(rest, None)
+    first, second = next(shown), next(shown, None)
     if as_json and second is None:
         terminal.give(json.dumps(document(first)))
     elif second is None:
         terminal.show(*full(first, columns()), width=columns())
     elif as_json:
-        for course in chain((first, second), rest):
+        for course in chain((first, second), shown):
             terminal.give(json.dumps(row(course)))
     else:
-        terminal.show(_table(chain((first, second), rest), wide=columns() >= WIDE), width=columns())
+        terminal.show(_table(chain((first, second), shown), wide=columns() >= WIDE), width=columns())
         terminal.say("choose one with --question ID")
 
 
@@ -195,9 +190,9 @@ def full(course: "SearchTree", width: int) -> "Iterator[RenderableType]":
     yield ""
     events = [(title, line) for title, lines in words.events_of(course) for line in _last(lines)]
     yield labelled([(title, printable(line, limit=300)) for title, line in events])
-    used = {words.state_of(node, course)[0] for node in course.nodes}
-    for name, meaning in words.MEANINGS:
-        if name[0] in used:
+    used = {"→ path" if node.on_path else " ".join(words.state_of(node, course)) for node in course.nodes}
+    for name, meaning in words.LEGEND.items():
+        if name in used:
             yield Text(f"{name}: {meaning}", "dim")
 
 

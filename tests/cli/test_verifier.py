@@ -12,11 +12,11 @@ from reasoner.registry import build
 from reasoner.trace.grades import GRADES
 from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.grading.labelling import label
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.cli.command import Run
 from tests.helpers import number_question, without_checksums
+from tests.labelling import label
 
 
 def sure(request: SampleRequest) -> bool:

@@ -15,12 +15,12 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.trace.grades import GRADES
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.grading.labelling import label
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting.head import Fitted, Recipe, fit
 from reasoner_verifiers.reward.checkpoint import load_head
 from tests.cli.command import finish, start
 from tests.helpers import number_question, without_checksums
+from tests.labelling import label
 
 torch = pytest.importorskip("torch", reason="fitting needs torch, which the extras `cpu` and `gpu` bring")
 QUESTIONS = 40

@@ -39,13 +39,13 @@ class Binning:
         """The binning of a signal, or with a number of bins as in `prompt:4`. Raises UsageError for other texts."""
         name, colon, count = text.partition(":")
         if name not in get_args(Signal):
-            raise UsageError(f"--bins {text!r} is out of range: choose {', '.join(get_args(Signal))}, as in split:3")
+            raise UsageError(f"--bins must be one of {', '.join(get_args(Signal))}, as in split:3 (got {text!r})")
         if not colon:
             return cls(cast("Signal", name))
         if name == "none":
-            raise UsageError(f"--bins {text!r} is out of range: none makes one bin and takes no number")
+            raise UsageError(f"--bins none makes one bin and takes no number (got {text!r})")
         if not (count.isascii() and count.isdigit() and len(count) <= 2 and 2 <= int(count) <= MAX_PARTS):
-            raise UsageError(f"--bins {text!r} is out of range: give 2 to {MAX_PARTS} bins, as in {name}:3")
+            raise UsageError(f"--bins must have 2 to {MAX_PARTS} bins, as in {name}:3 (got {text!r})")
         return cls(cast("Signal", name), int(count))
 
     def bins(self, values: Floats) -> Bins:

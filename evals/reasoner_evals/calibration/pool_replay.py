@@ -55,7 +55,7 @@ class Replay:
     indices: Ints
     """Indices into `vote_states`."""
     vote_states: tuple[VoteState, ...]
-    """The distinct vote_states; their answers are placeholders."""
+    """The distinct vote states; their answers are placeholders."""
 
 
 def random_orders(ids: Sequence[str], n: int) -> Ints:
@@ -129,7 +129,7 @@ def _vote_state(key: bytes, max_samples: int) -> VoteState:
 def stops(replayed: Replay, rule: StopRule) -> Ints:
     """[Q, R]: the number of samples when the rule stopped the vote, or all of them.
 
-    The rule is asked once about each standing, so it may depend on nothing else: costs are not available.
+    The rule is asked once about each vote state, so it may depend on nothing else: costs are not available.
     """
     questions, orders, n = replayed.indices.shape
     indices, verdicts = replayed.indices.reshape(-1, n), np.full(len(replayed.vote_states), -1, dtype=np.int8)

@@ -24,7 +24,7 @@ from reasoner_evals.calibration.outcomes import (
 )
 from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import Bools, Ints
-from reasoner_evals.runs.reading import RunData, check_same, open_run, read_arm
+from reasoner_evals.runs.reading import RunData, check_same, open_runs, read_arm
 from reasoner_evals.runs.records import Arm
 
 POINTS: Final = 50
@@ -42,12 +42,9 @@ class Made(NamedTuple):
     notes: tuple[str, ...]
 
 
-def open_runs(paths: Sequence[Path]) -> list[RunData]:
+def runs_of_one_model(paths: Sequence[Path]) -> list[RunData]:
     """These runs, opened. Raises UsageError if one is given twice or their models differ."""
-    for index, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:index]]:
-            raise UsageError(f"run {path} is given twice: keep one")
-    runs = [open_run(path) for path in paths]
+    runs = open_runs(paths)
     for run in runs[1:]:
         if run.manifest.model != runs[0].manifest.model:
             raise UsageError(

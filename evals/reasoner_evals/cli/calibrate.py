@@ -33,8 +33,9 @@ MAX_SPEC_LENGTH: Final = 80
               help="The run's folder; an interrupted run in it continues.  [default: "
                    "runs/calibrate-DATE-TIME-TASK]")  # fmt: skip
 @click.option("--bins", default="none", metavar="SIGNAL[:COUNT]",
-              help="Measure easy and hard questions separately, told apart by prompt (its length), likelihood (of the "
-                   "first sample) or split (of the first four samples' votes).  [default: none]")  # fmt: skip
+              help="Measure bins of easy and hard questions separately, as in split:3. The signal is prompt (its "
+                   "length), likelihood (of the first sample) or split (of the first four samples' votes).  "
+                   "[default: none]")  # fmt: skip
 @json_option("the profile's path and rows")
 @guarded
 def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:
@@ -98,10 +99,10 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
 def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:
     """Make the profile of finished runs and show its rows."""
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.calibration.profiles import families_of, former_profile, merged, open_runs
+    from reasoner_evals.calibration.profiles import families_of, former_profile, merged, runs_of_one_model
 
     terminal = Terminal(sys.stdout, sys.stderr)
-    opened = open_runs(tuple(runs))
+    opened = runs_of_one_model(runs)
     model = opened[0].manifest.model.name
     former = former_profile(out, model)
     measured_by_task = families_of(opened, binning)
@@ -153,14 +154,10 @@ def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:
 
 def accuracy(row: "ArmRow") -> tuple[float, float, float]:
     """The share of right answers and its 95 % interval, which is narrower for an expectation over subsets."""
-    from reasoner_evals.stats.intervals import TRACE, wilson
+    from reasoner_evals.stats.intervals import effective_outcomes, wilson
 
-    n = row.questions
-    mean = row.right / n
-    size, share = n + 2 * TRACE, (row.right + TRACE) / (n + 2 * TRACE)
-    # As in `stats.intervals`: the number of single outcomes that would vary as much.
-    spread = row.squares - 2 * share * row.right + n * share**2 + TRACE * (share**2 + (1 - share) ** 2)
-    outcomes = max(share * (1 - share) * (size - 1) / spread, 1.0) * n
+    mean = row.right / row.questions
+    outcomes = effective_outcomes(row.questions, row.right, row.squares)
     low, high = wilson(min(mean, 1.0) * outcomes, outcomes)
     return mean, low, high
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @json_option("the result")
 @guarded
 def command(first: str, second: str, task: str, *, as_json: bool) -> int:
-    """Compare A with B, question by question: two runs, or two arms as RUN:ARM.
+    """Compare two runs, or two arms, question by question.
 
-    A run is a folder that `reasoner eval` wrote. Two runs are compared arm by arm: those with the same strategy,
-    verifier, budget and seed. Both must have the same questions.
+    A and B are runs, or arms written as RUN:ARM. A run is a folder that `reasoner eval` wrote. Two runs are compared
+    arm by arm: those with the same strategy, verifier, budget and seed. Both must have the same questions.
     """
     import dataclasses
     import json
@@ -62,9 +62,9 @@ def _lines(result: "PairedResult") -> Iterator[str]:
     yield f"  A - B       {signed_points(result.difference)}"
     yield f"  p           {result.p:.3g} ({result.test}){holm}"
     yield f"  better      A on {result.better:,} questions, B on {result.worse:,}"
-    if result.detectable is not None:
-        verdict = "large enough" if result.resolvable else "not large enough"
-        yield f"  detectable  {100 * result.detectable:.1f} points: the difference is {verdict}"
+    if result.detectable:
+        verdict = "the difference is at least that" if result.resolvable else "the difference is smaller"
+        yield f"  detectable  {100 * result.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
         low, high = result.cost_ratio.low, result.cost_ratio.high
         bounds = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"

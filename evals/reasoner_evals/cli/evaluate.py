@@ -26,11 +26,12 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @json_option("the results")
 @guarded
 def command(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> int:
-    """Measure strategies on TASKs: every task with every strategy, budget and seed.
+    """Measure strategies on TASKs, as in `reasoner eval arithmetic`.
 
-    Strategies that select from independent samples (self_consistency, best_of_n) run once per seed as a pool of
-    samples; the results for fewer samples are computed from it. All others run at every budget. Standard output gets
-    one line per combination, standard error the progress, and the run's folder everything else.
+    Runs every task with every strategy, budget and seed. Strategies that select from independent samples
+    (self_consistency, best_of_n) run once per seed as a pool of samples; the results for fewer samples are computed
+    from it. All others run at every budget. Standard output gets one line per combination, standard error the progress,
+    and the run's folder everything else.
 
     An interrupted run continues with --resume RUN alone; other options may be given but must not change the run.
 

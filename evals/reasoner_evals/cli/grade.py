@@ -55,11 +55,7 @@ def command(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
 
 
 def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskData]":
-    """The questions of the run with their graders.
-
-    Raises:
-        UsageError: they cannot be loaded, or have changed.
-    """
+    """The questions of the run with their graders. Raises UsageError: they cannot be loaded, or have changed."""
     from reasoner.errors import UsageError
     from reasoner_evals.cli.setup import check_consent, load_tasks
     from reasoner_evals.runs.subset import Subset

@@ -19,11 +19,12 @@ from reasoner.errors import UsageError
 @click.option("--title", metavar="TEXT", help="The title of the page.  [default: the tasks]")
 @guarded
 def command(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: str | None) -> int:
-    """Report what RUNs measured, from the folders that `reasoner eval` wrote. Needs no model.
+    """Report what RUNs measured, as a page and tables.
 
-    Writes report.html, one page without scripts or external resources, and beside it results.csv, results.md,
-    questions.csv with one row per question, and figures/ with each figure as SVG and PNG. Prints the page's path.
-    Several runs are reported together if they have the same questions for each task that they share.
+    RUNs are folders that `reasoner eval` wrote. Needs no model. Writes report.html, one page without scripts or
+    external resources, and beside it results.csv, results.md, questions.csv with one row per question, and figures/
+    with each figure as SVG and PNG. Prints the page's path. Several runs are reported together if they have the same
+    questions for each task that they share.
     """
     from dataclasses import replace
 
@@ -40,7 +41,6 @@ def command(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: 
 
 
 def _page(runs: tuple[Path, ...], out: Path | None, html: Path | None) -> Path:
-    """The file of the page."""
     if not runs:
         raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     if out is not None and html is not None:

@@ -144,7 +144,6 @@ def _lines(tallies: list[Tally]) -> list[str]:
 
 
 def _document(path: Path, tallies: list[Tally]) -> str:
-    """The results as one JSON object, in ASCII."""
     arms = []
     for tally in tallies:
         share, low, high = tally.accuracy or (None, None, None)
@@ -152,13 +151,10 @@ def _document(path: Path, tallies: list[Tally]) -> str:
             {
                 **tally.arm.model_dump(),
                 "questions": tally.done,
-                "graded": tally.graded,
-                "right": tally.right,
-                "errors": tally.errors,
+                **{name: getattr(tally, name) for name in ("graded", "right", "errors", "tokens")},
                 "accuracy": share,
                 "low": low,
                 "high": high,
-                "tokens": tally.tokens,
                 "alarms": [line for name, line in _alarms([tally])],
             }
         )

@@ -17,7 +17,7 @@ from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
 from reasoner.trace.grades import GradeStatus
-from reasoner.types import Answer, Completion, Question
+from reasoner.types import Answer, Question
 
 GYM_RIGHT = 0.999
 """The least score of reasoning-gym that is right; partial credit below it is wrong."""
@@ -104,14 +104,6 @@ class GradedQuestion:
     group: str = ""
     level: str = ""
     grader: Grader = field(default=ByReference(), repr=False)
-
-
-async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:
-    """The grade of one completion. Raises UsageError if its grader cannot grade this kind of question."""
-    if completion.truncated:
-        return "truncated"
-    answer = item.question.read(completion)
-    return "no_answer" if answer is None else await item.grader.grade(item, answer, equivalence)
 
 
 @dataclass(frozen=True, slots=True)

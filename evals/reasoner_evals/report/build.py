@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from reasoner.errors import UsageError
@@ -17,7 +17,7 @@ from reasoner_evals.report.data.table import alarms, points_table
 from reasoner_evals.report.html.page import page, views
 from reasoner_evals.report.narrative import METHODS, findings, limits
 from reasoner_evals.runs.arrays import ERROR
-from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
+from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
 
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
@@ -43,13 +43,7 @@ def _open_runs(paths: Sequence[Path]) -> list[RunData]:
     """Several runs that can be reported together: each once, over the same questions if they share a task."""
     if not paths:
         raise UsageError("no run is given: name the folder of one or more")
-    resolved = [path.resolve() for path in paths]
-    for path in paths:
-        if resolved.count(path.resolve()) > 1:
-            raise UsageError(f"{path} is given twice: keep one")
-    runs = [open_run(path) for path in paths]
-    if len({run.name for run in runs}) < len(runs):
-        runs = [replace(run, name=str(path)) for run, path in zip(runs, paths, strict=True)]
+    runs = open_runs(paths)
     for index, run in enumerate(runs):
         for former in runs[:index]:
             for task in run.tasks.keys() & former.tasks.keys():
@@ -64,11 +58,11 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
     groups = groups_of(items)
     own = [arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name]
     measured = [point for point in measure(own, several_models=several) if point.questions]
-    differences = deltas(measured, items)
+    differences = deltas(measured, groups)
     by_tokens: dict[str, str] = {}
     for model in models:
-        by_tokens |= front([point for point in measured if point.model == model], items)
-    by_flops = front(measured, items, cost="flops") if several else {}
+        by_tokens |= front([point for point in measured if point.model == model], groups)
+    by_flops = front(measured, groups, cost="flops") if several else {}
     points = points_table(measured, groups, differences, by_tokens, by_flops)
     return TaskReport(
         task=_FOLDERS.sub("", name),

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from reasoner.solution import EndedBy
-from reasoner_evals.runs.records import Arm, Manifest, Outcome, Source
+from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Outcome, Source
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.stats.scaling import Band, HeldOut
 
@@ -32,29 +32,36 @@ Against = Literal["greedy", "self_consistency", "larger_model"]
 FLOPs."""
 
 
-class Delta(NamedTuple):
-    """A point minus a baseline, paired by question."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paired:
+    """Two arms compared question by question: the first minus the second."""
+
+    questions: int
+    difference: Estimate
+    p: float
+    p_holm: float
+    """Adjusted for the `family` of comparisons that it belongs to."""
+    family: int
+    test: str
+    """mcnemar, sign flips, or sign flips, clustered."""
+    better: int
+    """Questions on which the first is ahead."""
+    worse: int
+    """Questions on which the second is ahead."""
+    detectable: float | None
+    """The smallest difference that this many questions can show: 80 % power at the 5 % level."""
+    resolvable: bool
+    """Whether the difference is as large as that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta(Paired):
+    """A point minus a baseline; the family is all differences against the same baseline in this task."""
 
     key: str
     baseline: str
     """The key of the baseline's point."""
     against: Against
-    questions: int
-    difference: Estimate
-    p: float
-    p_holm: float
-    """Adjusted for all differences against the same baseline in this task, `family` of them."""
-    family: int
-    test: str
-    """mcnemar, sign flips, or sign flips, clustered."""
-    better: int
-    """Questions on which the point is ahead."""
-    worse: int
-    """Questions on which the baseline is ahead."""
-    detectable: float | None
-    """The smallest difference that this many questions can show: 80 % power at the 5 % level."""
-    resolvable: bool
-    """Whether the difference is as large as that."""
     backfired: float
     """The share of the questions that the baseline answers right and the point wrong."""
     mixed: float = 0.0
@@ -191,34 +198,27 @@ FailureKind = Literal["backfired", "missed", "no_answer", "truncated", "overconf
 """Baseline right and strategy wrong; covered but not chosen; no answer; all truncated; wrong with a high confidence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A failure worth reading. `text`, `gold`, `answer` and `votes` are empty if the source may not be shown."""
+class Failure(NamedTuple):
+    """A failure worth reading. The page shows texts of `item` and `record` only if `shareable`."""
 
     kind: FailureKind
     key: str
     """The point that failed."""
-    run: str
-    """The run's folder, as given."""
-    arm: str
-    """The arm's name: its trace is `RunFolder(run).arm(arm).trace`, to be shown only if `shareable`."""
-    question_id: str
-    shareable: bool
-    text: str
-    gold: str
-    answer: str
+    trace: Path
+    """To be shown only if `shareable`."""
+    record: ItemRecord
+    """Without its pool, and without its answer if its source may not be shown."""
+    item: Item | None
+    """The question with its reference answer; None if its source may not be shown."""
     outcome: Outcome
-    confidence: float
-    """The share of the vote for the answer."""
     votes: tuple[VoteShare, ...]
-    tokens: int
     why: str
     """What makes it a failure worth reading, in a sentence."""
-    ended_by: EndedBy
-    reason: str
-    """Why it ended, in words."""
-    calibrated: float | None
-    """The calibrated probability that the answer is right."""
+
+    @property
+    def shareable(self) -> bool:
+        """Whether its texts may be shown."""
+        return self.item is not None
 
 
 class ArmState(NamedTuple):

@@ -127,7 +127,7 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
         return
     n = min(row.questions for row in rows)
     yield (
-        f"with {n:,} questions, two strategies that differ on {DISCORDANT:.0%} of them can be told apart only if they "
+        f"with {n:,} questions, two strategies that differ on {DISCORDANT:.0%} of them show a difference only if they "
         f"are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
     )
     if all(delta.against != "greedy" for delta in task.deltas) and len(rows) > 1:

@@ -95,12 +95,12 @@ def read_seeds(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     listed = [part for part in parts if part]
     if not listed or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in listed):
-        raise UsageError(f"--seeds {text!r} is out of range: give how many, as in 3, or which, as in 4,7")
+        raise UsageError(f"--seeds must be a number of seeds, as in 3, or a list, as in 4,7 (got {text!r})")
     numbers = tuple(int(part) for part in listed)
     if len(parts) > 1:
         return numbers
     if not 1 <= numbers[0] <= MAX_SEEDS:
-        raise UsageError(f"--seeds {text} is out of range: give 1 to {MAX_SEEDS:,}; a single seed is written `{text},`")
+        raise UsageError(f"--seeds must be from 1 to {MAX_SEEDS:,} (got {text}); a single seed is written `{text},`")
     return tuple(range(numbers[0]))
 
 

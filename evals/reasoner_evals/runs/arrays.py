@@ -32,10 +32,8 @@ COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "sampl
 
 STATED: Final = frozenset({"alone", "boxed", "cue", "fence", "final", "given", "hashes", "likelihood", "tags"})
 """Rules that find a stated answer: a box, `####`, an answer cue, tags, a code block, a label alone on its line, or an
-answer that was not read from a text."""
-FALLBACKS: Final = frozenset({"first", "formula", "last", "line", "marked", "number", "span", "text", "unclosed"})
-"""Rules that find an answer by its position or shape, such as the last number: it may not be an answer at all. `marked`
-is any label in bold or brackets. Strict accuracy counts stated answers only, flexible accuracy all."""
+answer that was not read from a text. All other rules find an answer by its position or shape, such as the last number:
+it may not be an answer at all. Strict accuracy counts stated answers only."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -48,7 +48,9 @@ class Drifted(UsageError):
     def __init__(self, folder: RunFolder, differences: Iterable[Difference]) -> None:
         self.differences = tuple(differences)
         changed = ", ".join(difference.what for difference in self.differences)
-        super().__init__(f"{folder.path} was started differently ({changed}): restore it, or start a new run")
+        super().__init__(
+            f"{folder.path} was started with other settings ({changed}): resume it with those, or start a new run"
+        )
 
     @property
     def diff(self) -> list[str]:

@@ -2,8 +2,8 @@
 
 import hashlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -72,6 +72,17 @@ def open_run(path: Path) -> RunData:
     for verdict in read_verdicts(folder.verdicts):
         verdicts.add(verdict)
     return RunData(folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), verdicts)
+
+
+def open_runs(paths: Sequence[Path]) -> list[RunData]:
+    """Several runs, named by their paths where folders have the same name. Raises UsageError: one is given twice."""
+    for index, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:index]]:
+            raise UsageError(f"{path} is given twice: keep one")
+    runs = [open_run(path) for path in paths]
+    if len({run.name for run in runs}) == len(runs):
+        return runs
+    return [replace(run, name=str(path)) for run, path in zip(runs, paths, strict=True)]
 
 
 def read_arm(run: RunData, name: str) -> ArmData:

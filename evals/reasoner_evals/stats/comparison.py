@@ -1,15 +1,14 @@
 """The paired comparison of two arms over the same questions, and the difference that it can detect."""
 
 import math
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats
-from reasoner_evals.stats.intervals import Interval, difference_interval, totals_by
+from reasoner_evals.stats.intervals import Groups, Interval, difference_interval, totals_by
 
 FLIPS = 10_000
 """Random sign flips if there are too many to enumerate."""
@@ -44,45 +43,24 @@ class Comparison:
         return abs(self.difference.mean) >= self.detectable > 0
 
 
-def compare(
-    first: Mapping[str, float], second: Mapping[str, float], *, groups: Mapping[str, str] | None = None, seed: int = 0
-) -> Comparison:
-    """Compare two arms by question id; each maps ids to a share in [0, 1], or NaN without a value.
+def compare(first: Floats, second: Floats, groups: Groups | None = None, *, seed: int = 0) -> Comparison:
+    """Compare two arms by their shares of the same questions, both [Q]; NaN without a value.
 
-    `groups` names what questions share, by id; whole groups then count as one. Raises UsageError if the arms are over
-    different ids or empty, or if a group key is missing.
+    With `groups`, whole groups count as one. Raises UsageError if a group key is missing.
     """
-    _check_ids(first.keys(), second.keys())
-    ids = sorted(first)
-    keys = None if groups is None else [groups.get(question_id) for question_id in ids]
-    left, right = (np.array([arm[question_id] for question_id in ids], dtype=np.float64) for arm in (first, second))
-    difference = left - right
-    estimate = difference_interval(difference, keys, seed=seed)
+    difference = first - second
+    estimate = difference_interval(difference, groups, seed=seed)
     both = ~np.isnan(difference)
     paired = difference[both]
-    paired_keys = None if keys is None else [key for key, present in zip(keys, both, strict=True) if present]
     better, worse = int((paired > NEAR).sum()), int((paired < -NEAR).sum())
-    units = paired if paired_keys is None else totals_by(paired_keys, paired)[0]
-    if paired_keys is None and bool(np.all(np.isin((left[both], right[both]), (0, 1)))):
+    units = paired if groups is None else totals_by(np.asarray(groups)[both], paired)[0]
+    if groups is None and np.all(np.isin((first[both], second[both]), (0, 1))):
         p_value, test = mcnemar(better, worse), "mcnemar"
     else:
-        test = "sign flips" if paired_keys is None else "sign flips, clustered"
-        p_value = sign_flips(units, seed=seed)
+        p_value, test = sign_flips(units, seed=seed), "sign flips" if groups is None else "sign flips, clustered"
     # With single questions and 0/1 outcomes this is 2.8 * sqrt(d / n) for the discordant share d.
     detectable = POWER * math.sqrt(float(np.sum(units**2))) / len(paired) if len(paired) else math.nan
     return Comparison(estimate, p_value, test, better, worse, detectable)
-
-
-def _check_ids(first: AbstractSet[str], second: AbstractSet[str]) -> None:
-    if first != second:
-        only, other = sorted(first - second), sorted(second - first)
-        example = (only or other)[0]
-        raise UsageError(
-            f"the arms are over different questions: {len(only)} only in the first, {len(other)} only in the second "
-            f"(for example {example!r}): compare arms over the same questions"
-        )
-    if not first:
-        raise UsageError("there is no question to compare on")
 
 
 def mcnemar(better: int, worse: int) -> float:

@@ -14,6 +14,7 @@ from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import TaskData, task_data
 from reasoner_evals.tasks.prompts import PLAIN
 
+PRACTICE = 800
 DEVELOPMENT = 40
 Sign = Literal["+", "x", "-"]
 _WORDINGS = ("What is {}?", "Compute {}.", "How much is {}?")
@@ -43,14 +44,17 @@ class Problem:
 class Arithmetic:
     """Generated one-digit sums and products, sized for the embedded model; needs no data.
 
-    `split` is 50 pairs of numbers to report or 40 others for development. Each pair is asked in both orders and three
-    wordings and is a group. The first 50 questions to report are the pairs in one order and wording.
+    `split` is 50 pairs of numbers to report, 40 others for development, or 800 questions to fit a verifier on, which
+    are none of those to report. Each pair is asked in both orders and three wordings and is a group. The first 50
+    questions to report are the pairs in one order and wording.
     """
 
-    split: Literal["reported", "development"] = "reported"
+    split: Literal["reported", "development", "practice"] = "reported"
 
     def load(self) -> TaskData:
         """The questions: all pairs in one wording and order, then in the other order, then in the other wordings."""
+        if self.split == "practice":
+            return task_data(self, practice(PRACTICE), "made on the spot", PLAIN, "Apache-2.0")
         development, reported = _split()
         pairs = reported if self.split == "reported" else development
         problems = [*pairs, *_swapped(pairs)]

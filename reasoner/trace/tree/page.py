@@ -1,12 +1,11 @@
 """Courses as one HTML page without scripts or external resources; model output is shown as text only."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
@@ -44,7 +43,7 @@ def fragment(course: SearchTree) -> "Markup":
     """A course as an `<article class="course">` for any page with `style()` in its head. Bounded in size.
 
     Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the answer are shown, with the
-    number left out at each place.
+    number of those left out where they would be.
     """
     from markupsafe import Markup
 
@@ -78,7 +77,7 @@ def style() -> "Markup":
 def policy() -> "Markup":
     """The Content-Security-Policy of a page, a `<meta>` element: only the page's own styles, nothing from elsewhere.
 
-    It stands first in the `<head>`, because what comes before it is not under it.
+    It comes first in the `<head>`, because it does not apply to what is before it.
     """
     from markupsafe import Markup
 
@@ -86,48 +85,28 @@ def policy() -> "Markup":
     return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
 
 
-class Page:
-    """A page to which courses are added one by one; made by `writing_page`."""
+def write_page(path: Path, courses: Iterable[SearchTree], *, source: str) -> Generator[SearchTree, None, None]:
+    """The same courses; each is added, as it passes, to a page about the trace named `source`.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.search_trees = 0
-
-    def passing(self, search_trees: Iterable[SearchTree]) -> Iterator[SearchTree]:
-        """The same courses, each added to the page as it passes."""
-        for course in search_trees:
-            self.add(course)
-            yield course
-
-    def add(self, course: SearchTree) -> None:
-        """Add a course; those after `MAX_TREES` are only counted. Raises OSError: it cannot be written."""
-        if self.search_trees < MAX_TREES:
-            self.write(fragment(course))
-        self.search_trees += 1
-
-    def write(self, text: str) -> None:
-        """Write markup. Raises OSError: it cannot be written."""
-        self._file.write(text.encode("utf-8", "replace") + b"\n")
-
-
-@contextmanager
-def writing_page(path: Path, *, source: str) -> Iterator[Page]:
-    """A page about the trace named `source`. It is written to `path` at the end, or not at all if an error occurs.
+    After `MAX_TREES` courses they are only counted. The page is written to `path` after the last one, or not at all.
 
     Raises:
         UsageError: it cannot be written there.
     """
-    templates = _environment().get_template
+    template, count = _environment().get_template, 0
     try:
         with replacing(path) as file:
-            page = Page(file)
-            page.write(templates("page_top.html").render(source=visible(source), policy=policy(), style=style()))
-            yield page
-            page.write(
-                templates("page_end.html").render(
-                    left_out=max(0, page.search_trees - MAX_TREES), version=version("reasoner-kit")
-                )
-            )
+
+            def write(markup: str) -> None:
+                file.write(markup.encode("utf-8", "replace") + b"\n")
+
+            write(template("page_top.html").render(source=visible(source), policy=policy(), style=style()))
+            for count, course in enumerate(courses, 1):
+                if count <= MAX_TREES:
+                    write(fragment(course))
+                yield course
+            left_out = max(0, count - MAX_TREES)
+            write(template("page_end.html").render(left_out=left_out, version=version("reasoner-kit")))
     except OSError as error:
         raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
 

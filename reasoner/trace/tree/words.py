@@ -6,31 +6,22 @@ from reasoner.budget import Cost
 from reasoner.solution import Proposal
 from reasoner.trace.tree.search_tree import Comparison, Node, SearchTree, State
 
-_MARKS: dict[State, str] = {
-    "continued": "•",
-    "answered": "=",
-    "no answer": "∅",
-    "repeat": "≡",
-    "pruned": "✂",
-    "open": "…",
-    "cut": "!",
-    "cancelled": "×",
-    "deadline": "×",
-    "lost": "×",
+_STATES: dict[State, tuple[str, str]] = {
+    "continued": ("•", "other sequences were sampled from it"),
+    "answered": ("=", "a complete reply with an answer"),
+    "no answer": ("∅", "a complete reply without an answer"),
+    "repeat": ("≡", "the same text as the sequence that it names"),
+    "pruned": ("✂", "incomplete, while others of its depth were continued"),
+    "open": ("…", "incomplete when the search ended"),
+    "cut": ("!", "ended by a token limit"),
+    "cancelled": ("×", "cancelled by the strategy before it was complete"),
+    "deadline": ("×", "incomplete at the end of the budget in seconds"),
+    "lost": ("×", "lost by the engine before it was complete"),
 }
+"""Mark and meaning."""
 FAINT: frozenset[State] = frozenset({"pruned", "repeat", "cut", "cancelled", "deadline", "lost"})
 """States that are shown faintly, as they led to nothing."""
-MEANINGS = (
-    ("→ path", "leads to the answer"),
-    ("• continued", "other sequences were sampled from it"),
-    ("= answered", "a complete reply with an answer"),
-    ("∅ no answer", "a complete reply without one"),
-    ("✂ pruned", "incomplete, while others of its depth were continued"),
-    ("≡ repeat", "the same text as the sequence that it names"),
-    ("… open", "incomplete when the search ended"),
-    ("! cut", "ended by a token limit"),
-    ("× cancelled, deadline, lost", "did not complete"),
-)
+LEGEND = {"→ path": "leads to the answer", **{f"{mark} {state}": meaning for state, (mark, meaning) in _STATES.items()}}
 """The legend of the states."""
 
 
@@ -38,7 +29,7 @@ def state_of(node: Node, course: SearchTree) -> tuple[str, str]:
     """Its mark and its word."""
     if node.on_path:
         return "→", "answer" if node.id == course.path[-1] else "path"
-    return _MARKS[node.state], node.state
+    return _STATES[node.state][0], node.state
 
 
 def score_of(node: Node) -> str:
@@ -67,7 +58,7 @@ def counts(course: SearchTree) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
     number = f"{len(course.nodes):,} sequence{'s' if len(course.nodes) != 1 else ''}, depth {course.depth}"
     by_state = Counter(node.state for node in course.nodes)
-    states = ", ".join(f"{by_state[state]:,} {state}" for state in _MARKS if by_state[state])
+    states = ", ".join(f"{by_state[state]:,} {state}" for state in _STATES if by_state[state])
     return f"{number}: {states}" if states else number
 
 

@@ -26,7 +26,7 @@ from reasoner_evals.calibration.profiles import (
     families_of,
     family_of,
     merged,
-    open_runs,
+    runs_of_one_model,
     trust_in,
 )
 from reasoner_evals.runs.reading import open_run
@@ -251,7 +251,7 @@ def test_likelihood_is_that_of_the_first_sample_in_the_trace(tmp_path: Path) -> 
 def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
     first = fabricate(tmp_path / "first", [VOTE], questions=QUESTIONS)
     second = fabricate(tmp_path / "second", [GREEDY], questions=QUESTIONS)
-    made = families_of(open_runs([first, second]), Binning())[TASK].family
+    made = families_of(runs_of_one_model([first, second]), Binning())[TASK].family
     alone = family(tmp_path / "both", VOTE, GREEDY)
     assert made.arms == alone.arms
     assert "first" in made.origin
@@ -266,13 +266,13 @@ def test_what_no_profile_can_be_made_of_is_told(tmp_path: Path) -> None:
         family(tmp_path / "begun", VOTE, Fake("single", finished=4))
     with pytest.raises(UsageError, match="no question of arithmetic has a result in every arm"):
         family(tmp_path / "ungraded", VOTE, graded=False)
-    runs = open_runs([vote, fabricate(tmp_path / "other", [GREEDY], questions=QUESTIONS, edition=" now")])
+    runs = runs_of_one_model([vote, fabricate(tmp_path / "other", [GREEDY], questions=QUESTIONS, edition=" now")])
     with pytest.raises(UsageError, match="ask different questions of arithmetic"):
         families_of(runs, Binning())
     with pytest.raises(UsageError, match="is given twice"):
-        open_runs([vote, tmp_path / "other" / ".." / "vote"])
+        runs_of_one_model([vote, tmp_path / "other" / ".." / "vote"])
     with pytest.raises(UsageError, match=r"of the model small-135m and another of other-1b"):
-        open_runs([vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))])
+        runs_of_one_model([vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))])
     (vote / "arms" / VOTE.folder / "trace.jsonl").touch()
     with pytest.raises(UsageError, match=r"run it with -s self_consistency:n=5,.*,logprobs=0"):
         family_of([open_run(vote)], TASK, Binning("likelihood"))
@@ -280,7 +280,7 @@ def test_what_no_profile_can_be_made_of_is_told(tmp_path: Path) -> None:
 
 def test_a_profile_tells_no_answer_and_no_question(tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", [VOTE, GREEDY], questions=QUESTIONS)
-    made = families_of(open_runs([run]), Binning("prompt", 2))[TASK].family
+    made = families_of(runs_of_one_model([run]), Binning("prompt", 2))[TASK].family
     found = set(texts(json.loads(merged("small-135m", [made], None).model_dump_json())))
     secret = {question_id(n) for n in range(QUESTIONS)} | {gold(n) for n in range(QUESTIONS)}
     secret |= {one.key for n in range(QUESTIONS) for one in record(VOTE, n).pool if one.key}
@@ -298,7 +298,7 @@ def texts(value: Any) -> Iterator[str]:
 def test_the_same_run_makes_the_same_family_wherever_it_lies(tmp_path: Path) -> None:
     first = fabricate(tmp_path / "a" / "run", [VOTE, GREEDY], questions=40)
     shutil.copytree(first, tmp_path / "b" / "run")
-    one, other = (families_of(open_runs([tmp_path / at / "run"]), Binning("split"))[TASK] for at in "ab")
+    one, other = (families_of(runs_of_one_model([tmp_path / at / "run"]), Binning("split"))[TASK] for at in "ab")
     assert one.family.model_dump_json() == other.family.model_dump_json()
 
 

@@ -184,7 +184,7 @@ def test_log_probabilities_that_a_run_kept_are_read(data: Path, run: Run, out: P
         (("nope",), "no task named 'nope'"),
         (("jsonl:FILE", "-s", "single"), "none of the strategies is a vote over a pool"),
         (("jsonl:FILE", "-s", "self_consistency:stop=lossless"), "none of the strategies is a vote over a pool"),
-        (("jsonl:FILE", "--bins", "length"), "--bins 'length' is out of range"),
+        (("jsonl:FILE", "--bins", "length"), "--bins must be one of"),
         (("jsonl:FILE", "--bins", "likelihood"), "run it with -s self_consistency:n=16,logprobs=0"),
         (("jsonl:FILE", "-s", "self_consistency:n=3", "--bins", "split"), "looks at the first 4 samples of a vote"),
         (("--from",), "no run is given"),

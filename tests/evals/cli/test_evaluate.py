@@ -111,7 +111,7 @@ def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, m
         (("jsonl:FILE", "--budgets", "1k"), "--budgets has no effect"),
         (("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"), "budget usd needs prices"),
         (("jsonl:FILE", "-s", "refine", "--budgets", "x=1"), "no budget unit named 'x'"),
-        (("jsonl:FILE", "--seeds", "0"), "--seeds 0 is out of range"),
+        (("jsonl:FILE", "--seeds", "0"), "--seeds must be from 1"),
         (("jsonl:FILE", "--limit", "0"), "--limit must be at least 1 (got 0)"),
         (("jsonl:FILE", "--subset-seed", "3"), "--subset-seed 3 has no effect without --limit"),
         (("jsonl:FILE", "--prices", "prompt=1"), "--prices needs generated too"),
@@ -189,7 +189,7 @@ def test_what_is_given_beside_resume_must_be_what_it_was(
     ended = run("eval", *given, "--resume", str(tmp_path / "run"))
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines()[:-1] == [line.replace("FILE", str(data)) for line in diff]
-    assert ended.error.endswith("restore it, or start a new run")
+    assert ended.error.endswith("resume it with those, or start a new run")
 
 
 def test_data_that_has_changed_since_is_refused(asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path) -> None:

@@ -11,10 +11,11 @@ from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox, Verdict
 from reasoner.sandbox.layers import detect
 from reasoner_evals.grading import graders
-from reasoner_evals.grading.graders import ByReference, ByRules, ByTests, GradedQuestion, grade, require_sandbox
+from reasoner_evals.grading.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
 from reasoner_evals.tasks.code import HumanEval
 from tests.evals.tasks.samples import HUMANEVAL
 from tests.helpers import completion
+from tests.labelling import grade
 
 confined = pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox lacks its minimum: {detect().missing}")
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
 from reasoner_evals.report.content import (
     ArmState,
@@ -27,7 +29,8 @@ from reasoner_evals.report.content import (
     VoteShare,
 )
 from reasoner_evals.report.data.table import COLUMNS, STOP_REASONS
-from reasoner_evals.runs.records import Arm, Machine, Manifest, Source
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import Arm, Item, ItemRecord, Machine, Manifest, Source
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.stats.scaling import Band, HeldOut
 
@@ -80,31 +83,40 @@ def some_points() -> list[Row]:
 
 
 def a_delta(point: Row, baseline: Row, *, worse: int = 9) -> Delta:
-    return Delta(point["key"], baseline["key"], "greedy", 120, Estimate(0.05, -0.01, 0.11), 0.03, 0.09, 4, "mcnemar",
-                 15, worse, 0.11, resolvable=False, backfired=0.075)  # fmt: skip
+    return Delta(key=point["key"], baseline=baseline["key"], against="greedy", questions=120,
+                 difference=Estimate(0.05, -0.01, 0.11), p=0.03, p_holm=0.09, family=4, test="mcnemar", better=15,
+                 worse=worse, detectable=0.11, resolvable=False, backfired=0.075)  # fmt: skip
 
 
-def a_failure(**changes: object) -> Failure:
-    failure = Failure(
-        kind="missed",
-        key=f"small|{VOTE}, n=8",
-        run="nowhere",
-        arm="arm",
-        question_id="q7",
-        shareable=True,
-        text="What is 7 + 8?",
-        gold="15",
-        answer="16",
-        outcome="wrong",
-        confidence=0.6,
-        votes=(VoteShare("16", 5, right=False), VoteShare("15", 3, right=True)),
-        tokens=720,
-        why="3 of 8 replies are right, another answer was chosen",
+def a_failure(
+    *,
+    shareable: bool = True,
+    text: str = "What is 7 + 8?",
+    gold: str = "15",
+    answer: str = "16",
+    question_id: str = "q7",
+    run: Path = Path("nowhere"),
+) -> Failure:
+    record = ItemRecord(
+        question_id=question_id,
+        status="answered",
+        answer=answer,
+        share=0.6,
+        confidence=0.71,
         ended_by="rule",
         reason="5 to 3 votes: enough",
-        calibrated=0.71,
+        cost=Cost(generated_tokens=720),
     )
-    return replace(failure, **changes)  # type: ignore[arg-type]
+    return Failure(
+        kind="missed",
+        key=f"small|{VOTE}, n=8",
+        trace=RunFolder(run).arm("arm").trace,
+        record=record,
+        item=Item(task="arithmetic", question_id=question_id, text=text, gold=gold) if shareable else None,
+        outcome="wrong",
+        votes=(VoteShare("16", 5, right=False), VoteShare("15", 3, right=True)),
+        why="3 of 8 replies are right, another answer was chosen",
+    )
 
 
 def _fit(ceiling: float, note: str = "") -> Fit:
@@ -211,5 +223,5 @@ def two_models() -> TaskReport:
     small = [a_point(f"small: {VOTE}", size=k, accuracy=0.4 + k / 40) for k in SIZES]
     large = a_point("large: single", accuracy=0.6, model="large", flops=6e6)
     points = [point | {"tokens_front": "front", "flops_front": "front"} for point in (*small, large)]
-    delta = a_delta(small[-1], large)._replace(against="larger_model")
+    delta = replace(a_delta(small[-1], large), against="larger_model")
     return a_task(rows=points, **{**BARE, "findings": ("Two models.",), "deltas": (delta,)})

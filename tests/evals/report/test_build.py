@@ -185,21 +185,22 @@ def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None
 def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:
     failures = made.task.failures
     assert 0 < len(failures) <= 12
-    assert len({one.question_id for one in failures}) == len(failures)
+    assert len({one.record.question_id for one in failures}) == len(failures)
     rows = {question_id(row): row for row in range(60)}
     for one in failures:
-        row = rows[one.question_id]
+        row = rows[one.record.question_id]
         assert one.outcome != "right"
-        assert one.gold == gold(row)
-        assert one.answer != one.gold
-        arm = next(arm for arm in (VOTE, BEST, SEARCH) if arm.folder == one.arm)
+        assert one.item is not None
+        assert one.item.gold == gold(row)
+        assert one.record.answer != one.item.gold
+        arm = next(arm for arm in (VOTE, BEST, SEARCH) if arm.folder == one.trace.parent.name)
         assert sum(vote.votes for vote in one.votes) == len(record(arm, row).pool)
         if one.kind == "backfired":
             assert record(GREEDY, row).answer == gold(row)
         if one.kind == "missed":
             assert any(vote.right for vote in one.votes)
         if one.kind == "overconfident":
-            assert one.confidence >= 0.8
+            assert one.record.share >= 0.8
 
 
 def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 
 from reasoner_evals.report.content import Delta
-from reasoner_evals.report.data.comparisons import deltas, front
+from reasoner_evals.report.data.comparisons import deltas, front, groups_of
 from reasoner_evals.report.data.measures import ArmRead, Measured, is_greedy, measure
-from reasoner_evals.runs.reading import TaskItems, open_run, read_arm
+from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats.comparison import compare, holm, mcnemar
+from reasoner_evals.stats.intervals import Groups
 from tests.evals.fabricated import BEST, GREEDY, SMALL, TASK, VOTE, Fake, Law, fabricate, gold, record
 
 
-def measured(*paths: Path) -> tuple[list[Measured], TaskItems]:
+def measured(*paths: Path) -> tuple[list[Measured], Groups | None]:
     runs = [open_run(path) for path in paths]
     arms = [ArmRead(run, read_arm(run, arm.name)) for run in runs for arm in run.manifest.arms]
     several = len({run.manifest.model.name for run in runs}) > 1
-    return list(measure(arms, several_models=several)), runs[0].tasks[TASK]
+    return list(measure(arms, several_models=several)), groups_of(runs[0].tasks[TASK])
 
 
 def of_kind(found: tuple[Delta, ...], against: str) -> dict[str, Delta]:
@@ -72,10 +73,10 @@ def test_p_values_of_one_baseline_are_one_family(tmp_path: Path) -> None:
 
 
 def test_a_vote_at_matched_compute_costs_as_much(tmp_path: Path) -> None:
-    points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=30))
+    points, groups = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=30))
     tokens = {one.key: one.tokens for one in points}
     votes = [one.key for one in points if one.series == "self_consistency"]
-    found = of_kind(deltas(points, items), "self_consistency")
+    found = of_kind(deltas(points, groups), "self_consistency")
     assert list(found) == [f"best_of_n with orm, n={n}" for n in (1, 2, 4, 8)]  # greedy costs less than any vote
     for one in found.values():
         within = [key for key in votes if tokens[key] <= tokens[one.key]]
@@ -101,10 +102,10 @@ def test_questions_that_one_side_lacks_are_in_no_pair(tmp_path: Path) -> None:
 
 
 def test_the_frontier_is_what_nothing_cheaper_reaches(tmp_path: Path) -> None:
-    points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=40))
+    points, groups = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=40))
     height = {one.key: float(np.nanmean(one.values["right"])) for one in points}
     cost = {one.key: one.tokens for one in points}
-    found = front(points, items)
+    found = front(points, groups)
     assert [cost[key] for key in found] == sorted(cost.values())
     for key, vote_state in found.items():
         cheaper = [height[other] for other in height if cost[other] < cost[key]]
@@ -117,8 +118,8 @@ def test_only_what_is_behind_beyond_chance_is_significant(tmp_path: Path) -> Non
         Fake("weak", replies=3, law=Law(a=0.5, b=20.0)),
         Fake("like", replies=3, law=Law(lift=0.35)),
     ]
-    points, items = measured(fabricate(tmp_path / "run", arms, questions=80))
-    found = {key.rpartition("|")[2]: vote_state for key, vote_state in front(points, items).items()}
+    points, groups = measured(fabricate(tmp_path / "run", arms, questions=80))
+    found = {key.rpartition("|")[2]: vote_state for key, vote_state in front(points, groups).items()}
     assert found["weak"] == "behind"
     assert found["like"] == "level"
 
@@ -134,8 +135,8 @@ def test_a_smaller_model_is_set_against_a_larger_one_within_its_flops(tmp_path: 
         for one in records
     ]
     journal.write_text("".join(one.model_dump_json() + "\n" for one in dearer))
-    points, items = measured(small, big)
-    found = of_kind(deltas(points, items), "larger_model")
+    points, groups = measured(small, big)
+    found = of_kind(deltas(points, groups), "larger_model")
     # Four greedy samples' worth: of the votes, four samples are the most that fit.
     assert list(found) == ["single", "self_consistency, n=4"]
     assert {one.baseline for one in found.values()} == {"large-1b|arithmetic|single"}
@@ -145,9 +146,8 @@ def test_a_smaller_model_is_set_against_a_larger_one_within_its_flops(tmp_path: 
 
 
 def test_grouped_questions_are_compared_by_group(tmp_path: Path) -> None:
-    points, items = measured(fabricate(tmp_path / "run", [GREEDY, VOTE], questions=40, groups=8))
-    found = of_kind(deltas(points, items), "greedy")["self_consistency, n=8"]
-    values = {one.label: dict(zip(items.ids, one.values["right"].tolist(), strict=True)) for one in points}
-    groups = dict(zip(items.ids, items.groups, strict=True))
-    expected = compare(values["self_consistency, n=8"], values["single"], groups=groups)
+    points, groups = measured(fabricate(tmp_path / "run", [GREEDY, VOTE], questions=40, groups=8))
+    found = of_kind(deltas(points, groups), "greedy")["self_consistency, n=8"]
+    values = {point.label: point.values["right"] for point in points}
+    expected = compare(values["self_consistency, n=8"], values["single"], groups)
     assert (found.test, found.p) == ("sign flips, clustered", expected.p_value)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reasoner.trace.tree.page import policy, writing_page
+from reasoner.trace.tree.page import policy, write_page
 from reasoner_evals.report.content import Report, TaskReport
 from reasoner_evals.report.html.page import SECTIONS, View, page, views
 from tests.evals.report.contents import (
@@ -186,8 +186,8 @@ def test_rows_under_a_series_say_only_what_tells_them_apart() -> None:
     assert parts[:3] == ["n=8, tokens=9 in all", "n=16, tokens=9 in all", "n=16, tokens=90 in all"]
 
 
-def test_a_source_that_may_not_be_shown_is_not_even_if_its_texts_are_there() -> None:
-    secret = a_failure(shareable=False, text="SECRET QUESTION", gold="SECRET GOLD", answer="SECRET ANSWER")
+def test_a_source_that_may_not_be_shown_is_not_even_if_the_answer_is_there() -> None:
+    secret = a_failure(shareable=False, answer="SECRET ANSWER")
     shown = made(a_report(replace(only_one_arm(), source=a_source(shareable=False), failures=(secret,))))
     assert "SECRET" not in shown
     assert "does not allow" in shown
@@ -250,8 +250,7 @@ def test_every_figure_alone_is_well_formed_and_needs_nothing_else(shown: tuple[V
 
 
 def test_a_page_allows_its_own_style_and_nothing_else(whole: str, tmp_path: Path) -> None:
-    with writing_page(tmp_path / "tree.html", source="trace"):
-        pass
+    assert not list(write_page(tmp_path / "tree.html", [], source="trace"))
     allowed = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert policy() == f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
     for text in (whole, (tmp_path / "tree.html").read_text()):

@@ -207,5 +207,5 @@ def test_a_journal_with_an_impossible_count_is_refused_with_its_line(tmp_path: P
     }
     poisoned = other.model_copy(update=changes[place])
     journal(path).write_text("".join(line.model_dump_json() + "\n" for line in (sound, poisoned)))
-    with pytest.raises(TraceError, match=r"journal\.jsonl:2 is no record of the journal: .*makes the journal again"):
+    with pytest.raises(TraceError, match=r"journal\.jsonl:2 is not a record of the journal: .*makes the journal again"):
         read_arm(open_run(path), ARM)

@@ -34,7 +34,7 @@ def question(name: str, text: str) -> Trace:
 
 def test_each_failure_gets_its_own_search_tree_and_no_other(tmp_path: Path) -> None:
     written(tmp_path, question("q7", "<b>seven</b>"), question("q71", "seventy-one"), question('q"8', "eight"))
-    failures = [a_failure(run=str(tmp_path), question_id=name) for name in ("q7", 'q"8', "absent")]
+    failures = [a_failure(run=tmp_path, question_id=name) for name in ("q7", 'q"8', "absent")]
     seven, eight, absent = tree_markups(failures)
     assert seven.markup is not None
     assert "&lt;b&gt;seven&lt;/b&gt;" in seven.markup
@@ -46,7 +46,7 @@ def test_each_failure_gets_its_own_search_tree_and_no_other(tmp_path: Path) -> N
 
 def test_what_may_not_be_shown_is_not_read(tmp_path: Path) -> None:
     written(tmp_path, question("q7", "secret"))
-    [hidden] = tree_markups([a_failure(run=str(tmp_path), question_id="q7", shareable=False)])
+    [hidden] = tree_markups([a_failure(run=tmp_path, question_id="q7", shareable=False)])
     assert (hidden.markup, hidden.why) == (None, "")
 
 
@@ -54,7 +54,7 @@ def test_a_broken_line_of_another_question_hides_nothing_and_one_of_its_own_is_t
     file = written(tmp_path, question("q7", "seven"))
     whole = file.read_text()
     file.write_text('{"question_id":"other"}\n' + whole)
-    case = a_failure(run=str(tmp_path), question_id="q7")
+    case = a_failure(run=tmp_path, question_id="q7")
     assert tree_markups([case])[0].markup is not None
     file.write_text('{"question_id":"q7"}\n' + whole)
     [broken] = tree_markups([case])
@@ -63,7 +63,7 @@ def test_a_broken_line_of_another_question_hides_nothing_and_one_of_its_own_is_t
 
 
 def test_without_a_trace_the_case_says_so(tmp_path: Path) -> None:
-    [missing] = tree_markups([a_failure(run=str(tmp_path))])
+    [missing] = tree_markups([a_failure(run=tmp_path)])
     assert missing.why == "The run's folder has no trace of it."
 
 
@@ -73,5 +73,5 @@ def test_a_page_takes_only_so_much_and_names_where_the_rest_is(tmp_path: Path, m
     large.events = [event.model_copy(update={"question_id": "q7"}) for event in events]
     file = written(tmp_path, large)
     monkeypatch.setattr(module, "MAX_CHARACTERS", 100)
-    [cut] = tree_markups([a_failure(run=str(tmp_path), question_id="q7")])
+    [cut] = tree_markups([a_failure(run=tmp_path, question_id="q7")])
     assert (cut.markup, str(file) in cut.why) == (None, True)

@@ -150,12 +150,11 @@ def test_a_case_says_what_ended_it_and_how_sure_it_was(tmp_path: Path) -> None:
     report = reported(tmp_path, arm)
     shown = page(report, views(report))
     failures = report.tasks[0].failures
-    assert {one.ended_by for one in failures} <= {"rule", "price"}
+    assert {one.record.ended_by for one in failures} <= {"rule", "price"}
     for one in failures:
-        written = record(arm, int(one.question_id[1:]))
-        assert (one.ended_by, one.reason, one.calibrated) == (written.ended_by, written.reason, written.confidence)
-        assert f"Ended by {one.ended_by}: {one.reason}." in shown
-        assert f"Calibrated confidence: {100 * (one.calibrated or 0):.1f} %." in shown
+        written = record(arm, int(one.record.question_id[1:]))
+        assert f"Ended by {written.ended_by}: {written.reason}." in shown
+        assert f"Calibrated confidence: {100 * (written.confidence or 0):.1f} %." in shown
 
 
 def test_every_finished_question_of_every_arm_has_a_row(tmp_path: Path) -> None:

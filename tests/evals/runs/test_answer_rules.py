@@ -16,8 +16,11 @@ import reasoner_strategies.likelihood as by_likelihood
 from reasoner.answers import ChoiceSpace, CodeSpace, MathSpace, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.types import AnswerSpace
-from reasoner_evals.runs.arrays import FALLBACKS, STATED, UNKNOWN, stated_code
+from reasoner_evals.runs.arrays import STATED, UNKNOWN, stated_code
 from reasoner_evals.tasks.verbatim import VerbatimSpace
+
+FALLBACKS = {"first", "formula", "last", "line", "marked", "number", "span", "text", "unclosed"}
+"""Rules that find an answer by its position or shape; `marked` is any label in bold or brackets."""
 
 CHOICE = ChoiceSpace(("red", "blue"))
 GAME = ExpressionSpace((4, 6), 24, use_all=True)

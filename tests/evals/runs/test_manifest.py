@@ -171,7 +171,7 @@ def test_other_versions_and_hardware_are_told_and_forbid_nothing() -> None:
 
 def test_drift_is_an_error_that_names_every_field_and_has_a_diff() -> None:
     error = Drifted(RunFolder(Path("runs/a")), [Difference("x", "1", "2"), Difference("y", "3", "4")])
-    assert str(error) == "runs/a was started differently (x, y): restore it, or start a new run"
+    assert str(error) == "runs/a was started with other settings (x, y): resume it with those, or start a new run"
     assert error.diff == ["- x: 1", "+ x: 2", "- y: 3", "+ y: 4"]
 
 

@@ -14,11 +14,12 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
-from reasoner_evals.grading.graders import GradedQuestion, grade
+from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.prompts import document_of
 from tests.evals.tasks.samples import spec
 from tests.helpers import completion
+from tests.labelling import grade
 
 NAMES = sorted(entries("task"))
 

@@ -13,10 +13,11 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.process_pool import ProcessPool
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
-from reasoner_evals.grading.graders import ByGym, GradedQuestion, grade
+from reasoner_evals.grading.graders import ByGym, GradedQuestion
 from reasoner_evals.tasks import gym_names
 from reasoner_evals.tasks.verbatim import VerbatimSpace
 from tests.helpers import completion
+from tests.labelling import grade
 
 SLOW = {"knight_swap", "zebra_puzzles", "puzzle24", "arc_agi"}
 EXECUTING = {

@@ -15,9 +15,9 @@ from reasoner.engines.pool import PoolEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.registry import build
 from reasoner.types import Completion, Prompt, Question, SamplingParams, Usage
-from reasoner_evals.grading.graders import grade
 from reasoner_strategies import SelfConsistency
 from tests.evals.tasks.samples import POOL, jsonl
+from tests.labelling import grade
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "pools"
 

@@ -1,6 +1,7 @@
 """The page: whole or absent, bounded, well-formed, and deaf to what models write."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.trace.tree.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, style, visible, writing_page
+from reasoner.trace.tree.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, style, visible, write_page
 from reasoner.trace.tree.search_tree import SearchTree
 from tests.trace.tree.growing import Trace, beam, huge, wide
 
@@ -51,9 +52,7 @@ class Parsed(HTMLParser):
 
 
 def written(path: Path, *search_trees: SearchTree) -> str:
-    with writing_page(path, source="t.jsonl") as page:
-        for course in search_trees:
-            page.add(course)
+    assert tuple(write_page(path, search_trees, source="t.jsonl")) == search_trees
     return path.read_text(encoding="utf-8")
 
 
@@ -151,13 +150,12 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("before", encoding="utf-8")
 
-    def fail() -> None:
-        with writing_page(path, source="t") as page:
-            page.add(beam().course)
-            raise KeyboardInterrupt
+    def interrupted() -> Iterator[SearchTree]:
+        yield beam().course
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fail()
+        list(write_page(path, interrupted(), source="t"))
     assert path.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [path]
     written(path, beam().course)

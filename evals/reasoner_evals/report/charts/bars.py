@@ -3,17 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner_evals.report.charts.drawing import (
-    WIDE,
-    SequenceName,
-    folded,
-    label,
-    legend,
-    line_key,
-    percent,
-    short,
-    sized,
-)
+from reasoner_evals.report.charts.drawing import WIDE, Draw, folded, label, legend, line_key, percent, short, sized
 from reasoner_evals.report.charts.theme import INK, KINDS, PAPER, QUIET, SeriesStyle
 from reasoner_evals.report.content import Delta, SampleCount
 from reasoner_evals.report.data.pools import FIELDS
@@ -30,7 +20,7 @@ PARTS: Final = ("uncached prompt", "cached prompt (free)", "generated", "verifie
 """Names of `FIELDS`."""
 
 
-def _row_chart(labels: Sequence[str], paint: Callable[["Axes", int], Sequence[Any]]) -> SequenceName:
+def _row_chart(labels: Sequence[str], paint: Callable[["Axes", int], Sequence[Any]]) -> Draw:
     """A row for each label, with the label above its bar; `paint` draws the bars and returns the legend."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -56,7 +46,7 @@ def _few_ticks(width: int) -> Any:
     return MaxNLocator(nbins=max(3, width // 110))
 
 
-def cost_chart(points: Sequence[Any]) -> SequenceName:
+def cost_chart(points: Sequence[Any]) -> Draw:
     """Tokens per question, stacked by kind."""
     parts = [[getattr(point, f"{name}_tokens") for name in FIELDS] for point in points]
 
@@ -77,7 +67,7 @@ def cost_chart(points: Sequence[Any]) -> SequenceName:
     return _row_chart([point.label for point in points], paint)
 
 
-def samples_chart(rows: Mapping[str, Sequence[SampleCount]]) -> SequenceName:
+def samples_chart(rows: Mapping[str, Sequence[SampleCount]]) -> Draw:
     """The questions of each label by how many samples they drew, stacked to 100 %: the more samples, the darker."""
     spans = sorted({part[:2] for parts in rows.values() for part in parts})
     strengths = {span: 0.15 + 0.85 * (index + 1) / len(spans) for index, span in enumerate(spans)}
@@ -103,7 +93,7 @@ def _samples(low: int, high: int) -> str:
     return f"{numbers} sample{'' if high == 1 else 's'}"
 
 
-def gap_chart(points: Sequence[Any], styles: Mapping[str, SeriesStyle]) -> SequenceName:
+def gap_chart(points: Sequence[Any], styles: Mapping[str, SeriesStyle]) -> Draw:
     """From accuracy to coverage: what perfect selection would gain. Every point has a coverage."""
     hollow: dict[str, Any] = {"marker": "o", "color": QUIET.light, "markerfacecolor": PAPER.light}
 
@@ -123,7 +113,7 @@ def gap_chart(points: Sequence[Any], styles: Mapping[str, SeriesStyle]) -> Seque
     return _row_chart([point.label for point in points], paint)
 
 
-def harm_chart(rows: Sequence[tuple[Any, Delta]], styles: Mapping[str, SeriesStyle]) -> SequenceName:
+def harm_chart(rows: Sequence[tuple[Any, Delta]], styles: Mapping[str, SeriesStyle]) -> Draw:
     """The shares of questions on which a point is behind the baseline, to the left, and ahead of it, to the right."""
 
     def paint(axes: "Axes", width: int) -> Sequence[Any]:

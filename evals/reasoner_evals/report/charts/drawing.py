@@ -29,7 +29,7 @@ MARGIN: Final = 0.03
 LEGEND_LINE: Final = 19
 """Pixels from one line of a legend to the next."""
 
-SequenceName = Callable[["Canvas", int], None]
+Draw = Callable[["Canvas", int], None]
 """Draws on an empty canvas of so many pixels in width, and sets its height."""
 
 _TAG = re.compile(r"<\w[^>]*>")
@@ -47,7 +47,7 @@ class Drawing(NamedTuple):
     png: bytes
 
 
-def drawing(name: str, draw: SequenceName) -> Drawing:
+def drawing(name: str, draw: Draw) -> Drawing:
     """A figure for a page of either width; its ids are hashes that depend on `name`, which is unique in the page."""
     with _settings():
         wide, narrow = _canvas(draw, WIDE), _canvas(draw, NARROW)
@@ -105,7 +105,7 @@ def _settings() -> Iterator[None]:
         yield
 
 
-def _canvas(draw: SequenceName, width: int) -> "Canvas":
+def _canvas(draw: Draw, width: int) -> "Canvas":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 

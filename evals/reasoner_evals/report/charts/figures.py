@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from reasoner_evals.report.charts.bars import cost_chart, gap_chart, harm_chart, samples_chart
-from reasoner_evals.report.charts.drawing import Drawing, SequenceName, drawing, label, short
+from reasoner_evals.report.charts.drawing import Draw, Drawing, drawing, label, short
 from reasoner_evals.report.charts.lines import (
     AXES,
     FLOPS,
@@ -91,7 +91,7 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
         _band(task) if has_bands(shown) else bands,
     ]
     if front_statuses(task, axis):
-        caption.append("Hollow: cannot be told apart from the frontier; faded: significantly behind it.")
+        caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
     if min(mark.accuracy.low or mark.accuracy.value for mark in scaled_marks(shown)) > 0.1:
         caption.append("The vertical scale does not begin at 0.")
     if absent := left_out(task, axis):
@@ -218,7 +218,7 @@ def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
     return _figure(name, "Reliability of verifiers.", described, caption, verifier_chart(shown, styles))
 
 
-def _figure(name: str, kind: str, described: Sequence[str], caption: Iterable[str], draw: SequenceName) -> Figure:
+def _figure(name: str, kind: str, described: Sequence[str], caption: Iterable[str], draw: Draw) -> Figure:
     more = f" And {len(described) - MAX_DESCRIBED} more." if len(described) > MAX_DESCRIBED else ""
     alt = f"{kind} {'; '.join(label(line, 120) for line in described[:MAX_DESCRIBED])}.{more}"
     return Figure(name, alt, " ".join(sentence for sentence in caption if sentence), drawing(name, draw))

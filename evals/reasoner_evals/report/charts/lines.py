@@ -3,16 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from reasoner_evals.report.charts.drawing import (
-    WIDE,
-    SequenceName,
-    legend,
-    line_key,
-    log_x,
-    percent_y,
-    series_key,
-    sized,
-)
+from reasoner_evals.report.charts.drawing import WIDE, Draw, legend, line_key, log_x, percent_y, series_key, sized
 from reasoner_evals.report.charts.theme import INK, PAPER, QUIET, SeriesStyle
 from reasoner_evals.report.content import Estimate, TaskReport, estimate_of
 from reasoner_evals.report.data.measures import ALLOCATED
@@ -154,7 +145,7 @@ def left_out(task: TaskReport, axis: Axis) -> list[str]:
     return [row.label for row in task.points.itertuples() if not getattr(row, axis.column)]
 
 
-def accuracy_chart(task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyle]) -> SequenceName:
+def accuracy_chart(task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyle]) -> Draw:
     """Accuracy against a measure of compute; at least one point must have it."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -207,7 +198,7 @@ def band(axes: "Axes", marks: Sequence[Mark], colour: str) -> None:
 
 
 def _draw_marker(axes: "Axes", mark: Mark, style: SeriesStyle, status: str) -> None:
-    """Filled on the frontier, hollow if it cannot be told apart from it, faded if behind."""
+    """Filled on the frontier, hollow if not significantly behind it, faded if behind."""
     colour = style.colour.light
     axes.plot(
         mark.x,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reasoner_evals.report.charts.drawing import (
     WIDE,
-    SequenceName,
+    Draw,
     label,
     legend,
     line_key,
@@ -46,9 +46,7 @@ def _grid(canvas: "Canvas", count: int, columns: int, *, share: bool = False) ->
     return grid[:count]
 
 
-def difficulty_chart(
-    difficulty: Difficulty, points: Mapping[str, Any], styles: Mapping[str, SeriesStyle]
-) -> SequenceName:
+def difficulty_chart(difficulty: Difficulty, points: Mapping[str, Any], styles: Mapping[str, SeriesStyle]) -> Draw:
     """Accuracy against tokens within each bin, hardest first, on one scale."""
     bins = difficulty.bins
     rows = [(points[key], accuracies) for key, accuracies in difficulty.accuracies.items()]
@@ -91,7 +89,7 @@ def _small_line(axes: "Axes", marks: Sequence[Mark], style: SeriesStyle) -> None
 
 def calibration_chart(
     calibrations: Sequence[Calibration], points: Mapping[str, Any], styles: Mapping[str, SeriesStyle]
-) -> SequenceName:
+) -> Draw:
     """Reliability on the left, risk against coverage on the right."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -117,7 +115,7 @@ def calibration_chart(
     return draw
 
 
-def verifier_chart(verifiers: Sequence[VerifierQuality], styles: Mapping[str, SeriesStyle]) -> SequenceName:
+def verifier_chart(verifiers: Sequence[VerifierQuality], styles: Mapping[str, SeriesStyle]) -> Draw:
     """The share of right replies by decile of the verifier's score."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -147,7 +145,7 @@ def _diagonal(axes: "Axes") -> None:
     percent(axes.yaxis)
 
 
-def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]) -> SequenceName:
+def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]) -> Draw:
     """The fitted laws with their bands over what was measured, a panel for each pool."""
 
     def draw(canvas: "Canvas", width: int) -> None:

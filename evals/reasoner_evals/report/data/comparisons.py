@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from reasoner.errors import UsageError
+from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
-from reasoner_evals.report.content import Against, Delta, Estimate
+from reasoner_evals.report.content import Against, Delta, Estimate, Paired
 from reasoner_evals.report.data.measures import ArmRead, Measured, as_run, mean
-from reasoner_evals.runs.arrays import Floats
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats.comparison import Comparison, compare, holm
@@ -37,13 +36,6 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def compare_paired(items: TaskItems, first: Floats, second: Floats) -> Comparison:
-    """One arm's values by question minus another's."""
-    groups = dict(zip(items.ids, items.groups, strict=True)) if groups_of(items) else None
-    left, right = (dict(zip(items.ids, values.tolist(), strict=True)) for values in (first, second))
-    return compare(left, right, groups=groups)
-
-
 @dataclass(frozen=True, slots=True)
 class _Pair:
     point: Measured
@@ -52,7 +44,7 @@ class _Pair:
     """The share of questions that the next size of the baseline answers."""
 
 
-def deltas(measured: Sequence[Measured], items: TaskItems) -> tuple[Delta, ...]:
+def deltas(measured: Sequence[Measured], groups: Groups | None) -> tuple[Delta, ...]:
     """The differences to greedy and to self-consistency at matched compute, within each model; then across models.
 
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
@@ -61,11 +53,11 @@ def deltas(measured: Sequence[Measured], items: TaskItems) -> tuple[Delta, ...]:
     for model in _models(measured):
         own = [point for point in measured if point.model == model]
         greedy = _greedy(own)
-        within += _family("greedy", [_Pair(point, greedy) for point in own if greedy and not point.is_greedy], items)
+        within += _family("greedy", [_Pair(point, greedy) for point in own if greedy and not point.is_greedy], groups)
         within += _family(
-            "self_consistency", [_matched_vote(own, point) for point in own if not _is_vote(point)], items
+            "self_consistency", [_matched_vote(own, point) for point in own if not _is_vote(point)], groups
         )
-    return (*within, *_family("larger_model", _across_models(measured), items))
+    return (*within, *_family("larger_model", _across_models(measured), groups))
 
 
 def _models(measured: Iterable[Measured]) -> list[str]:
@@ -122,28 +114,28 @@ def _parameters(point: Measured) -> int:
     return point.arms[0].run.manifest.model.parameters
 
 
-def _family(against: Against, pairs: Iterable[_Pair | None], items: TaskItems) -> list[Delta]:
+def _family(against: Against, pairs: Iterable[_Pair | None], groups: Groups | None) -> list[Delta]:
     compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
-    results = [compare_paired(items, pair.point.values["right"], pair.baseline.values["right"]) for pair in compared]
+    results = [compare(pair.point.values["right"], pair.baseline.values["right"], groups) for pair in compared]
     adjusted = holm([result.p_value for result in results])
     return [
         Delta(
             key=pair.point.key,
             baseline=pair.baseline.key,
             against=against,
-            p_holm=p_holm,
-            family=len(compared),
             backfired=mean(pair.baseline.values["right"] * (1 - pair.point.values["right"])),
             mixed=pair.mixed,
-            **_outcome(result),
+            **_paired(result, p_holm, len(compared)),
         )
         for pair, result, p_holm in zip(compared, results, adjusted, strict=True)
     ]
 
 
-def _outcome(result: Comparison) -> dict[str, Any]:
-    """The fields that `Delta` and `PairedResult` share."""
+def _paired(result: Comparison, p_holm: float, family: int) -> dict[str, Any]:
+    """The fields of `Paired`."""
     return {
+        "p_holm": p_holm,
+        "family": family,
         "questions": result.difference.n,
         "difference": estimate(result.difference),
         "p": result.p_value,
@@ -160,7 +152,7 @@ def _comparable(point: Measured, baseline: Measured) -> bool:
     return bool(np.any(~np.isnan(point.values["right"] - baseline.values["right"])))
 
 
-def front(measured: Sequence[Measured], items: TaskItems, *, cost: str = "tokens") -> dict[str, str]:
+def front(measured: Sequence[Measured], groups: Groups | None, *, cost: str = "tokens") -> dict[str, str]:
     """Each point's status on the Pareto frontier of a cost and accuracy, by key, cheapest first.
 
     "front" by point estimates; "behind" if the paired difference to the frontier point that costs no more is
@@ -179,7 +171,7 @@ def front(measured: Sequence[Measured], items: TaskItems, *, cost: str = "tokens
             continue
         statuses[point.key] = "level"
         if _comparable(point, best):
-            compared[point.key] = compare_paired(items, point.values["right"], best.values["right"])
+            compared[point.key] = compare(point.values["right"], best.values["right"], groups)
     adjusted = holm([result.p_value for result in compared.values()])
     for (key, result), p_value in zip(compared.items(), adjusted, strict=True):
         if result.difference.mean < 0 and p_value < LEVEL:
@@ -191,28 +183,17 @@ Side = tuple[Path, str]
 """A run's folder and the name of one of its arms; empty for all."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairedResult:
-    """One arm against another, over the questions of a task that both finished."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedResult(Paired):
+    """One arm against another, over the questions of a task that both finished; the family is the whole comparison."""
 
     task: str
     first: str
     second: str
-    questions: int
     missing: int
     """Questions without a value in one of the two."""
     first_accuracy: Estimate
     second_accuracy: Estimate
-    difference: Estimate
-    p: float
-    p_holm: float
-    """Adjusted for all `family` results of this comparison."""
-    family: int
-    test: str
-    better: int
-    worse: int
-    detectable: float | None
-    resolvable: bool
     cost_ratio: Estimate | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
 
@@ -245,13 +226,12 @@ def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedRe
 
 
 def _arms(run: RunData, name: str, task: str) -> list[Arm]:
+    arms = {arm.name: arm for arm in run.manifest.arms}
     if task and task not in run.tasks:
-        raise UsageError(f"{run.name} has no task {task!r} (there are: {', '.join(run.tasks)})")
-    arms = [arm for arm in run.manifest.arms if name in ("", arm.name)]
-    if not arms:
-        names = ", ".join(arm.name for arm in run.manifest.arms)
-        raise UsageError(f"{run.name} has no arm {name!r} (there are: {names})")
-    return [arm for arm in arms if task in ("", arm.task)]
+        raise UnknownName("task", task, run.tasks, of=f"run {run.name}")
+    if name and name not in arms:
+        raise UnknownName("arm", name, arms, of=f"run {run.name}")
+    return [arm for arm in arms.values() if name in ("", arm.name) and task in ("", arm.task)]
 
 
 def _settings(arm: Arm) -> tuple[str, ...]:
@@ -270,17 +250,15 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         raise UsageError(
             f"no question of {left_arm.task} has been finished and graded in both {left_arm.name} and {right_arm.name}"
         )
-    result = compare_paired(items, first["right"], second["right"])
+    result = compare(first["right"], second["right"], groups)
     tokens = [np.where(both, values["tokens"], np.nan) for values in (first, second)]
     return PairedResult(
-        left_arm.task,
-        f"{left.name}:{left_arm.name}",
-        f"{right.name}:{right_arm.name}",
+        task=left_arm.task,
+        first=f"{left.name}:{left_arm.name}",
+        second=f"{right.name}:{right_arm.name}",
         missing=result.difference.missing,
         first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
         second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
-        p_holm=result.p_value,
-        family=1,
         cost_ratio=estimate(ratio_interval(tokens[0], tokens[1], groups)) if np.nansum(tokens[1]) > 0 else None,
-        **_outcome(result),
+        **_paired(result, result.p_value, 1),
     )

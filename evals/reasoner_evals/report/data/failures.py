@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from reasoner_evals.runs.records import Item, ItemRecord
 MAX_FAILURES: Final = 12
 SURE: Final = 0.8
 """A wrong answer with at least this share of the vote counts as overconfident."""
-MAX_TEXT: Final = 2000
-"""Characters of a question."""
-MAX_ANSWER: Final = 200
 MAX_VOTES: Final = 6
 
 KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
@@ -94,25 +91,17 @@ def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) ->
 
 def _failure(candidate: _Candidate, record: ItemRecord, item: Item | None) -> Failure:
     """The failure, with its texts if `item` is given."""
-    data = candidate.arm.data
+    run, data = candidate.arm.run, candidate.arm.data
+    left_out: dict[str, Any] = {"pool": (), "along": ()} | ({} if item else {"answer": "", "key": ""})
     return Failure(
         kind=candidate.kind,
         key=candidate.point.key,
-        run=str(candidate.arm.run.folder.path),
-        arm=data.arm.name,
-        question_id=candidate.question_id,
-        shareable=item is not None,
-        text=_cut(item.text, MAX_TEXT) if item else "",
-        gold=_cut(item.gold) if item else "",
-        answer=_cut(record.answer) if item else "",
+        trace=run.folder.arm(data.arm.name).trace,
+        record=record.model_copy(update=left_out),
+        item=item,
         outcome=OUTCOMES[data.outcome[candidate.row]],
-        confidence=record.share,
         votes=_votes(candidate.arm, record, item) if item else (),
-        tokens=record.cost.tokens,
         why=_why(candidate, record),
-        ended_by=record.ended_by,
-        reason=_cut(record.reason),
-        calibrated=record.confidence,
     )
 
 
@@ -126,9 +115,7 @@ def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[VoteShare, ...
             votes[key] += 1
     top = votes.most_common(MAX_VOTES)
     codes = arm.run.verdicts.of(item.task, item.question_id, [texts[key] for key, _ in top]) if top else []
-    return tuple(
-        VoteShare(_cut(texts[key]), count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True)
-    )
+    return tuple(VoteShare(texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))
 
 
 def _why(candidate: _Candidate, record: ItemRecord) -> str:
@@ -141,7 +128,3 @@ def _why(candidate: _Candidate, record: ItemRecord) -> str:
         "truncated": "every reply was truncated by a token limit",
         "overconfident": f"wrong with {record.share:.0%} of the vote",
     }[candidate.kind]
-
-
-def _cut(text: str, limit: int = MAX_ANSWER) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

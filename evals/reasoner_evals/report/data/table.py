@@ -52,7 +52,7 @@ questions, or of single replies. `overshoots` are questions over their budget: i
 COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "sample_counts", "tokens_front", "flops_front")
 """Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
 `sample_counts`, a tuple of `SampleCount`; and the point's status on each Pareto frontier: "front", "level"
-(cannot be told apart from the frontier) or "behind"."""
+(not significantly behind it) or "behind"."""
 
 
 def points_table(

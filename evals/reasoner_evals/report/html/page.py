@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
+MAX_ANSWER: Final = 200
+"""Characters of an answer or a reason; a question has 2,000."""
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Accuracy against compute"),
     ("differences", "Differences at matched compute"),
@@ -49,7 +51,7 @@ _FAILURES: Final = {
     "missed": "Right among the samples, not chosen",
     "no_answer": "No answer",
     "truncated": "Truncated",
-    "overconfident": "CalibratedStrategy and wrong",
+    "overconfident": "Confident and wrong",
 }
 
 
@@ -194,8 +196,8 @@ def _environment() -> "Environment":
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, finalize=safe
     )
     # matplotlib escaped the texts in a drawing.
-    filters = {"signed": _signed, "part": _part, "estimate_of": estimate_of, "breakable": _breakable, "drawn": Markup,
-               "capitalized": lambda text: text[:1].upper() + text[1:]}  # fmt: skip
+    filters = {"signed": _signed, "cut": _cut, "part": _part, "estimate_of": estimate_of, "breakable": _breakable,
+               "drawn": Markup, "capitalized": lambda text: text[:1].upper() + text[1:]}  # fmt: skip
     formats = {
         "count": "{:,}".format,
         "percent": lambda value: "–" if value is None else f"{100 * value:.1f}",
@@ -206,6 +208,10 @@ def _environment() -> "Environment":
     environment.filters.update({**filters, **formats})
     environment.globals.update(formats)
     return environment
+
+
+def _cut(text: str, limit: int = MAX_ANSWER) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _part(row: Any) -> str:

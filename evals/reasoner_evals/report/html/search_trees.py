@@ -12,7 +12,6 @@ from reasoner.trace.jsonl import read_lines
 from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.page import fragment
 from reasoner_evals.report.content import Failure
-from reasoner_evals.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -35,19 +34,15 @@ def tree_markups(failures: Sequence[Failure]) -> tuple[TreeMarkup, ...]:
     ids: dict[Path, set[str]] = {}
     for failure in failures:
         if failure.shareable:
-            ids.setdefault(_file(failure), set()).add(failure.question_id)
+            ids.setdefault(failure.trace, set()).add(failure.record.question_id)
     traces = {file: _read(file, wanted) for file, wanted in ids.items()}
     trees: list[TreeMarkup] = []
     room = MAX_CHARACTERS
     for failure in failures:
-        tree = _tree(failure, traces[_file(failure)], room) if failure.shareable else TreeMarkup(None, "")
+        tree = _tree(failure, traces[failure.trace], room) if failure.shareable else TreeMarkup(None, "")
         room -= len(tree.markup or "")
         trees.append(tree)
     return tuple(trees)
-
-
-def _file(failure: Failure) -> Path:
-    return RunFolder(Path(failure.run)).arm(failure.arm).trace
 
 
 def _read(file: Path, ids: set[str]) -> "Mapping[str, SearchTree] | str":
@@ -73,10 +68,10 @@ def _read(file: Path, ids: set[str]) -> "Mapping[str, SearchTree] | str":
 def _tree(failure: Failure, trace: "Mapping[str, SearchTree] | str", room: int) -> TreeMarkup:
     if isinstance(trace, str):
         return TreeMarkup(None, f"Its trace cannot be shown: {trace}.")
-    if failure.question_id not in trace:
+    if failure.record.question_id not in trace:
         return TreeMarkup(None, "The run's folder has no trace of it.")
-    markup = fragment(trace[failure.question_id]) if room > 0 else None
+    markup = fragment(trace[failure.record.question_id]) if room > 0 else None
     if markup is None or len(markup) > room:
-        command = f"reasoner trace {_file(failure)} --question ID"
+        command = f"reasoner trace {failure.trace} --question ID"
         return TreeMarkup(None, f"Its trace is too long to be shown here: {command}.")
     return TreeMarkup(markup, "")
