@@ -82,22 +82,18 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The engine's name for people and traces."""
-        ...
 
     @property
     def model(self) -> ModelInfo:
         """The model; available after `start`."""
-        ...
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What this engine cannot do exactly, such as taking token ids; recorded in the trace."""
-        ...
 
     @property
     def capacity(self) -> int | None:
         """Tokens that fit the KV cache at once; None if the engine limits itself."""
-        ...
 
     async def start(self) -> None:
         """Make the engine ready. A second call does nothing.
@@ -105,15 +101,12 @@ class Engine(Protocol):
         Raises:
             EngineUnavailable: it cannot be made ready; the message says what to do.
         """
-        ...
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the model reads it. The head is rendered once; generated ids are appended."""
-        ...
 
     async def encode(self, text: str) -> TokenIds | None:
         """The token ids of a text without the special tokens of a prompt's beginning; None if they are unknown."""
-        ...
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Generate one sequence. Cancelling the awaiting task aborts it in the engine and leaves the meter exact.
@@ -122,11 +115,9 @@ class Engine(Protocol):
             RequestLost: it failed on the way and may be tried again; the meter says what it cost.
             EngineError: it failed for good.
         """
-        ...
 
     async def close(self) -> None:
         """Stop and free everything. A second call does nothing."""
-        ...
 
 
 @runtime_checkable
@@ -135,7 +126,6 @@ class CacheResettable(Protocol):
 
     async def reset_caches(self) -> None:
         """Empty all caches. Nothing may be in flight; before `start` it does nothing."""
-        ...
 
 
 async def reset_caches(*plugins: object) -> None:

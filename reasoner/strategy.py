@@ -89,14 +89,12 @@ class Strategy(Protocol):
     @property
     def uses_verifier(self) -> bool:
         """Whether its plans ask for scores, so that a run needs a verifier."""
-        ...
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """A new plan for one question. Given the same replies, it does the same.
 
         It returns the answer; after None, the answer is that of its last proposal.
         """
-        ...
 
 
 class CalibrationSummary(NamedTuple):
@@ -118,12 +116,10 @@ class CalibratedStrategy(Protocol):
 
     def confidence(self, vote_state: VoteState) -> float | None:
         """The probability that the leading answer is right, 0 to 1; None without a calibration."""
-        ...
 
     @property
     def measured_on(self) -> "CalibrationSummary | None":
         """The data of the calibration; None without one."""
-        ...
 
 
 def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:

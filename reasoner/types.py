@@ -230,29 +230,23 @@ class AnswerSpace(Protocol):
     @property
     def name(self) -> str:
         """The space's name on the command line."""
-        ...
 
     @property
     def instruction(self) -> str:
         """What the prompt tells the model about the form of the answer."""
-        ...
 
     def read(self, text: str) -> Answer | None:
         """The last answer in `text`, or None. Never raises, whatever the text."""
-        ...
 
     @property
     def version(self) -> int:
         """The version of the rules by which answers are read; another version may read other answers."""
-        ...
 
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None if only `CheckEquivalent` can decide."""
-        ...
 
     def blocks(self, answer: Answer) -> Blocks | None:
         """The blocks of an answer; None if that needs slow work, as `FindBlocks` does it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ class Verifier(Protocol):
 
         None for nothing, 0 for the sampled token's, k from 1 to 20 for those of the best k alternatives too.
         """
-        ...
 
     async def start(self, policy: Engine) -> None:
         """Make its own resources ready, such as a model. A second call does nothing.

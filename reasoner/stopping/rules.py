@@ -29,7 +29,6 @@ class StopRule(Protocol):
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The reason to stop now, or None to continue."""
-        ...
 
 
 def price_of(effort: str) -> float:

@@ -198,16 +198,13 @@ class RecordedEngine(Protocol):
     @property
     def budget(self) -> str:
         """The limits of the recorded run. The replay keeps them by doing the same."""
-        ...
 
     @property
     def history(self) -> Mapping[str, QuestionHistory]:
         """The history of each question, by its id."""
-        ...
 
     def verifier(self) -> Verifier:
         """A verifier that refuses every rating: the recorded ones are in the history."""
-        ...
 
 
 def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, QuestionHistory]:

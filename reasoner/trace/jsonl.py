@@ -52,7 +52,6 @@ class Record(Protocol):
 
     def model_dump_json(self) -> str:
         """The record as JSON in one line."""
-        ...
 
 
 def sealed_line(record: Record) -> str:

@@ -53,19 +53,15 @@ class Core(Protocol):
 
     def submit(self, job: Job) -> "Future[Any]":
         """The finished `RequestOutput` of a job, or `CoreDied`."""
-        ...
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         """Abort a job; its exact usage, or None where that is unknown."""
-        ...
 
     def reset_caches(self) -> "Future[Any]":
         """Empty the prefix cache; nothing may be in flight."""
-        ...
 
     def close(self) -> None:
         """Stop and free all resources."""
-        ...
 
 
 def _new_future() -> "Future[Any]":
