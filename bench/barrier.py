@@ -19,16 +19,7 @@ from reasoner import Answer, Question, solve_many
 from reasoner.engine import reset_caches
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
-from reasoner.strategy import (
-    Cancel,
-    Finished,
-    Handle,
-    Next,
-    Plan,
-    Start,
-    Strategy,
-    next_finished,
-)
+from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Start, Strategy, next_finished
 from reasoner.trace.events import Event, Sampled
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Certainty

@@ -52,20 +52,20 @@ async def run(engine: VllmEngine) -> tuple[int, int]:
 
 
 def first_come() -> Any:
-    """The gate and the engine without the questions' places."""
+    """The limiter and the engine without the questions' priorities."""
     enter, sample = KvCacheLimiter.enter, VllmEngine.sample
 
-    async def any_place(self: KvCacheLimiter, shared: Shared, *, own: int, place: int = 0) -> bool:  # noqa: ARG001  # what this is about
+    async def any_priority(self: KvCacheLimiter, shared: Shared, *, own: int, priority: int = 0) -> bool:  # noqa: ARG001  # what this is about
         return await enter(self, shared, own=own)
 
-    async def any_priority(self: VllmEngine, request: SampleRequest) -> Completion:
+    async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:
         return await sample(self, dataclasses.replace(request, priority=0))
 
     def not_kept(self: KvCacheLimiter, name: str, tokens: int) -> None:
         """Nothing is kept."""
 
-    return mock.patch.multiple(KvCacheLimiter, enter=any_place, keep=not_kept), mock.patch.multiple(
-        VllmEngine, sample=any_priority
+    return mock.patch.multiple(KvCacheLimiter, enter=any_priority, keep=not_kept), mock.patch.multiple(
+        VllmEngine, sample=without_priority
     )
 
 

@@ -15,8 +15,8 @@ from reasoner_evals.stats.arrays import Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k
 from reasoner_evals.stats.intervals import Interval, difference_interval, interval, ratio_interval
 
-SequenceName = Callable[[np.random.Generator], Interval]
-Case = tuple[str, int, float, float, SequenceName]
+Draw = Callable[[np.random.Generator], Interval]
+Case = tuple[str, int, float, float, Draw]
 """What is measured, questions, p, the truth, one data set's interval."""
 DRAWS = 2000
 LARGE = 100_000
@@ -26,15 +26,15 @@ def chances(source: np.random.Generator, n: int, p: float) -> Floats:
     return source.beta(3 * p, 3 * (1 - p), n)
 
 
-def single(n: int, p: float) -> SequenceName:
+def single(n: int, p: float) -> Draw:
     return lambda source: interval(source.binomial(1, p, n).astype(float))
 
 
-def pooled(n: int, p: float) -> SequenceName:
+def pooled(n: int, p: float) -> Draw:
     return lambda source: interval(source.binomial(8, chances(source, n, p)) / 8, draws=DRAWS)
 
 
-def clustered(n: int, p: float, size: int) -> SequenceName:
+def clustered(n: int, p: float, size: int) -> Draw:
     groups = [f"group {at // size}" for at in range(n)]
 
     def draw(source: np.random.Generator) -> Interval:
@@ -58,16 +58,16 @@ def estimated(kind: str, source: np.random.Generator, n: int, p: float) -> Float
     return (best_of_k(right, scores, [4]) if kind == "best" else majority_at_k(right, answers, [4]).right)[:, 0]
 
 
-def from_pool(kind: str, n: int, p: float) -> SequenceName:
+def from_pool(kind: str, n: int, p: float) -> Draw:
     return lambda source: interval(estimated(kind, source, n, p), draws=DRAWS)
 
 
-def paired(n: int, better: float, worse: float) -> SequenceName:
+def paired(n: int, better: float, worse: float) -> Draw:
     odds = [worse, 1 - better - worse, better]
     return lambda source: difference_interval(source.choice([-1.0, 0.0, 1.0], n, p=odds), draws=DRAWS)
 
 
-def paired_means(n: int, p: float) -> SequenceName:
+def paired_means(n: int, p: float) -> Draw:
     def draw(source: np.random.Generator) -> Interval:
         chance = chances(source, n, p)
         return difference_interval((source.binomial(8, chance) - source.binomial(8, chance**1.2)) / 8, draws=DRAWS)
@@ -75,7 +75,7 @@ def paired_means(n: int, p: float) -> SequenceName:
     return draw
 
 
-def ratio(n: int) -> SequenceName:
+def ratio(n: int) -> Draw:
     def draw(source: np.random.Generator) -> Interval:
         tokens = source.lognormal(6, 0.6, n)
         return ratio_interval(tokens * source.uniform(0, 1, n), tokens, draws=DRAWS)

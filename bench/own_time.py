@@ -62,7 +62,7 @@ class Middling(FreeVerifier):
 
     logprobs = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         return Rating(0.1 + 0.8 * (candidate.index % 97) / 97, Cost())
 
 

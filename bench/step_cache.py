@@ -19,7 +19,7 @@ from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.types import Completion, TokenIds
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.prm import Prm
-from reasoner_verifiers.reward.layouts import Laid
+from reasoner_verifiers.reward.layouts import RewardInput
 
 WIDTH, DEPTH, STEP = 4, 8, 24
 SEPARATOR = "\n\n"
@@ -47,7 +47,7 @@ async def grown(
     return list(await asyncio.gather(*(one(beam, n * WIDTH + i) for n, beam in enumerate(beams) for i in range(WIDTH))))
 
 
-async def search(policy: VllmEngine, prm: Prm, question: Question) -> tuple[list[Laid], int, int]:
+async def search(policy: VllmEngine, prm: Prm, question: Question) -> tuple[list[RewardInput], int, int]:
     """All paths in the order in which they were rated; the tokens computed for them, and the requests made."""
     beams: list[Completion | None] = [None]
     laid, tokens, requests = [], 0, 0
@@ -63,12 +63,12 @@ async def search(policy: VllmEngine, prm: Prm, question: Question) -> tuple[list
     return laid, tokens, requests
 
 
-async def again(engine: PoolingEngine, paths: Sequence[Laid], *, keep_steps: bool) -> tuple[int, int]:
+async def again(engine: PoolingEngine, paths: Sequence[RewardInput], *, keep_steps: bool) -> tuple[int, int]:
     """Tokens and requests for the same paths where vLLM's prefix cache is not read."""
     known: set[TokenIds] = set()
     sent = []
     for path in paths:
-        ends = {path.ids[: place + 1] for place in path.places}
+        ends = {path.ids[: place + 1] for place in path.positions}
         if not (keep_steps and ends <= known):
             sent.append(path.ids)
         known |= ends
@@ -98,7 +98,7 @@ async def main() -> None:
             book(way, tokens, requests)
         different += len({path.ids[: end + 1] for path in paths for end in range(len(path.ids))})
         rated += len(paths)
-        steps += sum(len(path.places) for path in paths)
+        steps += sum(len(path.positions) for path in paths)
     print(f"{rated} ratings of {steps} steps; {different:,} different tokens in the trees")
     print(f"{'':36}{'tokens computed':>16}{'requests':>10}{'of no cache':>13}")
     whole = totals["no cache"][0]

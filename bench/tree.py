@@ -16,15 +16,7 @@ from collections import deque
 from reasoner import Cost, solve_sync
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.strategy import (
-    ComparePair,
-    Finished,
-    Handle,
-    Next,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import ComparePair, Finished, Handle, Next, Sample, Score, Start
 from reasoner.types import Completion, Logprobs, Question, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies.mcts import Mcts
@@ -50,7 +42,7 @@ class Ratings(FreeVerifier):
 
     logprobs = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         return Rating(value_of(candidate.chain), Cost())
 
 

@@ -57,13 +57,13 @@ async def rate(spec: str, drawn: Sequence[Labelled], questions: dict[str, Questi
     await verifier.start(engine)
 
     async def one(candidate: Labelled) -> tuple[float | None, Cost]:
-        tab = CostMeter()
+        cost_meter = CostMeter()
         try:
             question = questions[candidate.question_id]
-            rating = await verifier.score(question, candidate.completion, engine, tab)
+            rating = await verifier.score(question, candidate.completion, engine, cost_meter)
         except Exception as error:
             print(f"{spec}: {error}", file=sys.stderr)
-            return None, tab.cost or Cost()
+            return None, cost_meter.cost or Cost()
         return rating.value, rating.cost
 
     began = time.perf_counter()

@@ -5,12 +5,7 @@ from typing import ClassVar
 
 from reasoner import Answer, Question, SamplingParams, solve_sync
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.strategy import (
-    Plan,
-    count_votes,
-    propose,
-    sample,
-)
+from reasoner.strategy import Plan, count_votes, propose, sample
 from reasoner.voting import Tally
 
 

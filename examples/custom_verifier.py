@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from reasoner import Cost, Question, solve_sync
+from reasoner import Completion, Cost, Question, Rating, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies import BestOfN
 
@@ -17,7 +16,7 @@ class Brevity(FreeVerifier):
     half: int = 50
     logprobs: None = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The rating; raise an error if there is none, never return 0 instead."""
         return Rating(self.half / (self.half + candidate.usage.generated_tokens), Cost())
 

@@ -9,29 +9,16 @@ if TYPE_CHECKING:
     from reasoner.execution.allocation import Allocation
     from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
     from reasoner.solution import Proposal, Solution
-    from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, VoteState
+    from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Vote, VoteState
 
-_HOMES = {
-    "Allocation": "execution.allocation",
-    "Answer": "types",
-    "Budget": "budget",
-    "Completion": "types",
-    "Cost": "budget",
-    "Ledger": "budget",
-    "Prices": "budget",
-    "Prompt": "types",
-    "Proposal": "solution",
-    "Question": "types",
-    "Rating": "types",
-    "SamplingParams": "types",
-    "Solution": "solution",
-    "VoteState": "types",
-    "solve": "execution.runner",
-    "solve_each": "execution.runner",
-    "solve_many": "execution.runner",
-    "solve_many_sync": "execution.runner",
-    "solve_sync": "execution.runner",
+_NAMES = {
+    "budget": ("Budget", "Cost", "Ledger", "Prices"),
+    "execution.allocation": ("Allocation",),
+    "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
+    "solution": ("Proposal", "Solution"),
+    "types": ("Answer", "Completion", "Prompt", "Question", "Rating", "SamplingParams", "Vote", "VoteState"),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Allocation",
@@ -47,6 +34,7 @@ __all__ = [
     "Rating",
     "SamplingParams",
     "Solution",
+    "Vote",
     "VoteState",
     "solve",
     "solve_each",

@@ -251,8 +251,8 @@ class Ledger:
 
     def remaining_seconds(self) -> float:
         """Seconds until the nearest deadline here or above; infinite without one."""
-        here = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
-        return min(here, self.parent.remaining_seconds()) if self.parent else here
+        own = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
+        return min(own, self.parent.remaining_seconds()) if self.parent else own
 
     def lineage(self) -> Iterator["Ledger"]:
         """This ledger, then each one above it."""
@@ -314,7 +314,7 @@ class Ledger:
         min_tokens = min(max_tokens, MIN_USEFUL_TOKENS)
         if short := self.shortfall(price(min_tokens)):
             raise short.refusal
-        # `least` fits and `most` does not: the first number in between that does not fit ends the range.
+        # `min_tokens` fits and `max_tokens` does not: the first number in between that does not fit ends the range.
         return min_tokens + bisect_left(
             range(min_tokens + 1, max_tokens), True, key=lambda n: self.shortfall(price(n)) is not None
         )

@@ -3,12 +3,29 @@
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from reasoner.errors import UsageError
+from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.stopping.confidence import ConfidenceFloor
-from reasoner.types import Completion, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, Prompt, SamplingParams, TokenIds, Usage
 
-__all__ = ["CacheResettable", "Engine", "ModelInfo", "Rendered", "SampleRequest", "UsageMeter", "reset_caches"]
+__all__ = [
+    "NO_LOGPROB",
+    "CacheResettable",
+    "ConfidenceFloor",
+    "Engine",
+    "EngineError",
+    "EngineUnavailable",
+    "FinishReason",
+    "Logprobs",
+    "ModelInfo",
+    "Rendered",
+    "RequestLost",
+    "SampleRequest",
+    "TokenIds",
+    "Usage",
+    "UsageMeter",
+    "reset_caches",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +49,14 @@ class UsageMeter:
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same `seed`.
+    """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same seed.
 
-    `watch` are token ids, up to 128, whose exact log-probabilities the completion must have at every position; it then
-    has no best alternatives. The engine aborts a sequence that falls below the `floor`. `interruptible` says whether
-    the runner may cancel this sequence alone before it ends. If it is False, an engine may wait for the whole reply and
-    may generate it in one request with others of the same question, prompt and parameters.
+    `params.max_tokens` is what the budget granted. `seed` is that of this sequence, 0 to 2^63 - 1. A lower
+    `priority`, the index of the question, goes first. `watch` are token ids, up to 128, whose exact log-probabilities
+    the completion must have at every position; it then has no best alternatives. The engine aborts a sequence that
+    falls below the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If
+    it is False, an engine may wait for the whole reply and may generate it in one request with others of the same
+    question, prompt and parameters.
     """
 
     question_id: str

@@ -12,10 +12,10 @@ ReasonerError
 │   ├── NotRecorded       a replay asks for work that the trace does not have
 │   └── RecordError       one event cannot be written, others can
 └── EngineError           the engine failed
-├── EngineUnavailable not installed, not reachable, or it refuses the request
-├── RequestLost       one request failed part-way; a retry may work
-├── EngineDied        it died, was restarted, and died again
-└── LedgerViolation   an operation cost more than was reserved
+    ├── EngineUnavailable not installed, not reachable, or it refuses the request
+    ├── RequestLost       one request failed part-way; a retry may work
+    ├── EngineDied        it died, was restarted, and died again
+    └── LedgerViolation   an operation cost more than was reserved
 """
 
 import difflib
@@ -104,9 +104,9 @@ class PromptTooLong(UsageError):
 
 
 class BudgetExhausted(ReasonerError):
-    """Refused: the worst case of the operation exceeds what is left of `unit`.
+    """Refused: the worst case of the operation (`needed`) exceeds what is left (`free`) of the budget's `limit`.
 
-    With the unit "price", another sample gains less (`free`) than the required gain (`limit`).
+    All three are in `unit`. With the unit "price", another sample gains less (`free`) than the required gain (`limit`).
     """
 
     def __init__(self, unit: str, *, needed: float, free: float, limit: float) -> None:

@@ -114,9 +114,9 @@ class LogLikelihood:
 
     def __post_init__(self) -> None:
         if not self.texts:
-            raise UsageError("nothing to weigh: give at least one text")
+            raise UsageError("no text to rate: give at least one")
         if "" in self.texts:
-            raise UsageError("a text to weigh is empty: each text needs at least one character")
+            raise UsageError("a text is empty: each text needs at least one character")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +231,7 @@ Operation: TypeAlias = (
     | Prefill
     | Note
 )
+"""What a plan may yield."""
 
 
 NOT_MEASURED = "not measured"
@@ -241,3 +242,4 @@ T = TypeVar("T")
 
 
 Plan: TypeAlias = Generator[Operation, Any, T]
+"""A generator that yields operations, is sent their replies, and returns a T."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from reasoner.errors import ReasonerError, UnknownName, UsageError
 from reasoner.specs import Bare, Spec, Value, written
-from reasoner.system.installed import plug_ins
+from reasoner.system.machine import plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
 
@@ -55,7 +55,7 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
 
     Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too, as `params.stop`
     where it has a `stop` of its own. A value without a name sets the first option, where that has no default, as in
-    `gym:chain_sum,size=100`. `common` are options given elsewhere, which the spec may override.
+    `gym:chain_sum,size=100`. `common` are default options, which the spec may override.
 
     Raises:
         UsageError: not a spec, an unknown name or option, or a value that does not fit.
@@ -130,7 +130,7 @@ def _converted(owner: str, values: Mapping[str, Any], cls: Any) -> dict[str, Any
 
 
 def _value(where: str, value: Any, hint: Any) -> Any:
-    """An option's value, from what a spec or a caller gives, as its type wants it."""
+    """The value of an option, converted from a spec or a caller to its type."""
     if isinstance(value, Bare) and value.lower() == "none" and _optional(hint):
         return None
     if isinstance(value, str | Spec) and (kind := _nested(hint)):
@@ -198,7 +198,7 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
 
 
 def as_written(value: object) -> Value:
-    """A value of an option as it stands in a spec."""
+    """The value of an option in the form of a spec."""
     if isinstance(value, tuple):
         return tuple(map(as_written, value))
     if dataclasses.is_dataclass(value):

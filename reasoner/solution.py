@@ -47,11 +47,6 @@ class Solution:
     confidence: float | None = None
 
     @property
-    def stands(self) -> bool:
-        """Whether the answer may be used; False after an error: it is then only the best until the error."""
-        return self.error is None
-
-    @property
     def vote_state(self) -> VoteState:
         """The votes behind the last proposal."""
         return self.proposals[-1].vote_state if self.proposals else VoteState()

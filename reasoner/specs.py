@@ -100,8 +100,7 @@ class _Parser:
         try:
             self.text.encode()
         except UnicodeEncodeError as error:
-            self.at = error.start
-            raise self._error("this character is not UTF-8 text") from None
+            raise self._error("this character is not UTF-8 text", error.start) from None
         name = self._run(_NAME).strip()
         opening = self._take(":(")
         spec = Spec(name, self._items(")" if opening == "(" else "") if opening else {})
@@ -120,11 +119,9 @@ class _Parser:
             self.at = named.end() if named else begin
             value = self._value()
             if options and not option:
-                self.at = begin
-                raise self._error(f"{written(value)!r} sets nothing: write OPTION=VALUE")
+                raise self._error(f"{written(value)!r} sets nothing: write OPTION=VALUE", begin)
             if option in options:
-                self.at = begin
-                raise self._error(f"{option} is given twice: keep one")
+                raise self._error(f"{option} is given twice: keep one", begin)
             if named or value:
                 options[option] = value
             self._comma(end)
@@ -141,8 +138,8 @@ class _Parser:
         if not self._take("("):
             return Bare(bare)
         if ":" in bare or bare.split() != [bare]:
-            self.at = begin
-            raise self._error(f'{bare!r} is not a name: write text with a bracket in double quotes, as in "f(x)"')
+            problem = f'{bare!r} is not a name: write text with a bracket in double quotes, as in "f(x)"'
+            raise self._error(problem, begin)
         self._enter()
         options = self._items(")")
         self.depth -= 1
@@ -167,11 +164,9 @@ class _Parser:
         except RecursionError:
             raise self._error("the JSON object is nested too deeply") from None
         except UnicodeEncodeError:
-            self.at = begin
-            raise self._error("the JSON string is not UTF-8 text") from None
+            raise self._error("the JSON string is not UTF-8 text", begin) from None
         except json.JSONDecodeError as error:
-            self.at = error.pos
-            raise self._error(f"malformed JSON: {error.msg}") from None
+            raise self._error(f"malformed JSON: {error.msg}", error.pos) from None
         return text
 
     def _ended(self, end: str) -> bool:
@@ -185,9 +180,9 @@ class _Parser:
     def _comma(self, end: str) -> None:
         """Read the comma after a value; there is none before the end."""
         self._blanks()
-        found = self.text[self.at : self.at + 1]
-        if not self._take(",") and found != end:
-            got = f"{found!r}: write text that holds it in double quotes" if found else "the end"
+        character = self.text[self.at : self.at + 1]
+        if not self._take(",") and character != end:
+            got = f"{character!r}: write text that holds it in double quotes" if character else "the end"
             raise self._error(f"expected ','{f' or {end!r}' if end else ''}, got {got}")
 
     def _enter(self) -> None:
@@ -203,17 +198,18 @@ class _Parser:
 
     def _take(self, allowed: str) -> str:
         """The next character, read, if it is one of those allowed; otherwise nothing."""
-        found = self.text[self.at : self.at + 1]
-        if not found or found not in allowed:
+        character = self.text[self.at : self.at + 1]
+        if not character or character not in allowed:
             return ""
         self.at += 1
-        return found
+        return character
 
     def _blanks(self) -> None:
         while self.text[self.at : self.at + 1].isspace():
             self.at += 1
 
-    def _error(self, problem: str) -> UsageError:
-        begin = max(0, self.at - 40)
+    def _error(self, problem: str, at: int = -1) -> UsageError:
+        at = self.at if at < 0 else at
+        begin = max(0, at - 40)
         shown = f"{'...' if begin else ''}{self.text[begin : begin + 80]}"
-        return UsageError(f"spec {shown!r}, character {self.at + 1}: {problem}")
+        return UsageError(f"spec {shown!r}, character {at + 1}: {problem}")

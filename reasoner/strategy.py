@@ -1,4 +1,8 @@
-"""What the author of a strategy imports: the interface, the operations of a plan, typed helpers, and `gather`."""
+"""What the author of a strategy imports: the interface, the operations of a plan, typed helpers, and `gather`.
+
+A helper is used with `yield from` and returns the reply of its operation. Those that cost something raise
+`BudgetExhausted` inside the plan if the budget admits none of it.
+"""
 
 from bisect import bisect_right
 from collections import deque
@@ -36,6 +40,7 @@ from reasoner.voting import Tally
 __all__ = [
     "MAX_CHAINS",
     "MAX_SAMPLES",
+    "BudgetExhausted",
     "CalibratedStrategy",
     "CalibrationSummary",
     "Cancel",
@@ -52,11 +57,13 @@ __all__ = [
     "Plan",
     "Prefill",
     "Propose",
+    "Report",
     "Sample",
     "Score",
     "Start",
     "StopRule",
     "Strategy",
+    "Tally",
     "TextLikelihood",
     "cancel",
     "check_n",
@@ -85,12 +92,19 @@ class Strategy(Protocol):
         ...
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """A new plan for one question. Given the same replies, it does the same."""
+        """A new plan for one question. Given the same replies, it does the same.
+
+        It returns the answer; after None, the answer is that of its last proposal.
+        """
         ...
 
 
 class CalibrationSummary(NamedTuple):
-    """The data of a calibration: the model, the number of questions, and how far votes agreed (`worth.smoothed`)."""
+    """The data of a calibration: the model, and the number of questions.
+
+    `agreement` is the mean share of the leader, smoothed as by `stopping.rules.smoothed`, 0 to 1; `spread` is its
+    standard deviation.
+    """
 
     model: str
     questions: int
@@ -103,7 +117,7 @@ class CalibratedStrategy(Protocol):
     """A strategy that can tell, from a calibration, how likely its answer is right."""
 
     def confidence(self, vote_state: VoteState) -> float | None:
-        """The probability that the leading answer is right; None without a calibration."""
+        """The probability that the leading answer is right, 0 to 1; None without a calibration."""
         ...
 
     @property
@@ -113,57 +127,76 @@ class CalibratedStrategy(Protocol):
 
 
 def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
-    """Generate `n` sequences from one prompt and wait for all."""
+    """Generate `n` sequences from one prompt and wait for all: they come in launch order.
+
+    There are fewer if the budget admits only a part.
+    """
     reply: tuple[Completion, ...] = yield Sample((prompt,), n, params)
     return reply
 
 
 def sample_each(prompts: Sequence[Prompt], *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
-    """Generate `n` sequences from each of several prompts and wait for all."""
+    """Like `sample`, with `n` sequences from each of several prompts, prompt by prompt."""
     reply: tuple[Completion, ...] = yield Sample(tuple(prompts), n, params)
     return reply
 
 
 def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Rating, ...]]:
-    """Rate candidates with the run's verifier and wait for all."""
+    """Rate candidates with the run's verifier and wait for all: one rating each, which has a value or an error."""
     reply: tuple[Rating, ...] = yield Score(question, tuple(candidates))
     return reply
 
 
 def compare_pair(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
-    """Ask the run's verifier which candidate of each pair is better and wait for all ratings."""
+    """Ask the run's verifier which candidate of each pair is better and wait for all.
+
+    A rating's value is the probability that the first is better, 0 to 1.
+
+    Raises:
+        UsageError: the verifier does not compare pairs.
+    """
     reply: tuple[Rating, ...] = yield ComparePair(question, tuple(pairs))
     return reply
 
 
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
-    """Compute the log-likelihood of each text as the continuation of the prompt."""
+    """Compute the log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
+
+    Raises:
+        UsageError: the engine cannot encode texts or report the log-probabilities of chosen tokens.
+    """
     reply: tuple[TextLikelihood | None, ...] = yield LogLikelihood(prompt, tuple(texts))
     return reply
 
 
 def start(op: Sample | Score | ComparePair, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
-    """Run an operation without waiting for it, or a sample of one prompt several times. Returns the first handle.
+    """Run an operation without waiting for it, or a sample of one prompt `times` times, 1 to `MAX_SAMPLES`.
 
-    `cancellable=False` promises to wait for its end.
+    Returns the first handle; those of the others follow it, one by one. `cancellable=False` promises to wait for the
+    end. A refusal by the budget is raised by `next_finished`.
     """
     handle: Handle = yield Start(op, times, cancellable)
     return handle
 
 
 def next_finished() -> Plan[Finished]:
-    """Wait for any started operation."""
+    """Wait for any started operation.
+
+    Raises:
+        BudgetExhausted: all admitted operations were delivered, and others were refused; raised once.
+        PlanError: nothing was started.
+    """
     finished: Finished = yield Next()
     return finished
 
 
 def cancel(handle: Handle) -> Plan[None]:
-    """Abort a started operation."""
+    """Abort a started operation; nothing happens if it has finished."""
     yield Cancel(handle)
 
 
 def prefill(prompt: Prompt, text: str) -> Plan[Prompt]:
-    """Append a text to the reply."""
+    """The prompt with a text appended to the reply, as token ids where the engine knows them."""
     extended: Prompt = yield Prefill(prompt, text)
     return extended
 
@@ -179,11 +212,11 @@ def note_stop(reason: str) -> Plan[None]:
 
 
 def count_votes(tally: Tally) -> Plan[VoteState]:
-    """The vote state of the votes, after comparing answers that need slow work, if there is time left."""
+    """The vote state of the tally, after comparing answers that need slow work, if there is time left."""
     try:
         if answers := tally.unplaced():
             blocks: tuple[Blocks | None, ...] = yield FindBlocks(answers)
-            tally.place(answers, blocks)
+            tally.set_blocks(answers, blocks)
         while pairs := tally.undecided():
             verdicts: tuple[bool | None, ...] = yield CheckEquivalent(pairs)
             tally.decide(pairs, verdicts)
@@ -193,7 +226,7 @@ def count_votes(tally: Tally) -> Plan[VoteState]:
 
 
 def propose(answer: Answer | None, vote_state: VoteState) -> Plan[None]:
-    """Publish the best answer so far."""
+    """Publish the best answer so far; None withdraws it. A stop rule of the run may end the plan here."""
     yield Propose(answer, vote_state)
 
 
@@ -209,7 +242,7 @@ class Outcome(NamedTuple):
 
 
 Report = Callable[[int, Outcome], Plan[None]]
-
+"""What `gather` runs when a plan ends, with the plan's number, from 0, and its outcome."""
 
 ABREAST: Final = 256
 """How many plans are active at once: each generates at least one sequence, and engines compute that many at once."""

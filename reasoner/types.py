@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from reasoner.budget import Cost
 
 TokenIds = tuple[int, ...]
+"""Token ids of the model's own vocabulary."""
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
+"""Why a sequence ended: the model or a stop string ended it, a limit cut it, or the engine aborted it."""
 Notify = Callable[[str], None]
 """Receives one line for a person about something that takes long: a conversion, a restart."""
 
@@ -366,7 +368,7 @@ class VoteState:
         """The same vote state with only its heaviest classes, which keeps proposals small."""
         if len(self.votes) <= LISTED:
             return self
-        rest = self.votes[LISTED:]
-        weight, votes = sum([vote.weight for vote in rest]), sum([vote.count for vote in rest])
-        tail = Tail(self.tail.classes + len(rest), self.tail.weight + weight, self.tail.votes + votes)
+        others = self.votes[LISTED:]
+        weight, votes = sum([vote.weight for vote in others]), sum([vote.count for vote in others])
+        tail = Tail(self.tail.classes + len(others), self.tail.weight + weight, self.tail.votes + votes)
         return replace(self, votes=self.votes[:LISTED], tail=tail)

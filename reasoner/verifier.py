@@ -23,14 +23,15 @@ class CostMeter:
 
 
 class Verifier(Protocol):
-    """Rates a candidate without a reference answer. Many ratings may run at once.
-
-    `logprobs` is what the sequences must have for it: None for nothing, 0 for the sampled token's log-probability, k
-    for the best k alternatives too. The runner asks the engine for them.
-    """
+    """Rates a candidate without a reference answer. Many ratings may run at once."""
 
     @property
-    def logprobs(self) -> int | None: ...
+    def logprobs(self) -> int | None:
+        """The log-probabilities that a candidate must have; the runner asks the engine for them.
+
+        None for nothing, 0 for the sampled token's, k from 1 to 20 for those of the best k alternatives too.
+        """
+        ...
 
     async def start(self, policy: Engine) -> None:
         """Make its own resources ready, such as a model. A second call does nothing.
@@ -38,22 +39,18 @@ class Verifier(Protocol):
         Raises:
             EngineUnavailable: it cannot be made ready; the message says what to do.
         """
-        ...
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """The most that `score` can cost; reserved before it runs."""
-        ...
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
-        """One rating with its cost. An exception is recorded as an error, never as a value.
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+        """One rating with its cost: a value from 0 to 1. An exception is recorded as the rating's error.
 
-        Cancelling the awaiting task aborts its work and leaves the tab exact.
+        Cancelling the awaiting task aborts its work and leaves the meter exact.
         """
-        ...
 
     async def close(self) -> None:
         """Stop and free what `start` made ready. A second call does nothing."""
-        ...
 
 
 @runtime_checkable
@@ -62,26 +59,23 @@ class PairVerifier(Protocol):
 
     async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
         """The most that `compare_pair` can cost; reserved before it runs."""
-        ...
 
     async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
-        """The probability that `a` is better than `b`, 1 minus that of the reversed pair. Raises as `score`."""
-        ...
+        """The probability that `a` is better than `b`, 0 to 1: 1 minus that of the reversed pair. Raises as `score`."""
 
 
 @runtime_checkable
 class MemoryClaimant(Protocol):
-    """A verifier that runs a model of its own beside the policy, on the same GPU."""
+    """A verifier that runs a model of its own next to the policy, on the same GPU."""
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim a part of the GPU's memory before the policy starts and takes the rest."""
-        ...
 
 
 async def claim_memory(policy: Engine, *plugins: object) -> None:
-    """Let each plug-in with a model of its own claim its part of the policy's GPU."""
+    """Let each plug-in with a model of its own claim its part of the policy's GPU; call it before the policy starts."""
     for plugin in plugins:
         if isinstance(plugin, MemoryClaimant):
             await plugin.claim_memory(policy)
@@ -91,6 +85,11 @@ class FreeVerifier:
     """Base of a verifier without a model: nothing to start, to pay or to close."""
 
     __slots__ = ()
+
+    @property
+    def logprobs(self) -> int | None:
+        """None: it reads text alone."""
+        return None
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """Nothing."""

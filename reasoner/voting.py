@@ -10,10 +10,12 @@ from typing import Literal
 
 from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState
 
+__all__ = ["MAX_STREAK", "Tally"]
+
 MAX_STREAK = 64
 """Samples that are searched for a streak of equal answers, latest first."""
 MAX_COMPARISONS = 10_000
-"""Pairs of answers that one tally asks about. Only garbage answers come near this limit."""
+"""Maximum pairs of answers that one tally returns. Only garbage answers come near this limit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +64,8 @@ class Tally:
     """The votes of one question (self-consistency: Wang 2022, 2203.11171).
 
     Two answers are in one class if their keys are equal or if their space accepts them in both directions; classes are
-    closed under transitivity. Only answers that meet in a block are compared, by their keys. Answers that the space
-    cannot compare at once stay apart until `place` and `decide` get the results, which `plan.count` asks for.
+    closed under transitivity. Only answers that share a block are compared, by their keys. Answers that the space
+    cannot compare at once remain separate until `set_blocks` and `decide` get the results, which `plan.count` asks for.
     Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if all
     are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is the
     sum of its members' weights; with `by` "max" it is the largest, whose launch index breaks ties.
@@ -106,8 +108,10 @@ class Tally:
         fresh = not known.count
         known.add(answer, index, weight)
         self._rank(known)
-        if fresh:
-            self._put(answer.key, self.space.blocks(_named(answer.key)))
+        if fresh and (blocks := self.space.blocks(_named(answer.key))):
+            self._join(answer.key, blocks)
+        elif fresh:
+            self._unplaced[answer.key] = None
 
     def _weigh(self) -> None:
         """Rank by weights instead of counts, from the first weight above 0 on."""
@@ -143,28 +147,27 @@ class Tally:
         self._classes |= dict.fromkeys(smaller.keys, larger)
         self._rank(larger)
 
-    def _put(self, key: str, blocks: Blocks | None) -> None:
-        """Put a new answer into its blocks, and compare it with those there, at once or later."""
-        if blocks is None:
-            self._unplaced[key] = None
-            return
+    def _join(self, key: str, blocks: Blocks, *, slow: bool = False) -> None:
+        """Put a new answer into its blocks, and compare it with their members, at once or later.
+
+        `slow` means that a worker had to find the blocks: then all comparisons need one too.
+        """
         home, guest = self._opened(blocks.home), self._opened(blocks.guest)
-        met = chain(*(chain(block.home, block.guests) for block in home), *(block.home for block in guest))
+        at_once = [keys for block in home for keys in (block.home, block.guests)] + [block.home for block in guest]
+        later = [keys for block in home for keys in (block.slow_home, block.slow_guests)]
+        later += [block.slow_home for block in guest]
         unsure: list[str] = []
-        for other in dict.fromkeys(met):
+        for other in dict.fromkeys(() if slow else chain.from_iterable(at_once)):
             verdict = mutual(self.space, _named(key), _named(other))
             if verdict:
                 self._merge(key, other)
             elif verdict is None:
                 unsure.append(other)
-        later = [part for block in home for part in (block.slow_home, block.slow_guests)] + [
-            block.slow_home for block in guest
-        ]
-        self._leave_open(key, [unsure, *later])
+        self._leave_open(key, [*at_once, *later] if slow else [unsure, *later])
         for block in home:
-            block.home.append(key)
+            (block.slow_home if slow else block.home).append(key)
         for block in guest:
-            block.guests.append(key)
+            (block.slow_guests if slow else block.guests).append(key)
 
     def _opened(self, names: Sequence[str]) -> list[_Block]:
         return [self._blocks.setdefault(name, _Block()) for name in names]
@@ -178,17 +181,11 @@ class Tally:
         """The answers whose blocks only a worker can find."""
         return tuple(map(_named, self._unplaced))
 
-    def place(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
+    def set_blocks(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
         """Set the blocks of these answers; one without blocks is not compared."""
-        for answer, found in zip(answers, blocks, strict=True):
+        for answer, placed in zip(answers, blocks, strict=True):
             del self._unplaced[answer.key]
-            home, guest = self._opened(found.home if found else ()), self._opened(found.guest if found else ())
-            met = [part for block in home for part in (block.home, block.guests, block.slow_home, block.slow_guests)]
-            self._leave_open(answer.key, met + [part for block in guest for part in (block.home, block.slow_home)])
-            for block in home:
-                block.slow_home.append(answer.key)
-            for block in guest:
-                block.slow_guests.append(answer.key)
+            self._join(answer.key, placed or Blocks(), slow=True)
 
     def undecided(self) -> tuple[tuple[Answer, Answer], ...]:
         """The next pairs of answers to compare; more may follow once they are decided.
@@ -223,7 +220,7 @@ class Tally:
         return self._classes[a] is not self._classes[b]
 
     def decide(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]) -> None:
-        """Set which of these pairs are equal in both directions; none of them is asked about again."""
+        """Set which of these pairs are equal in both directions; none of them is returned again."""
         for (a, b), same in zip(pairs, verdicts, strict=True):
             if same:
                 self._merge(a.key, b.key)

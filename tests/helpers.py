@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reasoner import Answer, Cost, Prompt, Question, Solution
+from reasoner.answers.choices import choice_in
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
@@ -24,6 +25,11 @@ PROMPT = Prompt.chat("How many?")
 
 def number_question(id: str = "q") -> Question:
     return Question.of("How many?", space="number", id=id)
+
+
+def options_in(question: str) -> tuple[str, ...]:
+    choice = choice_in(question)
+    return choice.options if choice else ()
 
 
 def answer(key: str) -> Answer:
@@ -107,7 +113,7 @@ class Judge(FreeVerifier):
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         return Cost(verifier_tokens=self.bound_tokens, requests=1)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         await asyncio.sleep(0)
         used = 3 + len(candidate.text) % 8
         self.spent.append(used)
@@ -117,7 +123,7 @@ class Judge(FreeVerifier):
 class Sleepy(Judge):
     """A verifier that never comes to a verdict."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 

@@ -63,6 +63,6 @@ class StepJudge(Judge):
     verdict: Callable[[Completion], float] = perfect
     seen: list[str] = field(default_factory=list)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         self.seen.append(candidate.chain)
-        return await Judge.score(self, question, candidate, policy, tab)
+        return await Judge.score(self, question, candidate, policy, cost_meter)

@@ -1,6 +1,8 @@
 """The shape of the project itself: sizes, exports, what the wheel holds."""
 
 import ast
+import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,13 +31,69 @@ def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
     assert {str(path): lines for path, lines in lengths.items() if lines > MAX_LENGTH} == {}
 
 
-def test_the_public_names_are_these() -> None:
-    assert reasoner.__all__ == sorted(reasoner.__all__)
+PUBLIC = {
+    "reasoner": """
+        Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating SamplingParams Solution
+        Vote VoteState solve solve_each solve_many solve_many_sync solve_sync
+    """,
+    "reasoner.strategy": """
+        MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent ComparePair
+        FindBlocks Finished Handle LogLikelihood Next Note Operation Outcome Plan Prefill Propose Report Sample Score
+        Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pair count_votes gather loglikelihood
+        next_finished note note_stop prefill propose sample sample_each score start
+    """,
+    "reasoner.engine": """
+        NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason Logprobs ModelInfo
+        Rendered RequestLost SampleRequest TokenIds Usage UsageMeter reset_caches
+    """,
+    "reasoner.verifier": """
+        CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost
+    """,
+    "reasoner.voting": "MAX_STREAK Tally",
+}
+"""Everything that a user or the author of a plug-in may rely on; all else may move."""
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_are_these(module: str) -> None:
+    assert importlib.import_module(module).__all__ == PUBLIC[module].split()
+
+
+def test_the_public_names_are_imported_on_first_use() -> None:
     assert set(reasoner.__all__) == set(reasoner._HOMES)
     for name in reasoner.__all__:
         assert getattr(reasoner, name).__module__ == f"reasoner.{reasoner._HOMES[name]}"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = reasoner.nothing
+
+
+def described_names() -> set[str]:
+    """Module-level names of the core that are followed by a docstring."""
+    described = set()
+    for path in (ROOT / "reasoner").rglob("*.py"):
+        for statement, following in pairwise(ast.parse(path.read_text()).body):
+            target = getattr(statement, "target", None) or (getattr(statement, "targets", None) or [None])[0]
+            if isinstance(target, ast.Name) and isinstance(following, ast.Expr):
+                described.add(target.id)
+    return described
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_documented(module: str) -> None:
+    described, silent = described_names(), []
+    for name in PUBLIC[module].split():
+        public = getattr(importlib.import_module(module), name)
+        if not (inspect.isclass(public) or inspect.isfunction(public)) or public.__module__ == "builtins":
+            silent += [] if name in described else [name]
+            continue
+        members = {f"{name}.{key}": member for key, member in vars(public).items() if not key.startswith("_")}
+        for key, member in {name: public, **(members if inspect.isclass(public) else {})}.items():
+            function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+            # A dataclass without a docstring gets its signature as one.
+            generated = inspect.isclass(member) and (member.__doc__ or "").startswith(f"{name}(")
+            if (inspect.isroutine(function) or inspect.isclass(member)) and (not function.__doc__ or generated):
+                silent.append(key)
+    assert silent == []
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -79,7 +79,7 @@ def test_it_is_the_naive_definition(drawn: list[Sample], by: str, space: AnswerS
 def find_out(counted: Tally, *, rounds: int) -> int:
     """Tell it what it asks for, so many times at most; how many pairs that were."""
     placed = counted.unplaced()
-    counted.place(placed, [Near().blocks(one) for one in placed])
+    counted.set_blocks(placed, [Near().blocks(one) for one in placed])
     asked = 0
     for _ in range(rounds):
         pairs = counted.undecided()
@@ -123,7 +123,7 @@ def test_slow_comparisons_stay_near_the_number_of_answers(far: int, asked: int) 
     for index in range(300):
         counted.add(answer(str(index)), index=index)
     placed = counted.unplaced()
-    counted.place(placed, [Blocks((f"{far * int(one.key)}",)) for one in placed])
+    counted.set_blocks(placed, [Blocks((f"{far * int(one.key)}",)) for one in placed])
     total = 0
     while pairs := counted.undecided():
         total += len(pairs)
@@ -136,7 +136,7 @@ def test_only_so_many_pairs_are_asked_about() -> None:
     for index in range(400):
         counted.add(answer(str(index)), index=index)
     placed = counted.unplaced()
-    counted.place(placed, [Blocks(("one",))] * len(placed))
+    counted.set_blocks(placed, [Blocks(("one",))] * len(placed))
     total = 0
     while pairs := counted.undecided():
         total += len(pairs)

@@ -1,20 +1,19 @@
-"""The answer spaces, by name: which one a question has, and what it takes to read and compare its answers."""
+"""The answer spaces by name, and the choice of one for a question."""
 
 import re
 from collections.abc import Callable
 
-from reasoner.answers.choices import ChoiceSpace, choice_in, options_in
+from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numerals import NumberSpace
-from reasoner.answers.reading import CUE, MAX_DIGITS, TAIL, ByKey, boxed, final_segment
-from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_f1, squad_normal
+from reasoner.answers.reading import CUE, TAIL, ByKey, boxed, final_segment
+from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_normal
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
 
 __all__ = [
     "CUE",
-    "MAX_DIGITS",
     "MAX_TEXT",
     "SPACES",
     "TAIL",
@@ -27,14 +26,12 @@ __all__ = [
     "YesNoSpace",
     "boxed",
     "final_segment",
-    "options_in",
     "space_for",
     "squad_em",
-    "squad_f1",
     "squad_normal",
 ]
 
-_YES_NO_ASKED = re.compile(
+_YES_NO_QUESTION = re.compile(
     r"[,:;.?!(]\s?(?:(?:please\s)?(?:answer|reply)\s(?:with\s)?)?yes(?:\sor\s|/)no\W{0,4}\Z", re.IGNORECASE
 )
 _NUMERIC = re.compile(
@@ -65,7 +62,7 @@ def _choice(text: str) -> AnswerSpace:
 def _auto(text: str) -> AnswerSpace:
     if choice := choice_in(text):
         return choice
-    if _YES_NO_ASKED.search(text[-TAIL:]):
+    if _YES_NO_QUESTION.search(text[-TAIL:]):
         return YesNoSpace()
     if _MATHEMATICAL.search(text[-TAIL:]):
         return MathSpace()
@@ -85,9 +82,9 @@ SPACES = tuple(_SPACES)
 
 
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space called `name` for a question, with its options if it has any, as in `math:seconds=30`.
+    """The space with this name for a question; the name may have an option, as in `math:seconds=30`.
 
-    `auto` goes by the options it lists, a closing `yes or no?`, formulas, words of number; in this order.
+    `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
     """
     name, _, options = name.partition(":")
     if name not in _SPACES:
@@ -95,7 +92,7 @@ def space_for(name: str, question: str) -> AnswerSpace:
     if not options:
         return _SPACES[name](question)
     if name != "math":
-        raise UsageError(f"answer kind {name} has no options, and {options!r} was given: leave it out")
+        raise UsageError(f"answer kind {name} has no options (got {options!r}): leave them out")
     return MathSpace(_seconds(options))
 
 
@@ -106,6 +103,4 @@ def _seconds(options: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise UsageError(
-            f"answer kind math: seconds={value!r} does not fit: give a number, as in math:seconds=30"
-        ) from None
+        raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None

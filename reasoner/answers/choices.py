@@ -1,11 +1,11 @@
-"""Multiple choice: the options that a question lists, and which of them a model chose."""
+"""Multiple choice: the options that a question lists, and the one that a model chose."""
 
 import re
 import string
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from reasoner.answers.reading import IS, TAIL, ByKey, boxed, final_segment, last_match
+from reasoner.answers.reading import IS, TAIL, ByKey, boxed, last_match
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
@@ -13,7 +13,7 @@ Labels = Literal["letters", "numbers"]
 _ON = "(?:because|since|as|is|which|and|but|with|for|due)"
 _CUE = rf"(?i:\b(?:answer|result|(?:correct|right|best)\s++(?:option|choice)){IS}(?:(?:option|choice)\s++)?+)"
 _BEFORE = r"(?:[*$`\s(\[]|\\[(\[]|\\[a-z]++\{)*+"
-# After `A` a word may follow that makes it an article; after `3`, a unit.
+# A word after `A` may make it an article; after `3`, a unit.
 _LETTER_CUED = re.compile(rf"{_CUE}{_BEFORE}([A-Za-z])(?![\w'\u2019])(?!(?<=[AaIi])[^\S\n]+(?!{_ON}\b)[a-z])")
 _NUMBER_CUED = re.compile(rf"{_CUE}{_BEFORE}(\d++)(?!\w|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])")
 _BOLD = r"\*\*\(?|\\(?:text(?:bf)?|math(?:bf|rm))\{\(?"
@@ -25,9 +25,9 @@ _LETTER, _NUMBER = r"([A-Za-z])", r"(\d{1,2})"
 
 @dataclass(frozen=True, slots=True)
 class ChoiceSpace(ByKey):
-    """One of 2 to 26 options, labelled A, B, C ... or 1, 2, 3 ...; its key is the label, however it was named.
+    """One of 2 to 26 options, labelled A, B, C ... or 1, 2, 3 ...; its key is the label, also of an option's text.
 
-    A letter alone in prose is no answer: it could be an article.
+    A single letter in prose is not an answer: it could be an article.
     """
 
     name: ClassVar[str] = "choice"
@@ -53,11 +53,8 @@ class ChoiceSpace(ByKey):
             return tuple(str(number + 1) for number in range(len(self.options)))
         return tuple(string.ascii_uppercase[: len(self.options)])
 
-    def read(self, text: str) -> Answer | None:
-        """A label that is boxed, cued, bold or bracketed, or alone on the last line; else one option's text."""
-        segment = final_segment(text)
-        if segment is None:
-            return None
+    def read_segment(self, segment: str) -> Answer | None:
+        """A label that is boxed, after a cue, bold, bracketed, or alone on the last line; else an option's text."""
         letters = self.labels == "letters"
         label = _LETTER if letters else _NUMBER
         last_line = segment.strip().rpartition("\n")[2].strip()
@@ -74,23 +71,23 @@ class ChoiceSpace(ByKey):
                     return Answer(chosen, chosen, rule)
                 if letters:
                     return None
-                break  # A number that is no label may be an option's text.
+                break  # A number that is not a label may be an option's text.
         named = [label for label, option in zip(self.known, self.options, strict=True) if _says(segment, option)]
         return Answer(named[0], named[0], "text") if len(named) == 1 else None
 
 
 def _says(text: str, option: str) -> bool:
-    """Whether the text holds the option as words of its own, so that 15 does not say 5."""
+    """Whether the text holds the option as separate words, so that 15 does not hold 5."""
     return re.search(rf"(?<![\w.]){re.escape(option)}(?!\w|\.\d)", text, re.IGNORECASE) is not None
 
 
 _LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
 _NUMBERED = re.compile(r"\s*+\(?([1-9]\d?)(?:\)|(?<=\n\d)\.|(?<=\n\d\d)\.)\s++(\S[^\n]*?)(?=\n|\Z|\s\(?[1-9]\d?\)\s)")
-_ASKED = re.compile(r"\?(?=\s)|:[^\S\n]*\n")
+_QUESTION_END = re.compile(r"\?(?=\s)|:[^\S\n]*\n")
 
 
 def choice_in(text: str) -> ChoiceSpace | None:
-    """The choice that a question lists, as `A) ... B) ...` from A on or, right after what it asks, `1) ... 2) ...`."""
+    """The choice that a question lists: `A) ... B) ...` from A on, or `1) ... 2) ...` right after the question."""
     lettered: list[str] = []
     for match in _LETTERED.finditer(text[:TAIL]):
         if match[1] == string.ascii_uppercase[len(lettered) : len(lettered) + 1]:
@@ -98,17 +95,11 @@ def choice_in(text: str) -> ChoiceSpace | None:
     if len(lettered) >= 2:
         return ChoiceSpace(tuple(lettered))
     numbered: list[str] = []
-    asked = last_match(_ASKED, text[:TAIL].rstrip())
-    position = asked.end() - asked[0].endswith("\n") if asked else len(text)
+    end = last_match(_QUESTION_END, text[:TAIL].rstrip())
+    position = end.end() - end[0].endswith("\n") if end else len(text)
     while (option := _NUMBERED.match(text[:TAIL], position)) and option[1] == str(len(numbered) + 1):
         numbered.append(option[2].strip())
         position = option.end()
     if 2 <= len(numbered) <= 26 and not text[position:].strip():
         return ChoiceSpace(tuple(numbered), "numbers")
     return None
-
-
-def options_in(text: str) -> tuple[str, ...]:
-    """The options that a question lists; empty where it lists none."""
-    choice = choice_in(text)
-    return choice.options if choice else ()

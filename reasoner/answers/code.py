@@ -1,7 +1,6 @@
-"""Answers that are Python code: read out of a text, and known again when only layout and comments differ.
+"""Answers that are Python code; layout and comments do not count when two are compared.
 
-The text is what a model wrote, so nothing in it is executed; code too long or too deep to be parsed is compared line
-by line.
+A model wrote the text, so nothing in it is executed. Code that is too long or too deep to parse is compared by lines.
 """
 
 import ast
@@ -11,38 +10,35 @@ import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.reading import ByKey, final_segment
+from reasoner.answers.reading import ByKey
 from reasoner.types import Answer
 
 MAX_PARSED = 10_000
-"""Characters of code that is parsed for its key."""
+"""Maximum characters of code that is parsed for its key."""
 MAX_BRACKETS = 60
-"""Levels of brackets in code that is parsed."""
+"""Maximum levels of brackets in code that is parsed."""
 MAX_DEPTH = 100
-"""Levels of the tree of code whose key is written from it."""
+"""Maximum levels of the syntax tree of code that is parsed."""
 
-# A fence with a language always opens: what closes none is a block whose beginning lies before the tail.
+# A fence with a language always opens a block: the opening fence of the block before may be cut off.
 _FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
 _PYTHON = ("", "python", "py", "python3")
 
 
 @dataclass(frozen=True, slots=True)
 class CodeSpace(ByKey):
-    """Python code; two are one when they parse to the same tree, so comments and layout aside."""
+    """Python code; two are equal if they parse to the same tree, so comments and layout do not count."""
 
     name: ClassVar[str] = "code"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Give the answer as one Python code block."
 
-    def read(self, text: str) -> Answer | None:
-        """The last fenced block that is marked as Python or not at all.
+    def read_segment(self, segment: str) -> Answer | None:
+        """The last fenced block that is marked as Python or has no mark.
 
-        A fence that is never closed counts where it opens the only block and what follows parses: a model that stops
-        after its code has answered, and one that was cut has not.
+        An unclosed fence counts if it opens the only block and its code parses: then the model stopped after its code
+        and was not cut off.
         """
-        segment = final_segment(text)
-        if segment is None:
-            return None
         blocks, open_block = _blocks(segment)
         if blocks:
             code, rule = blocks[-1], "fence"
@@ -54,7 +50,7 @@ class CodeSpace(ByKey):
 
 
 def _blocks(text: str) -> tuple[list[str], str | None]:
-    """The closed blocks of Python, and the one left open at the end."""
+    """The closed blocks of Python, and the block that is open at the end."""
     blocks: list[str] = []
     opened: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):
@@ -75,7 +71,7 @@ def _dedented(code: str, fence: re.Match[str]) -> str:
 
 
 def _tree(code: str) -> ast.Module | None:
-    """The tree of code that is small and flat enough; None for all else."""
+    """The syntax tree; None if the code is too long, too deep or not Python."""
     if len(code) > MAX_PARSED or _brackets(code) > MAX_BRACKETS:
         return None
     try:
@@ -83,7 +79,7 @@ def _tree(code: str) -> ast.Module | None:
             tree = ast.parse(code)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
-    # Not left to a RecursionError, which comes sooner the deeper the caller is.
+    # Counted here: when a RecursionError occurs depends on the depth of the caller.
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
@@ -91,7 +87,7 @@ def _tree(code: str) -> ast.Module | None:
 
 
 def _brackets(code: str) -> int:
-    """No fewer levels than the brackets of the code have; those in strings and comments are taken for brackets."""
+    """An upper bound of the levels of brackets; those in strings and comments count too."""
     deepest = level = 0
     for sign in code:
         level = max(0, level + (sign in "([{") - (sign in ")]}"))
@@ -100,7 +96,7 @@ def _brackets(code: str) -> int:
 
 
 def _key(code: str) -> str:
-    """The code as Python itself would write it; where it isn't parsed, its lines without what ends them in spaces."""
+    """The code in Python's own format; if it cannot be parsed, its lines without trailing blanks."""
     tree = _tree(code)
     if tree is not None:
         return ast.unparse(tree)

@@ -46,33 +46,26 @@ class SlowSpace(Protocol):
     @property
     def accepts(self) -> Callable[[str, str], bool]:
         """Whether the first answer, as written and taken as the reference, accepts the second."""
-        ...
 
     @property
     def find_blocks(self) -> Callable[[str], Blocks]:
         """The blocks of an answer if `blocks` is None; an answer without blocks in time is not compared."""
-        ...
 
     @property
     def seconds(self) -> float:
         """Processor time for comparing all answers of one question."""
-        ...
 
     def answer(self, written: str) -> Answer | None:
         """An answer as written; None if it is not an answer."""
-        ...
 
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a` accepts `b`; None if only a worker can tell."""
-        ...
 
     def blocks(self, answer: Answer) -> Blocks | None:
         """The blocks of an answer; None if only a worker can tell."""
-        ...
 
     def refusal(self, written: str) -> str | None:
         """Why no worker may see an answer; None if one may."""
-        ...
 
 
 class _Job(NamedTuple):
@@ -101,24 +94,21 @@ class ComparisonMeter:
 class Comparer(Protocol):
     """Does the slow comparisons of answers that an answer space cannot do itself.
 
-    All comparisons of one question share its tab and a time limit. Neither method raises.
+    All comparisons of one question share a meter and a time limit. Neither method raises.
     """
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
     ) -> tuple[bool | None, ...]:
         """For each pair whether each answer accepts the other; None if that was not decided in time."""
-        ...
 
     async def blocks(
-        self, space: AnswerSpace, answers: Sequence[Answer], tab: ComparisonMeter
+        self, space: AnswerSpace, answers: Sequence[Answer], meter: ComparisonMeter
     ) -> tuple[Blocks | None, ...]:
         """The blocks of each answer; None if they were not found in time."""
-        ...
 
     async def close(self) -> None:
         """Stop and free everything. A second call does nothing."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -140,7 +130,7 @@ class _Running:
 
 @dataclass(slots=True)
 class Equivalence:
-    """Compares answers in a pool of its own, which starts with the first slow comparison, and caches the verdicts.
+    """Compares answers in a pool, which starts with the first slow comparison, and caches the verdicts.
 
     `seconds` limits one comparison. A grade that takes longer is tried once more, alone and `patience` times as long,
     so that it does not depend on the load of the machine. In a vote all comparisons of one question share the processor
@@ -171,20 +161,15 @@ class Equivalence:
             return Verdict("grader_timeout" if verdict.kind == "timeout" else "grader_crash", verdict.why)
         return Verdict("right" if verdict else "wrong")
 
-    async def same(self, space: AnswerSpace, a: Answer, b: Answer) -> bool:
-        """Whether two answers accept each other; False if not decided in time."""
-        [verdict] = await self.same_many(space, [(a, b)], ComparisonMeter())
-        return verdict is True
-
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
     ) -> tuple[bool | None, ...]:
         """For each pair, whether they accept each other; None if not decided in time."""
         verdicts = [mutual(space, a, b) for a, b in pairs]
         hard = {index: pairs[index] for index, verdict in enumerate(verdicts) if verdict is None}
         if hard and isinstance(space, SlowSpace):
             answers = {answer.text: answer for pair in hard.values() for answer in pair}
-            blocks = dict(zip(answers, await self.blocks(space, tuple(answers.values()), tab), strict=True))
+            blocks = dict(zip(answers, await self.blocks(space, tuple(answers.values()), meter), strict=True))
             asked: dict[int, _Job] = {}
             for index, (a, b) in hard.items():
                 first, second = blocks[a.text], blocks[b.text]
@@ -192,20 +177,20 @@ class Equivalence:
                     verdicts[index] = False
                 elif first and second:
                     asked[index] = _Job(_accept_each_other, (space.accepts, *sorted((a.text, b.text))))
-            results = await self._shared(list(asked.values()), space.seconds, tab)
+            results = await self._shared(list(asked.values()), space.seconds, meter)
             for index, verdict in zip(asked, results, strict=True):
                 verdicts[index] = verdict if isinstance(verdict, bool) else None
         return tuple(verdicts)
 
     async def blocks(
-        self, space: AnswerSpace, answers: Sequence[Answer], tab: ComparisonMeter
+        self, space: AnswerSpace, answers: Sequence[Answer], meter: ComparisonMeter
     ) -> tuple[Blocks | None, ...]:
         """The blocks of each answer; None if not found in time."""
         blocks = [space.blocks(answer) for answer in answers]
         hard = [index for index, result in enumerate(blocks) if result is None]
         if hard and isinstance(space, SlowSpace):
             jobs = [_Job(space.find_blocks, (answers[index].text,)) for index in hard]
-            for index, result in zip(hard, await self._shared(jobs, space.seconds, tab), strict=True):
+            for index, result in zip(hard, await self._shared(jobs, space.seconds, meter), strict=True):
                 blocks[index] = None if isinstance(result, Failed) else _blocks(result)
         return tuple(blocks)
 
@@ -223,33 +208,34 @@ class Equivalence:
             self._loop, self._running = asyncio.get_running_loop(), {}
             self._turns, self._alone = asyncio.Semaphore(2 * self.pool.workers), asyncio.Lock()
 
+    def _recall(self, job: _Job) -> object:
+        self._cache.move_to_end(job)
+        return self._cache[job]
+
     def _remember(self, job: _Job, result: object) -> None:
         self._cache[job] = result
         if len(self._cache) > MAX_REMEMBERED:
             self._cache.popitem(last=False)
 
-    async def _shared(self, jobs: Sequence[_Job], allowed: float, tab: ComparisonMeter) -> list[object]:
+    async def _shared(self, jobs: Sequence[_Job], allowed: float, meter: ComparisonMeter) -> list[object]:
         """The results of the jobs of one question; a failure for each that its time did not suffice for."""
         self._bind_to_loop()
         results: dict[_Job, object] = {}
-        left = (allowed - tab.seconds) / 2
+        left = (allowed - meter.seconds) / 2
         pending = list(dict.fromkeys(jobs))
         while pending:
-            for job in pending:
-                if job in self._cache:
-                    self._cache.move_to_end(job)
-                    results[job] = self._cache[job]
+            results |= {job: self._recall(job) for job in pending if job in self._cache}
             pending = [job for job in pending if job not in results]
             if not pending or left < MIN_SECONDS:
                 break
-            before, share = tab.seconds, min(self.seconds, max(MIN_SECONDS, left / len(pending)))
-            await self._round(pending, share, before + left, tab)
-            left -= tab.seconds - before
+            before, share = meter.seconds, min(self.seconds, max(MIN_SECONDS, left / len(pending)))
+            await self._round(pending, share, before + left, meter)
+            left -= meter.seconds - before
         late = Failed("timeout", f"comparing the answers of the question took over {allowed:g} s")
         return [results.get(job, late) for job in jobs]
 
-    async def _round(self, jobs: list[_Job], share: float, end: float, tab: ComparisonMeter) -> None:
-        """Run each job for `share` seconds of processor time while the tab is below `end`.
+    async def _round(self, jobs: list[_Job], share: float, end: float, meter: ComparisonMeter) -> None:
+        """Run each job for `share` seconds of processor time while the meter is below `end`.
 
         Results are cached, unless a job may get more time later. Answers that were late twice wait for the next round,
         so that a few slow ones do not use up the time of the others.
@@ -260,22 +246,22 @@ class Equivalence:
 
         async def run(part: list[_Job]) -> None:
             async with chunks, self._turns:
-                part = [job for job in part if tab.seconds < end and max(late[text] for text in job.texts) < MAX_LATE]
+                part = [job for job in part if meter.seconds < end and max(late[text] for text in job.texts) < MAX_LATE]
                 if not part:
                     return
                 limit = PATIENCE * (HANG + share * len(part))
                 outcome = await self.pool.call(_run_jobs, part, share, seconds=limit)
             if isinstance(outcome, Failed) and len(part) > 1:
                 # One of them is at fault; run them one by one.
-                tab.seconds += share + HANG
+                meter.seconds += share + HANG
                 await asyncio.gather(*(run([job]) for job in part))
             elif isinstance(outcome, Failed):
-                tab.seconds += share + HANG
+                meter.seconds += share + HANG
                 late.update(part[0].texts)
                 self._remember(part[0], outcome)
             else:
                 for job, timed in zip(part, (_Timed(*fields) for fields in outcome.value), strict=True):
-                    tab.seconds += timed.seconds
+                    meter.seconds += timed.seconds
                     is_late = timed.failure == "timeout"
                     late.update(job.texts if is_late else ())
                     if not is_late or timed.seconds >= self.seconds:
@@ -294,8 +280,7 @@ class Equivalence:
         """The result of a grade, cached or shared with a running job."""
         self._bind_to_loop()
         if job in self._cache:
-            self._cache.move_to_end(job)
-            return self._cache[job]
+            return self._recall(job)
         if job not in self._running:
             self._running[job] = _Running(asyncio.ensure_future(self._grade(job)))
         return await self._running[job].wait()
@@ -390,7 +375,7 @@ def _accept_each_other(accepts: Callable[[str, str], bool], a: str, b: str) -> b
     return accepts(a, b) and accepts(b, a)
 
 
-def _blocks(found: Any) -> Blocks:
+def _blocks(reply: Any) -> Blocks:
     """The blocks as a worker returned them: tuples came as lists."""
-    home, guest = found
+    home, guest = reply
     return Blocks(tuple(home), tuple(guest))

@@ -1,7 +1,7 @@
 """Answers to countdown and the game of 24: arithmetic expressions, read from text and judged by the puzzle's rules.
 
-The text is what a model wrote, so nothing in it is executed: an expression is parsed, and its few allowed parts are
-computed here. Numbers and target are part of the question, no reference answer.
+A model wrote the text, so nothing in it is executed: an expression is parsed, and its few allowed parts are computed
+here. Numbers and target are part of the question, not a reference answer.
 """
 
 import ast
@@ -13,16 +13,16 @@ from fractions import Fraction
 from operator import add, mul, sub, truediv
 from typing import ClassVar
 
-from reasoner.answers.reading import CUE, ByKey, boxed, final_segment
+from reasoner.answers.reading import CUE, ByKey, boxed
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
 MAX_LENGTH = 200
-"""Characters of an expression, its operators written in ASCII."""
+"""Maximum characters of an expression, with its operators in ASCII."""
 MAX_NODES = 64
-"""Constants and operations of an expression."""
+"""Maximum constants and operations of an expression."""
 MAX_DEPTH = 32
-"""Levels of operations above a constant."""
+"""Maximum levels of operations above a constant."""
 MAX_CONSTANT = 10**6
 
 _ASCII = {"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\\times": "*", "\\div": "/"}
@@ -38,16 +38,16 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What an expression comes to, exactly, and the constants in it: sorted, each as often as it stands there."""
+    """The exact value of an expression, and its constants: sorted, repeated ones as often as they occur."""
 
     value: Fraction
     constants: tuple[int, ...]
 
 
 def evaluate(text: str) -> Evaluated | None:
-    """The value of integers joined by + - * / and brackets, a closing `= number` left out; None for anything else.
+    """The value of integers joined by + - * / and brackets, without a closing `= number`; None for anything else.
 
-    Never raises: what is too long, too deep or divides by zero has no value.
+    Never raises: an expression that is too long, too deep or divides by zero has no value.
     """
     plain = _plain(text)
     head, equals, tail = plain.rpartition("=")
@@ -86,13 +86,13 @@ def _value(node: ast.expr, levels: int, constants: list[int]) -> Fraction:
             a, b = _value(left, levels - 1, constants), _value(right, levels - 1, constants)
             return _OPERATIONS[type(op)](a, b)
         case _:
-            raise ValueError(f"{type(node).__name__} is no part of an expression")
+            raise ValueError(f"{type(node).__name__} is not allowed in an expression")
 
 
 def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -> bool:
-    """Whether an expression comes to exactly `target` and uses no number more often than it is given.
+    """Whether an expression equals `target` and uses each of `numbers` at most as often as it is listed.
 
-    With `use_all` (the game of 24) each number is used exactly as often as it is given.
+    With `use_all` (the game of 24) each number must be used exactly as often as it is listed.
     """
     evaluated = evaluate(text)
     if evaluated is None or evaluated.value != target:
@@ -102,7 +102,7 @@ def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -
 
 
 _SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
-# Possessive, as in the other spaces. `3*8.5`, `3*8x` and `3*8^2` do not say 3*8.
+# Possessive, as in `reading`. `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
 _CUED = re.compile(rf"{CUE}[*$`\s]*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
 _SPAN = re.compile(r"[`$](?=([^`$]*+)[`$])")
 _MATH = re.compile(r"\\[()\[\]]")
@@ -112,9 +112,9 @@ _MARKS = " \t\r\n*$`"
 
 @dataclass(frozen=True, slots=True)
 class ExpressionSpace(ByKey):
-    """An expression over given numbers; two are one when written alike, spaces and operator signs aside.
+    """An expression over given numbers; two are equal if written alike, apart from spaces and operator signs.
 
-    Reading an expression doesn't judge it; `solves` does.
+    Reading an expression does not judge it; `solves` does.
     """
 
     name: ClassVar[str] = "expression"
@@ -138,14 +138,11 @@ class ExpressionSpace(ByKey):
             f"each used {often}, with + - * / and brackets."
         )
 
-    def read(self, text: str) -> Answer | None:
+    def read_segment(self, segment: str) -> Answer | None:
         """The expression in the last box, after an answer cue, on the last line, or in `...` or $...$; in this order.
 
-        A number alone is none, so what an expression comes to is passed over.
+        A single number is not an expression, so a result is skipped.
         """
-        segment = final_segment(text)
-        if segment is None:
-            return None
         plain = _MATH.sub("$", segment)
         box = boxed(plain)
         candidates = (
@@ -162,7 +159,7 @@ class ExpressionSpace(ByKey):
 
 
 def _expression(text: str) -> str | None:
-    """The first side of an equation that joins two numbers or more, of `(10 - 4) * 4 = 6 * 4 = 24` the left one."""
+    """The first side of an equation that holds at least two numbers: `(10 - 4) * 4` of `(10 - 4) * 4 = 6 * 4 = 24`."""
     for side in text.strip(_MARKS).rstrip(f".{_MARKS}").split("="):
         evaluated = evaluate(side)
         if evaluated and len(evaluated.constants) > 1:

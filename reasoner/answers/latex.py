@@ -1,16 +1,18 @@
-r"""Mathematical answers as they are written: limits on what is looked at, and one spelling for each.
+r"""The text of mathematical answers: limits on what is parsed, and a normal spelling.
 
-Nothing is evaluated: `\frac12`, `1/2` and `0.5` stay three spellings here.
+Nothing is evaluated: `\frac12`, `1/2` and `0.5` remain three spellings here.
 """
 
 import re
+from collections.abc import Iterator
+from itertools import accumulate
 
 MAX_LENGTH = 4096
-"""Characters of an answer."""
+"""Maximum characters of an answer that is parsed."""
 MAX_NESTING = 64
-"""Brackets open at once."""
+"""Maximum brackets open at once."""
 MAX_RUN = 256
-"""Digits in a row."""
+"""Maximum digits in a row."""
 
 _OPEN, _CLOSE = "([{", ")]}"
 _LONG_RUN = re.compile(rf"\d{{{MAX_RUN + 1}}}")
@@ -26,14 +28,10 @@ _BIG = re.compile(r"\^|\*\*|!|\d{5}")
 
 
 def too_complex(text: str) -> str | None:
-    """Why no parser should see the text, in a few words; None where one may."""
+    """Why the text is not parsed, in a few words; None if it may be."""
     if len(text) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
-    depth = deepest = 0
-    for sign in text:
-        depth += (sign in _OPEN) - (sign in _CLOSE)
-        deepest = max(deepest, depth)
-    if deepest > MAX_NESTING:
+    if max(depths(text), default=0) > MAX_NESTING:
         return f"nested deeper than {MAX_NESTING}"
     if _LONG_RUN.search(text):
         return f"more than {MAX_RUN} digits in a row"
@@ -49,14 +47,14 @@ def too_complex(text: str) -> str | None:
 
 
 def _heavy(power: re.Match[str]) -> bool:
-    """Whether an exponent is a number of six digits or more, or itself a power of numbers: `e^{x^2}` is neither."""
+    """Whether an exponent has six digits or more, or is itself a power of numbers; `e^{x^2}` is neither."""
     exponent = power[1] or power[2] or power[3] or ""
     towers = "^" in exponent or "**" in exponent or "!" in exponent
     return len(re.sub(r"\D", "", exponent)) > 5 or (towers and not _LETTER.search(exponent))
 
 
 def _inflates(factorial: re.Match[str]) -> bool:
-    """Whether what stands before a `!` is five digits or more, or brackets around something that grows."""
+    """Whether the argument of a factorial has five digits or more, or holds a power, a factorial or such a number."""
     if factorial[1]:
         return len(factorial[1]) > 4
     return bool(_BIG.search(factorial.string, max(0, factorial.start() - 40), factorial.start()))
@@ -101,58 +99,58 @@ _TEXT_UNIT = re.compile(
     r"(?<=[\w}) ])\s*+\\(?:text(?:rm|bf|it)?|mbox|mathrm|mathbf|rm)\s*"
     r"\{(?!\s*[apAP]\.?[mM])[^{}]{2,}+\}(?:\^\{?\d\}?)?\s*\Z"
 )
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        # Thousands grouped as only LaTeX does it, before the spaces go.
-        (r"(?<=\d)(?:\{,\}|,?\\[,!;:])\s*(?=\d{3}(?!\d))", ""),
-        (r"\\(?:left|right|big|Big|bigg|Bigg)[lr]?(?![a-zA-Z])\s*\.?", ""),
-        (r"\\(?:displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;:!\s]|~", " "),
-        (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-zA-Z])", ""),
-        (r"\\?[%$]|[€£]", " "),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-        (r"\\(?:leqslant|leq|le)(?![a-zA-Z])|<=", r"\\le "),
-        (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])|>=", r"\\ge "),
-        (r"\\(?:neq|ne)(?![a-zA-Z])|!=", r"\\ne "),
-        (r"\\lt(?![a-zA-Z])", "<"),
-        (r"\\gt(?![a-zA-Z])", ">"),
-        (r"\*\*", "^"),
-        (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
-        (r"\\lbrace(?![a-zA-Z])", r"\\{"),
-        (r"\\rbrace(?![a-zA-Z])", r"\\}"),
-        (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])", r"\\emptyset "),
-        (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
-        (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
-        (r"(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
-        (r",(?:\s*,)++", ","),
-        # A mixed number, before its space goes.
-        (r"(?<![\d.^_{(/])(\d++)\s++(\d++)\s*+/\s*+(\d++)(?![\d./])", r"\1\\frac{\2}{\3}"),
-        # A unit after a number: a word of four letters or more, or one that is known.
-        (rf"(?<=[\d)}}])\s*+(?:(?:{_UNITS})(?![a-zA-Z])|(?<=\s)[a-zA-Z]{{4,}}+)[^,=<>]*+\Z", ""),
-    )
+
+
+def _compiled(*rules: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern), replacement) for pattern, replacement in rules]
+
+
+_RULES = _compiled(
+    # Thousands grouped in LaTeX's way, before spaces are removed.
+    (r"(?<=\d)(?:\{,\}|,?\\[,!;:])\s*(?=\d{3}(?!\d))", ""),
+    (r"\\(?:left|right|big|Big|bigg|Bigg)[lr]?(?![a-zA-Z])\s*\.?", ""),
+    (r"\\(?:displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;:!\s]|~", " "),
+    (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-zA-Z])", ""),
+    (r"\\?[%$]|[€£]", " "),
+    (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+    (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+    (r"\\(?:leqslant|leq|le)(?![a-zA-Z])|<=", r"\\le "),
+    (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])|>=", r"\\ge "),
+    (r"\\(?:neq|ne)(?![a-zA-Z])|!=", r"\\ne "),
+    (r"\\lt(?![a-zA-Z])", "<"),
+    (r"\\gt(?![a-zA-Z])", ">"),
+    (r"\*\*", "^"),
+    (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
+    (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+    (r"\\rbrace(?![a-zA-Z])", r"\\}"),
+    (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])", r"\\emptyset "),
+    (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
+    (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
+    (r"(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
+    (r",(?:\s*,)++", ","),
+    # A mixed number, before its space is removed.
+    (r"(?<![\d.^_{(/])(\d++)\s++(\d++)\s*+/\s*+(\d++)(?![\d./])", r"\1\\frac{\2}{\3}"),
+    # A unit after a number: a known one, or a word of four letters or more.
+    (rf"(?<=[\d)}}])\s*+(?:(?:{_UNITS})(?![a-zA-Z])|(?<=\s)[a-zA-Z]{{4,}}+)[^,=<>]*+\Z", ""),
 )
-_TIDY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"(\\[a-zA-Z]++)\s++(?=[a-zA-Z])", "\\1\0"),
-        (r"\s++", ""),
-        ("\0", " "),
-        (r"\\frac(\d)(\d)", r"\\frac{\1}{\2}"),
-        (r"\\frac(\d)(?=\{)", r"\\frac{\1}"),
-        (r"(\\frac\{[^{}]*+\})([\da-zA-Z])", r"\1{\2}"),
-        (r"\\sqrt([\da-zA-Z])", r"\\sqrt{\1}"),
-        (r"([\^_])\{([\da-zA-Z])\}", r"\1\2"),
-        (r"(?<![\d.])(\.\d)", r"0\1"),
-        (r"\A\+", ""),
-    )
+_TIDY = _compiled(
+    (r"(\\[a-zA-Z]++)\s++(?=[a-zA-Z])", "\\1\0"),
+    (r"\s++", ""),
+    ("\0", " "),
+    (r"\\frac(\d)(\d)", r"\\frac{\1}{\2}"),
+    (r"\\frac(\d)(?=\{)", r"\\frac{\1}"),
+    (r"(\\frac\{[^{}]*+\})([\da-zA-Z])", r"\1{\2}"),
+    (r"\\sqrt([\da-zA-Z])", r"\\sqrt{\1}"),
+    (r"([\^_])\{([\da-zA-Z])\}", r"\1\2"),
+    (r"(?<![\d.])(\.\d)", r"0\1"),
+    (r"\A\+", ""),
 )
 _SQRT = re.compile(r"\\?sqrt\s*\(")
 _WRAPS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"))
 
 
 def bare(text: str) -> str:
-    """The text without what only sets it off: dollars, bold, a box around the whole, a closing full stop."""
+    """The text without markup around it: dollars, bold, a box, a final full stop."""
     before = None
     while text != before:
         before, text = text, text.strip().rstrip(".,; \n") or text.strip()
@@ -166,28 +164,24 @@ def bare(text: str) -> str:
     return text
 
 
+def depths(text: str) -> Iterator[int]:
+    """The level of brackets after each character."""
+    return accumulate((sign in _OPEN) - (sign in _CLOSE) for sign in text)
+
+
 def matching(text: str, start: int) -> int:
-    """Where the bracket at `start` closes, any closing bracket ending any opening one; -1 where it never does."""
-    depth = 0
-    for index in range(start, len(text)):
-        depth += (text[index] in _OPEN) - (text[index] in _CLOSE)
-        if depth == 0:
-            return index
-    return -1
+    """The index at which the bracket at `start` closes, by a bracket of any kind; -1 if it does not."""
+    return next((index for index, depth in enumerate(depths(text[start:]), start) if depth == 0), -1)
 
 
 def balanced(text: str) -> bool:
-    """Whether every bracket has another, of whatever kind: an interval may be half open."""
-    depth = 0
-    for sign in text:
-        depth += (sign in _OPEN) - (sign in _CLOSE)
-        if depth < 0:
-            return False
-    return depth == 0
+    """Whether all brackets close, by brackets of any kind: an interval may be half open."""
+    levels = list(depths(text))
+    return not levels or (min(levels) >= 0 and levels[-1] == 0)
 
 
 def untexted(text: str) -> tuple[str, bool]:
-    r"""The text with `\text{...}` undone and a unit in it dropped, and whether that was all there was."""
+    r"""The text without `\text{...}` and without a unit in it, and whether it was all in `\text`."""
     outside = _TEXT.sub("", text).strip(" .()[]*")
     if not outside:
         return _TEXT.sub(r"\1", text), True
@@ -200,7 +194,7 @@ def _unit(match: re.Match[str]) -> str:
 
 
 def normal(text: str) -> str:
-    """One spelling of a formula: no spaces, no sizes, no units, braces only where they matter."""
+    """The normal spelling of a formula: no spaces, sizes or units, and braces only where necessary."""
     text = text.translate(_UNICODE)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text.strip())

@@ -1,6 +1,6 @@
-"""The slow comparison of mathematical answers, by Math-Verify; it may hang, so it runs where it can be killed.
+"""The slow comparison of mathematical answers, by Math-Verify; it may hang, so it runs in a process that can be killed.
 
-Math-Verify and sympy are imported in the functions, so that naming them costs nothing.
+Math-Verify and sympy are imported inside the functions, so that importing this module is cheap.
 """
 
 import zlib
@@ -13,11 +13,11 @@ from reasoner.answers.shapes import shape
 from reasoner.types import Blocks
 
 DIGITS = 15
-"""Decimals are compared to this many places: a decimal stands for itself and approximates nothing."""
+"""Digits to which decimals are compared: a decimal is exact, not an approximation."""
 
 
 def prepare() -> None:
-    """Import and build what the first comparison would wait for."""
+    """Do the imports that the first comparison would wait for."""
     equal("x+1", "1+x")
 
 
@@ -32,11 +32,11 @@ def find_blocks(answer: str) -> Blocks:
 
 
 def equal(gold: str, answer: str) -> bool:
-    """Whether a formula, taken as the reference, accepts another: both in LaTeX."""
+    """Whether a formula, taken as the reference, accepts another; both are in LaTeX."""
     from math_verify import verify  # type: ignore[import-untyped]
 
     expected, given = _value(gold), _value(answer)
-    # Two numbers cost nothing to tell apart; what verify would do to a difference costs milliseconds to for ever.
+    # Comparing values is fast; `verify` may take milliseconds or forever to find a difference.
     if expected is not None and given is not None and abs(expected - given) > SAME * max(abs(expected), abs(given)):
         return False
     parsed = _parsed(gold), _parsed(answer)
@@ -53,7 +53,7 @@ def _parsed(latex: str) -> list[Any]:
 
 @lru_cache(maxsize=4096)
 def _value(latex: str) -> complex | None:
-    """What a formula comes to at one point, the same for all formulas; None where it has no such value."""
+    """The value of a formula at a point that is the same for all formulas; None if it has none."""
     import sympy  # type: ignore[import-untyped]
 
     parsed = _parsed(latex)
@@ -68,7 +68,7 @@ def _value(latex: str) -> complex | None:
 
 
 def _point(name: str) -> Any:
-    """A positive number for a variable: where roots and logarithms are what they seem."""
+    """A positive number for a variable, so that roots and logarithms are real."""
     import sympy
 
     return sympy.E if name == "e" else sympy.Rational(zlib.crc32(name.encode()) % 10_007 + 5_000, 10_007)

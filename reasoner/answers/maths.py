@@ -1,8 +1,7 @@
-r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which of them are one."""
+r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which are equal."""
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,15 +9,15 @@ from reasoner.answers import math_worker
 from reasoner.answers.blocking import blocks, exact
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
-from reasoner.answers.reading import CUE, boxed, final_segment
+from reasoner.answers.reading import CUE, ReadsSegment, boxed, last_match
 from reasoner.answers.shapes import Number, Words, accepts, key, shape
 from reasoner.errors import require
 from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500
-"""Characters after an answer cue that are looked at."""
+"""Characters after an answer cue that are read."""
 
-# As in the other spaces, patterns are possessive, so that hostile text costs linear time.
+# Possessive, as in `reading`, so that hostile text costs linear time.
 _MATH = re.compile(
     r"\$\$([^$]++)\$\$|\$(?=\S)([^$\n]++)(?<=\S)\$(?!\d)"
     r"|\\\(((?:[^\\]|\\(?![()]))*+)\\\)|\\\[((?:[^\\]|\\(?![\[\]]))*+)\\\]"
@@ -27,7 +26,7 @@ _AND = re.compile(r"\s*+(?:,\s*+(?:and|or)\b|,|and\b|or\b)\s*+")
 _HASHES = re.compile(r"####[^\S\n]*+([^\n]++)")
 _FINAL = re.compile(r"(?i:final\s++answer\s++is)\s*+:?+\s*+(?=\$|\\[(\[])")
 _CUED = re.compile(rf"{CUE}\**\s*+")
-# Where what follows a cue ends: at the end of the sentence, or where the sentence goes on in words.
+# The end of the clause after a cue: the sentence ends or continues in words.
 _END = re.compile(
     r"\.(?=\s|\*|\Z)|;|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but)\b|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})"
 )
@@ -37,47 +36,39 @@ _AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?!(?:and|or)\b)(?=[a-zA-Z]{2})[^=]*+"
 _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 _MORE = re.compile(r"(?<![\^{])\d")
 MAX_WORDS = 3
-"""Words of an answer that follows a cue; more are a sentence."""
+"""Maximum words of an answer after a cue; more are a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class MathSpace:
-    """A mathematical answer; two are one where the written policy says so, formulas where they are equal.
+class MathSpace(ReadsSegment):
+    """A mathematical answer; `docs/answers.md` says when two are equal.
 
-    `seconds` of processor time, above 0, is what comparing all answers of one question may take. Answers that are not
-    compared by then count as different, and the solution has a note that says so.
+    `seconds`, above 0, limits the processor time for comparing all answers of one question. Answers that are not
+    compared in time count as different, and the solution has a note that says so.
     """
 
     name: ClassVar[str] = "math"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
+    # Functions of `SlowSpace`; the first two run in a worker.
+    accepts = staticmethod(math_worker.accepts)
+    find_blocks = staticmethod(math_worker.find_blocks)
+    refusal = staticmethod(too_complex)
+
     seconds: float = 10.0
 
     def __post_init__(self) -> None:
         require(self.seconds, "seconds", above=0, below=math.inf)
 
-    @property
-    def accepts(self) -> Callable[[str, str], bool]:
-        """The slow comparison."""
-        return math_worker.accepts
+    def read_segment(self, segment: str) -> Answer | None:
+        """The last box, the text after `####` or an answer cue, the last line, formula or number; in this order.
 
-    @property
-    def find_blocks(self) -> Callable[[str], Blocks]:
-        """The blocks of an answer that holds formulas."""
-        return math_worker.find_blocks
-
-    def read(self, text: str) -> Answer | None:
-        """The last box, what follows `####` or an answer cue, the last line, the last formula or number; in this order.
-
-        `Answer.rule` says which it was. A line counts where it is a formula without words around it.
+        `Answer.rule` says which it was. A line counts if it is a formula without words around it.
         """
-        segment = final_segment(text)
-        if segment is None:
-            return None
         candidates = (
             ("boxed", boxed(segment)),
-            ("hashes", _last(_HASHES, segment)),
+            ("hashes", hashes[1] if (hashes := last_match(_HASHES, segment)) else None),
             ("final", _after(_FINAL, segment)),
             ("cue", _after(_CUED, segment)),
             ("line", _line(segment)),
@@ -90,31 +81,22 @@ class MathSpace:
         return None
 
     def answer(self, written: str, rule: str = "given") -> Answer | None:
-        """An answer as it is written, such as a reference answer; None where nothing is left of it."""
+        """An answer as written, such as a reference answer; None if it holds no letter or digit."""
         name = key(shape(written))
         return Answer(bare(written), name, rule) if _SAYS.search(name) else None
 
     def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether `a`, taken as the reference, accepts `b`; None where only a slow comparison can tell."""
+        """Whether `a`, taken as the reference, accepts `b`; None if only a slow comparison can decide."""
         return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None)
 
     def blocks(self, answer: Answer) -> Blocks | None:
-        """By size and by how it is built; None where that takes the value of a formula."""
+        """By size and structure; None if that needs the value of a formula."""
         answer_shape = shape(answer.text)
         return blocks(answer_shape, lambda _: None) if exact(answer_shape) else None
 
-    def refusal(self, written: str) -> str | None:
-        """Why an answer is compared as written and no other way; None where it is not."""
-        return too_complex(written)
-
-
-def _last(pattern: re.Pattern[str], text: str) -> str | None:
-    matches = pattern.findall(text)
-    return matches[-1] if matches else None
-
 
 def _formulas_at(text: str, position: int) -> list[str]:
-    """The formulas that begin at a place, one or several that `and` or a comma joins."""
+    """The formulas from a position on, joined by `and` or commas."""
     formulas: list[str] = []
     while formula := _MATH.match(text, position):
         formulas.append(next(filter(None, formula.groups()), ""))
@@ -124,7 +106,7 @@ def _formulas_at(text: str, position: int) -> list[str]:
 
 
 def _after(cue: re.Pattern[str], text: str) -> str | None:
-    """What follows the last cue that something follows which is no sentence."""
+    """The text after the last cue that is not followed by a sentence."""
     for match in reversed(list(cue.finditer(text))):
         if formulas := _formulas_at(text, match.end()):
             return ", ".join(formulas) if len(formulas) > 1 else formulas[0]
@@ -143,7 +125,7 @@ def _words(text: str) -> list[str]:
 
 
 def _line(text: str) -> str | None:
-    """The last line where it is a formula without words around it; or all there is, where that is no sentence."""
+    """The last line if it is a formula without words around it, or the only line if it is short."""
     lines = text.strip().splitlines()
     if not lines:
         return None

@@ -1,11 +1,11 @@
-"""Numbers as answers: read out of what models write, and exactly equal or not one."""
+"""Numbers as answers, compared exactly."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from reasoner.answers.reading import CUE, MAX_DIGITS, ByKey, boxed, final_segment, last_match
+from reasoner.answers.reading import CUE, MAX_DIGITS, ByKey, boxed, last_match
 from reasoner.types import Answer
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)"
@@ -17,7 +17,7 @@ _OPERATOR = r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b)"
 _STRICT = re.compile(rf"####\s*+({_SIGNED})(?![.)][^\S\n]+\S)")
 _CUED = re.compile(rf"{CUE}(?:[*$`\s]|\\[(\[])*+({_SIGNED})")
 _EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?=\s*+({_SIGNED})")
-# A sign that follows an operand is an operator, and one that stands apart is a dash or a bullet.
+# A sign after an operand is an operator; a sign between blanks is a dash or a bullet.
 _ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[$€£.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
 _GROUPING = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
@@ -25,7 +25,7 @@ _SCRIPT = re.compile(r"[\^_]\{[^{}]*+\}")
 
 
 def _unlatexed(text: str) -> str:
-    """Fractions as a/b, thousands grouped by commas, no exponents and subscripts in braces."""
+    """Fractions as a/b, thousands grouped by commas, no exponents or subscripts in braces."""
     flat = _FRAC.sub(_flat_fraction, text)
     return _SCRIPT.sub(" ", _GROUPING.sub(",", flat))
 
@@ -36,7 +36,7 @@ def _flat_fraction(match: re.Match[str]) -> str:
 
 
 def _computed(match: re.Match[str] | None) -> str | None:
-    """The number that was found, or what an equation that begins with it comes to: 7 in `3 + 4 = 7`."""
+    """The matched number, or the result of an equation that begins with it: 7 in `3 + 4 = 7`."""
     written = None
     while match:
         written, end = match[1], match.end(1)
@@ -45,14 +45,14 @@ def _computed(match: re.Match[str] | None) -> str | None:
 
 
 def last_number(text: str) -> str | None:
-    """The last number in a text, as written; None where there is none."""
+    """The last number in a text, as written; None if there is none."""
     match = last_match(_ANY, _unlatexed(text))
     return match[1] if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class NumberSpace(ByKey):
-    """A number: integer, decimal or fraction; two are one when exactly equal, so 1/2 is 0.5 and 1,234.0 is 1234.
+    """A number: integer, decimal or fraction; two are equal if exactly equal, so 1/2 is 0.5 and 1,234.0 is 1234.
 
     Currency signs and a percent sign are dropped: 10% is 10.
     """
@@ -61,11 +61,8 @@ class NumberSpace(ByKey):
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Give the answer as a number."
 
-    def read(self, text: str) -> Answer | None:
-        """The number after `####`, in the last box, after an answer cue, or the last one; in this order."""
-        segment = final_segment(text)
-        if segment is None:
-            return None
+    def read_segment(self, segment: str) -> Answer | None:
+        """The number after `####`, in the last box, after an answer cue, or the last number; in this order."""
         box = boxed(segment)
         plain = _unlatexed(segment)
         candidates = (

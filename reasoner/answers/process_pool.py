@@ -1,12 +1,11 @@
 """A pool of worker processes that can be killed: a function ends at its time limit, whatever it is doing.
 
-Each worker is a `process_worker` with a socket of its own, over which requests and replies pass as lines of JSON.
-Arguments are pickled. Results are plain JSON, because a worker has handled text that a model wrote.
+Each worker is a `process_worker` with its own socket, which carries one line per message. Requests are pickled. Replies
+are JSON, because a worker has handled text that a model wrote.
 """
 
 import asyncio
 import base64
-import json
 import os
 import pickle
 import socket
@@ -15,6 +14,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVarTuple
@@ -34,14 +34,14 @@ START_ATTEMPTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a function returned, as JSON holds it: tuples are lists."""
+    """What a function returned, read from JSON: tuples became lists."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A function that did not return: it was killed at its time limit, or it raised or ended its worker."""
+    """A function that did not return: it was killed at its time limit, raised, or ended its worker."""
 
     kind: Literal["timeout", "crash"]
     why: str
@@ -53,7 +53,7 @@ CLOSED: Final = Failed("crash", "the pool was closed")
 
 @dataclass(slots=True)
 class ProcessPool:
-    """Processes that run functions, one at a time each, within limits of time and memory.
+    """Processes that each run one function at a time, within limits of time and memory.
 
     Workers start with the first call. They never import the parent's main script, so a script needs no
     `if __name__ == "__main__"`. `prepare` runs in each worker before its first task and counts towards no time limit.
@@ -76,11 +76,10 @@ class ProcessPool:
         name = f"{function.__module__}.{function.__qualname__}"
         if function.__module__ == "__main__" or "<" in name:
             raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
-        request = _line(seconds=seconds, call=_pickled((function, args)))
-        # A forked child must not talk to its parent's workers.
+        request = _line(function, args, seconds)
+        # A forked child must not use its parent's workers.
         if self._workers is None or self._workers.pid != os.getpid():
-            setup = _line(memory_mib=self.memory_mib, prepare=_pickled(self.prepare))
-            self._workers = _Workers(self.workers, setup)
+            self._workers = _Workers(self.workers, _line(self.memory_mib, self.prepare))
         return await self._workers.run(request, seconds)
 
     async def warm(self) -> None:
@@ -107,31 +106,29 @@ class _Workers:
         self._all = set(self._idle)
 
     async def run(self, request: bytes, seconds: float) -> Outcome:
-        """The outcome of a request, in the first worker that is free."""
+        """The outcome of a request, in the first free worker."""
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._count)):
             for _ in range(START_ATTEMPTS):
                 if self._closed:
                     return CLOSED
                 worker = self._take()
                 try:
-                    if await worker.ready():
-                        outcome = await worker.run(request, seconds)
-                        return CLOSED if self._closed else outcome
+                    outcome = await worker.run(request, seconds)
                 finally:
                     self._give_back(worker)
+                if outcome:
+                    return CLOSED if self._closed else outcome
         return CLOSED if self._closed else Failed("crash", "its worker could not be started")
 
     def _take(self) -> "_Worker":
-        try:
+        with suppress(IndexError):  # event loops in other threads take idle workers too
             worker = self._idle.popleft()
-        except IndexError:
-            return self._new()
-        if worker.usable:
-            return worker
-        self._discard(worker)
-        return self._new()
+            if worker.usable:
+                return worker
+            self._discard(worker)
+        return self._started()
 
-    def _new(self) -> "_Worker":
+    def _started(self) -> "_Worker":
         worker = _Worker(self._setup)
         self._all.add(worker)
         return worker
@@ -141,14 +138,12 @@ class _Workers:
         worker.close()
 
     def _give_back(self, worker: "_Worker") -> None:
-        """Keep a worker for the next call; in the place of one that is used up start another, ahead of need."""
+        """Keep a worker for the next call. One that is used up is replaced now, so that the next call need not wait."""
         needed = not self._closed and len(self._idle) < self._count
-        if needed and worker.usable:
-            self._idle.append(worker)
-            return
-        self._discard(worker)
+        if not (needed and worker.usable):
+            self._discard(worker)
         if needed:
-            self._idle.append(self._new())
+            self._idle.append(worker if worker.usable else self._started())
 
     def close(self) -> None:
         """Kill all workers and wait for their end."""
@@ -188,20 +183,16 @@ class _Worker:
         """Whether it may run another task."""
         return self._tasks_left > 0 and self.process.poll() is None
 
-    async def ready(self) -> bool:
-        """Wait until it can serve; False if it has ended or does not start."""
+    async def run(self, request: bytes, seconds: float) -> Outcome | None:
+        """The outcome of a request; None if the worker does not start. Only a valid reply leaves it usable."""
         try:
             if not self._ready:
                 await self._receive(START_SECONDS)
                 self._ready = True
         except OSError:
             self._tasks_left = 0
-        return self.usable
-
-    async def run(self, request: bytes, seconds: float) -> Outcome:
-        """Send a request and wait for its outcome; after anything but a valid reply the worker is not usable."""
-        left, self._tasks_left = self._tasks_left - 1, 0
-        limit = START_SECONDS
+            return None
+        limit, left, self._tasks_left = START_SECONDS, self._tasks_left - 1, 0
         try:
             async with asyncio.timeout(limit):
                 await asyncio.get_running_loop().sock_sendall(self._socket, request)
@@ -246,9 +237,5 @@ class _Worker:
         threading.Thread(target=self.process.wait, daemon=True).start()
 
 
-def _line(**message: object) -> bytes:
-    return json.dumps(message).encode() + b"\n"
-
-
-def _pickled(value: object) -> str:
-    return base64.b64encode(pickle.dumps(value)).decode()
+def _line(*values: object) -> bytes:
+    return base64.b64encode(pickle.dumps(values)) + b"\n"

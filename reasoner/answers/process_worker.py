@@ -1,6 +1,6 @@
-"""The worker process of a `process_pool`: it runs one function at a time, each asked for and answered by a JSON line.
+"""The worker process of a `process_pool`: it runs one function per request line and answers with lines of JSON.
 
-Standard input is a pipe that carries nothing: it closes when the parent ends. Standard output is the socket for lines.
+Standard input is a pipe that carries nothing and closes when the parent ends. Standard output is the socket.
 """
 
 import base64
@@ -19,7 +19,7 @@ from reasoner.system.foreign import described
 READY = "{}"
 """Sent when the worker has started, and when it has imported the function of a task."""
 GRACE = 2.0
-"""Seconds past its limit after which a worker ends itself, should the process that watches it be gone."""
+"""Seconds past its time limit after which a worker ends itself, in case its parent is gone."""
 
 
 def main() -> None:
@@ -38,15 +38,14 @@ def main() -> None:
             replies.write(message.encode() + b"\n")
             replies.flush()
 
-        setup = json.loads(requests.readline())
-        _limit(resource.RLIMIT_AS, setup["memory_mib"] << 20)
+        memory_mib, prepare = _unpickled(requests.readline())
+        _limit(resource.RLIMIT_AS, memory_mib << 20)
         _limit(resource.RLIMIT_CORE, 0)
-        prepare = _unpickled(setup["prepare"])
         if prepare is not None:
             prepare()
         send(READY)
         for line in requests:
-            send(_reply(json.loads(line), send))
+            send(_reply(line, send))
 
 
 def _limit(kind: int, wanted: int) -> None:
@@ -54,13 +53,13 @@ def _limit(kind: int, wanted: int) -> None:
     resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
-def _reply(request: dict[str, Any], send: Callable[[str], None]) -> str:
+def _reply(request: bytes, send: Callable[[str], None]) -> str:
     try:
         # Imports the function, which counts towards no limit.
-        function, args = _unpickled(request["call"])
+        function, args, seconds = _unpickled(request)
         send(READY)
-        # The kernel ends a worker whose parent is gone, even inside a C function that never looks at signals.
-        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + GRACE)
+        # SIGALRM ends a worker whose parent is gone, even inside a C function that never checks signals.
+        signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
         return json.dumps({"value": function(*args)})
     except BaseException as error:
         return json.dumps({"error": described(error)})
@@ -68,8 +67,8 @@ def _reply(request: dict[str, Any], send: Callable[[str], None]) -> str:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _unpickled(text: str) -> Any:
-    return pickle.loads(base64.b64decode(text))  # noqa: S301 written by the parent
+def _unpickled(line: bytes) -> Any:
+    return pickle.loads(base64.b64decode(line))  # noqa: S301 written by the parent
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What every answer space rests on: the text that may be read, the cue that announces an answer, equality by key.
+"""Shared by the answer spaces: the part of a text that is read, the cue before an answer, equality by key.
 
-The text is what a model wrote, so it is hostile: only its tail is looked at, patterns are linear, nothing is evaluated.
+A model wrote the text, so it may be hostile: only its tail is read, patterns run in linear time, nothing is evaluated.
 """
 
 import re
@@ -10,11 +10,26 @@ from reasoner.types import Answer, Blocks
 TAIL = 20_000
 """Characters at the end of a text that are searched for an answer."""
 MAX_DIGITS = 256
-"""A longer run of digits is no answer: parsing it would cost more than it can be worth."""
+"""Maximum digits of a number; a longer one is slow to parse and is not an answer."""
 
 
-class ByKey:
-    """A space in which two answers are one when their keys are equal, and never otherwise."""
+class ReadsSegment:
+    """An answer space that reads the text after the last thinking section."""
+
+    __slots__ = ()
+
+    def read(self, text: str) -> Answer | None:
+        """The last answer in the text; None if there is none or thinking did not end."""
+        segment = final_segment(text)
+        return None if segment is None else self.read_segment(segment)
+
+    def read_segment(self, segment: str) -> Answer | None:
+        """The last answer in the text after thinking."""
+        raise NotImplementedError
+
+
+class ByKey(ReadsSegment):
+    """A space in which two answers are equal exactly if their keys are."""
 
     __slots__ = ()
 
@@ -23,27 +38,25 @@ class ByKey:
         return a.key == b.key
 
     def blocks(self, answer: Answer) -> Blocks:
-        """None: no two keys are the same answer."""
+        """No blocks: answers with different keys are never equal."""
         return Blocks()
 
 
 def final_segment(text: str) -> str | None:
-    """The text after the last thinking section; None where thinking never ended."""
+    """The end of the text after the last thinking section; None if thinking did not end."""
     before, closed, after = text.rpartition("</think>")
     segment = after if closed else before + after
-    if "<think>" in segment:
-        return None
-    return segment[-TAIL:]
+    return None if "<think>" in segment else segment[-TAIL:]
 
 
-# Possessive throughout: what a cue or a number took is never tried shorter, so hostile text costs linear time.
+# Possessive throughout: without backtracking into a cue or a number, hostile text costs linear time.
 IS = r"\s*+\**+\s*+(?:is\b|are\b|:|=)\s*+:?+\s*+"
 CUE = rf"(?i:\b(?:answer|result){IS})"
-"""A pattern of what announces an answer: `The answer is`, `**Answer:**`, `result =`."""
+"""A pattern of the words before an answer: `The answer is`, `**Answer:**`, `result =`."""
 
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The last match; None where there is none."""
+    """The last match; None if there is none."""
     last = None
     for match in pattern.finditer(text):
         last = match
@@ -51,7 +64,7 @@ def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}`, braces balanced; None where there is none."""
+    r"""The content of the last `\boxed{...}` with balanced braces; None if there is none."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return None

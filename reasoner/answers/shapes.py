@@ -1,7 +1,7 @@
-r"""The shape of a mathematical answer: a number, words, a formula, or a tuple, interval, set or matrix of such.
+r"""The shape of a mathematical answer: a number, words, a formula, or a tuple, interval, set or matrix of these.
 
-Shapes carry the policy of `docs/answers.md`: what is ordered, what is dropped, what is compared as written. Only the
-comparison of two formulas is left to whoever can compute.
+Shapes implement the policy of `docs/answers.md`: what is ordered, what is dropped, what is compared as written. Only
+the comparison of two formulas is left to the caller.
 """
 
 import re
@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
 
-from reasoner.answers.latex import MAX_LENGTH, balanced, bare, matching, normal, too_complex, untexted
+from reasoner.answers.latex import MAX_LENGTH, balanced, bare, depths, matching, normal, too_complex, untexted
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +22,21 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What is compared as written, and never computed: names, times of day, numerals of another base."""
+    """Text that is compared as written: names, times of day, numerals of another base."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """LaTeX in one spelling."""
+    """LaTeX in the normal spelling."""
 
     latex: str
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name is said to be, as in x = 5; `latex` is the whole equation."""
+    """The value of a name, as in x = 5; `latex` is the whole equation."""
 
     name: str
     value: "Shape"
@@ -45,37 +44,24 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
-    """A tuple or an interval: its brackets and the order of its parts count."""
+class Group:
+    """Several shapes; `kind` is the brackets of a tuple or interval, or "list" (also a set), "union", "matrix", "row".
 
-    brackets: str
+    The order counts except in lists and unions.
+    """
+
+    kind: str
     parts: tuple["Shape", ...]
-    latex: str
+    latex: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unordered:
-    """A set or list of values, or a union of sets: the order of its parts does not count."""
-
-    kind: Literal["list", "union"]
-    parts: tuple["Shape", ...]
-    latex: str
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Rows of parts."""
-
-    rows: tuple[tuple["Shape", ...], ...]
-
-
-Shape = Number | Words | Formula | Named | Ordered | Unordered | Matrix
+Shape = Number | Words | Formula | Named | Group
 Decide = Callable[[str, str], bool | None]
-"""Whether the first formula, taken as the reference, accepts the second; None where that is not known."""
+"""Whether the first formula, taken as the reference, accepts the second; None if unknown."""
 
 
 def key(shape: Shape) -> str:
-    """A canonical spelling: shapes of equal keys are one answer."""
+    """A canonical spelling: shapes with equal keys are equal answers."""
     match shape:
         case Number(value):
             return str(value)
@@ -85,31 +71,29 @@ def key(shape: Shape) -> str:
             return latex
         case Named(name, value):
             return f"{name}={key(value)}"
-        case Ordered(brackets, parts):
-            return f"{brackets[0]}{','.join(map(key, parts))}{brackets[1]}"
-        case Unordered("union", parts):
+        case Group("union", parts):
             return "\\cup ".join(sorted(map(key, parts)))
-        case Unordered(_, parts):
+        case Group("list", parts):
             return f"\\{{{','.join(sorted(map(key, parts)))}\\}}"
-        case Matrix(rows):
-            lines = "\\\\".join("&".join(map(key, row)) for row in rows)
-            return f"\\begin{{pmatrix}}{lines}\\end{{pmatrix}}"
+        case Group("matrix", rows):
+            return "\\begin{pmatrix}" + "\\\\".join(map(key, rows)) + "\\end{pmatrix}"
+        case Group("row", cells):
+            return "&".join(map(key, cells))
+        case Group(brackets, parts):
+            return f"{brackets[0]}{','.join(map(key, parts))}{brackets[1]}"
 
 
 def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
-    """Whether `gold` accepts `answer`; None where `decide` was asked and did not know."""
+    """Whether `gold` accepts `answer`; None if `decide` was necessary and returned None."""
     if key(gold) == key(answer):
         return True
     match gold, answer:
         case (Named(), _) | (_, Named()):
             return _accepts_named(gold, answer, decide)
-        case Ordered(), Ordered() if gold.brackets == answer.brackets:
-            return _all(gold.parts, answer.parts, decide)
-        case Unordered(), Unordered() if gold.kind == answer.kind:
-            return _matched(gold.parts, answer.parts, decide)
-        case Matrix(), Matrix() if list(map(len, gold.rows)) == list(map(len, answer.rows)):
-            return _all(sum(gold.rows, ()), sum(answer.rows, ()), decide)
-        case Formula(latex), (Ordered() | Unordered(kind="union")) if _RELATION.search(latex):
+        case Group(), Group() if gold.kind == answer.kind:
+            compare = _matched if gold.kind in ("list", "union") else _all
+            return compare(gold.parts, answer.parts, decide)
+        case Formula(latex), Group() if answer.kind not in ("list", "matrix") and _RELATION.search(latex):
             return decide(latex, answer.latex)
         case (Formula(), (Number() | Formula())) | (Number(), Formula()):
             return decide(key(gold), key(answer))
@@ -118,7 +102,7 @@ def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
 
 
 def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
-    """`accepts` where one side names its value at least: `y = 2x` is 2x and `2x - y = 0`, and no `z = 2x`."""
+    """`accepts` if a side names its value: `y = 2x` equals 2x and `2x - y = 0` but not `z = 2x`."""
     match gold, answer:
         case Named(), Named():
             verdict = gold.name == answer.name and accepts(gold.value, answer.value, decide)
@@ -132,7 +116,7 @@ def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
 
 
 def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
-    """Whether each part accepts the other side's part at the same place."""
+    """Whether each part accepts the other side's part at the same index."""
     if len(gold) != len(answer):
         return False
     verdicts = [accepts(part, other, decide) for part, other in zip(gold, answer, strict=True)]
@@ -142,7 +126,7 @@ def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> 
 
 
 def _matched(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
-    """Whether each part accepts one of the other side's and none is left over."""
+    """Whether the parts of both sides can be paired so that each accepts the other."""
     if len(gold) != len(answer):
         return False
     left = list(answer)
@@ -185,9 +169,9 @@ _PAIRS = {"(": ")", "[": "]"}
 
 
 def shape(text: str) -> Shape:
-    """The shape of an answer as written. Never raises; what is too complex is words."""
-    # What is too long is not remembered, so that memory stays bounded.
-    return _verbatim(text) if len(text) > MAX_LENGTH else _remembered(text)
+    """The shape of an answer as written. Never raises; a text that is too complex becomes words."""
+    # A long text is not cached, so that memory stays bounded.
+    return _verbatim(text) if len(text) > MAX_LENGTH else _cached_shape(text)
 
 
 def _verbatim(text: str) -> Words:
@@ -195,7 +179,7 @@ def _verbatim(text: str) -> Words:
 
 
 @lru_cache(maxsize=4096)
-def _remembered(text: str) -> Shape:
+def _cached_shape(text: str) -> Shape:
     if too_complex(text):
         return _verbatim(text)
     plain, only_text = untexted(bare(text))
@@ -212,7 +196,7 @@ def _remembered(text: str) -> Shape:
 
 
 def _word(text: str) -> Words | None:
-    """Letters that are a name: three or more, or capitals; fewer are variables."""
+    """Words, if the text is a name: three letters or more, or capitals; shorter ones are variables."""
     if not _WORDS.fullmatch(text) or _FUNCTION.search(text) or not _LONG_WORD.search(text):
         return None
     return Words(text if text.isupper() and len(text) < 3 else " ".join(text.casefold().split()))
@@ -231,23 +215,23 @@ def _shape(text: str) -> Shape:
     if match := _NUMBER.fullmatch(text):
         return _number(match, text)
     if matrix := _MATRIX.fullmatch(text):
-        rows = re.split(r"\\\\", matrix[1].removesuffix("\\\\"))
-        return Matrix(tuple(tuple(_shape(cell) for cell in row.split("&")) for row in rows))
+        rows = matrix[1].removesuffix("\\\\").split("\\\\")
+        return Group("matrix", tuple(Group("row", tuple(map(_shape, row.split("&")))) for row in rows))
     for separator, kind in (("\\cup", "union"), (",", "list")):
         if len(parts := _split(text, separator)) > 1 and all(parts):
-            return _unordered("union" if kind == "union" else "list", parts, text)
+            return _unordered(kind, parts, text)
     return _single(text)
 
 
 def _single(text: str) -> Shape:
-    """The shape of what is no list at its top level."""
+    """The shape of a text that is not a list at its top level."""
     text = _REALS if text == "\\mathbb{R}" else text
     if text.startswith("\\{") and text.endswith("\\}") and matching(text, 1) == len(text) - 1:
         return _unordered("list", _split(text[2:-2], ","), text)
     if text[:1] in _PAIRS and matching(text, 0) == len(text) - 1:
         parts = _split(text[1:-1], ",")
         if len(parts) > 1:
-            return Ordered(text[0] + text[-1], tuple(_shape(part) for part in parts), text)
+            return Group(text[0] + text[-1], tuple(map(_shape, parts)), text)
         if _PAIRS[text[0]] == text[-1] == ")" and parts[0]:
             return _shape(parts[0])
     if "\\pm" in text or "\\mp" in text:
@@ -262,32 +246,30 @@ def _single(text: str) -> Shape:
     return Formula(_ascending(text))
 
 
-def _unordered(kind: Literal["list", "union"], parts: list[str], latex: str) -> Shape:
+def _unordered(kind: str, parts: list[str], latex: str) -> Shape:
     shapes: list[Shape] = []
     for part in parts:
         inner = _shape(part)
-        shapes += inner.parts if isinstance(inner, Unordered) and inner.kind == kind else [inner]
+        shapes += inner.parts if isinstance(inner, Group) and inner.kind == kind else [inner]
     # `x = 1, 2` names both.
     if isinstance(shapes[0], Named) and not any(isinstance(other, Named) for other in shapes[1:]):
         shapes[0] = shapes[0].value
     names = {other.name if isinstance(other, Named) else "" for other in shapes}
     if len(names) == 1:
-        shapes = [_unnamed(other) if kind == "union" or len(shapes) > 1 else other for other in shapes]
         shapes = [other.value if isinstance(other, Named) else other for other in shapes]
     unique = tuple({key(other): other for other in shapes}.values())
-    return unique[0] if len(unique) == 1 else Unordered(kind, unique, latex)
+    return unique[0] if len(unique) == 1 else Group(kind, unique, latex)
 
 
 def _unnamed(inner: Shape) -> Shape:
-    """What a name stands for, unless the equation as a whole may be meant, as in y = 2x."""
+    """The value of a name, unless the whole equation may be meant, as in y = 2x."""
     return inner.value if isinstance(inner, Named) and not isinstance(inner.value, Formula) else inner
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """The parts between separators that stand in no brackets."""
-    parts, depth, start = [], 0, 0
-    for index, sign in enumerate(text):
-        depth += (sign in "([{") - (sign in ")]}")
+    """The parts between separators outside brackets."""
+    parts, start = [], 0
+    for index, depth in enumerate(depths(text)):
         if depth == 0 and text.startswith(separator, index) and index >= start:
             parts.append(text[start:index])
             start = index + len(separator)

@@ -2,18 +2,17 @@
 
 import re
 import string
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.reading import CUE, ByKey, boxed, final_segment, last_match
+from reasoner.answers.reading import CUE, ByKey, boxed, last_match
 from reasoner.types import Answer
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 MAX_TEXT = 500
-"""Characters of a free text that count."""
+"""Maximum characters of a free text; the rest is ignored."""
 _TEXT_CUED = re.compile(rf"{CUE}(?=([^\n]{{1,{MAX_TEXT}}}))")
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*+)\}")
 
@@ -24,41 +23,20 @@ def squad_normal(text: str) -> str:
 
 
 def squad_em(prediction: str, golds: Sequence[str]) -> bool:
-    """Whether the normal form is that of one of the reference answers."""
+    """Whether the normal form equals that of a reference answer."""
     return squad_normal(prediction) in map(squad_normal, golds)
-
-
-def squad_f1(prediction: str, golds: Sequence[str]) -> float:
-    """F1 of the words shared with the nearest reference answer, 0 to 1; 0 where there is none.
-
-    As HotpotQA has it (Yang 2018, 1809.09600): yes, no and noanswer share nothing with anything else.
-    """
-    return max((_f1(squad_normal(prediction), squad_normal(gold)) for gold in golds), default=0.0)
-
-
-def _f1(predicted: str, gold: str) -> float:
-    if predicted != gold and {predicted, gold} & {"yes", "no", "noanswer"}:
-        return 0.0
-    words, wanted = predicted.split(), gold.split()
-    if not words or not wanted:
-        return float(words == wanted)
-    shared = (Counter(words) & Counter(wanted)).total()
-    return 2 * shared / (len(words) + len(wanted))
 
 
 @dataclass(frozen=True, slots=True)
 class TextSpace(ByKey):
-    """A short free text; two are one when their SQuAD normal forms are equal."""
+    """A short free text; two are equal if their SQuAD normal forms are."""
 
     name: ClassVar[str] = "text"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Give the answer in a few words."
 
-    def read(self, text: str) -> Answer | None:
-        """The last box, else what follows the last answer cue, else the last line that is not empty."""
-        segment = final_segment(text)
-        if segment is None:
-            return None
+    def read_segment(self, segment: str) -> Answer | None:
+        """The last box, else the text after the last answer cue, else the last line that is not empty."""
         if box := boxed(segment):
             rule, written = "boxed", _WRAPPED.sub(r"\1", box)
         elif cued := last_match(_TEXT_CUED, segment):
@@ -70,11 +48,11 @@ class TextSpace(ByKey):
         return Answer(written, key, rule) if key else None
 
 
-_GOES_ON = "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not"
-# `no evidence`, `the true cause`, `No. 5`, `yes or no`, `not true` and `no-one` answer nothing.
+_CONTINUES = "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not"
+# `no evidence`, `the true cause`, `No. 5`, `yes or no`, `not true` and `no-one` are not answers.
 _YES_NO = (
     r"(?i:(?<![^\W_])(?<!\bor\s)(?<!\w/)(?<!\bnot\s)(?<!n['\u2019]t\s)(?<!\bnever\s)"
-    rf"(yes|(?:no(?!\.\s?\d)|true|false)(?![^\S\n]++(?!(?:{_GOES_ON})\b)\w))"
+    rf"(yes|(?:no(?!\.\s?\d)|true|false)(?![^\S\n]++(?!(?:{_CONTINUES})\b)\w))"
     r"(?![^\W_]|['\u2019/-]\w|\sor\s))"
 )
 _YES_NO_ANY = re.compile(_YES_NO)
@@ -84,17 +62,14 @@ _YES_NO_FIRST = re.compile(rf"\W{{0,8}}{_YES_NO}")
 
 @dataclass(frozen=True, slots=True)
 class YesNoSpace(ByKey):
-    """Yes or no, for which true and false stand as well."""
+    """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Give the answer as yes or no."
 
-    def read(self, text: str) -> Answer | None:
-        """The word after an answer cue, boxed, or first on the last line; else the only one of the two in the text."""
-        segment = final_segment(text)
-        if segment is None:
-            return None
+    def read_segment(self, segment: str) -> Answer | None:
+        """The word after an answer cue, boxed, or first on the last line; else the word if the text holds only one."""
         words = list(_YES_NO_ANY.finditer(segment))
         candidates = (
             ("cue", last_match(_YES_NO_CUED, segment)),

@@ -47,13 +47,7 @@ class Estimate(NamedTuple):
 
 
 def choose(
-    family: Family,
-    bin: int,
-    *,
-    price: float,
-    epsilon: float = EPSILON,
-    alpha: float = ALPHA,
-    level: float = LEVEL,
+    family: Family, bin: int, *, price: float, epsilon: float = EPSILON, alpha: float = ALPHA, level: float = LEVEL
 ) -> Choice:
     """The arm for a question of this bin, 0 to `family.bins.count - 1`.
 
@@ -89,7 +83,7 @@ def choose(
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:
-    """The accuracy of each eligible (arm, bin), shrunk toward the arm's mean over bins as far as noise explains it."""
+    """The accuracy of each eligible (arm, bin), shrunk toward the arm's mean over bins by its noise."""
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
         if row.eligible:

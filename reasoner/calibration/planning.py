@@ -155,7 +155,7 @@ class Outlook:
 def outlook(family: Family) -> Outlook:
     """The outlook on one kind of task; bins are as common as among the baseline's questions.
 
-    Accuracies are shrunk toward the arm's mean over bins, as in `choosing.shrunk`.
+    Accuracies are shrunk toward the arm's mean over bins, as `arm_selection.shrunk` does.
 
     Raises:
         UsageError: a bin has no arm that was measured on enough questions.
@@ -202,7 +202,7 @@ class Fit:
     shared: int
 
 
-def fit(card: ModelInfo, *, kv_bytes: int, own: int, prompt: int = 0, samples: int = 1) -> Fit:
+def fit(model: ModelInfo, *, kv_bytes: int, own: int, prompt: int = 0, samples: int = 1) -> Fit:
     """How many sequences of `own` tokens after a prompt of `prompt` fit, with the prompt shared by `samples` or not.
 
     Shared, a question takes prompt + samples x own tokens; the last question may have fewer samples. Blocks that are
@@ -214,10 +214,10 @@ def fit(card: ModelInfo, *, kv_bytes: int, own: int, prompt: int = 0, samples: i
     require(own, "own", at_least=1)
     require(samples, "samples", at_least=1)
     require(prompt, "prompt", at_least=0)
-    tokens = sequences_that_fit(card, kv_bytes=kv_bytes, tokens=1)
+    tokens = sequences_that_fit(model, kv_bytes=kv_bytes, tokens=1)
     questions, left = divmod(tokens, prompt + samples * own)
     shared = questions * samples + max(0, (left - prompt) // own)
-    return Fit(tokens, sequences_that_fit(card, kv_bytes=kv_bytes, tokens=prompt + own), shared)
+    return Fit(tokens, sequences_that_fit(model, kv_bytes=kv_bytes, tokens=prompt + own), shared)
 
 
 def _mixed(parts: Iterable[tuple[float, Estimate]]) -> Estimate:

@@ -47,7 +47,7 @@ class Bins(_Part):
         """The number of bins, 1 or more."""
         return len(self.edges) + 1
 
-    def place(self, value: float) -> int:
+    def index(self, value: float) -> int:
         """The bin of a question with this signal, from 0."""
         return sum(edge <= value for edge in self.edges)
 

@@ -30,7 +30,7 @@ def upper_bound(harmed: float, n: int, alpha: float) -> float:
 
 
 def _hoeffding(rate: float, bound: float) -> float:
-    """The rate u above `rate` at which the relative entropy of `rate` to u is `minimum`."""
+    """The rate u above `rate` at which the relative entropy of `rate` to u is `bound`."""
     from scipy import special
 
     low, high = rate, 1.0
@@ -69,19 +69,19 @@ def drift(mean: float, sd: float, n: int, shares: Sequence[float], alpha: float 
         raise ValueError(f"n must be at least 2, alpha above 0 and below 1 (got {n}, {alpha})")
     if len(shares) < MIN_SEEN:
         return None
-    now = math.fsum(shares) / len(shares)
-    if now > mean - 1e-9:
+    recent = math.fsum(shares) / len(shares)
+    if recent > mean - 1e-9:
         return None
     square = max(sd**2, float(np.var(shares, ddof=1)))
     calibrated, new = square / n, square / len(shares)
     chance = 0.0
     if spread := calibrated + new:
         freedom = spread**2 / (calibrated**2 / (n - 1) + new**2 / (len(shares) - 1))
-        chance = float(special.stdtr(freedom, (now - mean) / math.sqrt(spread)))
+        chance = float(special.stdtr(freedom, (recent - mean) / math.sqrt(spread)))
     if chance > alpha:
         return None
     return (
-        f"votes agree less than in calibration: a mean share of {now:.3f} on {len(shares)} questions, {mean:.3f} on "
+        f"votes agree less than in calibration: a mean share of {recent:.3f} on {len(shares)} questions, {mean:.3f} on "
         f"{n} in calibration (p = {chance:.2g})"
     )
 

@@ -11,7 +11,7 @@ from reasoner.aliases import COMMAND_OPTIONS
 from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
-from reasoner.system.installed import plug_ins
+from reasoner.system.machine import plug_ins
 
 _COMMANDS = {"solve": "solve", "plan": "plan", "trace": "trace", "list": "listing", "doctor": "doctor"}
 PLUG_INS = "reasoner.commands"

@@ -255,7 +255,7 @@ class _Run:
         elapsed = time.perf_counter() - STARTED
         answer = printable(solution.answer.text, limit=MAX_ANSWER_LENGTH) if solution.answer else ""
         try:
-            if solution.stands:
+            if solution.error is None:
                 self._give(solution)
         except OutputLost:
             if answer:

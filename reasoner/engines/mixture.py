@@ -2,12 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from reasoner.engine import (
-    Engine,
-    Rendered,
-    SampleRequest,
-    reset_caches,
-)
+from reasoner.engine import Engine, Rendered, SampleRequest, reset_caches
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Prompt, TokenIds
@@ -39,9 +34,9 @@ class MixtureEngine:
     @property
     def model(self) -> ModelInfo:
         """The members' models, with the shortest of their windows."""
-        cards = [member.model for member in self.members]
-        context = min((card.context for card in cards if card.context), default=0)
-        return ModelInfo(" + ".join(card.name for card in cards), context=context)
+        models = [member.model for member in self.members]
+        context = min((model.context for model in models if model.context), default=0)
+        return ModelInfo(" + ".join(model.name for model in models), context=context)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -16,10 +16,7 @@ from reasoner.system.files import open_regular
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 MAX_BYTES = 1 << 30
-NOTES = (
-    "recorded answers: no model was run",
-    "prompt tokens are unknown: each prompt counts as one cached token",
-)
+NOTES = ("recorded answers: no model was run", "prompt tokens are unknown: each prompt counts as one cached token")
 
 
 class _Line(BaseModel):
@@ -86,13 +83,7 @@ class PoolEngine:
         text = "" if cut or answer is None else rf"The answer is \boxed{{{answer}}}"
         request.meter.usage = usage = Usage(1, 1, length)
         return Completion(
-            request.prompt,
-            text,
-            (),
-            "length" if cut else "stop",
-            usage=usage,
-            index=request.index,
-            seed=request.seed,
+            request.prompt, text, (), "length" if cut else "stop", usage=usage, index=request.index, seed=request.seed
         )
 
     def _line(self, request: SampleRequest) -> _Line:

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
-from reasoner.budget import Cost
-from reasoner.engine import Engine, Rendered, SampleRequest
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories
-from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
-from reasoner.verifier import CostMeter, FreeVerifier
+from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
+from reasoner.verifier import FreeVerifier
 
 
 @dataclass(slots=True)
@@ -100,26 +100,11 @@ class ReplayVerifier(FreeVerifier):
     path: str
     logprobs: int | None = None
 
-    def _missing(self, question: Question, candidate: Completion) -> NotRecorded:
-        return NotRecorded(
+    async def score(self, question: Question, candidate: Completion, *_: object) -> NoReturn:
+        """Raises `NotRecorded`."""
+        raise NotRecorded(
             f"the trace {self.path} holds no rating of sample {candidate.index} of question {question.id}, or one that "
             "was cancelled: replay with the same strategy, seed and stop rule"
         )
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """Raises `NotRecorded`."""
-        raise self._missing(question, candidate)
-
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
-        """Raises `NotRecorded`."""
-        raise self._missing(question, candidate)
-
-    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
-        """Raises `NotRecorded`."""
-        raise self._missing(question, a)
-
-    async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
-    ) -> Rating:
-        """Raises `NotRecorded`."""
-        raise self._missing(question, a)
+    bound = bound_pair = compare_pair = score  # type: ignore[assignment] # none of them returns

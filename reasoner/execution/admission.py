@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
 
-Lines = defaultdict[Ledger, deque[asyncio.Future[None]]]
+LedgerQueues = defaultdict[Ledger, deque[asyncio.Future[None]]]
 
 
-def new_lines() -> Lines:
+def new_queues() -> LedgerQueues:
     """The queues of one run, one in front of each ledger that is short."""
     return defaultdict(deque)
 
@@ -53,11 +53,11 @@ class Admission:
     first operation.
     """
 
-    def __init__(self, ledger: Ledger, lines: Lines) -> None:
+    def __init__(self, ledger: Ledger, queues: LedgerQueues) -> None:
         self.ledger = ledger
         self.floor: Floor | None = None
-        self._lines = lines
-        self._turn = asyncio.Lock()
+        self._queues = queues
+        self._lock = asyncio.Lock()
 
     async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
         """A reservation for up to `max_tokens` tokens, and how many were granted.
@@ -65,7 +65,7 @@ class Admission:
         Raises:
             BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
-        async with self._turn:
+        async with self._lock:
             waited = False
             try:
                 while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
@@ -99,9 +99,9 @@ class Admission:
     def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, waited: bool) -> Ledger | None:
         """The ledger in whose queue an operation must wait; None if it can be decided now."""
         with self.floor.lifted() if self.floor else nullcontext():
-            if not waited and self._lines:
+            if not waited and self._queues:
                 for ledger in self.ledger.lineage():
-                    if self._lines.get(ledger):
+                    if self._queues.get(ledger):
                         return ledger
             short: Shortfall | None = self.ledger.shortfall(price(max_tokens))
             if short and not short.may_ease:
@@ -109,27 +109,27 @@ class Admission:
             return short.ledger if short and short.may_ease else None
 
     async def _wait(self, ledger: Ledger, *, front: bool) -> None:
-        line = self._lines[ledger]
+        queue = self._queues[ledger]
         ticket = asyncio.get_running_loop().create_future()
-        line.insert(0 if front else len(line), ticket)
+        queue.insert(0 if front else len(queue), ticket)
         try:
             try:
                 await ticket
             finally:
-                line.remove(ticket)
-                if not line:
-                    del self._lines[ledger]
+                queue.remove(ticket)
+                if not queue:
+                    del self._queues[ledger]
         except asyncio.CancelledError:
             self._wake()
             raise
 
     def _wake(self) -> None:
-        if not self._lines:
+        if not self._queues:
             return
         for ledger in self.ledger.lineage():
-            line = self._lines.get(ledger)
-            if line and not line[0].done():
-                line[0].set_result(None)
+            queue = self._queues.get(ledger)
+            if queue and not queue[0].done():
+                queue[0].set_result(None)
 
 
 Shared = tuple[tuple[str, int], ...]
@@ -138,7 +138,7 @@ Shared = tuple[tuple[str, int], ...]
 
 @dataclass(order=True, slots=True)
 class _Waiting:
-    place: int
+    priority: int
     number: int
     shared: Shared = field(compare=False)
     own: int = field(compare=False)
@@ -156,23 +156,23 @@ class KvCacheLimiter:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._used = 0
-        self._flying = 0
+        self._in_flight = 0
         self._kept: dict[str, int] = {}
         self._sharing: dict[str, int] = {}
-        self._line: list[_Waiting] = []
+        self._queue: list[_Waiting] = []
         self._number = 0
 
-    async def enter(self, shared: Shared, *, own: int, place: int = 0) -> bool:
+    async def enter(self, shared: Shared, *, own: int, priority: int = 0) -> bool:
         """Wait until `own` tokens fit, and those of the `shared` pieces that are not in the cache yet.
 
-        Lower `place`, the index of the question, goes first. Returns whether it had to wait.
+        Lower `priority`, the index of the question, goes first. Returns whether it had to wait.
         """
-        if not self._line and self._fits(shared, own):
+        if not self._queue and self._fits(shared, own):
             self._take(shared, own)
             return False
         self._number += 1
-        waiting = _Waiting(place, self._number, shared, own, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._line, waiting)
+        waiting = _Waiting(priority, self._number, shared, own, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._queue, waiting)
         self._advance()
         try:
             await waiting.ticket
@@ -187,23 +187,23 @@ class KvCacheLimiter:
     def leave(self, shared: Shared, *, own: int) -> None:
         """Free what `enter` took."""
         self._used -= own
-        self._flying -= 1
-        self._give_back(shared)
+        self._in_flight -= 1
+        self._unshare(shared)
         self._advance()
 
     def keep(self, name: str, tokens: int) -> None:
-        """Count a piece of prompt in flight until `let_go`. Calling it again does nothing."""
+        """Count a piece of prompt in flight until `release`. Calling it again does nothing."""
         if name not in self._kept:
             self._kept[name] = tokens
             self._share(((name, tokens),))
 
-    def let_go(self, name: str) -> None:
+    def release(self, name: str) -> None:
         """Count a kept piece only while it is in flight. Does nothing for other pieces."""
         if name in self._kept:
-            self._give_back(((name, self._kept.pop(name)),))
+            self._unshare(((name, self._kept.pop(name)),))
             self._advance()
 
-    def _give_back(self, shared: Shared) -> None:
+    def _unshare(self, shared: Shared) -> None:
         for name, tokens in shared:
             self._sharing[name] -= 1
             if not self._sharing[name]:
@@ -212,11 +212,11 @@ class KvCacheLimiter:
 
     def _fits(self, shared: Shared, own: int) -> bool:
         need = own + sum(tokens for name, tokens in shared if name not in self._sharing)
-        return self._flying == 0 or self._used + need <= self.capacity
+        return self._in_flight == 0 or self._used + need <= self.capacity
 
     def _take(self, shared: Shared, own: int) -> None:
         self._used += own
-        self._flying += 1
+        self._in_flight += 1
         self._share(shared)
 
     def _share(self, shared: Shared) -> None:
@@ -227,8 +227,10 @@ class KvCacheLimiter:
 
     def _advance(self) -> None:
         # A cancelled waiter may not have run yet when others leave: it is skipped.
-        while self._line and (self._line[0].ticket.cancelled() or self._fits(self._line[0].shared, self._line[0].own)):
-            first = heapq.heappop(self._line)
+        while self._queue and (
+            self._queue[0].ticket.cancelled() or self._fits(self._queue[0].shared, self._queue[0].own)
+        ):
+            first = heapq.heappop(self._queue)
             if not first.ticket.cancelled():
                 self._take(first.shared, first.own)
                 first.ticket.set_result(None)

@@ -10,7 +10,7 @@ from reasoner.stopping.vote_posteriors import best_gain
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued again."""
 SLACK = 64
-"""How many outdated bids a heap may hold beside one for each bid that counts."""
+"""How many outdated bids a heap may hold, in addition to as many as there are current ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Allocation:
 class QuestionState(NamedTuple):
     """The vote of one question and what it cost.
 
-    `lead` and `second` are the votes of the leader and of the runner-up, `samples` how many were looked at; `rest` is
-    how many may still be drawn. `draws` sequences were drawn for `spent`, in the budget's unit.
+    `lead` and `second` are the votes of the leader and of the runner-up, `samples` how many were looked at; `remaining`
+    is how many may still be drawn. `draws` sequences were drawn for `spent`, in the budget's unit.
     """
 
     lead: int
     second: int
     samples: int
-    rest: int
+    remaining: int
     spent: float
     draws: int
 
@@ -101,7 +101,7 @@ class BidQueue:
             self._unit = self.mean
             self._bids = {other: self._entry(other) for other in self._bids}
             self._rebuild()
-        if state.rest < 1:
+        if state.remaining < 1:
             self._bids.pop(index, None)
             return
         self._bids[index] = entry = self._entry(index)
@@ -135,9 +135,9 @@ class BidQueue:
 
     def _entry(self, index: int) -> _Entry:
         state = self._states[index]
-        gain = best_gain(state.lead, state.second, state.rest)
+        gain = best_gain(state.lead, state.second, state.remaining)
         # A sample for another answer, or without one, costs as much and says nothing about the two.
         useful = (state.lead + state.second + 1) / (state.samples + 1)
         relative = (state.spent + 2 * self._unit) / (state.draws + 2) / self._unit if self._unit else 1.0
         value = useful**2 * gain.rate / relative
-        return -value, index, max(1, min(gain.draws // 2, self._allocation.wave, state.rest))
+        return -value, index, max(1, min(gain.draws // 2, self._allocation.wave, state.remaining))

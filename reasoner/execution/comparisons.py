@@ -1,7 +1,6 @@
 """Compares the answers of one question: each comparison is asked for and recorded once."""
 
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
@@ -16,7 +15,6 @@ A = TypeVar("A")
 V = TypeVar("V")
 
 
-@dataclass(slots=True, eq=False)
 class Comparisons:
     """Looks a comparison up in the history, and asks the comparer for what is not there.
 
@@ -24,31 +22,22 @@ class Comparisons:
     the same votes.
     """
 
-    question: Question
-    comparer: Comparer
-    recorder: Recorder
-    history: QuestionHistory
-    _recorded_blocks: dict[str, Blocks | None] = field(init=False, repr=False)
-    _recorded_same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
-    _blocks: dict[str, Blocks | None] = field(init=False, repr=False)
-    _same: dict[frozenset[str], bool | None] = field(init=False, repr=False)
-    _tab: ComparisonMeter = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._tab = ComparisonMeter(self.question.id)
-        self._recorded_blocks, self._recorded_same = self.history.blocks, self.history.same
-        self._blocks = {} if self.history.source else {**self._recorded_blocks}
-        self._same = {} if self.history.source else {**self._recorded_same}
+    def __init__(self, question: Question, comparer: Comparer, recorder: Recorder, history: QuestionHistory) -> None:
+        self.question, self.comparer, self.recorder, self.history = question, comparer, recorder, history
+        self._meter = ComparisonMeter(question.id)
+        self._recorded_blocks, self._recorded_same = history.blocks, history.same
+        self._blocks = {} if history.source else {**self._recorded_blocks}
+        self._same = {} if history.source else {**self._recorded_same}
 
     async def same(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool | None, ...]:
         """For each pair whether each answer accepts the other; None if that was not decided in time."""
-        asked = [(frozenset((a.key, b.key)), (a, b)) for a, b in pairs]
-        if new := {key: pair for key, pair in asked if key not in self._same}:
+        keyed = [(frozenset((a.key, b.key)), (a, b)) for a, b in pairs]
+        if new := {key: pair for key, pair in keyed if key not in self._same}:
             results = await self._find(new, self._recorded_same, self.comparer.same_many)
             keys = tuple((a.key, b.key) for a, b in new.values())
             self.recorder.write(EquivalenceChecked, pairs=keys, same=results)
             self._same.update(zip(new, results, strict=True))
-        return tuple(self._same[key] for key, _ in asked)
+        return tuple(self._same[key] for key, _ in keyed)
 
     async def blocks(self, answers: Sequence[Answer]) -> tuple[Blocks | None, ...]:
         """The blocks of each answer; None if they were not found in time."""
@@ -65,7 +54,7 @@ class Comparisons:
         ask: Callable[[AnswerSpace, Sequence[A], ComparisonMeter], Coroutine[Any, Any, tuple[V, ...]]],
     ) -> tuple[V, ...]:
         if not self.history.source:
-            return await ask(self.question.space, tuple(new.values()), self._tab)
+            return await ask(self.question.space, tuple(new.values()), self._meter)
         try:
             return tuple(recorded[key] for key in new)
         except KeyError as error:
@@ -80,9 +69,9 @@ class Comparisons:
         undecided = [*self._same.values(), *self._blocks.values()].count(None)
         if not undecided:
             return ()
-        what = "1 comparison was" if undecided == 1 else f"{undecided:,} comparisons were"
-        limit, way_out = "in time", ""
+        count = "1 comparison was" if undecided == 1 else f"{undecided:,} comparisons were"
+        limit, advice = "in time", ""
         if (seconds := getattr(self.question.space, "seconds", None)) is not None:
             limit = f"within {seconds:g} s"
-            way_out = f"; answer kind {self.question.space.name}:seconds={3 * seconds:g} gives more time"
-        return (f"{what} not decided {limit}: those answers count as different{way_out}",)
+            advice = f"; answer kind {self.question.space.name}:seconds={3 * seconds:g} gives more time"
+        return (f"{count} not decided {limit}: those answers count as different{advice}",)

@@ -28,9 +28,9 @@ from reasoner.execution.comparisons import Comparisons
 from reasoner.operations import Sample
 from reasoner.registry import spec_of
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where
-from reasoner.trace.events import ATTEMPTS, Sampled, Scored, Work
+from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled, Scored, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.trace.recorder import Recorder, SequenceName, Why
+from reasoner.trace.recorder import Recorder, SequenceId, Why
 from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, PairVerifier, Verifier
 
@@ -63,7 +63,7 @@ class OperationExecutor:
     question: Question
     engine: Engine
     admission: Admission
-    gate: KvCacheLimiter | None
+    kv_limiter: KvCacheLimiter | None
     recorder: Recorder
     comparisons: Comparisons
     seed: int
@@ -77,8 +77,8 @@ class OperationExecutor:
         """The engine's notes and the question's."""
         return (*self.engine.notes, *self.notes, *self.comparisons.notes)
 
-    async def sequence(
-        self, op: Sample, draw: SequenceName, passed: Callable[[], None], *, interruptible: bool = True
+    async def sample(
+        self, op: Sample, sequence: SequenceId, passed: Callable[[], None], *, interruptible: bool = True
     ) -> Completion:
         """Generate one sequence of an operation; `passed` is called when it is about to reach the engine.
 
@@ -89,37 +89,37 @@ class OperationExecutor:
             PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
                 ends with "length".)
         """
-        rendered = await self.render(draw.prompt)
-        self.recorder.head(draw.prompt, draw.digest, rendered)
+        rendered = await self.render(sequence.prompt)
+        self.recorder.head(sequence.prompt, sequence.digest, rendered)
         max_tokens = await self._room(rendered, op)
         if max_tokens < 1:
-            return Completion(draw.prompt, "", (), "length", index=draw.index)
-        if event := self.recorded(draw.op, Sampled, draw.digest, draw.index):
-            return event.completion(draw.prompt)
+            return Completion(sequence.prompt, "", (), "length", index=sequence.index)
+        if event := self.recorded(sequence.op, Sampled, sequence.digest, sequence.index):
+            return event.completion(sequence.prompt)
 
         def price(tokens: int) -> Cost:
             cost = self.cost(Usage(rendered.tokens, 0, tokens))
             return cost + self.held_back(rendered.tokens + tokens, op.reserve) if op.reserve else cost
 
-        seed = derive_seed(self.seed, self.question.id, draw.digest, draw.index)
+        seed = derive_seed(self.seed, self.question.id, sequence.digest, sequence.index)
 
         def ask(tokens: int) -> SampleRequest:
             params = replace(op.params, max_tokens=tokens)
             timed = self.admission.ledger.remaining_seconds() < math.inf
             return SampleRequest(
                 self.question.id,
-                draw.prompt,
+                sequence.prompt,
                 rendered,
                 params,
-                draw.index,
+                sequence.index,
                 seed,
                 self.priority,
                 floor=op.floor,
                 interruptible=interruptible or timed,
             )
 
-        books = Bookkeeping(partial(self.recorder.sampled, draw), partial(self.recorder.dropped, draw), passed)
-        return await self.request(ask, draw.digest, price, books, max_tokens=max_tokens)
+        books = Bookkeeping(partial(self.recorder.sampled, sequence), partial(self.recorder.dropped, sequence), passed)
+        return await self.request(ask, sequence.digest, price, books, max_tokens=max_tokens)
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
@@ -202,7 +202,7 @@ class OperationExecutor:
         deadline, too_late = self.deadline()
         try:
             async with deadline:
-                completion = await self._through_gate(request, digest, books.passed)
+                completion = await self._within_cache(request, digest, books.passed)
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
@@ -211,7 +211,14 @@ class OperationExecutor:
             raise
         except BaseException as failure:
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
-            self._book_dropped(request, reservation, why, books, time.monotonic() - began)
+            usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
+            cost = self.cost(
+                usage or Usage(request.rendered.tokens, 0, request.params.max_tokens),
+                seconds=time.monotonic() - began,
+                cancelled=True,
+                is_sample=books.is_sample,
+            )
+            self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
             if is_cancellation(failure):
                 raise
             if deadline.expired():
@@ -228,8 +235,8 @@ class OperationExecutor:
         too_late = BudgetExhausted("seconds", needed=0, free=0, limit=round(left + ledger.elapsed, 3))
         return asyncio.timeout(None if left == math.inf else left), too_late
 
-    async def _through_gate(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
-        if self.gate is None:
+    async def _within_cache(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
+        if self.kv_limiter is None:
             passed()
             return await self.engine.sample(request)
         request.meter.usage = Usage()
@@ -237,24 +244,16 @@ class OperationExecutor:
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
         shared = (head, (digest, grown))
         own = request.params.max_tokens
-        if await self.gate.enter(shared, own=own, place=self.priority):
-            self._note(f"narrowed: not all sequences fit the KV cache's {self.gate.capacity:,} tokens at once")
+        if await self.kv_limiter.enter(shared, own=own, priority=self.priority):
+            self._note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.head_digest:
-            self.gate.keep(*head)
+            self.kv_limiter.keep(*head)
         request.meter.usage = None
         passed()
         try:
             return await self.engine.sample(request)
         finally:
-            self.gate.leave(shared, own=own)
-
-    def _book_dropped(
-        self, request: SampleRequest, reservation: Reservation, why: Why, books: Bookkeeping, seconds: float
-    ) -> None:
-        usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-        unknown = Usage(request.rendered.tokens, 0, request.params.max_tokens)
-        cost = self.cost(usage or unknown, seconds=seconds, cancelled=True, is_sample=books.is_sample)
-        self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
+            self.kv_limiter.leave(shared, own=own)
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, even if it exceeded its reservation."""
@@ -268,16 +267,14 @@ class OperationExecutor:
 
         Of several sequences from one request, the first carries the cost of the prompt and of the request.
         """
-        computed = usage.prompt_tokens - usage.cached_tokens
-        flops = self.engine.model.flops(
-            prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens
-        )
+        prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
+        flops = self.engine.model.flops(prompt=prompt, cached=cached, generated=generated)
         return Cost(
-            prompt_tokens=computed,
-            cached_tokens=usage.cached_tokens,
-            generated_tokens=0 if cancelled else usage.generated_tokens,
-            cancelled_tokens=usage.generated_tokens if cancelled else 0,
-            requests=int(usage.prompt_tokens > 0),
+            prompt_tokens=prompt - cached,
+            cached_tokens=cached,
+            generated_tokens=0 if cancelled else generated,
+            cancelled_tokens=generated if cancelled else 0,
+            requests=int(prompt > 0),
             samples=int(is_sample and usage != Usage()),
             flops=flops,
             seconds=seconds,
@@ -290,18 +287,18 @@ class OperationExecutor:
     def done(self) -> None:
         """Release what the question holds in the budget and in the KV cache."""
         self.admission.close()
-        if self.gate:
-            self.gate.let_go(self.question.prompt.head_digest)
+        if self.kv_limiter:
+            self.kv_limiter.release(self.question.prompt.head_digest)
 
-    async def extend(self, prompt: Prompt, text: str) -> Prompt:
+    async def prefill(self, prompt: Prompt, text: str) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""
         ids = await self.encode(text)
         extended = prompt.extended(text, ids or ())
         self.recorder.head(prompt, prompt.digest, await self.render(prompt))
-        self.recorder.extended(prompt, extended, text, ids)
+        self.recorder.write(Prefilled, prompt=prompt.digest, child=extended.digest, text=text, token_ids=ids)
         return extended
 
-    async def in_time(self, work: Awaitable[T]) -> T:
+    async def before_deadline(self, work: Awaitable[T]) -> T:
         """Await work that takes no tokens, up to the deadline.
 
         Raises:
@@ -365,19 +362,19 @@ class OperationExecutor:
         reservation: Reservation,
         record: Callable[[Rating, Cost], None],
     ) -> Rating:
-        """Run, book and record one rating; one that does not complete is booked at its tab, or else at its bound."""
+        """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
         began = time.monotonic()
         deadline, too_late = self.deadline()
-        tab, cost = CostMeter(), bound
+        cost_meter, cost = CostMeter(), bound
         rating = Rating(None, cost, error=CANCELLED)
         try:
             async with deadline:
-                rating = await rate(tab)
+                rating = await rate(cost_meter)
             cost = _checked(rating.cost).taking(time.monotonic() - began)
         except TraceError:
             raise
         except BaseException as failure:
-            spent = bound if tab.cost is None or tab.cost.fault() else tab.cost
+            spent = bound if cost_meter.cost is None or cost_meter.cost.fault() else cost_meter.cost
             cost = spent.taking(time.monotonic() - began)
             rating = Rating(None, cost, error=CANCELLED)
             if is_cancellation(failure):

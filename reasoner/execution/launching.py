@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
 from reasoner.operations import Finished, Handle
-from reasoner.trace.recorder import SequenceName
+from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ Extent = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceNames:
+class SequenceIds:
     """The sequences of one operation, in launch order, created one by one.
 
     `heads` are the prompts, each with its digest and the index of its first sequence; `n` are drawn from each.
@@ -34,10 +34,10 @@ class SequenceNames:
     heads: tuple[tuple[Prompt, str, int], ...]
     n: int
 
-    def __iter__(self) -> Iterator[SequenceName]:
+    def __iter__(self) -> Iterator[SequenceId]:
         for prompt, digest, first in self.heads:
             for index in range(first, first + self.n):
-                yield SequenceName(self.op, prompt, digest, index)
+                yield SequenceId(self.op, prompt, digest, index)
 
 
 @dataclass(slots=True)
@@ -80,63 +80,6 @@ class Launcher:
         task.add_done_callback(done)
         task.add_done_callback(ended)
         return task
-
-
-async def draw_all(
-    draws: SequenceNames,
-    sequence: Callable[[SequenceName, Passed], Awaitable[Completion]],
-    passed: Passed,
-    extent: Extent,
-) -> list[Completion | BudgetExhausted]:
-    """Draw all of them, refusals as values; the first other failure cancels the rest.
-
-    After a refusal, only recorded sequences of the same prompt are still drawn: the budget is too small for the others.
-    """
-    if draws.n * len(draws.heads) <= MAX_WAITING:
-        return await each([partial(sequence, draw, passed) for draw in draws])
-    return await _Drawing(draws, sequence, passed, extent).all()
-
-
-@dataclass(slots=True)
-class _Drawing:
-    draws: SequenceNames
-    sequence: Callable[[SequenceName, Passed], Awaitable[Completion]]
-    passed: Passed
-    extent: Extent
-    _ends: dict[str, int] = field(default_factory=dict)
-    _failed: bool = False
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def all(self) -> list[Completion | BudgetExhausted]:
-        tasks: list[asyncio.Task[Completion | BudgetExhausted]] = []
-        launcher = Launcher(self._changed.set)
-        try:
-            for prompt, digest, first in self.draws.heads:
-                index = first
-                while index < self._ends.get(digest, first + self.draws.n) and not self._failed:
-                    if launcher.room:
-                        work = partial(self._draw, SequenceName(self.draws.op, prompt, digest, index))
-                        tasks.append(launcher.launch(work, partial(self._ended, digest)))
-                        index += 1
-                    else:
-                        self._changed.clear()
-                        await self._changed.wait()
-            return list(await asyncio.gather(*tasks))
-        finally:
-            await cancel_all(tasks)
-
-    async def _draw(self, draw: SequenceName, passed: Passed) -> Completion | BudgetExhausted:
-        def both() -> None:
-            passed()
-            self.passed()
-
-        return await _refusal_as_value(partial(self.sequence, draw, both))
-
-    def _ended(self, digest: str, task: "asyncio.Task[Completion | BudgetExhausted]") -> None:
-        if task.cancelled() or task.exception():
-            self._failed = True
-        elif isinstance(task.result(), BudgetExhausted) and digest not in self._ends:
-            self._ends[digest] = self.extent(digest)
 
 
 @dataclass(slots=True, eq=False)
@@ -306,6 +249,49 @@ class Started:
         await cancel_all(running.values())
         # Breaks a reference cycle, so that memory is freed without the garbage collector.
         self._launcher.changed = lambda: None
+
+
+async def sample_all(
+    sequences: SequenceIds,
+    sample: Callable[[SequenceId, Passed], Awaitable[Completion]],
+    passed: Passed,
+    extent: Extent,
+) -> list[Completion | BudgetExhausted]:
+    """Generate all of them, refusals as values; the first other failure cancels the rest.
+
+    After a refusal, only recorded sequences of the same prompt are still generated: the budget is too small for the
+    others, and the refusal is the last of the results.
+    """
+    total = sequences.n * len(sequences.heads)
+    if total <= MAX_WAITING:
+        return await each([partial(sample, sequence, passed) for sequence in sequences])
+
+    async def one(handle: int, prompt: Prompt, digest: str, first: int, offset: int, started: Passed) -> Finished:
+        def both() -> None:
+            started()
+            passed()
+
+        completion = await sample(SequenceId(sequences.op, prompt, digest, first + offset), both)
+        return Finished(Handle(handle + offset), (completion,))
+
+    def recorded(digest: str, first: int) -> int:
+        return extent(digest) - first
+
+    started, finished, refusals = Started(), dict[Handle, Completion](), list[BudgetExhausted]()
+    try:
+        for number, (prompt, digest, first) in enumerate(sequences.heads):
+            handle = number * sequences.n
+            work = partial(one, handle, prompt, digest, first)
+            started.launch(handle, sequences.n, work, partial(recorded, digest, first))
+        while len(finished) < total and not refusals:
+            try:
+                result = await started.next(lambda: None)
+                finished[result.handle] = result.completions[0]
+            except BudgetExhausted as refusal:
+                refusals.append(refusal)
+        return [*(finished[handle] for handle in sorted(finished)), *refusals]
+    finally:
+        await started.close()
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from reasoner.budget import Cost
-from reasoner.engine import Engine, Rendered, SampleRequest
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import BudgetExhausted, PromptTooLong, UsageError
 from reasoner.execution.executor import Bookkeeping, OperationExecutor
 from reasoner.operations import NOT_MEASURED, LogLikelihood, TextLikelihood
 from reasoner.trace.events import LikelihoodsMeasured
-from reasoner.types import CANCELLED, Completion, SamplingParams, TokenIds, Usage
+from reasoner.types import CANCELLED, SamplingParams, TokenIds, Usage
 
 MAX_WATCHED: Final = 128
 """Tokens that one request may watch."""
@@ -33,7 +33,7 @@ class BranchNode(NamedTuple):
 class LikelihoodReply(NamedTuple):
     """The log-likelihood of each text, None where it did not fit, and what computing it cost."""
 
-    weights: tuple[TextLikelihood | None, ...]
+    likelihoods: tuple[TextLikelihood | None, ...]
     cost: Cost
 
 
@@ -55,26 +55,26 @@ def joint_logprob(ids: TokenIds, logprobs: Mapping[tuple[TokenIds, int], float])
     return TextLikelihood(math.fsum(logprobs[ids[:position], token] for position, token in enumerate(ids)), len(ids))
 
 
-async def weighed(worker: OperationExecutor, op: int, operation: LogLikelihood) -> LikelihoodReply:
+async def measure_likelihoods(executor: OperationExecutor, op: int, operation: LogLikelihood) -> LikelihoodReply:
     """The log-likelihood of each text; None where it does not fit the context window.
 
     Raises:
         BudgetExhausted: the ledger refused a part of it, or the deadline passed.
         UsageError: the engine cannot compute it, or the prompt itself fills the context window.
     """
-    rendered = await worker.render(operation.prompt)
+    rendered = await executor.render(operation.prompt)
     digest = operation.prompt.digest
-    worker.recorder.head(operation.prompt, digest, rendered)
-    if event := worker.recorded(op, LikelihoodsMeasured, digest, operation.texts):
-        return LikelihoodReply(event.weights, event.cost.taking(0))
-    return await _Measurement(worker, op, operation, rendered).result()
+    executor.recorder.head(operation.prompt, digest, rendered)
+    if event := executor.recorded(op, LikelihoodsMeasured, digest, operation.texts):
+        return LikelihoodReply(event.likelihoods, event.cost.taking(0))
+    return await _Measurement(executor, op, operation, rendered).result()
 
 
 @dataclass(slots=True)
 class _Measurement:
     """One operation in progress, and what it cost so far."""
 
-    worker: OperationExecutor
+    executor: OperationExecutor
     op: int
     operation: LogLikelihood
     rendered: Rendered
@@ -83,11 +83,11 @@ class _Measurement:
     async def result(self) -> LikelihoodReply:
         texts = [await self._encoded(text) for text in self.operation.texts]
         fitting = [ids for ids in texts if ids is not None]
-        weights: tuple[TextLikelihood | None, ...] = ()
+        likelihoods: tuple[TextLikelihood | None, ...] = ()
         error, began = CANCELLED, time.monotonic()
         try:
             logprobs = await self._ask_all(branch_nodes(fitting))
-            weights = tuple(None if ids is None else joint_logprob(ids, logprobs) for ids in texts)
+            likelihoods = tuple(None if ids is None else joint_logprob(ids, logprobs) for ids in texts)
             error = ""
         except BudgetExhausted as refusal:
             error = f"{NOT_MEASURED}: {refusal}"
@@ -97,21 +97,21 @@ class _Measurement:
             raise
         finally:
             cost = self._cost.taking(time.monotonic() - began)
-            self.worker.recorder.write(
+            self.executor.recorder.write(
                 LikelihoodsMeasured,
                 op=self.op,
                 prompt=self.operation.prompt.digest,
                 texts=self.operation.texts,
-                weights=weights,
+                likelihoods=likelihoods,
                 error=error,
                 cost=cost,
             )
-        return LikelihoodReply(weights, cost.taking(0))
+        return LikelihoodReply(likelihoods, cost.taking(0))
 
     async def _encoded(self, text: str) -> TokenIds | None:
         """The token ids of a text; None where it does not fit after the prompt."""
-        engine, prompt = self.worker.engine, self.rendered
-        ids = await self.worker.encode(text)
+        engine, prompt = self.executor.engine, self.rendered
+        ids = await self.executor.encode(text)
         if not ids or prompt.token_ids is None:
             raise UsageError(
                 f"{engine.name} has no token ids for {text[:40]!r} after this prompt, so it cannot say how likely the "
@@ -123,7 +123,7 @@ class _Measurement:
         return ids if not context or prompt.tokens + len(ids) <= context else None
 
     async def _ask_all(self, nodes: Iterable[BranchNode]) -> Logprobs:
-        """The log-probabilities at all nodes. The first failure cancels the rest: a part of them is of no use."""
+        """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask(node)) for node in nodes]
@@ -135,30 +135,26 @@ class _Measurement:
         return logprobs
 
     async def _ask(self, node: BranchNode) -> Logprobs:
-        worker, tokens = self.worker, self.rendered.tokens + len(node.path)
+        executor, tokens = self.executor, self.rendered.tokens + len(node.path)
         prompt = self.operation.prompt.extended("", node.path)
         rendered = Rendered((self.rendered.token_ids or ()) + node.path, tokens)
 
         def ask(_: int) -> SampleRequest:
             return SampleRequest(
-                worker.question.id, prompt, rendered, ONE_TOKEN, 0, 0, worker.priority, watch=node.watch
+                executor.question.id, prompt, rendered, ONE_TOKEN, 0, 0, executor.priority, watch=node.watch
             )
 
         def price(_: int) -> Cost:
-            return worker.cost(Usage(tokens, 0, 1), is_sample=False)
+            return executor.cost(Usage(tokens, 0, 1), is_sample=False)
 
         books = Bookkeeping(
             lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, is_sample=False
         )
-        completion = await worker.request(ask, prompt.digest, price, books, max_tokens=1)
-        row = _watched(worker.engine, completion)
+        completion = await executor.request(ask, prompt.digest, price, books, max_tokens=1)
+        if completion.logprobs is None or not completion.logprobs.watched:
+            raise UsageError(f"{executor.engine.name} reports no log-probabilities of chosen tokens: {WAY_OUT}")
+        row = completion.logprobs.watched[0]
         return {(node.path, token): logprob for token, logprob in zip(node.watch, row, strict=True)}
 
     def _book(self, cost: Cost) -> None:
         self._cost += cost
-
-
-def _watched(engine: Engine, completion: Completion) -> tuple[float, ...]:
-    if completion.logprobs is None or not completion.logprobs.watched:
-        raise UsageError(f"{engine.name} tells no log-probabilities of chosen tokens: {WAY_OUT}")
-    return completion.logprobs.watched[0]

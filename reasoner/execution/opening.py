@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,7 +10,7 @@ from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.engine import Engine
 from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
-from reasoner.execution.admission import Admission, Floor, KvCacheLimiter, Lines, new_lines
+from reasoner.execution.admission import Admission, Floor, KvCacheLimiter, LedgerQueues, new_queues
 from reasoner.execution.allocation import Allocation
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.executor import OperationExecutor
@@ -31,7 +31,7 @@ KV_SHARE = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 MAX_FLOOR_TOKENS = 4096
 """The most tokens that are held for a first sample before it is asked for."""
-News = asyncio.Queue["asyncio.Task[Solution] | None"]
+Progress = asyncio.Queue["asyncio.Task[Solution] | None"]
 """Finished questions, and None where another one may be opened."""
 
 
@@ -72,20 +72,20 @@ class _Floors:
         self._shares = max(0, min(shares, self.questions))
         self.run.keep(self._share, self._shares)
 
-    async def hold(self, worker: OperationExecutor) -> None:
+    async def hold(self, executor: OperationExecutor) -> None:
         """Hold room for the next question until its first operation, instead of the share that was held for it."""
         self.questions -= 1
         if self._short:
             return
         try:
-            rendered = await worker.render(worker.question.prompt)
+            rendered = await executor.render(executor.question.prompt)
         except EngineError:
             # The question meets the same error, and there it is reported.
             self._keep(self._shares)
             return
 
         def price(tokens: int) -> Cost:
-            return worker.cost(Usage(rendered.tokens, 0, tokens))
+            return executor.cost(Usage(rendered.tokens, 0, tokens))
 
         try:
             tokens = Ledger(self._share, prices=self.run.prices).fit(price, max_tokens=MAX_FLOOR_TOKENS)
@@ -95,7 +95,7 @@ class _Floors:
         while self._shares and self.run.shortfall(price(tokens)):
             self._keep(self._shares - 1)
         try:
-            worker.admission.floor = Floor(self.run, price(tokens))
+            executor.admission.floor = Floor(self.run, price(tokens))
         except BudgetExhausted:
             self._short = True
 
@@ -115,22 +115,24 @@ class RunContext:
     each: Budget | None
     run: Ledger
     history: Mapping[str, QuestionHistory]
-    news: News = field(default_factory=asyncio.Queue)
-    turns: Scheduler | None = None
+    progress: Progress = field(default_factory=asyncio.Queue)
+    scheduler: Scheduler | None = None
     _floors: _Floors | None = None
-    _gate: KvCacheLimiter | None = field(init=False)
-    _lines: Lines = field(default_factory=new_lines)
+    _kv_limiter: KvCacheLimiter | None = field(init=False)
+    _queues: LedgerQueues = field(default_factory=new_queues)
     _started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         capacity = self.engine.capacity
-        self._gate = KvCacheLimiter(int(capacity * KV_SHARE)) if capacity else None
+        self._kv_limiter = KvCacheLimiter(int(capacity * KV_SHARE)) if capacity else None
 
     def share(self, allocation: Allocation | None, questions: Sequence[Question]) -> None:
         """Divide the run's budget among these questions if there are several, or an allocation."""
         if allocation is None and len(questions) < 2:
             return
-        self.turns = Scheduler(allocation or Allocation(), self.run, len(questions), lambda: self.news.put_nowait(None))
+        self.scheduler = Scheduler(
+            allocation or Allocation(), self.run, len(questions), lambda: self.progress.put_nowait(None)
+        )
         new = sum(question.id not in self.history or not self.history[question.id].attempts for question in questions)
         if str(self.run.budget):
             self._floors = _Floors(self.run, new)
@@ -140,19 +142,19 @@ class RunContext:
         history = self.history.get(question.id, EMPTY)
         ledger = self.run.child(self.each, elapsed=history.seconds, spent=history.spent)
         recorder = Recorder(question, self.trace, self._started, history)
-        admission = Admission(ledger, self._lines)
+        admission = Admission(ledger, self._queues)
         comparisons = Comparisons(question, self.comparer, recorder, history)
-        worker = OperationExecutor(
-            question, self.engine, admission, self._gate, recorder, comparisons, self.seed, index, history
+        executor = OperationExecutor(
+            question, self.engine, admission, self._kv_limiter, recorder, comparisons, self.seed, index, history
         )
         if self._floors and not history.attempts:
-            await self._floors.hold(worker)
-        turn = self.turns.turn(index, ledger) if self.turns else None
-        return PlanRunner(self.strategy, self.verifier, self.stop, worker, self.facts, turn)
+            await self._floors.hold(executor)
+        scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
+        return PlanRunner(self.strategy, self.verifier, self.stop, executor, self.facts, scheduled)
 
 
 async def open_questions(
-    questions: Iterable[Question], desk: RunContext, concurrency: int
+    questions: Iterable[Question], context: RunContext, concurrency: int
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Open questions while there is room, and yield each solution with its question's index.
 
@@ -160,36 +162,32 @@ async def open_questions(
     """
     require(concurrency, "concurrency", at_least=1)
     indices: dict[asyncio.Task[Solution], int] = {}
-    warming: asyncio.Task[None] | None = None
-    source = _numbered(questions)
+    warm_up: asyncio.Task[None] | None = None
+    source, seen_ids = enumerate(questions), set[str]()
     over = False
     try:
         while True:
-            drives: list[tuple[int, PlanRunner]] = []
-            while not over and (not desk.turns.ahead if desk.turns else len(indices) + len(drives) < concurrency):
+            runners: list[tuple[int, PlanRunner]] = []
+            while not over and (
+                not context.scheduler.full if context.scheduler else len(indices) + len(runners) < concurrency
+            ):
                 index, question = next(source, (0, None))
                 if question is None:
                     over = True
                     break
-                slow = isinstance(question.space, SlowSpace) and not desk.history.get(question.id, EMPTY).source
-                if warming is None and slow and isinstance(desk.comparer, Equivalence):
+                check_ids([question], seen_ids)
+                slow = isinstance(question.space, SlowSpace) and not context.history.get(question.id, EMPTY).source
+                if warm_up is None and slow and isinstance(context.comparer, Equivalence):
                     # The processes take seconds to start; the first samples run meanwhile.
-                    warming = asyncio.ensure_future(desk.comparer.warm())
-                drives.append((index, await desk.open(index, question)))
-            for index, drive in drives:
-                task = asyncio.ensure_future(drive.solve())
-                task.add_done_callback(desk.news.put_nowait)
+                    warm_up = asyncio.ensure_future(context.comparer.warm())
+                runners.append((index, await context.open(index, question)))
+            for index, runner in runners:
+                task = asyncio.ensure_future(runner.solve())
+                task.add_done_callback(context.progress.put_nowait)
                 indices[task] = index
             if not indices:
                 return
-            if done := await desk.news.get():
+            if done := await context.progress.get():
                 yield indices.pop(done), done.result()
     finally:
-        await cancel_all([*indices, *([warming] if warming else [])])
-
-
-def _numbered(questions: Iterable[Question]) -> Iterator[tuple[int, Question]]:
-    seen_ids: set[str] = set()
-    for index, question in enumerate(questions):
-        check_ids([question], seen_ids)
-        yield index, question
+        await cancel_all([*indices, *([warm_up] if warm_up else [])])

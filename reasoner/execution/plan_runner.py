@@ -9,8 +9,8 @@ from typing import NamedTuple
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.launching import Passed, SequenceNames, Started, draw_all, each
-from reasoner.execution.loglikelihood import weighed
+from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
+from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.operations import (
     BRANCH,
@@ -59,9 +59,9 @@ class PlanRunner:
     strategy: Strategy
     verifier: Verifier | None
     stop: StopRule | None
-    worker: OperationExecutor
+    executor: OperationExecutor
     facts: RunFacts
-    turn: ScheduledQuestion | None = None
+    scheduled: ScheduledQuestion | None = None
     _remarks: list[Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
     _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -86,14 +86,14 @@ class PlanRunner:
             end = _End(self._best(), "error", str(error), error)
         end = self._record_end(end)
         return Solution(
-            self.worker.question.id,
+            self.executor.question.id,
             end.answer,
-            self.worker.admission.ledger.settled,
+            self.executor.admission.ledger.settled,
             tuple(self._proposals),
             end.by,
             end.reason,
             end.error,
-            self.worker.all_notes,
+            self.executor.all_notes,
             tuple(note.text for note in self._remarks),
             end.confidence,
         )
@@ -119,26 +119,26 @@ class PlanRunner:
         return end
 
     def _ended(self, end: _End) -> None:
-        self.worker.recorder.write(
+        self.executor.recorder.write(
             Ended,
             answer=end.answer,
             ended_by=end.by,
             reason=end.reason,
-            cost=self.worker.admission.ledger.settled,
-            notes=self.worker.all_notes,
+            cost=self.executor.admission.ledger.settled,
+            notes=self.executor.all_notes,
             confidence=end.confidence,
         )
 
     async def _run(self) -> _End:
         plan: Plan[Answer | None] | None = None
         try:
-            if self.turn:
-                # Operations that wait for the question's turn are started one wave at a time.
-                self._started = Started(self.turn.turns.allocation.wave)
-            self._started.follow(self.worker.history.delivered)
-            self.worker.recorder.began(self.facts)
+            if self.scheduled:
+                # Operations that wait for the scheduler are started one wave at a time.
+                self._started = Started(self.scheduled.scheduler.allocation.wave)
+            self._started.follow(self.executor.history.delivered)
+            self.executor.recorder.began(self.facts)
             with STRATEGY_ERRORS:
-                plan = self.strategy.plan(self.worker.question)
+                plan = self.strategy.plan(self.executor.question)
             return await self._follow(plan)
         except BudgetExhausted as refusal:
             return self._refused_end(self._best(), refusal)
@@ -150,9 +150,9 @@ class PlanRunner:
             finally:
                 await self._settle_replay()
                 await self._started.close()
-                self.worker.done()
-                if self.turn:
-                    self.turn.over()
+                self.executor.done()
+                if self.scheduled:
+                    self.scheduled.close()
 
     async def _follow(self, plan: Plan[Answer | None]) -> _End:
         reply: object = None
@@ -192,7 +192,7 @@ class PlanRunner:
         return _End(answer, "price" if refusal.unit == "price" else "budget", str(refusal))
 
     def _record_refusal(self, op: int, refusal: BudgetExhausted) -> None:
-        self.worker.recorder.write(
+        self.executor.recorder.write(
             Refused, op=op, unit=refusal.unit, needed=refusal.needed, free=refusal.free, limit=refusal.limit
         )
 
@@ -202,29 +202,29 @@ class PlanRunner:
     async def _perform(self, op: Operation) -> object:
         match op:
             case Sample():
-                draws = self._name(op)
-                with self.turn.held_up() if self.turn else nullcontext():
-                    return self._see_completions(await self._in_turn(draws, op, _nothing, interruptible=False))
+                sequences = self._name(op)
+                with self.scheduled.blocking() if self.scheduled else nullcontext():
+                    return self._see_completions(await self._sample(sequences, op, _nothing, interruptible=False))
             case Score() | ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op))
             case LogLikelihood():
                 self._ops += 1
-                weights, cost = await weighed(self.worker, self._ops, op)
+                likelihoods, cost = await measure_likelihoods(self.executor, self._ops, op)
                 self._seen += cost
-                return weights
+                return likelihoods
             case Next():
-                finished = await self._started.next(self.turn.waits if self.turn else _nothing)
-                self.worker.recorder.write(Delivered, op=finished.handle)
+                finished = await self._started.next(self.scheduled.idle if self.scheduled else _nothing)
+                self.executor.recorder.write(Delivered, op=finished.handle)
                 self._see_completions(finished.completions)
                 self._see_ratings(finished.ratings)
                 return finished
             case Prefill():
-                return await self.worker.extend(op.prompt, op.text)
+                return await self.executor.prefill(op.prompt, op.text)
             case FindBlocks():
-                return await self.worker.in_time(self.worker.comparisons.blocks(op.answers))
+                return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
             case CheckEquivalent():
-                return await self.worker.in_time(self.worker.comparisons.same(op.pairs))
+                return await self.executor.before_deadline(self.executor.comparisons.same(op.pairs))
             case Cancel():
                 await self._cancel(op.handle)
                 return None
@@ -237,14 +237,14 @@ class PlanRunner:
             case Propose():
                 proposal = Proposal(op.answer, op.vote_state.listed(), self._seen)
                 self._proposals.append(proposal)
-                self.worker.recorder.write(
+                self.executor.recorder.write(
                     Proposed, answer=proposal.answer, vote_state=proposal.vote_state, cost=proposal.cost
                 )
-                if self.turn:
-                    self.turn.told(proposal.vote_state)
+                if self.scheduled:
+                    self.scheduled.update(proposal.vote_state)
             case Note():
                 self._remarks.append(op)
-                self.worker.recorder.write(Noted, text=op.text, ends=op.ends)
+                self.executor.recorder.write(Noted, text=op.text, ends=op.ends)
             case _:
                 raise PlanError(f"the strategy yielded {type(op).__name__}, which is not an operation")
         return None
@@ -252,7 +252,7 @@ class PlanRunner:
     def _see_completions(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
         for completion in completions:
             if completion.usage != Usage():
-                self._seen += self.worker.cost_of(completion)
+                self._seen += self.executor.cost_of(completion)
         return completions
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
@@ -260,7 +260,7 @@ class PlanRunner:
             self._seen += rating.cost
         return ratings
 
-    def _name(self, op: Sample, times: int = 1) -> SequenceNames:
+    def _name(self, op: Sample, times: int = 1) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
         first_op = self._ops + 1
         self._ops += times
@@ -270,35 +270,28 @@ class PlanRunner:
             first = self._next_index.get((digest, op.branch), op.branch * BRANCH)
             self._next_index[digest, op.branch] = first + op.n * times
             heads.append((prompt, digest, first))
-        return SequenceNames(first_op, tuple(heads), op.n)
-
-    async def _in_turn(
-        self, draws: SequenceNames, op: Sample, passed: Passed, *, interruptible: bool
-    ) -> tuple[Completion, ...]:
-        """Generate the sequences when it is the question's turn. Recorded ones do not wait for it."""
-        if self.turn is None or self.worker.history.settles(draws.op, ((draw.digest, draw.index) for draw in draws)):
-            return await self._sample(draws, op, passed, interruptible=interruptible)
-        await self.turn.take()
-        try:
-            return await self._sample(draws, op, passed, interruptible=interruptible)
-        finally:
-            self.turn.gave()
+        return SequenceIds(first_op, tuple(heads), op.n)
 
     async def _sample(
-        self, draws: SequenceNames, op: Sample, passed: Passed, *, interruptible: bool
+        self, sequences: SequenceIds, op: Sample, passed: Passed, *, interruptible: bool
     ) -> tuple[Completion, ...]:
+        """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        sequence = partial(self.worker.sequence, op, interruptible=interruptible)
-        completions = await draw_all(draws, sequence, passed, self.worker.history.extent)
-        self._check_refusals(draws.op, completions)
+        sample = partial(self.executor.sample, op, interruptible=interruptible)
+        history, scheduled = self.executor.history, self.scheduled
+        if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
+            scheduled = None
+        async with scheduled.draw() if scheduled else nullcontext():
+            completions = await sample_all(sequences, sample, passed, history.extent)
+            self._check_refusals(sequences.op, completions)
         return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
 
     async def _score(self, number: int, op: Score | ComparePair) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
-        rate = partial(self.worker.rate, number, self.verifier)
+        rate = partial(self.executor.rate, number, self.verifier)
         if isinstance(op, ComparePair):
             ratings = await each([partial(rate, first, other=second) for first, second in op.pairs])
         else:
@@ -321,26 +314,26 @@ class PlanRunner:
     def _start(self, start: Start) -> Handle:
         op = start.op
         if isinstance(op, Sample):
-            # A stop rule of the run ends the plan at any proposal, whatever the plan promised.
+            # A stop rule of the run ends the plan at any proposal, also if the plan promised to wait.
             interruptible = start.cancellable or self.stop is not None
-            draws = self._name(op, start.times)
-            [(_, digest, first), *_] = draws.heads
-            work = partial(self._sample_started, draws, op, interruptible=interruptible)
-            self._started.launch(draws.op, start.times, work, lambda: self.worker.history.extent(digest) - first)
-            return Handle(draws.op)
+            sequences = self._name(op, start.times)
+            [(_, digest, first), *_] = sequences.heads
+            work = partial(self._sample_started, sequences, op, interruptible=interruptible)
+            self._started.launch(sequences.op, start.times, work, lambda: self.executor.history.extent(digest) - first)
+            return Handle(sequences.op)
         self._ops += 1
         handle = Handle(self._ops)
         self._started.at_once(handle, self._score_started(handle, op))
         return handle
 
     async def _sample_started(
-        self, first: SequenceNames, op: Sample, repetition: int, passed: Passed, *, interruptible: bool
+        self, first: SequenceIds, op: Sample, repetition: int, passed: Passed, *, interruptible: bool
     ) -> Finished:
         heads = tuple((prompt, digest, index + repetition * op.n) for prompt, digest, index in first.heads)
-        draws = SequenceNames(first.op + repetition, heads, op.n)
-        handle = Handle(draws.op)
+        sequences = SequenceIds(first.op + repetition, heads, op.n)
+        handle = Handle(sequences.op)
         try:
-            return Finished(handle, completions=await self._in_turn(draws, op, passed, interruptible=interruptible))
+            return Finished(handle, completions=await self._sample(sequences, op, passed, interruptible=interruptible))
         except NotRecorded as missing:
             # It was in flight in the recorded run, where others were launched meanwhile.
             passed()
@@ -354,13 +347,13 @@ class PlanRunner:
 
     async def _cancel(self, handle: Handle) -> None:
         if self._started.holds(handle):
-            self.worker.recorder.write(Cancelled, op=handle)
+            self.executor.recorder.write(Cancelled, op=handle)
             await self._settle_replay()
             await self._started.cancel(handle)
 
     async def _settle_replay(self) -> None:
         """In a replay, book everything that the recorded run had started before anything is cancelled."""
-        if self.worker.history.source:
+        if self.executor.history.source:
             await self._started.settle()
 
 

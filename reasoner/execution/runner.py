@@ -38,7 +38,7 @@ async def solve(
     trace: Sink | None = None,
     seed: int = 0,
 ) -> Solution:
-    """Answer one question within a budget. A failure is in `Solution.error`, beside the best answer so far.
+    """Answer one question within a budget. After a failure, `Solution.error` is set and the answer is the best so far.
 
     Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to
     keep them between runs. Engine, verifier and a given comparer are not closed.
@@ -62,56 +62,6 @@ async def solve(
     return solution
 
 
-async def solve_many(
-    questions: Iterable[Question],
-    strategy: Strategy,
-    engine: Engine,
-    *,
-    verifier: Verifier | None = None,
-    budget: Budget | None = None,
-    each: Budget | None = None,
-    allocation: Allocation | None = None,
-    prices: Prices | None = None,
-    stop: StopRule | None = None,
-    comparer: Comparer | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-    history: Mapping[str, QuestionHistory] | None = None,
-    spent: Cost = NO_COST,
-    concurrency: int = CONCURRENCY,
-) -> list[Solution]:
-    """Answer many questions at once with one engine; the solutions are in the order of the questions.
-
-    Up to `concurrency` questions are open at once, and the next one opens when one ends; the seconds of a budget for
-    `each` begin then. Results do not depend on it. One question's failure does not affect the others.
-    `budget` bounds all of them together, `each` every single one; `spent` of the budget is used already. The
-    `allocation` divides the budget: every question gets one sample, then those whose next samples are worth most. It
-    can also be given without a budget, for its price.
-    `history`, by question id, is the history of an interrupted run with the same settings: what is in it is not
-    generated, rated or written to the trace again, and its cost counts. Raises as `solve`.
-    """
-    stream = solve_each(
-        questions,
-        strategy,
-        engine,
-        verifier=verifier,
-        budget=budget,
-        each=each,
-        allocation=allocation,
-        prices=prices,
-        stop=stop,
-        comparer=comparer,
-        trace=trace,
-        seed=seed,
-        history=history,
-        spent=spent,
-        concurrency=concurrency,
-    )
-    async with aclosing(stream):
-        solutions = {index: solution async for index, solution in stream}
-    return [solutions[index] for index in sorted(solutions)]
-
-
 async def solve_each(
     questions: Iterable[Question],
     strategy: Strategy,
@@ -130,9 +80,21 @@ async def solve_each(
     spent: Cost = NO_COST,
     concurrency: int = CONCURRENCY,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
-    """Like `solve_many`, but yields each solution as soon as it is there, with its question's index in the input.
+    """Answer many questions at once with one engine; yields (index of the question, solution) as each one ends.
 
-    Questions that share no budget are taken from the input when they are opened, so the input may be infinite.
+    Up to `concurrency` questions are open at once, and the next one opens when one ends; the seconds of a budget for
+    `each` begin then. Results do not depend on it. One question's failure does not affect the others. Questions that
+    share no budget are taken from the input when they are opened, so the input may be infinite.
+
+    `budget` bounds all of them together, `each` every single one; `spent` of the budget is used already. The
+    `allocation` divides the budget: every question gets one sample, then those whose next samples gain most. It can
+    also be given without a budget, for its price. `history`, by question id, is the history of an interrupted run with
+    the same settings: what is in it is not generated, rated or written to the trace again, and its cost counts.
+
+    Raises:
+        EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
+        UsageError: two questions have the same id, the budget cannot be counted with this engine or without prices, or
+            the strategy needs a verifier.
     """
     if strategy.uses_verifier and verifier is None:
         raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
@@ -162,10 +124,10 @@ async def solve_each(
         spent = sum((history[question.id].spent for question in all_questions if question.id in history), spent)
     run = Ledger(budget, prices=prices, spent=spent)
     comparing = comparer or Equivalence()
-    desk = RunContext(strategy, verifier, stop, engine, comparing, trace, seed, facts, each, run, history)
+    context = RunContext(strategy, verifier, stop, engine, comparing, trace, seed, facts, each, run, history)
     if shared:
-        desk.share(allocation, all_questions)
-    stream = open_questions(questions, desk, concurrency)
+        context.share(allocation, all_questions)
+    stream = open_questions(questions, context, concurrency)
     try:
         async with aclosing(stream):
             async for index, solution in stream:
@@ -191,6 +153,20 @@ def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     return engine.budget
 
 
+def _collected(
+    stream: Callable[P, AsyncGenerator[tuple[int, Solution], None]],
+) -> Callable[P, Coroutine[Any, Any, list[Solution]]]:
+    @wraps(stream)
+    async def collect(*args: P.args, **kwargs: P.kwargs) -> list[Solution]:
+        async with aclosing(stream(*args, **kwargs)) as solutions:
+            by_index = {index: solution async for index, solution in solutions}
+        return [by_index[index] for index in sorted(by_index)]
+
+    collect.__name__ = collect.__qualname__ = "solve_many"
+    collect.__doc__ = "Like `solve_each`, but returns all solutions at the end, in the order of the questions."
+    return collect
+
+
 def _synchronous(name: str, run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """`run`, which is called `name`, for synchronous code, with the same arguments."""
 
@@ -207,6 +183,8 @@ def _synchronous(name: str, run: Callable[P, Coroutine[Any, Any, T]]) -> Callabl
     return run_sync
 
 
+solve_many = _collected(solve_each)
+"""Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
 solve_sync = _synchronous("solve", solve)
 """`solve` for synchronous code. Raises also `UsageError`: an event loop is running, as in a notebook."""
 solve_many_sync = _synchronous("solve_many", solve_many)

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from reasoner.budget import Budget, Ledger
@@ -11,8 +11,8 @@ from reasoner.errors import BudgetExhausted
 from reasoner.execution.allocation import Allocation, BidQueue, QuestionState
 from reasoner.types import VoteState
 
-UNKNOWN_REST = 64
-"""Samples beyond the leader's votes that are assumed to be left where nobody says: enough to overtake any leader."""
+UNKNOWN_REMAINING = 64
+"""Samples beyond the leader's votes that may be left if their number is unknown: enough to overtake any leader."""
 IN_FLIGHT = 1 / 8
 """The part of the remaining budget that may be in flight beyond first samples, so that results redirect the rest."""
 
@@ -20,66 +20,66 @@ IN_FLIGHT = 1 / 8
 class Scheduler:
     """The order in which the questions of one run draw. Bookkeeping on the event loop; it never waits.
 
-    Questions are opened one after the other, `questions` in all, and each draws once first; `opened` is called when one
-    does. Once all are opened, the question with the best bid draws its next wave. A question bids when its last wave is
-    back and its plan waits. A bid below the price is refused, as the ledger would refuse it.
+    Questions are opened one after the other, `questions` in all, and each draws once first; `on_first_draw` is called
+    when one does. Once all are opened, the question with the best bid draws its next wave. A question bids when its
+    last wave is back and its plan waits. A bid below the price is refused, as the ledger would refuse it.
     """
 
-    def __init__(self, allocation: Allocation, run: Ledger, questions: int, opened: Callable[[], None]) -> None:
+    def __init__(self, allocation: Allocation, run: Ledger, questions: int, on_first_draw: Callable[[], None]) -> None:
         self.allocation = allocation
-        self._opened = opened
+        self._on_first_draw = on_first_draw
         self._unopened = questions
         self._bids = BidQueue(allocation)
         self._run = run
         self._unit, self._limit = _competing_unit(run.budget)
-        self._turns: dict[int, ScheduledQuestion] = {}
+        self._scheduled: dict[int, ScheduledQuestion] = {}
         self._first_draws: deque[ScheduledQuestion] = deque()
         self._undrawn = 0
         self._drawing = 0
         self._in_flight = 0
 
-    def turn(self, index: int, ledger: Ledger) -> "ScheduledQuestion":
-        """The turn of the question at `index`, which spends from `ledger`."""
-        turn = self._turns[index] = ScheduledQuestion(index, ledger, self)
+    def add(self, index: int, ledger: Ledger) -> "ScheduledQuestion":
+        """Add the question at `index`, which spends from `ledger`."""
+        scheduled = self._scheduled[index] = ScheduledQuestion(index, ledger, self)
         self._unopened -= 1
         self._undrawn += 1
-        return turn
+        return scheduled
 
     @property
-    def ahead(self) -> bool:
+    def full(self) -> bool:
         """Whether as many open questions wait for their first draw as draws may be in flight."""
         return self._undrawn >= self.allocation.abreast
 
-    def asked(self, turn: "ScheduledQuestion") -> None:
+    def enqueue(self, scheduled: "ScheduledQuestion") -> None:
         """A question has an operation that waits."""
-        if not turn.queued:
-            turn.queued = True
-            self._first_draws.append(turn)
+        if not scheduled.queued:
+            scheduled.queued = True
+            self._first_draws.append(scheduled)
         self.advance()
 
     def advance(self) -> None:
         """Start every draw that may start now."""
         while self._first_draws and self._in_flight < self.allocation.abreast:
-            turn = self._first_draws.popleft()
-            if turn.waiting:
+            scheduled = self._first_draws.popleft()
+            if scheduled.waiting:
                 self._drawing += 1
                 self._undrawn -= 1
-                turn.opened = True
-                self._in_flight += turn.release(1)
-                self._opened()
+                scheduled.opened = True
+                self._in_flight += scheduled.release(1)
+                self._on_first_draw()
         if self._unopened:
             return
         price = self.allocation.price
         # Short waves decide better, so a wave is as long as it takes to keep `abreast` draws in flight.
         longest = max(1, self.allocation.abreast // max(1, self._drawing))
         while (bid := self._bids.peek()) is not None:
-            turn, draws = self._turns[bid.question], min(bid.draws, longest)
+            scheduled, draws = self._scheduled[bid.question], min(bid.draws, longest)
             if bid.value < price:
                 self._bids.pop()
-                turn.refuse(BudgetExhausted("price", needed=price, free=bid.value, limit=price))
+                scheduled.refuse(BudgetExhausted("price", needed=price, free=bid.value, limit=price))
             elif self._fits(draws):
                 self._bids.pop()
-                self._in_flight += turn.release(draws)
+                self._in_flight += scheduled.release(draws)
             else:
                 return
 
@@ -95,31 +95,31 @@ class Scheduler:
         """What a ledger has spent, in the unit in which questions compete."""
         return self._run.measure(self._unit, ledger.settled)
 
-    def came_back(self) -> None:
-        """An operation that had its turn has ended."""
+    def draw_ended(self) -> None:
+        """An operation that was started has ended."""
         self._in_flight -= 1
         self.advance()
 
-    def bid(self, turn: "ScheduledQuestion") -> None:
-        """Enter the bid of a question that waits for its next wave."""
-        state = turn.state()
-        if state.lead - state.second > state.rest:
+    def enter_bid(self, scheduled: "ScheduledQuestion") -> None:
+        """Enter the bid of a question that waits for its next wave, or refuse it if its lead is safe."""
+        state = scheduled.state()
+        if state.lead - state.second > state.remaining:
             price = self.allocation.price
-            turn.refuse(BudgetExhausted("price", needed=price, free=0, limit=price))
+            scheduled.refuse(BudgetExhausted("price", needed=price, free=0, limit=price))
         else:
-            self._bids.update(turn.index, state)
+            self._bids.update(scheduled.index, state)
             self.advance()
 
-    def over(self, turn: "ScheduledQuestion") -> None:
+    def close(self, scheduled: "ScheduledQuestion") -> None:
         """A question draws no more."""
-        if turn.opened:
+        if scheduled.opened:
             self._drawing -= 1
             # What its last wave cost counts towards the mean.
-            self._bids.update(turn.index, turn.state())
+            self._bids.update(scheduled.index, scheduled.state())
         else:
             self._undrawn -= 1
-        del self._turns[turn.index]
-        self._bids.close(turn.index)
+        del self._scheduled[scheduled.index]
+        self._bids.close(scheduled.index)
         self.advance()
 
 
@@ -129,24 +129,25 @@ class ScheduledQuestion:
 
     index: int
     ledger: Ledger
-    turns: Scheduler = field(repr=False)
+    scheduler: Scheduler = field(repr=False)
     queued: bool = False
     opened: bool = False
     waiting: deque["asyncio.Future[None]"] = field(default_factory=deque)
     _in_flight: int = 0
     _idle: bool = False
-    _held_up: bool = False
+    _blocking: bool = False
     _vote_state: VoteState = field(default_factory=VoteState)
 
-    async def take(self) -> None:
-        """Wait until an operation may start; call `gave` when it has ended.
+    @asynccontextmanager
+    async def draw(self) -> AsyncIterator[None]:
+        """A block in which an operation runs; it begins when the scheduler starts it.
 
         Raises:
             BudgetExhausted: its value is below the price.
         """
         ticket = asyncio.get_running_loop().create_future()
         self.waiting.append(ticket)
-        self.turns.asked(self)
+        self.scheduler.enqueue(self)
         self._bid_if_idle()
         try:
             await ticket
@@ -154,42 +155,46 @@ class ScheduledQuestion:
             if ticket in self.waiting:
                 self.waiting.remove(ticket)
             elif not ticket.cancelled() and ticket.exception() is None:
-                self.gave()
+                self._done()
             raise
+        try:
+            yield
+        finally:
+            self._done()
 
-    def gave(self) -> None:
+    def _done(self) -> None:
         """The operation has ended: the plan continues, unless it waits for one other operation."""
         self._in_flight -= 1
-        self._idle = self._held_up
-        self.turns.came_back()
+        self._idle = self._blocking
+        self.scheduler.draw_ended()
         self._bid_if_idle()
 
-    def waits(self) -> None:
-        """The plan waits for the next result, whichever it is."""
+    def idle(self) -> None:
+        """The plan waits for the next result of any operation."""
         self._idle = True
         self._bid_if_idle()
 
     @contextmanager
-    def held_up(self) -> Iterator[None]:
-        """A block in which the plan waits for one operation, whatever else ends."""
-        self._idle = self._held_up = True
+    def blocking(self) -> Iterator[None]:
+        """A block in which the plan waits for one operation, also while others end."""
+        self._idle = self._blocking = True
         try:
             yield
         finally:
-            self._idle = self._held_up = False
+            self._idle = self._blocking = False
 
-    def told(self, vote_state: VoteState) -> None:
+    def update(self, vote_state: VoteState) -> None:
         """The plan proposed its best answer so far."""
         self._vote_state = vote_state
 
-    def over(self) -> None:
+    def close(self) -> None:
         """The question is closed."""
         self.waiting.clear()
-        self.turns.over(self)
+        self.scheduler.close(self)
 
     def _bid_if_idle(self) -> None:
         if self.opened and self.waiting and self._idle and not self._in_flight:
-            self.turns.bid(self)
+            self.scheduler.enter_bid(self)
 
     def state(self) -> QuestionState:
         """The vote of the question and what it cost, for its bid."""
@@ -204,8 +209,10 @@ class ScheduledQuestion:
             lead=lead,
             second=second,
             samples=vote_state.samples,
-            rest=max(len(self.waiting), vote_state.max_samples - vote_state.samples) if known else UNKNOWN_REST + lead,
-            spent=self.turns.measured(self.ledger),
+            remaining=max(len(self.waiting), vote_state.max_samples - vote_state.samples)
+            if known
+            else UNKNOWN_REMAINING + lead,
+            spent=self.scheduler.measured(self.ledger),
             draws=self.ledger.settled.samples,
         )
 

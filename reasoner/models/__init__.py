@@ -1,1 +1,1 @@
-"""The embedded default model, and what is known of any model from its files."""
+"""The embedded default model, and facts about any model from its files."""

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from reasoner.errors import EngineUnavailable
+from reasoner.system.files import sync
 from reasoner.types import Notify
 
 CHECKSUMS = "checksums.json"
@@ -110,7 +111,7 @@ class CachedModel:
 
     @contextmanager
     def _locked(self, notify: Notify) -> Iterator[None]:
-        # Imported here: Windows, where the rest of this library works, has no fcntl.
+        # Imported here: Windows has no fcntl, and the other parts of this library work there.
         import fcntl
 
         with (self.path.parent / f".{self.path.name}.lock").open("a") as lock:
@@ -142,7 +143,7 @@ class CachedModel:
             self.fill(staged)
             self._seal(staged)
             staged.rename(self.path)
-        _sync(self.path.parent)
+        sync(self.path.parent)
 
     def _seal(self, folder: Path) -> None:
         """Force every file to disk and record its checksum, `checksums.json` last."""
@@ -153,9 +154,9 @@ class CachedModel:
         for file in files:
             # Safetensors are readable only by their owner; the mode by umask lets a cache be shared.
             shutil.copymode(folder / CHECKSUMS, file)
-            _sync(file)
-        _sync(folder / CHECKSUMS)
-        _sync(folder)
+            sync(file)
+        sync(folder / CHECKSUMS)
+        sync(folder)
 
     def _unusable(self, error: OSError) -> EngineUnavailable:
         folder = self.path.parent
@@ -168,11 +169,3 @@ class CachedModel:
             f"cannot build {self.what} in {folder}: {error.strerror or error}; set REASONER_CACHE to a folder "
             "that can be written"
         )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

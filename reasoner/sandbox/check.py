@@ -1,4 +1,4 @@
-"""Verdicts on code that a model wrote: what the tests of a task say of it, and by which layers it was confined."""
+"""Runs code that a model wrote against tests; the verdict names the layers that confined it."""
 
 import asyncio
 import fcntl
@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from io import FileIO
 from typing import Literal
 
 from reasoner.errors import UsageError
-from reasoner.sandbox.layers import Layers, Limits, detect
-from reasoner.sandbox.run import Process, SandboxFailed, pipe, running, stream, turn
+from reasoner.sandbox.layers import Layers, Limits, detect, pipe
+from reasoner.sandbox.run import SandboxFailed, running, stream, turn
 from reasoner.sandbox.spelling import Uncrossable, encode
 
 Status = Literal["pass", "fail", "compile_error", "timeout", "memory", "crash", "test_error", "sandbox_unavailable"]
@@ -23,7 +24,7 @@ MAX_DETAIL = 300
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A test: the value of one call; equal means of the same types throughout, tuples counting as lists."""
+    """A test: the value of one call. Types must be equal too, except that a tuple equals a list."""
 
     args: tuple[object, ...]
     expected: object
@@ -32,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A test: what a program writes to standard output for an input; spaces that end lines don't count."""
+    """A test: the standard output of a program for an input; trailing blanks of lines do not count."""
 
     stdin: str
     expected: str
@@ -40,9 +41,9 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How code fared. Only "pass" is one, and then `passed` is `total`; `detail` tells of the first test that isn't.
+    """The result of the tests: "pass" if all passed; otherwise `detail` describes the first test that did not.
 
-    "test_error" and "sandbox_unavailable" say nothing of the code: the tests can't be run, or it may not be.
+    "test_error" and "sandbox_unavailable" say nothing about the code: the tests or the sandbox cannot run.
     """
 
     status: Status
@@ -54,13 +55,13 @@ class Verdict:
 
     @property
     def judged(self) -> bool:
-        """Whether it says anything of the code."""
+        """Whether it says anything about the code."""
         return self.status not in ("test_error", "sandbox_unavailable")
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What is known so far, so that a verdict can be given whenever time is up."""
+    """The results so far, from which a verdict can be made at any time."""
 
     total: int
     seen: int = 0
@@ -70,10 +71,10 @@ class _Findings:
     names: tuple[str, ...] = ()
     finished: bool = False
     alone: bool = False
-    """Whether a test runs that the code had no part in so far, so that a bad end is not its doing."""
+    """Whether a test runs that has not called the code yet, so that its failure is not the code's."""
 
     def record(self, status: Status, detail: str, index: int) -> None:
-        """Note how a test ended; the first that didn't pass speaks for all."""
+        """Record the end of a test; the first one that did not pass sets the status."""
         self.seen, self.alone = index + 1, False
         if status == "pass":
             self.passed += 1
@@ -86,7 +87,7 @@ class _Findings:
         if status is None and self.finished and self.passed == self.total:
             status = "pass"
         elif status is None:
-            status, detail = "crash", "the tests gave no valid record of their end"
+            status, detail = "crash", "the tests sent no valid record of their end"
         return Verdict(status, self.passed, self.total, _clean(detail), self.names, seconds)
 
 
@@ -97,29 +98,28 @@ def _clean(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """Runs code and the tests it has to pass, or says why it may not.
+    """Runs code with its tests, if this machine has the minimum of layers or `allow_unsandboxed` is set.
 
-    Code is run only where the layers suffice, or with `allow_unsandboxed`. As many checks run at once as there are
-    processors; the others wait, and their time does not count.
+    One check runs per processor; the others wait, which counts towards no time limit.
     """
 
     limits: Limits = field(default_factory=Limits)
     allow_unsandboxed: bool = False
 
     async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> Verdict:
-        """The verdict of tests of one kind; one sandbox and one time limit for calls and sources, one for each program.
+        """The verdict of tests of one kind. Calls and sources share a sandbox and a time limit; a program has its own.
 
-        A test of type str is Python that asserts something of functions that the code defines, and runs in a process of
-        its own, where those functions only pass values on. Where it defines `check(candidate)`, as HumanEval's tests
-        do, that is called with the code's `entry_point`. Cancelling ends all that was started.
+        A test of type str is Python that makes assertions about functions of the code. It runs in a separate process,
+        whose functions of these names call the code's. If it defines `check(candidate)`, as HumanEval's tests do, that
+        is called with the code's `entry_point`. Cancelling ends everything that was started.
 
         Raises:
-            UsageError: there is no test, or programs are mixed with others, or an argument has no spelling.
+            UsageError: there is no test, programs are mixed with other tests, or an argument cannot be passed.
         """
         programs = [test for test in tests if isinstance(test, Program)]
         others = [test for test in tests if not isinstance(test, Program)]
         if bool(programs) == bool(others):
-            raise UsageError(f"{len(programs)} programs and {len(others)} other tests: give some, all of one kind")
+            raise UsageError(f"give one kind of tests (got {len(programs)} programs and {len(others)} other tests)")
         jobs = [_job(test, entry_point) for test in others]
         layers = await asyncio.to_thread(detect)
         findings = _Findings(len(tests), names=layers.names)
@@ -143,14 +143,16 @@ class Sandbox:
     async def _functions(self, layers: Layers, code: str, job: dict[str, object], findings: _Findings) -> None:
         nonce = secrets.token_hex(16)
         async with AsyncExitStack() as stack:
-            heard, called = pipe(stack)
-            replied, replying = pipe(stack)
+            serve_reads, judge_calls = pipe(stack)
+            judge_reads, serve_replies = pipe(stack)
             recorded, recording = pipe(stack)
             records = await stream(stack, recorded)
             task = _file(stack, json.dumps({"nonce": nonce, **job}))
-            # First, so that nothing the code does keeps its judge from starting.
-            judge = await self._started(stack, layers, "judge", [called, replied, recording], stdin=task)
-            serve = await self._started(stack, layers, "serve", [heard, replying], stdin=_file(stack, code))
+            start = partial(running, layers, limits=self.limits)
+            # The judge starts first, so that nothing the code does can prevent that.
+            judge_ends, serve_ends = [judge_calls, judge_reads, recording], [serve_reads, serve_replies]
+            judge = await stack.enter_async_context(start("judge", ends=judge_ends, stdin=task))
+            serve = await stack.enter_async_context(start("serve", ends=serve_ends, stdin=_file(stack, code)))
             findings.names = serve.names
             try:
                 async with asyncio.timeout(self.limits.seconds):
@@ -161,8 +163,8 @@ class Sandbox:
                     elif not findings.finished:
                         findings.record(*self._end_of_tests(await judge.ending(), findings), findings.seen)
             except TimeoutError:
-                # Of the code even where a test runs alone: its processes may have taken the time from the tests.
-                findings.record("timeout", f"not over after {self.limits.seconds:g} s", findings.seen)
+                # A failure of the code even if a test runs alone: the code's processes may have used up the time.
+                findings.record("timeout", f"not finished after {self.limits.seconds:g} s", findings.seen)
 
     async def _program(self, layers: Layers, code: str, test: Program, findings: _Findings) -> tuple[Status, str]:
         async with AsyncExitStack() as stack:
@@ -170,7 +172,9 @@ class Sandbox:
             written, writing = pipe(stack)
             report, output = await stream(stack, reported), await stream(stack, written)
             ends, stdin = [_file(stack, code), reporting], _file(stack, test.stdin)
-            process = await self._started(stack, layers, "program", ends, stdin=stdin, stdout=writing)
+            process = await stack.enter_async_context(
+                running(layers, "program", limits=self.limits, ends=ends, stdin=stdin, stdout=writing)
+            )
             findings.names = process.names
             try:
                 async with asyncio.timeout(self.limits.seconds):
@@ -180,7 +184,7 @@ class Sandbox:
                     ending = await process.ending()
                     first, *why = json.loads(await report.read() or '["killed"]')
             except TimeoutError:
-                return "timeout", f"not over after {self.limits.seconds:g} s"
+                return "timeout", f"not finished after {self.limits.seconds:g} s"
         if first == "compile_error":
             return first, *why
         if ending != "exit 0":
@@ -189,41 +193,15 @@ class Sandbox:
             return "fail", f"it wrote {written_out[:100]!r}"
         return "pass", ""
 
-    async def _started(
-        self,
-        stack: AsyncExitStack,
-        layers: Layers,
-        role: str,
-        ends: Sequence[FileIO],
-        *,
-        stdin: FileIO,
-        stdout: FileIO | None = None,
-    ) -> Process:
-        """A process that is given its ends of pipes, which are then no longer ours."""
-        numbers = [end.fileno() for end in ends]
-        process = await stack.enter_async_context(
-            running(
-                layers,
-                [role, *map(str, numbers)],
-                limits=self.limits,
-                stdin=stdin.fileno(),
-                stdout=stdout.fileno() if stdout else asyncio.subprocess.DEVNULL,
-                descriptors=numbers,
-            )
-        )
-        for end in (*ends, stdin, *([stdout] if stdout else [])):
-            end.close()
-        return process
-
     def _end_of_tests(self, ending: str, findings: _Findings) -> tuple[Status, str]:
-        """Why the tests came to no end: what the code returned may do that, but it cannot make a process exit."""
+        """Why the tests did not finish. What the code returned may cause that but cannot make a process exit."""
         status, why = self._reason(ending)
         if findings.alone or not ending or ending.startswith("exit"):
             return "test_error", f"the process of the tests ended: {ending}"
         return status, f"the test of what it returned: {why}"
 
     def _reason(self, ending: str) -> tuple[Status, str]:
-        """Why a process ended that should not have."""
+        """Why a process ended early."""
         match ending:
             case "cpu":
                 return "timeout", f"it took more than {self.limits.cpu_seconds} s of processor time"
@@ -239,7 +217,7 @@ def _job(test: str | Call | Program, entry_point: str) -> dict[str, object]:
         return {"source": test}
     assert isinstance(test, Call)
     if not (test.entry_point or entry_point):
-        raise UsageError("a call has no entry point: name the function that it calls")
+        raise UsageError("a call has no entry point: give the name of its function")
     try:
         return {"args": encode(test.args), "expected": encode(test.expected), "entry_point": test.entry_point}
     except (Uncrossable, RecursionError) as error:
@@ -248,14 +226,14 @@ def _job(test: str | Call | Program, entry_point: str) -> dict[str, object]:
 
 def _refusal(layers: Layers) -> str:
     return (
-        "the sandbox lacks its minimum, so the code was not run: install bubblewrap, or run it unprotected with "
-        f"--allow-unsandboxed-code (in Python allow_unsandboxed=True); what was tried: {layers.missing}"
+        "this machine lacks the minimum of the sandbox: install bubblewrap, or run the code unprotected with "
+        f"--allow-unsandboxed-code (in Python allow_unsandboxed=True); tried {layers.missing}"
     )
 
 
 def _file(stack: AsyncExitStack, content: str) -> FileIO:
-    """A file in memory that holds the content, at its beginning; nobody can change it any more."""
-    file = stack.enter_context(FileIO(os.memfd_create("given", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+"))
+    """A read-only file in memory with this content."""
+    file = stack.enter_context(FileIO(os.memfd_create("content", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+"))
     left = memoryview(content.encode("utf-8", "surrogatepass"))
     while left:
         left = left[file.write(left) :]
@@ -283,7 +261,7 @@ async def _listen(records: asyncio.StreamReader, nonce: str, findings: _Findings
 
 
 async def _read(source: asyncio.StreamReader, maximum: int) -> bytes | None:
-    """All that comes, or None where it is more than `maximum` bytes."""
+    """The data up to the end; None if it is more than `maximum` bytes."""
     try:
         await source.readexactly(maximum + 1)
     except asyncio.IncompleteReadError as short:

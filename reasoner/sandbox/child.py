@@ -1,11 +1,11 @@
-"""What runs first inside the sandbox: confines a child, becomes the target in it, and supervises it from outside.
+"""The first program inside the sandbox: it forks, confines the child, which executes the target, and supervises it.
 
-It is handed to the interpreter as text (`python -c`), as the sandbox's user may be unable to read this file; so it
-imports the standard library only. The supervisor is PID 1 of its namespace: nothing inside can signal it, and the
-kernel ends whatever is left when it ends. It ends when the target does, when the memory in use exceeds the limit, or
-when `life`, a pipe whose other end the caller holds, is closed.
+The interpreter gets it as text (`python -c`), because the sandbox's user may be unable to read this file; so it imports
+the standard library only. The supervisor is PID 1 of its namespace: nothing inside can signal it, and when it ends the
+kernel ends all processes that remain. It ends with the target, when the memory in use exceeds the limit, or when the
+caller closes its end of the pipe `life`.
 
-It writes lines to `status`, which the target doesn't have: `ready LAYER...` or `failed WHY`, then `exit CODE`,
+It writes lines to `status`, which the target cannot access: `ready LAYER...` or `failed WHY`, then `exit CODE`,
 `signal NUMBER`, `cpu`, `memory` or `files`.
 """
 
@@ -38,9 +38,9 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE, IOCTL_DEV = 1, 2, 4, 8, 1 <<
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
 LOOK_MS = 50
-"""Milliseconds between two looks at the memory in use."""
+"""Milliseconds between two checks of the memory in use."""
 SOCKET = 212_992
-"""Bytes that wait in a Unix socket at most, by the kernel's default."""
+"""Maximum bytes that wait in a Unix socket, by the kernel's default."""
 
 
 def _checked(result: int, action: str) -> int:
@@ -59,11 +59,11 @@ def _mount(source: str, target: str, kind: str = "none", flags: int = 0, options
 
 
 def private_root(work: str, spec: Mapping[str, Any]) -> None:
-    """Leave the file system for one that holds the places to read, read-only, and an empty `work`, in memory."""
+    """Replace the file system by one that holds the readable paths, read-only, and an empty `work`, in memory."""
     root = work
     _mount("root", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=512,mode=755")
-    for place in spec["places"]:
-        _show(place, root + place)
+    for path in spec["readable"]:
+        _show(path, root + path)
     Path(root + work).mkdir(parents=True, exist_ok=True)
     if spec["proc"]:
         Path(root, "proc").mkdir()
@@ -72,28 +72,28 @@ def private_root(work: str, spec: Mapping[str, Any]) -> None:
     _checked(LIBC.syscall(MOUNT_SETATTR, -1, os.fsencode(root), AT_RECURSIVE, attributes, 32), "mount_setattr")
     _mount("scratch", root + work, "tmpfs", MS_NOSUID | MS_NODEV, spec["scratch"])
     os.chdir(root)
-    # The new root is put over the old one, which is then taken away from below it.
+    # Mount the new root over the old one, then unmount the old one.
     _checked(LIBC.pivot_root(b".", b"."), "pivot_root")
     _checked(LIBC.umount2(b".", MNT_DETACH), "umount")
 
 
-def _show(place: str, target: str) -> None:
-    """Have what is at `place` appear at another path; links stay links, and what is missing is left out."""
-    if Path(target).exists() or not Path(place).exists():
+def _show(path: str, target: str) -> None:
+    """Make `path` visible at `target`; links stay links, and missing files are skipped."""
+    if Path(target).exists() or not Path(path).exists():
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    if Path(place).is_symlink():
-        Path(target).symlink_to(Path(place).readlink())
+    if Path(path).is_symlink():
+        Path(target).symlink_to(Path(path).readlink())
         return
-    if Path(place).is_dir():
+    if Path(path).is_dir():
         Path(target).mkdir()
     else:
         Path(target).touch()
-    _mount(place, target, flags=MS_BIND | MS_REC)
+    _mount(path, target, flags=MS_BIND | MS_REC)
 
 
-def landlock(work: str, places: Sequence[str]) -> int:
-    """Confine this process to reading `places` and writing `work`; the ABI in use, 0 where there is none."""
+def landlock(work: str, readable: Sequence[str]) -> int:
+    """Confine this process to reading `readable` and writing `work`; the ABI in use, 0 without Landlock."""
     abi = max(0, LIBC.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
     if not abi:
         return 0
@@ -102,7 +102,7 @@ def landlock(work: str, places: Sequence[str]) -> int:
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     rules = _checked(LIBC.syscall(LANDLOCK_CREATE_RULESET, rights, ctypes.c_size_t(size), 0), "landlock")
     read = EXECUTE | READ_FILE | READ_DIR
-    for path, right in {**dict.fromkeys(places, read), "/dev/null": OF_FILES, work: known}.items():
+    for path, right in {**dict.fromkeys(readable, read), "/dev/null": OF_FILES, work: known}.items():
         with suppress(FileNotFoundError, PermissionError):
             handle = os.open(path, os.O_PATH)
             mask = known if Path(path).is_dir() else OF_FILES
@@ -115,7 +115,7 @@ def landlock(work: str, places: Sequence[str]) -> int:
 
 
 def seccomp(steps: bytes) -> bool:
-    """Have a filter decide on each system call from now on; False where there is none, or the kernel takes none."""
+    """Install a filter of system calls; False if it is empty or the kernel refuses it."""
     if not steps:
         return False
     code = ctypes.create_string_buffer(steps)
@@ -124,7 +124,7 @@ def seccomp(steps: bytes) -> bool:
 
 
 def become(spec: Mapping[str, Any]) -> None:
-    """Give up everything, tell the caller, and turn into the target."""
+    """Drop all privileges, report the layers, and execute the target."""
     status = spec["status"]
     os.set_inheritable(status, False)
     os.set_inheritable(spec["life"], False)
@@ -133,9 +133,9 @@ def become(spec: Mapping[str, Any]) -> None:
     for name, value in spec["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     _checked(_prctl(PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
-    # Without a session keyring of its own it would hold its caller's; the filter then refuses to ask for any key.
+    # Otherwise it would share its caller's session keyring. The filter then refuses all calls about keys.
     LIBC.syscall(KEYCTL, JOIN_SESSION_KEYRING, None)
-    layers = [f"landlock-{abi}"] if (abi := landlock(spec["work"], spec["places"])) else []
+    layers = [f"landlock-{abi}"] if (abi := landlock(spec["work"], spec["readable"])) else []
     layers += ["seccomp"] if seccomp(bytes.fromhex(spec["filter"])) else []
     layers += ["memory-watch"] if spec["watch"] else []
     layers += [f"python-{platform.python_version()}"]
@@ -144,7 +144,7 @@ def become(spec: Mapping[str, Any]) -> None:
 
 
 def supervise(target: int, handle: int, spec: Mapping[str, Any]) -> str:
-    """Wait for the end of the target, which `handle` refers to, or for a reason to end it; the line that says which."""
+    """Wait until the target, which `handle` refers to, ends or must be ended; the line that says why."""
     _prctl(PR_SET_DUMPABLE, 0)
     poll = select.poll()
     poll.register(spec["life"], select.POLLIN)
@@ -169,30 +169,30 @@ def supervise(target: int, handle: int, spec: Mapping[str, Any]) -> str:
 def _ending(status: int, cpu: float, limit: float) -> str:
     if os.WIFEXITED(status):
         return f"exit {os.WEXITSTATUS(status)}"
-    # The kernel enforces the limit by another, coarser clock than the one it reports.
+    # The kernel enforces the limit by a coarser clock than the one it reports.
     if os.WTERMSIG(status) == signal.SIGKILL and cpu > limit / 2:
         return "cpu"
     return f"signal {os.WTERMSIG(status)}"
 
 
 def memory_exceeds(limit: int) -> bool:
-    """Whether all processes but this one hold more than `limit` bytes; /proc is the namespace's own."""
+    """Whether all other processes together hold more than `limit` bytes; /proc is that of the namespace."""
     others = [process for process in Path("/proc").glob("[0-9]*") if process.name != str(os.getpid())]
     limit -= SOCKET * _sockets()
     if sum(map(_resident, others)) <= limit:
         return False
-    # What processes share was counted once for each of them: now the exact figure, which takes longer.
+    # Shared memory was counted once per process. The exact sum takes longer.
     return sum(map(_proportional, others)) > limit
 
 
 def files_exceed(limit: int) -> bool:
-    """Whether the scratch directory, which is a file system of its own, holds more files than that."""
+    """Whether the scratch directory, which is a separate file system, holds more than `limit` files."""
     usage = os.statvfs(".")
     return usage.f_files - usage.f_ffree > limit
 
 
 def _sockets() -> int:
-    """How many sockets there are in this namespace; each may hold SOCKET bytes that no process shows."""
+    """The sockets in this namespace; each may hold SOCKET bytes that count for no process."""
     try:
         return Path("/proc/self/net/unix").read_bytes().count(b"\n") - 1
     except OSError:
@@ -217,7 +217,7 @@ def _proportional(process: Path) -> int:
 
 
 def main() -> None:
-    """Run what the first argument, a JSON object, describes."""
+    """Run the program that the first argument, a JSON object, describes."""
     spec = json.loads(sys.argv[1])
     try:
         if spec["scratch"]:
@@ -229,14 +229,14 @@ def main() -> None:
     except BaseException as error:
         os.write(spec["status"], f"failed {type(error).__name__}: {error}\n".encode())
         os._exit(1)
-    # Pipes that the target was given must not outlive it here.
+    # This process must not keep the target's pipes open.
     low, high = sorted((spec["status"], spec["life"]))
     for begin, end in ((0, low), (low + 1, high), (high + 1, 2**20)):
         os.closerange(begin, end)
     handle = os.pidfd_open(target)
     os.write(spec["status"], f"{supervise(target, handle, spec)}\n".encode())
     if os.getpid() != 1:
-        # Where no namespace ends with this process: the target is gone when its caller sees this one gone.
+        # Without a PID namespace: the target must be gone when the caller sees this process gone.
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
             os.waitpid(target, 0)

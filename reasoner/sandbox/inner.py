@@ -1,13 +1,13 @@
-"""What runs inside the sandbox: the answer's code in one process, and the tests that judge it in another.
+"""The programs inside the sandbox: the answer's code in one process, and the tests that judge it in another.
 
-Handed to the interpreter as text, as `child` is, with `spelling`; so it imports the standard library only. `serve`
-holds the code and answers calls; `judge`, in a sandbox of its own, holds the tests and asks. Between them pass lines of
-JSON that spell plain values, so nothing the code patches, overrides or prints exists where the asserting is done. The
-judge reports to the caller over a pipe that the code never holds, in records that carry a number used once.
+The interpreter gets it as text, like `child`, together with `spelling`; so it imports the standard library only.
+`serve` holds the code and answers calls. `judge`, in a separate sandbox, holds the tests and makes the calls. They
+exchange lines of JSON that hold plain values, so nothing that the code patches, overrides or prints affects the
+assertions. The judge reports to the caller through a pipe that the code cannot access, in records that carry a nonce.
 
 Lists, dicts, sets and byte arrays among the arguments are changed in place as the code changed them. Instances of
-subclasses of the built-in types arrive as the built-in type, iterators as iterators over at most MAX_ITEMS values,
-exceptions as the nearest built-in class. What else there is cannot cross, which fails the test.
+subclasses of built-in types arrive as the built-in type, iterators as iterators over at most MAX_ITEMS values,
+exceptions as the nearest built-in class. Other values cannot be passed, which fails the test.
 """
 
 import ast
@@ -23,11 +23,11 @@ from typing import Any, TextIO
 from reasoner.sandbox.spelling import Uncrossable, decode, encode, same
 
 MAX_MESSAGE = 8 * 2**20
-"""Characters of one message between the two."""
+"""Maximum characters of one message between the two."""
 MAX_DETAIL = 300
 
 Outcome = tuple[str, str]
-"""A status and what happened."""
+"""A status and its detail."""
 
 
 # The side of the code
@@ -41,7 +41,7 @@ def _compiled(source: str) -> types.CodeType | str:
 
 
 def _resolved(module: types.ModuleType, name: str) -> Callable[..., object]:
-    """The callable of a dotted name; a class on the way is made an object, so that `Solution.method` can be called."""
+    """The callable with a dotted name; classes in it are instantiated, so that `Solution.method` can be called."""
     resolved: Any = module
     for part in name.split("."):
         resolved = getattr(resolved() if isinstance(resolved, type) else resolved, part)
@@ -77,7 +77,7 @@ def _raised(error: BaseException) -> list[object]:
 
 
 def serve(calls: TextIO, replies: TextIO) -> None:
-    """Load the code on standard input, then answer one line with one line."""
+    """Load the code from standard input, then answer each line with a line."""
 
     def say(message: list[object]) -> None:
         replies.write(json.dumps(message) + "\n")
@@ -88,7 +88,7 @@ def serve(calls: TextIO, replies: TextIO) -> None:
     code = _compiled(source)
     if isinstance(code, str):
         return say(["compile_error", code])
-    # Not `__main__`, so that a program's own main stays out of the tests.
+    # Not `__main__`, so that a program's main part does not run.
     module = types.ModuleType("answer")
     sys.modules["answer"] = module
     try:
@@ -105,7 +105,7 @@ def serve(calls: TextIO, replies: TextIO) -> None:
 
 
 def program(source: TextIO, report: TextIO) -> None:
-    """Run a program, standard input and output being its own; `report` is closed before anything of it runs."""
+    """Run a program with its own standard input and output; `report` is closed before the program starts."""
     code = _compiled(source.read())
     report.write(json.dumps(["compile_error", code] if isinstance(code, str) else ["loaded"]))
     report.close()
@@ -119,16 +119,16 @@ def program(source: TextIO, report: TextIO) -> None:
 
 
 class Broken(BaseException):
-    """The test can't go on; no `except Exception` in it keeps it going."""
+    """Ends a test; not an Exception, so that `except Exception` in the test does not catch it."""
 
 
 class Candidate:
-    """The code, as the tests see it: a process at the other end of two pipes."""
+    """The code as the tests see it: a process at the other end of two pipes."""
 
-    def __init__(self, calls: TextIO, replies: TextIO, tell: Callable[[str], None]) -> None:
+    def __init__(self, calls: TextIO, replies: TextIO, report: Callable[[str], None]) -> None:
         self._calls = calls
         self._replies = replies
-        self._tell = tell
+        self._report = report
         self.called = False
         self.asked = 0
         self.lacks = True
@@ -142,7 +142,7 @@ class Candidate:
         return Broken(why)
 
     def hear(self) -> list[Any]:
-        """The next message of the code's process."""
+        """The next message from the code's process."""
         try:
             line = self._replies.readline(MAX_MESSAGE)
             if line.endswith("\n"):
@@ -151,7 +151,7 @@ class Candidate:
                     return message
         except (ValueError, RecursionError, MemoryError):
             line = "?"
-        raise self._break("crash", "its process sent no sense" if line else "its process ended", dead=True)
+        raise self._break("crash", "its process sent no valid message" if line else "its process ended", dead=True)
 
     def _ask(self, message: list[object]) -> list[Any]:
         if self.dead:
@@ -165,23 +165,23 @@ class Candidate:
         return self.hear()
 
     def callables(self, names: set[str]) -> set[str]:
-        """Which of the names the code made callable, by its own account."""
+        """The names that the code reports as callable."""
         self.lacks = True
         answered = self._ask(["names", *sorted(names)])
-        there = {name for name in names if name in answered}
-        self.lacks = there < names
-        return there
+        defined = {name for name in names if name in answered}
+        self.lacks = defined < names
+        return defined
 
     def leave_alone(self) -> None:
-        """Tell that from here on, until the first call, what goes wrong is no doing of the code."""
+        """Report that until the first call a failure is not the code's."""
         if not self.called:
-            self._tell("alone")
+            self._report("alone")
 
     def call(self, name: str, *args: object, **kwargs: object) -> object:
         """The value that the code returns; raises what it raised."""
         if not self.called:
             self.called = True
-            self._tell("called")
+            self._report("called")
         self.asked += 1
         try:
             spelled = [encode(arg) for arg in args]
@@ -189,7 +189,7 @@ class Candidate:
         except Uncrossable as error:
             raise self._break("test_error", f"an argument cannot be passed: {error}") from None
         except RecursionError:
-            # It may be made of what the code returned before.
+            # The argument may come from an earlier result of the code.
             status = "fail" if self.asked > 1 else "test_error"
             raise self._break(status, "an argument is nested too deeply") from None
         match self._ask(message):
@@ -204,10 +204,10 @@ class Candidate:
                     raise self._break("fail", "it returned what cannot be read") from None
             case ["uncrossable", str(why)]:
                 raise self._break("fail", f"its result cannot be passed: {why}")
-        raise self._break("crash", "its process sent no sense", dead=True)
+        raise self._break("crash", "its process sent no valid message", dead=True)
 
     def stub(self, name: str) -> Callable[..., object]:
-        """A function that calls the code's function of that name."""
+        """A function that calls the code's function of this name."""
         return lambda *args, **kwargs: self.call(name, *args, **kwargs)
 
 
@@ -221,7 +221,7 @@ def _exception(kinds: Sequence[object], text: str) -> Exception:
 
 
 def _overwrite(old: object, new: object) -> None:
-    """Give the test's own object the contents that the code gave to its copy."""
+    """Give the test's object the content that the code gave to its copy."""
     if type(old) is not type(new):
         raise TypeError
     match old:
@@ -237,7 +237,7 @@ def _overwrite(old: object, new: object) -> None:
 
 
 def names_in(tree: ast.AST) -> set[str]:
-    """The names a test uses but neither binds nor has from Python: those that the code has to bring."""
+    """The names that a test uses but neither binds nor gets from Python: the code must define them."""
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
     for node in ast.walk(tree):
@@ -253,13 +253,13 @@ def names_in(tree: ast.AST) -> set[str]:
 
 def _run_source(candidate: Candidate, tree: ast.Module, code: types.CodeType, entry_point: str) -> None:
     wanted = {entry_point} if entry_point.isidentifier() else set()
-    there = candidate.callables({*names_in(tree), *wanted})
-    space: dict[str, Any] = {"__name__": "tests", **{name: candidate.stub(name) for name in there}}
+    defined = candidate.callables({*names_in(tree), *wanted})
+    namespace: dict[str, Any] = {"__name__": "tests", **{name: candidate.stub(name) for name in defined}}
     candidate.leave_alone()
-    exec(code, space)  # noqa: S102
-    check = space.get("check")
-    if entry_point and isinstance(check, types.FunctionType) and "check" not in there:
-        if wanted - there:
+    exec(code, namespace)  # noqa: S102
+    check = namespace.get("check")
+    if entry_point and isinstance(check, types.FunctionType) and "check" not in defined:
+        if wanted - defined:
             raise NameError(f"it defines no function {entry_point!r}")
         check(candidate.stub(entry_point))
 
@@ -282,14 +282,14 @@ def _named(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
     except BaseException:
-        # It may be made of a number of too many digits, or of what is nested too deeply.
+        # Its arguments may hold a number with too many digits, or be nested too deeply.
         return type(error).__name__
 
 
 def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> Outcome:
-    """How one test ends; it passes only if it asked the code for something, and nothing broke on the way.
+    """The result of one test; it passes only if it called the code and nothing failed.
 
-    What is raised before the code was asked for anything is the test's own, unless the code lacks a name in it.
+    An exception before the first call is the test's fault, unless the code lacks a name that the test uses.
     """
     candidate.asked, candidate.broken, candidate.lacks = 0, None, False
     raised: BaseException | None = None
@@ -315,7 +315,7 @@ def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> 
 
 
 def loaded(candidate: Candidate) -> Outcome:
-    """How loading the code ended."""
+    """The result of loading the code."""
     try:
         match candidate.hear():
             case ["loaded"]:
@@ -327,11 +327,11 @@ def loaded(candidate: Candidate) -> Outcome:
     except Broken:
         assert candidate.dead
         return candidate.dead
-    return "crash", "its process sent no sense"
+    return "crash", "its process sent no valid message"
 
 
 def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
-    """Run the tests of the job on standard input, a record for each."""
+    """Run the tests of the job on standard input, and write a record for each."""
     job = json.load(sys.stdin)
 
     def say(index: int, ending: Outcome) -> None:
@@ -339,7 +339,7 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
         verdict.write(json.dumps(record) + "\n")
         verdict.flush()
 
-    candidate = Candidate(calls, replies, lambda what: say(-1, (what, "")))
+    candidate = Candidate(calls, replies, lambda status: say(-1, (status, "")))
     beginning = loaded(candidate)
     say(-1, beginning)
     if beginning[0] == "pass":
@@ -356,9 +356,9 @@ ROLES: dict[str, tuple[Callable[..., None], str]] = {
 
 
 def main(role: str, *descriptors: str) -> None:
-    """Play a role, with the descriptors it needs."""
-    play, modes = ROLES[role]
-    play(*(os.fdopen(int(fd), mode, encoding="utf-8") for fd, mode in zip(descriptors, modes, strict=True)))
+    """Run a role with its descriptors."""
+    function, modes = ROLES[role]
+    function(*(os.fdopen(int(fd), mode, encoding="utf-8") for fd, mode in zip(descriptors, modes, strict=True)))
 
 
 if __name__ == "__main__":

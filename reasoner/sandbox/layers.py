@@ -1,4 +1,4 @@
-"""The layers of protection that this machine has, each found by trying it, and how to start a process within them."""
+"""The layers of protection that this machine has, detected by trial runs, and the command to run a process in them."""
 
 import functools
 import itertools
@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,18 +22,17 @@ from reasoner.sandbox.syscalls import seccomp_filter
 Wrapper = Literal["bubblewrap", "namespaces", "none"]
 
 NOBODY = 65534
-"""The user and group that root's sandboxes run as: rlimits bind it, and it owns nothing."""
+"""The user and group of sandboxes that root starts: rlimits bind this user, and it owns nothing."""
 PROBE_SECONDS = 20
 _TOOLS: dict[Wrapper, str] = {"namespaces": "unshare", "bubblewrap": "bwrap"}
-"""What makes each wrapper; the first that works is taken."""
-_CHILD = Path(__file__).with_name("child.py")
+"""The program behind each wrapper, best first."""
 _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/dev/random")
-"""What the sandbox has of the system's files, besides the interpreter; all else is not there, or refused."""
+"""The system files that are visible inside, besides the interpreter; others are missing or refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may use; `memory_mib` holds for each process, and for all together where memory is watched."""
+    """Limits of a run; `memory_mib` applies to each process, and to all together if memory is watched."""
 
     seconds: float = 10.0
     cpu_seconds: int = 5
@@ -50,7 +50,7 @@ class Limits:
 
     @property
     def rlimits(self) -> dict[str, int]:
-        """The limits that the kernel keeps for each process, or for the user."""
+        """The limits that the kernel enforces for each process, or for the user."""
         return {
             "RLIMIT_CORE": 0,
             "RLIMIT_CPU": self.cpu_seconds,
@@ -64,7 +64,7 @@ class Limits:
 
 
 class Interpreter(NamedTuple):
-    """A Python that may be able to run inside, and the directory that it needs."""
+    """A Python that may run inside, and the directory that it needs."""
 
     path: str
     prefix: str
@@ -72,7 +72,7 @@ class Interpreter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """How processes are confined here: `names` says by what, `missing` what the minimum lacks, empty for nothing."""
+    """How processes are confined here: by the layers `names`; `missing` says what the minimum lacks, if anything."""
 
     wrapper: Wrapper
     private_proc: bool
@@ -81,24 +81,24 @@ class Layers:
     missing: str = ""
 
     @property
-    def places(self) -> tuple[str, ...]:
-        """The files and directories outside of the scratch directory that can be read, and nothing but read."""
+    def readable(self) -> tuple[str, ...]:
+        """The files and directories that can be read, but not written, outside the scratch directory."""
         return tuple(dict.fromkeys((*_READABLE, os.path.realpath(self.python.prefix), self.python.prefix)))
 
     def named(self, inner: Sequence[str]) -> tuple[str, ...]:
-        """What confines a run: what is done from outside, and `inner`, as its child said."""
+        """The layers of a run: those set up from outside, and those that its child reported."""
         user = (f"user-{NOBODY}",) if os.geteuid() == 0 else ()
         wrapper = () if self.wrapper == "none" else (self.wrapper,)
         return ("session", "rlimits", *user, *wrapper, *inner)
 
     def command(self, program: Sequence[str], *, work: str, limits: Limits, status: int, life: int) -> list[str]:
-        """The command that runs a Python program (interpreter's arguments) inside; the child's own part included."""
+        """The command that runs Python with these arguments inside, through `child`."""
         wrapped = self.wrapper != "none"
         spec = {
             "argv": [self.python.path, *program],
             "work": work,
-            "places": self.places,
-            # What a root of its own is made with. The numbers are of the namespace, where this user is the only one.
+            "readable": self.readable,
+            # Options of the scratch directory's file system, which has a separate root.
             "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700"
             if self.wrapper == "namespaces"
             else "",
@@ -110,40 +110,41 @@ class Layers:
             "status": status,
             "life": life,
         }
-        child = [self.python.path, "-I", "-S", "-c", _child_source(), json.dumps(spec)]
+        child = [self.python.path, "-I", "-S", "-c", source("child.py"), json.dumps(spec)]
         return [*self._wrapping(work, limits), *child]
 
     def _wrapping(self, work: str, limits: Limits) -> list[str]:
         if self.wrapper == "none":
             return []
-        # As this process finds it: the sandbox's own PATH is another.
+        # Looked up here, because the sandbox has another PATH.
         tool = shutil.which(_TOOLS[self.wrapper]) or _TOOLS[self.wrapper]
         if self.wrapper == "namespaces":
-            # Capabilities in the new namespace are for its root alone; the child drops them.
+            # Capabilities hold in the new namespace only; the child drops them.
             spaces = ["--user", "--map-current-user", "--keep-caps", "--net", "--ipc", "--pid", "--mount"]
             return [tool, *spaces, "--fork", "--kill-child", "--"]
-        binds = (("--dev-bind-try" if place.startswith("/dev/") else "--ro-bind-try", place) for place in self.places)
+        binds = (("--dev-bind-try" if path.startswith("/dev/") else "--ro-bind-try", path) for path in self.readable)
         return [
             *(tool, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"),
-            *itertools.chain.from_iterable((option, place, place) for option, place in binds),
+            *itertools.chain.from_iterable((option, path, path) for option, path in binds),
             *(("--proc", "/proc") if self.private_proc else ()),
             *("--size", str(limits.disk_mib * 2**20), "--tmpfs", work, "--remount-ro", "/", "--"),
         ]
 
 
 @functools.cache
-def _child_source() -> str:
-    return _CHILD.read_text("utf-8")
+def source(name: str) -> str:
+    """The text of a module of this package, which runs inside."""
+    return Path(__file__).with_name(name).read_text("utf-8")
 
 
 def environment(work: str) -> dict[str, str]:
-    """All that the sandbox's processes find in their environment."""
+    """The whole environment of the sandbox's processes."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": work,
         "TMPDIR": work,
         "LANG": "C.UTF-8",
-        # The order of sets is the same in every run, so that a verdict is.
+        # With the same order of sets in every run, verdicts are the same.
         "PYTHONHASHSEED": "0",
         # Threads count as processes, and their memory arenas as memory.
         "OMP_NUM_THREADS": "1",
@@ -152,14 +153,21 @@ def environment(work: str) -> dict[str, str]:
     }
 
 
-def other_user() -> Mapping[str, Any]:
-    """Options of a subprocess: root becomes nobody, as no limit on processes holds for root."""
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+def spawn_options(work: str, *descriptors: int) -> dict[str, Any]:
+    """Options of a subprocess that inherits these descriptors; root becomes nobody, whom RLIMIT_NPROC binds."""
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"pass_fds": descriptors, "env": environment(work), "cwd": "/", "start_new_session": True, **user}
+
+
+def pipe(stack: ExitStack | AsyncExitStack) -> tuple[FileIO, FileIO]:
+    """Both ends of a new pipe, reading end first; the stack closes them."""
+    reading, writing = os.pipe()
+    return stack.enter_context(FileIO(reading)), stack.enter_context(FileIO(writing, "w"))
 
 
 def scratch() -> str:
     """A fresh directory that belongs to the sandbox's user."""
-    # The real path, as it is looked up again where links of the file system may be missing.
+    # The real path: links in it may be missing inside.
     work = os.path.realpath(tempfile.mkdtemp(prefix="reasoner-sandbox-"))
     if os.geteuid() == 0:
         os.chown(work, NOBODY, NOBODY)
@@ -167,7 +175,7 @@ def scratch() -> str:
 
 
 def _interpreters() -> Iterator[Interpreter]:
-    """This one, then the system's: root's own may lie where nobody else may look."""
+    """This one, then the system's: other users may be unable to read root's own."""
     own = getattr(sys, "_base_executable", sys.executable)
     yield Interpreter(os.path.realpath(own), sys.base_prefix)
     for name in (f"python3.{sys.version_info.minor}", "python3"):
@@ -177,9 +185,9 @@ def _interpreters() -> Iterator[Interpreter]:
 
 @functools.cache
 def detect() -> Layers:
-    """The best protection this machine has, by trying each arrangement; looked for once in a process.
+    """The best protection this machine has, by trial runs; cached for the process.
 
-    It takes tenths of a second and blocks meanwhile.
+    It blocks for some tenths of a second.
     """
     missing: list[str] = []
     for wrapper in _TOOLS:
@@ -194,7 +202,7 @@ def detect() -> Layers:
 
 
 def _working(wrapper: Wrapper) -> tuple[Layers | None, str]:
-    """The best layers with this wrapper, or none and what went wrong in the attempt that asked for the least."""
+    """The best layers with this wrapper, or none and the problem of the last trial run."""
     if (tool := _TOOLS.get(wrapper)) and not shutil.which(tool):
         return None, f"{tool} is not installed"
     why = ""
@@ -207,34 +215,26 @@ def _working(wrapper: Wrapper) -> tuple[Layers | None, str]:
 
 
 def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
-    """The names of the layers that a trial run had, or none and what went wrong."""
-    work = scratch()
-    reading, status = os.pipe()
-    life, hold = os.pipe()
+    """The names of the layers in a trial run, or none and the problem."""
     program = ["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-    try:
-        done = subprocess.run(  # noqa: S603
-            layers.command(program, work=work, limits=Limits(), status=status, life=life),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            pass_fds=(status, life),
-            env=environment(work),
-            cwd="/",
-            start_new_session=True,
-            timeout=PROBE_SECONDS,
-            check=False,
-            **other_user(),
-        )
-        os.close(status)
-        status = -1
-        lines = os.read(reading, 4096).decode(errors="replace").splitlines()
-    except (OSError, subprocess.SubprocessError) as error:
-        return (), str(error)
-    finally:
-        for descriptor in {reading, status, life, hold} - {-1}:
-            os.close(descriptor)
-        with suppress(OSError):
-            shutil.rmtree(work)
+    with ExitStack() as stack:
+        work = scratch()
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        reading, status = pipe(stack)
+        life, _hold = pipe(stack)
+        try:
+            done = subprocess.run(  # noqa: S603
+                layers.command(program, work=work, limits=Limits(), status=status.fileno(), life=life.fileno()),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PROBE_SECONDS,
+                check=False,
+                **spawn_options(work, status.fileno(), life.fileno()),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return (), str(error)
+        status.close()
+        lines = reading.read(4096).decode(errors="replace").splitlines()
     if len(lines) == 2 and lines[0].startswith("ready") and lines[1] == "exit 0":
         return layers.named(lines[0].split()[1:]), ""
-    return (), (lines or done.stderr.decode(errors="replace").splitlines() or ["it said nothing"])[-1]
+    return (), (lines or done.stderr.decode(errors="replace").splitlines() or ["it printed nothing"])[-1]

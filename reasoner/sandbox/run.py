@@ -1,24 +1,22 @@
-"""One process inside the sandbox: started, listened to, and ended with everything it started."""
+"""Runs one process inside the sandbox, and ends it with everything that it started."""
 
 import asyncio
 import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import FileIO
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from reasoner.errors import ReasonerError
-from reasoner.sandbox.layers import Layers, Limits, environment, other_user, scratch
+from reasoner.sandbox.layers import Layers, Limits, pipe, scratch, source, spawn_options
 
 START_SECONDS = 30
-"""A machine that takes longer to start an interpreter is not one that judges programs."""
+"""Time for an interpreter to start inside."""
 END_SECONDS = 2
-_HERE = Path(__file__).parent
 _INNER = """
 import sys, types
 sys.modules[{name!r}] = module = types.ModuleType({name!r})
@@ -29,28 +27,21 @@ _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = Weak
 
 
 class SandboxFailed(ReasonerError):
-    """The layers that were found before could not be set up for this run."""
+    """Layers that this machine has could not be set up for this run."""
 
 
 @cache
 def _inner_source() -> str:
-    spelling, inner = ((_HERE / name).read_text("utf-8") for name in ("spelling.py", "inner.py"))
-    return _INNER.format(name="reasoner.sandbox.spelling", spelling=spelling, inner=inner)
+    return _INNER.format(name="reasoner.sandbox.spelling", spelling=source("spelling.py"), inner=source("inner.py"))
 
 
 def turn() -> asyncio.Semaphore:
-    """One permit for each processor: more at once would fail by the clock what is right."""
+    """One permit per processor: with more processes at once, correct code could exceed its time."""
     return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(os.cpu_count() or 1))
 
 
-def pipe(stack: ExitStack | AsyncExitStack) -> tuple[FileIO, FileIO]:
-    """Both ends of a new pipe, reading end first; closed with the stack, if not before."""
-    reading, writing = os.pipe()
-    return stack.enter_context(FileIO(reading)), stack.enter_context(FileIO(writing, "w"))
-
-
 async def stream(stack: AsyncExitStack, end: FileIO) -> asyncio.StreamReader:
-    """What comes out of a pipe; the pipe is closed with the stack."""
+    """The data from a pipe, which is closed with the stack."""
     lines = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(lines)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, end)
@@ -60,7 +51,7 @@ async def stream(stack: AsyncExitStack, end: FileIO) -> asyncio.StreamReader:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that runs inside; `names` are the layers that it said it has."""
+    """A process that runs inside; `names` are the layers that confine it."""
 
     names: tuple[str, ...]
     _status: asyncio.StreamReader
@@ -72,12 +63,20 @@ class Process:
 
 @asynccontextmanager
 async def running(
-    layers: Layers, role: Sequence[str], *, limits: Limits, stdin: int, stdout: int, descriptors: Sequence[int]
+    layers: Layers,
+    role: str,
+    *,
+    limits: Limits,
+    ends: Sequence[FileIO],
+    stdin: FileIO,
+    stdout: FileIO | None = None,
 ) -> AsyncIterator[Process]:
-    """A process that plays a role of `inner`; on leaving, it, all that it started and all its files are gone.
+    """A process in a role of `inner`. It takes over its ends of pipes: they are closed here.
+
+    On leaving, the process, all that it started, and its files are gone.
 
     Raises:
-        SandboxFailed: it could not be confined, so it was not run.
+        SandboxFailed: it could not be confined, so it did not run.
     """
     async with AsyncExitStack() as stack:
         work = scratch()
@@ -85,25 +84,23 @@ async def running(
         reading, status = pipe(stack)
         life, hold = pipe(stack)
         lines = await stream(stack, reading)
-        # -I but for the environment, which is ours and fixes the order of sets.
-        program = ["-s", "-P", "-c", _inner_source(), *role]
+        descriptors = [end.fileno() for end in ends]
+        # Like -I, but with our environment, which fixes the order of sets.
+        program = ["-s", "-P", "-c", _inner_source(), role, *map(str, descriptors)]
         command = layers.command(program, work=work, limits=limits, status=status.fileno(), life=life.fileno())
         try:
             outside = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=stdin,
-                stdout=stdout,
+                stdout=stdout or asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
-                pass_fds=(*descriptors, status.fileno(), life.fileno()),
-                env=environment(work),
-                cwd="/",
-                start_new_session=True,
-                **other_user(),
+                **spawn_options(work, *descriptors, status.fileno(), life.fileno()),
             )
         except OSError as error:
             raise SandboxFailed(f"the sandbox failed to start: {error}") from None
         try:
-            status.close()
+            for end in (*ends, stdin, status, *([stdout] if stdout else [])):
+                end.close()
             # Not wait_for: in Python 3.11 it may swallow a cancellation.
             async with asyncio.timeout(START_SECONDS):
                 first = (await lines.readline()).decode(errors="replace").split()
@@ -115,7 +112,7 @@ async def running(
 
 
 async def _end(outside: asyncio.subprocess.Process, hold: FileIO) -> None:
-    """Have the supervisor end, which ends all in its namespace, and see it gone; then kill what is left outside."""
+    """End the supervisor, which ends its namespace, and wait for it; then kill its process group."""
     try:
         hold.close()
         with suppress(TimeoutError):

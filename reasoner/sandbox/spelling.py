@@ -1,6 +1,6 @@
-"""How plain values are spelled as JSON, so that they cross between an answer's code and its tests.
+"""Encodes plain values as JSON, so that they can pass between an answer's code and its tests.
 
-`inner` brings it into the sandbox as text; so it imports the standard library only.
+The sandbox gets it as text, like `inner`; so it imports the standard library only.
 """
 
 import builtins
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_ITEMS = 10_000
-"""Values taken from an iterator."""
+"""Maximum values of an iterator."""
 PLAIN_INT = 2**53
 
 
 class Uncrossable(Exception):
-    """A value that has no spelling."""
+    """A value that cannot be encoded."""
 
 
 def encode(value: object) -> object:
-    """The value as JSON: scalars as they are, all else as a list that begins with a mark of its kind."""
+    """The value as JSON: scalars as they are, other values as a list that begins with the kind."""
     match value:
         case None | bool() | str():
             return value
@@ -33,10 +33,10 @@ def encode(value: object) -> object:
             return ["bytes" if isinstance(value, bytes) else "bytearray", value.hex()]
         case range():
             return ["range", value.start, value.stop, value.step]
-    return _encode_many(value)
+    return _encode_collection(value)
 
 
-def _encode_many(value: object) -> object:
+def _encode_collection(value: object) -> object:
     match value:
         case dict():
             return ["dict", *([encode(key), encode(item)] for key, item in value.items())]
@@ -52,7 +52,7 @@ def _encode_many(value: object) -> object:
 
 
 def decode(spelled: object) -> Any:
-    """The value that `encode` spelled; raises what Python raises where nothing spells like that."""
+    """The value that `encode` encoded; raises what Python raises if there is none."""
     if not isinstance(spelled, list):
         return spelled
     kind, *items = spelled
@@ -74,11 +74,11 @@ def decode(spelled: object) -> Any:
             return getattr(builtins, kind).fromhex(items[0])
         case "range":
             return range(*items)
-    raise ValueError(f"no value is spelled {kind!r:.40}")
+    raise ValueError(f"no value is encoded as {kind!r:.40}")
 
 
 def same(a: object, b: object) -> bool:
-    """Whether two values are equal and of the same types throughout; a tuple counts as a list, and NaN equals NaN."""
+    """Whether two values and all their types are equal; a tuple equals a list, and NaN equals NaN."""
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     if type(a) is not type(b):

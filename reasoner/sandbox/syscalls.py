@@ -1,8 +1,7 @@
 """The system calls that code in the sandbox may make, and the seccomp filter that refuses all others.
 
-It is an allow-list. A call that is not on it, whatever the processor's name for it, fails with ENOSYS, as on a kernel
-that lacks it: libraries then fall back to an older call. A call on it that is made with arguments which reach out of
-the sandbox, or hide memory from the watch, fails with EPERM.
+It is an allow-list. Any other call fails with ENOSYS, as on a kernel that lacks it: libraries then fall back to an
+older call. An allowed call whose arguments reach out of the sandbox, or hide memory from the watch, fails with EPERM.
 """
 
 import struct
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-# Each name with its number on x86-64 and on ARM64; a dash where the processor has no such call.
+# Each name with its numbers on x86-64 and on ARM64; a dash if the processor has no such call.
 _ALLOWED = """
 read 0 63; write 1 64; open 2 -; openat 257 56; close 3 57; close_range 436 436; lseek 8 62; pread64 17 67;
 pwrite64 18 68; readv 19 65; writev 20 66; preadv 295 69; pwritev 296 70; preadv2 327 286; pwritev2 328 287;
@@ -45,7 +44,7 @@ setitimer 38 103;
 nanosleep 35 101; clock_nanosleep 230 115; clock_gettime 228 113; clock_getres 229 114; gettimeofday 96 169;
 time 201 -; uname 63 160; sysinfo 99 179; getrandom 318 278
 """
-# Harmless where nothing outside the scratch directory can be changed; no other layer holds them back.
+# Harmless if nothing outside the scratch directory can be changed; no other layer restricts them.
 _OF_OWN_FILES = """
 chmod 90 -; fchmod 91 52; fchmodat 268 53; fchmodat2 452 452; utime 132 -; utimes 235 -; futimesat 261 -;
 utimensat 280 88
@@ -57,9 +56,9 @@ ioctl 16 29; prctl 157 167; prlimit64 302 261
 
 
 class Word(NamedTuple):
-    """What half of an argument may be: `place` counts 32-bit words, low half first; `mask` picks bits of it."""
+    """The allowed values of half an argument: `position` counts 32-bit words, low half first; `mask` selects bits."""
 
-    place: int
+    position: int
     values: Sequence[int]
     mask: int = 0xFFFFFFFF
 
@@ -69,21 +68,21 @@ _MSG_OOB = 0x1
 _SHARED_ANONYMOUS = 0x21
 _NEW_NAMESPACES = 0x7E020000
 _RULES: Mapping[str, Sequence[Word]] = {
-    # A pair of streams can only reach itself; a datagram names whom it goes to, and so may reach a socket by its path.
+    # A pair of streams reaches only itself; a datagram has an address, which may be another socket's path.
     "socketpair": (Word(0, (1,)), Word(2, (1,), 0xF)),
     "sendto": (Word(6, (0,), _MSG_OOB), Word(8, _NULL), Word(9, _NULL)),
     "recvfrom": (Word(6, (0,), _MSG_OOB),),
     "clone": (Word(0, (0,), _NEW_NAMESPACES),),
-    # Shared memory without a file stays when it leaves the figures of a process, as does memory that is paged out.
+    # Anonymous shared memory, and memory that is paged out, does not count for a process.
     "mmap": (Word(6, (0x00, 0x01, 0x20), _SHARED_ANONYMOUS),),
     "madvise": (Word(4, (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19)),),
     # Not leases, directory notices, owners of signals or larger pipes.
     "fcntl": (Word(2, (*range(8), 36, 37, 38, 1030, 1032)),),
     # TCGETS and TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
     "ioctl": (Word(2, (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),),
-    # The death signal of its parent, whether it may dump, its name, a capability's presence, the names of mappings.
+    # Parent death signal, dumpable flag, name, test for a capability, names of mappings.
     "prctl": (Word(0, (1, 2, 3, 15, 16, 23, 0x53564D41)),),
-    # Its own limits, not those of the process that watches it.
+    # Its own limits, not those of the supervisor.
     "prlimit64": (Word(0, (0,)),),
 }
 
@@ -92,11 +91,11 @@ _LOAD, _AND, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _ALLOW, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _Step = tuple[int, int, int, int]
-"""A code, how many steps to jump over if true and if false, and a constant."""
+"""A code, the steps to skip if true and if false, and a constant."""
 
 
 def numbers(machine: str, table: str) -> dict[str, int]:
-    """The numbers of the calls in a table that a processor has."""
+    """The numbers of the calls in a table on a processor."""
     column = list(_ARCHITECTURES).index(machine) + 1
     rows = (row.split() for row in table.split(";") if row.strip())
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
@@ -104,9 +103,9 @@ def numbers(machine: str, table: str) -> dict[str, int]:
 
 @cache
 def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
-    """The filter as the kernel takes it, instructions of 8 bytes; empty where the processor's numbers aren't known.
+    """The filter in the kernel's form, instructions of 8 bytes; empty on other processors.
 
-    `own_files_only` says that no file outside can be changed by other means: then modes and dates may be set.
+    `own_files_only` says that another layer protects the files outside: then modes and dates may be set.
     """
     if machine not in _ARCHITECTURES:
         return b""
@@ -117,7 +116,7 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
         (_RETURN, 0, 0, _ENOSYS),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    # These first: of the others the kernel remembers the answer by their number.
+    # These come first: the kernel caches the result for the others by number.
     for name, number in numbers(machine, _BY_ARGUMENTS).items():
         checks = [step for word in _RULES[name] for step in _check(word)]
         steps += [(_JUMP_IF_EQUAL, 0, len(checks) + 1, number), *checks, (_RETURN, 0, 0, _ALLOW)]
@@ -128,7 +127,7 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
 
 
 def _check(word: Word) -> Iterator[_Step]:
-    yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.place
+    yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.position
     yield _AND, 0, 0, word.mask
     for index, value in enumerate(word.values):
         yield _JUMP_IF_EQUAL, len(word.values) - index, 0, value

@@ -225,10 +225,10 @@ class Esc:
 class Price:
     """Stops when no number of more samples raises the chance of a right vote by `price` per sample.
 
-    By the knowledge gradient of the first two answers (`odds.best_gain`), times the share of samples that gave an
-    answer, (answered + 1) / (samples + 1). It takes the likeliest answer for the right one, and samples as of mean
-    cost. Where `vote_state.max_samples` is not known it looks 12 samples ahead. At 0 it equals `Lossless`; a question
-    without an answer is never stopped.
+    By the knowledge gradient of the first two answers (`vote_posteriors.best_gain`), times the share of samples that
+    gave an answer, (answered + 1) / (samples + 1). It takes the likeliest answer for the right one, and samples as of
+    mean cost. Where `vote_state.max_samples` is not known it looks 12 samples ahead. At 0 it equals `Lossless`; a
+    question without an answer is never stopped.
     """
 
     price: float = 0.002
@@ -262,7 +262,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         require(self.threshold, "threshold", above=0, at_most=1)
-        require(self.min_samples, "least", at_least=1)
+        require(self.min_samples, "min_samples", at_least=1)
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The share, where it is large enough."""

@@ -81,19 +81,20 @@ def certificate(a: int, b: int) -> float:
 
 
 @lru_cache(maxsize=1 << 16)
-def lock_in(a: int, b: int, rest: int) -> float:
-    """P(the answer with `a` votes has no fewer than that with `b` after `rest` more votes for one or the other).
+def lock_in(a: int, b: int, remaining: int) -> float:
+    """P(the answer with `a` votes has no fewer than that with `b` after `remaining` more votes for one or the other).
 
-    The sum of BetaBinom(x; rest, a + 1, b + 1) over a + x >= b + rest - x, exact. 1.0 where rest <= a - b.
+    The sum of BetaBinom(x; remaining, a + 1, b + 1) over a + x >= b + remaining - x, exact. 1.0 where remaining <= a -
+    b.
     """
-    _check_votes(a, b, rest)
+    _check_votes(a, b, remaining)
     # Future votes fall at random between a + b + 1 marks, those for the first before mark a + 1. So the second
     # overtakes if the last `seats` of marks and votes together hold at most b marks.
-    seats = (a + b + rest) // 2 + 1
+    seats = (a + b + remaining) // 2 + 1
     marks = a + b + 1
     # The sum is over marks, not votes: marks are few, however many votes are left.
-    lost = sum(math.comb(seats, k) * math.comb(marks + rest - seats, marks - k) for k in range(min(b, seats) + 1))
-    total = math.comb(marks + rest, marks)
+    lost = sum(math.comb(seats, k) * math.comb(marks + remaining - seats, marks - k) for k in range(min(b, seats) + 1))
+    total = math.comb(marks + remaining, marks)
     return (total - lost) / total
 
 
@@ -125,52 +126,52 @@ def knowledge_gain(a: int, b: int, draws: int) -> float:
     return gain / (math.comb(m, draws) << m)
 
 
-def best_gain(a: int, b: int, rest: int) -> Gain:
-    """The highest mean gain per sample, where up to `rest` more may be drawn.
+def best_gain(a: int, b: int, remaining: int) -> Gain:
+    """The highest mean gain per sample, where up to `remaining` more may be drawn.
 
-    The greatest KG_h / h over h of `DRAWS` up to `rest` and h = `rest`: one draw cannot change a leader, several can.
-    `rest` is limited by `MAX_LEAD`. The rate is above 0 exactly if rest > |a - b|.
+    The greatest KG_h / h over h of `DRAWS` up to `remaining` and h = `remaining`: one draw cannot change a leader,
+    several can. `remaining` is limited by `MAX_LEAD`. The rate is above 0 exactly if remaining > |a - b|.
     """
     a, b = max(a, b), min(a, b)
-    return _best_gain(a, b, min(rest, max(MAX_LEAD, a - b + DRAWS[-1])))
+    return _best_gain(a, b, min(remaining, max(MAX_LEAD, a - b + DRAWS[-1])))
 
 
 @lru_cache(maxsize=1 << 17)
-def _best_gain(a: int, b: int, rest: int) -> Gain:
-    _check_votes(a, b, rest)
-    tried = [*(h for h in DRAWS if h < rest), *((rest,) if rest else ())]
+def _best_gain(a: int, b: int, remaining: int) -> Gain:
+    _check_votes(a, b, remaining)
+    tried = [*(h for h in DRAWS if h < remaining), *((remaining,) if remaining else ())]
     return max((Gain(knowledge_gain(a, b, h) / h, h) for h in tried), key=lambda gain: gain.rate, default=Gain(0.0, 0))
 
 
-def stays(counts: Sequence[int], rest: int) -> float:
-    """P(no class has more than the first after `rest` more samples) under the posterior Dirichlet(counts + 1).
+def stays(counts: Sequence[int], remaining: int) -> float:
+    """P(no class has more than the first after `remaining` more samples) under the posterior Dirichlet(counts + 1).
 
     For two or more classes. Exact, up to rounding, for at most `HORIZON` more samples; beyond, the limit
     `dirichlet_lead`, which is lower.
     """
-    if rest > HORIZON or len(counts) < 2:
+    if remaining > HORIZON or len(counts) < 2:
         return dirichlet_lead(counts)
     first, *others = counts
-    return _stays(first, tuple(sorted(others)), rest)
+    return _stays(first, tuple(sorted(others)), remaining)
 
 
 @lru_cache(maxsize=1 << 14)
-def _stays(first: int, others: tuple[int, ...], rest: int) -> float:
+def _stays(first: int, others: tuple[int, ...], remaining: int) -> float:
     """`stays` within the horizon.
 
-    The votes of each class are negative binomial, given that they sum to `rest`; so it is one coefficient of a product
-    of power series, for each number of votes that the first may get.
+    The votes of each class are negative binomial, given that they sum to `remaining`; so it is one coefficient of a
+    product of power series, for each number of votes that the first may get.
     """
     import numpy as np
 
-    _check_votes(first, *others, rest)
+    _check_votes(first, *others, remaining)
     multiplicities = Counter(others)
     size = first + sum(others) + len(others) + 1
-    series = {votes: _power_series(votes, rest, size) for votes in {first, *others}}
+    series = {votes: _power_series(votes, remaining, size) for votes in {first, *others}}
     chance = 0.0
-    for more in range(max(0, max(others) - first), rest + 1):
-        left = rest - more
-        product = np.ones(1)
+    for more in range(max(0, max(others) - first), remaining + 1):
+        left = remaining - more
+        product = np.array([1.0])
         for votes, times in multiplicities.items():
             power = series[votes][: min(first + more - votes, left) + 1]
             for bit in range(times.bit_length()):
@@ -179,16 +180,16 @@ def _stays(first: int, others: tuple[int, ...], rest: int) -> float:
                 power = np.convolve(power, power)[: left + 1]
         if len(product) > left:
             chance += float(series[first][more] * product[left])
-    return min(1.0, chance / float(_power_series(size - 1, rest, size)[rest]))
+    return min(1.0, chance / float(_power_series(size - 1, remaining, size)[remaining]))
 
 
-def _power_series(votes: int, rest: int, size: int) -> Any:
-    """The negative binomial of a class, 0 to `rest` more votes, scaled so that all classes expect `rest` in total."""
+def _power_series(votes: int, remaining: int, size: int) -> Any:
+    """The negative binomial of a class, 0 to `remaining` more votes, scaled so that all classes expect `remaining`."""
     import numpy as np
     from scipy import special
 
     # Not `scipy.stats.nbinom`: it takes six times as long, and its import half a second.
-    x, share = np.arange(rest + 1), rest / (rest + size)
+    x, share = np.arange(remaining + 1), remaining / (remaining + size)
     binomials = special.gammaln(votes + 1 + x) - special.gammaln(votes + 1) - special.gammaln(x + 1)
     return np.exp(binomials + special.xlogy(x, share) + (votes + 1) * math.log1p(-share))
 

@@ -1,4 +1,4 @@
-"""Processes that end when the process that started them ends, in whatever way that one ended."""
+"""Processes that end when their parent ends, for whatever reason."""
 
 import fcntl
 import multiprocessing
@@ -13,12 +13,12 @@ from functools import cache
 from multiprocessing.process import AuthenticationString  # type: ignore[attr-defined]
 
 LOOK_SECONDS = 0.1
-"""Time between two checks that the parent is still there."""
+"""Time between two checks that the parent still runs."""
 
 
 @cache
 def end_with(parent: int) -> None:
-    """End this process, with all its threads, within half a second of the end of its parent, whose process id this is.
+    """End this process within half a second of the end of its parent, which has this process id.
 
     A thread watches the parent's id. `PR_SET_PDEATHSIG` would not do: it fires when the *thread* that forked ends.
     """
@@ -48,11 +48,11 @@ def end_when_closed(pipe: int) -> None:
 
 @contextmanager
 def children_end_with_us() -> Iterator[None]:
-    """All that multiprocessing spawns meanwhile, and all that those processes spawn, `end_with` their parents.
+    """Make all processes that multiprocessing spawns meanwhile, and their descendants, `end_with` their parents.
 
-    This holds from the first moment of a process, before it imports what it is to run, which takes vLLM many seconds.
+    The watch starts before a process imports the code that it runs, which takes vLLM many seconds.
     """
-    # multiprocessing has no public place for this. The key is the first thing that a new process unpickles.
+    # multiprocessing has no public hook for this. A new process unpickles the key first.
     settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     key = settings["authkey"]
     settings["authkey"] = _WatchingKey(key)

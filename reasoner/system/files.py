@@ -1,7 +1,7 @@
-"""Files, read and written with care: regular files only, sizes bounded, links followed, a file replaced as a whole.
+"""Reads and replaces files safely: regular files only, bounded sizes, links followed, no partial files.
 
-Everything here raises `OSError` with a `strerror` for people, so a caller needs one `except OSError` for all that can
-go wrong with a path.
+All functions raise `OSError` with a readable `strerror`, so a caller needs one `except OSError` for all problems of a
+path.
 """
 
 import errno
@@ -25,7 +25,7 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         OSError: it cannot be opened, or is a folder, a device, a pipe or a socket: these may have no end.
     """
-    # Without O_NONBLOCK, opening a pipe waits for somebody to write to it.
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check_regular(os.fstat(descriptor).st_mode)
@@ -96,11 +96,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_names(target.parent)
+    # The new name survives a loss of power only if the folder is on the disk. Some file systems cannot sync folders.
+    with suppress(OSError):
+        sync(target.parent)
 
 
 def check_replaceable(path: Path) -> None:
-    """Find out, before long work, whether `replacing` can be asked for this path.
+    """Check, before long work, whether `replacing` can write this path.
 
     Raises:
         OSError: there is something that is not a regular file, or no folder to write it into.
@@ -118,11 +120,10 @@ def _check_regular(mode: int) -> None:
         raise OSError(errno.EINVAL, NOT_REGULAR)
 
 
-def _sync_names(folder: Path) -> None:
-    """A new name outlives a loss of power only once the folder itself is on the disk; some file systems cannot sync."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

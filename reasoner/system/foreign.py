@@ -11,11 +11,11 @@ from typing import Final
 from reasoner.errors import PlanError, ReasonerError
 
 MAX_LENGTH: Final = 500
-"""Characters of a foreign exception's text that are kept."""
+"""Maximum characters of a foreign exception's text; the rest is cut."""
 MAX_PER_REQUEST: Final = 10**9
-"""The most tokens, and the most calls, that one request or one rating can have used."""
+"""Maximum tokens, and maximum calls, of one request or one rating."""
 MAX_PER_QUESTION: Final = 10**15
-"""The most that all requests of one question can have used together; sums of it fit 64 bits."""
+"""Maximum of all requests of one question together; sums of it fit 64 bits."""
 MAX_FLOPS: Final = 10**30
 """More than any computation that one question can ask for."""
 _OURS = str(Path(__file__).parent) + os.sep
@@ -35,7 +35,7 @@ def fault_in(counts: Sequence[tuple[str, object]], *, limit: int = MAX_PER_REQUE
 
 
 def where(failure: BaseException) -> str:
-    """The location in foreign code that raised the exception, as " (FILE:LINE)"; empty where there is none.
+    """The location in foreign code that raised the exception, as " (FILE:LINE)"; empty if there is none.
 
     It is the deepest location outside Python's own code, and outside installed packages if possible.
     """

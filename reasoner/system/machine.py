@@ -1,11 +1,12 @@
-"""What this process runs on: cores, memory, accelerators, and the versions of what is installed."""
+"""The environment of this process: cores, memory, accelerators, installed packages and their entry points."""
 
 import os
 import platform
 import subprocess
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoints, PackageNotFoundError, entry_points, version
 from pathlib import Path
+from typing import Any
 
 
 def usable_cores() -> int:
@@ -15,7 +16,7 @@ def usable_cores() -> int:
 
 @lru_cache(maxsize=1)
 def _cpu_facts() -> dict[str, str]:
-    """What Linux says of the first processor, by its own names; empty where it says nothing."""
+    """The facts that Linux reports about the first processor, by Linux's names; empty if there are none."""
     try:
         first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")
     except OSError:
@@ -25,7 +26,7 @@ def _cpu_facts() -> dict[str, str]:
 
 
 def cpu_name() -> str:
-    """The processor's name, as Linux gives it."""
+    """The processor's name, as Linux reports it."""
     return _cpu_facts().get("model name") or platform.machine()
 
 
@@ -41,7 +42,7 @@ def memory_gib() -> float:
 
 
 def gpus() -> tuple[str, ...] | None:
-    """NVIDIA's GPUs, a line each as the driver names them; None where no driver answers."""
+    """NVIDIA's GPUs, one line of the driver for each; None if there is no driver."""
     try:
         output = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S607 wherever the driver is
     except (OSError, subprocess.SubprocessError):
@@ -50,8 +51,21 @@ def gpus() -> tuple[str, ...] | None:
 
 
 def installed(package: str) -> str | None:
-    """The version of an installed distribution; None where it is not."""
+    """The version of a distribution; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+@cache
+def plug_ins(group: str) -> EntryPoints:
+    """The entry points of a group in all installed packages; nothing is imported yet."""
+    selected: EntryPoints = _entry_points().select(group=group)
+    return selected
+
+
+@cache
+def _entry_points() -> Any:
+    """All entry points, read once: this takes tens of milliseconds. Their type differs between versions of Python."""
+    return entry_points()

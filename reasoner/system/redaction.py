@@ -22,7 +22,7 @@ def without_userinfo(text: str) -> str:
 
 
 def shown_address(address: str) -> str:
-    """An address that may not be a URL at all, fit to be shown: without user name, password and query."""
+    """An address, which may not be a valid URL, without user name, password and query."""
     userinfo, at, rest = address.rpartition("@")
     scheme = re.match(r"\w+://", address)
     host, mark, query = rest.partition("?")
@@ -32,20 +32,20 @@ def shown_address(address: str) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
-    """What must not be shown, in each form in which a server may send it back: plain, escaped, percent, base64."""
+    """Texts that must not be shown, in each form that a server may send back: plain, escaped, percent, base64."""
 
     secrets: tuple[str, ...] = ()
     _forms: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, *secrets: str) -> "Secrets":
-        """The secrets, those long enough to be one."""
+        """These secrets, without those that are too short."""
         long = tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= MIN_LENGTH))
         forms = {form for secret in long for form in _forms(secret)}
         return cls(long, tuple(sorted(forms, key=lambda form: (-len(form), form))))
 
     def hide(self, text: str, *, shortest: int = MIN_LENGTH) -> str:
-        """The text with every secret of `shortest` characters or more replaced, in whatever form."""
+        """The text with every secret of at least `shortest` characters replaced, in any form."""
         for form in self._forms:
             if len(form) >= shortest and form in text:
                 text = text.replace(form, HIDDEN)
@@ -56,7 +56,7 @@ class Secrets:
 
 
 def _plain(text: str) -> str:
-    """The text without escapes of its characters, as of JSON, HTML and URLs."""
+    """The text without the escapes of JSON, HTML and URLs."""
     return unquote(html.unescape(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)))
 
 
@@ -66,7 +66,7 @@ def _forms(secret: str) -> set[str]:
     escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], html.escape(secret)}
     escaped |= {form.replace("/", "\\/") for form in escaped}
     lower = {re.sub("%..", lambda match: match[0].lower(), form) for form in percent}
-    # Inside a longer text base64 depends on where the secret begins: each of three ways, less what neighbours decide.
+    # Inside a longer text base64 depends on the offset: three forms, without the ends that neighbours change.
     encoded = {
         base64.b64encode(bytes(before) + raw).decode()[-(-before * 4 // 3) : (before + len(raw)) // 3 * 4]
         for before in range(3)

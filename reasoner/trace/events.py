@@ -5,7 +5,7 @@ how the history of a question finds it, and `repeated` whether a plan that runs 
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 VERSION: Final = 2
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
+COMPLETION_FIELDS: Final = tuple(field.name for field in fields(Completion) if field.name != "prompt")
 T = TypeVar("T")
 
 
@@ -142,18 +143,7 @@ class Sampled(Work):
 
     def completion(self, prompt: Prompt) -> Completion:
         """The sequence as it was generated from `prompt`."""
-        return Completion(
-            prompt,
-            self.text,
-            self.token_ids,
-            self.finish_reason,
-            self.stop,
-            self.usage,
-            self.logprobs,
-            self.index,
-            self.seed,
-            self.thinking,
-        )
+        return Completion(prompt, **{name: getattr(self, name) for name in COMPLETION_FIELDS})
 
 
 class Dropped(Work):
@@ -199,12 +189,12 @@ class Scored(Work):
 class LikelihoodsMeasured(Work):
     """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
 
-    `cost` is that of all requests, also where there is an `error` and no weights.
+    `cost` is that of all requests, also where there is an `error` and no likelihoods.
     """
 
-    event: Literal["weighed"] = "weighed"
+    event: Literal["likelihoods_measured"] = "likelihoods_measured"
     texts: tuple[str, ...]
-    weights: tuple[TextLikelihood | None, ...]
+    likelihoods: tuple[TextLikelihood | None, ...]
     error: str
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "texts")
 
@@ -214,9 +204,9 @@ class LikelihoodsMeasured(Work):
 
 
 class Prefilled(Record):
-    """A text was appended to a reply: `prompt` was extended by it, to the prompt whose digest is `child`."""
+    """A text was appended to a reply: it extends `prompt` to the prompt whose digest is `child`."""
 
-    event: Literal["extended"] = "extended"
+    event: Literal["prefilled"] = "prefilled"
     prompt: str
     child: str
     text: str
@@ -242,7 +232,7 @@ class Cancelled(Record):
 class BlocksFound(Record):
     """The blocks of answers, by their keys, were found because their space cannot; None where that took too long."""
 
-    event: Literal["blocked"] = "blocked"
+    event: Literal["blocks_found"] = "blocks_found"
     answers: tuple[str, ...]
     blocks: tuple[Blocks | None, ...]
 
@@ -250,7 +240,7 @@ class BlocksFound(Record):
 class EquivalenceChecked(Record):
     """Pairs of answers, by their keys, were compared because their space cannot; None where that took too long."""
 
-    event: Literal["compared"] = "compared"
+    event: Literal["equivalence_checked"] = "equivalence_checked"
     pairs: tuple[tuple[str, str], ...]
     same: tuple[bool | None, ...]
 

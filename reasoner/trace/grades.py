@@ -1,4 +1,4 @@
-"""Grades of sequences: a JSONL file beside a trace, so that a trace can be graded again."""
+"""Grades of sequences: a JSONL file next to a trace, so that a trace can be graded again."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -111,14 +111,14 @@ class QuestionHistory:
     @property
     def blocks(self) -> dict[str, Blocks | None]:
         """The blocks of answers, by the answer's key."""
-        found = [zip(event.answers, event.blocks, strict=True) for event in self.of(BlocksFound)]
-        return {key: blocks for entries in found for key, blocks in entries}
+        events = self.of(BlocksFound)
+        return {key: blocks for event in events for key, blocks in zip(event.answers, event.blocks, strict=True)}
 
     @property
     def same(self) -> dict[frozenset[str], bool | None]:
         """The results of comparisons, by the keys of the two answers."""
-        found = [zip(event.pairs, event.same, strict=True) for event in self.of(EquivalenceChecked)]
-        return {frozenset(pair): same for entries in found for pair, same in entries}
+        events = self.of(EquivalenceChecked)
+        return {frozenset(pair): same for event in events for pair, same in zip(event.pairs, event.same, strict=True)}
 
     def extent(self, digest: str) -> int:
         """One more than the highest recorded index of a prompt's sequences, by the prompt's digest; 0 without any."""

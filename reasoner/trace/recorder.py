@@ -8,9 +8,9 @@ from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.trace.events import Began, Dropped, Event, Prefilled, Prompted, Sampled, Scored, Sink, Work
+from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
+from reasoner.types import Completion, Prompt, Question, Rating, Usage
 
 if TYPE_CHECKING:
     from reasoner.models.info import ModelInfo
@@ -21,7 +21,7 @@ Why = Literal["cancelled", "deadline", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceName:
+class SequenceId:
     """A sequence to generate: its prompt, the prompt's digest, and its index among the prompt's sequences."""
 
     op: int
@@ -32,7 +32,7 @@ class SequenceName:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a trace says of the run as a whole; specs as the catalog reads them."""
+    """What a trace says of the run as a whole; specs as the registry reads them."""
 
     strategy: str
     verifier: str
@@ -96,12 +96,7 @@ class Recorder:
                 exact=rendered.token_ids is not None,
             )
 
-    def extended(self, prompt: Prompt, child: Prompt, text: str, token_ids: TokenIds | None) -> None:
-        """A text was appended to a reply."""
-        if self.sink:
-            self.write(Prefilled, prompt=prompt.digest, child=child.digest, text=text, token_ids=token_ids)
-
-    def sampled(self, draw: SequenceName, completion: Completion, cost: Cost) -> None:
+    def sampled(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
         """A sequence was generated. It is written even if reading its answer fails.
 
         Raises:
@@ -117,36 +112,24 @@ class Recorder:
             failure = error
         self.write(
             Sampled,
-            op=draw.op,
-            prompt=draw.digest,
-            index=draw.index,
-            child=draw.prompt.then(completion).digest,
-            seed=completion.seed,
-            text=completion.text,
-            token_ids=completion.token_ids,
-            finish_reason=completion.finish_reason,
-            stop=completion.stop,
-            usage=completion.usage,
-            logprobs=completion.logprobs,
-            thinking=completion.thinking,
+            op=sequence.op,
+            prompt=sequence.digest,
+            child=sequence.prompt.then(completion).digest,
             answer=answer,
             cost=cost,
+            **{name: getattr(completion, name) for name in COMPLETION_FIELDS} | {"index": sequence.index},
         )
         if failure:
             raise failure
 
-    def dropped(self, draw: SequenceName, why: Why, usage: Usage | None, cost: Cost) -> None:
+    def dropped(self, sequence: SequenceId, why: Why, usage: Usage | None, cost: Cost) -> None:
         """A sequence did not complete."""
-        self.write(Dropped, op=draw.op, prompt=draw.digest, index=draw.index, why=why, usage=usage, cost=cost)
+        self.write(
+            Dropped, op=sequence.op, prompt=sequence.digest, index=sequence.index, why=why, usage=usage, cost=cost
+        )
 
     def scored(
-        self,
-        op: int,
-        candidate: Completion,
-        digest: str,
-        against: tuple[str, int] | None,
-        rating: Rating,
-        cost: Cost,
+        self, op: int, candidate: Completion, digest: str, against: tuple[str, int] | None, rating: Rating, cost: Cost
     ) -> None:
         """A candidate was rated, or could not be; `digest` is that of its prompt."""
         self.write(

@@ -8,16 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Plan,
-    Sample,
-    Score,
-    check_n,
-    next_finished,
-    start,
-)
+from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.running_vote import RunningVote
@@ -171,12 +162,12 @@ class AnswerNode:
 
 @dataclass(slots=True, eq=False)
 class AnswerTree:
-    """Decides what to generate next (`Question.of`) and learns from the ratings (`report`), in any order."""
+    """Decides what to generate next (`ask`) and learns from the ratings (`report`), in any order."""
 
     question_id: str
     prior: Prior
     root: AnswerNode = field(default_factory=AnswerNode)
-    _asked: dict[int, AnswerNode] = field(default_factory=dict)
+    _refined: dict[int, AnswerNode] = field(default_factory=dict)
     _reported: set[int] = field(default_factory=set)
 
     def ask(self, number: int) -> AnswerNode:
@@ -188,7 +179,7 @@ class AnswerTree:
             if node.continue_.draw(self.prior, source) <= generated:
                 break
             node = max(node.children, key=lambda child: child.value.draw(self.prior, source))
-        self._asked[number] = node
+        self._refined[number] = node
         return node
 
     def report(self, number: int, rating: float, completion: Completion) -> None:
@@ -196,7 +187,7 @@ class AnswerTree:
         if number in self._reported:
             return
         self._reported.add(number)
-        parent = self._asked[number]
+        parent = self._refined[number]
         child = AnswerNode(number, parent, rating, completion)
         bisect.insort(parent.children, child, key=lambda node: node.number)
         child.value.add(rating)

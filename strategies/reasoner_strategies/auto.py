@@ -13,17 +13,7 @@ from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require,
 from reasoner.registry import build
 from reasoner.specs import Spec
 from reasoner.stopping.rules import EFFORTS, FirstOf, LockIn, Lossless, smoothed
-from reasoner.strategy import (
-    CalibrationSummary,
-    Plan,
-    Propose,
-    Strategy,
-    check_n,
-    note,
-    note_stop,
-    propose,
-    sample,
-)
+from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, propose, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -180,17 +170,17 @@ class Auto:
         if bins is None or bins.signal == "none":
             return self._arms[0], ()
         if bins.signal == "prompt":
-            return self._arms[bins.place(len(question.text))], ()
+            return self._arms[bins.index(len(question.text))], ()
         params = self._sampling
         if bins.signal == "split":
             drawn = yield from sample(question.prompt, n=SPLIT, params=params)
             vote_state = yield from vote(question, drawn)
-            return self._arms[bins.place(vote_state.share)], drawn
+            return self._arms[bins.index(vote_state.share)], drawn
         drawn = yield from sample(question.prompt, params=replace(params, logprobs=params.logprobs or 0))
         logprobs = drawn[0].logprobs.sampled if drawn[0].logprobs else ()
         if not logprobs:
             return self._voting("the first sample has no log-probabilities"), drawn
-        return self._arms[bins.place(-sum(logprobs) / len(logprobs))], drawn
+        return self._arms[bins.index(-sum(logprobs) / len(logprobs))], drawn
 
 
 def _servable(row: ArmRow) -> bool:

@@ -34,13 +34,8 @@ class BeamSearch(SearchOptions):
 
 def beam(options: BeamSearch, search: StepSearch) -> Plan[Answer | None]:
     """A beam search, however its levels are rated."""
-    parents = [(search.root, options.n)]
-    while parents:
-        yield from search.launch(parents, choose=min(options.n, options.width) > 1)
-        level = yield from search.next_level()
-        yield from search.publish()
-        parents = _parents(options, search, level) if level else []
-    return (yield from search.finish())
+    choose = min(options.n, options.width) > 1
+    return (yield from search.by_levels(options.n, lambda level: _parents(options, search, level), choose=choose))
 
 
 def _parents(options: BeamSearch, search: StepSearch, level: Level) -> list[tuple[Path, int]]:
@@ -48,8 +43,8 @@ def _parents(options: BeamSearch, search: StepSearch, level: Level) -> list[tupl
     children = options.n if options.refill else options.n - len(search.ended)
     if search.finished >= options.n or children < 1:
         return []
-    kept = distinct([path for path in level.ranked() if path.open])[: parent_count(children, options.width)]
-    return list(zip(kept, split_evenly(children, len(kept)), strict=True)) if kept else []
+    paths = distinct([path for path in level.ranked() if path.open])[: parent_count(children, options.width)]
+    return list(zip(paths, split_evenly(children, len(paths)), strict=True)) if paths else []
 
 
 def distinct(ranked: list[Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Borda vote: samples weigh by their rank, not by their rating."""
+"""Borda vote: samples are weighted by rank, not by rating."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 @dataclass(frozen=True, slots=True)
 class Borda:
-    """A vote in which the sample of rank r among `n` weighs (n - r + 1)^`power` (Kang 2025, 2502.18581).
+    """A vote in which the sample of rank r among `n` has the weight (n - r + 1)^`power` (Kang 2025, 2502.18581).
 
     The run's verifier ranks; `certainty:measure=self_certainty` is the paper's. Equal ratings share the mean of their
     weights. A sample without an answer or a rating takes one of the last ranks and has no vote; without any rating the
@@ -34,8 +34,8 @@ class Borda:
         """Draw, propose the majority, rate the samples with an answer, vote by rank."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
         majority = yield from proposed(vote(question, drawn))
-        weigh = partial(borda_weights, power=self.power)
-        return (yield from rated_choice(question, drawn, majority, weigh=weigh))
+        weights = partial(borda_weights, power=self.power)
+        return (yield from rated_choice(question, drawn, majority, weights_of=weights))
 
 
 def borda_weights(ratings: Sequence[float | None], power: float) -> list[float | None]:

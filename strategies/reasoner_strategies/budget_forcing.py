@@ -4,15 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    count_votes,
-    note,
-    prefill,
-    propose,
-    sample,
-)
+from reasoner.strategy import Plan, Sample, count_votes, note, prefill, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.voting import Tally
 

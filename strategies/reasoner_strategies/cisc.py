@@ -1,4 +1,4 @@
-"""CISC: a vote in which confident samples weigh more."""
+"""CISC: a vote weighted by confidence."""
 
 import math
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ class Cisc:
     """Self-consistency weighted by a softmax over the confidence in each of `n` samples (Taubenfeld 2025, 2502.06233).
 
     The confidence is the rating of the run's verifier: `certainty` for the paper's answer likelihood, a judge for its
-    P(True). A sample weighs exp(confidence / `softmax_temperature`), above 0: towards 0 the most confident sample
-    decides, towards infinity the majority. Tune it for each model and task; 1 leaves ratings in [0, 1] nearly equal.
-    What could not be rated has no vote; without any rating the majority decides.
+    P(True). The weight of a sample is exp(confidence / `softmax_temperature`), above 0: towards 0 the most confident
+    sample decides, towards infinity the majority. Tune it for each model and task; 1 leaves ratings in [0, 1] nearly
+    equal. What could not be rated has no vote; without any rating the majority decides.
     """
 
     uses_verifier: ClassVar[bool] = True
@@ -36,8 +36,8 @@ class Cisc:
         """Draw, propose the majority, rate the samples with an answer, vote by softmax."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
         majority = yield from proposed(vote(question, drawn))
-        weigh = partial(softmax, temperature=self.softmax_temperature)
-        return (yield from rated_choice(question, drawn, majority, weigh=weigh))
+        weights = partial(softmax, temperature=self.softmax_temperature)
+        return (yield from rated_choice(question, drawn, majority, weights_of=weights))
 
 
 def softmax(ratings: Sequence[float | None], temperature: float) -> list[float | None]:

@@ -3,16 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    check_n,
-    sample,
-)
+from reasoner.strategy import Plan, Sample, check_n, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
 from reasoner_strategies._search.ordered_sampling import OrderedSampling
 from reasoner_strategies._voting.pool import proposed, rated_vote, vote
@@ -32,8 +28,9 @@ class DeepConf:
     """A vote weighted by the confidence of each trace, without the least confident (Fu 2025, 2508.15260).
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
-    `window` tokens in a row, or over all of a shorter trace. A trace weighs its `measure`: its "lowest" group, the mean
-    of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all ("mean").
+    `window` tokens in a row, or over all of a shorter trace. The weight of a trace is its `measure`: its "lowest"
+    group, the mean of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all
+    ("mean").
 
     "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
 
@@ -91,7 +88,7 @@ class DeepConf:
         return self.window or max(1, min(MAX_WINDOW, self.params.max_tokens // WINDOWS))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw traces, weigh them, vote."""
+        """Draw traces, weight them, vote."""
         return (yield from self._offline(question) if self.mode == "offline" else self._online(question))
 
     def _offline(self, question: Question) -> Plan[Answer | None]:
@@ -102,8 +99,8 @@ class DeepConf:
         if not known:
             return majority.leader
         threshold = percentile(known, 100 - self.keep)
-        kept = [score if score is not None and score >= threshold else None for score in scores]
-        return (yield from proposed(rated_vote(question, drawn, kept))).leader
+        weights = [score if score is not None and score >= threshold else None for score in scores]
+        return (yield from proposed(rated_vote(question, drawn, weights))).leader
 
     def _online(self, question: Question) -> Plan[Answer | None]:
         first = yield from sample(question.prompt, n=min(self.warmup, self.n), params=self.params)
@@ -114,11 +111,11 @@ class DeepConf:
         for trace in first:
             self._count(votes, question, trace, threshold)
         vote_state = yield from votes.publish()
-        rest = OrderedSampling(self._later(question, threshold), self.n - len(first), self.concurrency)
-        while vote_state.share < self.consensus and (completion := (yield from rest.take())) is not None:
+        later = OrderedSampling(self._later(question, threshold), self.n - len(first), self.concurrency)
+        while vote_state.share < self.consensus and (completion := (yield from later.take())) is not None:
             self._count(votes, question, completion, threshold)
             vote_state = yield from proposed(votes.vote_state())
-        yield from rest.cancel()
+        yield from later.cancel()
         return vote_state.leader
 
     def _later(self, question: Question, threshold: float | None) -> Sample:
@@ -143,23 +140,17 @@ class DeepConf:
             return None
         tokens = [token_confidence(row[: self.params.logprobs]) for row in top]
         if measure == "tail":
-            score = _mean(tokens[-self._window :])
+            score = fmean(tokens[-self._window :])
         elif measure == "mean":
-            score = _mean(tokens)
+            score = fmean(tokens)
         else:
             groups = group_confidences(tokens, self._window)
             score = min(groups) if measure == "lowest" else lowest_tenth(groups)
         return max(0.0, score) if math.isfinite(score) else None
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of these are below, interpolated linearly (as `numpy.percentile`)."""
-    ranked = sorted(values)
-    position = (len(ranked) - 1) * percent / 100
-    below = math.floor(position)
-    above = min(below + 1, len(ranked) - 1)
-    return ranked[below] + (position - below) * (ranked[above] - ranked[below])
+    """The value that `percent` of these are below, interpolated linearly."""
+    import numpy as np
+
+    return float(np.percentile(values, percent))

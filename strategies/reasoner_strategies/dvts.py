@@ -31,9 +31,9 @@ class Dvts(SearchOptions):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all subtrees, extend each by a level as soon as its children are there; then vote."""
-        kept: set[int] = set()
+        chosen: set[int] = set()
         search = StepSearch(
-            question, self, weight_of=lambda path: path.value if self.siblings or path.order in kept else None
+            question, self, weight_of=lambda path: path.value if self.siblings or path.order in chosen else None
         )
         subtrees: dict[Level, _Subtree] = {}
         for number, width in enumerate(split_evenly(self.n, parent_count(self.n, self.width))):
@@ -45,7 +45,7 @@ class Dvts(SearchOptions):
             if best and best.open:
                 subtrees[(yield from subtree.expand(search, best))] = subtree
             elif best:
-                kept.add(best.order)
+                chosen.add(best.order)
             yield from search.publish()
         return (yield from search.finish())
 

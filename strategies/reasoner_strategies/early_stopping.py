@@ -4,14 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, require
-from reasoner.strategy import (
-    Plan,
-    check_n,
-    count_votes,
-    note_stop,
-    propose,
-    sample,
-)
+from reasoner.strategy import Plan, check_n, count_votes, note_stop, propose, sample
 from reasoner.types import Answer, Question, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import vote

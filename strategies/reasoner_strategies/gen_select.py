@@ -32,7 +32,7 @@ class GenSelect:
     More than one group makes a tournament: the winners of the groups meet in the next round. `params` draw candidates
     and choices; of each text the last 4,000 characters are shown.
 
-    The vote state weighs a class by the rounds it won and, below 1, its share of the votes.
+    In the vote state, the weight of a class is the rounds it won plus, below 1, its share of the votes.
     """
 
     uses_verifier: ClassVar[bool] = False

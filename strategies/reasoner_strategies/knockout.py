@@ -20,7 +20,7 @@ class Knockout(PairOptions):
     (1 - p_gen)^n + ceil(log2 n) * exp(-2 * comparisons * (p_comp - 1/2)^2). In the paper all n enter and are paired at
     random; here equal answers enter as one, and votes decide who meets whom.
 
-    The vote state weighs a class by the rounds it won and, below 1, its share of the votes.
+    In the vote state, the weight of a class is the rounds it won plus, below 1, its share of the votes.
     """
 
     def plan(self, question: Question) -> Plan[Answer | None]:
@@ -28,8 +28,8 @@ class Knockout(PairOptions):
         entered = yield from draw_candidates(question, self.n, self.params)
 
         def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
-            unopposed, rest = left[: len(left) % 2], left[len(left) % 2 :]
-            pairs = [(rest[index], rest[-1 - index]) for index in range(len(rest) // 2)]
+            unopposed, paired = left[: len(left) % 2], left[len(left) % 2 :]
+            pairs = [(paired[index], paired[-1 - index]) for index in range(len(paired) // 2)]
             winners = yield from self.winners(question, entered, pairs)
             return (*unopposed, *winners)
 

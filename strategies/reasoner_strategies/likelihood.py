@@ -6,16 +6,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.errors import require_choice
-from reasoner.strategy import (
-    Plan,
-    TextLikelihood,
-    check_n,
-    loglikelihood,
-    note,
-    prefill,
-    propose,
-    sample,
-)
+from reasoner.strategy import Plan, TextLikelihood, check_n, loglikelihood, note, prefill, propose, sample
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.cisc import softmax
@@ -29,7 +20,7 @@ RULE = "likelihood"
 
 
 class Option(NamedTuple):
-    """An answer to weigh, and its text after the prompt, without the blank before it."""
+    """An answer to rate, and its text after the prompt, without the blank before it."""
 
     vote: Vote
     written: str
@@ -39,8 +30,8 @@ class Option(NamedTuple):
 class Likelihood:
     """The likeliest option, or the likeliest answer of `n` samples without options (GPT-3: Brown 2020, 2005.14165).
 
-    Each option is weighed by the log-probability of its text after the prompt; nothing is drawn, and the model does not
-    reason first. `score` weighs an option's "label" or its "text"; for yes or no both are the word. `normalize` divides
+    Each option is rated by the log-probability of its text after the prompt; nothing is drawn, and the model does not
+    reason first. `score` rates an option's "label" or its "text"; for yes or no both are the word. `normalize` divides
     by the number of its "tokens" or "characters", as long texts are less likely. `style` "chat" asks the question as
     any strategy does and begins the reply with `The answer is`; "plain" is raw text for base models,
     `Context: ... Question: ... Answer:`, where the context is the text of the prompt before the question. Earlier
@@ -52,7 +43,7 @@ class Likelihood:
     to the first option.
 
     For a question without options, the answers of `n` samples, drawn with `params`, are the candidates: the first text
-    of each class. With fewer than two of them nothing is weighed. The vote state weighs answers by the softmax of their
+    of each class. With fewer than two of them nothing is rated. The weights of the vote state are the softmax of their
     values; without `normalize` these are their probabilities given that it is one of them. What does not fit into the
     context window has no weight. The engine must report log-probabilities of given tokens: here only vLLM does.
     """
@@ -72,7 +63,7 @@ class Likelihood:
         check_n(self.n)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Take the options, or draw and propose the majority; weigh, propose the likeliest."""
+        """Take the options, or draw and propose the majority; propose the likeliest."""
         options, vote_state = self._listed(question), VoteState()
         if not options:
             drawn = yield from sample(question.prompt, n=self.n, params=self.params)
@@ -84,10 +75,10 @@ class Likelihood:
             prompt = plain(question)
         else:
             prompt = yield from prefill(question.prompt, OPENING)
-        weights = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
-        values = [self._value(option, weight) for option, weight in zip(options, weights, strict=True)]
+        likelihoods = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
+        values = [self._value(option, text) for option, text in zip(options, likelihoods, strict=True)]
         if left_out := values.count(None):
-            yield from note(f"{left_out} of {len(values)} answers do not fit the context window and were not weighed")
+            yield from note(f"{left_out} of {len(values)} answers do not fit the context window and were left out")
         if left_out == len(values):
             return vote_state.leader
         vote_state = ranked(options, values, samples=vote_state.samples)
@@ -107,18 +98,18 @@ class Likelihood:
             return [Option(Vote(Answer(word, word, RULE), 0.0, 0), word) for word in ("yes", "no")]
         return []
 
-    def _value(self, option: Option, weight: TextLikelihood | None) -> float | None:
-        if weight is None:
+    def _value(self, option: Option, likelihood: TextLikelihood | None) -> float | None:
+        if likelihood is None:
             return None
-        size = {"none": 1, "tokens": weight.tokens, "characters": max(1, len(option.written))}[self.normalize]
-        return weight.logprob / size
+        size = {"none": 1, "tokens": likelihood.tokens, "characters": max(1, len(option.written))}[self.normalize]
+        return likelihood.logprob / size
 
 
 def plain(question: Question) -> Prompt:
     """The question as raw text for a base model; the text of the prompt before it is the context."""
     prompt = question.prompt
-    asked = prompt.raw or prompt.messages[-1].content
-    before, _, _ = asked.rpartition(question.text)
+    question_text = prompt.raw or prompt.messages[-1].content
+    before, _, _ = question_text.rpartition(question.text)
     context = f"Context: {before.strip()}\n" if before.strip() else ""
     return Prompt(raw=f"{context}Question: {question.text.strip()}\nAnswer:")
 

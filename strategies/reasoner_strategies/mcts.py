@@ -6,18 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.strategy import (
-    MAX_SAMPLES,
-    Finished,
-    Handle,
-    Plan,
-    Sample,
-    Score,
-    next_finished,
-    start,
-)
+from reasoner.strategy import MAX_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Question
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
+from reasoner_strategies._search.resampling import softmax
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.running_vote import RunningVote
 
@@ -90,14 +82,16 @@ class Mcts(StepOptions):
 
 @dataclass(slots=True, eq=False)
 class _Expansion:
-    """A leaf that is being expanded: the steps drawn there, and the answers of those that end a chain."""
+    """A leaf that is being expanded, and each step drawn there: its chain, and the answer of one that ends it."""
 
     leaf: Node
     path: Path
     number: int
-    drawn: list[Completion] = field(default_factory=list)
-    grown: list[Path] = field(default_factory=list)
-    answers: list[Answer | None] = field(default_factory=list)
+    steps: list[tuple[Completion, Path, Answer | None]] = field(default_factory=list)
+
+    @property
+    def drawn(self) -> tuple[Completion, ...]:
+        return tuple(completion for completion, _, _ in self.steps)
 
 
 @dataclass(slots=True, eq=False)
@@ -146,10 +140,10 @@ class _Search:
             self._grow(expansion, [rating.value for rating in finished.ratings])
             return
         self._keep(expansion, finished.completions)
-        if not expansion.drawn:
+        if not expansion.steps:
             self._grow(expansion, [])
             return
-        handle = yield from start(Score(self.question, tuple(expansion.drawn), self.options.reserve))
+        handle = yield from start(Score(self.question, expansion.drawn, self.options.reserve))
         self.running[handle] = expansion
 
     def _keep(self, expansion: _Expansion, completions: Sequence[Completion]) -> None:
@@ -166,16 +160,13 @@ class _Search:
             if not path.open:
                 self.votes.count(answer, order=order)
             if path.open or answer is not None:
-                expansion.drawn.append(completion)
-                expansion.grown.append(path)
-                expansion.answers.append(answer)
+                expansion.steps.append((completion, path, answer))
 
     def _grow(self, expansion: _Expansion, values: Sequence[float | None]) -> None:
         leaf, children = expansion.leaf, list[Node]()
-        priors = prior(expansion.drawn)
-        for index, value in enumerate(values):
-            path, answer, last = expansion.grown[index], expansion.answers[index], expansion.drawn[index]
-            child = Node(leaf, leaf.mean if value is None else value, priors[index], path.order)
+        weights = prior(expansion.drawn)
+        for (last, path, answer), weight, value in zip(expansion.steps, weights, values, strict=True):
+            child = Node(leaf, leaf.mean if value is None else value, weight, path.order)
             if answer is not None:
                 child.terminal = True
                 self.votes.rate(answer, value, order=path.order)
@@ -187,8 +178,8 @@ class _Search:
     def abandon(self) -> None:
         """End all expansions: steps that were drawn and will not be rated stay in the tree."""
         for expansion in self.running.values():
-            if expansion.drawn:
-                self._grow(expansion, [None] * len(expansion.drawn))
+            if expansion.steps:
+                self._grow(expansion, [None] * len(expansion.steps))
         self.running.clear()
 
     def best_open(self) -> Path | None:
@@ -209,6 +200,4 @@ def prior(steps: Sequence[Completion]) -> list[float]:
     ]
     if len(means) < len(steps) or not all(map(math.isfinite, means)):
         return [1 / len(steps)] * len(steps)
-    highest = max(means, default=0.0)
-    weights = [math.exp(mean - highest) for mean in means]
-    return [weight / math.fsum(weights) for weight in weights]
+    return softmax(means)

@@ -17,7 +17,7 @@ class Pairwise(PairOptions):
     `comparisons` leaves no advantage to an order. A tie of pairs won goes to the answer with more votes. With one class
     nothing is compared.
 
-    The vote state weighs a class by the pairs it won and, below 1, its share of the votes.
+    In the vote state, the weight of a class is the pairs it won plus, below 1, its share of the votes.
     """
 
     def plan(self, question: Question) -> Plan[Answer | None]:

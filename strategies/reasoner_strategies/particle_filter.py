@@ -31,8 +31,8 @@ class ParticleFilter(SearchOptions):
     """`n` chains; after each step they are resampled in proportion to their odds (Puri 2025, 2502.01618).
 
     A particle rated r has the log-weight l = logit(r) / `weight_temperature`. "reference" weighting is the paper's:
-    each resampling uses the current l, so that a lasting prefix is weighed again at each step, which sharpens.
-    "twisted" uses the growth of l since the last resampling: the particles then come from the model's chains, weighed
+    each resampling uses the current l, so that a lasting prefix counts again at each step, which sharpens.
+    "twisted" uses the growth of l since the last resampling: the particles then come from the model's chains, weighted
     by the odds of their final rating, exactly as `n` grows. Particles are resampled if their effective sample size is
     at most the share `ess_trigger` of their number, above 0; at 1 that is at every step.
 

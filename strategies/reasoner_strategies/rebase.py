@@ -36,13 +36,7 @@ class Rebase(SearchOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and allocate, level by level; then vote."""
         search = StepSearch(question, self)
-        parents = [(search.root, self.n)]
-        while parents:
-            yield from search.launch(parents)
-            level = yield from search.next_level()
-            yield from search.publish()
-            parents = self._parents(level, self.n - len(search.ended)) if level else []
-        return (yield from search.finish())
+        return (yield from search.by_levels(self.n, lambda level: self._parents(level, self.n - len(search.ended))))
 
     def _parents(self, level: Level, children: int) -> list[tuple[Path, int]]:
         """The parents of the next level, and how many children each has."""

@@ -95,8 +95,8 @@ class Refine:
             return (
                 None if satisfied else with_request(without_reply(question.prompt), version.chain, f"{RETHINK} {form}")
             )
-        asked = with_request(without_reply(question.prompt), version.chain, REVIEW)
-        [review] = yield from sample(asked, params=self.params)
+        review_prompt = with_request(without_reply(question.prompt), version.chain, REVIEW)
+        [review] = yield from sample(review_prompt, params=self.params)
         if verdict(review, "verdict", ("correct", "wrong")) == "correct" and question.read(version):
             return None
-        return with_request(asked, review.text, f"{MEND} {form}")
+        return with_request(review_prompt, review.text, f"{MEND} {form}")

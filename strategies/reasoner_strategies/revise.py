@@ -5,15 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.strategy import (
-    MAX_CHAINS,
-    Handle,
-    Plan,
-    Sample,
-    count_votes,
-    next_finished,
-    start,
-)
+from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply

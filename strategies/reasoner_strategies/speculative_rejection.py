@@ -17,9 +17,9 @@ from reasoner_strategies._voting.pool import proposed, rated_vote
 class SpeculativeRejection:
     """Best-of-N in which the worst share `alpha` is dropped every `every` tokens (Sun 2024, 2410.20290).
 
-    `n` chains begin; at each checkpoint the number of places falls to the share 1 - `alpha` of it, rounded up. There
+    `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up. There
     the verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer keep
-    their rating and their place in this ranking, and none of them is dropped, as it is paid. What could not be rated
+    their rating and take part in this ranking, and none of them is dropped, as it is paid. What could not be rated
     comes last, in launch order. `selector` is that of best-of-N: the "argmax" of the finished, or the answer with the
     highest total rating, "weighted". `alpha` 0 is best-of-N.
 
@@ -44,7 +44,7 @@ class SpeculativeRejection:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
         stepping = lockstep(self.params, self.every)
-        chains, places, ended = [replace(stepping.root(question), order=index) for index in range(self.n)], self.n, 0
+        chains, keep, ended = [replace(stepping.root(question), order=index) for index in range(self.n)], self.n, 0
         vote_state = VoteState()
         while any(chain.open for chain in chains):
             try:
@@ -53,9 +53,9 @@ class SpeculativeRejection:
                 chains = [replace(chain, cut=True) if chain.open else chain for chain in chains]
             if ended != (ended := len(_ended(chains))):
                 vote_state = yield from proposed(self._vote_state(question, chains))
-            places = max(1, math.ceil((1 - self.alpha) * places - 1e-9))
+            keep = max(1, math.ceil((1 - self.alpha) * keep - 1e-9))
             if any(chain.open for chain in chains):
-                chains = yield from _without_the_worst(question, chains, places)
+                chains = yield from _without_the_worst(question, chains, keep)
         contenders = _contenders(question, chains)
         if len(contenders) < 2:
             return vote_state.leader
@@ -81,16 +81,16 @@ def _contenders(question: Question, chains: Sequence[Path]) -> list[Path]:
     return [chain for chain in chains if chain.open or (chain.finished and chain.last and question.read(chain.last))]
 
 
-def _without_the_worst(question: Question, chains: Sequence[Path], places: int) -> Plan[list[Path]]:
-    """The chains after a checkpoint: the open ones without a place are cut."""
-    if len(_contenders(question, chains)) <= places:
+def _without_the_worst(question: Question, chains: Sequence[Path], keep: int) -> Plan[list[Path]]:
+    """The chains after a checkpoint: the open ones that are not among the best are cut."""
+    if len(_contenders(question, chains)) <= keep:
         return list(chains)
     chains = yield from _rated(question, chains, _contenders(question, chains))
     ranked = sorted(
         _contenders(question, chains), key=lambda chain: (chain.value is None, -(chain.value or 0), chain.order)
     )
-    kept = {chain.order for chain in ranked[:places]}
-    return [replace(chain, cut=True) if chain.open and chain.order not in kept else chain for chain in chains]
+    best = {chain.order for chain in ranked[:keep]}
+    return [replace(chain, cut=True) if chain.open and chain.order not in best else chain for chain in chains]
 
 
 def _rated(question: Question, chains: Sequence[Path], chosen: Sequence[Path]) -> Plan[list[Path]]:

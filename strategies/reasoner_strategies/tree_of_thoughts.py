@@ -7,15 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.strategy import (
-    MAX_SAMPLES,
-    Handle,
-    Plan,
-    Sample,
-    next_finished,
-    propose,
-    start,
-)
+from reasoner.strategy import MAX_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
@@ -119,12 +111,12 @@ class _Search:
 
     def broad(self) -> Plan[None]:
         """Level by level."""
-        kept = [self._root()]
-        while growing := [state for state in kept if state.open][: self._left]:
+        states = [self._root()]
+        while growing := [state for state in states if state.open][: self._left]:
             thoughts = yield from self._thoughts(growing)
-            states = yield from self._judged([*(state for state in kept if state.finished), *thoughts])
+            states = yield from self._judged([*(state for state in states if state.finished), *thoughts])
             yield from self.publish()
-            kept = self._best(states)
+            states = self._best(states)
 
     def deep(self) -> Plan[None]:
         """Best child first, with backtracking."""

@@ -30,7 +30,7 @@ class Universal:
     decides alone if no reply names a response, or if all answers are of one class, which costs no request. `params`
     draw the responses; the choices are greedy and at most 64 tokens long, so a model that thinks first abstains.
 
-    The vote state weighs a class by the choices it got and, below 1, its share of the votes.
+    In the vote state, the weight of a class is the choices it got plus, below 1, its share of the votes.
     """
 
     uses_verifier: ClassVar[bool] = False

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers import MAX_DIGITS, ChoiceSpace, NumberSpace, TextSpace, options_in, space_for, squad_normal
+from reasoner.answers import ChoiceSpace, NumberSpace, TextSpace, space_for, squad_normal
+from reasoner.answers.reading import MAX_DIGITS
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
+from tests.helpers import options_in
 
 NUMBER, TEXT = NumberSpace(), TextSpace()
 FOUR = ChoiceSpace(("a cat", "a dog", "12", "2"))

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers import TAIL, ChoiceSpace, options_in, space_for
+from reasoner.answers import TAIL, ChoiceSpace, space_for
 from reasoner.answers.choices import choice_in
+from tests.helpers import options_in
 
 FIVE = ChoiceSpace(("iron", "12", "tin", "4", "zinc ore"), "numbers")
 FOUR = ChoiceSpace(("a cat", "a dog", "12", "2"))

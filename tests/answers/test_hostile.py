@@ -4,18 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reasoner.answers import (
-    SPACES,
-    TAIL,
-    ChoiceSpace,
-    NumberSpace,
-    TextSpace,
-    boxed,
-    final_segment,
-    options_in,
-    space_for,
-)
+from reasoner.answers import SPACES, TAIL, ChoiceSpace, NumberSpace, TextSpace, boxed, final_segment, space_for
 from reasoner.types import Answer, AnswerSpace
+from tests.helpers import options_in
 
 NUMBER, TEXT = NumberSpace(), TextSpace()
 FOUR = ChoiceSpace(("a cat", "a dog", "12", "2"))

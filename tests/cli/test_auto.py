@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.calibration.profile import Bins
-from tests.calibrated import VOTE, bin_of, calibrated, row
+from tests.calibration.profiles import VOTE, bin_of, calibrated, row
 from tests.cli.command import Ended, Run
 
 SPLIT = ("-e", "simulated:answers=[7,8],weights=[0.5,0.5]")

@@ -45,7 +45,7 @@ class MyVerifier:
     async def bound(self, question, candidate, policy):
         return Cost()
 
-    async def score(self, question, candidate, policy, tab):
+    async def score(self, question, candidate, policy, cost_meter):
         helper()
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from reasoner import registry
 from reasoner.cli.group import cli
-from reasoner.system import installed
+from reasoner.system import machine
 from reasoner_strategies import Single
 from tests.cli.command import Run, finish, start
 from tests.engines.fake_server import FakeServer
@@ -72,8 +72,8 @@ def test_installed_packages_are_looked_through_once(monkeypatch: pytest.MonkeyPa
         looks.append(1)
         return entry_points()
 
-    monkeypatch.setattr("reasoner.system.installed.entry_points", counted)
-    for cached in (installed._all, installed.plug_ins, registry.entries):
+    monkeypatch.setattr("reasoner.system.machine.entry_points", counted)
+    for cached in (machine._entry_points, machine.plug_ins, registry.entries):
         cached.cache_clear()
     assert registry.spec_of(Single()) == "single"
     assert "eval" in cli.list_commands(click.Context(cli))

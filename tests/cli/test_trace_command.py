@@ -15,7 +15,7 @@ from reasoner.cli.trace import MAX_NODES, full
 from reasoner.trace.events import Event
 from tests.cli.command import Run, finish, start
 from tests.helpers import write_trace
-from tests.tree.growing import Trace, beam, deep, wide
+from tests.trace.tree.growing import Trace, beam, deep, wide
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\u2066\r\n\0 [bold]markup[/bold] <script>"
 TREE = """\

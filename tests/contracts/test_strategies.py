@@ -185,7 +185,7 @@ def test_when_all_answers_are_equal_that_is_the_answer(name: str) -> None:
 class Broken(Judge):
     """A verifier that always fails."""
 
-    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> Any:
+    async def score(self, question: object, candidate: Completion, policy: object, cost_meter: object) -> Any:
         raise VerifierError("out of order")
 
 

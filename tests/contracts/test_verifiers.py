@@ -13,12 +13,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import ReasonerError, UnknownName
 from reasoner.registry import build, entries, load, spec_of
 from reasoner.specs import Spec
-from reasoner.strategy import (
-    Plan,
-    Propose,
-    Sample,
-    Score,
-)
+from reasoner.strategy import Plan, Propose, Sample, Score
 from reasoner.types import Answer, Completion, Logprobs, Question, Rating, SamplingParams, VoteState
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.certainty import Measure

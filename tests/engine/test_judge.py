@@ -50,15 +50,15 @@ def test_watched_log_probabilities_are_those_of_the_model(engine: VllmEngine, em
 @pytest.mark.parametrize("ask_for", ["yes", "true", "rubric"])
 def test_a_judgement_is_a_share_of_the_mass_on_its_words(engine: VllmEngine, ask_for: str) -> None:
     async def go() -> tuple[Rating, CostMeter]:
-        judge, tab = Judge(ask_for, min_mass=0.0), CostMeter()  # type: ignore[arg-type]
+        judge, cost_meter = Judge(ask_for, min_mass=0.0), CostMeter()  # type: ignore[arg-type]
         await judge.start(engine)
-        return await judge.score(QUESTION, completion("The answer is 7"), engine, tab), tab
+        return await judge.score(QUESTION, completion("The answer is 7"), engine, cost_meter), cost_meter
 
-    rating, tab = asyncio.run(go())
+    rating, cost_meter = asyncio.run(go())
     assert rating.value is not None
     assert 0 < rating.value < 1
     assert 0 < rating.parts[0] <= 1
-    assert tab.cost == rating.cost
+    assert cost_meter.cost == rating.cost
     assert math.isfinite(rating.cost.verifier_tokens)
 
 

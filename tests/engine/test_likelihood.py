@@ -8,13 +8,7 @@ import pytest
 from reasoner import Answer, Prompt, Question, Solution, solve_sync
 from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.strategy import (
-    Plan,
-    TextLikelihood,
-    loglikelihood,
-    prefill,
-    sample,
-)
+from reasoner.strategy import Plan, TextLikelihood, loglikelihood, prefill, sample
 from reasoner.trace.events import Event
 from reasoner.types import Completion, SamplingParams
 from reasoner_evals.tasks import arithmetic

@@ -51,15 +51,17 @@ def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
     async def judged(judge: Judge) -> tuple[Rating, CostMeter]:
         await judge.start(engine)
         try:
-            tab = CostMeter()
-            return await judge.score(QUESTION, await candidate(engine, "The answer is 7"), engine, tab), tab
+            cost_meter = CostMeter()
+            return await judge.score(
+                QUESTION, await candidate(engine, "The answer is 7"), engine, cost_meter
+            ), cost_meter
         finally:
             await judge.close()
 
-    own, tab = asyncio.run(judged(Judge(model=str(embedded_model), min_mass=0.0)))
+    own, cost_meter = asyncio.run(judged(Judge(model=str(embedded_model), min_mass=0.0)))
     policy, _ = asyncio.run(judged(Judge(min_mass=0.0)))
     # The judge may run in 16 bits, by the processor; the policy of these tests runs in 32.
     assert own.value == pytest.approx(policy.value, abs=0.05)
     assert own.parts[0] == pytest.approx(policy.parts[0], abs=0.05)
-    assert tab.cost == own.cost
+    assert cost_meter.cost == own.cost
     assert own.cost.requests == 1

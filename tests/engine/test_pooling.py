@@ -202,9 +202,9 @@ def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_aga
     async def cancel() -> tuple[CostMeter, float | None, float | None]:
         await prm.start(rig.policy)
         one = await candidate(rig.policy, "A step of its own kind.\n\n" * 40)
-        tab = CostMeter()
-        rating = asyncio.create_task(prm.score(QUESTION, one, rig.policy, tab))
-        while tab.cost is not None:  # noqa: ASYNC110 # until the request is on its way
+        cost_meter = CostMeter()
+        rating = asyncio.create_task(prm.score(QUESTION, one, rig.policy, cost_meter))
+        while cost_meter.cost is not None:  # noqa: ASYNC110 # until the request is on its way
             await asyncio.sleep(0)
         rating.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -215,10 +215,10 @@ def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_aga
         fresh = beside(rig.orm)
         await fresh.start(rig.policy)
         fresh.running.started.cache._values.update(dict.fromkeys(prm.running.started.cache._values))
-        return tab, again.value, (await fresh.score(QUESTION, one, rig.policy, CostMeter())).value
+        return cost_meter, again.value, (await fresh.score(QUESTION, one, rig.policy, CostMeter())).value
 
-    tab, again, fresh = run(cancel())
-    assert tab.cost is None, "which the runner books at the bound"
+    cost_meter, again, fresh = run(cancel())
+    assert cost_meter.cost is None, "which the runner books at the bound"
     assert again == pytest.approx(fresh, abs=1e-6)
 
 
@@ -240,17 +240,17 @@ def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -
     engine.notify = told.append
 
     async def go() -> tuple[CostMeter, float | None]:
-        one, tab = await candidate(rig.policy, "Killed " * 200), CostMeter()
-        rating = asyncio.create_task(rig.orm.score(QUESTION, one, rig.policy, tab))
-        while tab.cost is not None or not rig.orm.running.started.cache._flights:  # noqa: ASYNC110
+        one, cost_meter = await candidate(rig.policy, "Killed " * 200), CostMeter()
+        rating = asyncio.create_task(rig.orm.score(QUESTION, one, rig.policy, cost_meter))
+        while cost_meter.cost is not None or not rig.orm.running.started.cache._flights:  # noqa: ASYNC110
             await asyncio.sleep(0)
         core.kill()
         with pytest.raises(RequestLost, match="the reward model died"):
             await rating
-        return tab, (await rig.orm.score(QUESTION, one, rig.policy, CostMeter())).value
+        return cost_meter, (await rig.orm.score(QUESTION, one, rig.policy, CostMeter())).value
 
-    tab, value = run(go())
-    assert tab.cost is None
+    cost_meter, value = run(go())
+    assert cost_meter.cost is None
     assert value is not None
     assert engine.restarts == 1
     assert "it is restarted" in told[0]
@@ -344,10 +344,12 @@ def test_label_tokens_of_a_language_model_agree_with_transformers(
     run(prm.close())
     model = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32)
     with torch.no_grad():
-        logits = model(torch.tensor([laid.ids])).logits[0, list(laid.places)][:, [plus, minus]].numpy()
+        logits = model(torch.tensor([laid.ids])).logits[0, list(laid.positions)][:, [plus, minus]].numpy()
     assert steps == pytest.approx(softmax(logits)[:, 0], abs=1e-4)
     assert prm.running.model is None
     assert engine._core is not None, "the policy is not the verifier's to stop"
     assert cost.requests == bound.requests == len(STEPS)
-    assert cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.places) == bound.verifier_tokens
+    assert (
+        cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.positions) == bound.verifier_tokens
+    )
     assert cost.cached_tokens > 0

@@ -103,7 +103,7 @@ def replay_with(path: Path, strategy: Strategy) -> Solution:
 class Slow(Judge):
     """A verifier that comes to no verdict on the first candidate."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         if candidate.index == 0:
             await asyncio.get_running_loop().create_future()
-        return await Judge.score(self, question, candidate, policy, tab)
+        return await Judge.score(self, question, candidate, policy, cost_meter)

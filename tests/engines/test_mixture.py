@@ -15,7 +15,7 @@ from reasoner.strategy import Plan, prefill, sample
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
-from tests.driving import QUESTION
+from tests.execution.one_question import QUESTION
 from tests.helpers import Planned, books, meter_of, says
 
 PARAMS = SamplingParams(max_tokens=40)

@@ -14,16 +14,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, RequestLost
-from reasoner.strategy import (
-    Cancel,
-    Next,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-    Start,
-    Strategy,
-)
+from reasoner.strategy import Cancel, Next, Plan, Propose, Sample, Score, Start, Strategy
 from reasoner.trace.events import Dropped, Event, Refused, Sampled, Scored
 from reasoner.types import Rating, Usage
 from reasoner.voting import Tally

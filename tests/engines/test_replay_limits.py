@@ -11,12 +11,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineDied, TraceError
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Plan, Sample, Score, Start
 from reasoner.trace.events import Event, Refused, Sampled, read_trace
 from reasoner.types import Prompt
 from reasoner_strategies import BestOfN, SelfConsistency, Single

@@ -13,16 +13,7 @@ from reasoner.budget import Reservation
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, RequestLost
 from reasoner.models.info import ModelInfo
-from reasoner.strategy import (
-    Cancel,
-    Handle,
-    Next,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Cancel, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Began, Ended, Event
 from reasoner.types import VoteState
 from tests.helpers import Judge, Planned, books, jumbled, meter_of, number_question, told, turns, varied

@@ -159,7 +159,7 @@ def test_what_never_ends_is_ended_by_its_processor_time(code: str) -> None:
 @pytest.mark.parametrize("code", ["import time\ndef attack(): time.sleep(1000)", "import time\ntime.sleep(1000)"])
 def test_what_waits_is_ended_by_the_clock(code: str) -> None:
     verdict = checked(code, Call((), None), limits=Limits(seconds=1))
-    assert (verdict.status, verdict.detail) == ("timeout", "test 1 of 1: not over after 1 s")
+    assert (verdict.status, verdict.detail) == ("timeout", "test 1 of 1: not finished after 1 s")
 
 
 def test_a_program_that_hangs_is_ended() -> None:

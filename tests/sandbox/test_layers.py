@@ -72,7 +72,7 @@ def test_a_tool_that_fails_is_not_taken_for_a_layer(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(away), prepend=":")
     layers = detect.__wrapped__()
     assert layers.wrapper == "none"
-    assert layers.missing == "namespaces: it said nothing; bubblewrap: no permissions to create a namespace"
+    assert layers.missing == "namespaces: it printed nothing; bubblewrap: no permissions to create a namespace"
 
 
 def test_without_the_minimum_nothing_is_run_and_the_way_out_is_told(

@@ -5,13 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from reasoner.errors import ReasonerError
-from reasoner.strategy import (
-    Note,
-    Operation,
-    Plan,
-    Propose,
-    Sample,
-)
+from reasoner.strategy import Note, Operation, Plan, Propose, Sample
 from reasoner.types import Answer, Completion, Prompt, Question, VoteState
 from tests.helpers import completion, number_question
 

@@ -54,12 +54,12 @@ class Rater(StepJudge):
     fails: Callable[[Completion], bool] = lambda candidate: False
     rated: dict[str, float] = field(default_factory=dict)
 
-    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> Rating:
+    async def score(self, question: object, candidate: Completion, policy: object, cost_meter: object) -> Rating:
         self.seen.append(candidate.chain)
         if self.fails(candidate):
             raise VerifierError("out of order")
         self.rated[candidate.chain] = self.verdict(candidate)
-        return await Judge.score(self, question, candidate, policy, tab)  # type: ignore[arg-type]
+        return await Judge.score(self, question, candidate, policy, cost_meter)  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)

@@ -12,16 +12,7 @@ from reasoner import Budget, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Next,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Message, Prompt, Question, SamplingParams
 from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Arm, Prior, Selector, refinement
@@ -83,7 +74,7 @@ def tree_of(
     while left:
         for number, under, value in list(left):
             if under in nodes:
-                tree._asked[number] = nodes[under]
+                tree._refined[number] = nodes[under]
                 for _ in range(repeats):
                     tree.report(number, value, completion(str(number)))
                 nodes[number] = next(one for one in nodes[under].children if one.number == number)

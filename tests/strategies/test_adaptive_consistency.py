@@ -8,17 +8,7 @@ import pytest
 from reasoner import Solution, solve_sync
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import (
-    Cancel,
-    Finished,
-    Handle,
-    Next,
-    Note,
-    Operation,
-    Propose,
-    Sample,
-    Start,
-)
+from reasoner.strategy import Cancel, Finished, Handle, Next, Note, Operation, Propose, Sample, Start
 from reasoner.trace.events import Event, Noted
 from reasoner.types import SamplingParams
 from reasoner_strategies.adaptive_consistency import AdaptiveConsistency

@@ -15,7 +15,7 @@ from reasoner.registry import build, spec_of
 from reasoner.strategy import CalibratedStrategy
 from reasoner.types import SamplingParams, VoteState
 from reasoner_strategies.auto import Auto
-from tests.calibrated import ONE, VOTE, bin_of, calibrated, family, row, write_profile
+from tests.calibration.profiles import ONE, VOTE, bin_of, calibrated, family, row, write_profile
 from tests.helpers import Judge, books, course, jumbled, meter_of, number_question, says, varied
 
 QUESTION = number_question()

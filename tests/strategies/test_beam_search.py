@@ -9,17 +9,7 @@ from reasoner import Budget, SamplingParams
 from reasoner.budget import Cost
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Next,
-    Operation,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Rating
 from reasoner_strategies._search.step_search import parent_count, split_evenly
 from reasoner_strategies.beam_search import BeamSearch

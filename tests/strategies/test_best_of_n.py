@@ -6,13 +6,7 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import (
-    Operation,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-)
+from reasoner.strategy import Operation, Plan, Propose, Sample, Score
 from reasoner.types import Answer, Completion, Rating, SamplingParams, VoteState
 from reasoner_strategies import BestOfN
 from tests.helpers import completion, finish, number_question

@@ -9,14 +9,7 @@ from reasoner import Budget, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.strategy import (
-    Note,
-    Operation,
-    Plan,
-    Prefill,
-    Propose,
-    Sample,
-)
+from reasoner.strategy import Note, Operation, Plan, Prefill, Propose, Sample
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
 from reasoner_strategies.budget_forcing import BudgetForcing
 from tests.helpers import finish, number_question, says

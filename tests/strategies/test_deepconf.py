@@ -13,15 +13,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.stopping.confidence import ConfidenceFloor
-from reasoner.strategy import (
-    Cancel,
-    Finished,
-    Handle,
-    Next,
-    Propose,
-    Sample,
-    Start,
-)
+from reasoner.strategy import Cancel, Finished, Handle, Next, Propose, Sample, Start
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, SamplingParams, VoteState
 from reasoner_strategies.deepconf import DeepConf, percentile

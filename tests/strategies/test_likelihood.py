@@ -10,19 +10,11 @@ from reasoner import Answer, Budget, Prompt, Question, solve_sync
 from reasoner.answers import ChoiceSpace
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.strategy import (
-    LogLikelihood,
-    Note,
-    Plan,
-    Prefill,
-    Propose,
-    Sample,
-    TextLikelihood,
-)
+from reasoner.strategy import LogLikelihood, Note, Plan, Prefill, Propose, Sample, TextLikelihood
 from reasoner.types import VoteState
 from reasoner_strategies import Likelihood, SelfConsistency
+from tests.execution.known_likelihoods import Known, by_hand
 from tests.helpers import completion, number_question, says
-from tests.weighing import Known, by_hand
 
 CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
 DOCUMENT = Question.of("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")
@@ -149,7 +141,7 @@ def test_normalised_values_are_what_the_softmax_is_taken_of() -> None:
 def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
     course = followed(Likelihood().plan(CHOICE), listed(A=TextLikelihood(-3.0, 1), C=TextLikelihood(-2.0, 1)))
     assert (course.answer and course.answer.key, weights(course)["B"]) == ("C", 0.0)
-    assert course.notes == ["1 of 3 answers do not fit the context window and were not weighed"]
+    assert course.notes == ["1 of 3 answers do not fit the context window and were left out"]
     nothing = followed(Likelihood().plan(CHOICE), listed())
     assert (nothing.answer, nothing.vote_states) == (None, [])
 

@@ -10,16 +10,7 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Next,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, Rating, VoteState
 from reasoner_strategies._search.puct import FirstPlay
 from reasoner_strategies.mcts import Mcts

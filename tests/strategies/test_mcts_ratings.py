@@ -10,16 +10,7 @@ import pytest
 
 from reasoner import Budget, Question, solve_many_sync, solve_sync
 from reasoner.errors import UsageError, VerifierError
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Next,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, VoteState
 from reasoner_strategies._voting.running_vote import RunningVote
 from reasoner_strategies.mcts import Mcts, prior
@@ -241,7 +232,7 @@ def test_steps_end_where_told() -> None:
 
 
 class Broken(Judge):
-    async def score(self, question: object, candidate: Completion, policy: object, tab: object) -> Any:
+    async def score(self, question: object, candidate: Completion, policy: object, cost_meter: object) -> Any:
         raise VerifierError("out of order")
 
 

@@ -11,13 +11,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.registry import build
-from reasoner.strategy import (
-    Operation,
-    Plan,
-    Propose,
-    Sample,
-    Score,
-)
+from reasoner.strategy import Operation, Plan, Propose, Sample, Score
 from reasoner.types import Answer, Completion, Message, Rating, SamplingParams
 from reasoner_strategies import Single
 from reasoner_strategies.refine import Refine

@@ -5,14 +5,7 @@ import itertools
 import pytest
 
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Next,
-    Propose,
-    Sample,
-    Start,
-)
+from reasoner.strategy import Finished, Handle, Next, Propose, Sample, Start
 from reasoner.types import SamplingParams, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import completion, finish, number_question

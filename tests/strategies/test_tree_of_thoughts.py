@@ -9,16 +9,7 @@ from typing import Any
 import pytest
 
 from reasoner.errors import BudgetExhausted, ReasonerError
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Next,
-    Note,
-    Plan,
-    Propose,
-    Sample,
-    Start,
-)
+from reasoner.strategy import Finished, Handle, Next, Note, Plan, Propose, Sample, Start
 from reasoner.types import Answer, Completion, VoteState
 from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
 from tests.helpers import completion, number_question

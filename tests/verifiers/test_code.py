@@ -119,9 +119,9 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ((), "question 'q' has no tests: give `tests`"),
         (("assert (",), "test_error: .*SyntaxError"),
         (("assert True",), "test_error: .*calls nothing"),
-        (('{"args": 1, "expected": 2}',), "is no test"),
-        (('{"args": [1], "expect": 2}',), "is no test"),
-        (('{"args": [1], "expected": 2, "more": 3}',), "is no test"),
+        (('{"args": 1, "expected": 2}',), "is not a test"),
+        (('{"args": [1], "expect": 2}',), "is not a test"),
+        (('{"args": [1], "expected": 2, "more": 3}',), "is not a test"),
         (('{"args": [1], "expected": 2}',), "no entry point"),
     ],
 )

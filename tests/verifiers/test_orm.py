@@ -163,7 +163,7 @@ def test_verifiers_are_equal_by_their_options_alone(orm: Orm) -> None:
     [
         ({"recipe": "prm"}, "recipe must be auto, head or sequence_classification .got"),
         ({"model": "no/such/model"}, "no model named"),
-        ({"model": "/nowhere/head.safetensors"}, "no head in /nowhere/head.safetensors"),
+        ({"model": "/nowhere/head.safetensors"}, "there is no file /nowhere/head.safetensors"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], complaint: str) -> None:

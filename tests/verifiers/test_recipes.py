@@ -10,7 +10,7 @@ import pytest
 from reasoner import Prompt, Question
 from reasoner.errors import UsageError, VerifierError
 from reasoner.types import Completion, TokenIds
-from reasoner_verifiers.reward.layouts import Case, Laid, lay, steps_of
+from reasoner_verifiers.reward.layouts import Case, RewardInput, lay, steps_of
 from reasoner_verifiers.reward.recipes import (
     HEAD,
     MATH_SHEPHERD,
@@ -31,14 +31,14 @@ SHEPHERD = replace(MATH_SHEPHERD, tag="<extra_0>", tokens={"<extra_0>": 151651})
 
 def laid(
     recipe: Recipe, candidate: Completion, *, separator: str = "\n\n", question: Question = QUESTION, own: bool = False
-) -> Laid:
+) -> RewardInput:
     case = Case(question, candidate, separator, Letters() if own else None)
     return asyncio.run(lay(recipe, LetterModel("m"), case))
 
 
-def cut(found: Laid) -> list[str]:
+def cut(found: RewardInput) -> list[str]:
     """The text up to each place where a score is read."""
-    return [read(found.ids[: place + 1]) for place in found.places]
+    return [read(found.ids[: place + 1]) for place in found.positions]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_head_reads_a_path_that_grew_over_several_samples() -> None:
     first = written("One.\n\n", finish="length")
     second = written("Two.", prompt=first.prompt.then(first))
     assert cut(laid(HEAD, second, own=True)) == ["user How many?One.\n\n", "user How many?One.\n\nTwo."]
-    assert laid(HEAD, first, own=True).places == laid(HEAD, second, own=True).places[:1]
+    assert laid(HEAD, first, own=True).positions == laid(HEAD, second, own=True).positions[:1]
 
 
 def test_a_head_reads_text_where_the_policy_has_other_tokens() -> None:
@@ -135,7 +135,7 @@ def test_the_tag_in_the_question_or_in_a_step_is_rejected(recipe: Recipe, questi
 def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two characters that a tokenizer joins into the tag's token, which no look at the text can find."""
     monkeypatch.setitem(__import__("tests.verifiers.rewards", fromlist=["SPECIAL"]).SPECIAL, "qq", 151651)
-    with pytest.raises(VerifierError, match="found 3 places for 2 steps"):
+    with pytest.raises(VerifierError, match="found 3 positions for 2 steps"):
         laid(QWEN_MATH_PRM, written("One qq.\n\nTwo."))
 
 
@@ -150,7 +150,7 @@ def test_a_longer_path_begins_with_the_tokens_of_the_shorter_one(recipe: Recipe)
     paths = [laid(recipe, written("".join(f"Step {n}: so.\n\n" for n in range(1, count)))) for count in range(2, 6)]
     for short, longer in pairwise(paths):
         assert longer.ids[: len(short.ids)] == short.ids
-        assert longer.places[:-1] == short.places
+        assert longer.positions[:-1] == short.positions
 
 
 def test_a_template_that_changes_earlier_turns_is_refused() -> None:

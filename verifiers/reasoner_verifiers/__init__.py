@@ -1,4 +1,4 @@
-"""Built-in verifiers: one verifier a file. They rate candidates and never see a reference answer."""
+"""Built-in verifiers, one per file. They rate candidates and never see a reference answer."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,24 +13,13 @@ if TYPE_CHECKING:
     from reasoner_verifiers.prm import Prm
     from reasoner_verifiers.rules import Rules
 
-_HOMES = {
-    "Calibrated": "calibrated",
-    "Certainty": "certainty",
-    "CodeTests": "code",
-    "Ensemble": "ensemble",
-    "Judge": "judge",
-    "Orm": "orm",
-    "Prm": "prm",
-    "Rules": "rules",
-}
-
 __all__ = ["Calibrated", "Certainty", "CodeTests", "Ensemble", "Judge", "Orm", "Prm", "Rules"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a verifier on first use, so that help for `reasoner verifier` does not wait for all of them."""
-    if name in _HOMES:
-        return getattr(import_module(f"reasoner_verifiers.{_HOMES[name]}"), name)
+    if name in __all__:
+        return getattr(import_module(f"reasoner_verifiers.{'code' if name == 'CodeTests' else name.lower()}"), name)
     raise AttributeError(f"module 'reasoner_verifiers' has no attribute {name!r}")
 
 

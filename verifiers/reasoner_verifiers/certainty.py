@@ -1,4 +1,4 @@
-"""Certainty: how sure the model was of what it wrote, from the log-probabilities it reported anyway."""
+"""Certainty: the confidence of the model in its own text, from the log-probabilities of its tokens."""
 
 import math
 from collections.abc import Sequence

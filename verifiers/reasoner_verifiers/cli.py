@@ -47,16 +47,7 @@ def command() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N",
               help="The seed that selects the held-out questions.")  # fmt: skip
 @guarded
-def fit_command(
-    runs: tuple[Path, ...],
-    out: Path,
-    backbone: str,
-    layer: int,
-    hidden: int,
-    steps: bool,
-    held_out: float,
-    seed: int,
-) -> int:
+def fit_command(runs: tuple[Path, ...], out: Path, **recipe: Any) -> int:
     """Fit a reward model for the verifiers `orm` and `prm`: a small head on a model's hidden states.
 
     Prints how well it separates right from wrong answers to held-out questions, and the accuracy of selecting by it.
@@ -67,7 +58,7 @@ def fit_command(
 
     _check_writable(out)
     terminal = Terminal(sys.stdout, sys.stderr)
-    fitted = fit(runs, Recipe(backbone, layer, hidden, held_out, steps, seed), terminal.say)
+    fitted = fit(runs, Recipe(**recipe), terminal.say)
     with _writing(out):
         save_head(fitted.head, out)
     for line in _report(fitted):

@@ -1,4 +1,4 @@
-"""Code tests: how many of a problem's public tests the code in an answer passes."""
+"""Code tests: the share of a problem's public tests that the code of an answer passes."""
 
 import math
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ _SPACE = CodeSpace()
 class CodeTests(FreeVerifier):
     """Rates an answer by the share of tests its code passes, in a sandbox; it costs no tokens.
 
-    The tests have to be part of the problem: with hidden ones this would be an oracle. Each of `tests` is Python that
-    asserts, or a JSON object: `{"args": [1], "expected": 2}` for a call of `entry_point`, `{"stdin": "1", "expected":
-    "2"}` for a program. `tests_file` has them for many questions, a JSON object with `id`, `tests` and, if needed,
-    `entry_point` on each line.
+    The tests must be part of the problem: hidden ones would make this an oracle. Each of `tests` is Python with
+    assertions, or a JSON object: `{"args": [1], "expected": 2}` for a call of `entry_point`, `{"stdin": "1",
+    "expected": "2"}` for a program. `tests_file` has the tests of many questions: on each line a JSON object with `id`,
+    `tests` and, if needed, `entry_point`.
 
-    An answer without code passes nothing. Code that hangs, crashes or doesn't compile passes what it passed until then.
-    `timeout` is seconds of processor time; on the clock a run may take twice as much.
+    An answer without code passes no test. Code that hangs or crashes has passed the tests before. `timeout` is seconds
+    of processor time; the wall-clock limit is twice as long.
     """
 
     tests: tuple[str, ...] = ()
@@ -42,16 +42,11 @@ class CodeTests(FreeVerifier):
     def __post_init__(self) -> None:
         require(self.timeout, "timeout", above=0, at_most=3600)
 
-    @property
-    def logprobs(self) -> None:
-        """It reads text alone."""
-        return
-
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The share of tests passed.
 
         Raises:
-            VerifierError: the question has no tests, they can't be run, or this machine lacks the sandbox's minimum.
+            VerifierError: the question has no tests, they cannot run, or this machine lacks the sandbox's minimum.
         """
         tab.cost = Cost()
         answer = None if candidate.truncated else _SPACE.read(candidate.chain)
@@ -79,7 +74,7 @@ class CodeTests(FreeVerifier):
 
 
 def _test(written: object) -> str | Call | Program:
-    """A test as it is configured: an object, the JSON of one, or Python."""
+    """A test as it is configured: an object, its JSON, or Python."""
     if isinstance(written, str) and written.lstrip().startswith("{"):
         try:
             written = parse_json(written)
@@ -92,12 +87,12 @@ def _test(written: object) -> str | Call | Program:
             return Call(tuple(args), expected, str(rest.get("entry_point", "")))
         case {"stdin": str(stdin), "expected": str(expected), **rest} if not rest:
             return Program(stdin, expected)
-    raise UsageError(f"{written!r:.80} is no test: write Python, args and expected, or stdin and expected")
+    raise UsageError(f"{written!r:.80} is not a test: write Python, args and expected, or stdin and expected")
 
 
 @lru_cache(maxsize=8)
 def _records(path: str) -> Mapping[str, Mapping[str, Any]]:
-    """The lines of a file of tests, by the id of their question; read once."""
+    """The lines of a file of tests by the id of their question; cached."""
     records: dict[str, Mapping[str, Any]] = {}
     try:
         lines = read_whole(Path(path)).decode("utf-8").splitlines()

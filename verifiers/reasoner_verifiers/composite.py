@@ -1,4 +1,4 @@
-"""What a verifier made of other verifiers passes on to them."""
+"""The base of verifiers that rate by other verifiers."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from reasoner.verifier import Verifier, claim_memory
 
 
 class Composite:
-    """A verifier that rates by other verifiers, which it starts one after the other."""
+    """A verifier that rates by other verifiers; it starts them one after the other."""
 
     __slots__ = ()
 

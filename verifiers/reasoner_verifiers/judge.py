@@ -1,4 +1,4 @@
-"""Judge: a language model is asked about a candidate, and the probabilities of its first token are the rating."""
+"""Judge: asks a language model about a candidate; the rating comes from the probabilities of its first token."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from reasoner.budget import Cost
-from reasoner.engine import (
-    Engine,
-    SampleRequest,
-    UsageMeter,
-    reset_caches,
-)
+from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
@@ -25,10 +20,10 @@ ONE_TOKEN = SamplingParams(temperature=0.0, max_tokens=1)
 
 
 class Form(NamedTuple):
-    """A way of asking: what closes the prompt, and the words that may answer it, each with what it is worth."""
+    """A question to the judge: the end of the prompt, and the possible words of its answer with their values."""
 
     closing: str
-    worth: tuple[tuple[str, float], ...]
+    values: tuple[tuple[str, float], ...]
 
 
 FORMS: dict[Ask, Form] = {
@@ -44,16 +39,17 @@ PAIR = Form("Which of the two answers is better? Reply with A or B.", (("A", 1.0
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A model's own word on each candidate, as probabilities of one token.
+    """Rates by a model's opinion of each candidate, as the probabilities of one token.
 
     `ask` "yes" rates by P(Yes) / (P(Yes) + P(No)) (Zhang 2024, 2408.15240), "true" by P(True) likewise (Kadavath 2022,
-    2207.05221), "rubric" by the expected grade from 1 to 5, mapped to [0, 1], for what `rubric` says (Liu 2023,
-    2303.16634). Spellings of a word that are one token are added up. Where all the words together have less probability
-    than `min_mass` the model was not answering the question: an error, no rating. `parts` keeps the mass.
+    2207.05221), "rubric" by the expected grade from 1 to 5, mapped to [0, 1], by the criterion `rubric` (Liu 2023,
+    2303.16634). The probabilities of all spellings of a word that are one token are added. If all words together have
+    less probability than `min_mass`, the model did not answer the question: an error, not a rating. `parts` holds the
+    mass.
 
-    The policy judges itself, and its prefix cache serves the prompt up to the candidate, unless `model` names another
-    model to run or `base_url` a server. The judge sees neither a reference answer nor other candidates, but for the
-    one that `compare_pair` compares it with. Nothing prevents a candidate's text from talking it round.
+    The policy judges itself, with the prompt up to the candidate in its prefix cache, unless `model` names another
+    model to run or `base_url` a server. The judge sees no reference answer and no other candidate, except in
+    `compare_pair`. A candidate's text may manipulate it.
     """
 
     ask: Ask = "yes"
@@ -72,37 +68,36 @@ class Judge:
 
     @property
     def logprobs(self) -> None:
-        """Nothing is needed of the sequences."""
-        return
+        """None: it reads text alone."""
 
     async def claim_memory(self, policy: Engine) -> None:
-        """Claim a part of the policy's GPU for the model of its own, where there is one, before the policy starts."""
+        """Claim a part of the policy's GPU for the judge's own model, if it has one, before the policy starts."""
         if self._own or not (self.model or self.base_url):
             return
         if self.base_url:
             self._own.append(OpenAIEngine(base_url=self.base_url, model_id=self.model))
             return
-        # A second core in this process would have to wait for the policy's at every step.
+        # In this process, two cores would wait for each other at every step.
         own = VllmEngine(model_id=self.model, core="async")
         self._own.append(own)
         await in_daemon(lambda: own.share_gpu(policy))
 
     async def start(self, policy: Engine) -> None:
-        """Start the model of its own, where there is one, and learn which tokens spell the words."""
+        """Start the judge's own model, if it has one, and find the tokens that spell the words."""
         await self.claim_memory(policy)
         engine = self._engine(policy)
         await engine.start()
         if any(known is engine for known, _ in self._known):
             return
-        words = {word for form in (*FORMS.values(), PAIR) for word, _ in form.worth}
+        words = {word for form in (*FORMS.values(), PAIR) for word, _ in form.values}
         self._known.append((engine, {word: await _spellings(engine, word) for word in sorted(words)}))
 
     async def reset_caches(self) -> None:
-        """Empty the cache of the model of its own."""
+        """Empty the cache of the judge's own model."""
         await reset_caches(*self._own)
 
     async def close(self) -> None:
-        """Stop the model of its own."""
+        """Stop the judge's own model."""
         while self._own:
             await self._own.pop().close()
         self._known.clear()
@@ -111,16 +106,16 @@ class Judge:
         return self._own[0] if self._own else policy
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """The whole prompt, uncached, and one token."""
+        """The cost of the whole prompt, with nothing cached, and one token."""
         engine = self._engine(policy)
         tokens = (await engine.render(self._prompt(question, candidate))).tokens
         return verifier_cost(engine.model, Usage(tokens, 0, 1))
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
-        """What the model says of one candidate.
+        """The model's rating of one candidate.
 
         Raises:
-            VerifierError: it was not answering the question, or cannot be asked.
+            VerifierError: it did not answer the question, or the prompt does not fit its context.
         """
         prompt, form = self._prompt(question, candidate), FORMS[self.ask]
         value, mass = await self._read(prompt, form, question, candidate.index, policy, tab)
@@ -128,19 +123,18 @@ class Judge:
         return Rating(value, tab.cost, parts=(mass,))
 
     async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
-        """Both orders, uncached."""
+        """The cost of both orders, with nothing cached."""
         engine = self._engine(policy)
-        tokens = (await engine.render(_pair_prompt(question, a, b))).tokens
-        again = (await engine.render(_pair_prompt(question, b, a))).tokens
-        return verifier_cost(engine.model, Usage(tokens, 0, 1)) + verifier_cost(engine.model, Usage(again, 0, 1))
+        prompts = [await engine.render(_pair_prompt(question, *pair)) for pair in ((a, b), (b, a))]
+        return sum((verifier_cost(engine.model, Usage(prompt.tokens, 0, 1)) for prompt in prompts), Cost())
 
     async def compare_pair(
         self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
     ) -> Rating:
-        """The probability that `a` is better than `b`: the mean over both orders, so that place does not count.
+        """The probability that `a` is better than `b`: the mean over both orders, so that the order does not matter.
 
-        `parts` are the two, each as the probability of `a`: far apart, the judge went by place. Of a pair and its
-        reverse the values add up to 1.
+        `parts` are the probabilities of `a` in both orders; if they differ much, the judge prefers a position. The
+        values of a pair and its reverse add up to 1.
 
         Raises:
             VerifierError: as `score`.
@@ -157,12 +151,12 @@ class Judge:
     async def _read(
         self, prompt: Prompt, form: Form, question: Question, index: int, policy: Engine, tab: CostMeter
     ) -> tuple[float, float]:
-        """The expected worth of the first token among the form's words, and their probability together."""
+        """The expected value of the first token among the form's words, and the probability of all these words."""
         engine = self._engine(policy)
         spelled = next((ids for known, ids in self._known if known is engine), None)
         if spelled is None:
             raise VerifierError("the judge was not started with this engine: await its start(policy) first")
-        watch = tuple(token for word, _ in form.worth for token in spelled[word])
+        watch = tuple(token for word, _ in form.values for token in spelled[word])
         rendered = await engine.render(prompt)
         if engine.model.context and rendered.tokens >= engine.model.context:
             raise VerifierError(
@@ -178,31 +172,31 @@ class Judge:
             raise
         tab.cost = before + verifier_cost(engine.model, completion.usage)
         if completion.logprobs is None or not completion.logprobs.watched:
-            raise VerifierError(f"{engine.name} tells no log-probabilities of chosen tokens")
+            raise VerifierError(f"{engine.name} does not report the log-probabilities of chosen tokens")
         return self._expected(form, spelled, watch, completion.logprobs.watched[0])
 
     def _expected(
         self, form: Form, spelled: dict[str, TokenIds], watch: TokenIds, logprobs: Sequence[float]
     ) -> tuple[float, float]:
         chance = dict(zip(watch, map(math.exp, logprobs), strict=True))
-        masses = [(math.fsum(chance[token] for token in spelled[word]), worth) for word, worth in form.worth]
-        mass = min(1.0, math.fsum(part for part, _ in masses))
+        masses = [(math.fsum(chance[token] for token in spelled[word]), value) for word, value in form.values]
+        total = math.fsum(part for part, _ in masses)
+        mass = min(1.0, total)
         if mass <= 0 or mass < self.min_mass:
-            words = ", ".join(word for word, _ in form.worth)
+            words = ", ".join(word for word, _ in form.values)
             raise VerifierError(
-                f"the judge was not answering: {words} together have probability {mass:.3f}, below "
+                f"the judge did not answer: {words} together have probability {mass:.3f}, below "
                 f"min_mass={self.min_mass:g}"
             )
-        total = math.fsum(part for part, _ in masses)
-        return min(1.0, math.fsum(part * worth for part, worth in masses) / total), mass
+        return min(1.0, math.fsum(part * value for part, value in masses) / total), mass
 
 
-def _chat(question: Question, rest: str) -> Prompt:
-    """The question as the policy was asked it, so that its cached prefix serves, and what the judge is to look at."""
-    head = question.prompt
-    asked = head.raw or head.messages[-1].content
-    system = next((message.content for message in head.messages if message.role == "system"), "")
-    return Prompt.chat(f"{asked}\n\n{rest}", system=system)
+def _chat(question: Question, task: str) -> Prompt:
+    """The prompt of the policy, whose prefix is cached, followed by the task of the judge."""
+    prompt = question.prompt
+    text = prompt.raw or prompt.messages[-1].content
+    system = next((message.content for message in prompt.messages if message.role == "system"), "")
+    return Prompt.chat(f"{text}\n\n{task}", system=system)
 
 
 def _pair_prompt(question: Question, a: Completion, b: Completion) -> Prompt:
@@ -216,9 +210,11 @@ async def _spellings(engine: Engine, word: str) -> TokenIds:
     for form in dict.fromkeys((word, f" {word}", word.lower(), f" {word.lower()}", word.upper(), f" {word.upper()}")):
         ids = await engine.encode(form)
         if ids is None:
-            raise VerifierError(f"{engine.name} has no tokenizer to ask: the judge needs vLLM, here or on a server")
+            raise VerifierError(
+                f"{engine.name} gives no access to its tokenizer: the judge needs vLLM, in this process or as a server"
+            )
         if len(ids) == 1 and ids[0] not in tokens:
             tokens.append(ids[0])
     if not tokens:
-        raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `Question.of`")
+        raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
     return tuple(tokens)

@@ -18,7 +18,7 @@ MIN_RATINGS = 30
 """Right and wrong ratings together that a fit needs."""
 _CLIP = 1e-6
 _RIDGE = 1e-2
-"""Penalty on slopes, which keeps them finite where the values separate right from wrong perfectly."""
+"""Penalty on slopes, which keeps them finite if the values separate right from wrong perfectly."""
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -120,9 +120,9 @@ def fit_calibration(
     require_choice(method, "method", ("isotonic", "platt"))
     x, y = _checked(values, right)
     if method == "isotonic":
-        order = np.argsort(x, kind="stable")
-        fitted = optimize.isotonic_regression(_pooled(x[order], y[order])).x
-        knots = _knots(x[order], np.clip(fitted, 0, 1))
+        distinct, indices, counts = np.unique(x, return_inverse=True, return_counts=True)
+        shares = np.bincount(indices, weights=y) / counts
+        knots = _knots(distinct, np.clip(optimize.isotonic_regression(shares, weights=counts).x, 0, 1))
         return Calibration(method="isotonic", verifier=verifier, fitted_on=fitted_on, x=knots[0], y=knots[1])
     [slope], intercept = logistic(_log_odds(x)[:, None], _platt_targets(y), ridge=_RIDGE / len(y), nonnegative=True)
     return Calibration(method="platt", verifier=verifier, fitted_on=fitted_on, slope=float(slope), intercept=intercept)
@@ -151,17 +151,10 @@ def _checked(values: Sequence[object], right: Sequence[bool]) -> tuple[Floats, F
     return x, y
 
 
-def _pooled(x: Floats, y: Floats) -> Floats:
-    """Labels in the order of the values, averaged over equal values."""
-    _, indices, counts = np.unique(x, return_inverse=True, return_counts=True)
-    return (np.bincount(indices, weights=y) / counts)[indices]
-
-
 def _knots(x: Floats, y: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The ends of each level part as x and y; the map is linear between them."""
     keep = [i for i in range(len(x)) if i in (0, len(x) - 1) or not y[i - 1] == y[i] == y[i + 1]]
-    thin = {float(x[i]): float(y[i]) for i in keep}
-    return tuple(thin), tuple(thin.values())
+    return tuple(x[keep].tolist()), tuple(y[keep].tolist())
 
 
 def _platt_targets(y: Floats) -> Floats:
@@ -192,6 +185,6 @@ def logistic(
 
     bounds = [(0.0 if nonnegative else None, None)] * z.shape[1] + [(None, None)]
     start = np.zeros(z.shape[1] + 1)
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}).x
-    slopes = found[:-1] / scale
-    return slopes, float(found[-1] - slopes @ mean)
+    solution = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}).x
+    slopes = solution[:-1] / scale
+    return slopes, float(solution[-1] - slopes @ mean)

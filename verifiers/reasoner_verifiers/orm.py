@@ -1,20 +1,19 @@
 """Orm: rates a whole candidate by the score of an outcome reward model at its end."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import require_choice
-from reasoner.models.dtype import DType
 from reasoner.types import Completion, Question, Rating
 from reasoner.verifier import CostMeter
-from reasoner_verifiers.reward.model import Options, RewardVerifier, Running
+from reasoner_verifiers.reward.model import RewardVerifier
 
 
 @dataclass(frozen=True, slots=True)
 class Orm(RewardVerifier):
-    """Rates a candidate by a reward model in a process of its own.
+    """Rates a candidate by a reward model in a separate process.
 
     `model` is "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a
     Hugging Face id. `recipe` says how the model is read; "auto" recognises it. A head reads the policy's own token ids,
@@ -22,29 +21,14 @@ class Orm(RewardVerifier):
     are options of its engine.
     """
 
+    rates: ClassVar[Literal["outcome"]] = "outcome"
+    separator: ClassVar[str] = ""
+
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
-    max_model_len: int = 0
-    kv_gib: float = 0.5
-    gpu_memory_utilization: float = 0.0
-    dtype: DType = "auto"
-    running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_choice(self.recipe, "recipe", ("auto", "head", "sequence_classification"))
-
-    @property
-    def _options(self) -> Options:
-        return Options(
-            self.model,
-            self.recipe,
-            "outcome",
-            "",
-            self.max_model_len,
-            self.kv_gib,
-            self.gpu_memory_utilization,
-            self.dtype,
-        )
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The score of one candidate; free if it was scored before.

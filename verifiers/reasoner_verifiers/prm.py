@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require_choice
-from reasoner.models.dtype import DType
 from reasoner.types import Completion, Question, Rating
 from reasoner.verifier import CostMeter
-from reasoner_verifiers.reward.model import Options, RewardVerifier, Running
+from reasoner_verifiers.reward.model import RewardVerifier
 from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -33,15 +32,12 @@ class Prm(RewardVerifier):
     `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine.
     """
 
+    rates: ClassVar[Literal["steps"]] = "steps"
+
     model: str = "embedded"
     recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
     separator: str = "\n\n"
-    max_model_len: int = 0
-    kv_gib: float = 0.5
-    gpu_memory_utilization: float = 0.0
-    dtype: DType = "auto"
-    running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_choice(self.aggregate, "aggregate", AGGREGATES)
@@ -51,19 +47,6 @@ class Prm(RewardVerifier):
             raise UsageError(
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'
             )
-
-    @property
-    def _options(self) -> Options:
-        return Options(
-            self.model,
-            self.recipe,
-            "steps",
-            self.separator,
-            self.max_model_len,
-            self.kv_gib,
-            self.gpu_memory_utilization,
-            self.dtype,
-        )
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The scores of all steps and their aggregate; only steps that were not scored before cost anything.

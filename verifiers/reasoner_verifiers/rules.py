@@ -57,10 +57,6 @@ class Rules(FreeVerifier):
             raise UsageError(f"call={self.call!r} is not a function but {type(rule).__name__}")
         return rule  # type: ignore[no-any-return]
 
-    @property
-    def logprobs(self) -> None:
-        """None: it reads text alone."""
-
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The rule's rating of one candidate.
 

@@ -7,13 +7,7 @@ from dataclasses import dataclass, fields, replace
 import click
 
 from reasoner.budget import Prices
-from reasoner.cli.options import (
-    DEFAULT_VERIFIER,
-    choose_engine,
-    choose_verifier,
-    read_prices,
-    runs_code,
-)
+from reasoner.cli.options import DEFAULT_VERIFIER, choose_engine, choose_verifier, read_prices, runs_code
 from reasoner.cli.terminal import clean
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine

@@ -27,9 +27,8 @@ from reasoner.engines.openai.values import Listed, Tokenized, listed_models, tok
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
-from reasoner.types import Completion, Message, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Prompt, TokenIds, Usage
 
-_HeadKey = tuple[tuple[Message, ...], str]
 HEADS_KEPT = 1024
 MODELS_NAMED = 20
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
@@ -69,14 +68,14 @@ class OpenAIEngine:
     max_concurrency: int = 0
     extra_body: str = ""
     _http: Connection = field(init=False, repr=False)
-    _card: ModelInfo | None = field(init=False, repr=False, default=None)
+    _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
     _exact: bool = field(init=False, repr=False, default=False)
     _extra: Mapping[str, object] = field(init=False, repr=False)
     _groups: Groups = field(init=False, repr=False)
-    _heads: dict["_HeadKey", TokenIds] = field(init=False, repr=False, default_factory=dict)
-    _pending: dict["_HeadKey", "asyncio.Future[TokenIds | None]"] = field(init=False, repr=False, default_factory=dict)
+    _heads: dict[str, TokenIds] = field(init=False, repr=False, default_factory=dict)
+    _pending: dict[str, "asyncio.Future[TokenIds | None]"] = field(init=False, repr=False, default_factory=dict)
     _notes: list[str] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -102,9 +101,9 @@ class OpenAIEngine:
     @property
     def model(self) -> ModelInfo:
         """The model being served, its geometry unknown; available after the start."""
-        if self._card is None:
+        if self._model is None:
             raise EngineUnavailable(f"the engine at {self._http.where} is not started: await its start() first")
-        return self._card
+        return self._model
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -124,7 +123,7 @@ class OpenAIEngine:
             UnknownName: it does not serve `model_id`.
             UsageError: it serves several models and `model_id` is empty.
         """
-        if self._card is not None:
+        if self._model is not None:
             return
         chosen = await self._choose()
         self._served = chosen.id
@@ -139,7 +138,7 @@ class OpenAIEngine:
             self._note(_TEXT_ONLY)
         self._note("a cancelled sequence is counted up to the last event that the server sent")
         window = chosen.max_model_len or (tokens.max_model_len if tokens else 0) or self.context
-        self._card = ModelInfo(self._http.show(chosen.id, 500), window)
+        self._model = ModelInfo(self._http.show(chosen.id, 500), window)
 
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
         body = {"model": self._served, **prompt}
@@ -324,27 +323,27 @@ class OpenAIEngine:
         reply = await self._http.call("GET", self._http.base_url + "/models", starting=True)
         if not reply.ok:
             raise self._http.refusal(reply)
-        cards = listed_models(reply.body)
-        if cards is None:
+        models = listed_models(reply.body)
+        if models is None:
             raise EngineUnavailable(
                 f"{where}/models is not a list of models: set base_url to the address that ends in /v1"
             )
-        if not cards:
+        if not models:
             raise EngineUnavailable(f"{where} lists no model: load one there")
-        if not self.model_id and len(cards) == 1:
-            return next(iter(cards.values()))
-        if self.model_id in cards:
-            return cards[self.model_id]
+        if not self.model_id and len(models) == 1:
+            return next(iter(models.values()))
+        if self.model_id in models:
+            return models[self.model_id]
         if self.model_id:
-            near = get_close_matches(self.model_id, cards, n=MODELS_NAMED, cutoff=0.0)
+            near = get_close_matches(self.model_id, models, n=MODELS_NAMED, cutoff=0.0)
             raise UnknownName("model", self.model_id, [self._http.show(name, 100) for name in near], of=where)
-        names = [self._http.show(name, 100) for name in list(cards)[:MODELS_NAMED]]
-        more = f" and {len(cards) - len(names)} more" if len(cards) > len(names) else ""
+        names = [self._http.show(name, 100) for name in list(models)[:MODELS_NAMED]]
+        more = f" and {len(models) - len(names)} more" if len(models) > len(names) else ""
         raise UsageError(f"{where} serves several models: set model_id to one of {', '.join(names)}{more}")
 
     async def _head(self, prompt: Prompt) -> TokenIds | None:
         """The head's ids; sequences that need them at the same time share one request and continue in their order."""
-        key = (prompt.messages, prompt.raw)
+        key = prompt.head_digest
         if key in self._heads:
             return self._heads[key]
         pending = self._pending.get(key)
@@ -357,7 +356,7 @@ class OpenAIEngine:
             pending.add_done_callback(lambda done: self._keep_head(key, done))
         return await asyncio.shield(pending)
 
-    def _keep_head(self, key: "_HeadKey", pending: "asyncio.Future[TokenIds | None]") -> None:
+    def _keep_head(self, key: str, pending: "asyncio.Future[TokenIds | None]") -> None:
         if self._pending.get(key) is pending:
             del self._pending[key]
         if not pending.cancelled() and pending.exception() is None and (ids := pending.result()) is not None:

@@ -18,7 +18,7 @@ TURNS: Final = 2
 SHARED = "the server reports one total for several sequences: it is divided by their lengths"
 Result = Completion | RequestLost | None
 """The result of one sequence; None where it must be requested again."""
-SequenceName = Callable[[list[SampleRequest]], Awaitable[list[Result]]]
+Draw = Callable[[list[SampleRequest]], Awaitable[list[Result]]]
 _Key = tuple[asyncio.AbstractEventLoop, str, Prompt, SamplingParams]
 
 
@@ -35,7 +35,7 @@ class Groups:
 
     _open: dict[_Key, _Group] = field(default_factory=dict)
 
-    async def join(self, request: SampleRequest, draw: SequenceName) -> Completion | None:
+    async def join(self, request: SampleRequest, draw: Draw) -> Completion | None:
         """The sequence, drawn by `draw` with those that arrive with it; None where it must be requested again.
 
         When the last waiting task is cancelled, so is the request, and its connection closes.
@@ -64,7 +64,7 @@ class Groups:
             raise result
         return result
 
-    async def _run(self, key: _Key, group: _Group, draw: SequenceName) -> dict[int, Result]:
+    async def _run(self, key: _Key, group: _Group, draw: Draw) -> dict[int, Result]:
         for _ in range(TURNS):
             await asyncio.sleep(0)
         if self._open.get(key) is group:

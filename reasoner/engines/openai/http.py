@@ -284,7 +284,8 @@ class Connection:
                         if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
                             yield response
                             return
-                        failure, requested = await self._busy(response)
+                        failure = self._status(response.status, await self._error_body(response))
+                        requested = retry_after(response.headers)
                         way_out = "try later, set patience to wait longer, or set max_concurrency"
                     finally:
                         response.close()
@@ -310,9 +311,6 @@ class Connection:
         if not (free or unsent) and (unstreamed or isinstance(error, aiohttp.ServerTimeoutError)):
             raise RequestLost(f"{self.where} accepted a request and sent nothing: {self._reason(error)}") from error
         return self._reason(error), "start the server there, or set base_url to where it runs"
-
-    async def _busy(self, response: aiohttp.ClientResponse) -> tuple[str, float]:
-        return self._status(response.status, await self._error_body(response)), retry_after(response.headers)
 
     async def _client(self) -> _Client:
         """This loop's session: connections belong to the loop that opened them."""

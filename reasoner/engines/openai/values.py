@@ -150,10 +150,9 @@ class Tokenized(NamedTuple):
 def listed_models(body: bytes) -> dict[str, Listed] | None:
     """The models by id, in the server's order; None where the reply is not a list of models."""
     try:
-        cards = [mapping(card) for card in parsed(body)["data"]]
         models = [
-            Listed(mended(card["id"]), text(card.get("owned_by")), count(card.get("max_model_len") or 0))
-            for card in cards
+            Listed(mended(entry["id"]), text(entry.get("owned_by")), count(entry.get("max_model_len") or 0))
+            for entry in map(mapping, parsed(body)["data"])
         ]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

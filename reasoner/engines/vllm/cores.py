@@ -218,6 +218,9 @@ def _report_warming_up(args: Any, stage: Notify) -> None:
 class AsyncCore:
     """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs."""
 
+    method = "generate"
+    """The method of vLLM that runs a job."""
+
     def __init__(self, args: Any) -> None:
         self.started: Future[CoreFacts] = _new_future()
         self._args = args
@@ -291,10 +294,9 @@ class AsyncCore:
         return output
 
     def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
+        run = getattr(self._engine, self.method)
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        outputs: AsyncGenerator[Any, None] = self._engine.generate(
-            prompt, job.params, job.request_id, priority=job.priority
-        )
+        outputs: AsyncGenerator[Any, None] = run(prompt, job.params, job.request_id, priority=job.priority)
         return outputs
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
@@ -328,12 +330,7 @@ class AsyncCore:
 class PoolingCore(AsyncCore):
     """An `AsyncCore` for a model that rates sequences instead of generating."""
 
-    def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
-        prompt = {"prompt_token_ids": list(job.token_ids)}
-        outputs: AsyncGenerator[Any, None] = self._engine.encode(
-            prompt, job.params, job.request_id, priority=job.priority
-        )
-        return outputs
+    method = "encode"
 
     async def _abort(self, request_id: str) -> Usage | None:
         # A rating is one step of the core, and nothing here shows whether that step was made.

@@ -11,7 +11,7 @@ from reasoner.engines.vllm.build import Build, in_daemon, installed_build
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
 from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.errors import EngineError, UsageError
+from reasoner.errors import EngineError, require
 from reasoner.models.resolve import Resolved
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, SamplingParams, TokenIds, Usage
 
@@ -32,7 +32,7 @@ class VllmEngine(VllmModel):
 
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
-    seed beside other requests may differ after some tokens. A trace replays exactly.
+    seed next to other requests may differ after some tokens. A trace replays exactly.
     """
 
     way_out: ClassVar[str] = (
@@ -49,11 +49,8 @@ class VllmEngine(VllmModel):
 
     def __post_init__(self) -> None:
         VllmModel.__post_init__(self)
-        if self.max_num_seqs < 1 or self.block_size < 0:
-            raise UsageError(
-                f"max_num_seqs={self.max_num_seqs}, block_size={self.block_size}: max_num_seqs must be 1 or more, "
-                "block_size 0 or more"
-            )
+        require(self.max_num_seqs, "max_num_seqs", at_least=1)
+        require(self.block_size, "block_size", at_least=0)
 
     @property
     def name(self) -> str:

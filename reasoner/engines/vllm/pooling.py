@@ -1,4 +1,4 @@
-"""A reward model on vLLM's pooling runner, in a separate process beside the model that it rates."""
+"""A reward model on vLLM's pooling runner, in a separate process next to the model that it rates."""
 
 import os
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from reasoner.models.resolve import Resolved
 from reasoner.types import Prompt, TokenIds, Usage
 
 BESIDE_ANOTHER = 0.2
-"""The share of a GPU's memory that is taken beside a policy of which nothing is known."""
+"""The share of a GPU's memory that is taken next to a policy of which nothing is known."""
 
 
 class Pooled(NamedTuple):
@@ -38,7 +38,7 @@ class PoolingEngine(VllmModel):
 
     `task` "token_classify" rates every token, "classify" the last one. `pooling` are further settings of vLLM's
     `PoolerConfig`. The other options are those of `VllmEngine`; `gpu_memory_utilization` 0 takes what the weights need
-    beside the policy's. What does not fit the machine is refused before anything starts.
+    next to the policy's. What does not fit the machine is refused before anything starts.
     """
 
     role: ClassVar[str] = "the reward model"
@@ -55,7 +55,7 @@ class PoolingEngine(VllmModel):
             raise UsageError("gpu_memory_utilization=1 leaves nothing to the policy: give less than 1")
 
     async def start(self, policy: Engine | None = None) -> None:
-        """Start the model beside `policy`, which is started first; or start it again after it died.
+        """Start the model next to `policy`, which is started first; or start it again after it died.
 
         Raises:
             UsageError: the two do not fit this machine together.

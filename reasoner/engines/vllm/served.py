@@ -13,7 +13,7 @@ from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_
 from reasoner.engines.vllm.cores import Core, CoreDied, Job
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm.render import PromptRenderer
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
@@ -43,7 +43,7 @@ class VllmModel:
     role: ClassVar[str] = "the engine"
     """How messages call it."""
     claimed_as: ClassVar[str] = "the verifier's"
-    """How the division of a GPU calls it when it runs beside the policy."""
+    """How the division of a GPU calls it when it runs next to the policy."""
     way_out: ClassVar[str] = ""
     """What to do where vLLM is not installed."""
 
@@ -62,26 +62,23 @@ class VllmModel:
     _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
-    _card: ModelInfo | None = field(default=None, init=False, repr=False)
+    _model: ModelInfo | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
     _renderer: PromptRenderer | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.max_model_len < 0 or self.kv_gib <= 0 or not 0 <= self.gpu_memory_utilization <= 1:
-            raise UsageError(
-                f"max_model_len={self.max_model_len}, kv_gib={self.kv_gib}, "
-                f"gpu_memory_utilization={self.gpu_memory_utilization}: max_model_len must be 0 or more, kv_gib above "
-                "0, gpu_memory_utilization 0 to 1"
-            )
+        require(self.max_model_len, "max_model_len", at_least=0)
+        require(self.kv_gib, "kv_gib", above=0)
+        require(self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1)
 
     @property
     def model(self) -> ModelInfo:
         """The model being served, with its window and revision."""
-        if self._card is None:
+        if self._model is None:
             raise EngineError(f"{self.role} is not started")
-        return self._card
+        return self._model
 
     @property
     def capacity(self) -> int:
@@ -112,7 +109,7 @@ class VllmModel:
             try:
                 facts = core.started.result()
                 self._renderer = PromptRenderer(facts.renderer)
-                self._card = self._served_card(resolved, facts.config)
+                self._model = self._served_model_info(resolved, facts.config)
                 self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
             except BaseException as error:
                 core.close()
@@ -147,17 +144,17 @@ class VllmModel:
     def _new_core(self, build: Build, arguments: Any) -> Core:
         raise NotImplementedError
 
-    def _served_card(self, resolved: Resolved, config: Any) -> ModelInfo:
-        """The model's card with the window, the revision and the KV cache type of vLLM's `config`."""
+    def _served_model_info(self, resolved: Resolved, config: Any) -> ModelInfo:
+        """The model's facts with the window, the revision and the KV cache type of vLLM's `config`."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = config.model_config, config.cache_config.cache_dtype
         folder = resolved.folder or resolve(self.model_id, self.notify).folder
-        card = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
+        info = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
         return replace(
-            card,
+            info,
             context=model.max_model_len,
-            revision=model.revision or card.revision,
+            revision=model.revision or info.revision,
             kv_bytes_per_element=kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize,
         )
 

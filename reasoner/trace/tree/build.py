@@ -225,7 +225,7 @@ def _set_state(node: Node, *, pruned: bool, stepwise: bool) -> None:
 
 def _likelihoods(event: LikelihoodsMeasured) -> str:
     """The log-likelihoods of the first texts, and what computing them cost."""
-    pairs = list(zip(event.texts, event.weights, strict=False))[:MAX_TEXTS]
+    pairs = list(zip(event.texts, event.likelihoods, strict=False))[:MAX_TEXTS]
     likelihoods = ", ".join(
         f"{text[:40]!r} {weight.logprob:.2f}" if weight else f"{text[:40]!r} too long" for text, weight in pairs
     )

@@ -3,14 +3,7 @@
 from dataclasses import dataclass, field
 
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import (
-    Handle,
-    Plan,
-    Sample,
-    cancel,
-    next_finished,
-    start,
-)
+from reasoner.strategy import Handle, Plan, Sample, cancel, next_finished, start
 from reasoner.types import Completion
 
 

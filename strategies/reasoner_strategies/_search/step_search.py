@@ -7,16 +7,7 @@ from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import (
-    Finished,
-    Handle,
-    Plan,
-    Sample,
-    Score,
-    check_n,
-    next_finished,
-    start,
-)
+from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Question, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.running_vote import RunningVote
@@ -33,6 +24,10 @@ class SearchOptions(StepOptions):
     def __post_init__(self) -> None:
         check_n(self.n)
         _ = self.stepping
+
+
+Parents = Sequence[tuple[Path, int]]
+"""The parents of a level, and how many children each has."""
 
 
 def parent_count(n: int, width: int) -> int:
@@ -131,7 +126,7 @@ class StepSearch:
         return sum(path.finished for path in self.ended.values())
 
     def launch(
-        self, parents: Sequence[tuple[Path, int]], *, choose: bool = True, first: int | None = None, branch: int = 0
+        self, parents: Parents, *, choose: bool = True, first: int | None = None, branch: int = 0
     ) -> Plan[Level]:
         """Start drawing so many children of each parent; `first` is the position of the first in launch order."""
         order = self._launched if first is None else first
@@ -231,6 +226,16 @@ class StepSearch:
                 self._votes.rate(answer, weight, order=order)
                 del self._uncounted[order]
         return (yield from self._votes.publish() if self.ended else self._votes.vote_state())
+
+    def by_levels(self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True) -> Plan[Answer | None]:
+        """Search level by level, from `n` children of the root on; `parents_of` a level are those of the next one."""
+        parents: Parents = [(self.root, n)]
+        while parents:
+            yield from self.launch(parents, choose=choose)
+            level = yield from self.next_level()
+            yield from self.publish()
+            parents = parents_of(level) if level else []
+        return (yield from self.finish())
 
     def finish(self) -> Plan[Answer | None]:
         """The answer. If the budget ended before any chain had one, the best open chain is drawn to its end."""

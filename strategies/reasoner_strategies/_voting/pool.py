@@ -4,12 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import (
-    Plan,
-    count_votes,
-    propose,
-    score,
-)
+from reasoner.strategy import Plan, count_votes, propose, score
 from reasoner.types import Answer, Completion, Question, VoteState
 from reasoner.voting import Tally
 
@@ -75,12 +70,12 @@ def rated_choice(
     pool: Sequence[Completion | None],
     majority: VoteState,
     *,
-    weigh: Callable[[Weights], Weights] = lambda ratings: ratings,
+    weights_of: Callable[[Weights], Weights] = lambda ratings: ratings,
     by: Literal["sum", "max"] = "sum",
 ) -> Plan[Answer | None]:
     """The answer of a pool by weights made of its ratings, proposed; that of the `majority` if nothing was rated."""
     ratings = yield from ratings_of(question, pool)
     if all(rating is None for rating in ratings):
         return majority.leader
-    vote_state = yield from proposed(rated_vote(question, pool, weigh(ratings), by=by))
+    vote_state = yield from proposed(rated_vote(question, pool, weights_of(ratings), by=by))
     return vote_state.leader

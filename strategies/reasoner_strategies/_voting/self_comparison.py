@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.strategy import (
-    Plan,
-    check_n,
-    compare_pair,
-    sample,
-    sample_each,
-)
+from reasoner.strategy import Plan, check_n, compare_pair, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
@@ -65,7 +59,7 @@ def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[
 
 
 def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[VoteState]:
-    """Propose the vote state by points, then votes: a class weighs its points and, below 1, its share of the votes."""
+    """Propose the vote state by points, then votes: the weight of a class is its points plus, below 1, its share."""
     share = 1 / (len(drawn) + 1)
     weights = [points.get(index, 0.0) + share for index in range(len(drawn))]
     return (yield from proposed(vote(question, drawn, weights)))
@@ -177,7 +171,7 @@ Round = Callable[[Sequence[Candidate]], Plan[Sequence[Candidate]]]
 
 
 def tournament(question: Question, entered: Candidates, play: Round) -> Plan[Answer | None]:
-    """Rounds until one is left; a class weighs the rounds it won and its share of votes, proposed after each round."""
+    """Rounds until one is left; the weight of a class is the rounds it won plus its share of votes."""
     left, vote_state, won = list(entered.ranked), entered.majority, Counter[int]()
     while len(left) > 1:
         winners = yield from play(left)

@@ -5,15 +5,7 @@ from dataclasses import replace
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, require
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    StopRule,
-    Strategy,
-    count_votes,
-    note_stop,
-    propose,
-)
+from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, note_stop, propose
 from reasoner.types import Answer, Completion, Question, SamplingParams, Vote, VoteState
 from reasoner.voting import MAX_STREAK, Tally
 from reasoner_strategies._search.ordered_sampling import OrderedSampling
@@ -51,9 +43,9 @@ def stopping_vote(
     """
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first, window_now = list(drawn[:n]), _samples_to_stop(rule, tally.vote_state(), window)
-    rest = OrderedSampling(Sample((question.prompt,), params=params), n - len(first), window_now)
+    later = OrderedSampling(Sample((question.prompt,), params=params), n - len(first), window_now)
     for index in range(n):
-        completion = first[index] if index < len(first) else (yield from rest.take())
+        completion = first[index] if index < len(first) else (yield from later.take())
         if completion is None:
             break
         tally.add(question.read(completion), index=index)
@@ -62,10 +54,10 @@ def stopping_vote(
         answer = vote_state.leader
         yield from propose(answer, vote_state)
         if rule and index + 1 < n and (reason := rule.stop(vote_state, cost)):
-            yield from rest.cancel()
+            yield from later.cancel()
             yield from note_stop(reason)
             break
-        rest.window = _samples_to_stop(rule, vote_state, window)
+        later.window = _samples_to_stop(rule, vote_state, window)
     return answer
 
 

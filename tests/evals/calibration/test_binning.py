@@ -43,7 +43,7 @@ def test_what_cannot_be_asked_for(text: str, told: str) -> None:
 
 def test_terciles_hold_a_third_each() -> None:
     bins = Binning("prompt").bins(np.arange(120, dtype=np.float64))
-    assert np.bincount([bins.place(value) for value in range(120)]).tolist() == [40, 40, 40]
+    assert np.bincount([bins.index(value) for value in range(120)]).tolist() == [40, 40, 40]
 
 
 def test_splits_have_edges_of_their_own_where_the_data_allow() -> None:
@@ -65,6 +65,6 @@ def test_the_smallest_bin_goes_with_its_smaller_neighbour() -> None:
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=200), st.integers(2, 20))
 def test_no_bin_is_too_small_but_the_only_one(values: list[float], parts: int) -> None:
     bins = Binning("likelihood", parts).bins(np.array(values))
-    sizes = np.bincount([bins.place(value) for value in values], minlength=bins.count)
+    sizes = np.bincount([bins.index(value) for value in values], minlength=bins.count)
     assert len(sizes) == bins.count <= parts
     assert bins.count == 1 or sizes.min() >= 30

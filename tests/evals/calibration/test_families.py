@@ -224,7 +224,7 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
     places = []
     for number in range(200):
         votes = [one for one in samples(number)[0][:4] if one >= 0]
-        places.append(parted.bins.place(max(map(votes.count, votes)) / len(votes) if votes else 0.0))
+        places.append(parted.bins.index(max(map(votes.count, votes)) / len(votes) if votes else 0.0))
     assert [parted.standard(place).questions for place in range(parted.bins.count)] == np.bincount(places).tolist()
 
 
@@ -243,7 +243,7 @@ def test_likelihood_is_that_of_the_first_sample_in_the_trace(tmp_path: Path) -> 
     edges = np.quantile([-value for value in mean_logprob.values()], [1 / 3, 2 / 3])
     assert made.family.bins.edges == pytest.approx(tuple(edges))
     for place in range(3):
-        inside = [n for n, value in mean_logprob.items() if made.family.bins.place(-value) == place]
+        inside = [n for n, value in mean_logprob.items() if made.family.bins.index(-value) == place]
         whole = [mean(voted_in(number, order) for order in itertools.permutations(range(5))) for number in inside]
         assert made.family.standard(place).right == pytest.approx(sum(whole), abs=1e-5)
 

@@ -9,15 +9,7 @@ from hypothesis import strategies as st
 
 from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import RULES
-from reasoner_evals.calibration.pool_replay import (
-    ALL_ORDERS,
-    ORDERS,
-    after,
-    random_orders,
-    replay,
-    sizes_of,
-    stops,
-)
+from reasoner_evals.calibration.pool_replay import ALL_ORDERS, ORDERS, after, random_orders, replay, sizes_of, stops
 from tests.evals.calibration.pools import drawn, recorded_order, voted
 
 CLASSES = st.integers(-1, 3)

@@ -9,7 +9,7 @@ from reasoner_evals.report.html import search_trees as module
 from reasoner_evals.report.html.search_trees import tree_markups
 from reasoner_evals.runs.folder import RunFolder
 from tests.evals.report.contents import a_failure
-from tests.tree.growing import Trace, beam
+from tests.trace.tree.growing import Trace, beam
 
 
 def written(run: Path, *found: Trace) -> Path:

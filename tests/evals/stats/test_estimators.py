@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats, Ints
-from reasoner_evals.stats.estimators import (
-    best_of_k,
-    coverage_at_k,
-    majority_at_k,
-    pass_at_k,
-    weighted_at_k,
-)
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, pass_at_k, weighted_at_k
 
 NAN = math.nan
 Sample = tuple[float, int, float]

@@ -11,13 +11,7 @@ from scipy import stats
 
 from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats
-from reasoner_evals.stats.intervals import (
-    Interval,
-    difference_interval,
-    interval,
-    ratio_interval,
-    wilson,
-)
+from reasoner_evals.stats.intervals import Interval, difference_interval, interval, ratio_interval, wilson
 
 RUNS = 600
 

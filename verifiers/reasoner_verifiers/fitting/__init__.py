@@ -1,1 +1,1 @@
-"""Fitting a reward model on labelled runs, and measuring what a verifier is worth."""
+"""Fits reward models on labelled runs, and measures how good a verifier is."""

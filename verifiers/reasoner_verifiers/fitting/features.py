@@ -1,4 +1,4 @@
-"""Hidden states of a backbone at chosen places of sequences: what heads are fitted on. Needs torch and transformers."""
+"""Hidden states of a backbone at positions of sequences, for fitting heads. Needs torch and transformers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BATCH_TOKENS = 2048
 
 @dataclass(slots=True)
 class Backbone:
-    """A causal model's folder, loaded for reading its hidden states."""
+    """A causal model that is loaded for reading its hidden states."""
 
     tokenizer: Any
     model: Any
@@ -27,7 +27,7 @@ class Backbone:
 
     @classmethod
     def load(cls, folder: Path) -> "Backbone":
-        """The model in `folder`, in the number type that this processor computes fastest.
+        """The model in `folder`, in the fastest number type of this processor.
 
         Raises:
             UsageError: torch or transformers is missing.
@@ -40,7 +40,7 @@ class Backbone:
         return cls(AutoTokenizer.from_pretrained(folder), model, model.config.num_hidden_layers)
 
     def ids(self, prompt: Prompt) -> TokenIds:
-        """The head of a prompt as the engine renders it, and what was generated after it."""
+        """A prompt as the engine renders it, with the generated token ids that continue it."""
         turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
         if prompt.raw or not self.tokenizer.chat_template:
             text = prompt.raw or "\n\n".join(turn["content"] for turn in turns)
@@ -57,9 +57,9 @@ class Backbone:
     def states(
         self, sequences: Sequence[TokenIds], positions: Sequence[Sequence[int]], layers: Sequence[int], notify: Notify
     ) -> list[NDArray[np.float32]]:
-        """For each sequence an array [layers, places, width]: states after those layers, through the final norm.
+        """For each sequence an array [layers, positions, width]: the states after these layers and the final norm.
 
-        It takes minutes for thousands of sequences; `notify` is told of every tenth that is done.
+        It takes minutes for thousands of sequences; `notify` gets a message after each tenth.
         """
         import torch
 
@@ -83,12 +83,12 @@ class Backbone:
         return states
 
     def _normed(self, state: Any, layer: int) -> Any:
-        """The last state comes normed; an inner one is normed as the model cut off there would."""
+        """The state after the final norm, which the last layer's state has passed already."""
         return state if layer == self.layers else self.model.norm(state)
 
 
 def _batches(sequences: Sequence[TokenIds]) -> list[list[int]]:
-    """Places of the sequences, those of like length together, padded to at most `BATCH_TOKENS`."""
+    """Indices of sequences of similar length, at most `BATCH_TOKENS` tokens with padding per batch."""
     batches: list[list[int]] = []
     for index in sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i)):
         length = len(sequences[index])

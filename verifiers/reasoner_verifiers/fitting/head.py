@@ -1,4 +1,4 @@
-"""Fitting a head on labelled sequences, and measuring it on held-out questions."""
+"""Fits a head on labelled sequences, and measures it on held-out questions."""
 
 import random
 from collections import defaultdict
@@ -22,7 +22,7 @@ from reasoner_verifiers.reward.checkpoint import Head, HeadInfo, backbone_digest
 
 FOLDS = 4
 RIDGES = (3e-3, 1e-2, 3e-2, 1e-1)
-"""Penalties on squared weights of standardised states; cross-validation picks one."""
+"""Penalties on squared weights of standardised states; cross-validation chooses one."""
 LAYERS_TRIED = 6
 MIN_QUESTIONS = 20
 
@@ -31,9 +31,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The options of a fit: `layer` 0 is chosen by cross-validation, `hidden` 0 is a linear head.
+    """The options of a fit: for `layer` 0 cross-validation chooses the layer; `hidden` 0 is a linear head.
 
-    `held_out` is the share of questions kept for the report; `steps` fits on step labels rather than outcomes.
+    `held_out` is the share of questions for the report only; `steps` fits on step labels instead of outcomes.
     """
 
     backbone: str = "embedded"
@@ -69,7 +69,7 @@ class Fitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Labelled states: [rows, layers, width], the label and weight of each row, and its question."""
+    """Labelled states [rows, layers, width]; the label, the weight and the question of each row."""
 
     states: NDArray[np.float32]
     right: Floats
@@ -81,10 +81,10 @@ class _Rows:
 
 
 def fit(folders: Sequence[Path], recipe: Recipe, notify: Notify) -> Fitted:
-    """A head fitted on the sequences in these runs' folders.
+    """A head fitted on the sequences in the folders of runs.
 
-    Equal sequences are computed once and weighted by how often they were sampled. Cross-validation over the fitting
-    questions picks layer and penalty; the questions of the report are used for nothing else.
+    Equal sequences are computed once and weighted by their number of samples. Cross-validation over the fitting
+    questions chooses layer and penalty; the questions of the report are used for nothing else.
 
     Raises:
         TraceError: a run cannot be read.
@@ -94,7 +94,7 @@ def fit(folders: Sequence[Path], recipe: Recipe, notify: Notify) -> Fitted:
     judged = [sample for sample in labelled if sample.judged]
     names = sorted({sample.question_id for sample in judged})
     if len(names) < MIN_QUESTIONS:
-        raise UsageError(f"{len(names)} questions with graded answers are too few: give {MIN_QUESTIONS} or more")
+        raise UsageError(f"give at least {MIN_QUESTIONS} questions with graded answers (got {len(names)})")
     random.Random(recipe.seed).shuffle(names)
     held_out = set(names[: max(1, round(recipe.held_out * len(names)))])
     resolved = resolve(recipe.backbone, notify)
@@ -105,7 +105,7 @@ def fit(folders: Sequence[Path], recipe: Recipe, notify: Notify) -> Fitted:
     used = [sample for sample in judged if sample.question_id not in held_out]
     marked = _marked(used, backbone, steps=recipe.steps)
     if not 0 < sum(sum(item.right) for item in marked) < sum(len(item.right) for item in marked):
-        raise UsageError("all labels are equal, so there is nothing to learn: give runs with right and wrong answers")
+        raise UsageError("all labels are equal: give runs with right and wrong answers")
     rows = _rows(marked, backbone, layers, notify)
     index, ridge = _chosen(rows, len(layers), recipe.seed)
     about = fitted_on(folders, used).model_dump() | {"labels": "steps" if recipe.steps else "outcomes"}
@@ -118,16 +118,13 @@ def fit(folders: Sequence[Path], recipe: Recipe, notify: Notify) -> Fitted:
 
 def _layers(wanted: int, count: int) -> tuple[int, ...]:
     if wanted > count:
-        raise UsageError(f"layer={wanted} is out of range: the backbone has {count} layers")
-    return (
-        (wanted,)
-        if wanted
-        else tuple(sorted({max(1, round(count * k / LAYERS_TRIED)) for k in range(1, LAYERS_TRIED + 1)}))
-    )
+        raise UsageError(f"layer must be at most {count}, the layers of the backbone (got {wanted})")
+    tried = {max(1, round(count * k / LAYERS_TRIED)) for k in range(1, LAYERS_TRIED + 1)}
+    return (wanted,) if wanted else tuple(sorted(tried))
 
 
 class _Marked(NamedTuple):
-    """A distinct sequence: how often it was sampled, one of these samples, and the labelled positions in it."""
+    """A distinct sequence: its number of samples, one of them, and the labelled positions."""
 
     ids: TokenIds
     samples: int
@@ -137,7 +134,7 @@ class _Marked(NamedTuple):
 
 
 def _marked(judged: Sequence[Labelled], backbone: Backbone, *, steps: bool) -> list[_Marked]:
-    """The distinct sequences of each question. An outcome is labelled at the last token, a step at its end."""
+    """The distinct sequences of each question. Outcomes are labelled at the last token, steps at their ends."""
     groups: dict[tuple[str, TokenIds], list[Labelled]] = defaultdict(list)
     for sample in judged:
         ids = backbone.ids(sample.completion.prompt.then(sample.completion))
@@ -174,7 +171,7 @@ def _rows(marked: Sequence[_Marked], backbone: Backbone, layers: Sequence[int], 
 
 
 def _chosen(rows: _Rows, layers: int, seed: int) -> tuple[int, float]:
-    """The index of the layer and the penalty with the lowest log loss in cross-validation over questions."""
+    """The layer's index and the penalty with the lowest log loss in cross-validation over questions."""
     fold = np.random.default_rng(seed).permutation(int(rows.question.max()) + 1)[rows.question] % FOLDS
     losses: dict[tuple[int, float], float] = {}
     for index in range(layers):
@@ -228,7 +225,7 @@ def _one_hidden(
 def report(
     held: Sequence[Labelled], head: Head, backbone: Backbone, ridge: float, recipe: Recipe, notify: Notify
 ) -> Report:
-    """How well a head rates sequences of questions that it was not fitted on."""
+    """How well a head rates sequences of held-out questions."""
     marked = _marked([sample for sample in held if sample.judged], backbone, steps=recipe.steps)
     notify(f"rating {len(marked):,} distinct sequences of the held-out questions")
     ends = [(*item.positions, len(item.ids) - 1) for item in marked]

@@ -1,4 +1,4 @@
-"""Labelled runs as verifiers need them: sequences with their ratings and whether they are right, by question."""
+"""Reads labelled runs: sequences with their grades and ratings."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +14,7 @@ from reasoner_verifiers.maps import FittedOn
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A sequence of a labelled run: its grade, and the rating that the run's verifier gave it, if any.
-
-    `verifier` is the spec of that verifier.
-    """
+    """A sequence of a labelled run, its grade, its rating if any, and the spec of the verifier that rated it."""
 
     sampled: Sampled
     completion: Completion
@@ -27,7 +24,7 @@ class Labelled:
 
     @property
     def question_id(self) -> str:
-        """Whose sequence it is."""
+        """The id of its question."""
         return self.sampled.question_id
 
     @property
@@ -37,15 +34,15 @@ class Labelled:
 
     @property
     def judged(self) -> bool:
-        """Whether it holds an answer that was graded."""
+        """Whether its answer was graded as right or wrong."""
         return self.grade.status in ("right", "wrong")
 
 
 def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
-    """The sequences of runs, in the order of their traces. Those that were never graded are left out.
+    """The sequences of runs that have a grade, in the order of their traces.
 
-    A run is a folder with a trace and grades, or the folder of an evaluation, whose arms are then all read. Arms may
-    share their samples: each is there once, with its rating if one of the arms has one.
+    A run is a folder with a trace and grades, or the folder of an evaluation, of which all arms are read. A sample that
+    arms share is included once, with its rating if one of the arms has one.
 
     Raises:
         TraceError: a run cannot be read, or lacks the prompt of a sequence.
@@ -54,7 +51,7 @@ def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
 
 
 def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
-    """What the arms of one run hold, each sample once: one of the same prompt, place, seed and text is the same."""
+    """The samples of all arms of a run, once each: samples of equal prompt, index, seed and text are the same."""
     if len(folders) == 1:
         return _labelled(folders[0])
     distinct: dict[tuple[str, str, int, int, str], Labelled] = {}
@@ -80,17 +77,19 @@ def rated_by(labelled: Sequence[Labelled]) -> str:
     """The spec of the one verifier that rated these sequences.
 
     Raises:
-        UsageError: there was none, or there were several.
+        UsageError: there is none, or there are several.
     """
     specs = sorted({sample.verifier for sample in labelled if sample.verifier})
     if len(specs) != 1:
         named = " and ".join(specs) if specs else "none"
-        raise UsageError(f"these runs were rated by {named}: give runs that one verifier rated, as best_of_n does")
+        raise UsageError(
+            f"these runs were rated by {named}: give runs that one verifier rated, such as those of best_of_n"
+        )
     return specs[0]
 
 
 def fitted_on(runs: Sequence[Path], used: Sequence[Labelled]) -> FittedOn:
-    """What a map or a head was fitted on, for its file."""
+    """The data that a map or a head was fitted on, for its file."""
     digest = hashlib.sha256()
     for folder in (folder for run in runs for folder in labelled_folders(run)):
         for name in (TRACE, GRADES):

@@ -1,4 +1,4 @@
-"""How good a verifier is: its AUROC, and the accuracy of selecting by it, by voting and by chance."""
+"""How good a verifier is: its AUROC, and the accuracy of selection by its rating, by votes, and at random."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ from reasoner.types import Answer
 from reasoner.voting import Tally
 
 SUBSETS = 200
-"""Random subsets of a question's samples over which an accuracy at n is averaged."""
+"""Random subsets of a question's samples; an accuracy at n is their mean."""
 RESAMPLES = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """A sequence's answer, whether it is right, and the verifier's value; both None without an answer."""
+    """The answer of a sequence and the verifier's value, both None without an answer, and whether it is right."""
 
     answer: Answer | None
     right: bool
@@ -28,7 +28,7 @@ class Rated:
 
 
 class Estimate(NamedTuple):
-    """A mean over questions and its 95 % interval, by bootstrap over questions."""
+    """A mean over questions with its 95 % interval, by bootstrap over questions."""
 
     value: float
     low: float
@@ -52,7 +52,7 @@ class Selection(NamedTuple):
 
 
 def auroc(values: Sequence[float], right: Sequence[bool]) -> float | None:
-    """The probability that a right answer is rated above a wrong one, ties half; None without both kinds."""
+    """The probability that a right answer is rated above a wrong one, ties count half; None without both kinds."""
     labels = np.asarray(right, dtype=bool)
     positive, negative = int(labels.sum()), int((~labels).sum())
     if not positive or not negative:
@@ -97,7 +97,7 @@ def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) ->
 
 
 def selection(questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0) -> Selection:
-    """Accuracies of answering by chance, majority, best rating and rated vote at `n` samples per question."""
+    """Accuracies of a random answer, the majority, the best rating and the rated vote at `n` samples per question."""
     rows: list[NDArray[np.float64]] = []
     for index, group in enumerate(questions):
         source = random.Random(f"{seed}-{index}")
@@ -111,7 +111,7 @@ def selection(questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0) ->
 
 
 def _outcomes(samples: Sequence[Rated]) -> list[float]:
-    """For one subset: the share of right samples, and whether each way of answering is right."""
+    """For one subset: the share of right samples, and whether each way of selecting gives a right answer."""
     return [
         sum(sample.right for sample in samples) / len(samples),
         _chosen(samples, lambda _: 1.0, "sum"),
@@ -122,7 +122,7 @@ def _outcomes(samples: Sequence[Rated]) -> list[float]:
 
 
 def _chosen(samples: Sequence[Rated], weight: Callable[[Rated], float], by: str) -> float:
-    # Only the keys of the answers count here, and they carry those of their own space.
+    # Any space that compares by key: the keys are those of the answers' own space.
     tally = Tally(TextSpace(), by="max" if by == "max" else "sum")
     for index, sample in enumerate(samples):
         tally.add(sample.answer, index=index, weight=weight(sample))

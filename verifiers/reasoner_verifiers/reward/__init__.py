@@ -1,1 +1,1 @@
-"""Reward models: which there are, what they read, where their scores are kept, how a head is served."""
+"""Reward models: their recipes and layouts, the cache of their scores, and the serving of heads."""

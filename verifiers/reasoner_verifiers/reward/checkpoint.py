@@ -1,9 +1,9 @@
-"""A reward model as a small head on a model's hidden states: its file, and the folder in which vLLM serves it.
+"""A reward model as a small head on a model's hidden states: its file, and the folder from which vLLM serves it.
 
-vLLM has one native architecture that serves every such head: `Qwen2ForRewardModel`, whose head is
-`w2 . relu(W1 x + b1) + b2` in float32 on each hidden state. A Llama model is a Qwen2 one whose q, k and v biases
-are zero. A linear head is exactly `relu(w.x + b) - relu(-(w.x + b))`. A head on an inner layer is a head on the model
-cut off after that layer, which also costs that much less to compute.
+One native architecture of vLLM serves all such heads: `Qwen2ForRewardModel`, whose head is `w2 . relu(W1 x + b1) + b2`
+in float32 on each hidden state. A Llama model is a Qwen2 model whose q, k and v biases are zero. A linear head is
+exactly `relu(w.x + b) - relu(-(w.x + b))`. A head on an inner layer is served on the model cut off after that layer,
+which is also cheaper to compute.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ _LAYER = "model.layers."
 
 @dataclass(frozen=True, slots=True)
 class HeadInfo:
-    """Where a head comes from: the model it was fitted on, by name and by `backbone_digest`, and how well it fits."""
+    """The model that a head was fitted on, by name and by `backbone_digest`, and statistics of the fit."""
 
     backbone: str
     backbone_sha256: str
@@ -67,12 +67,12 @@ class Head:
     def __post_init__(self) -> None:
         require(self.layer, "layer", at_least=1)
         if (self.w1 is None) != (self.b1 is None) or self.w2.ndim != 1:
-            raise UsageError("a head is w2 [d] and b2, or w1 [h, d], b1 [h], w2 [h] and b2")
+            raise UsageError("a head needs w2 [d] and b2, or w1 [h, d], b1 [h], w2 [h] and b2")
         if self.w1 is not None and self.b1 is not None:
             fits = self.w1.ndim == 2 and self.b1.shape == self.w2.shape == self.w1.shape[:1]
             if not fits or self.w1.shape[0] > self.w1.shape[1]:
                 raise UsageError(
-                    f"w1 {self.w1.shape}, b1 {self.b1.shape}, w2 {self.w2.shape}: not [h, d], [h], [h], h <= d"
+                    f"w1 {self.w1.shape}, b1 {self.b1.shape}, w2 {self.w2.shape} must be [h, d], [h], [h] with h <= d"
                 )
 
     @property
@@ -87,7 +87,7 @@ class Head:
         return scalar
 
     def layers(self) -> tuple[Array, Array, Array, Array]:
-        """The two square-and-row layers that vLLM computes: W1 [d, d], b1 [d], W2 [1, d], b2 [1]."""
+        """The head as the two layers that vLLM computes: W1 [d, d], b1 [d], W2 [1, d], b2 [1]."""
         width = self.width
         if self.w1 is None or self.b1 is None:
             w1, b1 = np.stack([self.w2, -self.w2]), np.array([self.b2, -self.b2])
@@ -101,7 +101,7 @@ class Head:
 
 
 def save_head(head: Head, file: Path) -> None:
-    """Write a head as one safetensors file of kilobytes.
+    """Write a head as a small safetensors file.
 
     Raises:
         OSError: it cannot be written.
@@ -113,16 +113,16 @@ def save_head(head: Head, file: Path) -> None:
         tensors |= {"w1": head.w1, "b1": head.b1}
     about = json.dumps({"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True)
     arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    # Not by `save_file`, which puts a new file in the place of whatever is there, a device too.
+    # Not by `save_file`, which would replace even a device by a new file.
     with replacing(file) as opened:
         opened.write(save(arrays, metadata={"head": about}))
 
 
 def load_head(file: Path) -> Head:
-    """Read what `save_head` wrote.
+    """Read a file that `save_head` wrote.
 
     Raises:
-        UsageError: there is no such file, or it holds no head.
+        UsageError: there is no such file, or it is not a head.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -135,13 +135,13 @@ def load_head(file: Path) -> Head:
         layer = TypeAdapter(int).validate_python(about["layer"])
         return Head(layer, tensors.get("w1"), tensors.get("b1"), tensors["w2"], float(tensors["b2"][0]), info)
     except FileNotFoundError as error:
-        raise UsageError(f"no head in {file}: fit one, or name a reward model") from error
+        raise UsageError(f"there is no file {file}: fit a head, or name a reward model") from error
     except (SafetensorError, ValidationError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UsageError(f"{file} holds no head ({type(error).__name__}): fit it again") from error
+        raise UsageError(f"{file} is not the file of a head ({type(error).__name__}): fit it again") from error
 
 
 def backbone_digest(folder: Path) -> str:
-    """What identifies a model's weights, in hex: of a converted one, the SHA-256 of the file it was converted from."""
+    """A hex digest of a model's weights; for a converted model, the SHA-256 of its source file."""
     sums = folder / CHECKSUMS
     if sums.exists():
         return Checksums.model_validate_json(sums.read_bytes()).gguf_sha256
@@ -152,42 +152,40 @@ def backbone_digest(folder: Path) -> str:
 
 
 def serving_folder(file: Path, notify: Notify) -> Path:
-    """The folder in which vLLM serves the head in `file` on its backbone; built once in the user's cache.
+    """The folder from which vLLM serves the head in `file` on its backbone; built once in the user's cache.
 
     Raises:
-        UsageError: the file holds no head, or the backbone is not the model that it was fitted on.
+        UsageError: the file is not a head, or the backbone is not the model that it was fitted on.
         EngineUnavailable: the folder cannot be built.
     """
     head = load_head(file)
     backbone = resolve(head.info.backbone, notify).folder
     if backbone is None:
-        raise EngineUnavailable(
-            f"{head.info.backbone} is not on this machine: fetch it first, as the head builds on it"
-        )
+        raise EngineUnavailable(f"{head.info.backbone}, the model of this head, is not on this machine: download it")
     digest = backbone_digest(backbone)
     if digest != head.info.backbone_sha256:
         raise UsageError(
-            f"{file.name} was fitted on {head.info.backbone} {head.info.backbone_sha256[:12]} and the one here is "
+            f"{file.name} was fitted on {head.info.backbone} {head.info.backbone_sha256[:12]}, but this machine has "
             f"{digest[:12]}: fit the head again"
         )
     return _served(file.stem, backbone, head, sha256_of(file), notify)
 
 
 def serving_folder_of_value_head(model: str, folder: Path | None, notify: Notify) -> Path:
-    """The folder in which vLLM serves a Qwen2 model with a value head, `v_head.summary`, as Skywork's PRMs have it.
+    """The folder from which vLLM serves a Qwen2 model with a value head, `v_head.summary`, such as Skywork's PRMs.
 
     Raises:
-        UsageError: the model's files hold no such head.
-        EngineUnavailable: they are not on this machine, or the folder cannot be built.
+        UsageError: the model has no such head.
+        EngineUnavailable: it is not on this machine, or the folder cannot be built.
     """
     if folder is None:
-        raise EngineUnavailable(f"{model} is not on this machine, and it is converted first: run `hf download {model}`")
+        raise EngineUnavailable(f"{model} must be converted, and it is not on this machine: run `hf download {model}`")
     tensors = dict(_tensors(folder, lambda name: name.startswith("v_head.summary.")))
     if set(tensors) != {"v_head.summary.weight", "v_head.summary.bias"}:
         raise UsageError(f"{model} has no v_head.summary.weight and .bias in safetensors files: choose another recipe")
     layers = _config(folder).get("num_hidden_layers")
     if not isinstance(layers, int):
-        raise UsageError(f"{model} names no num_hidden_layers in config.json: its head cannot be placed")
+        raise UsageError(f"{model} has no num_hidden_layers in config.json, which its head needs")
     weight, bias = (tensors[f"v_head.summary.{part}"].float().numpy() for part in ("weight", "bias"))
     head = Head(layers, None, None, weight[0], float(bias[0]), HeadInfo(model, backbone_digest(folder)))
     return _served(folder.name, folder, head, "value head", notify)
@@ -215,8 +213,7 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
     """Write the backbone up to the head's layer, and the head, as a checkpoint of vLLM's `Qwen2ForRewardModel`.
 
     Raises:
-        UsageError: the backbone is no Llama or Qwen2 model that this architecture can express, or the head does not
-            fit it.
+        UsageError: the architecture cannot express the backbone, or the head does not fit it.
     """
     import torch
     from safetensors import SafetensorError
@@ -224,7 +221,7 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
 
     config = _config(backbone)
     _check(config, head)
-    tensors = dict(_kept(backbone, head.layer))
+    tensors = dict(_tensors_below(backbone, head.layer))
     for name in [name for name in tensors if name.endswith("_proj.weight") and ".self_attn.o_" not in name]:
         bias = name.removesuffix("weight") + "bias"
         if ".self_attn." in name and bias not in tensors:
@@ -244,23 +241,21 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
 def _check(config: dict[str, Any], head: Head) -> None:
     kind, layers, width = config.get("model_type"), config.get("num_hidden_layers", 0), config.get("hidden_size", 0)
     if kind not in ("llama", "qwen2"):
-        raise UsageError(f"a head on a {kind} model cannot be served: the backbone is a llama or qwen2 one")
+        raise UsageError(f"a head on a {kind} model cannot be served: use a llama or qwen2 model")
     heads = config["num_attention_heads"]
     if (
         config.get("mlp_bias")
         or config.get("attention_bias")
         or config.get("head_dim", width // heads) * heads != width
     ):
-        raise UsageError(
-            "this backbone has biases or a head size that Qwen2's architecture does not: choose another one"
-        )
+        raise UsageError("Qwen2's architecture does not support this model's biases or head size: choose another model")
     if head.width != width or head.layer > layers:
         raise UsageError(
             f"the head reads layer {head.layer}, width {head.width}; the backbone has {layers} layers of width {width}"
         )
 
 
-def _kept(backbone: Path, layer: int) -> Iterator[tuple[str, Any]]:
+def _tensors_below(backbone: Path, layer: int) -> Iterator[tuple[str, Any]]:
     """The tensors of the first `layer` layers, of the embedding and of the final norm."""
 
     def wanted(name: str) -> bool:
@@ -281,11 +276,11 @@ def _tensors(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
 
 
 def _reward_config(config: dict[str, Any], layer: int) -> dict[str, Any]:
-    left_out = {"_name_or_path", "_model_name_or_path", "attention_bias", "mlp_bias", "pretraining_tp"}
-    settings = {name: value for name, value in config.items() if name not in left_out}
+    omitted = {"_name_or_path", "_model_name_or_path", "attention_bias", "mlp_bias", "pretraining_tp"}
+    settings = {name: value for name, value in config.items() if name not in omitted}
     if "layer_types" in settings:
         settings |= {"layer_types": settings["layer_types"][:layer], "max_window_layers": layer}
-    # The model type stays the backbone's: transformers would give a "qwen2" another tokenizer than its files describe.
+    # The model type stays the backbone's: for "qwen2" transformers would not use the tokenizer in the files.
     return settings | {
         "architectures": ["Qwen2ForRewardModel"],
         "num_hidden_layers": layer,

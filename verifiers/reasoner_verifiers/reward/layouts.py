@@ -1,4 +1,4 @@
-"""How a candidate becomes the tokens that a reward model reads, and at which of them each step is rated."""
+"""Turns a candidate into the tokens that a reward model reads, and the positions at which each step is rated."""
 
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,39 +10,34 @@ from reasoner.types import Completion, Message, Prompt, Question, TokenIds
 from reasoner_verifiers.reward.recipes import Layout, Recipe
 
 
-class Laid(NamedTuple):
-    """Token ids, and the position of each step's score; they end with the last of these."""
+class RewardInput(NamedTuple):
+    """Token ids, up to the last position, and the positions of the scores, one per step."""
 
     ids: TokenIds
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
 
 
 class Reader(Protocol):
-    """What a layout needs of the reward model: its tokenizer and its chat template."""
+    """The tokenizer and the chat template of a reward model."""
 
     @property
     def bos(self) -> str:
-        """The text of its beginning-of-sequence token, "" where it has none."""
-        ...
+        """The text of its beginning-of-sequence token; "" if it has none."""
 
     async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
-        """A chat or raw text; with `reply` up to where the next turn begins."""
-        ...
+        """The ids of a chat or a raw text; with `reply`, the next turn is opened."""
 
     async def encode(self, text: str) -> TokenIds:
-        """A piece of text, no special token added."""
-        ...
+        """The ids of a text, without added special tokens."""
 
     def decode(self, ids: TokenIds) -> str:
         """The text of token ids, special tokens included."""
-        ...
 
 
 class Case(NamedTuple):
-    """What is to be laid out: a candidate, its question, and where its steps end.
+    """A candidate, its question, and the separator of its steps; "" if the whole candidate is one step.
 
-    `separator` is "" where the whole candidate is one step. `policy` is the engine whose token ids the reward model
-    shares; None where it does not.
+    `policy` is the engine whose token ids the reward model reads; None if it tokenizes text itself.
     """
 
     question: Question
@@ -52,13 +47,13 @@ class Case(NamedTuple):
 
 
 def steps_of(text: str, separator: str) -> tuple[str, ...]:
-    """The steps of a chain, blank ones left out; a last one that was cut short is a step."""
+    """The steps of a chain, without blank ones; an incomplete last one is a step."""
     parts = text.split(separator) if separator else [text]
     return tuple(part.strip() for part in parts if part.strip())
 
 
 class _Sheet(NamedTuple):
-    """What a layout of text is made from."""
+    """The input of a layout of text."""
 
     recipe: Recipe
     reader: Reader
@@ -67,11 +62,11 @@ class _Sheet(NamedTuple):
     steps: tuple[str, ...]
 
 
-async def lay(recipe: Recipe, reader: Reader, case: Case) -> Laid:
-    """Lay a candidate out as the recipe says.
+async def lay(recipe: Recipe, reader: Reader, case: Case) -> RewardInput:
+    """The input of the reward model for a candidate, by the layout of the recipe.
 
     Raises:
-        VerifierError: it has no steps, or holds the recipe's tag, or does not come out with one place a step.
+        VerifierError: it has no steps, holds the recipe's tag, or has not one position per step.
     """
     steps = steps_of(case.candidate.chain, case.separator)
     if recipe.tag and any(recipe.tag in text for text in (case.question.text, *steps)):
@@ -81,13 +76,13 @@ async def lay(recipe: Recipe, reader: Reader, case: Case) -> Laid:
     if not steps:
         raise VerifierError("the candidate has no steps: nothing was generated")
     laid = await _LAYOUTS[recipe.layout](_Sheet(recipe, reader, case.candidate, case.question.text, steps))
-    if len(laid.places) != len(steps):
-        raise VerifierError(f"{recipe.name} found {len(laid.places)} places for {len(steps)} steps")
+    if len(laid.positions) != len(steps):
+        raise VerifierError(f"{recipe.name} found {len(laid.positions)} positions for {len(steps)} steps")
     return laid
 
 
-async def _own_ids(reader: Reader, case: Case) -> Laid:
-    """The policy's own token ids, end-of-sequence left out; a step is read at the token that ends its separator."""
+async def _own_ids(reader: Reader, case: Case) -> RewardInput:
+    """The policy's own token ids, without end-of-sequence; a step is read at the token that ends its separator."""
     prompt, separator = case.candidate.prompt, case.separator
     rendered = await case.policy.render(prompt) if case.policy else None
     if rendered is not None and rendered.token_ids is not None:
@@ -98,18 +93,15 @@ async def _own_ids(reader: Reader, case: Case) -> Laid:
         generated = await reader.encode(case.candidate.chain)
     ids = head + generated
     if not separator:
-        return Laid(ids, (len(ids) - 1,))
-    places = [len(head) + end for end in step_ends(generated, reader.decode, separator)]
-    if not places:
+        return RewardInput(ids, (len(ids) - 1,))
+    positions = [len(head) + end for end in step_ends(generated, reader.decode, separator)]
+    if not positions:
         raise VerifierError("the candidate has no steps: nothing was generated")
-    return Laid(ids[: places[-1] + 1], tuple(places))
+    return RewardInput(ids[: positions[-1] + 1], tuple(positions))
 
 
 def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator: str) -> tuple[int, ...]:
-    """The positions of the tokens that end each step: of the shortest prefixes whose text reaches there.
-
-    No text is tokenised again.
-    """
+    """The position of the token that ends each step, found by decoding prefixes; no text is tokenized again."""
     ends = _ends(decode(generated), separator)
     return tuple(
         bisect_left(range(len(generated)), end, key=lambda at: len(decode(generated[: at + 1]))) for end in ends
@@ -117,7 +109,7 @@ def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator:
 
 
 def _ends(text: str, separator: str) -> list[int]:
-    """Where each step ends in the text, the separator after it included."""
+    """The end of each step in the text, including the separator after it."""
     ends, begin = [], 0
     while (at := text.find(separator, begin)) >= 0:
         if text[begin:at].strip():
@@ -126,31 +118,35 @@ def _ends(text: str, separator: str) -> list[int]:
     return [*ends, len(text)] if text[begin:].strip() else ends
 
 
-async def _tagged_chat(sheet: _Sheet) -> Laid:
+async def _tagged_chat(sheet: _Sheet) -> RewardInput:
     """A chat whose reply is the steps, each followed by the tag; read at the tags."""
     reply = "".join(step + sheet.recipe.tag for step in sheet.steps)
     system, user = Message("system", sheet.recipe.system), Message("user", sheet.question)
     ids = await sheet.reader.render(Prompt((system, user, Message("assistant", reply))))
-    places = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
-    return Laid(ids[: places[-1] + 1] if places else ids, places)
+    return _at_tags(ids, sheet.recipe)
 
 
-async def _newlines(sheet: _Sheet) -> Laid:
-    """The question, then the steps, each tokenised alone and closed by a newline token; read at these."""
+def _at_tags(ids: TokenIds, recipe: Recipe) -> RewardInput:
+    positions = tuple(at for at, token in enumerate(ids) if token == recipe.tokens[recipe.tag])
+    return RewardInput(ids[: positions[-1] + 1] if positions else ids, positions)
+
+
+async def _newlines(sheet: _Sheet) -> RewardInput:
+    """The question, then the steps, each tokenized alone and followed by a newline token; read at these."""
     ids = await sheet.reader.encode(f"{sheet.reader.bos}{sheet.question}\n")
     newline = (await sheet.reader.encode("\n"))[-1:]
-    places = []
+    positions = []
     for step in sheet.steps:
         ids += await sheet.reader.encode(step) + newline
-        places.append(len(ids) - 1)
-    return Laid(ids, tuple(places))
+        positions.append(len(ids) - 1)
+    return RewardInput(ids, tuple(positions))
 
 
-async def _turns(sheet: _Sheet) -> Laid:
-    """A chat in which each step is a turn that was answered by the first label; read where the answer would come."""
+async def _turns(sheet: _Sheet) -> RewardInput:
+    """A chat in which each step is a turn whose answer is the first label; read at the position before the answer."""
     turns: tuple[Message, ...] = ()
     ids: TokenIds = ()
-    places = []
+    positions = []
     for number, step in enumerate(sheet.steps):
         turns += (Message("user", step if number else f"{sheet.question} {step}"),)
         longer = await sheet.reader.render(Prompt(turns), reply=True)
@@ -159,30 +155,29 @@ async def _turns(sheet: _Sheet) -> Laid:
                 f"the chat template of this model changes earlier turns: {sheet.recipe.name} cannot use it"
             )
         ids = longer
-        places.append(len(ids) - 1)
+        positions.append(len(ids) - 1)
         turns += (Message("assistant", sheet.recipe.labels[0]),)
-    return Laid(ids, tuple(places))
+    return RewardInput(ids, tuple(positions))
 
 
-async def _tagged_text(sheet: _Sheet) -> Laid:
-    """Numbered lines of plain text, each closed by the tag; read at the tags."""
+async def _tagged_text(sheet: _Sheet) -> RewardInput:
+    """Numbered lines of plain text, each followed by the tag; read at the tags."""
     lines = [
         f"{step if step.startswith('Step ') else f'Step {number}: {step}'} {sheet.recipe.tag}"
         for number, step in enumerate(sheet.steps, 1)
     ]
     ids = await sheet.reader.render(Prompt(raw=f"{sheet.question} " + "\n".join(lines)))
-    places = tuple(at for at, token in enumerate(ids) if token == sheet.recipe.tokens[sheet.recipe.tag])
-    return Laid(ids[: places[-1] + 1] if places else ids, places)
+    return _at_tags(ids, sheet.recipe)
 
 
-async def _whole_chat(sheet: _Sheet) -> Laid:
+async def _whole_chat(sheet: _Sheet) -> RewardInput:
     """The chat that the policy saw and the whole reply; read at its end."""
-    asked = sheet.candidate.prompt.messages or (Message("user", sheet.question),)
-    ids = await sheet.reader.render(Prompt((*asked, Message("assistant", sheet.candidate.chain))))
-    return Laid(ids, (len(ids) - 1,))
+    messages = sheet.candidate.prompt.messages or (Message("user", sheet.question),)
+    ids = await sheet.reader.render(Prompt((*messages, Message("assistant", sheet.candidate.chain))))
+    return RewardInput(ids, (len(ids) - 1,))
 
 
-_LAYOUTS: Mapping[Layout, Callable[[_Sheet], Awaitable[Laid]]] = {
+_LAYOUTS: Mapping[Layout, Callable[[_Sheet], Awaitable[RewardInput]]] = {
     "tagged_chat": _tagged_chat,
     "newlines": _newlines,
     "turns": _turns,

@@ -1,4 +1,4 @@
-"""Running a reward model: choosing its engine, starting it beside the policy, computing scores that are not cached."""
+"""Runs a reward model: chooses its engine, starts it beside the policy, computes scores that are not cached."""
 
 import dataclasses
 import threading
@@ -11,13 +11,7 @@ from typing import Any, Literal, NamedTuple
 from scipy import special
 
 from reasoner.budget import Cost
-from reasoner.engine import (
-    Engine,
-    Rendered,
-    SampleRequest,
-    UsageMeter,
-    reset_caches,
-)
+from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
 from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
@@ -27,20 +21,20 @@ from reasoner.models.resolve import resolve
 from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
-from reasoner_verifiers.reward.layouts import Case, Laid, Reader, lay
+from reasoner_verifiers.reward.layouts import Case, Reader, RewardInput, lay
 from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Recipe, choose
 from reasoner_verifiers.reward.step_cache import StepCache, step_keys
 
 HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
 """The head that comes with this package, for the embedded model."""
-_LEAST_CACHED = 100_000
-# Tokenizers that agree on this text count as the same: digits, spaces, capitals, accents, other scripts, LaTeX.
+_MIN_CACHED = 100_000
+# Tokenizers that encode this text equally count as the same: digits, spaces, capitals, accents, other scripts, LaTeX.
 _PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tНаïve 数学 <|im_end|> I'll re-check."
 
 
 class Options(NamedTuple):
-    """The options of a reward model; from `context` on they are those of `PoolingEngine`."""
+    """The options of a reward model; from `max_model_len` on they are those of `PoolingEngine`."""
 
     model: str
     recipe: str
@@ -58,12 +52,12 @@ class Options(NamedTuple):
 
 
 class LanguageModel:
-    """A language model as a reward model: the probability of each of two next tokens."""
+    """A language model as a reward model: it reports the probability of two next tokens."""
+
+    bos = ""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-
-    bos = ""
 
     async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
         """The prompt as the engine renders it, which opens the next turn of a chat."""
@@ -73,17 +67,17 @@ class LanguageModel:
         return ids
 
     async def encode(self, text: str) -> TokenIds:
-        """The ids of a piece of text; none if the engine does not report them."""
+        """The token ids of a text; none if the engine does not report them."""
         return await self.engine.encode(text) or ()
 
     def decode(self, ids: TokenIds) -> str:
-        """Not used: no recipe for language models reads the policy's own ids."""
+        """Not used: no recipe for language models reads the policy's token ids."""
         raise NotImplementedError
 
 
 @dataclass(slots=True)
 class RewardModel:
-    """A reward model and its recipe, with a cache of its scores; `policy_ids`: it reads the policy's own token ids."""
+    """A reward model and its recipe, with a cache of its scores; `policy_ids`: it reads the policy's token ids."""
 
     recipe: Recipe
     engine: PoolingEngine | Engine
@@ -97,11 +91,11 @@ class RewardModel:
         """Its tokenizer and chat template."""
         return self.engine if isinstance(self.engine, PoolingEngine) else LanguageModel(self.engine)
 
-    async def lay(self, question: Question, candidate: Completion, policy: Engine) -> Laid:
-        """The candidate as this model reads it.
+    async def lay(self, question: Question, candidate: Completion, policy: Engine) -> RewardInput:
+        """The candidate in the form that this model reads.
 
         Raises:
-            VerifierError: it cannot be laid out, or is longer than the model's context.
+            VerifierError: it does not fit the recipe, or is longer than the model's context.
         """
         case = Case(question, candidate, self.separator, policy if self.policy_ids else None)
         laid = await lay(self.recipe, self.reader, case)
@@ -110,51 +104,57 @@ class RewardModel:
             raise VerifierError(f"the candidate is {len(laid.ids):,} tokens and the reward model's context is {room:,}")
         return laid
 
-    def bound(self, laid: Laid) -> Cost:
+    def bound(self, laid: RewardInput) -> Cost:
         """The maximum cost of scoring, with nothing cached.
 
-        It counts the tokens as cached too, since a budget in dollars pays for those.
+        The tokens also count as cached ones, because a budget in dollars pays for those too.
         """
-        reads = [Usage(place + 1, 0, 1) for place in laid.places]
-        if isinstance(self.engine, PoolingEngine):
-            reads = [Usage(len(laid.ids))]
+        pooling = isinstance(self.engine, PoolingEngine)
+        reads = [Usage(len(laid.ids))] if pooling else [Usage(end + 1, 0, 1) for end in laid.positions]
         cost = sum((verifier_cost(self.engine.model, usage) for usage in reads), Cost())
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(self, laid: Laid, request: tuple[Question, Completion], tab: CostMeter) -> tuple[float, ...]:
-        """A score for every place; the tab gets the cost, which is 0 for scores in the cache."""
+    async def scores(
+        self, laid: RewardInput, request: tuple[Question, Completion], tab: CostMeter
+    ) -> tuple[float, ...]:
+        """A score for each position; the meter gets the cost, which is 0 for cached scores."""
         tab.cost = Cost()
         compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
-        keys = tuple(step_keys(self.identity, laid.ids, laid.places))
+        keys = tuple(step_keys(self.identity, laid.ids, laid.positions))
         return await self.cache.fill(keys, partial(compute, laid, tab))
 
-    async def _pooled(self, laid: Laid, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
+    async def _pooled(self, laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
         assert isinstance(self.engine, PoolingEngine)
         meter = UsageMeter()
         tab.cost = None
         try:
-            # The engine reports nothing for positions in its prefix cache. Known scores are not requested; scores that
-            # were computed and lost are computed again without that cache.
-            ids = laid.ids[: laid.places[missing[-1]] + 1]
+            # The engine reports nothing for positions in its prefix cache. Cached scores are not requested; scores
+            # that were computed and lost are computed again without the prefix cache.
+            ids = laid.ids[: laid.positions[missing[-1]] + 1]
             pooled = await self.engine.rows(ids, read_cache=not lost, meter=meter)
         finally:
             tab.cost = None if meter.usage is None else verifier_cost(self.engine.model, meter.usage)
-        if laid.places[missing[0]] < pooled.first:
+        if laid.positions[missing[0]] < pooled.first:
             raise VerifierError(
                 f"the reward model reported nothing before token {pooled.first}, and a step ends at token "
-                f"{laid.places[missing[0]]}: score it again"
+                f"{laid.positions[missing[0]]}: score it again"
             )
-        return [self._read(pooled.rows[laid.places[at] - pooled.first].tolist()) for at in missing]
+        return [self._read(pooled.rows[laid.positions[at] - pooled.first].tolist()) for at in missing]
 
     async def _generated(
-        self, request: tuple[Question, Completion], laid: Laid, tab: CostMeter, missing: Sequence[int], lost: bool
+        self,
+        request: tuple[Question, Completion],
+        laid: RewardInput,
+        tab: CostMeter,
+        missing: Sequence[int],
+        lost: bool,
     ) -> list[float]:
         assert not isinstance(self.engine, PoolingEngine)
         question, candidate = request
         watch = tuple(self.recipe.tokens[label] for label in self.recipe.labels)
         params, spent, values = SamplingParams(temperature=0, max_tokens=1), Cost(), []
         for at in missing:
-            ids, meter = laid.ids[: laid.places[at] + 1], UsageMeter()
+            ids, meter = laid.ids[: laid.positions[at] + 1], UsageMeter()
             tab.cost = None
             sample = SampleRequest(
                 question.id, candidate.prompt, Rendered(ids, len(ids)), params, 0, 0, watch=watch, meter=meter
@@ -185,23 +185,17 @@ class Running:
 
     model: RewardModel | None = None
     notify: Notify | None = None
-    _engine: PoolingEngine | Engine | None = None
-    _recipe: Recipe | None = None
-    _shared: bool = False
+    engine: PoolingEngine | Engine | None = None
+    recipe: Recipe | None = None
+    shared: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def started(self) -> RewardModel:
-        """The model, which `start` made ready."""
+        """The model; `start` must have been called."""
         if self.model is None:
             raise VerifierError("the reward model was not started")
         return self.model
-
-    async def reset_caches(self) -> None:
-        """Drop all scores, and the prefix cache of the model's own engine."""
-        if self.model is not None:
-            self.model.cache.clear()
-            await reset_caches(*(() if self._shared else (self._engine,)))
 
     async def start(self, options: Options, policy: Engine) -> None:
         """Find the model and start it beside the policy.
@@ -212,64 +206,48 @@ class Running:
         """
         if self.model is not None:
             return
-        await in_daemon(lambda: self._find(options, policy))
-        engine, recipe = self._engine, self._recipe
+        await in_daemon(lambda: self.find(options, policy))
+        engine, recipe = self.engine, self.recipe
         assert engine is not None
         assert recipe is not None
         if isinstance(engine, PoolingEngine):
             await engine.start(policy)
         else:
-            if not self._shared:
+            if not self.shared:
                 await policy.start()
             await engine.start()
         model = await _ready(engine, recipe, options, policy)
         # If several start it concurrently, all use the first one's model and cache.
         self.model = self.model or model
 
-    async def claim_memory(self, options: Options, policy: Engine) -> None:
-        """Find the model, and claim its part of a GPU before the policy starts and takes all of it.
-
-        Raises:
-            UsageError: the options name no model.
-        """
-        build = installed_build()
-        if self.model is None and build is not None and not build.cpu:
-            await in_daemon(lambda: self._find(options, policy))
-
-    def _find(self, options: Options, policy: Engine) -> None:
-        """Choose the engine once, also when called concurrently."""
+    def find(self, options: Options, policy: Engine) -> None:
+        """Choose the engine once, also when called concurrently, and let it claim its part of the policy's GPU."""
         with self._lock:
-            if self._engine is not None:
+            if self.engine is not None:
                 return
             notify = self.notify or getattr(policy, "notify", None) or unheard
             special = options.model == "embedded" or options.model.endswith(".safetensors")
             folder = None if special else resolve(options.model, notify).folder
-            self._recipe = choose(options.recipe, options.model, folder, options.rates)
-            if self._recipe.reading == "labels":
-                self._shared = isinstance(policy, VllmEngine) and policy.model_id == options.model
-                if self._shared:
-                    self._engine = policy
+            self.recipe = choose(options.recipe, options.model, folder, options.rates)
+            if self.recipe.reading == "labels":
+                self.shared = isinstance(policy, VllmEngine) and policy.model_id == options.model
+                if self.shared:
+                    self.engine = policy
                     return
                 judge = _language_model(options, folder, installed_build())
                 judge.share_gpu(policy)
-                self._engine = judge
+                self.engine = judge
                 return
             source = options.model
-            if self._recipe is HEAD and special:
+            if self.recipe is HEAD and special:
                 file = EMBEDDED_HEAD if options.model == "embedded" else Path(options.model).expanduser()
                 source = str(serving_folder(file, notify))
-            elif self._recipe is SKYWORK_PRM:
+            elif self.recipe is SKYWORK_PRM:
                 source = str(serving_folder_of_value_head(options.model, folder, notify))
-            engine = PoolingEngine(source, task=self._recipe.task, pooling=self._recipe.pooling, **options.of_engine)
+            engine = PoolingEngine(source, task=self.recipe.task, pooling=self.recipe.pooling, **options.of_engine)
             engine.notify = notify
             engine.share_gpu(policy)
-            self._engine = engine
-
-    async def close(self) -> None:
-        """Stop the model, unless it is the policy itself."""
-        engine, self._engine, self.model = self._engine, None, None
-        if engine is not None and not self._shared:
-            await engine.close()
+            self.engine = engine
 
 
 def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
@@ -281,7 +259,7 @@ def _language_model(options: Options, folder: Path | None, build: Build | None) 
 
 async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:
     """The started model, after a check that its tokenizer is the one that the recipe expects."""
-    model = RewardModel(recipe, engine, options.separator, "", policy_ids=False, cache=StepCache(_LEAST_CACHED))
+    model = RewardModel(recipe, engine, options.separator, "", policy_ids=False, cache=StepCache(_MIN_CACHED))
     for text, expected in recipe.tokens.items():
         ids = await model.reader.encode(text)
         if ids != (expected,):
@@ -291,7 +269,7 @@ async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Option
             )
     if isinstance(engine, PoolingEngine):
         # As many scores as the engine caches tokens: a score that is dropped here has then been evicted there too.
-        model.cache.size = max(_LEAST_CACHED, engine.capacity)
+        model.cache.size = max(_MIN_CACHED, engine.capacity)
         if recipe.layout == "own_ids":
             model.policy_ids = await policy.encode(_PROBE) == await engine.encode(_PROBE)
     info = engine.model
@@ -299,30 +277,39 @@ async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Option
     return model
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RewardVerifier:
-    """A verifier that rates by a reward model beside the policy, which it starts where `start` was not called."""
+    """A verifier that rates by a reward model beside the policy; without a call of `start` it starts the model itself.
 
-    __slots__ = ()
-    running: Running
+    Subclasses have the other names of `Options` as attributes.
+    """
+
+    max_model_len: int = 0
+    kv_gib: float = 0.5
+    gpu_memory_utilization: float = 0.0
+    dtype: DType = "auto"
+    running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
 
     @property
     def _options(self) -> Options:
-        raise NotImplementedError
+        return Options(*(getattr(self, name) for name in Options._fields))
 
     @property
     def logprobs(self) -> None:
-        """None: it reads tokens, not their probabilities."""
+        """None: it reads no log-probabilities."""
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim the reward model's share of the policy's GPU, before the policy starts."""
-        await self.running.claim_memory(self._options, policy)
+        build = installed_build()
+        if self.running.model is None and build is not None and not build.cpu:
+            await in_daemon(lambda: self.running.find(self._options, policy))
 
     async def start(self, policy: Engine) -> None:
         """Start the reward model beside the policy."""
         await self.running.start(self._options, policy)
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """The cost of every token that may have to be read, none of them cached."""
+        """The cost of reading every token, with nothing cached."""
         await self.start(policy)
         model = self.running.started
         return model.bound(await model.lay(question, candidate, policy))
@@ -336,8 +323,14 @@ class RewardVerifier:
 
     async def reset_caches(self) -> None:
         """Drop all scores, and the reward model's prefix cache."""
-        await self.running.reset_caches()
+        running = self.running
+        if running.model is not None:
+            running.model.cache.clear()
+            await reset_caches(*(() if running.shared else (running.engine,)))
 
     async def close(self) -> None:
-        """Stop the reward model."""
-        await self.running.close()
+        """Stop the reward model, unless it is the policy itself."""
+        running = self.running
+        engine, running.engine, running.model = running.engine, None, None
+        if engine is not None and not running.shared:
+            await engine.close()

@@ -1,4 +1,4 @@
-"""The reward models that can be used, one recipe a family, as data: what they read and how a score is got."""
+"""The supported families of reward models, one recipe each: what they read and how a score is computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ Reading = Literal["sigmoid", "softmax", "labels"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One family of reward models. A change of what a score means is a new `version`, which old scores do not enter.
+    """One family of reward models. If a score changes its meaning, `version` changes, and cached scores are not used.
 
-    `layout` names how a candidate becomes tokens and where they are read (see `layouts`). `reading` is how a score is
-    read: the "sigmoid" of one scalar, the "softmax" of two labels, the second taken, or the share of the first of two
-    "labels", which are tokens of a language model. `tokens` are texts that must each be one token of the given id.
+    `layout` says how a candidate becomes tokens and where they are read (see `layouts`). `reading` says how a score is
+    computed: the "sigmoid" of one scalar, the "softmax" of two labels, for the second one, or the probability of the
+    first of two "labels" that are tokens of a language model. `tokens` maps texts to the token ids that they must have.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Recipe:
 
     @property
     def pooling(self) -> Mapping[str, str]:
-        """Settings of vLLM's pooler: every position, as stepwise pooling would switch the prefix cache off."""
+        """Settings of vLLM's pooler: all positions, because stepwise pooling would disable the prefix cache."""
         return {"tok_pooling_type": "ALL"} if self.task == "token_classify" else {}
 
 
 HEAD = Recipe("head", 1, "own_ids", "sigmoid", "both")
-"""A small head on the policy's hidden states, which `checkpoint` writes: it reads the policy's own token ids."""
+"""A small head on the policy's hidden states, written by `checkpoint`; it reads the policy's own token ids."""
 
 QWEN_MATH_PRM = Recipe(
     "qwen_math_prm",
@@ -51,13 +51,13 @@ QWEN_MATH_PRM = Recipe(
     system=r"Please reason step by step, and put your final answer within \boxed{}.",
     tokens={"<extra_0>": 151651},
 )
-"""Qwen2.5-Math-PRM-7B and -72B (Zhang 2025, 2501.07301): a tag after every step, two labels read at it."""
+"""Qwen2.5-Math-PRM-7B and -72B (Zhang 2025, 2501.07301): a tag after each step, with two labels read there."""
 
 SKYWORK_PRM = Recipe("skywork_prm", 1, "newlines", "sigmoid", "steps")
-"""Skywork-o1-Open-PRM-Qwen-2.5: a value head, which is converted to a `head`, read at the newline after every step."""
+"""Skywork-o1-Open-PRM-Qwen-2.5: a value head, converted to a `head` and read at the newline after each step."""
 
 RLHFLOW = Recipe("rlhflow", 1, "turns", "labels", "steps", labels=("+", "-"), tokens={"+": 10, "-": 12})
-"""RLHFlow's Llama3.1-8B-PRM-Mistral-Data and -Deepseek-Data: one turn a step, read where the model would judge it."""
+"""RLHFlow's Llama3.1-8B-PRM-Mistral-Data and -Deepseek-Data: one turn per step, read where the model judges it."""
 
 MATH_SHEPHERD = Recipe(
     "math_shepherd",
@@ -69,13 +69,12 @@ MATH_SHEPHERD = Recipe(
     labels=("+", "-"),
     tokens={"ки": 12902, "+": 648, "-": 387},
 )
-"""Math-Shepherd-Mistral-7B-PRM (Wang 2024, 2312.08935): plain text, a tag after every step, read at it."""
+"""Math-Shepherd-Mistral-7B-PRM (Wang 2024, 2312.08935): plain text with a tag after each step, read there."""
 
 SEQUENCE_CLASSIFICATION = Recipe("sequence_classification", 1, "whole_chat", "sigmoid", "outcome", task="classify")
-"""Any `...ForSequenceClassification` with one label: the raw scalar at the end of the chat.
+"""Any `...ForSequenceClassification` with one label: the scalar at the end of the chat.
 
-Such a scalar is an unbounded preference (Bradley-Terry); its sigmoid keeps the order and is no
-probability of being right.
+The scalar is an unbounded preference (Bradley-Terry); its sigmoid has the same order but is not a probability.
 """
 
 RECIPES: Mapping[str, Recipe] = {
@@ -83,10 +82,7 @@ RECIPES: Mapping[str, Recipe] = {
     for recipe in (HEAD, QWEN_MATH_PRM, SKYWORK_PRM, RLHFLOW, MATH_SHEPHERD, SEQUENCE_CLASSIFICATION)
 }
 
-_BY_ARCHITECTURE = {
-    "Qwen2ForProcessRewardModel": QWEN_MATH_PRM,
-    "Qwen2ForPrmModel": SKYWORK_PRM,
-}
+_BY_ARCHITECTURE = {"Qwen2ForProcessRewardModel": QWEN_MATH_PRM, "Qwen2ForPrmModel": SKYWORK_PRM}
 _BY_NAME = {
     "qwen2.5-math-prm": QWEN_MATH_PRM,
     "skywork-o1-open-prm": SKYWORK_PRM,
@@ -96,16 +92,16 @@ _BY_NAME = {
 
 
 def choose(recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]) -> Recipe:
-    """The recipe of that name, or with "auto" the one of the model, by its architecture or else its name.
+    """The recipe with this name; with "auto" that of the model, by its architecture or else its name.
 
     Raises:
-        UsageError: there is none, or it rates the other thing.
+        UsageError: there is none, or it rates steps where outcomes are rated, or the reverse.
     """
     chosen = RECIPES[recipe] if recipe != "auto" else _recognise(model, folder)
-    fitting = [candidate.name for candidate in RECIPES.values() if candidate.rates in (rates, "both")]
+    suitable = [candidate.name for candidate in RECIPES.values() if candidate.rates in (rates, "both")]
     if chosen is None:
-        raise UsageError(f"no recipe is known for {model!r}: choose recipe={', '.join(fitting)}")
-    if chosen.name not in fitting:
+        raise UsageError(f"no recipe is known for {model!r}: choose recipe={', '.join(suitable)}")
+    if chosen.name not in suitable:
         other = "prm" if rates == "outcome" else "orm"
         raise UsageError(f"recipe {chosen.name} rates {chosen.rates}: use the verifier `{other}`")
     return chosen

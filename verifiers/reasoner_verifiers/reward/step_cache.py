@@ -1,4 +1,4 @@
-"""Step scores that are never computed twice: with causal attention a score depends on the tokens up to it only."""
+"""A cache of step scores: with causal attention a score depends only on the tokens up to its position."""
 
 import asyncio
 import hashlib
@@ -11,11 +11,11 @@ from reasoner.errors import VerifierError
 from reasoner.types import TokenIds
 
 Compute = Callable[[Sequence[int], bool], Awaitable[Sequence[float]]]
-"""Given which keys to compute, and whether some were begun before and never came back: their values."""
+"""The values of the keys at these indices; the flag says that some were computed before and lost."""
 
 
 def step_keys(identity: str, ids: TokenIds, positions: Sequence[int]) -> Iterator[bytes]:
-    """One key for each place, in rising order: SHA-256 of `identity` and of all token ids up to and with that place."""
+    """A key per position, in rising order: the SHA-256 of `identity` and of all token ids up to the position."""
     hashed, done = hashlib.sha256(identity.encode() + b"\0"), 0
     for position in positions:
         hashed.update(np.asarray(ids[done : position + 1], dtype="<i8").tobytes())
@@ -24,31 +24,31 @@ def step_keys(identity: str, ids: TokenIds, positions: Sequence[int]) -> Iterato
 
 
 class StepCache:
-    """Scores by key, the first one kept, as a later one may differ by the numerics of its batch.
+    """Scores by key. The first score of a key is kept: a later one may differ by the numerics of its batch.
 
-    It is bounded by `size`, the least recently used going first. What several ask for at once is computed once.
+    It holds `size` scores and drops the least recently used. Concurrent requests for a key share its computation.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.hits = 0
         self.computed = 0
-        # None stands for a score that was begun and never came back.
+        # None marks a score whose computation did not complete.
         self._values: OrderedDict[bytes, float | None] = OrderedDict()
         self._flights: dict[bytes, asyncio.Future[None]] = {}
 
     def clear(self) -> None:
-        """Forget all scores; none may be under way."""
+        """Drop all scores; no computation may be running."""
         self._values.clear()
 
     def __len__(self) -> int:
         return len(self._values)
 
     async def fill(self, keys: Sequence[bytes], compute: Compute) -> tuple[float, ...]:
-        """The scores of `keys`, those that nobody has computed by `compute`.
+        """The scores of `keys`; missing ones come from `compute`.
 
         Raises:
-            VerifierError: `compute` gave more or fewer scores than it was asked for.
+            VerifierError: `compute` returned the wrong number of scores.
         """
         scores: dict[int, float] = {}
         while missing := self._look(keys, scores):
@@ -58,13 +58,13 @@ class StepCache:
                     missing, await self._compute([keys[index] for index in missing], missing, compute), strict=True
                 )
                 break
-            # Not awaited itself, as cancelling this rating would then cancel it for all.
+            # Not awaited directly: cancelling this rating must not cancel it for the others.
             await asyncio.wait([flight])
         self.hits += len(keys) - len(missing)
         return tuple(scores[index] for index in range(len(keys)))
 
     def _look(self, keys: Sequence[bytes], scores: dict[int, float]) -> list[int]:
-        """Add what is known to `found`; the places of what is not."""
+        """Add the cached scores to `scores`; the indices of the others."""
         for index, key in enumerate(keys):
             value = self._values.get(key)
             if value is not None and index not in scores:

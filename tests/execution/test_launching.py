@@ -35,7 +35,7 @@ from reasoner.trace.history import read_histories
 from reasoner.types import Completion
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
-from tests.driving import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang
 from tests.helpers import (
     Judge,
     Planned,

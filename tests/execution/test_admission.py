@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.budget import Budget, Cost, Ledger, Reservation
 from reasoner.errors import BudgetExhausted, LedgerViolation
-from reasoner.execution.admission import Admission, Lines, new_lines
+from reasoner.execution.admission import Admission, LedgerQueues, new_queues
 from tests.helpers import turns
 
 PROMPT = 10
@@ -20,7 +20,7 @@ def price(tokens: int) -> Cost:
 
 
 @dataclass
-class RunContext:
+class Desk:
     """Operations asked for at once, the reservations that came of it, and in which order."""
 
     admitted: list[tuple[str, int]] = field(default_factory=list)
@@ -48,12 +48,12 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def alone(tokens: int) -> Admission:
-    return Admission(Ledger(Budget(tokens=tokens)), new_lines())
+    return Admission(Ledger(Budget(tokens=tokens)), new_queues())
 
 
 def test_operations_are_admitted_in_launch_order() -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(149)
+        desk, admission = Desk(), alone(149)
         for place in range(6):
             desk.ask(admission, str(place), 40)
         await turns()
@@ -68,7 +68,7 @@ def test_operations_are_admitted_in_launch_order() -> None:
 
 def test_a_small_operation_does_not_overtake_a_large_one_that_waits() -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(100)
+        desk, admission = Desk(), alone(100)
         desk.ask(admission, "first", 50)
         desk.ask(admission, "large", 80)
         desk.ask(admission, "small", 1)
@@ -83,7 +83,7 @@ def test_a_small_operation_does_not_overtake_a_large_one_that_waits() -> None:
 
 def test_an_operation_waits_while_something_in_flight_may_still_give_room() -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(100)
+        desk, admission = Desk(), alone(100)
         desk.ask(admission, "a", 50)
         desk.ask(admission, "b", 50)
         await turns()
@@ -97,7 +97,7 @@ def test_an_operation_waits_while_something_in_flight_may_still_give_room() -> N
 
 def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(100)
+        desk, admission = Desk(), alone(100)
         desk.ask(admission, "a", 50)
         desk.ask(admission, "b", 50)
         await turns()
@@ -112,7 +112,7 @@ def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
 @pytest.mark.parametrize(("free", "granted"), [(25, None), (26, 16), (90, 80)])
 def test_it_is_refused_below_the_useful_minimum(free: int, granted: int | None) -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(free)
+        desk, admission = Desk(), alone(free)
         desk.ask(admission, "a", 400)
         await turns()
         assert desk.admitted == ([] if granted is None else [("a", granted)])
@@ -124,7 +124,7 @@ def test_it_is_refused_below_the_useful_minimum(free: int, granted: int | None) 
 
 def test_when_one_is_refused_those_behind_it_are_told_too() -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(60)
+        desk, admission = Desk(), alone(60)
         for name in "abcd":
             desk.ask(admission, name, 50)
         await turns()
@@ -137,7 +137,7 @@ def test_when_one_is_refused_those_behind_it_are_told_too() -> None:
 
 def test_samples_are_not_waited_for_in_vain() -> None:
     async def test() -> None:
-        admission, desk = Admission(Ledger(Budget(samples=2)), new_lines()), RunContext()
+        admission, desk = Admission(Ledger(Budget(samples=2)), new_queues()), Desk()
         for name in "abc":
             desk.ask(admission, name, 5)
         await turns()
@@ -150,15 +150,15 @@ def test_samples_are_not_waited_for_in_vain() -> None:
     run(test)
 
 
-def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, Lines]:
-    ledger, lines = Ledger(run_budget), new_lines()
-    return ledger, Admission(ledger.child(each), lines), Admission(ledger.child(each), lines), lines
+def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, LedgerQueues]:
+    ledger, queues = Ledger(run_budget), new_queues()
+    return ledger, Admission(ledger.child(each), queues), Admission(ledger.child(each), queues), queues
 
 
 def test_two_questions_under_one_budget_take_turns() -> None:
     async def test() -> None:
-        ledger, one, other, lines = two(Budget(tokens=1000))
-        desk = RunContext()
+        ledger, one, other, queues = two(Budget(tokens=1000))
+        desk = Desk()
         for place in range(8):
             desk.ask(one, f"one {place}", 400)
         for place in range(8):
@@ -174,7 +174,7 @@ def test_two_questions_under_one_budget_take_turns() -> None:
         assert len(waves) == 16
         for name, held in desk.held.items():
             (one if name.startswith("one") else other).settle(held, price(2))
-        assert (ledger.in_flight, dict(lines)) == (0, {})
+        assert (ledger.in_flight, dict(queues)) == (0, {})
 
     run(test)
 
@@ -182,7 +182,7 @@ def test_two_questions_under_one_budget_take_turns() -> None:
 def test_one_that_was_called_too_early_keeps_its_place() -> None:
     async def test() -> None:
         _, one, other, _ = two(Budget(tokens=100))
-        desk = RunContext()
+        desk = Desk()
         desk.ask(one, "a", 30)
         desk.ask(one, "b", 30)
         desk.ask(one, "large", 80)
@@ -200,8 +200,8 @@ def test_one_that_was_called_too_early_keeps_its_place() -> None:
 
 def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
     async def test() -> None:
-        ledger, one, other, lines = two(Budget(tokens=200), Budget(tokens=150))
-        desk = RunContext()
+        ledger, one, other, queues = two(Budget(tokens=200), Budget(tokens=150))
+        desk = Desk()
         tasks = [desk.ask(who, f"{name} {place}", 80) for place in range(5) for name, who in (("a", one), ("b", other))]
         await turns()
         while desk.held:
@@ -211,7 +211,7 @@ def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
         assert all(task.done() for task in tasks)
         assert len(desk.admitted) + len(desk.refused) == 10
         assert ledger.settled.tokens <= 200
-        assert (ledger.in_flight, dict(lines)) == (0, {})
+        assert (ledger.in_flight, dict(queues)) == (0, {})
 
     run(test)
 
@@ -219,7 +219,7 @@ def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
 def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
     async def test() -> None:
         _, one, other, _ = two(Budget(tokens=1000), Budget(tokens=60))
-        desk = RunContext()
+        desk = Desk()
         desk.ask(one, "one", 50)
         desk.ask(one, "one again", 50)
         await turns()
@@ -232,7 +232,7 @@ def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
 
 def test_cancelling_a_waiter_leaves_no_reservation_and_lets_the_next_in() -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(100)
+        desk, admission = Desk(), alone(100)
         desk.ask(admission, "a", 60)
         large = desk.ask(admission, "large", 80)
         desk.ask(admission, "small", 20)
@@ -248,8 +248,8 @@ def test_cancelling_a_waiter_leaves_no_reservation_and_lets_the_next_in() -> Non
 
 def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
     async def test() -> None:
-        ledger, one, other, lines = two(Budget(tokens=100))
-        desk = RunContext()
+        ledger, one, other, queues = two(Budget(tokens=100))
+        desk = Desk()
         desk.ask(one, "a", 90)
         called = desk.ask(one, "b", 90)
         await turns()
@@ -259,14 +259,14 @@ def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
         called.cancel()
         await turns()
         assert desk.admitted == [("a", 90), ("c", 80)]
-        assert (ledger.in_flight, dict(lines)) == (1, {})
+        assert (ledger.in_flight, dict(queues)) == (1, {})
 
     run(test)
 
 
 def test_waiters_learn_that_the_ledger_was_frozen() -> None:
     async def test() -> None:
-        desk, admission = RunContext(), alone(100)
+        desk, admission = Desk(), alone(100)
         desk.ask(admission, "a", 90)
         await turns()
         waiting = [asyncio.ensure_future(admission.admit(price, max_tokens=90)) for _ in range(3)]

@@ -9,17 +9,7 @@ from hypothesis import strategies as st
 
 from reasoner import Cost
 from reasoner.errors import UsageError
-from reasoner.stopping.rules import (
-    EFFORTS,
-    BetaRule,
-    Confidence,
-    FirstOf,
-    Lossless,
-    Ppr,
-    Price,
-    StopRule,
-    smoothed,
-)
+from reasoner.stopping.rules import EFFORTS, BetaRule, Confidence, FirstOf, Lossless, Ppr, Price, StopRule, smoothed
 from reasoner.stopping.vote_posteriors import best_gain
 from reasoner.types import Vote, VoteState
 from tests.helpers import answer
@@ -131,7 +121,7 @@ CONFIDENT = Confidence().stop(vote_state(4), Cost())
         (lambda: Price(-0.1), "price must be from 0 to 1 .got -0.1"),
         (lambda: Price(math.nan), "price must be from 0 to 1 .got nan"),
         (lambda: Confidence(0), "threshold must be above 0 and at most 1 .got 0"),
-        (lambda: Confidence(min_samples=0), "least must be at least 1 .got 0"),
+        (lambda: Confidence(min_samples=0), "min_samples must be at least 1 .got 0"),
         (lambda: FirstOf(()), r"rules must not be empty: give at least one rule, as in first_of:\[lossless,price\]"),
     ],
 )

@@ -17,18 +17,18 @@ MAX_WATCHED = 40
 
 
 def state(
-    lead: int, second: int = 0, *, samples: int = 0, rest: int = MAX_WATCHED, each: float = 100.0
+    lead: int, second: int = 0, *, samples: int = 0, remaining: int = MAX_WATCHED, each: float = 100.0
 ) -> QuestionState:
     """A question whose draws cost `each`; those that voted for none of the two had other answers."""
     samples = max(samples, lead + second)
-    return QuestionState(lead, second, samples, rest, each * samples, samples)
+    return QuestionState(lead, second, samples, remaining, each * samples, samples)
 
 
 def worth(queue: BidQueue, told: QuestionState, mean: float) -> float:
     """The closed form, by the true mean."""
     tokens = (told.spent + 2 * mean) / (told.draws + 2)
     useful = (told.lead + told.second + 1) / (told.samples + 1)
-    return best_gain(told.lead, told.second, told.rest).rate * useful**2 * mean / tokens
+    return best_gain(told.lead, told.second, told.remaining).rate * useful**2 * mean / tokens
 
 
 # What a worth is made of
@@ -72,29 +72,29 @@ def test_it_falls_with_cost_and_with_samples_that_vote_for_others(a: int, b: int
 
 def test_a_lead_that_nothing_can_overtake_is_worth_nothing() -> None:
     queue = BidQueue(Allocation())
-    queue.update(0, state(9, 2, rest=7))
+    queue.update(0, state(9, 2, remaining=7))
     assert queue.pop() == Bid(0, 0.0, 1)
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40), st.integers(1, 8))
-def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, rest: int, wave: int) -> None:
+def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, remaining: int, wave: int) -> None:
     queue = BidQueue(Allocation(wave=wave))
-    queue.update(0, state(max(a, b), min(a, b), rest=rest))
+    queue.update(0, state(max(a, b), min(a, b), remaining=remaining))
     bid = queue.peek()
     assert bid is not None
-    assert 1 <= bid.draws <= min(wave, rest)
-    assert bid.draws <= max(1, best_gain(a, b, rest).draws / 2)
+    assert 1 <= bid.draws <= min(wave, remaining)
+    assert bid.draws <= max(1, best_gain(a, b, remaining).draws / 2)
 
 
 # Which bid is best
 
 PLACES = st.integers(0, 7)
 STATES = st.builds(
-    lambda votes, others, silent, rest, each: QuestionState(
+    lambda votes, others, silent, remaining, each: QuestionState(
         max(votes),
         min(votes),
         sum(votes) + others + silent,
-        rest,
+        remaining,
         each,
         sum(votes) + others + silent,
     ),
@@ -128,7 +128,7 @@ def test_what_is_taken_is_the_best_of_what_stands(steps: list[tuple[str, int, Qu
             if place not in closed:
                 told[place] = given_state
                 bids.pop(place, None)
-                if given_state.rest:
+                if given_state.remaining:
                     bids[place] = given_state
         elif what == "close":
             queue.close(place)

@@ -84,12 +84,12 @@ EVENTS: list[Event] = [
         op=2,
         prompt="p",
         texts=(" A", "\u00e9\n"),
-        weights=(TextLikelihood(-0.25, 1), None),
+        likelihoods=(TextLikelihood(-0.25, 1), None),
         error="",
         cost=COST,
     ),
     LikelihoodsMeasured(
-        question_id="q", t=0.4, op=2, prompt="p", texts=(" A",), weights=(), error="cancelled", cost=COST
+        question_id="q", t=0.4, op=2, prompt="p", texts=(" A",), likelihoods=(), error="cancelled", cost=COST
     ),
     Prefilled(question_id="q", t=0.4, prompt="p", child="c", text="Wait", token_ids=(3, 4)),
     Prefilled(question_id="q", t=0.4, prompt="p", child="d", text="Wait", token_ids=None),

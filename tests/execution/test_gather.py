@@ -28,7 +28,7 @@ from reasoner.strategy import (
 from reasoner.trace.events import Dropped, Sampled
 from reasoner.types import VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.driving import PARAMS, PROMPT, QUESTION, Run
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, books, course, jumbled, meter_of, says, varied
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner.trace.tree.outline import MAX_HEADS, Outline, Row
-from tests.tree.growing import Trace, beam, deep, huge
+from tests.trace.tree.growing import Trace, beam, deep, huge
 
 
 def all_rows(outline: Outline) -> list[Row]:

@@ -15,13 +15,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.execution.allocation import Allocation
 from reasoner.registry import build, entries
-from reasoner.strategy import (
-    Sample,
-    next_finished,
-    propose,
-    sample,
-    start,
-)
+from reasoner.strategy import Sample, next_finished, propose, sample, start
 from reasoner.trace.events import Event, Refused, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, SamplingParams, VoteState

@@ -19,20 +19,14 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, RequestLost, TraceError, UsageError
 from reasoner.execution.loglikelihood import branch_nodes, joint_logprob
 from reasoner.operations import NOT_MEASURED
-from reasoner.strategy import (
-    LogLikelihood,
-    Plan,
-    TextLikelihood,
-    loglikelihood,
-    propose,
-)
+from reasoner.strategy import LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
 from reasoner.trace.events import Event, LikelihoodsMeasured, Proposed, Refused, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, Question, TokenIds, Usage, VoteState
-from tests.driving import PROMPT, QUESTION, TOKENS, Run, hang
+from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
+from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
 from tests.sweeps import cases
-from tests.weighing import LETTERS, Asking, Known, by_hand
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
 
@@ -105,9 +99,9 @@ def test_after_forced_text_the_prompt_is_the_longer_one() -> None:
 
 
 def test_nothing_is_no_text() -> None:
-    with pytest.raises(UsageError, match="give at least one text"):
+    with pytest.raises(UsageError, match="give at least one"):
         LogLikelihood(PROMPT, ())
-    with pytest.raises(UsageError, match="a text to weigh is empty"):
+    with pytest.raises(UsageError, match="a text is empty"):
         LogLikelihood(PROMPT, ("a", ""))
 
 
@@ -169,10 +163,10 @@ class Blind(Known):
 def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() -> None:
     run = Run(Asking("a"), Blind(says("7")))
     assert isinstance(run.error, UsageError)
-    assert "scripted tells no log-probabilities of chosen tokens: use vLLM" in str(run.error)
+    assert "scripted reports no log-probabilities of chosen tokens: use vLLM" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine) == (TOKENS, 0, 1)
     [event] = run.seen(LikelihoodsMeasured)
-    assert (event.weights, event.error.partition(":")[0]) == ((), "UsageError")
+    assert (event.likelihoods, event.error.partition(":")[0]) == ((), "UsageError")
 
 
 # Costs and refusals
@@ -213,7 +207,7 @@ def test_a_part_of_it_is_no_reply_and_no_budget_is_exceeded(tokens: int) -> None
     assert run.solution.cost.tokens <= tokens
     assert books(run.solution.cost) == meter_of(run.engine)
     [event] = run.seen(LikelihoodsMeasured)
-    assert bool(refusals) == (tokens < whole) == event.error.startswith(NOT_MEASURED) == (event.weights == ())
+    assert bool(refusals) == (tokens < whole) == event.error.startswith(NOT_MEASURED) == (event.likelihoods == ())
     assert len(run.seen(Refused)) == len(refusals)
 
 
@@ -268,7 +262,7 @@ def test_a_failure_ends_the_run_and_nothing_stays_in_flight(failure: Exception) 
     assert isinstance(run.error, EngineError)
     assert "gone" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine)
-    assert [event.weights for event in run.seen(LikelihoodsMeasured)] == [()]
+    assert [event.likelihoods for event in run.seen(LikelihoodsMeasured)] == [()]
 
 
 def test_cancelled_at_any_moment_it_loses_no_cost() -> None:
@@ -326,7 +320,7 @@ def test_what_failed_fails_again(tmp_path: Path) -> None:
     first = Run(Asking("a"), Blind(says("7")))
     again = asyncio.run(replayed(write_trace(tmp_path / "t.jsonl", first.events), Asking("a")))
     assert isinstance(again.error, EngineError)
-    assert "tells no log-probabilities" in str(again.error)
+    assert "reports no log-probabilities" in str(again.error)
     assert again.cost.taking(0) == first.solution.cost.taking(0)
 
 

@@ -19,16 +19,16 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 class Door:
     """Sequences at a gate: who is inside, in order of entry."""
 
-    gate: KvCacheLimiter
+    kv_limiter: KvCacheLimiter
     inside: list[str] = field(default_factory=list)
 
     waited: list[str] = field(default_factory=list)
 
-    def enter(self, name: str, prompt: str, own: int, shared: int = 100, place: int = 0) -> "asyncio.Task[None]":
-        return self.walk_in(name, ((prompt, shared),), own, place)
+    def enter(self, name: str, prompt: str, own: int, shared: int = 100, priority: int = 0) -> "asyncio.Task[None]":
+        return self.walk_in(name, ((prompt, shared),), own, priority)
 
-    def walk_in(self, name: str, shared: Shared, own: int, place: int = 0) -> "asyncio.Task[None]":
-        return asyncio.ensure_future(self._enter(name, self.gate.enter(shared, own=own, place=place)))
+    def walk_in(self, name: str, shared: Shared, own: int, priority: int = 0) -> "asyncio.Task[None]":
+        return asyncio.ensure_future(self._enter(name, self.kv_limiter.enter(shared, own=own, priority=priority)))
 
     async def _enter(self, name: str, entering: Awaitable[bool]) -> None:
         if await entering:
@@ -36,7 +36,7 @@ class Door:
         self.inside.append(name)
 
     def leave(self, prompt: str, own: int, shared: int = 100) -> None:
-        self.gate.leave(((prompt, shared),), own=own)
+        self.kv_limiter.leave(((prompt, shared),), own=own)
 
 
 def test_the_prompt_that_siblings_share_counts_once() -> None:
@@ -149,9 +149,9 @@ def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> 
 def test_those_of_an_earlier_question_go_first_and_who_waited_is_told() -> None:
     async def test() -> None:
         door = Door(KvCacheLimiter(50))
-        door.enter("a", "a", own=50, shared=0, place=0)
-        for name, place in (("third", 3), ("second", 2), ("first", 1), ("also first", 1)):
-            door.enter(name, name, own=50, shared=0, place=place)
+        door.enter("a", "a", own=50, shared=0, priority=0)
+        for name, priority in (("third", 3), ("second", 2), ("first", 1), ("also first", 1)):
+            door.enter(name, name, own=50, shared=0, priority=priority)
         for name in ("a", "first", "also first", "second"):
             await turns()
             door.leave(name, own=50, shared=0)
@@ -171,7 +171,7 @@ def test_branches_over_one_document_share_its_tokens() -> None:
             door.walk_in(branch, (("head", 1000), (branch, 20)), own=20)
         await turns()
         assert door.inside == ["a", "b"]
-        door.gate.leave((("head", 1000), ("a", 20)), own=20)
+        door.kv_limiter.leave((("head", 1000), ("a", 20)), own=20)
         await turns()
         assert door.inside == ["a", "b", "c"]
 
@@ -183,8 +183,8 @@ def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
         door = Door(KvCacheLimiter(250))
         door.enter("a", "p", own=50)
         await turns()
-        door.gate.keep("p", 100)
-        door.gate.keep("p", 100)
+        door.kv_limiter.keep("p", 100)
+        door.kv_limiter.keep("p", 100)
         door.leave("p", own=50)
         door.enter("small", "q", own=50)
         await turns()
@@ -194,8 +194,8 @@ def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
         door.enter("its own", "p", own=0)
         await turns()
         assert door.inside == ["a", "small"]
-        door.gate.let_go("p")
-        door.gate.let_go("p")
+        door.kv_limiter.release("p")
+        door.kv_limiter.release("p")
         await turns()
         assert door.inside == ["a", "small"]
         door.leave("q", own=50)
@@ -208,18 +208,18 @@ def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
 def test_a_newcomer_does_not_evict_a_question_between_its_steps() -> None:
     async def test() -> None:
         door = Door(KvCacheLimiter(220))
-        for name, prompt, place in (("a1", "a", 0), ("b1", "b", 1)):
-            door.enter(name, prompt, own=10, place=place)
+        for name, prompt, priority in (("a1", "a", 0), ("b1", "b", 1)):
+            door.enter(name, prompt, own=10, priority=priority)
         await turns()
         for prompt in "ab":
-            door.gate.keep(prompt, 100)
+            door.kv_limiter.keep(prompt, 100)
         door.leave("a", own=10)
-        door.enter("c1", "c", own=10, place=2)
-        door.enter("a2", "a", own=10, place=0)
+        door.enter("c1", "c", own=10, priority=2)
+        door.enter("a2", "a", own=10, priority=0)
         await turns()
         assert door.inside == ["a1", "b1", "a2"]
         door.leave("a", own=10)
-        door.gate.let_go("a")
+        door.kv_limiter.release("a")
         await turns()
         assert door.inside == ["a1", "b1", "a2", "c1"]
 

@@ -10,7 +10,7 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.trace.tree.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, style, visible, writing_page
 from reasoner.trace.tree.search_tree import SearchTree
-from tests.tree.growing import Trace, beam, huge, wide
+from tests.trace.tree.growing import Trace, beam, huge, wide
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = (

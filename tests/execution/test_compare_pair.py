@@ -10,19 +10,11 @@ from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError, VerifierError
-from reasoner.strategy import (
-    ComparePair,
-    Finished,
-    Plan,
-    compare_pair,
-    next_finished,
-    sample,
-    start,
-)
+from reasoner.strategy import ComparePair, Finished, Plan, compare_pair, next_finished, sample, start
 from reasoner.trace.events import Refused, Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.driving import PARAMS, PROMPT, QUESTION, Run
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, Planned, says, write_trace
 
 
@@ -34,9 +26,9 @@ class Comparing(Judge):
         return Cost(verifier_tokens=20, requests=2)
 
     async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
-        tab.cost = Cost(verifier_tokens=7, requests=1)
+        cost_meter.cost = Cost(verifier_tokens=7, requests=1)
         if "9" in a.text + b.text:
             raise VerifierError("no nines")
         self.spent.append(14)

@@ -10,7 +10,7 @@ from reasoner.strategy import Plan, sample
 from reasoner.trace.events import Dropped, Refused, Scored
 from reasoner.types import Usage
 from reasoner_strategies import BestOfN, SelfConsistency
-from tests.driving import PARAMS, REPLY, TOKENS, Run, hang
+from tests.execution.one_question import PARAMS, REPLY, TOKENS, Run, hang
 from tests.helpers import Sleepy, books, meter_of, says, turns
 
 
@@ -92,7 +92,7 @@ def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
     run = Run(lambda question: SelfConsistency(2, PARAMS).plan(question), stop=Broken())
     assert isinstance(run.error, PlanError)
     assert str(run.error).startswith(
-        "the stop rule failed with ZeroDivisionError: no rule (tests/test_drive_limits.py:"
+        "the stop rule failed with ZeroDivisionError: no rule (tests/execution/test_plan_runner_limits.py:"
     )
     assert run.solution.answer is not None
 

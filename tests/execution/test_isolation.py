@@ -12,12 +12,7 @@ from reasoner.answers.equivalence import ComparisonMeter
 from reasoner.engine import Engine, Rendered, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineError, LedgerViolation, PlanError, ReasonerError
-from reasoner.strategy import (
-    Plan,
-    Prefill,
-    Propose,
-    Sample,
-)
+from reasoner.strategy import Plan, Prefill, Propose, Sample
 from reasoner.trace.events import Ended, Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks, Completion, Prompt, Rating, TokenIds, Usage, VoteState
@@ -232,9 +227,9 @@ class Bad(Judge):
             return self.do()  # type: ignore[no-any-return]
         return Cost(verifier_tokens=10, requests=1)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
-        if self.place == "tab" and question.id == BAD:
-            tab.cost = self.do()
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+        if self.place == "meter" and question.id == BAD:
+            cost_meter.cost = self.do()
             raise KeyError("x")
         if self.place == "score" and question.id == BAD:
             return self.do()  # type: ignore[no-any-return]
@@ -259,7 +254,7 @@ def test_whatever_a_verifier_raises_is_an_error_of_the_rating(place: str, failur
     ("place", "made"),
     [
         ("bound", lambda: Cost(verifier_tokens=HUGE)),
-        ("tab", lambda: Cost(verifier_tokens=HUGE)),
+        ("meter", lambda: Cost(verifier_tokens=HUGE)),
         ("score", lambda: Rating(0.5, Cost(verifier_tokens=HUGE))),
         ("score", lambda: Rating(0.5, Cost(flops=HUGE))),
         ("score", lambda: Rating(0.5, Cost(prompt_tokens=-100))),
@@ -330,12 +325,12 @@ def test_an_answer_space_that_fails_is_one_questions_error(fails: str, failure: 
 def test_a_comparer_that_fails_is_one_questions_error(fails: str, failure: BaseException) -> None:
     class Comparing:
         async def same_many(
-            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
+            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], cost_meter: ComparisonMeter
         ) -> tuple[bool | None, ...]:
             raise failure
 
         async def blocks(
-            self, space: AnswerSpace, answers: Sequence[Answer], tab: ComparisonMeter
+            self, space: AnswerSpace, answers: Sequence[Answer], cost_meter: ComparisonMeter
         ) -> tuple[Blocks | None, ...]:
             if fails == "blocks":
                 raise failure

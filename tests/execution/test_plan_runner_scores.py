@@ -10,19 +10,11 @@ from reasoner import Answer, Budget, Cost, Question, SamplingParams
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
-from reasoner.strategy import (
-    Cancel,
-    Finished,
-    Next,
-    Plan,
-    Sample,
-    Score,
-    Start,
-)
+from reasoner.strategy import Cancel, Finished, Next, Plan, Sample, Score, Start
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.driving import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
+from tests.execution.one_question import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 from tests.helpers import Judge, Sleepy, answer, says
 
 
@@ -81,7 +73,7 @@ def test_a_verifier_that_fails_gives_an_error_and_never_a_zero(verdict: Any, err
 class Rubbish(Judge):
     """A verifier that returns something else than a rating."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Any:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Any:
         return 0.5
 
 

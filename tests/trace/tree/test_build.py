@@ -15,7 +15,7 @@ from reasoner.trace.events import Dropped, Event, Sampled
 from reasoner.trace.tree.build import search_trees
 from tests.helpers import number_question, timeless
 from tests.stepping import StepJudge, StepWorld, noisy
-from tests.tree.growing import Trace, beam, deep
+from tests.trace.tree.growing import Trace, beam, deep
 
 
 def test_a_beam_is_told_apart_into_what_went_on_was_pruned_and_answered() -> None:
