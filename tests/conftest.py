@@ -36,7 +36,6 @@ MARKS = {
         "tests/models/",
         "tests/sandbox/",
         "tests/answers/test_equivalence.py",
-        "tests/answers/test_process_pool.py",
         "tests/system/test_orphans.py",
         "tests/verifiers/test_code.py",
         "tests/verifiers/test_fitting.py",

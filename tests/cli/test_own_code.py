@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from reasoner import Cost, Rating
 from reasoner.strategy import Propose
-from reasoner.types import Answer, Standing
+from reasoner.types import Answer, VoteState
 
 def helper():
     return int("no number")  # here
@@ -24,12 +24,12 @@ class MyStrategy:
     uses_verifier = False
 
     def plan(self, question):
-        yield Propose(Answer("1", "1"), Standing())
+        yield Propose(Answer("1", "1"), VoteState())
         helper()
 
 @dataclass(frozen=True)
 class MyRule:
-    def stop(self, standing, cost):
+    def stop(self, vote_state, cost):
         helper()
 
 @dataclass(frozen=True)

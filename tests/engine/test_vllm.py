@@ -248,7 +248,7 @@ def test_a_watched_token_may_be_impossible() -> None:
     assert _logprobs((7,), rows, None, (3, 7)) == Logprobs((-0.2,), watched=((NO_LOGPROB, -0.2),))
 
 
-@widths(("count", "steps"), (24, 1), (64, 3))
+@widths(("count", "steps"), (18, 1), (64, 3))
 def test_seeded_requests_survive_prefills_that_fill_the_step(engine: VllmEngine, count: int, steps: int) -> None:
     """A split prefill of a seeded request kills vLLM's CPU core, so the engine must never let one be split."""
     prompts = [
