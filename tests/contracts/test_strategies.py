@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, Solution, solve, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, VerifierError
@@ -162,8 +163,11 @@ def test_proposals_lead_to_the_answer_and_only_grow_in_cost_and_samples(name: st
 
 
 def test_without_any_answer_it_abstains(name: str) -> None:
+    def silent(request: SampleRequest) -> str:
+        return reply
+
     for reply in ("no idea", "", "The answer is"):
-        solution = run(name, ScriptedEngine(lambda _, reply=reply: reply))
+        solution = run(name, ScriptedEngine(silent))
         assert (solution.answer, solution.error, solution.vote_state.votes) == (None, None, ()), reply
         assert solution.cost.samples >= 1
 

@@ -31,7 +31,7 @@ def beside(orm: Orm, **options: Any) -> Prm:
     core: Any = orm.running.started.engine._core  # type: ignore[union-attr]
     assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
     prm = Prm(model=orm.model, **options)
-    prm.running.engine, prm.running.recipe = orm.running._engine, orm.running._recipe
+    prm.running.engine, prm.running.recipe = orm.running.engine, orm.running.recipe
     return prm
 
 
