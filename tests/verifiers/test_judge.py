@@ -178,7 +178,7 @@ def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:
 
 
 def test_an_engine_without_a_tokenizer_or_a_judge_that_was_not_started_says_so() -> None:
-    with pytest.raises(VerifierError, match="simulated has no tokenizer"):
+    with pytest.raises(VerifierError, match="simulated gives no access to its tokenizer"):
         asyncio.run(Judge().start(SimulatedEngine()))
     engine = judging("Yes", 0.9)
     with pytest.raises(VerifierError, match=r"was not started with this engine"):
