@@ -86,7 +86,7 @@ class FewShotBenchmark(Benchmark):
         """The prompt template with the worked examples."""
         known = worked_examples(self.examples or self.name)
         if not 0 <= self.shots <= len(known):
-            raise UsageError(f"shots must be from 0 to {len(known)} for {self.name} (got {self.shots})")
+            raise UsageError(f"shots of {self.name} must be from 0 to {len(known)} (got {self.shots})")
         return replace(self.prompt, shots=known[: self.shots])
 
 
@@ -95,11 +95,11 @@ def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]
     items: list[GradedQuestion] = []
     locations: dict[str, str] = {}
     for row in rows:
-        if made := item(row):
-            if earlier := locations.get(made.question.id):
-                raise UsageError(f"{row.location} has the id {made.question.id!r} of {earlier}: ids must be unique")
-            locations[made.question.id] = row.location
-            items.append(made)
+        if graded := item(row):
+            if earlier := locations.get(graded.question.id):
+                raise UsageError(f"{row.location} has the id {graded.question.id!r} of {earlier}: ids must be unique")
+            locations[graded.question.id] = row.location
+            items.append(graded)
     return items
 
 
