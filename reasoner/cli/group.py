@@ -59,8 +59,8 @@ def run(arguments: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        given = sys.argv[1:] if arguments is None else arguments
-        click.echo(error_line(_message(error, given)), err=True)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        click.echo(error_line(_message(error, arguments)), err=True)
         return error.exit_code
     except click.Abort as abort:
         raise abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt() from None
@@ -73,7 +73,7 @@ def run(arguments: list[str] | None) -> int:
     return code or 0
 
 
-def _message(error: click.ClickException, given: Sequence[str]) -> str:
+def _message(error: click.ClickException, arguments: Sequence[str]) -> str:
     """The error in one line, with a suggestion where there is one."""
     message = error.format_message().rstrip(".")
     message = message[0].lower() + message[1:]
@@ -83,19 +83,19 @@ def _message(error: click.ClickException, given: Sequence[str]) -> str:
     if isinstance(error, click.NoSuchOption):
         options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
         known = [option for option in options if option.startswith("--")]
-        suggestion = _suggestion(error.option_name, given)
+        suggestion = _suggestion(error.option_name, arguments)
         suggestion = suggestion if suggestion.partition(" ")[0] in known else ""
         return str(UnknownName("option", error.option_name, known, of=context.command_path, meant=suggestion))
     return f"{message} (see `{context.command_path} --help`)"
 
 
-def _suggestion(option: str, given: Sequence[str]) -> str:
-    """How an option of another tool is written here, with the value that it was given; empty if it is unknown."""
+def _suggestion(option: str, arguments: Sequence[str]) -> str:
+    """How an option of another tool is written here, with its value in `arguments`; empty if it is unknown."""
     if option not in COMMAND_OPTIONS:
         return ""
     start, example = COMMAND_OPTIONS[option]
-    index = next((index for index, part in enumerate(given) if part.partition("=")[0] == option), None)
+    index = next((index for index, part in enumerate(arguments) if part.partition("=")[0] == option), None)
     if index is None:
         return start + example
-    following = given[index + 1] if index + 1 < len(given) and not given[index + 1].startswith("-") else ""
-    return start + (given[index].partition("=")[2] or following or example)
+    following = arguments[index + 1] if index + 1 < len(arguments) and not arguments[index + 1].startswith("-") else ""
+    return start + (arguments[index].partition("=")[2] or following or example)

@@ -59,11 +59,11 @@ def json_option(result: str) -> Callable[[F], F]:
 
 
 def _given(spec: "Spec", option: str, **flags: object) -> dict[str, object]:
-    """Those of `flags` that were given. Raises UsageError: the spec of `option` sets one of them too."""
-    given = {name: value for name, value in flags.items() if value is not None}
-    for name in spec.options.keys() & given.keys():
+    """Those of `flags` that have a value. Raises UsageError: the spec of `option` sets one of them too."""
+    options = {name: value for name, value in flags.items() if value is not None}
+    for name in spec.options.keys() & options.keys():
         raise UsageError(f"{flag(name)} and {name} of {option} set the same thing: keep one")
-    return given
+    return options
 
 
 def flag(name: str) -> str:

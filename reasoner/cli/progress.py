@@ -113,6 +113,7 @@ class Progress(Display):
     cost: Cost = field(default_factory=Cost, init=False)
     proposals: list[Proposal] = field(default_factory=list, init=False)
     first_sample: float | None = field(default=None, init=False)
+    _said: str = field(default="", init=False)
 
     @property
     def answer(self) -> Answer | None:
@@ -129,8 +130,11 @@ class Progress(Display):
                 self.cost += event.cost
             case Proposed():
                 self.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
-                if not self.live and event.vote_state.samples.bit_count() == 1:
-                    self.terminal.say(self._line(event.vote_state.samples, event.cost))
+                if self.live or event.vote_state.samples.bit_count() != 1:
+                    return
+                if (line := self._line(event.vote_state.samples, event.cost)) != self._said:
+                    self._said = line
+                    self.terminal.say(line)
             case _:
                 pass
 

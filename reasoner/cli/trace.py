@@ -89,7 +89,7 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
     return ANSWERED
 
 
-def _id_of(given: str, file: Path) -> str:
+def _id_of(prefix: str, file: Path) -> str:
     """The id of the question that is named by its id or by the first characters of it."""
     from pydantic import BaseModel
 
@@ -102,13 +102,13 @@ def _id_of(given: str, file: Path) -> str:
 
     lines = read_lines(file, Named.model_validate_json, file="trace", record="trace event", version=VERSION)
     ids = dict.fromkeys(line.question_id for line in lines)
-    matching = [given] if given in ids else [known for known in ids if known.startswith(given)]
+    matching = [prefix] if prefix in ids else [known for known in ids if known.startswith(prefix)]
     if not matching and ids:
-        raise UnknownName("question", given, ids, of="the trace")
+        raise UnknownName("question", prefix, ids, of="the trace")
     if len(matching) > 1:
         names = ", ".join(matching[:MAX_NAMED]) + (", ..." if len(matching) > MAX_NAMED else "")
-        raise UsageError(f"--question {given} matches {len(matching):,} questions: {names}; give more of the id")
-    return matching[0] if matching else given
+        raise UsageError(f"--question {prefix} matches {len(matching):,} questions: {names}; give more of the id")
+    return matching[0] if matching else prefix
 
 
 def _show(terminal: "Terminal", shown: "Iterator[SearchTree]", *, as_json: bool) -> None:

@@ -78,8 +78,8 @@ def check_signal(binning: Binning, arms: Sequence[Arm]) -> None:
     votes = [arm for arm in arms if arm.rule == "majority"]
     if binning.signal == "split" and votes:
         _check_split(max(arm.pool for arm in votes))
-    kept = (build("strategy", arm.strategy).params.logprobs is not None for arm in votes)
-    if binning.signal == "likelihood" and votes and not any(kept):
+    with_logprobs = (build("strategy", arm.strategy).params.logprobs is not None for arm in votes)
+    if binning.signal == "likelihood" and votes and not any(with_logprobs):
         raise _without_logprobs(votes[0])
 
 

@@ -151,9 +151,9 @@ def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
     return np.flatnonzero(complete), _note_missing("a result in every arm", complete)
 
 
-def _note_missing(what: str, present: Bools) -> list[str]:
+def _note_missing(name: str, present: Bools) -> list[str]:
     missing = int((~present).sum())
-    return [f"{missing} of {len(present)} questions lack {what} and are left out"] if missing else []
+    return [f"{missing} of {len(present)} questions lack {name} and are left out"] if missing else []
 
 
 def _ways(arms: Sequence[ArmRead], pools: Sequence[PooledArm], rows: Ints) -> dict[Way, Outcomes]:

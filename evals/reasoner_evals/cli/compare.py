@@ -43,12 +43,12 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
     return ANSWERED
 
 
-def _side(given: str) -> tuple[Path, str]:
+def _side(name: str) -> tuple[Path, str]:
     """A run's folder, and the arm after the last colon, unless the whole is a path."""
-    if Path(given).exists():
-        return Path(given), ""
-    run, _, arm = given.rpartition(":")
-    return (Path(run), arm) if run else (Path(given), "")
+    if Path(name).exists():
+        return Path(name), ""
+    run, _, arm = name.rpartition(":")
+    return (Path(run), arm) if run else (Path(name), "")
 
 
 def _lines(result: "PairedResult") -> Iterator[str]:

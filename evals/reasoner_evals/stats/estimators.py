@@ -135,8 +135,8 @@ def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[F
     marks = (member * right[..., None]).sum(axis=1) / np.maximum(member.sum(axis=1), 1)
     if scores is None:
         return [member], marks
-    given = ~np.isnan(scores)
-    return [member * np.where(given, scores, 0.0)[..., None], member * given[..., None], member], marks
+    scored = ~np.isnan(scores)
+    return [member * np.where(scored, scores, 0.0)[..., None], member * scored[..., None], member], marks
 
 
 @lru_cache(maxsize=512)

@@ -125,7 +125,7 @@ def _present(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | No
         raise UsageError(
             f"{without_key} of {len(groups)} questions have no group key: give one each, or no groups at all"
         )
-    return values[present], [key for key, there in zip(groups, present, strict=True) if there], missing
+    return values[present], [key for key, is_present in zip(groups, present, strict=True) if is_present], missing
 
 
 def totals_by(keys: Groups, *columns: Floats) -> list[Floats]:

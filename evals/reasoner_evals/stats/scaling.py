@@ -170,9 +170,9 @@ def _linear(left: Floats, accuracy: Floats) -> tuple[Floats, Floats, Floats]:
     cc, cs, ss = (gone**2).sum(axis=1), (gone * left).sum(axis=1), (left**2).sum(axis=1)
     cy, sy = (gone * accuracy).sum(axis=1), (left * accuracy).sum(axis=1)
     area = cc * ss - cs**2
-    zeros, ones = np.zeros_like(cc), np.ones_like(cc)
-    ceilings = [(cy * ss - sy * cs) / area, np.clip(cy / cc, 0, 1), np.clip((cy - cs) / cc, 0, 1), zeros, ones]
-    starts = [(sy * cc - cy * cs) / area, zeros, ones, np.clip(sy / ss, 0, 1), np.clip((sy - cs) / ss, 0, 1)]
+    lowest, highest = np.zeros_like(cc), np.ones_like(cc)
+    ceilings = [(cy * ss - sy * cs) / area, np.clip(cy / cc, 0, 1), np.clip((cy - cs) / cc, 0, 1), lowest, highest]
+    starts = [(sy * cc - cy * cs) / area, lowest, highest, np.clip(sy / ss, 0, 1), np.clip((sy - cs) / ss, 0, 1)]
     ceiling, start = np.stack(ceilings), np.stack(starts)
     error = ((ceiling[..., None] * gone + start[..., None] * left - accuracy) ** 2).sum(axis=-1)
     error[(ceiling < 0) | (ceiling > 1) | (start < 0) | (start > 1)] = np.inf

@@ -94,11 +94,11 @@ def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]
     items: list[GradedQuestion] = []
     locations: dict[str, str] = {}
     for row in rows:
-        if made := item(row):
-            if earlier := locations.get(made.question.id):
-                raise UsageError(f"{row.location} has the id {made.question.id!r} of {earlier}: ids must be unique")
-            locations[made.question.id] = row.location
-            items.append(made)
+        if graded := item(row):
+            if earlier := locations.get(graded.question.id):
+                raise UsageError(f"{row.location} has the id {graded.question.id!r} of {earlier}: ids must be unique")
+            locations[graded.question.id] = row.location
+            items.append(graded)
     return items
 
 

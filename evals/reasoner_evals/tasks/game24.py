@@ -63,7 +63,7 @@ def _solve(terms: list[tuple[Fraction, str]], target: Fraction) -> str | None:
         value, text = terms[0]
         return text if value == target else None
     for i, j in permutations(range(len(terms)), 2):
-        rest = [term for index, term in enumerate(terms) if index not in (i, j)]
+        remaining = [term for index, term in enumerate(terms) if index not in (i, j)]
         (a, x), (b, y) = terms[i], terms[j]
         combined = [(a - b, f"({x} - {y})")]
         if i < j:
@@ -71,6 +71,6 @@ def _solve(terms: list[tuple[Fraction, str]], target: Fraction) -> str | None:
         if b:
             combined.append((a / b, f"{x} / ({y})" if "*" in y or "/" in y else f"{x} / {y}"))
         for term in combined:
-            if (answer := _solve([*rest, term], target)) is not None:
+            if (answer := _solve([*remaining, term], target)) is not None:
                 return answer
     return None

@@ -118,7 +118,7 @@ def expected_costs(
         rest = (whole_cost[name] - whole) / np.maximum(drawn, 1)
         total = once[:, None] + again[:, None] * (sizes - 1) + rest[:, None] * sizes
         costs[name] = np.where(enough, total, np.nan)
-    tokens, all_tokens = (np.sum([given[name] for name in COMPUTED], axis=0) for given in (costs, whole_cost))
+    tokens, all_tokens = (np.sum([costs_of[name] for name in COMPUTED], axis=0) for costs_of in (costs, whole_cost))
     costs["seconds"] = tokens / np.maximum(all_tokens, 1)[:, None] * whole_cost["seconds"][:, None]
     return costs
 
