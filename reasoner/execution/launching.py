@@ -266,7 +266,7 @@ async def sample_all(
     if total <= MAX_WAITING:
         return await each([partial(sample, sequence, passed) for sequence in sequences])
 
-    async def one(handle: int, prompt: Prompt, digest: str, first: int, offset: int, started: Passed) -> Finished:
+    async def draw(handle: int, prompt: Prompt, digest: str, first: int, offset: int, started: Passed) -> Finished:
         def both() -> None:
             started()
             passed()
@@ -281,7 +281,7 @@ async def sample_all(
     try:
         for number, (prompt, digest, first) in enumerate(sequences.heads):
             handle = number * sequences.n
-            work = partial(one, handle, prompt, digest, first)
+            work = partial(draw, handle, prompt, digest, first)
             started.launch(handle, sequences.n, work, partial(recorded, digest, first))
         while len(finished) < total and not refusals:
             try:

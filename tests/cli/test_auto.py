@@ -71,7 +71,7 @@ def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile:
     assert told(ended, "ran").startswith(f"chose {VOTE}: ")
     assert "; 16 samples, " in told(ended, "ran")
     assert told(ended, "stopped").startswith(
-        "strategy: the strategy finished; a sample is worth its price if the chance of a right answer rises by 0.002"
+        "strategy: the strategy finished; the price of a sample is a gain of 0.002 in the chance of a right answer"
     )
     assert told(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
 

@@ -4,12 +4,14 @@ import asyncio
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoner import Budget, Solution, solve, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, VerifierError
@@ -161,9 +163,14 @@ def test_proposals_lead_to_the_answer_and_only_grow_in_cost_and_samples(name: st
     assert solution.proposals[-1].cost.tokens <= solution.cost.tokens
 
 
+def only(reply: str) -> Callable[[SampleRequest], str]:
+    """Every sequence is this text."""
+    return lambda _: reply
+
+
 def test_without_any_answer_it_abstains(name: str) -> None:
     for reply in ("no idea", "", "The answer is"):
-        solution = run(name, ScriptedEngine(functools.partial(str, reply)))
+        solution = run(name, ScriptedEngine(only(reply)))
         assert (solution.answer, solution.error, solution.vote_state.votes) == (None, None, ()), reply
         assert solution.cost.samples >= 1
 

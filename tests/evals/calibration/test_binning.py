@@ -26,14 +26,14 @@ def test_what_can_be_asked_for(text: str, binning: Binning) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "choose none, prompt, likelihood, split"),
-        ("length", "choose none, prompt, likelihood, split"),
+        ("", "none, prompt, likelihood, split"),
+        ("length", "none, prompt, likelihood, split"),
         ("none:2", "none makes one bin and takes no number"),
-        ("prompt:", "give 2 to 20 bins, as in prompt:3"),
-        ("prompt:1", "give 2 to 20 bins"),
-        ("split:21", "give 2 to 20 bins"),
-        ("split:-3", "give 2 to 20 bins"),
-        ("split:²", "give 2 to 20 bins"),
+        ("prompt:", "must have 2 to 20 bins, as in prompt:3"),
+        ("prompt:1", "must have 2 to 20 bins"),
+        ("split:21", "must have 2 to 20 bins"),
+        ("split:-3", "must have 2 to 20 bins"),
+        ("split:²", "must have 2 to 20 bins"),
     ],
 )
 def test_what_cannot_be_asked_for(text: str, told: str) -> None:

@@ -89,7 +89,8 @@ def spaces() -> Iterator[type[Any]]:
 
 def words_in(space: type[Any]) -> set[str]:
     """The plain words that a space's `read` gives to what it finds; those that it compares with are none."""
-    (function,) = ast.parse(textwrap.dedent(inspect.getsource(space.read))).body
+    read = getattr(space, "read_segment", space.read)
+    (function,) = ast.parse(textwrap.dedent(inspect.getsource(read))).body
     compared = {id(part) for node in ast.walk(function) if isinstance(node, ast.Compare) for part in ast.walk(node)}
     constants = (node for node in ast.walk(function) if isinstance(node, ast.Constant) and id(node) not in compared)
     return {node.value for node in constants if isinstance(node.value, str) and node.value.isalpha()}
