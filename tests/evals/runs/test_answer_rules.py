@@ -89,7 +89,7 @@ def spaces() -> Iterator[type[Any]]:
 
 def words_in(space: type[Any]) -> set[str]:
     """The plain words that a space's `read` gives to what it finds; those that it compares with are none."""
-    read = getattr(space, "read_segment", space.read)
+    read = space.read if "read" in vars(space) else space.read_segment
     (function,) = ast.parse(textwrap.dedent(inspect.getsource(read))).body
     compared = {id(part) for node in ast.walk(function) if isinstance(node, ast.Compare) for part in ast.walk(node)}
     constants = (node for node in ast.walk(function) if isinstance(node, ast.Constant) and id(node) not in compared)
