@@ -11,7 +11,7 @@ from reasoner.types import Answer, Completion, Question
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.resampling import softmax
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
-from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.pool import RunningVote
 
 CONCURRENCY, VIRTUAL_LOSS = 4, 1
 UNKNOWN = 0.5

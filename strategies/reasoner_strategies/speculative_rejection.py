@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
-from reasoner_strategies._search.lockstep import advance, lockstep
-from reasoner_strategies._search.steps import Path
+from reasoner_strategies._search.steps import Path, advance, lockstep
 from reasoner_strategies._voting.pool import proposed, rated_vote
 
 
