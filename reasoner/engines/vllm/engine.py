@@ -177,17 +177,9 @@ def _completion(request: SampleRequest, sequence: Any, usage: Usage) -> Completi
     ids, stop = tuple(sequence.token_ids), sequence.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
-    return Completion(
-        request.prompt,
-        sequence.text,
-        ids,
-        sequence.finish_reason,
-        stop,
-        usage,
-        _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch),
-        request.index,
-        request.seed,
-    )
+    logprobs = _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch)
+    finish = sequence.finish_reason
+    return Completion(request.prompt, sequence.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
 
 
 def _logprobs(ids: TokenIds, rows: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
