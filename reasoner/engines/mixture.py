@@ -18,6 +18,7 @@ class MixtureEngine:
     """
 
     members: tuple[Engine, ...]
+    capacity: int | None = field(default=None, init=False, repr=False)
     _homes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,11 +43,6 @@ class MixtureEngine:
     def notes(self) -> tuple[str, ...]:
         """The members' notes."""
         return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
-
-    @property
-    def capacity(self) -> None:
-        """None: the members manage their own."""
-        return None
 
     async def start(self) -> None:
         """Start all members, one after the other."""

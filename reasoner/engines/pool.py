@@ -10,10 +10,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoner.engine import Rendered, SampleRequest
+from reasoner.engines import FreeEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.system.files import open_regular
-from reasoner.types import Completion, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Prompt, Usage
 
 MAX_BYTES = 1 << 30
 NOTES = ("recorded answers: no model was run", "prompt tokens are unknown: each prompt counts as one cached token")
@@ -30,7 +31,7 @@ class _Line(BaseModel):
 
 
 @dataclass(slots=True)
-class PoolEngine:
+class PoolEngine(FreeEngine):
     """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
 
     `order` permutes the answers of each question: 0 is as recorded, any other number is the seed of a permutation. A
@@ -57,16 +58,9 @@ class PoolEngine:
         """
         self._lines = self._lines or _read(Path(self.path), self.order)
 
-    async def close(self) -> None:
-        """Nothing to do."""
-
     async def render(self, prompt: Prompt) -> Rendered:
         """One token and the generated ones: the length of the question is unknown."""
         return Rendered(None, 1 + len(prompt.token_ids))
-
-    async def encode(self, text: str) -> TokenIds | None:
-        """None: there are no ids."""
-        return None
 
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded answer at the request's index; cut and without text where `max_tokens` is below its length.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from reasoner.engine import Rendered, SampleRequest
+from reasoner.engines import FreeEngine
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
@@ -14,7 +15,7 @@ from reasoner.verifier import FreeVerifier
 
 
 @dataclass(slots=True)
-class ReplayEngine:
+class ReplayEngine(FreeEngine):
     """Replays the trace at `path` without a model: ask the same question with the same strategy and seed.
 
     The runner takes the results from the history. The budget is the recorded one. Work that the trace does not have
@@ -50,9 +51,6 @@ class ReplayEngine:
             for head in history.of(Prompted):
                 self._heads[head.prompt] = Rendered((0,) * head.tokens if head.exact else None, head.tokens)
             self._token_ids |= {event.text: event.token_ids for event in history.of(Prefilled)}
-
-    async def close(self) -> None:
-        """Nothing to do."""
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The recorded number of tokens of the head, and what was generated since."""

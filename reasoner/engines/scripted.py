@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from reasoner.engine import Rendered, SampleRequest
+from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
@@ -23,7 +24,7 @@ async def _at_once(_: SampleRequest) -> None:
 
 
 @dataclass(slots=True)
-class ScriptedEngine:
+class ScriptedEngine(FreeEngine):
     """Replies with `script(request)`, one token per word, cut at `max_tokens` or the first stop string.
 
     `certainty` is the probability of every token of a reply, or of each in turn. `pause` is awaited before each reply,
@@ -42,12 +43,6 @@ class ScriptedEngine:
     _ids: dict[str, int] = field(default_factory=dict, init=False)
     _words: dict[int, str] = field(default_factory=dict, init=False)
     _blocks: set[TokenIds] = field(default_factory=set, init=False)
-
-    async def start(self) -> None:
-        """Nothing to do."""
-
-    async def close(self) -> None:
-        """Nothing to do."""
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The words of the prompt, then what was generated."""

@@ -10,9 +10,10 @@ from functools import lru_cache
 
 from reasoner.answers.expressions import evaluate
 from reasoner.engine import Rendered, SampleRequest
+from reasoner.engines import FreeEngine
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
-from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
+from reasoner.types import Completion, FinishReason, Logprobs, Prompt, Usage
 
 UNASKED = ("7", "7", "8")
 """The default answers to a question that is not arithmetic."""
@@ -52,7 +53,7 @@ class Law:
 
 
 @dataclass(slots=True)
-class SimulatedEngine:
+class SimulatedEngine(FreeEngine):
     """Answers arithmetic rightly with probability `accuracy`, and other questions by a given distribution.
 
     A sample answers `What is 3 + 4?` rightly with probability `accuracy`, and is otherwise off by 1 or 10. Answers to
@@ -82,21 +83,11 @@ class SimulatedEngine:
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
         self.notes = (f"simulated, no model was run: {f'answers are {law}' if self.answers else arithmetic}",)
 
-    async def start(self) -> None:
-        """Nothing to do."""
-
-    async def close(self) -> None:
-        """Nothing to do."""
-
     async def render(self, prompt: Prompt) -> Rendered:
         """One token for each word of the prompt; the ids mean nothing."""
         words = len(prompt.raw.split()) + sum(len(message.content.split()) for message in prompt.messages)
         ids = (0,) * words + prompt.token_ids
         return Rendered(ids, len(ids))
-
-    async def encode(self, text: str) -> TokenIds | None:
-        """None: the ids mean nothing."""
-        return None
 
     def _law(self, prompt: Prompt) -> Law:
         """The distribution of answers to a prompt."""

@@ -6,31 +6,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
+from reasoner import operations as ops
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.scheduler import ScheduledQuestion
-from reasoner.operations import (
-    BRANCH,
-    Cancel,
-    CheckEquivalent,
-    ComparePair,
-    FindBlocks,
-    Finished,
-    Handle,
-    LogLikelihood,
-    Next,
-    Note,
-    Operation,
-    Plan,
-    Prefill,
-    Propose,
-    Sample,
-    Score,
-    Start,
-)
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
@@ -62,7 +44,7 @@ class PlanRunner:
     executor: OperationExecutor
     facts: RunFacts
     scheduled: ScheduledQuestion | None = None
-    _remarks: list[Note] = field(default_factory=list)
+    _remarks: list[ops.Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
     _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
     """The index of the next sequence, by prompt digest and branch."""
@@ -130,7 +112,7 @@ class PlanRunner:
         )
 
     async def _run(self) -> _End:
-        plan: Plan[Answer | None] | None = None
+        plan: ops.Plan[Answer | None] | None = None
         try:
             if self.scheduled:
                 # Operations that wait for the scheduler are started one wave at a time.
@@ -154,13 +136,13 @@ class PlanRunner:
                 if self.scheduled:
                     self.scheduled.close()
 
-    async def _follow(self, plan: Plan[Answer | None]) -> _End:
+    async def _follow(self, plan: ops.Plan[Answer | None]) -> _End:
         reply: object = None
         error: ReasonerError | None = None
         while True:
             with STRATEGY_ERRORS:
                 try:
-                    op: Operation = plan.throw(error) if error else plan.send(reply)
+                    op: ops.Operation = plan.throw(error) if error else plan.send(reply)
                 except StopIteration as finished:
                     return self._returned(finished.value)
             reply, error = None, None
@@ -173,7 +155,7 @@ class PlanRunner:
                 self._refusal = error = refusal
             except (PlanError, UsageError) as failure:
                 error = failure
-            if isinstance(op, Propose) and self.stop:
+            if isinstance(op, ops.Propose) and self.stop:
                 last = self._proposals[-1]
                 with STOP_RULE_ERRORS:
                     why = self.stop.stop(last.vote_state, last.cost)
@@ -199,42 +181,42 @@ class PlanRunner:
     def _best(self) -> Answer | None:
         return self._proposals[-1].answer if self._proposals else None
 
-    async def _perform(self, op: Operation) -> object:
+    async def _perform(self, op: ops.Operation) -> object:
         match op:
-            case Sample():
+            case ops.Sample():
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
-                    return self._see_completions(await self._sample(sequences, op, _nothing, interruptible=False))
-            case Score() | ComparePair():
+                    return self._see_completions(await self._sample(sequences, op, lambda: None, interruptible=False))
+            case ops.Score() | ops.ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op))
-            case LogLikelihood():
+            case ops.LogLikelihood():
                 self._ops += 1
                 likelihoods, cost = await measure_likelihoods(self.executor, self._ops, op)
                 self._seen += cost
                 return likelihoods
-            case Next():
-                finished = await self._started.next(self.scheduled.idle if self.scheduled else _nothing)
+            case ops.Next():
+                finished = await self._started.next(self.scheduled.idle if self.scheduled else lambda: None)
                 self.executor.recorder.write(Delivered, op=finished.handle)
                 self._see_completions(finished.completions)
                 self._see_ratings(finished.ratings)
                 return finished
-            case Prefill():
+            case ops.Prefill():
                 return await self.executor.prefill(op.prompt, op.text)
-            case FindBlocks():
+            case ops.FindBlocks():
                 return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
-            case CheckEquivalent():
+            case ops.CheckEquivalent():
                 return await self.executor.before_deadline(self.executor.comparisons.same(op.pairs))
-            case Cancel():
+            case ops.Cancel():
                 await self._cancel(op.handle)
                 return None
         return self._perform_at_once(op)
 
-    def _perform_at_once(self, op: Operation) -> Handle | None:
+    def _perform_at_once(self, op: ops.Operation) -> ops.Handle | None:
         match op:
-            case Start():
+            case ops.Start():
                 return self._start(op)
-            case Propose():
+            case ops.Propose():
                 proposal = Proposal(op.answer, op.vote_state.listed(), self._seen)
                 self._proposals.append(proposal)
                 self.executor.recorder.write(
@@ -242,7 +224,7 @@ class PlanRunner:
                 )
                 if self.scheduled:
                     self.scheduled.update(proposal.vote_state)
-            case Note():
+            case ops.Note():
                 self._remarks.append(op)
                 self.executor.recorder.write(Noted, text=op.text, ends=op.ends)
             case _:
@@ -260,20 +242,20 @@ class PlanRunner:
             self._seen += rating.cost
         return ratings
 
-    def _name(self, op: Sample, times: int = 1) -> SequenceIds:
+    def _name(self, op: ops.Sample, times: int = 1) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
         first_op = self._ops + 1
         self._ops += times
         heads: list[tuple[Prompt, str, int]] = []
         for prompt in op.prompts:
             digest = prompt.digest
-            first = self._next_index.get((digest, op.branch), op.branch * BRANCH)
+            first = self._next_index.get((digest, op.branch), op.branch * ops.BRANCH)
             self._next_index[digest, op.branch] = first + op.n * times
             heads.append((prompt, digest, first))
         return SequenceIds(first_op, tuple(heads), op.n)
 
     async def _sample(
-        self, sequences: SequenceIds, op: Sample, passed: Passed, *, interruptible: bool
+        self, sequences: SequenceIds, op: ops.Sample, passed: Passed, *, interruptible: bool
     ) -> tuple[Completion, ...]:
         """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
         needed = self.verifier.logprobs if self.verifier else None
@@ -288,11 +270,11 @@ class PlanRunner:
             self._check_refusals(sequences.op, completions)
         return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
 
-    async def _score(self, number: int, op: Score | ComparePair) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
         rate = partial(self.executor.rate, number, self.verifier)
-        if isinstance(op, ComparePair):
+        if isinstance(op, ops.ComparePair):
             ratings = await each([partial(rate, first, other=second) for first, second in op.pairs])
         else:
             ratings = await each([partial(rate, candidate, reserve=op.reserve) for candidate in op.candidates])
@@ -311,41 +293,43 @@ class PlanRunner:
             self._partial_refusal = self._partial_refusal or refusals[0]
             self._record_refusal(number, refusals[0])
 
-    def _start(self, start: Start) -> Handle:
+    def _start(self, start: ops.Start) -> ops.Handle:
         op = start.op
-        if isinstance(op, Sample):
+        if isinstance(op, ops.Sample):
             # A stop rule of the run ends the plan at any proposal, also if the plan promised to wait.
             interruptible = start.cancellable or self.stop is not None
             sequences = self._name(op, start.times)
             [(_, digest, first), *_] = sequences.heads
             work = partial(self._sample_started, sequences, op, interruptible=interruptible)
             self._started.launch(sequences.op, start.times, work, lambda: self.executor.history.extent(digest) - first)
-            return Handle(sequences.op)
+            return ops.Handle(sequences.op)
         self._ops += 1
-        handle = Handle(self._ops)
+        handle = ops.Handle(self._ops)
         self._started.at_once(handle, self._score_started(handle, op))
         return handle
 
     async def _sample_started(
-        self, first: SequenceIds, op: Sample, repetition: int, passed: Passed, *, interruptible: bool
-    ) -> Finished:
+        self, first: SequenceIds, op: ops.Sample, repetition: int, passed: Passed, *, interruptible: bool
+    ) -> ops.Finished:
         heads = tuple((prompt, digest, index + repetition * op.n) for prompt, digest, index in first.heads)
         sequences = SequenceIds(first.op + repetition, heads, op.n)
-        handle = Handle(sequences.op)
+        handle = ops.Handle(sequences.op)
         try:
-            return Finished(handle, completions=await self._sample(sequences, op, passed, interruptible=interruptible))
+            return ops.Finished(
+                handle, completions=await self._sample(sequences, op, passed, interruptible=interruptible)
+            )
         except NotRecorded as missing:
             # It was in flight in the recorded run, where others were launched meanwhile.
             passed()
             return await self._started.stall(handle, missing)
 
-    async def _score_started(self, handle: Handle, op: Score | ComparePair) -> Finished:
+    async def _score_started(self, handle: ops.Handle, op: ops.Score | ops.ComparePair) -> ops.Finished:
         try:
-            return Finished(handle, ratings=await self._score(handle, op))
+            return ops.Finished(handle, ratings=await self._score(handle, op))
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _cancel(self, handle: Handle) -> None:
+    async def _cancel(self, handle: ops.Handle) -> None:
         if self._started.holds(handle):
             self.executor.recorder.write(Cancelled, op=handle)
             await self._settle_replay()
@@ -355,7 +339,3 @@ class PlanRunner:
         """In a replay, book everything that the recorded run had started before anything is cancelled."""
         if self.executor.history.source:
             await self._started.settle()
-
-
-def _nothing() -> None:
-    pass

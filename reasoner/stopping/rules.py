@@ -64,10 +64,6 @@ def _top_two(vote_state: VoteState) -> tuple[int, int]:
     return leader, max(others, default=0)
 
 
-def _probability(value: float, name: str) -> None:
-    require(value, name, above=0, below=1)
-
-
 @dataclass(frozen=True, slots=True)
 class BetaRule:
     """Stops when the leader beats the runner-up with probability `theta` (Adaptive-Consistency, 2305.11860).
@@ -80,7 +76,7 @@ class BetaRule:
     theta: float = 0.95
 
     def __post_init__(self) -> None:
-        _probability(self.theta, "theta")
+        require(self.theta, "theta", above=0, below=1)
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
@@ -104,7 +100,7 @@ class DirichletRule:
     theta: float = 0.95
 
     def __post_init__(self) -> None:
-        _probability(self.theta, "theta")
+        require(self.theta, "theta", above=0, below=1)
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
@@ -152,7 +148,7 @@ class LockIn:
     delta: float = 0.05
 
     def __post_init__(self) -> None:
-        _probability(self.delta, "delta")
+        require(self.delta, "delta", above=0, below=1)
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
@@ -184,7 +180,7 @@ class Ppr:
     classes: int = 2
 
     def __post_init__(self) -> None:
-        _probability(self.delta, "delta")
+        require(self.delta, "delta", above=0, below=1)
         require(self.classes, "classes", at_least=2)
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:

@@ -34,34 +34,11 @@ if TYPE_CHECKING:
     from reasoner_strategies.universal import Universal
 
 __all__ = [
-    "AbMcts",
-    "AdaptiveConsistency",
-    "Auto",
-    "BeamSearch",
-    "BestOfN",
-    "Borda",
-    "BudgetForcing",
-    "Cisc",
-    "DeepConf",
-    "Dvts",
-    "EarlyStopping",
-    "GenSelect",
-    "Knockout",
-    "Likelihood",
-    "Lookahead",
-    "Mcts",
-    "Pairwise",
-    "ParticleFilter",
-    "Rebase",
-    "Refine",
-    "Revise",
-    "SelfConsistency",
-    "ShortMAtK",
-    "Single",
-    "SpeculativeRejection",
-    "TreeOfThoughts",
+    "AbMcts", "AdaptiveConsistency", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc", "DeepConf",
+    "Dvts", "EarlyStopping", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts", "Pairwise", "ParticleFilter",
+    "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK", "Single", "SpeculativeRejection", "TreeOfThoughts",
     "Universal",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

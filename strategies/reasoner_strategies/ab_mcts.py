@@ -11,7 +11,7 @@ from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.pool import RunningVote
 
 Prior = Literal["normal", "beta"]
 Selector = Literal["argmax", "weighted"]

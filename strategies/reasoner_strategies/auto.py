@@ -84,7 +84,9 @@ class Auto:
             raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")
 
     def _choose(self, family: Family) -> tuple[_Arm, ...]:
-        servable = family.model_copy(update={"arms": tuple(row for row in family.arms if _servable(row))})
+        # A plan can follow arms without a budget of their own, but not `auto` itself.
+        rows = (row for row in family.arms if not row.budget and Spec.parse(row.strategy).name != "auto")
+        servable = family.model_copy(update={"arms": tuple(rows)})
         chosen = []
         for index in range(family.bins.count):
             choice = choose(servable, index, price=EFFORTS[self.effort], epsilon=self.epsilon)
@@ -181,11 +183,6 @@ class Auto:
         if not logprobs:
             return self._voting("the first sample has no log-probabilities"), drawn
         return self._arms[bins.index(-sum(logprobs) / len(logprobs))], drawn
-
-
-def _servable(row: ArmRow) -> bool:
-    """Whether a plan can follow it: it has no budget of its own, and is not `auto`."""
-    return not row.budget and Spec.parse(row.strategy).name != "auto"
 
 
 def _can_continue(strategy: Strategy, sampling: SamplingParams) -> TypeGuard[SelfConsistency]:

@@ -22,10 +22,8 @@ from reasoner.strategy import (
 )
 from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
 from reasoner.voting import Tally
-from reasoner_strategies._search.ordered_sampling import OrderedSampling
-from reasoner_strategies._voting.pool import proposed, rated_choice, vote
-from reasoner_strategies._voting.running_vote import RunningVote
-from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, cost_of
+from reasoner_strategies._voting.pool import RunningVote, proposed, rated_choice, vote
+from reasoner_strategies._voting.stopping_vote import WINDOW, OrderedSampling, check_stop, cost_of
 
 PARAMS = SamplingParams(temperature=0.8)
 

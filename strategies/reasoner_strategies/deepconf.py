@@ -10,9 +10,8 @@ from reasoner.errors import UsageError, require, require_choice
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.strategy import Plan, Sample, check_n, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
-from reasoner_strategies._search.ordered_sampling import OrderedSampling
-from reasoner_strategies._voting.pool import proposed, rated_vote, vote
-from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
+from reasoner_strategies._voting.stopping_vote import OrderedSampling
 
 Mode = Literal["offline", "online"]
 Measure = Literal["lowest", "bottom_10", "tail", "mean"]

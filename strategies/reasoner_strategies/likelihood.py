@@ -87,16 +87,12 @@ class Likelihood:
 
     def _listed(self, question: Question) -> list[Option]:
         """The options that a question lists."""
-        space = question.space
+        space, texts = question.space, dict[str, str]()
         if isinstance(space, ChoiceSpace):
-            texts = space.known if self.score == "label" else space.options
-            return [
-                Option(Vote(Answer(label, label, RULE), 0.0, 0), text)
-                for label, text in zip(space.known, texts, strict=True)
-            ]
-        if isinstance(space, YesNoSpace):
-            return [Option(Vote(Answer(word, word, RULE), 0.0, 0), word) for word in ("yes", "no")]
-        return []
+            texts = dict(zip(space.known, space.known if self.score == "label" else space.options, strict=True))
+        elif isinstance(space, YesNoSpace):
+            texts = {"yes": "yes", "no": "no"}
+        return [Option(Vote(Answer(label, label, RULE), 0.0, 0), text) for label, text in texts.items()]
 
     def _value(self, option: Option, likelihood: TextLikelihood | None) -> float | None:
         if likelihood is None:

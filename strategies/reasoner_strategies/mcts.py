@@ -11,7 +11,7 @@ from reasoner.types import Answer, Completion, Question
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.resampling import softmax
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
-from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.pool import RunningVote
 
 CONCURRENCY, VIRTUAL_LOSS = 4, 1
 UNKNOWN = 0.5
@@ -66,9 +66,8 @@ class Mcts(StepOptions):
         # The prior is made of log-probabilities.
         stepping = replace(self.stepping, params=replace(self.params, logprobs=self.params.logprobs or 0))
         root = Node(None, UNKNOWN, above=stepping.root(question))
-        search = _Search(
-            self, question, stepping, Tree(Puct(self.c_base, self.c_init, self.fpu), self.virtual_loss, root)
-        )
+        tree = Tree(Puct(self.c_base, self.c_init, self.fpu), self.virtual_loss, root)
+        search = _Search(self, question, stepping, tree)
         try:
             yield from search.run()
         except BudgetExhausted:

@@ -8,16 +8,7 @@ from typing import Literal, NamedTuple, get_args
 from reasoner.errors import require, require_choice
 from reasoner.strategy import Plan, note
 from reasoner.types import Answer, Question
-from reasoner_strategies._search.resampling import (
-    Resampling,
-    annealing,
-    effective,
-    log_mean,
-    logit,
-    multinomial,
-    softmax,
-    systematic,
-)
+from reasoner_strategies._search import resampling
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path
 
@@ -94,28 +85,30 @@ class ParticleFilter(SearchOptions):
         if all(log is None for log in logs):
             return list(particles)
         if self.annealing:
-            temperature *= annealing(effective(softmax(logs)) / len(active), step / self.max_steps)
+            temperature *= resampling.annealing(
+                resampling.effective(resampling.softmax(logs)) / len(active), step / self.max_steps
+            )
             logs = log_weights(before, temperature)
-        theta = softmax(logs)
+        theta = resampling.softmax(logs)
         seeds = [each.path.last.seed for each in before if each.path.last]
-        resampling = self._draw(theta, random.Random(f"{question.id}\0{step}\0{seeds}"))
-        size = f"step {step}: ESS {resampling.ess:.2f} of {len(active)}"
-        if resampling.ess > self.ess_trigger * len(active) + 1e-9:
+        outcome = self._draw(theta, random.Random(f"{question.id}\0{step}\0{seeds}"))
+        size = f"step {step}: ESS {outcome.ess:.2f} of {len(active)}"
+        if outcome.ess > self.ess_trigger * len(active) + 1e-9:
             yield from note(f"{size}, not resampled")
             return list(particles)
-        yield from note(f"{size}, {resampling.ancestors} ancestors")
-        mean = log_mean([log for log in logs if log is not None])
+        yield from note(f"{size}, {outcome.ancestors} ancestors")
+        mean = resampling.log_mean([log for log in logs if log is not None])
         after = list(particles)
-        for index, ancestor in zip(active, resampling.indices, strict=True):
+        for index, ancestor in zip(active, outcome.indices, strict=True):
             path = before[ancestor].path
-            counted = logit(path.value or 0.0) / temperature - mean
+            counted = resampling.logit(path.value or 0.0) / temperature - mean
             after[index] = Particle(path, counted if self.weighting == "twisted" else 0.0)
         return after
 
-    def _draw(self, theta: Sequence[float], source: random.Random) -> Resampling:
+    def _draw(self, theta: Sequence[float], source: random.Random) -> resampling.Resampling:
         if self.resampler == "systematic":
-            return systematic(theta, source.random())
-        return multinomial(theta, [source.random() for _ in theta])
+            return resampling.systematic(theta, source.random())
+        return resampling.multinomial(theta, [source.random() for _ in theta])
 
     def _votes(self, particles: Sequence["Particle"]) -> dict[int, float]:
         """The weight of each finished chain, summed over its copies, by its position in launch order."""
@@ -123,7 +116,7 @@ class ParticleFilter(SearchOptions):
         if self.final == "argmax":
             return {each.path.order: each.path.value or 0.0 for each in rated}
         votes: dict[int, float] = {}
-        for each, theta in zip(rated, softmax(log_weights(rated, self.weight_temperature)), strict=True):
+        for each, theta in zip(rated, resampling.softmax(log_weights(rated, self.weight_temperature)), strict=True):
             votes[each.path.order] = votes.get(each.path.order, 0.0) + theta
         return votes
 
@@ -148,5 +141,6 @@ def moved(particles: Sequence[Particle], level: Level) -> list[Particle]:
 def log_weights(particles: Sequence[Particle], temperature: float) -> list[float | None]:
     """The log-weight of each particle, None if it is not rated."""
     return [
-        None if each.path.value is None else logit(each.path.value) / temperature - each.counted for each in particles
+        None if (value := each.path.value) is None else resampling.logit(value) / temperature - each.counted
+        for each in particles
     ]

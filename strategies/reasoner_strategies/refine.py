@@ -7,8 +7,7 @@ from reasoner.errors import UsageError, require, require_choice
 from reasoner.strategy import Plan, sample, score
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
-from reasoner_strategies._voting.pool import proposed
-from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.pool import RunningVote, proposed
 
 SATISFIED = 0.9
 Selector = Literal["last", "majority", "weighted"]

@@ -9,7 +9,7 @@ from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, nex
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._voting.pool import proposed, rated_choice
+from reasoner_strategies._voting.pool import By, proposed, rated_choice
 
 SEEN = 4
 """The maximum of earlier attempts that a revision sees, as in the paper."""
@@ -49,9 +49,8 @@ class Revise:
         majority = yield from self._draw(question, attempts)
         if not self.uses_verifier:
             return majority.leader
-        drawn = in_order(attempts)
-        by: Literal["sum", "max"] = "max" if self.selector == "argmax" else "sum"
-        return (yield from rated_choice(question, drawn, majority, by=by))
+        by: By = "max" if self.selector == "argmax" else "sum"
+        return (yield from rated_choice(question, in_order(attempts), majority, by=by))
 
     def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[VoteState]:
         """All attempts that the budget allows, the majority proposed after each."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 from reasoner.errors import BudgetExhausted, require
 from reasoner.strategy import MAX_CHAINS, Plan
 from reasoner.types import Answer, Question, SamplingParams, VoteState
-from reasoner_strategies._search.lockstep import advance, lockstep
+from reasoner_strategies._search.steps import advance, lockstep
 from reasoner_strategies._voting.pool import proposed, vote
 
 

@@ -35,7 +35,6 @@ class Single:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw one sequence and read its answer."""
-        drawn = yield from sample(
-            with_text(with_shots(question.prompt, self.shots), self.instruction), params=self.params
-        )
+        prompt = with_text(with_shots(question.prompt, self.shots), self.instruction)
+        drawn = yield from sample(prompt, params=self.params)
         return (yield from proposed(vote(question, drawn))).leader

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.strategy import MAX_CHAINS, Plan, score
-from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
-from reasoner_strategies._search.lockstep import advance, lockstep
-from reasoner_strategies._search.steps import Path
-from reasoner_strategies._voting.pool import proposed, rated_vote
+from reasoner.types import Answer, Question, SamplingParams, VoteState
+from reasoner_strategies._search.step_search import rank
+from reasoner_strategies._search.steps import Path, advance, lockstep
+from reasoner_strategies._voting.pool import By, proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,9 @@ class SpeculativeRejection:
     def _vote_state(self, question: Question, chains: Sequence[Path]) -> Plan[VoteState]:
         """The vote of the finished chains; those that were cut or rejected abstain."""
         ended = _ended(chains)
-        pool: list[Completion | None] = [chain.last for chain in ended]
         ratings = [chain.value if chain.finished else None for chain in ended]
-        by: Literal["sum", "max"] = "max" if self.selector == "argmax" else "sum"
-        return (yield from rated_vote(question, pool, ratings, by=by))
+        by: By = "max" if self.selector == "argmax" else "sum"
+        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, by=by))
 
 
 def _ended(chains: Sequence[Path]) -> list[Path]:
@@ -86,10 +85,7 @@ def _without_the_worst(question: Question, chains: Sequence[Path], keep: int) ->
     if len(_contenders(question, chains)) <= keep:
         return list(chains)
     chains = yield from _rated(question, chains, _contenders(question, chains))
-    ranked = sorted(
-        _contenders(question, chains), key=lambda chain: (chain.value is None, -(chain.value or 0), chain.order)
-    )
-    best = {chain.order for chain in ranked[:keep]}
+    best = {chain.order for chain in sorted(_contenders(question, chains), key=rank)[:keep]}
     return [replace(chain, cut=True) if chain.open and chain.order not in best else chain for chain in chains]
 
 

@@ -158,8 +158,7 @@ class _Search:
         handles: dict[Handle, Path] = {}
         for parent in parents:
             op = Sample((parent.prompt,), self.options.k, self.stepping.draws(parent), reserve=self.options.reserve)
-            handle = yield from start(op, cancellable=False)
-            handles[handle] = parent
+            handles[(yield from start(op, cancellable=False))] = parent
         drawn: dict[Handle, tuple[Completion, ...]] = {}
         try:
             while len(drawn) < len(handles):

@@ -12,7 +12,7 @@ from reasoner import Budget, Question, solve_many_sync, solve_sync
 from reasoner.errors import UsageError, VerifierError
 from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, VoteState
-from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.pool import RunningVote
 from reasoner_strategies.mcts import Mcts, prior
 from tests.helpers import Judge, completion
 from tests.stepping import StepJudge, StepWorld

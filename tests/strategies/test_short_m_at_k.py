@@ -13,7 +13,7 @@ from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Propose, Sample
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import SamplingParams
-from reasoner_strategies._search.lockstep import advance, lockstep
+from reasoner_strategies._search.steps import advance, lockstep
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.helpers import completion, finish, jumbled, number_question
 

@@ -67,6 +67,8 @@ class OpenAIEngine:
     context: int = 0
     max_concurrency: int = 0
     extra_body: str = ""
+    capacity: int | None = field(default=None, init=False, repr=False)
+    """None: the server manages its own KV cache."""
     _http: Connection = field(init=False, repr=False)
     _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
@@ -109,11 +111,6 @@ class OpenAIEngine:
     def notes(self) -> tuple[str, ...]:
         """What this server cannot do exactly; grows as its replies show more."""
         return tuple(self._notes)
-
-    @property
-    def capacity(self) -> None:
-        """None: the server manages its own KV cache."""
-        return None
 
     async def start(self) -> None:
         """Find the model and the server's abilities. Calling it again does nothing.

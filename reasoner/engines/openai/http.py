@@ -155,8 +155,9 @@ class Connection:
         if not (key.isascii() and key.isprintable()):
             raise UsageError("the api_key has characters that an HTTP header cannot hold: copy it again")
         basic = f"{unquote(name)}:{unquote(password)}" if name or password else ""
-        self.where = self.base_url = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
-        self._proxy = _proxy_for(url)
+        host, proxies = url.netloc.rpartition("@")[2], getproxies()
+        self.where = self.base_url = url._replace(netloc=host).geturl()
+        self._proxy = None if proxy_bypass(host) else proxies.get(url.scheme) or proxies.get("all")
         proxied = urlsplit(self._proxy or "").password or ""
         self.secrets = Secrets.of(key, password, unquote(password), basic, proxied, unquote(proxied))
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -386,10 +387,3 @@ def _split(address: str) -> SplitResult | None:
     except ValueError:
         return None
     return url if valid else None
-
-
-def _proxy_for(url: SplitResult) -> str | None:
-    """The proxy that the environment names for this server."""
-    if proxy_bypass(url.netloc.rpartition("@")[2]):
-        return None
-    return getproxies().get(url.scheme) or getproxies().get("all")

@@ -127,7 +127,8 @@ class Draft:
 
     def _report(self, reported: Reported) -> None:
         before = self.reported or Reported()
-        prompt, generated = max(reported.prompt or 0, before.prompt or 0), _larger(reported.generated, before.generated)
+        prompt, counts = max(reported.prompt or 0, before.prompt or 0), (reported.generated, before.generated)
+        generated = max((count for count in counts if count is not None), default=None)
         self.shrank |= prompt > (reported.prompt or 0) or (generated or 0) > (reported.generated or 0)
         self.reported = Reported(prompt, generated, before.cached if reported.cached is None else reported.cached)
         self.unreported = 0
@@ -237,7 +238,3 @@ def counting(request: SampleRequest, reported: Reported | None, heard: int, sequ
         yield TOO_MANY
     if (reported.prompt or 0) > prompt:
         yield TOO_LONG
-
-
-def _larger(a: int | None, b: int | None) -> int | None:
-    return a if b is None else b if a is None else max(a, b)

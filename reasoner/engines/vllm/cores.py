@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -280,20 +280,15 @@ class AsyncCore:
 
     async def _last(self, job: Job) -> Any:
         """The output that ends the stream, by itself or because it is cut."""
-        output = None
-        async with aclosing(self._stream(job)) as outputs:
+        output, run = None, getattr(self._engine, self.method)
+        prompt = {"prompt_token_ids": list(job.token_ids)}
+        async with aclosing(run(prompt, job.params, job.request_id, priority=job.priority)) as outputs:
             async for output in outputs:
                 if job.cut and not output.finished and job.cut(output):
                     output.outputs[0].finish_reason = "abort"
                     await self._engine.abort(job.request_id)
                     break
         return output
-
-    def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
-        run = getattr(self._engine, self.method)
-        prompt = {"prompt_token_ids": list(job.token_ids)}
-        outputs: AsyncGenerator[Any, None] = run(prompt, job.params, job.request_id, priority=job.priority)
-        return outputs
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)

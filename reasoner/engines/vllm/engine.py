@@ -13,7 +13,7 @@ from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import EngineError, require
 from reasoner.models.resolve import Resolved
-from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, TokenIds, Usage
 
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
@@ -128,8 +128,10 @@ class VllmEngine(VllmModel):
         cut = _cut(request) if request.floor else None
         job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut)
         output = await self._output(core, job, request.meter)
-        request.meter.usage = _usage(output)
-        return _completion(request, output)
+        sequence = output.outputs[0]
+        usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(sequence.token_ids))
+        request.meter.usage = usage
+        return _completion(request, sequence, usage)
 
 
 def _vllm_params(request: SampleRequest) -> Any:
@@ -171,29 +173,13 @@ def _best(row: Any, top_k: int) -> tuple[float, ...]:
     return tuple(sorted((entry.logprob for entry in row.values()), reverse=True)[:top_k])
 
 
-def _usage(output: Any) -> Usage:
-    return Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(output.outputs[0].token_ids))
-
-
-def _completion(request: SampleRequest, output: Any) -> Completion:
-    sequence = output.outputs[0]
-    ids = tuple(sequence.token_ids)
-    return Completion(
-        request.prompt,
-        sequence.text,
-        ids,
-        sequence.finish_reason,
-        _matched(request.params, sequence.stop_reason),
-        _usage(output),
-        _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch),
-        request.index,
-        request.seed,
-    )
-
-
-def _matched(params: SamplingParams, reason: str | int | None) -> str | int | None:
-    """The requested stop; any other id is an end-of-sequence token of the model."""
-    return None if isinstance(reason, int) and reason not in params.stop_token_ids else reason
+def _completion(request: SampleRequest, sequence: Any, usage: Usage) -> Completion:
+    ids, stop = tuple(sequence.token_ids), sequence.stop_reason
+    if isinstance(stop, int) and stop not in request.params.stop_token_ids:
+        stop = None  # an end-of-sequence token of the model
+    logprobs = _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch)
+    finish = sequence.finish_reason
+    return Completion(request.prompt, sequence.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
 
 
 def _logprobs(ids: TokenIds, rows: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:

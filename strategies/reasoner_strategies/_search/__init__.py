@@ -1,1 +1,1 @@
-"""Machinery of the searches: steps, trees, resampling, and samples drawn in order or in lockstep."""
+"""Machinery of the searches: steps, trees, resampling, and chains drawn in lockstep."""

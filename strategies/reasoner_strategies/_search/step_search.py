@@ -10,7 +10,7 @@ from reasoner.errors import BudgetExhausted
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Question, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
-from reasoner_strategies._voting.running_vote import RunningVote
+from reasoner_strategies._voting.pool import RunningVote
 
 
 @dataclass(frozen=True, slots=True)

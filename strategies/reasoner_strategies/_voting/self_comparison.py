@@ -136,9 +136,8 @@ class PairOptions:
         return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
 
     def _preferred(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
-        ratings = yield from compare_pair(
-            question, [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs]
-        )
+        drawn = [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs]
+        ratings = yield from compare_pair(question, drawn)
         winners = []
         for pair, rating in zip(pairs, ratings, strict=True):
             decided = rating.value is not None and rating.value != 0.5

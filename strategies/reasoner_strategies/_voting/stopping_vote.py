@@ -1,18 +1,81 @@
-"""A majority vote that counts its samples one by one in launch order, until a rule stops it."""
+"""Samples that overlap in time and are counted one by one in launch order, until a rule stops the vote."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from reasoner.budget import Cost
-from reasoner.errors import UsageError, require
-from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, note_stop, propose
+from reasoner.errors import BudgetExhausted, UsageError, require
+from reasoner.strategy import (
+    Handle,
+    Plan,
+    Sample,
+    StopRule,
+    Strategy,
+    cancel,
+    count_votes,
+    next_finished,
+    note_stop,
+    propose,
+    start,
+)
 from reasoner.types import Answer, Completion, Question, SamplingParams, Vote, VoteState
 from reasoner.voting import MAX_STREAK, Tally
-from reasoner_strategies._search.ordered_sampling import OrderedSampling
 
 WINDOW = 4
 """Samples in flight by default."""
 _NO_ANSWER = Answer("", "")
+
+
+@dataclass(slots=True)
+class OrderedSampling:
+    """Up to `n` draws of one operation, at most `window` of them launched beyond the last one taken.
+
+    It is the state of one plan. The samples that it returns do not depend on what finishes first; only the cost of the
+    cancelled ones does.
+    """
+
+    op: Sample
+    n: int
+    window: int
+    _running: dict[Handle, int] = field(default_factory=dict)
+    _arrived: dict[int, Completion] = field(default_factory=dict)
+    _launched: int = 0
+    _taken: int = 0
+    _refused: bool = False
+
+    def take(self) -> Plan[Completion | None]:
+        """The next sample in launch order; None if there are no more. Those that the budget refused are skipped."""
+        while not self._ready:
+            yield from self._launch()
+            if not self._running:
+                return None
+            try:
+                finished = yield from next_finished()
+            except BudgetExhausted:
+                self._refused = True
+                self._running.clear()
+                continue
+            self._arrived[self._running.pop(finished.handle)] = finished.completions[0]
+        if self._taken not in self._arrived:
+            self._taken = min(self._arrived)
+        self._taken += 1
+        return self._arrived.pop(self._taken - 1)
+
+    @property
+    def _ready(self) -> bool:
+        return self._taken in self._arrived or (self._refused and bool(self._arrived))
+
+    def _launch(self) -> Plan[None]:
+        while not self._refused and self._launched < min(self.n, self._taken + self.window):
+            handle = yield from start(self.op)
+            self._running[handle] = self._launched
+            self._launched += 1
+
+    def cancel(self) -> Plan[None]:
+        """Abort what is still running; it is booked as cancelled."""
+        for handle in self._running:
+            yield from cancel(handle)
+        self._running.clear()
 
 
 def check_stop(stop: StopRule | None, window: int, of: Strategy | None) -> None:
