@@ -13,7 +13,7 @@ from reasoner.trace.jsonl import sealed_line
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.grading.labelling import grade_of
+from reasoner_evals.grading.verdicts import grade_of
 from reasoner_evals.runs.folder import make_folder, write_whole
 
 

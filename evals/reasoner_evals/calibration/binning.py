@@ -58,19 +58,16 @@ class Binning:
             parts = self.parts or PARTS
             edges = np.quantile(values, [part / parts for part in range(1, parts)]).tolist()
         # An edge at the minimum would leave the bin below it empty.
-        return _merged(self.signal, sorted({edge for edge in edges if edge > values.min()}), values)
-
-
-def _merged(signal: Signal, edges: list[float], values: Floats) -> Bins:
-    """Merge the smallest bin with the smaller of its neighbours until none is too small."""
-    while edges:
-        sizes = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
-        smallest = sizes.index(min(sizes))
-        if sizes[smallest] >= MIN_QUESTIONS:
-            break
-        below, above = (sizes[i] if 0 <= i < len(sizes) else math.inf for i in (smallest - 1, smallest + 1))
-        del edges[smallest - 1 if below <= above else smallest]
-    return Bins(signal=signal, edges=tuple(edges)) if edges else Bins()
+        edges = sorted({edge for edge in edges if edge > values.min()})
+        while edges:
+            sizes = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
+            smallest = sizes.index(min(sizes))
+            if sizes[smallest] >= MIN_QUESTIONS:
+                break
+            # The smallest bin is merged with the smaller of its neighbours.
+            below, above = (sizes[i] if 0 <= i < len(sizes) else math.inf for i in (smallest - 1, smallest + 1))
+            del edges[smallest - 1 if below <= above else smallest]
+        return Bins(signal=self.signal, edges=tuple(edges)) if edges else Bins()
 
 
 def check_signal(binning: Binning, arms: Sequence[Arm]) -> None:

@@ -64,12 +64,8 @@ def random_orders(ids: Sequence[str], n: int) -> Ints:
         every = np.array(list(itertools.permutations(range(n))))
         return np.broadcast_to(every, (len(ids), *every.shape))
     rows = np.tile(np.arange(n), (ORDERS, 1))
-    return np.stack([np.random.default_rng(_seed(question_id)).permuted(rows, axis=1) for question_id in ids])
-
-
-def _seed(question_id: str) -> int:
-    text = question_id.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+    digests = [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
+    return np.stack([np.random.default_rng(int.from_bytes(d, "little")).permuted(rows, axis=1) for d in digests])
 
 
 def replay(samples: Samples, orders: Ints) -> Replay:

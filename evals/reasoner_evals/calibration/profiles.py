@@ -13,7 +13,6 @@ from reasoner_evals.calibration.binning import Binning, signals
 from reasoner_evals.calibration.outcomes import (
     TRUSTED,
     Outcomes,
-    PooledArm,
     Way,
     concatenated,
     from_pool,
@@ -110,7 +109,12 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
     pools = [pooled_arm(read, rows) for read in arms if read.data.arm.pool]
     # The largest vote, and the first of several.
     reference = max((pool for pool in pools if pool.arm.rule == "majority"), key=lambda pool: pool.arm.pool)
-    ways = _ways(arms, pools, rows)
+    by_way: dict[Way, list[Outcomes]] = {}
+    predicted = (outcomes for pool in pools for outcomes in from_pool(pool))
+    for outcomes in (*predicted, *(measured(read, rows) for read in arms if not read.data.arm.pool)):
+        by_way.setdefault(outcomes.way, []).append(outcomes)
+    # Several seeds of one way are concatenated.
+    ways = {way: concatenated(parts) for way, parts in by_way.items()}
     values = signals(binning.signal, reference)
     known = ~np.isnan(values)
     if not known.any():
@@ -154,15 +158,6 @@ def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
 def _note_missing(name: str, present: Bools) -> list[str]:
     missing = int((~present).sum())
     return [f"{missing} of {len(present)} questions lack {name} and are left out"] if missing else []
-
-
-def _ways(arms: Sequence[ArmRead], pools: Sequence[PooledArm], rows: Ints) -> dict[Way, Outcomes]:
-    """The outcomes of all ways to spend; several seeds of one way are concatenated."""
-    by_way: dict[Way, list[Outcomes]] = {}
-    predicted = (outcomes for pool in pools for outcomes in from_pool(pool))
-    for outcomes in (*predicted, *(measured(read, rows) for read in arms if not read.data.arm.pool)):
-        by_way.setdefault(outcomes.way, []).append(outcomes)
-    return {way: concatenated(parts) for way, parts in by_way.items()}
 
 
 def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> Iterator[ArmRow]:

@@ -1,4 +1,4 @@
-"""The verdicts of a run: each answer to a question is graded once, apart from generation, and again on demand."""
+"""The verdicts of a run: each answer is graded once, apart from generation, and again on demand; grades of a trace."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
-from reasoner.trace.grades import GradeStatus
+from reasoner.trace.events import Sampled, completions_in, read_trace
+from reasoner.trace.grades import Grade, GradeStatus
 from reasoner.trace.jsonl import JsonlWriter, read_lines, sealed_line
 from reasoner.types import Answer
-from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.grading.labelling import write_grades
-from reasoner_evals.runs.folder import RunFolder, write_whole
+from reasoner_evals.grading.graders import GradedQuestion, arithmetic_steps
+from reasoner_evals.runs.folder import ArmFolder, RunFolder, write_whole
 from reasoner_evals.runs.records import VERSION, ItemRecord, Manifest, Outcome, Verdict, read_journal
 from reasoner_evals.tasks.benchmark import TaskData
 
@@ -78,9 +78,8 @@ class Verdicts:
 
 def answers_in(record: ItemRecord) -> list[Answer]:
     """The distinct answers to a question, as written, in the order in which they were given."""
-    return list(
-        {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}.values()
-    )
+    answers = {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}
+    return list(answers.values())
 
 
 def _grader(item: GradedQuestion) -> str:
@@ -94,6 +93,33 @@ async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence:
     except Exception:
         status = "grader_crash"
     return Verdict(task=task, question_id=item.question.id, answer=answer.text, status=status, grader=_grader(item))
+
+
+def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, str], GradeStatus]) -> None:
+    """Grade the sequences of an arm's trace by `statuses`, the grade of each (task, question id, answer).
+
+    Sequences whose answer has no grade are left out. Raises TraceError if a file cannot be read or written.
+    """
+
+    def status(event: Sampled) -> GradeStatus | None:
+        return statuses.get((task, event.question_id, event.answer.text)) if event.answer else "no_answer"
+
+    graded = (
+        (event, "truncated" if completion.truncated else status(event))
+        for event, completion in completions_in(read_trace(files.trace))
+    )
+    write_whole(files.grades, (sealed_line(grade_of(event, known)) for event, known in graded if known))
+
+
+def grade_of(event: Sampled, status: GradeStatus) -> Grade:
+    """The record of a grade."""
+    return Grade(
+        question_id=event.question_id,
+        prompt=event.prompt,
+        index=event.index,
+        status=status,
+        steps=arithmetic_steps(event.text),
+    )
 
 
 class Change(NamedTuple):

@@ -92,21 +92,19 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
     card = asdict(run.manifest.model).items()
     facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in card if value]
     facts += [("grader", name) for name in sorted(run.verdicts.graders)]
-    states = tuple(map(_state, arms))
-    return Provenance(run.name, str(run.folder.path), run.manifest, run.manifest_hash, tuple(facts), states)
-
-
-def _state(arm: ArmRead) -> ArmState:
-    data = arm.data
-    return ArmState(
-        arm=data.arm,
-        asked=len(data.outcome),
-        finished=int(data.finished.sum()),
-        errors=int((data.outcome == ERROR).sum()),
-        ungraded=int(ungraded_rows(data).sum()),
-        retried=data.retried,
-        duplicates=data.duplicates,
+    states = tuple(
+        ArmState(
+            arm=data.arm,
+            asked=len(data.outcome),
+            finished=int(data.finished.sum()),
+            errors=int((data.outcome == ERROR).sum()),
+            ungraded=int(ungraded_rows(data).sum()),
+            retried=data.retried,
+            duplicates=data.duplicates,
+        )
+        for _, data in arms
     )
+    return Provenance(run.name, str(run.folder.path), run.manifest, run.manifest_hash, tuple(facts), states)
 
 
 def write_report(report: Report, html: Path) -> None:

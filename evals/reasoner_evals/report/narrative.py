@@ -66,16 +66,12 @@ def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
             f"gain {100 * best.gap:.1f} points more."
         )
     cost = "flops" if any(row.flops_front for row in rows) else "tokens"
-    front = sorted(
-        (row for row in rows if getattr(row, f"{cost}_front") == "front"), key=lambda row: getattr(row, cost)
-    )
+    front = [row for row in rows if getattr(row, f"{cost}_front") == "front"]
+    front.sort(key=lambda row: getattr(row, cost))
     if len(front) > 1:
         more = f"; and {len(front) - MAX_NAMED} more" if len(front) > MAX_NAMED else ""
         names = "; ".join(row.label for row in front[:MAX_NAMED])
-        yield f"On the frontier of {_COSTS[cost]} and accuracy, cheapest first: {names}{more}."
-
-
-_COSTS: Final = {"tokens": "tokens", "flops": "FLOPs"}
+        yield f"On the frontier of {'FLOPs' if cost == 'flops' else cost} and accuracy, cheapest first: {names}{more}."
 
 
 def _rank(row: Any) -> tuple[float, float]:

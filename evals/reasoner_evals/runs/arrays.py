@@ -224,9 +224,8 @@ class ArmArrays:
         self.costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
                            cost.cancelled_tokens, cost.samples)  # fmt: skip
         self.replies.add(row, _reply_rows(record, verdicts))
-        self.along.add(
-            row, [(step.tokens, verdicts[step.answer] if step.answer else NO_ANSWER) for step in record.along]
-        )
+        steps = [(step.tokens, verdicts[step.answer] if step.answer else NO_ANSWER) for step in record.along]
+        self.along.add(row, steps)
 
     def done(self) -> ArmData:
         """The arrays so far."""

@@ -195,7 +195,7 @@ def _changed(pairs: Iterable[tuple[str, str, str]]) -> list[Difference]:
 
 def _choices(manifest: Manifest) -> dict[str, str]:
     """What the user chose, each as one text."""
-    arms = manifest.arms
+    arms, engine = manifest.arms, Spec.parse(manifest.engine).without(*_PACE)
     return {
         "the tasks": ", ".join(sorted(source.task for source in manifest.sources)),
         "the strategies": ", ".join(sorted({arm.strategy for arm in arms})),
@@ -203,14 +203,9 @@ def _choices(manifest: Manifest) -> dict[str, str]:
         "the budgets": " ".join(sorted({arm.limit for arm in arms} - {""})),
         "the price": " ".join(sorted({f"{arm.price:g}" for arm in arms if arm.price})),
         "the seeds": ", ".join(map(str, sorted({arm.seed for arm in arms}))),
-        "the engine": _without_pace(manifest.engine),
+        "the engine": str(Spec(engine.name, dict(sorted(engine.options.items())))),
         "the prices": ", ".join(f"{kind}={usd:g}" for kind, usd in sorted((manifest.prices or {}).items())),
         "the rules for reading answers": ", ".join(
             f"{name}@{version}" for name, version in sorted(manifest.answer_rules.items())
         ),
     }
-
-
-def _without_pace(engine: str) -> str:
-    spec = Spec.parse(engine).without(*_PACE)
-    return str(Spec(spec.name, dict(sorted(spec.options.items()))))

@@ -71,10 +71,8 @@ class _Question:
         )
 
     def along(self, event: Proposed) -> Along:
-        vote_state = event.vote_state
-        return Along(
-            **self.named(event.answer), share=vote_state.share, samples=vote_state.samples, tokens=event.cost.tokens
-        )
+        votes, tokens = event.vote_state, event.cost.tokens
+        return Along(**self.named(event.answer), share=votes.share, samples=votes.samples, tokens=tokens)
 
     def status(self, ended: Ended, pool: tuple[Reply, ...]) -> ItemStatus:
         if ended.ended_by == "error":

@@ -1,10 +1,10 @@
 """Running an evaluation: arm by arm through one engine, resuming where it stopped."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from reasoner import solve_each
 from reasoner.answers.equivalence import Equivalence
@@ -15,15 +15,13 @@ from reasoner.execution.allocation import Allocation
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
-from reasoner.trace.events import Event, TraceWriter, read_trace
+from reasoner.trace.events import Began, Event, Prompted, Sampled, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.grading.labelling import write_grades
-from reasoner_evals.grading.verdicts import Verdicts
+from reasoner_evals.grading.verdicts import Verdicts, write_grades
 from reasoner_evals.runs.folder import ArmFolder, RunFolder, make_folder
-from reasoner_evals.runs.pool_reuse import reused
 from reasoner_evals.runs.record_builder import RecordBuilder
 from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome, attempts_in, set_aside
 from reasoner_evals.tasks.benchmark import TaskData
@@ -66,23 +64,51 @@ async def evaluate(
         TraceError: a file cannot be written or read; a later session resumes from what was written until then.
         EngineError: the engine does not answer any more.
     """
-    equivalence = Equivalence()
+    equivalence, prices = Equivalence(), Prices(**manifest.prices) if manifest.prices else None
     verdicts = Verdicts(folder.verdicts, equivalence)
     verdicts.open()
     try:
         for index, arm in enumerate(manifest.arms):
             files = folder.arm(arm.name)
             make_folder(files.path, exist_ok=True)
-            session = _ArmSession(arm, tasks[arm.task], files, verdicts, watcher)
+            session = _ArmSession(arm, tasks[arm.task], files, verdicts, watcher, engine, verifier, prices)
             try:
                 session.open(reused(folder, arm, manifest.arms[:index], verifier))
-                await session.run(engine, verifier, manifest.prices)
+                await session.run()
             finally:
                 session.close()
             write_grades(files, arm.task, verdicts.statuses)
     finally:
         verdicts.close()
         await equivalence.close()
+
+
+def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifier | None) -> Iterator[Event]:
+    """The samples of an earlier arm that this one would draw too, as the beginning of its own trace; often none.
+
+    Samples are the same if task, seed and sampling options are, and if log-probabilities were kept where the verifier
+    reads them. Each arm pays for them in full, as if it had been run alone.
+    """
+    source = next((other for other in earlier if _has_samples_of(other, arm, verifier)), None)
+    for event in read_trace(folder.arm(source.name).trace) if source else ():
+        if isinstance(event, Began):
+            yield event.model_copy(update={"strategy": arm.strategy, "verifier": arm.verifier})
+        elif isinstance(event, Prompted) or (isinstance(event, Sampled) and event.index < arm.pool):
+            yield event
+
+
+def _has_samples_of(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
+    if not arm.pool or source.pool < arm.pool or (source.task, source.seed) != (arm.task, arm.seed):
+        return False
+    theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)
+    return bool(theirs.params == ours.params and _logprobs(theirs, verifier) >= _logprobs(ours, verifier))
+
+
+def _logprobs(strategy: Any, verifier: Verifier | None) -> int:
+    """How many log-probabilities are kept per token: -1 for none, 0 for the sampled token's own."""
+    typed: Strategy = strategy
+    needs = verifier.logprobs if verifier and typed.uses_verifier else None
+    return max(-1 if count is None else count for count in (strategy.params.logprobs, needs))
 
 
 @dataclass(slots=True)
@@ -94,6 +120,9 @@ class _ArmSession:
     files: ArmFolder
     verdicts: Verdicts
     watcher: Watcher
+    engine: Engine
+    verifier: Verifier | None
+    prices: Prices | None
     history: dict[str, QuestionHistory] = field(default_factory=dict)
     _builder: RecordBuilder = field(init=False)
     _trace: TraceWriter | None = None
@@ -116,21 +145,17 @@ class _ArmSession:
                 self._trace(event)
         way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
         trace = sound(read_trace(self.files.trace, way_out=way_out))
-        self._open_journal()
-        self.history = read_histories(self._recorded(trace))
-
-    def _open_journal(self) -> None:
-        """Open the journal; a damaged one is set aside and made again from the trace."""
+        # A damaged journal is set aside and made again from the trace.
         self._journal = JsonlWriter.onto(self.files.journal, what="journal")
         journaled = attempts_in(self.files)
         if journaled is None:
             self._journal.close()
             old = set_aside(self.files)
-            self.watcher.note(
-                f"{self.files.journal} was damaged: it is made again from the trace; the old one is {old}"
-            )
+            damaged = f"{self.files.journal} was damaged"
+            self.watcher.note(f"{damaged}: it is made again from the trace; the old one is {old}")
             self._journal = JsonlWriter.onto(self.files.journal, what="journal")
         self._journaled = journaled or set()
+        self.history = read_histories(self._recorded(trace))
 
     def _recorded(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
@@ -152,7 +177,7 @@ class _ArmSession:
         self._trace(event)
         self._record(event)
 
-    async def run(self, engine: Engine, verifier: Verifier | None, prices: Mapping[str, float] | None) -> None:
+    async def run(self) -> None:
         """Answer all unfinished questions, and grade all answers."""
         by_id = {item.question.id: item for item in self.data.items}
         done = {question_id for question_id, history in self.history.items() if history.finished} & by_id.keys()
@@ -163,41 +188,32 @@ class _ArmSession:
                 self._grade(by_id[question_id], record)
         todo = [item for question_id, item in by_id.items() if question_id not in done]
         if todo:
-            await reset_caches(engine, verifier)
+            await reset_caches(self.engine, self.verifier)
         for attempt in range(PASSES):
-            failed = await self._pass(todo, engine, verifier, prices, last=attempt + 1 == PASSES)
+            failed = await self._pass(todo, last=attempt + 1 == PASSES)
             # Raises what could not be written.
             gradings, self._gradings = self._gradings, set()
             await asyncio.gather(*gradings)
             if not failed:
                 break
             todo = [by_id[question_id] for question_id in failed]
-            self.history |= read_histories(
-                event for event in sound(read_trace(self.files.trace)) if event.question_id in failed
-            )
+            events = sound(read_trace(self.files.trace))
+            self.history |= read_histories(event for event in events if event.question_id in failed)
         self.watcher.arm_finished(self.arm)
 
-    async def _pass(
-        self,
-        todo: list[GradedQuestion],
-        engine: Engine,
-        verifier: Verifier | None,
-        prices: Mapping[str, float] | None,
-        *,
-        last: bool,
-    ) -> dict[str, None]:
+    async def _pass(self, todo: list[GradedQuestion], *, last: bool) -> dict[str, None]:
         """Ask each of these once; the ids of those that failed, whose errors count only after the last pass."""
         strategy: Strategy = build("strategy", self.arm.strategy)
         by_id, failed = {item.question.id: item for item in todo}, dict[str, None]()
         stream = solve_each(
             [item.question for item in todo],
             strategy,
-            engine,
-            verifier=verifier if strategy.uses_verifier else None,
+            self.engine,
+            verifier=self.verifier if strategy.uses_verifier else None,
             budget=Budget.parse(self.arm.total) if self.arm.total else None,
             each=Budget.parse(self.arm.budget) if self.arm.budget else None,
             allocation=Allocation(price=self.arm.price) if self.arm.total else None,
-            prices=Prices(**prices) if prices else None,
+            prices=self.prices,
             comparer=self.verdicts.equivalence,
             trace=self._sink,
             seed=self.arm.seed,

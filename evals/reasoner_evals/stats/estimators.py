@@ -125,10 +125,8 @@ def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int
 
 
 def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[Floats], Floats]:
-    """The weight of each sample for each class, [R, n, C] for each rule in turn, and the accuracy of each class.
-
-    The sorted classes of a row are renumbered from 0; rows with fewer classes are padded with empty ones.
-    """
+    """The weight of each sample for each class, [R, n, C] for each rule in turn, and the accuracy of each class."""
+    # The sorted classes of a row are renumbered from 0; rows with fewer classes are padded with empty ones.
     numbers = np.cumsum(np.diff(classes, axis=1, prepend=classes[:, :1]) != 0, axis=1)
     voting = classes >= 0
     member = ((numbers[..., None] == np.arange(numbers.max(initial=0) + 1)) & voting[..., None]).astype(np.float64)

@@ -74,11 +74,8 @@ def difference_interval(values: Floats, groups: Groups | None = None, *, seed: i
     outcomes = keys is None and bool(np.all(np.isin(present, (-1, 0, 1))))
     if len(present) and (outcomes or np.count_nonzero(units) < SPARSE or np.ptp(units) == 0):
         added = np.append(units, (1.0, -1.0))
-        half = Z * float(added.std()) / math.sqrt(len(added))
-        centre = _mean(added)
-        adjusted = Interval(
-            _mean(present), centre - half, centre + half, _method("adjusted", keys), len(present), missing
-        )
+        half, centre, method = Z * float(added.std()) / math.sqrt(len(added)), _mean(added), _method("adjusted", keys)
+        adjusted = Interval(_mean(present), centre - half, centre + half, method, len(present), missing)
         return _clipped(adjusted, -1.0)
     return _clipped(_of_totals(present, np.ones_like(present), keys, missing, seed, draws), -1.0)
 
@@ -174,28 +171,18 @@ def _of_totals(tops: Floats, bottoms: Floats, keys: Groups | None, missing: int,
         return Interval(estimate, math.nan, math.nan, "none", n, missing)
     # Resamples whose bottoms are all 0 have no ratio.
     if not FEW < len(tops) <= MANY or not bottoms.all():
-        low, high = _linearised(tops, bottoms, estimate)
-        return Interval(estimate, low, high, _method("t", keys), n, missing)
-    low, high = np.percentile(_resampled(tops, bottoms, seed, draws), (2.5, 97.5))
-    return Interval(estimate, float(low), float(high), _method("bootstrap", keys), n, missing)
+        from scipy import special
 
-
-def _linearised(tops: Floats, bottoms: Floats, estimate: float) -> tuple[float, float]:
-    from scipy import special
-
-    units = len(tops)
-    spread = math.sqrt(units / (units - 1) * float(np.sum((tops - estimate * bottoms) ** 2))) / float(bottoms.sum())
-    half = float(special.stdtrit(units - 1, 0.975)) * spread
-    return estimate - half, estimate + half
-
-
-def _resampled(tops: Floats, bottoms: Floats, seed: int, draws: int) -> Floats:
-    """Ratios of totals of units drawn with replacement; their standard deviation is the standard error."""
+        units = len(tops)
+        spread = math.sqrt(units / (units - 1) * float(np.sum((tops - estimate * bottoms) ** 2))) / float(bottoms.sum())
+        half = float(special.stdtrit(units - 1, 0.975)) * spread
+        return Interval(estimate, estimate - half, estimate + half, _method("t", keys), n, missing)
     if draws < 2000:
         raise UsageError(f"draws must be at least 2000 for an interval (got {draws})")
     units, source = len(tops), np.random.default_rng(seed)
-    size = max(_BATCH // units, 1)
-    batches = [
-        source.integers(0, units, size=(min(size, draws - at), units), dtype=np.int32) for at in range(0, draws, size)
-    ]
-    return np.concatenate([tops[chosen].sum(axis=1) / bottoms[chosen].sum(axis=1) for chosen in batches])
+    size, ratios = max(_BATCH // units, 1), []
+    for at in range(0, draws, size):
+        chosen = source.integers(0, units, size=(min(size, draws - at), units), dtype=np.int32)
+        ratios.append(tops[chosen].sum(axis=1) / bottoms[chosen].sum(axis=1))
+    low, high = np.percentile(np.concatenate(ratios), (2.5, 97.5))
+    return Interval(estimate, float(low), float(high), _method("bootstrap", keys), n, missing)

@@ -161,11 +161,8 @@ def fit_power(ks: Sequence[int], accuracy: Floats) -> PowerFit | Unfitted:
 
 
 def _linear(left: Floats, accuracy: Floats) -> tuple[Floats, Floats, Floats]:
-    """The error, ceiling and start, both in [0, 1], nearest to `accuracy` [K] for each exponent; `left` is [E, K].
-
-    The curve is linear in them, `ceiling * (1 - left) + start * left`, so the best point has a zero gradient or, if
-    that is outside the unit square, lies on one of its edges.
-    """
+    """The error, ceiling and start, both in [0, 1], nearest to `accuracy` [K] for each exponent; `left` is [E, K]."""
+    # The curve is linear in ceiling and start: the best point has a zero gradient, or is on an edge of the unit square.
     gone = 1 - left
     cc, cs, ss = (gone**2).sum(axis=1), (gone * left).sum(axis=1), (left**2).sum(axis=1)
     cy, sy = (gone * accuracy).sum(axis=1), (left * accuracy).sum(axis=1)

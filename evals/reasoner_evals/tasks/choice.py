@@ -36,15 +36,12 @@ class Arc(FewShotBenchmark):
                 raise row.error("choices", "it has no lists `text` and `label`")
         key = row.text("answerKey")
         if not 2 <= len(options) <= 26 or len(labels) != len(options) or not all(options):
-            raise row.error(
-                "choices", f"{len(options)} options and {len(labels)} labels: give 2 to 26, with one label each"
-            )
+            counts = f"{len(options)} options and {len(labels)} labels"
+            raise row.error("choices", f"{counts}: give 2 to 26, with one label each")
         if labels.count(key) != 1:
             raise row.error("answerKey", f"{key!r:.20} is not one of the labels {', '.join(labels)}")
-        name = row.optional("id") or str(row.index)
-        return choice_question(
-            self.template, row.text("question"), options, labels.index(key), id=f"{self.name}/{name}"
-        )
+        name = f"{self.name}/{row.optional('id') or row.index}"
+        return choice_question(self.template, row.text("question"), options, labels.index(key), id=name)
 
     def _inline_item(self, row: Row) -> GradedQuestion:
         text, answer = row.text("instruction"), row.text("answer")
@@ -143,15 +140,11 @@ class GpqaDiamond(Benchmark):
         text = row.text("Question")
         options = [row.text(column) for column in self.reads[1:5]]
         name = row.optional("Record ID") or hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()[:16]
-        order = _shuffled(len(options), id=name, repeat=self.repeat)
+
+        def key(index: int) -> bytes:
+            place = f"{name}\0{self.repeat}\0{index}".encode("utf-8", "surrogatepass")
+            return hashlib.blake2b(place, digest_size=16).digest()
+
+        order = sorted(range(len(options)), key=key)
         shuffled = [options[index] for index in order]
         return choice_question(self.template, text, shuffled, order.index(0), id=f"gpqa/{name}")
-
-
-def _shuffled(count: int, *, id: str, repeat: int) -> list[int]:
-    """An order of the options that depends only on the question's id and `repeat`."""
-
-    def key(index: int) -> bytes:
-        return hashlib.blake2b(f"{id}\0{repeat}\0{index}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-    return sorted(range(count), key=key)

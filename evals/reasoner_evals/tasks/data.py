@@ -289,10 +289,6 @@ def from_hub(task: str, published: Published, revision: str, renames: Mapping[st
     return rows, f"hub {name} {published.split} @ {commit}"
 
 
-class _Unreachable(Exception):
-    """The hub does not answer."""
-
-
 def _load(published: Published, revision: str) -> tuple[Any, str]:
     import datasets  # type: ignore[import-untyped]
     import httpx
@@ -303,7 +299,7 @@ def _load(published: Published, revision: str) -> tuple[Any, str]:
         try:
             httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
         except httpx.HTTPError as error:
-            raise _Unreachable(str(error)) from None
+            raise ConnectionError(str(error)) from None
     records = datasets.load_dataset(
         published.hub, published.config or None, split=published.split, revision=revision or None
     )
@@ -319,7 +315,7 @@ def _explain(task: str, published: Published, revision: str, error: Exception) -
     reason, alternative = _first_line(error), published.alternative(task)
     if "gated" in str(error).lower():
         return f"{published.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
-    if isinstance(error, _Unreachable | ConnectionError):
+    if isinstance(error, ConnectionError):
         return (
             f"the hub cannot be reached for {published.hub} ({reason}): {alternative}; if it was loaded before, set "
             "HF_HUB_OFFLINE=1"

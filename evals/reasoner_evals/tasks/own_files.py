@@ -1,6 +1,5 @@
 """Tasks from a user's own files: questions with answers (`jsonl`), and questions with recorded answers (`pool`)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +42,8 @@ class Jsonl:
             text, space = with_options(text, options), ChoiceSpace(options)
             if gold not in space.known:
                 if options.count(gold) != 1:
-                    raise row.error(
-                        "answer",
-                        f"{gold!r:.40} is neither a letter from A to {space.known[-1]} nor exactly one of the choices",
-                    )
+                    letters = f"a letter from A to {space.known[-1]}"
+                    raise row.error("answer", f"{gold!r:.40} is neither {letters} nor exactly one of the choices")
                 gold = space.known[options.index(gold)]
         else:
             space = _space(row, text)
@@ -82,18 +79,13 @@ class Pool:
     def load(self) -> TaskData:
         """All questions, in the file's order."""
         rows, origin = from_file(Path(self.path), {})
-        space = _pool_space(rows)
+        numbers, golds = NumberSpace(), [row.text("gold") for row in rows]
+        read = [numbers.read(gold) for gold in golds]
+        plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
+        space = numbers if plain else MathSpace()
 
         def item(row: Row) -> GradedQuestion:
             name = row.text("question_id")
             return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
 
         return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")
-
-
-def _pool_space(rows: Sequence[Row]) -> AnswerSpace:
-    numbers = NumberSpace()
-    golds = [row.text("gold") for row in rows]
-    read = [numbers.read(gold) for gold in golds]
-    plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
-    return numbers if plain else MathSpace()

@@ -66,9 +66,7 @@ PLAIN: Final = Template("plain", 1)
 BOXED: Final = Template("boxed-steps", 1, "Please reason step by step, and put your final answer within \\boxed{}.")
 """Qwen's convention for mathematics, as a user turn."""
 CHOICE: Final = Template(
-    "choice-steps",
-    1,
-    "Reason step by step, and end with `The answer is`, followed by the letter of one option. {kind}",
+    "choice-steps", 1, "Reason step by step, and end with `The answer is`, followed by the letter of one option. {kind}"
 )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from reasoner.trace.events import TraceWriter
-from reasoner_evals.report.html import search_trees as module
-from reasoner_evals.report.html.search_trees import tree_markups
+from reasoner_evals.report.html import page as module
+from reasoner_evals.report.html.page import tree_markups
 from reasoner_evals.runs.folder import RunFolder
 from tests.evals.report.contents import a_failure
 from tests.trace.tree.growing import Trace, beam

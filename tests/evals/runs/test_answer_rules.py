@@ -17,7 +17,7 @@ from reasoner.answers import ChoiceSpace, CodeSpace, MathSpace, NumberSpace, Tex
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.types import AnswerSpace
 from reasoner_evals.runs.arrays import STATED, UNKNOWN, stated_code
-from reasoner_evals.tasks.verbatim import VerbatimSpace
+from reasoner_evals.tasks.gym import VerbatimSpace
 
 FALLBACKS = {"first", "formula", "last", "line", "marked", "number", "span", "text", "unclosed"}
 """Rules that find an answer by its position or shape; `marked` is any label in bold or brackets."""

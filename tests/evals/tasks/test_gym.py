@@ -15,7 +15,7 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
 from reasoner_evals.grading.graders import ByGym, GradedQuestion
 from reasoner_evals.tasks import gym_names
-from reasoner_evals.tasks.verbatim import VerbatimSpace
+from reasoner_evals.tasks.gym import VerbatimSpace
 from tests.helpers import completion
 from tests.labelling import grade
 

@@ -109,9 +109,8 @@ def fit(folders: Sequence[Path], recipe: Recipe, notify: Notify) -> Fitted:
     rows = _rows(marked, backbone, layers, notify)
     index, ridge = _chosen(rows, len(layers), recipe.seed)
     about = fitted_on(folders, used).model_dump() | {"labels": "steps" if recipe.steps else "outcomes"}
-    head = _head(
-        rows, index, ridge, layers[index], recipe, HeadInfo(recipe.backbone, backbone_digest(resolved.folder), about)
-    )
+    info = HeadInfo(recipe.backbone, backbone_digest(resolved.folder), about)
+    head = _head(rows, index, ridge, layers[index], recipe, info)
     held = [sample for sample in labelled if sample.question_id in held_out]
     return Fitted(head, report(held, head, backbone, ridge, recipe, notify))
 
@@ -157,9 +156,8 @@ def _marked(judged: Sequence[Labelled], backbone: Backbone, *, steps: bool) -> l
 
 
 def _rows(marked: Sequence[_Marked], backbone: Backbone, layers: Sequence[int], notify: Notify) -> _Rows:
-    notify(
-        f"reading the states of {len(marked):,} distinct sequences ({sum(item.samples for item in marked):,} samples)"
-    )
+    samples = sum(item.samples for item in marked)
+    notify(f"reading the states of {len(marked):,} distinct sequences ({samples:,} samples)")
     states = backbone.states([item.ids for item in marked], [item.positions for item in marked], layers, notify)
     names = {name: number for number, name in enumerate(sorted({item.sample.question_id for item in marked}))}
     return _Rows(
@@ -242,15 +240,8 @@ def report(
         answer = sample.sampled.answer if sample.judged else None
         value = value_of.get(ids) if sample.judged else None
         groups[sample.question_id].append(Rated(answer, sample.right, value))
-    fewest = min(map(len, groups.values()))
-    return Report(
-        head.layer,
-        ridge,
-        len(groups),
-        pooled_auroc(list(labelled.values()), seed=recipe.seed),
-        within_auroc(list(labelled.values()), seed=recipe.seed),
-        tuple(
-            selection(list(groups.values()), n, seed=recipe.seed)
-            for n in sorted({min(n, fewest) for n in (4, 8, fewest)})
-        ),
-    )
+    fewest, own = min(map(len, groups.values())), list(labelled.values())
+    sizes = sorted({min(n, fewest) for n in (4, 8, fewest)})
+    selections = tuple(selection(list(groups.values()), n, seed=recipe.seed) for n in sizes)
+    pooled, within = pooled_auroc(own, seed=recipe.seed), within_auroc(own, seed=recipe.seed)
+    return Report(head.layer, ridge, len(groups), pooled, within, selections)

@@ -127,7 +127,5 @@ def _chosen(samples: Sequence[Rated], weight: Callable[[Rated], float], by: str)
     for index, sample in enumerate(samples):
         tally.add(sample.answer, index=index, weight=weight(sample))
     leader = tally.vote_state().leader
-    return float(
-        leader is not None
-        and any(sample.right for sample in samples if sample.answer and sample.answer.key == leader.key)
-    )
+    chosen = [sample for sample in samples if leader and sample.answer and sample.answer.key == leader.key]
+    return float(any(sample.right for sample in chosen))

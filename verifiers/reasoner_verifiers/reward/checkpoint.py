@@ -28,16 +28,8 @@ from reasoner.types import Notify
 Array = NDArray[np.floating[Any]]
 
 _VERSION = "v1"
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
+                    "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja")  # fmt: skip
 _LAYER = "model.layers."
 
 
@@ -219,9 +211,14 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    def wanted(name: str) -> bool:
+        if name.startswith(_LAYER):
+            return int(name.removeprefix(_LAYER).partition(".")[0]) < head.layer
+        return name in ("model.embed_tokens.weight", "model.norm.weight")
+
     config = _config(backbone)
     _check(config, head)
-    tensors = dict(_tensors_below(backbone, head.layer))
+    tensors = dict(_tensors(backbone, wanted))
     for name in [name for name in tensors if name.endswith("_proj.weight") and ".self_attn.o_" not in name]:
         bias = name.removesuffix("weight") + "bias"
         if ".self_attn." in name and bias not in tensors:
@@ -243,27 +240,13 @@ def _check(config: dict[str, Any], head: Head) -> None:
     if kind not in ("llama", "qwen2"):
         raise UsageError(f"a head on a {kind} model cannot be served: use a llama or qwen2 model")
     heads = config["num_attention_heads"]
-    if (
-        config.get("mlp_bias")
-        or config.get("attention_bias")
-        or config.get("head_dim", width // heads) * heads != width
-    ):
+    biased = config.get("mlp_bias") or config.get("attention_bias")
+    if biased or config.get("head_dim", width // heads) * heads != width:
         raise UsageError("Qwen2's architecture does not support this model's biases or head size: choose another model")
     if head.width != width or head.layer > layers:
         raise UsageError(
             f"the head reads layer {head.layer}, width {head.width}; the backbone has {layers} layers of width {width}"
         )
-
-
-def _tensors_below(backbone: Path, layer: int) -> Iterator[tuple[str, Any]]:
-    """The tensors of the first `layer` layers, of the embedding and of the final norm."""
-
-    def wanted(name: str) -> bool:
-        if name.startswith(_LAYER):
-            return int(name.removeprefix(_LAYER).partition(".")[0]) < layer
-        return name in ("model.embed_tokens.weight", "model.norm.weight")
-
-    return _tensors(backbone, wanted)
 
 
 def _tensors(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Any]]:

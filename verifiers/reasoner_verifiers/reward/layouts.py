@@ -102,20 +102,15 @@ async def _own_ids(reader: Reader, case: Case) -> RewardInput:
 
 def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator: str) -> tuple[int, ...]:
     """The position of the token that ends each step, found by decoding prefixes; no text is tokenized again."""
-    ends = _ends(decode(generated), separator)
-    return tuple(
-        bisect_left(range(len(generated)), end, key=lambda at: len(decode(generated[: at + 1]))) for end in ends
-    )
-
-
-def _ends(text: str, separator: str) -> list[int]:
-    """The end of each step in the text, including the separator after it."""
-    ends, begin = [], 0
+    text, ends, begin = decode(generated), [], 0
     while (at := text.find(separator, begin)) >= 0:
         if text[begin:at].strip():
             ends.append(at + len(separator))
         begin = at + len(separator)
-    return [*ends, len(text)] if text[begin:].strip() else ends
+    if text[begin:].strip():
+        ends.append(len(text))
+    tokens = range(len(generated))
+    return tuple(bisect_left(tokens, end, key=lambda at: len(decode(generated[: at + 1]))) for end in ends)
 
 
 async def _tagged_chat(sheet: _Sheet) -> RewardInput:
@@ -151,9 +146,8 @@ async def _turns(sheet: _Sheet) -> RewardInput:
         turns += (Message("user", step if number else f"{sheet.question} {step}"),)
         longer = await sheet.reader.render(Prompt(turns), reply=True)
         if longer[: len(ids)] != ids:
-            raise VerifierError(
-                f"the chat template of this model changes earlier turns: {sheet.recipe.name} cannot use it"
-            )
+            name = sheet.recipe.name
+            raise VerifierError(f"the chat template of this model changes earlier turns: {name} cannot use it")
         ids = longer
         positions.append(len(ids) - 1)
         turns += (Message("assistant", sheet.recipe.labels[0]),)

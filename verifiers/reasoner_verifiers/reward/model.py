@@ -13,7 +13,7 @@ from scipy import special
 from reasoner.budget import Cost
 from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
+from reasoner.engines.vllm.build import in_daemon, installed_build, unheard
 from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
@@ -31,6 +31,8 @@ EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
 _MIN_CACHED = 100_000
 # Tokenizers that encode this text equally count as the same: digits, spaces, capitals, accents, other scripts, LaTeX.
 _PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tНаïve 数学 <|im_end|> I'll re-check."
+
+Request = tuple[Question, Completion]
 
 
 class Options(NamedTuple):
@@ -114,9 +116,7 @@ class RewardModel:
         cost = sum((verifier_cost(self.engine.model, usage) for usage in reads), Cost())
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(
-        self, laid: RewardInput, request: tuple[Question, Completion], tab: CostMeter
-    ) -> tuple[float, ...]:
+    async def scores(self, laid: RewardInput, request: Request, tab: CostMeter) -> tuple[float, ...]:
         """A score for each position; the meter gets the cost, which is 0 for cached scores."""
         tab.cost = Cost()
         compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
@@ -142,12 +142,7 @@ class RewardModel:
         return [self._read(pooled.rows[laid.positions[at] - pooled.first].tolist()) for at in missing]
 
     async def _generated(
-        self,
-        request: tuple[Question, Completion],
-        laid: RewardInput,
-        tab: CostMeter,
-        missing: Sequence[int],
-        lost: bool,
+        self, request: Request, laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool
     ) -> list[float]:
         assert not isinstance(self.engine, PoolingEngine)
         question, candidate = request
@@ -234,7 +229,10 @@ class Running:
                 if self.shared:
                     self.engine = policy
                     return
-                judge = _language_model(options, folder, installed_build())
+                build = installed_build()
+                if build is not None and build.cpu:
+                    check_memory(folder, options.kv_gib, options.dtype)
+                judge = VllmEngine(options.model, core="async", **options.of_engine)
                 judge.share_gpu(policy)
                 self.engine = judge
                 return
@@ -248,13 +246,6 @@ class Running:
             engine.notify = notify
             engine.share_gpu(policy)
             self.engine = engine
-
-
-def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
-    """A second engine for a language model that judges."""
-    if build is not None and build.cpu:
-        check_memory(folder, options.kv_gib, options.dtype)
-    return VllmEngine(options.model, core="async", **options.of_engine)
 
 
 async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:

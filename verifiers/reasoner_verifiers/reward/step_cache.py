@@ -54,9 +54,8 @@ class StepCache:
         while missing := self._look(keys, scores):
             flight = next((self._flights[keys[index]] for index in missing if keys[index] in self._flights), None)
             if flight is None:
-                scores |= zip(
-                    missing, await self._compute([keys[index] for index in missing], missing, compute), strict=True
-                )
+                computed = await self._compute([keys[index] for index in missing], missing, compute)
+                scores |= zip(missing, computed, strict=True)
                 break
             # Not awaited directly: cancelling this rating must not cancel it for the others.
             await asyncio.wait([flight])

@@ -35,7 +35,7 @@ Draw = Callable[["Canvas", int], None]
 _TAG = re.compile(r"<\w[^>]*>")
 _NUMBERS = re.compile(r"-?\d+\.\d{3,}")
 _COLOUR = re.compile(r"#[0-9a-f]{6}(?![0-9a-f])", re.IGNORECASE)
-_NAMES = {colour.light: colour.name for colour in COLOURS}
+_VARIABLES = {colour.light: f"var(--{colour.name})" for colour in COLOURS}
 
 
 class Drawing(NamedTuple):
@@ -158,14 +158,12 @@ def _page_tag(match: re.Match[str]) -> str:
         tag = re.sub(r' id="[^"]*"', "", tag)  # matplotlib numbers groups; nothing refers to them
     tag = re.sub(r"; font-family: [^;]*", "", tag).replace("xlink:href", "href")
     # Only a style takes a variable.
-    tag = _COLOUR.sub(_variable, re.sub(r'fill="([^"]*)"', r'style="fill: \1"', tag))
+    tag = _COLOUR.sub(
+        lambda found: _VARIABLES.get(found.group().lower(), found.group()),
+        re.sub(r'fill="([^"]*)"', r'style="fill: \1"', tag),
+    )
     # matplotlib writes places to a millionth of a pixel.
     return _NUMBERS.sub(lambda number: f"{float(number.group()):.2f}", tag)
-
-
-def _variable(match: re.Match[str]) -> str:
-    name = _NAMES.get(match.group().lower())
-    return f"var(--{name})" if name else match.group()
 
 
 def short(value: float) -> str:

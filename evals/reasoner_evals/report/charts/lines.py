@@ -102,10 +102,9 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
             # The vote of one sample is that sample.
             single = _accuracy(min(points, key=lambda row: row.size or 0))
             tops = tuple(Mark(x, estimate_of(row, "coverage") or y) for x, y, row in heights)
+            level = tuple(Mark(x, single) for x, *_ in heights)
             oracle.append(Line(series, model, f"{series}, oracle", "oracle", tops))
-            random.append(
-                Line(series, model, f"{series}, random", "random", tuple(Mark(x, single) for x, *_ in heights))
-            )
+            random.append(Line(series, model, f"{series}, random", "random", level))
     anytime = [
         Line(curve.series, curve.model, curve.label, "anytime", tuple(map(Mark, curve.tokens, curve.accuracies)))
         for curve in task.anytime

@@ -74,11 +74,7 @@ def _bin_title(members: DifficultyBin) -> str:
     if not members.questions:
         return "no question"
     low, high = f"{100 * members.low:.0f}", f"{100 * members.high:.0f}"
-    return (
-        f"{low} to {high} % right\nn = {members.questions:,}"
-        if low != high
-        else f"{low} % right\nn = {members.questions:,}"
-    )
+    return f"{low}{'' if low == high else f' to {high}'} % right\nn = {members.questions:,}"
 
 
 def _small_line(axes: "Axes", marks: Sequence[Mark], style: SeriesStyle) -> None:

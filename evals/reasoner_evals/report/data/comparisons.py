@@ -53,10 +53,9 @@ def deltas(measured: Sequence[Measured], groups: Groups | None) -> tuple[Delta, 
     for model in _models(measured):
         own = [point for point in measured if point.model == model]
         greedy = _greedy(own)
+        votes = [_matched_vote(own, point) for point in own if not _is_vote(point)]
         within += _family("greedy", [_Pair(point, greedy) for point in own if greedy and not point.is_greedy], groups)
-        within += _family(
-            "self_consistency", [_matched_vote(own, point) for point in own if not _is_vote(point)], groups
-        )
+        within += _family("self_consistency", votes, groups)
     return (*within, *_family("larger_model", _across_models(measured), groups))
 
 
@@ -74,11 +73,7 @@ def _is_vote(point: Measured) -> bool:
 
 
 def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:
-    """A point against self-consistency for as many tokens.
-
-    The largest size that costs no more would get fewer tokens: a random draw decides which of the two sizes around
-    `point` answers a question, so that the expected cost is the same. Beyond the largest size it is that size.
-    """
+    """A point against self-consistency for as many tokens: a random choice between the two sizes around it."""
     votes = sorted(filter(_is_vote, own), key=lambda vote: vote.tokens)
     cheaper = [vote for vote in votes if vote.tokens <= point.tokens]
     if not cheaper:
@@ -242,9 +237,8 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
     check_same(left, right, left_arm.task)
     items = left.tasks[left_arm.task]
     groups = groups_of(items)
-    first, second = (
-        as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in ((left, left_arm), (right, right_arm))
-    )
+    sides = ((left, left_arm), (right, right_arm))
+    first, second = (as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in sides)
     both = ~np.isnan(first["right"] - second["right"])
     if not both.any():
         raise UsageError(

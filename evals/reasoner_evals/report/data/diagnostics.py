@@ -11,7 +11,6 @@ from reasoner_evals.report.content import (
     Calibration,
     Difficulty,
     DifficultyBin,
-    Estimate,
     Fit,
     RiskPoint,
     Scaling,
@@ -29,7 +28,6 @@ from reasoner_evals.stats.scaling import (
     Band,
     CoverageFit,
     HeldOut,
-    PowerFit,
     Unfitted,
     coverage_band,
     diminishing,
@@ -39,6 +37,7 @@ from reasoner_evals.stats.scaling import (
     held_out_power,
     power_band,
 )
+from reasoner_evals.stats.scaling import Fit as Law
 
 MIN_ANSWERS: Final = 10
 """With fewer answers, no confidence is judged."""
@@ -120,18 +119,16 @@ def _difficulty(measured: Sequence[Measured], arm: ArmRead, groups: Groups | Non
         own = point.arms[0].name == arm.name
         values = by_size.get(point.size or 0) if own else point.values["right"]
         if values is not None:
-            accuracies[point.key] = tuple(_within(values, inside, groups) for inside in members)
+            chosen = [np.where(inside, values, np.nan) for inside in members]
+            accuracies[point.key] = tuple(
+                None if np.all(np.isnan(part)) else estimate(interval(part, groups)) for part in chosen
+            )
     shares = [split.estimate[inside] for inside in members]
     bins = tuple(
         DifficultyBin(float(share.min()), float(share.max()), len(share)) if len(share) else DifficultyBin(0.0, 0.0, 0)
         for share in shares
     )
     return Difficulty(arm.name, size // 2, bins, accuracies)
-
-
-def _within(values: Floats, inside: Bools, groups: Groups | None) -> Estimate | None:
-    chosen = np.where(inside, values, np.nan)
-    return None if np.all(np.isnan(chosen)) else estimate(interval(chosen, groups))
 
 
 def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:
@@ -237,11 +234,7 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
 
 
 def _fit(
-    name: str,
-    law: CoverageFit | PowerFit | Unfitted,
-    band: Band | Unfitted,
-    measured: Sequence[float],
-    check: HeldOut | Unfitted,
+    name: str, law: Law | Unfitted, band: Band | Unfitted, measured: Sequence[float], check: HeldOut | Unfitted
 ) -> Fit:
     if isinstance(law, Unfitted) or isinstance(band, Unfitted):
         return Fit(name, note=str(law if isinstance(law, Unfitted) else band))

@@ -10,7 +10,7 @@ from reasoner.calibration.risk import ALARM, broken_promise
 from reasoner.solution import EndedBy
 from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
 from reasoner_evals.report.data.comparisons import estimate, known
-from reasoner_evals.report.data.measures import ArmRead, Measured, mean
+from reasoner_evals.report.data.measures import Measured, mean
 from reasoner_evals.report.data.pools import FIELDS
 from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, RIGHT, UNFINISHED, UNGRADED, ArmData, Bools, Floats, Ints
 from reasoner_evals.stats.intervals import Groups, difference_interval, interval
@@ -164,10 +164,7 @@ def _sample_counts(samples: Ints) -> Iterator[SampleCount]:
 
 
 def _confidences(data: ArmData) -> tuple[Floats, Floats]:
-    """The calibrated confidences of the graded questions that have one, and which of those are right.
-
-    As in an accuracy, questions without an answer or with an answer that could not be judged are wrong.
-    """
+    """The calibrated confidences of the graded questions that have one, and which are right; no answer is wrong."""
     rows = _done(data) & (data.outcome != UNGRADED) & ~np.isnan(data.confidence)
     return data.confidence[rows], (data.outcome[rows] == RIGHT).astype(np.float64)
 
@@ -183,8 +180,5 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
     judged = [entry for entry in judged if len(entry[2])]
     for point, arm, confidence, right in judged:
         if line := broken_promise(confidence.tolist(), (right == 1).tolist(), ALARM / len(judged)):
-            yield f"{_arm_label(point, arm)}: {line}. Its calibration does not hold on these questions."
-
-
-def _arm_label(point: Measured, arm: ArmRead) -> str:
-    return point.label + (f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else "")
+            seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
+            yield f"{point.label}{seed}: {line}. Its calibration does not hold on these questions."
