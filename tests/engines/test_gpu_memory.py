@@ -102,7 +102,7 @@ def utilization(policy: VllmEngine, folder: str) -> float:
 def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, folder: str) -> None:
     policy, verifier = VllmEngine(folder), kind(model=folder)
     asyncio.run(claim_memory(policy, verifier))
-    own = verifier.running._engine
+    own = verifier.running.engine
     assert isinstance(own, PoolingEngine)
     taken = utilization(policy, folder), own._gpu_share()
     assert taken == pytest.approx((TOGETHER / 2, TOGETHER / 2))
