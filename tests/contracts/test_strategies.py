@@ -163,7 +163,7 @@ def test_proposals_lead_to_the_answer_and_only_grow_in_cost_and_samples(name: st
 
 def test_without_any_answer_it_abstains(name: str) -> None:
     for reply in ("no idea", "", "The answer is"):
-        solution = run(name, ScriptedEngine(partial(str, reply)))
+        solution = run(name, ScriptedEngine(functools.partial(str, reply)))
         assert (solution.answer, solution.error, solution.vote_state.votes) == (None, None, ()), reply
         assert solution.cost.samples >= 1
 
