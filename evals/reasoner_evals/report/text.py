@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from reasoner.trace.tree.page import visible
 from reasoner_evals.cells import plain_cell
-from reasoner_evals.report.content import Estimate, Provenance, Report, TaskReport, estimate_of
+from reasoner_evals.report.content import Estimate, Report, TaskReport, estimate_of
 from reasoner_evals.report.data.table import CSV_COLUMNS, STOP_REASONS
 from reasoner_evals.runs.arrays import OUTCOMES
 from reasoner_evals.runs.reading import RunData, open_run, records_in
@@ -77,7 +77,10 @@ def to_markdown(report: Report) -> str:
         lines += [*_task(task), ""]
     for title, sentences in (("How the numbers are made", report.methods), ("Limits", report.limits)):
         lines += [f"## {title}", "", *(f"- {_plain(sentence)}" for sentence in sentences), ""]
-    lines += ["## Runs", "", *(f"- {_run(run)}" for run in report.runs)]
+    lines += ["## Runs", ""]
+    for run in report.runs:
+        made = f"{run.manifest.created}, {run.manifest.engine}, manifest {run.manifest_hash[:12]}"
+        lines.append(f"- {_plain(f'{run.run}: {made}: {run.manifest.command}')}")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -148,12 +151,6 @@ def _difference(row: Any, against: str) -> str:
         return ""
     text = f"{100 * delta:+.1f}, p = {p_holm:.2g}"
     return text if resolvable or detectable is None else f"{text} (±{100 * detectable:.1f})"
-
-
-def _run(run: Provenance) -> str:
-    manifest = run.manifest
-    identity = f"{run.run}: {manifest.created}, {manifest.engine}, manifest {run.manifest_hash[:12]}"
-    return _plain(f"{identity}: {manifest.command}")
 
 
 def _plain(text: str) -> str:

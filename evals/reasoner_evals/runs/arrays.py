@@ -121,6 +121,12 @@ class ArmData:
         done: Bools = self.outcome != UNFINISHED
         return done
 
+    @property
+    def has_result(self) -> Bools:
+        """Which questions are done without an error."""
+        done: Bools = self.finished & (self.outcome != ERROR)
+        return done
+
 
 @dataclass(slots=True)
 class VerdictIndex:

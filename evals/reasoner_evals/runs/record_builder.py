@@ -1,6 +1,5 @@
 """Builds the record of each question from its events, live or read back from a trace."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +112,13 @@ class RecordBuilder:
             )
 
     def _record(self, question: _Question, ended: Ended) -> ItemRecord:
-        pool = tuple(question.reply(event) for event in self._complete(question))
+        # All complete replies of a pool in launch order, truncated ones too; else those that the model ended.
+        samples = sorted(question.samples.values(), key=lambda event: (event.op, event.index))
+        if self.arm.pool:
+            complete = [event for event in samples if event.prompt in question.prompts]
+        else:
+            complete = [event for event in samples if event.finish_reason == "stop" and event.stop is None]
+        pool = tuple(map(question.reply, complete))
         last = question.proposals[-1] if question.proposals else None
         return ItemRecord(
             question_id=ended.question_id,
@@ -130,10 +135,3 @@ class RecordBuilder:
             pool=pool,
             along=tuple(question.along(event) for event in question.proposals),
         )
-
-    def _complete(self, question: _Question) -> Iterable[Sampled]:
-        """The complete replies in launch order: of a pool all, truncated ones too; else those that the model ended."""
-        samples = sorted(question.samples.values(), key=lambda event: (event.op, event.index))
-        if self.arm.pool:
-            return [event for event in samples if event.prompt in question.prompts]
-        return [event for event in samples if event.finish_reason == "stop" and event.stop is None]

@@ -134,12 +134,9 @@ class _ArmSession:
     _spent: dict[str, Cost] = field(default_factory=dict)
     _gradings: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self._builder = RecordBuilder(self.arm)
-
     def open(self, reused: Iterator[Event]) -> None:
         """Open the files after their last whole lines and read them; a new trace starts with the `reused` events."""
-        self._trace = TraceWriter.onto(self.files.trace)
+        self._builder, self._trace = RecordBuilder(self.arm), TraceWriter.onto(self.files.trace)
         if not self.files.trace.stat().st_size:
             for event in reused:
                 self._trace(event)

@@ -1,7 +1,7 @@
 """Tasks and benchmarks: where questions with reference answers come from, and the base class of all benchmarks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -103,13 +103,7 @@ def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]
 
 
 def task_data(
-    task: object,
-    items: Sequence[GradedQuestion],
-    origin: str,
-    template: Template,
-    licence: str,
-    *,
-    shareable: bool = True,
+    task: object, items: list[GradedQuestion], origin: str, template: Template, licence: str, *, shareable: bool = True
 ) -> TaskData:
     """The questions with their source. Raises UsageError if there are none."""
     if not items:

@@ -58,8 +58,12 @@ class Gym:
             for index in range(self.size):
                 # Word problems come from 85 templates.
                 group = f"template {puzzles.task_indices[index]}" if self.name == "gsm_symbolic" else ""
-                item = self._item(dict(puzzles[index]), group)
-                items.setdefault(item.question.id, item)
+                entry = dict(puzzles[index])
+                text, gold = str(entry["question"]).strip(), "" if entry["answer"] is None else str(entry["answer"])
+                space, grader = self._space_and_grader(entry)
+                digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+                question = PLAIN.ask(text, space, id=f"gym/{self.name}/{digest}")
+                items.setdefault(question.id, GradedQuestion(question, gold, group=group, grader=grader))
         origin = f"made by reasoning-gym {version('reasoning-gym')}, seed {self.seed}"
         return task_data(self, list(items.values()), origin, PLAIN, "Apache-2.0")
 
@@ -80,14 +84,6 @@ class Gym:
             raise UnknownName("config", unknown, known, of=f"gym {self.name}") from None
         except Exception as error:
             raise UsageError(f"gym:{self.name} rejects config=[{','.join(self.config)}]: {error}") from None
-
-    def _item(self, entry: dict[str, Any], group: str) -> GradedQuestion:
-        text = str(entry["question"]).strip()
-        gold = "" if entry["answer"] is None else str(entry["answer"])
-        space, grader = self._space_and_grader(entry)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-        question = PLAIN.ask(text, space, id=f"gym/{self.name}/{digest}")
-        return GradedQuestion(question, gold, group=group, grader=grader)
 
     def _space_and_grader(self, entry: dict[str, Any]) -> tuple[AnswerSpace, Grader]:
         metadata = entry["metadata"]

@@ -75,16 +75,14 @@ class Backbone:
                 hidden = self.model(ids, attention_mask=mask, output_hidden_states=True, use_cache=False).hidden_states
                 for row, i in enumerate(batch):
                     columns = torch.tensor(list(positions[i]), dtype=torch.long)
-                    picked = [self._normed(hidden[layer][row, columns], layer).float().numpy() for layer in layers]
-                    states[i] = np.stack(picked)
+                    picked = [(layer, hidden[layer][row, columns]) for layer in layers]
+                    # The last layer's state has passed the final norm already.
+                    normed = [state if at == self.layers else self.model.norm(state) for at, state in picked]
+                    states[i] = np.stack([state.float().numpy() for state in normed])
             before, done = done, done + len(batch)
             if 10 * before // len(sequences) < 10 * done // len(sequences) < 10:
                 notify(f"{done:,} of {len(sequences):,} sequences read")
         return states
-
-    def _normed(self, state: Any, layer: int) -> Any:
-        """The state after the final norm, which the last layer's state has passed already."""
-        return state if layer == self.layers else self.model.norm(state)
 
 
 def _batches(sequences: Sequence[TokenIds]) -> list[list[int]]:

@@ -229,7 +229,18 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    (folder / "config.json").write_text(json.dumps(_reward_config(config, head.layer), indent=2), encoding="utf-8")
+    omitted = {"_name_or_path", "_model_name_or_path", "attention_bias", "mlp_bias", "pretraining_tp"}
+    settings = {name: value for name, value in config.items() if name not in omitted}
+    if "layer_types" in settings:
+        settings |= {"layer_types": settings["layer_types"][: head.layer], "max_window_layers": head.layer}
+    # The model type stays the backbone's: for "qwen2" transformers would not use the tokenizer in the files.
+    settings |= {
+        "architectures": ["Qwen2ForRewardModel"],
+        "num_hidden_layers": head.layer,
+        "tie_word_embeddings": False,
+        "reasoner_head": True,
+    }
+    (folder / "config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
     for name in _TOKENIZER_FILES:
         if (backbone / name).exists():
             shutil.copyfile(backbone / name, folder / name)
@@ -256,17 +267,3 @@ def _tensors(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
         with safe_open(shard, framework="pt") as opened:
             for name in filter(wanted, opened.keys()):
                 yield name, opened.get_tensor(name)
-
-
-def _reward_config(config: dict[str, Any], layer: int) -> dict[str, Any]:
-    omitted = {"_name_or_path", "_model_name_or_path", "attention_bias", "mlp_bias", "pretraining_tp"}
-    settings = {name: value for name, value in config.items() if name not in omitted}
-    if "layer_types" in settings:
-        settings |= {"layer_types": settings["layer_types"][:layer], "max_window_layers": layer}
-    # The model type stays the backbone's: for "qwen2" transformers would not use the tokenizer in the files.
-    return settings | {
-        "architectures": ["Qwen2ForRewardModel"],
-        "num_hidden_layers": layer,
-        "tie_word_embeddings": False,
-        "reasoner_head": True,
-    }

@@ -18,15 +18,7 @@ from reasoner_evals.report.charts.drawing import (
 )
 from reasoner_evals.report.charts.lines import Mark, band
 from reasoner_evals.report.charts.theme import QUIET, SeriesStyle
-from reasoner_evals.report.content import (
-    Calibration,
-    Difficulty,
-    DifficultyBin,
-    Estimate,
-    Fit,
-    Scaling,
-    VerifierQuality,
-)
+from reasoner_evals.report.content import Calibration, Difficulty, Estimate, Fit, Scaling, VerifierQuality
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 
 if TYPE_CHECKING:
@@ -60,7 +52,9 @@ def difficulty_chart(difficulty: Difficulty, points: Mapping[str, Any], styles: 
             for name in names:
                 heights = [(point, accuracies[index]) for point, accuracies in rows if point.series == name]
                 _small_line(axes, [Mark(point.tokens, height) for point, height in heights if height], styles[name])
-            axes.set_title(_bin_title(members), fontweight="normal")
+            low, high = f"{100 * members.low:.0f}", f"{100 * members.high:.0f}"
+            title = f"{low}{'' if low == high else f' to {high}'} % right\nn = {members.questions:,}"
+            axes.set_title(title if members.questions else "no question", fontweight="normal")
             log_x(axes, [point.tokens for point, _ in rows], 10, pixels=width // columns - 20)
         percent_y(grid[0], [height for _, accuracies in rows for height in accuracies if height])
         grid[(len(grid) - 1) // 2 if columns > 2 else -1].set_xlabel("total tokens per question (log scale)")
@@ -68,13 +62,6 @@ def difficulty_chart(difficulty: Difficulty, points: Mapping[str, Any], styles: 
         sized(canvas, width, 210 * math.ceil(len(bins) / columns) + below + 60)
 
     return draw
-
-
-def _bin_title(members: DifficultyBin) -> str:
-    if not members.questions:
-        return "no question"
-    low, high = f"{100 * members.low:.0f}", f"{100 * members.high:.0f}"
-    return f"{low}{'' if low == high else f' to {high}'} % right\nn = {members.questions:,}"
 
 
 def _small_line(axes: "Axes", marks: Sequence[Mark], style: SeriesStyle) -> None:

@@ -19,25 +19,13 @@ from reasoner_evals.report.content import (
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
 from reasoner_evals.report.data.pools import pool_of, sizes_of, spread
-from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, Bools, Floats
+from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Floats
+from reasoner_evals.stats import scaling
 from reasoner_evals.stats.arrays import counts
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
 from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
 from reasoner_evals.stats.intervals import Groups, interval
-from reasoner_evals.stats.scaling import (
-    Band,
-    CoverageFit,
-    HeldOut,
-    Unfitted,
-    coverage_band,
-    diminishing,
-    fit_coverage,
-    fit_power,
-    held_out_coverage,
-    held_out_power,
-    power_band,
-)
-from reasoner_evals.stats.scaling import Fit as Law
+from reasoner_evals.stats.scaling import Band, HeldOut, Unfitted
 
 MIN_ANSWERS: Final = 10
 """With fewer answers, no confidence is judged."""
@@ -82,8 +70,7 @@ def _held(arm: ArmRead, grid: Floats) -> Floats:
             right[row] = np.where(index >= 0, codes[np.maximum(index, 0)] == RIGHT, False)
         if np.any(codes == UNGRADED):
             right[row] = np.nan
-    lost: Bools = ~data.finished | (data.outcome == ERROR)
-    right[lost] = np.nan
+    right[~data.has_result] = np.nan
     return right
 
 
@@ -209,36 +196,38 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
         reach = [*ks, 2 * ks[-1]]
         selected_right = np.stack([point.values["right"] for point in sizes], axis=1)
         complete = selected_right[~np.isnan(selected_right).any(axis=1)]
-        law = fit_power(ks, complete.mean(axis=0)) if len(complete) else Unfitted("no question has all sample counts")
+        law: scaling.Fit | Unfitted = Unfitted("no question has all sample counts")
+        if len(complete):
+            law = scaling.fit_power(ks, complete.mean(axis=0))
         pool_right = pool_of(arm.data).right
         drawn_right = counts(pool_right)
         yield Scaling(
             series=whole.series,
             coverage=_fit(
                 COVERAGE_LAW,
-                fit_coverage(*drawn_right),
-                coverage_band(*drawn_right, reach),
+                scaling.fit_coverage(*drawn_right),
+                scaling.coverage_band(*drawn_right, reach),
                 [mean(point.values["covered"]) for point in sizes],
-                held_out_coverage(pool_right),
+                scaling.held_out_coverage(pool_right),
             ),
             selection=_fit(
                 SELECTION_LAW,
                 law,
-                power_band(selected_right, ks, reach),
+                scaling.power_band(selected_right, ks, reach),
                 [mean(point.values["right"]) for point in sizes],
-                held_out_power(selected_right, ks),
+                scaling.held_out_power(selected_right, ks),
             ),
             gain=GAIN,
-            diminishing=None if isinstance(law, Unfitted) else diminishing(law, GAIN),
+            diminishing=None if isinstance(law, Unfitted) else scaling.diminishing(law, GAIN),
         )
 
 
 def _fit(
-    name: str, law: Law | Unfitted, band: Band | Unfitted, measured: Sequence[float], check: HeldOut | Unfitted
+    name: str, law: scaling.Fit | Unfitted, band: Band | Unfitted, measured: Sequence[float], check: HeldOut | Unfitted
 ) -> Fit:
     if isinstance(law, Unfitted) or isinstance(band, Unfitted):
         return Fit(name, note=str(law if isinstance(law, Unfitted) else band))
-    names = ("a", "b") if isinstance(law, CoverageFit) else ("ceiling", "start", "exponent")
+    names = ("a", "b") if isinstance(law, scaling.CoverageFit) else ("ceiling", "start", "exponent")
     fit = Fit(name, tuple((parameter, getattr(law, parameter)) for parameter in names), band, tuple(measured))
     if isinstance(check, Unfitted):
         return fit._replace(note=f"no held-out check: {check.reason}")

@@ -106,14 +106,9 @@ def _failure(candidate: _Candidate, record: ItemRecord, item: Item | None) -> Fa
 
 
 def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[VoteShare, ...]:
-    texts: dict[str, str] = {}
-    votes: Counter[str] = Counter()
-    for reply in record.pool:
-        if reply.status == "read":
-            key = reply.key or reply.answer
-            texts.setdefault(key, reply.answer)
-            votes[key] += 1
-    top = votes.most_common(MAX_VOTES)
+    read = [(reply.key or reply.answer, reply.answer) for reply in record.pool if reply.status == "read"]
+    # The first text of a key is shown.
+    texts, top = dict(reversed(read)), Counter(key for key, _ in read).most_common(MAX_VOTES)
     codes = arm.run.verdicts.of(item.task, item.question_id, [texts[key] for key, _ in top]) if top else []
     return tuple(VoteShare(texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))
 

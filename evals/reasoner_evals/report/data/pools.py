@@ -9,19 +9,7 @@ from numpy.typing import NDArray
 
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.models.info import ModelInfo
-from reasoner_evals.runs.arrays import (
-    COSTS,
-    ERROR,
-    OUTCOMES,
-    RIGHT,
-    SILENT,
-    UNFINISHED,
-    UNGRADED,
-    ArmData,
-    Floats,
-    Ints,
-    Replies,
-)
+from reasoner_evals.runs.arrays import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, ArmData, Floats, Ints, Replies
 
 FIELDS: Final = ("prompt", "cached", "generated", "verifier", "cancelled")
 COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")
@@ -79,7 +67,7 @@ def spread(replies: Replies, values: NDArray[np.generic], empty: float, width: i
 
 def spent(data: ArmData) -> dict[str, Floats]:
     """What each finished question cost in all; nan for questions without an accuracy."""
-    charged = (data.outcome != UNFINISHED) & (data.outcome != ERROR)
+    charged = data.has_result
     costs = {name: np.where(charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan) for name in FIELDS}
     return costs | {name: np.where(charged, getattr(data, name), np.nan) for name in ("flops", "seconds")}
 

@@ -12,7 +12,7 @@ from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import Measured, mean
 from reasoner_evals.report.data.pools import FIELDS
-from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, RIGHT, UNFINISHED, UNGRADED, ArmData, Bools, Floats, Ints
+from reasoner_evals.runs.arrays import COSTS, ENDS, RIGHT, UNGRADED, ArmData, Floats, Ints
 from reasoner_evals.stats.intervals import Groups, difference_interval, interval
 
 STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
@@ -103,17 +103,15 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
     row |= {name: float(np.percentile(tokens, percent)) for name, percent in percentiles.items()}
     row |= {f"{name}_tokens": mean(values[name]) for name in FIELDS}
-    row |= {name: _if_all_known(values[name], values["prompt"]) for name in ("flops", "usd")}
+    charged = ~np.isnan(values["prompt"])
+    # A mean is unknown if the value of a question that was charged is.
+    complete = [name for name in ("flops", "usd") if not np.any(np.isnan(values[name]) & charged)]
+    row |= {name: known(mean(values[name])) for name in complete}
     return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
 
 
 def _estimate(name: str, value: Estimate) -> dict[str, float | None]:
     return dict(zip(_with_bounds(name), value, strict=True))
-
-
-def _if_all_known(values: Floats, reference: Floats) -> float | None:
-    """The mean, unless the value of a question that was charged is unknown."""
-    return None if np.any(np.isnan(values) & ~np.isnan(reference)) else known(mean(values))
 
 
 def _delta_row(delta: Delta, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -128,7 +126,7 @@ def _delta_row(delta: Delta, labels: Mapping[str, str]) -> dict[str, Any]:
 
 def _stop_reasons(point: Measured) -> dict[str, Any] | None:
     """What ended the questions of a point that was run, what they cost, and whether their confidences hold."""
-    done = [(arm.data, _done(arm.data)) for arm in point.arms]
+    done = [(arm.data, arm.data.has_result) for arm in point.arms]
     ended = np.concatenate([data.ended[rows] for data, rows in done])
     if not len(ended):
         return None
@@ -149,12 +147,6 @@ def _stop_reasons(point: Measured) -> dict[str, Any] | None:
     }
 
 
-def _done(data: ArmData) -> Bools:
-    """[Q]: which questions have a result."""
-    done: Bools = (data.outcome != UNFINISHED) & (data.outcome != ERROR)
-    return done
-
-
 def _sample_counts(samples: Ints) -> Iterator[SampleCount]:
     """The shares by the number of samples, between powers of two: 0, 1, 2, 3 to 4, 5 to 8."""
     powers, counts = np.unique(np.ceil(np.log2(np.maximum(samples, 0.5))).astype(int), return_counts=True)
@@ -165,7 +157,7 @@ def _sample_counts(samples: Ints) -> Iterator[SampleCount]:
 
 def _confidences(data: ArmData) -> tuple[Floats, Floats]:
     """The calibrated confidences of the graded questions that have one, and which are right; no answer is wrong."""
-    rows = _done(data) & (data.outcome != UNGRADED) & ~np.isnan(data.confidence)
+    rows = data.has_result & (data.outcome != UNGRADED) & ~np.isnan(data.confidence)
     return data.confidence[rows], (data.outcome[rows] == RIGHT).astype(np.float64)
 
 

@@ -144,14 +144,9 @@ class View:
         return [figure for shown in self.figures.values() for figure in shown if isinstance(figure, Figure)]
 
     @property
-    def stopped(self) -> list[Any]:
-        """The points with what ended their questions."""
-        return [row for row in self.points if row.ended]
-
-    @property
     def sections(self) -> list[tuple[str, str]]:
         """The anchors and titles of its sections."""
-        absent = {"models": not self.figures["models"], "endings": not self.stopped}
+        absent = {"models": not self.figures["models"], "endings": not any(row.ended for row in self.points)}
         return [section for section in SECTIONS if not absent.get(section[0])]
 
     @property
