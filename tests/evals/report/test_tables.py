@@ -141,8 +141,8 @@ def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
     ("sides", "options", "message"),
     [
         (("one", "longer"), (), "3 of 20 differ"),
-        (("one", "one:nothing"), (), "no arm 'nothing'"),
-        (("one", "one"), ("--task", "gsm8k"), "no task 'gsm8k'"),
+        (("one", "one:nothing"), (), "named 'nothing'"),
+        (("one", "one"), ("--task", "gsm8k"), "named 'gsm8k'"),
         (("one", "vote"), (), "nothing in common"),
         (("one", "missing"), (), "cannot read the manifest"),
         (("one", "ungraded"), (), "no question of arithmetic has been finished and graded"),
