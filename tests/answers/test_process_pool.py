@@ -76,7 +76,8 @@ def limits() -> tuple[int, int]:
 
 
 def workers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if child.cmdline()[-1:] == [process_worker.__name__]]
+    living = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
+    return [child for child in living if child.cmdline()[-1:] == [process_worker.__name__]]
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -142,8 +142,8 @@ class GpqaDiamond(Benchmark):
         name = row.optional("Record ID") or hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()[:16]
 
         def key(index: int) -> bytes:
-            place = f"{name}\0{self.repeat}\0{index}".encode("utf-8", "surrogatepass")
-            return hashlib.blake2b(place, digest_size=16).digest()
+            identity = f"{name}\0{self.repeat}\0{index}".encode("utf-8", "surrogatepass")
+            return hashlib.blake2b(identity, digest_size=16).digest()
 
         order = sorted(range(len(options)), key=key)
         shuffled = [options[index] for index in order]

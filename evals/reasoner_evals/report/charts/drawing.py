@@ -159,7 +159,7 @@ def _page_tag(match: re.Match[str]) -> str:
     tag = re.sub(r"; font-family: [^;]*", "", tag).replace("xlink:href", "href")
     # Only a style takes a variable.
     tag = _COLOUR.sub(
-        lambda found: _VARIABLES.get(found.group().lower(), found.group()),
+        lambda colour: _VARIABLES.get(colour.group().lower(), colour.group()),
         re.sub(r'fill="([^"]*)"', r'style="fill: \1"', tag),
     )
     # matplotlib writes places to a millionth of a pixel.
