@@ -1,6 +1,7 @@
 """Values that cross between the code and its tests, and what the tests see of the code."""
 
 import ast
+import asyncio
 import json
 import math
 from collections import Counter, OrderedDict, defaultdict
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner.sandbox import check
 from reasoner.sandbox.inner import names_in
 from reasoner.sandbox.spelling import Uncrossable, decode, encode, same
 from tests.sandbox.attacking import NEEDS, checked, missing
@@ -184,3 +186,19 @@ UNSEEN = [
 @pytest.mark.parametrize(("code", "test"), UNSEEN)
 def test_what_a_caller_would_not_see_fails(code: str, test: str) -> None:
     assert checked(code, test).status == "fail"
+
+
+@pytest.mark.parametrize(("nonce", "status"), [("right", "pass"), ("wrong", "crash")])
+def test_a_record_without_the_nonce_is_no_verdict(nonce: str, status: str) -> None:
+    """Whatever reaches the pipe of the records: only the process that runs the tests knows the nonce."""
+
+    async def verdict() -> str:
+        records = asyncio.StreamReader()
+        for record in ({"test": 0, "status": "pass", "detail": ""}, {"test": -1, "status": "end", "detail": ""}):
+            records.feed_data(json.dumps({"nonce": nonce, **record}).encode() + b"\n")
+        records.feed_eof()
+        findings = check._Findings(1)
+        await check._listen(records, "right", findings)
+        return findings.verdict(0.0).status
+
+    assert asyncio.run(verdict()) == status
