@@ -146,8 +146,8 @@ class Outlook:
             return self.minimum
         tokens = self.minimum
         for step in steps([points for _, points in self.bins], [share for share, _ in self.bins]):
-            if accuracy <= value + step.gain:
-                return tokens + step.cost * (accuracy - value) / step.gain
+            if accuracy <= value + step.gain + ROUNDING:
+                return tokens + step.cost * min(1.0, (accuracy - value) / step.gain)
             tokens, value = tokens + step.cost, value + step.gain
         return None
 
