@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import read_whole, replacing
 
-VERSION: Final = 1
+VERSION: Final = 2
 MIN_QUESTIONS = 30
 """An arm measured on fewer is never chosen: its accuracy is a guess."""
 
@@ -180,7 +180,7 @@ class Family(_Part):
 class Profile(_Part):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[1] = VERSION
+    v: Literal[2] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""

@@ -126,7 +126,7 @@ class Sandbox:
         if layers.missing and not self.allow_unsandboxed:
             return Verdict("sandbox_unavailable", 0, len(tests), _refusal(layers), layers.names)
         async with turn():
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
                 if others:
                     await self._functions(layers, code, {"tests": jobs, "entry_point": entry_point}, findings)
@@ -138,7 +138,7 @@ class Sandbox:
             except SandboxFailed as error:
                 return Verdict("sandbox_unavailable", 0, len(tests), _clean(str(error)), layers.names)
             findings.finished |= bool(programs)
-            return findings.verdict(time.monotonic() - begun)
+            return findings.verdict(time.monotonic() - start)
 
     async def _functions(self, layers: Layers, code: str, job: dict[str, object], findings: _Findings) -> None:
         nonce = secrets.token_hex(16)

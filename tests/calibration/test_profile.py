@@ -105,12 +105,12 @@ def test_a_file_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:
 
 def test_another_version_is_told_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
-    file.write_text(json.dumps({"v": 2, "planets": []}))
-    with pytest.raises(UsageError, match="written by version 2, and this one reads version 1"):
+    file.write_text(json.dumps({"v": 1, "planets": []}))
+    with pytest.raises(UsageError, match="written by version 1, and this one reads version 2"):
         read_profile(file)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 1}', "\0", "\ud800"])
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 2}', "\0", "\ud800"])
 def test_what_is_no_profile_is_told_as_such(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -277,10 +277,10 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
         rating = await prm.score(QUESTION, one, engine, CostMeter())
         free = await prm.score(QUESTION, one, engine, CostMeter())
         await prm.reset_caches()
-        anew = await prm.score(QUESTION, one, engine, CostMeter())
+        again = await prm.score(QUESTION, one, engine, CostMeter())
         await prm.close()
         assert free.cost.verifier_tokens == 0
-        assert (anew.cost.cached_tokens, anew.cost.verifier_tokens) == (0, len(laid.ids))
+        assert (again.cost.cached_tokens, again.cost.verifier_tokens) == (0, len(laid.ids))
         return rating.steps, rating.value, laid.ids, short.cost, rating.cost
 
     steps, value, ids, short, longer = run(go())

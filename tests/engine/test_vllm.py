@@ -152,8 +152,8 @@ def test_a_forced_word_goes_on_token_by_token(engine: VllmEngine) -> None:
         uses_verifier: ClassVar[bool] = False
 
         def plan(self, question: Question) -> Plan[Answer | None]:
-            begun = yield from prefill(question.prompt, "The answer is 3 + 4 =")
-            [one] = yield from sample(begun, params=SamplingParams(temperature=0.0, max_tokens=8))
+            prefilled = yield from prefill(question.prompt, "The answer is 3 + 4 =")
+            [one] = yield from sample(prefilled, params=SamplingParams(temperature=0.0, max_tokens=8))
             return question.read(replace(one, finish_reason="stop"))
 
     solution = solve_sync(Question.of(ADD), ForcedWord(), engine, trace=events.append)

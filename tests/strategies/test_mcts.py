@@ -151,7 +151,7 @@ def rating(value: float | None) -> Rating:
 
 
 def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tuple[int, float]], dict[str, float]]:
-    """The serial search, each figure counted anew: what is expanded in turn, visits and means, votes."""
+    """The serial search, each figure counted again: what is expanded in turn, visits and means, votes."""
     kids: dict[Place, list[Place]] = {}
     visits: dict[Place, list[float]] = {(): []}
     done: set[Place] = set()

@@ -91,7 +91,7 @@ def everyone(root: Node) -> list[Node]:
 
 @pytest.mark.parametrize("fpu", ["verifier", "parent", "zero"])
 def test_whatever_the_order_of_simulations_the_counts_are_those_of_the_whole_tree(fpu: FirstPlay) -> None:
-    """Random simulations that overlap, checked against counting the tree anew after each."""
+    """Random simulations that overlap, checked against counting the tree again after each."""
     for seed in range(20):
         source = random.Random(seed)
         open_path = Path(PROMPT)

@@ -123,10 +123,10 @@ class EvalProgress(Display):
         from rich.text import Text
 
         now = self.clock()
-        begun = [tally for tally in self.tallies.values() if tally.began is not None]
-        if not begun:
+        started = [tally for tally in self.tallies.values() if tally.began is not None]
+        if not started:
             return Text(self.waiting(), no_wrap=True, overflow="ellipsis")
-        latest = sorted(begun, key=lambda tally: (not tally.active, -(tally.ended or 0)))[: max(rows - 2, 1)]
+        latest = sorted(started, key=lambda tally: (not tally.active, -(tally.ended or 0)))[: max(rows - 2, 1)]
         names = {tally.arm.name for tally in latest}
         shown = [tally.cells(now) for name, tally in self.tallies.items() if name in names]
         arms = [tally.arm for tally in self.tallies.values()]
@@ -134,7 +134,7 @@ class EvalProgress(Display):
         if len({Spec.parse(task).name for task in tasks}) == len(tasks):
             shown = [{**row, "task": Spec.parse(row["task"]).name} for row in shown]
         hidden = {name for name, same in (("task", tasks), ("seed", {arm.seed for arm in arms})) if len(same) == 1}
-        total = Text(self._total(now, len(begun) - len(shown)), no_wrap=True, overflow="ellipsis")
+        total = Text(self._total(now, len(started) - len(shown)), no_wrap=True, overflow="ellipsis")
         return Group(table(shown, hidden, columns), total)
 
     def _total(self, now: float, left_out: int) -> str:

@@ -15,7 +15,7 @@ from reasoner.trace.grades import GradeStatus
 from reasoner.trace.jsonl import read_lines
 from reasoner_evals.runs.folder import ArmFolder
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 ReplyStatus = Literal["read", "no_answer", "truncated"]
 ItemStatus = Literal["answered", "no_answer", "truncated", "timed_out", "error"]
@@ -32,7 +32,7 @@ class _Part(BaseModel):
 
 
 class _Record(_Part):
-    v: Literal[1] = VERSION
+    v: Literal[2] = VERSION
 
 
 class Source(_Part):

@@ -1,4 +1,4 @@
-"""`reasoner grade`: answers graded anew, without a model."""
+"""`reasoner grade`: answers graded again, without a model."""
 
 import json
 from pathlib import Path

@@ -91,7 +91,7 @@ def test_a_torn_last_line_is_not_there(tmp_path: Path) -> None:
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=1)], questions=3)
-    append(path, '{"v":1,"status":"odd"}\n', record(VOTE, 2).model_dump_json() + "\n")
+    append(path, '{"v":2,"status":"odd"}\n', record(VOTE, 2).model_dump_json() + "\n")
     with pytest.raises(TraceError, match=r"journal\.jsonl:2 is not a record of the journal"):
         read_arm(open_run(path), ARM)
 

@@ -198,7 +198,7 @@ def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "table.csv"
     out.write_text("former")
     with next(path.glob("arms/*/journal.jsonl")).open("a") as file:
-        file.write('{"v":1,"status":"odd"}\n{}\n')
+        file.write('{"v":2,"status":"odd"}\n{}\n')
     assert run(export.command, path, "--out", out).return_value == 2
     assert out.read_text() == "former"
     shutil.rmtree(path)

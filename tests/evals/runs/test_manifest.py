@@ -73,9 +73,9 @@ def test_a_disk_that_is_full_leaves_no_half_of_a_manifest(tmp_path: Path) -> Non
     ("content", "message"),
     [
         (None, "cannot read the manifest"),
-        ("", "not a manifest of version 1"),
+        ("", "not a manifest of version 2"),
         ("{}", "created: field required"),
-        ('{"v": 2}', "v: input should be 1"),
+        ('{"v": 1}', "v: input should be 2"),
     ],
 )
 def test_what_is_no_manifest_is_named(content: str | None, message: str, tmp_path: Path) -> None:
