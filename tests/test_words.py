@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench")
 PAGES = ("*.md", "docs/*.md", "docs/adr/*.md", "docs/report/README.md", "bench/README.md", "examples/README.md")
 PHRASES = re.compile(
-    r"\b(?:again|in vain|goes on|go on from|comes to|came to|what stands|was told|is told|told apart|told beside"
+    r"\b(?:anew|in vain|goes on|go on from|comes to|came to|what stands|was told|is told|told apart|told beside"
     r"|where nothing else is said|where not said otherwise|is worth its|all else|nobody says|way out|by lot"
     r"|comes along|draws nothing|may be had|can be had|a tab|weighed|no (?:folder|operation) here)\b",
     re.IGNORECASE,
 )
-IDENTIFIERS = re.compile(r"^(?:one|ones|found|place|places|told|whose|lent|said|again)$")
+IDENTIFIERS = re.compile(r"^(?:one|ones|found|place|places|told|whose|lent|said|anew)$")
 
 
 def prose(path: Path) -> list[tuple[int, str]]:
