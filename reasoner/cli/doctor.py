@@ -118,25 +118,25 @@ def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
         return {"model": resolved.name, "folder": "not on this machine yet: vLLM downloads it at the first start"}
     build = installed_build()
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
-    card = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
+    info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
     findings: dict[str, Any] = {
         **({"dtype": ": ".join(dtype)} if dtype else {}),
-        "model": card.name,
+        "model": info.name,
         "folder": str(resolved.folder),
-        "parameters": card.parameters or None,
-        "context_tokens": card.context or None,
-        "layers": card.layers or None,
-        "attention": card.attention,
-        "query_heads": card.heads or None,
-        "kv_heads": card.kv_heads or None,
-        "head_dim": card.head_dim or None,
-        "kv_bytes_per_token": card.kv_bytes_per_token or None,
+        "parameters": info.parameters or None,
+        "context_tokens": info.context or None,
+        "layers": info.layers or None,
+        "attention": info.attention,
+        "query_heads": info.heads or None,
+        "kv_heads": info.kv_heads or None,
+        "head_dim": info.head_dim or None,
+        "kv_bytes_per_token": info.kv_bytes_per_token or None,
     }
-    if dtype and card.kv_bytes_per_token:
+    if dtype and info.kv_bytes_per_token:
         size = int(VllmEngine().kv_gib * 2**30)
-        window = min(card.context or CPU_CONTEXT, CPU_CONTEXT)
+        window = min(info.context or CPU_CONTEXT, CPU_CONTEXT)
         lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
         findings["kv_cache_bytes"] = size
-        findings["kv_cache_tokens"] = size // card.kv_bytes_per_token
-        findings["sequences_that_fit"] = {str(n): sequences_that_fit(card, kv_bytes=size, tokens=n) for n in lengths}
+        findings["kv_cache_tokens"] = size // info.kv_bytes_per_token
+        findings["sequences_that_fit"] = {str(n): sequences_that_fit(info, kv_bytes=size, tokens=n) for n in lengths}
     return findings

@@ -272,18 +272,18 @@ class _KvMemory:
         if gib is None and self.model is None:
             return None
         try:
-            card = self._card(measured, say)
+            info = self._info(measured, say)
         except (EngineError, UsageError) as error:
             if isinstance(error, UsageError) and self.model is not None:
                 raise
             return {"model": self.model or measured, "trouble": f"unknown: {error}"}
         if gib is None:
-            return {"model": card.name, "trouble": "unknown on a GPU: give --kv-gib"}
-        if not card.kv_bytes_per_token:
-            return {"model": card.name, "trouble": f"unknown: {card.name} does not state its layers and KV heads"}
-        return self._fit(card, gib, max(1, math.ceil(sequence)), samples)
+            return {"model": info.name, "trouble": "unknown on a GPU: give --kv-gib"}
+        if not info.kv_bytes_per_token:
+            return {"model": info.name, "trouble": f"unknown: {info.name} does not state its layers and KV heads"}
+        return self._fit(info, gib, max(1, math.ceil(sequence)), samples)
 
-    def _card(self, measured: str, say: "Notify") -> "ModelInfo":
+    def _info(self, measured: str, say: "Notify") -> "ModelInfo":
         from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
         from reasoner.models.geometry import read_model_info
         from reasoner.models.resolve import resolve
@@ -299,21 +299,21 @@ class _KvMemory:
         size = KV_BYTES[self.dtype] or _model_bytes(resolved.folder)
         return read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
 
-    def _fit(self, card: "ModelInfo", gib: float, own: int, samples: int) -> dict[str, Any]:
+    def _fit(self, info: "ModelInfo", gib: float, own: int, samples: int) -> dict[str, Any]:
         from reasoner.calibration.planning import fit
 
-        fits = fit(card, kv_bytes=int(gib * 2**30), own=own, prompt=self.context_tokens, samples=samples)
+        fits = fit(info, kv_bytes=int(gib * 2**30), own=own, prompt=self.context_tokens, samples=samples)
         return {
-            "model": card.name,
+            "model": info.name,
             "trouble": None,
-            "attention": card.attention,
-            "layers": card.layers,
-            "query_heads": card.heads,
-            "kv_heads": card.kv_heads,
-            "head_dim": card.head_dim,
-            "window": card.context or None,
-            "bytes_per_element": card.kv_bytes_per_element,
-            "bytes_per_token": card.kv_bytes_per_token,
+            "attention": info.attention,
+            "layers": info.layers,
+            "query_heads": info.heads,
+            "kv_heads": info.kv_heads,
+            "head_dim": info.head_dim,
+            "window": info.context or None,
+            "bytes_per_element": info.kv_bytes_per_element,
+            "bytes_per_token": info.kv_bytes_per_token,
             "gib": gib,
             "cache_tokens": fits.tokens,
             "sequence_tokens": own,

@@ -112,7 +112,7 @@ def _id_of(prefix: str, file: Path) -> str:
 
 
 def _show(terminal: "Terminal", shown: "Iterator[SearchTree]", *, as_json: bool) -> None:
-    """A single course in full, several in a line each."""
+    """A single tree in full, several in a line each."""
     from reasoner.cli.terminal import columns
     from reasoner.trace.tree.search_tree import document, row
 
@@ -122,15 +122,15 @@ def _show(terminal: "Terminal", shown: "Iterator[SearchTree]", *, as_json: bool)
     elif second is None:
         terminal.show(*full(first, columns()), width=columns())
     elif as_json:
-        for course in chain((first, second), shown):
-            terminal.give(json.dumps(row(course)))
+        for search_tree in chain((first, second), shown):
+            terminal.give(json.dumps(row(search_tree)))
     else:
         terminal.show(_table(chain((first, second), shown), wide=columns() >= WIDE), width=columns())
         terminal.say("choose one with --question ID")
 
 
 def _table(search_trees: "Iterator[SearchTree]", *, wide: bool) -> "RenderableType":
-    """Several courses, one row each."""
+    """Several trees, one row each."""
     from rich.table import Table
 
     from reasoner.cli.terminal import printable
@@ -142,55 +142,61 @@ def _table(search_trees: "Iterator[SearchTree]", *, wide: bool) -> "RenderableTy
         table.add_column("ended by", no_wrap=True)
     for heading in ("samples", "tokens", "depth") if wide else ("n", "tokens", "depth"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for course in search_trees:
-        question = f"{printable(course.id)}{'  ' if wide else chr(10) + '  '}{printable(course.began.text, limit=140)}"
-        answer = printable(course.answer.text, limit=12) if course.answer else "no answer"
-        ended = [course.ended_by or "killed"] if wide else []
+    for search_tree in search_trees:
+        text = printable(search_tree.began.text, limit=140)
+        question = f"{printable(search_tree.id)}{'  ' if wide else chr(10) + '  '}{text}"
+        answer = printable(search_tree.answer.text, limit=12) if search_tree.answer else "no answer"
+        ended = [search_tree.ended_by or "killed"] if wide else []
         table.add_row(
-            question, answer, *ended, f"{course.cost.samples:,}", f"{course.cost.tokens:,}", str(course.depth)
+            question,
+            answer,
+            *ended,
+            f"{search_tree.cost.samples:,}",
+            f"{search_tree.cost.tokens:,}",
+            str(search_tree.depth),
         )
     return table
 
 
-def full(course: "SearchTree", width: int) -> "Iterator[RenderableType]":
-    """Everything about a course: its settings and result, the trees, the path to the answer, and other events."""
+def full(search_tree: "SearchTree", width: int) -> "Iterator[RenderableType]":
+    """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
     from rich.text import Text
 
     from reasoner.cli.terminal import labelled, printable
     from reasoner.trace.tree import words
     from reasoner.trace.tree.outline import Outline
 
-    facts = dict(words.provenance(course))
-    answer = printable(course.answer.text, limit=200) if course.answer else "none"
-    cost = ", ".join(f"{amount} {kind}" for kind, amount in words.costs(course.cost))
+    facts = dict(words.provenance(search_tree))
+    answer = printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
+    cost = ", ".join(f"{amount} {kind}" for kind, amount in words.costs(search_tree.cost))
     yield labelled(
         [
-            ("question", f"{facts['question']}: {printable(course.began.text, limit=300)}"),
+            ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
             ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
-            ("answer", Text(answer, style="bold green" if course.path else "")),
-            ("end", words.ending(course)),
+            ("answer", Text(answer, style="bold green" if search_tree.path else "")),
+            ("end", words.ending(search_tree)),
             ("cost", cost),
-            ("tree", words.counts(course)),
-            *(() if course.path else [("path", f"none: {words.why_no_path(course)}")]),
+            ("tree", words.counts(search_tree)),
+            *(() if search_tree.path else [("path", f"none: {words.why_no_path(search_tree)}")]),
         ]
     )
-    outline = Outline.of(course, maximum=MAX_NODES)
+    outline = Outline.of(search_tree, maximum=MAX_NODES)
     for head in outline.heads:
         yield ""
         yield from _trees(outline, head, width)
     if outline.left_out:
         yield f"{outline.left_out:,} sequences are not shown; --json gives all"
-    if len(course.heads) > len(outline.heads):
-        yield f"{len(course.heads) - len(outline.heads):,} more prompts are not shown"
-    if course.path:
-        skipped = max(0, len(course.path) - MAX_STEPS)
+    if len(search_tree.heads) > len(outline.heads):
+        yield f"{len(search_tree.heads) - len(outline.heads):,} more prompts are not shown"
+    if search_tree.path:
+        skipped = max(0, len(search_tree.path) - MAX_STEPS)
         yield ""
         yield Text("→ the path to the answer" + (f", without its first {skipped:,} steps" if skipped else ""), "bold")
-        yield labelled([_step(course.nodes[node_id]) for node_id in course.path[skipped:]])
+        yield labelled([_step(search_tree.nodes[node_id]) for node_id in search_tree.path[skipped:]])
     yield ""
-    events = [(title, line) for title, lines in words.events_of(course) for line in _last(lines)]
+    events = [(title, line) for title, lines in words.events_of(search_tree) for line in _last(lines)]
     yield labelled([(title, printable(line, limit=300)) for title, line in events])
-    used = {"→ path" if node.on_path else " ".join(words.state_of(node, course)) for node in course.nodes}
+    used = {"→ path" if node.on_path else " ".join(words.state_of(node, search_tree)) for node in search_tree.nodes}
     for name, meaning in words.LEGEND.items():
         if name in used:
             yield Text(f"{name}: {meaning}", "dim")
@@ -216,8 +222,8 @@ def _trees(outline: "Outline", head: int, width: int) -> "Iterator[Tree]":
     """The tree under one head; where it is too deep for the terminal, its lower parts are trees of their own."""
     from rich.text import Text
 
-    course = outline.course
-    tree = _tree(_heading(course, head, wide=width >= WIDE))
+    search_tree = outline.tree
+    tree = _tree(_heading(search_tree, head, wide=width >= WIDE))
     yield tree
     parents = [tree]
     continued: list[Tree] = []
@@ -225,7 +231,7 @@ def _trees(outline: "Outline", head: int, width: int) -> "Iterator[Tree]":
         if row.node is None:
             parents[row.level].add(Text(f"{row.left_out:,} more, not shown", "dim"))
             continue
-        branch = parents[row.level].add(_label(row.node, course, wide=width >= WIDE))
+        branch = parents[row.level].add(_label(row.node, search_tree, wide=width >= WIDE))
         if row.node.children and (row.level + 1) % (width // LEVEL) == 0:
             branch.add(Text("continued below", "dim"))
             branch = _tree(Text(f"below #{row.node.id}", "bold"))
@@ -244,16 +250,16 @@ def _tree(label: "RenderableType") -> "Tree":
     return tree
 
 
-def _heading(course: "SearchTree", index: int, *, wide: bool) -> "RenderableType":
+def _heading(search_tree: "SearchTree", index: int, *, wide: bool) -> "RenderableType":
     from reasoner.cli.terminal import printable
 
-    head, several = course.heads[index], len(course.heads) > 1
-    which = f"prompt {index + 1} of {len(course.heads)}, after {head.after} sequences" if several else "prompt"
+    head, several = search_tree.heads[index], len(search_tree.heads) > 1
+    which = f"prompt {index + 1} of {len(search_tree.heads)}, after {head.after} sequences" if several else "prompt"
     title = f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}"
     return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
 
 
-def _label(node: "Node", course: "SearchTree", *, wide: bool) -> "RenderableType":
+def _label(node: "Node", search_tree: "SearchTree", *, wide: bool) -> "RenderableType":
     """A node's text, answer, state, score and tokens, in one line or two."""
     from rich.console import Group
 
@@ -264,9 +270,9 @@ def _label(node: "Node", course: "SearchTree", *, wide: bool) -> "RenderableType
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
     text = f"#{node.id} like #{node.repeats}: {text}" if node.state == "repeat" else f"#{node.id} {text}"
     style = "bold green" if node.on_path else "dim" if node.state in words.FAINT else ""
-    answer = printable(words.answer_of(node, course), limit=16)
+    answer = printable(words.answer_of(node, search_tree), limit=16)
     answer = f"= {answer}" if answer else ""
-    state, score, tokens = " ".join(words.state_of(node, course)), words.score_of(node), f"{node.cost.tokens:,}"
+    state, score, tokens = " ".join(words.state_of(node, search_tree)), words.score_of(node), f"{node.cost.tokens:,}"
     if wide:
         return _line(text, answer, state, score, tokens, style=style)
     return Group(_line(text, style=style), _line(f"  {state} {score} {tokens} tok  {answer}", style=style))

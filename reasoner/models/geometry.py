@@ -1,4 +1,4 @@
-"""A model's card, read from the files of a Hugging Face folder without loading any weights."""
+"""A model's information, read from the files of a Hugging Face folder without loading any weights."""
 
 import math
 from pathlib import Path
@@ -38,7 +38,7 @@ class _Tensor(BaseModel):
 
 
 def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelInfo:
-    """The card of the model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
+    """The model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
     Unknown fields are 0: parameters of weights packed several per element, KV heads of compressed KV caches (MLA). Tied
     embeddings are stored, and counted, once. The revision is that of the snapshot in a hub cache.
@@ -62,13 +62,13 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
     )
 
 
-def sequences_that_fit(card: ModelInfo, *, kv_bytes: int, tokens: int) -> int:
+def sequences_that_fit(info: ModelInfo, *, kv_bytes: int, tokens: int) -> int:
     """How many sequences of `tokens` tokens, 1 or more, fit a KV cache of `kv_bytes` bytes without sharing.
 
     0 if none fits, or if the geometry is unknown.
     """
     require(tokens, "tokens", at_least=1)
-    needed = card.kv_bytes_per_token * tokens
+    needed = info.kv_bytes_per_token * tokens
     return kv_bytes // needed if needed else 0
 
 

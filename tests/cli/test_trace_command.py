@@ -117,7 +117,7 @@ def test_a_terminal_gets_colours_and_the_words_all_the_same(monkeypatch: pytest.
             return True
 
     def shown(out: io.StringIO) -> str:
-        Terminal(out, out).show(*full(beam().course, 100), "[red]x[/red] :smile:", width=100)
+        Terminal(out, out).show(*full(beam().tree, 100), "[red]x[/red] :smile:", width=100)
         return out.getvalue()
 
     monkeypatch.setenv("TERM", "xterm-256color")

@@ -38,8 +38,8 @@ def without(*names: str) -> dict[str, Any]:
 
 
 def test_the_embedded_model(converted: Path) -> None:
-    card = read_model_info(converted, name="SmolLM2-135M-Instruct")
-    assert card == ModelInfo(
+    info = read_model_info(converted, name="SmolLM2-135M-Instruct")
+    assert info == ModelInfo(
         name="SmolLM2-135M-Instruct",
         context=8192,
         parameters=134_515_008,
@@ -67,9 +67,9 @@ def test_the_embedded_model(converted: Path) -> None:
     ],
 )
 def test_kv_bytes_per_token(config: dict[str, Any], attention: str, kv_bytes: int, tmp_path: Path) -> None:
-    card = read_model_info(write_config(tmp_path, config), name="m")
-    assert card.attention == attention
-    assert card.kv_bytes_per_token == kv_bytes
+    info = read_model_info(write_config(tmp_path, config), name="m")
+    assert info.attention == attention
+    assert info.kv_bytes_per_token == kv_bytes
 
 
 def test_an_8_bit_cache_takes_half(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_an_8_bit_cache_takes_half(tmp_path: Path) -> None:
 
 
 def test_flops() -> None:
-    card = ModelInfo("m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128)
-    assert card.flops(prompt=200, cached=0, generated=1000) == pytest.approx(5.03715e12, rel=1e-6)
-    assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=2e-6)
+    info = ModelInfo("m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128)
+    assert info.flops(prompt=200, cached=0, generated=1000) == pytest.approx(5.03715e12, rel=1e-6)
+    assert info.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=2e-6)
 
 
 def test_parameters_are_counted_over_all_shards_of_the_index(tmp_path: Path) -> None:
@@ -172,10 +172,10 @@ def test_a_malformed_index_is_named(text: str, tmp_path: Path) -> None:
 
 
 def test_sequences_that_fit(tmp_path: Path) -> None:
-    card = read_model_info(write_config(tmp_path, SMOLLM), name="m")
-    assert sequences_that_fit(card, kv_bytes=4 * 2**30, tokens=1024) == 182
-    assert sequences_that_fit(card, kv_bytes=23_040 * 100, tokens=100) == 1
-    assert sequences_that_fit(card, kv_bytes=23_040 * 100 - 1, tokens=100) == 0
+    info = read_model_info(write_config(tmp_path, SMOLLM), name="m")
+    assert sequences_that_fit(info, kv_bytes=4 * 2**30, tokens=1024) == 182
+    assert sequences_that_fit(info, kv_bytes=23_040 * 100, tokens=100) == 1
+    assert sequences_that_fit(info, kv_bytes=23_040 * 100 - 1, tokens=100) == 0
     assert sequences_that_fit(ModelInfo("unknown"), kv_bytes=4 * 2**30, tokens=1024) == 0
     with pytest.raises(UsageError, match="tokens must be at least 1"):
-        sequences_that_fit(card, kv_bytes=1, tokens=0)
+        sequences_that_fit(info, kv_bytes=1, tokens=0)

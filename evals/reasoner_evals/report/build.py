@@ -89,8 +89,8 @@ def _chance(items: TaskItems) -> float | None:
 
 
 def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
-    card = asdict(run.manifest.model).items()
-    facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in card if value]
+    info = asdict(run.manifest.model).items()
+    facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in info if value]
     facts += [("grader", name) for name in sorted(run.verdicts.graders)]
     states = tuple(
         ArmState(

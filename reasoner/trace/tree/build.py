@@ -1,4 +1,4 @@
-"""Builds courses from a trace's events. Holds only the questions that are not finished or have failed."""
+"""Builds trees from a trace's events. Holds only the questions that are not finished or have failed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,10 +30,10 @@ MAX_TEXTS: Final = 8
 
 
 def search_trees(events: Iterable[Event]) -> Iterator[SearchTree]:
-    """The course of each question, in the order in which they ended; those that did not end come last.
+    """The tree of each question, in the order in which they ended; those that did not end come last.
 
-    A question that is resumed before it ended, or after an error or an interrupt, continues its course. A question that
-    is asked again after an answer begins a new course.
+    A question that is resumed before it ended, or after an error or an interrupt, continues its tree. A question that
+    is asked again after an answer begins a new tree.
 
     Raises:
         TraceError: an event comes before its question, or a sequence before its prompt.
@@ -62,9 +62,9 @@ class _Position(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Builder:
-    """A course under construction, with what is needed to find the node that an event is about."""
+    """A tree under construction, with what is needed to find the node that an event is about."""
 
-    course: SearchTree
+    tree: SearchTree
     positions: dict[str, _Position] = field(default_factory=dict)
     node_ids: dict[tuple[str, int], int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -73,15 +73,15 @@ class _Builder:
     def take(self, event: Event) -> None:
         """Add the next event."""
         self.seconds = event.t
-        course = self.course
+        tree = self.tree
         match event:
             case Began():
-                course.attempts += 1
-                course.ended = None
+                tree.attempts += 1
+                tree.ended = None
             case Prompted():
                 if event.prompt not in self.positions:
-                    self.positions[event.prompt] = _Position(len(course.heads))
-                    course.heads.append(Head(event.messages, event.raw, event.tokens, len(course.nodes)))
+                    self.positions[event.prompt] = _Position(len(tree.heads))
+                    tree.heads.append(Head(event.messages, event.raw, event.tokens, len(tree.nodes)))
             case Prefilled():
                 at = self._position(event.prompt)
                 self.positions.setdefault(event.child, at._replace(prefill=at.prefill + event.text))
@@ -92,9 +92,9 @@ class _Builder:
             case Noted() | Refused() | LikelihoodsMeasured():
                 self._note(event)
             case Proposed():
-                course.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
+                tree.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
             case Ended():
-                course.ended = event
+                tree.ended = event
             case _:
                 pass
 
@@ -108,15 +108,15 @@ class _Builder:
             case LikelihoodsMeasured():
                 self.likelihood_cost += event.cost
                 note = _likelihoods(event)
-        self.course.notes.append(note)
+        self.tree.notes.append(note)
 
     def _position(self, prompt: str) -> _Position:
         if prompt not in self.positions:
-            raise TraceError(f"the trace continues a prompt of {self.course.id} that it does not hold: {prompt}")
+            raise TraceError(f"the trace continues a prompt of {self.tree.id} that it does not hold: {prompt}")
         return self.positions[prompt]
 
     def _add_node(self, event: Sampled | Dropped) -> None:
-        nodes, at = self.course.nodes, self._position(event.prompt)
+        nodes, at = self.tree.nodes, self._position(event.prompt)
         parent = None if at.node is None else nodes[at.node]
         branch, index = divmod(event.index, BRANCH)
         sampled = event if isinstance(event, Sampled) else None
@@ -138,7 +138,7 @@ class _Builder:
         )
         nodes.append(node)
         self.node_ids[event.prompt, event.index] = node.id
-        (parent or self.course.heads[at.head]).children.append(node.id)
+        (parent or self.tree.heads[at.head]).children.append(node.id)
         if sampled:
             # Equal siblings lead to the same prompt. A trace cannot tell which of them was continued: the first counts.
             child = self.positions.setdefault(sampled.child, _Position(at.head, node.id))
@@ -148,46 +148,46 @@ class _Builder:
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
         if event.against is not None:
-            self.course.comparisons.append(Comparison(node_id, self.node_ids.get(event.against), event))
+            self.tree.comparisons.append(Comparison(node_id, self.node_ids.get(event.against), event))
         elif node_id is None:
-            self.course.unmatched.append(event)
+            self.tree.unmatched.append(event)
         else:
-            node = self.course.nodes[node_id]
+            node = self.tree.nodes[node_id]
             node.ratings.append(event)
             node.cost += event.cost
 
     def finish(self) -> SearchTree:
-        """The course, with what only the whole of it decides."""
-        course = self.course
-        course.path = _path(course)
-        on_path = frozenset(course.path)
-        continued = {(node.head, node.depth) for node in course.nodes if node.children}
+        """The tree, with what only the whole of it decides."""
+        tree = self.tree
+        tree.path = _path(tree)
+        on_path = frozenset(tree.path)
+        continued = {(node.head, node.depth) for node in tree.nodes if node.children}
         stepwise = {head for head, _ in continued}
-        for node in reversed(course.nodes):
+        for node in reversed(tree.nodes):
             # In a run that was killed, nobody knows which sequences would have been continued.
-            pruned = course.ended is not None and (node.head, node.depth) in continued
+            pruned = tree.ended is not None and (node.head, node.depth) in continued
             _set_state(node, pruned=pruned, stepwise=node.head in stepwise)
             node.on_path = node.id in on_path
-            node.agrees = node.state == "answered" and _gives_answer(node, course)
+            node.agrees = node.state == "answered" and _gives_answer(node, tree)
             if node.parent is not None:
-                course.nodes[node.parent].tokens_below += node.tokens_below + node.cost.tokens
-        if course.ended:
-            course.cost = course.ended.cost
+                tree.nodes[node.parent].tokens_below += node.tokens_below + node.cost.tokens
+        if tree.ended:
+            tree.cost = tree.ended.cost
         else:
-            costs = [node.cost for node in course.nodes]
-            costs += [rated.cost for rated in (*course.unmatched, *(each.rated for each in course.comparisons))]
+            costs = [node.cost for node in tree.nodes]
+            costs += [rated.cost for rated in (*tree.unmatched, *(each.rated for each in tree.comparisons))]
             spent = sum(costs, self.likelihood_cost)
-            course.cost = spent.taking(self.seconds)
-        return course
+            tree.cost = spent.taking(self.seconds)
+        return tree
 
 
-def _gives_answer(node: Node, course: SearchTree) -> bool:
-    return node.answer is not None and course.answer is not None and node.answer.key == course.answer.key
+def _gives_answer(node: Node, tree: SearchTree) -> bool:
+    return node.answer is not None and tree.answer is not None and node.answer.key == tree.answer.key
 
 
-def _path(course: SearchTree) -> tuple[int, ...]:
+def _path(tree: SearchTree) -> tuple[int, ...]:
     """The chain to the likeliest source of the answer: the end of a chain, complete, rated high, sampled early."""
-    sources = [node for node in course.nodes if _gives_answer(node, course)]
+    sources = [node for node in tree.nodes if _gives_answer(node, tree)]
     if not sources:
         return ()
 
@@ -199,7 +199,7 @@ def _path(course: SearchTree) -> tuple[int, ...]:
     path = []
     while source is not None:
         path.append(source)
-        source = course.nodes[source].parent
+        source = tree.nodes[source].parent
     return tuple(reversed(path))
 
 

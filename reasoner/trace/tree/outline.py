@@ -22,9 +22,9 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The nodes of a course that are shown: the path, then those nearest to their head, at most `maximum`."""
+    """The nodes of a tree that are shown: the path, then those nearest to their head, at most `maximum`."""
 
-    course: SearchTree
+    tree: SearchTree
     heads: tuple[int, ...]
     """Indices of the heads that are shown: the first `MAX_HEADS`, and that of the path."""
     shown: frozenset[int]
@@ -32,34 +32,34 @@ class Outline:
     """For each node, how many of itself and its descendants are left out."""
 
     @classmethod
-    def of(cls, course: SearchTree, *, maximum: int, deepest: int | None = None) -> "Outline":
+    def of(cls, tree: SearchTree, *, maximum: int, deepest: int | None = None) -> "Outline":
         """The outline of at most `maximum` nodes, none below the depth `deepest`. Takes time linear in the nodes."""
 
         def allowed(node: int) -> bool:
-            return deepest is None or course.nodes[node].depth <= deepest
+            return deepest is None or tree.nodes[node].depth <= deepest
 
-        heads = sorted({*range(len(course.heads))[:MAX_HEADS], *(course.nodes[node].head for node in course.path[:1])})
-        shown = set(filter(allowed, course.path[:maximum]))
-        waiting = deque(node for head in heads for node in course.heads[head].children)
+        heads = sorted({*range(len(tree.heads))[:MAX_HEADS], *(tree.nodes[node].head for node in tree.path[:1])})
+        shown = set(filter(allowed, tree.path[:maximum]))
+        waiting = deque(node for head in heads for node in tree.heads[head].children)
         while waiting and len(shown) < maximum:
             node_id = waiting.popleft()
             if allowed(node_id):
                 shown.add(node_id)
-                waiting.extend(course.nodes[node_id].children)
-        hidden = [int(node.id not in shown) for node in course.nodes]
-        for node in reversed(course.nodes):
+                waiting.extend(tree.nodes[node_id].children)
+        hidden = [int(node.id not in shown) for node in tree.nodes]
+        for node in reversed(tree.nodes):
             if node.parent is not None:
                 hidden[node.parent] += hidden[node.id]
-        return cls(course, tuple(heads), frozenset(shown), tuple(hidden))
+        return cls(tree, tuple(heads), frozenset(shown), tuple(hidden))
 
     @property
     def left_out(self) -> int:
         """The number of nodes that are not shown."""
-        return len(self.course.nodes) - len(self.shown)
+        return len(self.tree.nodes) - len(self.shown)
 
     def rows(self, head: int) -> Iterator[Row]:
         """The lines under one head, parents before children."""
-        stack = self._under(0, self.course.heads[head].children)
+        stack = self._under(0, self.tree.heads[head].children)
         while stack:
             row = stack.pop()
             yield row
@@ -70,4 +70,4 @@ class Outline:
         """The lines of siblings, last one first, as a stack needs them."""
         left_out = sum(self.hidden[child] for child in children if child not in self.shown)
         rows = [Row(level, None, left_out)] if left_out else []
-        return rows + [Row(level, self.course.nodes[child]) for child in reversed(children) if child in self.shown]
+        return rows + [Row(level, self.tree.nodes[child]) for child in reversed(children) if child in self.shown]

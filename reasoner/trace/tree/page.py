@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 MAX_NODES = 1000
-"""Sequences of one course that are shown."""
+"""Sequences of one tree that are shown."""
 MAX_OPEN = 60
 """A tree of more sequences is folded, except for the path."""
 MAX_CHARACTERS = 1_000_000
-"""Characters of all texts of one course, divided among them; one text has at most `MAX_TEXT_LENGTH`."""
+"""Characters of all texts of one tree, divided among them; one text has at most `MAX_TEXT_LENGTH`."""
 MAX_TEXT_LENGTH = 20_000
 MAX_DEPTH = 100
 """Levels of nested nodes: browsers fail at some hundreds of elements."""
@@ -39,30 +39,30 @@ class Shortened(NamedTuple):
     left_out: int
 
 
-def fragment(course: SearchTree) -> "Markup":
-    """A course as an `<article class="course">` for any page with `style()` in its head. Bounded in size.
+def fragment(tree: SearchTree) -> "Markup":
+    """A tree as an `<article class="course">` for any page with `style()` in its head. Bounded in size.
 
     Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the answer are shown, with the
     number of those left out where they would be.
     """
     from markupsafe import Markup
 
-    outline = Outline.of(course, maximum=MAX_NODES, deepest=MAX_DEPTH)
-    heads = [(index, course.heads[index], _nested(outline.rows(index))) for index in outline.heads]
-    texts = len(outline.shown) + min(len(course.path), MAX_LINES) + sum(len(head.messages) for _, head, _ in heads)
+    outline = Outline.of(tree, maximum=MAX_NODES, deepest=MAX_DEPTH)
+    heads = [(index, tree.heads[index], _nested(outline.rows(index))) for index in outline.heads]
+    texts = len(outline.shown) + min(len(tree.path), MAX_LINES) + sum(len(head.messages) for _, head, _ in heads)
     return Markup(  # noqa: S704 the template escapes it
         _environment()
         .get_template("fragment.html")
         .render(
-            course=course,
+            tree=tree,
             outline=outline,
             heads=heads,
             longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
             most_lines=MAX_LINES,
             all_open=len(outline.shown) <= MAX_OPEN,
             words=words,
-            state_of=partial(words.state_of, course=course),
-            answer_of=partial(words.answer_of, course=course),
+            state_of=partial(words.state_of, tree=tree),
+            answer_of=partial(words.answer_of, tree=tree),
         )
     )
 
@@ -85,10 +85,10 @@ def policy() -> "Markup":
     return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
 
 
-def write_page(path: Path, courses: Iterable[SearchTree], *, source: str) -> Generator[SearchTree, None, None]:
-    """The same courses; each is added, as it passes, to a page about the trace named `source`.
+def write_page(path: Path, trees: Iterable[SearchTree], *, source: str) -> Generator[SearchTree, None, None]:
+    """The same trees; each is added, as it passes, to a page about the trace named `source`.
 
-    After `MAX_TREES` courses they are only counted. The page is written to `path` after the last one, or not at all.
+    After `MAX_TREES` trees they are only counted. The page is written to `path` after the last one, or not at all.
 
     Raises:
         UsageError: it cannot be written there.
@@ -101,10 +101,10 @@ def write_page(path: Path, courses: Iterable[SearchTree], *, source: str) -> Gen
                 file.write(markup.encode("utf-8", "replace") + b"\n")
 
             write(template("page_top.html").render(source=visible(source), policy=policy(), style=style()))
-            for count, course in enumerate(courses, 1):
+            for count, tree in enumerate(trees, 1):
                 if count <= MAX_TREES:
-                    write(fragment(course))
-                yield course
+                    write(fragment(tree))
+                yield tree
             left_out = max(0, count - MAX_TREES)
             write(template("page_end.html").render(left_out=left_out, version=version("reasoner-kit")))
     except OSError as error:

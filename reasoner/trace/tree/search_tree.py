@@ -38,7 +38,7 @@ class Head:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One sequence, complete or not; `id` is its index in the course's `nodes`.
+    """One sequence, complete or not; `id` is its index in the tree's `nodes`.
 
     `parent` is the node that it continues, None where it was sampled from the head itself. `index` counts the sequences
     of one prompt in launch order, within their `branch` of the search. `prefill` is text that was put at the beginning
@@ -137,33 +137,33 @@ class SearchTree:
         return (self.ended or self.began).notes
 
 
-def row(course: SearchTree) -> dict[str, Any]:
-    """The course without its tree, for JSON: the question, how it ended and what it cost."""
-    began = course.began
+def row(tree: SearchTree) -> dict[str, Any]:
+    """The tree without its tree, for JSON: the question, how it ended and what it cost."""
+    began = tree.began
     return {
-        "question_id": course.id,
+        "question_id": tree.id,
         "question": began.text,
         **{name: getattr(began, name) for name in ("strategy", "verifier", "engine", "budget", "seed")},
         "model": began.model.name,
-        "attempts": course.attempts,
-        "answer": _plain(course.answer),
-        "ended_by": course.ended_by,
-        "reason": course.reason,
-        "cost": _plain(course.cost),
-        "sequences": len(course.nodes),
-        "depth": course.depth,
+        "attempts": tree.attempts,
+        "answer": _plain(tree.answer),
+        "ended_by": tree.ended_by,
+        "reason": tree.reason,
+        "cost": _plain(tree.cost),
+        "sequences": len(tree.nodes),
+        "depth": tree.depth,
     }
 
 
-def document(course: SearchTree) -> dict[str, Any]:
-    """The whole course, for JSON."""
+def document(tree: SearchTree) -> dict[str, Any]:
+    """The whole tree, for JSON."""
     return {
-        **row(course),
-        "heads": _plain(course.heads),
-        "nodes": _plain(course.nodes),
-        "path": list(course.path),
-        "comparisons": [{"first": c.first, "second": c.second, **_plain(c.rated)} for c in course.comparisons],
-        "unmatched_ratings": _plain(course.unmatched),
+        **row(tree),
+        "heads": _plain(tree.heads),
+        "nodes": _plain(tree.nodes),
+        "path": list(tree.path),
+        "comparisons": [{"first": c.first, "second": c.second, **_plain(c.rated)} for c in tree.comparisons],
+        "unmatched_ratings": _plain(tree.unmatched),
         "proposals": [
             {
                 "answer": proposal.answer.text if proposal.answer else None,
@@ -171,10 +171,10 @@ def document(course: SearchTree) -> dict[str, Any]:
                 "samples": proposal.vote_state.samples,
                 "tokens": proposal.cost.tokens,
             }
-            for proposal in course.proposals
+            for proposal in tree.proposals
         ],
-        "notes": course.notes,
-        "remarks": list(course.remarks),
+        "notes": tree.notes,
+        "remarks": list(tree.remarks),
     }
 
 

@@ -1,4 +1,4 @@
-"""The words and marks that describe a course, the same on a terminal and in a page."""
+"""The words and marks that describe a tree, the same on a terminal and in a page."""
 
 from collections import Counter
 
@@ -25,10 +25,10 @@ LEGEND = {"→ path": "leads to the answer", **{f"{mark} {state}": meaning for s
 """The legend of the states."""
 
 
-def state_of(node: Node, course: SearchTree) -> tuple[str, str]:
+def state_of(node: Node, tree: SearchTree) -> tuple[str, str]:
     """Its mark and its word."""
     if node.on_path:
-        return "→", "answer" if node.id == course.path[-1] else "path"
+        return "→", "answer" if node.id == tree.path[-1] else "path"
     return _STATES[node.state][0], node.state
 
 
@@ -39,9 +39,9 @@ def score_of(node: Node) -> str:
     return "fail" if node.rating.value is None else f"{node.rating.value:.2f}"
 
 
-def answer_of(node: Node, course: SearchTree) -> str:
+def answer_of(node: Node, tree: SearchTree) -> str:
     """Its answer; "" for a step, even where an answer can be read out of it."""
-    final = node.state == "answered" or node.id in course.path[-1:]
+    final = node.state == "answered" or node.id in tree.path[-1:]
     return node.answer.text if node.answer and final else ""
 
 
@@ -54,22 +54,22 @@ def facts_of(node: Node) -> str:
     return f"sequence {node.index}{branch}; finish: {node.finish or node.state}; tokens: {tokens or 'none'}"
 
 
-def counts(course: SearchTree) -> str:
+def counts(tree: SearchTree) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
-    number = f"{len(course.nodes):,} sequence{'s' if len(course.nodes) != 1 else ''}, depth {course.depth}"
-    by_state = Counter(node.state for node in course.nodes)
+    number = f"{len(tree.nodes):,} sequence{'s' if len(tree.nodes) != 1 else ''}, depth {tree.depth}"
+    by_state = Counter(node.state for node in tree.nodes)
     states = ", ".join(f"{by_state[state]:,} {state}" for state in _STATES if by_state[state])
     return f"{number}: {states}" if states else number
 
 
-def ending(course: SearchTree) -> str:
+def ending(tree: SearchTree) -> str:
     """What ended it and why."""
-    return f"ended by {course.ended_by}: {course.reason}" if course.ended_by else f"did not end: {course.reason}"
+    return f"ended by {tree.ended_by}: {tree.reason}" if tree.ended_by else f"did not end: {tree.reason}"
 
 
-def why_no_path(course: SearchTree) -> str:
+def why_no_path(tree: SearchTree) -> str:
     """Why no sequence is known to be the source of the answer."""
-    return "no sequence states the final answer" if course.answer else "there is no answer"
+    return "no sequence states the final answer" if tree.answer else "there is no answer"
 
 
 def costs(cost: Cost) -> list[tuple[str, str]]:
@@ -87,24 +87,22 @@ def costs(cost: Cost) -> list[tuple[str, str]]:
     ]
 
 
-def events_of(course: SearchTree) -> list[tuple[str, list[str]]]:
+def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
     """What happened beside the sampling, under a title each."""
-    failures = [
-        f"#{node.id} not rated: {rated.error}" for node in course.nodes for rated in node.ratings if rated.error
-    ]
+    failures = [f"#{node.id} not rated: {rated.error}" for node in tree.nodes for rated in node.ratings if rated.error]
     return [
-        ("proposals", [_proposal(proposal) for proposal in course.proposals]),
-        ("comparisons", [_comparison(comparison) for comparison in course.comparisons]),
+        ("proposals", [_proposal(proposal) for proposal in tree.proposals]),
+        ("comparisons", [_comparison(comparison) for comparison in tree.comparisons]),
         ("failures", failures),
         (
             "unmatched",
             [
                 f"a sequence that the trace does not hold was rated: {rated.error or rated.value}"
-                for rated in course.unmatched
+                for rated in tree.unmatched
             ],
         ),
-        ("notes", course.notes),
-        ("remarks", list(course.remarks)),
+        ("notes", tree.notes),
+        ("remarks", list(tree.remarks)),
     ]
 
 
@@ -120,9 +118,9 @@ def _comparison(comparison: Comparison) -> str:
     return f"{first} better than {second}: {rated.error if rated.value is None else f'{rated.value:.2f}'}"
 
 
-def provenance(course: SearchTree) -> list[tuple[str, str]]:
-    """The settings that decided the course."""
-    began = course.began
+def provenance(tree: SearchTree) -> list[tuple[str, str]]:
+    """The settings that decided the tree."""
+    began = tree.began
     facts = [
         ("question", began.question_id),
         ("answer space", f"{began.answer_space}, rules {began.answer_rules}"),
@@ -133,4 +131,4 @@ def provenance(course: SearchTree) -> list[tuple[str, str]]:
         ("budget", began.budget.strip() if began.budget.strip() != "each" else "none"),
         ("seed", str(began.seed)),
     ]
-    return facts + ([("attempts", str(course.attempts))] if course.attempts > 1 else [])
+    return facts + ([("attempts", str(tree.attempts))] if tree.attempts > 1 else [])

@@ -209,12 +209,12 @@ def test_a_narrow_terminal_keeps_the_strategy_how_far_it_is_and_its_accuracy(col
 
 
 @given(st.lists(st.sampled_from(["start", "item", "end"]), max_size=30), st.integers(1, 100), st.integers(1, 20))
-def test_whatever_happens_the_table_fits(course: list[str], columns: int, rows: int) -> None:
+def test_whatever_happens_the_table_fits(tree: list[str], columns: int, rows: int) -> None:
     chosen = arms("a", "b")
     live, clock = watching(chosen, 50)
     waiting = itertools.cycle(chosen)
     running: list[Arm] = []
-    for step in course:
+    for step in tree:
         clock.now += 0.5
         if step == "start" and live.tallies[(arm := next(waiting)).name].began is None:
             live.arm_started(arm, 50, 0)

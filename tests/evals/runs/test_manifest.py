@@ -131,8 +131,8 @@ def test_budgets_verifier_prices_and_model_decide_a_run() -> None:
     was = manifest([task()], grid=grid)
     other = dataclasses.replace(grid, verifier="rules", budgets=(Budget(tokens=2000),))
     now = manifest([task()], grid=other)
-    card = dataclasses.replace(now.model, revision="abc")
-    now = now.model_copy(update={"prices": priced(Prices(1, 2)), "model": card})
+    info = dataclasses.replace(now.model, revision="abc")
+    now = now.model_copy(update={"prices": priced(Prices(1, 2)), "model": info})
     assert differences(was, now) == [
         Difference("the verifier", "certainty", "rules"),
         Difference("the budgets", "tokens=1000", "tokens=2000"),

@@ -137,9 +137,9 @@ class Trace:
         return self
 
     @property
-    def course(self) -> SearchTree:
-        [course] = search_trees(self.events)
-        return course
+    def tree(self) -> SearchTree:
+        [tree] = search_trees(self.events)
+        return tree
 
 
 def beam() -> Trace:

@@ -19,8 +19,8 @@ from tests.trace.tree.growing import Trace, beam, deep
 
 
 def test_a_beam_is_told_apart_into_what_went_on_was_pruned_and_answered() -> None:
-    course = beam().course
-    assert [node.state for node in course.nodes] == [
+    tree = beam().tree
+    assert [node.state for node in tree.nodes] == [
         "continued",
         "continued",
         "pruned",
@@ -28,37 +28,37 @@ def test_a_beam_is_told_apart_into_what_went_on_was_pruned_and_answered() -> Non
         "answered",
         "answered",
     ]
-    assert [node.parent for node in course.nodes] == [None, None, None, 0, 0, 1]
-    assert [node.depth for node in course.nodes] == [1, 1, 1, 2, 2, 2]
-    assert course.heads[0].children == [0, 1, 2]
-    assert [node.agrees for node in course.nodes] == [False, False, False, True, False, True]
+    assert [node.parent for node in tree.nodes] == [None, None, None, 0, 0, 1]
+    assert [node.depth for node in tree.nodes] == [1, 1, 1, 2, 2, 2]
+    assert tree.heads[0].children == [0, 1, 2]
+    assert [node.agrees for node in tree.nodes] == [False, False, False, True, False, True]
 
 
 def test_the_path_leads_to_the_best_rated_reply_with_the_final_answer() -> None:
-    course = beam().course
-    assert course.path == (1, 5)
-    assert [node.id for node in course.nodes if node.on_path] == [1, 5]
+    tree = beam().tree
+    assert tree.path == (1, 5)
+    assert [node.id for node in tree.nodes if node.on_path] == [1, 5]
 
 
 def test_of_replies_that_nobody_rated_the_first_is_where_the_answer_comes_from() -> None:
     trace = Trace().begin()
     for said in ("8", "7", "7"):
         trace.draw("head", said, stop=None, answer=said)
-    assert trace.end().course.path == (1,)
+    assert trace.end().tree.path == (1,)
 
 
 def test_a_step_that_happens_to_hold_the_answer_is_not_where_it_comes_from() -> None:
     trace = Trace().begin()
     step = trace.draw("head", "3 + 4 = 7", answer="7", value=1.0)
     trace.draw(step, "The answer is 7", stop=None, answer="7", value=0.1)
-    assert trace.end().course.path == (0, 1)
+    assert trace.end().tree.path == (0, 1)
 
 
 @pytest.mark.parametrize("answer", [None, "9"])
 def test_without_a_reply_that_gave_the_answer_there_is_no_path(answer: str | None) -> None:
     trace = Trace().begin()
     trace.draw("head", "The answer is 7", stop=None, answer="7")
-    assert trace.end(answer).course.path == ()
+    assert trace.end(answer).tree.path == ()
 
 
 def test_plain_sampling_has_whole_cut_and_silent_replies_and_prunes_nothing() -> None:
@@ -68,7 +68,7 @@ def test_plain_sampling_has_whole_cut_and_silent_replies_and_prunes_nothing() ->
     trace.draw("head", "and so on", stop=None, finish="length")
     trace.draw("head", "7\n", stop="\n", answer="7")
     trace.drop("head")
-    states = [node.state for node in trace.end().course.nodes]
+    states = [node.state for node in trace.end().tree.nodes]
     assert states == ["answered", "no answer", "cut", "answered", "cancelled"]
 
 
@@ -77,19 +77,19 @@ def test_steps_that_nothing_was_drawn_from_when_the_search_ended_are_open() -> N
     step = trace.draw("head")
     trace.draw(step, "4", answer="4")
     trace.draw(step, "longer", finish="length", stop=None)
-    assert [node.state for node in trace.end().course.nodes] == ["continued", "open", "open"]
+    assert [node.state for node in trace.end().tree.nodes] == ["continued", "open", "open"]
 
 
 def test_in_a_run_that_was_killed_nothing_is_called_pruned() -> None:
     trace = Trace().begin()
     trace.draw(trace.draw("head"))
     trace.draw("head")
-    course = trace.propose("7").course
-    assert [node.state for node in course.nodes] == ["continued", "open", "open"]
-    assert course.ended_by is None
-    assert course.answer is not None
-    assert course.cost.tokens == 3 * (5 + 3)
-    assert course.cost.seconds == 1
+    tree = trace.propose("7").tree
+    assert [node.state for node in tree.nodes] == ["continued", "open", "open"]
+    assert tree.ended_by is None
+    assert tree.answer is not None
+    assert tree.cost.tokens == 3 * (5 + 3)
+    assert tree.cost.seconds == 1
 
 
 def test_a_repeat_names_the_sequence_that_stands_for_it() -> None:
@@ -97,7 +97,7 @@ def test_a_repeat_names_the_sequence_that_stands_for_it() -> None:
     trace.draw("head", "so", child="same")
     trace.draw("head", "so", child="same")
     trace.draw("same", "7", stop=None, answer="7")
-    first, second, last = trace.end().course.nodes
+    first, second, last = trace.end().tree.nodes
     assert (first.children, second.children, last.parent) == ([2], [], 0)
     assert (second.state, second.repeats) == ("repeat", 0)
 
@@ -106,15 +106,15 @@ def test_an_empty_sequence_leads_to_its_own_prompt_and_makes_no_circle() -> None
     trace = Trace().begin()
     trace.draw("head", "", child="head")
     trace.draw("head", "7", stop=None, answer="7")
-    course = trace.end().course
-    assert [(node.parent, node.depth, node.repeats) for node in course.nodes] == [(None, 1, None)] * 2
+    tree = trace.end().tree
+    assert [(node.parent, node.depth, node.repeats) for node in tree.nodes] == [(None, 1, None)] * 2
 
 
 def test_a_text_put_into_the_mouth_is_part_of_the_edge() -> None:
     trace = Trace().begin()
     step = trace.draw("head", "so")
     trace.draw(trace.put(trace.put(step, "Wait,"), " no:"), "7", stop=None, answer="7")
-    node = trace.end().course.nodes[1]
+    node = trace.end().tree.nodes[1]
     assert (node.parent, node.prefill, node.text) == (0, "Wait, no:", "7")
 
 
@@ -122,13 +122,13 @@ def test_failed_ratings_are_no_scores() -> None:
     trace = Trace().begin()
     trace.draw("head", stop=None, answer="7")
     trace.rate("head", 0, None, error="RequestLost: gone")
-    [node] = trace.end().course.nodes
+    [node] = trace.end().tree.nodes
     assert node.rating is not None
     assert (node.rating.value, node.rating.error) == (None, "RequestLost: gone")
     trace.events.pop()
     trace.rate("head", 0, 0.5)
     trace.rate("head", 0, None, error="cancelled")
-    [node] = trace.end().course.nodes
+    [node] = trace.end().tree.nodes
     assert node.rating is not None
     assert node.rating.value == 0.5
     assert len(node.ratings) == 3
@@ -140,12 +140,12 @@ def test_each_head_has_a_tree_of_its_own() -> None:
     trace.head("judging", "Which one?")
     step = trace.draw("judging", "The first.")
     trace.draw(step, "Yes.", stop=None)
-    course = trace.end().course
-    assert [(head.text, head.after, head.children) for head in course.heads] == [
+    tree = trace.end().tree
+    assert [(head.text, head.after, head.children) for head in tree.heads] == [
         ("How many?", 0, [0]),
         ("Which one?", 1, [1]),
     ]
-    assert [(node.head, node.depth) for node in course.nodes] == [(0, 1), (1, 1), (1, 2)]
+    assert [(node.head, node.depth) for node in tree.nodes] == [(0, 1), (1, 1), (1, 2)]
 
 
 def test_comparisons_and_ratings_of_nothing_drawn_are_listed_and_counted() -> None:
@@ -154,10 +154,10 @@ def test_comparisons_and_ratings_of_nothing_drawn_are_listed_and_counted() -> No
     trace.draw("head", "8", stop=None, answer="8")
     trace.rate("head", 1, 0.25, against=first)
     trace.rate("head", 9, 0.5)
-    course = trace.course
-    assert [(one.first, one.second, one.rated.value) for one in course.comparisons] == [(1, 0, 0.25)]
-    assert [one.value for one in course.unmatched] == [0.5]
-    assert course.cost.verifier_tokens == 14
+    tree = trace.tree
+    assert [(one.first, one.second, one.rated.value) for one in tree.comparisons] == [(1, 0, 0.25)]
+    assert [one.value for one in tree.unmatched] == [0.5]
+    assert tree.cost.verifier_tokens == 14
 
 
 def test_several_questions_come_one_by_one_as_they_end() -> None:
@@ -176,7 +176,7 @@ def test_several_questions_come_one_by_one_as_they_end() -> None:
     found = search_trees(watched([*opening, *ending]))
     assert next(found).id == "b"
     assert taken[-1] is ending[0]
-    assert [course.id for course in found] == ["a", "c"]
+    assert [tree.id for tree in found] == ["a", "c"]
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
@@ -187,14 +187,14 @@ def test_a_run_that_is_taken_up_again_goes_on_with_its_course(interrupted: bool)
         trace.end(None, "error")
     trace.begin()
     trace.draw(step, "7", stop=None, answer="7")
-    course = trace.end().course
-    assert (course.attempts, len(course.heads), len(course.nodes), course.path) == (2, 1, 2, (0, 1))
-    assert course.ended_by == "strategy"
+    tree = trace.end().tree
+    assert (tree.attempts, len(tree.heads), len(tree.nodes), tree.path) == (2, 1, 2, (0, 1))
+    assert tree.ended_by == "strategy"
 
 
 def test_a_question_that_is_asked_anew_after_its_answer_has_a_course_for_each() -> None:
     events = [*beam().events, *deep(3).events]
-    assert [len(course.nodes) for course in search_trees(events)] == [6, 3]
+    assert [len(tree.nodes) for tree in search_trees(events)] == [6, 3]
 
 
 @pytest.mark.parametrize(
@@ -227,19 +227,19 @@ def test_every_sequence_is_one_node_and_every_token_is_counted_once(spec: str, s
         number_question(), build("strategy", spec), StepWorld(0.7).engine(),
         verifier=judge, budget=Budget(tokens=tokens), seed=seed, trace=events.append,
     )  # fmt: skip
-    [course] = search_trees(events)
+    [tree] = search_trees(events)
     drawn = [event for event in events if isinstance(event, Sampled | Dropped)]
-    assert len(course.nodes) == len(drawn)
-    assert [node.text for node in course.nodes] == [getattr(event, "text", "") for event in drawn]
-    spent = sum((node.cost for node in course.nodes), Cost())
-    for one in [*course.unmatched, *(comparison.rated for comparison in course.comparisons)]:
+    assert len(tree.nodes) == len(drawn)
+    assert [node.text for node in tree.nodes] == [getattr(event, "text", "") for event in drawn]
+    spent = sum((node.cost for node in tree.nodes), Cost())
+    for one in [*tree.unmatched, *(comparison.rated for comparison in tree.comparisons)]:
         spent += one.cost
-    assert timeless(spent) == timeless(course.cost) == timeless(solution.cost)
-    roots = [node for node in course.nodes if node.parent is None]
-    assert sum(node.cost.tokens + node.tokens_below for node in roots) == sum(node.cost.tokens for node in course.nodes)
-    families = [node.children for node in course.nodes] + [head.children for head in course.heads]
+    assert timeless(spent) == timeless(tree.cost) == timeless(solution.cost)
+    roots = [node for node in tree.nodes if node.parent is None]
+    assert sum(node.cost.tokens + node.tokens_below for node in roots) == sum(node.cost.tokens for node in tree.nodes)
+    families = [node.children for node in tree.nodes] + [head.children for head in tree.heads]
     reached = Counter(child for children in families for child in children)
-    assert reached == Counter(range(len(course.nodes)))
-    assert all(b.parent == a for a, b in zip(course.path, map(course.nodes.__getitem__, course.path[1:]), strict=False))
+    assert reached == Counter(range(len(tree.nodes)))
+    assert all(b.parent == a for a, b in zip(tree.path, map(tree.nodes.__getitem__, tree.path[1:]), strict=False))
     if solution.answer:
-        assert not course.path or course.nodes[course.path[-1]].answer
+        assert not tree.path or tree.nodes[tree.path[-1]].answer

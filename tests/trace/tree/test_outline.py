@@ -9,11 +9,11 @@ from tests.trace.tree.growing import Trace, beam, deep, huge
 
 
 def all_rows(outline: Outline) -> list[Row]:
-    return [row for head in range(len(outline.course.heads)) for row in outline.rows(head)]
+    return [row for head in range(len(outline.tree.heads)) for row in outline.rows(head)]
 
 
 def test_a_small_tree_is_drawn_whole_parents_before_children() -> None:
-    outline = Outline.of(beam().course, maximum=10)
+    outline = Outline.of(beam().tree, maximum=10)
     assert outline.left_out == 0
     assert [(row.node.id if row.node else None, row.level) for row in outline.rows(0)] == [
         (0, 0),
@@ -26,7 +26,7 @@ def test_a_small_tree_is_drawn_whole_parents_before_children() -> None:
 
 
 def test_what_is_nearest_to_the_prompt_is_kept_and_the_path_first() -> None:
-    outline = Outline.of(beam().course, maximum=4)
+    outline = Outline.of(beam().tree, maximum=4)
     assert outline.shown == {0, 1, 2, 5}
     assert [(row.node.id if row.node else None, row.left_out) for row in outline.rows(0)] == [
         (0, 0), (None, 2), (1, 0), (5, 0), (2, 0),
@@ -34,7 +34,7 @@ def test_what_is_nearest_to_the_prompt_is_kept_and_the_path_first() -> None:
 
 
 def test_nothing_is_nested_deeper_than_asked() -> None:
-    outline = Outline.of(deep(50).course, maximum=1000, deepest=20)
+    outline = Outline.of(deep(50).tree, maximum=1000, deepest=20)
     assert [row.level for row in outline.rows(0)] == list(range(21))
     assert outline.left_out == [*outline.rows(0)][-1].left_out == 30
 
@@ -48,7 +48,7 @@ def test_each_node_is_drawn_or_counted_once(parents: list[int], maximum: int, de
     for place, parent in enumerate(parents):
         on = names[parent % len(names)] if parent >= 0 and names else ("head", "other")[parent % 2]
         names.append(trace.draw(on, child=f"drawn {place}"))
-    outline = Outline.of(trace.end().course, maximum=maximum, deepest=deepest)
+    outline = Outline.of(trace.end().tree, maximum=maximum, deepest=deepest)
     rows = all_rows(outline)
     drawn = [row.node.id for row in rows if row.node]
     assert sorted(drawn) == sorted(outline.shown)
@@ -59,12 +59,12 @@ def test_each_node_is_drawn_or_counted_once(parents: list[int], maximum: int, de
 
 @pytest.mark.parametrize("shape", ["wide", "deep", "both"])
 def test_ten_thousand_nodes_are_looked_at_once_each(shape: str) -> None:
-    course = huge(shape).course
-    assert len(course.nodes) >= 10_000
-    outline = Outline.of(course, maximum=200)
+    tree = huge(shape).tree
+    assert len(tree.nodes) >= 10_000
+    outline = Outline.of(tree, maximum=200)
     rows = all_rows(outline)
     assert len(rows) <= 2 * 200
-    assert sum(row.left_out for row in rows) + 200 == len(course.nodes)
+    assert sum(row.left_out for row in rows) + 200 == len(tree.nodes)
 
 
 def test_of_many_prompts_the_first_are_drawn_and_that_of_the_path() -> None:
@@ -72,8 +72,8 @@ def test_of_many_prompts_the_first_are_drawn_and_that_of_the_path() -> None:
     for place in range(MAX_HEADS + 50):
         trace.head(f"prompt {place}", f"Which one? {place}")
         trace.draw(f"prompt {place}", stop=None, answer="7" if place == MAX_HEADS + 20 else "8")
-    course = trace.end().course
-    outline = Outline.of(course, maximum=1000)
+    tree = trace.end().tree
+    outline = Outline.of(tree, maximum=1000)
     assert outline.heads == (*range(MAX_HEADS), MAX_HEADS + 21)
     assert outline.left_out == 50
-    assert course.path[0] in outline.shown
+    assert tree.path[0] in outline.shown

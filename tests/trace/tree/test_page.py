@@ -62,11 +62,11 @@ def hostile() -> SearchTree:
     trace.rate("head", 0, None, error=HOSTILE)
     trace.draw(trace.put(step, HOSTILE), HOSTILE, stop=None, answer=HOSTILE)
     trace.head("judging", HOSTILE)
-    return trace.propose(HOSTILE).end(HOSTILE).course
+    return trace.propose(HOSTILE).end(HOSTILE).tree
 
 
 def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: Path) -> None:
-    page = Parsed(written(tmp_path / "page.html", beam().course))
+    page = Parsed(written(tmp_path / "page.html", beam().tree))
     shown = [name for name in page.classes("li") if name]
     assert shown == ["plain", "plain agrees", "plain", "on-path", "on-path agrees", "faint"]
     assert sum(tag == "details" and "open" in attrs for tag, attrs in page.tags) == 3
@@ -77,14 +77,14 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: P
 
 
 def test_a_large_tree_is_folded_but_for_the_path() -> None:
-    page = Parsed(str(fragment(wide(40, levels=3).course)))
+    page = Parsed(str(fragment(wide(40, levels=3).tree)))
     folded = [attrs for tag, attrs in page.tags if tag == "details" and "open" not in attrs]
     assert len(page.tags) > 120
     assert sum(tag == "details" for tag, _ in page.tags) - len(folded) == 4
 
 
 def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> None:
-    page = Parsed(written(tmp_path / "page.html", beam().course))
+    page = Parsed(written(tmp_path / "page.html", beam().tree))
     assert not {"script", "link", "img", "iframe", "form", "a"} & {tag for tag, _ in page.tags}
     assert not re.search(r"url\(|@import|https?:", page.markup)
     assert "prefers-color-scheme: dark" in style()
@@ -93,9 +93,9 @@ def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> No
 
 
 def test_what_a_model_wrote_is_shown_and_never_obeyed(tmp_path: Path) -> None:
-    course = hostile()
-    page = Parsed(written(tmp_path / "page.html", course))
-    assert {tag for tag, _ in page.tags} == {tag for tag, _ in Parsed(written(tmp_path / "b.html", beam().course)).tags}
+    tree = hostile()
+    page = Parsed(written(tmp_path / "page.html", tree))
+    assert {tag for tag, _ in page.tags} == {tag for tag, _ in Parsed(written(tmp_path / "b.html", beam().tree)).tags}
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7*7 }}" in page.text
@@ -119,29 +119,29 @@ def test_characters_that_show_nothing_are_spelled(text: str, shown: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["wide", "deep", "both"])
 def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(shape: str) -> None:
-    course = huge(shape).course
-    page = Parsed(str(fragment(course)))
+    tree = huge(shape).tree
+    page = Parsed(str(fragment(tree)))
     nodes = sum(name in ("plain", "faint", "on-path", "on-path agrees", "plain agrees") for name in page.classes("li"))
     assert nodes <= MAX_NODES
     assert len(page.markup) < 2_000_000
     assert page.deepest < 400
     [left_out] = re.findall(r"([\d,]+) of [\d,]+ sequences are not shown", page.text)
-    assert nodes + int(left_out.replace(",", "")) == len(course.nodes)
+    assert nodes + int(left_out.replace(",", "")) == len(tree.nodes)
     more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", page.text)]
-    assert sum(more) + nodes == len(course.nodes)
+    assert sum(more) + nodes == len(tree.nodes)
 
 
 def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
     trace = Trace().begin()
     for _ in range(300):
         trace.draw("head", "x" * 100_000, stop=None)
-    page = Parsed(str(fragment(trace.end(None).course)))
+    page = Parsed(str(fragment(trace.end(None).tree)))
     assert 0.9 * MAX_CHARACTERS < page.text.count("x") < 1.2 * MAX_CHARACTERS
     assert page.text.count("more characters, not shown.") == 300
 
 
 def test_questions_beyond_the_most_are_counted(tmp_path: Path) -> None:
-    page = Parsed(written(tmp_path / "page.html", *[beam().course] * (MAX_TREES + 2)))
+    page = Parsed(written(tmp_path / "page.html", *[beam().tree] * (MAX_TREES + 2)))
     assert page.classes("article") == ["course"] * MAX_TREES
     assert "2 more questions in the trace, not shown" in page.text
 
@@ -151,14 +151,14 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path.write_text("before", encoding="utf-8")
 
     def interrupted() -> Iterator[SearchTree]:
-        yield beam().course
+        yield beam().tree
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         list(write_page(path, interrupted(), source="t"))
     assert path.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [path]
-    written(path, beam().course)
+    written(path, beam().tree)
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -171,6 +171,6 @@ def test_a_place_that_cannot_be_written_says_why(tmp_path: Path, place: str, why
 
 
 def test_a_course_without_anything_has_a_page() -> None:
-    page = Parsed(str(fragment(Trace().begin().end(None, "budget").course)))
+    page = Parsed(str(fragment(Trace().begin().end(None, "budget").tree)))
     assert "No answer" in page.text
     assert "0 sequences, depth 0" in page.text

@@ -83,7 +83,7 @@ def usd(prices: dict[str, float] | None, costs: dict[str, Floats]) -> Floats:
 
 
 def expected_costs(
-    card: ModelInfo, data: ArmData, whole_cost: Mapping[str, Floats], ks: Sequence[int]
+    info: ModelInfo, data: ArmData, whole_cost: Mapping[str, Floats], ks: Sequence[int]
 ) -> dict[str, Floats]:
     """What k samples of each pool cost on average, by field, as [Q, K]; see `COST_RULE`. Nan for questions with fewer.
 
@@ -96,7 +96,7 @@ def expected_costs(
     # The reply that computed most of the prompt is the one that came first.
     first = np.argmax(np.nan_to_num(prompt, nan=-1.0), axis=1)
     enough = drawn[:, None] >= sizes
-    shares = {"prompt": prompt, "cached": cached, "flops": _prompt_flops(card, prompt, cached)}
+    shares = {"prompt": prompt, "cached": cached, "flops": _prompt_flops(info, prompt, cached)}
     costs = {}
     for name in (*FIELDS, "flops"):
         part = shares.get(name, np.zeros_like(prompt))
@@ -111,13 +111,13 @@ def expected_costs(
     return costs
 
 
-def _prompt_flops(card: ModelInfo, prompt: Floats, cached: Floats) -> Floats:
+def _prompt_flops(info: ModelInfo, prompt: Floats, cached: Floats) -> Floats:
     """[Q, N]: the FLOPs of computing each reply's prompt; 0 without a geometry, when all FLOPs are per sample."""
-    if card.flops(prompt=1, cached=0, generated=0) is None:
+    if info.flops(prompt=1, cached=0, generated=0) is None:
         return np.zeros_like(prompt)
     pairs, index = np.unique(np.stack([prompt + cached, cached], axis=-1).reshape(-1, 2), axis=0, return_inverse=True)
     flops = [
-        0.0 if np.isnan(c) else float(card.flops(prompt=int(c), cached=int(c0), generated=0) or 0) for c, c0 in pairs
+        0.0 if np.isnan(c) else float(info.flops(prompt=int(c), cached=int(c0), generated=0) or 0) for c, c0 in pairs
     ]
     table: Floats = np.asarray(flops)[index.ravel()].reshape(prompt.shape)
     return table
