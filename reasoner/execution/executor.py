@@ -199,7 +199,7 @@ class OperationExecutor:
         self, request: SampleRequest, digest: str, reservation: Reservation, books: Bookkeeping
     ) -> Completion:
         began = time.monotonic()
-        deadline, too_late = self.deadline()
+        deadline = self.deadline()
         try:
             async with deadline:
                 completion = await self._within_cache(request, digest, books.passed)
@@ -212,28 +212,27 @@ class OperationExecutor:
         except BaseException as failure:
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
             usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-            cost = self.cost(
-                usage or Usage(request.rendered.tokens, 0, request.params.max_tokens),
-                seconds=time.monotonic() - began,
-                cancelled=True,
-                is_sample=books.is_sample,
-            )
+            spent = usage or Usage(request.rendered.tokens, 0, request.params.max_tokens)
+            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, is_sample=books.is_sample)
             self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
             if is_cancellation(failure):
                 raise
             if deadline.expired():
-                raise too_late from None
+                raise self.too_late() from None
             raise ENGINE_ERRORS.error(failure) from failure
         cost = self.cost_of(completion, is_sample=books.is_sample).taking(time.monotonic() - began)
         self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
 
-    def deadline(self) -> tuple[asyncio.Timeout, BudgetExhausted]:
-        """A timeout at the nearest deadline, and the refusal to raise when it passes."""
+    def deadline(self) -> asyncio.Timeout:
+        """A timeout at the nearest deadline."""
+        left = self.admission.ledger.remaining_seconds()
+        return asyncio.timeout(None if left == math.inf else left)
+
+    def too_late(self) -> BudgetExhausted:
+        """The refusal to raise when the nearest deadline passed."""
         ledger = self.admission.ledger
-        left = ledger.remaining_seconds()
-        too_late = BudgetExhausted("seconds", needed=0, free=0, limit=round(left + ledger.elapsed, 3))
-        return asyncio.timeout(None if left == math.inf else left), too_late
+        return BudgetExhausted("seconds", needed=0, free=0, limit=round(ledger.remaining_seconds() + ledger.elapsed, 3))
 
     async def _within_cache(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
         if self.kv_limiter is None:
@@ -304,13 +303,13 @@ class OperationExecutor:
         Raises:
             BudgetExhausted: the deadline passed.
         """
-        deadline, too_late = self.deadline()
+        deadline = self.deadline()
         try:
             async with deadline:
                 with COMPARER_ERRORS:
                     return await work
         except TimeoutError:
-            raise too_late from None
+            raise self.too_late() from None
 
     async def rate(
         self, op: int, verifier: Verifier, candidate: Completion, *, other: Completion | None = None, reserve: int = 0
@@ -364,7 +363,7 @@ class OperationExecutor:
     ) -> Rating:
         """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
         began = time.monotonic()
-        deadline, too_late = self.deadline()
+        deadline = self.deadline()
         cost_meter, cost = CostMeter(), bound
         rating = Rating(None, cost, error=CANCELLED)
         try:
@@ -380,8 +379,9 @@ class OperationExecutor:
             if is_cancellation(failure):
                 raise
             if deadline.expired():
-                rating = Rating(None, cost, error=f"{NOT_RATED}: {too_late}")
-                raise too_late from None
+                refusal = self.too_late()
+                rating = Rating(None, cost, error=f"{NOT_RATED}: {refusal}")
+                raise refusal from None
             rating = Rating(None, cost, error=_failure(failure))
         finally:
             self.settle(reservation, cost, lambda: record(rating, cost))

@@ -58,28 +58,35 @@ class Launcher:
         self, work: Callable[[Passed], Coroutine[Any, Any, T]], done: "Callable[[asyncio.Task[T]], None]"
     ) -> "asyncio.Task[T]":
         """Launch a task; `done` is called when it ends, before its room is free."""
-        waits = True
-
-        def passed() -> None:
-            nonlocal waits
-            if waits:
-                waits = False
-                self.waiting -= 1
-                self.in_flight += 1
-                self.changed()
-
-        def ended(_: object) -> None:
-            if waits:
-                self.waiting -= 1
-            else:
-                self.in_flight -= 1
-            self.changed()
-
-        self.waiting += 1
-        task = asyncio.ensure_future(work(passed))
+        launched = _Launched(self)
+        task = asyncio.ensure_future(work(launched.passed))
         task.add_done_callback(done)
-        task.add_done_callback(ended)
+        task.add_done_callback(launched.ended)
         return task
+
+
+class _Launched:
+    """The room that one launched task takes."""
+
+    __slots__ = ("_launcher", "_waits")
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher, self._waits = launcher, True
+        launcher.waiting += 1
+
+    def passed(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._launcher.waiting -= 1
+            self._launcher.in_flight += 1
+            self._launcher.changed()
+
+    def ended(self, _: object) -> None:
+        if self._waits:
+            self._launcher.waiting -= 1
+        else:
+            self._launcher.in_flight -= 1
+        self._launcher.changed()
 
 
 @dataclass(slots=True, eq=False)
@@ -295,10 +302,13 @@ async def sample_all(
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:
-    """Run all concurrently, refusals as values; the first other failure cancels the rest.
-
-    A single one runs as a task too: operations then end in the order in which their last part ends.
-    """
+    """Run all concurrently, refusals as values; the first other failure cancels the rest."""
+    if len(work) == 1:
+        result = await _refusal_as_value(work[0])
+        # As many steps of the loop as `gather` takes: operations end in the order in which their last part ends.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return [result]
     tasks = [asyncio.ensure_future(_refusal_as_value(part)) for part in work]
     try:
         return list(await asyncio.gather(*tasks))
