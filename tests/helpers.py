@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 import resource
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.operations import BRANCH
 from reasoner.strategy import Plan
-from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Sampled, Scored, TraceWriter
+from reasoner.trace.events import ATTEMPTS, Dropped, Event, LikelihoodsMeasured, Sampled, Scored, TraceWriter
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 
@@ -68,11 +69,17 @@ Pause = Callable[[SampleRequest], Awaitable[None]]
 
 
 def jumbled(seed: int, *, lost: float = 0.0, minimum: int = 0, maximum: int = 12) -> Pause:
-    """A pause of a random number of turns of the event loop, after which some requests are lost part-way."""
+    """A pause of a random number of turns of the event loop, after which some requests are lost part-way.
+
+    No sequence is lost as often as the runner tries it, which would be the question's error.
+    """
     source = random.Random(seed)
+    losses = Counter[tuple[str, int]]()
 
     async def pause(request: SampleRequest) -> None:
-        dies = source.random() < lost
+        sequence = request.prompt.digest, request.index
+        dies = source.random() < lost and losses[sequence] < ATTEMPTS - 1
+        losses[sequence] += dies
         for _ in range(source.randint(minimum, maximum)):
             await asyncio.sleep(0)
             usage = request.meter.usage

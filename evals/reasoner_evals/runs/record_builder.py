@@ -113,11 +113,14 @@ class RecordBuilder:
 
     def _record(self, question: _Question, ended: Ended) -> ItemRecord:
         # All complete replies of a pool in launch order, truncated ones too; else those that the model ended.
-        samples = sorted(question.samples.values(), key=lambda event: (event.op, event.index))
+        samples = question.samples.values()
         if self.arm.pool:
+            # By index alone: the operations of reused samples are those of the arm that drew them.
             complete = [event for event in samples if event.prompt in question.prompts]
+            complete.sort(key=lambda event: event.index)
         else:
             complete = [event for event in samples if event.finish_reason == "stop" and event.stop is None]
+            complete.sort(key=lambda event: (event.op, event.index))
         pool = tuple(map(question.reply, complete))
         last = question.proposals[-1] if question.proposals else None
         return ItemRecord(
