@@ -107,7 +107,7 @@ def _run(command: list[str], scratch: Path, notify: Notify) -> None:
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 # a client of packages, with arguments of ours
             [sys.executable, "-P", tethered.__file__, *command],
-            # All that is downloaded comes to lie in this folder, so its size is the progress of either client.
+            # Either client downloads into this folder, so its size is the progress.
             env={**os.environ, "TMPDIR": str(scratch)},
             stdin=subprocess.DEVNULL,
             stdout=output,
