@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Literal, overload
 
 from reasoner.engine import Engine
-from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
+from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
 from reasoner.specs import Bare, Spec, Value, written
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import plug_ins
@@ -45,6 +45,7 @@ def load(kind: Kind, name: str) -> type:
         UnknownName: no such name; the message suggests the nearest.
         UsageError: it is registered but cannot be imported.
     """
+    require_choice(kind, "the kind of a plug-in", _GROUPS)
     known = entries(kind)
     if name not in known:
         raise UnknownName(kind, name, known)
@@ -77,6 +78,8 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     Raises:
         UsageError: not a spec, an unknown name or option, or a value that does not fit.
     """
+    if not isinstance(spec, str | Spec):
+        raise UsageError(f"the spec of a {kind} must be text, as in NAME:OPTION=VALUE (got {shown(spec)})")
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     name, owner = spec.name, f"{kind} {spec.name}"
     cls = load(kind, name)
@@ -122,9 +125,11 @@ def check_types(thing: object) -> None:
     for option in options_of(thing):
         value = getattr(thing, option)
         if not _fits(value, hints[option]):
-            raise UsageError(
-                f"{type(thing).__name__}: {option} must be {_in_words(hints[option])} (got {shown(value)})"
-            )
+            problem = f"{type(thing).__name__}: {option} must be {_in_words(hints[option])} (got {shown(value)})"
+            kind = _nested(hints[option])
+            if kind and isinstance(value, str):
+                problem += f": pass build({kind!r}, {value!r})"
+            raise UsageError(f"{problem}: pass {value.__name__}()" if isinstance(value, type) else problem)
         if not isinstance(value, type):
             check_types(value)
 

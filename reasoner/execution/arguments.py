@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine
-from reasoner.errors import UsageError, shown
+from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.registry import DEFAULT_VERIFIER, Kind, build, check_types, entries
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
@@ -21,6 +21,8 @@ _METHODS: Mapping[Kind, str] = {"strategy": "plan", "engine": "sample", "verifie
 _EXAMPLES: Mapping[Kind, str] = {
     "strategy": "self_consistency:n=8", "engine": "vllm", "verifier": "certainty", "rule": "beta",
 }  # fmt: skip
+
+_DEFAULTED = ("strategy", "engine")
 
 
 class Plugins(NamedTuple):
@@ -90,6 +92,8 @@ def _wrong(name: str, wanted: str, given: object, hint: str = "") -> UsageError:
     """The error of an argument of the wrong type, with a hint where the mistake is a common one."""
     if not hint and isinstance(given, type):
         hint = f"pass {given.__name__}()"
+    if not hint and given is None and name in _DEFAULTED:
+        hint = "leave it out for the default"
     if not hint and (kind := _kind_of(given)) and kind != name:
         hint = f"that is {'an' if kind[0] in 'aeiou' else 'a'} {kind}; {ORDER}"
     return UsageError(f"{name} must be {wanted} (got {shown(given)}){f': {hint}' if hint else ''}")
@@ -172,13 +176,22 @@ def as_sink(given: object) -> Sink | None:
     return given
 
 
-def as_instance(given: T, cls: type[T], name: str) -> T:
+def as_instance(given: T, cls: type[Any], name: str, wanted: str) -> T:
     """An argument of a type that has no text form; None passes.
 
     Raises:
         UsageError: it is of another type.
     """
-    if given is not None and (isinstance(given, bool) or not isinstance(given, cls)):
-        wanted = "a whole number" if cls is int else f"a {cls.__name__}"
+    if given is not None and (isinstance(given, bool | type) or not isinstance(given, cls)):
         raise _wrong(name, wanted, given)
     return given
+
+
+def check_keywords(function: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse keywords that a function does not have.
+
+    Raises:
+        UnknownName: with the nearest that it has.
+    """
+    if unknown := sorted(set(given) - set(known)):
+        raise UnknownName("keyword", unknown[0], known, of=function)

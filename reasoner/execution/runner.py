@@ -13,7 +13,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.execution.allocation import Allocation
 from reasoner.execution.arguments import (
     Plugins,
@@ -23,6 +23,7 @@ from reasoner.execution.arguments import (
     as_question,
     as_questions,
     as_sink,
+    check_keywords,
     plugins,
 )
 from reasoner.execution.opening import CONCURRENCY, RunContext, check_ids, open_questions
@@ -86,8 +87,11 @@ async def solve_each(
     asked = as_questions(questions)
     limits = _Limits(as_budget(budget, "budget"), as_budget(each, "each"), as_prices(prices))
     sink = as_sink(trace)
-    seed, concurrency = as_instance(seed, int, "seed"), as_instance(concurrency, int, "concurrency")
-    as_instance(allocation, Allocation, "allocation")
+    for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1)):
+        require(number, name, at_least=least, whole=True)
+    as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
+    as_instance(history, Mapping, "history", "a mapping of question ids to histories")
+    as_instance(spent, Cost, "spent", "a Cost")
     async with plugins(strategy, engine, verifier, stop) as used:
         stream = _solve_each(
             asked, used, limits, allocation, comparer, sink, seed, history or {}, spent or NO_COST, concurrency
@@ -180,6 +184,7 @@ def _one(
 
     async def solve(question: Question | str, /, *args: P.args, **kwargs: P.kwargs) -> Solution:
         """See below, where it is made."""
+        check_keywords("solve", kwargs, signature(stream).parameters)
         if kwargs.get("budget") is not None:
             if kwargs.get("each") is not None:
                 raise UsageError("budget and each bound the same thing where there is one question: keep one")
@@ -200,6 +205,7 @@ def _collected(
     stream: Callable[P, AsyncGenerator[tuple[int, Solution], None]],
 ) -> Callable[P, Coroutine[Any, Any, list[Solution]]]:
     async def collect(*args: P.args, **kwargs: P.kwargs) -> list[Solution]:
+        check_keywords("solve_many", kwargs, signature(stream).parameters)
         async with aclosing(stream(*args, **kwargs)) as solutions:
             by_index = {index: solution async for index, solution in solutions}
         return [by_index[index] for index in sorted(by_index)]
