@@ -1,19 +1,33 @@
 """The group of all commands; turns errors in the command line into one line."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Final
 
 import click
 
 from reasoner.aliases import COMMAND_OPTIONS
+from reasoner.cli.config import origins, read
 from reasoner.cli.exits import OTHER, error_line
+from reasoner.cli.look import MAX_WIDTH
+from reasoner.cli.options import PATH
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {"solve": "solve", "plan": "plan", "trace": "trace", "list": "listing", "doctor": "doctor"}
+_EPILOG: Final = """\b
+Defaults: an option given on the command line goes before a variable, such
+as REASONER_SOLVE_MODEL, and a variable before the file of --config:
+    [solve]
+    model = "PATH_OR_ID"
+    budget = "tokens=4k"
+\b
+Completion for bash (or zsh, fish), here and in ~/.bashrc:
+    eval "$(_REASONER_COMPLETE=bash_source reasoner)"
+"""
 PLUG_INS = "reasoner.commands"
 """The entry points by which other packages add commands."""
 
@@ -45,8 +59,18 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="reasoner-kit", prog_name="reasoner")
+_SETTINGS: Final[Mapping[str, object]] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": MAX_WIDTH,
+    "auto_envvar_prefix": "REASONER",
+}
+
+
+@click.group(cls=_LazyGroup, context_settings=dict(_SETTINGS), epilog=_EPILOG)
+@click.option("--config", type=PATH, metavar="FILE", callback=read, expose_value=False,
+              help="Defaults of options, as TOML.  [default: config.toml in the folder for settings, such as "
+                   "~/.config/reasoner]")  # fmt: skip
+@click.version_option(package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False)
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""
 
@@ -86,7 +110,7 @@ def _message(error: click.ClickException, arguments: Sequence[str]) -> str:
         suggestion = _suggestion(error.option_name, arguments)
         suggestion = suggestion if suggestion.partition(" ")[0] in known else ""
         return str(UnknownName("option", error.option_name, known, of=context.command_path, meant=suggestion))
-    return f"{message} (see `{context.command_path} --help`)"
+    return f"{message} (see `{context.command_path} --help`){origins(context)}"
 
 
 def _suggestion(option: str, arguments: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import printable
@@ -12,6 +12,9 @@ from reasoner.solution import Solution
 from reasoner.strategy import Strategy
 from reasoner.types import Question, Vote, VoteState
 from reasoner.verifier import Verifier
+
+if TYPE_CHECKING:
+    from reasoner.cli.reasoning import Reasoning
 
 MAX_ANSWERS = 6
 """Answers that the vote line names."""
@@ -207,6 +210,7 @@ def as_document(
     budget: Budget,
     seed: int,
     solution: Solution,
+    reasoning: "Reasoning | None" = None,
 ) -> str:
     """The whole solution as one JSON object in ASCII, which no terminal interprets."""
     document = {
@@ -227,6 +231,7 @@ def as_document(
         "remarks": list(solution.remarks),
         "confidence": solution.confidence,
         "seed": seed,
+        "reasoning": reasoning._asdict() if reasoning else None,
         "proposals": [
             {
                 "answer": proposal.answer.text if proposal.answer else None,
