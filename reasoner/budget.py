@@ -133,9 +133,7 @@ class Budget:
         for part in text.split(","):
             unit, equals, amount = (piece.strip() for piece in part.partition("="))
             if not equals:
-                raise UsageError(
-                    f"budget {part.strip()!r} has no unit: write UNIT=AMOUNT, as in tokens=4000,seconds=30"
-                )
+                raise UsageError(f"budget {part.strip()!r} has no unit: write UNIT=AMOUNT, as in {_meant(part)}")
             if unit not in UNITS:
                 raise UnknownName("budget unit", unit, UNITS)
             if unit in limits:
@@ -156,6 +154,14 @@ class Budget:
 
     def __str__(self) -> str:
         return ",".join(f"{unit}={limit:.15g}" for unit in UNITS if (limit := getattr(self, unit)) is not None)
+
+
+def _meant(part: str) -> str:
+    """How a limit without an equals sign is written, such as 500, tokens:500 or 500tokens; otherwise an example."""
+    words = re.findall(r"\d[\d.]*(?:[kmgtp]\b)?|[a-z]+", part.lower())
+    units = [word for word in words if word in UNITS] or ["tokens"]
+    amounts = [word for word in words if word[0].isdigit() and _AMOUNT.fullmatch(word)]
+    return f"{units[0]}={amounts[0]}" if len(amounts) == 1 else "tokens=4000,seconds=30"
 
 
 def _amount(unit: str, text: str) -> float:

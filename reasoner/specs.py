@@ -106,7 +106,8 @@ class _Parser:
         spec = Spec(name, self._items(")" if opening == "(" else "") if opening else {})
         self._blanks()
         if self.at < len(self.text):
-            raise self._error(f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}")
+            meant = f": write {name}:{self.text[self.at + 1 :].strip()}" if self.text[self.at] == "," and name else ""
+            raise self._error(f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}{meant}")
         return spec
 
     def _items(self, end: str) -> dict[str, Value]:

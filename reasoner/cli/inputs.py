@@ -60,7 +60,7 @@ def read_messages(path: Path) -> "tuple[str, tuple[Message, ...], str]":
     """
     from reasoner.types import Message
 
-    turns = []
+    turns: list[Message] = []
     for where, entry in _entries("--messages", path, '{"role": "user", "content": "..."}'):
         role: Any = _text(entry, "role", where)
         if role not in ROLES:

@@ -26,6 +26,8 @@ DEFAULT_ENGINE = "vllm"
 DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
 
+LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "models")
+"""What `reasoner list` lists."""
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 PATH: Final = click.Path(path_type=Path)
 
@@ -144,14 +146,20 @@ def check_sampling(missing: Collection[str], strategies: Sequence[str]) -> None:
     """Refuse options of sampling that no strategy has.
 
     Raises:
-        UsageError: there are some.
+        UsageError: there are some; the message names the options that the first strategy has.
     """
-    if missing:
-        name, which = min(missing), " and ".join(strategies)
-        raise UsageError(
-            f"{flag(name)} has no effect: {which} has no option {name}; omit it, or choose another strategy, such as "
-            f"self_consistency"
-        )
+    if not missing:
+        return
+    from reasoner.registry import load, options_of
+    from reasoner.specs import Spec
+
+    name, first = min(missing), Spec.parse(strategies[0]).name
+    own = ", ".join(option for option in list(options_of(load("strategy", first)))[:6] if option != "params")
+    also = f"; {first} has {own}" if own else ""
+    which = " and ".join(strategies)
+    raise UsageError(
+        f"{flag(name)} has no effect: {which} has no option {name}: omit it, or use another strategy{also}"
+    )
 
 
 def choose_strategy(

@@ -87,7 +87,7 @@ class QuestionRun:
         log = engine_log(self.engine)
         with own_streams(log) as terminal:
             self.progress = Progress(terminal, self.budget, quiet=self.style.quiet)
-            sinks = [self.progress, *([recording] if recording else [])]
+            sinks: list[Sink] = [self.progress, *([recording] if recording else [])]
             sink = tee(*sinks, *([self.events.append] if self.style.reasoning else []))
             try:
                 with self.progress.shown():

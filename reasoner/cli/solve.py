@@ -169,7 +169,7 @@ def _question(
         raise UsageError("QUESTION and --messages are both given: keep one, as the last message is the question")
     if system is not None and not system.strip():
         raise UsageError("--system is empty: omit it or give a text")
-    history: "tuple[Message, ...]" = ()
+    history: tuple[Message, ...] = ()
     if messages is not None:
         written_system, history, text = read_messages(messages)
         if system is not None and written_system:

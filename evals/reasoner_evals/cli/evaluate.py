@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.options import PATH, QUIET, json_option
 from reasoner.cli.look import Command, option
+from reasoner.cli.options import PATH, QUIET, json_option
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
