@@ -92,7 +92,9 @@ class Prices:
         Raises:
             UsageError: a kind is unknown, given twice or missing, or an amount is not a number.
         """
-        pairs = amounts_in(text, "price", "kind", [price.name for price in fields(cls)], "prompt=0.15,generated=0.60")
+        pairs = amounts_in(
+            text, "price", "kind", [price.name for price in fields(cls)], lambda _: "prompt=0.15,generated=0.60"
+        )
         if missing := {"prompt", "generated"} - pairs.keys():
             raise UsageError(f"prices need {' and '.join(sorted(missing))} too, in US dollars per million tokens")
         given: dict[str, float] = {}
@@ -149,7 +151,7 @@ class Budget:
         Raises:
             UsageError: an unknown unit, an amount that is not a positive number, or a unit given twice.
         """
-        pairs = amounts_in(text, "budget", "unit", UNITS, "tokens=4000,seconds=30")
+        pairs = amounts_in(text, "budget", "unit", UNITS, _meant)
         limits = {unit: _amount(unit, amount) for unit, amount in pairs.items()}
         counts = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
         return cls(**counts, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
@@ -166,6 +168,14 @@ class Budget:
 
     def __str__(self) -> str:
         return ",".join(f"{unit}={limit:.15g}" for unit in UNITS if (limit := getattr(self, unit)) is not None)
+
+
+def _meant(part: str) -> str:
+    """How a limit without an equals sign is written, such as 500, tokens:500 or 500tokens; otherwise an example."""
+    words = re.findall(r"\d[\d.]*(?:[kmgtp]\b)?|[a-z]+", part.lower())
+    units = [word for word in words if word in UNITS] or ["tokens"]
+    amounts = [word for word in words if word[0].isdigit() and _AMOUNT.fullmatch(word)]
+    return f"{units[0]}={amounts[0]}" if len(amounts) == 1 else "tokens=4000,seconds=30"
 
 
 def _amount(unit: str, text: str) -> float:

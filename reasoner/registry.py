@@ -5,7 +5,7 @@ import inspect
 import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, overload
@@ -48,7 +48,7 @@ def load(kind: Kind, name: str) -> type:
     require_choice(kind, "the kind of a plug-in", _GROUPS)
     known = entries(kind)
     if name not in known:
-        raise UnknownName(kind, name, known)
+        raise UnknownName(kind, name, known, meant=_meant(name, known))
     try:
         loaded = known[name].load()
     except Exception as error:
@@ -56,6 +56,13 @@ def load(kind: Kind, name: str) -> type:
     if not (inspect.isclass(loaded) and dataclasses.is_dataclass(loaded)):
         raise UsageError(f"the {kind} {name!r} ({known[name].value}) is not a dataclass, so no options can be set")
     return loaded
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """A name with its options after a blank, as a spec; empty where it is nothing of that kind."""
+    first, *options = name.replace(",", " ").split() or [""]
+    first = first.lower().replace("-", "_")
+    return f"'{first}:{','.join(options)}'" if first in known and options and "=" in name else ""
 
 
 @overload
@@ -189,8 +196,13 @@ def _required(field: "dataclasses.Field[Any]") -> bool:
 def _first_required(owner: str, name: str, fields: Mapping[str, "dataclasses.Field[Any]"], value: Value) -> str:
     """The option that a value without a name sets."""
     first = next(iter(fields.values()), None)
-    if first is None or not _required(first):
-        raise UsageError(f"{owner}: {written(value)!r} sets nothing: write OPTION=VALUE, as in {name}:n=8")
+    if first is None:
+        raise UsageError(f"{owner}: {written(value)!r} sets nothing: {name} has no options")
+    if not _required(first):
+        # `n` alone is more often a forgotten value than a value.
+        option, given = ("n" if "n" in fields else first.name), written(value)
+        example = f"{name}:{option}={8 if given in fields else given}"
+        raise UsageError(f"{owner}: {given!r} sets nothing: write OPTION=VALUE, as in {example}")
     return first.name
 
 
@@ -231,7 +243,9 @@ def _value(where: str, value: Any, hint: Any) -> Any:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]["msg"].lower()
-        raise UsageError(f"{where}={value!r} does not fit: {problem}") from error
+        commas = isinstance(value, str) and " " in value and "=" in value
+        advice = "; separate options by commas, as in n=8,temperature=0.7" if commas else ""
+        raise UsageError(f"{where}={value!r} does not fit: {problem}{advice}") from error
     except ReasonerError:
         raise
     except Exception as error:

@@ -117,6 +117,7 @@ class Solution:
             "completions": [
                 {
                     "text": reply.text,
+                    "thinking": reply.completion.thinking,
                     "answer": reply.answer.text if reply.answer else None,
                     "score": reply.score,
                     "finish_reason": reply.completion.finish_reason,

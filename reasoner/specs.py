@@ -11,7 +11,7 @@ is written as a JSON string. Inside another spec, the form with a colon ends at 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reasoner.errors import UnknownName, UsageError
@@ -86,8 +86,10 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def amounts_in(text: str, what: str, word: str, known: Sequence[str], example: str) -> dict[str, str]:
+def amounts_in(text: str, what: str, word: str, known: Sequence[str], example: Callable[[str], str]) -> dict[str, str]:
     """The amounts of `NAME=AMOUNT,...` by name, as in a budget; `word` is what a name is called.
+
+    `example` is how an amount without a name is written.
 
     Raises:
         UsageError: a name is unknown or given twice, or has no amount.
@@ -96,7 +98,9 @@ def amounts_in(text: str, what: str, word: str, known: Sequence[str], example: s
     for part in text.split(","):
         name, equals, amount = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise UsageError(f"{what} {part.strip()!r} has no {word}: write {word.upper()}=AMOUNT, as in {example}")
+            raise UsageError(
+                f"{what} {part.strip()!r} has no {word}: write {word.upper()}=AMOUNT, as in {example(part)}"
+            )
         if name not in known:
             raise UnknownName("price" if what == "price" else f"{what} {word}", name, known)
         if name in pairs:
@@ -125,7 +129,8 @@ class _Parser:
         spec = Spec(name, self._items(")" if opening == "(" else "") if opening else {})
         self._blanks()
         if self.at < len(self.text):
-            raise self._error(f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}")
+            meant = f": write {name}:{self.text[self.at + 1 :].strip()}" if self.text[self.at] == "," and name else ""
+            raise self._error(f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}{meant}")
         return spec
 
     def _items(self, end: str) -> dict[str, Value]:

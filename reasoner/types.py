@@ -1,7 +1,7 @@
 """The values that flow through a run: questions, prompts, completions, answers, ratings."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -261,18 +261,29 @@ class Question:
     space: AnswerSpace
 
     @classmethod
-    def of(cls, text: str, *, space: "AnswerSpace | str" = "auto", context: str = "", id: str = "") -> "Question":
+    def of(
+        cls,
+        text: str,
+        *,
+        space: "AnswerSpace | str" = "auto",
+        context: str = "",
+        id: str = "",
+        system: str = "",
+        shots: Sequence[tuple[str, str]] = (),
+        history: Sequence[Message] = (),
+    ) -> "Question":
         """A question from its text, optionally about a document (`context`).
 
-        The document comes first in the prompt, so that all samples and all questions about it share a cached prefix.
-        `space` is an answer space or its name. Without an `id`, the id is a hash of the content.
+        The prompt is the `system` turn, worked examples (`shots`, each a question and a reply), earlier turns
+        (`history`), and the question after its document. So all samples and all questions about one document share a
+        cached prefix. `space` is an answer space or its name. Without an `id`, the id is a hash of the content.
 
         Raises:
             UsageError: the text is empty or not valid text, or there is no such space.
         """
         from reasoner.answers.questions import question_of
 
-        return question_of(text, space=space, context=context, id=id)
+        return question_of(text, space=space, context=context, id=id, system=system, shots=shots, history=history)
 
     def read(self, completion: Completion) -> Answer | None:
         """The answer in a completion; None if there is none or the sequence was cut."""

@@ -6,6 +6,7 @@ from typing import ParamSpec
 
 import click
 
+from reasoner.cli.config import origins
 from reasoner.cli.terminal import ReaderLeft, printable
 from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
@@ -45,7 +46,9 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
         except ReaderLeft:
             return ANSWERED
         except ReasonerError as error:
-            click.echo(error_line(error), err=True)
+            context = click.get_current_context(silent=True)
+            origin = origins(context) if context and isinstance(error, UsageError) else ""
+            click.echo(error_line(f"{error}{origin}"), err=True)
             return code_of(error)
 
     return run

@@ -1,19 +1,34 @@
 """The group of all commands; turns errors in the command line into one line."""
 
+import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Final
 
 import click
 
 from reasoner.aliases import COMMAND_OPTIONS
+from reasoner.cli.config import origins, read
 from reasoner.cli.exits import OTHER, error_line
+from reasoner.cli.look import MAX_WIDTH
+from reasoner.cli.options import LISTS, PATH
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {"solve": "solve", "plan": "plan", "trace": "trace", "list": "listing", "doctor": "doctor"}
+_EPILOG: Final = """\b
+Defaults: an option given on the command line goes before a variable, such
+as REASONER_SOLVE_MODEL, and a variable before the file of --config:
+    [solve]
+    model = "PATH_OR_ID"
+    budget = "tokens=4k"
+\b
+Completion for bash (or zsh, fish), here and in ~/.bashrc:
+    eval "$(_REASONER_COMPLETE=bash_source reasoner)"
+"""
 PLUG_INS = "reasoner.commands"
 """The entry points by which other packages add commands."""
 
@@ -41,12 +56,31 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if not args[0].startswith("-") and args[0] not in (names := self.list_commands(ctx)):
-            ctx.fail(str(UnknownName("command", args[0], names)))
+            ctx.fail(_unknown_command(args[0], names))
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="reasoner-kit", prog_name="reasoner")
+def _unknown_command(name: str, names: Sequence[str]) -> str:
+    """What is wrong with an unknown command, and what was meant."""
+    if name in LISTS:
+        return f"no command named {name!r}; did you mean `reasoner list {name}`?"
+    if not name.replace("-", "").replace("_", "").isalpha():
+        return f"no command named {name!r:.80}; did you mean `reasoner solve {name[:80]!r}`?"
+    return str(UnknownName("command", name, names))
+
+
+_SETTINGS: Final[Mapping[str, object]] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": MAX_WIDTH,
+    "auto_envvar_prefix": "REASONER",
+}
+
+
+@click.group(cls=_LazyGroup, context_settings=dict(_SETTINGS), epilog=_EPILOG)
+@click.option("--config", type=PATH, metavar="FILE", callback=read, expose_value=False,
+              help="Defaults of options, as TOML.  [default: config.toml in the folder for settings, such as "
+                   "~/.config/reasoner]")  # fmt: skip
+@click.version_option(package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False)
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""
 
@@ -76,26 +110,46 @@ def run(arguments: list[str] | None) -> int:
 def _message(error: click.ClickException, arguments: Sequence[str]) -> str:
     """The error in one line, with a suggestion where there is one."""
     message = error.format_message().rstrip(".")
-    message = message[0].lower() + message[1:]
+    message = message[:1].lower() + message[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is None:
         return message
     if isinstance(error, click.NoSuchOption):
-        options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
-        known = [option for option in options if option.startswith("--")]
-        suggestion = _suggestion(error.option_name, arguments)
-        suggestion = suggestion if suggestion.partition(" ")[0] in known else ""
-        return str(UnknownName("option", error.option_name, known, of=context.command_path, meant=suggestion))
-    return f"{message} (see `{context.command_path} --help`)"
+        return _unknown_option(error.option_name, context, arguments)
+    if context.command.name == "solve" and message.startswith("got unexpected extra"):
+        return 'the question must be one argument: put it in quotes, as in `reasoner solve "What is 3 + 4?"`'
+    see = "" if "did you mean" in message or "named" in message else f" (see `{context.command_path} --help`)"
+    return f"{message}{see}{origins(context)}"
+
+
+def _unknown_option(name: str, context: click.Context, arguments: Sequence[str]) -> str:
+    """What is wrong with an unknown option: what was meant, or which options there are."""
+    known = [option for parameter in context.command.get_params(context) for option in parameter.opts]
+    problem = f"no option of {context.command_path} named {name!r}"
+    suggestion = _suggestion(name, arguments)
+    if suggestion and suggestion.split()[0] in known:
+        return f"{problem}; did you mean {suggestion}?"
+    near = difflib.get_close_matches(name.replace("_", "-"), known, n=1) if name.startswith("--") else []
+    if near:
+        return f"{problem}; did you mean {near[0]!r}?"
+    if isinstance(context.command, click.Group):
+        names = set(context.command.list_commands(context))
+        command = next((part for part in arguments if part in names), "")
+        if command:
+            path = f"{context.command_path} {command}"
+            return f"{problem}: the options of a command follow its name, as in `{path} ... {name}`"
+    listed = ", ".join(sorted(option for option in known if option.startswith("--")))
+    return f"{problem} (there are: {listed})"
 
 
 def _suggestion(option: str, arguments: Sequence[str]) -> str:
     """How an option of another tool is written here, with its value in `arguments`; empty if it is unknown."""
-    if option not in COMMAND_OPTIONS:
+    plain = option.replace("_", "-")
+    if plain not in COMMAND_OPTIONS:
         return ""
-    start, example = COMMAND_OPTIONS[option]
+    start, example = COMMAND_OPTIONS[plain]
     index = next((index for index, part in enumerate(arguments) if part.partition("=")[0] == option), None)
-    if index is None:
+    if index is None or not example:
         return start + example
     following = arguments[index + 1] if index + 1 < len(arguments) and not arguments[index + 1].startswith("-") else ""
     return start + (arguments[index].partition("=")[2] or following or example)

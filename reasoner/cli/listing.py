@@ -4,30 +4,47 @@ import dataclasses
 import inspect
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.options import json_option
+from reasoner.cli.options import LISTS, json_option, names_of, words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_KINDS = {"strategies": "strategy", "verifiers": "verifier", "engines": "engine", "tasks": "task", "rules": "rule"}
-_LISTS = (*_KINDS, "models")
+    from reasoner.registry import Kind
+
+_KINDS: Final[Mapping[str, "Kind"]] = {
+    "strategies": "strategy",
+    "verifiers": "verifier",
+    "engines": "engine",
+    "tasks": "task",
+    "rules": "rule",
+}
 INDENT = 19
 """Columns of the names; a longer name has a line of its own."""
 NARROW = 70
 """Below this width all names have a line of their own."""
 
 
+def _complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    kind = str(context.params.get("kind"))
+    return names_of(_KINDS[kind])(context, parameter, incomplete) if kind in _KINDS else []
+
+
 @click.command("list")
-@click.argument("kind", metavar="|".join(_LISTS))
+@click.argument("kind", metavar="|".join(LISTS), shell_complete=words(*LISTS))
+@click.argument("name", required=False, shell_complete=_complete_name)
 @json_option("the list")
 @guarded
-def command(kind: str, *, as_json: bool) -> int:
-    """Show all strategies, verifiers, engines, tasks, rules or models.
+def command(kind: str, name: str | None, *, as_json: bool) -> int:
+    """Show all strategies, verifiers, engines, tasks, rules or models, or one.
+
+    With NAME, shows one in full: what it does, its paper, each option with its type, range, default and meaning, and an
+    example, as in `reasoner list strategies best_of_n`.
 
     Each option is shown with its default, or without one if it has none. The sampling options belong to every strategy
     that samples; their defaults are shown once, at the end.
@@ -35,14 +52,33 @@ def command(kind: str, *, as_json: bool) -> int:
     from reasoner.cli.terminal import Terminal, columns
     from reasoner.errors import UnknownName
 
-    if kind not in _LISTS:
-        raise UnknownName("list", kind, _LISTS)
+    if kind not in LISTS:
+        raise UnknownName("list", kind, LISTS)
+    if name is not None:
+        return _show(kind, name, as_json=as_json)
     rows = _models() if kind == "models" else _entries(_KINDS[kind])
     terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
         terminal.give(json.dumps(rows))
     else:
         terminal.show(*_layout(rows, columns()), width=columns())
+    return ANSWERED
+
+
+def _show(kind: str, name: str, *, as_json: bool) -> int:
+    """Show one entry in full; the exit code."""
+    from reasoner.cli.details import details, layout
+    from reasoner.cli.terminal import Terminal, columns
+    from reasoner.errors import UsageError
+
+    if kind not in _KINDS:
+        raise UsageError(f"{kind} have no options: see `reasoner list {kind}`, or `reasoner doctor --model {name}`")
+    document = details(_KINDS[kind], name)
+    terminal = Terminal(sys.stdout, sys.stderr)
+    if as_json:
+        terminal.give(json.dumps(document))
+    else:
+        terminal.show(*layout(document, columns()), width=columns())
     return ANSWERED
 
 

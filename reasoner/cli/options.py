@@ -1,12 +1,14 @@
 """The options that several commands have, and the objects that they describe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from reasoner.cli.look import option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,40 +20,88 @@ if TYPE_CHECKING:
     from reasoner.verifier import Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
+Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
+LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "models")
+"""What `reasoner list` lists."""
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 PATH: Final = click.Path(path_type=Path)
-VERIFIER = click.option(
-    "--verifier", metavar=SPEC,
+
+
+def names_of(kind: "Kind") -> Completer:
+    """Completes the names of the objects of this kind, after a comma or not."""
+
+    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        from reasoner.registry import entries
+
+        return [name for name in sorted(entries(kind)) if name.startswith(incomplete)]
+
+    return complete
+
+
+def words(*allowed: str) -> Completer:
+    """Completes one of these words."""
+    return lambda _context, _parameter, incomplete: [word for word in allowed if word.startswith(incomplete)]
+
+
+def models(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completes the embedded model and folders."""
+    named = [CompletionItem("embedded")] if incomplete and "embedded".startswith(incomplete) else []
+    return named or [CompletionItem(incomplete, type="dir")]
+
+
+VERIFIER = option(
+    "--verifier", metavar=SPEC, section="Strategy", shell_complete=names_of("verifier"),
     help="The verifier that scores samples, for strategies that use one; `reasoner list verifiers` shows all.  "
          "[default: certainty]",
 )  # fmt: skip
-UNSANDBOXED = click.option(
-    "--allow-unsandboxed-code", "unsandboxed", is_flag=True,
+UNSANDBOXED = option(
+    "--allow-unsandboxed-code", "unsandboxed", is_flag=True, section="Strategy",
     help="Run code that the model wrote without a sandbox, where the machine offers none.",
 )  # fmt: skip
+QUIET = option(
+    "-q", "--quiet", is_flag=True, brief="Print errors only, besides the result.",
+    help="Print no progress and no summary on standard error, only errors.",
+)  # fmt: skip
+
+
+def sampling_options(command: F) -> F:
+    """The options that replace those of the same meaning in the strategy."""
+    for add in (
+        option("--max-tokens", type=int, metavar="N", section="Strategy", brief="The most tokens of a sample.",
+               help="The most tokens of a sample; replaces max_tokens of the strategy."),
+        option("--temperature", type=float, metavar="T", section="Strategy",
+               brief="How random samples are: 0 is greedy.",
+               help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
+        option("-n", "n", type=int, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
+               help="The number of samples; replaces n of the strategy, which must have one."),
+    ):  # fmt: skip
+        command = add(command)
+    return command
 
 
 def engine_options(command: F) -> F:
     """The options that say which model runs where, and what a token costs."""
-    for option in (
-        click.option("--prices", metavar="KIND=USD,...",
-                     help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
-        click.option("--base-url", metavar="URL",
-                     help="An OpenAI-compatible server, as in http://localhost:8000/v1; implies --engine openai."),
-        click.option("-e", "--engine", metavar=SPEC,
-                     help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
-                          "shows all.  [default: vllm, or openai with --base-url]"),
-        click.option("-m", "--model", metavar="PATH_OR_ID",
-                     help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
+    for add in (
+        option("--prices", metavar="KIND=USD,...", section="Model",
+               help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
+        option("--base-url", metavar="URL", section="Model", brief="An OpenAI-compatible server to use.",
+               help="An OpenAI-compatible server, as in http://localhost:8000/v1; implies --engine openai."),
+        option("-e", "--engine", metavar=SPEC, section="Model", shell_complete=names_of("engine"),
+               help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
+                    "shows all.  [default: vllm, or openai with --base-url]"),
+        option("-m", "--model", metavar="PATH_OR_ID", section="Model", shell_complete=models,
+               brief="The model: a folder or a Hugging Face id.",
+               help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
     ):  # fmt: skip
-        command = option(command)
+        command = add(command)
     return command
 
 
 def json_option(result: str) -> Callable[[F], F]:
     """The option that prints `result` as JSON."""
-    return click.option("--json", "as_json", is_flag=True, help=f"Print {result} as JSON.")
+    return option("--json", "as_json", is_flag=True, brief=f"Print {result} as JSON.",
+                  help=f"Print {result} as JSON.")  # fmt: skip
 
 
 def _given(spec: "Spec", option: str, **flags: object) -> dict[str, object]:
@@ -64,13 +114,61 @@ def _given(spec: "Spec", option: str, **flags: object) -> dict[str, object]:
 
 def flag(name: str) -> str:
     """A parameter's name as it is written on the command line."""
-    return "--model" if name == "model_id" else f"--{name.replace('_', '-')}"
+    special = {"model_id": "--model", "n": "-n", "strategies": "--strategy", "unsandboxed": "--allow-unsandboxed-code"}
+    return special.get(name, f"--{name.replace('_', '-')}")
+
+
+def with_sampling(spec: "Spec", **given: float | None) -> "tuple[Spec, set[str]]":
+    """The strategy's spec with `n`, `temperature` and `max_tokens` replaced where they are given, and which it lacks.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
+    from reasoner.registry import load, options_of
+    from reasoner.registry import sampling_options as sampling_names
+    from reasoner.specs import Bare, Spec
+
+    cls = load("strategy", spec.name)
+    fields_of = options_of(cls)
+    known = {name: name for name in fields_of if name == "n"}
+    if "params" in fields_of:
+        known |= {option: written for written, option in sampling_names(cls).items()}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    changed = {known[name]: Bare(value) for name, value in wanted.items() if name in known}
+    return Spec(spec.name, {**spec.options, **changed}), wanted.keys() - known
+
+
+def check_sampling(missing: Collection[str], strategies: Sequence[str]) -> None:
+    """Refuse options of sampling that no strategy has.
+
+    Raises:
+        UsageError: there are some; the message names the options that the first strategy has.
+    """
+    if not missing:
+        return
+    from reasoner.registry import load, options_of
+    from reasoner.specs import Spec
+
+    name, first = min(missing), Spec.parse(strategies[0]).name
+    own = ", ".join(option for option in list(options_of(load("strategy", first)))[:6] if option != "params")
+    also = f"; {first} has {own}" if own else ""
+    which = " and ".join(strategies)
+    raise UsageError(
+        f"{flag(name)} has no effect: {which} has no option {name}: omit it, or use another strategy{also}"
+    )
 
 
 def choose_strategy(
-    spec: str | None, *, effort: str | None = None, profile: str | None = None, abstain_below: float | None = None
+    spec: str | None,
+    *,
+    effort: str | None = None,
+    profile: str | None = None,
+    abstain_below: float | None = None,
+    **sampling: float | None,
 ) -> "Strategy":
     """The strategy of --strategy with the options of `auto`, which is the default where one of them is given.
+
+    `sampling` are `n`, `temperature` and `max_tokens`, which replace those of the spec.
 
     Raises:
         UsageError: it is unknown, has no such options, or sets one of them too.
@@ -86,6 +184,8 @@ def choose_strategy(
         raise UsageError(
             f"{flag(min(given))} is an option of the strategy auto, not of {chosen.name}: omit it or use -s auto"
         )
+    chosen, missing = with_sampling(chosen, **sampling)
+    check_sampling(missing, [chosen.name])
     strategy: Strategy = build("strategy", chosen, **given)
     return strategy
 

@@ -31,6 +31,8 @@ class Display:
 
     terminal: Terminal
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    quiet: bool = field(default=False, kw_only=True)
+    """Whether nothing is shown at all."""
     stage: str = field(default="", init=False)
     _began: float = field(init=False)
     _since: float = field(init=False)
@@ -42,21 +44,26 @@ class Display:
     @property
     def live(self) -> bool:
         """Whether lines can be rewritten."""
-        return self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
+        return not self.quiet and self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
 
     def begin(self, stage: str) -> None:
         """Show that a stage begins. May be called from any thread."""
         self.stage, self._since = stage, self.clock()
         elapsed = self._since - self._began
         if not self.live:
-            self.terminal.say(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
+            self.tell(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
+
+    def tell(self, line: str) -> None:
+        """Write a plain line, unless it is to be quiet."""
+        if not self.quiet:
+            self.terminal.say(line)
 
     def note(self, line: str) -> None:
         """Show a line that stays. May be called from any thread."""
         if shown := self._shown:
             shown.console.print(clean(line), markup=False, highlight=False, emoji=False)
         else:
-            self.terminal.say(line)
+            self.tell(line)
 
     def waiting(self) -> str:
         """The stage and how long it has taken."""
@@ -134,7 +141,7 @@ class Progress(Display):
                     return
                 if (line := self._line(event.vote_state.samples, event.cost)) != self._said:
                     self._said = line
-                    self.terminal.say(line)
+                    self.tell(line)
             case _:
                 pass
 

@@ -1,97 +1,89 @@
 """`reasoner solve`: answer one question within a budget."""
 
-import io
-import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from traceback import format_exception
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
 from reasoner.cli import options
-from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line, guarded
-from reasoner.errors import ReasonerError, TraceError, UsageError
-from reasoner.system.files import open_regular
+from reasoner.cli.exits import guarded
+from reasoner.cli.look import Command, option
+from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
-    from reasoner.budget import Budget, Prices
-    from reasoner.cli.progress import Progress
+    from reasoner.cli.question_run import Recording
     from reasoner.engine import Engine
-    from reasoner.solution import Solution
-    from reasoner.strategy import Strategy
-    from reasoner.trace.events import Event, Sink, TraceWriter
-    from reasoner.types import Question
-    from reasoner.verifier import Verifier
+    from reasoner.types import Message, Question
 
-MAX_INPUT_LENGTH = 10_000_000
-"""Bytes of a question or a --context file; more would not fit the context window of any model."""
-MAX_ANSWER_LENGTH = 2000
-"""Characters of an answer that are printed; --json prints all."""
+ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
+EFFORTS = ("low", "medium", "high")
 STARTED = time.perf_counter()
 
 
-@dataclass(slots=True)
-class _Recording:
-    """A trace being written. If writing fails, the trace ends there and the run continues."""
-
-    writer: "TraceWriter"
-    failure: TraceError | None = None
-
-    def __call__(self, event: "Event") -> None:
-        if self.failure is None:
-            try:
-                self.writer(event)
-            except TraceError as error:
-                self.failure = error
-
-    def close(self) -> None:
-        try:
-            self.writer.close()
-        except TraceError as error:
-            self.failure = self.failure or error
-
-
-@click.command("solve")
-@click.argument("question")
-@click.option("-s", "--strategy", metavar=options.SPEC,
-              help="How to spend the compute, as in self_consistency:n=16,temperature=0.9 or, with another strategy "
-                   "inside, best_of_n(n=4,of=refine(rounds=1)); `reasoner list strategies` shows all.  [default: "
-                   "self_consistency]")  # fmt: skip
-@click.option("--effort", metavar="low|medium|high",
-              help="How much to spend on a higher chance of a right answer; selects the strategy auto.  "
-                   "[default: medium, for auto]")  # fmt: skip
-@click.option("--profile", metavar="FILE",
-              help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.")  # fmt: skip
-@click.option("--abstain-below", type=float, metavar="P",
-              help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
-                   "1; needs --profile.  [default: always answer]")  # fmt: skip
+@click.command("solve", cls=Command)
+@click.argument("question", required=False)
+@option("-s", "--strategy", metavar=options.SPEC, section="Strategy", shell_complete=options.names_of("strategy"),
+        brief="How to spend compute, as in best_of_n:n=4.",
+        help="How to spend the compute, as in self_consistency:n=16,temperature=0.9 or, with another strategy "
+             "inside, best_of_n(n=4,of=refine(rounds=1)); `reasoner list strategies` shows all.  [default: "
+             "self_consistency]")  # fmt: skip
+@options.sampling_options
+@option("-b", "--budget", metavar="UNIT=AMOUNT,...", section="Strategy",
+        brief="The most to spend, as in tokens=4k,seconds=30.",
+        help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
+             "seconds, flops, usd.  [default: no limit]")  # fmt: skip
+@option("--effort", metavar="low|medium|high", section="Strategy", shell_complete=options.words(*EFFORTS),
+        help="How much to spend on a higher chance of a right answer; selects the strategy auto.  "
+             "[default: medium, for auto]")  # fmt: skip
+@option("--profile", metavar="FILE", section="Strategy",
+        help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.")  # fmt: skip
+@option("--abstain-below", type=float, metavar="P", section="Strategy",
+        help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
+             "1; needs --profile.  [default: always answer]")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED
-@click.option("-b", "--budget", metavar="UNIT=AMOUNT,...",
-              help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
-                   "seconds, flops, usd.  [default: no limit]")  # fmt: skip
-@click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
-              help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
-                   "comparison of formulas take 30 s instead of 10 s.")  # fmt: skip
-@click.option("--context", type=options.PATH, metavar="FILE",
-              help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
+@option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
+        shell_complete=options.words(*ANSWERS), brief="auto, number, math, choice, yes_no, text or code.",
+        help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
+             "comparison of formulas take 30 s instead of 10 s.")  # fmt: skip
+@option("--system", metavar="TEXT", section="Question", brief="Instructions before the question.",
+        help="The system turn: instructions before the question.")  # fmt: skip
+@option("--few-shot", type=options.PATH, metavar="FILE", section="Question",
+        help="Worked examples, shown as earlier turns: JSON lines or a JSON list of "
+             '{"question": "...", "answer": "..."}.')  # fmt: skip
+@option("--messages", type=options.PATH, metavar="FILE", section="Question",
+        brief="A conversation that ends with the question.",
+        help='A conversation in place of QUESTION, which is its last turn: JSON lines or a JSON list of '
+             '{"role": "user", "content": "..."}; roles are system, user and assistant.')  # fmt: skip
+@option("--context", type=options.PATH, metavar="FILE", section="Question",
+        brief="A text that the question is about.",
+        help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
 @options.engine_options
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N",
-              help="The random seed, 0 or more: the same seed gives the same run, where the engine can.")  # fmt: skip
-@click.option("--trace", type=options.PATH, metavar="FILE",
-              help="Write all events to a JSONL file for `reasoner trace FILE` and --engine replay:FILE; gzipped if "
-                   "its name ends in .gz.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
-@click.option("-v", "--verbose", is_flag=True,
-              help="Explain what was run and why, what ended it and how reliable the answer is; show the traceback of "
-                   "an error.")  # fmt: skip
+@option("--seed", type=int, default=0, show_default=True, metavar="N", section="Model",
+        help="The random seed, 0 or more: the same seed gives the same run, where the engine can.")  # fmt: skip
+@option("-o", "--output", type=options.PATH, metavar="FILE", brief="Write the answer to a file.",
+        help="Write the answer, or the JSON of --json, to a file instead of standard output; an existing file is "
+             "replaced as a whole.")  # fmt: skip
 @options.json_option("the whole solution")
+@option("--show-reasoning", is_flag=True, brief="Show the reply behind the answer.",
+        help="Show the reply that the answer was read from, and its thinking where the model returned it, on standard "
+             "error; --json includes it.")  # fmt: skip
+@option("--trace", type=options.PATH, metavar="FILE",
+        help="Write all events to a JSONL file for `reasoner trace FILE` and --engine replay:FILE; gzipped if "
+             "its name ends in .gz.")  # fmt: skip
+@option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
+@options.QUIET
+@option("-v", "--verbose", is_flag=True, brief="Explain what was run, why it ended, and how sure.",
+        help="Explain what was run and why, what ended it and how reliable the answer is; show the traceback of "
+             "an error.")  # fmt: skip
 @guarded
 def command(
-    question: str,
+    question: str | None,
     strategy: str | None,
+    n: int | None,
+    temperature: float | None,
+    max_tokens: int | None,
     effort: str | None,
     profile: str | None,
     abstain_below: float | None,
@@ -99,14 +91,20 @@ def command(
     unsandboxed: bool,
     budget: str | None,
     answer: str,
+    system: str | None,
+    few_shot: Path | None,
+    messages: Path | None,
     context: Path | None,
     model: str | None,
     engine: str | None,
     base_url: str | None,
     prices: str | None,
     seed: int,
+    output: Path | None,
     trace: Path | None,
     overwrite: bool,
+    show_reasoning: bool,
+    quiet: bool,
     verbose: bool,
     as_json: bool,
 ) -> int:
@@ -120,17 +118,28 @@ def command(
     any answer, 4 engine or model failure, 130 interrupted.
     """
     from reasoner.budget import Budget
-    from reasoner.types import Question
+    from reasoner.cli.question_run import QuestionRun, Style
 
     if seed < 0:
         raise UsageError(f"--seed must be at least 0 (got {seed})")
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: omit it")
-    asked = Question.of(_question_text(question), space=answer, context=_context_text(context) if context else "")
-    chosen = options.choose_strategy(strategy, effort=effort, profile=profile, abstain_below=abstain_below)
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict each other: keep one")
+    _check_output(output, trace)
+    asked = _question(question, messages, space=answer, system=system, few_shot=few_shot, context=context)
+    chosen = options.choose_strategy(
+        strategy,
+        effort=effort,
+        profile=profile,
+        abstain_below=abstain_below,
+        n=n,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
     runs_on = options.choose_engine(engine, model_id=model, base_url=base_url)
     limits = Budget() if budget is None else Budget.parse(budget)
-    run = _Run(
+    run = QuestionRun(
         asked,
         chosen,
         options.choose_verifier(verifier, [chosen], runs_on, unsandboxed=unsandboxed),
@@ -138,201 +147,71 @@ def command(
         limits,
         options.read_prices(prices, [limits]),
         seed,
-        verbose,
-        as_json,
+        Style(output=output, as_json=as_json, verbose=verbose, quiet=quiet, reasoning=show_reasoning),
     )
     return run.run(_recording(trace, runs_on, overwrite=overwrite) if trace else None)
 
 
-def _question_text(argument: str) -> str:
-    if argument == "-":
-        return _text(sys.stdin.buffer, "the question on standard input")
-    return _text(io.BytesIO(argument.encode("utf-8", "surrogatepass")), "the question")
+def _question(
+    argument: str | None,
+    messages: Path | None,
+    *,
+    space: str,
+    system: str | None,
+    few_shot: Path | None,
+    context: Path | None,
+) -> "Question":
+    """The question of the argument or of --messages, with what comes before it."""
+    from reasoner.cli.inputs import file_text, question_text, read_messages, read_shots
+    from reasoner.types import Question
+
+    if argument is not None and messages is not None:
+        raise UsageError("QUESTION and --messages are both given: keep one, as the last message is the question")
+    if system is not None and not system.strip():
+        raise UsageError("--system is empty: omit it or give a text")
+    history: tuple[Message, ...] = ()
+    if messages is not None:
+        written_system, history, text = read_messages(messages)
+        if system is not None and written_system:
+            raise UsageError(f"--system and the system turn of {messages} set the same thing: keep one")
+        system = system or written_system
+    elif argument is None:
+        raise UsageError(
+            'no question is given: write it in quotes, as in `reasoner solve "What is 3 + 4?"`, or - for standard '
+            "input, or --messages FILE"
+        )
+    else:
+        text = question_text(argument)
+    return Question.of(
+        text,
+        space=space,
+        context=file_text("--context", context) if context else "",
+        system=system or "",
+        shots=read_shots(few_shot) if few_shot else (),
+        history=history,
+    )
 
 
-def _context_text(path: Path) -> str:
+def _check_output(output: Path | None, trace: Path | None) -> None:
+    """Refuse, before anything runs, a file that the answer cannot be written to."""
+    from reasoner.system.files import check_replaceable
+
+    if output is None:
+        return
+    if trace is not None and output.absolute() == trace.absolute():
+        raise UsageError(f"--output and --trace both name {output}: give two names")
     try:
-        with open_regular(path) as file:
-            text = _text(file, f"--context {path}")
+        check_replaceable(output)
     except OSError as error:
-        raise UsageError(f"cannot read --context {path}: {error.strerror}") from error
-    if not text.strip():
-        raise UsageError(f"--context {path} is empty: omit it or give a file with text")
-    return text
+        raise UsageError(f"cannot write --output {output}: {error.strerror}") from error
 
 
-def _text(file: IO[bytes], name: str) -> str:
-    data = file.read(MAX_INPUT_LENGTH + 1)
-    if len(data) > MAX_INPUT_LENGTH:
-        raise UsageError(f"{name} is too long: the limit is {MAX_INPUT_LENGTH:,} bytes")
-    if b"\0" in data:
-        raise UsageError(f"{name} is binary: convert it to plain text first")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text: convert it first") from error
-
-
-def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> _Recording:
+def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> "Recording":
+    from reasoner.cli.question_run import Recording
     from reasoner.engines.replay import ReplayEngine
     from reasoner.trace.events import TraceWriter
 
     played = Path(engine.path) if isinstance(engine, ReplayEngine) else None
     if played and played.exists() and path.exists() and path.samefile(played):
         raise UsageError(f"--trace {path} is the trace that is played back: give it another name")
-    return _Recording(TraceWriter(path, overwrite=overwrite))
-
-
-@dataclass(slots=True)
-class _Run:
-    """One run of what the command line describes."""
-
-    question: "Question"
-    strategy: "Strategy"
-    verifier: "Verifier | None"
-    engine: "Engine"
-    budget: "Budget"
-    prices: "Prices | None"
-    seed: int
-    verbose: bool
-    as_json: bool
-    progress: "Progress" = field(init=False)
-    code: int | None = field(default=None, init=False)
-    """Set once the solution is shown, while the engine may still be closing."""
-
-    def run(self, recording: _Recording | None) -> int:
-        """Solve the question and show the solution; the exit code."""
-        from reasoner.cli import interrupts
-        from reasoner.cli.progress import Progress
-        from reasoner.cli.terminal import engine_log, own_streams
-        from reasoner.trace.events import tee
-
-        log = engine_log(self.engine)
-        with own_streams(log) as terminal:
-            self.progress = Progress(terminal, self.budget)
-            sink = tee(self.progress, recording) if recording else self.progress
-            try:
-                with self.progress.shown():
-                    code = interrupts.run(lambda: self._solve(sink))
-            except KeyboardInterrupt as interrupt:
-                code = self._show_interrupted(interrupt) if self.code is None else self.code
-            except ReasonerError as error:
-                code = self._show_error(error)
-            if recording:
-                recording.close()
-                if recording.failure:
-                    terminal.say(error_line(recording.failure))
-                    code = code or OTHER
-            if code == ENGINE:
-                terminal.point_to(log)
-            return code
-
-    async def _solve(self, sink: "Sink") -> int:
-        from reasoner.cli.progress import started
-        from reasoner.execution.runner import solve
-
-        async with started(self.engine, self.verifier, [self.strategy], self.progress) as verifier_start:
-            self.progress.begin(f"solving with {self.engine.model.name}")
-            solution = await solve(
-                self.question,
-                self.strategy,
-                self.engine,
-                verifier=self.verifier,
-                budget=self.budget,
-                prices=self.prices,
-                trace=sink,
-                seed=self.seed,
-            )
-            self.progress.hide()
-            self.code = self._show(solution, verifier_start)
-        return self.code
-
-    def _show(self, solution: "Solution", verifier_start: float) -> int:
-        """Show the answer, the summary and why there is no answer; the exit code."""
-        from reasoner.cli.summary import Times, explanation, summary
-        from reasoner.cli.terminal import OutputLost, printable
-        from reasoner.summary import VoteSummary
-
-        terminal = self.progress.terminal
-        elapsed = time.perf_counter() - STARTED
-        answer = printable(solution.answer.text, limit=MAX_ANSWER_LENGTH) if solution.answer else ""
-        try:
-            if solution.error is None:
-                self._give(solution)
-        except OutputLost:
-            if answer:
-                terminal.say_labelled("answer", answer)
-            raise
-        finally:
-            times = Times(verifier_start, self.progress.first_sample, elapsed)
-            for label, line in [
-                *summary(solution, self.budget, self.prices, self.engine, times),
-                *(explanation(self.strategy, solution) if self.verbose else ()),
-            ]:
-                terminal.say_labelled(label, line)
-        if solution.error:
-            if answer:
-                votes = VoteSummary(solution.vote_state).short
-                terminal.say_labelled("so far", f"{answer} ({votes}); not the final answer, as the run failed")
-            return self._show_error(solution.error)
-        if answer:
-            return ANSWERED
-        code, why = _no_answer(solution)
-        terminal.say(error_line(why))
-        return code
-
-    def _give(self, solution: "Solution") -> None:
-        """Write the answer to standard output; nothing where there is none."""
-        from reasoner.cli.summary import as_document
-        from reasoner.cli.terminal import printable
-
-        give = self.progress.terminal.give
-        if self.as_json:
-            give(
-                as_document(self.question, self.strategy, self.verifier, self.engine, self.budget, self.seed, solution)
-            )
-        elif solution.answer:
-            give(printable(solution.answer.text, limit=MAX_ANSWER_LENGTH))
-        elif solution.abstained:
-            give("not sure")
-
-    def _show_interrupted(self, interrupt: KeyboardInterrupt) -> int:
-        """Give the best answer so far if there is one; the exit code."""
-        from reasoner.cli.interrupts import code_of as code_of_signal
-        from reasoner.cli.terminal import OutputLost
-        from reasoner.solution import Solution
-
-        progress, terminal = self.progress, self.progress.terminal
-        if progress.answer:
-            proposals = tuple(progress.proposals)
-            solution = Solution(self.question.id, progress.answer, progress.cost, proposals, "error", "interrupted")
-            try:
-                self._give(solution)
-            except OutputLost as error:
-                terminal.say(error_line(error))
-        terminal.say(f"interrupted{f' after {progress.line()}' if progress.samples else ''}")
-        return code_of_signal(interrupt)
-
-    def _show_error(self, error: ReasonerError) -> int:
-        """Show the error in one line, with --verbose after the traceback of its cause; the exit code."""
-        terminal = self.progress.terminal
-        if self.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
-            for part in format_exception(error.__cause__):
-                for line in part.splitlines():
-                    terminal.say(line)
-        terminal.say(error_line(error))
-        return code_of(error)
-
-
-def _no_answer(solution: "Solution") -> tuple[int, str]:
-    """The exit code of a solution without an answer or an error, and why there is none."""
-    leader = solution.vote_state.leader
-    if leader and solution.abstained:
-        best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
-        return OTHER, f"not sure: {best}; lower --abstain-below or spend more with --effort"
-    if solution.ended_by == "budget":
-        way_out = "raise it" if solution.cost.samples else "raise it, or shorten the question"
-        return EXHAUSTED, f"{solution.reason}: {way_out}"
-    samples = solution.cost.samples
-    which = "the only sample has no" if samples == 1 else f"none of {samples} samples has an"
-    return OTHER, f"{which} answer: try more samples, a higher max_tokens or another --answer kind"
+    return Recording(TraceWriter(path, overwrite=overwrite))

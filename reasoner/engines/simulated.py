@@ -58,7 +58,8 @@ class SimulatedEngine(FreeEngine):
 
     A sample answers `What is 3 + 4?` rightly with probability `accuracy`, and is otherwise off by 1 or 10. Answers to
     all other questions follow the distribution that the options describe; if `answers` are given, those to arithmetic
-    too. `laws` are distributions by question id.
+    too. `weights` are those of `answers`, equal if empty. `silent` is the share of samples without an answer, `tokens`
+    the mean length of a reply. `laws` are distributions by question id.
 
     A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
     `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.

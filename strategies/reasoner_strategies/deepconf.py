@@ -43,6 +43,8 @@ class DeepConf:
     default is an eighth of `max_tokens`, at most 2,048 as in the paper.
 
     If the engine reports no log-probabilities, or no trace above the threshold has an answer, the majority decides.
+
+    `mode` "online" stops chains of low confidence while they are drawn, "offline" draws all of them.
     """
 
     uses_verifier: ClassVar[bool] = False

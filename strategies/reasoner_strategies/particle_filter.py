@@ -37,6 +37,8 @@ class ParticleFilter(SearchOptions):
 
     The effective sample size and the number of different ancestors of each step are noted in the trace. Resampling is
     a function of the question, the step and the seeds of what was drawn.
+
+    `resampler` is how chains are drawn in proportion to their weights.
     """
 
     n: int = 8

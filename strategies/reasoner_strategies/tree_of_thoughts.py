@@ -50,6 +50,8 @@ class TreeOfThoughts(StepOptions):
 
     At most `expansions` states are expanded, to a depth of `max_steps`. `selector` "argmax" answers with the finished
     state of the highest value, "weighted" with the class of answers of the highest total.
+
+    `mode` is the order of the search: "bfs" level by level, "dfs" deep first.
     """
 
     uses_verifier: ClassVar[bool] = False

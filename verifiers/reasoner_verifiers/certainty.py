@@ -30,6 +30,8 @@ class Certainty(FreeVerifier):
     `lowest_group` takes the lowest group, `bottom_10` the mean of the lowest tenth, `tail_group` the last, `mean` that
     of all tokens. As C is at least log(top_k), 1 - log(top_k) / C maps it to [0, 1) in its own order. The paper has
     top_k=20, window=2048.
+
+    `measure` is what the log-probabilities of a sequence are reduced to.
     """
 
     measure: Measure = "likelihood"

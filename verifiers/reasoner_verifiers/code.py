@@ -31,6 +31,8 @@ class CodeTests(FreeVerifier):
 
     An answer without code passes no test. Code that hangs or crashes has passed the tests before. `timeout` is seconds
     of processor time; the wall-clock limit is twice as long.
+
+    `allow_unsandboxed` runs the code without a sandbox where the machine offers none.
     """
 
     tests: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.look import Command, option
 from reasoner.cli.options import PATH, flag, json_option
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
@@ -23,16 +24,16 @@ MAX_SPEC_LENGTH: Final = 80
 """Characters of a spec that are shown."""
 
 
-@click.command("calibrate")
+@click.command("calibrate", cls=Command)
 @run_options(strategies=" and ".join(DEFAULT_STRATEGIES))
-@click.option("--out", type=PATH, required=True, metavar="FILE",
+@option("--out", type=PATH, required=True, metavar="FILE", brief="The profile to write (required).",
               help="The profile to write; other tasks in an existing profile are kept.")  # fmt: skip
-@click.option("--from", "from_runs", is_flag=True,
+@option("--from", "from_runs", is_flag=True, brief="Use finished runs instead of a model.",
               help="Use finished runs instead of a model: give the folders of RUNs in place of TASKs.")  # fmt: skip
-@click.option("--runs", type=PATH, metavar="DIR",
+@option("--runs", type=PATH, metavar="DIR",
               help="The run's folder; an interrupted run in it continues.  [default: "
                    "runs/calibrate-DATE-TIME-TASK]")  # fmt: skip
-@click.option("--bins", default="none", metavar="SIGNAL[:COUNT]",
+@option("--bins", default="none", metavar="SIGNAL[:COUNT]",
               help="Measure bins of easy and hard questions separately, as in split:3. The signal is prompt (its "
                    "length), likelihood (of the first sample) or split (of the first four samples' votes).  "
                    "[default: none]")  # fmt: skip
@@ -73,10 +74,8 @@ def _check_alone(options: RunOptions, runs: Path | None) -> None:
     if not options.tasks:
         raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     changed = [each.name for each in fields(options) if getattr(options, each.name) != each.default]
-    flags = {"strategies": "--strategy", "unsandboxed": "--allow-unsandboxed-code"}
     if others := [name for name in [*changed, *(["runs"] if runs else [])] if name != "tasks"]:
-        name = flags.get(others[0], flag(others[0]))
-        raise UsageError(f"{name} has no effect with --from, as the runs are finished: omit it")
+        raise UsageError(f"{flag(others[0])} has no effect with --from, as the runs are finished: omit it")
 
 
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:

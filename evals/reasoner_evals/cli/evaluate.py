@@ -1,31 +1,37 @@
 """`reasoner eval`: tasks x strategies x budgets x seeds, into a folder that can be resumed and reported."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reasoner.cli.exits import guarded
-from reasoner.cli.options import PATH, json_option
+from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.look import Command, option
+from reasoner.cli.options import PATH, QUIET, json_option
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
 
-@click.command("eval")
+@click.command("eval", cls=Command)
 @run_options(strategies="single:temperature=0 and self_consistency:n=16")
-@click.option("--totals", metavar="AMOUNT,...",
-              help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
-                   "helps most.")  # fmt: skip
-@click.option("--effort", metavar="low|medium|high",
-              help="Leave the part of --totals unspent that raises the accuracy too little.  [default: spend it where "
-                   "it may change an answer]")  # fmt: skip
-@click.option("--out", type=PATH, metavar="DIR",
-              help="The run's folder, new or empty.  [default: runs/DATE-TIME-TASK]")  # fmt: skip
-@click.option("--resume", type=PATH, metavar="RUN",
-              help="Continue the run in this folder: keep finished questions, try failed ones again.")  # fmt: skip
+@option("--totals", metavar="AMOUNT,...", section="Strategy",
+        help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
+             "helps most.")  # fmt: skip
+@option("--effort", metavar="low|medium|high", section="Strategy",
+        help="Leave the part of --totals unspent that raises the accuracy too little.  [default: spend it where "
+             "it may change an answer]")  # fmt: skip
+@option("--dry-run", is_flag=True, brief="Predict the cost and stop.",
+        help="Predict the requests and tokens of the run, and stop before an engine starts.")  # fmt: skip
+@option("--out", type=PATH, metavar="DIR", brief="The run's folder  [runs/DATE-TIME-TASK].",
+        help="The run's folder, new or empty.  [default: runs/DATE-TIME-TASK]")  # fmt: skip
+@option("--resume", type=PATH, metavar="RUN", brief="Continue an interrupted run.",
+        help="Continue the run in this folder: keep finished questions, try failed ones again.")  # fmt: skip
 @json_option("the results")
+@QUIET
 @guarded
-def command(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> int:
+def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> int:
     """Measure strategies on TASKs, as in `reasoner eval arithmetic`.
 
     Runs every task with every strategy, budget and seed. Strategies that select from independent samples
@@ -47,6 +53,26 @@ def command(out: Path | None, resume: Path | None, as_json: bool, **given: Any) 
         raise UsageError(f"--out {out} has no effect with --resume: a run continues in its own folder; omit it")
     if resume is None and not options.tasks:
         raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
+    if dry_run:
+        return _predict(options, resume=resume, as_json=as_json)
     folder = RunFolder(resume or out or default_folder("", options.tasks[0]))
     with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
-        return Session(folder, setup, manifest, command_line(), as_json).run()
+        return Session(folder, setup, manifest, command_line(), as_json, quiet).run()
+
+
+def _predict(options: RunOptions, *, resume: Path | None, as_json: bool) -> int:
+    """Show what a run would cost at most and on average; the exit code."""
+    from reasoner.cli.terminal import Terminal, columns
+    from reasoner_evals.cli.prediction import document_of, layout, predict
+    from reasoner_evals.cli.setup import set_up
+
+    if resume is not None:
+        raise UsageError(f"--dry-run predicts a new run, and --resume {resume} continues one: keep one")
+    setup = set_up(options)
+    terminal = Terminal(sys.stdout, sys.stderr)
+    prediction = predict(setup)
+    if as_json:
+        terminal.give(json.dumps(document_of(prediction)))
+    else:
+        terminal.show(*layout(prediction), width=columns())
+    return ANSWERED

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 
 import click
 
-from reasoner.cli.options import SPEC, UNSANDBOXED, VERIFIER, engine_options
+from reasoner.cli.look import option
+from reasoner.cli.options import (
+    SPEC,
+    UNSANDBOXED,
+    VERIFIER,
+    check_sampling,
+    engine_options,
+    names_of,
+    sampling_options,
+    with_sampling,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +43,24 @@ class RunOptions:
     base_url: str | None = None
     prices: str | None = None
     unsandboxed: bool = False
+    n: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+    def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:
+        """The specs of strategies, with -n, --temperature and --max-tokens in each that has such an option.
+
+        Raises:
+            UsageError: none of them has it.
+        """
+        from reasoner.specs import Spec
+
+        given = {"n": self.n, "temperature": self.temperature, "max_tokens": self.max_tokens}
+        if all(value is None for value in given.values()):
+            return tuple(strategies)
+        changed = [with_sampling(Spec.parse(spec), **given) for spec in strategies]
+        check_sampling(set.intersection(*(missing for _, missing in changed)), strategies)
+        return tuple(str(spec) for spec, _ in changed)
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:
@@ -40,24 +68,29 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         command = engine_options(command)
-        for option in (
+        for add_option in (
+            option("--subset-seed", type=int, metavar="SEED", section="Data",
+                   help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),
+            option("--limit", type=int, metavar="N", section="Data", brief="The first N questions of each task.",
+                   help="The first N questions of each task.  [default: all]"),
             UNSANDBOXED,
-            click.option("--subset-seed", type=int, metavar="SEED",
-                         help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's "
-                              "order]"),
-            click.option("--limit", type=int, metavar="N", help="The first N questions of each task.  [default: all]"),
-            click.option("--seeds", metavar="COUNT|SEED,...",
-                         help="The number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: "
-                              "1]"),
-            click.option("--budgets", metavar="AMOUNT,...",
-                         help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. For "
-                              "strategies that are not run as a pool of samples.  [default: no limit]"),
+            option("--seeds", metavar="COUNT|SEED,...", section="Strategy", brief="How often each is run, as in 3.",
+                   help="The number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]"),
+            option("--budgets", metavar="AMOUNT,...", section="Strategy",
+                   brief="Tokens per question, one run each: 1k,2k.",
+                   help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. For "
+                        "strategies that are not run as a pool of samples.  [default: no limit]"),
             VERIFIER,
-            click.option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC,
-                         help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
+            sampling_options,
+            option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
+                   shell_complete=names_of("strategy"), brief="A strategy; repeat for several.",
+                   help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
         ):  # fmt: skip
-            command = option(command)
-        return click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]...")(command)
+            command = add_option(command)
+        argument = click.argument(
+            "tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]...", shell_complete=names_of("task")
+        )
+        return argument(command)
 
     return add
 

@@ -101,21 +101,21 @@ class EvalProgress(Display):
         tally.total, tally.earlier, tally.began = total, done, self.clock()
         if not self.live:
             before = f", {done} of them done earlier" if done else ""
-            self.terminal.say(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
+            self.tell(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of an arm is finished, now or in an earlier session."""
         tally = self.tallies[arm.name]
         tally.add(record, outcome)
         if not self.live and tally.earlier < tally.done < tally.total and _is_milestone(tally.done, tally.total):
-            self.terminal.say(f"{arm.name}: {_line(tally, self.clock())}")
+            self.tell(f"{arm.name}: {_line(tally, self.clock())}")
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are finished."""
         tally = self.tallies[arm.name]
         tally.ended = self.clock()
         if not self.live:
-            self.terminal.say(f"{arm.name}: {_line(tally, tally.ended)}")
+            self.tell(f"{arm.name}: {_line(tally, tally.ended)}")
 
     def picture(self, columns: int, rows: int) -> "RenderableType":
         """The table of the arms that run and that ended last, and a line about all of them."""

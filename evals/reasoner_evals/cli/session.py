@@ -36,12 +36,13 @@ class Session:
     frozen: Manifest | None
     command: str
     as_json: bool
+    quiet: bool = False
 
     def run(self) -> int:
         """Run it; the exit code. An error is one line, followed by how to continue."""
         log = engine_log(self.setup.engine)
         with own_streams(log) as terminal:
-            progress = EvalProgress(terminal)
+            progress = EvalProgress(terminal, quiet=self.quiet)
             try:
                 with progress.shown():
                     interrupts.run(lambda: self._evaluate(progress))
@@ -98,7 +99,8 @@ class Session:
         finally:
             for name, line in _alarms(tallies):
                 terminal.say(f"warning: {name}: {line}: calibrate again on questions like these")
-            terminal.say(f"report: reasoner report {self.folder.path}")
+            if not self.quiet:
+                terminal.say(f"report: reasoner report {self.folder.path}")
         if failed := _failed(tallies):
             way_out = f"try again with: reasoner eval --resume {self.folder.path}"
             terminal.say(error_line(f"{failed} and are counted neither as right nor as wrong: {way_out}"))

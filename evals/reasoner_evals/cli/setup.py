@@ -48,7 +48,7 @@ def set_up(options: RunOptions) -> RunSetup:
     engine = choose_engine(options.engine, model_id=options.model, base_url=options.base_url)
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
-    strategies = options.strategies or DEFAULT_STRATEGIES
+    strategies = options.with_sampling(options.strategies or DEFAULT_STRATEGIES)
     budgets = read_budgets(options.budgets) if options.budgets is not None else ()
     totals = read_budgets(options.totals) if options.totals is not None else ()
     prices = read_prices(options.prices, (*budgets, *totals))
@@ -108,7 +108,7 @@ def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> Ru
     check_consent(frozen, unsandboxed=options.unsandboxed)
     before = _options_of(frozen)
     if options.strategies:
-        named = {spec_of(build("strategy", spec)) for spec in options.strategies}
+        named = {spec_of(build("strategy", spec)) for spec in options.with_sampling(options.strategies)}
         if named != set(before.strategies):
             then, now = (", ".join(sorted(specs)) for specs in (before.strategies, named))
             raise Drifted(folder, [Difference("the strategies", then, now)])

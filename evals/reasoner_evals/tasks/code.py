@@ -13,7 +13,10 @@ from reasoner_evals.tasks.prompts import Template
 
 @dataclass(frozen=True, slots=True)
 class CodeBenchmark(Benchmark):
-    """Functions to write. `seconds` is the processor time that the tests of one answer may take."""
+    """Functions to write. `seconds` is the processor time that the tests of one answer may take.
+
+    `allow_unsandboxed` runs the code without a sandbox where the machine offers none.
+    """
 
     seconds: float = 5.0
     allow_unsandboxed: bool = False

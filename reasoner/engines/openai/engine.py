@@ -42,7 +42,7 @@ _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets i
 class OpenAIEngine:
     """Draws sequences from a server with OpenAI's routes: a vLLM server, a fleet behind a router, a hosted API.
 
-    `model_id` may be empty where the server has only one; `api_key` empty means the environment variable
+    `base_url` is the server's address, with /v1. `model_id` may be empty where the server has only one; `api_key` empty means the environment variable
     OPENAI_API_KEY. `timeout` is the longest silence of the server in seconds. `patience` is for how many seconds a
     request is retried that failed before it cost anything, for example because the server is busy. `deadline` is the
     total time of one reply in seconds; 0 means `timeout` plus one second per token. `context` is the window in tokens,

@@ -1,0 +1,175 @@
+"""`reasoner eval --dry-run`: the cost of a run, predicted by following its plans without a model."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from reasoner.budget import Budget, Cost
+from reasoner.cli.terminal import clean, labelled
+from reasoner.engine import Engine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import ReasonerError
+from reasoner.execution.runner import solve_each
+from reasoner.registry import build, spec_of
+from reasoner.verifier import FreeVerifier, Verifier
+from reasoner_evals.cli.setup import RunSetup
+from reasoner_evals.runs.records import Arm
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FOLLOWED: Final = 10
+"""Questions of each arm whose plans are followed; the others are taken to cost the same."""
+REPLY_TOKENS: Final = 100.0
+"""The mean length of a reply where the engine is not a simulated one."""
+ENDLESS: Final = 1e12
+"""A mean length at which every reply is cut at its limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmPrediction:
+    """The cost of an arm: at a mean length of replies, and with every reply as long as it may be; or the `error`."""
+
+    arm: Arm
+    questions: int
+    mean: Cost = Cost()
+    longest: Cost = Cost()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The cost of a run, and in lines what it rests on."""
+
+    arms: tuple[ArmPrediction, ...]
+    basis: tuple[str, ...]
+
+    def total(self, kind: str) -> Cost:
+        """The `mean` or `longest` cost of all arms."""
+        return sum((getattr(arm, kind) for arm in self.arms), Cost())
+
+
+def predict(setup: RunSetup) -> Prediction:
+    """Follow the plans of some questions of each arm on a simulated engine; starts no other engine."""
+    engine = setup.engine if isinstance(setup.engine, SimulatedEngine) else SimulatedEngine(tokens=REPLY_TOKENS)
+    basis = [
+        f"the first {FOLLOWED} questions at most of each arm, followed on the simulated engine; the rest cost the same",
+        f"mean: replies of {engine.tokens:g} tokens on average; longest: every reply as long as max_tokens allows",
+    ]
+    if engine is not setup.engine:
+        basis.append(
+            "a word of a prompt is one token and no prompt comes from the cache: the model's own counts differ"
+        )
+    verifier, certainty = setup.verifier, None
+    if verifier is not None and not isinstance(verifier, FreeVerifier):
+        certainty = build("verifier", "certainty")
+        basis.append(f"the tokens of the verifier {spec_of(verifier)} are not included")
+    arms = asyncio.run(_followed(setup, engine, certainty or verifier))
+    return Prediction(tuple(arms), (*basis, "seconds are not predicted: they depend on the machine and its load"))
+
+
+async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier | None) -> Sequence[ArmPrediction]:
+    endless = SimulatedEngine(engine.answers, engine.weights, engine.silent, ENDLESS, engine.accuracy)
+    arms = []
+    for arm in setup.arms:
+        questions = len(setup.tasks[arm.task].items)
+        try:
+            mean = await _cost(arm, setup, engine, verifier)
+            longest = await _cost(arm, setup, endless, verifier)
+        except ReasonerError as error:
+            arms.append(ArmPrediction(arm, questions, error=str(error)))
+        else:
+            arms.append(ArmPrediction(arm, questions, mean, longest))
+    return arms
+
+
+async def _cost(arm: Arm, setup: RunSetup, engine: Engine, verifier: Verifier | None) -> Cost:
+    """The cost of all questions of an arm, within its budget. Raises ReasonerError if a plan cannot be followed."""
+    items = setup.tasks[arm.task].items
+    asked = [item.question for item in items[:FOLLOWED]]
+    total = Budget.parse(arm.total) if arm.total else None
+    strategy = build("strategy", arm.strategy)
+    spent, solved = Cost(), 0
+    stream = solve_each(
+        asked,
+        strategy,
+        engine,
+        verifier=verifier if strategy.uses_verifier else None,
+        each=Budget.parse(arm.budget) if arm.budget else None,
+        prices=setup.prices,
+        seed=arm.seed,
+    )
+    async for _, solution in stream:
+        if solution.error is not None:
+            raise solution.error
+        spent, solved = spent + solution.cost, solved + 1
+    return _within(total, _scaled(spent, len(items) / solved))
+
+
+def _scaled(cost: Cost, factor: float) -> Cost:
+    kinds = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens")
+    return Cost(**{kind: math.ceil(getattr(cost, kind) * factor) for kind in (*kinds, "requests", "samples")})
+
+
+def _within(total: Budget | None, cost: Cost) -> Cost:
+    """A cost cut to a budget of all questions in tokens, generated tokens or samples."""
+    if total is None:
+        return cost
+    spent = {"tokens": cost.tokens, "generated": cost.generated_tokens, "samples": cost.samples}
+    shares = [limit / spent[unit] for unit in spent if (limit := getattr(total, unit)) is not None and spent[unit]]
+    share = min([1.0, *shares])
+    if share == 1:
+        return cost
+    kinds = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens")
+    return Cost(**{kind: math.floor(getattr(cost, kind) * share) for kind in (*kinds, "requests", "samples")})
+
+
+def layout(prediction: Prediction) -> "Iterator[RenderableType]":
+    """The prediction for a person: a row for each arm, the sum, and what it rests on."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("arm", overflow="fold")
+    for heading in ("questions", "samples", "mean tokens", "longest"):
+        table.add_column(heading, justify="right")
+    for part in prediction.arms:
+        numbers = ["unknown"] * 3 if part.error else _numbers(part.mean, part.longest)
+        table.add_row(Text(clean(part.arm.name)), f"{part.questions:,}", *numbers)
+    if len(prediction.arms) > 1:
+        table.add_row("all", "", *_numbers(prediction.total("mean"), prediction.total("longest")))
+    yield table
+    yield ""
+    unknown = [("unknown", f"{part.arm.name}: {part.error}") for part in prediction.arms if part.error]
+    yield labelled([*unknown, *(("basis", line) for line in prediction.basis)])
+
+
+def _numbers(mean: Cost, longest: Cost) -> list[str]:
+    return [f"{mean.samples:,}", f"{mean.tokens:,}", f"{longest.tokens:,}"]
+
+
+def document_of(prediction: Prediction) -> dict[str, Any]:
+    """The prediction for JSON."""
+    return {
+        "arms": [
+            {
+                "name": part.arm.name,
+                "task": part.arm.task,
+                "strategy": part.arm.strategy,
+                "budget": part.arm.limit,
+                "questions": part.questions,
+                "error": part.error or None,
+                **({} if part.error else {kind: _document(getattr(part, kind)) for kind in ("mean", "longest")}),
+            }
+            for part in prediction.arms
+        ],
+        **{kind: _document(prediction.total(kind)) for kind in ("mean", "longest")},
+        "basis": list(prediction.basis),
+    }
+
+
+def _document(cost: Cost) -> dict[str, int]:
+    kinds = ("requests", "samples", "prompt_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens")
+    return {"tokens": cost.tokens, **{kind: getattr(cost, kind) for kind in kinds}}

@@ -1,0 +1,119 @@
+"""What `reasoner solve` reads: the question, the document that it is about, earlier turns and worked examples."""
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from reasoner.errors import UsageError
+from reasoner.system.files import open_regular, parse_json
+
+if TYPE_CHECKING:
+    from reasoner.types import Message
+
+MAX_LENGTH = 10_000_000
+"""Bytes of a question or a file; more would not fit the context window of any model."""
+ROLES = ("system", "user", "assistant")
+
+
+def question_text(argument: str) -> str:
+    """The question of the argument, or of standard input for `-`."""
+    if argument == "-":
+        return _decoded(sys.stdin.buffer, "the question on standard input")
+    return _decoded(io.BytesIO(argument.encode("utf-8", "surrogatepass")), "the question")
+
+
+def file_text(option: str, path: Path) -> str:
+    """The text of the file that an option names.
+
+    Raises:
+        UsageError: it cannot be read, is too long, is not text or is empty.
+    """
+    try:
+        with open_regular(path) as file:
+            text = _decoded(file, f"{option} {path}")
+    except OSError as error:
+        raise UsageError(f"cannot read {option} {path}: {error.strerror}") from error
+    if not text.strip():
+        raise UsageError(f"{option} {path} is empty: omit it or give a file with text")
+    return text
+
+
+def read_shots(path: Path) -> tuple[tuple[str, str], ...]:
+    """The worked examples of --few-shot: objects with `question` and `answer`, as JSON lines or as a JSON list.
+
+    Raises:
+        UsageError: as `file_text`, or it holds something else; the message names the line or the entry.
+    """
+    entries = _entries("--few-shot", path, '{"question": "...", "answer": "..."}')
+    return tuple((_text(entry, "question", where), _text(entry, "answer", where)) for where, entry in entries)
+
+
+def read_messages(path: Path) -> "tuple[str, tuple[Message, ...], str]":
+    """The system text, the earlier turns and the question of --messages, which is the last turn.
+
+    The file is a list of objects with `role` and `content`, as OpenAI's API takes it, or one object on each line.
+
+    Raises:
+        UsageError: as `file_text`, or it holds something else; the message names the line or the entry.
+    """
+    from reasoner.types import Message
+
+    turns: list[Message] = []
+    for where, entry in _entries("--messages", path, '{"role": "user", "content": "..."}'):
+        role: Any = _text(entry, "role", where)
+        if role not in ROLES:
+            raise UsageError(f"{where}: role must be system, user or assistant (got {role!r:.40})")
+        if role == "system" and turns:
+            raise UsageError(f"{where}: a system turn must be the first")
+        turns.append(Message(role, _text(entry, "content", where)))
+    if turns[-1].role != "user":
+        raise UsageError(f"--messages {path} ends with a turn of the {turns[-1].role}: the last must be the user's")
+    system = turns.pop(0).content if turns[0].role == "system" else ""
+    return system, tuple(turns[:-1]), turns[-1].content
+
+
+def _entries(option: str, path: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object of a file with where it is; at least one."""
+    text = file_text(option, path)
+    try:
+        whole = parse_json(text)
+    except ValueError:
+        lines = [(f"{option} {path}, line {number}", line) for number, line in enumerate(text.splitlines(), 1)]
+        parsed = [(where, _parsed(where, line)) for where, line in lines if line.strip()]
+    else:
+        listed = whole if isinstance(whole, list) else [whole]
+        parsed = [(f"{option} {path}, entry {number}", entry) for number, entry in enumerate(listed, 1)]
+    if not parsed:
+        raise UsageError(f"{option} {path} is an empty list: give at least one entry, as in {example}")
+    for where, entry in parsed:
+        if not isinstance(entry, dict):
+            raise UsageError(f"{where} is not an object: write {example}")
+        yield where, entry
+
+
+def _parsed(where: str, line: str) -> object:
+    try:
+        return parse_json(line)
+    except ValueError as error:
+        raise UsageError(f"{where} is not JSON: {error}") from error
+
+
+def _text(entry: dict[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(f"{where}: {key} must be a text that is not empty (got {value!r:.40})")
+    return value
+
+
+def _decoded(file: IO[bytes], name: str) -> str:
+    data = file.read(MAX_LENGTH + 1)
+    if len(data) > MAX_LENGTH:
+        raise UsageError(f"{name} is too long: the limit is {MAX_LENGTH:,} bytes")
+    if b"\0" in data:
+        raise UsageError(f"{name} is binary: convert it to plain text first")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: convert it first") from error
