@@ -198,7 +198,7 @@ def test_the_documented_overrides_are_those_of_the_wheel() -> None:
     ],
 )
 def test_an_extra_brings_what_it_is_for_and_compiles_nothing(extra: str, release: str, wheel: Path) -> None:
-    command = [UV, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate"]
+    command: list[str | Path] = [UV, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate"]
     # Without the override of uv, PyPI has no torch for the CPU build. A scorer of the gym comes as source, in Python.
     command += ["--overrides", CPU_OVERRIDES] if extra == "cpu" else []
     command += [] if extra == "gym" else ["--only-binary", ":all:"]
