@@ -2,6 +2,7 @@
 
 ReasonerError
 ├── UsageError            the caller's input cannot work
+│   ├── MissingExtra      an optional part of this library is not installed
 │   ├── UnknownName       an unknown strategy, verifier, engine, option or unit
 │   └── PromptTooLong     the prompt alone fills the model's context window
 ├── BudgetExhausted       the ledger refused an operation; raised *into* a plan
@@ -113,6 +114,10 @@ def require_choice(value: str, name: str, choices: Iterable[str]) -> None:
     if value not in words:
         listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
         raise UsageError(f"{name} must be {listed} (got {shown(value)})")
+
+
+class MissingExtra(UsageError, ImportError):
+    """An optional part of this library is not installed; the message names the command that installs it."""
 
 
 class PromptTooLong(UsageError):

@@ -43,7 +43,9 @@ def _fill(notify: Notify, folder: Path) -> None:
             f"the embedded model cannot be converted without {', '.join(absent)}: run `{install_vllm()}`, or pass "
             "--model PATH_OR_ID"
         )
-    _run("reasoner.models.convert", str(weights_file(notify)), str(folder))
+    weights = weights_file(notify)
+    notify("converting the weights, which takes some 20 s")
+    _run("reasoner.models.convert", str(weights), str(folder))
 
 
 def _run(module: str, *arguments: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from reasoner.errors import UsageError
+from reasoner.errors import MissingExtra
 from reasoner.system.machine import gpus, installed
 
 CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
@@ -38,7 +38,7 @@ def require_extra(extra: Literal["eval", "gym"], what: str) -> None:
     """Refuse what needs an extra where the modules that it brings are not installed.
 
     Raises:
-        UsageError: the message names the command to run.
+        MissingExtra: the message names the command to run.
     """
     if absent := missing(*BRINGS[extra]):
-        raise UsageError(f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`")
+        raise MissingExtra(f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`")
