@@ -11,7 +11,6 @@ import matplotlib as mpl
 
 from reasoner import Question, Solution, solve_many_sync
 from reasoner.engines.simulated import Law, SimulatedEngine
-from reasoner.registry import build
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # the backend is chosen first
@@ -43,7 +42,7 @@ if __name__ == "__main__":
     for label, specs in SPECS.items():
         curve = []
         for spec in specs:
-            solutions = solve_many_sync(questions, build("strategy", spec), SimulatedEngine(laws=population))
+            solutions = solve_many_sync(questions, spec, SimulatedEngine(laws=population))
             accuracy = sum(map(right, solutions)) / len(solutions)
             tokens = sum(solution.cost.tokens for solution in solutions) / len(solutions)
             curve.append((tokens, accuracy))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner import Answer, Question, SamplingParams, solve_sync
-from reasoner.engines.simulated import SimulatedEngine
 from reasoner.strategy import Plan, count_votes, propose, sample
 from reasoner.voting import Tally
 
@@ -32,5 +31,4 @@ class TwoOfThree:
 
 
 if __name__ == "__main__":
-    solution = solve_sync(Question.of("What is 3 + 4?"), TwoOfThree(), SimulatedEngine())
-    print(solution.answer.text if solution.answer else "no answer", "from", solution.cost.samples, "samples")
+    print(solve_sync("What is 3 + 4?", TwoOfThree(), "simulated"))

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from reasoner import Completion, Cost, Question, Rating, solve_sync
 from reasoner.engine import Engine
-from reasoner.engines.simulated import SimulatedEngine
 from reasoner.verifier import CostMeter, FreeVerifier
-from reasoner_strategies import BestOfN
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +20,4 @@ class Brevity(FreeVerifier):
 
 
 if __name__ == "__main__":
-    solution = solve_sync(Question.of("What is 3 + 4?"), BestOfN(n=8), SimulatedEngine(), verifier=Brevity())
-    for vote in solution.vote_state.votes:
-        print(vote.answer.text, f"{vote.weight:.2f}")
+    print(solve_sync("What is 3 + 4?", "best_of_n:n=8", "simulated", verifier=Brevity()))

@@ -8,16 +8,13 @@ import typing
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
-from reasoner.engine import Engine
 from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
 from reasoner.specs import Bare, Spec, Value, written
-from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
-from reasoner.verifier import Verifier
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
 _GROUPS: Mapping[Kind, str] = {
@@ -65,16 +62,6 @@ def _meant(name: str, known: Collection[str]) -> str:
     return f"'{first}:{','.join(options)}'" if first in known and options and "=" in name else ""
 
 
-@overload
-def build(kind: Literal["strategy"], spec: str | Spec, /, **common: Any) -> Strategy: ...
-@overload
-def build(kind: Literal["verifier"], spec: str | Spec, /, **common: Any) -> Verifier: ...
-@overload
-def build(kind: Literal["engine"], spec: str | Spec, /, **common: Any) -> Engine: ...
-@overload
-def build(kind: Literal["rule"], spec: str | Spec, /, **common: Any) -> StopRule: ...
-@overload
-def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any: ...
 def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     """The object that a spec describes; see `reasoner.specs` for how it is written.
 

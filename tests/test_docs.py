@@ -23,6 +23,7 @@ PAGES = (
     "docs/controller.md",
     "docs/evaluation.md",
     "docs/install.md",
+    "docs/python.md",
     "docs/report/README.md",
     "docs/servers.md",
     "docs/strategies.md",
@@ -71,6 +72,14 @@ def test_the_strategy_in_contributing_runs() -> None:
     solution = solve_sync(Question.of("What is 3 + 4?"), strategy, SimulatedEngine())
     assert solution.error is None
     assert solution.cost.samples in {2, 3}
+
+
+@pytest.mark.parametrize("number", range(1, 4))
+def test_the_code_of_the_page_on_python_runs_without_a_model(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    code = blocks("docs/python.md", "python")
+    assert len(code) == 4
+    exec(compile(code[number], "docs/python.md", "exec"), {"__name__": "__main__"})
+    assert len(capsys.readouterr().out.splitlines()) in {2, 3, 8}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeGuard
 from reasoner.calibration.arm_selection import choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
-from reasoner.registry import build
+from reasoner.registry import build, check_types
 from reasoner.specs import Spec
 from reasoner.stopping.rules import EFFORTS, FirstOf, LockIn, Lossless, smoothed
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, propose, sample
@@ -75,6 +75,7 @@ class Auto:
         object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting("nothing is calibrated"),))
 
     def _check(self) -> None:
+        check_types(self)
         check_n(self.n)
         require_choice(self.effort, "effort", DELTAS)
         require(self.epsilon, "epsilon", at_least=0, at_most=1)

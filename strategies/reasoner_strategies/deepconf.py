@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import UsageError, require, require_choice
+from reasoner.registry import check_types
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.strategy import Plan, Sample, check_n, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams
@@ -60,6 +61,7 @@ class DeepConf:
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def __post_init__(self) -> None:
+        check_types(self)
         require_choice(self.mode, "mode", get_args(Mode))
         check_n(self.n)
         require(self.keep, "keep", above=0, at_most=100)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
+from reasoner.registry import check_types
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies._prompts import with_shots, with_text
@@ -28,6 +29,7 @@ class Single:
     shots: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_types(self)
         if len(self.shots) % 2:
             raise UsageError(
                 f"shots must be questions and answers in turn, an even number of texts (got {len(self.shots)})"

@@ -80,8 +80,7 @@ class PooledArm:
 
     def way(self, **options: Any) -> Way:
         """Its strategy with these options as a vote without a verifier."""
-        strategy: Any = build("strategy", self.arm.strategy)
-        return Way(spec_of(replace(strategy, **options)), "", "")
+        return Way(spec_of(replace(build("strategy", self.arm.strategy), **options)), "", "")
 
 
 def usable(read: ArmRead) -> Bools:

@@ -1,8 +1,10 @@
 """The installed vLLM build, the environment that it needs, and threads for work that blocks."""
 
 import asyncio
+import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
@@ -55,6 +57,7 @@ def prepare_environment(build: Build) -> None:
     defaults: Mapping[str, str] = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
         "TOKENIZERS_PARALLELISM": "false",
         # A fork would copy the locks of our threads, and `children_end_with_us` reaches only spawned processes.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -64,6 +67,10 @@ def prepare_environment(build: Build) -> None:
             else {}
         ),
     }
+    if "VLLM_LOGGING_LEVEL" not in os.environ:
+        # vLLM logs while it is imported, before it reads the variable.
+        logging.getLogger("vllm").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

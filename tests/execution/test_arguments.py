@@ -1,0 +1,177 @@
+"""What `solve` accepts: text for every object, one list of keywords, and one line for every wrong type."""
+
+import asyncio
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import reasoner
+from reasoner import Budget, Question, SamplingParams, build, solve, solve_each, solve_many_sync, solve_sync
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import EngineError, UsageError
+from reasoner.execution import arguments
+from reasoner.registry import entries, load, options_of
+from reasoner.trace.events import Began, Event
+from reasoner_strategies import BestOfN, SelfConsistency
+from reasoner_verifiers import Certainty
+from tests.helpers import says
+from tests.running import running
+
+TEXT = "What is 3 + 4?"
+ENGINE = SimulatedEngine()
+
+
+def began(*args: Any, **keywords: Any) -> Began:
+    events: list[Event] = []
+    assert solve_sync(*args, trace=events.append, **keywords).error is None
+    return next(event for event in events if isinstance(event, Began))
+
+
+def test_text_says_the_same_as_the_objects() -> None:
+    keywords = {"verifier": "certainty", "budget": "tokens=2000", "prices": "prompt=1,generated=2", "stop": "beta"}
+    text = began(TEXT, "best_of_n:n=4", "simulated", **keywords)
+    objects = began(
+        Question.of(TEXT),
+        BestOfN(n=4),
+        SimulatedEngine(),
+        verifier=Certainty(),
+        budget=Budget(tokens=2000),
+        prices=reasoner.Prices(prompt=1, generated=2),
+        stop=build("rule", "beta"),
+    )
+    assert text == dataclasses.replace(objects, t=text.t)
+    assert (text.strategy, text.verifier, text.budget) == ("best_of_n:n=4", "certainty", "each tokens=2000")
+
+
+def test_the_signatures_show_every_keyword_with_its_default() -> None:
+    stream = inspect.signature(solve_each).parameters
+    for name in ("solve", "solve_sync", "solve_many", "solve_many_sync"):
+        shown = inspect.signature(getattr(reasoner, name))
+        assert [*shown.parameters][1:] == [*stream][1:]
+        assert next(iter(shown.parameters)) == ("questions" if "many" in name else "question")
+        assert shown.return_annotation == ("list[Solution]" if "many" in name else "Solution")
+    assert (stream["strategy"].default, stream["engine"].default) == ("self_consistency", "vllm")
+
+
+class Closing(ScriptedEngine):
+    closed: ClassVar[int] = 0
+
+    async def close(self) -> None:
+        type(self).closed += 1
+
+
+class Failing(Closing):
+    async def start(self) -> None:
+        raise EngineError("no")
+
+
+@pytest.mark.parametrize(("cls", "error"), [(Closing, None), (Failing, EngineError)])
+def test_an_engine_that_the_call_made_is_closed_and_one_that_was_passed_in_is_not(
+    cls: type[Closing], error: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(engine: Any) -> None:
+        with pytest.raises(error) if error else nullcontext():
+            solve_sync(TEXT, "single", engine)
+
+    monkeypatch.setattr(cls, "closed", 0)
+    monkeypatch.setattr(
+        arguments, "build", lambda kind, spec: cls(says("7")) if kind == "engine" else build(kind, spec)
+    )
+    run(cls(says("7")))
+    assert cls.closed == 0
+    run("scripted")
+    assert cls.closed == 1
+
+
+@running
+async def test_an_engine_that_the_call_made_is_closed_when_the_call_is_cancelled() -> None:
+    Closing.closed = 0
+
+    async def forever(_: object) -> None:
+        started.set()
+        await asyncio.get_running_loop().create_future()
+
+    started = asyncio.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        made = Closing(says("7"), pause=forever)
+        patch.setattr(arguments, "build", lambda kind, spec: made if kind == "engine" else build(kind, spec))
+        task = asyncio.ensure_future(solve(TEXT, "single", "scripted"))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert Closing.closed == 1
+
+
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "a class as strategy": (lambda: solve_sync(TEXT, SelfConsistency, ENGINE), "pass SelfConsistency()"),  # type: ignore[arg-type]
+    "a class as engine": (lambda: solve_sync(TEXT, "single", SimulatedEngine), "pass SimulatedEngine()"),  # type: ignore[arg-type]
+    "text as number": (lambda: SelfConsistency(n="8"), "n must be a whole number (got '8')"),  # type: ignore[arg-type]
+    "text as rule": (lambda: solve_sync(TEXT, SelfConsistency(stop="beta"), ENGINE), "pass build('rule', 'beta')"),  # type: ignore[arg-type]
+    "a bare budget": (lambda: solve_sync(TEXT, "single", ENGINE, budget=2000), "write budget='tokens=2000'"),  # type: ignore[arg-type]
+    "a budget without a unit": (lambda: solve_sync(TEXT, "single", ENGINE, budget="2000"), "has no unit"),
+    "a list as question": (lambda: solve_sync([TEXT], "single", ENGINE), "use solve_many"),  # type: ignore[arg-type]
+    "a question as list": (lambda: solve_many_sync(Question.of(TEXT), "single", ENGINE), "write [question]"),  # type: ignore[arg-type]
+    "text as list": (lambda: solve_many_sync(TEXT, "single", ENGINE), f"write ['{TEXT}']"),
+    "a number as list": (lambda: solve_many_sync(5, "single", ENGINE), "(got 5)"),  # type: ignore[arg-type]
+    "a number in a list": (lambda: solve_many_sync([TEXT, 5], "single", ENGINE), "(got 5)"),  # type: ignore[list-item]
+    "swapped texts": (lambda: solve_sync("single", TEXT, ENGINE), "the order is question, strategy, engine"),
+    "swapped objects": (lambda: solve_sync(TEXT, ENGINE, "single"), "that is an engine; the order is"),  # type: ignore[arg-type]
+    "no strategy": (lambda: solve_sync(TEXT, None, ENGINE), "(got None): leave it out for the default"),  # type: ignore[arg-type]
+    "a number as verifier": (lambda: solve_sync(TEXT, "best_of_n", ENGINE, verifier=5), "(got 5)"),  # type: ignore[arg-type]
+    "a number as prices": (lambda: solve_sync(TEXT, "single", ENGINE, prices=5), "as in 'prompt=0.15"),  # type: ignore[arg-type]
+    "text as seed": (lambda: solve_sync(TEXT, "single", ENGINE, seed="1"), "seed must be a whole number"),  # type: ignore[arg-type]
+    "a file as trace": (lambda: solve_sync(TEXT, "single", ENGINE, trace="a.jsonl"), "TraceWriter"),  # type: ignore[arg-type]
+    "a number as history": (lambda: solve_sync(TEXT, "single", ENGINE, history=5), "history must be"),  # type: ignore[arg-type]
+    "a misspelt keyword": (lambda: solve_sync(TEXT, verifer="x"), "did you mean 'verifier'?"),  # type: ignore[call-arg]
+    "two budgets": (lambda: solve_sync(TEXT, "single", ENGINE, budget="tokens=5", each="tokens=5"), "keep one"),
+    "one stop string": (lambda: SamplingParams(stop="\n"), r"write stop=('\n',)"),  # type: ignore[arg-type]
+    "a number as text": (lambda: Question.of(5), "the question must be text (got 5)"),  # type: ignore[arg-type]
+    "a path as strategy": (lambda: solve_sync(TEXT, Path("x"), ENGINE), "(got a PosixPath)"),  # type: ignore[arg-type]
+    "no kind": (lambda: build("motor", "vllm"), "must be strategy, verifier, engine, task or rule"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_argument_gets_one_line_that_says_what_to_do(case: str) -> None:
+    call, says_so = WRONG[case]
+    with pytest.raises(UsageError) as raised:
+        call()
+    assert says_so in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+WRONG_VALUES = ("8", 2.5, None, True, [1], int, object())
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_an_option_of_a_wrong_type_is_refused_in_one_line_before_anything_runs(name: str) -> None:
+    cls: Any = load("strategy", name)
+    hints = typing.get_type_hints(cls)
+    engine = ScriptedEngine(says("7"))
+    for option in options_of(cls):
+        for value in WRONG_VALUES:
+            if (hints[option] is float and value == 2.5) or _may_be(hints[option], value):
+                continue
+            with pytest.raises(UsageError) as raised:
+                solve_sync(TEXT, cls(**{option: value}), engine)
+            assert "\n" not in str(raised.value)
+            assert option in str(raised.value)
+    assert engine.usage == []
+
+
+def _may_be(hint: Any, value: object) -> bool:
+    """Whether the value has the type, by an independent and simple reading of it."""
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, type(int | str)) else (hint,)
+    return (
+        (type(value) if value is not None else type(None)) in parts
+        or (type(value) is int and float in parts)
+        or (isinstance(value, float) and float in parts)
+    )

@@ -1,0 +1,123 @@
+"""What a solution shows and gives: three lines, the winning reply, its samples, plain data, HTML."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from reasoner import Solution, solve_many_sync, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.strategy import Plan
+from reasoner.types import Answer, Question
+from tests.helpers import Planned, number_question, says, varied
+
+HOSTILE = "<script>alert(1)</script>\x1b[31m"
+
+
+def test_it_prints_as_the_command_does_in_three_lines() -> None:
+    lines = str(solve_sync(number_question(), "self_consistency:n=3", ScriptedEngine(says("7", "8", "7")))).split("\n")
+    assert lines[:2] == ["7", "vote     7 ×2 · 8 ×1 (3 samples, 0 without an answer)"]
+    assert re.fullmatch(r"cost     \d+ tokens computed \(.*\), \d+ prompt tokens from cache.*", lines[2])
+    assert len(lines) == 3
+
+
+def failing(question: Question) -> Plan[Answer | None]:
+    raise ValueError(HOSTILE)
+    yield
+
+
+def test_without_an_answer_it_prints_why() -> None:
+    engine = ScriptedEngine(says("7"))
+    poor = solve_sync(number_question(), "single", engine, budget="tokens=1")
+    assert str(poor).startswith("no answer: budget tokens=1")
+    failed = solve_sync(number_question(), Planned(failing), engine)
+    assert str(failed).startswith("no answer: the strategy failed with ValueError: <script>")
+    assert "\x1b" not in str(failed) + repr(failed)
+    assert max(str(failed).count("\n"), str(poor).count("\n")) <= 2
+    assert (poor.text, failed.text, failed.samples) == ("", "", ())
+
+
+def test_its_repr_is_short() -> None:
+    solution = solve_sync(number_question("q"), "self_consistency:n=8", ScriptedEngine(says("7")))
+    assert re.fullmatch(r"<Solution of q: answer='7', samples=8, tokens=\d+, ended_by='strategy'>", repr(solution))
+
+
+@pytest.mark.parametrize("spec", ["self_consistency:n=8", "best_of_n:n=6", "beam_search", "mcts", "refine", "knockout"])
+def test_its_text_is_a_reply_that_gives_the_answer(spec: str) -> None:
+    question = number_question()
+    solution = solve_sync(question, spec, ScriptedEngine(varied))
+    assert solution.answer is not None
+    read = question.space.read(solution.text)
+    assert read is not None
+    assert read.key == solution.answer.key
+    assert solution.text in {sample.text for sample in solution.samples}
+
+
+def test_its_text_is_the_reply_that_was_rated_highest() -> None:
+    solution = solve_sync(number_question(), "best_of_n:n=8", ScriptedEngine(varied))
+    rated = {sample.text: sample.score for sample in solution.samples if sample.answer == solution.answer}
+    assert rated[solution.text] == max(score for score in rated.values() if score is not None)
+
+
+def test_without_an_answer_its_text_is_the_reply_there_is() -> None:
+    solution = solve_sync(number_question(), "single", ScriptedEngine(lambda request: "No idea"))
+    assert (solution.answer, solution.text) == (None, "No idea")
+
+
+def test_many_solutions_have_their_texts_and_keep_no_events() -> None:
+    [solution] = solve_many_sync([number_question()], "self_consistency:n=4", ScriptedEngine(says("7")))
+    assert (solution.text, solution.samples, solution.events) == ("The answer is 7", (), ())
+
+
+def test_its_data_is_json_and_holds_the_replies() -> None:
+    solution = solve_sync(number_question(), "best_of_n:n=3", ScriptedEngine(says("7", "8", "7")))
+    data = json.loads(json.dumps(solution.to_dict(), allow_nan=False))
+    assert [reply["answer"] for reply in data["completions"]] == ["7", "8", "7"]
+    assert all(0 <= reply["score"] <= 1 for reply in data["completions"])
+    assert (data["text"], data["answer"]["text"], data["samples"]) == ("The answer is 7", "7", 3)
+    assert data["cost"]["tokens"] == solution.cost.tokens
+
+
+class Tags(HTMLParser):
+    """The tags of a page, and the page inside its frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.handlers: set[str] = set()
+        self.inner = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.handlers |= {name for name, _ in attrs if name.startswith("on")}
+        self.inner += next((value or "" for name, value in attrs if name == "srcdoc"), "")
+
+
+def shown(solution: Solution) -> Tags:
+    tags = Tags()
+    tags.feed(solution._repr_html_())
+    return tags
+
+
+def test_a_notebook_shows_what_a_model_wrote_as_text_only() -> None:
+    def hostile(request: SampleRequest) -> str:
+        return f"The answer is {HOSTILE}<img src=x onerror=alert(2)>"
+
+    solution = solve_sync(Question.of(f"Say {HOSTILE}"), "self_consistency:n=2", ScriptedEngine(hostile))
+    outer = shown(solution)
+    frame = Tags()
+    frame.feed(outer.inner)
+    assert "alert(1)" in outer.inner
+    assert (outer.tags | frame.tags) & {"script", "img", "link"} == set()
+    assert outer.handlers | frame.handlers == set()
+
+
+def test_a_notebook_shows_the_search_in_bounded_size() -> None:
+    solution = solve_sync(number_question(), "self_consistency:n=4", ScriptedEngine(lambda _: "word " * 200_000))
+    assert "0 answered" not in shown(solution).inner
+    assert len(solution._repr_html_()) < 2_000_000
+    assert shown(solution).inner.count('class="state"') == 4
+    [many] = solve_many_sync([number_question()], "single", ScriptedEngine(says("7")))
+    assert shown(many).inner == ""
