@@ -71,7 +71,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 but 10 are left: r
         (["solve", "q", *SIMULATED, "--nope"], 2, ["'--nope'", "--strategy"]),
         (["solve", "q", *SIMULATED, "--strategyy", "single"], 2, ["'--strategyy'", "did you mean '--strategy'?"]),
         (["solve", "q", *SIMULATED, "-b"], 2, ["'-b' requires an argument"]),
-        (["solve", *SIMULATED], 2, ["no question is given", "reasoner solve \"What is 3 + 4?\""]),
+        (["solve", *SIMULATED], 2, ["no question is given", 'reasoner solve "What is 3 + 4?"']),
         (["solve", "what", "is", "3+4", *SIMULATED], 2, ["one argument", "in quotes"]),
         (["slove", "q"], 2, ["no command named 'slove'", "did you mean 'solve'?"]),
         (["--nope"], 2, ["'--nope'", "--version"]),
