@@ -20,6 +20,7 @@ PAGES = (
     "bench/README.md",
     "docs/log.md",
     "docs/answers.md",
+    "docs/command.md",
     "docs/controller.md",
     "docs/evaluation.md",
     "docs/report/README.md",

@@ -41,7 +41,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 but 10 are left: r
             ["--verifier certainty has no effect", "self_consistency", "omit it"],
         ),
         (["solve", "q", *SIMULATED, "-b", "token=600"], 2, ["no budget unit named 'token'", "did you mean 'tokens'?"]),
-        (["solve", "q", *SIMULATED, "-b", "600"], 2, ["'600' has no unit", "tokens=4000"]),
+        (["solve", "q", *SIMULATED, "-b", "600"], 2, ["'600' has no unit", "tokens=600"]),
         (["solve", "q", *SIMULATED, "-b", ""], 2, ["budget '' has no unit"]),
         (["solve", "q", *SIMULATED, "-b", "tokens=lots"], 2, ["tokens='lots' is not a number", "tokens=4k"]),
         (["solve", "q", *SIMULATED, "-b", "tokens=0"], 2, ["tokens=0 must be", "positive"]),

@@ -2,6 +2,7 @@
 
 import shlex
 
+import click
 import pytest
 
 from reasoner.cli.details import details
@@ -20,9 +21,10 @@ def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(kin
     assert [option["name"] for option in document["options"] if not option["meaning"]] == []
     program, command, *arguments = shlex.split(document["example"])
     assert program == "reasoner"
-    group = cli.get_command(None, command)  # type: ignore[arg-type]
+    group = cli.get_command(click.Context(cli), command)
     assert group
-    parsed = group.make_context(command, arguments).params
+    parent = click.Context(cli, help_option_names=["-h", "--help"])
+    parsed = group.make_context(command, arguments, parent=parent).params
     specs = {"strategy": parsed.get("strategy"), "verifier": parsed.get("verifier"), "engine": parsed.get("engine")}
     written = " ".join(map(str, [*specs.values(), *parsed.get("tasks", ()), parsed.get("base_url")]))
     assert name in written or (kind, name) == ("engine", "openai")
