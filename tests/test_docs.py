@@ -20,6 +20,7 @@ PAGES = (
     "bench/README.md",
     "docs/log.md",
     "docs/answers.md",
+    "docs/command.md",
     "docs/controller.md",
     "docs/evaluation.md",
     "docs/install.md",
@@ -40,7 +41,13 @@ def blocks(page: str, language: str) -> list[str]:
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("page", "minimum"),
-    [("README.md", 8), ("docs/strategies.md", 3), ("docs/evaluation.md", 6), ("docs/controller.md", 8)],
+    [
+        ("README.md", 8),
+        ("docs/command.md", 6),
+        ("docs/strategies.md", 3),
+        ("docs/evaluation.md", 6),
+        ("docs/controller.md", 8),
+    ],
 )
 def test_the_commands_on_a_page_run(
     page: str, minimum: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,7 +97,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_help_names_every_exit_code_of_the_readme(run: Run) -> None:
-    ended = run("solve", "--help")
+    ended = run("solve", "--help-all")
     for code in ("0 answered", "2 usage", "3 budget exhausted", "4 engine", "130 interrupted"):
         assert code in " ".join(ended.out.split())
 

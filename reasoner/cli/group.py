@@ -129,9 +129,10 @@ def _unknown_option(name: str, context: click.Context, arguments: Sequence[str])
     suggestion = _suggestion(name, arguments)
     if suggestion and suggestion.split()[0] in known:
         return f"{problem}; did you mean {suggestion}?"
-    near = difflib.get_close_matches(name.replace("_", "-"), known, n=1) if name.startswith("--") else []
+    words = [option[2:] for option in known if option.startswith("--")]
+    near = difflib.get_close_matches(name[2:].replace("_", "-"), words, n=1) if name.startswith("--") else []
     if near:
-        return f"{problem}; did you mean {near[0]!r}?"
+        return f"{problem}; did you mean '--{near[0]}'?"
     if isinstance(context.command, click.Group):
         names = set(context.command.list_commands(context))
         command = next((part for part in arguments if part in names), "")

@@ -12,9 +12,10 @@ from reasoner.types import Completion, Prompt, TokenIds
 class MixtureEngine:
     """Sample i of a prompt is drawn by member i modulo their number; the member that began a chain continues it.
 
-    `members` are the specs of the engines. So any strategy votes over, selects among, or searches with several models, and a sample's index tells which model
-    drew it. Tokenizers may differ: a prompt counts as long as for the member that needs most tokens, and text cannot be
-    forced into a reply. FLOPs are unknown. Members manage their own KV caches.
+    `members` are the specs of the engines. So any strategy votes over, selects among, or searches with several models,
+    and a sample's index tells which model drew it. Tokenizers may differ: a prompt counts as long as for the member
+    that needs most tokens, and text cannot be forced into a reply. FLOPs are unknown. Members manage their own KV
+    caches.
     """
 
     members: tuple[Engine, ...]

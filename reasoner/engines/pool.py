@@ -34,9 +34,9 @@ class _Line(BaseModel):
 class PoolEngine(FreeEngine):
     """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
 
-    `path` is the file with the recorded answers. `order` permutes the answers of each question: 0 is as recorded, any other number is the seed of a permutation. A
-    reply has only the answer; null is a reply without one. There are no log-probabilities, and only complete replies to
-    the questions themselves.
+    `path` is the file with the recorded answers. `order` permutes the answers of each question: 0 is as recorded, any
+    other number is the seed of a permutation. A reply has only the answer; null is a reply without one. There are no
+    log-probabilities, and only complete replies to the questions themselves.
     """
 
     path: str

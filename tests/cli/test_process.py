@@ -1,6 +1,7 @@
 """The command as a process: what it imports, how it ends."""
 
 import json
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -121,3 +122,20 @@ def test_a_broken_plug_in_is_listed_as_such(run: Run, monkeypatch: pytest.Monkey
     ended = run("list", "strategies")
     assert ended.code == 0
     assert "broken: the strategy 'mine' (no_such_package:Mine) cannot be imported" in " ".join(ended.out.split())
+
+
+def completed(*words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    environment = {**os.environ, "_REASONER_COMPLETE": "bash_complete", "COMP_CWORD": str(len(words))}
+    environment["COMP_WORDS"] = "reasoner " + " ".join(words)
+    return finish(start(env=environment)).out.split()
+
+
+def test_a_shell_completes_names() -> None:
+    assert "plain,solve" in completed("so")
+    assert "plain,self_consistency" in completed("solve", "q", "-s", "self_")
+    assert "plain,certainty" in completed("solve", "q", "--verifier", "cer")
+    assert completed("solve", "q", "-e", "sim") == ["plain,simulated"]
+    assert completed("eval", "gsm") == ["plain,gsm8k"]
+    assert completed("list", "verifiers", "jud") == ["plain,judge"]
+    assert "plain,--show-reasoning" in completed("solve", "--show")

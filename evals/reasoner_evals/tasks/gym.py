@@ -33,9 +33,10 @@ _QUOTES = "`\"'"
 class Gym:
     """Puzzles of reasoning-gym, as in `gym:chain_sum,size=200,config=[min_terms:2,max_terms:2]`; needs the extra `gym`.
 
-    `name` is one of its data sets, and `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of the next seed: seeds for tuning and
-    for reporting must be further apart than `size`. Repeated puzzles are asked once, so there may be fewer than `size`.
-    Only data sets whose scorers are safe and right are allowed; others are graded by our own graders.
+    `name` is one of its data sets, and `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of
+    the next seed: seeds for tuning and for reporting must be further apart than `size`. Repeated puzzles are asked
+    once, so there may be fewer than `size`. Only data sets whose scorers are safe and right are allowed; others are
+    graded by our own graders.
     """
 
     name: str

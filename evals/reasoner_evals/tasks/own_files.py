@@ -19,9 +19,9 @@ _KINDS = tuple(kind for kind in SPACES if kind != "code")
 class Jsonl:
     """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
 
-    `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner solve --answer`),
-    `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns` maps column names to
-    those in the file, as in `columns=[question:prompt,answer:target]`.
+    `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
+    solve --answer`), `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns`
+    maps column names to those in the file, as in `columns=[question:prompt,answer:target]`.
     """
 
     path: str
@@ -70,8 +70,8 @@ _TEMPLATE = Template("pool", 1)
 class Pool:
     """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
 
-    A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`. The kind of answer is
-    `number` if all reference answers are numbers, else `math`.
+    A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`.
+    The kind of answer is `number` if all reference answers are numbers, else `math`.
     """
 
     path: str

@@ -42,12 +42,13 @@ _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets i
 class OpenAIEngine:
     """Draws sequences from a server with OpenAI's routes: a vLLM server, a fleet behind a router, a hosted API.
 
-    `base_url` is the server's address, with /v1. `model_id` may be empty where the server has only one; `api_key` empty means the environment variable
-    OPENAI_API_KEY. `timeout` is the longest silence of the server in seconds. `patience` is for how many seconds a
-    request is retried that failed before it cost anything, for example because the server is busy. `deadline` is the
-    total time of one reply in seconds; 0 means `timeout` plus one second per token. `context` is the window in tokens,
-    for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means up to 1,024, as far as
-    the process may open files. `extra_body` is a JSON object merged into each request, or the path of a file with one.
+    `base_url` is the server's address, with /v1. `model_id` may be empty where the server has only one; `api_key` empty
+    means the environment variable OPENAI_API_KEY. `timeout` is the longest silence of the server in seconds. `patience`
+    is for how many seconds a request is retried that failed before it cost anything, for example because the server is
+    busy. `deadline` is the total time of one reply in seconds; 0 means `timeout` plus one second per token. `context`
+    is the window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means
+    up to 1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the
+    path of a file with one.
 
     A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
     replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that

@@ -24,12 +24,12 @@ class VllmEngine(VllmModel):
     """One model served by vLLM, thousands of requests at once, prefixes shared.
 
     `model_id` is a folder, a Hugging Face id or "embedded". `max_num_seqs` is how many sequences run at once.
-    `block_size` 0 and `enable_prefix_caching` are vLLM's own. `max_model_len` 0 takes the model's window, on a CPU at most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU.
-    `gpu_memory_utilization` is the share of a GPU's memory; 0 takes 0.9, less what the verifier's models need.
-    `dtype` "auto" is bfloat16 on a CPU with native support for it and float32 on any other; on a GPU it is the model's
-    own type. `core` chooses who steps vLLM: "in_process" is a thread here, which starts fastest on a CPU; "async" is a
-    separate process, natural on a GPU; "auto" depends on the installed build. `enforce_eager` False compiles the model
-    at the start, True does not; None compiles on a GPU only.
+    `block_size` 0 and `enable_prefix_caching` are vLLM's own. `max_model_len` 0 takes the model's window, on a CPU at
+    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU. `gpu_memory_utilization` is the share of a GPU's memory; 0
+    takes 0.9, less what the verifier's models need. `dtype` "auto" is bfloat16 on a CPU with native support for it and
+    float32 on any other; on a GPU it is the model's own type. `core` chooses who steps vLLM: "in_process" is a thread
+    here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU; "auto" depends on the
+    installed build. `enforce_eager` False compiles the model at the start, True does not; None compiles on a GPU only.
 
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same

@@ -1,0 +1,57 @@
+"""`reasoner list KIND NAME`: every entry has its options explained, and an example that can be run."""
+
+import shlex
+
+import click
+import pytest
+
+from reasoner.cli.details import details
+from reasoner.cli.group import cli
+from reasoner.registry import Kind, build, entries
+from tests.cli.command import Run
+
+ENTRIES: list[tuple[Kind, str]] = [
+    (kind, name) for kind in ("strategy", "verifier", "engine", "task", "rule") for name in sorted(entries(kind))
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(kind: Kind, name: str) -> None:
+    document = details(kind, name)
+    assert [option["name"] for option in document["options"] if not option["meaning"]] == []
+    program, command, *arguments = shlex.split(document["example"])
+    assert program == "reasoner"
+    group = cli.get_command(click.Context(cli), command)
+    assert group
+    parent = click.Context(cli, help_option_names=["-h", "--help"])
+    parsed = group.make_context(command, arguments, parent=parent).params
+    specs = {"strategy": parsed.get("strategy"), "verifier": parsed.get("verifier"), "engine": parsed.get("engine")}
+    written = " ".join(map(str, [*specs.values(), *parsed.get("tasks", ()), parsed.get("base_url")]))
+    assert name in written or (kind, name) == ("engine", "openai")
+    for of, spec in specs.items():
+        if isinstance(spec, str) and "FILE" not in spec:
+            build(of, spec)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_the_example_of_a_strategy_runs(name: str, run: Run) -> None:
+    if name == "likelihood":  # a simulated engine has no token ids of its options
+        return
+    arguments = shlex.split(details("strategy", name)["example"])[1:]
+    ended = run(*arguments, "-e", "simulated", "-q")
+    assert ended.code in {0, 1}, ended.err
+
+
+def test_an_entry_is_shown_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = run("list", "strategies", "best_of_n").out
+    for part in (
+        "https://arxiv.org/abs/2110.14168",
+        "needs    a verifier",
+        'example  reasoner solve "What is 3 + 4?" -s best_of_n:n=4',
+        "n  integer, from 1 to ",
+        "selector  argmax or weighted; default argmax",
+    ):
+        assert part in shown
+    monkeypatch.setenv("COLUMNS", "40")
+    assert max(map(len, run("list", "strategies", "best_of_n").out.splitlines())) <= 40
+    assert "no rule named 'zz'" in run("list", "rules", "zz").error
