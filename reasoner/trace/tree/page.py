@@ -68,10 +68,11 @@ def fragment(tree: SearchTree) -> "Markup":
 
 
 def style() -> "Markup":
-    """The style sheet of a `fragment`, light and dark, for a `<style>` element."""
+    """The style sheet that pages share, then that of a `fragment`, light, dark and print, for a `<style>` element."""
     from markupsafe import Markup
 
-    return Markup((Path(__file__).parent / "templates" / "tree.css").read_text(encoding="utf-8"))  # noqa: S704 ours
+    folder = Path(__file__).parent / "templates"
+    return Markup("".join((folder / name).read_text(encoding="utf-8") for name in ("base.css", "tree.css")))  # noqa: S704 ours
 
 
 def policy() -> "Markup":
