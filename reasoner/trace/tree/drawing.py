@@ -13,15 +13,17 @@ from reasoner.trace.tree.search_tree import Node, SearchTree
 MAX_DRAWN: Final = 200
 """Sequences in one drawing."""
 MAX_DRAWN_DEPTH: Final = 40
-"""Levels in one drawing: more are not told apart on a telephone."""
+"""Levels in one drawing: more cannot be distinguished on a telephone."""
+MAX_COUNTED: Final = 60
+"""Rows up to which a drawing says at each node how many sequences below it are left out."""
 MAX_GROUPS: Final = 12
 """Answers in one drawing; the others are one group."""
 MAX_DEPTH_ROWS: Final = 40
 """Rows of the costs per depth."""
-HEIGHT: Final = 1000
+HEIGHT: Final = 760
 """Pixels that a drawing takes at most, where its rows need not be closer than `CLOSEST`."""
-CLOSEST, WIDEST, LABELLED = 7, 26, 13
-"""Pixels between rows: at least, at most, and from where each node has its score beside it."""
+CLOSEST, WIDEST, LABELLED, SPACIOUS = 7, 26, 13, 24
+"""Pixels between rows: at least, at most, and from where each node has its score beside it, and below it."""
 BINS: Final = 5
 """Colours of scores, each for an equal part of 0 to 1."""
 
@@ -36,7 +38,7 @@ class Mark(NamedTuple):
     """The classes of its style."""
     node: Node | None
     tip: str
-    """What a pointer that rests on it is told."""
+    """The text that a pointer resting on it shows."""
     label: str
     parent: "tuple[float, float] | None" = None
     """Where the line to it begins."""
@@ -53,6 +55,8 @@ class Forest:
     """Sequences that are not drawn."""
     labelled: bool
     """Whether there is room for the score of every node."""
+    spacious: bool
+    """Whether there is room for it below the node, where no line crosses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +97,13 @@ class DepthCost(NamedTuple):
 
 def anchor_of(tree: SearchTree) -> str:
     """A prefix of element ids that is the same each time, and another one for another search."""
-    said = repr((tree.began, tree.ended, len(tree.nodes))).encode("utf-8", "replace")
-    return f"t{blake2b(said, digest_size=5).hexdigest()}"
+    short = repr((tree.began, tree.ended, len(tree.nodes))).encode("utf-8", "replace")
+    return f"t{blake2b(short, digest_size=5).hexdigest()}"
 
 
 def drawing_of(tree: SearchTree) -> Forest | Groups | None:
     """The drawing of at most `MAX_DRAWN` sequences; None of a single one."""
-    if len(tree.nodes) < 2:  # noqa: PLR2004 one is no tree
+    if len(tree.nodes) < 2:
         return None
     outline = Outline.of(tree, maximum=MAX_DRAWN, deepest=MAX_DRAWN_DEPTH)
     return _groups(outline) if tree.depth == 1 else _forest(outline)
@@ -136,28 +140,30 @@ def _forest(outline: Outline) -> Forest:
         below = [row._replace(level=row.level + 1) for row in outline.rows(head)]
         if any(row.node for row in below):
             rows += [head, *below]
+    if len(rows) > MAX_COUNTED:
+        rows = [row for row in rows if isinstance(row, int) or row.node]
     levels = [0 if isinstance(row, int) else row.level for row in rows]
     reach = [0 if isinstance(row, int) or (row.node and row.node.children) else 1 for row in rows]
-    places = tidy(levels, reach)
-    step = min(max(HEIGHT / (max(places, default=0) + 1), CLOSEST), WIDEST)
+    offsets = tidy(levels, reach)
+    step = min(max(HEIGHT / (max(offsets, default=0) + 1), CLOSEST), WIDEST)
     deepest = max(levels, default=1)
     marks: list[Mark] = []
     branch: list[tuple[float, float]] = []
-    for row, level, place in zip(rows, levels, places, strict=True):
-        at = (round(100 * level / deepest, 2), round((place + 0.5) * step, 1))
+    for row, level, offset in zip(rows, levels, offsets, strict=True):
+        at = (round(100 * level / deepest, 2), round((offset + 0.5) * step, 1))
         del branch[level:]
         parent = branch[-1] if branch else None
         branch.append(at)
         if isinstance(row, int):
             name = "prompt" if len(tree.heads) == 1 else f"prompt {row + 1:,}"
-            marks.append(Mark(*at, min(step / 2, 4), "prompt", None, name, "" if step < WIDEST else name))
+            marks.append(Mark(*at, min(step / 2, 4), "prompt", None, name, name if step >= LABELLED else ""))
         elif row.node is None:
             more = f"{row.left_out:,} more, not drawn"
             marks.append(Mark(*at, 0, "more", None, more, f"+{row.left_out:,}", parent))
         else:
             marks.append(_mark(row.node, tree, at, parent, largest=step * 0.48))
-    height = (max(places, default=0) + 1) * step
-    return Forest(tuple(marks), round(height, 1), deepest, outline.left_out, step >= LABELLED)
+    height = (max(offsets, default=0) + 1) * step
+    return Forest(tuple(marks), round(height, 1), deepest, outline.left_out, step >= LABELLED, step >= SPACIOUS)
 
 
 def _groups(outline: Outline) -> Groups:
@@ -169,7 +175,7 @@ def _groups(outline: Outline) -> Groups:
     silent = by_answer.pop(None, [])
     ordered = sorted(by_answer.items(), key=lambda group: (-len(group[1]), group[1][0].id))
     final = tree.answer.key if tree.answer else None
-    kept = [group for place, group in enumerate(ordered) if place < MAX_GROUPS or group[0] == final]
+    kept = [group for offset, group in enumerate(ordered) if offset < MAX_GROUPS or group[0] == final]
     groups = [
         Group(nodes[0].answer.text if nodes[0].answer else "", len(nodes), _dots(nodes, outline), chosen=key == final)
         for key, nodes in kept
@@ -204,6 +210,6 @@ def _mark(
     facts = [f"#{node.id} {mark} {state}", f"= {answer[:60]}" if answer else "",
              f"score {rated}" if node.rating else "no score", f"{node.cost.tokens:,} tokens"]  # fmt: skip
     tip = f"{', '.join(filter(None, facts))}\n{' '.join(node.text[:300].split())[:90]}"
-    said = ("→ " if node.id in tree.path[-1:] else "") + answer[:12] + ("…" if len(answer) > 12 else "")  # noqa: PLR2004
-    label = " · ".join(filter(None, [rated if node.rating else "", said if answer else ""]))
+    short = ("→ " if node.id in tree.path[-1:] else "") + answer[:12] + ("…" if len(answer) > 12 else "")
+    label = " · ".join(filter(None, [short if answer else "", rated if node.rating else ""]))
     return Mark(*at, round(radius, 1), look, node, tip, label, parent)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def tidy(levels: Sequence[int], reach: Sequence[int]) -> list[float]:
-    """The row of each item, from 0: items of one level are at least 1 apart, and parents in the middle of their children.
+    """The row of each item, from 0: items of one level are at least 1 apart, parents in the middle of their children.
 
     `levels` lists the items parents first, each followed by its descendants; the roots have level 0. `reach` says how
     many levels beyond its own an item's label needs room. Takes time linear in items times levels.

@@ -102,9 +102,8 @@ def pair(first: SearchTree, second: SearchTree) -> "Markup":
     ]
     rows = words.compared(first, second)
     template = _environment().get_template("pair.html")
-    return Markup(  # noqa: S704 the template escapes it
-        template.render(first=first, second=second, names=names, rows=rows, anchor=anchor, left=sides[0], right=sides[1])
-    )
+    page = template.render(question=first.began.text, names=names, rows=rows, anchor=anchor, sides=sides)
+    return Markup(page)  # noqa: S704 the template escapes it
 
 
 def style() -> "Markup":
@@ -168,7 +167,7 @@ def write_pairs(path: Path, pairs: Iterable[tuple[SearchTree, SearchTree]], *, s
 
 @contextmanager
 def _page(path: Path, *, title: str, source: str) -> Iterator[Callable[[str], None]]:
-    """Adds markup to the body of a page, which is there when the block ends, and as it was before if the block fails."""
+    """Adds markup to the body of a page; where the block fails, the file stays as it was."""
     template = _environment().get_template
     try:
         with replacing(path) as file:
