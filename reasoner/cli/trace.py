@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,8 @@ MAX_NAMED = 5
 """Questions that an error names."""
 WIDE = 76
 """Columns from which a node takes one line; below, its state and cost are on a second one."""
+MAX_PAIRS = 25
+"""Questions of two traces that are compared; their trees are in memory at once."""
 MAX_NODES = 500
 MAX_LINES = 12
 """Notes, proposals and comparisons that are shown of each."""
@@ -39,33 +41,40 @@ LEVEL = 6
 
 @click.command("trace")
 @click.argument("file", type=PATH)
+@click.argument("other", type=PATH, required=False)
 @click.option("--question", metavar="ID",
               help="The id of the question to show, or its first characters.  [default: all questions]")  # fmt: skip
 @click.option("--html", type=PATH, metavar="OUT",
-              help="Also write the trees to this HTML file, which is replaced if it exists.")  # fmt: skip
+              help="Also draw the trees in this HTML file, which is replaced if it exists.")  # fmt: skip
 @json_option("each question, one per line,")
 @guarded
-def command(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> int:
+def command(file: Path, other: Path | None, question: str | None, html: Path | None, *, as_json: bool) -> int:
     """Show how an answer was searched for, from a trace.
 
     FILE is what `reasoner solve --trace FILE` wrote, or a trace in a run's folder. For one question: the tree of
     sampled sequences with their scores, states and costs, and the path to the answer. For several questions: one line
     each; choose one with --question.
+
+    OTHER is a second trace of the same questions, such as that of another strategy: the two are compared question by
+    question. With --html they are side by side.
     """
     from reasoner.cli.terminal import OutputLost, Terminal
     from reasoner.errors import TraceError, UsageError
-    from reasoner.trace.events import read_trace
     from reasoner.trace.tree.build import search_trees
 
-    with suppress(OSError):
-        if html is not None and html.samefile(file):
-            raise UsageError(f"--html {html} is the trace itself: name another file")
+    for trace in filter(None, (file, other)):
+        with suppress(OSError):
+            if html is not None and html.samefile(trace):
+                raise UsageError(f"--html {html} is the trace itself: name another file")
     terminal = Terminal(sys.stdout, sys.stderr)
-    shown = search_trees(read_trace(file))
+    if other is not None:
+        return _compare(terminal, (file, other), question, html, as_json=as_json)
     if question is not None:
-        wanted = _id_of(question, file)
-        # Where the question was asked several times, show the last time.
-        shown = iter(deque(search_trees(event for event in read_trace(file) if event.question_id == wanted), maxlen=1))
+        shown = iter(_last_trees(file, [_id_of(question, file)]).values())
+    else:
+        from reasoner.trace.events import read_trace
+
+        shown = search_trees(read_trace(file))
     first = next(shown, None)
     if first is None:
         raise TraceError(f"the trace {file} holds no question: it is empty")
@@ -89,11 +98,50 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
     return ANSWERED
 
 
-def _id_of(prefix: str, file: Path) -> str:
-    """The id of the question that is named by its id or by the first characters of it."""
+def _compare(
+    terminal: "Terminal", files: tuple[Path, Path], question: str | None, html: Path | None, *, as_json: bool
+) -> int:
+    """The questions that two traces share, two lines each: at most `MAX_PAIRS` of them."""
+    from reasoner.cli.terminal import columns
+    from reasoner.errors import UsageError
+    from reasoner.trace.tree.page import write_pairs
+    from reasoner.trace.tree.search_tree import row
+
+    ids = [_ids_in(file) for file in files]
+    wanted = [_id_of(question, files[0])] if question is not None else ids[0]
+    shared = [known for known in wanted if known in ids[1]]
+    if not shared:
+        raise UsageError(f"{files[0]} and {files[1]} hold no question in common: compare two traces of one question")
+    chosen = shared[:MAX_PAIRS]
+    left, right = (_last_trees(file, chosen) for file in files)
+    pairs = [(left[known], right[known]) for known in chosen]
+    if html is not None:
+        write_pairs(html, pairs, source=f"{files[0]} and {files[1]}", left_out=len(shared) - len(chosen))
+        terminal.say(f"wrote {html}")
+    if as_json:
+        for tree in chain.from_iterable(pairs):
+            terminal.give(json.dumps(row(tree)))
+    else:
+        terminal.show(_comparison(pairs, wide=columns() >= WIDE), width=columns())
+    if len(shared) > len(chosen):
+        terminal.say(f"{len(shared) - len(chosen):,} more questions in common; choose one with --question ID")
+    return ANSWERED
+
+
+def _last_trees(file: Path, ids: "Collection[str]") -> "dict[str, SearchTree]":
+    """The tree of each question that is named; where it was asked several times, the last one."""
+    from reasoner.trace.events import read_trace
+    from reasoner.trace.tree.build import search_trees
+
+    named = frozenset(ids)
+    trees = search_trees(event for event in read_trace(file) if event.question_id in named)
+    return {tree.id: tree for tree in trees}
+
+
+def _ids_in(file: Path) -> "dict[str, None]":
+    """The ids of the questions in a trace, in order."""
     from pydantic import BaseModel
 
-    from reasoner.errors import UnknownName, UsageError
     from reasoner.trace.events import VERSION
     from reasoner.trace.jsonl import read_lines
 
@@ -101,7 +149,14 @@ def _id_of(prefix: str, file: Path) -> str:
         question_id: str
 
     lines = read_lines(file, Named.model_validate_json, file="trace", record="trace event", version=VERSION)
-    ids = dict.fromkeys(line.question_id for line in lines)
+    return dict.fromkeys(line.question_id for line in lines)
+
+
+def _id_of(prefix: str, file: Path) -> str:
+    """The id of the question that is named by its id or by the first characters of it."""
+    from reasoner.errors import UnknownName, UsageError
+
+    ids = _ids_in(file)
     matching = [prefix] if prefix in ids else [known for known in ids if known.startswith(prefix)]
     if not matching and ids:
         raise UnknownName("question", prefix, ids, of="the trace")
@@ -155,6 +210,29 @@ def _table(search_trees: "Iterator[SearchTree]", *, wide: bool) -> "RenderableTy
             f"{search_tree.cost.tokens:,}",
             str(search_tree.depth),
         )
+    return table
+
+
+def _comparison(pairs: "list[tuple[SearchTree, SearchTree]]", *, wide: bool) -> "RenderableType":
+    """Pairs of trees: the question on a line, then what each search answered and cost."""
+    from rich.table import Table
+
+    from reasoner.cli.terminal import printable
+    from reasoner.trace.tree.words import apart
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
+    table.add_column("strategy", ratio=1, no_wrap=not wide)
+    table.add_column("answer", no_wrap=True, max_width=12)
+    for heading in ("samples", "tokens", "depth", "seconds") if wide else ("n", "tokens"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for pair in pairs:
+        table.add_row(printable(f"{pair[0].id}: {pair[0].began.text}", limit=140 if wide else 60))
+        for name, tree in zip(apart(*pair), pair, strict=True):
+            cost = tree.cost
+            cells = [f"{cost.samples:,}", f"{cost.tokens:,}"]
+            cells += [str(tree.depth), f"{cost.seconds:,.1f}"] if wide else []
+            answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
+            table.add_row(f"  {printable(name, limit=140)}", answer, *cells)
     return table
 
 

@@ -199,9 +199,28 @@ def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> Non
     path, page = saved(tmp_path, named("q1"), named("q2")), tmp_path / "out.html"
     shown = run("trace", path, "--html", str(page))
     assert shown.err.splitlines() == ["choose one with --question ID", f"wrote {page}"]
-    assert page.read_text(encoding="utf-8").count('<article class="course">') == 2
+    assert page.read_text(encoding="utf-8").count('<article class="course"') == 2
     run("trace", path, "--html", str(page), "--question", "q1")
-    assert page.read_text(encoding="utf-8").count('<article class="course">') == 1
+    assert page.read_text(encoding="utf-8").count('<article class="course"') == 1
+
+
+def test_two_traces_are_compared_by_the_questions_that_they_share(run: Run, tmp_path: Path) -> None:
+    first = str(write_trace(tmp_path / "a.jsonl", interleaved(named("q1"), named("q2"))))
+    second = str(write_trace(tmp_path / "b.jsonl", interleaved(named("q2"), named("q3"))))
+    page = tmp_path / "out.html"
+    shown = run("trace", first, second, "--html", str(page))
+    assert (shown.code, shown.err) == (0, f"wrote {page}\n")
+    assert [row.split() for row in shown.out.splitlines()[1:]] == [
+        ["q2:", "How", "many?"],
+        *[["beam_search", "7", "1", "8", "2", "0.0"]] * 2,
+    ]
+    assert page.read_text(encoding="utf-8").count('<article class="course"') == 2
+    ids = [json.loads(line)["question_id"] for line in run("trace", first, second, "--json").out.splitlines()]
+    assert ids == ["q2", "q2"]
+    refused = run("trace", first, second, "--question", "q1", "--html", str(page))
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.error.endswith("hold no question in common: compare two traces of one question")
+    assert run("trace", first, second, "--html", second).code == 2
 
 
 def test_the_trace_itself_is_not_written_over(run: Run, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Courses as one HTML page without scripts or external resources; model output is shown as text only."""
+"""Search trees as one HTML page without scripts or external resources; model output is shown as text only."""
 
 import unicodedata
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
 from reasoner.trace.tree import words
+from reasoner.trace.tree.drawing import anchor_of, depth_costs, drawing_of, score_bin
 from reasoner.trace.tree.outline import Outline, Row
 from reasoner.trace.tree.search_tree import SearchTree
 
@@ -28,6 +30,8 @@ MAX_DEPTH = 100
 """Levels of nested nodes: browsers fail at some hundreds of elements."""
 MAX_LINES = 100
 """Lines of the path, from its end, and of each list."""
+MAX_SPOKEN = 20
+"""Sequences of the path that a screen reader names."""
 MAX_TREES = 50
 """Questions on one page."""
 
@@ -40,26 +44,45 @@ class Shortened(NamedTuple):
 
 
 def fragment(tree: SearchTree) -> "Markup":
-    """A tree as an `<article class="course">` for any page with `style()` in its head. Bounded in size.
+    """A tree as an `<article class="course">`: its drawing, path, texts and costs. Bounded in size, without scripts.
 
-    Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the answer are shown, with the
-    number of those left out where they would be.
+    It needs `style()` in a page of ours, or `notebook_style()` in any other one. Of more than `MAX_NODES`
+    sequences, those nearest to the prompt and the path to the answer are shown, with the number of those left out
+    where they would be.
     """
+    return _article(tree, heading=tree.began.text)
+
+
+def _article(tree: SearchTree, *, heading: str, anchor: str = "", level: int = 2, fold: bool = False) -> "Markup":
     from markupsafe import Markup
 
     outline = Outline.of(tree, maximum=MAX_NODES, deepest=MAX_DEPTH)
     heads = [(index, tree.heads[index], _nested(outline.rows(index))) for index in outline.heads]
     texts = len(outline.shown) + min(len(tree.path), MAX_LINES) + sum(len(head.messages) for _, head, _ in heads)
+    steps = [f"#{node}" for node in tree.path[-MAX_SPOKEN:]]
+    faint = dict.fromkeys(node.state for node in tree.nodes if node.state in words.FAINT)
     return Markup(  # noqa: S704 the template escapes it
         _environment()
         .get_template("fragment.html")
         .render(
             tree=tree,
+            heading=heading,
+            level=f"h{level}",
+            sub=f"h{level + 1}",
+            anchor=anchor or anchor_of(tree),
             outline=outline,
             heads=heads,
             longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
             most_lines=MAX_LINES,
             all_open=len(outline.shown) <= MAX_OPEN,
+            unfolded=len(outline.shown) <= MAX_OPEN and not fold,
+            drawing=drawing_of(tree),
+            depths=depth_costs(tree),
+            path_names=", ".join((["..."] if len(tree.path) > MAX_SPOKEN else []) + steps),
+            rated=any(score_bin(node) is not None for node in tree.nodes),
+            unrated=any(score_bin(node) is None for node in tree.nodes),
+            faint=", ".join(faint),
+            used={" ".join(words.state_of(node, tree)) for node in tree.nodes} | {"→ path"},
             words=words,
             state_of=partial(words.state_of, tree=tree),
             answer_of=partial(words.answer_of, tree=tree),
@@ -67,11 +90,39 @@ def fragment(tree: SearchTree) -> "Markup":
     )
 
 
-def style() -> "Markup":
-    """The style sheet of a `fragment`, light and dark, for a `<style>` element."""
+def pair(first: SearchTree, second: SearchTree) -> "Markup":
+    """Two searches for one answer as a `<section class="pair">`: a table that compares them, then both side by side."""
     from markupsafe import Markup
 
-    return Markup((Path(__file__).parent / "templates" / "tree.css").read_text(encoding="utf-8"))  # noqa: S704 ours
+    names = words.apart(first, second)
+    anchor = anchor_of(first)
+    sides = [
+        _article(tree, heading=name, anchor=f"{anchor}-{side}", level=3, fold=True)
+        for tree, name, side in zip((first, second), names, "ab", strict=True)
+    ]
+    rows = words.compared(first, second)
+    template = _environment().get_template("pair.html")
+    page = template.render(question=first.began.text, names=names, rows=rows, anchor=anchor, sides=sides)
+    return Markup(page)  # noqa: S704 the template escapes it
+
+
+def style() -> "Markup":
+    """The style sheet that pages share, then that of a `fragment`, light, dark and print, for a `<style>` element."""
+    from markupsafe import Markup
+
+    return Markup(_sheet("base.css") + _sheet("tree.css"))  # noqa: S704 ours
+
+
+def notebook_style() -> "Markup":
+    """The style sheet of a `fragment` in a page that is not ours: its colours and rules, and none beyond it."""
+    from markupsafe import Markup
+
+    colours = _sheet("base.css").partition("*, *::before")[0].replace(":root", ".course")
+    return Markup(colours + _sheet("tree.css"))  # noqa: S704 ours
+
+
+def _sheet(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
 def policy() -> "Markup":
@@ -93,22 +144,49 @@ def write_page(path: Path, trees: Iterable[SearchTree], *, source: str) -> Gener
     Raises:
         UsageError: it cannot be written there.
     """
-    template, count = _environment().get_template, 0
+    with _page(path, title="Search trees", source=source) as write:
+        count = 0
+        for count, tree in enumerate(trees, 1):
+            if count <= MAX_TREES:
+                write(fragment(tree))
+            yield tree
+        _left_out(write, max(0, count - MAX_TREES), "choose one with --question")
+
+
+def write_pairs(path: Path, pairs: Iterable[tuple[SearchTree, SearchTree]], *, source: str, left_out: int) -> None:
+    """A page that shows the two searches of each question side by side, and says that `left_out` more are not shown.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    with _page(path, title="Two searches side by side", source=source) as write:
+        for first, second in pairs:
+            write(pair(first, second))
+        _left_out(write, left_out, "choose one with --question")
+
+
+@contextmanager
+def _page(path: Path, *, title: str, source: str) -> Iterator[Callable[[str], None]]:
+    """Adds markup to the body of a page; where the block fails, the file stays as it was."""
+    template = _environment().get_template
     try:
         with replacing(path) as file:
 
             def write(markup: str) -> None:
                 file.write(markup.encode("utf-8", "replace") + b"\n")
 
-            write(template("page_top.html").render(source=visible(source), policy=policy(), style=style()))
-            for count, tree in enumerate(trees, 1):
-                if count <= MAX_TREES:
-                    write(fragment(tree))
-                yield tree
-            left_out = max(0, count - MAX_TREES)
-            write(template("page_end.html").render(left_out=left_out, version=version("reasoner-kit")))
+            top = template("page_top.html")
+            write(top.render(title=title, source=visible(source), policy=policy(), style=style()))
+            yield write
+            write(template("page_end.html").render(version=version("reasoner-kit")))
     except OSError as error:
         raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
+
+
+def _left_out(write: Callable[[str], None], questions: int, advice: str) -> None:
+    if questions:
+        many = f"{questions:,} more question{'s' if questions != 1 else ''}"
+        write(f'<p class="note">{many} in the trace, not shown: {advice}.</p>')
 
 
 def visible(text: str) -> str:

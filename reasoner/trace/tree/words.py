@@ -132,3 +132,32 @@ def provenance(tree: SearchTree) -> list[tuple[str, str]]:
         ("seed", str(began.seed)),
     ]
     return facts + ([("attempts", str(tree.attempts))] if tree.attempts > 1 else [])
+
+
+def apart(first: SearchTree, second: SearchTree) -> tuple[str, str]:
+    """What the two are called side by side: their strategies, and what else tells them apart."""
+    left, right = first.began, second.began
+    both = [(left.strategy, right.strategy)]
+    others = [
+        (left.verifier or "no verifier", right.verifier or "no verifier"),
+        (left.model.name, right.model.name),
+        (f"seed {left.seed}", f"seed {right.seed}"),
+    ]
+    both += [names for names in others if names[0] != names[1]]
+    return " · ".join(name for name, _ in both), " · ".join(name for _, name in both)
+
+
+def compared(first: SearchTree, second: SearchTree) -> list[tuple[str, str, str]]:
+    """The two searches line by line: what each answered, how it ended and what it cost."""
+
+    def lines(tree: SearchTree) -> list[tuple[str, str]]:
+        return [
+            ("answer", tree.answer.text if tree.answer else "no answer"),
+            ("tokens", f"{tree.cost.tokens:,}"),
+            ("sequences", f"{len(tree.nodes):,}"),
+            ("steps deep", f"{tree.depth:,}"),
+            ("seconds", f"{tree.cost.seconds:,.1f}"),
+            ("ended by", tree.ended_by or "killed"),
+        ]
+
+    return [(name, left, right) for (name, left), (_, right) in zip(lines(first), lines(second), strict=True)]
