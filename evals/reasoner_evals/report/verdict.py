@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from reasoner.specs import Spec
 from reasoner_evals.report.content import Against, Claim, Delta, Estimate, Number, Verdict, estimate_of
 from reasoner_evals.report.data.comparisons import LEVEL
 
@@ -74,37 +75,31 @@ def _claim(rows: dict[str, Any], family: Sequence[Delta]) -> tuple[Claim, Delta]
 
 
 def _sentence(claim: Claim, point: Any, baseline: Any, delta: Delta, family: Sequence[Delta]) -> str:
-    name, cost = _start(point), f"for {_times(point, baseline, delta)}"
+    name, first, asked = _start(point), _reference(point, baseline), f"{delta.questions:,} questions"
     gets = f"gets {_of_100(delta.difference.value)} of 100 questions right"
-    if claim == "gain":
-        return f"{name} {gets} than {_reference(point, baseline)}, {cost}."
-    if claim == "leaning":
-        return (
-            f"{name} {gets} than {_reference(point, baseline)}, {cost}, but that may be chance: {delta.questions:,} questions are "
-            "too few to be sure."
-        )
-    if claim == "loss":
-        if len(family) == 1:
-            return f"{name} {gets} than {_reference(point, baseline)}, {cost}."
-        others = "smaller model" if delta.against == "larger_model" else "other strategy"
-        return (
-            f"Every {others} is behind {_reference(point, baseline)}; the best of them, {point.words}, {gets}, {cost}."
-        )
+    paid = f"{name} {gets} than {first}, for {_times(point, baseline, delta)}"
+    smaller = delta.against == "larger_model"
     low, high = delta.difference.low, delta.difference.high
     fits = "" if low is None or high is None else f", and anything from {_of_100(low)} to {_of_100(high)} fits the data"
+    if claim == "gain" or (claim == "loss" and len(family) == 1):
+        return f"{paid}."
+    if claim == "leaning":
+        return f"{paid}, but that may be chance: {asked} are too few to be sure."
+    if claim == "loss":
+        others = "smaller model" if smaller else "other strategy"
+        return f"Every {others} is behind {first}: the best of them, {point.words}, {gets}."
     if len(family) == 1:
-        return f"{name} cannot be told from {_reference(point, baseline)} with {delta.questions:,} questions: it {gets}{fits}."
-    if any(excludes_zero(other.difference) or is_sure(other) for other in family):
-        start = f"No {'smaller model' if delta.against == 'larger_model' else 'strategy'} is shown to beat"
-    else:
-        start = f"No {'smaller model' if delta.against == 'larger_model' else 'strategy'} can be told from"
-    return f"{start} {_reference(point, baseline)} with {delta.questions:,} questions: the best, {point.words}, {gets}{fits}."
+        return f"{name} cannot be told from {first} with {asked}: it {gets}{fits}."
+    differs = any(excludes_zero(other.difference) for other in family)
+    start = f"No {'smaller model' if smaller else 'strategy'} {'is shown to beat' if differs else 'can be told from'}"
+    return f"{start} {first} with {asked}: the best, {point.words}, {gets}{fits}."
 
 
 def _start(row: Any) -> str:
-    """A point as the first words of a sentence; the name of a model is left as it is."""
+    """A point as the first words of a sentence; the names of models and strategies are left as they are."""
     name: str = row.words
-    return name if name.startswith(f"{row.model}: ") else name[:1].upper() + name[1:]
+    given = name.startswith((f"{row.model}: ", Spec.parse(row.strategy).name))
+    return name if given else name[:1].upper() + name[1:]
 
 
 def _reference(point: Any, baseline: Any) -> str:
