@@ -147,7 +147,7 @@ def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of
 
 
 def test_every_number_of_a_table_has_headers(elements: Parsed) -> None:
-    assert len(elements.of("table")) == len(elements.of("caption")) == 8
+    assert len(elements.of("table")) == len(elements.of("caption")) == 9
     for one in elements.of("th"):
         assert one.attributes.get("scope") in {"col", "row", "rowgroup"}, one
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ def test_names_at_the_ends_of_lines_do_not_overlap(labels: list[tuple[float, int
     high = low + max(400, sum(heights))
     centres = spread(wanted, heights, low, high)
     boxes = sorted((centre - height / 2, centre + height / 2) for centre, height in zip(centres, heights, strict=True))
-    assert all(above[0] >= below[1] - 1e-6 for below, above in zip(boxes, boxes[1:], strict=False))
+    assert all(above[0] >= below[1] - 1e-6 for below, above in pairwise(boxes))
     assert all(low - 1e-6 <= bottom and top <= high + 1e-6 for bottom, top in boxes)
     for centre, first in zip(centres, wanted, strict=True):
         if len(wanted) == 1 and low + heights[0] / 2 <= first <= high - heights[0] / 2:
