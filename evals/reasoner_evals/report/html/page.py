@@ -225,8 +225,8 @@ class View:
         sure = [delta for delta in deltas if is_sure(delta)]
         ahead = sum(delta.difference.value > 0 for delta in sure)
         return (
-            f"{title}: of {len(deltas)} points, {ahead} are surely ahead, {len(sure) - ahead} surely behind, and of "
-            f"{len(deltas) - len(sure)} it cannot be told"
+            f"{title}: of {len(deltas)} points, {ahead} are surely ahead, {len(sure) - ahead} surely behind, and "
+            f"{len(deltas) - len(sure)} are not sure"
         )
 
     def tests(self, deltas: Sequence[Delta]) -> str:
