@@ -13,9 +13,11 @@ from reasoner_evals.report.data.comparisons import deltas, front, groups_of
 from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations, difficulties, scalings, verifiers
 from reasoner_evals.report.data.failures import failures
 from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
+from reasoner_evals.report.data.names import names_of
 from reasoner_evals.report.data.table import alarms, points_table
 from reasoner_evals.report.html.page import page, views
 from reasoner_evals.report.narrative import METHODS, findings, limits
+from reasoner_evals.report.verdict import verdict
 from reasoner_evals.runs.arrays import ERROR
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
 
@@ -70,7 +72,9 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
         chance=_chance(items),
+        verdict=verdict(points, differences),
         findings=tuple(findings(points, differences)),
+        shared=names_of(measured).shared,
         warnings=tuple(alarms(measured)),
         points=points,
         anytime=tuple(anytime_curves(measured, groups)),

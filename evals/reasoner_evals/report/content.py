@@ -27,9 +27,32 @@ def estimate_of(row: Any, name: str) -> Estimate | None:
     return None if value is None else Estimate(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
 
 
-Against = Literal["greedy", "self_consistency", "larger_model"]
-"""One greedy sample; self-consistency for as many tokens; one greedy sample of a larger model that costs no fewer
-FLOPs."""
+Against = Literal["greedy", "cheapest", "self_consistency", "larger_model"]
+"""One greedy sample; without one, the point that costs the fewest tokens; self-consistency for as many tokens; one
+greedy sample of a larger model that costs no fewer FLOPs."""
+Claim = Literal["nothing", "alone", "gain", "leaning", "unresolved", "loss"]
+"""No result; one point only; a strategy beats the baseline; one may, but too few questions show it; none is known to;
+all are behind it."""
+
+
+class Number(NamedTuple):
+    """A number at the top of a report."""
+
+    value: str
+    what: str
+    detail: str
+    """Its interval, or what it is made of; may be empty."""
+
+
+class Verdict(NamedTuple):
+    """The result of a task in one sentence, which claims no more than the intervals and tests of its table."""
+
+    claim: Claim
+    sentence: str
+    key: str = ""
+    """The point that it is about, and the baseline of that; empty where there is none."""
+    baseline: str = ""
+    numbers: tuple[Number, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,8 +284,11 @@ class TaskReport:
     """Groups that intervals are clustered by; 0 where questions are independent."""
     chance: float | None
     """The accuracy of a random guess, where the answers are a choice of a known number."""
+    verdict: Verdict
     findings: tuple[str, ...]
-    """The result in a few sentences."""
+    """More about the result, in a few sentences."""
+    shared: tuple[str, ...]
+    """The options that all arms have in common."""
     warnings: tuple[str, ...]
     """Reasons not to trust a confidence, a sentence each."""
     points: "pd.DataFrame"
@@ -279,6 +305,11 @@ class TaskReport:
     def by_key(self) -> dict[str, Any]:
         """The rows of `points` by their keys."""
         return {row.key: row for row in self.points.itertuples()}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The name of each series in words."""
+        return dict(zip(self.points["series"], self.points["name"], strict=True))
 
 
 @dataclass(frozen=True, slots=True)

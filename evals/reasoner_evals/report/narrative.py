@@ -50,13 +50,15 @@ def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
     rows = list(points.itertuples())
     if not rows:
         return
+    if len(rows) == 1:
+        return  # the verdict says it all
     best = max(rows, key=_rank)
     narrow = "; it is above half of its pool, so its interval is too narrow" if best.few_subsets else ""
     yield f"The most accurate is {_accuracy(best)}, over {best.questions:,} questions{narrow}."
     sound = [row for row in rows if not row.few_subsets]
     if best.few_subsets and sound:
         yield f"Of the points at up to half of their pool, the most accurate is {_accuracy(max(sound, key=_rank))}."
-    labels = {row.key: row.label for row in rows}
+    labels = {row.key: row.words for row in rows}
     for delta in deltas:
         if delta.key == best.key:
             yield _gain(delta, labels.get(delta.baseline, delta.baseline))
@@ -70,7 +72,7 @@ def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
     front.sort(key=lambda row: getattr(row, cost))
     if len(front) > 1:
         more = f"; and {len(front) - MAX_NAMED} more" if len(front) > MAX_NAMED else ""
-        names = "; ".join(row.label for row in front[:MAX_NAMED])
+        names = "; ".join(row.words for row in front[:MAX_NAMED])
         yield f"On the frontier of {'FLOPs' if cost == 'flops' else cost} and accuracy, cheapest first: {names}{more}."
 
 
@@ -82,7 +84,7 @@ def _rank(row: Any) -> tuple[float, float]:
 def _accuracy(row: Any) -> str:
     accuracy = estimate_of(row, "accuracy")
     assert accuracy is not None
-    return f"{row.label}: {percent(accuracy)} at {row.tokens:,.0f} tokens per question"
+    return f"{row.words}: {percent(accuracy)} at {row.tokens:,.0f} tokens per question"
 
 
 def _gain(delta: Delta, baseline: str) -> str:
@@ -128,10 +130,10 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
     )
     if all(delta.against != "greedy" for delta in task.deltas) and len(rows) > 1:
         yield "no greedy sample to compare with; add the strategy single."
-    once = {row.series for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
+    once = {row.name for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
     if once:
         yield f"run with one seed, so that sampling luck is not averaged out: {', '.join(sorted(once))}."
-    if few := {row.series for row in rows if row.few_subsets}:
+    if few := {row.name for row in rows if row.few_subsets}:
         yield (
             "above half of a pool, subsets share most of their samples and intervals are too narrow: the largest size "
             f"of {', '.join(sorted(few))}."

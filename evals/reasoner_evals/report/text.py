@@ -92,6 +92,8 @@ def _task(task: TaskReport) -> Iterator[str]:
     if task.chance is not None:
         yield f"A random guess gets {task.chance:.1%} right."
     yield ""
+    yield f"**{_plain(task.verdict.sentence)}**"
+    yield ""
     yield from (f"- **Warning:** {_plain(warning)}" for warning in task.warnings)
     yield from (f"- {_plain(finding)}" for finding in task.findings)
     if len(task.points):

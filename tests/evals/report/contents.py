@@ -19,16 +19,19 @@ from reasoner_evals.report.content import (
     Estimate,
     Failure,
     Fit,
+    Number,
     Provenance,
     Report,
     RiskPoint,
     SampleCount,
     Scaling,
     TaskReport,
+    Verdict,
     VerifierQuality,
     VoteShare,
 )
 from reasoner_evals.report.data.table import COLUMNS, STOP_REASONS
+from reasoner_evals.report.verdict import verdict
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import Arm, Item, ItemRecord, Machine, Manifest, Source
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
@@ -55,7 +58,7 @@ def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, mode
     times = size or 1
     tokens = 90.0 * times
     return {
-        "key": f"{model}|{name}", "series": series, "model": model, "task": "arithmetic",
+        "key": f"{model}|{name}", "series": series, "name": series, "words": name, "model": model, "task": "arithmetic",
         "strategy": series.partition(" ")[0], "verifier": "orm" if "orm" in series else "", "label": name,
         "pooled": size is not None, "few_subsets": size == max(SIZES), "size": size, "budget": "", "questions": 120,
         "seeds": 1,
@@ -145,7 +148,15 @@ def a_task(*, rows: Iterable[Row] | None = None, **changes: object) -> TaskRepor
         questions=120,
         groups=0,
         chance=0.25,
+        verdict=Verdict(
+            "gain",
+            "Best of 8 samples wins.",
+            best["key"],
+            points[0]["key"],
+            (Number("64.0 %", "right: best of 8 samples", "95 % interval 58.0 to 70.0"),),
+        ),
         findings=("The most accurate is best_of_n.", "Against greedy: +5 points."),
+        shared=("max_tokens=200",),
         warnings=("Fewer answers are right than promised.",),
         points=table(points if rows is None else rows),
         anytime=(),
@@ -215,7 +226,7 @@ def a_report(*tasks: TaskReport, title: str = "arithmetic: accuracy against comp
 
 def an_empty_task() -> TaskReport:
     """A run of which nothing is finished yet."""
-    return a_task(rows=(), findings=(), **BARE)
+    return a_task(rows=(), findings=(), verdict=verdict(table(()), ()), **BARE)
 
 
 def two_models() -> TaskReport:

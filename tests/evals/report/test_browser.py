@@ -59,6 +59,10 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: CostMeter, file: Path, wi
     assert tab.value(STICKING_OUT) == []
     figures = tab.value(VISIBLE_FIGURES)
     assert len(figures) == 9  # of the five axes one is chosen
+    chart = "document.querySelector('#t1-accuracy-tokens-figure svg:not(.narrow svg)')"
+    if width == 1280:
+        tab.value("scrollTo(0, 0)")
+        assert tab.value(f"{chart}.getBoundingClientRect().bottom") <= 800
     assert all(one["width"] > 300 and one["height"] > 100 for one in figures)
     assert tab.value(SMALLEST_TEXT) >= 12
     paper, ink = (sum(map(int, colour[4:-1].split(","))) for colour in tab.value(PAPER_AND_INK))

@@ -58,7 +58,7 @@ def test_everything_refers_to_points_that_are_there(made: Made) -> None:
 
 def test_the_answers_behind_a_point_are_named_in_the_findings_with_their_uncertainty(made: Made) -> None:
     best = max(made.task.points.itertuples(), key=lambda row: (row.accuracy, -row.tokens))
-    assert f" {best.label}: {best.accuracy:.1%} (" in made.task.findings[0]
+    assert f" {best.words}: {best.accuracy:.1%} (" in made.task.findings[0]
     assert any("Holm" in one for one in made.task.findings)
 
 
@@ -159,11 +159,11 @@ def test_what_cannot_be_fitted_says_why(tmp_path: Path) -> None:
 def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
     shown = lines(made.task, TOKENS)
     kinds = [(line.series, line.kind) for line in shown]
-    assert ("self_consistency", "oracle") in kinds
-    assert ("self_consistency", "random") in kinds
+    # One of each is enough: that of the series that the verdict is about, or the highest.
+    assert [kind for _, kind in kinds].count("oracle") == [kind for _, kind in kinds].count("random") == 1
     assert [series for series, kind in kinds if kind == "anytime"] == ["beam_search"]
     by_kind = {(line.series, line.kind): line.marks for line in shown}
-    for series in ("self_consistency", "best_of_n with orm"):
+    for series in [series for series, kind in kinds if kind == "oracle"]:
         tops, marks = by_kind[series, "oracle"], by_kind[series, "measured"]
         assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(tops, marks, strict=True))
         assert {one.accuracy for one in by_kind[series, "random"]} == {marks[0].accuracy}

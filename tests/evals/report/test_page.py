@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,38 @@ def test_the_same_report_makes_the_same_page_byte_for_byte(make: Callable[[], Re
 
 def test_the_sections_stand_in_the_order_in_which_a_reader_needs_them(elements: Parsed) -> None:
     titles = [title for anchor, title in SECTIONS if anchor != "models"]
-    assert [one.text for one in elements.of("h2")] == [*titles, "Provenance", "Methods", "Limits"]
+    last = ["What do the numbers not show?", "How was this measured?"]
+    assert [one.text for one in elements.of("h2")] == [*titles, *last]
+    assert all(title.endswith("?") for title in (*titles, *last))
     assert [one.text for one in elements.of("h1")] == ["arithmetic: accuracy against compute"]
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one task", "two tasks"])
+def test_headings_leave_out_no_level_and_the_page_has_its_landmarks(several: bool) -> None:
+    tasks = (only_one_arm(), replace(a_task(), task="other")) if several else (a_task(),)
+    found = parsed(made(a_report(*tasks)))
+    levels = [int(one.tag[1]) for one in found.of("h1", "h2", "h3", "h4", "h5") if "details" not in one.inside]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later <= former + 1 for former, later in pairwise(levels))
+    assert len(found.of("main")) == len(found.of("footer")) == 1
+    [skip] = [one for one in found.of("a") if one.attributes.get("class") == "skip"]
+    assert skip.attributes["href"] == "#main"
+    assert all(one.attributes["aria-label"] for one in found.of("nav"))
+
+
+def test_the_result_stands_before_everything_that_explains_it(whole: str) -> None:
+    parts = ['class="verdict"', 'class="numbers"', "t1-accuracy-tokens-figure", "<nav", "<table"]
+    assert sorted(parts, key=whole.index) == parts
+
+
+def test_a_failure_shows_question_answer_and_reference_without_a_click(elements: Parsed) -> None:
+    [asked] = elements.of("blockquote")
+    [answers] = [one for one in elements.of("p") if one.attributes.get("class") == "answers"]
+    assert "details" not in asked.inside + answers.inside
+    assert asked.text == "What is 7 + 8?"
+    assert "Answered: 16" in answers.text
+    assert "Right: 15" in answers.text
 
 
 def test_every_id_is_there_once_and_every_reference_leads_to_one(elements: Parsed) -> None:
@@ -116,7 +147,7 @@ def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of
 
 
 def test_every_number_of_a_table_has_headers(elements: Parsed) -> None:
-    assert len(elements.of("table")) == 8
+    assert len(elements.of("table")) == len(elements.of("caption")) == 9
     for one in elements.of("th"):
         assert one.attributes.get("scope") in {"col", "row", "rowgroup"}, one
 
@@ -156,6 +187,7 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
             "front",
             "level",
             "behind",
+            "gain",
         }
         return value if value in fixed else value + texts[sum(map(ord, value)) % len(texts)]
     if isinstance(value, pd.DataFrame):
@@ -198,12 +230,12 @@ def test_parts_that_are_missing_are_sentences() -> None:
     shown = parsed(made(a_report(bare)))
     for sentence in (
         "No verifier rated replies.",
-        "there is no greedy sample and no self-consistency",
+        "there is nothing to compare with",
         "no greedy sample to compare with",
         "No difficulty: ",
         "No calibration: ",
         "No scaling law: ",
-        "None was found.",
+        "No failure worth reading was found.",
     ):
         assert sentence in shown.text
     drawn = {one.attributes["id"].removeprefix("t1-").removesuffix("-figure") for one in shown.of("figure")}
@@ -232,7 +264,7 @@ def test_a_run_of_which_nothing_is_finished_says_so() -> None:
 
 def test_several_models_get_a_panel_at_matched_flops() -> None:
     found = parsed(made(a_report(two_models())))
-    assert "Models at matched FLOPs" in [one.text for one in found.of("h2")]
+    assert "Can a smaller model do it with more compute?" in [one.text for one in found.of("h2")]
     assert "t1-models-figure" in [one.attributes["id"] for one in found.of("figure")]
 
 

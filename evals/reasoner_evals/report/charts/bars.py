@@ -3,7 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner_evals.report.charts.drawing import WIDE, Draw, folded, label, legend, line_key, percent, short, sized
+from reasoner_evals.report.charts.drawing import (
+    WIDE,
+    Draw,
+    few_ticks,
+    folded,
+    label,
+    legend,
+    line_key,
+    percent,
+    short,
+    sized,
+)
 from reasoner_evals.report.charts.theme import INK, KINDS, PAPER, QUIET, SeriesStyle
 from reasoner_evals.report.content import Delta, SampleCount
 from reasoner_evals.report.data.pools import FIELDS
@@ -40,12 +51,6 @@ def _row_chart(labels: Sequence[str], paint: Callable[["Axes", int], Sequence[An
     return draw
 
 
-def _few_ticks(width: int) -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=max(3, width // 110))
-
-
 def cost_chart(points: Sequence[Any]) -> Draw:
     """Tokens per question, stacked by kind."""
     parts = [[getattr(point, f"{name}_tokens") for name in FIELDS] for point in points]
@@ -60,11 +65,11 @@ def cost_chart(points: Sequence[Any]) -> Draw:
                 left += amount
         axes.set_xlim(0, 1.02 * max(1.0, *map(sum, parts)))
         axes.xaxis.set_major_formatter(lambda value, _: short(value))
-        axes.xaxis.set_major_locator(_few_ticks(width))
+        few_ticks(axes.xaxis, max(3, width // 110))
         axes.set_xlabel("tokens per question")
         return [Patch(color=colour.light, label=part) for part, colour in zip(PARTS, KINDS, strict=True)]
 
-    return _row_chart([point.label for point in points], paint)
+    return _row_chart([point.words for point in points], paint)
 
 
 def samples_chart(rows: Mapping[str, Sequence[SampleCount]]) -> Draw:
@@ -106,11 +111,11 @@ def gap_chart(points: Sequence[Any], styles: Mapping[str, SeriesStyle]) -> Draw:
         axes.set_xlim(-0.02, 1.02)
         percent(axes.xaxis)
         return [
-            line_key("accuracy (the series' own marker)", linestyle="none", marker="o", color=INK.light),
+            line_key("accuracy (the strategy's own marker)", linestyle="none", marker="o", color=INK.light),
             line_key("oracle: any sample right", linestyle="none", **hollow),
         ]
 
-    return _row_chart([point.label for point in points], paint)
+    return _row_chart([point.words for point in points], paint)
 
 
 def harm_chart(rows: Sequence[tuple[Any, Delta]], styles: Mapping[str, SeriesStyle]) -> Draw:
@@ -130,9 +135,9 @@ def harm_chart(rows: Sequence[tuple[Any, Delta]], styles: Mapping[str, SeriesSty
         # The numbers beside the bars need room.
         limit *= 1.5 if width < WIDE else 1.2
         axes.set_xlim(-limit, limit)
-        axes.xaxis.set_major_locator(_few_ticks(width))
+        few_ticks(axes.xaxis, max(3, width // 110))
         axes.xaxis.set_major_formatter(lambda value, _: f"{abs(100 * value):.3g} %")
         axes.set_xlabel("behind  ←  share of questions  →  ahead")
         return ()
 
-    return _row_chart([point.label for point, _ in rows], paint)
+    return _row_chart([point.words for point, _ in rows], paint)

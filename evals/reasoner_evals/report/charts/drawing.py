@@ -66,9 +66,18 @@ def folded(text: str, limit: int) -> str:
     whole = label(text, 2 * limit)
     if len(whole) <= limit:
         return whole
-    ends = [match.end() for match in re.finditer(r"[\s_:,=.]+", whole) if limit // 2 <= match.end() <= limit]
+    parts = list(re.finditer(r"(?:[\s_:,=]|\.(?!\d))+", whole))
+    ends = [match.end() for match in parts if limit // 2 <= match.end() <= limit]
+    ends += [match.end() for match in parts if match.end() in ends and match.group()[-1] == " "]
     end = ends[-1] if ends else limit
     return f"{whole[:end].rstrip()}\n{label(whole[end:], limit)}"
+
+
+def wrapped(text: str, limit: int) -> str:
+    """A text as a figure may hold it on up to three lines of so many characters."""
+    whole = label(text, 3 * limit)
+    first, *rest = folded(whole, limit).split("\n")
+    return "\n".join([first, folded(whole[len(first) :].lstrip(), limit)]) if rest else first
 
 
 @contextmanager
@@ -196,9 +205,11 @@ def log_ticks(low: float, high: float, base: int, limit: int) -> list[float]:
 def log_x(axes: "Axes", values: Sequence[float], base: int, *, pixels: int) -> None:
     """Put a log scale that spans the values under an axes, with round ticks."""
     low, high = min(values) / 1.12, max(values) * 1.12
+    if high < 2 * low:
+        low, high = low / 1.5, high * 1.5
     axes.set_xscale("log", base=base)
     axes.set_xlim(low, high)
-    ticks = log_ticks(low, high, base, max(2, pixels // 70))
+    ticks = log_ticks(low, high, base, max(2, min(6, pixels // 90)))
     axes.set_xticks(ticks, [short(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
 
@@ -209,7 +220,15 @@ def percent_y(axes: "Axes", heights: Iterable[Estimate]) -> None:
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = max(MARGIN * (high - low), 0.02)
     axes.set_ylim(max(low - room, -0.03), min(high + room, 1.03))
+    few_ticks(axes.yaxis, 6)
     percent(axes.yaxis)
+
+
+def few_ticks(axis: Any, limit: int) -> None:
+    """Round ticks on a linear scale, at most so many and one more."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=limit, steps=[1, 2, 2.5, 5, 10]))
 
 
 def percent(axis: Any) -> None:

@@ -10,10 +10,11 @@ from reasoner_evals.report.charts.lines import (
     AXES,
     FLOPS,
     Axis,
+    Line,
     accuracy_chart,
+    banded_series,
     front_statuses,
     greedy_keys,
-    has_bands,
     left_out,
     lines,
     scaled_marks,
@@ -79,16 +80,17 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
     if not shown:
         return Absent(f"No curve: {axis.unknown if len(task.points) else 'no question has been finished and graded'}.")
     described = [
-        f"{line.label}: {' to '.join(f'{mark.accuracy.value:.1%} at {short(mark.x)}' for mark in ends)}"
+        f"{_name(task, line)}: {' to '.join(f'{mark.accuracy.value:.1%} at {short(mark.x)}' for mark in ends)}"
         for line in reversed(shown)
         for ends in [line.marks[:1] + line.marks[1:][-1:]]
         if line.kind != "random"
     ]
-    bands = "No band is drawn, because there are many lines; the table has intervals."
+    banded, measured = banded_series(task, shown), {line.series for line in shown if line.kind == "measured"}
+    few = "" if banded == measured else " Intervals that would hide others are in the table only."
     caption = [
-        f"Accuracy against {axis.title.removesuffix(' (log scale)')}.",
+        f"Accuracy against {axis.title}; the horizontal scale is logarithmic.",
         _counts(task.points.itertuples()),
-        _band(task) if has_bands(shown) else bands,
+        _band(task) + few if banded else "No band is drawn: the intervals are in the table.",
     ]
     if front_statuses(task, axis):
         caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
@@ -101,12 +103,16 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
     return _figure(name, f"Lines: accuracy against {axis.title}.", described, caption, draw)
 
 
+def _name(task: TaskReport, line: Line) -> str:
+    return task.names[line.series] + ("" if line.kind == "measured" else f", {line.kind}")
+
+
 def _gap(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
     covered = (row for row in task.points.itertuples() if row.coverage is not None)
     points = list(largest_points(covered).values())[:MAX_ROWS]
     if not points:
         return Absent("No selection gap: it needs a strategy that draws several whole replies.")
-    described = [f"{row.label}: {row.accuracy:.1%} of {row.coverage:.1%}" for row in points]
+    described = [f"{row.words}: {row.accuracy:.1%} of {row.coverage:.1%}" for row in points]
     oracle = "Accuracy, and the share of questions with a right answer among the samples: an oracle, not an accuracy."
     caption = [oracle, _LARGEST, _counts(points)]
     return _figure(name, "Rows: accuracy and coverage.", described, caption, gap_chart(points, styles))
@@ -116,7 +122,7 @@ def _cost(task: TaskReport, name: str) -> Figure | Absent:
     points = list(largest_points(task.points.itertuples()).values())[:MAX_ROWS]
     if not points:
         return Absent("No cost: no question has been finished and graded.")
-    described = [f"{row.label}: {short(row.tokens)} tokens" for row in points]
+    described = [f"{row.words}: {short(row.tokens)} tokens" for row in points]
     caption = ["Tokens per question by kind; cached prompt tokens are not computed and not in the total.",
                _LARGEST, _counts(points)]  # fmt: skip
     return _figure(name, "Stacked bars: tokens by kind.", described, caption, cost_chart(points))
@@ -127,10 +133,10 @@ def _endings(task: TaskReport, name: str) -> Figure | Absent:
     points = [row for row in ended.values() if len(row.sample_counts) > 1][:MAX_ROWS]
     if not points:
         return Absent("No strategy draws more samples for some questions than for others.")
-    described = [f"{row.label}: {row.samples:.3g} samples, 95th percentile {row.samples_p95:.3g}" for row in points]
+    described = [f"{row.words}: {row.samples:.3g} samples, 95th percentile {row.samples_p95:.3g}" for row in points]
     caption = ["Share of the questions by the number of samples drawn, of strategies for which it differs.",
                _LARGEST, _counts(points), "No band is drawn."]  # fmt: skip
-    draw = samples_chart({row.label: row.sample_counts for row in points})
+    draw = samples_chart({row.words: row.sample_counts for row in points})
     return _figure(name, "Stacked bars: questions by samples drawn.", described, caption, draw)
 
 
@@ -141,7 +147,7 @@ def _harm(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
     if not rows:
         why = "nothing to compare" if greedy_keys(task) else "no greedy sample to compare with"
         return Absent(f"Where a strategy harms is not known: there is {why}.")
-    described = [f"{row.label}: behind on {delta.worse}, ahead on {delta.better}" for row, delta in rows]
+    described = [f"{row.words}: behind on {delta.worse}, ahead on {delta.better}" for row, delta in rows]
     caption = ["Questions on which a strategy is ahead of one greedy sample, and behind it.",
                _LARGEST, _counts(row for row, _ in rows)]  # fmt: skip
     return _figure(name, "Bars to both sides: harmed and helped.", described, caption, harm_chart(rows, styles))
@@ -154,7 +160,7 @@ def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure 
     points = task.by_key
     for number, difficulty in enumerate(task.difficulty, start=1):
         described = [
-            f"{points[key].label}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in shares)}"
+            f"{points[key].words}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in shares)}"
             for key, shares in difficulty.accuracies.items()
         ]
         caption = [
@@ -174,7 +180,7 @@ def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | Absent
     shown = [calibration for calibration in task.calibration if calibration.key in largest][:MAX_ROWS]
     if not shown:
         return Absent("No calibration: no strategy has a confidence that differs between enough questions.")
-    described = [f"{largest[calibration.key].label}: calibration error {calibration.ece:.3f}" for calibration in shown]
+    described = [f"{largest[calibration.key].words}: calibration error {calibration.ece:.3f}" for calibration in shown]
     caption = [
         "Confidence is a strategy's share of the vote.",
         "A larger dot stands for more answers; on the dotted line, the share that is right equals the confidence.",
@@ -196,8 +202,8 @@ def _scaling(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
         "Dashed: beyond what was measured, up to twice that.",
         _counts(row for row in task.points.itertuples() if row.pooled),
     ]
-    described = [scaling.series for scaling in shown]
-    return _figure(name, "Panels: fitted scaling laws.", described, caption, scaling_chart(shown, styles))
+    described = [task.names.get(scaling.series, scaling.series) for scaling in shown]
+    return _figure(name, "Panels: fitted scaling laws.", described, caption, scaling_chart(shown, task.names, styles))
 
 
 def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
@@ -215,7 +221,7 @@ def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
         "A larger dot stands for more replies. Each strategy with its largest arm. No band is drawn.",
         _counts(task.points.itertuples()),
     ]
-    return _figure(name, "Reliability of verifiers.", described, caption, verifier_chart(shown, styles))
+    return _figure(name, "Reliability of verifiers.", described, caption, verifier_chart(shown, task.names, styles))
 
 
 def _figure(name: str, kind: str, described: Sequence[str], caption: Iterable[str], draw: Draw) -> Figure:

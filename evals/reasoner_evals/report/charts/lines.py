@@ -1,31 +1,41 @@
 """Accuracy against compute: the curves, the greedy point, the oracle and the frontier."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from reasoner_evals.report.charts.drawing import WIDE, Draw, legend, line_key, log_x, percent_y, series_key, sized
-from reasoner_evals.report.charts.theme import INK, PAPER, QUIET, SeriesStyle
+import numpy as np
+
+from reasoner_evals.report.charts.drawing import WIDE, Draw, log_x, percent_y, sized, wrapped
+from reasoner_evals.report.charts.labels import GAP, EndLabel, place_labels
+from reasoner_evals.report.charts.theme import PAPER, QUIET, SeriesStyle
 from reasoner_evals.report.content import Estimate, TaskReport, estimate_of
-from reasoner_evals.report.data.measures import ALLOCATED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-HEIGHT, NARROW_HEIGHT = 400, 300
-"""Pixels of height of the axes, on a desktop and on a phone."""
+HEIGHT, NARROW_HEIGHT = 420, 320
+"""Pixels of height, on a desktop and on a phone; more where the names of the lines need it."""
 BAND: Final = 0.14
 """Opacity of an interval."""
 MAX_BANDS: Final = 6
 """With more measured lines, shaded intervals would hide each other and are left out."""
-MAX_ANYTIME: Final = 4
+OVERLAP: Final = 0.5
+"""Bands that share more than this part of the lower one's height cannot be distinguished: only the first is drawn."""
+MAX_ANYTIME: Final = 2
 """With more of them, a chart has no room for lines of answers held on the way."""
 FADED: Final = 0.45
 """Opacity of a dominated point."""
 _STYLES: Final[dict[str, dict[str, Any]]] = {
-    "oracle": {"linewidth": 1.5, "dashes": (5, 3)},
-    "random": {"linewidth": 1.2, "dashes": (1, 2)},
-    "chance": {"linewidth": 1, "dashes": (1, 3)},
+    "oracle": {"linewidth": 1, "dashes": (5, 3), "alpha": 0.8},
+    "random": {"linewidth": 1, "dashes": (1, 2), "alpha": 0.8},
+    "chance": {"linewidth": 1, "dashes": (1, 3), "alpha": 0.8},
+}
+_QUIET_NAMES: Final = {
+    "oracle": "oracle: any sample right",
+    "random": "a sample at random",
+    "anytime": "thin: answers held on the way",
 }
 
 
@@ -43,13 +53,13 @@ class Axis(NamedTuple):
 
 
 AXES: Final = (
-    Axis("tokens", "tokens", "Tokens", "total tokens per question (log scale)", 10, "nothing was spent"),
-    Axis("samples", "size", "Samples", "samples per question (log scale)", 2,
+    Axis("tokens", "tokens", "Tokens", "tokens per question", 10, "nothing was spent"),
+    Axis("samples", "size", "Samples", "samples per question", 2,
          "no strategy was drawn as a pool of samples"),
-    Axis("flops", "flops", "FLOPs", "FLOPs per question (log scale)", 10, "the geometry of the model is not known"),
-    Axis("seconds", "seconds", "Seconds", "seconds per question, at the run's concurrency (log scale)", 10,
+    Axis("flops", "flops", "FLOPs", "FLOPs per question", 10, "the geometry of the model is not known"),
+    Axis("seconds", "seconds", "Seconds", "seconds per question, at the run's concurrency", 10,
          "no time was measured"),
-    Axis("usd", "usd", "Money", "US dollars per question (log scale)", 10,
+    Axis("usd", "usd", "Money", "US dollars per question", 10,
          "the run has no price table; give one with --prices"),
 )  # fmt: skip
 TOKENS, SAMPLES, FLOPS = AXES[:3]
@@ -110,16 +120,53 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
         for curve in task.anytime
         if axis is TOKENS and len(task.anytime) <= MAX_ANYTIME
     ]
-    return [*random, *oracle, *anytime, *measured]
+    return [*_quiet(random, task), *_quiet(oracle, task), *anytime, *measured]
+
+
+def _quiet(drawn: Sequence[Line], task: TaskReport) -> list[Line]:
+    """Of one kind, a line for each model: that of the verdict's series, otherwise the highest."""
+    series = next((row.series for row in task.points.itertuples() if row.key == task.verdict.key), "")
+    ranked = sorted(drawn, key=lambda line: (line.series == series, line.marks[-1].accuracy.value))
+    return list({line.model: line for line in ranked}.values())
 
 
 def _accuracy(row: Any) -> Estimate:
     return estimate_of(row, "accuracy") or Estimate(0.0)
 
 
-def has_bands(shown: Sequence[Line]) -> bool:
-    """Whether a chart has room for the intervals of its lines."""
-    return sum(line.kind == "measured" for line in shown) <= MAX_BANDS
+def banded_series(task: TaskReport, shown: Sequence[Line]) -> set[str]:
+    """The series whose intervals are drawn: that of the verdict first, then those that can be distinguished from it."""
+    measured = [line for line in shown if line.kind == "measured"]
+    if len(measured) > MAX_BANDS:
+        return set()
+    first = {row.series for row in task.points.itertuples() if row.key == task.verdict.key}
+    measured.sort(key=lambda line: line.series not in first)
+    banded: list[Line] = []
+    for line in measured:
+        if all(_overlap(line, other) <= OVERLAP for other in banded):
+            banded.append(line)
+    return {line.series for line in banded}
+
+
+def _overlap(line: Line, other: Line) -> float:
+    """The part of the lower of two bands that the other covers, on average where both are drawn."""
+    bands = [
+        [(math.log(x), y.low, y.high) for x, y, _ in member.marks if y.low is not None and y.high is not None]
+        for member in (line, other)
+    ]
+    if not all(bands):
+        return 0.0
+    x, low, high = (np.array(column) for column in zip(*bands[0], strict=True))
+    x2, low2, high2 = (np.array(column) for column in zip(*bands[1], strict=True))
+    places = np.unique(np.concatenate([x, x2]))
+    places = places[(places >= max(x[0], x2[0]) - 1e-9) & (places <= min(x[-1], x2[-1]) + 1e-9)]
+    if not len(places):
+        return 0.0
+    lows, highs = [np.interp(places, x, low), np.interp(places, x2, low2)], [
+        np.interp(places, x, high), np.interp(places, x2, high2)]  # fmt: skip
+    shared = np.clip(np.minimum(*highs) - np.maximum(*lows), 0, None)
+    lower = np.maximum(np.minimum(highs[0] - lows[0], highs[1] - lows[1]), 1e-9)
+    return float(np.mean(shared / lower))
 
 
 def scaled_marks(shown: Sequence[Line]) -> list[Mark]:
@@ -141,45 +188,75 @@ def greedy_keys(task: TaskReport) -> set[str]:
 
 def left_out(task: TaskReport, axis: Axis) -> list[str]:
     """The labels of the points that have no place on an axis."""
-    return [row.label for row in task.points.itertuples() if not getattr(row, axis.column)]
+    return [row.words for row in task.points.itertuples() if not getattr(row, axis.column)]
 
 
 def accuracy_chart(task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyle]) -> Draw:
-    """Accuracy against a measure of compute; at least one point must have it."""
+    """Accuracy against a measure of compute; at least one point must have it. Each line is named at its end."""
+    shown, front = lines(task, axis), front_statuses(task, axis)
+    banded = banded_series(task, shown)
 
     def draw(canvas: "Canvas", width: int) -> None:
-        axes = canvas.add_subplot()
-        shown, front = lines(task, axis), front_statuses(task, axis)
-        shaded = has_bands(shown)
+        wide = width >= WIDE
+        names = list(_end_names(task, shown, styles, 32 if wide else 14))
+        column = width - min(250 if wide else 112, GAP + max(name.width for name in names))
+        height = max(HEIGHT if wide else NARROW_HEIGHT, sum(name.height for name in names) + 40)
+        # The names need final positions, which a layout engine would move.
+        canvas.set_layout_engine("none")
+        sized(canvas, width, height)
+        left, below, above = 48, 44, 24
+        rectangle = (left / width, below / height, (column - 14 - left) / width, 1 - (below + above) / height)
+        axes = canvas.add_axes(rectangle)
         for line in shown:
-            if shaded and line.kind == "measured":
+            if line.kind == "measured" and line.series in banded:
                 band(axes, line.marks, styles[line.series].colour.light)
         for line in shown:
             _draw_line(axes, line, styles[line.series], front)
-        _draw_frontiers(axes, axis, shown, front)
         marks = scaled_marks(shown)
-        heights = [mark.accuracy if shaded else Estimate(mark.accuracy.value) for mark in marks]
+        heights = [
+            mark.accuracy if line.kind == "measured" and line.series in banded else Estimate(mark.accuracy.value)
+            for line in shown
+            for mark in line.marks
+            if mark in marks
+        ]
         if task.chance is not None:
             axes.axhline(task.chance, color=QUIET.light, **_STYLES["chance"])
             heights.append(Estimate(task.chance))
-        log_x(axes, [mark.x for mark in marks], axis.base, pixels=width)
+        log_x(axes, [mark.x for mark in marks], axis.base, pixels=int(column - left))
         percent_y(axes, heights)
         axes.set_xlabel(axis.title)
-        axes.set_title("accuracy", fontweight="normal", color=QUIET.light)
-        below = legend(canvas, list(_legend(task, shown, styles, has_front=bool(front))), width)
-        sized(canvas, width, (HEIGHT if width >= WIDE else NARROW_HEIGHT) + below + 60)
+        axes.set_title("questions answered right", fontweight="normal", color=QUIET.light)
+        place_labels(canvas, axes, names, column)
 
     return draw
 
 
+def _end_names(
+    task: TaskReport, shown: Sequence[Line], styles: Mapping[str, SeriesStyle], limit: int
+) -> Iterator[EndLabel]:
+    """The names of the lines that have one: all measured lines, and of the quiet ones the highest of each kind."""
+    names = task.names
+    for line in reversed(shown):
+        if line.kind == "measured":
+            yield _end_label(wrapped(names[line.series], limit), styles[line.series].colour.light, line)
+    for kind, text in _QUIET_NAMES.items():
+        if quiet := [line for line in shown if line.kind == kind]:
+            yield _end_label(wrapped(text, limit), QUIET.light, max(quiet, key=lambda line: line.marks[-1].accuracy))
+    if task.chance is not None:
+        last = max(mark.x for line in shown for mark in line.marks)
+        yield EndLabel(wrapped("random guess", limit), QUIET.light, [last], [task.chance])
+
+
+def _end_label(text: str, colour: str, line: Line) -> EndLabel:
+    return EndLabel(text, colour, [mark.x for mark in line.marks], [mark.accuracy.value for mark in line.marks])
+
+
 def _draw_line(axes: "Axes", line: Line, style: SeriesStyle, front: Mapping[str, str]) -> None:
     x, y = [mark.x for mark in line.marks], [mark.accuracy.value for mark in line.marks]
-    if line.kind == "oracle":
-        axes.plot(x, y, color=QUIET.light, alpha=0.8, **_STYLES["oracle"])
-    elif line.kind == "random":
-        axes.plot(x, y, color=QUIET.light, **_STYLES["random"])
-    elif line.kind == "anytime":
+    if line.kind == "anytime":
         axes.step(x, y, where="post", color=style.colour.light, linewidth=1, alpha=0.7)
+    elif line.kind != "measured":
+        axes.plot(x, y, color=QUIET.light, **_STYLES[line.kind])
     else:
         axes.plot(x, y, color=style.colour.light, linestyle=style.line)
         for mark in line.marks:
@@ -210,40 +287,3 @@ def _draw_marker(axes: "Axes", mark: Mark, style: SeriesStyle, status: str) -> N
         alpha=FADED if status == "behind" else 1,
         zorder=3,
     )
-
-
-def _draw_frontiers(axes: "Axes", axis: Axis, shown: Sequence[Line], front: Mapping[str, str]) -> None:
-    """The frontier of each model as a step line; on FLOPs, one across models."""
-    by_model: dict[str, list[Mark]] = {}
-    for line in shown:
-        for mark in line.marks:
-            if front.get(mark.key) == "front":
-                by_model.setdefault("" if axis is FLOPS else line.model, []).append(mark)
-    for marks in by_model.values():
-        marks.sort(key=lambda mark: mark.x)
-        axes.step([mark.x for mark in marks], [mark.accuracy.value for mark in marks], where="post",
-                  color=INK.light, linewidth=1, alpha=0.75, zorder=2.5)  # fmt: skip
-
-
-def _legend(
-    task: TaskReport, shown: Sequence[Line], styles: Mapping[str, SeriesStyle], *, has_front: bool
-) -> Iterator[Any]:
-    kinds = {line.kind for line in shown}
-    greedy, pools = greedy_keys(task), {line.series for line in shown if line.kind == "oracle"}
-    allocated = any(line.series.endswith(ALLOCATED) for line in shown)
-    for line in shown:
-        if line.kind == "measured":
-            name = f"greedy: {line.label}" if any(mark.key in greedy for mark in line.marks) else line.label
-            # A pool gives every question the same number of samples.
-            name += ", uniform" if allocated and line.series in pools else ""
-            yield series_key(name, styles[line.series], line=len(line.marks) > 1)
-    if "oracle" in kinds:
-        yield line_key("oracle: any sample right", **_STYLES["oracle"])
-    if "random" in kinds:
-        yield line_key("one sample, chosen at random", **_STYLES["random"])
-    if task.chance is not None:
-        yield line_key("random guess", **_STYLES["chance"])
-    if "anytime" in kinds:
-        yield line_key("thin: answers held on the way", linewidth=1)
-    if has_front:
-        yield line_key("Pareto frontier", color=INK.light, linewidth=1, drawstyle="steps-post")

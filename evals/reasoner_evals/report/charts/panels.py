@@ -43,7 +43,8 @@ def difficulty_chart(difficulty: Difficulty, points: Mapping[str, Any], styles: 
     bins = difficulty.bins
     rows = [(points[key], accuracies) for key, accuracies in difficulty.accuracies.items()]
     rows.sort(key=lambda row: row[0].tokens)
-    names = [name for name in styles if any(point.series == name for point, _ in rows)]
+    titles = {point.series: point.name for point, _ in rows}
+    names = [name for name in styles if name in titles]
 
     def draw(canvas: "Canvas", width: int) -> None:
         columns = len(bins) if width >= WIDE else 2
@@ -57,8 +58,8 @@ def difficulty_chart(difficulty: Difficulty, points: Mapping[str, Any], styles: 
             axes.set_title(title if members.questions else "no question", fontweight="normal")
             log_x(axes, [point.tokens for point, _ in rows], 10, pixels=width // columns - 20)
         percent_y(grid[0], [height for _, accuracies in rows for height in accuracies if height])
-        grid[(len(grid) - 1) // 2 if columns > 2 else -1].set_xlabel("total tokens per question (log scale)")
-        below = legend(canvas, [series_key(name, styles[name]) for name in names], width)
+        grid[(len(grid) - 1) // 2 if columns > 2 else -1].set_xlabel("tokens per question")
+        below = legend(canvas, [series_key(titles[name], styles[name]) for name in names], width)
         sized(canvas, width, 210 * math.ceil(len(bins) / columns) + below + 60)
 
     return draw
@@ -84,7 +85,7 @@ def calibration_chart(
             _reliability(left, calibration.bins, style)
             coverage, risk = zip(*calibration.risks, strict=True)
             right.step(coverage, risk, where="post", color=style.colour.light, linestyle=style.line)
-            keys.append(series_key(point.label, style))
+            keys.append(series_key(point.words, style))
         _diagonal(left)
         left.set(title="Reliability", xlabel="share of the vote", ylabel="share that is right")
         right.set(title="Risk if only the surest are answered", xlabel="questions answered", ylabel="wrong among them",
@@ -98,7 +99,9 @@ def calibration_chart(
     return draw
 
 
-def verifier_chart(verifiers: Sequence[VerifierQuality], styles: Mapping[str, SeriesStyle]) -> Draw:
+def verifier_chart(
+    verifiers: Sequence[VerifierQuality], names: Mapping[str, str], styles: Mapping[str, SeriesStyle]
+) -> Draw:
     """The share of right replies by decile of the verifier's score."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -107,7 +110,9 @@ def verifier_chart(verifiers: Sequence[VerifierQuality], styles: Mapping[str, Se
             _reliability(axes, verifier.deciles, styles[verifier.series])
         _diagonal(axes)
         axes.set(xlabel="verifier's score", ylabel="share that is right")
-        keys = [series_key(verifier.series, styles[verifier.series]) for verifier in verifiers]
+        keys = [
+            series_key(names.get(verifier.series, verifier.series), styles[verifier.series]) for verifier in verifiers
+        ]
         sized(canvas, width, SQUARE + legend(canvas, keys, width) + 60)
 
     return draw
@@ -128,7 +133,7 @@ def _diagonal(axes: "Axes") -> None:
     percent(axes.yaxis)
 
 
-def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]) -> Draw:
+def scaling_chart(scalings: Sequence[Scaling], names: Mapping[str, str], styles: Mapping[str, SeriesStyle]) -> Draw:
     """The fitted laws with their bands over what was measured, a panel for each pool."""
 
     def draw(canvas: "Canvas", width: int) -> None:
@@ -137,8 +142,8 @@ def scaling_chart(scalings: Sequence[Scaling], styles: Mapping[str, SeriesStyle]
             style = styles[scaling.series]
             _draw_fit(axes, scaling.coverage, QUIET.light, "o")
             _draw_fit(axes, scaling.selection, style.colour.light, style.marker)
-            axes.set_title(label(scaling.series, 32))
-            axes.set_xlabel("samples per question (log scale)")
+            axes.set_title(label(names.get(scaling.series, scaling.series), 32))
+            axes.set_xlabel("samples per question")
             fits = [fit for fit in (scaling.coverage, scaling.selection) if fit.band]
             log_x(axes, [k for fit in fits if fit.band for k in fit.band.ks], 2, pixels=width // columns)
             percent_y(axes, [height for fit in fits for height in (*fit.fitted, *map(Estimate, fit.measured))])

@@ -45,8 +45,9 @@ class _Pair:
 
 
 def deltas(measured: Sequence[Measured], groups: Groups | None) -> tuple[Delta, ...]:
-    """The differences to greedy and to self-consistency at matched compute, within each model; then across models.
+    """The differences to greedy or else the cheapest point, then to self-consistency at matched compute; by model.
 
+    Differences across models come last.
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
     """
     within: list[Delta] = []
@@ -54,7 +55,9 @@ def deltas(measured: Sequence[Measured], groups: Groups | None) -> tuple[Delta, 
         own = [point for point in measured if point.model == model]
         greedy = _greedy(own)
         votes = [_matched_vote(own, point) for point in own if not _is_vote(point)]
-        within += _family("greedy", [_Pair(point, greedy) for point in own if greedy and not point.is_greedy], groups)
+        first = greedy or min(own, key=lambda point: point.tokens)
+        others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
+        within += _family("greedy" if greedy else "cheapest", others, groups)
         within += _family("self_consistency", votes, groups)
     return (*within, *_family("larger_model", _across_models(measured), groups))
 

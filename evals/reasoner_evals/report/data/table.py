@@ -11,6 +11,7 @@ from reasoner.solution import EndedBy
 from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import Measured, mean
+from reasoner_evals.report.data.names import names_of
 from reasoner_evals.report.data.pools import FIELDS
 from reasoner_evals.runs.arrays import COSTS, ENDS, RIGHT, UNGRADED, ArmData, Floats, Ints
 from reasoner_evals.stats.intervals import Groups, difference_interval, interval
@@ -49,8 +50,19 @@ CSV_COLUMNS: Final = (
 right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without `cached_tokens`.
 `seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
 questions, or of single replies. `overshoots` are questions over their budget: it has to be 0."""
-COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "sample_counts", "tokens_front", "flops_front")
-"""Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
+COLUMNS: Final = (
+    *CSV_COLUMNS,
+    "key",
+    "series",
+    "name",
+    "words",
+    "ended",
+    "sample_counts",
+    "tokens_front",
+    "flops_front",
+)
+"""Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series
+and the point; `ended`, the questions behind the stop reasons;
 `sample_counts`, a tuple of `SampleCount`; and the point's status on each Pareto frontier: "front", "level"
 (not significantly behind it) or "behind"."""
 
@@ -64,7 +76,7 @@ def points_table(
 ) -> pd.DataFrame:
     """The rows of all points that have a value. Cells are Python values; None is unknown."""
     measured = [point for point in measured if point.questions]
-    labels = {point.key: point.label for point in measured}
+    labels, names = {point.key: point.label for point in measured}, names_of(measured)
     reasons = {point.key: row for point in measured if not point.pooled and (row := _stop_reasons(point))}
     worth_showing = ("confidence_questions", *(f"ended_by_{reason}" for reason in STOP_REASONS if reason != "strategy"))
     if not any(row[name] for row in reasons.values() for name in worth_showing):
@@ -74,7 +86,8 @@ def points_table(
     for point in measured:
         front = {name: statuses.get(point.key) for name, statuses in fronts.items()}
         status = front["flops_front"] or front["tokens_front"]
-        row = _measured_row(point, groups) | reasons.get(point.key, {}) | front
+        row = {"name": names.series[point.series], "words": names.points[point.key]}
+        row |= _measured_row(point, groups) | reasons.get(point.key, {}) | front
         row["on_front"] = status and status == "front"
         for delta in deltas:
             if delta.key == point.key:
@@ -166,6 +179,7 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
 
     The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count as independent.
     """
+    names = names_of(measured)
     # A pool is the same arm at each of its sizes.
     arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
     judged = [(point, arm, *_confidences(arm.data)) for point, arm in arms.values()]
@@ -173,4 +187,4 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
     for point, arm, confidence, right in judged:
         if line := broken_promise(confidence.tolist(), (right == 1).tolist(), ALARM / len(judged)):
             seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
-            yield f"{point.label}{seed}: {line}. Its calibration does not hold on these questions."
+            yield f"{names.points[point.key]}{seed}: {line}. Its calibration does not hold on these questions."

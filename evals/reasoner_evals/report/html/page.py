@@ -17,11 +17,12 @@ from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.page import fragment, policy, visible
 from reasoner.trace.tree.page import style as tree_style
 from reasoner_evals.report.charts.drawing import short
-from reasoner_evals.report.charts.figures import Absent, Figure, figures
+from reasoner_evals.report.charts.figures import Absent, Figure, figures, largest_points
 from reasoner_evals.report.charts.lines import AXES
-from reasoner_evals.report.charts.theme import COLOURS, series_styles
+from reasoner_evals.report.charts.theme import KINDS, SERIES, series_styles
 from reasoner_evals.report.content import Calibration, Delta, Estimate, Failure, Report, TaskReport, estimate_of
 from reasoner_evals.report.data.table import STOP_REASONS
+from reasoner_evals.report.verdict import excludes_zero, is_sure
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,23 +36,25 @@ MAX_ANSWER: Final = 200
 """Characters of an answer or a reason; a question has 2,000."""
 MAX_CHARACTERS: Final = 3_000_000
 """Of all search trees in a page; those after it are named, not shown."""
+SHOWN_FAILURES: Final = 4
+"""Failures of a task that are not folded."""
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
-    ("accuracy", "Accuracy against compute"),
-    ("differences", "Differences at matched compute"),
-    ("models", "Models at matched FLOPs"),
-    ("gap", "Selection gap"),
-    ("cost", "What compute was spent on"),
-    ("endings", "What ended the questions"),
-    ("statuses", "Questions without an answer"),
-    ("harm", "Where a strategy helps and harms"),
-    ("difficulty", "By difficulty"),
-    ("calibration", "Calibration and abstention"),
-    ("scaling", "Scaling with more samples"),
-    ("verifiers", "Quality of the verifier"),
-    ("failures", "Failures worth reading"),
+    ("accuracy", "Does more compute help?"),
+    ("differences", "Are the differences real?"),
+    ("models", "Can a smaller model do it with more compute?"),
+    ("cost", "Where does the compute go?"),
+    ("harm", "Where does it help, and where does it harm?"),
+    ("gap", "How much would a perfect choice gain?"),
+    ("difficulty", "Does it help with hard questions?"),
+    ("calibration", "Can the confidence be trusted?"),
+    ("verifiers", "Can the verifier be trusted?"),
+    ("failures", "What went wrong?"),
+    ("endings", "What ends a question?"),
+    ("scaling", "Would still more samples help?"),
 )
 _AGAINST: Final = {
     "greedy": "Against one greedy sample",
+    "cheapest": "Against the cheapest",
     "self_consistency": "Against self-consistency for as many tokens",
     "larger_model": "A smaller model with more samples against one sample of a larger model",
 }
@@ -143,11 +146,52 @@ class View:
         """All figures that there are."""
         return [figure for shown in self.figures.values() for figure in shown if isinstance(figure, Figure)]
 
+    @cached_property
+    def missing(self) -> list[str]:
+        """Why parts of a report are not there, a sentence each."""
+        absent = (figure for name in self.figures for figure in self.figures[name] if isinstance(figure, Absent))
+        reasons = [figure.why for figure in absent]
+        if self.points and not self.against:
+            reasons.append("No differences: there is nothing to compare with.")
+        return list(dict.fromkeys(reasons if self.failures else [*reasons, "No failure worth reading was found."]))
+
     @property
     def sections(self) -> list[tuple[str, str]]:
         """The anchors and titles of its sections."""
-        absent = {"models": not self.figures["models"], "endings": not any(row.ended for row in self.points)}
-        return [section for section in SECTIONS if not absent.get(section[0])]
+        return [section for section in SECTIONS if self._has(section[0])]
+
+    def _has(self, anchor: str) -> bool:
+        if anchor in ("accuracy", "cost", "failures"):
+            return bool(self.points)
+        if anchor == "differences":
+            return bool(self.against)
+        tables = {"endings": any(row.ended for row in self.points), "verifiers": self.task.verifiers,
+                  "scaling": self.task.scaling, "calibration": self.task.calibration}  # fmt: skip
+        return bool(tables.get(anchor)) or any(isinstance(figure, Figure) for figure in self.figures[anchor])
+
+    @cached_property
+    def compact(self) -> list[tuple[Any, Delta | None]]:
+        """Each series at its largest size, and its difference to one greedy sample or else to the cheapest point."""
+        deltas = {delta.key: delta for delta in self.task.deltas if delta.against in ("greedy", "cheapest")}
+        keys = dict.fromkeys((*largest_points(self.points), self.task.verdict.key))
+        return [(row, deltas.get(row.key)) for row in self.points if row.key in keys]
+
+    @property
+    def compared(self) -> str:
+        """What the differences of `compact` are against, in words; empty where there are none."""
+        names = {
+            self.by_key[delta.baseline].words for _, delta in self.compact if delta and delta.baseline in self.by_key
+        }
+        return next(iter(names)) if len(names) == 1 else "one sample" if names else ""
+
+    @property
+    def specs(self) -> list[tuple[str, list[str]]]:
+        """The name of each series, and its strategies as they were given."""
+        specs: dict[str, dict[str, None]] = {}
+        for row in self.points:
+            verifier = f" with {row.verifier}" if row.verifier else ""
+            specs.setdefault(row.name, {})[f"{row.strategy}{verifier}"] = None
+        return [(name, list(strategies)) for name, strategies in specs.items()]
 
     @property
     def against(self) -> list[tuple[str, list[Delta]]]:
@@ -168,7 +212,7 @@ class View:
         """The baseline of a difference, short if all of its table are of one series."""
         point = self.by_key[delta.baseline]
         alike = len({self.by_key[other.baseline].series for other in deltas}) == 1
-        return delta.against_label(_part(point) if alike else point.label)
+        return delta.against_label(_part(point) if alike else point.words)
 
     def forest(self, delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]:
         """Start, width and value of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
@@ -176,10 +220,19 @@ class View:
         value, low, high = (48 * (bound or 0.0) / (max(bounds, default=0) or 1.0) + 50 for bound in delta.difference)
         return round(low, 2), round(high - low, 2), round(value, 2)
 
+    def summary(self, title: str, deltas: Sequence[Delta]) -> str:
+        """What a table of differences shows, in a line."""
+        sure = [delta for delta in deltas if is_sure(delta)]
+        ahead = sum(delta.difference.value > 0 for delta in sure)
+        return (
+            f"{title}: of {len(deltas)} points, {ahead} are surely ahead, {len(sure) - ahead} surely behind, and "
+            f"{len(deltas) - len(sure)} are not sure"
+        )
+
     def tests(self, deltas: Sequence[Delta]) -> str:
         """How the differences of a table were tested."""
-        labels = {self.by_key[delta.baseline].label for delta in deltas}
-        names = labels if len(labels) == 1 else {self.by_key[delta.baseline].series for delta in deltas}
+        labels = {self.by_key[delta.baseline].words for delta in deltas}
+        names = labels if len(labels) == 1 else {self.by_key[delta.baseline].name for delta in deltas}
         baseline = f" against {next(iter(names))}" if len(names) == 1 else ""
         tests = " or ".join(sorted({delta.test.replace("mcnemar", "McNemar's exact test") for delta in deltas}))
         families = " or ".join(str(size) for size in sorted({delta.family for delta in deltas}))
@@ -214,11 +267,13 @@ def page(report: Report, shown: Sequence[View]) -> str:
     return template.render(
         report=report,
         views=shown,
+        several=len(shown) > 1,
+        level=3 if len(shown) > 1 else 2,
         models=list(dict.fromkeys(row.model for view in shown for row in view.points)),
         styles=series_styles(report.tasks),
         axes=AXES,
         stop_reasons=STOP_REASONS,
-        failure_titles=_FAILURES,
+        shown_failures=SHOWN_FAILURES,
         policy=policy(),
         style=_style(),
         version=version("reasoner-kit"),
@@ -229,15 +284,12 @@ def _style() -> "Markup":
     from markupsafe import Markup
 
     light, dark = (
-        " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in COLOURS) for theme in ("light", "dark")
+        " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in (*SERIES, *KINDS))
+        for theme in ("light", "dark")
     )
-    series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in COLOURS if name.startswith("s"))
+    series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in SERIES)
     own = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    colours = (
-        f":root {{ color-scheme: light dark; {light} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
-        f"@media print {{ :root {{ color-scheme: light; {light} }} }}\n"
-    )
+    colours = f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
     return Markup(f"{tree_style()}\n{colours}{series}\n{own}")  # noqa: S704 ours
 
 
@@ -255,8 +307,16 @@ def _environment() -> "Environment":
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, finalize=safe
     )
     # matplotlib escaped the texts in a drawing.
-    filters = {"signed": _signed, "cut": _cut, "part": _part, "estimate_of": estimate_of, "breakable": _breakable,
-               "drawn": Markup, "capitalized": lambda text: text[:1].upper() + text[1:]}  # fmt: skip
+    filters = {
+        "signed": _signed,
+        "certainty": _certainty,
+        "cut": _cut,
+        "part": _part,
+        "estimate_of": estimate_of,
+        "breakable": _breakable,
+        "drawn": Markup,
+        "capitalized": lambda text: text[:1].upper() + text[1:],
+    }
     formats = {
         "count": "{:,}".format,
         "percent": lambda value: "–" if value is None else f"{100 * value:.1f}",
@@ -265,7 +325,7 @@ def _environment() -> "Environment":
         "p_value": lambda value: "< 0.0001" if value < 1e-4 else f"{value:.2g}",
     }
     environment.filters.update({**filters, **formats})
-    environment.globals.update(formats)
+    environment.globals.update({**formats, "failure_titles": _FAILURES})
     return environment
 
 
@@ -295,6 +355,11 @@ def _signed(difference: Estimate) -> "Markup":
     value, low, high = difference
     bounds = "" if low is None or high is None else f"{_points(low)} to {_points(high)}"
     return Markup('{} <span class="ci">{}</span>').format(_points(value), bounds)
+
+
+def _certainty(delta: Delta) -> str:
+    """How sure a difference is, in the terms of the verdict."""
+    return "sure" if is_sure(delta) else "may be chance" if excludes_zero(delta.difference) else "cannot be told"
 
 
 def _points(difference: float) -> str:

@@ -1,0 +1,137 @@
+"""The sentence at the top of a report claims what its table shows, and no more; every arm has a name of its own."""
+
+import dataclasses
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner_evals.report.build import make_report
+from reasoner_evals.report.charts.labels import spread
+from reasoner_evals.report.content import Delta, Estimate, TaskReport
+from reasoner_evals.report.verdict import verdict
+from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
+from tests.evals.report.contents import a_delta, a_point, table
+
+SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
+shares = st.floats(0, 1)
+
+
+@st.composite
+def differences(draw: st.DrawFn) -> tuple[float, Estimate, float, bool]:
+    """An accuracy, a difference with its interval, its adjusted p-value, and whether it is resolvable."""
+    value = draw(st.floats(-0.5, 0.5))
+    below, above = draw(st.floats(0, 0.3)), draw(st.floats(0, 0.3))
+    bounds = draw(st.sampled_from([(value - below, value + above), (None, None)]))
+    return draw(shares), Estimate(value, *bounds), draw(st.floats(1e-6, 1)), draw(st.booleans())
+
+
+def compared(drawn: list[tuple[float, Estimate, float, bool]]) -> tuple[list[dict[str, object]], list[Delta]]:
+    baseline = a_point("single", accuracy=0.5)
+    rows = [a_point(f"arm{number}", accuracy=accuracy) for number, (accuracy, *_) in enumerate(drawn)]
+    deltas = [
+        dataclasses.replace(a_delta(row, baseline), difference=difference, p_holm=p, resolvable=resolvable)
+        for row, (_, difference, p, resolvable) in zip(rows, drawn, strict=True)
+    ]
+    return [baseline, *rows], deltas
+
+
+def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
+    """What the words claim, against the intervals, tests and detectable differences of all deltas."""
+    sure = [
+        delta.p_holm < 0.05 and delta.resolvable and delta.difference.low is not None and delta.difference.high is not None
+        and (delta.difference.low > 0 or delta.difference.high < 0)
+        for delta in deltas
+    ]  # fmt: skip
+    hedged = re.search("may be chance|cannot be told|can be told|is shown to beat", sentence)
+    if claim == "gain":
+        assert any(yes and delta.difference.value > 0 for yes, delta in zip(sure, deltas, strict=True))
+        assert not hedged
+    elif claim == "loss":
+        assert all(yes and delta.difference.value < 0 for yes, delta in zip(sure, deltas, strict=True))
+        assert not hedged
+        assert " fewer " in sentence
+    else:
+        assert hedged
+        assert not any(yes and delta.difference.value > 0 for yes, delta in zip(sure, deltas, strict=True))
+    if "can be told from" in sentence or "cannot be told from" in sentence:
+        named = [delta.difference for delta in deltas] if sentence.startswith("No ") else [deltas[0].difference]
+        assert all(low is None or high is None or low <= 0 <= high for _, low, high in named) or len(deltas) == 1
+
+
+@given(st.lists(differences(), min_size=1, max_size=6))
+def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
+    drawn: list[tuple[float, Estimate, float, bool]],
+) -> None:
+    rows, deltas = compared(drawn)
+    result = verdict(table(rows), deltas)
+    assert_true_of(result.sentence, result.claim, deltas)
+    [delta] = [delta for delta in deltas if delta.key == result.key]
+    # The number in the sentence is that of the table.
+    amount = re.search(r"([\d.]+) (more|fewer) of 100|no more of 100", result.sentence)
+    assert amount
+    stated = float(amount[1]) * (1 if amount[2] == "more" else -1) if amount[1] else 0.0
+    assert stated == pytest.approx(100 * delta.difference.value, abs=0.51)
+    assert result.sentence.count("\n") == 0
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("questions", [12, 60])
+@pytest.mark.parametrize("lift", [-0.4, 0.0, 0.3])
+def test_the_sentence_of_a_whole_run_agrees_with_its_table(tmp_path: Path, questions: int, lift: float) -> None:
+    arms = [GREEDY, dataclasses.replace(VOTE, law=Law(lift=lift)), dataclasses.replace(SEARCH, law=Law(lift=lift))]
+    [task] = make_report([fabricate(tmp_path / "run", arms, questions=questions)]).tasks
+    family = [delta for delta in task.deltas if delta.against == "greedy"]
+    assert_true_of(task.verdict.sentence, task.verdict.claim, family)
+    row = task.by_key[task.verdict.key]
+    assert task.verdict.numbers[0].value == f"{100 * row.accuracy:.1f} %"
+
+
+def names(task: TaskReport) -> list[str]:
+    return list(dict.fromkeys(task.points["name"]))
+
+
+def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
+    arms = [
+        dataclasses.replace(GREEDY, strategy="single:temperature=0,max_tokens=80"),
+        dataclasses.replace(VOTE, strategy="self_consistency:n=8,temperature=0.7,max_tokens=80"),
+        dataclasses.replace(VOTE, strategy="self_consistency:n=8,temperature=1,max_tokens=80"),
+        dataclasses.replace(BEST, strategy="best_of_n:n=8,temperature=0.7,max_tokens=80"),
+        *(dataclasses.replace(SEARCH, strategy="beam_search:width=2,max_tokens=80", budget=f"tokens={limit}")
+          for limit in (500, 900)),
+    ]  # fmt: skip
+    [task] = make_report([fabricate(tmp_path / "run", arms, questions=12)]).tasks
+    assert names(task) == [
+        "one greedy sample",
+        "voting, temperature=0.7",
+        "voting, temperature=1",
+        "best of n",
+        "beam_search",
+    ]
+    assert task.shared == ("max_tokens=80", "ratings by orm")
+    words = list(task.points["words"])
+    assert len(set(words)) == len(words)
+    assert {"voting over 8 samples, temperature=1", "best of 4 samples", "beam_search, tokens=900"} <= set(words)
+
+
+def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Path) -> None:
+    [task] = make_report([fabricate(tmp_path / "run", [VOTE], questions=60)]).tasks
+    assert {delta.against for delta in task.deltas} == {"cheapest"}
+    assert task.by_key[task.verdict.baseline].words == "one sample"
+    assert " than one sample" in task.verdict.sentence or "from one sample" in task.verdict.sentence
+
+
+@given(st.lists(st.tuples(st.floats(-50, 500), st.integers(10, 40)), max_size=12), st.floats(0, 100))
+def test_names_at_the_ends_of_lines_do_not_overlap(labels: list[tuple[float, int]], low: float) -> None:
+    wanted, heights = [centre for centre, _ in labels], [height for _, height in labels]
+    high = low + max(400, sum(heights))
+    centres = spread(wanted, heights, low, high)
+    boxes = sorted((centre - height / 2, centre + height / 2) for centre, height in zip(centres, heights, strict=True))
+    assert all(above[0] >= below[1] - 1e-6 for below, above in pairwise(boxes))
+    assert all(low - 1e-6 <= bottom and top <= high + 1e-6 for bottom, top in boxes)
+    for centre, first in zip(centres, wanted, strict=True):
+        if len(wanted) == 1 and low + heights[0] / 2 <= first <= high - heights[0] / 2:
+            assert centre == pytest.approx(first)
