@@ -158,7 +158,7 @@ def _in_words(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_in_words, parts))
     if origin is Literal:
-        return " or ".join(map(repr, parts))
+        return " or ".join(map(str, parts))
     name = getattr(hint, "__name__", str(hint))
     return _WORDS.get(origin or hint) or f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 

@@ -75,11 +75,11 @@ class Auto:
         object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting("nothing is calibrated"),))
 
     def _check(self) -> None:
-        check_types(self)
         check_n(self.n)
         require_choice(self.effort, "effort", DELTAS)
         require(self.epsilon, "epsilon", at_least=0, at_most=1)
         require(self.abstain_below, "abstain_below", at_least=0, at_most=1)
+        check_types(self)
         if not self.profile and (self.task or self.abstain_below):
             given = f"task={self.task}" if self.task else f"abstain_below={self.abstain_below}"
             raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")

@@ -61,7 +61,6 @@ class DeepConf:
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def __post_init__(self) -> None:
-        check_types(self)
         require_choice(self.mode, "mode", get_args(Mode))
         check_n(self.n)
         require(self.keep, "keep", above=0, at_most=100)
@@ -70,6 +69,7 @@ class DeepConf:
         require(self.warmup, "warmup", at_least=1)
         require(self.consensus, "consensus", above=0, at_most=1)
         require(self.concurrency, "concurrency", at_least=1)
+        check_types(self)
         if not self.params.logprobs:
             raise UsageError(
                 f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"
