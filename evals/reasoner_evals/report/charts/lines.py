@@ -158,12 +158,12 @@ def _overlap(line: Line, other: Line) -> float:
         return 0.0
     x, low, high = (np.array(column) for column in zip(*bands[0], strict=True))
     x2, low2, high2 = (np.array(column) for column in zip(*bands[1], strict=True))
-    places = np.unique(np.concatenate([x, x2]))
-    places = places[(places >= max(x[0], x2[0]) - 1e-9) & (places <= min(x[-1], x2[-1]) + 1e-9)]
-    if not len(places):
+    positions = np.unique(np.concatenate([x, x2]))
+    positions = positions[(positions >= max(x[0], x2[0]) - 1e-9) & (positions <= min(x[-1], x2[-1]) + 1e-9)]
+    if not len(positions):
         return 0.0
-    lows, highs = [np.interp(places, x, low), np.interp(places, x2, low2)], [
-        np.interp(places, x, high), np.interp(places, x2, high2)]  # fmt: skip
+    lows, highs = [np.interp(positions, x, low), np.interp(positions, x2, low2)], [
+        np.interp(positions, x, high), np.interp(positions, x2, high2)]  # fmt: skip
     shared = np.clip(np.minimum(*highs) - np.maximum(*lows), 0, None)
     lower = np.maximum(np.minimum(highs[0] - lows[0], highs[1] - lows[1]), 1e-9)
     return float(np.mean(shared / lower))
