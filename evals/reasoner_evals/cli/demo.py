@@ -30,6 +30,8 @@ SECONDS: Final = 22.0
 """After this time no more questions are asked, so that the tour of a slow machine is short as well."""
 LIMITED: Final = 8
 """Questions of the part with a budget."""
+LIMITED_SECONDS: Final = 10.0
+"""The second limit of that budget."""
 N: Final = 8
 """Samples of a vote."""
 GREEDY: Final = "single:max_tokens=96"
@@ -160,7 +162,7 @@ class _Tour:
             self._show(*self._opening(len(vote.items)), *_example(greedy, vote))
             self._show(*self._rates(greedy, vote), *_curve(greedy, vote))
             unlimited = Results(vote.items[:LIMITED], vote.solutions[:LIMITED])
-            half = Budget(tokens=max(unlimited.cost.tokens // 2, 1))
+            half = Budget(tokens=max(unlimited.cost.tokens // 2, 1), seconds=LIMITED_SECONDS)
             with self.progress.shown():
                 self.progress.begin(f"the same vote within {half.tokens:,} tokens")
                 limited = await self._ask(VOTE, unlimited.items, half)
@@ -218,8 +220,8 @@ class _Tour:
         yield _heading(f"All {len(vote.items)} questions, and what they cost")
         yield _labelled([("greedy", f"{_share(greedy)}, {self._cost(greedy)}"),
                          ("vote", f"{_share(vote)}, {self._cost(vote)}")])  # fmt: skip
-        yield _text("In brackets is the 95 % interval. A vote helps where the most likely answer is wrong and the right "
-                    "one is frequent. Elsewhere it only costs: measure before you pay.")  # fmt: skip
+        yield _text("In brackets is the 95 % interval. A vote helps where the most likely answer is wrong and the "
+                    "right one is frequent. Elsewhere it only costs: measure before you pay.")  # fmt: skip
 
     def _cost(self, results: Results) -> str:
         cost = results.cost
@@ -256,6 +258,9 @@ def _curve(greedy: Results, vote: Results) -> "Iterator[RenderableType]":
     from rich.table import Table
     from rich.text import Text
 
+    from reasoner.cli.terminal import columns
+
+    width = min(BAR, columns() - 23)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
     for name in ("samples", "tokens", "right"):
         table.add_column(name, justify="left" if name == "samples" else "right", no_wrap=True)
@@ -263,7 +268,7 @@ def _curve(greedy: Results, vote: Results) -> "Iterator[RenderableType]":
     rows = [("greedy", float(greedy.cost.tokens), sum(greedy.right) / len(greedy.right))]
     rows += [(str(n), vote.cost.tokens * n / N, expected_right(vote, n)) for n in (1, 2, 4, N)]
     for name, tokens, share in rows:
-        table.add_row(name, f"{tokens:,.0f}", f"{100 * share:.0f} %", Text(bar(share, BAR), style="cyan"))
+        table.add_row(name, f"{tokens:,.0f}", f"{100 * share:.0f} %", Text(bar(share, width), style="cyan"))
     yield _heading("Accuracy against compute")
     yield table
     yield _text(f"For fewer than {N} samples: the mean over all ways to choose them from the {N}. Few questions, wide "
@@ -279,11 +284,11 @@ def bar(share: float, width: int) -> str:
 def _budget(limited: Results, unlimited: Results, budget: "Budget") -> "Iterator[RenderableType]":
     count, cost = len(limited.items), limited.cost
     yield _heading("A budget that holds")
-    yield _labelled([
-        ("limit", f"{budget.tokens:,} tokens for the first {count} questions together, half of what their votes took"),
-        ("spent", f"{cost.tokens:,} tokens, {cost.samples} samples instead of {unlimited.cost.samples}"),
-        ("right", f"{sum(limited.right)} of {count}, without the limit {sum(unlimited.right)}"),
-    ])  # fmt: skip
+    limit = f"{budget.tokens:,} tokens and {budget.seconds:.0f} seconds for the first {count} questions together"
+    spent = f"{cost.tokens:,} of {budget.tokens:,} tokens, {cost.samples} samples"
+    without = f"{unlimited.cost.tokens:,} tokens, {unlimited.cost.samples} samples, {sum(unlimited.right)} right"
+    rows = [("limit", limit), ("spent", f"{spent}, {sum(limited.right)} right"), ("without", without)]
+    yield _labelled(rows)
     yield _text("The worst case of every sample is reserved before it starts, so the limit is never exceeded.")
 
 
