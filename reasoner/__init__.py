@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from reasoner.budget import Budget, Cost, Ledger, Prices
     from reasoner.execution.allocation import Allocation
     from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
-    from reasoner.solution import Proposal, Solution
+    from reasoner.registry import build
+    from reasoner.solution import Proposal, Reply, Solution
     from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Vote, VoteState
 
 _NAMES = {
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
     "execution.allocation": ("Allocation",),
     "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
-    "solution": ("Proposal", "Solution"),
+    "registry": ("build",),
+    "solution": ("Proposal", "Reply", "Solution"),
     "types": ("Answer", "Completion", "Prompt", "Question", "Rating", "SamplingParams", "Vote", "VoteState"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
@@ -32,10 +34,12 @@ __all__ = [
     "Proposal",
     "Question",
     "Rating",
+    "Reply",
     "SamplingParams",
     "Solution",
     "Vote",
     "VoteState",
+    "build",
     "solve",
     "solve_each",
     "solve_many",

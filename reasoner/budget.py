@@ -5,10 +5,11 @@ import re
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal
 
-from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require
+from reasoner.errors import BudgetExhausted, LedgerViolation, UsageError, require
+from reasoner.specs import amounts_in
 from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
 
 MIN_USEFUL_TOKENS = 16
@@ -84,6 +85,25 @@ class Prices:
         if self.cached is not None and self.cached > self.prompt:
             raise UsageError(f"price cached={self.cached} must be at most the price of prompt={self.prompt}")
 
+    @classmethod
+    def parse(cls, text: str) -> "Prices":
+        """Prices from `prompt=0.15,cached=0.08,generated=0.60`.
+
+        Raises:
+            UsageError: a kind is unknown, given twice or missing, or an amount is not a number.
+        """
+        pairs = amounts_in(text, "price", "kind", [price.name for price in fields(cls)], "prompt=0.15,generated=0.60")
+        if missing := {"prompt", "generated"} - pairs.keys():
+            raise UsageError(f"prices need {' and '.join(sorted(missing))} too, in US dollars per million tokens")
+        given: dict[str, float] = {}
+        for kind, amount in pairs.items():
+            try:
+                given[kind] = float(amount)
+            except ValueError:
+                problem = f"price {kind}={amount!r} is not a number"
+                raise UsageError(f"{problem}: give US dollars per million tokens") from None
+        return cls(**given)
+
     def usd(self, cost: Cost) -> float:
         """The price of `cost` in US dollars."""
         cached = self.prompt if self.cached is None else self.cached
@@ -129,18 +149,8 @@ class Budget:
         Raises:
             UsageError: an unknown unit, an amount that is not a positive number, or a unit given twice.
         """
-        limits: dict[str, float] = {}
-        for part in text.split(","):
-            unit, equals, amount = (piece.strip() for piece in part.partition("="))
-            if not equals:
-                raise UsageError(
-                    f"budget {part.strip()!r} has no unit: write UNIT=AMOUNT, as in tokens=4000,seconds=30"
-                )
-            if unit not in UNITS:
-                raise UnknownName("budget unit", unit, UNITS)
-            if unit in limits:
-                raise UsageError(f"budget {unit} is given twice: keep one")
-            limits[unit] = _amount(unit, amount)
+        pairs = amounts_in(text, "budget", "unit", UNITS, "tokens=4000,seconds=30")
+        limits = {unit: _amount(unit, amount) for unit, amount in pairs.items()}
         counts = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
         return cls(**counts, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
 

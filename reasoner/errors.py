@@ -20,6 +20,7 @@ ReasonerError
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 from reasoner.aliases import known_as
 
@@ -48,6 +49,21 @@ class UnknownName(UsageError):
         super().__init__(f"no {kind}{owner} named {name!r}{guess} (there are: {listed})")
 
 
+MAX_SHOWN = 60
+"""Characters of a wrong value that an error shows."""
+
+
+def shown(value: object) -> str:
+    """A value of the wrong type in a few words: `'8'`, `2000`, `None`, `the class Single`, `a list`."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if value is None or isinstance(value, str | bool | int | float):
+        text = repr(value[: MAX_SHOWN + 1] if isinstance(value, str) else value)
+        return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def require(
     value: float | None,
     name: str,
@@ -56,13 +72,22 @@ def require(
     at_most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    whole: bool = False,
 ) -> None:
-    """Refuse a number outside a range, and NaN; None is an option that is not set. `below` infinity means finite.
+    """Refuse what is not a number, a number outside a range, and NaN; None is an option that is not set.
+
+    `below` infinity means finite. `whole` refuses numbers that are not integers.
 
     Raises:
         UsageError: as in "n must be at least 1 (got 0)".
     """
-    if value is None or (
+    if value is None:
+        return
+    # Most numbers pass by their type alone: this runs for every sample.
+    plain = type(value) is int or (type(value) is float and not whole)
+    if not plain and (isinstance(value, bool) or not isinstance(value, Integral if whole else Real)):
+        raise UsageError(f"{name} must be a {'whole ' if whole else ''}number (got {shown(value)})")
+    if (
         (at_least is None or value >= at_least)
         and (at_most is None or value <= at_most)
         and (above is None or value > above)
@@ -87,7 +112,7 @@ def require_choice(value: str, name: str, choices: Iterable[str]) -> None:
     words = tuple(choices)
     if value not in words:
         listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-        raise UsageError(f"{name} must be {listed} (got {value!r})")
+        raise UsageError(f"{name} must be {listed} (got {shown(value)})")
 
 
 class PromptTooLong(UsageError):

@@ -31,7 +31,7 @@ BRANCH = 1 << 20
 
 def check_n(n: int) -> None:
     """Refuse a number of samples outside 1 to `MAX_SAMPLES` with a UsageError."""
-    require(n, "n", at_least=1, at_most=MAX_SAMPLES)
+    require(n, "n", at_least=1, at_most=MAX_SAMPLES, whole=True)
 
 
 @dataclass(frozen=True, slots=True)

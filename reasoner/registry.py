@@ -2,18 +2,22 @@
 
 import dataclasses
 import inspect
+import numbers
 import types
 import typing
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
-from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.engine import Engine
+from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
 from reasoner.specs import Bare, Spec, Value, written
+from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
+from reasoner.verifier import Verifier
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
 _GROUPS: Mapping[Kind, str] = {
@@ -23,6 +27,9 @@ _GROUPS: Mapping[Kind, str] = {
     "task": "reasoner.tasks",
     "rule": "reasoner.rules",
 }
+DEFAULT_ENGINE = "vllm"
+DEFAULT_STRATEGY = "self_consistency"
+DEFAULT_VERIFIER = "certainty"
 
 
 @cache
@@ -38,6 +45,7 @@ def load(kind: Kind, name: str) -> type:
         UnknownName: no such name; the message suggests the nearest.
         UsageError: it is registered but cannot be imported.
     """
+    require_choice(kind, "the kind of a plug-in", _GROUPS)
     known = entries(kind)
     if name not in known:
         raise UnknownName(kind, name, known)
@@ -50,6 +58,16 @@ def load(kind: Kind, name: str) -> type:
     return loaded
 
 
+@overload
+def build(kind: Literal["strategy"], spec: str | Spec, /, **common: Any) -> Strategy: ...
+@overload
+def build(kind: Literal["verifier"], spec: str | Spec, /, **common: Any) -> Verifier: ...
+@overload
+def build(kind: Literal["engine"], spec: str | Spec, /, **common: Any) -> Engine: ...
+@overload
+def build(kind: Literal["rule"], spec: str | Spec, /, **common: Any) -> StopRule: ...
+@overload
+def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any: ...
 def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     """The object that a spec describes; see `reasoner.specs` for how it is written.
 
@@ -60,6 +78,8 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     Raises:
         UsageError: not a spec, an unknown name or option, or a value that does not fit.
     """
+    if not isinstance(spec, str | Spec):
+        raise UsageError(f"the spec of a {kind} must be text, as in NAME:OPTION=VALUE (got {shown(spec)})")
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     name, owner = spec.name, f"{kind} {spec.name}"
     cls = load(kind, name)
@@ -86,6 +106,67 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
         example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
         raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
     return cls(**options)
+
+
+def check_types(thing: object) -> None:
+    """Check the options of a plug-in, and of the plug-ins in it, against their declared types.
+
+    Only plain types, choices, tuples and plug-ins are checked; foreign classes may declare anything.
+
+    Raises:
+        UsageError: an option has another type, as in "SelfConsistency: n must be a whole number (got '8')".
+    """
+    if not dataclasses.is_dataclass(thing):
+        return
+    try:
+        hints = typing.get_type_hints(type(thing))
+    except Exception:  # names that a foreign module imports for type checkers only
+        return
+    for option in options_of(thing):
+        value = getattr(thing, option)
+        if not _fits(value, hints[option]):
+            problem = f"{type(thing).__name__}: {option} must be {_in_words(hints[option])} (got {shown(value)})"
+            kind = _nested(hints[option])
+            if kind and isinstance(value, str):
+                problem += f": pass build({kind!r}, {value!r})"
+            raise UsageError(f"{problem}: pass {value.__name__}()" if isinstance(value, type) else problem)
+        if not isinstance(value, type):
+            check_types(value)
+
+
+_WORDS: Mapping[Any, str] = {
+    bool: "True or False", int: "a whole number", float: "a number", str: "text", tuple: "a tuple",
+    types.NoneType: "None",
+}  # fmt: skip
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value has a type; True for types that are not checked."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple:
+        return isinstance(value, tuple) and (parts[-1] is not ... or all(_fits(item, parts[0]) for item in value))
+    if getattr(hint, "_is_protocol", False):
+        members = [name for name in vars(hint) if not name.startswith("_")]
+        return not isinstance(value, type) and all(
+            inspect.getattr_static(value, name, hint) is not hint for name in members
+        )
+    if hint in (int, float):
+        return isinstance(value, numbers.Integral if hint is int else numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in _WORDS or dataclasses.is_dataclass(hint) else True
+
+
+def _in_words(hint: Any) -> str:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_in_words, parts))
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    name = getattr(hint, "__name__", str(hint))
+    return _WORDS.get(origin or hint) or f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 
 
 def options_of(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:

@@ -1,14 +1,21 @@
 """The result of a run for one question."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import ReasonerError
-from reasoner.types import Answer, VoteState
+from reasoner.summary import VoteSummary, cost_line
+from reasoner.system.printing import printable
+from reasoner.types import Answer, Completion, VoteState
+
+if TYPE_CHECKING:
+    from reasoner.trace.events import Event
 
 INTERRUPTED = "interrupted"
 """The reason of a question that was cut off from outside."""
+MAX_LINE = 500
+"""Characters of an answer or a reason that a summary shows."""
 EndedBy = Literal["strategy", "budget", "rule", "price", "error"]
 
 
@@ -25,14 +32,34 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """One completion of a question, the answer read from it, and its last score; None where there is none.
+
+    `score` is a verifier's rating, 0 to 1. Only complete replies have an answer.
+    """
+
+    completion: Completion
+    answer: Answer | None
+    score: float | None
+
+    @property
+    def text(self) -> str:
+        """All that was generated since the question: earlier steps of the same chain, then this completion."""
+        return self.completion.chain
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Solution:
-    """The answer to one question and its cost.
+    """The answer to one question and its cost. `print` shows it in at most three lines, a notebook with its search.
 
     `answer` is None if no sample had one. `proposals` are the answers along the way, so one run gives the whole
     compute-accuracy curve. `ended_by` says what ended it and `reason` describes it; "rule" is a stop rule, "price"
     means that another sample would have gained less than it costs. With `error` set, `answer` is the best until then.
     `notes` say what the engine could not do exactly and where the run was limited; `remarks` are those of the plan.
     `confidence` is the calibrated probability that the answer is right; None without a calibration.
+
+    `text` is the reply that gives the answer; without an answer, the best reply there is, or "". `events` are those of
+    the trace: `solve` keeps them, `solve_many` and `solve_each` do not, as they may have millions of questions.
     """
 
     question_id: str
@@ -45,8 +72,83 @@ class Solution:
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     confidence: float | None = None
+    text: str = ""
+    events: "tuple[Event, ...]" = field(default=(), compare=False)
 
     @property
     def vote_state(self) -> VoteState:
         """The votes behind the last proposal."""
         return self.proposals[-1].vote_state if self.proposals else VoteState()
+
+    @property
+    def abstained(self) -> bool:
+        """Whether there was an answer that the strategy was not sure enough of to give."""
+        return self.answer is None and self.confidence is not None and self.vote_state.leader is not None
+
+    @property
+    def samples(self) -> tuple[Reply, ...]:
+        """The completions in the order in which they ended; empty where `events` were not kept."""
+        from reasoner.trace.replies import replies_in
+
+        return replies_in(self.events)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The solution as plain data for JSON. `samples` is the number of samples that the vote counted."""
+        return {
+            "question_id": self.question_id,
+            "answer": asdict(self.answer) if self.answer else None,
+            "text": self.text,
+            **VoteSummary(self.vote_state).document(),
+            "cost": {**asdict(self.cost), "tokens": self.cost.tokens},
+            "ended_by": self.ended_by,
+            "reason": self.reason,
+            "error": str(self.error) if self.error else None,
+            "notes": list(self.notes),
+            "remarks": list(self.remarks),
+            "confidence": self.confidence,
+            "proposals": [
+                {
+                    "answer": proposal.answer.text if proposal.answer else None,
+                    "samples": proposal.vote_state.samples,
+                    "tokens": proposal.cost.tokens,
+                }
+                for proposal in self.proposals
+            ],
+            "completions": [
+                {
+                    "text": reply.text,
+                    "answer": reply.answer.text if reply.answer else None,
+                    "score": reply.score,
+                    "finish_reason": reply.completion.finish_reason,
+                    "tokens": reply.completion.usage.generated_tokens,
+                }
+                for reply in self.samples
+            ],
+        }
+
+    @property
+    def headline(self) -> str:
+        """The answer in one line, or why there is none."""
+        answer = printable(self.answer.text, limit=MAX_LINE) if self.answer else ""
+        if self.error:
+            why = printable(str(self.error), limit=MAX_LINE)
+            return f"{answer} (not the final answer, as the run failed: {why})" if answer else f"no answer: {why}"
+        if answer:
+            return answer
+        return "not sure" if self.abstained else f"no answer: {printable(self.reason, limit=MAX_LINE)}"
+
+    def __str__(self) -> str:
+        vote_state = self.vote_state
+        votes = [f"vote     {VoteSummary(vote_state).line}"] if vote_state.samples or vote_state.votes else []
+        return "\n".join([self.headline, *votes, f"cost     {cost_line(self.cost)}"])
+
+    def __repr__(self) -> str:
+        answer = printable(self.answer.text) if self.answer else None
+        counts = f"samples={self.cost.samples}, tokens={self.cost.tokens}"
+        error = f", error={printable(repr(self.error))}" if self.error else ""
+        return f"<Solution of {self.question_id}: answer={answer!r}, {counts}, ended_by={self.ended_by!r}{error}>"
+
+    def _repr_html_(self) -> str:
+        from reasoner.trace.tree.notebook import notebook_html
+
+        return notebook_html(self)

@@ -11,10 +11,10 @@ is written as a JSON string. Inside another spec, the form with a colon ends at 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reasoner.errors import UsageError
+from reasoner.errors import UnknownName, UsageError
 
 MAX_LENGTH = 1 << 20
 MAX_DEPTH = 20
@@ -84,6 +84,25 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def amounts_in(text: str, what: str, word: str, known: Sequence[str], example: str) -> dict[str, str]:
+    """The amounts of `NAME=AMOUNT,...` by name, as in a budget; `word` is what a name is called.
+
+    Raises:
+        UsageError: a name is unknown or given twice, or has no amount.
+    """
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, amount = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise UsageError(f"{what} {part.strip()!r} has no {word}: write {word.upper()}=AMOUNT, as in {example}")
+        if name not in known:
+            raise UnknownName("price" if what == "price" else f"{what} {word}", name, known)
+        if name in pairs:
+            raise UsageError(f"{what} {name} is given twice: keep one")
+        pairs[name] = amount
+    return pairs
 
 
 class _Parser:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from reasoner.errors import UsageError, require
+from reasoner.errors import UsageError, require, shown
 from reasoner.system.foreign import fault_in
 
 if TYPE_CHECKING:
@@ -104,11 +104,13 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         require(self.temperature, "temperature", at_least=0, at_most=10)
-        require(self.max_tokens, "max_tokens", at_least=1)
+        require(self.max_tokens, "max_tokens", at_least=1, whole=True)
         require(self.top_p, "top_p", above=0, at_most=1)
-        require(self.top_k, "top_k", at_least=0)
+        require(self.top_k, "top_k", at_least=0, whole=True)
         require(self.min_p, "min_p", at_least=0, at_most=1)
-        require(self.logprobs, "logprobs", at_least=0, at_most=20)
+        require(self.logprobs, "logprobs", at_least=0, at_most=20, whole=True)
+        if isinstance(self.stop, str):
+            raise UsageError(f"stop must be a tuple of strings (got {shown(self.stop)}): write stop=({self.stop!r},)")
         if "" in self.stop:
             raise UsageError("stop='' is empty: a stop string must have at least one character")
 

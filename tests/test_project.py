@@ -33,8 +33,8 @@ def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
 
 PUBLIC = {
     "reasoner": """
-        Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating SamplingParams Solution
-        Vote VoteState solve solve_each solve_many solve_many_sync solve_sync
+        Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
+        Solution Vote VoteState build solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent ComparePair
@@ -45,6 +45,10 @@ PUBLIC = {
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason Logprobs ModelInfo
         Rendered RequestLost SampleRequest TokenIds Usage UsageMeter reset_caches
+    """,
+    "reasoner.trace.events": """
+        Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event LikelihoodsMeasured Noted Prefilled
+        Prompted Proposed Refused Sampled Scored Sink TraceWriter read_trace
     """,
     "reasoner.verifier": """
         CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost

@@ -4,7 +4,7 @@ import hashlib
 import re
 
 from reasoner.answers import space_for
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, shown
 from reasoner.types import AnswerSpace, Prompt, Question
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -12,6 +12,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def question_of(text: str, *, space: AnswerSpace | str, context: str, id: str) -> Question:
     """What `Question.of` returns."""
+    if not isinstance(text, str) or not (isinstance(space, str) or hasattr(space, "read")):
+        what, given = ("question", text) if not isinstance(text, str) else ("answer space", space)
+        raise UsageError(f"the {what} must be text (got {shown(given)})")
     if not text.strip():
         raise UsageError("the question is empty: write it as the argument, or pass - to read it from standard input")
     if _SURROGATE.search(text) or _SURROGATE.search(context):

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_ENGINE = "vllm"
-DEFAULT_STRATEGY = "self_consistency"
-DEFAULT_VERIFIER = "certainty"
-
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 PATH: Final = click.Path(path_type=Path)
 VERIFIER = click.option(
@@ -79,7 +75,7 @@ def choose_strategy(
     Raises:
         UsageError: it is unknown, has no such options, or sets one of them too.
     """
-    from reasoner.registry import build
+    from reasoner.registry import DEFAULT_STRATEGY, build
     from reasoner.specs import Spec
 
     options = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
@@ -100,7 +96,7 @@ def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: st
     Raises:
         UsageError: it is unknown, has no such option, or sets it too.
     """
-    from reasoner.registry import build, load
+    from reasoner.registry import DEFAULT_ENGINE, build, load
     from reasoner.specs import Spec
 
     chosen = Spec.parse(spec or (DEFAULT_ENGINE if base_url is None else "openai"))
@@ -122,11 +118,12 @@ def choose_verifier(
         UsageError: it is unknown, it is given and no strategy uses it, `unsandboxed` is given and it runs no code, or
             none is given and several were measured with.
     """
+    from reasoner.execution.arguments import default_verifier
     from reasoner.registry import build, spec_of
     from reasoner.specs import Spec
     from reasoner.trace.history import RecordedEngine
 
-    chosen = _measured_with(strategies) if spec is None else spec
+    chosen = default_verifier(strategies) if spec is None else spec
     if unsandboxed and not runs_code("verifier", chosen):
         name = Spec.parse(chosen).name
         raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it")
@@ -139,13 +136,6 @@ def choose_verifier(
         return engine.verifier()
     verifier: Verifier = build("verifier", chosen, **({"allow_unsandboxed": True} if unsandboxed else {}))
     return verifier
-
-
-def _measured_with(strategies: Sequence["Strategy"]) -> str:
-    measured = {verifier for strategy in strategies for verifier in getattr(strategy, "verifiers", ())}
-    if len(measured) > 1:
-        raise UsageError(f"the profile was measured with {' and '.join(sorted(measured))}: choose one with --verifier")
-    return measured.pop() if measured else DEFAULT_VERIFIER
 
 
 def runs_code(kind: "Kind", spec: str) -> bool:
@@ -168,24 +158,9 @@ def read_prices(text: str | None, budgets: Sequence["Budget"]) -> "Prices | None
         UsageError: they are missing, a kind is unknown, given twice or missing, or an amount is not a number.
     """
     from reasoner.budget import Prices
-    from reasoner.errors import UnknownName
 
     if text is None:
         if any(budget.usd is not None for budget in budgets):
             raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")
         return None
-    known = tuple(field.name for field in fields(Prices))
-    given: dict[str, float] = {}
-    for part in text.split(","):
-        kind, _, amount = (piece.strip() for piece in part.partition("="))
-        if kind not in known:
-            raise UnknownName("price", kind, known)
-        if kind in given:
-            raise UsageError(f"price {kind} is given twice: keep one")
-        try:
-            given[kind] = float(amount)
-        except ValueError as error:
-            raise UsageError(f"price {kind}={amount!r} is not a number: give US dollars per million tokens") from error
-    if missing := {"prompt", "generated"} - given.keys():
-        raise UsageError(f"--prices needs {' and '.join(sorted(missing))} too, in US dollars per million tokens")
-    return Prices(**given)
+    return Prices.parse(text)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.budget import Budget, Cost
-from reasoner.cli.summary import VoteSummary, samples_of
 from reasoner.cli.terminal import Terminal, clean, printable
 from reasoner.engine import Engine
 from reasoner.solution import Proposal
 from reasoner.strategy import CalibratedStrategy, Strategy
+from reasoner.summary import VoteSummary, samples_of
 from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Proposed, Sampled, Scored
 from reasoner.types import Answer
 from reasoner.verifier import Verifier, claim_memory

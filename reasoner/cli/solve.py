@@ -249,8 +249,9 @@ class _Run:
 
     def _show(self, solution: "Solution", verifier_start: float) -> int:
         """Show the answer, the summary and why there is no answer; the exit code."""
-        from reasoner.cli.summary import Times, VoteSummary, explanation, summary
+        from reasoner.cli.summary import Times, explanation, summary
         from reasoner.cli.terminal import OutputLost, printable
+        from reasoner.summary import VoteSummary
 
         terminal = self.progress.terminal
         elapsed = time.perf_counter() - STARTED
@@ -282,7 +283,7 @@ class _Run:
 
     def _give(self, solution: "Solution") -> None:
         """Write the answer to standard output; nothing where there is none."""
-        from reasoner.cli.summary import abstained, as_document
+        from reasoner.cli.summary import as_document
         from reasoner.cli.terminal import printable
 
         give = self.progress.terminal.give
@@ -292,7 +293,7 @@ class _Run:
             )
         elif solution.answer:
             give(printable(solution.answer.text, limit=MAX_ANSWER_LENGTH))
-        elif abstained(solution):
+        elif solution.abstained:
             give("not sure")
 
     def _show_interrupted(self, interrupt: KeyboardInterrupt) -> int:
@@ -325,10 +326,8 @@ class _Run:
 
 def _no_answer(solution: "Solution") -> tuple[int, str]:
     """The exit code of a solution without an answer or an error, and why there is none."""
-    from reasoner.cli.summary import abstained
-
     leader = solution.vote_state.leader
-    if leader and abstained(solution):
+    if leader and solution.abstained:
         best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
         return OTHER, f"not sure: {best}; lower --abstain-below or spend more with --effort"
     if solution.ended_by == "budget":

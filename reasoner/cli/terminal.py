@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from reasoner.errors import ReasonerError
+from reasoner.system.printing import clean, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+__all__ = [
+    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "clean", "columns", "engine_log", "labelled",
+    "own_streams", "printable",
+]  # fmt: skip
 
 LABEL = 8
 """Columns of the label before a text."""
@@ -187,14 +193,3 @@ def _open_log(log: Path) -> int:
         return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY)
-
-
-def clean(text: str) -> str:
-    """Text with control, format and line-end characters, which a terminal may interpret, replaced by spaces."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
-
-
-def printable(text: str, *, limit: int = 60) -> str:
-    """Text of a model for a terminal: one line of at most `limit` characters without control characters."""
-    line = " ".join(clean(text[: 4 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

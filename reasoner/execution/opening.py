@@ -44,7 +44,8 @@ def check_ids(questions: Iterable[Question], seen_ids: set[str] | None = None) -
     seen_ids = set() if seen_ids is None else seen_ids
     for question in questions:
         if question.id in seen_ids:
-            raise UsageError("two questions have the same id, which names seeds and trace records: give each its own")
+            problem = "two questions have the same id, which names seeds and trace records"
+            raise UsageError(f"{problem}: give each its own, as in Question.of(text, id='q1')")
         seen_ids.add(question.id)
 
 

@@ -12,6 +12,7 @@ from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerErr
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.loglikelihood import measure_likelihoods
+from reasoner.execution.replies import Replies
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
@@ -50,6 +51,7 @@ class PlanRunner:
     """The index of the next sequence, by prompt digest and branch."""
     _ops: int = 0
     _started: Started = field(default_factory=Started)
+    _replies: Replies = field(default_factory=Replies)
     _seen: Cost = field(default_factory=Cost)
     """The cost of the results that the plan has received."""
     _refusal: BudgetExhausted | None = None
@@ -78,7 +80,13 @@ class PlanRunner:
             self.executor.all_notes,
             tuple(note.text for note in self._remarks),
             end.confidence,
+            self._text(end.answer),
         )
+
+    def _text(self, answer: Answer | None) -> str:
+        with suppress(Exception):  # a foreign answer space may fail, after the question is answered
+            return self._replies.text_of(answer, self.executor.question.space)
+        return ""
 
     def _confidence(self) -> float | None:
         if not (
@@ -233,6 +241,7 @@ class PlanRunner:
 
     def _see_completions(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
         for completion in completions:
+            self._replies.add(completion)
             if completion.usage != Usage():
                 self._seen += self.executor.cost_of(completion)
         return completions
@@ -279,6 +288,8 @@ class PlanRunner:
         else:
             ratings = await each([partial(rate, candidate, reserve=op.reserve) for candidate in op.candidates])
         self._check_refusals(number, ratings)
+        if isinstance(op, ops.Score):
+            self._replies.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
             for rating in ratings

@@ -1,21 +1,36 @@
 """Answers questions: the entry points of a run."""
 
+# So that `help` shows `Sink | None`, and not the sixteen types that it stands for.
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import aclosing
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import replace
+from inspect import Parameter, signature
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.execution.allocation import Allocation
+from reasoner.execution.arguments import (
+    Plugins,
+    as_budget,
+    as_instance,
+    as_prices,
+    as_question,
+    as_questions,
+    as_sink,
+    check_keywords,
+    plugins,
+)
 from reasoner.execution.opening import CONCURRENCY, RunContext, check_ids, open_questions
-from reasoner.registry import spec_of
+from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY, spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
-from reasoner.trace.events import Sink
+from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
 from reasoner.trace.recorder import RunFacts
 from reasoner.types import Question
@@ -23,61 +38,25 @@ from reasoner.verifier import Verifier, claim_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-async def solve(
-    question: Question,
-    strategy: Strategy,
-    engine: Engine,
-    *,
-    verifier: Verifier | None = None,
-    budget: Budget | None = None,
-    prices: Prices | None = None,
-    stop: StopRule | None = None,
-    comparer: Comparer | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-) -> Solution:
-    """Answer one question within a budget. After a failure, `Solution.error` is set and the answer is the best so far.
-
-    Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to
-    keep them between runs. Engine, verifier and a given comparer are not closed.
-
-    Raises:
-        EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
-        UsageError: the budget cannot be counted with this engine or without prices, or the strategy needs a verifier.
-    """
-    [solution] = await solve_many(
-        [question],
-        strategy,
-        engine,
-        verifier=verifier,
-        each=budget,
-        prices=prices,
-        stop=stop,
-        comparer=comparer,
-        trace=trace,
-        seed=seed,
-    )
-    return solution
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 async def solve_each(
-    questions: Iterable[Question],
-    strategy: Strategy,
-    engine: Engine,
+    questions: Iterable[Question | str],
+    strategy: Strategy | str = DEFAULT_STRATEGY,
+    engine: Engine | str = DEFAULT_ENGINE,
     *,
-    verifier: Verifier | None = None,
-    budget: Budget | None = None,
-    each: Budget | None = None,
+    verifier: Verifier | str | None = None,
+    budget: Budget | str | None = None,
+    each: Budget | str | None = None,
     allocation: Allocation | None = None,
-    prices: Prices | None = None,
-    stop: StopRule | None = None,
+    prices: Prices | str | None = None,
+    stop: StopRule | str | None = None,
     comparer: Comparer | None = None,
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
-    spent: Cost = NO_COST,
+    spent: Cost | None = None,
     concurrency: int = CONCURRENCY,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Answer many questions at once with one engine; yields (index of the question, solution) as each one ends.
@@ -86,23 +65,69 @@ async def solve_each(
     `each` begin then. Results do not depend on it. One question's failure does not affect the others. Questions that
     share no budget are taken from the input when they are opened, so the input may be infinite.
 
+    Text stands for an object: a question, a spec such as "self_consistency:n=8" for the strategy, the engine, the
+    verifier and the stop rule, "tokens=2000,seconds=30" for a budget. Without an engine, vLLM serves the embedded
+    model; without a verifier, a strategy that uses scores gets the model's own certainty. What is built here is closed
+    at the end; an engine or a verifier that is passed in stays open, so make it once to use it often.
+
     `budget` bounds all of them together, `each` every single one; `spent` of the budget is used already. The
     `allocation` divides the budget: every question gets one sample, then those whose next samples gain most. It can
-    also be given without a budget, for its price. `history`, by question id, is the history of an interrupted run with
-    the same settings: what is in it is not generated, rated or written to the trace again, and its cost counts.
+    also be given without a budget, for its price. `trace` receives each event as it happens: for progress, or a
+    `TraceWriter` for a file. `history`, by question id, is the history of an interrupted run with the same settings:
+    what is in it is not generated, rated or written to the trace again, and its cost counts.
+
+    Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to
+    keep them between runs.
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
-        UsageError: two questions have the same id, the budget cannot be counted with this engine or without prices, or
-            the strategy needs a verifier.
+        UsageError: an argument has a wrong type or text, two questions have the same id, or the budget cannot be
+            counted with this engine or without prices.
     """
-    if strategy.uses_verifier and verifier is None:
-        raise UsageError("this strategy asks for scores and there is no verifier: give one, such as certainty")
+    asked = as_questions(questions)
+    limits = _Limits(as_budget(budget, "budget"), as_budget(each, "each"), as_prices(prices))
+    sink = as_sink(trace)
+    for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1)):
+        require(number, name, at_least=least, whole=True)
+    as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
+    as_instance(history, Mapping, "history", "a mapping of question ids to histories")
+    as_instance(spent, Cost, "spent", "a Cost")
+    async with plugins(strategy, engine, verifier, stop) as used:
+        stream = _solve_each(
+            asked, used, limits, allocation, comparer, sink, seed, history or {}, spent or NO_COST, concurrency
+        )
+        async with aclosing(stream):
+            async for index, solution in stream:
+                yield index, solution
+
+
+class _Limits(NamedTuple):
+    """What bounds a run, and the prices by which dollars are counted."""
+
+    budget: Budget | None
+    each: Budget | None
+    prices: Prices | None
+
+
+async def _solve_each(
+    questions: Iterable[Question],
+    plugins: Plugins,
+    limits: _Limits,
+    allocation: Allocation | None,
+    comparer: Comparer | None,
+    trace: Sink | None,
+    seed: int,
+    history: Mapping[str, QuestionHistory],
+    spent: Cost,
+    concurrency: int,
+) -> AsyncGenerator[tuple[int, Solution], None]:
+    strategy, engine, verifier, stop = plugins
+    budget, each, prices = limits
     if isinstance(questions, Collection):
         check_ids(questions)
     await claim_memory(engine, verifier)
     await engine.start()
-    limits = _limits(engine, budget, each)
+    stated = _stated(engine, budget, each)
     if isinstance(engine, RecordedEngine):
         budget, each, allocation, history = None, None, None, engine.history
     if verifier is not None:
@@ -114,10 +139,9 @@ async def solve_each(
         engine=engine.name,
         model=engine.model,
         notes=engine.notes,
-        budget=limits,
+        budget=stated,
         seed=seed,
     )
-    history = history or {}
     if shared := allocation is not None or bool(budget and str(budget)):
         questions = all_questions = list(questions)
         check_ids(all_questions)
@@ -143,7 +167,7 @@ def _check_flops(engine: Engine, *bounds: Budget | None) -> None:
         raise UsageError(f"a flops budget needs the geometry of {engine.model.name}, which the engine does not know")
 
 
-def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
+def _stated(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     """The budgets as text. A replay has those of the recorded run, which it keeps by doing the same."""
     limits = "; ".join(f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound)
     if not isinstance(engine, RecordedEngine):
@@ -153,24 +177,45 @@ def _limits(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     return engine.budget
 
 
+def _one(
+    stream: Callable[Concatenate[Iterable[Question | str], P], AsyncGenerator[tuple[int, Solution], None]],
+) -> Callable[Concatenate[Question | str, P], Coroutine[Any, Any, Solution]]:
+    """`solve`: the same keywords for one question. Its budget is that of the question; its events are kept."""
+
+    async def solve(question: Question | str, /, *args: P.args, **kwargs: P.kwargs) -> Solution:
+        """See below, where it is made."""
+        check_keywords("solve", kwargs, signature(stream).parameters)
+        if kwargs.get("budget") is not None:
+            if kwargs.get("each") is not None:
+                raise UsageError("budget and each bound the same thing where there is one question: keep one")
+            kwargs["each"] = as_budget(kwargs.pop("budget"), "budget")
+        events: list[Event] = []
+        trace = as_sink(kwargs.get("trace"))
+        kwargs["trace"] = tee(trace, events.append) if trace else events.append
+        async with aclosing(stream([as_question(question)], *args, **kwargs)) as solutions:
+            async for _, solution in solutions:
+                return replace(solution, events=tuple(events))
+        raise AssertionError
+
+    question = Parameter("question", Parameter.POSITIONAL_ONLY, annotation="Question | str")
+    return _signed(solve, "solve", stream, returns="Solution", first=question, doc=SOLVE)
+
+
 def _collected(
     stream: Callable[P, AsyncGenerator[tuple[int, Solution], None]],
 ) -> Callable[P, Coroutine[Any, Any, list[Solution]]]:
-    @wraps(stream)
     async def collect(*args: P.args, **kwargs: P.kwargs) -> list[Solution]:
+        check_keywords("solve_many", kwargs, signature(stream).parameters)
         async with aclosing(stream(*args, **kwargs)) as solutions:
             by_index = {index: solution async for index, solution in solutions}
         return [by_index[index] for index in sorted(by_index)]
 
-    collect.__name__ = collect.__qualname__ = "solve_many"
-    collect.__doc__ = "Like `solve_each`, but returns all solutions at the end, in the order of the questions."
-    return collect
+    return _signed(collect, "solve_many", stream, returns="list[Solution]", doc=SOLVE_MANY)
 
 
 def _synchronous(name: str, run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """`run`, which is called `name`, for synchronous code, with the same arguments."""
 
-    @wraps(run)
     def run_sync(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             asyncio.get_running_loop()
@@ -180,9 +225,44 @@ def _synchronous(name: str, run: Callable[P, Coroutine[Any, Any, T]]) -> Callabl
             f"{name}_sync cannot be called while an event loop is running, as in a notebook: use `await {name}(...)`"
         )
 
-    return run_sync
+    doc = (
+        f"`{name}` for synchronous code, with the same arguments.\n\nRaises also UsageError: an event loop is running."
+    )
+    returns = signature(run).return_annotation
+    return _signed(run_sync, f"{name}_sync", run, returns=returns, doc=doc)
 
 
+def _signed(function: F, name: str, like: Callable[..., Any], *, returns: Any, doc: str, first: Any = None) -> F:
+    """The function with a name, and for `help` the parameters of `like`, so that they are written once."""
+    shown = signature(like)
+    parameters = [*shown.parameters.values()]
+    if first is not None:
+        parameters[0] = first
+    made: Any = function
+    made.__name__, made.__qualname__, made.__doc__ = name, name, doc
+    made.__signature__ = shown.replace(parameters=parameters, return_annotation=returns)
+    return function
+
+
+SOLVE = """Answer one question within a budget. After a failure, `Solution.error` is set; the answer is the best so far.
+
+    print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
+
+The arguments are those of `solve_each`, with one question, which the `budget` bounds. The solution keeps its events,
+so it has `samples` and can draw its search.
+
+Raises:
+    EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
+    UsageError: an argument has a wrong type or text, or the budget cannot be counted with this engine or without
+        prices.
+"""
+SOLVE_MANY = "Like `solve_each`, but returns all solutions at the end, in the order of the questions."
+
+solve = _one(solve_each)
+"""Answer one question within a budget; the arguments are those of `solve_each`, with one question.
+
+After a failure, `Solution.error` is set and the answer is the best so far.
+"""
 solve_many = _collected(solve_each)
 """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
 solve_sync = _synchronous("solve", solve)

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     # Imported only where a trace is read or written: importing pydantic takes longer than a question to a server.
     from pydantic import TypeAdapter
 
+__all__ = [
+    "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended", "EquivalenceChecked", "Event",
+    "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed", "Refused", "Sampled", "Scored", "Sink",
+    "TraceWriter", "read_trace",
+]  # fmt: skip
+
 VERSION: Final = 2
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
@@ -139,6 +145,7 @@ class Sampled(Work):
 
     @property
     def completed(self) -> bool:
+        """True: a sequence is recorded when it is complete."""
         return True
 
     def completion(self, prompt: Prompt) -> Completion:
@@ -161,6 +168,7 @@ class Dropped(Work):
 
     @property
     def completed(self) -> bool:
+        """Whether the deadline cut it: a resumed run has no time for it either."""
         return self.why == "deadline"
 
 
@@ -178,6 +186,7 @@ class Scored(Work):
 
     @property
     def completed(self) -> bool:
+        """Whether it was not cancelled; a failed rating is an outcome too."""
         return self.error != CANCELLED
 
     @property
@@ -200,6 +209,7 @@ class LikelihoodsMeasured(Work):
 
     @property
     def completed(self) -> bool:
+        """Whether it was measured, or refused by the budget."""
         return not self.error or self.error.startswith(NOT_MEASURED)
 
 
@@ -305,6 +315,7 @@ Event = (
     | Proposed
     | Ended
 )
+"""What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""
 

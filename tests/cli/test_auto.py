@@ -124,5 +124,5 @@ def test_several_that_were_measured_with_are_asked_about(tmp_path: Path, run: Ru
     ended = run("solve", "What is 3+4?", *SURE, "--profile", path)
     assert (ended.code, ended.error) == (
         2,
-        "error: the profile was measured with certainty and judge: choose one with --verifier",
+        "error: the profile was measured with certainty and judge: choose one of them as the verifier",
     )

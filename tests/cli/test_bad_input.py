@@ -57,7 +57,7 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 but 10 are left: r
         (["solve", "q", *SIMULATED, "-b", "tokens=40"], 3, ["budget tokens=40", "raise it"]),
         (["solve", "q", *SIMULATED, "-b", "usd=1"], 2, ["usd needs prices", "--prices prompt=USD,generated=USD"]),
         (["solve", "q", *SIMULATED, "--prices", "promt=1"], 2, ["no price named 'promt'", "did you mean 'prompt'?"]),
-        (["solve", "q", *SIMULATED, "--prices", "prompt=1"], 2, ["--prices needs generated too"]),
+        (["solve", "q", *SIMULATED, "--prices", "prompt=1"], 2, ["prices need generated too"]),
         (["solve", "q", *SIMULATED, "--prices", "prompt=x,generated=1"], 2, ["prompt='x' is not a number"]),
         (["solve", "q", *SIMULATED, "--prices", "prompt=-1,generated=1"], 2, ["price prompt must be at least 0"]),
         (["solve", "q", *SIMULATED, "--prices", "prompt=1,prompt=2,generated=1"], 2, ["prompt is given twice"]),

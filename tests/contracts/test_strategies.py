@@ -18,7 +18,7 @@ from reasoner.errors import BudgetExhausted, VerifierError
 from reasoner.execution.admission import Admission
 from reasoner.registry import build, entries, load
 from reasoner.strategy import Strategy
-from reasoner.trace.events import Ended, Event, Sampled
+from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
 from tests.helpers import (
@@ -294,14 +294,13 @@ def test_it_holds_no_state(name: str) -> None:
         setattr(strategy, dataclasses.fields(strategy)[0].name, None)
 
 
-def test_a_strategy_that_needs_a_verifier_says_so_before_anything_is_spent(name: str) -> None:
-    strategy, engine = made(name), ScriptedEngine(says("7"))
-    if not strategy.uses_verifier:
-        assert solve_sync(QUESTION, strategy, engine).error is None
-        return
-    with pytest.raises(Exception, match="there is no verifier: give one"):
-        solve_sync(QUESTION, strategy, engine)
-    assert engine.usage == []
+def test_a_strategy_that_uses_scores_gets_a_verifier_by_default_and_no_other_does(name: str) -> None:
+    events: list[Event] = []
+    strategy = made(name)
+    assert solve_sync(QUESTION, strategy, ScriptedEngine(varied), trace=events.append).error is None
+    assert [event.verifier for event in events if isinstance(event, Began)] == [
+        "certainty" if strategy.uses_verifier else ""
+    ]
 
 
 def test_it_costs_what_its_samples_and_ratings_cost(name: str) -> None:

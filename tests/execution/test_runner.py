@@ -31,7 +31,7 @@ from reasoner.trace.events import Began, Dropped, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.helpers import Judge, Planned, books, jumbled, meter_of, number_question, says, told, turns, varied
+from tests.helpers import Planned, books, jumbled, meter_of, number_question, says, told, turns, varied
 
 SHORT = SamplingParams(max_tokens=40)
 REPLY = 5
@@ -362,11 +362,3 @@ def test_a_question_that_was_interrupted_keeps_its_best_in_the_trace() -> None:
     asyncio.run(test())
     [ended] = [event for event in events if isinstance(event, Ended)]
     assert (ended.answer and ended.answer.key, ended.ended_by, ended.reason) == ("7", "error", "interrupted")
-
-
-def test_a_verifier_is_needed_before_anything_is_spent() -> None:
-    engine = ScriptedEngine(says("7"))
-    with pytest.raises(UsageError, match="there is no verifier: give one, such as certainty"):
-        solve_many_sync(questions(2), BestOfN(2), engine)
-    assert engine.usage == []
-    assert solve_sync(number_question(), BestOfN(2), engine, verifier=Judge()).error is None

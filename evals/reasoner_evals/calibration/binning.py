@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 from pydantic import BaseModel
@@ -75,7 +75,8 @@ def check_signal(binning: Binning, arms: Sequence[Arm]) -> None:
     votes = [arm for arm in arms if arm.rule == "majority"]
     if binning.signal == "split" and votes:
         _check_split(max(arm.pool for arm in votes))
-    with_logprobs = (build("strategy", arm.strategy).params.logprobs is not None for arm in votes)
+    strategies: list[Any] = [build("strategy", arm.strategy) for arm in votes]
+    with_logprobs = (strategy.params.logprobs is not None for strategy in strategies)
     if binning.signal == "likelihood" and votes and not any(with_logprobs):
         raise _without_logprobs(votes[0])
 

@@ -80,7 +80,8 @@ class PooledArm:
 
     def way(self, **options: Any) -> Way:
         """Its strategy with these options as a vote without a verifier."""
-        return Way(spec_of(replace(build("strategy", self.arm.strategy), **options)), "", "")
+        strategy: Any = build("strategy", self.arm.strategy)
+        return Way(spec_of(replace(strategy, **options)), "", "")
 
 
 def usable(read: ArmRead) -> Bools:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields, replace
 import click
 
 from reasoner.budget import Prices
-from reasoner.cli.options import DEFAULT_VERIFIER, choose_engine, choose_verifier, read_prices, runs_code
+from reasoner.cli.options import choose_engine, choose_verifier, read_prices, runs_code
 from reasoner.cli.terminal import clean
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
-from reasoner.registry import build, spec_of
+from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.stopping.rules import EFFORTS, price_of
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.verifier import Verifier

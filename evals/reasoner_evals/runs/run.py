@@ -100,7 +100,8 @@ def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifi
 def _has_samples_of(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     if not arm.pool or source.pool < arm.pool or (source.task, source.seed) != (arm.task, arm.seed):
         return False
-    theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)
+    theirs: Any = build("strategy", source.strategy)
+    ours: Any = build("strategy", arm.strategy)
     return bool(theirs.params == ours.params and _logprobs(theirs, verifier) >= _logprobs(ours, verifier))
 
 

@@ -1,0 +1,197 @@
+"""Reads the arguments of `solve`: text becomes objects, and a wrong type an error of one line."""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, NamedTuple, TypeVar
+
+from reasoner.budget import Budget, Prices
+from reasoner.engine import Engine
+from reasoner.errors import UnknownName, UsageError, shown
+from reasoner.registry import DEFAULT_VERIFIER, Kind, build, check_types, entries
+from reasoner.strategy import StopRule, Strategy
+from reasoner.trace.events import Sink
+from reasoner.trace.history import RecordedEngine
+from reasoner.types import Question
+from reasoner.verifier import Verifier
+
+T = TypeVar("T")
+ORDER: Final = "the order is question, strategy, engine"
+_METHODS: Mapping[Kind, str] = {"strategy": "plan", "engine": "sample", "verifier": "score", "rule": "stop"}
+"""The method by which an object of each kind is recognised."""
+_EXAMPLES: Mapping[Kind, str] = {
+    "strategy": "self_consistency:n=8", "engine": "vllm", "verifier": "certainty", "rule": "beta",
+}  # fmt: skip
+
+_DEFAULTED = ("strategy", "engine")
+
+
+class Plugins(NamedTuple):
+    """The objects of one run."""
+
+    strategy: Strategy
+    engine: Engine
+    verifier: Verifier | None
+    stop: StopRule | None
+
+
+@asynccontextmanager
+async def plugins(
+    strategy: Strategy | str, engine: Engine | str, verifier: Verifier | str | None, stop: StopRule | str | None
+) -> AsyncIterator[Plugins]:
+    """The objects that are given or described; an engine and a verifier that were built here are closed at the end.
+
+    Without a verifier, a strategy that uses scores gets that of a replay, or the one that its profile was measured
+    with, or certainty.
+
+    Raises:
+        UsageError: a spec is wrong, or an object is of the wrong kind.
+    """
+    plan = _plugin("strategy", strategy)
+    if not hasattr(plan, "uses_verifier"):
+        name = type(plan).__name__
+        raise UsageError(f"{name} does not say whether it uses a verifier: add `uses_verifier: ClassVar[bool] = False`")
+    rule = None if stop is None else _plugin("rule", stop, name="stop")
+    policy = _plugin("engine", engine)
+    if verifier is None and plan.uses_verifier:
+        verifier = policy.verifier() if isinstance(policy, RecordedEngine) else default_verifier([plan])
+    rater = None if verifier is None else _plugin("verifier", verifier)
+    async with AsyncExitStack() as built:
+        if policy is not engine:
+            built.push_async_callback(policy.close)
+        if rater is not None and rater is not verifier:
+            built.push_async_callback(rater.close)
+        yield Plugins(plan, policy, rater, rule)
+
+
+def default_verifier(strategies: Iterable[Strategy]) -> str:
+    """The spec of the verifier that the profiles of these strategies were measured with; without one, certainty.
+
+    Raises:
+        UsageError: they were measured with several.
+    """
+    measured = {verifier for strategy in strategies for verifier in getattr(strategy, "verifiers", ())}
+    if len(measured) > 1:
+        raise UsageError(
+            f"the profile was measured with {' and '.join(sorted(measured))}: choose one of them as the verifier"
+        )
+    return measured.pop() if measured else DEFAULT_VERIFIER
+
+
+def _plugin(kind: Kind, given: object, *, name: str = "") -> Any:
+    name = name or kind
+    if isinstance(given, str):
+        return build(kind, given)
+    if isinstance(given, type) or not callable(getattr(given, _METHODS[kind], None)):
+        wanted = f"a {kind}" if kind not in ("engine", "rule") else "an engine" if kind == "engine" else "a stop rule"
+        raise _wrong(name, f"{wanted} or its spec, as in {_EXAMPLES[kind]!r}", given)
+    check_types(given)
+    return given
+
+
+def _wrong(name: str, wanted: str, given: object, hint: str = "") -> UsageError:
+    """The error of an argument of the wrong type, with a hint where the mistake is a common one."""
+    if not hint and isinstance(given, type):
+        hint = f"pass {given.__name__}()"
+    if not hint and given is None and name in _DEFAULTED:
+        hint = "leave it out for the default"
+    if not hint and (kind := _kind_of(given)) and kind != name:
+        hint = f"that is {'an' if kind[0] in 'aeiou' else 'a'} {kind}; {ORDER}"
+    return UsageError(f"{name} must be {wanted} (got {shown(given)}){f': {hint}' if hint else ''}")
+
+
+def _kind_of(given: object) -> str:
+    if isinstance(given, Question):
+        return "question"
+    if isinstance(given, type):
+        return ""
+    return next((kind for kind, method in _METHODS.items() if callable(getattr(given, method, None))), "")
+
+
+def as_question(given: object) -> Question:
+    """A question, or the question of a text.
+
+    Raises:
+        UsageError: it is neither, or the text is empty.
+    """
+    if isinstance(given, Question):
+        return given
+    if isinstance(given, str):
+        if given.partition(":")[0].strip() in entries("strategy"):
+            raise UsageError(f"the question {given!r} is the name of a strategy: {ORDER}")
+        return Question.of(given)
+    several = isinstance(given, Collection) and not isinstance(given, bytes)
+    raise _wrong("question", "text or a Question", given, "use solve_many for several questions" if several else "")
+
+
+def as_questions(given: object) -> Iterable[Question]:
+    """The questions of an iterable of questions and texts: all of a collection at once, others when they are asked for.
+
+    Raises:
+        UsageError: it is a single question, not an iterable, or has an element that is no question.
+    """
+    if isinstance(given, str | Question):
+        written = shown(given) if isinstance(given, str) else "question"
+        what = "questions must be an iterable of questions, such as a list"
+        raise UsageError(f"{what} (got {shown(given)}): write [{written}], or use solve for one question")
+    if not isinstance(given, Iterable) or isinstance(given, type | bytes):
+        raise _wrong("questions", "an iterable of questions, such as a list", given)
+    if isinstance(given, Sequence) and all(isinstance(question, Question) for question in given):
+        return given
+    return [*map(as_question, given)] if isinstance(given, Collection) else map(as_question, given)
+
+
+def as_budget(given: object, name: str) -> Budget | None:
+    """A budget, or the budget that a text describes.
+
+    Raises:
+        UsageError: it is neither, or a wrong text.
+    """
+    if isinstance(given, str):
+        return Budget.parse(given)
+    if given is None or isinstance(given, Budget):
+        return given
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    hint = f"write {name}='tokens={given}'" if number else ""
+    raise _wrong(name, "a Budget or text with units, as in 'tokens=2000,seconds=30'", given, hint)
+
+
+def as_prices(given: object) -> Prices | None:
+    """Prices, or the prices that a text describes. Raises as `as_budget`."""
+    if isinstance(given, str):
+        return Prices.parse(given)
+    if given is None or isinstance(given, Prices):
+        return given
+    raise _wrong("prices", "Prices or text, as in 'prompt=0.15,generated=0.60' per million tokens", given)
+
+
+def as_sink(given: object) -> Sink | None:
+    """The function that receives the events of a trace.
+
+    Raises:
+        UsageError: it cannot be called.
+    """
+    if given is not None and (not callable(given) or isinstance(given, type)):
+        hint = "write it with reasoner.trace.events.TraceWriter" if isinstance(given, str) else ""
+        raise _wrong("trace", "a function that receives events, such as print", given, hint)
+    return given
+
+
+def as_instance(given: T, cls: type[Any], name: str, wanted: str) -> T:
+    """An argument of a type that has no text form; None passes.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    if given is not None and (isinstance(given, bool | type) or not isinstance(given, cls)):
+        raise _wrong(name, wanted, given)
+    return given
+
+
+def check_keywords(function: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse keywords that a function does not have.
+
+    Raises:
+        UnknownName: with the nearest that it has.
+    """
+    if unknown := sorted(set(given) - set(known)):
+        raise UnknownName("keyword", unknown[0], known, of=function)

@@ -1,0 +1,48 @@
+"""The replies of one question so far, to say at its end which of them gives the answer."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from reasoner.types import Answer, AnswerSpace, Completion, Rating
+
+
+class _Standing(NamedTuple):
+    """What decides between replies: whether the model ended it, its rating, its rank in launch order, negated."""
+
+    ended: bool
+    rating: float
+    rank: int
+
+
+@dataclass(slots=True)
+class Replies:
+    """The texts that a plan received, without their tokens; equal texts count once."""
+
+    _standing: dict[tuple[str, str], _Standing] = field(default_factory=dict)
+    """By the earlier steps of a chain and its last one, which are joined only when they are read."""
+    _cut: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, completion: Completion) -> None:
+        """Add a completion that the plan received."""
+        text = completion.prompt.text, completion.text
+        if completion.truncated:
+            self._cut.add(text)
+        self._standing.setdefault(text, _Standing(completion.ended, -1.0, -completion.index))
+
+    def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
+        """Add the ratings of candidates; what is not a rating with a value is ignored."""
+        for candidate, rating in zip(candidates, ratings, strict=False):
+            text = candidate.prompt.text, candidate.text
+            if isinstance(rating, Rating) and rating.value is not None and text in self._standing:
+                self._standing[text] = self._standing[text]._replace(rating=rating.value)
+
+    def text_of(self, answer: Answer | None, space: AnswerSpace) -> str:
+        """The best reply that gives the answer: complete, rated high, sampled early; without any, the best of all."""
+        best = sorted(self._standing, key=self._standing.__getitem__, reverse=True)
+        if answer is not None:
+            for before, last in best:
+                read = None if (before, last) in self._cut else space.read(before + last)
+                if read is not None and read.key == answer.key:
+                    return before + last
+        return "".join(best[0]) if best else ""
