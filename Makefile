@@ -9,7 +9,8 @@
 
 PYTHON ?= python3
 # An NVIDIA driver that answers gets the CUDA build of vLLM, everything else the CPU build.
-EXTRA ?= $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
+EXTRA ?= $(if $(shell nvidia-smi -L 2>/dev/null),vllm,cpu)
+OVERRIDES := reasoner/system/cpu_overrides.txt
 
 # uv looks where pip would: a local CPU build of torch found there is preferred to PyPI's CUDA one.
 empty :=
@@ -61,20 +62,28 @@ lint: .venv/.synced
 
 check: lint test
 
-.venv/.synced: pyproject.toml constraints.txt Makefile
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@echo "installing into .venv; the first time, downloads of 10 MB and more are named below"
+# On a terminal uv draws its own progress. Elsewhere it prints a line now and then, so a line of ours fills long silences.
+INSTALL = .venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --overrides $(OVERRIDES) \
+	--group dev --editable ".[$(EXTRA),eval]" $(COMPILE)
+.venv/.synced: pyproject.toml constraints.txt Makefile $(OVERRIDES)
+	@test -x .venv/bin/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@test -x .venv/bin/uv || echo "installing uv, which installs the rest"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@.venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --group dev --editable ".[$(EXTRA)]" \
-		$(COMPILE) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'
+	@echo "installing into .venv; the first time this takes minutes, as vLLM and PyTorch are large"
+	@if [ -t 2 ]; then $(INSTALL); else \
+		while sleep 5; do echo "still installing, $$((SECONDS)) s"; done & \
+		trap "kill $$!" EXIT; \
+		$(INSTALL) 2>&1 | sed -u -E '/^ [-+~] |^ Download|\((.{1,5}KiB|.{3}MiB)\)$$/d'; \
+	fi
 	@touch $@
 
 # The newest versions that suit both builds of vLLM, then of these what the CPU build needs, which is what CI tests. Without
 # local labels such as +cpu, which PyPI does not serve; without triton, which only PyTorch for CUDA pins.
-RESOLVE = echo uv | .venv/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev pyproject.toml -
+RESOLVE = echo uv | .venv/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --overrides $(OVERRIDES) \
+	--extra eval --group dev pyproject.toml -
 PINS = sed -E 's/\+[a-z0-9.]+$$//; /^triton==/d'
 constraints: .venv/.synced
-	@(unset UV_FIND_LINKS; $(RESOLVE) --extra cpu --extra gpu) | $(PINS) >.venv/both.txt
+	@(unset UV_FIND_LINKS; $(RESOLVE) --extra cpu --extra vllm) | $(PINS) >.venv/both.txt
 	@$(RESOLVE) --extra cpu --constraint .venv/both.txt | $(PINS) >.venv/cpu.txt
 	@cp .venv/cpu.txt constraints.txt
 	@echo "constraints.txt is written: now run make check"

@@ -22,6 +22,7 @@ PAGES = (
     "docs/answers.md",
     "docs/controller.md",
     "docs/evaluation.md",
+    "docs/install.md",
     "docs/report/README.md",
     "docs/servers.md",
     "docs/strategies.md",

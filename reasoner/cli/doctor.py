@@ -84,11 +84,12 @@ def _engine() -> dict[str, Any]:
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.served import CPU_BLOCK
     from reasoner.models.dtype import default_dtype
+    from reasoner.system.extras import install_vllm
     from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
 
     build = installed_build()
     if build is None:
-        return {"vllm": None, "way_out": "install the extra `cpu` or, with an NVIDIA GPU, `gpu`"}
+        return {"vllm": None, "way_out": f"run `{install_vllm()}`"}
     if build.cpu:
         device = f"CPU, {cpu_name()}, {usable_cores()} cores usable"
     else:

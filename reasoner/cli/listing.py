@@ -80,7 +80,11 @@ def _models() -> list[dict[str, Any]]:
     from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
 
     return [
-        {"name": EMBEDDED, "what": f"{EMBEDDED_NAME}, part of the extras `cpu` and `gpu`", "options": {}},
+        {
+            "name": EMBEDDED,
+            "what": f"{EMBEDDED_NAME}, fetched at its first use (93 MB); needs the extra `vllm` or `cpu`",
+            "options": {},
+        },
         {"name": "PATH", "what": "a folder with a model in Hugging Face format", "options": {}},
         {"name": "ORG/NAME", "what": "a Hugging Face id; vLLM downloads it", "options": {}},
     ]

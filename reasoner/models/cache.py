@@ -57,6 +57,21 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+@contextmanager
+def locked(path: Path, notify: Notify, waiting: str) -> Iterator[None]:
+    """Let one process at a time make `path`, whose folder exists; `waiting` is said if another one does."""
+    # Imported here: Windows has no fcntl, and the other parts of this library work there.
+    import fcntl
+
+    with (path.parent / f".{path.name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            notify(waiting)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class CachedModel:
     """A model's folder at `path`, which `fill` builds from a source, such as a GGUF file, of SHA-256 `gguf_sha256`.
@@ -83,7 +98,7 @@ class CachedModel:
             if self.path.exists() and self.damage() is None:
                 return self.path
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked(notify):
+            with locked(self.path, notify, f"another process is building {self.what}: waiting for it"):
                 self._build(notify)
         except OSError as error:
             raise self._unusable(error) from error
@@ -108,19 +123,6 @@ class CachedModel:
         except OSError as error:
             return f"{name}: {error.strerror}"
         return None
-
-    @contextmanager
-    def _locked(self, notify: Notify) -> Iterator[None]:
-        # Imported here: Windows has no fcntl, and the other parts of this library work there.
-        import fcntl
-
-        with (self.path.parent / f".{self.path.name}.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                notify(f"another process is building {self.what}: waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _build(self, notify: Notify) -> None:
         """Build the folder unless another process has built it. The lock is held."""

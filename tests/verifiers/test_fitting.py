@@ -22,7 +22,7 @@ from tests.cli.command import finish, start
 from tests.helpers import number_question, without_checksums
 from tests.labelling import label
 
-torch = pytest.importorskip("torch", reason="fitting needs torch, which the extras `cpu` and `gpu` bring")
+torch = pytest.importorskip("torch", reason="fitting needs torch, which the extras `vllm` and `cpu` bring")
 QUESTIONS = 40
 
 

@@ -14,6 +14,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.stopping.rules import EFFORTS, price_of
+from reasoner.system.extras import require_extra
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
@@ -40,8 +41,10 @@ def set_up(options: RunOptions) -> RunSetup:
     """The objects that the options describe.
 
     Raises:
-        UsageError: an option is out of range, unknown or without effect, or data cannot be loaded.
+        UsageError: an option is out of range, unknown or without effect, data cannot be loaded, or the extra `eval` is
+            not installed.
     """
+    require_extra("eval", "evaluation")
     engine = choose_engine(options.engine, model_id=options.model, base_url=options.base_url)
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from reasoner.errors import UsageError
+from reasoner.system.extras import install_command
 from reasoner.system.files import replacing
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.runs.arrays import OUTCOMES
@@ -100,7 +101,9 @@ def _parquet(file: BinaryIO) -> Iterator[Write]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UsageError("parquet needs pyarrow: pip install pyarrow, or give a name that ends in .csv") from error
+        raise UsageError(
+            f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv"
+        ) from error
     kinds = [(TEXTS, pa.string()), (INTEGERS, pa.int64()), (FLOATS, pa.float64())]
     schema = pa.schema([(name, kind) for names, kind in kinds for name in names])
     with pq.ParquetWriter(file, schema) as writer:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
 from reasoner.errors import UnknownName, UsageError
+from reasoner.system.extras import install_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,10 @@ def from_hub(task: str, published: Published, revision: str, renames: Mapping[st
     try:
         records, commit = _load(published, revision)
     except ImportError as error:
-        raise UsageError(f"the package datasets cannot be imported ({error}): {published.alternative(task)}") from None
+        raise UsageError(
+            f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or "
+            f"{published.alternative(task)}"
+        ) from None
     except Exception as error:
         raise UsageError(_explain(task, published, revision, error)) from None
     rows = [Row(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]

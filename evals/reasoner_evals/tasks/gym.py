@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from reasoner.answers import CUE, MAX_TEXT, ByKey, NumberSpace, TextSpace, YesNoSpace, boxed, final_segment
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.errors import UnknownName, UsageError, require
+from reasoner.system.extras import install_command
 from reasoner.system.files import parse_json
 from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.grading.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
@@ -75,7 +76,7 @@ class Gym:
         try:
             return gym_dataset(self.name, self._config_json, size=self.size, seed=self.seed)
         except ImportError as error:
-            raise UsageError(f"reasoning-gym cannot be imported ({error}): install reasoner-kit[gym]") from None
+            raise UsageError(f"reasoning-gym cannot be imported ({error}): run `{install_command('gym')}`") from None
         except TypeError:
             from reasoning_gym.factory import DATASETS  # type: ignore[import-untyped]
 

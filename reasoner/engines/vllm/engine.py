@@ -35,9 +35,7 @@ class VllmEngine(VllmModel):
     seed next to other requests may differ after some tokens. A trace replays exactly.
     """
 
-    way_out: ClassVar[str] = (
-        "install the extra `cpu` or, with an NVIDIA GPU, `gpu`; or give a server with --base-url URL"
-    )
+    way_out: ClassVar[str] = "; or use a server with --base-url URL, or no model at all with --engine simulated"
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"

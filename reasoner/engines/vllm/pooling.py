@@ -43,7 +43,6 @@ class PoolingEngine(VllmModel):
 
     role: ClassVar[str] = "the reward model"
     claimed_as: ClassVar[str] = "the reward model's"
-    way_out: ClassVar[str] = "reward models need it: install the extra `cpu` or `gpu`"
 
     kv_gib: float = 0.5
     task: Literal["token_classify", "classify"] = "token_classify"

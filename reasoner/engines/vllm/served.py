@@ -18,6 +18,7 @@ from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, resolve
+from reasoner.system.extras import install_vllm
 from reasoner.types import Message, Notify, TokenIds, Usage
 
 CPU_CONTEXT = 8192
@@ -106,7 +107,7 @@ class VllmModel:
     claimed_as: ClassVar[str] = "the verifier's"
     """How the division of a GPU calls it when it runs next to the policy."""
     way_out: ClassVar[str] = ""
-    """What to do where vLLM is not installed."""
+    """What else to do where vLLM is not installed."""
 
     model_id: str
     max_model_len: int = 0
@@ -157,7 +158,9 @@ class VllmModel:
                 self._dead = None
             build = installed_build()
             if build is None:
-                raise EngineUnavailable(f"vLLM is not installed: {self.way_out}")
+                raise EngineUnavailable(
+                    f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.way_out}"
+                )
             began = time.monotonic()
             resolved = resolve(self.model_id, self.notify)
             resolved_at = time.monotonic()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from reasoner.errors import UsageError
 from reasoner.models.dtype import default_dtype
+from reasoner.system.extras import install_vllm
 from reasoner.types import Completion, Notify, Prompt, TokenIds
 from reasoner_verifiers.reward.layouts import step_ends
 
@@ -35,7 +36,7 @@ class Backbone:
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
-            raise UsageError(f"fitting needs {error.name}: install the extra `cpu` or `gpu`") from error
+            raise UsageError(f"fitting needs {error.name}: run `{install_vllm()}`") from error
         model = AutoModel.from_pretrained(folder, dtype=default_dtype(folder).dtype).eval()
         return cls(AutoTokenizer.from_pretrained(folder), model, model.config.num_hidden_layers)
 

@@ -1,0 +1,44 @@
+"""The extras of this distribution, which bring optional packages, and the commands that install them."""
+
+import importlib.util
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from reasoner.errors import UsageError
+from reasoner.system.machine import gpus, installed
+
+CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
+"""What uv needs to install the CPU build of vLLM from PyPI: pip has no such option."""
+
+BRINGS: Final[Mapping[str, tuple[str, ...]]] = {"eval": ("datasets", "matplotlib", "pandas"), "gym": ("reasoning_gym",)}
+"""The modules that an extra brings."""
+
+
+def install_command(extra: str) -> str:
+    """The shell command that installs an extra."""
+    if extra == "cpu":
+        return f"uv pip install 'reasoner-kit[cpu]' --overrides {shlex.quote(str(CPU_OVERRIDES))}"
+    # An environment that uv made has no pip.
+    return f"{'' if installed('pip') else 'uv '}pip install 'reasoner-kit[{extra}]'"
+
+
+def install_vllm() -> str:
+    """The shell command that installs the build of vLLM for this machine."""
+    return install_command("vllm" if gpus() else "cpu")
+
+
+def missing(*modules: str) -> list[str]:
+    """Those of the top-level modules that are not installed; none is imported."""
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+def require_extra(extra: Literal["eval", "gym"], what: str) -> None:
+    """Refuse what needs an extra where the modules that it brings are not installed.
+
+    Raises:
+        UsageError: the message names the command to run.
+    """
+    if absent := missing(*BRINGS[extra]):
+        raise UsageError(f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`")
