@@ -22,6 +22,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "trace --help",
         "list --help",
         "doctor --help",
+        "demo --help",
         "calibrate --help",
         "eval --help",
         "grade --help",
