@@ -1,8 +1,8 @@
 """The picture in README: accuracy against tokens per question, from the table of a report.
 
-    reasoner eval arithmetic --limit 50 -s single:max_tokens=96 -s self_consistency:n=16,max_tokens=96 --out first
-    reasoner report first
-    python bench/curve.py first/results.csv docs/curve.svg
+reasoner eval arithmetic --limit 50 -s single:max_tokens=96 -s self_consistency:n=16,max_tokens=96 --out first
+reasoner report first
+python bench/curve.py first/results.csv docs/curve.svg
 """
 
 import sys
@@ -33,7 +33,9 @@ def main(table: str, picture: str) -> None:
         axes.annotate(f"n={row.size:.0f}", (row.tokens, 100 * row.accuracy), (6, -14),
                       textcoords="offset points", color=BLUE, size=9)  # fmt: skip
     ticks = [50, 100, 200, 400, 800]
-    axes.set(xscale="log", xlabel="tokens computed per question", ylabel="questions answered rightly, %", xlim=(30, 900))
+    axes.set(
+        xscale="log", xlabel="tokens computed per question", ylabel="questions answered rightly, %", xlim=(30, 900)
+    )
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.tick_params(colors=GREY)

@@ -12,7 +12,7 @@ import click
 from reasoner.cli.exits import ANSWERED, ENGINE, code_of, error_line, guarded
 from reasoner.cli.options import engine_options
 from reasoner.cli.progress import Display
-from reasoner.cli.summary import VoteSummary
+from reasoner.summary import VoteSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -188,7 +188,6 @@ class _Tour:
     async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]", budget: "Budget | None" = None) -> Results:
         """The results of all questions; a shared budget if one is given. Raises the first error of a question."""
         from reasoner import solve_many
-        from reasoner.registry import build
         from reasoner.trace.events import Sampled
 
         results = Results(list(items))
@@ -199,9 +198,7 @@ class _Tour:
                 results.samples.setdefault(event.question_id, {})[event.index] = event.answer
 
         questions = [item.question for item in items]
-        results.solutions = await solve_many(
-            questions, build("strategy", strategy), self.engine, budget=budget, trace=follow
-        )
+        results.solutions = await solve_many(questions, strategy, self.engine, budget=budget, trace=follow)
         for solution in results.solutions:
             if solution.error:
                 raise solution.error
