@@ -65,6 +65,9 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
         tour = _Tour(runs_on, reported()[:QUESTIONS], rates, _TourProgress(terminal))
         try:
             interrupts.run(tour.run)
+        except KeyboardInterrupt as interrupt:
+            terminal.say("interrupted")
+            return interrupts.code_of(interrupt)
         except OutputLost:
             raise
         except ReasonerError as error:
