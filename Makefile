@@ -1,4 +1,4 @@
-# make demo         set up, then answer a question
+# make demo         set up, then a tour of a minute
 # make fast         while working: ruff, and every test without an engine, a process, a whole evaluation or long arithmetic
 # make test         the whole test suite, real vLLM included, without the wide sweeps
 # make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
@@ -26,7 +26,6 @@ COMPILE := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-QUESTION ?= What is 7 + 8?
 
 # One worker per core, as far as memory allows: see tests/conftest.py. The tests of a file stay in one worker.
 PYTEST := .venv/bin/python -m pytest -n auto --dist loadscope
@@ -36,7 +35,7 @@ fast test sweep: export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo fast test sweep format lint check constraints clean
 
 demo: .venv/.synced
-	.venv/bin/reasoner solve "$(QUESTION)" --strategy self_consistency:n=8
+	.venv/bin/reasoner demo
 
 # ruff caches its results, so it reads only the files that changed.
 fast: .venv/.synced

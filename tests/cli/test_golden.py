@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "trace --help",
         "list --help",
         "doctor --help",
+        "demo --help",
         "calibrate --help",
         "calibrate --help-all",
         "eval --help",

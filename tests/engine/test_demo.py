@@ -1,0 +1,26 @@
+"""`reasoner demo` on real vLLM: what it prints agrees with itself, whatever the model answers."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+REASONER = str(Path(sys.executable).with_name("reasoner"))
+
+
+def test_the_tour_agrees_with_itself(embedded_model: Path) -> None:
+    ended = subprocess.run([REASONER, "demo"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    shown = " ".join(ended.stdout.split())
+    [asked] = re.findall(r"the first (\d+) questions of the task", shown)
+    rates = dict(re.findall(r"(greedy|vote) (\d+) of \d+ right", shown))
+    rows = re.findall(r"^(greedy|1|2|4|8) +([\d,]+) +(\d+) %", ended.stdout, re.MULTILINE)
+    assert [row[0] for row in rows] == ["greedy", "1", "2", "4", "8"]
+    for row, name in ((rows[0], "greedy"), (rows[-1], "vote")):
+        assert int(row[2]) == round(100 * int(rates[name]) / int(asked))
+    mended = int((re.findall(r"Greedy wrong and vote right: (\d+)", shown) or ["0"])[0])
+    [lost] = re.findall(r"[Tt]he reverse[^:]*: (\d+)", shown)
+    # A question without a greedy answer counts as wrong, and is not one that the vote put right.
+    assert mended - int(lost) <= int(rates["vote"]) - int(rates["greedy"])
+    [(spent, limit)] = re.findall(r"spent ([\d,]+) of ([\d,]+) tokens", shown)
+    assert 0 < int(spent.replace(",", "")) <= int(limit.replace(",", ""))

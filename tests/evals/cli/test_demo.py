@@ -1,0 +1,26 @@
+"""`reasoner demo` without a model."""
+
+import re
+
+import pytest
+
+from tests.cli.command import Run
+from tests.cli.conftest import _plain_environment, run
+
+__all__ = ["_plain_environment", "run"]
+
+
+def test_the_tour_fits_a_narrow_pipe_and_keeps_its_budget(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    ended = run("demo", "-e", "simulated")
+    assert ended.code == 0
+    assert "\x1b" not in ended.out
+    tour, _, commands = ended.out.partition("What to type next")
+    assert commands
+    assert max(map(len, tour.splitlines())) <= 40
+    [(spent, limit)] = re.findall(r"spent +([\d,]+) of +([\d,]+)", " ".join(tour.split()))
+    assert 0 < int(spent.replace(",", "")) <= int(limit.replace(",", ""))
+
+
+def test_an_unknown_engine_is_one_line(run: Run) -> None:
+    assert "did you mean 'simulated'?" in run("demo", "-e", "simulatd").error
