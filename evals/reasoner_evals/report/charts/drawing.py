@@ -236,11 +236,11 @@ def percent(axis: Any) -> None:
     axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
 
 
-def series_key(name: str, style: SeriesStyle, *, line: bool = True) -> Any:
+def series_key(name: str, style: SeriesStyle) -> Any:
     """A series in a legend."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=style.colour.light, linestyle=style.line if line else "none", marker=style.marker,
+    return Line2D([], [], color=style.colour.light, linestyle=style.line, marker=style.marker,
                   label=name)  # fmt: skip
 
 
