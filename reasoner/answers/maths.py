@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import math_worker
+from reasoner.answers.acceptance import accepts
 from reasoner.answers.blocking import blocks, exact
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import CUE, ReadsSegment, boxed, last_match
-from reasoner.answers.shapes import Number, Words, accepts, key, shape
+from reasoner.answers.shapes import Number, Words, key, shape
 from reasoner.errors import require
 from reasoner.types import Answer, Blocks
 
