@@ -49,7 +49,7 @@ class MathSpace(ReadsSegment):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
     # Functions of `SlowSpace`; the first two run in a worker.

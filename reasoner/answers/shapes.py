@@ -112,7 +112,7 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z])(?!(?:and|sin|cos|tan|log|sqrt|exp)\b)[a-zA
 _FUNCTION = re.compile(r"\b(?:a?(?:sin|cos|tan)h?|sec|csc|cot|log|ln|exp|sqrt|pi|theta|binom|frac)\b")
 _QUANTITY = rf"{NAME}|m?\\angle ?[A-Z]{{1,3}}|[A-Z]{{2}}|P\([A-Z]\)"
 _NAMED = re.compile(rf"({_QUANTITY})(=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
-_MEMBER = re.compile(rf"({NAME})\\in(?![a-z]) ?([^=]++)", re.DOTALL)
+_MEMBER = re.compile(rf"({NAME})\\in(?![a-z]) ?((?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
 _TUPLE_OF_NAMES = re.compile(rf"\(({NAME}(?:,{NAME})++)\)=(\(.++)", re.DOTALL)
 _MATRIX = re.compile(
     r"[(\[]?\\begin\{((?:[pbB]?|small)matrix|array)\}(?:\{[clr|]*+\})?"

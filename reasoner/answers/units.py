@@ -9,7 +9,7 @@ _SPACE = r"(?:\s|~|\\[,;:!\s])"
 _CURRENCIES = "USD|EUR|GBP|INR|CNY|RMB|JPY|CAD|AUD|CHF|KRW|BRL|MXN"
 _KNOWN = (
     "degrees?|percent|dollars?|cents?|cm|mm|km|nm|kg|mg|ml|mL|ft|in|lbs?|oz|mi|hrs?|hours?|min|secs?|days?|mph|kph|"
-    "units?|inch|feet|foot|yards?|miles?|met(?:er|re)s?|deg|rad|sq|yen|won|euros?|pence|"
+    "units?|inch|feet|foot|yards?|miles?|met(?:er|re)s?|deg|rad|sq|cups?|tsp|tbsp|gal|yen|won|euros?|pence|"
     rf"(?:km?|m|cm|mg?|kg?|g|N|J|L|W|V|mol)/(?:h|s|min|m|cm|L|kg|g|mol|K)|{_CURRENCIES}"
 )
 _LETTERS = "[mgshlLJNWVAKCF]"
@@ -17,7 +17,7 @@ _LETTERS = "[mgshlLJNWVAKCF]"
 _MORE = (
     "hundred|thousand|million|billion|trillion|dozen|plus|minus|over|divided|choose|factorial|squared|cubed|"
     "modulo|point|half|halves|thirds?|fourths?|quarters?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|"
-    "hundredths?|thousandths?"
+    "hundredths?|thousandths?|negative|(?:more|less|fewer|greater)\\s+than"
 )
 """Words that change the number before them."""
 _OPERAND = r"(?=\s*(?:[-\d(\\]|[b-zA-Z](?![a-zA-Z])))"

@@ -27,6 +27,8 @@ EQUAL: dict[str, list[tuple[str, str]]] = {
         (r"2500", r"2.5 thousand"),
         (r"24", r"2 dozen"),
         (r"8", r"8\,\Omega"),
+        (r"\frac34", r"3/4 cup"),
+        (r"3", r"3 times a day"),
         (r"8", r"8\,\mathrm{k\Omega}"),
     ],
     "currency": [
@@ -274,6 +276,9 @@ DIFFERENT: dict[str, list[tuple[str, str]]] = {
         (r"5", r"5 and a half"),
         (r"1", r"1 hundred"),
         (r"5", r"5 mod 7"),
+        (r"5", r"5 more than x"),
+        (r"3", r"3 less than y"),
+        (r"10", r"10 negative"),
     ],
     "currency": [
         (r"18.50", r"USD 18.05"),
