@@ -67,17 +67,17 @@ def _date(match: re.Match[str]) -> str | None:
     return f"{_MONTHS[months[0]]} {day}" + (f", {year}" if year else "")
 
 
-def _time(found: dict[str, str | None]) -> str | None:
-    hour, written = number_in_words(found["hour"] or ""), found.get("minutes")
+def _time(parts: dict[str, str | None]) -> str | None:
+    hour, written = number_in_words(parts["hour"] or ""), parts.get("minutes")
     minutes = {None: 0, "quarter": 15, "half": 30}.get(written)
     if minutes is None:
         minutes = number_in_words(written or "")
-    half = found["half"] or {"morning": "a", "afternoon": "p", "evening": "p"}.get(found["part"] or "", "")
+    half = parts["half"] or {"morning": "a", "afternoon": "p", "evening": "p"}.get(parts["part"] or "", "")
     if hour is None or minutes is None or hour > 24 or minutes > 59:
         return None
-    if not (half or written or found.get("clock")):
+    if not (half or written or parts.get("clock")):
         return None
-    if found.get("side") == "to":
+    if parts.get("side") == "to":
         hour, minutes = (hour - 1 or 12), 60 - minutes
     if not half and hour in (0, *range(13, 24)):
         half, hour = ("p", hour - 12) if hour else ("a", 12)

@@ -40,7 +40,7 @@ def as_set(text: str) -> str:
     names = {name for name, _ in filter(None, sets)}
     if None in sets or len(names) != 1:
         return text
-    union = "\\cup".join(found[1] for found in sets if found)
+    union = "\\cup".join(interval[1] for interval in sets if interval)
     return f"{names.pop()}\\in{union}"
 
 
@@ -71,7 +71,7 @@ def _conjunction(text: str) -> tuple[str, str] | None:
     sets = [_relation(part) for part in split(text, ",")]
     if len(sets) == 1 or None in sets:
         return sets[0] if len(sets) == 1 else None
-    [first, second, *others] = [found for found in sets if found]
+    [first, second, *others] = [interval for interval in sets if interval]
     bounds = [match for _, interval in (first, second) if (match := _INTERVAL.fullmatch(interval))]
     if others or first[0] != second[0] or len(bounds) != 2:
         return None

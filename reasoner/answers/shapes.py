@@ -158,8 +158,8 @@ def _cached_shape(text: str) -> Shape:
         return _verbatim(text)
     plain, only_text = untexted(bare(text))
     plain = bare(plain)
-    if said := _said(plain):
-        return said
+    if worded := _in_words(plain):
+        return worded
     if len(_PROSE.findall(plain)) > 2:
         return Words(" ".join(plain.casefold().split()))
     single = plain.strip("() ") if only_text or _CHOICE.fullmatch(plain) else plain
@@ -171,7 +171,7 @@ def _cached_shape(text: str) -> Shape:
     return _unnamed(_shape(formula)) if balanced(formula) else Words(formula)
 
 
-def _said(text: str) -> Shape | None:
+def _in_words(text: str) -> Shape | None:
     """The shape of what is said in words: a date, a time, a number, a label with its option, a phrase; else None."""
     if time := moment(text):
         return Words(time)
