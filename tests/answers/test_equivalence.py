@@ -147,7 +147,6 @@ async def test_a_grade_is_typed(shared: Equivalence) -> None:
     assert await shared.accepts("2", "") == Verdict("wrong")
     assert await shared.accepts("2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
     assert await shared.accepts("9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
-    assert await shared.accepts("(1,2)", "1<x<\\sqrt{4}") == Verdict("right")
 
 
 @running
@@ -155,9 +154,8 @@ async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> 
     a, hang, crash, odd = RunContext(tmp_path)("a", "hang", "crash", "odd")
     async with equivalence(seconds=0.3, maths=False) as made:
         assert await made.accepts(a.text, crash.text, space=SLOW) == Verdict("grader_crash", "ValueError: crash")
-        assert await made.accepts(a.text, hang.text, space=SLOW) == Verdict(
-            "grader_timeout", "it was killed after 0.6 s"
-        )
+        timeout = Verdict("grader_timeout", "it was killed after 0.6 s")
+        assert await made.accepts(a.text, hang.text, space=SLOW) == timeout
         assert (await made.accepts(a.text, odd.text, space=SLOW)).status == "too_complex"
         assert await made.accepts(a.text, f"{tmp_path}|abc", space=SLOW) == Verdict("right")
 
