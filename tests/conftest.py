@@ -23,6 +23,7 @@ WORKER_GIB = 6
 MARKS = {
     "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py"),
     "process": (
+        "tests/answers/test_pairs.py",
         "tests/answers/test_policy.py",
         "tests/answers/test_process_pool.py",
         "tests/cli/test_interrupt.py",

@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Callable
 
+from reasoner.answers.acceptance import by_name
 from reasoner.answers.shapes import Formula, Group, Named, Number, Shape, Words, key
 from reasoner.types import Blocks
 
@@ -36,9 +37,15 @@ def exact(shape: Shape) -> bool:
 def blocks(shape: Shape, value: Value) -> Blocks:
     """The blocks of an answer; answers that accept each other share one."""
     if isinstance(shape, Words):
-        return Blocks()
+        return Blocks(guest=(f"label {shape.text}",) if len(shape.text) == 1 else ())
+    if isinstance(shape, Group) and shape.kind == "label":
+        return Blocks((f"label {key(shape.parts[0])}",))
     kind, size = _kind(shape), _size(shape, value)
     cells = () if size is None else tuple(f"{kind} {cell}" for cell in _cells(size))
+    if isinstance(shape, Group) and shape.kind == "list" and (values := by_name(shape)):
+        # `x=3, y=4` may equal (3,4).
+        pair = blocks(Group("()", values), value)
+        return Blocks((*cells, f"{kind} ?", *pair.home, *pair.guest))
     if exact(shape):
         # Their keys decide equality among themselves.
         return Blocks(guest=cells)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate
 
+from reasoner.answers.units import LAST_UNIT, TEXT_UNIT, UNITS
+
 MAX_LENGTH = 4096
 """Maximum characters of an answer that is parsed."""
 MAX_NESTING = 64
@@ -73,7 +75,6 @@ _UNICODE = str.maketrans(
         "\u221e": "\\infty ",
         "\u2264": "\\le ",
         "\u2265": "\\ge ",
-        "\u2260": "\\ne ",
         "\u00b1": "\\pm ",
         "\u222a": "\\cup ",
         "\u2208": "\\in ",
@@ -83,22 +84,25 @@ _UNICODE = str.maketrans(
         "\u00bd": "\\frac{1}{2}",
         "\u00bc": "\\frac{1}{4}",
         "\u00be": "\\frac{3}{4}",
-        "\u00b0": "",
         "\u00a0": " ",
         "\u2009": " ",
         "\u202f": " ",
         "\u2019": "'",
+        "\u2248": "\\approx ",
+        "\u2205": "\\emptyset ",
+        "\u211d": "\\mathbb{R}",
+        "\u2216": "\\setminus ",
+        "\u2260": "\\ne ",
     }
 )
-_UNITS = (
-    "degrees?|percent|dollars?|cents?|cm|mm|km|nm|kg|mg|ml|mL|ft|in|lbs?|oz|mi|hrs?|hours?|min|secs?|days?|mph|kph|"
-    "units?|inch|feet|foot|yards?|miles?|met(?:er|re)s?|deg|rad"
-)
 _TEXT = re.compile(r"\\(?:text(?:rm|bf|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit|bf|rm)\s*\{([^{}]*+)\}")
-_TEXT_UNIT = re.compile(
-    r"(?<=[\w}) ])\s*+\\(?:text(?:rm|bf|it)?|mbox|mathrm|mathbf|rm)\s*"
-    r"\{(?!\s*[apAP]\.?[mM])[^{}]{2,}+\}(?:\^\{?\d\}?)?\s*\Z"
+
+
+DEGREE = (
+    r"\^\s*+(?:\{\s*+\\(?:circ|degree)\s*+\}|\\(?:circ|degree)(?![a-zA-Z]))|\\degree(?![a-zA-Z])|\u00b0"
+    r"|(?<![\\a-zA-Z])degrees?(?![a-zA-Z])"
 )
+"""A pattern of the mark or the word for degrees."""
 
 
 def _compiled(*rules: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
@@ -110,8 +114,8 @@ _RULES = _compiled(
     (r"(?<=\d)(?:\{,\}|,?\\[,!;:])\s*(?=\d{3}(?!\d))", ""),
     (r"\\(?:left|right|big|Big|bigg|Bigg)[lr]?(?![a-zA-Z])\s*\.?", ""),
     (r"\\(?:displaystyle|textstyle|limits|quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;:!\s]|~", " "),
-    (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-zA-Z])", ""),
-    (r"\\?[%$]|[€£]", " "),
+    *UNITS,
+    (DEGREE, ""),
     (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
     (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
     (r"\\(?:leqslant|leq|le)(?![a-zA-Z])|<=", r"\\le "),
@@ -119,6 +123,15 @@ _RULES = _compiled(
     (r"\\(?:neq|ne)(?![a-zA-Z])|!=", r"\\ne "),
     (r"\\lt(?![a-zA-Z])", "<"),
     (r"\\gt(?![a-zA-Z])", ">"),
+    (r"\\langle(?![a-zA-Z])", "("),
+    (r"\\rangle(?![a-zA-Z])", ")"),
+    (r"\\(?:Bbb|mathbf|bf)\s*\{?R\}?|\\mathbb\s*R", r"\\mathbb{R}"),
+    (r"\\(?:smallsetminus|backslash|setminus)(?![a-zA-Z])|(?<=\\mathbb\{R\})\s*-(?=\s*\\\{)", r"\\setminus "),
+    (r"\\(?:colon|ratio)(?![a-zA-Z])|\{:\}", ":"),
+    (r"(?<=\d)\s++to\s++(?=\d)", ":"),
+    (r"\A\s*(\d++)(?:\s++:\s*+|:\s++)(\d++)\s*\Z", r"\1/\2"),
+    (r"\\(?:thickapprox|simeq|approxeq|sim)(?![a-zA-Z])", r"\\approx "),
+    (r"\A\s*(?:\\approx(?![a-zA-Z])|(?:about|approximately|approx\.?|roughly|around)\s)\s*(?=[-\d\\$.])", ""),
     (r"\*\*", "^"),
     (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
@@ -126,12 +139,11 @@ _RULES = _compiled(
     (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])", r"\\emptyset "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
     (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
-    (r"(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
+    (r"(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])|\\(?:land|wedge|lor|vee)(?![a-zA-Z])", ","),
     (r",(?:\s*,)++", ","),
     # A mixed number, before its space is removed.
     (r"(?<![\d.^_{(/])(\d++)\s++(\d++)\s*+/\s*+(\d++)(?![\d./])", r"\1\\frac{\2}{\3}"),
-    # A unit after a number: a known one, or a word of four letters or more.
-    (rf"(?<=[\d)}}])\s*+(?:(?:{_UNITS})(?![a-zA-Z])|(?<=\s)[a-zA-Z]{{4,}}+)[^,=<>]*+\Z", ""),
+    LAST_UNIT,
 )
 _TIDY = _compiled(
     (r"(\\[a-zA-Z]++)\s++(?=[a-zA-Z])", "\\1\0"),
@@ -144,6 +156,14 @@ _TIDY = _compiled(
     (r"([\^_])\{([\da-zA-Z])\}", r"\1\2"),
     (r"(?<![\d.])(\.\d)", r"0\1"),
     (r"\A\+", ""),
+)
+_RELATION = re.compile(r"[<>\u2264\u2265\u2260]|\\(?:[lg]eq?(?:slant)?|neq?|lt|gt)(?![a-zA-Z])")
+_OR = re.compile(r"(?<![\\a-zA-Z])or(?![a-zA-Z])|\\(?:lor|vee)(?![a-zA-Z])")
+_TERM = rf"(?:\d++(?:\.\d++)?|[a-zA-Z]|\\[a-z]++)\s*+(?:{DEGREE})"
+_ANGLE = re.compile(rf"(\d++(?:\.\d++)?|[a-zA-Z]|\\[a-z]++)\s*+(?:{DEGREE})")
+_TRIGONOMETRIC = re.compile(
+    r"(?P<function>(?:\\|(?<![\\a-zA-Z]))(?:sin|cos|tan|cot|sec|csc)(?:\s*\^\s*(?:\d|\{-?\d\}))?)\s*+"
+    rf"(?:(?P<open>(?:\\left\s*+)?[({{]\s*+)(?P<terms>{_TERM}(?:\s*+[-+]\s*+{_TERM})*+)|(?P<term>{_TERM}))"
 )
 _SQRT = re.compile(r"\\?sqrt\s*\(")
 _WRAPS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"))
@@ -180,12 +200,22 @@ def balanced(text: str) -> bool:
     return not levels or (min(levels) >= 0 and levels[-1] == 0)
 
 
+def split(text: str, separator: str) -> list[str]:
+    """The parts between separators outside brackets."""
+    parts, start = [], 0
+    for index, depth in enumerate(depths(text)):
+        if depth == 0 and text.startswith(separator, index) and index >= start:
+            parts.append(text[start:index])
+            start = index + len(separator)
+    return [*parts, text[start:]]
+
+
 def untexted(text: str) -> tuple[str, bool]:
     r"""The text without `\text{...}` and without a unit in it, and whether it was all in `\text`."""
     outside = _TEXT.sub("", text).strip(" .()[]*")
     if not outside:
         return _TEXT.sub(r"\1", text), True
-    return _TEXT.sub(_unit, _TEXT_UNIT.sub("", text)), False
+    return _TEXT.sub(_unit, TEXT_UNIT.sub("", text)), False
 
 
 def _unit(match: re.Match[str]) -> str:
@@ -193,9 +223,17 @@ def _unit(match: re.Match[str]) -> str:
     return inner if len(inner) == 1 else f" {inner} "
 
 
+def _in_radians(match: re.Match[str]) -> str:
+    """Degrees under a trigonometric function, in radians; elsewhere they are a unit."""
+    terms = _ANGLE.sub(r"\\frac{\1\\pi}{180}", match["terms"] or match["term"])
+    return f"{match['function']}{match['open']}{terms}" if match["open"] else f"{match['function']}({terms})"
+
+
 def normal(text: str) -> str:
     """The normal spelling of a formula: no spaces, sizes or units, and braces only where necessary."""
-    text = text.translate(_UNICODE)
+    if _RELATION.search(text):
+        text = _OR.sub(r"\\cup ", text)
+    text = _TRIGONOMETRIC.sub(_in_radians, text).translate(_UNICODE)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text.strip())
     while match := _SQRT.search(text):

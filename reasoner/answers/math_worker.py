@@ -7,8 +7,8 @@ import zlib
 from functools import lru_cache
 from typing import Any
 
+from reasoner.answers.acceptance import accepts as accepts_shape
 from reasoner.answers.blocking import SAME, blocks
-from reasoner.answers.shapes import accepts as accepts_shape
 from reasoner.answers.shapes import shape
 from reasoner.types import Blocks
 
@@ -45,16 +45,30 @@ def equal(gold: str, answer: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _parsed(latex: str) -> list[Any]:
+    from latex2sympy2_extended import NormalizationConfig  # type: ignore[import-untyped]
     from math_verify import LatexExtractionConfig, parse
 
-    only_latex = [LatexExtractionConfig(boxed_match_priority=0)]
-    return list(parse(f"\\boxed{{{latex}}}", extraction_config=only_latex, parsing_timeout=None))
+    # Units were dropped before; what is left after a number, as in 5m, are variables.
+    plain = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+    )
+    only_latex = [LatexExtractionConfig(boxed_match_priority=0, normalization_config=plain)]
+    parsed = list(parse(f"\\boxed{{{latex}}}", extraction_config=only_latex, parsing_timeout=None))
+    return [_with_imaginary_unit(parsed[0]), *parsed[1:]] if parsed else parsed
+
+
+def _with_imaginary_unit(formula: Any) -> Any:
+    """The formula with i as the imaginary unit, unless i is the index of a sum."""
+    import sympy  # type: ignore[import-untyped]
+
+    units = [symbol for symbol in getattr(formula, "free_symbols", ()) if symbol.name == "i"]
+    return formula.subs(units[0], sympy.I) if units else formula
 
 
 @lru_cache(maxsize=4096)
 def _value(latex: str) -> complex | None:
     """The value of a formula at a point that is the same for all formulas; None if it has none."""
-    import sympy  # type: ignore[import-untyped]
+    import sympy
 
     parsed = _parsed(latex)
     if not parsed or not isinstance(parsed[0], sympy.Expr):

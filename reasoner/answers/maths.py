@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import math_worker
+from reasoner.answers.acceptance import accepts
 from reasoner.answers.blocking import blocks, exact
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import CUE, ReadsSegment, boxed, last_match
-from reasoner.answers.shapes import Number, Words, accepts, key, shape
+from reasoner.answers.shapes import Number, Words, key, shape
 from reasoner.errors import require
 from reasoner.types import Answer, Blocks
 
@@ -48,7 +49,7 @@ class MathSpace(ReadsSegment):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
     # Functions of `SlowSpace`; the first two run in a worker.

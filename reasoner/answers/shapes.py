@@ -1,16 +1,17 @@
 r"""The shape of a mathematical answer: a number, words, a formula, or a tuple, interval, set or matrix of these.
 
-Shapes implement the policy of `docs/answers.md`: what is ordered, what is dropped, what is compared as written. Only
-the comparison of two formulas is left to the caller.
+Shapes implement the policy of `docs/answers.md`: what is ordered, what is dropped, what is compared as written.
 """
 
+import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from reasoner.answers.latex import MAX_LENGTH, balanced, bare, depths, matching, normal, too_complex, untexted
+from reasoner.answers.latex import MAX_LENGTH, balanced, bare, matching, normal, split, too_complex, untexted
+from reasoner.answers.moments import moment, number_in_words
+from reasoner.answers.relations import NAME, REALS, as_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,19 @@ class Formula:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The value of a name, as in x = 5; `latex` is the whole equation."""
+    r"""The value of a name, as in x = 5, or with the sign `\in` its set; `latex` is the whole relation."""
 
     name: str
     value: "Shape"
     latex: str
+    sign: str = "="
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several shapes; `kind` is the brackets of a tuple or interval, or "list" (also a set), "union", "matrix", "row".
+    """Several shapes; `kind` is the brackets of a tuple or interval, or one of the words below.
+
+    They are "list" (also a set), "union", "matrix", "row", and "label" for a label with the text of its option.
 
     The order counts except in lists and unions.
     """
@@ -56,8 +60,6 @@ class Group:
 
 
 Shape = Number | Words | Formula | Named | Group
-Decide = Callable[[str, str], bool | None]
-"""Whether the first formula, taken as the reference, accepts the second; None if unknown."""
 
 
 def key(shape: Shape) -> str:
@@ -70,79 +72,27 @@ def key(shape: Shape) -> str:
         case Formula(latex):
             return latex
         case Named(name, value):
-            return f"{name}={key(value)}"
-        case Group("union", parts):
-            return "\\cup ".join(sorted(map(key, parts)))
-        case Group("list", parts):
-            return f"\\{{{','.join(sorted(map(key, parts)))}\\}}"
-        case Group("matrix", rows):
-            return "\\begin{pmatrix}" + "\\\\".join(map(key, rows)) + "\\end{pmatrix}"
-        case Group("row", cells):
-            return "&".join(map(key, cells))
-        case Group(brackets, parts):
-            return f"{brackets[0]}{','.join(map(key, parts))}{brackets[1]}"
+            return f"{name}{shape.sign}{key(value)}"
+        case Group(kind, parts):
+            return _group_key(kind, list(map(key, parts)))
 
 
-def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
-    """Whether `gold` accepts `answer`; None if `decide` was necessary and returned None."""
-    if key(gold) == key(answer):
-        return True
-    match gold, answer:
-        case (Named(), _) | (_, Named()):
-            return _accepts_named(gold, answer, decide)
-        case Group(), Group() if gold.kind == answer.kind:
-            compare = _matched if gold.kind in ("list", "union") else _all
-            return compare(gold.parts, answer.parts, decide)
-        case Formula(latex), Group() if answer.kind not in ("list", "matrix") and _RELATION.search(latex):
-            return decide(latex, answer.latex)
-        case (Formula(), (Number() | Formula())) | (Number(), Formula()):
-            return decide(key(gold), key(answer))
-        case _:
-            return False
+def _group_key(kind: str, keys: list[str]) -> str:
+    match kind:
+        case "union":
+            return "\\cup ".join(sorted(keys))
+        case "list":
+            return f"\\{{{','.join(sorted(keys))}\\}}"
+        case "matrix":
+            return "\\begin{pmatrix}" + "\\\\".join(keys) + "\\end{pmatrix}"
+        case "row":
+            return "&".join(keys)
+        case "label":
+            return f"({keys[0]}) {keys[1]}"
+        case brackets:
+            return f"{brackets[0]}{','.join(keys)}{brackets[1]}"
 
 
-def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
-    """`accepts` if a side names its value: `y = 2x` equals 2x and `2x - y = 0` but not `z = 2x`."""
-    match gold, answer:
-        case Named(), Named():
-            verdict = gold.name == answer.name and accepts(gold.value, answer.value, decide)
-            return decide(gold.latex, answer.latex) if verdict is False else verdict
-        case Named(), Formula(latex) if "=" in latex:
-            return decide(gold.latex, latex)
-        case Formula(latex), Named() if "=" in latex:
-            return decide(latex, answer.latex)
-    gold_value, answer_value = (shape.value if isinstance(shape, Named) else shape for shape in (gold, answer))
-    return accepts(gold_value, answer_value, decide)
-
-
-def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
-    """Whether each part accepts the other side's part at the same index."""
-    if len(gold) != len(answer):
-        return False
-    verdicts = [accepts(part, other, decide) for part, other in zip(gold, answer, strict=True)]
-    if False in verdicts:
-        return False
-    return None if None in verdicts else True
-
-
-def _matched(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
-    """Whether the parts of both sides can be paired so that each accepts the other."""
-    if len(gold) != len(answer):
-        return False
-    left = list(answer)
-    unsure = False
-    for part in sorted(gold, key=key):
-        verdicts = [accepts(part, other, decide) for other in left]
-        if True in verdicts:
-            del left[verdicts.index(True)]
-        elif None in verdicts:
-            unsure = True
-        else:
-            return False
-    return None if unsure else True
-
-
-_RELATION = re.compile(r"[<>]|\\le|\\ge|\\ne(?![a-z])")
 _INT = r"\d{1,3}(?:,\d{3})++(?!\d)|\d++"
 _DECIMAL = rf"(?:(?:{_INT})(?:\.\d*+)?|\.\d++)"
 _NUMBER = re.compile(
@@ -152,19 +102,43 @@ _NUMBER = re.compile(
     rf"|(?P<fixed>\d*+\.\d*+)\\(?:overline|bar)\{{(?P<repeated>\d++)\}}"
     rf"|(?P<plain>{_DECIMAL})(?:(?:[eE]|\\cdot10\^)\{{?(?P<exponent>[-+]?\d{{1,2}})\}}?)?)"
 )
-_TIME = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s?m\.?", re.IGNORECASE)
-_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
+_CLOCK = re.compile(r"(?:1?\d|2[0-4]):[0-5]\d(?::\d\d)?")
+_RATIO = re.compile(r"\d++(?:\.\d++)?(?::\d++(?:\.\d++)?)++")
 _BASED = re.compile(r"\d[\dA-Fa-f]*+_(?:\d|\{\(?(\d++)\)?\}|\{?\((\d++)\)\}?)")
 _WORDS = re.compile(r"[A-Za-z](?:[A-Za-z'\-.]|\s(?=[A-Za-z]))*+")
 _LONG_WORD = re.compile(r"[A-Za-z]{3,}|[A-Za-z]{2,}\s[A-Za-z]{2,}|\A(?:[Nn][Oo]|[A-Z]{1,2})\Z")
 _CHOICE = re.compile(r"\([A-Z]\)")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])(?!(?:and|sin|cos|tan|log|sqrt|exp)\b)[a-zA-Z]{3,}")
 _FUNCTION = re.compile(r"\b(?:a?(?:sin|cos|tan)h?|sec|csc|cot|log|ln|exp|sqrt|pi|theta|binom|frac)\b")
-_NAMED = re.compile(
-    r"([a-zA-Z](?:_\w|_\{\w++\})?'?(?:\([a-z\d]\))?)(?:=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL
+_QUANTITY = rf"{NAME}|m?\\angle ?[A-Z]{{1,3}}|[A-Z]{{2}}|P\([A-Z]\)"
+_NAMED = re.compile(rf"({_QUANTITY})(=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
+_MEMBER = re.compile(rf"({NAME})\\in(?![a-z]) ?((?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
+_TUPLE_OF_NAMES = re.compile(rf"\(({NAME}(?:,{NAME})++)\)=(\(.++)", re.DOTALL)
+_MATRIX = re.compile(
+    r"[(\[]?\\begin\{((?:[pbB]?|small)matrix|array)\}(?:\{[clr|]*+\})?"
+    r"((?:(?!\\begin|\\end).)*+)\\end\{\1\}[)\]]?(\^(?:T|\\top|\{T\}))?",
+    re.DOTALL,
 )
-_MATRIX = re.compile(r"\\begin\{(?:[pbB]?matrix|array)\}(?:\{[clr|]*+\})?(.*)\\end\{(?:[pbB]?matrix|array)\}")
-_REALS = "(-\\infty,\\infty)"
+_NESTED = re.compile(r"\[(\[[^\[\]]++\](?:,\[[^\[\]]++\])*+)\]")
+_OUTWARD = re.compile(r"([\[\]])([^\[\](),]++,[^\[\](),]++)([\[\]])")
+_LABELLED = re.compile(
+    r"(?:\(([A-Z])\)(?:\s|~|\\[,;:\s]|\\q?quad(?![a-z]))++|([A-Z])[).:]\s++(?=[$\\\d(-]))"
+    r"(?!(?:and|or)\b|[+*/=,(]|-\s)(.++)",
+    re.DOTALL,
+)
+_OPTION = re.compile(r"(?:option|choice|answer)\s\(?([A-Z])\)?", re.IGNORECASE)
+_ALL_REALS = re.compile(
+    r"(?:the\sset\sof\s)?(?:all\s)?(?:reals|real\snumbers)(?:,?\s(?:except|excluding|other\sthan)(?:\sfor)?\s"
+    r"(?:[a-z]\s*=\s*)?([-\d.,/\s]++|[-\d.,/\s]++and[-\d.,/\s]++))?",
+    re.IGNORECASE,
+)
+_PHRASES = {
+    "\\emptyset": re.compile(
+        r"(?:there\s(?:is|are)\s)?no\ssolutions?(?:\sexists?)?|(?:the\s)?(?:empty|null)\sset", re.IGNORECASE
+    ),
+    "does not exist": re.compile(r"(?:it\s)?does(?:\snot|n't)\sexist|DNE", re.IGNORECASE),
+}
+_NOTHING = Words("\\emptyset")
 _PAIRS = {"(": ")", "[": "]"}
 
 
@@ -184,15 +158,32 @@ def _cached_shape(text: str) -> Shape:
         return _verbatim(text)
     plain, only_text = untexted(bare(text))
     plain = bare(plain)
-    if time := _TIME.fullmatch(plain):
-        return Words(f"{int(time[1])}:{time[2] or '00'} {time[3].lower()}m")
+    if worded := _in_words(plain):
+        return worded
     if len(_PROSE.findall(plain)) > 2:
         return Words(" ".join(plain.casefold().split()))
     single = plain.strip("() ") if only_text or _CHOICE.fullmatch(plain) else plain
     if word := _word(single):
         return word
     formula = normal(plain)
+    if outward := _OUTWARD.fullmatch(formula):
+        formula = f"{'(' if outward[1] == ']' else '['}{outward[2]}{')' if outward[3] == '[' else ']'}"
     return _unnamed(_shape(formula)) if balanced(formula) else Words(formula)
+
+
+def _in_words(text: str) -> Shape | None:
+    """The shape of what is said in words: a date, a time, a number, a label with its option, a phrase; else None."""
+    if time := moment(text):
+        return Words(time)
+    if not text.isdecimal() and (number := number_in_words(text)) is not None:
+        return Number(Fraction(number))
+    if labelled := _LABELLED.fullmatch(text):
+        return Group("label", (Words(labelled[1] or labelled[2]), _cached_shape(labelled[3])), text)
+    if option := _OPTION.fullmatch(text):
+        return Words(option[1].upper())
+    if reals := _ALL_REALS.fullmatch(text):
+        return _shape(f"\\mathbb{{R}}\\setminus\\{{{normal(reals[1])}\\}}" if reals[1] else REALS)
+    return next((Words(name) for name, phrase in _PHRASES.items() if phrase.fullmatch(text)), None)
 
 
 def _word(text: str) -> Words | None:
@@ -208,28 +199,40 @@ def _shape(text: str) -> Shape:
         text = text[1:-1]
     if word := _word(text):
         return word
-    if "mod" in text or _CLOCK.fullmatch(text):
-        return Words(text)
-    if based := _BASED.fullmatch(text):
-        return Words(text if based.lastindex is None else f"{text.partition('_')[0]}_{based[based.lastindex]}")
-    if match := _NUMBER.fullmatch(text):
-        return _number(match, text)
-    if matrix := _MATRIX.fullmatch(text):
-        rows = matrix[1].removesuffix("\\\\").split("\\\\")
-        return Group("matrix", tuple(Group("row", tuple(map(_shape, row.split("&")))) for row in rows))
+    if plain := _plain(text):
+        return plain
+    if (rows := _rows(text)) is not None:
+        return Group("matrix", tuple(Group("row", tuple(map(_shape, row))) for row in rows))
+    text = as_set(text)
+    if (member := _MEMBER.fullmatch(text)) and len(split(member[2], ",")) == 1:
+        return Named(member[1], _shape(member[2]), text, "\\in")
     for separator, kind in (("\\cup", "union"), (",", "list")):
-        if len(parts := _split(text, separator)) > 1 and all(parts):
+        if len(parts := split(text, separator)) > 1 and all(parts):
             return _unordered(kind, parts, text)
     return _single(text)
 
 
+def _plain(text: str) -> Shape | None:
+    """A number or what is compared as written; None for anything else."""
+    if text in ("\\emptyset", "\\{\\}"):
+        return _NOTHING
+    if "mod" in text or _CLOCK.fullmatch(text):
+        return Words(text)
+    if _RATIO.fullmatch(text):
+        return _ratio(text)
+    if based := _BASED.fullmatch(text):
+        return Words(text if based.lastindex is None else f"{text.partition('_')[0]}_{based[based.lastindex]}")
+    match = _NUMBER.fullmatch(text)
+    return _number(match, text) if match else None
+
+
 def _single(text: str) -> Shape:
     """The shape of a text that is not a list at its top level."""
-    text = _REALS if text == "\\mathbb{R}" else text
+    text = REALS if text == "\\mathbb{R}" else text
     if text.startswith("\\{") and text.endswith("\\}") and matching(text, 1) == len(text) - 1:
-        return _unordered("list", _split(text[2:-2], ","), text)
+        return _unordered("list", split(text[2:-2], ","), text)
     if text[:1] in _PAIRS and matching(text, 0) == len(text) - 1:
-        parts = _split(text[1:-1], ",")
+        parts = split(text[1:-1], ",")
         if len(parts) > 1:
             return Group(text[0] + text[-1], tuple(map(_shape, parts)), text)
         if _PAIRS[text[0]] == text[-1] == ")" and parts[0]:
@@ -238,19 +241,70 @@ def _single(text: str) -> Shape:
         upper = text.replace("\\pm", "+").replace("\\mp", "-")
         lower = text.replace("\\pm", "-").replace("\\mp", "+")
         return _unordered("list", [re.sub(r"(\A|[(={])\+", r"\1", upper), lower], text)
-    sides = _split(text, "=")
+    exact, *rounded = split(text, "\\approx")
+    if rounded:
+        return _approximate(exact, rounded[-1])
+    if names := _TUPLE_OF_NAMES.fullmatch(text):
+        return _named_tuple(names[1].split(","), names[2], text)
+    sides = split(text, "=")
     if len(sides) > 2 or (len(sides) == 2 and not re.search(r"[a-zA-Z]", sides[0])):
         return _shape(sides[-1]) if sides[-1] else Formula(text)
     if named := _NAMED.fullmatch(text):
-        return Named(named[1], _shape(named["value"]), text)
+        return Named(named[1], _shape(named["value"]), text, named[2])
     return Formula(_ascending(text))
+
+
+def _approximate(exact: str, rounded: str) -> Shape:
+    r"""The exact value of `\sqrt{2} \approx 1.414`; the rounded one if only a name is before it."""
+    if not exact or re.fullmatch(_QUANTITY, exact):
+        return _shape(f"{exact}={rounded}" if exact else rounded)
+    return _shape(exact)
+
+
+def _named_tuple(names: list[str], values: str, text: str) -> Shape:
+    """The tuple of `(x,y)=(3,4)`; its names and values one by one if the names are in no alphabetical order."""
+    value = _shape(values)
+    if not isinstance(value, Group) or len(value.parts) != len(names):
+        return Formula(text)
+    bare_names = [name.lstrip("\\") for name in names]
+    if bare_names == sorted(bare_names):
+        return value
+    parts = zip(names, value.parts, strict=True)
+    return Group("list", tuple(Named(name, part, f"{name}={key(part)}") for name, part in parts), text)
+
+
+def _ratio(text: str) -> Shape:
+    """A ratio in lowest terms; that of two numbers is a number."""
+    parts = [Fraction(part) for part in text.split(":")]
+    if 0 in parts:
+        return Words(text)
+    if len(parts) == 2:
+        return Number(parts[0] / parts[1])
+    scale = Fraction(math.lcm(*(part.denominator for part in parts)))
+    whole = [int(part * scale) for part in parts]
+    return Words(":".join(str(part // math.gcd(*whole)) for part in whole))
+
+
+def _rows(text: str) -> list[list[str]] | None:
+    """The cells of a matrix, of its transpose, or of nested lists such as `[[1,2],[3,4]]`; None for anything else."""
+    if matrix := _MATRIX.fullmatch(text):
+        rows = [row.split("&") for row in matrix[2].removesuffix("\\\\").split("\\\\")]
+        turned, nested = bool(matrix[3]), None
+    elif nested := _NESTED.fullmatch(text):
+        rows, turned = [split(row[1:-1], ",") for row in split(nested[1], ",")], False
+    else:
+        return None
+    if not turned:
+        return None if nested and len({*map(len, rows)}) > 1 else rows
+    return [list(column) for column in zip(*rows, strict=True)] if len({*map(len, rows)}) == 1 else None
 
 
 def _unordered(kind: str, parts: list[str], latex: str) -> Shape:
     shapes: list[Shape] = []
     for part in parts:
         inner = _shape(part)
-        shapes += inner.parts if isinstance(inner, Group) and inner.kind == kind else [inner]
+        flat = isinstance(inner, Group) and inner.kind == kind and not part.startswith("\\{")
+        shapes += inner.parts if isinstance(inner, Group) and flat else [inner]
     # `x = 1, 2` names both.
     if isinstance(shapes[0], Named) and not any(isinstance(other, Named) for other in shapes[1:]):
         shapes[0] = shapes[0].value
@@ -258,22 +312,13 @@ def _unordered(kind: str, parts: list[str], latex: str) -> Shape:
     if len(names) == 1:
         shapes = [other.value if isinstance(other, Named) else other for other in shapes]
     unique = tuple({key(other): other for other in shapes}.values())
-    return unique[0] if len(unique) == 1 else Group(kind, unique, latex)
+    return unique[0] if len(unique) == 1 and unique[0] != _NOTHING else Group(kind, unique, latex)
 
 
 def _unnamed(inner: Shape) -> Shape:
     """The value of a name, unless the whole equation may be meant, as in y = 2x."""
-    return inner.value if isinstance(inner, Named) and not isinstance(inner.value, Formula) else inner
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """The parts between separators outside brackets."""
-    parts, start = [], 0
-    for index, depth in enumerate(depths(text)):
-        if depth == 0 and text.startswith(separator, index) and index >= start:
-            parts.append(text[start:index])
-            start = index + len(separator)
-    return [*parts, text[start:]]
+    dropped = isinstance(inner, Named) and inner.sign == "=" and not isinstance(inner.value, Formula)
+    return inner.value if isinstance(inner, Named) and dropped else inner
 
 
 def _ascending(text: str) -> str:

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar
 
@@ -146,8 +147,6 @@ async def test_a_grade_is_typed(shared: Equivalence) -> None:
     assert await shared.accepts("2", "") == Verdict("wrong")
     assert await shared.accepts("2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
     assert await shared.accepts("9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
-    assert await shared.accepts("1<x<2", "(1,2)") == Verdict("right")
-    assert await shared.accepts("(1,2)", "1<x<2") == Verdict("wrong")
 
 
 @running
@@ -155,8 +154,8 @@ async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> 
     a, hang, crash, odd = RunContext(tmp_path)("a", "hang", "crash", "odd")
     async with equivalence(seconds=0.3, maths=False) as made:
         assert await made.accepts(a.text, crash.text, space=SLOW) == Verdict("grader_crash", "ValueError: crash")
-        timeout = await made.accepts(a.text, hang.text, space=SLOW)
-        assert timeout == Verdict("grader_timeout", "it was killed after 0.6 s")
+        timeout = Verdict("grader_timeout", "it was killed after 0.6 s")
+        assert await made.accepts(a.text, hang.text, space=SLOW) == timeout
         assert (await made.accepts(a.text, odd.text, space=SLOW)).status == "too_complex"
         assert await made.accepts(a.text, f"{tmp_path}|abc", space=SLOW) == Verdict("right")
 
@@ -221,19 +220,23 @@ def test_verdicts_outlive_an_event_loop(tmp_path: Path) -> None:
 # Classes
 
 
+@dataclass(frozen=True)
+class OneWay(Slow):
+    @property
+    def accepts(self) -> Callable[[str, str], bool]:
+        return fnmatchcase
+
+
 @running
-async def test_both_directions_must_agree(shared: Equivalence) -> None:
-    interval, inequality, one, other = answers("(1,2)", "1<x<2", "2k+2", "2(k+1)")
-    assert not await same(shared, MATH, inequality, interval)
-    assert not await same(shared, MATH, interval, inequality)
-    assert await same(shared, MATH, one, other)
-    assert await shared.same_many(MATH, [], ComparisonMeter()) == ()
+async def test_both_directions_must_agree() -> None:
+    async with equivalence(maths=False) as made:
+        assert await made.accepts("abc", "*", space=OneWay()) == Verdict("right")
+        assert not await same(made, OneWay(), Answer("abc", "abc"), Answer("*", "*"))
 
 
 @running
 async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
-    made = Equivalence()
-    one, half = Answer("1", "1"), Answer("0.5", "1/2")
+    made, one, half = Equivalence(), Answer("1", "1"), Answer("0.5", "1/2")
     assert await made.same_many(NumberSpace(), [(one, half), (one, one)], ComparisonMeter()) == (False, True)
     assert await made.accepts("1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
     assert made.pool._workers is None

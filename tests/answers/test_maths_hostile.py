@@ -99,6 +99,8 @@ UNITS = [
     "\\frac", "\\frac1", "\\sqrt", "sqrt(", "sqrt(1)", "^", "^{", "_{", "!", ")!", "1 ", "1,", "1/", "1 1/2 ", "x=", "x\\in ",
     "a=b,", ">", "1>", "\\cup", "\\pm", "\\pm1", "&", "\\\\", "(", "[", "(1,", "\\{", "\\begin{pmatrix}", "1&1\\\\", "a ", "word ",
     "5 word ", "5cm", "and,", "**", "`", "\\left(", "\\binom", "5_{", "0.\\overline{", "\\cdot10^", "\u221a(", "^\\circ", "%",
+    "x<1,", "x<1 or ", "x\\ne1,", "|x|<", "\\{x:", "\\setminus\\{1,", "x\\in(", "sin 3\u00b0", "sin(3\u00b0+", "[[1,", "1:", "(C) 1 ",
+    "\\,\\mathrm{m}/", "one hundred and ", "USD ", "m/s ", "5 to 6 ", "all reals except ", "\\approx", "A) ", "]1,",
     "\\text{ cm}", " .", "; ", "import", "- ", "'", "1\n", "\n", "\ud800", "final answer is ",
 ]  # fmt: skip
 
