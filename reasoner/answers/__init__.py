@@ -7,14 +7,14 @@ from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numerals import NumberSpace
-from reasoner.answers.reading import CUE, TAIL, ByKey, boxed, final_segment
+from reasoner.answers.reading import RULES, TAIL, ByKey, boxed, final_segment
 from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_normal
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
 
 __all__ = [
-    "CUE",
     "MAX_TEXT",
+    "RULES",
     "SPACES",
     "TAIL",
     "ByKey",
