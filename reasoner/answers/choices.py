@@ -18,7 +18,7 @@ _ON = "(?:because|since|as|is|which|and|but|with|for|due|or)"
 _OPEN = r"[*$`\s(\[{\"'\u201c\u2018\u300c\u300e\uff08\u3010]|\\[(\[]|\\[a-z]++\{"
 _CLOSE = r"[*$`)\]}\"'\u201d\u2019\u300d\u300f\uff09\u3011.:]"
 # A word after `A` may make it an article; after `3`, a unit. Chinese and Japanese have no blank after a label.
-_AFTER_LETTER = rf"(?![a-zA-Z\d_'\u2019-])(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z]))"
+_AFTER_LETTER = rf"(?![a-zA-Z\d_-]|['\u2019](?![dt][i\u0131u\u00fc]r))(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z]))"
 _AFTER_NUMBER = rf"(?![a-zA-Z\d_]|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])"
 _AND = (
     r"(?:,\s*(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)?\b|[/&+\u3001\uff0c]|\b(?:and|or|und|oder|y|o|et|ou|e|dan"
@@ -61,7 +61,7 @@ def _patterns(labels: Labels) -> _Patterns:
     letters = labels == "letters"
     label, capital = ("([A-Za-z])", "([A-Z])") if letters else (r"(\d{1,2})", r"(\d{1,2})")
     after = _AFTER_LETTER if letters else _AFTER_NUMBER
-    lead = rf"(?:{_OPEN}|(?i:{_words('option')}|the|\bkey)\s*+)*+"
+    lead = rf"(?:{_OPEN}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_words('option')})|the)\s*+)*+"
     return _Patterns(
         begins=re.compile(rf"{lead}{label}{after}"),
         more=re.compile(rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"),

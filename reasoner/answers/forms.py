@@ -6,9 +6,10 @@ Each reader yields the last statement first. A model wrote the text, so every pa
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
-from reasoner.answers.languages import Language, Reply, english
+from reasoner.answers.languages import Language, Reply, english, languages
 
 MAX_CLAUSE = 600
 """Characters after an announcement that are read."""
@@ -51,7 +52,10 @@ def forms(reply: Reply) -> Iterator[Statement]:
         yield from _boxes(text)
     if "####" in text:
         for line in reversed(list(_HASHES.finditer(text))[-MAX_STATEMENTS:]):
-            if not (_NUMBERED.match(line[1]) or english().heading.match(line[0].strip())):
+            content = line[1].strip()
+            # Markdown writes headings so, too: words count as an answer only at the end.
+            words = content[:1].isalpha() and text[line.end() :].strip() != ""
+            if not (words or _NUMBERED.match(line[1]) or english().heading.match(line[0].strip())):
                 yield Statement(line[1], line.end())
 
 
@@ -133,9 +137,9 @@ def announcements(reply: Reply) -> Iterator[Statement]:
     yield from _announced(reply, reply.languages)
 
 
-def _announced(reply: Reply, languages: tuple[Language, ...]) -> Iterator[Statement]:
+def _announced(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[Statement]:
     text, matches = reply.text, []
-    for language in languages:
+    for language in spoken:
         for offset in language.nouns_in(reply):
             if match := language.announcement.match(text, offset):
                 matches.append(match)
@@ -193,7 +197,7 @@ def headings(reply: Reply) -> Iterator[Statement]:
     matches.sort(key=lambda match: match.start())
     for match in reversed(matches[-MAX_STATEMENTS:]):
         start = _start_of_content(text, match.end())
-        if text[start : start + 1]:
+        if text[start : start + 1] and not _LIST.match(text, start):
             yield Statement(text[start : start + MAX_CLAUSE], start)
 
 
@@ -237,15 +241,23 @@ def lines(reply: Reply) -> Iterator[Statement]:
 
 _EXPLAINS = re.compile(r"\W*(?:explanation|because|reason|this|that|note|here|since|confidence|i used)\b", re.IGNORECASE)
 
-_REPLACES = re.compile(
-    r"[\s,.:;!\u2014\u2013\u3002\uff0c\uff1a-]*+"
-    r"(?:(?:no|sorry|actually|wait|hmm|i mean|i made a mistake|that'?s wrong|that is wrong|that is not right"
-    r"|that'?s not right|rather|in fact|correction|let me correct that)[\s,.:;!\u2014\u2013-]++)*+"
-    r"(?:(?:that|it|this|the (?:final |correct |right )?(?:answer|result|value))"
-    r"(?:'s|\u2019s| is| are| was| should be| should have been| must be| would be| has to be| equals)\s+)?"
-    r"(?:make (?:it|that)\s+)?(?:actually |really |in fact |rather |to )*[*_\s:]*+",
-    re.IGNORECASE,
-)
+
+@cache
+def _replaces() -> re.Pattern[str]:
+    """What may stand between a word of correction and the new answer."""
+    verbs = "|".join(re.escape(verb) for language in languages()[1:] for verb in language.verbs)
+    return re.compile(
+        r"[\s,.:;!\u2014\u2013\u3002\uff0c\uff1a\u3001-]*+"
+        r"(?:(?:no|sorry|actually|wait|hmm|i mean|i meant|i made a mistake|that'?s wrong|that is wrong|that is not right"
+        r"|that'?s not right|rather|in fact|correction|let me correct that)[\s,.:;!\u2014\u2013-]++)*+"
+        r"(?:(?:that|it|this|the (?:final |correct |right )?(?:answer|result|value))"
+        r"(?:'s|\u2019s| is| are| was| should be| should have been| must be| would be| has to be| equals)\s+)?"
+        rf"(?:(?:eso|esto|isso|isto|das|es|ce|c'|\u044d\u0442\u043e|itu|\u0111\u00f3|la|le|el|o|a)\s*)?(?:(?:{verbs})\s*)?"
+        r"(?:make (?:it|that)\s+)?(?:actually |really |in fact |rather |to )*[*_\s:\uff1a]*+",
+        re.IGNORECASE,
+    )
+
+
 _WITHDRAWS = re.compile(
     r"(?:that|this|it)(?:'s| is| was| isn't| is not)? (?:wrong|incorrect|not right|not correct|mistaken|right\b(?<=n't right))"
     r"|\bi (?:made|see) (?:a|an|my) (?:\w+ )?(?:mistake|error)|\b(?:re-?calculate|re-?compute|redo|re-?do|start over|try again)\b"
@@ -285,7 +297,7 @@ def corrections(reply: Reply, start: int) -> Corrections | None:
         return None
     claims = []
     for mark in reversed(marks[-MAX_CORRECTIONS:]):
-        replaces = _REPLACES.match(after, mark)
+        replaces = _replaces().match(after, mark)
         begin = replaces.end() if replaces else mark
         if (end := _CLAIM_END.match(after, begin)) and not _ASKED.match(after, begin):
             claims.append(end[0].strip())

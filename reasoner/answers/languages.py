@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -55,22 +55,25 @@ class Language:
     common: tuple[str, ...]
     verb_final: bool = False
     endings: tuple[str, ...] = ()
-    nouns: tuple[str, ...] = field(init=False)
-    """Lower-case nouns; a text without any of them announces nothing in this language."""
+    @cached_property
+    def nouns(self) -> tuple[str, ...]:
+        """The nouns in lower case."""
+        return tuple(noun.lower() for noun in self.answer)
 
-    def __post_init__(self) -> None:
-        short = [noun for noun in self.answer if not any(noun != other and other in noun for other in self.answer)]
-        object.__setattr__(self, "nouns", tuple(noun.lower() for noun in short))
+    @cached_property
+    def stems(self) -> tuple[str, ...]:
+        """The nouns that hold no other one; a text without any of them announces nothing in this language."""
+        return tuple(noun for noun in self.nouns if not any(noun != other and other in noun for other in self.nouns))
 
     def nouns_in(self, reply: "Reply") -> list[int]:
-        """The offsets of its nouns in a reply."""
-        lowered, offsets = reply.lowered, []
+        """The offsets of its nouns in a reply, in order."""
+        lowered, offsets = reply.lowered, set()
         for noun in self.nouns:
             offset = lowered.find(noun)
             while offset >= 0:
-                offsets.append(offset)
+                offsets.add(offset)
                 offset = lowered.find(noun, offset + len(noun))
-        return offsets
+        return sorted(offsets)
 
     @cached_property
     def announcement(self) -> re.Pattern[str]:
@@ -157,7 +160,7 @@ class Reply:
         if self._languages is None:
             lowered = self.lowered
             others = _foreign()[not self.text.isascii()]
-            self._languages = tuple(language for language in others if any(noun in lowered for noun in language.nouns))
+            self._languages = tuple(language for language in others if any(noun in lowered for noun in language.stems))
         return self._languages
 
     @property

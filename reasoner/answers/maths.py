@@ -86,7 +86,7 @@ class MathSpace(ReadsSegment):
         """A formula without words around it, or a number with its unit; a condition may follow."""
         if (condition := _CONDITION.search(text)) and condition.start():
             text = text[: condition.start()]
-        if not text.strip() or len(text) > MAX_CLAUSE:
+        if not text.strip() or len(text) > MAX_CLAUSE or _half(text):
             return None
         words = len(_words(text))
         if words == 0 or (words <= MAX_WORDS and _AMOUNT.fullmatch(text.strip(" .*$"))):
@@ -102,6 +102,7 @@ class MathSpace(ReadsSegment):
         return None
 
     def _read(self, written: str, reply: Reply) -> Answer | None:
+        written = written.strip("` ")
         if not written.isascii():
             written = reply.without_ending(written).strip("\u3002\uff01\u0964 ")
         if "," in written and _DECIMAL_COMMA.search(written) and reply.decimal_comma:
@@ -162,6 +163,11 @@ def _beginning(text: str) -> str | None:
     return inner[0] if len(inner) == 1 else None
 
 
+def _half(text: str) -> bool:
+    """Whether the text holds only one end of an environment."""
+    return "\\end{" in text if "\\begin{" not in text else "\\end{" not in text
+
+
 def _words(text: str) -> list[str]:
     return _PLAIN_WORD.findall(_TEXTED.sub(" ", text) if "\\" in text else text)
 
@@ -172,6 +178,8 @@ def _line(text: str) -> str | None:
     if not lines:
         return None
     last = lines[-1].strip()
+    if _half(last):
+        return None
     if "$" not in last and "\\(" not in last and (lead := _LEADING_WORDS.match(last)) and "=" in last:
         last = last[lead.end() :]
     words = len(_words(last))

@@ -11,7 +11,7 @@ from reasoner.types import Answer
 
 # Grouped by commas, also in the Indian way (1,00,000); grouped by dots before a decimal comma; else plain.
 _DIGITS = (
-    r"(?:\d{1,3}(?:,\d{3})++(?!\d)(?!,\d)|\d{1,2}(?:,\d{2})++,\d{3}(?!\d)|\d{1,3}(?:\.\d{3})++(?=,\d)|\d{1,3}(?:\.\d{3}){2,}+(?!\d)"
+    r"(?:\d{1,3}(?:,\d{3})++(?!\d)(?!,\d)|\d{1,2}(?:,\d{2}(?=,))++,\d{3}(?!\d)|\d{1,3}(?:\.\d{3})++(?=,\d)|\d{1,3}(?:\.\d{3}){2,}+(?!\d)"
     r"|\d++)"
 )
 _COMMA = r"(?<![(\[{]\d)(?<![(\[{]\d\d)(?<!,\d)(?<!,\d\d),(?!\d{3}(?!\d))(?=\d++(?!,\d))"
@@ -39,6 +39,7 @@ _DIRECT = re.compile(
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
 _GROUPING = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
 _SPACED = re.compile(r"(?<![\d.,/^])(?<!\d )\d{1,3}(?:(?:[ '\u2019_]\d{3})++|(?:, 000)++)(?![\d']|\s?/|,\d{3})")
+_CURRENCY_WORD = re.compile(r"(?<![a-zA-Z])(?:Rp\.?|Rs\.?|(?:R|US|A|C|HK|NT|S)\$|USD|EUR|CHF)\s?(?=-?\d)")
 _SEPARATOR = re.compile(r"[ '\u2019_]|, ")
 _BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _SCRIPT = re.compile(r"[\^_]\{[^{}]*+\}")
@@ -76,8 +77,10 @@ def _unlatexed(text: str) -> str:
     if not text.isascii():
         text = _UNSPACED.sub(" ", text.translate(_SIGNS))
     if "\\" in text or "{" in text or not text.isascii():
-        text = _GROUPING.sub(",", _FRAC.sub(_flat_fraction, text))
+        text = _GROUPING.sub("", _FRAC.sub(_flat_fraction, text))
         text = _BRACED_COMMA.sub(",", text)
+    if "\\$" in text or "R" in text or "S" in text:
+        text = _CURRENCY_WORD.sub("$", text.replace("\\$", "$"))
     if "10" in text:
         text = _POWER_OF_TEN.sub(_scientific, text)
     text = _SPACED.sub(_grouped, text)
@@ -94,7 +97,7 @@ def _scientific(match: re.Match[str]) -> str:
 
 
 def _grouped(match: re.Match[str]) -> str:
-    return _SEPARATOR.sub(",", match[0])
+    return _SEPARATOR.sub("", match[0])
 
 
 def _computed(match: re.Match[str] | None) -> str | None:

@@ -16,6 +16,7 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 MAX_TEXT = 500
 """Maximum characters of a free text; the rest is ignored."""
+_TAGS = re.compile(r"</?[a-zA-Z_]{1,20}>")
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*+)\}")
 _FULL_STOP = re.compile(
     r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bFt)(?<!\bvs)(?<!\betc)(?<!\bMrs)(?<!\bInc)"
@@ -91,7 +92,7 @@ class TextSpace(ByKey):
 
 
 def _answer(text: str) -> Answer | None:
-    written = text.replace("**", "").strip().strip(_QUOTES)[:MAX_TEXT]
+    written = _TAGS.sub("", text).replace("**", "").strip().strip(_QUOTES)[:MAX_TEXT]
     key = squad_normal(written)
     return Answer(written, key) if key else None
 
@@ -128,7 +129,7 @@ def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
     truth = {word: meaning for word, meaning in truth.items() if word not in _TRUTH}
     endings = "|".join(re.escape(ending) for language in languages() for ending in language.endings)
     words = "|".join(re.escape(word) for word in sorted(truth, key=len, reverse=True))
-    return re.compile(rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u3002\uff0c\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))", re.IGNORECASE), truth
+    return re.compile(rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))", re.IGNORECASE), truth
 
 
 @dataclass(frozen=True, slots=True)
