@@ -25,6 +25,7 @@ _AND = (
     r"|atau|v\u00e0|ve|veya|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u4e0e\u53ca\u3068\u304b\uacfc\uc640])"
 )
 _ENDS = rf"(?=\s*(?:{_CLOSE}|[,;!\n\u3002\uff0c\u3001/&+]|\Z|(?:and|or|are|both|together|because)\b|[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7a3]))"
+_ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)\s+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
 _BOLD = r"\*\*\(?|\\(?:text(?:bf)?|math(?:bf|rm))\{\(?"
 _END = r"(?:\)?\*\*|\)|[.:]\*\*|\.?\})"
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
@@ -37,6 +38,16 @@ _NEGATIVE = re.compile(
     r"\b(?:incorrect\w*|wrong|not|false|no|never|falsch|faux|incorrecta?)\b|n['\u2019]t\b|[\u2717\u2718\u274c\u2716]|\u9519\u8bef|\u4e0d",
     re.IGNORECASE,
 )
+
+
+_NOT = re.compile(r"\b(?:not|never|neither|nor|unlike|rather than|instead of|isn't|aren't)\s+", re.IGNORECASE)
+_JOINED = re.compile(rf"[\s*,]*(?:{_AND})[\s*]*", re.IGNORECASE)
+_NTH = re.compile(
+    r"\b(first|second|third|fourth|fifth|sixth)\s+(?:option|choice|answer|statement)\s+(?:is|must be)\s+(?:the\s+)?"
+    r"(?:correct|right|best|answer|true)",
+    re.IGNORECASE,
+)
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 @cache
@@ -61,7 +72,7 @@ def _patterns(labels: Labels) -> _Patterns:
     letters = labels == "letters"
     label, capital = ("([A-Za-z])", "([A-Z])") if letters else (r"(\d{1,2})", r"(\d{1,2})")
     after = _AFTER_LETTER if letters else _AFTER_NUMBER
-    lead = rf"(?:{_OPEN}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_words('option')})|the)\s*+)*+"
+    lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_words('option')})|the)\s*+)*+"
     return _Patterns(
         begins=re.compile(rf"{lead}{label}{after}"),
         more=re.compile(rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"),
@@ -81,7 +92,7 @@ def _phrases(language: Language, labels: Labels) -> tuple[re.Pattern[str], re.Pa
     )
     before = r"(?<![a-zA-Z\d_'\u2019.-])"
     correct = re.compile(
-        rf"(?:{before}|(?i:{option})\s*+)[(*\[\"\u201c]*+{label}(?![a-zA-Z\d_'\u2019])[)*\].:\"\u201d]*+(?:\s*+\([^()\n]{{1,80}}\))?"
+        rf"(?:{before}|(?i:{option})\s*+)[(*\[\"\u201c]*+{label}(?![a-zA-Z\d_'\u2019])(?:[)*\].:\"\u201d]++(?:\s[^\n.;:()]{{1,60}}?)?)?(?:\s*+\([^()\n]{{1,80}}\))?"
         rf"\s*+(?:,\s)?(?i:{'|'.join(re.escape(word) for word in sorted(language.correct, key=len, reverse=True))})(?![a-zA-Z])"
     )
     return choose, correct
@@ -133,6 +144,10 @@ class ChoiceSpace(ByKey):
         if reply.text.isascii() and " " not in reply.text:
             return
         text = _plain(reply.text)
+        for match in reversed(list(_NTH.finditer(text))[-20:]):
+            index = _ORDINALS.index(match[1].lower())
+            if index < len(self.options) and not hedged(text, match.start()):
+                yield Statement(self.known[index], match.end())
         for language in languages():
             if not any(word in reply.lowered for word in _gate(language)):
                 continue
@@ -192,9 +207,10 @@ class ChoiceSpace(ByKey):
         items = [item for item in patterns.item.finditer(text) if item[1] in self.known]
         listed = len({item[1] for item in items}) > 1
         prose = patterns.item.sub("", text) if listed else text
-        marked = last_match(patterns.marked, prose)
-        if marked and marked[1] in self.known:
-            return self._answer([marked[1]])
+        marked = list(patterns.marked.finditer(prose))[-2:]
+        if marked and marked[-1][1] in self.known:
+            joined = len(marked) > 1 and _JOINED.fullmatch(prose, marked[0].end(), marked[1].start())
+            return self._answer([match[1] for match in (marked if joined else marked[-1:])])
         if marked and self.labels == "letters":
             return None
         if listed:
@@ -215,6 +231,11 @@ class ChoiceSpace(ByKey):
         options = [(label, _bare(option)) for label, option in zip(self.known, self.options, strict=True)]
         plain = _bare(text)
         named = [(label, option) for label, option in options if option and _says(plain, option)]
+        if len(named) > 1 and _NOT.search(plain):
+            # What the text rejects is not what it chooses.
+            for _, option in named:
+                plain = re.sub(rf"{_NOT.pattern}(?:an? |the )?{re.escape(option)}(?!\w)", " ", plain, flags=re.IGNORECASE)
+            named = [(label, option) for label, option in named if _says(plain, option)]
         if len(named) > 1:
             named = [(label, option) for label, option in named if not self._within(option, named, plain)]
         return self._answer([label for label, _ in named]) if len(named) == 1 else None

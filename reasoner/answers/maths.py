@@ -194,6 +194,8 @@ def _formula(text: str) -> str | None:
         before, last = last, match
     if last is None:
         return None
+    if before and "=" in before[0] and "=" in last[0] and _AND.fullmatch(text, before.end(), last.start()):
+        return f"{_result(before)}, {_result(last)}"
     if before and _REASON.fullmatch(text, before.end(), last.start()):
         line = text[last.end() :].partition("\n")[0]
         if not any(char.isalnum() for char in line):

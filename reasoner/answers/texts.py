@@ -129,7 +129,7 @@ def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
     truth = {word: meaning for word, meaning in truth.items() if word not in _TRUTH}
     endings = "|".join(re.escape(ending) for language in languages() for ending in language.endings)
     words = "|".join(re.escape(word) for word in sorted(truth, key=len, reverse=True))
-    return re.compile(rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))", re.IGNORECASE), truth
+    return re.compile(rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))", re.IGNORECASE), truth
 
 
 @dataclass(frozen=True, slots=True)
