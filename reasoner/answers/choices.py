@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from reasoner.answers.forms import Statement, announcements, hedged
 from reasoner.answers.languages import Language, Reply, alternatives, languages
-from reasoner.answers.reading import NOTHING, TAIL, ByKey, last_match
+from reasoner.answers.reading import NOTHING, TAIL, ByKey, ReadsSegment, last_match
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
@@ -120,6 +120,7 @@ class ChoiceSpace(ByKey):
     several: bool = False
 
     def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
         if not 2 <= len(self.options) <= 26:
             raise UsageError(f"{len(self.options)} options were given: a choice has 2 to 26")
 

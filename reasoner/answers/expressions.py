@@ -14,7 +14,7 @@ from operator import add, mul, sub, truediv
 from typing import ClassVar
 
 from reasoner.answers.languages import Reply
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import ByKey, ReadsSegment
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
@@ -126,6 +126,7 @@ class ExpressionSpace(ByKey):
     use_all: bool
 
     def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
         if not self.numbers or not all(0 <= number <= MAX_CONSTANT for number in self.numbers):
             raise UsageError(f"numbers={self.numbers} cannot be used: give at least one, each 0 to {MAX_CONSTANT}")
 

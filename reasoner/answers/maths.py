@@ -69,6 +69,7 @@ class MathSpace(ReadsSegment):
     seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
         require(self.seconds, "seconds", above=0, below=math.inf)
 
     def inside(self, text: str, reply: Reply) -> Answer | None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from reasoner.answers.forms import Statement, announcements, boxed, corrections, forms, headings, lines, without_remarks
 from reasoner.answers.languages import Reply
+from reasoner.answers.patterns import compiled, last_matched
 from reasoner.answers.thinking import TAIL, final_segment
 from reasoner.types import Answer, Blocks
 
@@ -43,6 +44,10 @@ class ReadsSegment:
 
     pattern: str = ""
 
+    def __post_init__(self) -> None:
+        if self.pattern:
+            compiled(self.pattern)
+
     def read(self, text: str) -> Answer | None:
         """The most explicit answer in the text; None if there is none or thinking did not end."""
         segment = final_segment(text)
@@ -51,8 +56,8 @@ class ReadsSegment:
     def read_segment(self, segment: str) -> Answer | None:
         """The most explicit answer in the text after thinking."""
         reply = Reply(segment)
-        if self.pattern and (match := _matched(self.pattern, segment)) is not None:
-            return _named(self.inside(match, reply), "pattern")
+        if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, reply)):
+            return _named(own, "pattern")
         stated = self._stated(reply)
         if stated is None:
             return _named(self.last(without_remarks(segment), reply) or self.last(segment, reply), "last")
@@ -112,10 +117,6 @@ def _named(answer: Answer | None, rule: str) -> Answer | None:
     if answer is None or answer is NOTHING:
         return None
     return Answer(answer.text, answer.key, rule)
-
-
-def _matched(pattern: str, segment: str) -> str | None:
-    raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
