@@ -78,7 +78,7 @@ def _patterns(labels: Labels) -> _Patterns:
         more=re.compile(rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"),
         alone=re.compile(rf"(?:\W|(?i:{_words('option')})\s*){{0,6}}{label}\W{{0,6}}"),
         marked=re.compile(rf"(?:{_BOLD}|(?<![\w)])\(|\[\[){capital}(?:{_END}|\]\])"),
-        item=re.compile(rf"^[\W_]{{0,8}}(?:(?i:{_words('option')})\s+)?{capital}(?:\*\*)?[).:\]](?:\*\*)?\s+(\S[^\n]*)$", re.MULTILINE),
+        item=re.compile(rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_words('option')})[ \t]+)?{capital}(?:\*\*)?[).:\]](?:\*\*)?[^\S\n]+(\S[^\n]*)$", re.MULTILINE),
     )
 
 

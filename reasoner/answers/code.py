@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.forms import Statement
+from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.answers.reading import ByKey
 from reasoner.types import Answer
@@ -36,6 +36,12 @@ class CodeSpace(ByKey):
     name: ClassVar[str] = "code"
     version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the answer as one Python code block."
+
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        """The forms of every kind, then a block of code between fences."""
+        yield from forms(reply)
+        if _blocks(reply.text)[0]:
+            yield Statement(reply.text, len(reply.text), enclosed=True)
 
     def announced(self, reply: Reply) -> Iterator[Statement]:
         """None: a sentence announces no code."""

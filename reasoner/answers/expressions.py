@@ -158,7 +158,7 @@ class ExpressionSpace(ByKey):
         """The last expression in `...`, $...$ or a line of its own."""
         plain = _MATH.sub("$", text)
         last_line = _BULLET.sub("", plain.strip(_MARKS).rpartition("\n")[2])
-        spans = [match[1] for match in _SPAN.finditer(plain)]
+        spans = [match[1] for match in _SPAN.finditer(plain) if match[1].strip()]
         return next(filter(None, map(_answer, (last_line, *reversed(spans)))), None)
 
 

@@ -248,7 +248,7 @@ def _replaces() -> re.Pattern[str]:
     verbs = "|".join(re.escape(verb) for language in languages()[1:] for verb in language.verbs)
     return re.compile(
         r"[\s,.:;!\u2014\u2013\u3002\uff0c\uff1a\u3001-]*+"
-        r"(?:(?:no|sorry|actually|wait|hmm|i mean|i meant|i made a mistake|that'?s wrong|that is wrong|that is not right"
+        r"(?:(?:no(?=[,:])|sorry|actually|wait|hmm|i mean|i meant|i made a mistake|that'?s wrong|that is wrong|that is not right"
         r"|that'?s not right|rather|in fact|correction|let me correct that)[\s,.:;!\u2014\u2013-]++)*+"
         r"(?:(?:that|it|this|the (?:final |correct |right )?(?:answer|result|value))"
         r"(?:'s|\u2019s| is| are| was| should be| should have been| must be| would be| has to be| equals)\s+)?"

@@ -23,7 +23,7 @@ _ROWS = r"(?:align|aligned|alignat|gather|gathered|equation|eqnarray|multline|sp
 _MATH = re.compile(
     r"\$\$([^$]++)\$\$|\$(?=\S)([^$\n]++)(?<=\S)\$(?!\d)"
     r"|\\\(((?:[^\\]|\\(?![()]))*+)\\\)|\\\[((?:[^\\]|\\(?![\[\]]))*+)\\\]"
-    rf"|\\begin\{{{_ROWS}\*?\}}((?:[^\\]|\\(?!end\b))*+)\\end\{{{_ROWS}\*?\}}"
+    rf"|\\begin\{{{_ROWS}\*?\}}((?:[^\\]|\\(?!end\b|begin\{{{_ROWS}))*+)\\end\{{{_ROWS}\*?\}}"
 )
 _ENVIRONMENT = re.compile(rf"\\(?:begin|end)\{{{_ROWS}\*?\}}(?:\{{\w*\}})?")
 _LEADING_RELATION = re.compile(r"(?:\s|=|\\(?:implies|Rightarrow|iff|Leftrightarrow|therefore|to|quad|qquad)\b|\u21d2|\u2234)*+")

@@ -11,7 +11,7 @@ from reasoner.types import Answer
 
 # Grouped by commas, also in the Indian way (1,00,000); grouped by dots before a decimal comma; else plain.
 _DIGITS = (
-    r"(?:\d{1,3}(?:,\d{3})++(?!\d)(?!,\d)|\d{1,2}(?:,\d{2}(?=,))++,\d{3}(?!\d)|\d{1,3}(?:\.\d{3})++(?=,\d)|\d{1,3}(?:\.\d{3}){2,}+(?!\d)"
+    r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d{1,2}(?:,\d{2}(?=,)){1,9}+,\d{3}(?!\d)|\d{1,3}(?:\.\d{3}){1,9}+(?=,\d)|\d{1,3}(?:\.\d{3}){2,9}+(?!\d)"
     r"|\d++)"
 )
 _COMMA = r"(?<![(\[{]\d)(?<![(\[{]\d\d)(?<!,\d)(?<!,\d\d),(?!\d{3}(?!\d))(?=\d++(?!,\d))"
@@ -38,7 +38,7 @@ _DIRECT = re.compile(
 )
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
 _GROUPING = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
-_SPACED = re.compile(r"(?<![\d.,/^])(?<!\d )\d{1,3}(?:(?:[ '\u2019_]\d{3})++|(?:, 000)++)(?![\d']|\s?/|,\d{3})")
+_SPACED = re.compile(r"(?<![\d.,/^])(?<!\d )\d{1,3}(?:(?:[ '\u2019_]\d{3}){1,9}+|(?:, 000){1,9}+)(?![\d']|\s?/|,\d{3})")
 _CURRENCY_WORD = re.compile(r"(?<![a-zA-Z])(?:Rp\.?|Rs\.?|(?:R|US|A|C|HK|NT|S)\$|USD|EUR|CHF)\s?(?=-?\d)")
 _SEPARATOR = re.compile(r"[ '\u2019_]|, ")
 _BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")

@@ -4,7 +4,7 @@ A model wrote the text, so it may be hostile: only its tail is read, patterns ru
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,15 +22,9 @@ MAX_DIGITS = 256
 NOTHING: Final = Answer("", "")
 """What a kind reads where a statement is no answer of this kind, such as two labels where one is asked for."""
 
-_READERS: tuple[tuple[str, Callable[[Reply], Iterator[Statement]]], ...] = (
-    ("form", forms),
-    ("announced", announcements),
-    ("heading", headings),
-    ("line", lines),
-)
-"""The order of priority; the last candidate of the text, `last`, comes after all of them."""
-RULES: Final = ("pattern", *(rule for rule, _ in _READERS), "last")
-"""The rules by which an answer may be read, most explicit first."""
+RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
+"""The rules by which an answer is read, most explicit first: a pattern of the task's own, a machine-readable form, a
+sentence that announces it, a heading, a line of its own, and the last candidate in the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +60,7 @@ class ReadsSegment:
 
     def _stated(self, reply: Reply) -> tuple[Answer, str, int] | None:
         """The most explicit statement that holds an answer: the answer, the rule, and where it may be corrected."""
-        for rule, reader in _READERS:
-            statements = self.announced(reply) if rule == "announced" else reader(reply)
+        for rule, statements in self._statements(reply):
             for statement in statements:
                 if rule == "line":
                     answer = self.alone(statement.text, reply)
@@ -78,6 +71,12 @@ class ReadsSegment:
                 if answer is not None:
                     return answer, rule, statement.end
         return None
+
+    def _statements(self, reply: Reply) -> Iterator[tuple[str, Iterator[Statement]]]:
+        yield "form", self.forms(reply)
+        yield "announced", self.announced(reply)
+        yield "heading", headings(reply)
+        yield "line", lines(reply)
 
     def _corrected(self, reply: Reply, end: int) -> Answer | None:
         """The answer that a later correction gives; None if there is none."""
@@ -91,6 +90,10 @@ class ReadsSegment:
             if answer := self.alone(claim, reply):
                 return _named(answer, "announced")
         return _named(self.last(changes.withdrawn, rest), "last") if changes.withdrawn else None
+
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        """Machine-readable forms; a kind may have one of its own, such as a code block."""
+        return forms(reply)
 
     def announced(self, reply: Reply) -> Iterator[Statement]:
         """Sentences that announce an answer; a kind may know more of them than the languages do."""

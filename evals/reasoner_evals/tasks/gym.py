@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import localcontext
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 from reasoner.answers import ByKey, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.errors import UnknownName, UsageError, require
 from reasoner.system.files import parse_json
@@ -124,22 +126,27 @@ class VerbatimSpace(ByKey):
     version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the final answer, and nothing else, between <answer> and </answer>."
 
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        """The forms of every kind, then the last block between fences."""
+        yield from forms(reply)
+        for fence in _FENCE.findall(reply.text)[-1:]:
+            yield Statement(fence, len(reply.text), enclosed=True)
+
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """All of the text."""
         return _answer(text)
 
     def begins(self, text: str, reply: Reply) -> Answer | None:
         """The rest of the line."""
-        return _answer(text.partition("\n")[0]) if text[:3] != "```" else self.last(text, reply)
+        return _answer(text.partition("\n")[0])
 
     def alone(self, text: str, reply: Reply) -> Answer | None:
         """None: any line may be a part of the answer."""
         return None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last block between fences, else the last line."""
-        fences = _FENCE.findall(text)
-        return _answer(fences[-1] if fences else text.strip().rpartition("\n")[2])
+        """The last line."""
+        return _answer(text.strip().rpartition("\n")[2])
 
 
 def _answer(raw: str) -> Answer | None:
