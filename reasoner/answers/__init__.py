@@ -55,14 +55,17 @@ _MATHEMATICAL = re.compile(
 )
 
 
-def _choice(text: str) -> ReadsSegment:
+_Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace
+
+
+def _choice(text: str) -> ChoiceSpace:
     choice = choice_in(text)
     if choice is None:
         raise UsageError("the question lists no options: write them as `A) ... B) ...`, or choose another answer kind")
     return choice
 
 
-def _auto(text: str) -> ReadsSegment:
+def _auto(text: str) -> _Space:
     if choice := choice_in(text):
         return choice
     if _YES_NO_QUESTION.search(text[-TAIL:]):
@@ -72,7 +75,7 @@ def _auto(text: str) -> ReadsSegment:
     return NumberSpace() if _NUMERIC.search(text) else TextSpace()
 
 
-_SPACES: dict[str, Callable[[str], ReadsSegment]] = {
+_SPACES: dict[str, Callable[[str], _Space]] = {
     "auto": _auto,
     "number": lambda _: NumberSpace(),
     "math": lambda _: MathSpace(),
@@ -113,7 +116,7 @@ def _options(kind: str, text: str) -> dict[str, Any]:
         text = ""
         if option != "pattern":
             value, _, text = value.partition(",")
-        values[option] = {"seconds": _seconds, "several": _several, "pattern": str}[option](value)
+        values[option] = _READ[option](value)
     return values
 
 
@@ -128,3 +131,6 @@ def _several(value: str) -> bool:
     if value not in ("true", "false"):
         raise UsageError(f"answer kind choice: several must be true or false (got {value!r})")
     return value == "true"
+
+
+_READ: dict[str, Callable[[str], object]] = {"seconds": _seconds, "several": _several, "pattern": str}

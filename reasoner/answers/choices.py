@@ -18,20 +18,25 @@ _ON = "(?:because|since|as|is|which|and|but|with|for|due|or)"
 _OPEN = r"[*$`\s(\[{\"'\u201c\u2018\u300c\u300e\uff08\u3010]|\\[(\[]|\\[a-z]++\{"
 _CLOSE = r"[*$`)\]}\"'\u201d\u2019\u300d\u300f\uff09\u3011.:]"
 # A word after `A` may make it an article; after `3`, a unit. Chinese and Japanese have no blank after a label.
-_AFTER_LETTER = rf"(?![a-zA-Z\d_-]|['\u2019](?![dt][i\u0131u\u00fc]r))(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z]))"
+_ARTICLE_ENDS = rf"(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z]))"
+_AFTER_LETTER = rf"(?![a-zA-Z\d_-]|['\u2019](?![dt][i\u0131u\u00fc]r)){_ARTICLE_ENDS}"
 _AFTER_NUMBER = rf"(?![a-zA-Z\d_]|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])"
 _AND = (
     r"(?:,\s*(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)?\b|[/&+\u3001\uff0c]|\b(?:and|or|und|oder|y|o|et|ou|e|dan"
     r"|atau|v\u00e0|ve|veya|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u4e0e\u53ca\u3068\u304b\uacfc\uc640])"
 )
-_ENDS = rf"(?=\s*(?:{_CLOSE}|[,;!\n\u3002\uff0c\u3001/&+]|\Z|(?:and|or|are|both|together|because)\b|[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7a3]))"
+_ENDS = (
+    rf"(?=\s*(?:{_CLOSE}|[,;!\n\u3002\uff0c\u3001/&+]|\Z|(?:and|or|are|both|together|because)\b"
+    r"|[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7a3]))"
+)
 _ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)\s+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
 _BOLD = r"\*\*\(?|\\(?:text(?:bf)?|math(?:bf|rm))\{\(?"
 _END = r"(?:\)?\*\*|\)|[.:]\*\*|\.?\})"
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
 _SIGNS = str.maketrans({chr(0xFF01 + index): chr(0x21 + index) for index in range(94)} | _CIRCLED | {"\u3000": " "})
 _POSITIVE = re.compile(
-    r"(?<!in)(?<!not )\b(?:correct|right|true|yes|correcta?|richtig|vrai)\b|[\u2713\u2714\u2705]|(?<!\u4e0d)\u6b63\u786e|\u6b63\u3057\u3044",
+    r"(?<!in)(?<!not )\b(?:correct|right|true|yes|correcta?|richtig|vrai)\b"
+    r"|[\u2713\u2714\u2705]|(?<!\u4e0d)\u6b63\u786e|\u6b63\u3057\u3044",
     re.IGNORECASE,
 )
 _NEGATIVE = re.compile(
@@ -75,10 +80,16 @@ def _patterns(labels: Labels) -> _Patterns:
     lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_words('option')})|the)\s*+)*+"
     return _Patterns(
         begins=re.compile(rf"{lead}{label}{after}"),
-        more=re.compile(rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"),
+        more=re.compile(
+            rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"
+        ),
         alone=re.compile(rf"(?:\W|(?i:{_words('option')})\s*){{0,6}}{label}\W{{0,6}}"),
         marked=re.compile(rf"(?:{_BOLD}|(?<![\w)])\(|\[\[){capital}(?:{_END}|\]\])"),
-        item=re.compile(rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_words('option')})[ \t]+)?{capital}(?:\*\*)?[).:\]](?:\*\*)?[^\S\n]+(\S[^\n]*)$", re.MULTILINE),
+        item=re.compile(
+            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_words('option')})[ \t]+)?{capital}(?:\*\*)?[).:\]](?:\*\*)?"
+            r"[^\S\n]+(\S[^\n]*)$",
+            re.MULTILINE,
+        ),
     )
 
 
@@ -87,13 +98,15 @@ def _phrases(language: Language, labels: Labels) -> tuple[re.Pattern[str], re.Pa
     """`I choose B`, and `B is correct`, in a language."""
     label, after = ("([A-Z])", _AFTER_LETTER) if labels == "letters" else (r"(\d{1,2})", _AFTER_NUMBER)
     option = alternatives(language.option)
+    words = "|".join(re.escape(word) for word in sorted(language.correct, key=len, reverse=True))
     choose = re.compile(
         rf"(?i:{alternatives(language.choose)})(?:\s*+(?i:the|{option}))*+\s*+[:\uff1a]?+(?:{_OPEN}|[:\uff1a])*+{label}{after}"
     )
     before = r"(?<![a-zA-Z\d_'\u2019.-])"
     correct = re.compile(
-        rf"(?:{before}|(?i:{option})\s*+)[(*\[\"\u201c]*+{label}(?![a-zA-Z\d_'\u2019])(?:[)*\].:\"\u201d]++(?:\s[^\n.;:()]{{1,60}}?)?)?(?:\s*+\([^()\n]{{1,80}}\))?"
-        rf"\s*+(?:,\s)?(?i:{'|'.join(re.escape(word) for word in sorted(language.correct, key=len, reverse=True))})(?![a-zA-Z])"
+        rf"(?:{before}|(?i:{option})\s*+)[(*\[\"\u201c]*+{label}(?![a-zA-Z\d_'\u2019])"
+        rf"(?:[)*\].:\"\u201d]++(?:\s[^\n.;:()]{{1,60}}?)?)?(?:\s*+\([^()\n]{{1,80}}\))?"
+        rf"\s*+(?:,\s)?(?i:{words})(?![a-zA-Z])"
     )
     return choose, correct
 
@@ -192,8 +205,8 @@ class ChoiceSpace(ByKey):
         patterns = _patterns(self.labels)
         if (match := patterns.alone.fullmatch(text)) and match[1].upper() in self.known:
             return self._answer([match[1].upper()])
-        if (item := patterns.item.fullmatch(text)) and (label := self._label_of(item[2])) == item[1]:
-            return self._answer([label])
+        if (item := patterns.item.fullmatch(text)) and self._label_of(item[2]) == item[1]:
+            return self._answer([item[1]])
         if label := self._label_of(text):
             return self._answer([label])
         match = patterns.begins.match(text)
@@ -235,7 +248,9 @@ class ChoiceSpace(ByKey):
         if len(named) > 1 and _NOT.search(plain):
             # What the text rejects is not what it chooses.
             for _, option in named:
-                plain = re.sub(rf"{_NOT.pattern}(?:an? |the )?{re.escape(option)}(?!\w)", " ", plain, flags=re.IGNORECASE)
+                plain = re.sub(
+                    rf"{_NOT.pattern}(?:an? |the )?{re.escape(option)}(?!\w)", " ", plain, flags=re.IGNORECASE
+                )
             named = [(label, option) for label, option in named if _says(plain, option)]
         if len(named) > 1:
             named = [(label, option) for label, option in named if not self._within(option, named, plain)]
@@ -250,7 +265,9 @@ class ChoiceSpace(ByKey):
 
     def _label_of(self, text: str) -> str | None:
         plain = _bare(text).casefold()
-        labels = [label for label, option in zip(self.known, self.options, strict=True) if _bare(option).casefold() == plain]
+        labels = [
+            label for label, option in zip(self.known, self.options, strict=True) if _bare(option).casefold() == plain
+        ]
         return labels[0] if len(labels) == 1 else None
 
     def _ordinal(self, text: str) -> Answer | None:

@@ -6,10 +6,9 @@ Each reader yields the last statement first. A model wrote the text, so every pa
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import NamedTuple
 
-from reasoner.answers.languages import Language, Reply, english, languages
+from reasoner.answers.languages import Language, Reply, english
 
 MAX_CLAUSE = 600
 """Characters after an announcement that are read."""
@@ -30,8 +29,8 @@ class Statement(NamedTuple):
 
 _TAG = re.compile(r"(?:<|\[|<\|)((?:final[ _-]?)?answer|result)(?:>|\]|\|>)", re.IGNORECASE)
 _JSON = re.compile(
-    r"[\"']((?:the[ _]?|final[ _]?|correct[ _]?|my[ _]?)*(?:answer|result|choice|答案|respuesta|resposta|antwort|r\u00e9ponse"
-    r"|ответ|答え|정답|jawaban)(?:[ _]?(?:choice|letter|value))?)[\"']\s*+:\s*+"
+    r"[\"']((?:the[ _]?|final[ _]?|correct[ _]?|my[ _]?)*(?:answer|result|choice|答案|respuesta|resposta"
+    r"|antwort|r\u00e9ponse|ответ|答え|정답|jawaban)(?:[ _]?(?:choice|letter|value))?)[\"']\s*+:\s*+"
     r"(\"(?:[^\"\\]|\\.)*+\"|'[^'\n]*+'|\[[^\[\]]*+\]|[^\s,{}\[\]\"']++)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -101,6 +100,10 @@ def boxed(text: str) -> str | None:
     return next((box.text for box in _boxes(text)), None)
 
 
+_FINAL = re.compile(r"\bfinal|\u6700\u7ec8|\u6700\u7d42", re.IGNORECASE)
+_NEGATED_CLAUSE = re.compile(
+    r"\b(?:if|whether|why|what|which|how|not|nothing|neither|that|this|it)\s*\Z", re.IGNORECASE
+)
 _LEAD = re.compile(r"[\s*_:\uff1a>]*+")
 _REVERSED = re.compile(
     r"[^\n]?\b(?:is|would be|must be|should be)\s+(?:therefore |thus |then |clearly )?(?:the|my|our)\s+"
@@ -118,7 +121,7 @@ _HEDGED = re.compile(
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"[\"\u201c]\s*(?:the\s+)?(?:final\s+|correct\s+)?\Z", re.IGNORECASE)
-_ASKED = re.compile(r"[^.?!\n\uff1f]{0,80}[?\uff1f]|\s*(?:not\b|n't|unclear|unknown)")
+ASKED = re.compile(r"[^.?!\n\uff1f]{0,80}[?\uff1f]|\s*(?:not\b|n't|unclear|unknown)")
 
 
 def hedged(text: str, start: int) -> bool:
@@ -138,48 +141,50 @@ def announcements(reply: Reply) -> Iterator[Statement]:
 
 
 def _announced(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[Statement]:
-    text, matches = reply.text, []
-    for language in spoken:
-        for offset in language.nouns_in(reply):
-            if match := language.announcement.match(text, offset):
-                matches.append(match)
-            elif language is english() and (match := _REVERSED.search(text, max(0, offset - 40), offset + 6)):
-                matches.append(match)
-    matches.sort(key=lambda match: match.start())
-    matches = matches[-MAX_STATEMENTS:]
+    text = reply.text
+    matches = sorted(_announcing(reply, spoken), key=lambda match: match.start())[-MAX_STATEMENTS:]
     if len(matches) > 1:
         # A final answer is more explicit than an answer.
         matches.sort(key=lambda match: _FINAL.search(text, max(0, match.start() - 14), match.end()) is not None)
     for match in reversed(matches):
         if match.re is _REVERSED:
-            start = _sentence_start(text, match.start())
-            clause = text[start : match.start() + 1].strip()
+            clause = text[_sentence_start(text, match.start()) : match.start() + 1].strip()
             if clause and not _NEGATED_CLAUSE.search(clause):
                 yield Statement(clause, match.end(), enclosed=True)
-            continue
-        if hedged(text, match.start()):
-            continue
-        lead = _LEAD.match(text, match.end())
-        start = lead.end() if lead else match.end()
-        clause = text[start : start + MAX_CLAUSE]
-        if "\n" in text[match.end() : start] and _LIST.match(clause):
-            continue
-        if match[0].endswith("|"):
-            if _TABLE.match(clause):
-                continue
-            clause = clause.partition("|")[0]
-        if clause and not _ASKED.match(clause):
-            yield Statement(clause, start)
+        elif not hedged(text, match.start()) and (statement := _after(text, match)):
+            yield statement
 
 
-_FINAL = re.compile(r"\bfinal|\u6700\u7ec8|\u6700\u7d42", re.IGNORECASE)
-_NEGATED_CLAUSE = re.compile(r"\b(?:if|whether|why|what|which|how|not|nothing|neither|that|this|it)\s*\Z", re.IGNORECASE)
+def _announcing(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[re.Match[str]]:
+    for language in spoken:
+        for offset in language.nouns_in(reply):
+            match = language.announcement.match(reply.text, offset)
+            if match is None and language is english():
+                match = _REVERSED.search(reply.text, max(0, offset - 40), offset + 6)
+            if match:
+                yield match
+
+
+def _after(text: str, announcement: re.Match[str]) -> Statement | None:
+    """What follows an announcement; None if that is a list, the head of a table, a question or a denial."""
+    lead = _LEAD.match(text, announcement.end())
+    start = lead.end() if lead else announcement.end()
+    clause = text[start : start + MAX_CLAUSE]
+    if "\n" in text[announcement.end() : start] and _LIST.match(clause):
+        return None
+    if announcement[0].endswith("|"):
+        if _TABLE.match(clause):
+            return None
+        clause = clause.partition("|")[0]
+    return Statement(clause, start) if clause and not ASKED.match(clause) else None
 
 
 def _sentence_start(text: str, end: int) -> int:
     start = max(0, end - 200)
-    found = max(text.rfind(mark, start, end) + len(mark) for mark in (". ", "! ", "? ", "\n", ": "))
-    return max(start, found) if found > 1 else start
+    ends = [
+        text.rfind(mark, start, end) + len(mark) for mark in (". ", "! ", "? ", "\n", ": ") if mark in text[start:end]
+    ]
+    return max(ends, default=start)
 
 
 _FENCE_LINE = re.compile(r"[`~]{3,}[^\n`]*\n")
@@ -225,11 +230,11 @@ def lines(reply: Reply) -> Iterator[Statement]:
     if "**" in text or "`" in text or "__" in text or "==" in text or "bf{" in text or "<" in text or "*" in text:
         for match in reversed(list(_EMPHASIS.finditer(text))[-MAX_STATEMENTS:]):
             rest = match["rest"]
-            closing = None
-            for closing in _AFTER_EMPHASIS.finditer(rest):
-                pass
+            closing = next(reversed(list(_AFTER_EMPHASIS.finditer(rest))), None)
             if closing and _WORDS_AFTER.match(rest, closing.end()):
-                content = _AFTER_EMPHASIS.sub("", rest) if match["mark"] else rest[: closing.start()] + rest[closing.end() :]
+                content = (
+                    _AFTER_EMPHASIS.sub("", rest) if match["mark"] else rest[: closing.start()] + rest[closing.end() :]
+                )
                 yield Statement(content.strip(), match.end(), enclosed=True)
     plain = text.strip()
     start = plain.rfind("\n") + 1
@@ -239,96 +244,6 @@ def lines(reply: Reply) -> Iterator[Statement]:
         yield Statement(first.strip(), len(first), enclosed=True)
 
 
-_EXPLAINS = re.compile(r"\W*(?:explanation|because|reason|this|that|note|here|since|confidence|i used)\b", re.IGNORECASE)
-
-
-@cache
-def _replaces() -> re.Pattern[str]:
-    """What may stand between a word of correction and the new answer."""
-    verbs = "|".join(re.escape(verb) for language in languages()[1:] for verb in language.verbs)
-    return re.compile(
-        r"[\s,.:;!\u2014\u2013\u3002\uff0c\uff1a\u3001-]*+"
-        r"(?:(?:no(?=[,:])|sorry|actually|wait|hmm|i mean|i meant|i made a mistake|that'?s wrong|that is wrong|that is not right"
-        r"|that'?s not right|rather|in fact|correction|let me correct that)[\s,.:;!\u2014\u2013-]++)*+"
-        r"(?:(?:that|it|this|the (?:final |correct |right )?(?:answer|result|value))"
-        r"(?:'s|\u2019s| is| are| was| should be| should have been| must be| would be| has to be| equals)\s+)?"
-        rf"(?:(?:eso|esto|isso|isto|das|es|ce|c'|\u044d\u0442\u043e|itu|\u0111\u00f3|la|le|el|o|a)\s*)?(?:(?:{verbs})\s*)?"
-        r"(?:make (?:it|that)\s+)?(?:actually |really |in fact |rather |to )*[*_\s:\uff1a]*+",
-        re.IGNORECASE,
-    )
-
-
-_WITHDRAWS = re.compile(
-    r"(?:that|this|it)(?:'s| is| was| isn't| is not)? (?:wrong|incorrect|not right|not correct|mistaken|right\b(?<=n't right))"
-    r"|\bi (?:made|see) (?:a|an|my) (?:\w+ )?(?:mistake|error)|\b(?:re-?calculate|re-?compute|redo|re-?do|start over|try again)\b"
-    r"|scratch that|\bnot (?:right|correct)\b",
-    re.IGNORECASE,
+_EXPLAINS = re.compile(
+    r"\W*(?:explanation|because|reason|this|that|note|here|since|confidence|i used)\b", re.IGNORECASE
 )
-_CLAIM_END = re.compile(r"[^\n]{0,80}?(?:[.!;\u3002]+(?=\s|\Z)|\n|\Z|[\u3002\uff0c,]|\s(?:because|since|as|not)\b)", re.IGNORECASE)
-MIN_CORRECTION = 4
-"""Characters of the shortest answer with a correction after it, such as `1不，2。`."""
-MAX_CORRECTIONS = 8
-
-
-class Corrections(NamedTuple):
-    """What follows a statement and may replace its answer."""
-
-    claims: tuple[str, ...]
-    """Short claims right after a word of correction, such as `43` in `wait, that is 43`; the last one first."""
-    rest: str
-    """All text after the first word of correction."""
-    withdrawn: str
-    """The text after a sentence that takes the answer back without giving another; empty if there is none."""
-
-
-def corrections(reply: Reply, start: int) -> Corrections | None:
-    """The corrections after an offset; None if there are none."""
-    after = reply.text[start:]
-    if len(after) < MIN_CORRECTION or after.isspace():
-        return None
-    lowered = after.lower()
-    marks = sorted(
-        match.end()
-        for language in reply.known_languages
-        if any(word in lowered for word in language.correction)
-        for match in language.corrections.finditer(after)
-    )
-    if not marks:
-        return None
-    claims = []
-    for mark in reversed(marks[-MAX_CORRECTIONS:]):
-        replaces = _replaces().match(after, mark)
-        begin = replaces.end() if replaces else mark
-        if (end := _CLAIM_END.match(after, begin)) and not _ASKED.match(after, begin):
-            claims.append(end[0].strip())
-    rest = after[marks[0] :]
-    withdrawal = _WITHDRAWS.search(rest)
-    return Corrections(tuple(claims), rest, rest[withdrawal.end() :] if withdrawal else "")
-
-
-_REMARK_LINE = re.compile(
-    r"^\W*(?:(?:confidence|certainty|probability|difficulty|time|steps|tokens|score)\b[^\n]{0,80}"
-    r"|(?:i am|i'm|i feel)\s[^\n]{0,60}(?:confiden|certain|sure)[^\n]*)$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_REMARK = re.compile(r"\(?\b(?:confidence|certainty|confident|certain|sure)\b[^.\n]{0,12}\d[\d.]*\s?%?\)?", re.IGNORECASE)
-_PERCENT_SURE = re.compile(r"\d[\d.]*\s?%\s(?:confiden|certain|sure)\w*", re.IGNORECASE)
-_CHECK = re.compile(
-    r"^[\W_]*(?:double[- ]check|sanity check|check(?:ing)?|verification|verify|verifying|proof|note|remark|p\.?s\.?"
-    r"|explanation)\b[^\n]{0,20}?(?::|\*\*|$)|^[ \t]*\(?(?:note|check|e\.g\.|i\.e\.)\b",
-    re.IGNORECASE | re.MULTILINE,
-)
-
-
-def without_remarks(text: str) -> str:
-    """The text without what follows an answer and is none: confidences, checks, notes."""
-    lowered = text.lower()
-    if any(word in lowered for word in ("confiden", "certain", "sure", "probability", "difficulty", "time", "steps", "tokens", "score")):
-        text = _PERCENT_SURE.sub(" ", _REMARK.sub(" ", _REMARK_LINE.sub("", text)))
-    if any(word in lowered for word in ("check", "verif", "proof", "note", "remark", "p.s", "ps", "explanation")) and (
-        check := _CHECK.search(text)
-    ):
-        before = text[: check.start()]
-        if before.strip():
-            return before
-    return text

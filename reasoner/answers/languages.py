@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 # After a noun, before its verb: `the answer to the first question, then, is`.
-_BETWEEN = r"(?:\s(?:to|of|for|in|a|de|del|zu|auf|à|dari|untuk|của|на)\s[^.\n:=|?]{1,60}?)?(?:,?\s(?:then|therefore|thus|hence|here|now|also|simply),?)?"
+_BETWEEN = (
+    r"(?:\s(?:to|of|for|in|a|de|del|zu|auf|à|dari|untuk|của|на)\s[^.\n:=|?]{1,60}?)?"
+    r"(?:,?\s(?:then|therefore|thus|hence|here|now|also|simply),?)?"
+)
 _SIGNS = r"[:\uff1a=\u2192\u21d2|]|->|[-\u2013\u2014](?=\s)"
 _MARKS = r"\s*+[*_\"'`\u201d\u300d\u300f]*+\s*+"
 
@@ -55,6 +59,7 @@ class Language:
     common: tuple[str, ...]
     verb_final: bool = False
     endings: tuple[str, ...] = ()
+
     @cached_property
     def nouns(self) -> tuple[str, ...]:
         """The nouns in lower case."""
@@ -77,7 +82,7 @@ class Language:
 
     @cached_property
     def announcement(self) -> re.Pattern[str]:
-        """What stands before an announced answer: `The final answer to this is`, `答案是`, `Respuesta:`."""
+        """What comes before an announced answer: `The final answer to this is`, `答案是`, `Respuesta:`."""
         around = rf"(?:\s*(?:{_loose(self.adjectives)}))"
         verbs = _loose(self.verbs)
         separator = rf"(?:(?:{verbs})(?:\s*+[:\uff1a])?+|{_SIGNS})"
@@ -108,14 +113,12 @@ class Language:
 def languages() -> tuple[Language, ...]:
     """All languages, English first."""
     table = tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
-    return tuple(
-        Language(
-            name,
-            **{("verbs" if key == "is" else key): tuple(value) if isinstance(value, list) else value
-               for key, value in words.items()},
-        )
-        for name, words in table.items()
-    )  # fmt: skip
+    return tuple(_language(name, words) for name, words in table.items())
+
+
+def _language(name: str, words: dict[str, Any]) -> Language:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in words.items()}
+    return Language(name=name, verbs=fields.pop("is"), **fields)
 
 
 def english() -> Language:

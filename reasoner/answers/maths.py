@@ -26,8 +26,12 @@ _MATH = re.compile(
     rf"|\\begin\{{{_ROWS}\*?\}}((?:[^\\]|\\(?!end\b|begin\{{{_ROWS}))*+)\\end\{{{_ROWS}\*?\}}"
 )
 _ENVIRONMENT = re.compile(rf"\\(?:begin|end)\{{{_ROWS}\*?\}}(?:\{{\w*\}})?")
-_LEADING_RELATION = re.compile(r"(?:\s|=|\\(?:implies|Rightarrow|iff|Leftrightarrow|therefore|to|quad|qquad)\b|\u21d2|\u2234)*+")
-_AND = re.compile(r"\s*+(?:,\s*+(?:and|or|y|und|et|e|\u0438)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u3001\uff0c\u3068])\s*+")
+_LEADING_RELATION = re.compile(
+    r"(?:\s|=|\\(?:implies|Rightarrow|iff|Leftrightarrow|therefore|to|quad|qquad)\b|\u21d2|\u2234)*+"
+)
+_AND = re.compile(
+    r"\s*+(?:,\s*+(?:and|or|y|und|et|e|\u0438)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u3001\uff0c\u3068])\s*+"
+)
 # The end of the clause after an announcement: the sentence ends or continues in words.
 _END = re.compile(
     r"[.!](?=\s|\*|\Z)|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
@@ -40,10 +44,14 @@ _AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?!(?:and|or)\b)(?=[^\W\d_]{2})[^=]*+"
 _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 _MORE = re.compile(r"(?<![\^{])\d")
 _LEADING_WORDS = re.compile(
-    r"\W{0,4}(?:(?:so|therefore|thus|hence|then|finally|that|is|we (?:get|have|find|obtain|conclude)|which gives|giving)\b[\s,:]*+)++",
+    r"\W{0,4}(?:(?:so|therefore|thus|hence|then|finally|that|is|we (?:get|have|find|obtain|conclude)|which gives"
+    r"|giving)\b"
+    r"[\s,:]*+)++",
     re.IGNORECASE,
 )
-_REASON = re.compile(r"[\s,(]*(?:when|where|since|because|for|as|at|with|using|given)(?:\s+\w{1,8}){0,2}\s*", re.IGNORECASE)
+_REASON = re.compile(
+    r"[\s,(]*(?:when|where|since|because|for|as|at|with|using|given)(?:\s+\w{1,8}){0,2}\s*", re.IGNORECASE
+)
 _DECIMAL_COMMA = re.compile(r"(?<![\d,(\[{])(-?\d+),(\d+)(?![\d,])")
 MAX_WORDS = 3
 """Maximum words of an announced answer; more are a sentence."""

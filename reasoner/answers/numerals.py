@@ -17,15 +17,15 @@ _DIGITS = (
 _COMMA = r"(?<![(\[{]\d)(?<![(\[{]\d\d)(?<!,\d)(?<!,\d\d),(?!\d{3}(?!\d))(?=\d++(?!,\d))"
 _DECIMAL = rf"(?:{_DIGITS}(?:(?:\.|{_COMMA}|(?<=\.\d\d\d),)\d++)?(?:[eE][-+]?\d{{1,2}}(?!\w))?|\.\d++)"
 _CURRENCY = "$\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u20ba"
-_NUMBER = rf"(?>(?:[{_CURRENCY}]\s?)?(?:{_DIGITS}\s{_DIGITS}\s?/\s?{_DIGITS}(?!\.?\d)|{_DECIMAL}(?:\s?/\s?{_DECIMAL})?))"
+_NUMBER = (
+    rf"(?>(?:[{_CURRENCY}]\s?)?(?:{_DIGITS}\s{_DIGITS}\s?/\s?{_DIGITS}(?!\.?\d)|{_DECIMAL}(?:\s?/\s?{_DECIMAL})?))"
+)
 _SIGN = r"[-+\u2212]"
 _SIGNED = rf"(?>(?:{_SIGN}\s?)?{_NUMBER})"
 _OPERATOR = r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b)"
 _EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?[=\u2248]\s*+({_SIGNED})")
 # A sign after an operand is an operator; a sign between blanks is a dash or a bullet.
-_ANY = re.compile(
-    rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[{_CURRENCY}.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})"
-)
+_ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[{_CURRENCY}.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
 _NAME = r"(?:\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?\s?=\s?)"
 _HEDGE = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|simply|just|only|therefore|thus|then|indeed|clearly|now"
@@ -60,8 +60,9 @@ _PLAIN_WORDS = re.compile(r"[^\W\d_]+")
 # Written with one separator before exactly three digits: its language tells which sign it is.
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _VULGAR = {
-    "\u00bd": "1/2", "\u2153": "1/3", "\u2154": "2/3", "\u00bc": "1/4", "\u00be": "3/4", "\u2155": "1/5", "\u2156": "2/5",
-    "\u2157": "3/5", "\u2158": "4/5", "\u2159": "1/6", "\u215a": "5/6", "\u215b": "1/8", "\u215c": "3/8", "\u215d": "5/8",
+    "\u00bd": "1/2", "\u2153": "1/3", "\u2154": "2/3", "\u00bc": "1/4", "\u00be": "3/4", "\u2155": "1/5",
+    "\u2156": "2/5", "\u2157": "3/5", "\u2158": "4/5", "\u2159": "1/6", "\u215a": "5/6",
+    "\u215b": "1/8", "\u215c": "3/8", "\u215d": "5/8",
     "\u215e": "7/8",
 }  # fmt: skip
 _SIGNS = str.maketrans(
@@ -145,7 +146,10 @@ class NumberSpace(ByKey):
         sentence = _SENTENCE.match(plain)
         if sentence is None or _NEGATED.search(sentence[0]):
             return None
-        for numbers in (_ANY.findall(sentence[0]), [n for bold in _BOLD.findall(sentence[0]) for n in _ANY.findall(bold)]):
+        for numbers in (
+            _ANY.findall(sentence[0]),
+            [n for bold in _BOLD.findall(sentence[0]) for n in _ANY.findall(bold)],
+        ):
             if len(numbers) == 1:
                 return self._answer(numbers[0], reply)
         return None

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from reasoner.answers.forms import Statement, announcements, boxed, corrections, forms, headings, lines, without_remarks
+from reasoner.answers.corrections import corrections, without_remarks
+from reasoner.answers.forms import Statement, announcements, boxed, forms, headings, lines
 from reasoner.answers.languages import Reply
 from reasoner.answers.patterns import compiled, last_matched
 from reasoner.answers.thinking import TAIL, final_segment

@@ -19,12 +19,14 @@ MAX_TEXT = 500
 _TAGS = re.compile(r"</?[a-zA-Z_]{1,20}>")
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*+)\}")
 _FULL_STOP = re.compile(
-    r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bFt)(?<!\bvs)(?<!\betc)(?<!\bMrs)(?<!\bInc)"
+    r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bFt)(?<!\bvs)"
+    r"(?<!\betc)(?<!\bMrs)(?<!\bInc)"
     r"(?<!\bLtd)(?<!\bRev)(?<!\bCol)(?<!\bGen)(?<!\bProf)(?<!\.[A-Za-z])[.!?](?=[\s*]*\s[^a-z\d]|\**\s*\Z)"
     r"|[\u3002\uff01\u0964\uff0e\u06d4]"
 )
 _REASON = re.compile(
-    r"\s*[,;]?\s(?:because|since|as (?:it|he|she|they|this)|which|who|given that|due to|porque|car|parce que|weil|da es|karena|\u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e)\b"
+    r"\s*[,;]?\s(?:because|since|as (?:it|he|she|they|this)|which|who|given that|due to|porque|car"
+    r"|parce que|weil|da es|karena|\u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e)\b"
     r"|\s+[\u2014\u2013]\s|\s-\s|,\s(?:but|so|and not|not|as|with|where)\s",
     re.IGNORECASE,
 )
@@ -32,12 +34,14 @@ _BOLD_FIRST = re.compile(r"\s*(?:the |an? )?\*\*([^*\n]+)\*\*", re.IGNORECASE)
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _HEADING = re.compile(
     r"(?:step|part|explanation|reasoning|analysis|background|context|summary|conclusion|notes?|key|overview|introduction"
-    r"|solution|question|details?|why|how|what|answer|final answer|confidence|sources?|evidence|given|example)s?\b[^.]{0,40}\Z"
+    r"|solution|question|details?|why|how|what|answer|final answer|confidence|sources?|evidence|given"
+    r"|example)s?\b[^.]{0,40}\Z"
     r"|.*[:\uff1a]\s*\Z",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they)\b", re.IGNORECASE
+    r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they)\b",
+    re.IGNORECASE,
 )
 MAX_ALONE = 8
 """Maximum words of a text on a line of its own; more are a sentence."""
@@ -129,7 +133,10 @@ def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
     truth = {word: meaning for word, meaning in truth.items() if word not in _TRUTH}
     endings = "|".join(re.escape(ending) for language in languages() for ending in language.endings)
     words = "|".join(re.escape(word) for word in sorted(truth, key=len, reverse=True))
-    return re.compile(rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))", re.IGNORECASE), truth
+    return re.compile(
+        rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))",
+        re.IGNORECASE,
+    ), truth
 
 
 @dataclass(frozen=True, slots=True)

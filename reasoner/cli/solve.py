@@ -74,8 +74,8 @@ class _Recording:
                    "seconds, flops, usd.  [default: no limit]")  # fmt: skip
 @click.option("-a", "--answer", default="auto", show_default=True, metavar="KIND",
               help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
-                   "comparison of formulas take 30 s instead of 10 s. number:pattern=REGEX, for any kind, reads answers "
-                   "by a regular expression first.")  # fmt: skip
+                   "comparison of formulas take 30 s instead of 10 s. number:pattern=REGEX, for any kind, reads "
+                   "answers by a regular expression first.")  # fmt: skip
 @click.option("--context", type=options.PATH, metavar="FILE",
               help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
 @options.engine_options

@@ -29,7 +29,8 @@ MAX_ANSWER_LENGTH = 40
 @click.command("grade")
 @click.argument("run", type=PATH)
 @click.option("--explain", is_flag=True,
-              help="Grade nothing: count the replies that each reading rule read, and show those that no rule read.")  # fmt: skip
+              help="Grade nothing: count the replies that each reading rule read, and show those that none "
+                   "read.")  # fmt: skip
 @UNSANDBOXED
 @json_option("the changes, or what --explain shows")
 @guarded

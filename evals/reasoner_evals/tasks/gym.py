@@ -26,6 +26,7 @@ MAX_SIZE = 100_000
 MAX_ANSWER = 8_000
 """Characters of an answer; longer texts are not answers."""
 _FENCE = re.compile(r"^```[^\n`]*\n(.*?)^```[^\S\n]*$", re.DOTALL | re.MULTILINE)
+_EMPTY = re.compile(r"<answer>\s*</answer>")
 _QUOTES = "`\"'"
 
 
@@ -150,7 +151,7 @@ class VerbatimSpace(ByKey):
 
 
 def _answer(raw: str) -> Answer | None:
-    plain = _plain(raw)
+    plain = _plain(_EMPTY.sub("", raw))
     # One blank within a line, none at its ends, no empty lines.
     key = "\n".join(filter(None, (" ".join(line.split()) for line in plain.splitlines())))
     return Answer(plain, key) if 0 < len(plain) <= MAX_ANSWER else None
