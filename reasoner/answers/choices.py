@@ -100,7 +100,7 @@ def _phrases(language: Language, labels: Labels) -> tuple[re.Pattern[str], re.Pa
     option = alternatives(language.option)
     words = "|".join(re.escape(word) for word in sorted(language.correct, key=len, reverse=True))
     choose = re.compile(
-        rf"(?i:{alternatives(language.choose)})(?:\s*+(?i:the|{option}))*+\s*+[:\uff1a]?+(?:{_OPEN}|[:\uff1a])*+{label}{after}"
+        rf"(?i:{alternatives(language.choose)})(?:\s*+(?i:the|{option}))*+\s*+[,:\uff0c\uff1a]?+(?:{_OPEN}|[:\uff1a])*+{label}{after}"
     )
     before = r"(?<![a-zA-Z\d_'\u2019.-])"
     correct = re.compile(

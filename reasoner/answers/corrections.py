@@ -5,13 +5,13 @@ from functools import cache
 from typing import NamedTuple
 
 from reasoner.answers.forms import ASKED
-from reasoner.answers.languages import Reply, languages
+from reasoner.answers.languages import Reply, following, languages
 
 
 @cache
 def _replaces() -> re.Pattern[str]:
     """What may stand between a word of correction and the new answer."""
-    verbs = "|".join(re.escape(verb) for language in languages()[1:] for verb in language.verbs)
+    verbs = following(verb for language in languages()[1:] for verb in language.verbs)
     return re.compile(
         r"[\s,.:;!\u2014\u2013\u3002\uff0c\uff1a\u3001-]*+"
         r"(?:(?:no(?=[,:])|sorry|actually|wait|hmm|i mean|i meant|i made a mistake|that'?s wrong|that is wrong"
@@ -30,7 +30,7 @@ _WITHDRAWS = re.compile(
     r"|n't right\b"
     r"|\bi (?:made|see) (?:a|an|my) (?:\w+ )?(?:mistake|error)|\b(?:re-?calculate|re-?compute|re-?do"
     r"|start over|try again)\b"
-    r"|scratch that|\bnot (?:right|correct)\b",
+    r"|scratch that|\bi (?:forgot|missed|overlooked|miscounted|misread)\b|\bnot (?:right|correct)\b",
     re.IGNORECASE,
 )
 _CLAIM_END = re.compile(

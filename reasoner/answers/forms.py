@@ -104,7 +104,10 @@ _FINAL = re.compile(r"\bfinal|\u6700\u7ec8|\u6700\u7d42", re.IGNORECASE)
 _NEGATED_CLAUSE = re.compile(
     r"\b(?:if|whether|why|what|which|how|not|nothing|neither|that|this|it)\s*\Z", re.IGNORECASE
 )
-_LEAD = re.compile(r"[\s*_:\uff1a>]*+")
+_LEAD = re.compile(
+    r"[\s*_:\uff1a>]*+(?:(?:clearly|definitely|obviously|likely|most likely|probably|therefore|thus|indeed|then|simply|just"
+    r"|actually|still|always|now)\b[\s,*_:]*+)*+"
+)
 _REVERSED = re.compile(
     r"[^\n]?\b(?:is|would be|must be|should be)\s+(?:therefore |thus |then |clearly )?(?:the|my|our)\s+"
     r"(?:(?:final|correct|right|best|only|single)\s+)*(?:answer|result)\b(?!\s+(?:to|choice|is|key)\s+(?:a|another)\b)",
@@ -224,6 +227,10 @@ _AFTER_EMPHASIS = re.compile(r"(?:\*{1,3}|__|`+|==|</b>|</strong>|\}[$]{0,2})")
 _WORDS_AFTER = re.compile(r"[\s.!]*(?:[^\W\d_]+[\s.!]*){0,2}\Z")
 
 
+_OPENING = re.compile(r"[^\n.]{1,40}\.(?=\s+[A-Z])")
+_LISTED = re.compile(r"\W*\d{1,2}\.")
+
+
 def lines(reply: Reply) -> Iterator[Statement]:
     """Lines that are nothing but an answer: one in bold or another emphasis, then the last line, then the first."""
     text = reply.text
@@ -239,6 +246,8 @@ def lines(reply: Reply) -> Iterator[Statement]:
     plain = text.strip()
     start = plain.rfind("\n") + 1
     yield Statement(plain[start:].strip(), len(text), enclosed=True)
+    if (opening := _OPENING.match(plain)) and not _LISTED.match(opening[0]):
+        yield Statement(opening[0].strip(), opening.end(), enclosed=True)
     first, newline, rest = plain.partition("\n")
     if newline and "=" not in first and (rest[:1] == "\n" or _EXPLAINS.match(rest)):
         yield Statement(first.strip(), len(first), enclosed=True)

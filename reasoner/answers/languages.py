@@ -31,7 +31,7 @@ def _phrase(phrase: str) -> str:
     return f"{start}{pattern}" + (r"(?![^\W_])" if phrase[-1].isalnum() else "")
 
 
-def _loose(phrases: Iterable[str]) -> str:
+def following(phrases: Iterable[str]) -> str:
     """The same for words that follow another one, where no word has to end before them."""
     return "|".join(
         r"\s+".join(map(re.escape, phrase.split()))
@@ -83,8 +83,8 @@ class Language:
     @cached_property
     def announcement(self) -> re.Pattern[str]:
         """What comes before an announced answer: `The final answer to this is`, `答案是`, `Respuesta:`."""
-        around = rf"(?:\s*(?:{_loose(self.adjectives)}))"
-        verbs = _loose(self.verbs)
+        around = rf"(?:\s*(?:{following(self.adjectives)}))"
+        verbs = following(self.verbs)
         separator = rf"(?:(?:{verbs})(?:\s*+[:\uff1a])?+|{_SIGNS})"
         if self.verb_final:
             separator = rf"(?:{separator}|(?=\s*[\d$\u20ac(*\"\u201c`\\A-J-])|(?<=\s))"
@@ -95,10 +95,10 @@ class Language:
     @cached_property
     def heading(self) -> re.Pattern[str]:
         """A line that is a heading over the answer, up to the text below it: `### Final answer`, `**答案**`."""
-        around = rf"(?:(?:{_loose(self.adjectives)})\s*)"
-        after = rf"(?:\s*(?:{_loose(self.adjectives)}))"
+        around = rf"(?:(?:{following(self.adjectives)})\s*)"
+        after = rf"(?:\s*(?:{following(self.adjectives)}))"
         return re.compile(
-            rf"^[ \t>]*+(?:\#{{1,6}}[ \t]*+)?[*_]{{0,3}}[^\w\n]{{0,4}}{around}{{0,3}}(?:{_loose(self.answer)})"
+            rf"^[ \t>]*+(?:\#{{1,6}}[ \t]*+)?[*_]{{0,3}}[^\w\n]{{0,4}}{around}{{0,3}}(?:{following(self.answer)})"
             rf"{after}{{0,3}}[ \t]*+[:\uff1a]?[ \t]*+[*_]{{0,3}}[:\uff1a]?[ \t\#]*+$",
             re.IGNORECASE | re.MULTILINE,
         )

@@ -47,6 +47,7 @@ _POWER_OF_TEN = re.compile(
     r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?([-\u2212+]?\d{1,2})\s?\}|([-\u2212+]?\d{1,2})(?!\d))"
 )
 _SENTENCE = re.compile(r"[^\n\u3002\uff01]{0,300}?(?=[.!](?:\s|\*|\Z)|[\n\u3002;\uff01]|\Z)")
+_CLAUSE = re.compile(r",(?!\d)")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|between|unclear|unknown)\b|n['\u2019]t\b|\?", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _PARENTHESIS = re.compile(r"\s\((?=[^()\n]*[a-zA-Z=+*/\u00d7])[^()\n]*\)")
@@ -148,6 +149,7 @@ class NumberSpace(ByKey):
             return None
         for numbers in (
             _ANY.findall(sentence[0]),
+            _ANY.findall(_CLAUSE.split(sentence[0], maxsplit=1)[0]),
             [n for bold in _BOLD.findall(sentence[0]) for n in _ANY.findall(bold)],
         ):
             if len(numbers) == 1:
