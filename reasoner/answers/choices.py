@@ -22,7 +22,7 @@ _ARTICLE_ENDS = rf"(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z])
 _AFTER_LETTER = rf"(?![a-zA-Z\d_-]|['\u2019](?![dt][i\u0131u\u00fc]r)){_ARTICLE_ENDS}"
 _AFTER_NUMBER = rf"(?![a-zA-Z\d_]|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])"
 _AND = (
-    r"(?:,\s*(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)?\b|[/&+\u3001\uff0c]|\b(?:and|or|und|oder|y|o|et|ou|e|dan"
+    r"(?:,\s*(?:(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)\b)?|[/&+\u3001\uff0c]|\b(?:and|or|und|oder|y|o|et|ou|e|dan"
     r"|atau|v\u00e0|ve|veya|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u4e0e\u53ca\u3068\u304b\uacfc\uc640])"
 )
 _ENDS = (

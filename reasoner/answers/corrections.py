@@ -60,7 +60,7 @@ def corrections(reply: Reply, start: int) -> Corrections | None:
     lowered = after.lower()
     marks = sorted(
         match.end()
-        for language in reply.known_languages
+        for language in (reply.known_languages if after.isascii() else languages())
         if any(word in lowered for word in language.correction)
         for match in language.corrections.finditer(after)
     )
