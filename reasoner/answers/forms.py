@@ -105,7 +105,8 @@ _NEGATED_CLAUSE = re.compile(
     r"\b(?:if|whether|why|what|which|how|not|nothing|neither|that|this|it)\s*\Z", re.IGNORECASE
 )
 _LEAD = re.compile(
-    r"[\s*_:\uff1a>]*+(?:(?:clearly|definitely|obviously|likely|most likely|probably|therefore|thus|indeed|then|simply|just"
+    r"[\s*_:\uff1a>]*+(?:(?:clearly|definitely|obviously|likely|most likely|probably"
+    r"|therefore|thus|indeed|then|simply|just"
     r"|actually|still|always|now)\b[\s,*_:]*+)*+"
 )
 _REVERSED = re.compile(

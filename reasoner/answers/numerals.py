@@ -49,6 +49,12 @@ _POWER_OF_TEN = re.compile(
 _SENTENCE = re.compile(r"[^\n\u3002\uff01]{0,300}?(?=[.!](?:\s|\*|\Z)|[\n\u3002;\uff01]|\Z)")
 _CLAUSE = re.compile(r",(?!\d)")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|between|unclear|unknown)\b|n['\u2019]t\b|\?", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"(?:,\s(?:which|not|rather|instead|compared|up from|down from|versus|as opposed)"
+    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|more than|less than|fewer than))\b"
+    r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
+    re.IGNORECASE,
+)
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _PARENTHESIS = re.compile(r"\s\((?=[^()\n]*[a-zA-Z=+*/\u00d7])[^()\n]*\)")
 _BULLET = re.compile(r"\A\s*[-*+\u2022\u2212]\s+")
@@ -185,6 +191,9 @@ class NumberSpace(ByKey):
                     return self._answer(_computed(number), reply)
         if "(" in line and len(line) < 2000 and (outer := last_match(_ANY, _PARENTHESIS.sub(" ", line))):
             return self._answer(outer[1], reply)
+        aside = _ASIDE.search(line) if len(line) < 2000 else None
+        if aside and len(_ANY.findall(line, aside.end())) == 1 and (main := last_match(_ANY, line[: aside.start()])):
+            return self._answer(main[1], reply)
         return self._answer(match[1], reply)
 
     def _answer(self, written: str | None, reply: Reply) -> Answer | None:
