@@ -65,6 +65,7 @@ def _words(field: Literal["option", "choose", "correct"]) -> str:
 class _Patterns:
     """The patterns of one kind of label."""
 
+    plain: re.Pattern[str]
     begins: re.Pattern[str]
     more: re.Pattern[str]
     alone: re.Pattern[str]
@@ -79,6 +80,7 @@ def _patterns(labels: Labels) -> _Patterns:
     after = _AFTER_LETTER if letters else _AFTER_NUMBER
     lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_words('option')})|the)\s*+)*+"
     return _Patterns(
+        plain=re.compile(rf"[*(\s]*+{capital}{after}"),
         begins=re.compile(rf"{lead}{label}{after}"),
         more=re.compile(
             rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"
@@ -176,7 +178,9 @@ class ChoiceSpace(ByKey):
     def begins(self, text: str, reply: Reply) -> Answer | None:
         """The label with which it begins, or the one option that its first sentence names."""
         text = _plain(text[:600])
-        match = _patterns(self.labels).begins.match(text)
+        match = _patterns(self.labels).plain.match(text)
+        if match is None or match[1] not in self.known:
+            match = _patterns(self.labels).begins.match(text)
         if match and (match[1].isupper() or match[1].isdigit() or match[1].upper() in self.known):
             labels = [match[1].upper()]
             end = match.end()

@@ -38,6 +38,7 @@ _CLAIM_END = re.compile(
 )
 MIN_CORRECTION = 4
 """Characters of the shortest answer with a correction after it, such as `1不，2。`."""
+MIN_WORDS = 2
 MAX_CORRECTIONS = 8
 
 
@@ -55,7 +56,7 @@ class Corrections(NamedTuple):
 def corrections(reply: Reply, start: int) -> Corrections | None:
     """The corrections after an offset; None if there are none."""
     after = reply.text[start:]
-    if len(after) < MIN_CORRECTION or after.isspace():
+    if len(after) < MIN_CORRECTION or (after.isascii() and len(after.split(maxsplit=1)) < MIN_WORDS):
         return None
     lowered = after.lower()
     marks = sorted(

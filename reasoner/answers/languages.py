@@ -134,6 +134,11 @@ def _foreign() -> tuple[tuple[Language, ...], tuple[Language, ...]]:
 
 
 @cache
+def _all_endings() -> tuple[str, ...]:
+    return tuple(ending for language in languages() for ending in language.endings)
+
+
+@cache
 def _frequent() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Frequent words of the languages with a decimal point, and of those with a decimal comma."""
     return tuple(
@@ -182,6 +187,8 @@ class Reply:
     def without_ending(self, text: str) -> str:
         """A text without a verb at its end, where its language has one there: `東京` of `東京です`."""
         plain = text.strip().rstrip(".\u3002\u0964")
+        if not plain.endswith(_all_endings()):
+            return text
         for language in self.languages:
             for ending in language.endings:
                 if plain.endswith(ending) and plain != ending:

@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pytest
 
-from reasoner.answers import TAIL, ChoiceSpace, NumberSpace, ReadsSegment, TextSpace, final_segment, space_for
-from reasoner.answers.languages import Reply, languages
+from reasoner.answers import TAIL, ChoiceSpace, NumberSpace, TextSpace, final_segment, space_for
+from reasoner.answers.languages import Language, Reply, languages
 from reasoner.errors import UsageError
 
 NUMBER = NumberSpace()
@@ -84,9 +84,7 @@ def test_marks_of_thinking(text: str, segment: str | None) -> None:
 
 
 @pytest.mark.parametrize("language", languages(), ids=lambda language: language.name)
-def test_a_grouped_number_is_read_by_the_convention_of_its_language(language: object) -> None:
-    assert hasattr(language, "answer")
-    assert hasattr(language, "decimal")
+def test_a_grouped_number_is_read_by_the_convention_of_its_language(language: Language) -> None:
     comma = language.decimal == ","
     for written, key in (("1.234", "1234" if comma else "617/500"), ("1,234", "617/500" if comma else "1234")):
         answer = NUMBER.read(f"{' '.join(language.common)}. {language.answer[0]}: {written}")
@@ -188,12 +186,8 @@ PIECES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES, ids=lambda piece: f"{piece!a}")
 def test_hostile_text_ends_soon(piece: str) -> None:
-    spaces: list[ReadsSegment] = [
-        *(
-            space_for(kind, "Which? A) a cat B) a dog")
-            for kind in ("number", "math", "choice", "yes_no", "text", "code")
-        ),
-    ]  # type: ignore[list-item]
+    question = "Which? A) a cat B) a dog"
+    spaces = [space_for(kind, question) for kind in ("number", "math", "choice", "yes_no", "text", "code")]
     for space in spaces:
         space.read(piece * (10**6 // len(piece)))
         for before in ("The answer is 5. wait, ", "<answer>", "### Answer\n"):
