@@ -394,12 +394,8 @@ class Ledger:
 def _minus(total: Cost, part: Cost) -> Cost:
     flops = None if total.flops is None or part.flops is None else total.flops - part.flops
     return Cost(
-        total.prompt_tokens - part.prompt_tokens,
-        total.cached_tokens - part.cached_tokens,
-        total.generated_tokens - part.generated_tokens,
-        total.verifier_tokens - part.verifier_tokens,
-        total.cancelled_tokens - part.cancelled_tokens,
-        total.requests - part.requests,
-        total.samples - part.samples,
+        total.prompt_tokens - part.prompt_tokens, total.cached_tokens - part.cached_tokens,
+        total.generated_tokens - part.generated_tokens, total.verifier_tokens - part.verifier_tokens,
+        total.cancelled_tokens - part.cancelled_tokens, total.requests - part.requests, total.samples - part.samples,
         flops,
-    )
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.operations import BRANCH
 from reasoner.strategy import Plan
-from reasoner.trace.events import ATTEMPTS, Dropped, Event, LikelihoodsMeasured, Sampled, Scored, TraceWriter
+from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Sampled, Scored, TraceWriter
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 
@@ -68,18 +68,18 @@ def varied(request: SampleRequest) -> str:
 Pause = Callable[[SampleRequest], Awaitable[None]]
 
 
-def jumbled(seed: int, *, lost: float = 0.0, minimum: int = 0, maximum: int = 12) -> Pause:
+def jumbled(seed: int, *, lost: float = 0.0, losses: int | None = None, minimum: int = 0, maximum: int = 12) -> Pause:
     """A pause of a random number of turns of the event loop, after which some requests are lost part-way.
 
-    No sequence is lost as often as the runner tries it, which would be the question's error.
+    No sequence is lost more often than `losses`, where that is given.
     """
     source = random.Random(seed)
-    losses = Counter[tuple[str, int]]()
+    counts = Counter[tuple[str, int]]()
 
     async def pause(request: SampleRequest) -> None:
         sequence = request.prompt.digest, request.index
-        dies = source.random() < lost and losses[sequence] < ATTEMPTS - 1
-        losses[sequence] += dies
+        dies = source.random() < lost and (losses is None or counts[sequence] < losses)
+        counts[sequence] += dies
         for _ in range(source.randint(minimum, maximum)):
             await asyncio.sleep(0)
             usage = request.meter.usage

@@ -115,7 +115,7 @@ def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
     assert then.chain == "The answer is 7"
     found = question.read(then)
     assert found is not None
-    assert (found.key, found.rule) == ("7", "cue")
+    assert (found.key, found.rule) == ("7", "announced")
     assert question.read(completion("The answer is 7", finish="length")) is None
     assert question.read(completion("The answer is 7", finish="abort")) is None
     assert question.read(completion("no idea")) is None

@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numerals import NumberSpace
-from reasoner.answers.reading import CUE, TAIL, ByKey, boxed, final_segment
+from reasoner.answers.reading import RULES, TAIL, ByKey, ReadsSegment, boxed, final_segment
 from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_normal
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
 
 __all__ = [
-    "CUE",
     "MAX_TEXT",
+    "RULES",
     "SPACES",
     "TAIL",
     "ByKey",
@@ -22,6 +24,7 @@ __all__ = [
     "CodeSpace",
     "MathSpace",
     "NumberSpace",
+    "ReadsSegment",
     "TextSpace",
     "YesNoSpace",
     "boxed",
@@ -52,14 +55,17 @@ _MATHEMATICAL = re.compile(
 )
 
 
-def _choice(text: str) -> AnswerSpace:
+_Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace
+
+
+def _choice(text: str) -> ChoiceSpace:
     choice = choice_in(text)
     if choice is None:
         raise UsageError("the question lists no options: write them as `A) ... B) ...`, or choose another answer kind")
     return choice
 
 
-def _auto(text: str) -> AnswerSpace:
+def _auto(text: str) -> _Space:
     if choice := choice_in(text):
         return choice
     if _YES_NO_QUESTION.search(text[-TAIL:]):
@@ -69,7 +75,7 @@ def _auto(text: str) -> AnswerSpace:
     return NumberSpace() if _NUMERIC.search(text) else TextSpace()
 
 
-_SPACES: dict[str, Callable[[str], AnswerSpace]] = {
+_SPACES: dict[str, Callable[[str], _Space]] = {
     "auto": _auto,
     "number": lambda _: NumberSpace(),
     "math": lambda _: MathSpace(),
@@ -82,25 +88,49 @@ SPACES = tuple(_SPACES)
 
 
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space with this name for a question; the name may have an option, as in `math:seconds=30`.
+    """The space with this name for a question; options may follow, as in `math:seconds=30` or `number:pattern== (.*)`.
 
+    `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
     `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
+
+    Raises:
+        UsageError: there is no such kind or option, or an option has no valid value.
     """
     name, _, options = name.partition(":")
     if name not in _SPACES:
         raise UnknownName("answer kind", name, SPACES)
-    if not options:
-        return _SPACES[name](question)
-    if name != "math":
-        raise UsageError(f"answer kind {name} has no options (got {options!r}): leave them out")
-    return MathSpace(_seconds(options))
+    space = _SPACES[name](question)
+    return replace(space, **_options(name, options)) if options else space
 
 
-def _seconds(options: str) -> float:
-    option, _, value = options.partition("=")
-    if option.strip() != "seconds":
-        raise UnknownName("option", option.strip(), ("seconds",), of="answer kind math")
+_OPTIONS = {"math": ("seconds", "pattern"), "choice": ("several", "pattern")}
+
+
+def _options(kind: str, text: str) -> dict[str, Any]:
+    """The options of an answer kind, as the fields of its space."""
+    known, values = _OPTIONS.get(kind, ("pattern",)), dict[str, Any]()
+    while text:
+        option, _, value = (part.strip() for part in text.partition("="))
+        if option not in known:
+            raise UnknownName("option", option, known, of=f"answer kind {kind}")
+        text = ""
+        if option != "pattern":
+            value, _, text = value.partition(",")
+        values[option] = _READ[option](value)
+    return values
+
+
+def _seconds(value: str) -> float:
     try:
         return float(value)
     except ValueError:
         raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None
+
+
+def _several(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise UsageError(f"answer kind choice: several must be true or false (got {value!r})")
+    return value == "true"
+
+
+_READ: dict[str, Callable[[str], object]] = {"seconds": _seconds, "several": _several, "pattern": str}

@@ -1,50 +1,151 @@
-"""Multiple choice: the options that a question lists, and the one that a model chose."""
+"""Multiple choice: the options that a question lists, and those that a model chose."""
 
 import re
 import string
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal
 
-from reasoner.answers.reading import IS, TAIL, ByKey, boxed, last_match
+from reasoner.answers.forms import Statement, announcements, hedged
+from reasoner.answers.languages import Language, Reply, alternatives, languages
+from reasoner.answers.reading import NOTHING, TAIL, ByKey, ReadsSegment, last_match
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
 Labels = Literal["letters", "numbers"]
-_ON = "(?:because|since|as|is|which|and|but|with|for|due)"
-_CUE = rf"(?i:\b(?:answer|result|(?:correct|right|best)\s++(?:option|choice)){IS}(?:(?:option|choice)\s++)?+)"
-_BEFORE = r"(?:[*$`\s(\[]|\\[(\[]|\\[a-z]++\{)*+"
-# A word after `A` may make it an article; after `3`, a unit.
-_LETTER_CUED = re.compile(rf"{_CUE}{_BEFORE}([A-Za-z])(?![\w'\u2019])(?!(?<=[AaIi])[^\S\n]+(?!{_ON}\b)[a-z])")
-_NUMBER_CUED = re.compile(rf"{_CUE}{_BEFORE}(\d++)(?!\w|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])")
+_ON = "(?:because|since|as|is|which|and|but|with|for|due|or)"
+_OPEN = r"[*$`\s(\[{\"'\u201c\u2018\u300c\u300e\uff08\u3010]|\\[(\[]|\\[a-z]++\{"
+_CLOSE = r"[*$`)\]}\"'\u201d\u2019\u300d\u300f\uff09\u3011.:]"
+# A word after `A` may make it an article; after `3`, a unit. Chinese and Japanese have no blank after a label.
+_ARTICLE_ENDS = rf"(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z]))"
+_AFTER_LETTER = rf"(?![a-zA-Z\d_-]|['\u2019](?![dt][i\u0131u\u00fc]r)){_ARTICLE_ENDS}"
+_AFTER_NUMBER = rf"(?![a-zA-Z\d_]|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])"
+_AND = (
+    r"(?:,\s*(?:(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)\b)?|[/&+\u3001\uff0c]|\b(?:and|or|und|oder|y|o|et|ou|e|dan"
+    r"|atau|v\u00e0|ve|veya|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u4e0e\u53ca\u3068\u304b\uacfc\uc640])"
+)
+_ENDS = (
+    rf"(?=\s*(?:{_CLOSE}|[,;!\n\u3002\uff0c\u3001/&+]|\Z|(?:and|or|are|both|together|because)\b"
+    r"|[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7a3]))"
+)
+_ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)\s+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
 _BOLD = r"\*\*\(?|\\(?:text(?:bf)?|math(?:bf|rm))\{\(?"
-_END = r"(?:\)?\*\*|\)|\.\*\*|\.?\})"
-_LETTER_MARKED = re.compile(rf"(?:{_BOLD}|\()([A-Z]){_END}")
-_NUMBER_MARKED = re.compile(rf"(?:{_BOLD}|(?<![\w)])\()(\d++){_END}")
-_LETTER, _NUMBER = r"([A-Za-z])", r"(\d{1,2})"
+_END = r"(?:\)?\*\*|\)|[.:]\*\*|\.?\})"
+_CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
+_SIGNS = str.maketrans({chr(0xFF01 + index): chr(0x21 + index) for index in range(94)} | _CIRCLED | {"\u3000": " "})
+_POSITIVE = re.compile(
+    r"(?<!in)(?<!not )\b(?:correct|right|true|yes|correcta?|richtig|vrai)\b"
+    r"|[\u2713\u2714\u2705]|(?<!\u4e0d)\u6b63\u786e|\u6b63\u3057\u3044",
+    re.IGNORECASE,
+)
+_NEGATIVE = re.compile(
+    r"\b(?:incorrect\w*|wrong|not|false|no|never|falsch|faux|incorrecta?)\b|n['\u2019]t\b|[\u2717\u2718\u274c\u2716]|\u9519\u8bef|\u4e0d",
+    re.IGNORECASE,
+)
+
+
+_NOT = re.compile(r"\b(?:not|never|neither|nor|unlike|rather than|instead of|isn't|aren't)\s+", re.IGNORECASE)
+_JOINED = re.compile(rf"[\s*,]*(?:{_AND})[\s*]*", re.IGNORECASE)
+_NTH = re.compile(
+    r"\b(first|second|third|fourth|fifth|sixth)\s+(?:option|choice|answer|statement)\s+(?:is|must be)\s+(?:the\s+)?"
+    r"(?:correct|right|best|answer|true)",
+    re.IGNORECASE,
+)
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+
+
+@cache
+def _words(field: Literal["option", "choose", "correct"]) -> str:
+    """A pattern of the words of all languages before or after a label."""
+    return alternatives({word for language in languages() for word in getattr(language, field)})
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """The patterns of one kind of label."""
+
+    plain: re.Pattern[str]
+    begins: re.Pattern[str]
+    more: re.Pattern[str]
+    alone: re.Pattern[str]
+    marked: re.Pattern[str]
+    item: re.Pattern[str]
+
+
+@cache
+def _patterns(labels: Labels) -> _Patterns:
+    letters = labels == "letters"
+    label, capital = ("([A-Za-z])", "([A-Z])") if letters else (r"(\d{1,2})", r"(\d{1,2})")
+    after = _AFTER_LETTER if letters else _AFTER_NUMBER
+    lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_words('option')})|the)\s*+)*+"
+    return _Patterns(
+        plain=re.compile(rf"[*(\s]*+{capital}{after}"),
+        begins=re.compile(rf"{lead}{label}{after}"),
+        more=re.compile(
+            rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"
+        ),
+        alone=re.compile(rf"(?:\W|(?i:{_words('option')})\s*){{0,6}}{label}\W{{0,6}}"),
+        marked=re.compile(rf"(?:{_BOLD}|(?<![\w)])\(|\[\[){capital}(?:{_END}|\]\])"),
+        item=re.compile(
+            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_words('option')})[ \t]+)?{capital}(?:\*\*)?[).:\]](?:\*\*)?"
+            r"[^\S\n]+(\S[^\n]*)$",
+            re.MULTILINE,
+        ),
+    )
+
+
+@cache
+def _phrases(language: Language, labels: Labels) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """`I choose B`, and `B is correct`, in a language."""
+    label, after = ("([A-Z])", _AFTER_LETTER) if labels == "letters" else (r"(\d{1,2})", _AFTER_NUMBER)
+    option = alternatives(language.option)
+    words = "|".join(re.escape(word) for word in sorted(language.correct, key=len, reverse=True))
+    choose = re.compile(
+        rf"(?i:{alternatives(language.choose)})(?:\s*+(?i:the|{option}))*+\s*+[,:\uff0c\uff1a]?+(?:{_OPEN}|[:\uff1a])*+{label}{after}"
+    )
+    before = r"(?<![a-zA-Z\d_'\u2019.-])"
+    correct = re.compile(
+        rf"(?:{before}|(?i:{option})\s*+)[(*\[\"\u201c]*+{label}(?![a-zA-Z\d_'\u2019])"
+        rf"(?:[)*\].:\"\u201d]++(?:\s[^\n.;:()]{{1,60}}?)?)?(?:\s*+\([^()\n]{{1,80}}\))?"
+        rf"\s*+(?:,\s)?(?i:{words})(?![a-zA-Z])"
+    )
+    return choose, correct
+
+
+@cache
+def _gate(language: Language) -> tuple[str, ...]:
+    """Words without any of which a reply names no label in this language."""
+    return tuple({word.lower() for field in (language.choose, language.correct) for word in field})
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceSpace(ByKey):
     """One of 2 to 26 options, labelled A, B, C ... or 1, 2, 3 ...; its key is the label, also of an option's text.
 
-    A single letter in prose is not an answer: it could be an article.
+    With `several`, an answer may name several options, and its key is their labels in order, as in `A,C`; without it,
+    a statement that names two is no answer. A single letter in prose is not an answer: it could be an article.
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     options: tuple[str, ...]
     labels: Labels = "letters"
+    several: bool = False
 
     def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
         if not 2 <= len(self.options) <= 26:
             raise UsageError(f"{len(self.options)} options were given: a choice has 2 to 26")
 
     @property
     def instruction(self) -> str:
-        """Asks for a label."""
+        """Asks for a label, or for several."""
         known = self.known
-        return f"Give the answer as one {self.labels.removesuffix('s')} from {known[0]} to {known[-1]}."
+        number = "one or more" if self.several else "one"
+        noun = self.labels if self.several else self.labels.removesuffix("s")
+        return f"Give the answer as {number} {noun} from {known[0]} to {known[-1]}."
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -53,32 +154,162 @@ class ChoiceSpace(ByKey):
             return tuple(str(number + 1) for number in range(len(self.options)))
         return tuple(string.ascii_uppercase[: len(self.options)])
 
-    def read_segment(self, segment: str) -> Answer | None:
-        """A label that is boxed, after a cue, bold, bracketed, or alone on the last line; else an option's text."""
-        letters = self.labels == "letters"
-        label = _LETTER if letters else _NUMBER
-        last_line = segment.strip().rpartition("\n")[2].strip()
-        candidates = (
-            ("boxed", re.search(rf"\b{label}\b(?!\.\d)", box) if (box := boxed(segment)) else None),
-            ("cue", last_match(_LETTER_CUED if letters else _NUMBER_CUED, segment)),
-            ("marked", last_match(_LETTER_MARKED if letters else _NUMBER_MARKED, segment)),
-            ("alone", re.fullmatch(rf"\W{{0,4}}{label}\W{{0,4}}", last_line)),
-        )
-        for rule, match in candidates:
-            if match:
-                chosen = match[1].upper()
-                if chosen in self.known:
-                    return Answer(chosen, chosen, rule)
-                if letters:
-                    return None
-                break  # A number that is not a label may be an option's text.
-        named = [label for label, option in zip(self.known, self.options, strict=True) if _says(segment, option)]
-        return Answer(named[0], named[0], "text") if len(named) == 1 else None
+    def announced(self, reply: Reply) -> Iterator[Statement]:
+        """The announcements of the language, then sentences such as `I choose B` and `option B is correct`."""
+        yield from announcements(reply)
+        if reply.text.isascii() and " " not in reply.text:
+            return
+        text = _plain(reply.text)
+        for match in reversed(list(_NTH.finditer(text))[-20:]):
+            index = _ORDINALS.index(match[1].lower())
+            if index < len(self.options) and not hedged(text, match.start()):
+                yield Statement(self.known[index], match.end())
+        for language in languages():
+            if not any(word in reply.lowered for word in _gate(language)):
+                continue
+            choose, correct = _phrases(language, self.labels)
+            for match in reversed(list(choose.finditer(text))[-20:]):
+                if not hedged(text, match.start()):
+                    yield Statement(text[match.start(1) :][:TAIL], match.end())
+            named = [match for match in correct.finditer(text) if not hedged(text, match.start())]
+            if named and len({match[1] for match in named}) == 1:
+                yield Statement(named[-1][1], named[-1].end())
+
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The label with which it begins, or the one option that its first sentence names."""
+        text = _plain(text[:600])
+        match = _patterns(self.labels).plain.match(text)
+        if match is None or match[1] not in self.known:
+            match = _patterns(self.labels).begins.match(text)
+        if match and (match[1].isupper() or match[1].isdigit() or match[1].upper() in self.known):
+            labels = [match[1].upper()]
+            end = match.end()
+            while more := _patterns(self.labels).more.match(text, end):
+                labels.append(more[1].upper())
+                end = more.end()
+            if all(label in self.known for label in labels):
+                return self._answer(labels)
+            if self.labels == "letters" and match[1] not in "AI":
+                return NOTHING
+        sentence = text.partition("\n")[0]
+        return self._named(sentence) or self._ordinal(text)
+
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """The label with which it begins, the option that it names, or the first label in it."""
+        if answer := self.begins(text, reply):
+            return answer
+        capital = "([A-Z])" if self.labels == "letters" else r"(\d{1,2})"
+        labels = re.findall(rf"(?<![\w.]){capital}(?![\w'\u2019]|\.\d)", _plain(text))
+        known = [label for label in labels if label in self.known]
+        return self._answer(known) if known else None
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """A label, or an option's text."""
+        text = _plain(text[:400])
+        patterns = _patterns(self.labels)
+        if (match := patterns.alone.fullmatch(text)) and match[1].upper() in self.known:
+            return self._answer([match[1].upper()])
+        if (item := patterns.item.fullmatch(text)) and self._label_of(item[2]) == item[1]:
+            return self._answer([item[1]])
+        if label := self._label_of(text):
+            return self._answer([label])
+        match = patterns.begins.match(text)
+        if match and (more := patterns.more.match(text, match.end())) and more[1] in self.known:
+            return self.begins(text, reply)
+        return None
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The last label in bold or brackets that is no item of a list; else the only option that the text names."""
+        text = _plain(text)
+        patterns = _patterns(self.labels)
+        items = [item for item in patterns.item.finditer(text) if item[1] in self.known]
+        listed = len({item[1] for item in items}) > 1
+        prose = patterns.item.sub("", text) if listed else text
+        marked = list(patterns.marked.finditer(prose))[-2:]
+        if marked and marked[-1][1] in self.known:
+            joined = len(marked) > 1 and _JOINED.fullmatch(prose, marked[0].end(), marked[1].start())
+            return self._answer([match[1] for match in (marked if joined else marked[-1:])])
+        if marked and self.labels == "letters":
+            return None
+        if listed:
+            right = [item[1] for item in items if _POSITIVE.search(item[2]) and not _NEGATIVE.search(item[2])]
+            if len(right) == 1:
+                return self._answer(right)
+        return self._named(prose) or (None if listed else self._ordinal(text.strip()))
+
+    def _answer(self, labels: list[str]) -> Answer | None:
+        chosen = [label for label in self.known if label in labels]
+        if len(chosen) > 1 and not self.several:
+            return NOTHING
+        key = ",".join(chosen)
+        return Answer(key, key)
+
+    def _named(self, text: str) -> Answer | None:
+        """The only option whose text the text holds; an option within a longer one that it holds does not count."""
+        options = [(label, _bare(option)) for label, option in zip(self.known, self.options, strict=True)]
+        plain = _bare(text)
+        named = [(label, option) for label, option in options if option and _says(plain, option)]
+        if len(named) > 1 and _NOT.search(plain):
+            # What the text rejects is not what it chooses.
+            for _, option in named:
+                plain = re.sub(
+                    rf"{_NOT.pattern}(?:an? |the )?{re.escape(option)}(?!\w)", " ", plain, flags=re.IGNORECASE
+                )
+            named = [(label, option) for label, option in named if _says(plain, option)]
+        if len(named) > 1:
+            named = [(label, option) for label, option in named if not self._within(option, named, plain)]
+        return self._answer([label for label, _ in named]) if len(named) == 1 else None
+
+    @staticmethod
+    def _within(option: str, named: list[tuple[str, str]], text: str) -> bool:
+        longer = [other for _, other in named if option != other and _says(other, option)]
+        for other in longer:
+            text = re.sub(re.escape(other), " ", text, flags=re.IGNORECASE)
+        return bool(longer) and not _says(text, option)
+
+    def _label_of(self, text: str) -> str | None:
+        plain = _bare(text).casefold()
+        labels = [
+            label for label, option in zip(self.known, self.options, strict=True) if _bare(option).casefold() == plain
+        ]
+        return labels[0] if len(labels) == 1 else None
+
+    def _ordinal(self, text: str) -> Answer | None:
+        """The option of a number where options have letters, or of a letter where they have numbers."""
+        other: Labels = "numbers" if self.labels == "letters" else "letters"
+        match = _patterns(other).begins.match(text)
+        if match is None or (other == "numbers" and any(char.isdigit() for option in self.options for char in option)):
+            return None
+        if other == "letters":
+            index = string.ascii_uppercase.find(match[1])
+            return self._answer([self.known[index]]) if 0 <= index < len(self.options) else None
+        index = int(match[1]) - 1
+        return self._answer([self.known[index]]) if 0 <= index < len(self.options) else None
+
+
+def _plain(text: str) -> str:
+    """The text with full-width letters and circled numbers in ASCII."""
+    return text if text.isascii() else text.translate(_SIGNS)
+
+
+_MARKUP = re.compile(r"\\(?:text\w*|math[a-z]+|boxed)\{([^{}]*+)\}|\\left|\\right|\\[()\[\]!,;: ]|[$*`]|\s+")
+
+
+def _bare(text: str) -> str:
+    """An option's text without mathematical markup, a final full stop and repeated blanks."""
+    if "\\" in text or "$" in text or "*" in text or "`" in text:
+        text = _MARKUP.sub(lambda match: match[1] or " ", text)
+    return " ".join(text.split()).strip().rstrip(".") or text.strip()
 
 
 def _says(text: str, option: str) -> bool:
     """Whether the text holds the option as separate words, so that 15 does not hold 5."""
-    return re.search(rf"(?<![\w.]){re.escape(option)}(?!\w|\.\d)", text, re.IGNORECASE) is not None
+    index = text.casefold().find(option.casefold()[:40])
+    if index < 0:
+        return False
+    edge = "" if not option.isascii() else r"(?!\w|\.\d)"
+    start = "" if not option.isascii() else r"(?<![\w.])"
+    return re.search(rf"{start}{re.escape(option)}{edge}", text, re.IGNORECASE) is not None
 
 
 _LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")

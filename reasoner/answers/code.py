@@ -7,9 +7,12 @@ import ast
 import re
 import textwrap
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner.answers.forms import Statement, forms
+from reasoner.answers.languages import Reply
 from reasoner.answers.reading import ByKey
 from reasoner.types import Answer
 
@@ -23,6 +26,7 @@ MAX_DEPTH = 100
 # A fence with a language always opens a block: the opening fence of the block before may be cut off.
 _FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
 _PYTHON = ("", "python", "py", "python3")
+_DEFINITION = re.compile(r"^(?:async def|def|class) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +34,51 @@ class CodeSpace(ByKey):
     """Python code; two are equal if they parse to the same tree, so comments and layout do not count."""
 
     name: ClassVar[str] = "code"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the answer as one Python code block."
 
-    def read_segment(self, segment: str) -> Answer | None:
-        """The last fenced block that is marked as Python or has no mark.
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        """The forms of every kind, then a block of code between fences."""
+        yield from forms(reply)
+        if _blocks(reply.text)[0]:
+            yield Statement(reply.text, len(reply.text), enclosed=True)
+
+    def announced(self, reply: Reply) -> Iterator[Statement]:
+        """None: a sentence announces no code."""
+        yield from ()
+
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """The last fenced block in the text, or all of it if that is code."""
+        return self._block(text) or (self._answer(text) if _defines(text) else None)
+
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        return None
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        return None
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The last fenced block of Python that defines something, else the last one; an open block, or bare code.
 
         An unclosed fence counts if it opens the only block and its code parses: then the model stopped after its code
-        and was not cut off.
+        and was not cut off. Text without a fence counts if all of it is Python that defines something.
         """
-        blocks, open_block = _blocks(segment)
+        return self._block(text) or (self._answer(text.strip() + "\n") if _defines(text.strip()) else None)
+
+    def _block(self, text: str) -> Answer | None:
+        blocks, open_block = _blocks(text)
         if blocks:
-            code, rule = blocks[-1], "fence"
-        elif open_block is not None and _tree(open_block) is not None:
-            code, rule = open_block, "unclosed"
-        else:
-            return None
-        return Answer(code, _key(code), rule) if code.strip() else None
+            # A block after the definition shows how it is used.
+            return self._answer(next((block for block in reversed(blocks) if _DEFINITION.search(block)), blocks[-1]))
+        return self._answer(open_block) if open_block is not None and _tree(open_block) is not None else None
+
+    def _answer(self, code: str) -> Answer | None:
+        return Answer(code, _key(code)) if code.strip() else None
+
+
+def _defines(text: str) -> bool:
+    """Whether all of a text is Python that defines a function or a class."""
+    return _DEFINITION.search(text) is not None and _tree(text) is not None
 
 
 def _blocks(text: str) -> tuple[list[str], str | None]:

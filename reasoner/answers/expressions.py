@@ -13,7 +13,8 @@ from fractions import Fraction
 from operator import add, mul, sub, truediv
 from typing import ClassVar
 
-from reasoner.answers.reading import CUE, ByKey, boxed
+from reasoner.answers.languages import Reply
+from reasoner.answers.reading import ByKey, ReadsSegment
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
@@ -103,7 +104,7 @@ def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -
 
 _SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
 # Possessive, as in `reading`. `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
-_CUED = re.compile(rf"{CUE}[*$`\s]*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
+_BEGINS = re.compile(rf"(?:[*$`\s\"']|\\[(\[])*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
 _SPAN = re.compile(r"[`$](?=([^`$]*+)[`$])")
 _MATH = re.compile(r"\\[()\[\]]")
 _BULLET = re.compile(r"^\s*[-\u2212]\s")
@@ -118,13 +119,14 @@ class ExpressionSpace(ByKey):
     """
 
     name: ClassVar[str] = "expression"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     numbers: tuple[int, ...]
     target: int
     use_all: bool
 
     def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
         if not self.numbers or not all(0 <= number <= MAX_CONSTANT for number in self.numbers):
             raise UsageError(f"numbers={self.numbers} cannot be used: give at least one, each 0 to {MAX_CONSTANT}")
 
@@ -138,24 +140,31 @@ class ExpressionSpace(ByKey):
             f"each used {often}, with + - * / and brackets."
         )
 
-    def read_segment(self, segment: str) -> Answer | None:
-        """The expression in the last box, after an answer cue, on the last line, or in `...` or $...$; in this order.
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """All of the text, or the expression with which it begins."""
+        plain = _MATH.sub("$", text)
+        return _answer(plain) or self.begins(plain, reply)
 
-        A single number is not an expression, so a result is skipped.
-        """
-        plain = _MATH.sub("$", segment)
-        box = boxed(plain)
-        candidates = (
-            ("boxed", [box] if box else []),
-            ("cue", [match[1] for match in _CUED.finditer(plain)]),
-            ("line", [_BULLET.sub("", plain.strip(_MARKS).rpartition("\n")[2])]),
-            ("span", [match[1] for match in _SPAN.finditer(plain)]),
-        )
-        for rule, texts in candidates:
-            for written in reversed(texts):
-                if expression := _expression(written):
-                    return Answer(expression, _plain(expression).replace(" ", ""), rule)
-        return None
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The expression with which it begins. A single number is not an expression, so a result is skipped."""
+        match = _BEGINS.match(_MATH.sub("$", text))
+        return _answer(match[1]) if match else None
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """All of the text."""
+        return _answer(_BULLET.sub("", _MATH.sub("$", text)))
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The last expression in `...`, $...$ or a line of its own."""
+        plain = _MATH.sub("$", text)
+        last_line = _BULLET.sub("", plain.strip(_MARKS).rpartition("\n")[2])
+        spans = [match[1] for match in _SPAN.finditer(plain) if match[1].strip()]
+        return next(filter(None, map(_answer, (last_line, *reversed(spans)))), None)
+
+
+def _answer(text: str) -> Answer | None:
+    expression = _expression(text)
+    return Answer(expression, _plain(expression).replace(" ", "")) if expression else None
 
 
 def _expression(text: str) -> str | None:

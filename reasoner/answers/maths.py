@@ -8,36 +8,54 @@ from typing import ClassVar
 from reasoner.answers import math_worker
 from reasoner.answers.acceptance import accepts
 from reasoner.answers.blocking import blocks, exact
+from reasoner.answers.languages import Reply
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
-from reasoner.answers.reading import CUE, ReadsSegment, boxed, last_match
+from reasoner.answers.reading import ReadsSegment
 from reasoner.answers.shapes import Number, Words, key, shape
 from reasoner.errors import require
 from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500
-"""Characters after an answer cue that are read."""
+"""Characters of an announced answer that are read."""
 
 # Possessive, as in `reading`, so that hostile text costs linear time.
+_ROWS = r"(?:align|aligned|alignat|gather|gathered|equation|eqnarray|multline|split)"
 _MATH = re.compile(
     r"\$\$([^$]++)\$\$|\$(?=\S)([^$\n]++)(?<=\S)\$(?!\d)"
     r"|\\\(((?:[^\\]|\\(?![()]))*+)\\\)|\\\[((?:[^\\]|\\(?![\[\]]))*+)\\\]"
+    rf"|\\begin\{{{_ROWS}\*?\}}((?:[^\\]|\\(?!end\b|begin\{{{_ROWS}))*+)\\end\{{{_ROWS}\*?\}}"
 )
-_AND = re.compile(r"\s*+(?:,\s*+(?:and|or)\b|,|and\b|or\b)\s*+")
-_HASHES = re.compile(r"####[^\S\n]*+([^\n]++)")
-_FINAL = re.compile(r"(?i:final\s++answer\s++is)\s*+:?+\s*+(?=\$|\\[(\[])")
-_CUED = re.compile(rf"{CUE}\**\s*+")
-# The end of the clause after a cue: the sentence ends or continues in words.
+_ENVIRONMENT = re.compile(rf"\\(?:begin|end)\{{{_ROWS}\*?\}}(?:\{{\w*\}})?")
+_LEADING_RELATION = re.compile(
+    r"(?:\s|=|\\(?:implies|Rightarrow|iff|Leftrightarrow|therefore|to|quad|qquad)\b|\u21d2|\u2234)*+"
+)
+_AND = re.compile(
+    r"\s*+(?:,\s*+(?:and|or|y|und|et|e|\u0438)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u3001\uff0c\u3068])\s*+"
+)
+# The end of the clause after an announcement: the sentence ends or continues in words.
 _END = re.compile(
-    r"\.(?=\s|\*|\Z)|;|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but)\b|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})"
+    r"[.!](?=\s|\*|\Z)|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
+    r"|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})|\s\((?=[a-zA-Z]{3})"
 )
+_CONDITION = re.compile(r"\s(?:when|if|where|for|at|as|because|since)\s")
 _TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
-_PLAIN_WORD = re.compile(r"(?<![a-zA-Z])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))[a-zA-Z]{2,}")
-_AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?!(?:and|or)\b)(?=[a-zA-Z]{2})[^=]*+")
+_PLAIN_WORD = re.compile(r"(?<![^\W\d_])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))[^\W\d_]{2,}")
+_AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?!(?:and|or)\b)(?=[^\W\d_]{2})[^=]*+")
 _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 _MORE = re.compile(r"(?<![\^{])\d")
+_LEADING_WORDS = re.compile(
+    r"\W{0,4}(?:(?:so|therefore|thus|hence|then|finally|that|is|we (?:get|have|find|obtain|conclude)|which gives"
+    r"|giving)\b"
+    r"[\s,:]*+)++",
+    re.IGNORECASE,
+)
+_REASON = re.compile(
+    r"[\s,(]*(?:when|where|since|because|for|as|at|with|using|given)(?:\s+\w{1,8}){0,2}\s*", re.IGNORECASE
+)
+_DECIMAL_COMMA = re.compile(r"(?<![\d,(\[{])(-?\d+),(\d+)(?![\d,])")
 MAX_WORDS = 3
-"""Maximum words of an answer after a cue; more are a sentence."""
+"""Maximum words of an announced answer; more are a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +78,46 @@ class MathSpace(ReadsSegment):
     seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
         require(self.seconds, "seconds", above=0, below=math.inf)
 
-    def read_segment(self, segment: str) -> Answer | None:
-        """The last box, the text after `####` or an answer cue, the last line, formula or number; in this order.
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """All of the text, or its last formula if it is a sentence."""
+        if len(_words(_MATH.sub(" ", text))) > MAX_WORDS and (formula := _formula(text)):
+            return self.answer(formula)
+        return self._read(text, reply)
 
-        `Answer.rule` says which it was. A line counts if it is a formula without words around it.
-        """
-        candidates = (
-            ("boxed", boxed(segment)),
-            ("hashes", hashes[1] if (hashes := last_match(_HASHES, segment)) else None),
-            ("final", _after(_FINAL, segment)),
-            ("cue", _after(_CUED, segment)),
-            ("line", _line(segment)),
-            ("formula", _formula(segment)),
-            ("number", last_number(segment)),
-        )
-        for rule, written in candidates:
-            if written and (answer := self.answer(written, rule)):
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The formulas with which it begins, its first clause, or the only formula of its first sentence."""
+        written = _beginning(text)
+        return self._read(written, reply) if written else None
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """A formula without words around it, or a number with its unit; a condition may follow."""
+        if (condition := _CONDITION.search(text)) and condition.start():
+            text = text[: condition.start()]
+        if not text.strip() or len(text) > MAX_CLAUSE or _half(text):
+            return None
+        words = len(_words(text))
+        if words == 0 or (words <= MAX_WORDS and _AMOUNT.fullmatch(text.strip(" .*$"))):
+            formula = _MATH.fullmatch(text.strip(" .*,"))
+            return self._read(_result(formula) if formula else text, reply)
+        return None
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The only line, a last line that is a formula but for words such as `so`, the last formula or number."""
+        for written in (_line(text), _formula(text), last_number(text)):
+            if written and (answer := self._read(written, reply)):
                 return answer
         return None
+
+    def _read(self, written: str, reply: Reply) -> Answer | None:
+        written = written.strip("` ")
+        if not written.isascii():
+            written = reply.without_ending(written).strip("\u3002\uff01\u0964 ")
+        if "," in written and _DECIMAL_COMMA.search(written) and reply.decimal_comma:
+            written = _DECIMAL_COMMA.sub(r"\1.\2", written)
+        return self.answer(written)
 
     def answer(self, written: str, rule: str = "given") -> Answer | None:
         """An answer as written, such as a reference answer; None if it holds no letter or digit."""
@@ -100,29 +138,48 @@ def _formulas_at(text: str, position: int) -> list[str]:
     """The formulas from a position on, joined by `and` or commas."""
     formulas: list[str] = []
     while formula := _MATH.match(text, position):
-        formulas.append(next(filter(None, formula.groups()), ""))
+        formulas.append(_result(formula))
         joint = _AND.match(text, formula.end())
         position = joint.end() if joint else len(text)
     return formulas
 
 
-def _after(cue: re.Pattern[str], text: str) -> str | None:
-    """The text after the last cue that is not followed by a sentence."""
-    for match in reversed(list(cue.finditer(text))):
-        if formulas := _formulas_at(text, match.end()):
-            return ", ".join(formulas) if len(formulas) > 1 else formulas[0]
-        line = text[match.end() : match.end() + MAX_CLAUSE].partition("\n")[0]
-        clause = line[: end.start()] if (end := _END.search(line)) else line
-        if amount := _AMOUNT.fullmatch(clause.strip()):
-            unit = len(_words(clause)) <= MAX_WORDS and not _MORE.search(clause, amount.end(1))
-            return clause if unit else amount[1]
-        if clause.strip(" .*$") and len(_words(clause)) <= MAX_WORDS:
-            return clause
-    return None
+def _result(formula: re.Match[str]) -> str:
+    """The content of a formula; of several rows the last one, without a relation before it."""
+    content = next(filter(None, formula.groups()), "")
+    if not _ENVIRONMENT.search(formula[0]):
+        return content
+    rows = [row for row in _ENVIRONMENT.sub("", content).split("\\\\") if row.strip()]
+    row = rows[-1].replace("&", "") if rows else ""
+    lead = _LEADING_RELATION.match(row)
+    return row[lead.end() if lead else 0 :].strip()
+
+
+def _beginning(text: str) -> str | None:
+    """The answer with which a statement begins, as written."""
+    text = text.lstrip("\"'\u201c` ")
+    if formulas := _formulas_at(text, 0):
+        return ", ".join(formulas) if len(formulas) > 1 else formulas[0]
+    line = text[:MAX_CLAUSE].partition("\n")[0]
+    clause = line[: end.start()] if (end := _END.search(line)) else line
+    if amount := _AMOUNT.fullmatch(clause.strip()):
+        unit = len(_words(clause)) <= MAX_WORDS and not _MORE.search(clause, amount.end(1))
+        return clause if unit else amount[1]
+    if not clause.strip(" .*$"):
+        return None
+    if len(_words(clause)) <= MAX_WORDS and not clause.lower().startswith(("not ", "in ", "that ")):
+        return clause
+    inner = [_result(formula) for formula in _MATH.finditer(clause)]
+    return inner[0] if len(inner) == 1 else None
+
+
+def _half(text: str) -> bool:
+    """Whether the text holds only one end of an environment."""
+    return "\\end{" in text if "\\begin{" not in text else "\\end{" not in text
 
 
 def _words(text: str) -> list[str]:
-    return _PLAIN_WORD.findall(_TEXTED.sub(" ", text))
+    return _PLAIN_WORD.findall(_TEXTED.sub(" ", text) if "\\" in text else text)
 
 
 def _line(text: str) -> str | None:
@@ -131,13 +188,26 @@ def _line(text: str) -> str | None:
     if not lines:
         return None
     last = lines[-1].strip()
+    if _half(last):
+        return None
+    if "$" not in last and "\\(" not in last and (lead := _LEADING_WORDS.match(last)) and "=" in last:
+        last = last[lead.end() :]
     words = len(_words(last))
     named = len(lines) == 1 and words < MAX_WORDS and isinstance(shape(last), Number | Words)
     return last if words == 0 or named else None
 
 
 def _formula(text: str) -> str | None:
-    last = None
+    """The last formula; a reason or condition after another formula is skipped."""
+    last = before = None
     for match in _MATH.finditer(text):
-        last = next(filter(None, match.groups()), last)
-    return last
+        before, last = last, match
+    if last is None:
+        return None
+    if before and "=" in before[0] and "=" in last[0] and _AND.fullmatch(text, before.end(), last.start()):
+        return f"{_result(before)}, {_result(last)}"
+    if before and _REASON.fullmatch(text, before.end(), last.start()):
+        line = text[last.end() :].partition("\n")[0]
+        if not any(char.isalnum() for char in line):
+            last = before
+    return _result(last)

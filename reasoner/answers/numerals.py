@@ -5,34 +5,107 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from reasoner.answers.reading import CUE, MAX_DIGITS, ByKey, boxed, last_match
+from reasoner.answers.languages import Reply
+from reasoner.answers.reading import MAX_DIGITS, NOTHING, ByKey, last_match
 from reasoner.types import Answer
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)"
-_DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?(?:[eE][-+]?\d{{1,2}}(?!\w))?|\.\d++)"
-_NUMBER = rf"(?>(?:[$€£]\s?)?(?:{_DIGITS}\s{_DIGITS}\s?/\s?{_DIGITS}(?!\.?\d)|{_DECIMAL}(?:\s?/\s?{_DECIMAL})?))"
+# Grouped by commas, also in the Indian way (1,00,000); grouped by dots before a decimal comma; else plain.
+_DIGITS = (
+    r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d{1,2}(?:,\d{2}(?=,)){1,9}+,\d{3}(?!\d)|\d{1,3}(?:\.\d{3}){1,9}+(?=,\d)|\d{1,3}(?:\.\d{3}){2,9}+(?!\d)"
+    r"|\d++)"
+)
+_COMMA = r"(?<![(\[{]\d)(?<![(\[{]\d\d)(?<!,\d)(?<!,\d\d),(?!\d{3}(?!\d))(?=\d++(?!,\d))"
+_DECIMAL = rf"(?:{_DIGITS}(?:(?:\.|{_COMMA}|(?<=\.\d\d\d),)\d++)?(?:[eE][-+]?\d{{1,2}}(?!\w))?|\.\d++)"
+_CURRENCY = "$\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u20ba"
+_NUMBER = (
+    rf"(?>(?:[{_CURRENCY}]\s?)?(?:{_DIGITS}\s{_DIGITS}\s?/\s?{_DIGITS}(?!\.?\d)|{_DECIMAL}(?:\s?/\s?{_DECIMAL})?))"
+)
 _SIGN = r"[-+\u2212]"
 _SIGNED = rf"(?>(?:{_SIGN}\s?)?{_NUMBER})"
 _OPERATOR = r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b)"
-_STRICT = re.compile(rf"####\s*+({_SIGNED})(?![.)][^\S\n]+\S)")
-_CUED = re.compile(rf"{CUE}(?:[*$`\s]|\\[(\[])*+({_SIGNED})")
-_EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?=\s*+({_SIGNED})")
+_EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?[=\u2248]\s*+({_SIGNED})")
 # A sign after an operand is an operator; a sign between blanks is a dash or a bullet.
-_ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[$€£.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
+_ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[{_CURRENCY}.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
+_NAME = r"(?:\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?\s?=\s?)"
+_HEDGE = (
+    r"(?:approximately|approx\.?|about|around|roughly|exactly|simply|just|only|therefore|thus|then|indeed|clearly|now"
+    r"|a total of|in total|equal to|usd|eur|rs\.?|\u7ea6|\u5171|\u5927\u7ea6|\u7d04|\uc57d)"
+)
+_DIRECT = re.compile(
+    rf"(?:[*_`\"'\u201c\s(\[~\u2248=]|\\[(\[]|\$(?![\d.])|\\(?:text\w*|math\w*)\{{|\\approx\b|{_NAME}|{_HEDGE}\s)*+({_SIGNED})"
+    r"(?!\w*\s*\?|\s?(?:\u2013|to|or)\s?\d)",
+    re.IGNORECASE,
+)
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
 _GROUPING = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
+_SPACED = re.compile(r"(?<![\d.,/^])(?<!\d )\d{1,3}(?:(?:[ '\u2019_]\d{3}){1,9}+|(?:, 000){1,9}+)(?![\d']|\s?/|,\d{3})")
+_CURRENCY_WORD = re.compile(r"(?<![a-zA-Z])(?:Rp\.?|Rs\.?|(?:R|US|A|C|HK|NT|S)\$|USD|EUR|CHF)\s?(?=-?\d)")
+_SEPARATOR = re.compile(r"[ '\u2019_]|, ")
+_BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _SCRIPT = re.compile(r"[\^_]\{[^{}]*+\}")
+_POWER_OF_TEN = re.compile(
+    r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?([-\u2212+]?\d{1,2})\s?\}|([-\u2212+]?\d{1,2})(?!\d))"
+)
+_SENTENCE = re.compile(r"[^\n\u3002\uff01]{0,300}?(?=[.!](?:\s|\*|\Z)|[\n\u3002;\uff01]|\Z)")
+_CLAUSE = re.compile(r",(?!\d)")
+_NEGATED = re.compile(r"\b(?:not|never|neither|nor|between|unclear|unknown)\b|n['\u2019]t\b|\?", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"(?:,\s(?:which|not|rather|instead|compared|up from|down from|versus|as opposed)"
+    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|more than|less than|fewer than))\b"
+    r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+_PARENTHESIS = re.compile(r"\s\((?=[^()\n]*[a-zA-Z=+*/\u00d7])[^()\n]*\)")
+_BULLET = re.compile(r"\A\s*[-*+\u2022\u2212]\s+")
+_UNIT = re.compile(
+    r"\s*(?:[%\u00b0\u2030$\u20ac\u00a3]|\\%|\\\$|\\(?:text|mathrm|mbox)\s?\{[^{}]*+\}|\^\\circ|\^?[\u00b2\u00b3]|\^\{?\d\}?"
+    r"|(?!(?:and|or|to|is|are|but|then|if|plus|minus|times|equals)\b)[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d]|\\[)\]]){0,12}\Z",
+    re.IGNORECASE,
+)
+_PLAIN_WORDS = re.compile(r"[^\W\d_]+")
+# Written with one separator before exactly three digits: its language tells which sign it is.
+_AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_VULGAR = {
+    "\u00bd": "1/2", "\u2153": "1/3", "\u2154": "2/3", "\u00bc": "1/4", "\u00be": "3/4", "\u2155": "1/5",
+    "\u2156": "2/5", "\u2157": "3/5", "\u2158": "4/5", "\u2159": "1/6", "\u215a": "5/6",
+    "\u215b": "1/8", "\u215c": "3/8", "\u215d": "5/8",
+    "\u215e": "7/8",
+}  # fmt: skip
+_SIGNS = str.maketrans(
+    {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)}
+    | {sign: f" {fraction} " for sign, fraction in _VULGAR.items()}
+    | {"\u3000": " ", "\u066b": ".", "\u066c": ",", "\u066a": "%", "\u2044": "/", "\u3001": ", "}
+)
+_UNSPACED = re.compile(r"(?<=[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])(?=[-\u2212.\d$])")
 
 
 def _unlatexed(text: str) -> str:
     """Fractions as a/b, thousands grouped by commas, no exponents or subscripts in braces."""
-    flat = _FRAC.sub(_flat_fraction, text)
-    return _SCRIPT.sub(" ", _GROUPING.sub(",", flat))
+    if not text.isascii():
+        text = _UNSPACED.sub(" ", text.translate(_SIGNS))
+    if "\\" in text or "{" in text or not text.isascii():
+        text = _GROUPING.sub("", _FRAC.sub(_flat_fraction, text))
+        text = _BRACED_COMMA.sub(",", text)
+    if "\\$" in text or "R" in text or "S" in text:
+        text = _CURRENCY_WORD.sub("$", text.replace("\\$", "$"))
+    if "10" in text:
+        text = _POWER_OF_TEN.sub(_scientific, text)
+    text = _SPACED.sub(_grouped, text)
+    return _SCRIPT.sub(" ", text) if "{" in text else text
 
 
 def _flat_fraction(match: re.Match[str]) -> str:
     after_whole = match.string[: match.start()][-1:].isdigit()
     return f"{' ' if after_whole else ''}{match[1] or match[2]}/{match[3] or match[4]}"
+
+
+def _scientific(match: re.Match[str]) -> str:
+    return f"{match[1]}e{(match[2] or match[3]).replace(chr(0x2212), '-')}"
+
+
+def _grouped(match: re.Match[str]) -> str:
+    return _SEPARATOR.sub("", match[0])
 
 
 def _computed(match: re.Match[str] | None) -> str | None:
@@ -54,46 +127,110 @@ def last_number(text: str) -> str | None:
 class NumberSpace(ByKey):
     """A number: integer, decimal or fraction; two are equal if exactly equal, so 1/2 is 0.5 and 1,234.0 is 1234.
 
-    Currency signs and a percent sign are dropped: 10% is 10.
+    Currency signs and a percent sign are dropped: 10% is 10. 3,5 is three and a half; whether 1.234 is a thousand
+    depends on the language of the reply.
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the answer as a number."
 
-    def read_segment(self, segment: str) -> Answer | None:
-        """The number after `####`, in the last box, after an answer cue, or the last number; in this order."""
-        box = boxed(segment)
-        plain = _unlatexed(segment)
-        candidates = (
-            ("hashes", _computed(last_match(_STRICT, plain))),
-            ("boxed", _boxed_number(box) if box else None),
-            ("cue", _computed(last_match(_CUED, plain))),
-            ("last", last_number(segment)),
-        )
-        for rule, written in candidates:
-            if written is not None:
-                value = _fraction(written)
-                return None if value is None else Answer(written.strip(), str(value), rule)
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """The number with which it begins, or the last one."""
+        plain = re.sub(rf"^\s*({_SIGN})\s", r"\1", _unlatexed(text))
+        match = _DIRECT.match(plain)
+        written = _computed(match) if match else None
+        if written is None:
+            last = last_match(_ANY, plain)
+            written = last[1] if last else None
+        return self._answer(written, reply)
+
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The number with which it begins, or the only number of its first sentence."""
+        plain = _unlatexed(text)
+        if match := _DIRECT.match(plain):
+            return self._answer(_computed(match), reply)
+        sentence = _SENTENCE.match(plain)
+        if sentence is None or _NEGATED.search(sentence[0]):
+            return None
+        for numbers in (
+            _ANY.findall(sentence[0]),
+            _ANY.findall(_CLAUSE.split(sentence[0], maxsplit=1)[0]),
+            [n for bold in _BOLD.findall(sentence[0]) for n in _ANY.findall(bold)],
+        ):
+            if len(numbers) == 1:
+                return self._answer(numbers[0], reply)
         return None
 
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """The number, with a unit of at most three words."""
+        if len(text) > 120:
+            return None
+        plain = _unlatexed(_BULLET.sub("", text))
+        match = _DIRECT.match(plain)
+        if match is None:
+            return None
+        end = match.end(1)
+        while further := _EQUALS.match(plain, end):
+            match, end = further, further.end(1)
+        if _UNIT.match(plain, end) and len(_PLAIN_WORDS.findall(plain, end)) <= 3:
+            return self._answer(match[1], reply)
+        return None
 
-def _boxed_number(box: str) -> str | None:
-    plain = re.sub(rf"^\s*({_SIGN})\s", r"\1", _unlatexed(box))
-    return last_number(plain)
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The last number; in its line one in bold comes first, and one in a remark in brackets last."""
+        plain = _unlatexed(text)
+        match = last_match(_ANY, plain)
+        if match is None:
+            return None
+        start = plain.rfind("\n", 0, match.start()) + 1
+        line = plain[start : plain.find("\n", match.end())] if "\n" in plain[match.end() :] else plain[start:]
+        if "**" in line and len(line) < 2000:
+            for bold in reversed(_BOLD.findall(line)):
+                if number := _ANY.search(bold):
+                    return self._answer(_computed(number), reply)
+        if "(" in line and len(line) < 2000 and (outer := last_match(_ANY, _PARENTHESIS.sub(" ", line))):
+            return self._answer(outer[1], reply)
+        aside = _ASIDE.search(line) if len(line) < 2000 else None
+        if aside and len(_ANY.findall(line, aside.end())) == 1 and (main := last_match(_ANY, line[: aside.start()])):
+            return self._answer(main[1], reply)
+        return self._answer(match[1], reply)
+
+    def _answer(self, written: str | None, reply: Reply) -> Answer | None:
+        if written is None:
+            return None
+        if written.isascii() and written.isdigit() and len(written) <= MAX_DIGITS:
+            return Answer(written, str(int(written)))
+        value = _fraction(written, reply)
+        return NOTHING if value is None else Answer(written.strip(), str(value))
 
 
-def _fraction(written: str) -> Fraction | None:
+def _fraction(written: str, reply: Reply) -> Fraction | None:
     if sum(map(str.isdigit, written)) > MAX_DIGITS:
         return None
-    plain = re.sub(r"[,$€£+]", "", written.replace("\u2212", "-")).strip()
+    plain = re.sub(rf"[{_CURRENCY}+]", "", written.replace("\u2212", "-")).strip()
     sign = -1 if plain.startswith("-") else 1
     *whole, part = re.sub(r"\s*/\s*", "/", plain.lstrip("-")).split()
     over, _, under = part.partition("/")
     try:
-        value = Fraction(over) / Fraction(under or 1)
+        value = Fraction(_decimal(over, reply)) / Fraction(_decimal(under or "1", reply))
+        if whole and value < 1:
+            value += Fraction(_decimal(whole[0], reply))
     except (ValueError, ZeroDivisionError):
         return None
-    if whole and value < 1:
-        value += Fraction(whole[0])
     return sign * value
+
+
+def _decimal(written: str, reply: Reply) -> str:
+    """The number with a decimal point and without grouping."""
+    comma, point = written.rfind(","), written.rfind(".")
+    if comma < 0 and (point < 0 or written.count(".") == 1):
+        grouped = _AMBIGUOUS.fullmatch(written) is not None and reply.decimal_comma
+        return written.replace(".", "") if grouped else written
+    if comma >= 0 and point >= 0:
+        return written.replace(",", "") if point > comma else written.replace(".", "").replace(",", ".")
+    if comma < 0:
+        return written.replace(".", "")
+    if written.count(",") == 1 and (not re.fullmatch(r"\d{1,3},\d{3}(?:[eE].*)?", written) or reply.decimal_comma):
+        return written.replace(",", ".")
+    return written.replace(",", "")

@@ -1,37 +1,131 @@
-"""Shared by the answer spaces: the part of a text that is read, the cue before an answer, equality by key.
+"""Shared by the answer kinds: the one order in which a reply is read, and equality by key.
 
 A model wrote the text, so it may be hostile: only its tail is read, patterns run in linear time, nothing is evaluated.
 """
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
+from reasoner.answers.corrections import corrections, without_remarks
+from reasoner.answers.forms import Statement, announcements, boxed, forms, headings, lines
+from reasoner.answers.languages import Reply
+from reasoner.answers.patterns import compiled, last_matched
+from reasoner.answers.thinking import TAIL, final_segment
 from reasoner.types import Answer, Blocks
 
-TAIL = 20_000
-"""Characters at the end of a text that are searched for an answer."""
+__all__ = ["MAX_DIGITS", "NOTHING", "RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment", "last_match"]
+
 MAX_DIGITS = 256
 """Maximum digits of a number; a longer one is slow to parse and is not an answer."""
 
+NOTHING: Final = Answer("", "")
+"""What a kind reads where a statement is no answer of this kind, such as two labels where one is asked for."""
 
+RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
+"""The rules by which an answer is read, most explicit first: a pattern of the task's own, a machine-readable form, a
+sentence that announces it, a heading, a line of its own, and the last candidate in the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsSegment:
-    """An answer space that reads the text after the last thinking section."""
+    """A kind of answer that reads the last part of a reply that was not only thought.
 
-    __slots__ = ()
+    The order in which statements are tried is the same for every kind. A kind says what an answer is: in a text that
+    holds nothing else (`inside`, `alone`), at the start of a statement (`begins`), and last in a text (`last`).
+    `pattern` is a regular expression of the task's own, tried first; see `docs/answers.md`.
+    """
+
+    pattern: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pattern:
+            compiled(self.pattern)
 
     def read(self, text: str) -> Answer | None:
-        """The last answer in the text; None if there is none or thinking did not end."""
+        """The most explicit answer in the text; None if there is none or thinking did not end."""
         segment = final_segment(text)
         return None if segment is None else self.read_segment(segment)
 
     def read_segment(self, segment: str) -> Answer | None:
-        """The last answer in the text after thinking."""
+        """The most explicit answer in the text after thinking."""
+        reply = Reply(segment)
+        if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, reply)):
+            return _named(own, "pattern")
+        stated = self._stated(reply)
+        if stated is None:
+            return _named(self.last(without_remarks(segment), reply) or self.last(segment, reply), "last")
+        answer, rule, end = stated
+        return self._corrected(reply, end) or _named(answer, rule)
+
+    def _stated(self, reply: Reply) -> tuple[Answer, str, int] | None:
+        """The most explicit statement that holds an answer: the answer, the rule, and where it may be corrected."""
+        for rule, statements in self._statements(reply):
+            for statement in statements:
+                if rule == "line":
+                    answer = self.alone(statement.text, reply)
+                elif statement.enclosed:
+                    answer = self.inside(statement.text, reply)
+                else:
+                    answer = self.begins(statement.text, reply)
+                if answer is not None:
+                    return answer, rule, statement.end
+        return None
+
+    def _statements(self, reply: Reply) -> Iterator[tuple[str, Iterator[Statement]]]:
+        yield "form", self.forms(reply)
+        yield "announced", self.announced(reply)
+        yield "heading", headings(reply)
+        yield "line", lines(reply)
+
+    def _corrected(self, reply: Reply, end: int) -> Answer | None:
+        """The answer that a later correction gives; None if there is none."""
+        changes = corrections(reply, end)
+        if changes is None:
+            return None
+        rest = Reply(changes.rest)
+        if (stated := self._stated(rest)) and stated[1] != "line":
+            return _named(stated[0], stated[1])
+        for claim in changes.claims:
+            if answer := self.alone(claim, reply):
+                return _named(answer, "announced")
+        return _named(self.last(changes.withdrawn, rest), "last") if changes.withdrawn else None
+
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        """Machine-readable forms; a kind may have one of its own, such as a code block."""
+        return forms(reply)
+
+    def announced(self, reply: Reply) -> Iterator[Statement]:
+        """Sentences that announce an answer; a kind may know more of them than the languages do."""
+        return announcements(reply)
+
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """The answer in a text that was set apart for it, such as the content of a box."""
+        return self.begins(text, reply)
+
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The answer with which a statement begins."""
+        raise NotImplementedError
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """The answer that is all of a text, apart from a unit; None if the text says more."""
+        raise NotImplementedError
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The last answer in running text."""
         raise NotImplementedError
 
 
-class ByKey(ReadsSegment):
-    """A space in which two answers are equal exactly if their keys are."""
+def _named(answer: Answer | None, rule: str) -> Answer | None:
+    if answer is None or answer is NOTHING:
+        return None
+    return Answer(answer.text, answer.key, rule)
 
-    __slots__ = ()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByKey(ReadsSegment):
+    """A kind in which two answers are equal exactly if their keys are."""
 
     def same(self, a: Answer, b: Answer) -> bool:
         """Whether the keys are equal."""
@@ -42,35 +136,9 @@ class ByKey(ReadsSegment):
         return Blocks()
 
 
-def final_segment(text: str) -> str | None:
-    """The end of the text after the last thinking section; None if thinking did not end."""
-    before, closed, after = text.rpartition("</think>")
-    segment = after if closed else before + after
-    return None if "<think>" in segment else segment[-TAIL:]
-
-
-# Possessive throughout: without backtracking into a cue or a number, hostile text costs linear time.
-IS = r"\s*+\**+\s*+(?:is\b|are\b|:|=)\s*+:?+\s*+"
-CUE = rf"(?i:\b(?:answer|result){IS})"
-"""A pattern of the words before an answer: `The answer is`, `**Answer:**`, `result =`."""
-
-
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     """The last match; None if there is none."""
     last = None
     for match in pattern.finditer(text):
         last = match
     return last
-
-
-def boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}` with balanced braces; None if there is none."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 1, start + len("\\boxed{")
-    for index in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[index], 0)
-        if depth == 0:
-            return text[begin:index]
-    return None

@@ -2,19 +2,49 @@
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
-from reasoner.answers.reading import CUE, ByKey, boxed, last_match
+from reasoner.answers.forms import Statement, announcements, hedged
+from reasoner.answers.languages import Reply, languages
+from reasoner.answers.reading import ByKey
 from reasoner.types import Answer
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 MAX_TEXT = 500
 """Maximum characters of a free text; the rest is ignored."""
-_TEXT_CUED = re.compile(rf"{CUE}(?=([^\n]{{1,{MAX_TEXT}}}))")
+_TAGS = re.compile(r"</?[a-zA-Z_]{1,20}>")
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*+)\}")
+_FULL_STOP = re.compile(
+    r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bFt)(?<!\bvs)"
+    r"(?<!\betc)(?<!\bMrs)(?<!\bInc)"
+    r"(?<!\bLtd)(?<!\bRev)(?<!\bCol)(?<!\bGen)(?<!\bProf)(?<!\.[A-Za-z])[.!?](?=[\s*]*\s[^a-z\d]|\**\s*\Z)"
+    r"|[\u3002\uff01\u0964\uff0e\u06d4]"
+)
+_REASON = re.compile(
+    r"\s*[,;]?\s(?:because|since|as (?:it|he|she|they|this)|which|who|given that|due to|porque|car"
+    r"|parce que|weil|da es|karena|\u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e)\b"
+    r"|\s+[\u2014\u2013]\s|\s-\s|,\s(?:but|so|and not|not|as|with|where)\s",
+    re.IGNORECASE,
+)
+_BOLD_FIRST = re.compile(r"\s*(?:the |an? )?\*\*([^*\n]+)\*\*", re.IGNORECASE)
+_QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
+_HEADING = re.compile(
+    r"(?:step|part|explanation|reasoning|analysis|background|context|summary|conclusion|notes?|key|overview|introduction"
+    r"|solution|question|details?|why|how|what|answer|final answer|confidence|sources?|evidence|given"
+    r"|example)s?\b[^.]{0,40}\Z"
+    r"|.*[:\uff1a]\s*\Z",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they)\b",
+    re.IGNORECASE,
+)
+MAX_ALONE = 8
+"""Maximum words of a text on a line of its own; more are a sentence."""
 
 
 def squad_normal(text: str) -> str:
@@ -32,20 +62,43 @@ class TextSpace(ByKey):
     """A short free text; two are equal if their SQuAD normal forms are."""
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the answer in a few words."
 
-    def read_segment(self, segment: str) -> Answer | None:
-        """The last box, else the text after the last answer cue, else the last line that is not empty."""
-        if box := boxed(segment):
-            rule, written = "boxed", _WRAPPED.sub(r"\1", box)
-        elif cued := last_match(_TEXT_CUED, segment):
-            rule, written = "cue", cued[1]
-        else:
-            rule, written = "last", segment.strip().rpartition("\n")[2]
-        written = written.replace("**", "").strip()[:MAX_TEXT]
-        key = squad_normal(written)
-        return Answer(written, key, rule) if key else None
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """All of the text."""
+        return _answer(_WRAPPED.sub(r"\1", text) if "\\" in text else text)
+
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The first sentence up to a reason."""
+        if bold := _BOLD_FIRST.match(text):
+            return _answer(bold[1])
+        clause = text.partition("\n")[0]
+        if "**" in clause and clause.count("**") % 2:
+            clause = clause.partition("**")[0]
+        if stop := _FULL_STOP.search(clause):
+            clause = clause[: stop.start()]
+        if reason := _REASON.search(clause):
+            clause = clause[: reason.start()] or clause
+        return _answer(reply.without_ending(clause))
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """A few words that are neither a sentence nor a heading."""
+        plain = text.strip(_QUOTES)
+        spaced = len(plain.split()) <= MAX_ALONE and len(plain) <= 100
+        if not spaced or _HEADING.match(plain) or _SENTENCE.search(plain) or "=" in plain or plain.endswith("?"):
+            return None
+        return _answer(reply.without_ending(plain)) if plain[:1].isupper() or not plain[:1].isascii() else None
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The last line."""
+        return _answer(text.strip().rpartition("\n")[2])
+
+
+def _answer(text: str) -> Answer | None:
+    written = _TAGS.sub("", text).replace("**", "").strip().strip(_QUOTES)[:MAX_TEXT]
+    key = squad_normal(written)
+    return Answer(written, key) if key else None
 
 
 _CONTINUES = "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not"
@@ -56,8 +109,34 @@ _YES_NO = (
     r"(?![^\W_]|['\u2019/-]\w|\sor\s))"
 )
 _YES_NO_ANY = re.compile(_YES_NO)
-_YES_NO_CUED = re.compile(rf"{CUE}(?:[*$`\s(\"']|\\[(\[]|\\\w++\{{)*+{_YES_NO}")
-_YES_NO_FIRST = re.compile(rf"\W{{0,8}}{_YES_NO}")
+_MARKUP = r"(?:[*_$`\s(\[\"'\u201c\u2018\u300c\u300e\u00ab]|\\[(\[]|\\\w++\{)*+"
+_BEGINS = re.compile(rf"{_MARKUP}{_YES_NO}")
+_JUDGED = re.compile(rf"{_MARKUP}(?i:(correct|incorrect|not true|not correct|untrue)\b)(?!\s+\w+\s+(?:is|are)\b)")
+_FIRST = re.compile(rf"\W{{0,8}}{_YES_NO}")
+_STATEMENT = re.compile(
+    r"\b(?:statement|claim|assertion|proposition|hypothesis|sentence|conclusion|premise)\s+(?:is|would be|must be)\s+"
+    r"(?:therefore |thus |indeed |clearly |actually |, ?therefore, ?)?",
+    re.IGNORECASE,
+)
+_TRUTH = {
+    "yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "not true": "no",
+    "not correct": "no", "untrue": "no",
+}  # fmt: skip
+
+
+@cache
+def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
+    """The two words in the other languages, where nothing but punctuation or a verb follows; and what they mean."""
+    truth: dict[str, str] = {}
+    for language in languages()[1:]:
+        truth |= {word.casefold(): "yes" for word in language.yes} | {word.casefold(): "no" for word in language.no}
+    truth = {word: meaning for word, meaning in truth.items() if word not in _TRUTH}
+    endings = "|".join(re.escape(ending) for language in languages() for ending in language.endings)
+    words = "|".join(re.escape(word) for word in sorted(truth, key=len, reverse=True))
+    return re.compile(
+        rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))",
+        re.IGNORECASE,
+    ), truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +144,48 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the answer as yes or no."
 
-    def read_segment(self, segment: str) -> Answer | None:
-        """The word after an answer cue, boxed, or first on the last line; else the word if the text holds only one."""
-        words = list(_YES_NO_ANY.finditer(segment))
-        candidates = (
-            ("cue", last_match(_YES_NO_CUED, segment)),
-            ("boxed", _YES_NO_ANY.search(box) if (box := boxed(segment)) else None),
-            ("first", _YES_NO_FIRST.match(segment.strip().rpartition("\n")[2])),
-            ("text", words[-1] if len({_yes_no_key(match) for match in words}) == 1 else None),
-        )
-        for rule, match in candidates:
-            if match:
-                return Answer(match[1], _yes_no_key(match), rule)
-        return None
+    def announced(self, reply: Reply) -> Iterator[Statement]:
+        """The announcements of the language, then sentences such as `the statement is true`."""
+        yield from announcements(reply)
+        if " is " in reply.text:
+            for match in reversed(list(_STATEMENT.finditer(reply.text))[-20:]):
+                if not hedged(reply.text, match.start()):
+                    yield Statement(reply.text[match.end() : match.end() + 80], match.end())
+
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """The word with which it begins, or the first of the two in it."""
+        if answer := self.begins(text, reply):
+            return answer
+        match = _YES_NO_ANY.search(text)
+        return _truth(match[1]) if match else None
+
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The word with which it begins."""
+        if match := _BEGINS.match(text) or _JUDGED.match(text):
+            return _truth(match[1])
+        words, truth = _foreign()
+        match = words.match(text)
+        return Answer(match[1], truth[match[1].casefold()]) if match else None
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """One of the two words."""
+        return self.begins(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The first word of the last line, else of the first line; else the word if the text holds only one."""
+        stripped = text.strip()
+        words = [match[1] for match in _YES_NO_ANY.finditer(text)]
+        for line in (stripped.rpartition("\n")[2], stripped.partition("\n")[0]):
+            if match := _FIRST.match(line):
+                return _truth(match[1])
+            foreign, truth = _foreign()
+            if match := foreign.match(line):
+                return Answer(match[1], truth[match[1].casefold()])
+        return _truth(words[-1]) if len({_TRUTH[word.lower()] for word in words}) == 1 else None
 
 
-def _yes_no_key(match: re.Match[str]) -> str:
-    return {"true": "yes", "false": "no"}.get(word := match[1].lower(), word)
+def _truth(word: str) -> Answer:
+    return Answer(word, _TRUTH[word.lower()])

@@ -202,29 +202,29 @@ def test_the_rules_judge(text: str, numbers: tuple[int, ...], target: int, use_a
 # Reading
 
 READ: list[tuple[str, str | None, str]] = [
-    (r"so \boxed{8 / (3 - 8/3)} it is", "8/(3-8/3)", "boxed"),
-    (r"\boxed{8/(3-8/3) = 24}", "8/(3-8/3)", "boxed"),
-    (r"\boxed{6 \times 4}, not `3*8`", "6*4", "boxed"),
-    (r"The answer is 3*8 = \boxed{24}", "3*8", "cue"),
-    ("The answer is 8/(3-8/3), as `3-8/3` is 1/3", "8/(3-8/3)", "cue"),
-    ("Answer: (10 - 4) * (13 - 9) = 24", "(10-4)*(13-9)", "cue"),
-    ("**Answer:** 3*8.", "3*8", "cue"),
-    ("**Answer: 3 \u00d7 8**\nThat was easy", "3*8", "cue"),
-    (r"The answer is \(3 \times 8\) here", "3*8", "cue"),
-    ("Answer:\n\n3*8 apples", "3*8", "cue"),
-    ("Answer: 2*12. No. Answer: 3*8. Is the answer: right", "3*8", "cue"),
-    ("The answer is 24 = 3*8", "3*8", "cue"),
+    (r"so \boxed{8 / (3 - 8/3)} it is", "8/(3-8/3)", "form"),
+    (r"\boxed{8/(3-8/3) = 24}", "8/(3-8/3)", "form"),
+    (r"\boxed{6 \times 4}, not `3*8`", "6*4", "form"),
+    (r"The answer is 3*8 = \boxed{24}", "3*8", "announced"),
+    ("The answer is 8/(3-8/3), as `3-8/3` is 1/3", "8/(3-8/3)", "announced"),
+    ("Answer: (10 - 4) * (13 - 9) = 24", "(10-4)*(13-9)", "announced"),
+    ("**Answer:** 3*8.", "3*8", "announced"),
+    ("**Answer: 3 \u00d7 8**\nThat was easy", "3*8", "announced"),
+    (r"The answer is \(3 \times 8\) here", "3*8", "announced"),
+    ("Answer:\n\n3*8 apples", "3*8", "announced"),
+    ("Answer: 2*12. No. Answer: 3*8. Is the answer: right", "3*8", "announced"),
+    ("The answer is 24 = 3*8", "3*8", "announced"),
     ("The answer is 3*8.5", None, ""),
     ("The answer is 3*8x", None, ""),
     ("The answer is 3*8^2", None, ""),
     ("I try `2*12`.\n(10-4)*4 = 6*4 = 24.", "(10-4)*4", "line"),
     ("Try\n\n- 3*8\n", "3*8", "line"),
     ("-1 + 25", "-1+25", "line"),
-    ("```\n3*8\n```", "3*8", "line"),
-    ("Try `2*12` or `3*8`, that is 24", "3*8", "span"),
-    ("I use $3 \\times 8 = 24$ as asked", "3*8", "span"),
-    ("\\[\n3 * 8\n\\]\nThat is it", "3*8", "span"),
-    ("It costs $5, and $3*8$ more", "3*8", "span"),
+    ("```\n3*8\n```", "3*8", "last"),
+    ("Try `2*12` or `3*8`, that is 24", "3*8", "last"),
+    ("I use $3 \\times 8 = 24$ as asked", "3*8", "last"),
+    ("\\[\n3 * 8\n\\]\nThat is it", "3*8", "last"),
+    ("It costs $5, and $3*8$ more", "3*8", "last"),
     ("24", None, ""),
     (r"\boxed{24}", None, ""),
     ("-24", None, ""),
@@ -244,7 +244,7 @@ def test_an_expression_is_read() -> None:
 
 
 def test_what_was_read_is_as_written_and_reading_does_not_judge() -> None:
-    assert SPACE.read("Answer: 1 \u00d7 2 = 24") == Answer("1 \u00d7 2", "1*2", "cue")
+    assert SPACE.read("Answer: 1 \u00d7 2 = 24") == Answer("1 \u00d7 2", "1*2", "announced")
 
 
 def test_two_expressions_are_one_when_written_alike() -> None:

@@ -53,7 +53,7 @@ def test_nothing_holds_no_answer(space: AnswerSpace, text: str) -> None:
         (r"\boxed{{a}{b{c}}}d}", "{a}{b{c}}"),
         (r"\boxed{}", ""),
         (r"\boxed{a", None),
-        (r"\boxed{a} \boxed{b", None),
+        (r"\boxed{a} \boxed{b", "a"),
         ("boxed{a}", None),
     ],
 )

@@ -29,49 +29,49 @@ def read(text: str) -> tuple[str, str] | None:
 
 
 READ: list[tuple[str, tuple[str, str] | None]] = [
-    (r"so \boxed{\frac{1}{2}}", ("1/2", "boxed")),
-    (r"\boxed{1}, no: \boxed{x^2}", ("x^2", "boxed")),
-    (r"\boxed{\boxed{7}}", ("7", "boxed")),
-    (r"\boxed{\text{(E)}}", ("E", "boxed")),
-    (r"\boxed{} but #### 7", ("7", "hashes")),
-    (r"\boxed{7} and #### 8, the answer is 9", ("7", "boxed")),
-    ("#### 1,234", ("1234", "hashes")),
-    ("#### 1\n#### 2\nThe answer is 3", ("2", "hashes")),
-    ("The final answer is $x+1$. I hope it is correct. The answer is 4", ("x+1", "final")),
-    (r"The final answer is: \(\pi\).", (r"\pi", "final")),
-    ("The answer is $x$ and $y$.", (r"\{x,y\}", "cue")),
-    ("The answer is $1$, $2$, or $3$.", (r"\{1,2,3\}", "cue")),
-    ("Answer:\n\\[\n\\frac{3}{4}\n\\]", ("3/4", "cue")),
-    ("**Answer:** $$2$$ as said", ("2", "cue")),
-    ("The answer is 3\\sqrt{13}. I hope so", ("3\\sqrt{13}", "cue")),
-    ("The answer is (3, 4), which is a point", ("(3,4)", "cue")),
-    ("The answer is 5 because 3 + 2 is that", ("5", "cue")),
-    ("The answer is 5 apples", ("5", "cue")),
-    ("The answer is 5 of the many apples there are", ("5", "cue")),
-    ("The answer is **7**", ("7", "cue")),
-    ("The answer is 2.5. Then 3", ("5/2", "cue")),
-    ("The answer is Evelyn.", ("evelyn", "cue")),
-    ("The answer is 3. No, the answer is 4 of 9", ("4", "cue")),
-    ("The answer is that nobody ever knew it\nso $7$ it is", ("7", "formula")),
+    (r"so \boxed{\frac{1}{2}}", ("1/2", "form")),
+    (r"\boxed{1}, no: \boxed{x^2}", ("x^2", "form")),
+    (r"\boxed{\boxed{7}}", ("7", "form")),
+    (r"\boxed{\text{(E)}}", ("E", "form")),
+    (r"\boxed{} but #### 7", ("7", "form")),
+    (r"\boxed{7} and #### 8, the answer is 9", ("7", "form")),
+    ("#### 1,234", ("1234", "form")),
+    ("#### 1\n#### 2\nThe answer is 3", ("2", "form")),
+    ("The final answer is $x+1$. I hope it is correct. The answer is 4", ("x+1", "announced")),
+    (r"The final answer is: \(\pi\).", (r"\pi", "announced")),
+    ("The answer is $x$ and $y$.", (r"\{x,y\}", "announced")),
+    ("The answer is $1$, $2$, or $3$.", (r"\{1,2,3\}", "announced")),
+    ("Answer:\n\\[\n\\frac{3}{4}\n\\]", ("3/4", "announced")),
+    ("**Answer:** $$2$$ as said", ("2", "announced")),
+    ("The answer is 3\\sqrt{13}. I hope so", ("3\\sqrt{13}", "announced")),
+    ("The answer is (3, 4), which is a point", ("(3,4)", "announced")),
+    ("The answer is 5 because 3 + 2 is that", ("5", "announced")),
+    ("The answer is 5 apples", ("5", "announced")),
+    ("The answer is 5 of the many apples there are", ("5", "announced")),
+    ("The answer is **7**", ("7", "announced")),
+    ("The answer is 2.5. Then 3", ("5/2", "announced")),
+    ("The answer is Evelyn.", ("evelyn", "announced")),
+    ("The answer is 3. No, the answer is 4 of 9", ("4", "announced")),
+    ("The answer is that nobody ever knew it\nso $7$ it is", ("7", "last")),
     ("We add.\n3\\sqrt{2}", ("3\\sqrt{2}", "line")),
     ("We add.\n$x = 3$", ("3", "line")),
     ("x = -2y", ("x=-2y", "line")),
-    ("Evelyn", ("evelyn", "line")),
-    ("6:00 PM", ("6:00 pm", "line")),
-    ("We find $3$ and then $\\pi$ in the end", (r"\pi", "formula")),
-    ("It costs $5 and not $6 in all", ("6", "number")),
-    ("there are 5 apples on the table, and 6 below", ("6", "number")),
+    ("Evelyn", ("evelyn", "last")),
+    ("6:00 PM", ("6:00 pm", "last")),
+    ("We find $3$ and then $\\pi$ in the end", (r"\pi", "last")),
+    ("It costs $5 and not $6 in all", ("6", "last")),
+    ("there are 5 apples on the table, and 6 below", ("6", "last")),
     ("there is no telling what it may be", None),
     ("", None),
     (" \n ", None),
     ("$", None),
     ("<think>the answer is 7", None),
-    ("<think>the answer is 7</think>the answer is 8", ("8", "cue")),
+    ("<think>the answer is 7</think>the answer is 8", ("8", "announced")),
     ("</think>", None),
-    ("it is 7", ("7", "number")),
-    ("5 and 6 are it, the answer is 5 and 6", (r"\{5,6\}", "cue")),
-    ("The answer is 6 PM", ("6:00 pm", "cue")),
-    ("The answer is 25 cm^2", ("25", "cue")),
+    ("it is 7", ("7", "last")),
+    ("5 and 6 are it, the answer is 5 and 6", (r"\{5,6\}", "announced")),
+    ("The answer is 6 PM", ("6:00 pm", "announced")),
+    ("The answer is 25 cm^2", ("25", "announced")),
 ]
 
 
@@ -80,7 +80,7 @@ def test_an_answer_is_read() -> None:
 
 
 def test_an_answer_keeps_what_was_written_and_gets_one_key() -> None:
-    assert MATH.read(r"$\boxed{ \dfrac34 }$") == Answer(r"\dfrac34", "3/4", "boxed")
+    assert MATH.read(r"$\boxed{ \dfrac34 }$") == Answer(r"\dfrac34", "3/4", "form")
     assert MATH.answer("$x$.") == Answer("x", "x", "given")
     assert MATH.answer(" ") is None
 
@@ -315,10 +315,12 @@ def test_the_time_for_comparing_is_an_option_of_the_kind() -> None:
         ("math:seconds=soon", "seconds must be a number"),
         ("math:seconds=0", "seconds must be above 0"),
         ("math:seconds=nan", "seconds must be above 0"),
-        ("number:seconds=1", "answer kind number has no options"),
+        ("number:seconds=1", "no option of answer kind number named 'seconds'"),
+        ("choice:several=maybe", "several must be true or false"),
+        ("number:pattern=(", "is not a regular expression"),
     ):
         with pytest.raises(UsageError, match=complaint):
-            space_for(spec, "Who?")
+            space_for(spec, "Who? A) x B) y")
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.floats(-1e-9, 1e-9))

@@ -47,7 +47,7 @@ READ: list[tuple[str, str | None]] = [
     (r"\boxed{\text{Yes}}", "yes"),
     (r"\boxed{\textbf{no, it sinks}}", "no"),
     (r"\boxed{5}, yes", "yes"),
-    (r"\boxed{yes} The answer is no", "no"),
+    (r"\boxed{yes} The answer is no", "yes"),
     ("Could it? Yes.\nNo, it could not", "no"),
     ("Yes, at first.\n\n**No**, on reflection.\n", "no"),
     ("yes and no\n- Yes", "yes"),
@@ -82,10 +82,10 @@ def test_yes_or_no_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "rule", "written"),
     [
-        ("the answer is TRUE, here", "cue", "TRUE"),
-        (r"\boxed{No}", "boxed", "No"),
-        ("Yes, it is", "first", "Yes"),
-        ("I say yes", "text", "yes"),
+        ("the answer is TRUE, here", "announced", "TRUE"),
+        (r"\boxed{No}", "form", "No"),
+        ("Yes, it is", "last", "Yes"),
+        ("I say yes", "last", "yes"),
     ],
 )
 def test_it_tells_how_it_was_found_and_written(text: str, rule: str, written: str) -> None:

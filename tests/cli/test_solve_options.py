@@ -74,8 +74,7 @@ def test_the_reply_behind_the_answer_is_shown_apart_from_it(run: Run) -> None:
     ended = run(*ASKED, "--show-reasoning")
     assert ended.out == "7\n"
     assert "reply    The answer is 7" in ended.err.splitlines()
-    assert document(run, *ASKED, "--show-reasoning")["reasoning"] == {"text": "The answer is 7", "thinking": ""}
-    assert document(run, *ASKED)["reasoning"] is None
+    assert document(run, *ASKED)["text"] == "The answer is 7"
 
 
 def test_quiet_leaves_only_the_answer_or_an_error(run: Run) -> None:

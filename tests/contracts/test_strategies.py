@@ -18,7 +18,7 @@ from reasoner.errors import BudgetExhausted, VerifierError
 from reasoner.execution.admission import Admission
 from reasoner.registry import build, entries, load
 from reasoner.strategy import Strategy
-from reasoner.trace.events import Began, Ended, Event, Sampled
+from reasoner.trace.events import ATTEMPTS, Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
 from tests.helpers import (
@@ -37,6 +37,8 @@ from tests.helpers import (
 from tests.sweeps import widths
 
 NAMES = sorted(entries("strategy"))
+RETRIES = ATTEMPTS - 1
+"""How often a sequence can be lost without an error."""
 QUESTION = number_question()
 ASYNCHRONOUS = {
     "ab_mcts": "what has come in by then decides where the next generation goes",
@@ -75,7 +77,7 @@ def test_no_budget_of_tokens_is_exceeded_and_the_books_are_the_engines(
     name: str, budgets: tuple[int, ...], seeds: int
 ) -> None:
     for tokens, seed in itertools.product(budgets, range(seeds)):
-        engine, judge = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1), block_size=seed), Judge()
+        engine, judge = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1, losses=RETRIES), block_size=seed), Judge()
         events: list[Event] = []
         solution = run(name, engine, judge, budget=Budget(tokens=tokens), seed=seed, trace=events.append)
         assert solution.error is None
@@ -242,7 +244,7 @@ def test_the_seed_decides_the_samples(name: str) -> None:
 def test_it_repeats_itself_from_its_trace(name: str, seeds: int, tmp_path: Path) -> None:
     async def test(budget: Budget | None, seed: int) -> None:
         strategy, live = made(name), list[Event]()
-        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1, minimum=1), block_size=2)
+        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.1, losses=RETRIES, minimum=1), block_size=2)
         first = await solve(
             QUESTION, strategy, engine, verifier=judge_for(strategy), budget=budget, seed=seed, trace=live.append
         )

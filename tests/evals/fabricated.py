@@ -220,7 +220,7 @@ def _reply(arm: Fake, number: int, index: int, seed: int, source: random.Random)
     right = source.random() < chance(law, number, seed)
     answer = gold(number) if right else f"{gold(number)}{source.randrange(law.wrong_answers) + 1}"
     # Of a source of its own, so that all else stays as it is without fallbacks.
-    rule = "last" if random.Random(f"rule {arm.folder} {number} {index} {seed}").random() < law.fallback else "boxed"
+    rule = "last" if random.Random(f"rule {arm.folder} {number} {index} {seed}").random() < law.fallback else "form"
     score = min(1.0, max(0.0, source.gauss(0.4 + law.scored_apart * right, 0.2))) if arm.verifier else None
     return Reply(
         index=index,

@@ -30,10 +30,10 @@ UNKNOWN: Final = -1
 COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples")
 """The columns of `ArmData.costs`."""
 
-STATED: Final = frozenset({"alone", "boxed", "cue", "fence", "final", "given", "hashes", "likelihood", "tags"})
-"""Rules that find a stated answer: a box, `####`, an answer cue, tags, a code block, a label alone on its line, or an
-answer that was not read from a text. All other rules find an answer by its position or shape, such as the last number:
-it may not be an answer at all. Strict accuracy counts stated answers only."""
+STATED: Final = frozenset({"pattern", "form", "announced", "heading", "line", "given", "likelihood"})
+"""Rules that find a stated answer: a task's own pattern, a machine-readable form, a sentence that announces it, a
+heading, a line of its own, or an answer that was not read from a text. All other rules find an answer by its position,
+such as the last number: it may not be an answer at all. Strict accuracy counts stated answers only."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from reasoner.answers import MathSpace, TextSpace, squad_normal
+from reasoner.answers import MathSpace, ReadsSegment, TextSpace, squad_normal
 from reasoner.errors import UsageError, require
 from reasoner.registry import spec_of
 from reasoner.types import AnswerSpace
@@ -35,12 +35,14 @@ class Task(Protocol):
 class Benchmark(ABC):
     """A task whose rows come from the local file `data`, or from the Hugging Face hub at `revision`.
 
-    `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`.
+    `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_pattern`
+    is a regular expression by which answers are read first; see `docs/answers.md`.
     """
 
     data: str = ""
     columns: tuple[str, ...] = ()
     revision: str = "main"
+    answer_pattern: str = ""
 
     name: ClassVar[str]
     published: ClassVar[Published]
@@ -68,7 +70,7 @@ class Benchmark(ABC):
             rows, origin = from_file(Path(self.data), renames, self.published)
         else:
             rows, origin = from_hub(self.name, self.published, self.revision, renames)
-        items = items_from(rows, self.item)
+        items = with_pattern(items_from(rows, self.item), self.answer_pattern)
         return task_data(self, items, origin, self.template, self.published.licence, shareable=self.shareable)
 
 
@@ -100,6 +102,22 @@ def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]
             locations[graded.question.id] = row.location
             items.append(graded)
     return items
+
+
+def with_pattern(items: list[GradedQuestion], pattern: str) -> list[GradedQuestion]:
+    """The same questions, whose answers are read by a regular expression first; unchanged if it is empty.
+
+    Raises:
+        UsageError: it is no regular expression, or the kind of answer has no such option.
+    """
+    return [_patterned(item, pattern) for item in items] if pattern else items
+
+
+def _patterned(item: GradedQuestion, pattern: str) -> GradedQuestion:
+    space = item.question.space
+    if not isinstance(space, ReadsSegment):
+        raise UsageError(f"answer kind {space.name} cannot read by answer_pattern: leave it out")
+    return replace(item, question=replace(item.question, space=replace(space, pattern=pattern)))
 
 
 def task_data(

@@ -4,13 +4,16 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import localcontext
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from reasoner.answers import CUE, MAX_TEXT, ByKey, NumberSpace, TextSpace, YesNoSpace, boxed, final_segment
+from reasoner.answers import ByKey, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.answers.forms import Statement, forms
+from reasoner.answers.languages import Reply
 from reasoner.errors import UnknownName, UsageError, require
 from reasoner.system.extras import install_command
 from reasoner.system.files import parse_json
@@ -23,9 +26,8 @@ from reasoner_evals.tasks.prompts import PLAIN
 MAX_SIZE = 100_000
 MAX_ANSWER = 8_000
 """Characters of an answer; longer texts are not answers."""
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _FENCE = re.compile(r"^```[^\n`]*\n(.*?)^```[^\S\n]*$", re.DOTALL | re.MULTILINE)
-_CUED = re.compile(rf"{CUE}([^\n]{{1,{MAX_TEXT}}})")
+_EMPTY = re.compile(r"<answer>\s*</answer>")
 _QUOTES = "`\"'"
 
 
@@ -124,31 +126,37 @@ class VerbatimSpace(ByKey):
     """Any text of one or more lines; two are equal if they differ only in whitespace."""
 
     name: ClassVar[str] = "verbatim"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the final answer, and nothing else, between <answer> and </answer>."
 
-    def read(self, text: str) -> Answer | None:
-        """The content of the last tags, else of the last box, the last fence, the last cue, or the last line."""
-        segment = final_segment(text)
-        if segment is None:
-            return None
-        candidates = (
-            ("tags", _last(_TAG, segment)),
-            ("boxed", boxed(segment)),
-            ("fence", _last(_FENCE, segment)),
-            ("cue", _last(_CUED, segment)),
-            ("last", segment.strip().rpartition("\n")[2]),
-        )
-        rule, raw = next((rule, raw) for rule, raw in candidates if raw is not None)
-        plain = _plain(raw)
-        # One blank within a line, none at its ends, no empty lines.
-        key = "\n".join(filter(None, (" ".join(line.split()) for line in plain.splitlines())))
-        return Answer(plain, key, rule) if 0 < len(plain) <= MAX_ANSWER else None
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        """The forms of every kind, then the last block between fences."""
+        yield from forms(reply)
+        for fence in _FENCE.findall(reply.text)[-1:]:
+            yield Statement(fence, len(reply.text), enclosed=True)
+
+    def inside(self, text: str, reply: Reply) -> Answer | None:
+        """All of the text."""
+        return _answer(text)
+
+    def begins(self, text: str, reply: Reply) -> Answer | None:
+        """The rest of the line."""
+        return _answer(text.partition("\n")[0])
+
+    def alone(self, text: str, reply: Reply) -> Answer | None:
+        """None: any line may be a part of the answer."""
+        return None
+
+    def last(self, text: str, reply: Reply) -> Answer | None:
+        """The last line."""
+        return _answer(text.strip().rpartition("\n")[2])
 
 
-def _last(pattern: re.Pattern[str], text: str) -> str | None:
-    matches = pattern.findall(text)
-    return matches[-1] if matches else None
+def _answer(raw: str) -> Answer | None:
+    plain = _plain(_EMPTY.sub("", raw))
+    # One blank within a line, none at its ends, no empty lines.
+    key = "\n".join(filter(None, (" ".join(line.split()) for line in plain.splitlines())))
+    return Answer(plain, key) if 0 < len(plain) <= MAX_ANSWER else None
 
 
 def _plain(raw: str) -> str:

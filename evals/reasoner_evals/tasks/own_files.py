@@ -7,7 +7,7 @@ from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data
+from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data, with_pattern
 from reasoner_evals.tasks.data import Row, from_file, parse_renames
 from reasoner_evals.tasks.prompts import PLAIN, Template, with_options
 
@@ -21,16 +21,21 @@ class Jsonl:
 
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
     solve --answer`), `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns`
-    maps column names to those in the file, as in `columns=[question:prompt,answer:target]`.
+    maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. With `several`, an answer
+    may be several letters, as in `A,C`. `answer_pattern` is a regular expression by which answers are read first; see
+    `docs/answers.md`.
     """
 
     path: str
     columns: tuple[str, ...] = ()
+    several: bool = False
+    answer_pattern: str = ""
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
         rows, origin = from_file(Path(self.path), parse_renames(self.columns, _COLUMNS))
-        return task_data(self, items_from(rows, self._item), origin, PLAIN, "not stated")
+        items = with_pattern(items_from(rows, self._item), self.answer_pattern)
+        return task_data(self, items, origin, PLAIN, "not stated")
 
     def _item(self, row: Row) -> GradedQuestion:
         text, gold = row.text("question"), row.text("answer")
@@ -39,11 +44,14 @@ class Jsonl:
             options = row.texts("choices")
             if not 2 <= len(options) <= 26:
                 raise row.error("choices", f"{len(options)} options: give 2 to 26")
-            text, space = with_options(text, options), ChoiceSpace(options)
-            if gold not in space.known:
+            text, space = with_options(text, options), ChoiceSpace(options, several=self.several)
+            letters = [letter.strip() for letter in gold.split(",")]
+            if self.several and set(letters) <= set(space.known):
+                gold = ",".join(sorted(letters))
+            elif gold not in space.known:
                 if options.count(gold) != 1:
-                    letters = f"a letter from A to {space.known[-1]}"
-                    raise row.error("answer", f"{gold!r:.40} is neither {letters} nor exactly one of the choices")
+                    allowed = f"a letter from A to {space.known[-1]}"
+                    raise row.error("answer", f"{gold!r:.40} is neither {allowed} nor exactly one of the choices")
                 gold = space.known[options.index(gold)]
         else:
             space = _space(row, text)

@@ -114,7 +114,7 @@ def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, m
         (("jsonl:FILE", "--seeds", "0"), "--seeds must be from 1"),
         (("jsonl:FILE", "--limit", "0"), "--limit must be at least 1 (got 0)"),
         (("jsonl:FILE", "--subset-seed", "3"), "--subset-seed 3 has no effect without --limit"),
-        (("jsonl:FILE", "--prices", "prompt=1"), "--prices needs generated too"),
+        (("jsonl:FILE", "--prices", "prompt=1"), "prices need generated too"),
         (("jsonl:FILE", "--allow-unsandboxed-code"), "no task or verifier here runs code"),
         (("jsonl:FILE", "-m", "x"), "engine simulated takes no --model"),
         (("jsonl:FILE", "--resume", "gone"), "cannot read the manifest gone/manifest.json"),

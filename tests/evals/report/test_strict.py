@@ -66,7 +66,7 @@ def test_of_a_pool_fallbacks_are_no_answers_in_any_subset(
     pools = [record(arm, row).pool for row in range(25)]
     for point in found.values():
         subsets = [list(itertools.combinations(pool, point.size or 0)) for pool in pools]
-        kept = [[[one for one in subset if one.rule == "boxed"] for subset in own] for own in subsets]
+        kept = [[[one for one in subset if one.rule == "form"] for subset in own] for own in subsets]
         right = [np.mean([select(gold(row), drawn) for drawn in own]) for row, own in enumerate(kept)]
         assert point.strict_accuracy == pytest.approx(np.mean(right))
         assert point.questions == 25
@@ -77,7 +77,7 @@ def test_fallbacks_that_outvote_what_was_stated_make_strict_accuracy_the_higher_
     wrong, right = (
         Reply(index=0, status="read", answer=said, key=said, rule=rule, prompt_tokens=0, cached_tokens=0,
               generated_tokens=1)
-        for said, rule in ((f"{gold(0)}1", "last"), (gold(0), "boxed"))
+        for said, rule in ((f"{gold(0)}1", "last"), (gold(0), "form"))
     )  # fmt: skip
     whole = record(Fake(pool=3, rule="majority"), 0).model_copy(update={"pool": (wrong, wrong, right)})
     next(path.glob("arms/*/journal.jsonl")).write_text(whole.model_dump_json() + "\n")
@@ -91,7 +91,7 @@ def test_of_an_arm_that_was_run_an_answer_counts_if_it_is_right_and_stated(tmp_p
     right = [one.answer == gold(row) for row, one in enumerate(answers)]
     assert point.accuracy == pytest.approx(np.mean(right))
     assert point.strict_accuracy == pytest.approx(
-        np.mean([hit and one.rule == "boxed" for hit, one in zip(right, answers, strict=True)])
+        np.mean([hit and one.rule == "form" for hit, one in zip(right, answers, strict=True)])
     )
     assert 0 < point.strict_accuracy < point.accuracy
 
@@ -114,7 +114,7 @@ def forget(path: Path, *, lines: int) -> None:
     """Leave the first lines of each journal without rules, as they were before rules were kept."""
     for journal in path.glob("arms/*/journal.jsonl"):
         old = journal.read_text().splitlines(keepends=True)
-        journal.write_text("".join([line.replace('"rule":"boxed",', "") for line in old[:lines]] + old[lines:]))
+        journal.write_text("".join([line.replace('"rule":"form",', "") for line in old[:lines]] + old[lines:]))
 
 
 @pytest.mark.parametrize("lines", [1, 12], ids=["in part", "throughout"])
@@ -165,4 +165,4 @@ def test_an_export_says_by_which_rule_each_answer_was_found(tmp_path: Path) -> N
     rules = [rule for one in records for rule in (*(reply.rule for reply in one.pool), one.rule)]
     assert [row["answer_rule"] for row in found] == rules
     assert {row["rule"] for row in found} == {"majority"}
-    assert set(rules) == {"boxed", "last", ""}
+    assert set(rules) == {"form", "last", ""}

@@ -150,11 +150,11 @@ def test_what_is_not_offered_is_told(options: str, kind: type[UsageError], told:
 
 
 VERBATIM = [
-    ("First <answer>1 2\n3 4</answer>", "1 2\n3 4", "tags"),
-    ("<answer>a</answer> no: <answer> b  c </answer>", "b c", "tags"),
-    (r"\boxed{up down}", "up down", "boxed"),
-    ("So:\n```\n1 2 \n3 4\n```\nThat is it.", "1 2\n3 4", "fence"),
-    ("The answer is **[1, 2]**", "[1, 2]", "cue"),
+    ("First <answer>1 2\n3 4</answer>", "1 2\n3 4", "form"),
+    ("<answer>a</answer> no: <answer> b  c </answer>", "b c", "form"),
+    (r"\boxed{up down}", "up down", "form"),
+    ("So:\n```\n1 2 \n3 4\n```\nThat is it.", "1 2\n3 4", "form"),
+    ("The answer is **[1, 2]**", "[1, 2]", "announced"),
     ("Thinking\n`xyz`", "xyz", "last"),
     ("<answer></answer>", None, ""),
     ("<think>never ends <answer>1</answer>", None, ""),

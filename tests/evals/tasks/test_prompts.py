@@ -29,7 +29,7 @@ def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, maxim
     for reply in messages[1:-1:2]:
         read = item.question.space.read(reply.content)
         assert read is not None
-        assert read.rule in ("boxed", "cue")
+        assert read.rule in ("form", "announced")
         if name == "game24":
             found = evaluate(read.text)
             assert found is not None

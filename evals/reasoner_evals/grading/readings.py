@@ -1,0 +1,56 @@
+"""How the replies of a run were read: by which rules, and which replies by none."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from reasoner.trace.events import Sampled, read_trace
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import read_manifest
+
+MAX_UNREAD = 1_000
+"""Unread replies that are kept."""
+MAX_ENDING = 2_000
+"""Characters at the end of an unread reply that are kept."""
+
+
+class Unread(NamedTuple):
+    """A complete reply in which no rule found an answer."""
+
+    task: str
+    arm: str
+    question_id: str
+    sample: int
+    ending: str
+    """The last characters of the reply, which a model wrote."""
+
+
+@dataclass(slots=True)
+class Readings:
+    """The complete replies of a run by reading rule; the rule of unread ones is empty."""
+
+    rules: Counter[str] = field(default_factory=Counter)
+    unread: list[Unread] = field(default_factory=list)
+    """The first of them, in the order of the arms and their traces."""
+    truncated: int = 0
+    """Replies that a limit cut, which are never read."""
+
+
+def readings_of(folder: RunFolder) -> Readings:
+    """How all replies of a run were read when it was made. A TraceError names the file that cannot be read."""
+    readings = Readings()
+    for arm in read_manifest(folder).arms:
+        trace = folder.arm(arm.name).trace
+        if not trace.exists():
+            continue
+        for event in read_trace(trace):
+            if not isinstance(event, Sampled) or event.stop is not None:
+                continue
+            if event.finish_reason != "stop":
+                readings.truncated += 1
+                continue
+            readings.rules[event.answer.rule if event.answer else ""] += 1
+            if event.answer is None and len(readings.unread) < MAX_UNREAD:
+                ending = event.text[-MAX_ENDING:]
+                readings.unread.append(Unread(arm.task, arm.name, event.question_id, event.index, ending))
+    return readings

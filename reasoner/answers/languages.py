@@ -1,0 +1,196 @@
+"""How replies in each language give an answer: the data of `languages.toml`, as patterns."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+# After a noun, before its verb: `the answer to the first question, then, is`.
+_BETWEEN = (
+    r"(?:\s(?:to|of|for|in|a|de|del|zu|auf|à|dari|untuk|của|на)\s[^.\n:=|?]{1,60}?)?"
+    r"(?:,?\s(?:then|therefore|thus|hence|here|now|also|simply),?)?"
+)
+_SIGNS = r"[:\uff1a=\u2192\u21d2|]|->|[-\u2013\u2014](?=\s)"
+_MARKS = r"\s*+[*_\"'`\u201d\u300d\u300f]*+\s*+"
+
+
+def alternatives(phrases: Iterable[str]) -> str:
+    """A pattern of whole phrases, longest first, each with any blanks between its words."""
+    return "|".join(map(_phrase, sorted(phrases, key=len, reverse=True)))
+
+
+def _phrase(phrase: str) -> str:
+    pattern = r"\s+".join(map(re.escape, phrase.split()))
+    if _UNSPACED.search(phrase):
+        return pattern if len(phrase) > 1 else rf"(?<!\w){pattern}"
+    start = r"(?<![^\W_])" if phrase[0].isalnum() else ""
+    return f"{start}{pattern}" + (r"(?![^\W_])" if phrase[-1].isalnum() else "")
+
+
+def following(phrases: Iterable[str]) -> str:
+    """The same for words that follow another one, where no word has to end before them."""
+    return "|".join(
+        r"\s+".join(map(re.escape, phrase.split()))
+        + ("" if _UNSPACED.search(phrase) or not phrase[-1].isalnum() else r"(?![^\W_])")
+        for phrase in sorted(phrases, key=len, reverse=True)
+    )
+
+
+@dataclass(frozen=True)
+class Language:
+    """The words by which replies in one language give an answer; see `languages.toml`."""
+
+    name: str
+    answer: tuple[str, ...]
+    adjectives: tuple[str, ...]
+    # `is` is a keyword.
+    verbs: tuple[str, ...]
+    yes: tuple[str, ...]
+    no: tuple[str, ...]
+    option: tuple[str, ...]
+    choose: tuple[str, ...]
+    correct: tuple[str, ...]
+    correction: tuple[str, ...]
+    decimal: str
+    common: tuple[str, ...]
+    verb_final: bool = False
+    endings: tuple[str, ...] = ()
+
+    @cached_property
+    def nouns(self) -> tuple[str, ...]:
+        """The nouns in lower case."""
+        return tuple(noun.lower() for noun in self.answer)
+
+    @cached_property
+    def stems(self) -> tuple[str, ...]:
+        """The nouns that hold no other one; a text without any of them announces nothing in this language."""
+        return tuple(noun for noun in self.nouns if not any(noun != other and other in noun for other in self.nouns))
+
+    def nouns_in(self, reply: "Reply") -> list[int]:
+        """The offsets of its nouns in a reply, in order."""
+        lowered, offsets = reply.lowered, set()
+        for noun in self.nouns:
+            offset = lowered.find(noun)
+            while offset >= 0:
+                offsets.add(offset)
+                offset = lowered.find(noun, offset + len(noun))
+        return sorted(offsets)
+
+    @cached_property
+    def announcement(self) -> re.Pattern[str]:
+        """What comes before an announced answer: `The final answer to this is`, `答案是`, `Respuesta:`."""
+        around = rf"(?:\s*(?:{following(self.adjectives)}))"
+        verbs = following(self.verbs)
+        separator = rf"(?:(?:{verbs})(?:\s*+[:\uff1a])?+|{_SIGNS})"
+        if self.verb_final:
+            separator = rf"(?:{separator}|(?=\s*[\d$\u20ac(*\"\u201c`\\A-J-])|(?<=\s))"
+        return re.compile(
+            rf"(?:{alternatives(self.answer)}){around}{{0,4}}{_BETWEEN}{_MARKS}{separator}", re.IGNORECASE
+        )
+
+    @cached_property
+    def heading(self) -> re.Pattern[str]:
+        """A line that is a heading over the answer, up to the text below it: `### Final answer`, `**答案**`."""
+        around = rf"(?:(?:{following(self.adjectives)})\s*)"
+        after = rf"(?:\s*(?:{following(self.adjectives)}))"
+        return re.compile(
+            rf"^[ \t>]*+(?:\#{{1,6}}[ \t]*+)?[*_]{{0,3}}[^\w\n]{{0,4}}{around}{{0,3}}(?:{following(self.answer)})"
+            rf"{after}{{0,3}}[ \t]*+[:\uff1a]?[ \t]*+[*_]{{0,3}}[:\uff1a]?[ \t\#]*+$",
+            re.IGNORECASE | re.MULTILINE,
+        )
+
+    @cached_property
+    def corrections(self) -> re.Pattern[str]:
+        """A word that withdraws what was said before it."""
+        return re.compile(alternatives(self.correction), re.IGNORECASE)
+
+
+@cache
+def languages() -> tuple[Language, ...]:
+    """All languages, English first."""
+    table = tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
+    return tuple(_language(name, words) for name, words in table.items())
+
+
+def _language(name: str, words: dict[str, Any]) -> Language:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in words.items()}
+    return Language(name=name, verbs=fields.pop("is"), **fields)
+
+
+def english() -> Language:
+    """The language that every reply is read in."""
+    return languages()[0]
+
+
+@cache
+def _foreign() -> tuple[tuple[Language, ...], tuple[Language, ...]]:
+    """The other languages: those that can announce an answer in ASCII alone, and all."""
+    rest = languages()[1:]
+    return tuple(language for language in rest if any(map(str.isascii, language.nouns))), rest
+
+
+@cache
+def _all_endings() -> tuple[str, ...]:
+    return tuple(ending for language in languages() for ending in language.endings)
+
+
+@cache
+def _frequent() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Frequent words of the languages with a decimal point, and of those with a decimal comma."""
+    return tuple(
+        re.compile(alternatives({word for language in languages() if language.decimal == sign
+                                 for word in language.common}), re.IGNORECASE)
+        for sign in ".,"
+    )  # type: ignore[return-value]  # fmt: skip
+
+
+class Reply:
+    """The text that answers are read from, and what is known of its languages; computed when it is needed."""
+
+    __slots__ = ("_comma", "_languages", "lowered", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.lowered = text.lower()
+        if len(self.lowered) != len(text):
+            # Offsets must be those of the text.
+            self.lowered = "".join(char if len(low := char.lower()) > 1 else low for char in text)
+        self._languages: tuple[Language, ...] | None = None
+        self._comma: bool | None = None
+
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """The languages besides English in which it may announce an answer."""
+        if self._languages is None:
+            lowered = self.lowered
+            others = _foreign()[not self.text.isascii()]
+            self._languages = tuple(language for language in others if any(noun in lowered for noun in language.stems))
+        return self._languages
+
+    @property
+    def known_languages(self) -> tuple[Language, ...]:
+        """English, and the others if they were looked for or there is more than ASCII."""
+        return (english(), *self.languages) if self._languages is not None or not self.text.isascii() else (english(),)
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether its language writes 3,5 for three and a half."""
+        if self._comma is None:
+            point, comma = (sum(1 for _ in pattern.finditer(self.text)) for pattern in _frequent())
+            self._comma = comma > point
+        return self._comma
+
+    def without_ending(self, text: str) -> str:
+        """A text without a verb at its end, where its language has one there: `東京` of `東京です`."""
+        plain = text.strip().rstrip(".\u3002\u0964")
+        if not plain.endswith(_all_endings()):
+            return text
+        for language in self.languages:
+            for ending in language.endings:
+                if plain.endswith(ending) and plain != ending:
+                    return plain[: -len(ending)].strip()
+        return text

@@ -1,0 +1,61 @@
+"""Replies in the shapes that models write, in sixteen languages: each is read as a person reads it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.answers import ChoiceSpace, CodeSpace, MathSpace, NumberSpace, TextSpace, YesNoSpace, final_segment
+from reasoner.answers.languages import languages
+from reasoner.types import AnswerSpace
+
+CORPUS = Path(__file__).with_name("corpus") / "replies.jsonl"
+ROWS: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
+UNTHOUGHT = [row for row in ROWS if row["text"] == final_segment(row["text"])]
+SPACES: dict[str, AnswerSpace] = {
+    space.name: space for space in (NumberSpace(), MathSpace(), YesNoSpace(), TextSpace(), CodeSpace())
+}
+
+
+def space_of(row: dict[str, Any]) -> AnswerSpace:
+    return ChoiceSpace(tuple(row["options"])) if row["kind"] == "choice" else SPACES[row["kind"]]
+
+
+def read(row: dict[str, Any]) -> str | None:
+    """The key that is read; the expected one if the two formulas are the same."""
+    answer = space_of(row).read(row["text"])
+    if answer is None or row["expected"] is None or row["kind"] != "math":
+        return answer.key if answer else None
+    expected = SPACES["math"].answer(row["expected"])  # type: ignore[attr-defined]
+    return str(row["expected"]) if SPACES["math"].same(expected, answer) else answer.key
+
+
+@pytest.mark.parametrize("kind", [*SPACES, "choice"])
+def test_every_reply_is_read_as_expected(kind: str) -> None:
+    rows = [row for row in ROWS if row["kind"] == kind]
+    wrong = [(row["text"], row["expected"], got) for row in rows if (got := read(row)) != row["expected"]]
+    assert rows
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", languages(), ids=lambda language: language.name)
+def test_every_language_has_replies_of_every_kind(language: Any) -> None:
+    kinds = {row["kind"] for row in ROWS if row["language"] == language.name}
+    assert kinds >= {"number", "math", "choice", "yes_no", "text"}
+
+
+@pytest.mark.parametrize("remark", ["\n\nThis took 3 steps.", "\n\nConfidence: 95%", "\n\nI hope this helps!"])
+def test_a_remark_after_an_explicit_answer_changes_nothing(remark: str) -> None:
+    for row in UNTHOUGHT:
+        answer = space_of(row).read(row["text"])
+        if answer and answer.rule in ("form", "announced", "heading") and row["kind"] in ("number", "choice", "yes_no"):
+            after = space_of(row).read(row["text"] + remark)
+            assert after is not None, row
+            assert after.key == answer.key, row
+
+
+def test_what_was_only_thought_is_never_read() -> None:
+    for row in UNTHOUGHT:
+        for opening in ("<think>", "[THINK]", "<seed:think>", "<thought>", "<|channel|>analysis<|message|>"):
+            assert space_of(row).read(opening + row["text"]) is None, row
