@@ -151,5 +151,7 @@ def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int)
 
 def test_a_law_that_is_given_holds_for_arithmetic_too() -> None:
     engine = SimulatedEngine(answers=("20",))
-    assert solve_sync(Question.of("What is 3 + 4?"), SelfConsistency(n=2), engine).answer == Answer("20", "20", "announced")
+    assert solve_sync(Question.of("What is 3 + 4?"), SelfConsistency(n=2), engine).answer == Answer(
+        "20", "20", "announced"
+    )
     assert engine.notes == ("simulated, no model was run: answers are drawn from 20",)
