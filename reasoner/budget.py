@@ -92,9 +92,8 @@ class Prices:
         Raises:
             UsageError: a kind is unknown, given twice or missing, or an amount is not a number.
         """
-        pairs = amounts_in(
-            text, "price", "kind", [price.name for price in fields(cls)], lambda _: "prompt=0.15,generated=0.60"
-        )
+        kinds = [kind.name for kind in fields(cls)]
+        pairs = amounts_in(text, "price", "kind", kinds, lambda _: "prompt=0.15,generated=0.60")
         if missing := {"prompt", "generated"} - pairs.keys():
             raise UsageError(f"prices need {' and '.join(sorted(missing))} too, in US dollars per million tokens")
         given: dict[str, float] = {}
@@ -102,8 +101,8 @@ class Prices:
             try:
                 given[kind] = float(amount)
             except ValueError:
-                problem = f"price {kind}={amount!r} is not a number"
-                raise UsageError(f"{problem}: give US dollars per million tokens") from None
+                line = f"price {kind}={amount!r} is not a number: give US dollars per million tokens"
+                raise UsageError(line) from None
         return cls(**given)
 
     def usd(self, cost: Cost) -> float:

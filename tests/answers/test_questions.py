@@ -1,5 +1,7 @@
 """Questions from words."""
 
+from typing import Any
+
 import pytest
 
 from reasoner import Question
@@ -7,7 +9,7 @@ from reasoner.answers import ChoiceSpace, NumberSpace, TextSpace
 from reasoner.errors import UnknownName, UsageError
 
 
-def content(text: str, **options: str) -> str:
+def content(text: str, **options: Any) -> str:
     [message] = Question.of(text, **options).prompt.messages
     assert message.role == "user"
     return message.content
@@ -56,6 +58,6 @@ def test_a_question_is_named_by_its_content() -> None:
 
 
 @pytest.mark.parametrize("broken", [{"text": "How many \udcff?"}, {"text": "How many?", "context": "\ud800"}])
-def test_text_that_is_no_unicode_is_refused(broken: dict[str, str]) -> None:
+def test_text_that_is_no_unicode_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="not UTF-8"):
         Question.of(**broken)
