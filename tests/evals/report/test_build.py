@@ -74,7 +74,7 @@ def test_limits_say_what_the_questions_can_show(made: Made) -> None:
     text = "\n".join(made.report.limits)
     assert "with 60 questions" in text
     assert "one seed" in text
-    assert "beam_search" in text
+    assert "beam search" in text
     assert "scheduling" in text
     assert "single" not in text.partition("one seed")[2].partition("\n")[0]  # greedy has no luck to average
 

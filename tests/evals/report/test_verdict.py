@@ -109,7 +109,7 @@ def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
         "voting, temperature=0.7",
         "voting, temperature=1",
         "best of n",
-        "beam_search",
+        "beam search",
     ]
     assert task.shared == ("max_tokens=80", "ratings by orm")
     words = list(task.points["words"])

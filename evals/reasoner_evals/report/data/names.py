@@ -60,12 +60,16 @@ def names_of(measured: Sequence[Measured]) -> Names:
 def _line(point: Measured) -> _Line:
     spec = Spec.parse(point.strategy).without("n")
     options = {option or "value": written(value) for option, value in spec.options.items()}
-    word = GREEDY if point.is_greedy else _ONE if spec.name == "single" else _WORDS.get(spec.name, (spec.name,))[0]
+    word = GREEDY if point.is_greedy else _ONE if spec.name == "single" else _words(spec.name)[0]
     prefix = f"{point.model}: "
     model = point.model if point.series.startswith(prefix) else ""
     pool = f" of {point.arms[0].data.arm.pool}" if point.pooled else ""
     rest = ALLOCATED if point.series.endswith(ALLOCATED) else pool if pool and point.series.endswith(pool) else ""
     return _Line(word, options, point.verifier, model, rest)
+
+
+def _words(strategy: str) -> tuple[str, str]:
+    return _WORDS.get(strategy, (strategy.replace("_", " "), ""))
 
 
 def _distinct(line: _Line, lines: Sequence[_Line]) -> tuple[str, ...]:
@@ -92,7 +96,7 @@ def _phrase(point: Measured) -> str:
         return GREEDY
     if spec.name == "single" or (size == "1" and spec.name in _WORDS):
         return _ONE
-    word, phrase = _WORDS.get(spec.name, (spec.name, ""))
+    word, phrase = _words(spec.name)
     return phrase.format(size) if phrase and size else word
 
 
