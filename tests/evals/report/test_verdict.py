@@ -114,7 +114,7 @@ def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
     assert task.shared == ("max_tokens=80", "ratings by orm")
     words = list(task.points["words"])
     assert len(set(words)) == len(words)
-    assert {"voting over 8 samples, temperature=1", "best of 4 samples", "beam_search, tokens=900"} <= set(words)
+    assert {"voting over 8 samples, temperature=1", "best of 4 samples", "beam search, tokens=900"} <= set(words)
 
 
 def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Path) -> None:
