@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from reasoner.answers.forms import Statement, announcements, hedged
 from reasoner.answers.languages import Reply, languages
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import NOTHING, ByKey
 from reasoner.types import Answer
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -80,7 +80,8 @@ class TextSpace(ByKey):
             clause = clause[: stop.start()]
         if reason := _REASON.search(clause):
             clause = clause[: reason.start()] or clause
-        return _answer(reply.without_ending(clause))
+        # A label before punctuation alone announces that there is no answer; the label is none.
+        return _answer(reply.without_ending(clause)) or (NOTHING if clause.strip() else None)
 
     def alone(self, text: str, reply: Reply) -> Answer | None:
         """A few words that are neither a sentence nor a heading."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from reasoner.system.child_processes import children_end_with_us
 from reasoner.types import Notify, TokenIds, Usage
@@ -77,6 +77,11 @@ class _Flight:
     cut: Callable[[Any], bool] | None
 
 
+_IN_PROCESS: Final[set["InProcessCore"]] = set()
+"""The cores that live in this process: vLLM has one set of process groups per process."""
+_LOCK: Final = threading.Lock()
+
+
 class InProcessCore:
     """vLLM's engine core in this process, stepped by one thread. The fastest to start on a CPU.
 
@@ -92,6 +97,8 @@ class InProcessCore:
         self._engine: Any = None
         self._dead: CoreDied | None = None
         self._thread = threading.Thread(target=self._live, name="vllm-core", daemon=True)
+        with _LOCK:
+            _IN_PROCESS.add(self)
         self._thread.start()
 
     def submit(self, job: Job) -> "Future[Any]":
@@ -123,8 +130,7 @@ class InProcessCore:
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair_sampler")
         except BaseException as error:
-            if self._engine is not None:
-                self._engine.engine_core.shutdown()
+            self._shut_down()
             self.started.set_exception(error)
             return
         self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
@@ -133,8 +139,21 @@ class InProcessCore:
                 if self._dead is None and self._engine.has_unfinished_requests():
                     self._step()
         finally:
-            self._engine.engine_core.shutdown()
-            self._engine = None
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        """Free the engine. The last one of this process also ends the process groups, which all of them share."""
+        with _LOCK:
+            _IN_PROCESS.discard(self)
+            if self._engine is not None:
+                core = self._engine.engine_core
+                if _IN_PROCESS:
+                    core._finalizer.detach()  # It would end the process groups.
+                    core.engine_core.model_executor.shutdown()
+                    core.engine_core.scheduler.shutdown()
+                else:
+                    core.shutdown()
+                self._engine = None
 
     def _serve_inbox(self) -> bool:
         """Run the commands since the last step; wait for one when there is no work. False means close."""
