@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -369,16 +368,6 @@ def test_best_of_n_selects_by_certainty(engine: VllmEngine) -> None:
     chosen = next(e for e in events if isinstance(e, Sampled) and e.index == best.index)
     assert solution.answer is not None
     assert solution.answer.text in chosen.text
-
-
-def test_closing_one_engine_leaves_another_of_the_same_process_alive(engine: VllmEngine, embedded_model: Path) -> None:
-    strategy = Single(params=SamplingParams(max_tokens=4))
-    assert solve_sync(Question.of(ADD), strategy, engine).error is None
-    core = engine._core
-    other = f"vllm:model_id={embedded_model},kv_gib=0.2,max_model_len=256,dtype=float32"
-    for used in (other, engine):
-        assert solve_sync(Question.of(ADD), strategy, used).error is None
-    assert engine._core is core
 
 
 def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
