@@ -46,9 +46,8 @@ class Shortened(NamedTuple):
 def fragment(tree: SearchTree) -> "Markup":
     """A tree as an `<article class="course">`: its drawing, path, texts and costs. Bounded in size, without scripts.
 
-    It needs `style()` in a page of ours, or `notebook_style()` in any other one. Of more than `MAX_NODES`
-    sequences, those nearest to the prompt and the path to the answer are shown, with the number of those left out
-    where they would be.
+    It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
+    answer are shown, with the number of those left out where they would be.
     """
     return _article(tree, heading=tree.began.text)
 
@@ -111,14 +110,6 @@ def style() -> "Markup":
     from markupsafe import Markup
 
     return Markup(_sheet("base.css") + _sheet("tree.css"))  # noqa: S704 ours
-
-
-def notebook_style() -> "Markup":
-    """The style sheet of a `fragment` in a page that is not ours: its colours and rules, and none beyond it."""
-    from markupsafe import Markup
-
-    colours = _sheet("base.css").partition("*, *::before")[0].replace(":root", ".course")
-    return Markup(colours + _sheet("tree.css"))  # noqa: S704 ours
 
 
 def _sheet(name: str) -> str:

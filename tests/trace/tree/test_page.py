@@ -14,7 +14,6 @@ from reasoner.trace.tree.page import (
     MAX_NODES,
     MAX_TREES,
     fragment,
-    notebook_style,
     pair,
     style,
     visible,
@@ -203,12 +202,3 @@ def test_two_searches_are_compared_and_have_anchors_of_their_own(tmp_path: Path)
     whole = Parsed((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "3 more questions in the trace, not shown" in whole.text
     assert "script" not in {tag for tag, _ in whole.tags}
-
-
-def test_outside_our_pages_the_style_touches_the_fragment_only() -> None:
-    rules = re.sub(r"@media[^{]*|/\*.*?\*/", "", str(notebook_style()))
-    selectors = [line.strip() for line in re.findall(r"[^{}]+(?=\{)", rules) if line.strip()]
-    assert selectors
-    assert [one for one in selectors if not one.startswith((".course", ".pair"))] == []
-    colours = set(re.findall(r"var\((--[\w-]+)\)", rules))
-    assert colours - set(re.findall(r"(--[\w-]+):", rules)) == set()
