@@ -219,7 +219,7 @@ class ChoiceSpace(ByKey):
         return None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last label in bold or brackets that is no item of a list; else the only option that the text names."""
+        """The last label in bold or brackets outside lists; without one, the only option that the reply quotes."""
         text = _plain(text)
         patterns = _patterns(self.labels)
         items = [item for item in patterns.item.finditer(text) if item[1] in self.known]

@@ -21,7 +21,7 @@ MAX_DIGITS = 256
 """Maximum digits of a number; a longer one is slow to parse and is not an answer."""
 
 NOTHING: Final = Answer("", "")
-"""What a kind reads where a statement is no answer of this kind, such as two labels where one is asked for."""
+"""Marks a statement that gives no valid answer, such as two labels where the task allows one."""
 
 RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
 """The rules by which an answer is read, most explicit first: a pattern of the task's own, a machine-readable form, a
