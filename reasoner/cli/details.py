@@ -17,21 +17,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 QUESTION: Final = '"What is 3 + 4?"'
-EXAMPLES: Final[Mapping[tuple[Kind, str], str]] = {
-    ("verifier", "calibrated"): "-s best_of_n:n=4 --verifier calibrated:verifier=certainty,file=FILE",
-    ("verifier", "ensemble"): '-s best_of_n:n=4 --verifier "ensemble:members=[certainty,rules(pattern=7)]"',
-    ("verifier", "rules"): "-s best_of_n:n=4 --verifier rules:pattern=7",
-    ("verifier", "code"): "-a code -s best_of_n:n=4 --verifier code:tests_file=FILE",
-    ("engine", "mixture"): '-e "mixture:members=[simulated,simulated(tokens=20)]"',
-    ("engine", "openai"): "--base-url http://localhost:8000/v1",
-    ("engine", "pool"): "-e pool:FILE",
-    ("engine", "replay"): "-e replay:FILE",
-    ("task", "gym"): "gym:chain_sum,size=20",
-    ("task", "jsonl"): "jsonl:FILE",
-    ("task", "pool"): "pool:FILE -e pool:FILE",
-    ("rule", "first_of"): '-s "self_consistency(n=16, stop=first_of(rules=[lossless, lock_in]))"',
-}
-"""What an example needs beside the name."""
 SAMPLING: Final[Mapping[str, str]] = {
     "temperature": "How random samples are; 0 is greedy.",
     "max_tokens": "The most tokens of a sample.",
@@ -68,8 +53,8 @@ def details(kind: Kind, name: str) -> dict[str, Any]:
 
 
 def example(kind: Kind, name: str, cls: Any) -> str:
-    """A command that uses it; FILE stands for a file of the user's."""
-    extra = EXAMPLES.get((kind, name), "")
+    """A command that uses it, by the `example` of its class if that has one; FILE stands for a file of the user's."""
+    extra = getattr(cls, "example", "")
     match kind:
         case "task":
             return f"reasoner eval {extra or name} --limit 10"

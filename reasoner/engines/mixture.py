@@ -1,6 +1,7 @@
 """Several models as one engine: they sample a prompt in turn."""
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from reasoner.engine import Engine, Rendered, SampleRequest, reset_caches
 from reasoner.errors import UsageError
@@ -17,6 +18,8 @@ class MixtureEngine:
     that needs most tokens, and text cannot be forced into a reply. FLOPs are unknown. Members manage their own KV
     caches.
     """
+
+    example: ClassVar[str] = '-e "mixture:members=[simulated,simulated(tokens=20)]"'
 
     members: tuple[Engine, ...]
     capacity: int | None = field(default=None, init=False, repr=False)

@@ -5,7 +5,7 @@ import io
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,6 +38,8 @@ class PoolEngine(FreeEngine):
     other number is the seed of a permutation. A reply has only the answer; null is a reply without one. There are no
     log-probabilities, and only complete replies to the questions themselves.
     """
+
+    example: ClassVar[str] = "-e pool:FILE"
 
     path: str
     order: int = 0

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
@@ -21,6 +21,8 @@ class ReplayEngine(FreeEngine):
     The runner takes the results from the history. The budget is the recorded one. Work that the trace does not have
     is a `NotRecorded` error.
     """
+
+    example: ClassVar[str] = "-e replay:FILE"
 
     path: str
     name: str = field(default="replay", init=False, repr=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from reasoner.budget import Cost
 from reasoner.errors import UnknownName, UsageError, require
@@ -269,6 +269,8 @@ class Confidence:
 @dataclass(frozen=True, slots=True)
 class FirstOf:
     """Stops when the first of `rules`, one or more, in their order, stops; its reason names it."""
+
+    example: ClassVar[str] = '-s "self_consistency(n=16, stop=first_of(rules=[lossless, lock_in]))"'
 
     rules: tuple[StopRule, ...]
 

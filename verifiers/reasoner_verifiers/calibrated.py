@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from reasoner.engine import Engine
 from reasoner.errors import UsageError
@@ -20,6 +21,8 @@ class Calibrated(Composite):
     regression (Zadrozny 2002) or logistic in the log-odds (Platt 1999). It never reverses an order; an isotonic map may
     make values equal. `parts` of a rating holds the verifier's own value.
     """
+
+    example: ClassVar[str] = "-s best_of_n:n=4 --verifier calibrated:verifier=certainty,file=FILE"
 
     verifier: Verifier
     file: str

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from reasoner.answers.code import CodeSpace
 from reasoner.budget import Cost
@@ -34,6 +34,8 @@ class CodeTests(FreeVerifier):
 
     `allow_unsandboxed` runs the code without a sandbox where the machine offers none.
     """
+
+    example: ClassVar[str] = "-a code -s best_of_n:n=4 --verifier code:tests_file=FILE"
 
     tests: tuple[str, ...] = ()
     entry_point: str = ""

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
@@ -27,6 +27,8 @@ class Ensemble(Composite):
     members rate every candidate concurrently. If one fails the candidate has no rating, because a mean over fewer
     members is on another scale. `parts` of a rating holds the members' values.
     """
+
+    example: ClassVar[str] = '-s best_of_n:n=4 --verifier "ensemble:members=[certainty,rules(pattern=7)]"'
 
     members: tuple[Verifier, ...]
     how: How = "mean"

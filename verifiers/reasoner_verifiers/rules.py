@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import ClassVar
 
 import regex
 
@@ -28,6 +29,8 @@ class Rules(FreeVerifier):
     `call` is `module:function`. The function gets the question and the completion, and returns 0 to 1. It runs in a
     thread and is trusted, as the user's own code; use `code` to run a model's code.
     """
+
+    example: ClassVar[str] = "-s best_of_n:n=4 --verifier rules:pattern=7"
 
     pattern: str = ""
     call: str = ""

@@ -41,6 +41,8 @@ class Gym:
     graded by our own graders.
     """
 
+    example: ClassVar[str] = "gym:chain_sum,size=20"
+
     name: str
     size: int = 100
     seed: int = 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_for
 from reasoner.errors import UsageError
@@ -25,6 +26,8 @@ class Jsonl:
     may be several letters, as in `A,C`. `answer_pattern` is a regular expression by which answers are read first; see
     `docs/answers.md`.
     """
+
+    example: ClassVar[str] = "jsonl:FILE"
 
     path: str
     columns: tuple[str, ...] = ()
@@ -81,6 +84,8 @@ class Pool:
     A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`.
     The kind of answer is `number` if all reference answers are numbers, else `math`.
     """
+
+    example: ClassVar[str] = "pool:FILE -e pool:FILE"
 
     path: str
 

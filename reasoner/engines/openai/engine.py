@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from http import HTTPStatus
+from typing import ClassVar
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import wire
@@ -58,6 +59,8 @@ class OpenAIEngine:
     Raises:
         UsageError: an option is out of range.
     """
+
+    example: ClassVar[str] = "--base-url http://localhost:8000/v1"
 
     base_url: str = "http://localhost:8000/v1"
     model_id: str = ""
