@@ -2,11 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner.budget import Budget, Cost
+from reasoner.budget import COUNTS, Budget, Cost
 from reasoner.cli.terminal import clean, labelled
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
@@ -71,7 +71,7 @@ def predict(setup: RunSetup) -> Prediction:
 
 
 async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier | None) -> Sequence[ArmPrediction]:
-    endless = SimulatedEngine(engine.answers, engine.weights, engine.silent, ENDLESS, engine.accuracy)
+    endless = replace(engine, tokens=ENDLESS)
     arms = []
     for arm in setup.arms:
         questions = len(setup.tasks[arm.task].items)
@@ -105,12 +105,12 @@ async def _cost(arm: Arm, setup: RunSetup, engine: Engine, verifier: Verifier | 
         if solution.error is not None:
             raise solution.error
         spent, solved = spent + solution.cost, solved + 1
-    return _within(total, _scaled(spent, len(items) / solved))
+    return _within(total, _scaled(spent, len(items) / solved, math.ceil))
 
 
-def _scaled(cost: Cost, factor: float) -> Cost:
-    kinds = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens")
-    return Cost(**{kind: math.ceil(getattr(cost, kind) * factor) for kind in (*kinds, "requests", "samples")})
+def _scaled(cost: Cost, factor: float, whole: Callable[[float], int]) -> Cost:
+    """The counts of a cost times a factor, as whole numbers."""
+    return Cost(**{count: whole(getattr(cost, count) * factor) for count in COUNTS})
 
 
 def _within(total: Budget | None, cost: Cost) -> Cost:
@@ -120,10 +120,7 @@ def _within(total: Budget | None, cost: Cost) -> Cost:
     spent = {"tokens": cost.tokens, "generated": cost.generated_tokens, "samples": cost.samples}
     shares = [limit / spent[unit] for unit in spent if (limit := getattr(total, unit)) is not None and spent[unit]]
     share = min([1.0, *shares])
-    if share == 1:
-        return cost
-    kinds = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens")
-    return Cost(**{kind: math.floor(getattr(cost, kind) * share) for kind in (*kinds, "requests", "samples")})
+    return cost if share == 1 else _scaled(cost, share, math.floor)
 
 
 def layout(prediction: Prediction) -> "Iterator[RenderableType]":
