@@ -37,7 +37,7 @@ class ThinkingProfile:
 class Split(NamedTuple):
     """Where thinking ends in a sequence.
 
-    The first `thinking` token ids are thinking, markers included; `unclosed` says whether it goes on after the last.
+    The first `thinking` token ids are thinking, markers included; `unclosed` says whether it continues after the last.
     """
 
     thinking: int
