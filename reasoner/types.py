@@ -72,16 +72,16 @@ class Prompt:
         """This prompt extended by a completion, without its closing token but with its stop string."""
         thought = completion.thinking + (completion.boundary if completion.unclosed else "")
         text = completion.text + ("" if completion.unclosed else completion.boundary)
-        grown = self.extended(text, completion.continuation)
-        return replace(grown, thinking=self.thinking + thought) if thought else grown
+        return self.extended(text, completion.continuation, thinking=thought)
 
     def at_level(self, level: ThinkingLevel | None) -> "Prompt":
         """This prompt at a thinking level, unless it has one already or `level` is None."""
         return self if level is None or self.thinking_level is not None else replace(self, thinking_level=level)
 
-    def extended(self, text: str, token_ids: TokenIds) -> "Prompt":
-        """This prompt with a text and its token ids appended to the reply."""
-        return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text)
+    def extended(self, text: str, token_ids: TokenIds, *, thinking: str = "") -> "Prompt":
+        """This prompt with a text, after what was thought before it, and with the token ids of both."""
+        thought = self.thinking + thinking
+        return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text, thinking=thought)
 
     @property
     def head_digest(self) -> str:

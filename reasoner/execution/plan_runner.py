@@ -14,6 +14,7 @@ from reasoner.execution.launching import Passed, SequenceIds, Started, each, sam
 from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.replies import Replies
 from reasoner.execution.scheduler import ScheduledQuestion
+from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
@@ -210,7 +211,7 @@ class PlanRunner:
                 self._see_ratings(finished.ratings)
                 return finished
             case ops.Prefill():
-                return await self.executor.prefill(op.prompt, op.text)
+                return await self.executor.prefill(op)
             case ops.FindBlocks():
                 return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
             case ops.CheckEquivalent():
@@ -220,10 +221,12 @@ class PlanRunner:
                 return None
         return self._perform_at_once(op)
 
-    def _perform_at_once(self, op: ops.Operation) -> ops.Handle | None:
+    def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
             case ops.Start():
                 return self._start(op)
+            case ops.DescribeModel():
+                return self.executor.engine.model
             case ops.Propose():
                 proposal = Proposal(op.answer, op.vote_state.listed(), self._seen)
                 self._proposals.append(proposal)
