@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams as SamplingParams  # noqa: PLC0414 # a name of this module, too
@@ -12,9 +12,13 @@ from reasoner.sampling import ThinkingLevel as ThinkingLevel  # noqa: PLC0414 # 
 from reasoner.sampling import TokenIds as TokenIds  # noqa: PLC0414 # a name of this module, too
 from reasoner.system.foreign import fault_in
 
+R = TypeVar("R")
+
 if TYPE_CHECKING:
     from reasoner.budget import Cost
 
+Part = Literal["final", "thinking", "all"]
+"""A part of a reply: what a model thought, what it gave as its reply, or both."""
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
 """Why a sequence ended: the model or a stop string ended it, a limit cut it, or the engine aborted it."""
@@ -196,8 +200,21 @@ class Completion:
 
     @property
     def chain(self) -> str:
-        """All that was generated since the question: earlier steps and this one."""
+        """All that was generated since the question, without thinking: earlier steps and this one."""
         return self.prompt.text + self.text
+
+    def chain_of(self, part: Part) -> str:
+        """The text of a part of all that was generated since the question."""
+        if part == "final":
+            return self.chain
+        thought = self.prompt.thinking + self.thinking
+        return thought if part == "thinking" or not self.chain else f"{thought}\n\n{self.chain}".lstrip()
+
+    def rows_of(self, rows: tuple[R, ...], part: Part) -> tuple[R, ...]:
+        """Those of the rows, one per token, that belong to a part; a server may report only those of the final part."""
+        final = self.usage.generated_tokens - self.usage.thinking_tokens
+        thought = self.usage.thinking_tokens if len(rows) > final else 0
+        return rows if part == "all" else rows[:thought] if part == "thinking" else rows[thought:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,9 @@ class ScriptedEngine(FreeEngine):
                 ids, stop = ids[:level] + self._encode(profile.closing), None
             elif stop is None:
                 ids += profile.end
+                stop = profile.end_text if params.stop_in_thinking and profile.end_text in params.stop else None
+            earlier = request.prompt.token_ids
+            ids = ids[len(earlier) :] if earlier == ids[: len(earlier)] else ids
         if stop is None:
             text, stop = _until_stop(self.script(request), params.stop)
             ids += self._encode(text) if stop is not None else (*self._encode(text), END)

@@ -152,6 +152,11 @@ class Sampled(Work):
         """True: a sequence is recorded when it is complete."""
         return True
 
+    @property
+    def truncated(self) -> bool:
+        """As of the completion."""
+        return self.finish_reason != "stop" or self.unclosed
+
     def completion(self, prompt: Prompt) -> Completion:
         """The sequence as it was generated from `prompt`."""
         return Completion(prompt, **{name: getattr(self, name) for name in COMPLETION_FIELDS})

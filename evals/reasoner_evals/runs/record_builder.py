@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from reasoner.execution.replies import RatingFailures
 from reasoner.system.foreign import described
 from reasoner.trace.events import Began, Ended, EquivalenceChecked, Event, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Answer
@@ -23,6 +24,7 @@ class _Question:
     representatives: dict[str, str] = field(default_factory=dict)
     """By key of an answer the key of an equivalent one, which may have another representative in turn."""
     out_of_time: bool = False
+    failures: RatingFailures = field(default_factory=RatingFailures)
 
     def take_in(self, event: Event) -> None:
         match event:
@@ -32,8 +34,8 @@ class _Question:
                 self.prompts.add(event.prompt)
             case Sampled():
                 self.samples.setdefault((event.prompt, event.index), event)
-            case Scored() if event.against is None and event.value is not None:
-                self.scores[event.prompt, event.index] = event
+            case Scored():
+                self._take_rating(event)
             case Proposed():
                 self.proposals.append(event)
             case EquivalenceChecked():
@@ -44,6 +46,11 @@ class _Question:
                 self.out_of_time = self.out_of_time or event.unit == "seconds"
             case _:
                 pass
+
+    def _take_rating(self, event: Scored) -> None:
+        self.failures.add(event.rating)
+        if event.against is None and event.value is not None:
+            self.scores[event.prompt, event.index] = event
 
     def key(self, key: str) -> str:
         """The key of the first member of its equivalence class."""
@@ -59,7 +66,7 @@ class _Question:
         score = self.scores.get((event.prompt, event.index))
         return Reply(
             index=event.index,
-            status="read" if event.answer else "truncated" if event.finish_reason != "stop" else "no_answer",
+            status="read" if event.answer else "truncated" if event.truncated else "no_answer",
             **self.named(event.answer),
             rule=event.answer.rule if event.answer else "",
             prompt_tokens=event.cost.prompt_tokens,
@@ -134,6 +141,7 @@ class RecordBuilder:
             ended_by=ended.ended_by,
             reason=ended.reason,
             error=ended.reason if ended.ended_by == "error" else "",
+            unrated=question.failures.unrated,
             cost=ended.cost,
             pool=pool,
             along=tuple(question.along(event) for event in question.proposals),
