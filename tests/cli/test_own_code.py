@@ -130,7 +130,7 @@ def test_eval_fails_where_no_question_was_rated(with_mine: Callable[..., Ended],
     arguments = ("-e", "simulated", "-s", "best_of_n:n=4", "--verifier", "mine", "--limit", "2", "--out", "run")
     ended = with_mine("eval", "arithmetic", *arguments)
     assert ended.code == 1
-    assert f"no question was rated, so the verifier had no effect; of the first, all" in ended.error
+    assert "no question was rated, so the verifier had no effect; of the first, all" in ended.error
     [journal] = (tmp_path / "run").glob("arms/*/journal.jsonl")
     records = [json.loads(line)["unrated"] for line in journal.read_text().splitlines()]
     assert len(records) == 2
