@@ -50,7 +50,8 @@ def best(rows: pd.DataFrame) -> str:
     if rows.empty:
         return f"{'-':<26}"
     top = rows.sort_values(["accuracy", "tokens"], ascending=[False, True]).iloc[0]
-    return f"{f'n={top["size"]:.0f}, thinking={top.level:.0f}: {top.accuracy:.1%}':<26}"
+    text = f"n={top.loc['size']:.0f}, thinking={top.level:.0f}: {top.accuracy:.1%}"
+    return f"{text:<26}"
 
 
 if __name__ == "__main__":
