@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
+from typing import cast
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
@@ -109,8 +110,8 @@ class ScriptedEngine(FreeEngine):
             if request.meter.usage:
                 self.usage.append(request.meter.usage)
             raise
-        ids, stop = self._generated(request)
-        finish: FinishReason = "stop"
+        ids, script, stop = self._generated(request)
+        whole, finish = len(ids), cast("FinishReason", "stop")
         if len(ids) > request.params.max_tokens:
             ids, stop, finish = ids[: request.params.max_tokens], None, "length"
         logprobs = self._logprobs(request, ids)
@@ -122,16 +123,18 @@ class ScriptedEngine(FreeEngine):
         usage = Usage(prompt_tokens, cached, len(ids), parts.thinking)
         self.usage.append(usage)
         shown = ids[:-1] if isinstance(stop, int) else ids
-        thinking, text = self._text(shown[: parts.thinking]), self._text(shown[parts.thinking :])
+        thinking = self._text(shown[: parts.thinking])
+        # An engine derived from this one may encode in its own way; only what was cut is decoded.
+        text = script if len(ids) == whole and not isinstance(stop, int) else self._text(shown[parts.thinking :])
         return Completion(
             request.prompt, text, ids, finish, stop, usage, logprobs, request.index, request.seed,
             thinking=thinking, unclosed=parts.unclosed,
         )  # fmt: skip
 
-    def _generated(self, request: SampleRequest) -> tuple[TokenIds, str | int | None]:
-        """The whole reply: the thinking that is due, then the script; and what stopped it."""
+    def _generated(self, request: SampleRequest) -> tuple[TokenIds, str, str | int | None]:
+        """The whole reply: the thinking that is due, then the script; the text of the script; and what stopped it."""
         profile, params = self.model.thinking, request.params
-        thought, stop = "", None
+        thought, text, stop = "", "", None
         ids: TokenIds = ()
         if profile and request.rendered.in_thinking:
             thought, stop = _until_stop(self.thoughts(request), params.stop if params.stop_in_thinking else ())
@@ -148,8 +151,8 @@ class ScriptedEngine(FreeEngine):
             ids += self._encode(text) if stop is not None else (*self._encode(text), END)
         for at, token in enumerate(ids):
             if token in params.stop_token_ids:
-                return ids[: at + 1], token
-        return ids, stop
+                return ids[: at + 1], text, token
+        return ids, text, stop
 
     def _text(self, ids: TokenIds) -> str:
         """The text of token ids without markers and the end of the reply."""
