@@ -30,10 +30,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound."""
+    """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound.
+
+    `in_thinking` says whether what follows is thinking: the prompt, or what was generated after it, opened it.
+    """
 
     token_ids: TokenIds | None
     tokens: int
+    in_thinking: bool = False
 
 
 @dataclass(slots=True)

@@ -2,18 +2,22 @@
 
 `profile_of("Qwen/Qwen3-8B")` and `profile_for_parser("qwen3")` give a `ThinkingProfile` whose markers are known as text
 only: `start` and `end` are empty, and an engine that knows the tokenizer fills them in with
-`replace(profile, start=..., end=...)`. `closing` and `skip` hold the markers. `skip` opens thinking itself and closes it
-at once; where the prompt has opened it already, `ThinkingProfile.skip_text` leaves the opening out. A row states what
-the published chat template of a family does: an engine that sees the template itself trusts that first.
+`replace(profile, start=..., end=...)`. `closing` and `skip` hold the markers. `skip` opens thinking itself and closes
+it at once; where the prompt has opened it already, `skip_text` leaves the opening out. A row states what the published
+chat template of a family does: an engine that sees the template itself trusts that first.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
-from reasoner.models.thinking import ThinkingProfile
+from reasoner.models.thinking import NO_THINKING, ThinkingProfile
+from reasoner.sampling import ThinkingLevel
 
 Arguments = Mapping[str, str | int | bool]
+NO_PARSER: Final = "none"
+"""The name that stands for a model that does not think, where a reasoning parser is asked for."""
 NOTHING_TO_THINK: Final = "Okay, I think I have finished thinking."
 """Thinking in one sentence, which lets a model that always thinks answer at once (Ma et al. 2025, arXiv:2504.09858)."""
 OUT_OF_TIME: Final = (
@@ -147,6 +151,26 @@ def profile_for_parser(parser: str) -> ThinkingProfile | None:
     return next((profile for profile in rows if profile.when == "on_request"), rows[0] if rows else None)
 
 
+def on_request(profile: ThinkingProfile, switch: str) -> ThinkingProfile:
+    """The profile of a model whose chat template has a switch of this name that turns thinking off."""
+    skip = f"{profile.start_text}\n\n{profile.end_text}\n\n"
+    return replace(profile, when="on_request", skip=skip, levels=_switch(switch))
+
+
 def parsers() -> tuple[str, ...]:
     """The names of the reasoning parsers in the table, in alphabetical order."""
     return tuple(sorted({family.profile.parser for family in FAMILIES if family.profile.parser}))
+
+
+def template_arguments(profile: ThinkingProfile | None, level: ThinkingLevel | None) -> Arguments:
+    """The arguments of the chat template for a thinking level; a number of tokens has those of "high"."""
+    if profile is None or level is None:
+        return {}
+    return profile.levels.get(level if isinstance(level, str) else "high", {})
+
+
+def skip_text(profile: ThinkingProfile | None, level: ThinkingLevel | None, *, opened: bool) -> str:
+    """What follows a prompt at level "none" whose template cannot turn thinking off; `opened` says if it opened it."""
+    if profile is None or level != NO_THINKING or NO_THINKING in profile.levels:
+        return ""
+    return profile.skip.removeprefix(profile.start_text).lstrip("\n") if opened else profile.skip
