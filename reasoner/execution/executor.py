@@ -1,7 +1,6 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
 import asyncio
-import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -26,7 +25,9 @@ from reasoner.errors import (
 from reasoner.execution.admission import Admission, KvCacheLimiter
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.sampling import Drawing
-from reasoner.operations import Sample
+from reasoner.execution.seeds import derive_seed
+from reasoner.models.thinking import forced
+from reasoner.operations import Prefill, Sample
 from reasoner.registry import spec_of
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where
 from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled, Scored, Work
@@ -49,12 +50,6 @@ class Bookkeeping(NamedTuple):
     passed: Callable[[], None]
     is_sample: bool = True
     """Whether the request generates a sequence for the strategy."""
-
-
-def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
-    """The seed of one sequence, 0 to 2^63 - 1: it depends on what the sequence is, never on when it runs."""
-    path = f"{seed}\0{question_id}\0{prompt}\0{index}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,12 +276,16 @@ class OperationExecutor:
         if self.kv_limiter:
             self.kv_limiter.release(self.question.prompt.head_digest)
 
-    async def prefill(self, prompt: Prompt, text: str) -> Prompt:
+    async def prefill(self, op: Prefill) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""
-        ids = await self.encode(text)
-        extended = prompt.extended(text, ids or ())
-        self.recorder.head(prompt, prompt.digest, await self.render(prompt))
-        self.recorder.write(Prefilled, prompt=prompt.digest, child=extended.digest, text=text, token_ids=ids)
+        rendered, profile, digest = await self.render(op.prompt), self.engine.model.thinking, op.prompt.digest
+        self.recorder.head(op.prompt, digest, rendered)
+        appended = forced(op.text, op.thinking, profile, in_thinking=rendered.in_thinking)
+        if not (appended.thinking or appended.text):
+            return op.prompt
+        ids = await self.encode(appended.thinking + appended.text)
+        extended = op.prompt.extended(appended.text, ids or (), thinking=appended.thinking)
+        self.recorder.write(Prefilled, prompt=digest, child=extended.digest, token_ids=ids, **appended._asdict())
         return extended
 
     async def before_deadline(self, work: Awaitable[T]) -> T:

@@ -44,6 +44,29 @@ class Split(NamedTuple):
     unclosed: bool
 
 
+class Forced(NamedTuple):
+    """A text that is appended to a reply: the part that belongs to thinking, markers included, and the rest."""
+
+    thinking: str
+    text: str
+
+
+def forced(
+    text: str, thinking: Literal["", "open", "close"], profile: ThinkingProfile | None, *, in_thinking: bool
+) -> Forced:
+    """What is appended to a reply: a text, after the marker that opens or closes thinking where it is needed."""
+    if profile is None:
+        return Forced("", text)
+    if thinking == "open":
+        return Forced(f"{'' if in_thinking else profile.start_text}{text}", "")
+    if thinking == "close":
+        return Forced(profile.closing if in_thinking else "", text)
+    if not in_thinking:
+        return Forced("", text)
+    thought, marker, rest = text.partition(profile.end_text)
+    return Forced(thought + marker, rest)
+
+
 def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
     """Where thinking ends in generated token ids; `opened` says whether what comes before them opened it.
 

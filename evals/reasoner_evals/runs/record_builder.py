@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reasoner.budget import Cost
+from reasoner.execution.replies import RatingFailures
 from reasoner.system.foreign import described
 from reasoner.trace.events import (
     Began,
@@ -37,6 +38,7 @@ class _Question:
     representatives: dict[str, str] = field(default_factory=dict)
     """By key of an answer the key of an equivalent one, which may have another representative in turn."""
     out_of_time: bool = False
+    failures: RatingFailures = field(default_factory=RatingFailures)
 
     def take_in(self, event: Event) -> None:
         match event:
@@ -48,8 +50,8 @@ class _Question:
                 self.samples.setdefault((event.prompt, event.index), event)
             case Thought():
                 self.thoughts.setdefault((event.prompt, event.index), event.cost)
-            case Scored() if event.against is None and event.value is not None:
-                self.scores[event.prompt, event.index] = event
+            case Scored():
+                self._take_rating(event)
             case Proposed():
                 self.proposals.append(event)
             case EquivalenceChecked():
@@ -63,6 +65,11 @@ class _Question:
         for (first, second), same in zip(event.pairs, event.same, strict=True):
             if same and self.key(first) != self.key(second):
                 self.representatives[self.key(second)] = self.key(first)
+
+    def _take_rating(self, event: Scored) -> None:
+        self.failures.add(event.rating)
+        if event.against is None and event.value is not None:
+            self.scores[event.prompt, event.index] = event
 
     def key(self, key: str) -> str:
         """The key of the first member of its equivalence class."""
@@ -79,7 +86,7 @@ class _Question:
         cost = event.cost + self.thoughts.get((event.prompt, event.index), Cost())
         return Reply(
             index=event.index,
-            status="read" if event.answer else "truncated" if event.finish_reason != "stop" else "no_answer",
+            status="read" if event.answer else "truncated" if event.truncated else "no_answer",
             **self.named(event.answer),
             rule=event.answer.rule if event.answer else "",
             prompt_tokens=cost.prompt_tokens,
@@ -154,6 +161,7 @@ class RecordBuilder:
             ended_by=ended.ended_by,
             reason=ended.reason,
             error=ended.reason if ended.ended_by == "error" else "",
+            unrated=question.failures.unrated,
             cost=ended.cost,
             pool=pool,
             along=tuple(question.along(event) for event in question.proposals),

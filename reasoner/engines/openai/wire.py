@@ -22,7 +22,7 @@ MORE_CACHED = "the server counts more cached tokens than prompt tokens: all prom
 NO_CACHED = "the server reports no cached tokens: all prompt tokens count as computed"
 NO_IDS = "the server returns no token ids: continuations are sent as text and are not token-exact"
 NO_THINKING_COUNT = "the server does not count thinking tokens: a lower bound is used"
-NO_THINKING_LOGPROBS = "the server reports log-probabilities of a part of the tokens: replies with thinking have none"
+NO_THINKING_LOGPROBS = "the server reports log-probabilities of a part of the thinking: such replies have none"
 NO_STOP = "the server does not report what stopped a sequence: a stop string looks like the model's own end"
 SLACK = 64
 """Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
@@ -206,8 +206,9 @@ class Draft:
         return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
 
     def aligned(self, usage: Usage) -> bool:
-        """Whether each generated token has its log-probability, as far as that matters: thinking comes first."""
-        return not (usage.thinking_tokens and self.sampled) or len(self.sampled) == usage.generated_tokens
+        """Whether the log-probabilities are those of all generated tokens, or of the final part alone."""
+        rows, thinking = len(self.sampled), usage.thinking_tokens
+        return not thinking or rows == usage.generated_tokens or rows <= usage.generated_tokens - thinking
 
     def _logprobs(self, usage: Usage) -> Logprobs | None:
         if self.request.watch:
