@@ -164,9 +164,11 @@ class FakeServer:
 
     def _delta(self, piece: str, *, thought: bool) -> dict[str, Any]:
         """A token of a chat."""
-        if not thought or self.thinks_in == "text":
+        if self.thinks_in == "text" or (not thought and self.thinks_in != "list"):
             return {"content": piece}
         piece = "" if piece in MARKERS else piece
+        if not thought:
+            return {"content": [{"type": "text", "text": piece}]}
         if self.thinks_in == "list":
             return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": piece}]}]}
         return dict.fromkeys(
@@ -210,7 +212,7 @@ class FakeServer:
         pieces = [event["choices"][0] for event in events]
         choice: dict[str, Any] = {"finish_reason": pieces[-1]["finish_reason"]}
         if chat:
-            message: dict[str, Any] = {"role": "assistant", "content": ""}
+            message: dict[str, Any] = {"role": "assistant"}
             for delta in (p["delta"] for p in pieces):
                 for key, value in delta.items():
                     if key != "role":
