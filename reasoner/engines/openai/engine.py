@@ -13,7 +13,7 @@ from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Groups, Result, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
 from reasoner.engines.openai.parts import Parts, unmarked
-from reasoner.engines.openai.rendering import Renderer
+from reasoner.engines.openai.rendering import AUTO, Renderer
 from reasoner.engines.openai.requests import (
     NO_BUDGET,
     STREAMS,
@@ -50,7 +50,7 @@ class OpenAIEngine:
     is the window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means
     up to 1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the
     path of a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or
-    "none" for a model that does not think; empty means that the model's name tells.
+    "none" for a model that does not think; "auto" finds it by the model's name and its chat template.
 
     A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
     replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that
@@ -72,7 +72,7 @@ class OpenAIEngine:
     context: int = 0
     max_concurrency: int = 0
     extra_body: str = ""
-    reasoning_parser: str = ""
+    reasoning_parser: str = AUTO
     capacity: int | None = field(default=None, init=False, repr=False)
     """None: the server manages its own KV cache."""
     _http: Connection = field(init=False, repr=False)
