@@ -26,6 +26,7 @@ from reasoner.engines.openai.requests import (
     merged,
     read_extra,
 )
+from reasoner.engines.openai.stops import holds_back
 from reasoner.engines.openai.values import Listed, Reported, listed_models
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.info import ModelInfo
@@ -176,7 +177,7 @@ class OpenAIEngine:
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
         unstreamed = self._dialect.unstreamed and not request.interruptible and request.floor is None
-        if not unstreamed or request.params.max_tokens > WHOLE_TOKENS:
+        if not unstreamed or request.params.max_tokens > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)
@@ -302,6 +303,8 @@ class OpenAIEngine:
     async def _parts(self, draft: wire.Draft) -> Parts:
         """The parts of a reply; where ids and text disagree about its markers, the server decodes and counts them."""
         parts, ids = draft.parts(), draft.continuation
+        if draft.cut and isinstance(draft.stop, str):
+            await self._trim(draft, draft.stop)
         if parts is None:
             where = draft.split()
             thinking = await self._renderer.decode(ids[: where.thinking])
@@ -313,6 +316,14 @@ class OpenAIEngine:
             final_ids = await self._renderer.encode(parts.final)
             return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
         return parts
+
+    async def _trim(self, draft: wire.Draft, stop: str) -> None:
+        """Drop the token ids after the one that completed a stop string, where the last event had several."""
+        for _ in range(draft.last_ids - 1):
+            shown = await self._renderer.decode(tuple(draft.token_ids[draft.split().thinking : -1]))
+            if shown is None or stop not in shown:
+                return
+            draft.drop_last()
 
     def _clean(self, completion: Completion) -> Completion:
         """The sequence without the key, which a server may send back in any field."""

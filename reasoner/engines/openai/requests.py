@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import SampleRequest
+from reasoner.engines.openai.stops import holds_back
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.thinking import ThinkingProfile
@@ -111,6 +112,8 @@ class Dialect:
         """
         body: dict[str, object] = {"model": model, self.limit: request.params.max_tokens}
         body |= _sampling(request.params, vllm=self.vllm)
+        if holds_back(request, profile):
+            del body["stop"]
         if self.seed:
             body["seed"] = request.seed
         if n > 1:
