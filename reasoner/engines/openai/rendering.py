@@ -28,7 +28,7 @@ SHORT: Final = (Message("user", "1"),)
 AUTO: Final = "auto"
 """The reasoning parser that follows from the model."""
 OFF: Final = ("", "none")
-"""What stands for a model that does not think."""
+"""The parser of a model that does not think."""
 TAIL: Final = 16
 """Tokens at the end of a rendered chat where a marker is looked for."""
 SWITCHES: Final = ("enable_thinking", "thinking")

@@ -137,7 +137,7 @@ class Dialect:
         return self.vllm and self.budget
 
     def skips(self, prompt: Prompt, profile: ThinkingProfile | None) -> str:
-        """What stands in a chat for the thinking of a model that always thinks, where it shall not."""
+        """The thought that a chat begins with, so that a model that always thinks does not."""
         return skip_text(profile, prompt.thinking_level, opened=False) if self.vllm else ""
 
     def unheeded(self, prompt: Prompt, profile: ThinkingProfile | None, *, exact: bool) -> Iterator[str]:

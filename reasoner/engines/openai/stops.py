@@ -16,8 +16,8 @@ def holds_back(request: SampleRequest, profile: ThinkingProfile | None) -> bool:
 
 def first_stop(text: str, stops: tuple[str, ...]) -> str:
     """The stop string that comes first in a text, or ""."""
-    places = [(place, stop) for stop in stops if (place := text.find(stop)) >= 0]
-    return min(places)[1] if places else ""
+    starts = [(start, stop) for stop in stops if (start := text.find(stop)) >= 0]
+    return min(starts)[1] if starts else ""
 
 
 @dataclass(slots=True, eq=False)

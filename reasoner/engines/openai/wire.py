@@ -60,7 +60,7 @@ class Draft:
     shrank: bool = False
     events: int = 0
     cut: bool = False
-    """Whether the sequence was cut here: it fell below its request's floor, or came to a stop string."""
+    """Whether the sequence was cut here: it fell below its floor, or reached a stop string."""
     last_ids: int = 0
     """Token ids of the last piece."""
     _watch: Cut | None = None
@@ -189,7 +189,7 @@ class Draft:
         del self.token_ids[-1:], self.sampled[len(self.token_ids) :], self.top[len(self.token_ids) :]
 
     def split(self) -> Split:
-        """How many of the token ids are thinking, and whether it goes on."""
+        """How many of the token ids are thinking, and whether it continues."""
         before = self.request.prompt.token_ids
         assert self.profile is not None
         where = split(before + tuple(self.token_ids), self.profile, opened=self.opened)
