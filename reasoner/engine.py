@@ -16,6 +16,7 @@ __all__ = [
     "EngineError",
     "EngineUnavailable",
     "FinishReason",
+    "LimitsThinking",
     "Logprobs",
     "ModelInfo",
     "Rendered",
@@ -24,6 +25,7 @@ __all__ = [
     "TokenIds",
     "Usage",
     "UsageMeter",
+    "limits_thinking",
     "reset_caches",
 ]
 
@@ -122,6 +124,20 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop and free everything. A second call does nothing."""
+
+
+@runtime_checkable
+class LimitsThinking(Protocol):
+    """An engine that can end thinking itself at a number of tokens, as `Prompt.thinking_level` has it."""
+
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether it does so with the model that it runs."""
+
+
+def limits_thinking(engine: Engine) -> bool:
+    """Whether an engine ends thinking itself at a number of tokens; for others, the runner closes it."""
+    return isinstance(engine, LimitsThinking) and engine.limits_thinking
 
 
 @runtime_checkable

@@ -71,6 +71,11 @@ class ScriptedEngine(FreeEngine):
     _words: dict[int, str] = field(default_factory=dict, init=False)
     _blocks: set[TokenIds] = field(default_factory=set, init=False)
 
+    @property
+    def limits_thinking(self) -> bool:
+        """True: thinking is closed at a thinking level that is a number of tokens."""
+        return True
+
     async def render(self, prompt: Prompt) -> Rendered:
         """The words of the prompt, its thinking opened or skipped in a chat, then what was generated."""
         head = prompt.raw or " ".join(f"{message.role} {message.content}" for message in prompt.messages)

@@ -105,6 +105,11 @@ class SimulatedEngine(FreeEngine):
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
         self.notes = (f"simulated, no model was run: {f'answers are {law}' if self.answers else arithmetic}",)
 
+    @property
+    def limits_thinking(self) -> bool:
+        """True: a thinking level that is a number of tokens is kept."""
+        return True
+
     async def render(self, prompt: Prompt) -> Rendered:
         """One token for each word of the prompt; the ids mean nothing."""
         words = len(prompt.raw.split()) + sum(len(message.content.split()) for message in prompt.messages)

@@ -24,6 +24,7 @@ from reasoner.errors import (
 )
 from reasoner.execution.admission import Admission, KvCacheLimiter
 from reasoner.execution.comparisons import Comparisons
+from reasoner.execution.sampling import Drawing
 from reasoner.execution.seeds import derive_seed
 from reasoner.models.thinking import forced
 from reasoner.operations import Prefill, Sample
@@ -89,32 +90,22 @@ class OperationExecutor:
         max_tokens = await self._room(rendered, op)
         if max_tokens < 1:
             return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-        if event := self.recorded(sequence.op, Sampled, sequence.digest, sequence.index):
-            return event.completion(sequence.prompt)
+        return await Drawing(self, op, sequence, rendered, max_tokens, interruptible).run(passed)
 
-        def price(tokens: int) -> Cost:
-            cost = self.cost(Usage(rendered.tokens, 0, tokens))
-            return cost + self.held_back(rendered.tokens + tokens, op.reserve) if op.reserve else cost
+    def recorded_sample(self, sequence: SequenceId) -> Completion | None:
+        """The sequence in the history; None where it is still to be drawn."""
+        event = self.recorded(sequence.op, Sampled, sequence.digest, sequence.index)
+        return event.completion(sequence.prompt) if event else None
 
-        seed = derive_seed(self.seed, self.question.id, sequence.digest, sequence.index)
+    def books(
+        self, sequence: SequenceId, done: Callable[[Completion, Cost], None], passed: Callable[[], None]
+    ) -> Bookkeeping:
+        """The bookkeeping of a request that draws a sequence; `done` records its outcome."""
+        return Bookkeeping(done, partial(self.recorder.dropped, sequence), passed)
 
-        def ask(tokens: int) -> SampleRequest:
-            params = replace(op.params, max_tokens=tokens)
-            timed = self.admission.ledger.remaining_seconds() < math.inf
-            return SampleRequest(
-                self.question.id,
-                sequence.prompt,
-                rendered,
-                params,
-                sequence.index,
-                seed,
-                self.priority,
-                floor=op.floor,
-                interruptible=interruptible or timed,
-            )
-
-        books = Bookkeeping(partial(self.recorder.sampled, sequence), partial(self.recorder.dropped, sequence), passed)
-        return await self.request(ask, sequence.digest, price, books, max_tokens=max_tokens)
+    def seed_of(self, digest: str, index: int) -> int:
+        """The seed of a request, by its prompt's digest and its index."""
+        return derive_seed(self.seed, self.question.id, digest, index)
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
@@ -145,7 +136,7 @@ class OperationExecutor:
             question = await self.render(self.question.prompt)
             if question.tokens >= context:
                 raise PromptTooLong(question.tokens, context)
-            self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
+            self.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
         return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
 
     async def render(self, prompt: Prompt) -> Rendered:
@@ -161,7 +152,8 @@ class OperationExecutor:
         with ENGINE_ERRORS:
             return await self.engine.encode(text)
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Note what was done differently, once."""
         if line not in self.notes:
             self.notes.append(line)
 
@@ -239,7 +231,7 @@ class OperationExecutor:
         shared = (head, (digest, grown))
         own = request.params.max_tokens
         if await self.kv_limiter.enter(shared, own=own, priority=self.priority):
-            self._note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
+            self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.head_digest:
             self.kv_limiter.keep(*head)
         request.meter.usage = None

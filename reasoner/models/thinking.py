@@ -71,14 +71,14 @@ def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
     """Where thinking ends in generated token ids; `opened` says whether what comes before them opened it.
 
     A closing marker without an opening one ends thinking that the prompt began, unless an answer came before it. Linear
-    in the number of ids.
+    in the number of ids. A profile whose markers have no ids splits nothing.
     """
     start, end = profile.start, profile.end
     thinking, closed, position = 0, False, 0
     while position < len(ids):
         if not opened and start and ids[position] == start[0] and ids[position : position + len(start)] == start:
             opened, position = True, position + len(start)
-        elif (opened or not closed) and ids[position] == end[0] and ids[position : position + len(end)] == end:
+        elif end and (opened or not closed) and ids[position] == end[0] and ids[position : position + len(end)] == end:
             opened, closed = False, True
             position += len(end)
             thinking = position

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended", "EquivalenceChecked", "Event",
     "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed", "Refused", "Sampled", "Scored", "Sink",
-    "TraceWriter", "read_trace",
+    "Thought", "TraceWriter", "read_trace",
 ]  # fmt: skip
 
 VERSION: Final = 2
@@ -128,12 +128,10 @@ class Prompted(Record):
     """Whether the engine rendered token ids; otherwise `tokens` is an upper bound."""
 
 
-class Sampled(Work):
-    """A sequence was generated. (`prompt`, `index`) names it; `child` is the digest of the prompt that continues it."""
+class Generated(Work):
+    """What an engine generated of a sequence. (`prompt`, `index`) names it."""
 
-    event: Literal["sampled"] = "sampled"
     index: int
-    child: str
     seed: int
     text: str
     token_ids: TokenIds
@@ -143,13 +141,11 @@ class Sampled(Work):
     logprobs: Logprobs | None
     thinking: str = ""
     unclosed: bool = False
-    answer: Answer | None = None
-    """What the question's answer space read in it, and by which rule."""
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
     @property
     def completed(self) -> bool:
-        """True: a sequence is recorded when it is complete."""
+        """True: it is recorded when it is complete."""
         return True
 
     @property
@@ -158,8 +154,27 @@ class Sampled(Work):
         return self.finish_reason != "stop" or self.unclosed
 
     def completion(self, prompt: Prompt) -> Completion:
-        """The sequence as it was generated from `prompt`."""
+        """What was generated from `prompt`."""
         return Completion(prompt, **{name: getattr(self, name) for name in COMPLETION_FIELDS})
+
+
+class Thought(Generated):
+    """The first request of a sequence ended at the limit of its thinking; `Sampled` has the whole sequence."""
+
+    event: Literal["thought"] = "thought"
+
+
+class Sampled(Generated):
+    """A sequence was generated; `child` is the digest of the prompt that continues it.
+
+    `usage` is that of the whole sequence. `cost` is that of its last request: where there is a `Thought`, the sequence
+    cost both.
+    """
+
+    event: Literal["sampled"] = "sampled"
+    child: str
+    answer: Answer | None = None
+    """What the question's answer space read in it, and by which rule."""
 
 
 class Dropped(Work):
@@ -312,6 +327,7 @@ Event = (
     Began
     | Prompted
     | Prefilled
+    | Thought
     | Sampled
     | Dropped
     | Scored
