@@ -234,6 +234,8 @@ Operation: TypeAlias = (
 """What a plan may yield."""
 
 
+NOT_ASKED = "not asked"
+"""The beginning of the error of a verdict of the model on answers that the ledger refused, in whole or in part."""
 NOT_MEASURED = "not measured"
 """The beginning of the error of a `LogLikelihood` that the ledger refused, in whole or in part."""
 

@@ -154,6 +154,13 @@ class Logprobs:
     watched: tuple[tuple[float, ...], ...] = ()
 
 
+class Extraction(NamedTuple):
+    """The answer that a model extracted from a completion, None if it found none, and what that cost."""
+
+    answer: "Answer | None"
+    cost: "Cost"
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One sequence generated from a prompt.
@@ -161,7 +168,7 @@ class Completion:
     `token_ids` are what the engine produced, including a closing end-of-sequence or stop token. `stop` is the stop
     string or token id that matched; with `finish_reason` "stop" and no `stop`, the model ended the sequence itself.
     `index` counts the sequences of this prompt in launch order. `thinking` is the reasoning that a server returned
-    separately from the text; it is never read for an answer.
+    separately from the text; it is never read for an answer. `extraction` is there if a model was asked for the answer.
     """
 
     prompt: Prompt
@@ -174,6 +181,7 @@ class Completion:
     index: int = 0
     seed: int = 0
     thinking: str = ""
+    extraction: Extraction | None = None
 
     @property
     def ended(self) -> bool:
@@ -286,8 +294,11 @@ class Question:
         return question_of(text, space=space, context=context, id=id, system=system, shots=shots, history=history)
 
     def read(self, completion: Completion) -> Answer | None:
-        """The answer in a completion; None if there is none or the sequence was cut."""
-        return None if completion.truncated else self.space.read(completion.chain)
+        """The answer in a completion, by a rule or by extraction; None if there is none or the sequence was cut."""
+        if completion.truncated:
+            return None
+        extracted = completion.extraction.answer if completion.extraction else None
+        return extracted or self.space.read(completion.chain)
 
 
 CANCELLED = "cancelled"

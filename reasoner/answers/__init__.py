@@ -91,6 +91,7 @@ def space_for(name: str, question: str) -> AnswerSpace:
     """The space with this name for a question; options may follow, as in `math:seconds=30` or `number:pattern== (.*)`.
 
     `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
+    `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are the same.
     `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
 
     Raises:
@@ -103,12 +104,14 @@ def space_for(name: str, question: str) -> AnswerSpace:
     return replace(space, **_options(name, options)) if options else space
 
 
-_OPTIONS = {"math": ("seconds", "pattern"), "choice": ("several", "pattern")}
+_ANY = ("extract", "pattern")
+"""The options of every answer kind."""
+_OPTIONS = {"math": ("seconds", *_ANY), "choice": ("several", *_ANY), "text": ("equal", *_ANY)}
 
 
 def _options(kind: str, text: str) -> dict[str, Any]:
     """The options of an answer kind, as the fields of its space."""
-    known, values = _OPTIONS.get(kind, ("pattern",)), dict[str, Any]()
+    known, values = _OPTIONS.get(kind, _ANY), dict[str, Any]()
     while text:
         option, _, value = (part.strip() for part in text.partition("="))
         if option not in known:
@@ -133,4 +136,10 @@ def _several(value: str) -> bool:
     return value == "true"
 
 
-_READ: dict[str, Callable[[str], object]] = {"seconds": _seconds, "several": _several, "pattern": str}
+_READ: dict[str, Callable[[str], object]] = {
+    "seconds": _seconds,
+    "several": _several,
+    "equal": str,
+    "extract": str,
+    "pattern": str,
+}

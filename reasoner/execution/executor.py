@@ -28,8 +28,9 @@ from reasoner.execution.comparisons import Comparisons
 from reasoner.operations import Sample
 from reasoner.registry import spec_of
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where
-from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled, Scored, Work
+from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled, Scored
 from reasoner.trace.history import EMPTY, QuestionHistory
+from reasoner.trace.record import Work
 from reasoner.trace.recorder import Recorder, SequenceId, Why
 from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, PairVerifier, Verifier

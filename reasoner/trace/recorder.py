@@ -8,8 +8,9 @@ from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink, Work
+from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink
 from reasoner.trace.history import EMPTY, QuestionHistory
+from reasoner.trace.record import Work
 from reasoner.types import Completion, Prompt, Question, Rating, Usage
 
 if TYPE_CHECKING:

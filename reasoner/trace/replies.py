@@ -1,9 +1,11 @@
 """The completions of a question, read from the events of its trace."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from reasoner.errors import TraceError
 from reasoner.solution import Reply
-from reasoner.trace.events import Event, Sampled, Scored, completions_in
+from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored
+from reasoner.types import Completion, Prompt
 
 
 def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
@@ -20,4 +22,46 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
     def score(event: Sampled) -> float | None:
         return scores.get((event.question_id, event.prompt, event.index))
 
-    return tuple(Reply(completion, event.answer, score(event)) for event, completion in completions_in(events))
+    completions = completions_in(with_extracted(events))
+    return tuple(Reply(completion, event.answer, score(event)) for event, completion in completions)
+
+
+def with_extracted(events: Sequence[Event]) -> Sequence[Event]:
+    """The same events; a sequence whose answer the model extracted has that answer."""
+    extracted = {
+        (event.question_id, event.prompt, event.index): event.answer
+        for event in events
+        if isinstance(event, AnswerExtracted) and event.answer
+    }
+    if not extracted:
+        return events
+
+    def answered(event: Event) -> Event:
+        if not isinstance(event, Sampled) or event.answer:
+            return event
+        answer = extracted.get((event.question_id, event.prompt, event.index))
+        return event.model_copy(update={"answer": answer}) if answer else event
+
+    return [*map(answered, events)]
+
+
+def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
+    """Each generated sequence with its completion, whose prompt is rebuilt from the events before it.
+
+    Raises:
+        TraceError: a sequence comes before its prompt.
+    """
+    prompts: dict[tuple[str, str], Prompt] = {}
+    for event in events:
+        if isinstance(event, Prompted):
+            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
+        if isinstance(event, Prefilled) and (parent := prompts.get((event.question_id, event.prompt))):
+            prompts[event.question_id, event.child] = parent.extended(event.text, event.token_ids or ())
+        if not isinstance(event, Sampled):
+            continue
+        prompt = prompts.get((event.question_id, event.prompt))
+        if prompt is None:
+            raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
+        completion = event.completion(prompt)
+        prompts[event.question_id, event.child] = prompt.then(completion)
+        yield event, completion
