@@ -137,7 +137,7 @@ def _named(answer: Answer | None, rule: str) -> Answer | None:
 class ByKey(ReadsSegment):
     """A kind in which two answers are equal exactly if their keys are."""
 
-    def same(self, a: Answer, b: Answer) -> bool:
+    def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether the keys are equal."""
         return a.key == b.key
 

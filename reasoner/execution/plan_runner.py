@@ -9,16 +9,19 @@ from typing import NamedTuple
 from reasoner import operations as ops
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
+from reasoner.execution.comparisons import Pairs
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.loglikelihood import measure_likelihoods
+from reasoner.execution.rating import rate
 from reasoner.execution.replies import Replies
 from reasoner.execution.scheduler import ScheduledQuestion
+from reasoner.execution.verdicts import Verdicts
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
-from reasoner.trace.recorder import RunFacts
+from reasoner.trace.recorder import RunFacts, SequenceId
 from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating, Usage
 from reasoner.verifier import Verifier
 
@@ -57,6 +60,10 @@ class PlanRunner:
     _refusal: BudgetExhausted | None = None
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
+    _verdicts: Verdicts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._verdicts = Verdicts(self.executor)
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -77,11 +84,15 @@ class PlanRunner:
             end.by,
             end.reason,
             end.error,
-            self.executor.all_notes,
+            self._notes,
             tuple(note.text for note in self._remarks),
             end.confidence,
             self._text(end.answer),
         )
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        return (*self.executor.all_notes, *self._verdicts.notes)
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -115,7 +126,7 @@ class PlanRunner:
             ended_by=end.by,
             reason=end.reason,
             cost=self.executor.admission.ledger.settled,
-            notes=self.executor.all_notes,
+            notes=self._notes,
             confidence=end.confidence,
         )
 
@@ -214,11 +225,29 @@ class PlanRunner:
             case ops.FindBlocks():
                 return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
             case ops.CheckEquivalent():
-                return await self.executor.before_deadline(self.executor.comparisons.same(op.pairs))
+                return await self._compare(op.pairs)
             case ops.Cancel():
                 await self._cancel(op.handle)
                 return None
         return self._perform_at_once(op)
+
+    async def _compare(self, pairs: Pairs) -> tuple[bool | None, ...]:
+        comparisons = self.executor.comparisons
+        if not comparisons.by_model:
+            return await self.executor.before_deadline(comparisons.same(pairs))
+        self._ops += 1
+        return await comparisons.same(pairs, partial(self._ask_model, self._ops))
+
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        results = await each([partial(self._verdicts.compare, number, first, second) for first, second in pairs])
+        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
+        if refusals and not self._partial_refusal:
+            self._partial_refusal = refusals[0]
+            self._record_refusal(number, refusals[0])
+        verdicts = [None if isinstance(result, BudgetExhausted) else result for result in results]
+        self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
+        return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | None:
         match op:
@@ -244,6 +273,8 @@ class PlanRunner:
             self._replies.add(completion)
             if completion.usage != Usage():
                 self._seen += self.executor.cost_of(completion)
+            if completion.extraction:
+                self._seen += completion.extraction.cost
         return completions
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
@@ -270,7 +301,7 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        sample = partial(self.executor.sample, op, interruptible=interruptible)
+        sample = partial(self._draw, op, interruptible=interruptible)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None
@@ -279,14 +310,19 @@ class PlanRunner:
             self._check_refusals(sequences.op, completions)
         return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
 
+    async def _draw(self, op: ops.Sample, sequence: SequenceId, passed: Passed, *, interruptible: bool) -> Completion:
+        """Generate one sequence; if it may hold an answer that no rule reads, the model may be asked for it."""
+        completion = await self.executor.sample(op, sequence, passed, interruptible=interruptible)
+        return await self._verdicts.read(sequence, completion) if op.answers else completion
+
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
-        rate = partial(self.executor.rate, number, self.verifier)
+        rated = partial(rate, self.executor, number, self.verifier)
         if isinstance(op, ops.ComparePair):
-            ratings = await each([partial(rate, first, other=second) for first, second in op.pairs])
+            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
         else:
-            ratings = await each([partial(rate, candidate, reserve=op.reserve) for candidate in op.candidates])
+            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
         self._check_refusals(number, ratings)
         if isinstance(op, ops.Score):
             self._replies.rate(op.candidates, ratings)

@@ -73,7 +73,8 @@ class BudgetForcing:
         prompt = yield from prefill(thought.prompt, opening + closing)
         [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=reserve))
         answer = None if reply.truncated else question.space.read(closing + reply.text)
-        answer = answer or thought.answer
+        extracted = reply.extraction.answer if reply.extraction else None
+        answer = answer or extracted or thought.answer
         yield from propose_answer(question, answer)
         return answer
 
@@ -86,7 +87,9 @@ class BudgetForcing:
         prompt, answer, why, used, waits = question.prompt, None, "cut", 0, 0
         while used < cap:
             try:
-                [out] = yield Sample((prompt,), params=replace(params, max_tokens=cap - used), reserve=reserve)
+                [out] = yield Sample(
+                    (prompt,), params=replace(params, max_tokens=cap - used), reserve=reserve, answers=False
+                )
             except BudgetExhausted:
                 break
             prompt, grown = prompt.then(out), length(out)
