@@ -22,12 +22,15 @@ class Replies:
     _standing: dict[tuple[str, str], _Standing] = field(default_factory=dict)
     """By the earlier steps of a chain and its last one, which are joined only when they are read."""
     _cut: set[tuple[str, str]] = field(default_factory=set)
+    _extracted: dict[tuple[str, str], Answer] = field(default_factory=dict)
 
     def add(self, completion: Completion) -> None:
         """Add a completion that the plan received."""
         text = completion.prompt.text, completion.text
         if completion.truncated:
             self._cut.add(text)
+        if completion.extraction and completion.extraction.answer:
+            self._extracted.setdefault(text, completion.extraction.answer)
         self._standing.setdefault(text, _Standing(completion.ended, -1.0, -completion.index))
 
     def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
@@ -42,7 +45,8 @@ class Replies:
         best = sorted(self._standing, key=self._standing.__getitem__, reverse=True)
         if answer is not None:
             for before, last in best:
-                read = None if (before, last) in self._cut else space.read(before + last)
+                extracted = self._extracted.get((before, last))
+                read = None if (before, last) in self._cut else extracted or space.read(before + last)
                 if read is not None and read.key == answer.key:
                     return before + last
         return "".join(best[0]) if best else ""

@@ -184,7 +184,7 @@ class Verdicts:
         """What the verdicts cost, if there are any, and whether some are missing."""
         notes = []
         if self._compared.count:
-            notes.append(f"the model compared {_counted(self._compared, 'pair')} of answers")
+            notes.append(f"the model compared {_counted(self._compared, 'pair of answers', 'pairs of answers')}")
         if self._extracted.count:
             notes.append(f"the model was asked for the answer in {_counted(self._extracted, 'reply', 'replies')}")
         if self.refused:
@@ -192,9 +192,8 @@ class Verdicts:
         return tuple(notes)
 
 
-def _counted(meter: _Meter, one: str, more: str = "") -> str:
-    number = f"{meter.count:,} {one if meter.count == 1 else more or f'{one}s'}"
-    return f"{number} ({meter.tokens:,} tokens)"
+def _counted(meter: _Meter, one: str, more: str) -> str:
+    return f"{meter.count:,} {one if meter.count == 1 else more}: {meter.tokens:,} tokens"
 
 
 @dataclass(slots=True)
