@@ -91,16 +91,16 @@ class _Leaders:
     """In launch order, the answers whose class is open, and how many leaders they differ from."""
 
     def add(self, key: str, index: int) -> bool:
-        """Add an answer; whether the classes have to be formed anew, because it precedes others."""
+        """Add an answer; whether the classes have to be formed again, because it precedes others."""
         before = self._first.get(key)
         if before is not None and before <= index:
             return False
         if before is not None:
             self._order.remove((before, key))
         self._first[key] = index
-        place = bisect.bisect(self._order, (index, key))
-        self._order.insert(place, (index, key))
-        if place == len(self._order) - 1:
+        position = bisect.bisect(self._order, (index, key))
+        self._order.insert(position, (index, key))
+        if position == len(self._order) - 1:
             if before is None:
                 self._pending[key] = 0
             return False
@@ -170,7 +170,7 @@ class Tally:
     _leaders: _Leaders | None = field(init=False)
     """Where a model compares the answers; then there are no blocks."""
     _by_key: dict[str, _AnswerClass] = field(default_factory=dict)
-    """Where a model compares them: the votes of each key, of which classes are formed anew."""
+    """Where a model compares them: the votes of each key, from which classes are formed again."""
 
     def __post_init__(self) -> None:
         self._leaders = _Leaders(self.space) if compares_by_model(self.space) else None

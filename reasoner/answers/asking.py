@@ -79,7 +79,7 @@ def quoted(text: str, limit: int) -> str:
     return _TEMPLATE_MARK.sub(lambda mark: f"{mark[0]} ", line)
 
 
-def said_yes(text: str) -> bool | None:
+def reads_yes(text: str) -> bool | None:
     """Whether a reply begins with yes, after its thinking; None if it begins with neither yes nor no."""
     match = _YES_OR_NO.match(final_segment(text) or "")
     return match[1].lower() == "yes" if match else None

@@ -14,7 +14,7 @@ from reasoner.answers.asking import (
     comparison_prompt,
     extraction_prompt,
     extracts_by_model,
-    said_yes,
+    reads_yes,
     stated,
 )
 from reasoner.answers.thinking import final_segment
@@ -162,11 +162,11 @@ class Verdicts:
         completion = await request.sample(prompt, max_tokens=1 if watch else SPOKEN_TOKENS, watch=watch)
         if watch and completion.logprobs and completion.logprobs.watched:
             chances = [math.exp(logprob) for logprob in completion.logprobs.watched[0]]
-            said, mass = math.fsum(chances[: len(yes)]), math.fsum(chances)
+            mass = math.fsum(chances)
             if mass < MIN_MASS:
                 raise EngineError(f"the model did not answer: yes and no together have probability {mass:.3f}")
-            return min(1.0, said / mass)
-        spoken = said_yes(completion.text)
+            return min(1.0, math.fsum(chances[: len(yes)]) / mass)
+        spoken = reads_yes(completion.text)
         if spoken is None:
             raise EngineError("the model said neither yes nor no")
         return float(spoken)
@@ -192,8 +192,8 @@ class Verdicts:
         return tuple(notes)
 
 
-def _counted(meter: _Meter, one: str, more: str) -> str:
-    return f"{meter.count:,} {one if meter.count == 1 else more}: {meter.tokens:,} tokens"
+def _counted(meter: _Meter, singular: str, plural: str) -> str:
+    return f"{meter.count:,} {singular if meter.count == 1 else plural}: {meter.tokens:,} tokens"
 
 
 @dataclass(slots=True)
