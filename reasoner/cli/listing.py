@@ -41,7 +41,7 @@ def _complete_name(context: click.Context, parameter: click.Parameter, incomplet
 @json_option("the list")
 @guarded
 def command(kind: str, name: str | None, *, as_json: bool) -> int:
-    """Show all strategies, verifiers, engines, tasks, rules, kinds of answers or models, or one.
+    """Show all strategies, verifiers, engines, tasks, rules, answers or models, or one.
 
     With NAME, shows one in full: what it does, its paper, each option with its type, range, default and meaning, and an
     example, as in `reasoner list strategies best_of_n`.

@@ -57,7 +57,7 @@ def test_the_model_is_asked_only_where_no_rule_finds_an_answer() -> None:
         2: (None, "none"),
     }
     drawn = {event.index: event.answer for event in events if isinstance(event, Sampled)}
-    assert [drawn[index] and drawn[index].rule for index in range(4)] == ["announced", None, None, None]
+    assert drawn == {0: Answer("7", "7", "announced"), 1: None, 2: None, 3: None}
     assert [reply.answer and reply.answer.rule for reply in solution.samples] == ["announced", "model", None, None]
     spent = sum(event.cost.verifier_tokens for event in extracted.values())
     assert solution.cost.verifier_tokens == spent
