@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from reasoner import operations as ops
+from reasoner.answers.asking import extracts_by_model
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.comparisons import Pairs
@@ -21,7 +22,7 @@ from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
-from reasoner.trace.recorder import RunFacts, SequenceId
+from reasoner.trace.recorder import RunFacts
 from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating, Usage
 from reasoner.verifier import Verifier
 
@@ -60,10 +61,13 @@ class PlanRunner:
     _refusal: BudgetExhausted | None = None
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
-    _verdicts: Verdicts = field(init=False)
+    _verdicts: Verdicts | None = field(init=False)
+    """Where the answer space may ask the model."""
 
     def __post_init__(self) -> None:
-        self._verdicts = Verdicts(self.executor)
+        space = self.executor.question.space
+        asks = extracts_by_model(space) or self.executor.comparisons.by_model
+        self._verdicts = Verdicts(self.executor) if asks else None
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -92,7 +96,7 @@ class PlanRunner:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        return (*self.executor.all_notes, *self._verdicts.notes)
+        return (*self.executor.all_notes, *(self._verdicts.notes if self._verdicts else ()))
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -233,14 +237,14 @@ class PlanRunner:
 
     async def _compare(self, pairs: Pairs) -> tuple[bool | None, ...]:
         comparisons = self.executor.comparisons
-        if not comparisons.by_model:
+        if not (self._verdicts and comparisons.by_model):
             return await self.executor.before_deadline(comparisons.same(pairs))
         self._ops += 1
-        return await comparisons.same(pairs, partial(self._ask_model, self._ops))
+        return await comparisons.same(pairs, partial(self._ask_model, self._verdicts, self._ops))
 
-    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+    async def _ask_model(self, model: Verdicts, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        results = await each([partial(self._verdicts.compare, number, first, second) for first, second in pairs])
+        results = await each([partial(model.compare, number, first, second) for first, second in pairs])
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
@@ -301,7 +305,9 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        sample = partial(self._draw, op, interruptible=interruptible)
+        sample = partial(self.executor.sample, op, interruptible=interruptible)
+        if self._verdicts and op.answers:
+            sample = partial(self._verdicts.reading, sample)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None
@@ -309,11 +315,6 @@ class PlanRunner:
             completions = await sample_all(sequences, sample, passed, history.extent)
             self._check_refusals(sequences.op, completions)
         return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
-
-    async def _draw(self, op: ops.Sample, sequence: SequenceId, passed: Passed, *, interruptible: bool) -> Completion:
-        """Generate one sequence; if it may hold an answer that no rule reads, the model may be asked for it."""
-        completion = await self.executor.sample(op, sequence, passed, interruptible=interruptible)
-        return await self._verdicts.read(sequence, completion) if op.answers else completion
 
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
         if self.verifier is None:

@@ -22,6 +22,7 @@ from reasoner.budget import Cost
 from reasoner.engine import SampleRequest, spellings
 from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, TraceError, UsageError
 from reasoner.execution.executor import Bookkeeping, OperationExecutor, derive_seed
+from reasoner.execution.launching import Passed
 from reasoner.operations import NOT_ASKED
 from reasoner.system.foreign import described
 from reasoner.trace.events import AnswerExtracted, AnswersCompared
@@ -91,12 +92,14 @@ class Verdicts:
         self._compared.add(event.cost)
         return event
 
-    async def read(self, sequence: SequenceId, completion: Completion) -> Completion:
-        """The completion, with the answer that the model extracts where it is complete and no rule finds one.
+    async def reading(
+        self, sample: Callable[[SequenceId, Passed], Awaitable[Completion]], sequence: SequenceId, passed: Passed
+    ) -> Completion:
+        """A sequence from `sample`, with the answer that the model extracts where it is complete and no rule finds one.
 
-        If the ledger refuses the extraction, it is returned as it is.
+        If the ledger refuses the extraction, the sequence comes without it.
         """
-        executor = self.executor
+        completion, executor = await sample(sequence, passed), self.executor
         if not extracts_by_model(executor.question.space) or not completion.ended:
             return completion
         with ANSWER_SPACE_ERRORS:
