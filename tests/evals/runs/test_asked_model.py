@@ -35,9 +35,9 @@ def asked(count: int, options: str, kind: str = "number") -> TaskData:
     return TaskData(tuple(items), plain.source)
 
 
-def run(folder: Path, task: TaskData, model: AskedModel) -> tuple[list[ItemRecord], int]:
+def run(folder: Path, task: TaskData, model: AskedModel, *arms: str) -> tuple[list[ItemRecord], int]:
     """The records of a vote of six samples, and the tokens that the engine computed."""
-    engine, frozen = model.engine(), manifest(["vote"], len(task.items))
+    engine, frozen = model.engine(), manifest([*(arms or ("vote",))], len(task.items))
     begin(RunFolder(folder), frozen, {TASK: task})
     asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: task}, engine, Judge(), Seen()))
     return list(read_journal(RunFolder(folder).arm("vote"))), computed(engine)
@@ -69,6 +69,19 @@ def test_an_extracted_answer_is_graded_counted_and_booked_with_its_reply(tmp_pat
     readings = readings_of(RunFolder(tmp_path))
     assert +readings.rules == {"announced": 4, "model": 6, "": 2}
     assert [unread.ending for unread in readings.unread] == ["Who knows"] * 2
+
+
+def test_arms_that_share_a_pool_share_what_was_extracted_from_it(tmp_path: Path) -> None:
+    model = AskedModel(replies("Surely seven.", "The answer is 8"), extract=lambda reply: "7")
+    votes, tokens = run(tmp_path, asked(2, "extract=model"), model, "vote", "best")
+    rated = list(read_journal(RunFolder(tmp_path).arm("best")))
+    # `best` adds the ratings of the tests' verifier, and pays for its samples and their answers in full.
+    assert len(model.extracted) == 6
+    for vote, best in zip(votes, rated, strict=True):
+        assert [reply.key for reply in vote.pool] == [reply.key for reply in best.pool] == ["7", "8"] * 3
+        assert best.cost.prompt_tokens == vote.cost.prompt_tokens
+        assert best.cost.verifier_tokens > vote.cost.verifier_tokens
+    assert sum(record.cost.tokens for record in votes) == tokens
 
 
 def test_compared_answers_are_one_class_in_the_records(tmp_path: Path) -> None:
