@@ -126,6 +126,19 @@ class Engine(Protocol):
         """Stop and free everything. A second call does nothing."""
 
 
+async def spellings(engine: Engine, word: str) -> TokenIds | None:
+    """The single tokens that spell a word, with or without a blank, in either case; None without a tokenizer."""
+    tokens: dict[int, None] = {}
+    for form in dict.fromkeys((word, word.lower(), word.upper())):
+        for text in (form, f" {form}"):
+            ids = await engine.encode(text)
+            if ids is None:
+                return None
+            if len(ids) == 1:
+                tokens[ids[0]] = None
+    return tuple(tokens)
+
+
 @runtime_checkable
 class LimitsThinking(Protocol):
     """An engine that can end thinking itself at a number of tokens, as `Prompt.thinking_level` has it."""

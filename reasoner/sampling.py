@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import UsageError, require, shown
+from reasoner.tokens import TokenIds
 
-TokenIds = tuple[int, ...]
-"""Token ids of the model's own vocabulary."""
 ThinkingLevel = Literal["none", "low", "medium", "high"] | int
 """How much a model is asked to think: not at all, by its own levels, or at most so many tokens."""
 

@@ -6,13 +6,15 @@ A model wrote the text, so it may be hostile: only its tail is read, patterns ru
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
+from reasoner.answers.asking import Extract
 from reasoner.answers.corrections import corrections, without_remarks
 from reasoner.answers.forms import Statement, announcements, boxed, forms, headings, lines
 from reasoner.answers.languages import Reply
 from reasoner.answers.patterns import compiled, last_matched
 from reasoner.answers.thinking import TAIL, final_segment
+from reasoner.errors import require_choice
 from reasoner.types import Answer, Blocks
 
 __all__ = ["MAX_DIGITS", "NOTHING", "RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment", "last_match"]
@@ -34,14 +36,22 @@ class ReadsSegment:
 
     The order in which statements are tried is the same for every kind. A kind says what an answer is: in a text that
     holds nothing else (`inside`, `alone`), at the start of a statement (`begins`), and last in a text (`last`).
-    `pattern` is a regular expression of the task's own, tried first; see `docs/answers.md`.
+    `pattern` is a regular expression of the task's own, tried first. With `extract` "model", the run asks its model for
+    the answer in a complete reply in which no rule finds one. See `docs/answers.md`.
     """
 
     pattern: str = ""
+    extract: Extract = "rules"
 
     def __post_init__(self) -> None:
         if self.pattern:
             compiled(self.pattern)
+        require_choice(self.extract, "extract", get_args(Extract))
+
+    @property
+    def extracts_by_model(self) -> bool:
+        """Whether a model is asked for an answer that no rule could read."""
+        return self.extract == "model"
 
     def read(self, text: str) -> Answer | None:
         """The most explicit answer in the text; None if there is none or thinking did not end."""
@@ -127,7 +137,7 @@ def _named(answer: Answer | None, rule: str) -> Answer | None:
 class ByKey(ReadsSegment):
     """A kind in which two answers are equal exactly if their keys are."""
 
-    def same(self, a: Answer, b: Answer) -> bool:
+    def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether the keys are equal."""
         return a.key == b.key
 

@@ -3,14 +3,16 @@
 import re
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, get_args
 
+from reasoner.answers.asking import Equal
 from reasoner.answers.forms import Statement, announcements, hedged
 from reasoner.answers.languages import Reply, languages
-from reasoner.answers.reading import NOTHING, ByKey
-from reasoner.types import Answer
+from reasoner.answers.reading import NOTHING, ByKey, ReadsSegment
+from reasoner.errors import require_choice
+from reasoner.types import Answer, Blocks
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -59,11 +61,35 @@ def squad_em(prediction: str, golds: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TextSpace(ByKey):
-    """A short free text; two are equal if their SQuAD normal forms are."""
+    """A short free text; two are equal if their SQuAD normal forms are.
+
+    With `equal` "model", the run asks its model about two answers whose normal forms differ, unless both are numbers.
+    """
 
     name: ClassVar[str] = "text"
     version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Give the answer in a few words."
+
+    equal: Equal = field(default="exact", kw_only=True)
+
+    def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
+        require_choice(self.equal, "equal", get_args(Equal))
+
+    @property
+    def compares_by_model(self) -> bool:
+        """Whether a model is asked about answers whose normal forms differ."""
+        return self.equal == "model"
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        """Whether the normal forms are equal; None where a model is to decide."""
+        if a.key == b.key or not self.compares_by_model:
+            return a.key == b.key
+        return False if a.key.isdecimal() and b.key.isdecimal() and int(a.key) != int(b.key) else None
+
+    def blocks(self, answer: Answer) -> Blocks:
+        """One block for all where a model compares them, else none."""
+        return Blocks(("",)) if self.compares_by_model else Blocks()
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """All of the text."""

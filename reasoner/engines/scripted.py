@@ -7,13 +7,12 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
-from typing import cast
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import NO_THINKING, Split, ThinkingProfile, split, still_thinking
-from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 END = -1
@@ -116,7 +115,8 @@ class ScriptedEngine(FreeEngine):
                 self.usage.append(request.meter.usage)
             raise
         ids, script, stop = self._generated(request)
-        whole, finish = len(ids), cast("FinishReason", "stop")
+        whole = len(ids)
+        finish: FinishReason = "stop"
         if len(ids) > request.params.max_tokens:
             ids, stop, finish = ids[: request.params.max_tokens], None, "length"
         logprobs = self._logprobs(request, ids)

@@ -82,7 +82,7 @@ class Drawing:
             cost, limit = executor.cost(Usage(tokens, 0, granted)), self._limit
             if limit is not None and granted > limit:
                 again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
-                cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, is_sample=False)
+                cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, counted_as="request")
             return cost + self._held_back(tokens + granted)
 
         def ask(granted: int) -> SampleRequest:
@@ -113,13 +113,13 @@ class Drawing:
             return self._unanswered(first)
 
         def price(granted: int) -> Cost:
-            cost = executor.cost(Usage(rendered.tokens, 0, granted), is_sample=False)
+            cost = executor.cost(Usage(rendered.tokens, 0, granted), counted_as="request")
             return cost + self._held_back(rendered.tokens + granted)
 
         def book(second: Completion, cost: Cost) -> None:
             executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
 
-        books = executor.books(sequence, book, lambda: None)._replace(is_sample=False)
+        books = executor.books(sequence, book, lambda: None)._replace(counted_as="request")
         ask = partial(self._request, prompt, rendered)
         try:
             second = await executor.request(ask, prompt.digest, price, books, max_tokens=room)

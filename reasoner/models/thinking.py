@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from reasoner.sampling import TokenIds
+from reasoner.tokens import TokenIds
 
 NO_THINKING: Final = "none"
 """The thinking level that asks for an answer without thinking."""

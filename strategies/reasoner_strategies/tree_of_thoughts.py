@@ -244,7 +244,7 @@ class _Search:
 
     def _ask(self, prompts: tuple[Prompt, ...], n: int) -> Plan[tuple[Completion, ...]]:
         params = replace(self.options.params, max_tokens=min(self.options.params.max_tokens, JUDGEMENT_TOKENS))
-        replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve)
+        replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve, answers=False)
         return replies
 
     def _prompt(self, text: str) -> Prompt:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from reasoner.budget import Cost
-from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches
+from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
@@ -207,15 +207,11 @@ def _pair_prompt(question: Question, a: Completion, b: Completion) -> Prompt:
 
 async def _spellings(engine: Engine, word: str) -> TokenIds:
     """The single tokens that spell a word, with or without a blank, in either case."""
-    tokens: list[int] = []
-    for form in dict.fromkeys((word, f" {word}", word.lower(), f" {word.lower()}", word.upper(), f" {word.upper()}")):
-        ids = await engine.encode(form)
-        if ids is None:
-            raise VerifierError(
-                f"{engine.name} gives no access to its tokenizer: the judge needs vLLM, in this process or as a server"
-            )
-        if len(ids) == 1 and ids[0] not in tokens:
-            tokens.append(ids[0])
+    tokens = await spellings(engine, word)
+    if tokens is None:
+        raise VerifierError(
+            f"{engine.name} gives no access to its tokenizer: the judge needs vLLM, in this process or as a server"
+        )
     if not tokens:
         raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
-    return tuple(tokens)
+    return tokens
