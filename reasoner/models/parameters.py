@@ -61,15 +61,15 @@ def packed_bits(quantization: Any) -> int:
     if not isinstance(quantization, dict):
         return 0
     for name in ("bits", "w_bit"):
-        if isinstance(quantization.get(name), int):
-            return max(0, quantization[name])
+        if isinstance(bits := quantization.get(name), int):
+            return max(0, bits)
     algorithm = f"{quantization.get('quant_method')} {quantization.get('quant_algo')}".lower()
     if quantization.get("load_in_4bit") or "fp4" in algorithm:
         return 4
     groups = quantization.get("config_groups")
     entries = groups.values() if isinstance(groups, dict) else ()
     weights = [entry.get("weights") for entry in entries if isinstance(entry, dict)]
-    widths = [entry.get("num_bits") for entry in weights if isinstance(entry, dict)]
+    widths: list[object] = [entry.get("num_bits") for entry in weights if isinstance(entry, dict)]
     match widths:
         case [int(first), *rest] if all(width == first for width in rest):
             return max(0, first)
