@@ -58,7 +58,7 @@ def outputs(columns: int | None, names: list[str]) -> Iterator[list[EngineCoreOu
                 finish_reason=finish,
                 new_logprobs=None
                 if columns is None
-                else LogprobsLists(ids[row : row + 1], values[row : row + 1], np.ones(1, np.int32)),
+                else LogprobsLists(ids[row : row + 1], values[row : row + 1], np.full(1, 1, np.int32)),
             )
             for row, name in enumerate(names)
         ]

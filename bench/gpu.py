@@ -57,7 +57,7 @@ class Size:
 GPU = Size(64, 16, 256, (256, 1024), 2, 4096, 16, CHAINS, ((512, 280), (8192, 3000), (32_768, 5100)), 15.0)
 SHORT_CHAINS = "max_tokens=16,step=,step_tokens=8,max_steps=2,temperature=0.8"
 CPU = Size(4, 4, 16, (16,), 1, 512, 1, SHORT_CHAINS, ((32, 16), (512, 64)), 1.0)
-LONGEST = 150.0
+LONGEST = 180.0
 """Seconds after which a phase has failed."""
 
 
@@ -202,7 +202,7 @@ async def logprobs(rig: Rig, size: Size) -> Figures:
         params = SamplingParams(max_tokens=size.tokens, logprobs=kept)
         jobs = [
             await request(engine, question, params, index, floor=watched)
-            for question in sums(size.questions)
+            for question in sums(size.questions // 4)
             for index in range(size.samples)
         ]
         began = time.perf_counter()
@@ -247,9 +247,8 @@ async def hard_cases(rig: Rig, size: Size) -> Figures:
         "seed_repeats_alone": alone[0] == alone[1],
         "seed_in_a_crowd_equal_until": same,
     }
-    run = asyncio.ensure_future(
-        solve_many(sums(size.questions), SelfConsistency(n=size.samples, params=params), engine)
-    )
+    strategy = SelfConsistency(n=size.samples, params=params)
+    run = asyncio.ensure_future(solve_many(sums(size.questions // 4), strategy, engine))
     await asyncio.sleep(0.2)
     began = time.perf_counter()
     for process in children():
@@ -343,7 +342,7 @@ async def main(options: argparse.Namespace) -> int:
         folder, window = Path(options.draw or f"{scratch}/model"), options.window or shape.window
         rig = Rig(folder, window, build.cpu, time.monotonic() + options.minutes * 60)
         if options.draw:
-            rig.memory = 0.2
+            rig.memory = 0.25
             await draw_without_end(rig)
             return 0
         write_model(folder, shape, options.tokenizer or embedded_path(unheard))

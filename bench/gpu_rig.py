@@ -137,12 +137,12 @@ def counters() -> dict[str, float]:
     """VLLM's counters and gauges of the present, by name, summed over engines; the last engine has the gauges."""
     from vllm.v1.metrics.reader import Counter, Gauge, get_metrics_snapshot
 
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for metric in get_metrics_snapshot():
         if isinstance(metric, Counter | Gauge):
             name = metric.name.removeprefix("vllm:")
-            found[name] = found.get(name, 0.0) + metric.value
-    return found
+            values[name] = values.get(name, 0.0) + metric.value
+    return values
 
 
 async def request(
@@ -163,7 +163,7 @@ async def bare(engine: MeasuredEngine, jobs: list[SampleRequest]) -> tuple[int, 
     """All requests given to AsyncLLM itself, in its own loop: tokens and seconds."""
     core = engine.async_core
 
-    async def one(number: int, job: SampleRequest) -> int:
+    async def generate(number: int, job: SampleRequest) -> int:
         prompt = {"prompt_token_ids": list(job.rendered.token_ids or ())}
         tokens = 0
         async for output in core._engine.generate(prompt, _vllm_params(job), f"bare-{number}", priority=job.priority):
@@ -171,7 +171,7 @@ async def bare(engine: MeasuredEngine, jobs: list[SampleRequest]) -> tuple[int, 
         return tokens
 
     async def every() -> int:
-        return sum(await asyncio.gather(*(one(number, job) for number, job in enumerate(jobs))))
+        return sum(await asyncio.gather(*(generate(number, job) for number, job in enumerate(jobs))))
 
     began = time.perf_counter()
     tokens = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(every(), core._loop))
