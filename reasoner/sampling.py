@@ -1,13 +1,15 @@
 """How a sequence is sampled, and how much a model is asked to think."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from reasoner.errors import UsageError, require, shown
 from reasoner.tokens import TokenIds
 
 ThinkingLevel = Literal["none", "low", "medium", "high"] | int
 """How much a model is asked to think: not at all, by its own levels, or at most so many tokens."""
+NO_THINKING: Final = "none"
+"""The thinking level that asks for an answer without thinking."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import re
 from typing import Literal, Protocol, runtime_checkable
 
 from reasoner.answers.thinking import final_segment
+from reasoner.sampling import NO_THINKING
 from reasoner.types import Answer, AnswerSpace, Message, Prompt, Question
 
 Equal = Literal["exact", "model"]
@@ -52,7 +53,8 @@ def comparison_prompt(question: Question, first: Answer, second: Answer) -> Prom
                 f'Answer 2: "{quoted(second.text, MAX_ANSWER)}"\n\n'
                 "Do both answers mean the same? Reply with Yes or No.",
             ),
-        )
+        ),
+        thinking_level=NO_THINKING,
     )
 
 
@@ -68,7 +70,8 @@ def extraction_prompt(question: Question, reply: str) -> Prompt:
                 f"{question.space.instruction} Write the answer alone, or the word {NOTHING_STATED} if the reply gives "
                 "no final answer.",
             ),
-        )
+        ),
+        thinking_level=NO_THINKING,
     )
 
 

@@ -11,8 +11,9 @@ from itertools import cycle, islice
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import NO_THINKING, Split, ThinkingProfile, split, still_thinking
-from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
+from reasoner.models.thinking import Split, ThinkingProfile, split, still_thinking
+from reasoner.sampling import NO_THINKING
+from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 END = -1

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile
-from reasoner.sampling import ThinkingLevel
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.sampling import NO_THINKING, ThinkingLevel
 
 Arguments = Mapping[str, str | int | bool]
 NOTHING_TO_THINK: Final = "Okay, I think I have finished thinking."

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, TokenIds
 from reasoner.voting import Tally

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.models.thinking import NO_THINKING
+from reasoner.sampling import NO_THINKING
 from reasoner.strategy import MAX_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply

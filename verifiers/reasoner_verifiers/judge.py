@@ -11,7 +11,7 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import VerifierError, require, require_choice
-from reasoner.models.thinking import NO_THINKING
+from reasoner.sampling import NO_THINKING
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 

@@ -3,7 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile, split
+from reasoner.models.thinking import ThinkingProfile, split
+from reasoner.sampling import NO_THINKING
 from reasoner.types import Prompt, TokenIds
 
 GENERIC: Final = ThinkingProfile(

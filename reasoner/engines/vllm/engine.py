@@ -1,8 +1,5 @@
 """vLLM inside this program, with automatic prefix caching: the default engine."""
 
-import itertools
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -10,10 +7,11 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
 from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
+from reasoner.engines.vllm.logprobs import floor_watch, read_logprobs
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.errors import EngineError, require
+from reasoner.errors import require
 from reasoner.models.resolve import Resolved
-from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
@@ -124,7 +122,7 @@ class VllmEngine(VllmModel):
         assert core is not None
         assert request.rendered.token_ids is not None
         name = f"{request.question_id}-{next(self._names)}"
-        cut = _cut(request) if request.floor else None
+        cut = floor_watch(request) if request.floor else None
         job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut)
         output = await self._output(core, job, request.meter)
         sequence = output.outputs[0]
@@ -146,53 +144,19 @@ def _vllm_params(request: SampleRequest) -> Any:
         min_p=params.min_p,
         stop=list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
-        # vLLM returns either the best alternatives or chosen ids; both include the sampled token.
+        # vLLM returns either the best alternatives or chosen ids, both after the sampled token.
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
+        flat_logprobs=True,
         seed=request.seed,
         output_kind=RequestOutputKind.CUMULATIVE if request.floor else RequestOutputKind.FINAL_ONLY,
     )
-
-
-def _cut(request: SampleRequest) -> Callable[[Any], bool]:
-    """A function of the stream of one sequence; True where it fell below the floor."""
-    assert request.floor is not None
-    cut, top_k, read = request.floor.watch(), request.params.logprobs or 0, 0
-
-    def watch(output: Any) -> bool:
-        nonlocal read
-        rows = output.outputs[0].logprobs or ()
-        fresh, read = rows[read:], len(rows)
-        return any(cut(_best(row, top_k)) for row in fresh)
-
-    return watch
-
-
-def _best(row: Any, top_k: int) -> tuple[float, ...]:
-    return tuple(sorted((entry.logprob for entry in row.values()), reverse=True)[:top_k])
 
 
 def _completion(request: SampleRequest, sequence: Any, usage: Usage) -> Completion:
     ids, stop = tuple(sequence.token_ids), sequence.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
-    logprobs = _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch)
+    logprobs = read_logprobs(sequence.logprobs, request.params.logprobs, request.watch)
     finish = sequence.finish_reason
     return Completion(request.prompt, sequence.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
-
-
-def _logprobs(ids: TokenIds, rows: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
-    """The measured log-probabilities.
-
-    Raises:
-        EngineError: that of a sampled token or a best alternative is missing or minus infinity. A watched token may
-            have it: a model can exclude tokens.
-    """
-    if rows is None:
-        return None
-    sampled = tuple(row[token].logprob for token, row in zip(ids, rows, strict=False))
-    chosen = tuple(tuple(max(row[token].logprob, NO_LOGPROB) for token in watch) for row in rows)
-    top = tuple(_best(row, top_k) for row in rows) if top_k and not watch else ()
-    if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, itertools.chain(sampled, *top))):
-        raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
-    return Logprobs(sampled, top, chosen if watch else ())
