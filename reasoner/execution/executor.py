@@ -23,8 +23,9 @@ from reasoner.errors import (
     UsageError,
     VerifierError,
 )
-from reasoner.execution.admission import Admission, KvCacheLimiter
+from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
+from reasoner.execution.kv_limiter import KvCacheLimiter
 from reasoner.operations import Sample
 from reasoner.registry import spec_of
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where

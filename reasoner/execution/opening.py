@@ -10,10 +10,11 @@ from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.engine import Engine
 from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
-from reasoner.execution.admission import Admission, Floor, KvCacheLimiter, LedgerQueues, new_queues
+from reasoner.execution.admission import Admission, Floor, LedgerQueues, new_queues
 from reasoner.execution.allocation import Allocation
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.kv_limiter import KvCacheLimiter
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import Scheduler
