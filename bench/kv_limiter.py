@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from reasoner.execution.kv_limiter import KvCacheLimiter, Passage, Shared
+from reasoner.execution.kv_limiter import KvCacheLimiter, Charge, Shared
 from reasoner.execution.opening import KV_SHARE
 
 CACHE: Final = 367_000
@@ -65,6 +65,14 @@ def drifting(limit: int, mean: int, numbers: np.random.Generator, count: int) ->
     return [max(1, int(min(limit, length))) for length in base * rising]
 
 
+def normal(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+    return [max(1, int(min(limit, length))) for length in mean * (1 + 0.3 * numbers.standard_normal(count))]
+
+
+def exponential(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+    return [max(1, int(min(limit, length))) for length in mean * numbers.standard_exponential(count)]
+
+
 def constant(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
     return [mean] * count
 
@@ -74,7 +82,7 @@ def whole(limit: int, mean: int, numbers: np.random.Generator, count: int) -> li
     return [limit] * count
 
 
-LENGTHS: Final = {law.__name__: law for law in (lognormal, heavy, bimodal, drifting, constant, whole)}
+LENGTHS: Final = {law.__name__: law for law in (lognormal, heavy, bimodal, drifting, normal, exponential, constant, whole)}
 
 
 class MaxTokensLimiter(KvCacheLimiter):
@@ -82,14 +90,12 @@ class MaxTokensLimiter(KvCacheLimiter):
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
-        self._charged: dict[Passage, int] = {}
-        self._limit = 0
 
-    async def enter(self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0) -> Passage:
+    async def enter(self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0) -> Charge:
         return await super().enter((*shared, (f"{random.random()}", limit)), kind=None, limit=1, priority=priority)
 
-    def leave(self, passage: Passage, generated: int | None, *, ended: bool) -> None:
-        super().leave(passage, 1, ended=True)
+    def leave(self, charge: Charge, generated: int | None, *, ended: bool) -> None:
+        super().leave(charge, 1, ended=True)
 
 
 @dataclass(order=True)
@@ -100,6 +106,8 @@ class Sequence:
     done: "asyncio.Future[None]" = field(compare=False)
     generated: int = field(default=0, compare=False)
     preempted: int = field(default=0, compare=False)
+    to_compute: int = field(default=0, compare=False)
+    """Tokens that must be computed before it generates the next one."""
 
     def blocks(self) -> int:
         return -(-(PROMPT % BLOCK + self.generated + 1) // BLOCK)
@@ -133,11 +141,7 @@ class SimulatedVllm:
     def step(self) -> bool:
         """One step of the engine; whether a sequence ended in it."""
         self.steps += 1
-        kept: list[Sequence] = []
         preempted = False
-        for sequence in sorted(self.running) if self._short() else self.running:
-            kept.append(sequence)
-        self.running = kept
         while self._short():
             victim = max(self.running)
             self.running.remove(victim)
@@ -150,6 +154,12 @@ class SimulatedVllm:
         budget = BATCHED_TOKENS - len(self.running)
         left = []
         for sequence in self.running:
+            if sequence.to_compute:
+                part = min(budget, sequence.to_compute)
+                sequence.to_compute -= part
+                budget -= part
+                left.append(sequence)
+                continue
             before = sequence.blocks()
             sequence.generated += 1
             if sequence.generated >= sequence.length:
@@ -166,17 +176,18 @@ class SimulatedVllm:
             first = self.waiting[0]
             shared = 0 if self.prompts[first.priority] else PROMPT // BLOCK
             tokens = shared * BLOCK + PROMPT % BLOCK + first.generated
-            if self.free < first.blocks() + shared or budget < tokens:
+            if self.free < first.blocks() + shared or budget < 1:
                 break
             heapq.heappop(self.waiting)
             self.free -= first.blocks() + shared
             self.prompts[first.priority] += 1
             self.running.append(first)
-            budget -= tokens
+            first.to_compute = max(tokens - budget, 0)
+            budget = max(budget - tokens, 0)
         return ended
 
     def _short(self) -> bool:
-        need = sum((PROMPT % BLOCK + one.generated + 1) % BLOCK == 0 for one in self.running)
+        need = sum((PROMPT % BLOCK + one.generated + 1) % BLOCK == 0 and not one.to_compute for one in self.running)
         return need > self.free
 
     def _release(self, sequence: Sequence) -> None:
@@ -207,11 +218,11 @@ async def simulate(limiter: KvCacheLimiter, lengths: list[int], limit: int, slot
     async def sample(number: int, length: int) -> None:
         nonlocal inside, at_gate
         question = number // SAMPLES
-        passage = await limiter.enter(((f"{question}", PROMPT),), kind="", limit=limit, priority=question)
+        charge = await limiter.enter(((f"{question}", PROMPT),), kind="", limit=limit, priority=question)
         inside, at_gate = inside + 1, at_gate - 1
         preemptions.append(await engine.sample(question, length))
         inside -= 1
-        limiter.leave(passage, length, ended=length < limit)
+        limiter.leave(charge, length, ended=length < limit)
 
     tasks = [asyncio.ensure_future(sample(number, length)) for number, length in enumerate(lengths)]
     await asyncio.sleep(0)

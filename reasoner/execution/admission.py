@@ -1,12 +1,14 @@
 """The queue in front of the ledger: which operation may start next."""
 
 import asyncio
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
+from reasoner.errors import BudgetExhausted
 
 LedgerQueues = defaultdict[Ledger, deque[asyncio.Future[None]]]
 
@@ -83,6 +85,16 @@ class Admission:
             self.ledger.settle(reservation, actual)
         finally:
             self._wake()
+
+    def deadline(self) -> asyncio.Timeout:
+        """A timeout at the nearest deadline."""
+        left = self.ledger.remaining_seconds()
+        return asyncio.timeout(None if left == math.inf else left)
+
+    def too_late(self) -> BudgetExhausted:
+        """The refusal to raise when the nearest deadline passed."""
+        limit = round(self.ledger.remaining_seconds() + self.ledger.elapsed, 3)
+        return BudgetExhausted("seconds", needed=0, free=0, limit=limit)
 
     def close(self) -> None:
         """No more operations follow: free the floor."""

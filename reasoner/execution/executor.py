@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from reasoner.budget import Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest
@@ -25,7 +25,6 @@ from reasoner.errors import (
 )
 from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
-from reasoner.execution.kv_limiter import KvCacheLimiter
 from reasoner.operations import Sample
 from reasoner.registry import spec_of
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where
@@ -34,6 +33,9 @@ from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder, SequenceId, Why
 from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, PairVerifier, Verifier
+
+if TYPE_CHECKING:
+    from reasoner.execution.kv_limiter import KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
@@ -64,7 +66,7 @@ class OperationExecutor:
     question: Question
     engine: Engine
     admission: Admission
-    kv_limiter: KvCacheLimiter | None
+    kv_limiter: "KvCacheLimiter | None"
     recorder: Recorder
     comparisons: Comparisons
     seed: int
@@ -200,7 +202,7 @@ class OperationExecutor:
         self, request: SampleRequest, digest: str, reservation: Reservation, books: Bookkeeping
     ) -> Completion:
         began = time.monotonic()
-        deadline = self.deadline()
+        deadline = self.admission.deadline()
         try:
             async with deadline:
                 completion = await self._within_cache(request, digest, books.passed)
@@ -219,21 +221,11 @@ class OperationExecutor:
             if is_cancellation(failure):
                 raise
             if deadline.expired():
-                raise self.too_late() from None
+                raise self.admission.too_late() from None
             raise ENGINE_ERRORS.error(failure) from failure
         cost = self.cost_of(completion, is_sample=books.is_sample).taking(time.monotonic() - began)
         self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
-
-    def deadline(self) -> asyncio.Timeout:
-        """A timeout at the nearest deadline."""
-        left = self.admission.ledger.remaining_seconds()
-        return asyncio.timeout(None if left == math.inf else left)
-
-    def too_late(self) -> BudgetExhausted:
-        """The refusal to raise when the nearest deadline passed."""
-        ledger = self.admission.ledger
-        return BudgetExhausted("seconds", needed=0, free=0, limit=round(ledger.remaining_seconds() + ledger.elapsed, 3))
 
     async def _within_cache(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
         if self.kv_limiter is None:
@@ -242,18 +234,26 @@ class OperationExecutor:
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
-        shared = (head, (digest, grown))
-        own = request.params.max_tokens
-        if await self.kv_limiter.enter(shared, own=own, priority=self.priority):
+        # What is generated depends on the parameters, and on whether the reply has begun.
+        kind = (replace(request.params, max_tokens=1), grown > 0)
+        charge = await self.kv_limiter.enter(
+            (head, (digest, grown)), kind=kind, limit=request.params.max_tokens, priority=self.priority
+        )
+        if charge.waited:
             self._note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.head_digest:
             self.kv_limiter.keep(*head)
         request.meter.usage = None
         passed()
+        completion: Completion | None = None
         try:
-            return await self.engine.sample(request)
+            completion = await self.engine.sample(request)
+            return completion
         finally:
-            self.kv_limiter.leave(shared, own=own)
+            usage = completion.usage if completion else request.meter.usage
+            generated = None if usage is None or usage.fault else usage.generated_tokens
+            ended = completion is not None and completion.finish_reason == "stop"
+            self.kv_limiter.leave(charge, generated, ended=ended)
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, even if it exceeded its reservation."""
@@ -304,13 +304,13 @@ class OperationExecutor:
         Raises:
             BudgetExhausted: the deadline passed.
         """
-        deadline = self.deadline()
+        deadline = self.admission.deadline()
         try:
             async with deadline:
                 with COMPARER_ERRORS:
                     return await work
         except TimeoutError:
-            raise self.too_late() from None
+            raise self.admission.too_late() from None
 
     async def rate(
         self, op: int, verifier: Verifier, candidate: Completion, *, other: Completion | None = None, reserve: int = 0
@@ -364,7 +364,7 @@ class OperationExecutor:
     ) -> Rating:
         """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
         began = time.monotonic()
-        deadline = self.deadline()
+        deadline = self.admission.deadline()
         cost_meter, cost = CostMeter(), bound
         rating = Rating(None, cost, error=CANCELLED)
         try:
@@ -380,7 +380,7 @@ class OperationExecutor:
             if is_cancellation(failure):
                 raise
             if deadline.expired():
-                refusal = self.too_late()
+                refusal = self.admission.too_late()
                 rating = Rating(None, cost, error=f"{NOT_RATED}: {refusal}")
                 raise refusal from None
             rating = Rating(None, cost, error=_failure(failure))
