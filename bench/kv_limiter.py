@@ -82,7 +82,9 @@ def whole(limit: int, mean: int, numbers: np.random.Generator, count: int) -> li
     return [limit] * count
 
 
-LENGTHS: Final = {law.__name__: law for law in (lognormal, heavy, bimodal, drifting, normal, exponential, constant, whole)}
+LENGTHS: Final = {
+    law.__name__: law for law in (lognormal, heavy, bimodal, drifting, normal, exponential, constant, whole)
+}
 
 
 class MaxTokensLimiter(KvCacheLimiter):
@@ -256,7 +258,9 @@ def main() -> None:
     options = parser.parse_args()
     print("lengths      limit   mean  limiter   in flight  cache used  preempted  computed again    steps  seconds")
     for name in [options.lengths] if options.lengths else LENGTHS:
-        for limit, mean, count in SETTINGS if options.setting is None else SETTINGS[options.setting:options.setting+1]:
+        for limit, mean, count in (
+            SETTINGS if options.setting is None else SETTINGS[options.setting : options.setting + 1]
+        ):
             lengths = LENGTHS[name](limit, mean, np.random.default_rng(options.seed), count)
             makers: dict[str, Callable[[int], Any]] = {"before": MaxTokensLimiter, "after": KvCacheLimiter}
             for when, maker in makers.items():

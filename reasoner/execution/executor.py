@@ -1,6 +1,5 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
-import asyncio
 import hashlib
 import math
 import time
@@ -234,11 +233,9 @@ class OperationExecutor:
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
-        # What is generated depends on the parameters, and on whether the reply has begun.
+        pieces, limit = (head, (digest, grown)), request.params.max_tokens
         kind = (replace(request.params, max_tokens=1), grown > 0)
-        charge = await self.kv_limiter.enter(
-            (head, (digest, grown)), kind=kind, limit=request.params.max_tokens, priority=self.priority
-        )
+        charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
         if charge.waited:
             self._note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.head_digest:
@@ -254,6 +251,8 @@ class OperationExecutor:
             generated = None if usage is None or usage.fault else usage.generated_tokens
             ended = completion is not None and completion.finish_reason == "stop"
             self.kv_limiter.leave(charge, generated, ended=ended)
+            if request.meter.preemptions:
+                self._note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, even if it exceeded its reservation."""

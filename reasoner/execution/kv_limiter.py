@@ -65,6 +65,7 @@ class Charge:
     """What one sequence is charged, from `enter` to `leave`."""
 
     shared: Shared
+    limit: int
     waited: bool
     """Whether it had to wait."""
     group: _Group = field(repr=False)
@@ -111,6 +112,7 @@ class KvCacheLimiter:
         self.capacity = capacity
         self._step = 0.0
         self._in_flight = 0
+        self._limits = 0
         self._left = 0
         self._mean = np.zeros(len(EDGES))
         self._variance = np.zeros(len(EDGES))
@@ -133,7 +135,7 @@ class KvCacheLimiter:
         first. Give the charge back with `leave`.
         """
         group = self._group(kind, limit)
-        charge = Charge(shared, False, group, group.forecast)
+        charge = Charge(shared, limit, False, group, group.forecast)
         if not self._queue and self._fits(charge):
             self._take(charge)
             return charge
@@ -160,6 +162,7 @@ class KvCacheLimiter:
         group = charge.group
         del group.in_flight[charge]
         self._in_flight -= 1
+        self._limits -= charge.limit
         self._left += 1
         if generated is None:
             group.kind.cut.append(self._step - charge.entered)
@@ -218,6 +221,8 @@ class KvCacheLimiter:
         if self._in_flight == 0:
             return True
         shared = self._shared + sum(tokens for name, tokens in charge.shared if name not in self._sharing)
+        if shared + self._limits + charge.limit <= self.capacity:
+            return True
         forecast = charge.group.forecast
         mean = self._mean + forecast.mean[0]
         variance = self._variance + forecast.variance[0] + (MODEL_ERROR * mean) ** 2
@@ -229,6 +234,7 @@ class KvCacheLimiter:
         charge.entered, charge.forecast = self._step, charge.group.forecast
         charge.group.in_flight[charge] = None
         self._in_flight += 1
+        self._limits += charge.limit
         self._mean += charge.mean
         self._variance += charge.variance
         self._share(charge.shared)

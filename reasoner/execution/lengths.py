@@ -12,7 +12,7 @@ EDGES: Final[Floats] = np.unique(np.round(np.append(0, 2 ** np.arange(0, 20.01, 
 """Where the intervals of lengths begin; each is a fifth longer than the one before it, or one token long."""
 HALF_LIFE: Final = 256
 """An ended sequence counts half as much when so many later ones of its kind have ended."""
-PRIOR_POWER: Final = 8
+PRIOR_POWER: Final = 4
 """Before any evidence, the share that ends before a part x of the limit is taken to be x to this power."""
 
 
@@ -63,9 +63,8 @@ def _reached(lengths: Floats) -> Floats:
     interval = np.minimum(np.searchsorted(EDGES, lengths, side="right") - 1, len(EDGES) - 2)
     part = np.minimum((lengths - EDGES[interval]) / np.diff(EDGES)[interval], 1.0)
     within = np.bincount(interval, minlength=len(EDGES) - 1)
-    reached: Floats = np.bincount(interval, weights=part, minlength=len(EDGES) - 1)
-    reached += within[::-1].cumsum()[::-1] - within
-    return reached
+    beyond = within[::-1].cumsum()[::-1] - within
+    return np.bincount(interval, weights=part, minlength=len(EDGES) - 1).astype(np.float64) + beyond
 
 
 class Forecast:
