@@ -1,11 +1,12 @@
 """The KV limiter in front of a simulated vLLM: how full the cache is, and how many sequences are preempted.
 
-    python bench/kv_limiter.py [--seed 0] [--lengths lognormal] [--slots 1024]
+    python bench/kv_limiter.py [--lengths lognormal] [--setting 2] [--after] [--slots 4096] [--seed 0]
 
-A discrete-event simulation: the product's limiter, and a cache of 367,000 tokens in blocks of 16 that works as vLLM's
-does: every running sequence takes a block when it needs one; where none is free, the last of the lowest priority is
-preempted, gives its blocks back, and is computed again later. Questions of 8 samples, with a prompt that they share,
-are all at the gate from the start. Before: `max_tokens` is charged. After: what is expected.
+A discrete-event simulation of the product's limiter and a cache of 367,000 tokens in blocks of 16 that works as vLLM's
+does: every running sequence takes a block when it needs one; where none is free, the last one of the lowest priority is
+preempted, gives its blocks back, and is computed again later. Questions of 8 samples with a shared prompt of 200 tokens
+wait from the start. Before: `max_tokens` is charged. After: what is expected. Means are over all steps at which a
+sequence waits at the limiter, the start included.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from reasoner.execution.kv_limiter import KvCacheLimiter, Charge, Shared
+from reasoner.execution.kv_limiter import Charge, KvCacheLimiter, Shared
 from reasoner.execution.opening import KV_SHARE
 
 CACHE: Final = 367_000
@@ -44,10 +45,12 @@ def truncated(limit: int, mean: int, sigma: float, numbers: np.random.Generator,
 
 
 def lognormal(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+    """The standard deviation is 0.8 of the mean before the cut."""
     return truncated(limit, mean, 0.7, numbers, count)
 
 
 def heavy(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+    """A heavy tail: the standard deviation is 2.9 times the mean before the cut."""
     return truncated(limit, mean, 1.5, numbers, count)
 
 
@@ -59,26 +62,31 @@ def bimodal(limit: int, mean: int, numbers: np.random.Generator, count: int) -> 
 
 
 def drifting(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
-    """Later sequences are four times as long as the first ones."""
+    """The last sequences are four times as long as the first ones."""
     rising = np.linspace(0.4, 1.6, count)
     base = np.array(truncated(limit, mean, 0.7, numbers, count))
     return [max(1, int(min(limit, length))) for length in base * rising]
 
 
 def normal(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+    """The standard deviation is 0.3 of the mean."""
     return [max(1, int(min(limit, length))) for length in mean * (1 + 0.3 * numbers.standard_normal(count))]
 
 
 def exponential(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+    """A sequence may end at any token with the same chance."""
     return [max(1, int(min(limit, length))) for length in mean * numbers.standard_exponential(count)]
 
 
 def constant(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+    """All have one length, so that all that entered together end together."""
+    del limit, numbers
     return [mean] * count
 
 
 def whole(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
-    """Every sequence is cut at the limit: the worst case for a limiter that expects less."""
+    """All are cut at the limit: the worst case for a limiter that expects less."""
+    del mean, numbers
     return [limit] * count
 
 
@@ -96,12 +104,14 @@ class MaxTokensLimiter(KvCacheLimiter):
     async def enter(self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0) -> Charge:
         return await super().enter((*shared, (f"{random.random()}", limit)), kind=None, limit=1, priority=priority)
 
-    def leave(self, charge: Charge, generated: int | None, *, ended: bool) -> None:
+    def leave(self, charge: Charge, generated: int | None, *, ended: bool = False) -> None:
         super().leave(charge, 1, ended=True)
 
 
 @dataclass(order=True)
 class Sequence:
+    """A sequence within the engine; the first in order is scheduled first and preempted last."""
+
     priority: int
     arrival: int
     length: int = field(compare=False)
@@ -112,6 +122,7 @@ class Sequence:
     """Tokens that must be computed before it generates the next one."""
 
     def blocks(self) -> int:
+        """Blocks of its own, the last and partly filled one of the prompt included."""
         return -(-(PROMPT % BLOCK + self.generated + 1) // BLOCK)
 
 
@@ -127,7 +138,6 @@ class SimulatedVllm:
         self.steps = 0
         self.arrivals = 0
         self.recomputed = 0
-        self.generated = 0
 
     async def sample(self, priority: int, length: int) -> int:
         self.arrivals += 1
@@ -168,7 +178,6 @@ class SimulatedVllm:
                 self.free += before
                 self._leave_prompt(sequence)
                 sequence.done.set_result(None)
-                self.generated += sequence.length
                 ended = True
             else:
                 self.free -= sequence.blocks() - before
@@ -204,6 +213,8 @@ class SimulatedVllm:
 
 @dataclass
 class Outcome:
+    """One run: the median in flight, shares of the cache, of sequences and of generated tokens, and steps."""
+
     in_flight: float
     used: float
     preempted: float
@@ -252,9 +263,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lengths", choices=LENGTHS)
-    parser.add_argument("--slots", type=int, default=1024)
-    parser.add_argument("--after", action="store_true")
-    parser.add_argument("--setting", type=int)
+    parser.add_argument("--slots", type=int, default=4096, help="sequences that the engine runs at once")
+    parser.add_argument("--after", action="store_true", help="only the limiter as it is")
+    parser.add_argument("--setting", type=int, choices=range(len(SETTINGS)))
     options = parser.parse_args()
     print("lengths      limit   mean  limiter   in flight  cache used  preempted  computed again    steps  seconds")
     for name in [options.lengths] if options.lengths else LENGTHS:

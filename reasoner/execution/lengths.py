@@ -12,7 +12,7 @@ EDGES: Final[Floats] = np.unique(np.round(np.append(0, 2 ** np.arange(0, 20.01, 
 """Where the intervals of lengths begin; each is a fifth longer than the one before it, or one token long."""
 HALF_LIFE: Final = 256
 """An ended sequence counts half as much when so many later ones of its kind have ended."""
-PRIOR_POWER: Final = 4
+PRIOR_POWER: Final = 6
 """Before any evidence, the share that ends before a part x of the limit is taken to be x to this power."""
 
 
