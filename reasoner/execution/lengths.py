@@ -11,8 +11,8 @@ LONGEST: Final = 1 << 20
 EDGES: Final[Floats] = np.unique(np.round(np.append(0, 2 ** np.arange(0, 20.01, 0.25))))
 """Where the intervals of lengths begin; each is a fifth longer than the one before it, or one token long."""
 HALF_LIFE: Final = 256
-"""An ended sequence counts half as much when so many later ones of its kind have ended."""
-PRIOR_POWER: Final = 6
+"""A sequence counts half as much when so many later ones of its kind have ended, or a third of those in flight."""
+PRIOR_POWER: Final = 8
 """Before any evidence, the share that ends before a part x of the limit is taken to be x to this power."""
 
 
@@ -39,7 +39,7 @@ class LifeTable:
         `in_flight` are the lengths now of all in flight, `ended` those of sequences that ended by themselves, `cut`
         those of sequences that left otherwise. All are at least 0, `ended` at least 1.
         """
-        decay = 0.5 ** (len(ended) / HALF_LIFE)
+        decay = 0.5 ** (len(ended) / max(HALF_LIFE, len(in_flight) / 3))
         last = np.minimum(np.searchsorted(EDGES, ended) - 1, len(EDGES) - 2)
         now = _reached(in_flight)
         seen = now - self._in_flight + _reached(cut) + _reached(EDGES[last + 1])

@@ -24,7 +24,7 @@ def survival_at(table: LifeTable, length: int, limit: int = 32_768) -> float:
 
 
 def test_before_any_evidence_most_of_the_limit_is_expected() -> None:
-    assert survival_at(LifeTable(), 256, limit=512) == pytest.approx(1 - 0.5**6)
+    assert survival_at(LifeTable(), 256, limit=512) == pytest.approx(1 - 0.5**8)
     assert survival_at(LifeTable(), 512, limit=512) == 0
 
 
