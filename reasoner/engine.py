@@ -47,10 +47,12 @@ class UsageMeter:
     """What the engine has computed for one request so far.
 
     The engine writes it; the runner reads it if the request does not complete. None means unknown: the request is
-    then booked at its worst case.
+    then booked at its worst case. `preemptions` is how often the engine took its KV cache away, and computed again what
+    it had generated so far, which no usage counts; 0 where the engine does not say.
     """
 
     usage: Usage | None = None
+    preemptions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

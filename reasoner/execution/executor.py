@@ -1,17 +1,15 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
-import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.budget import Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest
-from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, PromptTooLong, RequestLost
-from reasoner.execution.admission import Admission, KvCacheLimiter
+from reasoner.errors import EngineError, NotRecorded, PromptTooLong, RequestLost
+from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.sampling import Drawing
 from reasoner.execution.seeds import derive_seed
@@ -24,6 +22,9 @@ from reasoner.trace.record import Work
 from reasoner.trace.recorder import Recorder, SequenceId, Why
 from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
 from reasoner.verifier import verifier_cost
+
+if TYPE_CHECKING:
+    from reasoner.execution.kv_limiter import KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
@@ -51,7 +52,7 @@ class OperationExecutor:
     question: Question
     engine: Engine
     admission: Admission
-    kv_limiter: KvCacheLimiter | None
+    kv_limiter: "KvCacheLimiter | None"
     recorder: Recorder
     comparisons: Comparisons
     seed: int
@@ -178,7 +179,7 @@ class OperationExecutor:
         self, request: SampleRequest, digest: str, reservation: Reservation, books: Bookkeeping
     ) -> Completion:
         began = time.monotonic()
-        deadline = self.deadline()
+        deadline = self.admission.deadline()
         try:
             async with deadline:
                 completion = await self._within_cache(request, digest, books.passed)
@@ -197,21 +198,11 @@ class OperationExecutor:
             if is_cancellation(failure):
                 raise
             if deadline.expired():
-                raise self.too_late() from None
+                raise self.admission.too_late() from None
             raise ENGINE_ERRORS.error(failure) from failure
         cost = self.cost_of(completion, counted_as=books.counted_as).taking(time.monotonic() - began)
         self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
-
-    def deadline(self) -> asyncio.Timeout:
-        """A timeout at the nearest deadline."""
-        left = self.admission.ledger.remaining_seconds()
-        return asyncio.timeout(None if left == math.inf else left)
-
-    def too_late(self) -> BudgetExhausted:
-        """The refusal to raise when the nearest deadline passed."""
-        ledger = self.admission.ledger
-        return BudgetExhausted("seconds", needed=0, free=0, limit=round(ledger.remaining_seconds() + ledger.elapsed, 3))
 
     async def _within_cache(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
         if self.kv_limiter is None:
@@ -220,18 +211,26 @@ class OperationExecutor:
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
-        shared = (head, (digest, grown))
-        own = request.params.max_tokens
-        if await self.kv_limiter.enter(shared, own=own, priority=self.priority):
+        pieces, limit = (head, (digest, grown)), request.params.max_tokens
+        kind = (replace(request.params, max_tokens=1), grown > 0)
+        charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
+        if charge.waited:
             self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.head_digest:
             self.kv_limiter.keep(*head)
         request.meter.usage = None
         passed()
+        completion: Completion | None = None
         try:
-            return await self.engine.sample(request)
+            completion = await self.engine.sample(request)
+            return completion
         finally:
-            self.kv_limiter.leave(shared, own=own)
+            usage = completion.usage if completion else request.meter.usage
+            generated = None if usage is None or usage.fault else usage.generated_tokens
+            ended = completion is not None and completion.finish_reason == "stop"
+            self.kv_limiter.leave(charge, generated, ended=ended)
+            if request.meter.preemptions:
+                self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, even if it exceeded its reservation."""
@@ -290,10 +289,10 @@ class OperationExecutor:
         Raises:
             BudgetExhausted: the deadline passed.
         """
-        deadline = self.deadline()
+        deadline = self.admission.deadline()
         try:
             async with deadline:
                 with COMPARER_ERRORS:
                     return await work
         except TimeoutError:
-            raise self.too_late() from None
+            raise self.admission.too_late() from None

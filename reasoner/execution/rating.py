@@ -73,7 +73,7 @@ async def _rate(
 ) -> Rating:
     """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
     began = time.monotonic()
-    deadline = executor.deadline()
+    deadline = executor.admission.deadline()
     cost_meter, cost = CostMeter(), bound
     rating = Rating(None, cost, error=CANCELLED)
     try:
@@ -89,7 +89,7 @@ async def _rate(
         if is_cancellation(failure):
             raise
         if deadline.expired():
-            refusal = executor.too_late()
+            refusal = executor.admission.too_late()
             rating = Rating(None, cost, error=f"{NOT_RATED}: {refusal}")
             raise refusal from None
         rating = Rating(None, cost, error=_failure(failure))

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+from reasoner.engine import UsageMeter
 from reasoner.engines.vllm.logprobs import leave_alternatives_undecoded
 from reasoner.models.info import CachedLayers
 from reasoner.system.child_processes import children_end_with_us
@@ -44,7 +45,9 @@ def _caches(workers: list[Any]) -> tuple[CachedLayers, ...]:
 class Job:
     """One sequence to compute: `params` are vLLM's SamplingParams or PoolingParams.
 
-    `cut` gets each cumulative output of a stream and returns True where the sequence must end.
+    `cut` gets each cumulative output of a stream and returns True where the sequence must end. The core writes into the
+    `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with vLLM's
+    statistics switched on.
     """
 
     request_id: str
@@ -52,6 +55,7 @@ class Job:
     params: Any
     priority: int
     cut: Callable[[Any], bool] | None = None
+    meter: UsageMeter = field(default_factory=UsageMeter)
 
 
 class Core(Protocol):
@@ -82,7 +86,9 @@ def _new_future() -> "Future[Any]":
 class _Flight:
     internal_id: str
     future: "Future[Any]"
-    cut: Callable[[Any], bool] | None
+    job: Job
+    request: Any
+    """The scheduler's own record of it."""
 
 
 _IN_PROCESS: Final[set["InProcessCore"]] = set()
@@ -188,11 +194,12 @@ class InProcessCore:
             if flight is None:
                 continue
             if not output.finished:
-                if not (flight.cut and flight.cut(output)):
+                if not (flight.job.cut and flight.job.cut(output)):
                     continue
                 self._engine.abort_request([output.request_id])
                 output.outputs[0].finish_reason = "abort"
             del self._flights[output.request_id]
+            flight.job.meter.preemptions = flight.request.num_preemptions
             flight.future.set_result(output)
 
     def _die(self, error: Exception) -> None:
@@ -211,7 +218,8 @@ class InProcessCore:
         except Exception as error:
             future.set_exception(error)
             return
-        self._flights[job.request_id] = _Flight(internal, future, job.cut)
+        request = self._engine.engine_core.engine_core.scheduler.requests[internal]
+        self._flights[job.request_id] = _Flight(internal, future, job, request)
 
     def _abort(self, request_id: str) -> Usage | None:
         flight = self._flights.pop(request_id, None)
@@ -321,6 +329,8 @@ class AsyncCore:
                     output.outputs[0].finish_reason = "abort"
                     await self._engine.abort(job.request_id)
                     break
+        if statistics := getattr(output, "metrics", None):
+            job.meter.preemptions = statistics.num_preemptions
         return output
 
     def abort(self, request_id: str) -> "Future[Usage | None]":

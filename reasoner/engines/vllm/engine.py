@@ -123,7 +123,7 @@ class VllmEngine(VllmModel):
         assert request.rendered.token_ids is not None
         name = f"{request.question_id}-{next(self._names)}"
         cut = floor_watch(request) if request.floor else None
-        job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut)
+        job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut, request.meter)
         output = await self._output(core, job, request.meter)
         sequence = output.outputs[0]
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(sequence.token_ids))

@@ -174,7 +174,9 @@ class VllmModel:
                 facts = core.started.result()
                 self._renderer = PromptRenderer(facts.renderer)
                 self._model = self._served_model_info(resolved, facts)
-                self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
+                # vLLM counts the tokens of one replica.
+                replicas = facts.config.parallel_config.data_parallel_size
+                self._capacity = (facts.config.cache_config.kv_cache_size_tokens or 0) * replicas
             except BaseException as error:
                 core.close()
                 if isinstance(error, ReasonerError):
