@@ -21,7 +21,7 @@ WORKER_GIB = 6
 """Memory that one worker may need: vLLM, its cache, and a reward model beside it."""
 
 MARKS = {
-    "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py"),
+    "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py", "tests/engines/test_vllm_arguments.py"),
     "process": (
         "tests/answers/test_pairs.py",
         "tests/answers/test_policy.py",

@@ -79,8 +79,11 @@ def _needs(kind: Kind, cls: Any) -> list[str]:
 
 
 def _options(cls: Any) -> Iterator[dict[str, str]]:
-    hints = typing.get_type_hints(cls)
+    hints, opened = typing.get_type_hints(cls), getattr(cls, "open_options", None)
     for name, field in options_of(cls).items():
+        if opened and name == opened.field:
+            yield {"name": name, "type": "file", "default": "none", "range": "", "meaning": _meaning(cls, name)}
+            continue
         if field.default_factory is not dataclasses.MISSING and not isinstance(_default(field), tuple):
             continue
         if isinstance(field.default, SamplingParams):

@@ -11,10 +11,12 @@ from reasoner.engines.vllm.build import Build, in_daemon, installed_build
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
 from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.errors import EngineError, require
+from reasoner.errors import EngineError, UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, TokenIds, Usage
 
+CPU_SEQUENCES = 256
+"""Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
 
@@ -23,13 +25,16 @@ HEADS_CACHED = 10_000
 class VllmEngine(VllmModel):
     """One model served by vLLM, thousands of requests at once, prefixes shared.
 
-    `model_id` is a folder, a Hugging Face id or "embedded". `max_num_seqs` is how many sequences run at once.
-    `block_size` 0 and `enable_prefix_caching` are vLLM's own. `max_model_len` 0 takes the model's window, on a CPU at
-    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU. `gpu_memory_utilization` is the share of a GPU's memory; 0
-    takes 0.9, less what the verifier's models need. `dtype` "auto" is bfloat16 on a CPU with native support for it and
-    float32 on any other; on a GPU it is the model's own type. `core` chooses who steps vLLM: "in_process" is a thread
-    here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU; "auto" depends on the
-    installed build. `enforce_eager` False compiles the model at the start, True does not; None compiles on a GPU only.
+    `model_id` is a folder, a Hugging Face id or "embedded". `max_model_len` 0 takes the model's window, on a CPU at
+    most 8,192 tokens, on a GPU what fits its memory. `kv_gib` bounds the KV cache on a CPU. `gpu_memory_utilization` is
+    the share of a GPU's memory; 0 takes 0.9, less what the verifier's models need. `dtype` "auto" is bfloat16 on a CPU
+    with native support for it and float32 on any other; on a GPU it is the model's own type. `core` chooses who steps
+    vLLM: "in_process" is a thread here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU;
+    "auto" depends on the installed build.
+
+    Any other argument of vLLM is an option too, as in `vllm:tensor_parallel_size=2,quantization=awq`. `args` is a YAML
+    or JSON file of vLLM's arguments, in Python a mapping. Without them, a CPU has `max_num_seqs` 256, `block_size` 32
+    and `enforce_eager` true; on a GPU vLLM decides.
 
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
@@ -40,16 +45,7 @@ class VllmEngine(VllmModel):
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
-    max_num_seqs: int = 256
-    block_size: int = 0
-    enable_prefix_caching: bool = True
-    enforce_eager: bool | None = None
     _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        VllmModel.__post_init__(self)
-        require(self.max_num_seqs, "max_num_seqs", at_least=1)
-        require(self.block_size, "block_size", at_least=0)
 
     @property
     def name(self) -> str:
@@ -68,26 +64,20 @@ class VllmEngine(VllmModel):
         in_process = build.cpu if self.core == "auto" else self.core == "in_process"
         return InProcessCore(arguments, self.stage) if in_process else AsyncCore(arguments)
 
-    def _arguments(self, build: Build, resolved: Resolved) -> Any:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-
-        arguments = self._common_arguments(build, resolved) | {
+    def _own_settings(self, build: Build) -> dict[str, Any]:
+        own = {
             "worker_extension_cls": SAMPLER_REPAIR,
-            "enable_prefix_caching": self.enable_prefix_caching,
-            "max_num_seqs": self.max_num_seqs,
+            "enable_prefix_caching": True,
             "scheduling_policy": "priority",
         }
-        if build.cpu:
-            # A seeded request whose prefill is split kills the CPU core, so no prefill is ever split.
-            arguments["enable_chunked_prefill"] = False
-            arguments["enforce_eager"] = self.enforce_eager is not False
-        else:
-            arguments["gpu_memory_utilization"] = self._gpu_share(resolved)
-            if self.enforce_eager is not None:
-                arguments["enforce_eager"] = self.enforce_eager
-        if self.block_size:
-            arguments["block_size"] = self.block_size
-        return AsyncEngineArgs(**arguments)
+        if not build.cpu:
+            return own
+        if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
+            raise UsageError(
+                "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request whose prefill is split ends "
+                "the process: omit it"
+            )
+        return own | {"enable_chunked_prefill": False, "max_num_seqs": CPU_SEQUENCES}
 
     def _gpu_share(self, resolved: Resolved) -> float:
         if self._claim is None:

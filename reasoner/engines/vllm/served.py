@@ -5,11 +5,12 @@ import copy
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
+from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm.cores import Core, CoreDied, Job
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
@@ -18,6 +19,8 @@ from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, resolve
+from reasoner.registry import options_of
+from reasoner.specs import OpenOptions
 from reasoner.system.extras import install_vllm
 from reasoner.types import Message, Notify, TokenIds, Usage
 
@@ -108,12 +111,16 @@ class VllmModel:
     """How the division of a GPU calls it when it runs next to the policy."""
     way_out: ClassVar[str] = ""
     """What else to do where vLLM is not installed."""
+    open_options: ClassVar[OpenOptions] = OPEN
+    owned: ClassVar[Mapping[str, str]] = OWNED
+    """The arguments of vLLM that `args` cannot set, each with the reason."""
 
     model_id: str
     max_model_len: int = 0
     kv_gib: float = 2.0
     gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
+    args: Mapping[str, Any] = field(default_factory=dict)
     notify: Notify = field(default=unheard, init=False, repr=False)
     stage: Notify = field(default=unheard, init=False, repr=False)
     """Receives the name of each stage of the start as it begins, from any thread."""
@@ -134,6 +141,7 @@ class VllmModel:
         require(self.max_model_len, "max_model_len", at_least=0)
         require(self.kv_gib, "kv_gib", above=0)
         require(self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1)
+        check_args(self.args, options_of(type(self)), self.owned)
 
     @property
     def model(self) -> ModelInfo:
@@ -187,23 +195,42 @@ class VllmModel:
 
     def _arguments(self, build: Build, resolved: Resolved) -> Any:
         """The `AsyncEngineArgs` of this model."""
-        raise NotImplementedError
+        from vllm.engine.arg_utils import AsyncEngineArgs
 
-    def _common_arguments(self, build: Build, resolved: Resolved) -> dict[str, Any]:
+        return AsyncEngineArgs(**converted(self.settings(build, resolved)))
+
+    def settings(self, build: Build, resolved: Resolved) -> dict[str, Any]:
+        """The arguments of vLLM for this model, as plain data: the defaults for the device, and `args` over them.
+
+        Raises:
+            UsageError: they do not fit the machine.
+        """
         common: dict[str, Any] = {"model": resolved.source, "use_tqdm_on_load": False, "disable_log_stats": True}
         if not build.cpu:
-            if self.max_model_len:
-                common["max_model_len"] = self.max_model_len
-            return common | {"dtype": self.dtype, "max_num_batched_tokens": BATCHED_TOKENS}
+            # A window that is not given fits what memory is left. vLLM decides about batches: it knows the GPU.
+            common |= {"max_model_len": self.max_model_len or -1, "dtype": self.dtype}
+            common |= {"gpu_memory_utilization": self._gpu_share(resolved)}
+            return common | self._own_settings(build) | dict(self.args)
         window = read_model_info(resolved.folder, name=resolved.name).context if resolved.folder else 0
         length = self.max_model_len or min(window or CPU_CONTEXT, CPU_CONTEXT)
-        return common | {
+        common |= {
             "max_model_len": length,
             "max_num_batched_tokens": max(length, BATCHED_TOKENS),
             "kv_cache_memory_bytes": int(self.kv_gib * GIB),
             "dtype": resolve_dtype(self.dtype, resolved.folder),
             "block_size": CPU_BLOCK,
+            # Compiling takes longer than it saves.
+            "enforce_eager": True,
         }
+        return common | self._own_settings(build) | dict(self.args)
+
+    def _own_settings(self, build: Build) -> dict[str, Any]:
+        """The arguments of vLLM that models of this class need."""
+        raise NotImplementedError
+
+    def _gpu_share(self, resolved: Resolved) -> float:
+        """The share of a GPU's memory for this model."""
+        raise NotImplementedError
 
     def _new_core(self, build: Build, arguments: Any) -> Core:
         raise NotImplementedError
