@@ -29,6 +29,7 @@ PAGES = (
     "docs/report/README.md",
     "docs/servers.md",
     "docs/strategies.md",
+    "docs/vllm.md",
     "examples/README.md",
 )
 

@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +67,19 @@ def snapshot(model: str) -> Path | None:
     configs = (try_to_load_from_cache(model, config) for config in _CONFIGS)
     folder = next((Path(file).parent for file in configs if isinstance(file, str)), None)
     return folder if folder and is_complete(folder) else None
+
+
+def downloaded_bytes(model: str) -> int:
+    """Bytes that the hub's cache holds of a Hugging Face id, unfinished files included."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        return 0
+    total = 0
+    for blob in (Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" / "blobs").glob("*"):
+        with suppress(OSError):  # a finished file gets another name
+            total += blob.stat().st_size
+    return total
 
 
 def is_complete(folder: Path) -> bool:

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm import VllmEngine, engine, pooling, served
-from reasoner.engines.vllm.build import Build, unheard
+from reasoner.engines.vllm.build import Build
+from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import CoreFacts
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineUnavailable
 from reasoner.models.resolve import Resolved
-from reasoner.types import Notify
 
 
 class Core:
     """A core that runs, and counts how often it is closed."""
 
-    def __init__(self, arguments: Any, stage: Notify = unheard) -> None:
+    def __init__(self, arguments: Any, log: CoreLog) -> None:
         self.started: Future[CoreFacts] = Future()
         self.started.set_result(CoreFacts(None, None))
         self.closed = 0

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-from reasoner.system.child_processes import children_end_with_us
-from reasoner.types import Notify, TokenIds, Usage
+from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.types import TokenIds, Usage
 
 SAMPLER_REPAIR = "reasoner.engines.vllm.sampler.RepairableWorker"
 """The value of vLLM's `worker_extension_cls`: it can repair the sampler where that is needed."""
@@ -88,10 +88,10 @@ class InProcessCore:
     Accounting is exact: between steps, the scheduler knows what an aborted request computed.
     """
 
-    def __init__(self, args: Any, stage: Notify) -> None:
+    def __init__(self, args: Any, log: CoreLog) -> None:
         self.started: Future[CoreFacts] = _new_future()
         self._args = args
-        self._stage = stage
+        self._log = log
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flights: dict[str, _Flight] = {}
         self._engine: Any = None
@@ -123,10 +123,11 @@ class InProcessCore:
 
     def _live(self) -> None:
         try:
+            from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.llm_engine import LLMEngine
 
-            _report_warming_up(self._args, self._stage)
-            self._engine = LLMEngine.from_engine_args(self._args)
+            with self._log.recording(self._args):
+                self._engine = LLMEngine.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair_sampler")
         except BaseException as error:
@@ -216,29 +217,16 @@ class InProcessCore:
         return Usage(request.num_prompt_tokens, state.num_cached_tokens, request.num_output_tokens)
 
 
-def _report_warming_up(args: Any, stage: Notify) -> None:
-    """Make vLLM's executor for one device, where it is the default one, report when the model is loaded."""
-    if args.distributed_executor_backend or args.tensor_parallel_size * args.pipeline_parallel_size > 1:
-        return
-    from vllm.v1.executor.uniproc_executor import UniProcExecutor
-
-    class Reporting(UniProcExecutor):  # type: ignore[misc]
-        def compile_or_warm_up_model(self) -> None:
-            stage("warming up vLLM")
-            super().compile_or_warm_up_model()
-
-    args.distributed_executor_backend = Reporting
-
-
 class AsyncCore:
     """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs."""
 
     method = "generate"
     """The method of vLLM that runs a job."""
 
-    def __init__(self, args: Any) -> None:
+    def __init__(self, args: Any, log: CoreLog) -> None:
         self.started: Future[CoreFacts] = _new_future()
         self._args = args
+        self._log = log
         self._loop = asyncio.new_event_loop()
         self._engine: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -265,10 +253,12 @@ class AsyncCore:
         self._loop.close()
 
     async def _start(self) -> None:
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        with children_end_with_us():
-            self._engine = AsyncLLM.from_engine_args(self._args)
+        with self._log.recording(self._args):
+            # vLLM chooses the sizes of batches by this: a strategy sends many requests at once, as its class `LLM`.
+            self._engine = AsyncLLM.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair_sampler")
 

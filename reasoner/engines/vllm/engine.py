@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build
+from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
-from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import EngineError, UsageError
 from reasoner.models.resolve import Resolved
@@ -58,11 +58,11 @@ class VllmEngine(VllmModel):
         if self._core is None:
             await in_daemon(self.start_core)
             if not self._prompts.renders_chats:
-                self.notes = ("the model has no chat template: messages are joined as text",)
+                self.notes += ("the model has no chat template: messages are joined as text",)
 
-    def _new_core(self, build: Build, arguments: Any) -> InProcessCore | AsyncCore:
+    def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> InProcessCore | AsyncCore:
         in_process = build.cpu if self.core == "auto" else self.core == "in_process"
-        return InProcessCore(arguments, self.stage) if in_process else AsyncCore(arguments)
+        return InProcessCore(arguments, log) if in_process else AsyncCore(arguments, log)
 
     def _own_settings(self, build: Build) -> dict[str, Any]:
         own = {
@@ -81,8 +81,8 @@ class VllmEngine(VllmModel):
 
     def _gpu_share(self, resolved: Resolved) -> float:
         if self._claim is None:
-            weights = stored_weights(resolved.folder)
-            self._claim = Claim("the policy's", self.gpu_memory_utilization, weights)
+            self._claim = self._new_claim(resolved.folder)
+            self._claim.role = "the policy's"
         return self.gpu.take(self._claim)
 
     async def render(self, prompt: Prompt) -> Rendered:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OWNED
 from reasoner.engines.vllm.build import Build, in_daemon
+from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import Job, PoolingCore
 from reasoner.engines.vllm.gpu_memory import stored_weights
 from reasoner.engines.vllm.served import GIB, VllmModel
@@ -67,8 +68,8 @@ class PoolingEngine(VllmModel):
                 await policy.start()
             await in_daemon(self.start_core)
 
-    def _new_core(self, build: Build, arguments: Any) -> PoolingCore:
-        return PoolingCore(arguments)
+    def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> PoolingCore:
+        return PoolingCore(arguments, log)
 
     def settings(self, build: Build, resolved: Resolved) -> dict[str, Any]:
         """As `VllmModel.settings`; how the memory is split is a note."""
@@ -77,7 +78,7 @@ class PoolingEngine(VllmModel):
             split = check_memory(resolved.folder, self.kv_gib, self.dtype)
         else:
             split = f"the reward model takes {settings['gpu_memory_utilization']:.0%} of the GPU's memory"
-        self.notes = (split,)
+        self.notes += (split,)
         self.notify(split)
         return settings
 

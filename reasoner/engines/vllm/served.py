@@ -3,22 +3,26 @@
 import asyncio
 import copy
 import itertools
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
-from reasoner.engines.vllm.cores import Core, CoreDied, Job
-from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
+from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
+from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
-from reasoner.models.resolve import Resolved, resolve
+from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
 from reasoner.registry import options_of
 from reasoner.specs import OpenOptions
 from reasoner.system.extras import install_vllm
@@ -29,6 +33,10 @@ CPU_CONTEXT = 8192
 CPU_BLOCK = 32
 """Tokens per KV block on a CPU: the smallest that its attention supports, so that short prompts hit the cache."""
 BATCHED_TOKENS = 8192
+POLL_SECONDS = 0.2
+"""Seconds between two looks at the stage of a start."""
+TOLD_BYTES = 10**8
+"""How much more of a model is downloaded before it is told again."""
 GIB = 2**30
 
 
@@ -130,6 +138,7 @@ class VllmModel:
     gpu: GpuMemory = field(default_factory=GpuMemory, init=False, repr=False, compare=False)
     _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
+    _log: CoreLog | None = field(default=None, init=False, repr=False, compare=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
     _model: ModelInfo | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
@@ -170,6 +179,7 @@ class VllmModel:
                     f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.way_out}"
                 )
             began = time.monotonic()
+            self.notes = ()
             resolved = resolve(self.model_id, self.notify)
             resolved_at = time.monotonic()
             prepare_environment(build)
@@ -177,21 +187,43 @@ class VllmModel:
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
             self.stage(f"loading {resolved.name}")
-            core = self._new_core(build, arguments)
+            if self._log is not None:
+                self._log.close()
+            self._log = CoreLog()
+            core = self._new_core(build, arguments, self._log)
             try:
-                facts = core.started.result()
+                facts = self._await_start(core, self._log, resolved)
                 self._renderer = PromptRenderer(facts.renderer)
-                self._model = self._served_model_info(resolved, facts.config)
+                full, self._model = self._model_infos(resolved, facts.config)
+                if not self.max_model_len and self._model.context < full.context:
+                    why = "as always on a CPU" if build.cpu else "which fits the GPU's memory"
+                    note = f"the window is {self._model.context:,} of the model's {full.context:,} tokens, {why}"
+                    self.notes += (f"{note}: max_model_len changes it",)
                 self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
             except BaseException as error:
                 core.close()
                 if isinstance(error, ReasonerError):
                     raise
+                cause = self._log.cause(error)
                 raise EngineUnavailable(
-                    f"vLLM could not serve {self.model_id!r}: {first_line(error)}{_advice(error)}"
+                    f"vLLM could not serve {self.model_id!r}: {cause}{_advice(cause, cpu=build.cpu)}"
                 ) from error
             self._core = core
             self.timing = Timing(resolved_at - began, imported - resolved_at, time.monotonic() - imported)
+
+    def _await_start(self, core: Core, log: CoreLog, resolved: Resolved) -> CoreFacts:
+        """The facts of a core once it runs; meanwhile tells each stage, and how much was downloaded."""
+        fetched = None if resolved.folder else downloaded_bytes(resolved.source)
+        while True:
+            done = wait([core.started], timeout=POLL_SECONDS).done
+            for stage in log.new_stages():
+                self.stage(stage)
+                fetched = None
+            if done:
+                return core.started.result()
+            if fetched is not None and (now := downloaded_bytes(resolved.source)) - fetched >= TOLD_BYTES:
+                fetched = now
+                self.stage(f"loading {resolved.name}, {now / 1e9:.1f} GB downloaded")
 
     def _arguments(self, build: Build, resolved: Resolved) -> Any:
         """The `AsyncEngineArgs` of this model."""
@@ -232,17 +264,17 @@ class VllmModel:
         """The share of a GPU's memory for this model."""
         raise NotImplementedError
 
-    def _new_core(self, build: Build, arguments: Any) -> Core:
+    def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> Core:
         raise NotImplementedError
 
-    def _served_model_info(self, resolved: Resolved, config: Any) -> ModelInfo:
-        """The model's facts with the window, the revision and the KV cache type of vLLM's `config`."""
+    def _model_infos(self, resolved: Resolved, config: Any) -> tuple[ModelInfo, ModelInfo]:
+        """The model's facts, and those with the window, the revision and the KV cache type of vLLM's `config`."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = config.model_config, config.cache_config.cache_dtype
         folder = resolved.folder or resolve(self.model_id, self.notify).folder
         info = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
-        return replace(
+        return info, replace(
             info,
             context=model.max_model_len,
             revision=model.revision or info.revision,
@@ -253,9 +285,14 @@ class VllmModel:
         """Claim a part of the policy's GPU, before the policy starts. It reads the disk: call it from a thread."""
         build = installed_build()
         if build is not None and not build.cpu and isinstance(policy, VllmModel):
-            weights = stored_weights(resolve(self.model_id, self.notify).folder)
-            self.gpu, self._claim = policy.gpu, Claim(self.claimed_as, self.gpu_memory_utilization, weights)
+            self.gpu, self._claim = policy.gpu, self._new_claim(resolve(self.model_id, self.notify).folder)
             self.gpu.claims.append(self._claim)
+
+    def _new_claim(self, folder: Path | None) -> Claim:
+        """What this model needs of each of its GPUs."""
+        devices = devices_of(self.args)
+        weights = stored_weights(folder) // len(devices)
+        return Claim(self.claimed_as, self.gpu_memory_utilization, weights, devices)
 
     @property
     def _prompts(self) -> PromptRenderer:
@@ -285,7 +322,7 @@ class VllmModel:
             raise
         except CoreDied as death:
             self._bury(core, death)
-            raise RequestLost(f"{self.role} died: {first_line(death)}") from death
+            raise RequestLost(f"{self.role} died: {self._why(death)}") from death
         except ReasonerError:
             raise
         except Exception as error:
@@ -297,10 +334,13 @@ class VllmModel:
             if self._core is not core:
                 return
             if self.restarts:
-                raise EngineDied(f"{self.role} died again after a restart: {first_line(death)}") from death
+                raise EngineDied(f"{self.role} died again after a restart: {self._why(death)}") from death
             self.restarts += 1
             self._core, self._dead = None, core
-        self.notify(f"{self.role} died ({first_line(death)}): it is restarted, and what was in flight is repeated")
+        self.notify(f"{self.role} died ({self._why(death)}): it is restarted, and what was in flight is repeated")
+
+    def _why(self, death: CoreDied) -> str:
+        return self._log.cause(death) if self._log else first_line(death)
 
     async def reset_caches(self) -> None:
         """Empty the prefix cache."""
@@ -315,10 +355,21 @@ class VllmModel:
             self._claim = None
         if core is not None:
             await in_daemon(core.close)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
 
-def _advice(error: BaseException) -> str:
+def _advice(cause: str, *, cpu: bool) -> str:
     """What to do about an error of vLLM's start, where that is known."""
-    if "KV cache" in str(error):
-        return "; change the engine's options kv_gib or max_model_len"
-    return "; change the engine's option dtype" if "dtype" in str(error) or "torch.float" in str(error) else ""
+    room = "kv_gib or max_model_len" if cpu else "gpu_memory_utilization or max_model_len"
+    for pattern, advice in (
+        ("KV cache|[Oo]ut of memory|[Ff]ree memory", f"change the engine's options {room}"),
+        ("safetensor|[Dd]eserializing|header", "the file of the weights is damaged: fetch it again"),
+        ("dtype|torch\\.float", "change the engine's option dtype"),
+        (r"parallel|world size|devices?\b", "change the engine's option tensor_parallel_size or device_ids"),
+        ("ended with code -", "it may have had too little memory"),
+    ):
+        if re.search(pattern, cause):
+            return f"; {advice}"
+    return "; VLLM_LOGGING_LEVEL=INFO shows its log" if re.search("ended with code|root cause", cause) else ""
