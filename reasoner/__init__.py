@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from reasoner.execution.allocation import Allocation
     from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
     from reasoner.registry import build
+    from reasoner.sampling import SamplingParams
     from reasoner.solution import Proposal, Reply, Solution
-    from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, Vote, VoteState
+    from reasoner.types import Answer, Completion, Prompt, Question, Rating, Vote, VoteState
 
 _NAMES = {
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
@@ -18,7 +19,8 @@ _NAMES = {
     "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
     "registry": ("build",),
     "solution": ("Proposal", "Reply", "Solution"),
-    "types": ("Answer", "Completion", "Prompt", "Question", "Rating", "SamplingParams", "Vote", "VoteState"),
+    "sampling": ("SamplingParams",),
+    "types": ("Answer", "Completion", "Prompt", "Question", "Rating", "Vote", "VoteState"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

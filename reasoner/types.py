@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from reasoner.errors import UsageError, require, shown
+from reasoner.errors import UsageError
+from reasoner.sampling import SamplingParams as SamplingParams  # noqa: PLC0414 # a name of this module, too
+from reasoner.sampling import ThinkingLevel as ThinkingLevel  # noqa: PLC0414 # a name of this module, too
+from reasoner.sampling import TokenIds as TokenIds  # noqa: PLC0414 # a name of this module, too
 from reasoner.system.foreign import fault_in
 
 if TYPE_CHECKING:
     from reasoner.budget import Cost
 
-TokenIds = tuple[int, ...]
-"""Token ids of the model's own vocabulary."""
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
 """Why a sequence ended: the model or a stop string ended it, a limit cut it, or the engine aborted it."""
@@ -30,11 +31,13 @@ class Message:
 
 
 @lru_cache(maxsize=4096)
-def _head_digest(messages: tuple[Message, ...], raw: str) -> bytes:
+def _head_digest(messages: tuple[Message, ...], raw: str, level: ThinkingLevel | None) -> bytes:
     digest = hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=16)
     for message in messages:
         digest.update(f"\0{message.role}\0{len(message.content)}\0".encode())
         digest.update(message.content.encode("utf-8", "surrogatepass"))
+    if level is not None:
+        digest.update(f"\0thinking level\0{level}".encode())
     return digest.digest()
 
 
@@ -43,13 +46,17 @@ class Prompt:
     """What the engine continues: a head (a chat or raw text) and what was generated after it.
 
     The engine renders the head once and appends `token_ids`, so a continuation is exact at token level and text is
-    never tokenised again. `text` is the same continuation for people, and for engines that take no token ids.
+    never tokenised again. `text` is the same continuation without its thinking, for people and for engines that take
+    no token ids; `thinking` is what was thought in it. `thinking_level` is how the chat is rendered; None is the
+    model's own default.
     """
 
     messages: tuple[Message, ...] = ()
     raw: str = ""
     token_ids: TokenIds = ()
     text: str = ""
+    thinking: str = ""
+    thinking_level: ThinkingLevel | None = None
 
     def __post_init__(self) -> None:
         if bool(self.messages) == bool(self.raw):
@@ -63,7 +70,14 @@ class Prompt:
 
     def then(self, completion: "Completion") -> "Prompt":
         """This prompt extended by a completion, without its closing token but with its stop string."""
-        return self.extended(completion.text + completion.boundary, completion.continuation)
+        thought = completion.thinking + (completion.boundary if completion.unclosed else "")
+        text = completion.text + ("" if completion.unclosed else completion.boundary)
+        grown = self.extended(text, completion.continuation)
+        return replace(grown, thinking=self.thinking + thought) if thought else grown
+
+    def at_level(self, level: ThinkingLevel | None) -> "Prompt":
+        """This prompt at a thinking level, unless it has one already or `level` is None."""
+        return self if level is None or self.thinking_level is not None else replace(self, thinking_level=level)
 
     def extended(self, text: str, token_ids: TokenIds) -> "Prompt":
         """This prompt with a text and its token ids appended to the reply."""
@@ -71,70 +85,46 @@ class Prompt:
 
     @property
     def head_digest(self) -> str:
-        """A fingerprint of the messages or the raw text alone, 32 hex digits."""
-        return _head_digest(self.messages, self.raw).hex()
+        """A fingerprint of the messages or the raw text and of the thinking level, 32 hex digits."""
+        return _head_digest(self.messages, self.raw, self.thinking_level).hex()
 
     @property
     def digest(self) -> str:
         """A fingerprint of the content, 32 hex digits: equal prompts have equal digests in every process."""
-        digest = hashlib.blake2b(_head_digest(self.messages, self.raw), digest_size=16)
+        digest = hashlib.blake2b(_head_digest(self.messages, self.raw, self.thinking_level), digest_size=16)
         if self.token_ids:
             digest.update(repr(self.token_ids).encode())
         if self.text:
             digest.update(self.text.encode("utf-8", "surrogatepass"))
+        if self.thinking:
+            digest.update(b"\0thinking\0" + self.thinking.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingParams:
-    """How a sequence is sampled.
-
-    `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the number of alternatives per token: 0 keeps only the sampled
-    token's log-probability, None keeps nothing.
-    """
-
-    temperature: float = 0.7
-    max_tokens: int = 512
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    stop: tuple[str, ...] = ()
-    stop_token_ids: TokenIds = ()
-    logprobs: int | None = None
-
-    def __post_init__(self) -> None:
-        require(self.temperature, "temperature", at_least=0, at_most=10)
-        require(self.max_tokens, "max_tokens", at_least=1, whole=True)
-        require(self.top_p, "top_p", above=0, at_most=1)
-        require(self.top_k, "top_k", at_least=0, whole=True)
-        require(self.min_p, "min_p", at_least=0, at_most=1)
-        require(self.logprobs, "logprobs", at_least=0, at_most=20, whole=True)
-        if isinstance(self.stop, str):
-            raise UsageError(f"stop must be a tuple of strings (got {shown(self.stop)}): write stop=({self.stop!r},)")
-        if "" in self.stop:
-            raise UsageError("stop='' is empty: a stop string must have at least one character")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one sequence as the engine counted them; `cached_tokens` of the prompt were not computed.
 
+    `thinking_tokens` are those of the generated ones that belong to thinking, its markers included.
     If one request that counts the prompt once generated several sequences, only the first has prompt tokens.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+    thinking_tokens: int = 0
 
     @property
     def fault(self) -> str:
         """What is wrong with the counts, which an engine reported; empty if nothing is."""
         counts = (("prompt_tokens", self.prompt_tokens), ("cached_tokens", self.cached_tokens),
-                  ("generated_tokens", self.generated_tokens))  # fmt: skip
+                  ("generated_tokens", self.generated_tokens), ("thinking_tokens", self.thinking_tokens))  # fmt: skip
         if fault := fault_in(counts):
             return fault
         if self.cached_tokens > self.prompt_tokens:
             return f"cached_tokens={self.cached_tokens} is more than prompt_tokens={self.prompt_tokens}"
+        if self.thinking_tokens > self.generated_tokens:
+            return f"thinking_tokens={self.thinking_tokens} is more than generated_tokens={self.generated_tokens}"
         return ""
 
 
@@ -160,8 +150,11 @@ class Completion:
 
     `token_ids` are what the engine produced, including a closing end-of-sequence or stop token. `stop` is the stop
     string or token id that matched; with `finish_reason` "stop" and no `stop`, the model ended the sequence itself.
-    `index` counts the sequences of this prompt in launch order. `thinking` is the reasoning that a server returned
-    separately from the text; it is never read for an answer.
+    `index` counts the sequences of this prompt in launch order.
+
+    A model that thinks generates two parts: `thinking`, and then the final part, which is `text`. Only `text` is read
+    for an answer, rated and shown to other prompts. Thinking is a prefix of the sequence: the first
+    `usage.thinking_tokens` of the `token_ids`. `unclosed` says that the sequence ended before its thinking did.
     """
 
     prompt: Prompt
@@ -174,6 +167,7 @@ class Completion:
     index: int = 0
     seed: int = 0
     thinking: str = ""
+    unclosed: bool = False
 
     @property
     def ended(self) -> bool:
@@ -182,8 +176,13 @@ class Completion:
 
     @property
     def truncated(self) -> bool:
-        """Whether a token limit or an abort cut the sequence, so that no answer is read from it."""
-        return self.finish_reason != "stop"
+        """Whether a limit or an abort cut the sequence, or its thinking never ended: no answer is read from it."""
+        return self.finish_reason != "stop" or self.unclosed
+
+    @property
+    def final_token_ids(self) -> TokenIds:
+        """The token ids after the thinking."""
+        return self.token_ids[self.usage.thinking_tokens :]
 
     @property
     def continuation(self) -> TokenIds:

@@ -1,6 +1,6 @@
 """The engine of a replay: the history has all results, and the engine refuses what the history does not have."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -56,7 +56,7 @@ class ReplayEngine(FreeEngine):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The recorded number of tokens of the head, and what was generated since."""
-        head = self._heads.get(Prompt(prompt.messages, prompt.raw).digest)
+        head = self._heads.get(replace(prompt, token_ids=(), text="", thinking="").digest)
         if head is None:
             known = ", ".join(repr(text[:60]) for text in self._texts[:3])
             raise TraceError(

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from reasoner.models.thinking import ThinkingProfile
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A model's name and geometry; 0 means unknown.
 
     `context` is the window in tokens, prompt and generation together. `kv_bytes_per_element` is 2 for a 16-bit cache.
+    `thinking` says how it thinks; None for a model that does not.
     """
 
     name: str
@@ -19,6 +22,7 @@ class ModelInfo:
     head_dim: int = 0
     kv_bytes_per_element: int = 2
     revision: str = ""
+    thinking: ThinkingProfile | None = None
 
     @property
     def attention(self) -> str:

@@ -26,6 +26,7 @@ from reasoner.types import (
     Message,
     Prompt,
     Rating,
+    ThinkingLevel,
     TokenIds,
     Usage,
     VoteState,
@@ -121,6 +122,7 @@ class Prompted(Record):
     messages: tuple[Message, ...]
     raw: str
     tokens: int
+    thinking_level: ThinkingLevel | None = None
     exact: bool
     """Whether the engine rendered token ids; otherwise `tokens` is an upper bound."""
 
@@ -139,6 +141,7 @@ class Sampled(Work):
     usage: Usage
     logprobs: Logprobs | None
     thinking: str = ""
+    unclosed: bool = False
     answer: Answer | None = None
     """What the question's answer space read in it, and by which rule."""
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
@@ -383,7 +386,8 @@ def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completio
     prompts: dict[tuple[str, str], Prompt] = {}
     for event in events:
         if isinstance(event, Prompted):
-            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw)
+            level = event.thinking_level
+            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
         if isinstance(event, Prefilled) and (parent := prompts.get((event.question_id, event.prompt))):
             prompts[event.question_id, event.child] = parent.extended(event.text, event.token_ids or ())
         if not isinstance(event, Sampled):

@@ -92,6 +92,7 @@ class Recorder:
                 prompt=digest,
                 messages=prompt.messages,
                 raw=prompt.raw,
+                thinking_level=prompt.thinking_level,
                 tokens=rendered.tokens,
                 exact=rendered.token_ids is not None,
             )

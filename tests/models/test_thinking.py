@@ -1,0 +1,73 @@
+"""Where thinking ends in a sequence of token ids."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.models.thinking import Split, ThinkingProfile, split
+from reasoner.types import Completion, Message, Prompt, Usage
+
+START, END = 1, 2
+PLAIN = ThinkingProfile("on_request", (START,), (END,), "<think>", "</think>", "</think>")
+CHANNELS = ThinkingProfile("always", (7, 1), (7, 2, 8), "<analysis>", "<final>", "<final>")
+WORDS = st.lists(st.integers(10, 20), max_size=6).map(tuple)
+
+
+@given(WORDS, WORDS)
+def test_thinking_is_the_prefix_up_to_its_end_however_it_was_opened(
+    thought: tuple[int, ...], final: tuple[int, ...]
+) -> None:
+    whole = len(thought) + 1
+    assert split((*thought, END, *final), PLAIN, opened=True) == Split(whole, False)
+    assert split((*thought, END, *final), PLAIN, opened=False) == Split(whole, False)
+    assert split((START, *thought, END, *final), PLAIN, opened=False) == Split(whole + 1, False)
+    assert split(final, PLAIN, opened=False) == Split(0, False)
+
+
+@given(WORDS, WORDS)
+def test_thinking_that_does_not_end_is_unclosed(thought: tuple[int, ...], final: tuple[int, ...]) -> None:
+    assert split(thought, PLAIN, opened=True) == Split(len(thought), True)
+    assert split((START, *thought), PLAIN, opened=False) == Split(len(thought) + 1, True)
+    again = (*thought, END, *final, START, *thought)
+    assert split(again, PLAIN, opened=True) == Split(len(again), True)
+
+
+@given(WORDS, WORDS)
+def test_a_marker_of_several_tokens_counts_only_when_it_is_whole(
+    thought: tuple[int, ...], final: tuple[int, ...]
+) -> None:
+    assert split((7, 1, *thought, 7, 2), CHANNELS, opened=False).unclosed
+    assert split((7, 1, *thought, 7, 2, 8, *final), CHANNELS, opened=True) == Split(len(thought) + 5, False)
+
+
+@given(WORDS, WORDS, st.integers(0, 12))
+def test_a_chain_that_is_cut_anywhere_splits_as_the_whole(
+    thought: tuple[int, ...], final: tuple[int, ...], cut: int
+) -> None:
+    ids = (*thought, END, *final)
+    first = split(ids[:cut], PLAIN, opened=True)
+    second = split(ids[cut:], PLAIN, opened=first.unclosed)
+    assert first.thinking + second.thinking == len(thought) + 1
+
+
+def test_a_closing_marker_that_an_answer_quotes_is_not_the_end_of_thinking() -> None:
+    assert split((10, END, 11, END, 12), PLAIN, opened=True) == Split(2, False)
+
+
+def test_a_prompt_keeps_thinking_apart_from_its_text() -> None:
+    prompt = Prompt(messages=(Message("user", "?"),))
+    thought = Completion(prompt, "", (10, 11), "stop", "\n\n", Usage(3, 0, 2, 2), thinking="hm", unclosed=True)
+    answer = Completion(prompt.then(thought), "4", (END, 12, 0), "stop", usage=Usage(5, 0, 3, 1))
+    chain = prompt.then(thought).then(answer)
+    assert (chain.thinking, chain.text, chain.token_ids) == ("hm\n\n", "4", (10, 11, END, 12))
+    assert thought.truncated
+    assert not answer.truncated
+    assert answer.final_token_ids == (12, 0)
+
+
+def test_a_thinking_level_is_another_prompt_and_is_set_once() -> None:
+    prompt = Prompt(messages=(Message("user", "?"),))
+    low = prompt.at_level("low")
+    assert low.digest != prompt.digest
+    assert low.head_digest != prompt.head_digest
+    assert low.at_level("high") == low
+    assert prompt.at_level(None) == prompt
