@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.engines.vllm.build import first_line
-from reasoner.engines.vllm.core_log import CoreLog, Recorder
-from reasoner.engines.vllm.served import _advice
+from reasoner.engines.vllm.core_log import CoreLog, Recorder, advice
 
 POINTS = "Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
 
@@ -107,7 +106,7 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "cpu", "advice"),
+    ("cause", "cpu", "told"),
     [
         ("To serve one request 0.18 GiB KV cache is needed", True, "kv_gib or max_model_len"),
         ("To serve one request 0.18 GiB KV cache is needed", False, "gpu_memory_utilization or max_model_len"),
@@ -119,5 +118,5 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
         ("its process ended with code 1", False, "VLLM_LOGGING_LEVEL=INFO shows its log"),
     ],
 )
-def test_known_causes_have_an_advice(cause: str, cpu: bool, advice: str) -> None:
-    assert advice in _advice(cause, cpu=cpu)
+def test_known_causes_have_an_advice(cause: str, cpu: bool, told: str) -> None:
+    assert told in advice(cause, cpu=cpu)

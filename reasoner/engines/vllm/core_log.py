@@ -137,16 +137,31 @@ class CoreLog:
 
     def cause(self, error: BaseException) -> str:
         """The root cause of an error in one line: the first that a process logged, if the error only points to it."""
-        told = first_line(error)
-        if not _POINTER.search(told):
-            return told
+        line = first_line(error)
+        if not _POINTER.search(line):
+            return line
         self.new_stages()
         if causes := [cause for cause in self._causes if not _POINTER.search(cause)]:
             return causes[0]
         if exit_code := _EXIT.search(str(error)):
             return f"its process ended with code {exit_code[1]}{' (killed)' if exit_code[1] == '-9' else ''}"
-        return told
+        return line
 
     def close(self) -> None:
         """Remove the files."""
         self._folder.cleanup()
+
+
+def advice(cause: str, *, cpu: bool) -> str:
+    """What to do about an error of vLLM's start, where that is known."""
+    room = "kv_gib or max_model_len" if cpu else "gpu_memory_utilization or max_model_len"
+    for pattern, known in (
+        ("KV cache|[Oo]ut of memory|[Ff]ree memory", f"change the engine's options {room}"),
+        ("safetensor|[Dd]eserializing|header", "the file of the weights is damaged: fetch it again"),
+        ("dtype|torch\\.float", "change the engine's option dtype"),
+        (r"parallel|world size|devices?\b", "change the engine's option tensor_parallel_size or device_ids"),
+        ("ended with code -", "it may have had too little memory"),
+    ):
+        if re.search(pattern, cause):
+            return f"; {known}"
+    return "; VLLM_LOGGING_LEVEL=INFO shows its log" if re.search("ended with code|root cause", cause) else ""

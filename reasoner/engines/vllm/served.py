@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import itertools
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
-from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.core_log import CoreLog, advice
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
@@ -35,8 +34,8 @@ CPU_BLOCK = 32
 BATCHED_TOKENS = 8192
 POLL_SECONDS = 0.2
 """Seconds between two looks at the stage of a start."""
-TOLD_BYTES = 10**8
-"""How much more of a model is downloaded before it is told again."""
+SHOWN_BYTES = 10**8
+"""How much more of a model is downloaded before that is shown again."""
 GIB = 2**30
 
 
@@ -194,11 +193,8 @@ class VllmModel:
             try:
                 facts = self._await_start(core, self._log, resolved)
                 self._renderer = PromptRenderer(facts.renderer)
-                full, self._model = self._model_infos(resolved, facts.config)
-                if not self.max_model_len and self._model.context < full.context:
-                    why = "as always on a CPU" if build.cpu else "which fits the GPU's memory"
-                    note = f"the window is {self._model.context:,} of the model's {full.context:,} tokens, {why}"
-                    self.notes += (f"{note}: max_model_len changes it",)
+                self._model = self._served_model_info(resolved, facts.config)
+                self._note_window(build, facts.config.model_config)
                 self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
             except BaseException as error:
                 core.close()
@@ -206,7 +202,7 @@ class VllmModel:
                     raise
                 cause = self._log.cause(error)
                 raise EngineUnavailable(
-                    f"vLLM could not serve {self.model_id!r}: {cause}{_advice(cause, cpu=build.cpu)}"
+                    f"vLLM could not serve {self.model_id!r}: {cause}{advice(cause, cpu=build.cpu)}"
                 ) from error
             self._core = core
             self.timing = Timing(resolved_at - began, imported - resolved_at, time.monotonic() - imported)
@@ -221,7 +217,7 @@ class VllmModel:
                 fetched = None
             if done:
                 return core.started.result()
-            if fetched is not None and (now := downloaded_bytes(resolved.source)) - fetched >= TOLD_BYTES:
+            if fetched is not None and (now := downloaded_bytes(resolved.source)) - fetched >= SHOWN_BYTES:
                 fetched = now
                 self.stage(f"loading {resolved.name}, {now / 1e9:.1f} GB downloaded")
 
@@ -267,14 +263,22 @@ class VllmModel:
     def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> Core:
         raise NotImplementedError
 
-    def _model_infos(self, resolved: Resolved, config: Any) -> tuple[ModelInfo, ModelInfo]:
-        """The model's facts, and those with the window, the revision and the KV cache type of vLLM's `config`."""
+    def _note_window(self, build: Build, model: Any) -> None:
+        """Note a window that nobody chose and that is less than the model's."""
+        full = getattr(model.hf_text_config, "max_position_embeddings", None) or 0
+        if not self.max_model_len and model.max_model_len < full:
+            why = "as always on a CPU" if build.cpu else "which fits the GPU's memory"
+            note = f"the window is {model.max_model_len:,} of the model's {full:,} tokens, {why}"
+            self.notes += (f"{note}: max_model_len changes it",)
+
+    def _served_model_info(self, resolved: Resolved, config: Any) -> ModelInfo:
+        """The model's facts with the window, the revision and the KV cache type of vLLM's `config`."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = config.model_config, config.cache_config.cache_dtype
         folder = resolved.folder or resolve(self.model_id, self.notify).folder
         info = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
-        return info, replace(
+        return replace(
             info,
             context=model.max_model_len,
             revision=model.revision or info.revision,
@@ -358,18 +362,3 @@ class VllmModel:
         if self._log is not None:
             self._log.close()
             self._log = None
-
-
-def _advice(cause: str, *, cpu: bool) -> str:
-    """What to do about an error of vLLM's start, where that is known."""
-    room = "kv_gib or max_model_len" if cpu else "gpu_memory_utilization or max_model_len"
-    for pattern, advice in (
-        ("KV cache|[Oo]ut of memory|[Ff]ree memory", f"change the engine's options {room}"),
-        ("safetensor|[Dd]eserializing|header", "the file of the weights is damaged: fetch it again"),
-        ("dtype|torch\\.float", "change the engine's option dtype"),
-        (r"parallel|world size|devices?\b", "change the engine's option tensor_parallel_size or device_ids"),
-        ("ended with code -", "it may have had too little memory"),
-    ):
-        if re.search(pattern, cause):
-            return f"; {advice}"
-    return "; VLLM_LOGGING_LEVEL=INFO shows its log" if re.search("ended with code|root cause", cause) else ""
