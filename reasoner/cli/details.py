@@ -26,6 +26,7 @@ SAMPLING: Final[Mapping[str, str]] = {
     "stop": "Texts that end a sample.",
     "stop_token_ids": "Token ids that end a sample.",
     "logprobs": "Alternatives per token whose log-probabilities are kept; none keeps nothing.",
+    "lora": "An adapter of the model: a folder or a Hugging Face id, or the name that it has on a server.",
 }
 _EXTREME: Final = 10**15
 

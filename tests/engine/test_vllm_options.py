@@ -1,12 +1,15 @@
 """Arguments of vLLM reach a running engine, and a start that fails tells its root cause, in this process and another."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from reasoner import Prompt, SamplingParams
 from reasoner.engine import SampleRequest
@@ -17,7 +20,7 @@ from reasoner.registry import build, spec_of
 CORES = ("async", "in_process")
 OPTIONS = (
     'max_num_seqs=3,max_num_batched_tokens=2k,seed=11,block_size=64,override_generation_config={"top_k": 5},'
-    "enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes=300M"
+    "enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes=300M,enable_lora=true,max_lora_rank=8"
 )
 
 
@@ -45,19 +48,46 @@ def test_every_option_is_in_the_config_of_vllm(started: tuple[VllmEngine, list[s
     assert config.parallel_config.worker_extension_cls.endswith("RepairableWorker")
 
 
-def test_it_answers_and_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> None:
-    engine = started[0]
+async def draw(engine: VllmEngine, lora: str = "") -> tuple[int, ...]:
+    """The token ids of a greedy reply."""
+    prompt = Prompt.chat("What is 3 + 4?")
+    params = SamplingParams(temperature=0, max_tokens=12, lora=lora)
+    request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0)
+    return (await engine.sample(request)).token_ids
 
-    async def ask() -> int:
-        prompt = Prompt.chat("What is 3 + 4?")
-        params = SamplingParams(max_tokens=4)
-        request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0)
-        return (await engine.sample(request)).usage.generated_tokens
 
-    assert 0 < asyncio.run(ask()) <= 4
-    written = spec_of(engine)
+def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> None:
+    written = spec_of(started[0])
     assert all(option.partition("=")[0] in written for option in OPTIONS.split(","))
     assert spec_of(build("engine", written)) == written
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A LoRA adapter that changes the first layer of the embedded model much."""
+    folder = tmp_path_factory.mktemp("adapter")
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 64, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    layer, source = "base_model.model.model.layers.0.self_attn.q_proj", np.random.default_rng(1)
+    shapes = {"lora_A": (8, 576), "lora_B": (576, 8)}
+    weights = {f"{layer}.{name}.weight": source.normal(size=shape).astype("f4") for name, shape in shapes.items()}
+    save_file(weights, folder / "adapter_model.safetensors")
+    return str(folder)
+
+
+def test_a_request_has_an_adapter_of_its_own(started: tuple[VllmEngine, list[str]], adapter: str) -> None:
+    engine = started[0]
+
+    async def ask() -> None:
+        plain, adapted, again = await asyncio.gather(draw(engine), draw(engine, adapter), draw(engine, adapter))
+        assert plain == await draw(engine)
+        assert adapted == again != plain
+        with pytest.raises(EngineUnavailable, match="vLLM could not load the adapter '/no/adapter': "):
+            await draw(engine, "/no/adapter")
+        assert await draw(engine, adapter) == adapted
+
+    asyncio.run(ask())
+    assert engine.restarts == 0
 
 
 def test_each_stage_is_told_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:

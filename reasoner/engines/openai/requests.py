@@ -85,7 +85,7 @@ class Dialect:
         Raises:
             EngineUnavailable: the server cannot report what the request needs.
         """
-        body: dict[str, object] = {"model": model, self.limit: request.params.max_tokens}
+        body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.max_tokens}
         body |= _sampling(request.params, vllm=self.vllm)
         if self.seed:
             body["seed"] = request.seed

@@ -27,6 +27,8 @@ _STAGES: Final = {
     "Warming up model for the compilation": _WARMING,
 }
 """How a line of vLLM's log begins, and the stage that begins then."""
+_SURVIVED: Final = re.compile(r"Invocation of \w+ method failed")
+"""Errors of one call, which end nothing."""
 _POINTER: Final = re.compile(r"root cause|stack trace (above|for)|error log", re.IGNORECASE)
 """Messages that only point to another one."""
 _EXIT: Final = re.compile(r"'\w+': (-?\d+)")
@@ -59,7 +61,9 @@ class Recorder(logging.Handler):
     def _entry(self, record: logging.LogRecord) -> dict[str, str] | None:
         if record.levelno >= logging.ERROR:
             error = record.exc_info[1] if record.exc_info else None
-            return {"error": first_line(error)} if error is not None else None
+            if error is None or _SURVIVED.match(record.getMessage()):
+                return None
+            return {"error": first_line(error)}
         message = record.getMessage()
         stage = next((stage for begin, stage in _STAGES.items() if message.startswith(begin)), None)
         if stage is None:

@@ -36,7 +36,8 @@ def _needs_repair(engine: Any, args: Any) -> bool:
 class Job:
     """One sequence to compute: `params` are vLLM's SamplingParams or PoolingParams.
 
-    `cut` gets each cumulative output of a stream and returns True where the sequence must end.
+    `cut` gets each cumulative output of a stream and returns True where the sequence must end. `adapter` is vLLM's
+    `LoRARequest`, or None.
     """
 
     request_id: str
@@ -44,6 +45,7 @@ class Job:
     params: Any
     priority: int
     cut: Callable[[Any], bool] | None = None
+    adapter: Any = None
 
 
 class Core(Protocol):
@@ -56,6 +58,9 @@ class Core(Protocol):
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         """Abort a job; its exact usage, or None where that is unknown."""
+
+    def load_adapter(self, adapter: Any) -> "Future[Any]":
+        """Load the adapter of a `LoRARequest`; the future has vLLM's error if it cannot be loaded."""
 
     def reset_caches(self) -> "Future[Any]":
         """Empty the prefix cache; nothing may be in flight."""
@@ -112,9 +117,19 @@ class InProcessCore:
     def reset_caches(self) -> "Future[Any]":
         return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
 
+    def load_adapter(self, adapter: Any) -> "Future[Any]":
+        return self._between_steps(lambda: self._engine.add_lora(adapter))
+
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
         future = _new_future()
-        self._inbox.put(lambda: future.set_result(work()))
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+        self._inbox.put(run)
         return future
 
     def close(self) -> None:
@@ -197,7 +212,9 @@ class InProcessCore:
             return
         try:
             prompt = {"prompt_token_ids": list(job.token_ids)}
-            internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
+            internal = self._engine.add_request(
+                job.request_id, prompt, job.params, lora_request=job.adapter, priority=job.priority
+            )
         except Exception as error:
             future.set_exception(error)
             return
@@ -291,7 +308,8 @@ class AsyncCore:
         """The output that ends the stream, by itself or because it is cut."""
         output, run = None, getattr(self._engine, self.method)
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        async with aclosing(run(prompt, job.params, job.request_id, priority=job.priority)) as outputs:
+        stream = run(prompt, job.params, job.request_id, lora_request=job.adapter, priority=job.priority)
+        async with aclosing(stream) as outputs:
             async for output in outputs:
                 if job.cut and not output.finished and job.cut(output):
                     output.outputs[0].finish_reason = "abort"
@@ -301,6 +319,9 @@ class AsyncCore:
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
+
+    def load_adapter(self, adapter: Any) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(self._engine.add_lora(adapter), self._loop)
 
     def reset_caches(self) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)

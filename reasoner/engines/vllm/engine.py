@@ -1,17 +1,19 @@
 """vLLM inside this program, with automatic prefix caching: the default engine."""
 
+import asyncio
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines.vllm.build import Build, in_daemon, installed_build
+from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.core_log import CoreLog
-from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
+from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, InProcessCore, Job
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.errors import EngineError, UsageError
+from reasoner.errors import EngineError, EngineUnavailable, UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, TokenIds, Usage
 
@@ -45,6 +47,8 @@ class VllmEngine(VllmModel):
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
+    _adapter_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
+    _adapters: dict[str, tuple[Any, "Future[Any]"]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -116,11 +120,38 @@ class VllmEngine(VllmModel):
         name = f"{request.question_id}-{next(self._names)}"
         cut = _cut(request) if request.floor else None
         job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut)
+        if request.params.lora:
+            job = replace(job, adapter=await self._adapter(core, request))
         output = await self._output(core, job, request.meter)
         sequence = output.outputs[0]
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(sequence.token_ids))
         request.meter.usage = usage
         return _completion(request, sequence, usage)
+
+    async def _adapter(self, core: Core, request: SampleRequest) -> Any:
+        """The `LoRARequest` of a request, loaded once.
+
+        Raises:
+            EngineUnavailable: the engine takes no adapters, or this one cannot be loaded.
+        """
+        from vllm.lora.request import LoRARequest
+
+        name = request.params.lora
+        if core.started.result().config.lora_config is None:
+            request.meter.usage = Usage()
+            raise EngineUnavailable(f"lora={name} needs an engine that takes adapters: give it enable_lora=true")
+        if name not in self._adapters:
+            adapter = LoRARequest(name, next(self._adapter_ids), name)
+            self._adapters[name] = adapter, core.load_adapter(adapter)
+        adapter, loaded = self._adapters[name]
+        try:
+            await asyncio.shield(asyncio.wrap_future(loaded))
+        except Exception as error:
+            self._adapters.pop(name, None)
+            request.meter.usage = Usage()
+            cause = self._log.cause(error) if self._log else first_line(error)
+            raise EngineUnavailable(f"vLLM could not load the adapter {name!r}: {cause}") from error
+        return adapter
 
 
 def _vllm_params(request: SampleRequest) -> Any:
