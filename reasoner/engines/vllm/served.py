@@ -179,7 +179,7 @@ class VllmModel:
                 )
             began = time.monotonic()
             self.notes = ()
-            resolved = resolve(self.model_id, self.notify)
+            resolved = self._resolved()
             resolved_at = time.monotonic()
             prepare_environment(build)
             self.stage("importing vLLM")
@@ -206,6 +206,9 @@ class VllmModel:
                 ) from error
             self._core = core
             self.timing = Timing(resolved_at - began, imported - resolved_at, time.monotonic() - imported)
+
+    def _resolved(self) -> Resolved:
+        return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
 
     def _await_start(self, core: Core, log: CoreLog, resolved: Resolved) -> CoreFacts:
         """The facts of a core once it runs; meanwhile tells each stage, and how much was downloaded."""
@@ -276,7 +279,7 @@ class VllmModel:
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = config.model_config, config.cache_config.cache_dtype
-        folder = resolved.folder or resolve(self.model_id, self.notify).folder
+        folder = resolved.folder or self._resolved().folder
         info = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
         return replace(
             info,
@@ -289,7 +292,7 @@ class VllmModel:
         """Claim a part of the policy's GPU, before the policy starts. It reads the disk: call it from a thread."""
         build = installed_build()
         if build is not None and not build.cpu and isinstance(policy, VllmModel):
-            self.gpu, self._claim = policy.gpu, self._new_claim(resolve(self.model_id, self.notify).folder)
+            self.gpu, self._claim = policy.gpu, self._new_claim(self._resolved().folder)
             self.gpu.claims.append(self._claim)
 
     def _new_claim(self, folder: Path | None) -> Claim:
