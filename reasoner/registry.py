@@ -301,4 +301,6 @@ def as_written(value: object) -> Value:
         return _spec(value)
     if value is None or isinstance(value, int | float):
         return Bare(str(value).lower())
+    if isinstance(value, types.FunctionType):
+        return f"{value.__module__}:{value.__qualname__}"
     return without_userinfo(str(value))

@@ -107,6 +107,8 @@ class Began(Record):
     strategy: str
     verifier: str
     engine: str
+    engine_spec: str = ""
+    """The spec that builds the engine again, with its arguments; empty in older traces."""
     model: ModelInfo
     budget: str
     seed: int
