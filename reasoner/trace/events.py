@@ -304,8 +304,8 @@ class Ended(Record):
 
 
 Event = (
-    Began | Prompted | Prefilled | Sampled | Dropped | Scored | LikelihoodsMeasured | Delivered | Cancelled | BlocksFound
-    | EquivalenceChecked | Noted | Refused | Proposed | Ended
+    Began | Prompted | Prefilled | Sampled | Dropped | Scored | LikelihoodsMeasured | Delivered | Cancelled
+    | BlocksFound | EquivalenceChecked | Noted | Refused | Proposed | Ended
 )  # fmt: skip
 """What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]
