@@ -147,9 +147,10 @@ class CoreLog:
         self.new_stages()
         if causes := [cause for cause in self._causes if not _POINTER.search(cause)]:
             return causes[0]
-        if exit_code := _EXIT.search(str(error)):
-            return f"its process ended with code {exit_code[1]}{' (killed)' if exit_code[1] == '-9' else ''}"
-        return line
+        exit_code = _EXIT.search(str(error))
+        if exit_code is None:
+            return "its process ended"
+        return f"its process ended with code {exit_code[1]}{' (killed)' if exit_code[1] == '-9' else ''}"
 
     def close(self) -> None:
         """Remove the files."""

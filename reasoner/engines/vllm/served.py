@@ -186,21 +186,21 @@ class VllmModel:
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
             self.stage(f"loading {resolved.name}")
-            if self._log is not None:
-                self._log.close()
-            self._log = CoreLog()
-            core = self._new_core(build, arguments, self._log)
+            self._close_log()
+            self._log = log = CoreLog()
+            core = self._new_core(build, arguments, log)
             try:
-                facts = self._await_start(core, self._log, resolved)
+                facts = self._await_start(core, log, resolved)
                 self._renderer = PromptRenderer(facts.renderer)
                 self._model = self._served_model_info(resolved, facts.config)
                 self._note_window(build, facts.config.model_config)
                 self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
             except BaseException as error:
                 core.close()
+                cause = log.cause(error)
+                self._close_log()
                 if isinstance(error, ReasonerError):
                     raise
-                cause = self._log.cause(error)
                 raise EngineUnavailable(
                     f"vLLM could not serve {self.model_id!r}: {cause}{advice(cause, cpu=build.cpu)}"
                 ) from error
@@ -362,6 +362,9 @@ class VllmModel:
             self._claim = None
         if core is not None:
             await in_daemon(core.close)
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._close_log()
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
