@@ -18,7 +18,8 @@ class SamplingParams:
 
     `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the number of alternatives per token: 0 keeps only the sampled
     token's log-probability, None keeps nothing. `stop` strings end only what follows the thinking, unless
-    `stop_in_thinking` is set.
+    `stop_in_thinking` is set. `lora` is an adapter of the model: a folder or a Hugging Face id; on a server the name
+    that it has there.
     """
 
     temperature: float = 0.7
@@ -30,6 +31,7 @@ class SamplingParams:
     stop_token_ids: TokenIds = ()
     logprobs: int | None = None
     stop_in_thinking: bool = False
+    lora: str = ""
 
     def __post_init__(self) -> None:
         require(self.temperature, "temperature", at_least=0, at_most=10)

@@ -167,7 +167,11 @@ def _options(cls: Any) -> dict[str, str]:
     from reasoner.types import SamplingParams
 
     shown: dict[str, str] = {}
+    opened = getattr(cls, "open_options", None)
     for field in options_of(cls).values():
+        if opened and field.name == opened.field:
+            shown[field.name] = ""
+            continue
         if field.default_factory is not dataclasses.MISSING:
             continue
         if isinstance(field.default, SamplingParams):

@@ -58,6 +58,8 @@ class Began(Record):
     strategy: str
     verifier: str
     engine: str
+    engine_spec: str = ""
+    """The spec that builds the engine again, with its arguments; empty in older traces."""
     model: ModelInfo
     budget: str
     seed: int
@@ -315,25 +317,9 @@ class Ended(Record):
 
 
 Event = (
-    Began
-    | Prompted
-    | Prefilled
-    | Thought
-    | Sampled
-    | Dropped
-    | Scored
-    | LikelihoodsMeasured
-    | AnswersCompared
-    | AnswerExtracted
-    | Delivered
-    | Cancelled
-    | BlocksFound
-    | EquivalenceChecked
-    | Noted
-    | Refused
-    | Proposed
-    | Ended
-)
+    Began | Prompted | Prefilled | Thought | Sampled | Dropped | Scored | LikelihoodsMeasured | AnswersCompared
+    | AnswerExtracted | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted | Refused | Proposed | Ended
+)  # fmt: skip
 """What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""

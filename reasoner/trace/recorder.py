@@ -39,6 +39,7 @@ class RunFacts:
     strategy: str
     verifier: str
     engine: str
+    engine_spec: str
     model: "ModelInfo"
     notes: tuple[str, ...]
     budget: str

@@ -94,6 +94,10 @@ def test_the_trace_begins_with_all_that_decides_the_run() -> None:
     assert isinstance(began, Began)
     assert (began.strategy, began.verifier) == ("best_of_n:n=3,selector=weighted", "certainty")
     assert (began.engine, began.model, began.notes, began.seed) == ("scripted", MODEL, ("careful",), 42)
+    assert (
+        began.engine_spec
+        == f"{ScriptedEngine.__module__}:ScriptedEngine:script={says.__module__}:says.<locals>.<lambda>"
+    )
     assert began.budget == "all tokens=4000; each tokens=500,samples=9"
     assert (began.question_id, began.text, began.answer_space) == ("q0", "How many?", "number")
     assert isinstance(ended, Ended)

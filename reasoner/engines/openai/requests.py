@@ -110,7 +110,7 @@ class Dialect:
         Raises:
             EngineUnavailable: the server cannot report what the request needs, or cannot continue its prompt.
         """
-        body: dict[str, object] = {"model": model, self.limit: request.params.max_tokens}
+        body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.max_tokens}
         body |= _sampling(request.params, vllm=self.vllm)
         if holds_back(request, profile):
             del body["stop"]
