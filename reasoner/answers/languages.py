@@ -14,7 +14,7 @@ _BETWEEN = (
     r"(?:\s(?:to|of|for|in|a|de|del|zu|auf|à|dari|untuk|của|на)\s[^.\n:=|?]{1,60}?)?"
     r"(?:,?\s(?:then|therefore|thus|hence|here|now|also|simply),?)?"
 )
-_SIGNS = r"[:\uff1a=\u2192\u21d2|]|->|[-\u2013\u2014](?=\s)"
+_SIGNS = r"[:\uff1a\u3011=\u2192\u21d2|]|->|[-\u2013\u2014](?=\s)"
 _MARKS = r"\s*+[*_\"'`\u201d\u300d\u300f]*+\s*+"
 
 
@@ -59,6 +59,9 @@ class Language:
     common: tuple[str, ...]
     verb_final: bool = False
     endings: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    statement: tuple[str, ...] = ()
 
     @cached_property
     def nouns(self) -> tuple[str, ...]:
