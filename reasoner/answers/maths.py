@@ -1,13 +1,16 @@
 r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which are equal."""
 
+import itertools
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import math_worker
 from reasoner.answers.acceptance import accepts
 from reasoner.answers.blocking import blocks, exact
+from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
@@ -35,7 +38,7 @@ _AND = re.compile(
 )
 # The end of the clause after an announcement: the sentence ends or continues in words.
 _END = re.compile(
-    r"[.!](?=\s|\*|\Z)|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
+    r"[.!](?=\s|\*|\Z)|:(?=\s[a-zA-Z])|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
     r"|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})|\s\((?=[a-zA-Z]{3})"
 )
 _CONDITION = re.compile(r"\s(?:when|if|where|for|at|as|because|since)\s")
@@ -50,10 +53,20 @@ _LEADING_WORDS = re.compile(
     r"[\s,:]*+)++",
     re.IGNORECASE,
 )
-_REASON = re.compile(
-    r"[\s,(]*(?:when|where|since|because|for|as|at|with|using|given)(?:\s+\w{1,8}){0,2}\s*", re.IGNORECASE
+# What follows the main statement of a sentence: a reason, a condition, an approximation, a detail.
+_DETAIL = re.compile(
+    r"[\s,;(\u2014\u2013]*+(?:and\s+|or\s+|which\s+is\s+|that\s+is\s+)?"
+    r"(?:which|when|where|since|because|for|as|at|with|using|given|if|reached|attained|occurr\w+|obtained|taking|by|from|approximately|approx\.?|about|roughly|around)\b"
+    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find|obtain)|gives|giving|is\s*\Z|are\s*\Z)))[^\n]*\Z"
 )
+_BREAK = re.compile(r"[.!?\u3002](?=\s)|\n")
+_BOX = re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)\}")
+_BETWEEN_BOXES = re.compile(rf"[\s$]*+{_AND.pattern}\$*+")
 _DECIMAL_COMMA = re.compile(r"(?<![\d,(\[{])(-?\d+),(\d+)(?![\d,])")
+MAX_FORMULAS = 40
+"""Formulas that are looked at, from the end."""
+MAX_BETWEEN = 120
+"""Characters between a main formula and one in a detail."""
 MAX_WORDS = 3
 """Maximum words of an announced answer; more are a sentence."""
 
@@ -80,6 +93,16 @@ class MathSpace(ReadsSegment):
     def __post_init__(self) -> None:
         ReadsSegment.__post_init__(self)
         require(self.seconds, "seconds", above=0, below=math.inf)
+
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        r"""The forms of every kind; boxes joined by `and` are one, as in `\boxed{1} and \boxed{2}`."""
+        boxes = list(_BOX.finditer(reply.text)) if reply.text.count("\\boxed") > 1 else []
+        first = len(boxes) - 1
+        while first > 0 and _BETWEEN_BOXES.fullmatch(reply.text, boxes[first - 1].end(), boxes[first].start()):
+            first -= 1
+        if boxes[first + 1 :]:
+            yield Statement(", ".join(box[1] for box in boxes[first:]), boxes[-1].end(), enclosed=True)
+        yield from forms(reply)
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """All of the text, or its last formula if it is a sentence."""
@@ -198,16 +221,23 @@ def _line(text: str) -> str | None:
 
 
 def _formula(text: str) -> str | None:
-    """The last formula; a reason or condition after another formula is skipped."""
-    last = before = None
-    for match in _MATH.finditer(text):
-        before, last = last, match
-    if last is None:
+    """The last formula of the main statement; a reason, a condition or another detail after it is skipped."""
+    formulas = list(_MATH.finditer(text))[-MAX_FORMULAS:]
+    if not formulas:
         return None
-    if before and "=" in before[0] and "=" in last[0] and _AND.fullmatch(text, before.end(), last.start()):
-        return f"{_result(before)}, {_result(last)}"
-    if before and _REASON.fullmatch(text, before.end(), last.start()):
-        line = text[last.end() :].partition("\n")[0]
-        if not any(char.isalnum() for char in line):
-            last = before
+    *_, last = formulas
+    first = len(formulas) - 1
+    while first and not _BREAK.search(text, formulas[first - 1].end(), formulas[first].start()):
+        first -= 1
+    sentence = formulas[first:]
+    if len(sentence) > 1:
+        before = sentence[-2]
+        if "=" in before[0] and "=" in last[0] and _AND.fullmatch(text, before.end(), last.start()):
+            return f"{_result(before)}, {_result(last)}"
+        for index, (main, detail) in enumerate(itertools.pairwise(sentence)):
+            between = text[main.end() : detail.start()]
+            if len(between) < MAX_BETWEEN and _DETAIL.fullmatch(
+                between + _MATH.sub(" ", text[detail.end() : sentence[-1].start()])
+            ):
+                return _result(main)
     return _result(last)

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from reasoner.answers.languages import Reply
+from reasoner.answers.moments import number_in_words
 from reasoner.answers.reading import MAX_DIGITS, NOTHING, ByKey, last_match
 from reasoner.types import Answer
 
@@ -22,8 +23,30 @@ _NUMBER = (
 )
 _SIGN = r"[-+\u2212]"
 _SIGNED = rf"(?>(?:{_SIGN}\s?)?{_NUMBER})"
-_OPERATOR = r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b)"
-_EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?[=\u2248]\s*+({_SIGNED})")
+_OPERATOR = (
+    r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b|\b(?:plus|minus|times|divided by|multiplied by)\b)"
+)
+# In words only after an operation: `7 + 8, which is 15`.
+_RESULT = r"(?:which\s|or\s|that\s)?(?:is|equals|gives|makes|comes to|simplifies to|totals)|i\.e\.,?|that is,|or|so|\u2192|->|\\(?:to|Rightarrow)"
+_EQUALS = re.compile(
+    rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+(?:(?:{_RESULT})\s|[=\u2248])|[=\u2248])\s*+({_SIGNED})"
+)
+_SCALED = re.compile(r"(?<![\w.^])(\d[\d.,]*)[^\S\n]?(thousand|million|billion|trillion)(?![a-zA-Z])", re.IGNORECASE)
+_SCALES = {"thousand": "e3", "million": "e6", "billion": "e9", "trillion": "e12"}
+_NEGATIVE = re.compile(r"\bnegative\s(?=[$\d])|(?:\A|(?<=is\s)|(?<=are\s)|(?<=[:=]\s))minus\s(?=[$\d])", re.IGNORECASE)
+_WORD = (
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen"
+    "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million"
+)
+# `one` alone is a number only at the end of a clause: `one of them`.
+_IN_WORDS = re.compile(
+    rf"(?<![\w-])(?:(negative|minus)\s)?(?!one(?![-\s](?:hundred|thousand|million)|\W*(?:\Z|\n)|[.,;!)*]))((?:{_WORD})(?:(?:\sand\s|[\s-])(?:{_WORD}))*+)(?![\w]|-\w)",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"(?:[*_`\"'\u201c\s(\[~:]|(?:approximately|about|around|roughly|exactly|simply|just|only|therefore|thus|a total of)\s)*+",
+    re.IGNORECASE,
+)
 # A sign after an operand is an operator; a sign between blanks is a dash or a bullet.
 _ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[{_CURRENCY}.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
 _NAME = r"(?:\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?\s?=\s?)"
@@ -51,9 +74,13 @@ _CLAUSE = re.compile(r",(?!\d)")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|between|unclear|unknown)\b|n['\u2019]t\b|\?", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:,\s(?:which|not|rather|instead|compared|up from|down from|versus|as opposed)"
-    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|more than|less than|fewer than))\b"
+    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s(?:\w+\s){0,3}?than))\b"
     r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
     re.IGNORECASE,
+)
+_PAID = re.compile(
+    rf"(?:=\s?[{_CURRENCY}]?|[{_CURRENCY}])\s?({_DECIMAL})(?:\s(?:in total|altogether|[a-z]+))?\s(?:for|after|from)\s"
+    r"(?:(?:the|all|these|those|his|her|their)\s)*\d[\d,.]*\s[a-z][^\d=\n]{0,60}\Z"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _PARENTHESIS = re.compile(r"\s\((?=[^()\n]*[a-zA-Z=+*/\u00d7])[^()\n]*\)")
@@ -91,6 +118,10 @@ def _unlatexed(text: str) -> str:
         text = _CURRENCY_WORD.sub("$", text.replace("\\$", "$"))
     if "10" in text:
         text = _POWER_OF_TEN.sub(_scientific, text)
+    if "illion" in text or "housand" in text:
+        text = _SCALED.sub(lambda match: match[1].rstrip(".,") + _SCALES[match[2].lower()], text)
+    if "negative " in text or "minus " in text:
+        text = _NEGATIVE.sub("-", text)
     text = _SPACED.sub(_grouped, text)
     return _SCRIPT.sub(" ", text) if "{" in text else text
 
@@ -138,18 +169,18 @@ class NumberSpace(ByKey):
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """The number with which it begins, or the last one."""
         plain = re.sub(rf"^\s*({_SIGN})\s", r"\1", _unlatexed(text))
-        match = _DIRECT.match(plain)
-        written = _computed(match) if match else None
-        if written is None:
-            last = last_match(_ANY, plain)
-            written = last[1] if last else None
-        return self._answer(written, reply)
+        if match := _DIRECT.match(plain):
+            return self._answer(_computed(match), reply)
+        last = last_match(_ANY, plain)
+        return self._answer(last[1], reply) if last else _worded(_beginning_words(plain))
 
     def begins(self, text: str, reply: Reply) -> Answer | None:
         """The number with which it begins, or the only number of its first sentence."""
         plain = _unlatexed(text)
         if match := _DIRECT.match(plain):
             return self._answer(_computed(match), reply)
+        if words := _beginning_words(plain):
+            return _worded(words)
         sentence = _SENTENCE.match(plain)
         if sentence is None or _NEGATED.search(sentence[0]):
             return None
@@ -169,7 +200,8 @@ class NumberSpace(ByKey):
         plain = _unlatexed(_BULLET.sub("", text))
         match = _DIRECT.match(plain)
         if match is None:
-            return None
+            words = _beginning_words(plain)
+            return _worded(words) if words and len(_PLAIN_WORDS.findall(plain, words.end())) <= 2 else None
         end = match.end(1)
         while further := _EQUALS.match(plain, end):
             match, end = further, further.end(1)
@@ -182,7 +214,7 @@ class NumberSpace(ByKey):
         plain = _unlatexed(text)
         match = last_match(_ANY, plain)
         if match is None:
-            return None
+            return _worded(last_match(_IN_WORDS, plain))
         start = plain.rfind("\n", 0, match.start()) + 1
         line = plain[start : plain.find("\n", match.end())] if "\n" in plain[match.end() :] else plain[start:]
         if "**" in line and len(line) < 2000:
@@ -191,6 +223,8 @@ class NumberSpace(ByKey):
                     return self._answer(_computed(number), reply)
         if "(" in line and len(line) < 2000 and (outer := last_match(_ANY, _PARENTHESIS.sub(" ", line))):
             return self._answer(outer[1], reply)
+        if paid := _PAID.search(line):
+            return self._answer(paid[1], reply)
         aside = _ASIDE.search(line) if len(line) < 2000 else None
         if aside and len(_ANY.findall(line, aside.end())) == 1 and (main := last_match(_ANY, line[: aside.start()])):
             return self._answer(main[1], reply)
@@ -203,6 +237,18 @@ class NumberSpace(ByKey):
             return Answer(written, str(int(written)))
         value = _fraction(written, reply)
         return NOTHING if value is None else Answer(written.strip(), str(value))
+
+
+def _beginning_words(text: str) -> re.Match[str] | None:
+    """The number in words with which a statement begins."""
+    lead = _LEAD.match(text)
+    return _IN_WORDS.match(text, lead.end() if lead else 0)
+
+
+def _worded(match: re.Match[str] | None) -> Answer | None:
+    """The answer of a number in English words; None if they are no number."""
+    value = number_in_words(match[2]) if match else None
+    return Answer(match[0].strip(), str(-value if match[1] else value)) if match and value is not None else None
 
 
 def _fraction(written: str, reply: Reply) -> Fraction | None:

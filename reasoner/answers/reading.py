@@ -55,7 +55,9 @@ class ReadsSegment:
             return _named(own, "pattern")
         stated = self._stated(reply)
         if stated is None:
-            return _named(self.last(without_remarks(segment), reply) or self.last(segment, reply), "last")
+            return self._ending(reply) or _named(
+                self.last(without_remarks(segment), reply) or self.last(segment, reply), "last"
+            )
         answer, rule, end = stated
         return self._corrected(reply, end) or _named(answer, rule)
 
@@ -91,6 +93,13 @@ class ReadsSegment:
             if answer := self.alone(claim, reply):
                 return _named(answer, "announced")
         return _named(self.last(changes.withdrawn, rest), "last") if changes.withdrawn else None
+
+    def _ending(self, reply: Reply) -> Answer | None:
+        """The answer in a correction that ends the reply, where nothing was stated before: `Yes... wait, no.`"""
+        changes = corrections(reply, 0)
+        if changes is None or not changes.claims or not reply.text.rstrip().endswith(changes.claims[0]):
+            return None
+        return _named(self.alone(changes.claims[0], reply), "announced")
 
     def forms(self, reply: Reply) -> Iterator[Statement]:
         """Machine-readable forms; a kind may have one of its own, such as a code block."""
