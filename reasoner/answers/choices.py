@@ -110,7 +110,7 @@ def _patterns(labels: Labels) -> _Patterns:
         alone=re.compile(rf"(?:\d[.)][ \t])?(?:\W|(?i:{_option_words()})\s*){{0,6}}{label}\W{{0,6}}"),
         marked=re.compile(rf"(?:{_BOLD}|(?<![\w)])\(|\[\[){capital}(?:{_END}|\]\])"),
         item=re.compile(
-            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_option_words()})[ \t]+)?{capital}(?:\*\*)?(?:[).:\]](?:\*\*)?|[^\S\n]*\|)"
+            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_option_words()})[ \t]+)?{capital}(?:\*\*)?(?:[).:\]](?:\*\*)?|[^\S\n]*\||(?=[^\S\n]+[\u2713\u2714\u2705\u2717\u2718\u274c\u2716]))"
             r"[^\S\n]+(\S[^\n]*)$",
             re.MULTILINE,
         ),

@@ -15,7 +15,7 @@ from reasoner.answers.languages import Reply
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import ReadsSegment
-from reasoner.answers.shapes import Number, Words, key, shape
+from reasoner.answers.shapes import NO_SOLUTION, Number, Words, key, shape
 from reasoner.errors import require
 from reasoner.types import Answer, Blocks
 
@@ -57,8 +57,16 @@ _LEADING_WORDS = re.compile(
 _DETAIL = re.compile(
     r"[\s,;(\u2014\u2013]*+(?:and\s+|or\s+|which\s+is\s+|that\s+is\s+)?"
     r"(?:which|when|where|since|because|for|as|at|with|using|given|if|reached|attained|occurr\w+|obtained|taking|by|from|approximately|approx\.?|about|roughly|around)\b"
-    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find|obtain)|gives|giving|is\s*\Z|are\s*\Z)))[^\n]*\Z"
+    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find|obtain)|gives|giving|is\s*\Z|are\s*\Z)|:\s))[^\n]*\Z"
 )
+_LONE_NAME = re.compile(r"[a-zA-Z]|\\(?!pi|infty|emptyset)[a-z]+")
+_REJECTED = re.compile(
+    r"\s*(?:(?:is|are|was)\s+(?:rejected|discarded|extraneous|invalid|impossible|not\b)|does\s+not\b|doesn['\u2019]t\b)"
+)
+_CONDITION_BEFORE = re.compile(
+    r"\b(?:when|if|for|since|as|with|where|given|at|let|because|suppose)\s*\Z", re.IGNORECASE
+)
+_PLURAL = re.compile(r"(?:\b(?:are|were|son|sont|sind|s\u00e3o|sono)|:)\s*\Z", re.IGNORECASE)
 _BREAK = re.compile(r"[.!?\u3002](?=\s)|\n")
 _BOX = re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)\}")
 _BETWEEN_BOXES = re.compile(rf"[\s$]*+{_AND.pattern}\$*+")
@@ -129,6 +137,9 @@ class MathSpace(ReadsSegment):
 
     def last(self, text: str, reply: Reply) -> Answer | None:
         """The only line, a last line that is a formula but for words such as `so`, the last formula or number."""
+        closing = text.strip().rpartition("\n")[2][:80] if "solution" in text else ""
+        if closing and shape(closing) == NO_SOLUTION:
+            return self._read(closing, reply)
         for written in (_line(text), _formula(text), last_number(text)):
             if written and (answer := self._read(written, reply)):
                 return answer
@@ -225,19 +236,23 @@ def _formula(text: str) -> str | None:
     formulas = list(_MATH.finditer(text))[-MAX_FORMULAS:]
     if not formulas:
         return None
-    *_, last = formulas
     first = len(formulas) - 1
     while first and not _BREAK.search(text, formulas[first - 1].end(), formulas[first].start()):
         first -= 1
     sentence = formulas[first:]
+    # What is rejected, and a name beside a formula, is no answer.
+    while len(sentence) > 1 and (
+        _LONE_NAME.fullmatch(_result(sentence[-1])) or _REJECTED.match(text, sentence[-1].end())
+    ):
+        sentence.pop()
     if len(sentence) > 1:
-        before = sentence[-2]
-        if "=" in before[0] and "=" in last[0] and _AND.fullmatch(text, before.end(), last.start()):
+        last, before, head = sentence[-1], sentence[-2], text[: sentence[-2].start()]
+        equations = "=" in before[0] and "=" in last[0] and not _CONDITION_BEFORE.search(head[-40:])
+        if (equations or _PLURAL.search(head[-20:])) and _AND.fullmatch(text, before.end(), last.start()):
             return f"{_result(before)}, {_result(last)}"
-        for index, (main, detail) in enumerate(itertools.pairwise(sentence)):
+        for main, detail in itertools.pairwise(sentence):
             between = text[main.end() : detail.start()]
-            if len(between) < MAX_BETWEEN and _DETAIL.fullmatch(
-                between + _MATH.sub(" ", text[detail.end() : sentence[-1].start()])
-            ):
+            rest = _MATH.sub(" ", text[detail.end() : last.start()])
+            if len(between) < MAX_BETWEEN and _DETAIL.fullmatch(between + rest):
                 return _result(main)
-    return _result(last)
+    return _result(sentence[-1])

@@ -48,7 +48,7 @@ _JOINT = re.compile(
     r"\s*(?:(?:the|option|options|choice)\s+)*[(*\[\"']*"
 )
 _INSTEAD = re.compile(
-    r"[)*\]\"']*\s*(?:,?\s*but(?:\s+rather)?|[,;.:\u2014\u2013-]+\s*(?:but|rather|it'?s|it is))\s+[(*\[]*"
+    r"[)*\]\"']*\s*(?:(?:,[^,.\n]{1,40})?,?\s*but(?:\s+rather)?|[,;.:\u2014\u2013-]+\s*(?:but|rather|it'?s|it is))\s+[(*\[]*"
 )
 _ADVERB = r"(?:both|all|also|clearly|obviously|simply|just|therefore|thus|likewise|however,?|be|been)\s+"
 _VERB = r"(?:are|is|was|were|would|could|can|must|may|might|should|seems?|appears?|looks?|does|do|did|has|have)"
@@ -217,7 +217,7 @@ def together(reply: Reply, verdicts: Sequence[Judged]) -> list[str]:
 
 
 _SENTENCE_BEFORE = re.compile(r"(?:\A|[.!?:;\n\u2014\u2013\u2192]|,\s*(?:so|no|hence|thus)?)[\s*(\[\"']*\Z")
-_SENTENCE_AFTER = re.compile(r"[)*\]\"']*\s*(?:[.!;\n]|\Z)")
+_SENTENCE_AFTER = re.compile(r"[)*\]\"']*(?:\s*(?:[.!;\n]|\Z)|\s+[\u2014\u2013-]+\s)")
 
 
 def alone_in_a_sentence(text: str, mention: Mention) -> bool:

@@ -69,12 +69,19 @@ _SCRIPT = re.compile(r"[\^_]\{[^{}]*+\}")
 _POWER_OF_TEN = re.compile(
     r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?([-\u2212+]?\d{1,2})\s?\}|([-\u2212+]?\d{1,2})(?!\d))"
 )
+MAX_LINE = 2000
+"""Characters of a line in which the last number is looked at more closely."""
 _SENTENCE = re.compile(r"[^\n\u3002\uff01]{0,300}?(?=[.!](?:\s|\*|\Z)|[\n\u3002;\uff01]|\Z)")
 _CLAUSE = re.compile(r",(?!\d)")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|between|unclear|unknown)\b|n['\u2019]t\b|\?", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:,\s(?:which|not|rather|instead|compared|up from|down from|versus|as opposed)"
     r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s(?:\w+\s){0,3}?than))\b"
+    r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
+    re.IGNORECASE,
+)
+_DETAIL = re.compile(
+    r"(?:\safter\s\w+ing|,\s(?:up |down )?from|(?:,\s|\s\()(?:(?:or|that is|i\.e\.),?\s)?(?:about|approximately|roughly|around))\s"
     r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
     re.IGNORECASE,
 )
@@ -149,9 +156,37 @@ def _computed(match: re.Match[str] | None) -> str | None:
 
 
 def last_number(text: str) -> str | None:
-    """The last number in a text, as written; None if there is none."""
-    match = last_match(_ANY, _unlatexed(text))
-    return match[1] if match else None
+    """The last number in a text, as written; None if there is none.
+
+    In its line one in bold comes first, and one in a remark last.
+    """
+    return _last_in(_unlatexed(text))
+
+
+def _last_in(plain: str) -> str | None:
+    match = last_match(_ANY, plain)
+    if match is None:
+        return None
+    start = plain.rfind("\n", 0, match.start()) + 1
+    line = plain[start : plain.find("\n", match.end())] if "\n" in plain[match.end() :] else plain[start:]
+    if len(line) >= MAX_LINE:
+        return match[1]
+    if "**" in line:
+        for bold in reversed(_BOLD.findall(line)):
+            if number := _ANY.search(bold):
+                return _computed(number)
+    if "(" in line and (outer := last_match(_ANY, _PARENTHESIS.sub(" ", line))):
+        return outer[1]
+    for pattern, most in ((_ASIDE, 1), (_DETAIL, 3)):
+        aside = pattern.search(line)
+        if (
+            aside
+            and 1 <= len(_ANY.findall(line, aside.end())) <= most
+            and (main := last_match(_ANY, line[: aside.start()]))
+        ):
+            return main[1]
+    paid = _PAID.search(line)
+    return paid[1] if paid else match[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,25 +245,10 @@ class NumberSpace(ByKey):
         return None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last number; in its line one in bold comes first, and one in a remark in brackets last."""
+        """The last number; in its line one in bold comes first, and one in a remark last."""
         plain = _unlatexed(text)
-        match = last_match(_ANY, plain)
-        if match is None:
-            return _worded(last_match(_IN_WORDS, plain))
-        start = plain.rfind("\n", 0, match.start()) + 1
-        line = plain[start : plain.find("\n", match.end())] if "\n" in plain[match.end() :] else plain[start:]
-        if "**" in line and len(line) < 2000:
-            for bold in reversed(_BOLD.findall(line)):
-                if number := _ANY.search(bold):
-                    return self._answer(_computed(number), reply)
-        if "(" in line and len(line) < 2000 and (outer := last_match(_ANY, _PARENTHESIS.sub(" ", line))):
-            return self._answer(outer[1], reply)
-        if paid := _PAID.search(line):
-            return self._answer(paid[1], reply)
-        aside = _ASIDE.search(line) if len(line) < 2000 else None
-        if aside and len(_ANY.findall(line, aside.end())) == 1 and (main := last_match(_ANY, line[: aside.start()])):
-            return self._answer(main[1], reply)
-        return self._answer(match[1], reply)
+        written = _last_in(plain)
+        return _worded(last_match(_IN_WORDS, plain)) if written is None else self._answer(written, reply)
 
     def _answer(self, written: str | None, reply: Reply) -> Answer | None:
         if written is None:

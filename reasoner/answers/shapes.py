@@ -114,6 +114,10 @@ _QUANTITY = rf"{NAME}|m?\\angle ?[A-Z]{{1,3}}|[A-Z]{{2}}|P\([A-Z]\)"
 _NAMED = re.compile(rf"({_QUANTITY})(=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
 _MEMBER = re.compile(rf"({NAME})\\in(?![a-z]) ?((?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
 _TUPLE_OF_NAMES = re.compile(rf"\(({NAME}(?:,{NAME})++)\)=(\(.++)", re.DOTALL)
+_UNKNOWN = re.compile(r"[a-zA-Z]")
+_CONSTANTS = re.compile(
+    r"\\(?:frac|sqrt|cdot|pi|binom|sin|cos|tan|log|ln|times)(?![a-z])|(?<![a-zA-Z\\])[ie](?![a-zA-Z])"
+)
 _MATRIX = re.compile(
     r"[(\[]?\\begin\{((?:[pbB]?|small)matrix|array)\}(?:\{[clr|]*+\})?"
     r"((?:(?!\\begin|\\end).)*+)\\end\{\1\}[)\]]?(\^(?:T|\\top|\{T\}))?",
@@ -134,11 +138,13 @@ _ALL_REALS = re.compile(
 )
 _PHRASES = {
     "\\emptyset": re.compile(
-        r"(?:there\s(?:is|are)\s)?no\ssolutions?(?:\sexists?)?|(?:the\s)?(?:empty|null)\sset", re.IGNORECASE
+        r"(?:there\s(?:is|are)\s)?no\s(?:(?:real|valid|possible|such)\s)?solutions?(?:\sexists?)?|(?:the\s)?(?:empty|null)\sset",
+        re.IGNORECASE,
     ),
     "does not exist": re.compile(r"(?:it\s)?does(?:\snot|n't)\sexist|DNE", re.IGNORECASE),
 }
-_NOTHING = Words("\\emptyset")
+NO_SOLUTION = Words("\\emptyset")
+"""The empty set, and an equation without a solution."""
 _PAIRS = {"(": ")", "[": "]"}
 
 
@@ -215,7 +221,7 @@ def _shape(text: str) -> Shape:
 def _plain(text: str) -> Shape | None:
     """A number or what is compared as written; None for anything else."""
     if text in ("\\emptyset", "\\{\\}"):
-        return _NOTHING
+        return NO_SOLUTION
     if "mod" in text or _CLOCK.fullmatch(text):
         return Words(text)
     if _RATIO.fullmatch(text):
@@ -247,7 +253,7 @@ def _single(text: str) -> Shape:
     if names := _TUPLE_OF_NAMES.fullmatch(text):
         return _named_tuple(names[1].split(","), names[2], text)
     sides = split(text, "=")
-    if len(sides) > 2 or (len(sides) == 2 and not re.search(r"[a-zA-Z]", sides[0])):
+    if len(sides) > 2 or (len(sides) == 2 and not _UNKNOWN.search(_CONSTANTS.sub("", sides[0]))):
         return _shape(sides[-1]) if sides[-1] else Formula(text)
     if named := _NAMED.fullmatch(text):
         return Named(named[1], _shape(named["value"]), text, named[2])
@@ -312,7 +318,7 @@ def _unordered(kind: str, parts: list[str], latex: str) -> Shape:
     if len(names) == 1:
         shapes = [other.value if isinstance(other, Named) else other for other in shapes]
     unique = tuple({key(other): other for other in shapes}.values())
-    return unique[0] if len(unique) == 1 and unique[0] != _NOTHING else Group(kind, unique, latex)
+    return unique[0] if len(unique) == 1 and unique[0] != NO_SOLUTION else Group(kind, unique, latex)
 
 
 def _unnamed(inner: Shape) -> Shape:

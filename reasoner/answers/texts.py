@@ -138,11 +138,14 @@ _JUDGED = re.compile(
 )
 # `Absolutely not.`, `Not at all.`, `Of course!` are answers where nothing follows in their sentence.
 _EMPHATIC = re.compile(
-    rf"{_MARKUP}(?i:(?:absolutely|definitely|certainly|surely|of course|exactly|indeed)(\s+not)?|(not)\s+(?:at\s+all|really))"
+    rf"{_MARKUP}(?i:(?:absolutely|definitely|certainly|surely|of course|exactly|indeed|sure|right|i\s+(?:think|believe)\s+so)(\s+not)?"
+    r"|(not\s+(?:at\s+all|really|so)|i\s+(?:do\s+not|don['\u2019]t)\s+(?:think|believe)\s+so|(?:that|this|it)(?:\s+(?:is|was)n['\u2019]t|['\u2019]s\s+not|\s+is\s+not)\s+(?:true|correct|right|so|the\s+case)))"
     r"(?=[*_`]*(?:[.,!;:\n\u2014\u2013]|\s+[\u2014\u2013-]|\Z))"
 )
 _LETTER = re.compile(r"\W{0,4}([YNyn])\W{0,4}(?:\n|\Z)")
-_FIRST = re.compile(rf"\W{{0,8}}(?:{_SURE})?{_YES_NO}")
+_FINALLY = re.compile(
+    rf"(?:\b(?:so|hence|thus|therefore|is|be|say|then|short|not),?|[:,\u2192\u21d2\u2014\u2013-])\s+[*\"'\u201c]*{_YES_NO}[\s.!*\"'\u201d]*\Z"
+)
 _TRUTH = {
     "yes": "yes", "yep": "yes", "yeah": "yes", "yup": "yes", "true": "yes", "correct": "yes", "right": "yes", "y": "yes",
     "no": "no", "nope": "no", "nah": "no", "false": "no", "incorrect": "no", "wrong": "no", "not true": "no",
@@ -220,7 +223,7 @@ class YesNoSpace(ByKey):
 
     def alone(self, text: str, reply: Reply) -> Answer | None:
         """One of the two words."""
-        return self.begins(text, reply) if len(text) < 30 and len(text.split()) <= 3 else None
+        return self.begins(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
         """The word that the last line begins with, else the first line; else the word if the text holds only one."""
@@ -228,6 +231,8 @@ class YesNoSpace(ByKey):
         for line in (stripped.rpartition("\n")[2], stripped.partition("\n")[0]):
             if answer := self.begins(line[:200], reply):
                 return answer
+        if match := _FINALLY.search(stripped[-60:]):
+            return _truth(match[1])
         words = [match[1] for match in _YES_NO_ANY.finditer(text)]
         return _truth(words[-1]) if len({_TRUTH[word.lower()] for word in words}) == 1 else None
 
