@@ -17,6 +17,7 @@ from reasoner.answers.mentions import (
     judged,
     labels_in,
     occurrences,
+    sole_subject,
     together,
 )
 from reasoner.answers.reading import NOTHING, TAIL, ByKey, ReadsSegment, last_match
@@ -39,7 +40,7 @@ _ENDS = (
     rf"(?=\s*(?:{_CLOSE}|[,;!\n\u3002\uff0c\u3001/&+]|\Z|(?:and|or|are|both|together|because)\b"
     r"|[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7a3]))"
 )
-_ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)\s+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
+_ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)[^\S\n]+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
 _APART = r"(?<![a-zA-Z\d_'\u2019.$\\-])"
 _MENTION = (
     rf"{_APART}(?:(?P<article>[AI])(?=[^\S\n]+(?!(?i:{_ON}|over|rather|it|seems?|appears?|fits?|makes?|must|would|satisf\w+|works?|match\w*|holds?|remains?)\b)"
@@ -62,6 +63,7 @@ _NEGATIVE = re.compile(
 )
 
 
+_BOLD_TEXT = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _JOINED = re.compile(rf"[\s*,]*(?:{_AND})[\s*]*", re.IGNORECASE)
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "last")
 _NTH = (
@@ -242,7 +244,15 @@ class ChoiceSpace(ByKey):
         left = {m.label for m, verdict, _ in verdicts if verdict != "rejected" and alone_in_a_sentence(prose, m)}
         if len(left) == 1 and not listed:
             return self._answer([*left])
-        return self._named(prose) or (None if listed else self._ordinal(text.strip()))
+        bold = [label for content in _BOLD_TEXT.findall(text) if (label := self._label_of(content))]
+        if len(set(bold)) == 1 and not listed:
+            return self._answer(bold[:1])
+        denied = {m.label for m, verdict, _ in verdicts if verdict == "rejected"}
+        denied -= {m.label for m, verdict, _ in verdicts if verdict != "rejected"}
+        if named := self._named(prose):
+            return None if named.key in denied else named
+        subject = None if listed or self._holds_labels() else sole_subject(Reply(prose), verdicts)
+        return self._answer([subject]) if subject else None if listed else self._ordinal(text.strip())
 
     def _answer(self, labels: list[str]) -> Answer | None:
         chosen = [label for label in self.known if label in labels]
@@ -270,6 +280,10 @@ class ChoiceSpace(ByKey):
         if len(labels) > 1:
             labels = {verdict.mention.label for verdict in left if alone_in_a_sentence(reply.text, verdict.mention)}
         return self._answer([*labels]) if len(labels) == 1 else None
+
+    def _holds_labels(self) -> bool:
+        """Whether an option's text has a label in it as a word, such as `B cells`."""
+        return self.labels == "letters" and any(_patterns("letters").mention.search(option) for option in self.options)
 
     def _first_named(self, text: str) -> Answer | None:
         """The option whose text a text begins with, unless it continues with `or` and another one."""

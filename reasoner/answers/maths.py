@@ -39,7 +39,7 @@ _AND = re.compile(
 # The end of the clause after an announcement: the sentence ends or continues in words.
 _END = re.compile(
     r"[.!](?=\s|\*|\Z)|:(?=\s[a-zA-Z])|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
-    r"|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})|\s\((?=[a-zA-Z]{3})"
+    r"|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})|\s\((?=[a-zA-Z]{3}|or\s|\u2248|\\approx|i\.e\.)"
 )
 _CONDITION = re.compile(r"\s(?:when|if|where|for|at|as|because|since)\s")
 _TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
@@ -55,11 +55,12 @@ _LEADING_WORDS = re.compile(
 )
 # What follows the main statement of a sentence: a reason, a condition, an approximation, a detail.
 _DETAIL = re.compile(
-    r"[\s,;(\u2014\u2013]*+(?:and\s+|or\s+|which\s+is\s+|that\s+is\s+)?"
+    r"[\s,;(\u2014\u2013]*+(?:and\s+|or\s+|which\s+is\s+|(?:that\s+is|i\.e\.),?\s+)?"
     r"(?:which|when|where|since|because|for|as|at|with|using|given|if|reached|attained|occurr\w+|obtained|taking|by|from|approximately|approx\.?|about|roughly|around)\b"
-    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find|obtain)|gives|giving|is\s*\Z|are\s*\Z)|:\s))[^\n]*\Z"
+    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find|obtain)|gives|giving|is\s*\Z|are\s*\Z)|:\s))[^\n]*\Z|\s*\([a-zA-Z][^()\n]*\Z"
 )
 _LONE_NAME = re.compile(r"[a-zA-Z]|\\(?!pi|infty|emptyset)[a-z]+")
+_CONTINUED = re.compile(r",?\s+[a-z]")
 _REJECTED = re.compile(
     r"\s*(?:(?:is|are|was)\s+(?:rejected|discarded|extraneous|invalid|impossible|not\b)|does\s+not\b|doesn['\u2019]t\b)"
 )
@@ -67,7 +68,7 @@ _CONDITION_BEFORE = re.compile(
     r"\b(?:when|if|for|since|as|with|where|given|at|let|because|suppose)\s*\Z", re.IGNORECASE
 )
 _PLURAL = re.compile(r"(?:\b(?:are|were|son|sont|sind|s\u00e3o|sono)|:)\s*\Z", re.IGNORECASE)
-_BREAK = re.compile(r"[.!?\u3002](?=\s)|\n")
+_BREAK = re.compile(r"(?<!i\.e)(?<!e\.g)[.!?\u3002](?=\s)|\n")
 _BOX = re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)\}")
 _BETWEEN_BOXES = re.compile(rf"[\s$]*+{_AND.pattern}\$*+")
 _DECIMAL_COMMA = re.compile(r"(?<![\d,(\[{])(-?\d+),(\d+)(?![\d,])")
@@ -231,16 +232,23 @@ def _line(text: str) -> str | None:
     return last if words == 0 or named else None
 
 
+def _is_aside(text: str, formula: re.Match[str]) -> bool:
+    """Whether a formula is rejected, or a name of which the sentence goes on to speak."""
+    name = _LONE_NAME.fullmatch(_result(formula)) and _CONTINUED.match(text, formula.end())
+    return bool(name or _REJECTED.match(text, formula.end()))
+
+
 def _formula(text: str) -> str | None:
     """The last formula of the main statement; a reason, a condition or another detail after it is skipped."""
     formulas = list(_MATH.finditer(text))[-MAX_FORMULAS:]
     if not formulas:
         return None
+    while len(formulas) > 1 and _is_aside(text, formulas[-1]):
+        formulas.pop()
     first = len(formulas) - 1
     while first and not _BREAK.search(text, formulas[first - 1].end(), formulas[first].start()):
         first -= 1
     sentence = formulas[first:]
-    # What is rejected, and a name beside a formula, is no answer.
     while len(sentence) > 1 and (
         _LONE_NAME.fullmatch(_result(sentence[-1])) or _REJECTED.match(text, sentence[-1].end())
     ):

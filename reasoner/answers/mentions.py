@@ -169,7 +169,12 @@ def judged(reply: Reply, mentions: Sequence[Mention]) -> list[Judged]:
             verdicts.append(Judged(mention, after, mention.end))
             continue
         rejected = _before(lowered, mention.start, _phrases("reject"))
-        chosen = None if mention.article else _before(lowered, mention.start, _phrases("choose"))
+        chosen = _before(lowered, mention.start, _phrases("choose"))
+        if chosen is not None and (
+            (mention.article and not _named_option(lowered, mention.start))
+            or (index + 1 < len(mentions) and _begins_a_list(lowered, chosen, mention, mentions[index + 1]))
+        ):
+            chosen = None
         if rejected is not None and (chosen is None or rejected <= chosen):
             verdicts.append(Judged(mention, "rejected", rejected))
         elif after == "right" and not hedged(reply.text, mention.start):
@@ -179,6 +184,37 @@ def judged(reply: Reply, mentions: Sequence[Mention]) -> list[Judged]:
         else:
             verdicts.append(Judged(mention, "", mention.start))
     return _extended(lowered, verdicts)
+
+
+def _named_option(lowered: str, start: int) -> bool:
+    """Whether a word such as `option` is right before an offset."""
+    return _ending(lowered[max(0, start - WINDOW) : start].rstrip(_MARKS), _phrases("option")) is not None
+
+
+def _begins_a_list(lowered: str, phrase: int, mention: Mention, following: Mention) -> bool:
+    """Whether a phrase such as `option:` introduces a list of options, one per line."""
+    line = lowered.rfind("\n", mention.end, following.start)
+    return (
+        "\n" in lowered[phrase : mention.start]
+        and line >= 0
+        and not lowered[line : following.start].strip(_MARKS + "-.")
+    )
+
+
+def sole_subject(reply: Reply, verdicts: Sequence[Judged]) -> str | None:
+    """The only label that is not rejected, if it begins a clause or follows a word such as `option`; else None."""
+    left = [verdict.mention for verdict in verdicts if verdict.verdict != "rejected"]
+    if len({mention.label for mention in left}) != 1:
+        return None
+    for mention in left:
+        if _named_option(reply.lowered, mention.start) or (
+            not mention.article
+            and mention.label.isalpha()
+            and _CLAUSE_BEFORE.search(reply.text, max(0, mention.start - 12), mention.start)
+            and _VERB_AFTER.match(reply.text, mention.end)
+        ):
+            return mention.label
+    return None
 
 
 def _extended(lowered: str, verdicts: list[Judged]) -> list[Judged]:
@@ -217,6 +253,8 @@ def together(reply: Reply, verdicts: Sequence[Judged]) -> list[str]:
 
 
 _SENTENCE_BEFORE = re.compile(r"(?:\A|[.!?:;\n\u2014\u2013\u2192]|,\s*(?:so|no|hence|thus)?)[\s*(\[\"']*\Z")
+_CLAUSE_BEFORE = re.compile(r"(?:\A|[.!?:;,\n])[\s*(]*\Z")
+_VERB_AFTER = re.compile(r"\**\s+[a-z]")
 _SENTENCE_AFTER = re.compile(r"[)*\]\"']*(?:\s*(?:[.!;\n]|\Z)|\s+[\u2014\u2013-]+\s)")
 
 

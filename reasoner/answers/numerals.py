@@ -86,7 +86,7 @@ _DETAIL = re.compile(
     re.IGNORECASE,
 )
 _PAID = re.compile(
-    rf"(?:=\s?[{_CURRENCY}]?|[{_CURRENCY}])\s?({_DECIMAL})(?:\s(?:in total|altogether|[a-z]+))?\s(?:for|after|from)\s"
+    rf"(?:=\s?[{_CURRENCY}]?|[{_CURRENCY}])\s?({_DECIMAL})(?:\s(?:in total|altogether|[a-z]+))?\s(?:for|after|from|of|among|to\s\w+)\s"
     r"(?:(?:the|all|these|those|his|her|their)\s)*\d[\d,.]*\s[a-z][^\d=\n]{0,60}\Z"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")

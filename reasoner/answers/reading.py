@@ -28,6 +28,9 @@ RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
 sentence that announces it, a heading, a line of its own, and the last candidate in the text."""
 
 
+_SENTENCE_BREAK = re.compile(r"[.!?]\s+\S|\n\s*\S")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsSegment:
     """A kind of answer that reads the last part of a reply that was not only thought.
@@ -97,9 +100,10 @@ class ReadsSegment:
     def _ending(self, reply: Reply) -> Answer | None:
         """The answer in a correction that ends the reply, where nothing was stated before: `Yes... wait, no.`"""
         changes = corrections(reply, 0)
-        if changes is None or not changes.claims or not reply.text.rstrip().endswith(changes.claims[0]):
-            return None
-        return _named(self.alone(changes.claims[0], reply), "announced")
+        for claim in changes.claims[:2] if changes else ():
+            if not _SENTENCE_BREAK.search(reply.text.rpartition(claim)[2]) and (answer := self.alone(claim, reply)):
+                return _named(answer, "last")
+        return None
 
     def forms(self, reply: Reply) -> Iterator[Statement]:
         """Machine-readable forms; a kind may have one of its own, such as a code block."""

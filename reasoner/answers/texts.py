@@ -27,7 +27,7 @@ _FULL_STOP = re.compile(
 _REASON = re.compile(
     r"\s*[,;]?\s(?:because|since|as (?:it|he|she|they|this)|which|who|given that|due to|porque|car"
     r"|parce que|weil|da es|karena|\u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e)\b"
-    r"|\s+[\u2014\u2013]\s|\s-\s|,\s(?:but|so|and not|not|as|with|where)\s",
+    r"|\s\((?:not|i\.e|which|or|also|rather)\b|\s+[\u2014\u2013]\s|\s-\s|,\s(?:but|so|and not|not|as|with|where)\s",
     re.IGNORECASE,
 )
 _BOLD_FIRST = re.compile(r"\s*(?:the |an? )?\*\*([^*\n]+)\*\*", re.IGNORECASE)
