@@ -88,7 +88,7 @@ SPACES = tuple(_SPACES)
 
 
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space with this name for a question; options may follow, as in `math:seconds=30` or `number:pattern== (.*)`.
+    """The space with this name for a question; options may follow, as in `math:loose=[units,rounding],seconds=30`.
 
     `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
     `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
@@ -103,7 +103,7 @@ def space_for(name: str, question: str) -> AnswerSpace:
     return replace(space, **_options(name, options)) if options else space
 
 
-_OPTIONS = {"math": ("seconds", "pattern"), "choice": ("several", "pattern")}
+_OPTIONS = {"math": ("seconds", "loose", "pattern"), "choice": ("several", "pattern")}
 
 
 def _options(kind: str, text: str) -> dict[str, Any]:
@@ -114,7 +114,10 @@ def _options(kind: str, text: str) -> dict[str, Any]:
         if option not in known:
             raise UnknownName("option", option, known, of=f"answer kind {kind}")
         text = ""
-        if option != "pattern":
+        if value.startswith("[") and option == "loose":
+            value, _, text = value[1:].partition("]")
+            text = text.removeprefix(",")
+        elif option != "pattern":
             value, _, text = value.partition(",")
         values[option] = _READ[option](value)
     return values
@@ -133,4 +136,8 @@ def _several(value: str) -> bool:
     return value == "true"
 
 
-_READ: dict[str, Callable[[str], object]] = {"seconds": _seconds, "several": _several, "pattern": str}
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+_READ: dict[str, Callable[[str], object]] = {"seconds": _seconds, "loose": _names, "several": _several, "pattern": str}

@@ -3,20 +3,20 @@ r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answ
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import math_worker
-from reasoner.answers.acceptance import accepts
+from reasoner.answers.acceptance import POLICIES, Policy, accepts
 from reasoner.answers.blocking import blocks, exact
 from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import ReadsSegment
-from reasoner.answers.shapes import NO_SOLUTION, Number, Words, key, shape
-from reasoner.errors import require
+from reasoner.answers.shapes import NO_SOLUTION, Group, Number, Shape, Words, key, shape
+from reasoner.errors import UnknownName, require
 from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500
@@ -85,22 +85,26 @@ class MathSpace(ReadsSegment):
     """A mathematical answer; `docs/answers.md` says when two are equal.
 
     `seconds`, above 0, limits the processor time for comparing all answers of one question. Answers that are not
-    compared in time count as different, and the solution has a note that says so.
+    compared in time count as different, and the solution has a note that says so. `loose` names the policies of
+    `docs/answers.md` that are loosened; all answers of a vote are then compared with each other.
     """
 
     name: ClassVar[str] = "math"
     version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
-    # Functions of `SlowSpace`; the first two run in a worker.
-    accepts = staticmethod(math_worker.accepts)
+    # Functions of `SlowSpace`; the first one and `accepts` run in a worker.
     find_blocks = staticmethod(math_worker.find_blocks)
     refusal = staticmethod(too_complex)
 
     seconds: float = 10.0
+    loose: tuple[Policy, ...] = ()
 
     def __post_init__(self) -> None:
         ReadsSegment.__post_init__(self)
+        for policy in self.loose:
+            if policy not in POLICIES:
+                raise UnknownName("loose policy", policy, POLICIES, of="answer kind math")
         require(self.seconds, "seconds", above=0, below=math.inf)
 
     def forms(self, reply: Reply) -> Iterator[Statement]:
@@ -159,12 +163,19 @@ class MathSpace(ReadsSegment):
         name = key(shape(written))
         return Answer(bare(written), name, rule) if _SAYS.search(name) else None
 
+    @property
+    def accepts(self) -> Callable[[str, str], bool]:
+        """Whether a reference answer accepts another one; runs in a worker."""
+        return math_worker.LooselyAccepts(self.loose) if self.loose else math_worker.accepts
+
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None if only a slow comparison can decide."""
-        return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None)
+        return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None, self.loose)
 
     def blocks(self, answer: Answer) -> Blocks | None:
         """By size and structure; None if that needs the value of a formula."""
+        if self.loose:
+            return Blocks(("loose",))
         answer_shape = shape(answer.text)
         return blocks(answer_shape, lambda _: None) if exact(answer_shape) else None
 
@@ -228,8 +239,12 @@ def _line(text: str) -> str | None:
     if "$" not in last and "\\(" not in last and (lead := _LEADING_WORDS.match(last)) and "=" in last:
         last = last[lead.end() :]
     words = len(_words(last))
-    named = len(lines) == 1 and words < MAX_WORDS and isinstance(shape(last), Number | Words)
+    named = len(lines) == 1 and words < MAX_WORDS and _plain_amount(shape(last))
     return last if words == 0 or named else None
+
+
+def _plain_amount(answer: Shape) -> bool:
+    return isinstance(answer, Number | Words) or (isinstance(answer, Group) and answer.kind == "unit")
 
 
 def _is_aside(text: str, formula: re.Match[str]) -> bool:

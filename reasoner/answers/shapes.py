@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from reasoner.answers.latex import MAX_LENGTH, balanced, bare, matching, normal, split, too_complex, untexted
 from reasoner.answers.moments import moment, number_in_words
+from reasoner.answers.quantities import unit_of
 from reasoner.answers.relations import NAME, REALS, as_set
 
 
@@ -49,7 +50,8 @@ class Named:
 class Group:
     """Several shapes; `kind` is the brackets of a tuple or interval, or one of the words below.
 
-    They are "list" (also a set), "union", "matrix", "row", and "label" for a label with the text of its option.
+    They are "list" (also a set), "union", "matrix", "row", "label" for a label with the text of its option, and
+    "unit" for an amount with its unit.
 
     The order counts except in lists and unions.
     """
@@ -89,6 +91,8 @@ def _group_key(kind: str, keys: list[str]) -> str:
             return "&".join(keys)
         case "label":
             return f"({keys[0]}) {keys[1]}"
+        case "unit":
+            return " ".join(keys)
         case brackets:
             return f"{brackets[0]}{','.join(keys)}{brackets[1]}"
 
@@ -162,7 +166,14 @@ def _verbatim(text: str) -> Words:
 def _cached_shape(text: str) -> Shape:
     if too_complex(text):
         return _verbatim(text)
-    plain, only_text = untexted(bare(text))
+    amount = _without_unit(bare(text))
+    if isinstance(amount, Number | Formula) and (unit := unit_of(bare(text))):
+        return Group("unit", (amount, Words(unit)), text)
+    return amount
+
+
+def _without_unit(text: str) -> Shape:
+    plain, only_text = untexted(text)
     plain = bare(plain)
     if worded := _in_words(plain):
         return worded
