@@ -129,7 +129,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     options: tuple[str, ...]
     labels: Labels = "letters"

@@ -90,7 +90,7 @@ class MathSpace(ReadsSegment):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
     # Functions of `SlowSpace`; the first one and `accepts` run in a worker.

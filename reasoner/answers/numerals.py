@@ -198,7 +198,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Give the answer as a number."
 
     def inside(self, text: str, reply: Reply) -> Answer | None:

@@ -68,7 +68,7 @@ class TextSpace(ByKey):
     """A short free text; two are equal if their SQuAD normal forms are."""
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
@@ -190,7 +190,7 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Give the answer as yes or no."
 
     def announced(self, reply: Reply) -> Iterator[Statement]:

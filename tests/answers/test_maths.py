@@ -59,7 +59,7 @@ READ: list[tuple[str, tuple[str, str] | None]] = [
     ("Evelyn", ("evelyn", "last")),
     ("6:00 PM", ("6:00 pm", "last")),
     ("We find $3$ and then $\\pi$ in the end", (r"\pi", "last")),
-    ("It costs $5 and not $6 in all", ("6", "last")),
+    ("It costs $5 and not $6 in all", ("6 $", "last")),
     ("there are 5 apples on the table, and 6 below", ("6", "last")),
     ("there is no telling what it may be", None),
     ("", None),
