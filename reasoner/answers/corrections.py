@@ -58,13 +58,10 @@ def corrections(reply: Reply, start: int) -> Corrections | None:
     after = reply.text[start:]
     if len(after) < MIN_CORRECTION or (after.isascii() and len(after.split(maxsplit=1)) < MIN_WORDS):
         return None
-    lowered = after.lower()
-    marks = sorted(
-        match.end()
-        for language in (reply.known_languages if after.isascii() else languages())
-        if any(word in lowered for word in language.correction)
-        for match in language.corrections.finditer(after)
-    )
+    spoken = reply.speaking("correction")
+    if after.isascii():
+        spoken = tuple(language for language in spoken if language in reply.known_languages)
+    marks = sorted(match.end() for language in spoken for match in language.corrections.finditer(after))
     if not marks:
         return None
     claims = []

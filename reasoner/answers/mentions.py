@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from reasoner.answers.forms import hedged
-from reasoner.answers.languages import Reply, languages
+from reasoner.answers.languages import Language, Reply, languages
 
 MAX_MENTIONS = 60
 """Mentions that are looked at, from the end."""
@@ -57,7 +57,7 @@ _WRONG = re.compile(
     rf"|(?:{_VERB}\s+)?(?:{_ADVERB})*+(?:wrong|incorrect\w*|false|untrue|invalid|impossible|unlikely|eliminated|excluded|ruled\s+out|out|too"
     r"|irrelevant|unrelated|fails?|contradicts?|violates?|premature|unsafe|inappropriate|contraindicated|less)\b|[\u2717\u2718\u274c\u2716])"
 )
-_FINAL_VERBS = (" is", " are", " was", " were", " be", " remains", " becomes")
+_FINAL_VERB = re.compile(r"\s(?:is|are|was|were|be|remains|becomes)\s+(?:(?:the|an?)\s+)?[*(\"'\u201c]*\Z")
 _FILLERS = (
     "the",
     "a",
@@ -80,16 +80,28 @@ _FILLERS = (
 _COMMANDS = ("\\text", "\\textbf", "\\mathbf", "\\mathrm", "\\textit")
 
 
+Field = Literal["choose", "reject", "option", "filler", "correct", "wrong"]
+
+
 @cache
-def _phrases(field: Literal["choose", "reject", "option", "correct", "wrong"]) -> tuple[str, ...]:
+def _phrases(field: Field) -> tuple[str, ...]:
     """The phrases of all languages, longest first."""
+    if field == "filler":
+        return tuple(sorted({*_phrases("option"), *_FILLERS, *_COMMANDS}, key=len, reverse=True))
     words = {word.lower() for language in languages() for word in getattr(language, field)}
     return tuple(sorted(words, key=len, reverse=True))
 
 
 @cache
-def _fillers() -> tuple[str, ...]:
-    return tuple(sorted({*_phrases("option"), *_FILLERS, *_COMMANDS}, key=len, reverse=True))
+def _by_sign(field: Field, index: Literal[0, -1]) -> dict[str, tuple[str, ...]]:
+    """The phrases by their first or last character, so that few are tried."""
+    signs = {phrase[index] for phrase in _phrases(field)}
+    return {sign: tuple(phrase for phrase in _phrases(field) if phrase[index] == sign) for sign in signs}
+
+
+@cache
+def _spoken(spoken: tuple[Language, ...]) -> tuple[str, ...]:
+    return tuple(word for language in spoken for word in language.correct)
 
 
 def _whole(text: str, phrase: str, start: int) -> bool:
@@ -97,57 +109,52 @@ def _whole(text: str, phrase: str, start: int) -> bool:
     return start == 0 or not (phrase[0].isalnum() and phrase[0] < "\u0900" and text[start - 1].isalnum())
 
 
-def _ending(text: str, phrases: tuple[str, ...]) -> str | None:
+def _ending(text: str, field: Field) -> str | None:
     """The longest phrase that ends a text, as whole words."""
-    if not text.endswith(phrases):
-        return None
-    return next(
-        (phrase for phrase in phrases if text.endswith(phrase) and _whole(text, phrase, len(text) - len(phrase))), None
-    )
+    phrases = _by_sign(field, -1).get(text[-1:], ())
+    return next((one for one in phrases if text.endswith(one) and _whole(text, one, len(text) - len(one))), None)
 
 
-def _before(lowered: str, start: int, phrases: tuple[str, ...]) -> int | None:
+def _before(lowered: str, start: int, field: Field) -> int | None:
     """Where a phrase begins after which nothing but marks and words such as `option` lead to an offset; else None."""
     base = max(0, start - WINDOW)
     window = lowered[base:start]
     for _ in range(MAX_FILLERS):
         window = window.rstrip(_MARKS)
-        if phrase := _ending(window, phrases):
+        if phrase := _ending(window, field):
             return base + len(window) - len(phrase)
-        if filler := _ending(window, _fillers()):
-            shorter = window[: -len(filler)]
-        else:
-            shorter = window.rstrip(",:\uff0c\uff1a\u2192>-")
+        filler = _ending(window, "filler")
+        shorter = window[: -len(filler)] if filler else window.rstrip(",:\uff0c\uff1a\u2192>-")
         if shorter == window:
             return None
         window = shorter
     return None
 
 
-def _starts(text: str, phrases: tuple[str, ...]) -> bool:
-    """Whether a text begins with one of the phrases, as whole words."""
-    if not text.startswith(phrases):
-        return False
-    return any(text.startswith(phrase) and not (phrase[-1].isascii() and text[len(phrase) : len(phrase) + 1].isalpha())
-               for phrase in phrases)  # fmt: skip
+def _starts(text: str, field: Field) -> bool:
+    """Whether a text begins with a phrase, as whole words."""
+    return any(
+        text.startswith(phrase) and not (phrase[-1].isascii() and text[len(phrase) : len(phrase) + 1].isalpha())
+        for phrase in _by_sign(field, 0).get(text[:1], ())
+    )
 
 
-def _after(lowered: str, mention: Mention, limit: int, spoken: tuple[str, ...]) -> Verdict:
+def _after(lowered: str, mention: Mention, limit: int, spoken: tuple[Language, ...]) -> Verdict:
     """What the clause after a mention says of it; `limit` is where the next one begins."""
     closing = _CLOSING.match(lowered, mention.end)
     position = closing.end() if closing else mention.end
     if aside := _ASIDE.match(lowered, position):
         position = aside.end()
     clause = lowered[position : min(position + CLAUSE, limit)]
-    if _WRONG.match(clause) or _starts(clause.lstrip(" ,"), _phrases("wrong")):
+    if _WRONG.match(clause) or _starts(clause.lstrip(" ,"), "wrong"):
         return "rejected"
     if end := _CLAUSE_END.search(clause):
         clause = clause[: end.start()]
-    if _starts(clause.lstrip(" ,"), _phrases("correct")):
+    if _starts(clause.lstrip(" ,"), "correct"):
         return "right"
     if position > mention.end and clause[:1] == " ":
         # `B) the text of the option is correct`
-        for phrase in spoken:
+        for phrase in _spoken(spoken):
             index = clause.find(phrase)
             if index > 0 and not clause[index - 1].isalnum() and not clause[index + len(phrase) :][:1].isalpha():
                 return "rejected" if _WRONG.search(clause, 0, index) else "right"
@@ -160,7 +167,7 @@ def judged(reply: Reply, mentions: Sequence[Mention]) -> list[Judged]:
     A mention after a phrase such as `I choose` is chosen, one before `is correct` is right; one after `not`, `unlike`
     or before `is wrong` is rejected, and so are those that are joined to it.
     """
-    lowered, spoken = reply.lowered, tuple(word for language in reply.known_languages for word in language.correct)
+    lowered, spoken = reply.lowered, reply.known_languages
     verdicts: list[Judged] = []
     for index, mention in enumerate(mentions):
         limit = mentions[index + 1].start if index + 1 < len(mentions) else len(lowered)
@@ -168,8 +175,8 @@ def judged(reply: Reply, mentions: Sequence[Mention]) -> list[Judged]:
         if after == "rejected":
             verdicts.append(Judged(mention, after, mention.end))
             continue
-        rejected = _before(lowered, mention.start, _phrases("reject"))
-        chosen = _before(lowered, mention.start, _phrases("choose"))
+        rejected = _before(lowered, mention.start, "reject")
+        chosen = _before(lowered, mention.start, "choose")
         if chosen is not None and (
             (mention.article and not _named_option(lowered, mention.start))
             or (index + 1 < len(mentions) and _begins_a_list(lowered, chosen, mention, mentions[index + 1]))
@@ -188,7 +195,7 @@ def judged(reply: Reply, mentions: Sequence[Mention]) -> list[Judged]:
 
 def _named_option(lowered: str, start: int) -> bool:
     """Whether a word such as `option` is right before an offset."""
-    return _ending(lowered[max(0, start - WINDOW) : start].rstrip(_MARKS), _phrases("option")) is not None
+    return _ending(lowered[max(0, start - WINDOW) : start].rstrip(_MARKS), "option") is not None
 
 
 def _begins_a_list(lowered: str, phrase: int, mention: Mention, following: Mention) -> bool:
@@ -259,26 +266,25 @@ _SENTENCE_AFTER = re.compile(r"[)*\]\"']*(?:\s*(?:[.!;\n]|\Z)|\s+[\u2014\u2013-]
 
 
 def alone_in_a_sentence(text: str, mention: Mention) -> bool:
-    """Whether a mention is all of a sentence, as in `Not A. B.`"""
+    """Whether a mention is all of a sentence, as B is in `Not A. B.`."""
     before = _SENTENCE_BEFORE.search(text, max(0, mention.start - 12), mention.start)
     return before is not None and _SENTENCE_AFTER.match(text, mention.end) is not None
 
 
 def ends_the_text(reply: Reply, mention: Mention) -> bool:
-    """Whether a mention ends the text and a verb is before it: `the only British city here is London.`"""
+    """Whether a mention ends the text after a verb, as in `the only British city here is London`."""
     if reply.text[mention.end :].strip(" .!*\"'\u201d)\n"):
         return False
-    return _before(reply.lowered, mention.start, _FINAL_VERBS) is not None
+    return _FINAL_VERB.search(reply.lowered, max(0, mention.start - WINDOW), mention.start) is not None
 
 
 def labels_in(text: str, pattern: re.Pattern[str], known: Sequence[str]) -> list[Mention]:
     """The labels that a text mentions, in order; `pattern` gives one in its first group that matched."""
-    found = [
+    return [
         Mention(label, match.start(group), match.end(group), match.lastgroup == "article")
         for match in list(pattern.finditer(text))[-MAX_MENTIONS:]
         if (group := match.lastindex) and (label := match[group].upper()) in known
     ]
-    return found
 
 
 _WORD_BEFORE = re.compile(r"[\w.]")

@@ -169,12 +169,6 @@ def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
 
 
 @cache
-def _ascii_statements() -> tuple[Language, ...]:
-    """The languages in which a reply in ASCII may judge a statement."""
-    return tuple(language for language in languages() if any(map(str.isascii, language.statement)))
-
-
-@cache
 def _statement(language: Language) -> re.Pattern[str]:
     """`The statement is`, and `The claim that whales are fish is`, before a word that says whether it is true."""
     words = following([*language.yes, *language.no, *(_TRUTH if language is english() else ())])
@@ -196,11 +190,10 @@ class YesNoSpace(ByKey):
     def announced(self, reply: Reply) -> Iterator[Statement]:
         """The announcements of the language, then sentences such as `the statement is true`."""
         yield from announcements(reply)
-        for language in languages() if not reply.text.isascii() else _ascii_statements():
-            if any(noun in reply.lowered for noun in language.statement):
-                for match in reversed(list(_statement(language).finditer(reply.text))[-20:]):
-                    if not hedged(reply.text, match.start()):
-                        yield Statement(reply.text[match.end() : match.end() + 80], match.end())
+        for language in reply.speaking("statement"):
+            for match in reversed(list(_statement(language).finditer(reply.text))[-20:]):
+                if not hedged(reply.text, match.start()):
+                    yield Statement(reply.text[match.end() : match.end() + 80], match.end())
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """The word with which it begins, or the first of the two in it."""
