@@ -11,8 +11,8 @@ from reasoner.answers.shapes import Formula, Group, Named, Number, Shape, Words,
 
 Policy = Literal["units", "percent", "degrees", "order", "rounding"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-"""What may be loosened: units that differ count as equal, 50% is also 0.5, 30 degrees are also pi/6, tuples and sets are
-compared in any order, and a decimal equals what it is rounded from."""
+"""What may be loosened: units that differ are dropped, 50% is also 0.5, 30 degrees are also pi/6, tuples and sets are
+compared in any order, and a decimal equals what rounds to it."""
 MAX_DECIMALS = 15
 """Digits after the point of a decimal that may be rounded."""
 
@@ -33,17 +33,8 @@ def accepts(gold: Shape, answer: Shape, decide: Decide, loose: Collection[Policy
             return _accepts_named(gold, answer, decide, loose)
         case (Group("label", parts), Words() as label) | (Words() as label, Group("label", parts)):
             return parts[0] == label
-        case (Group("()" | "list", some), Group("()" | "list", others)) if "order" in loose:
-            return _matched(some, others, decide, loose)
-        case Group("()"), Group("list") if named := by_name(answer):
-            return _all(gold.parts, named, decide, loose)
-        case Group("list"), Group("()") if named := by_name(gold):
-            return _all(named, answer.parts, decide, loose)
-        case Group("list"), Group("list") if _all_named(gold) != _all_named(answer):
-            return False
-        case Group(), Group() if gold.kind == answer.kind:
-            compare = _matched if gold.kind in ("list", "union") else _all
-            return compare(gold.parts, answer.parts, decide, loose)
+        case Group(), Group():
+            return _accepts_group(gold, answer, decide, loose)
         case Number(one), Number(other):
             return "rounding" in loose and (rounds_to(one, other) or rounds_to(other, one))
         case (Formula(), (Number() | Formula())) | (Number(), Formula()):
@@ -52,6 +43,20 @@ def accepts(gold: Shape, answer: Shape, decide: Decide, loose: Collection[Policy
             return ("=" in gold_latex) == ("=" in answer_latex) and decide(gold_latex, answer_latex)
         case _:
             return False
+
+
+def _accepts_group(gold: Group, answer: Group, decide: Decide, loose: Collection[Policy]) -> bool | None:
+    """`accepts` of two groups, part by part."""
+    kinds = {gold.kind, answer.kind}
+    if "order" in loose and kinds <= {"()", "list"}:
+        return _matched(gold.parts, answer.parts, decide, loose)
+    if kinds == {"()", "list"}:
+        parts, others = (by_name(group) if group.kind == "list" else group.parts for group in (gold, answer))
+        return bool(parts and others) and _all(parts, others, decide, loose)
+    if len(kinds) > 1 or (gold.kind == "list" and _all_named(gold) != _all_named(answer)):
+        return False
+    compare = _matched if gold.kind in ("list", "union") else _all
+    return compare(gold.parts, answer.parts, decide, loose)
 
 
 def rounds_to(value: Fraction, decimal: Fraction) -> bool:

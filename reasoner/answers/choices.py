@@ -33,7 +33,8 @@ _ARTICLE_ENDS = rf"(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z])
 _AFTER_LETTER = rf"(?![a-zA-Z\d_-]|['\u2019](?![dt][i\u0131u\u00fc]r)){_ARTICLE_ENDS}"
 _AFTER_NUMBER = rf"(?![a-zA-Z\d_]|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])"
 _AND = (
-    r"(?:,\s*(?:(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)\b)?|[/&+\u3001\uff0c]|\b(?:and|or|und|oder|y|o|et|ou|e|dan"
+    r"(?:,\s*(?:(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)\b)?|[/&+\u3001\uff0c]|\b(?:and|or|und|oder"
+    r"|y|o|et|ou|e|dan"
     r"|atau|v\u00e0|ve|veya|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u4e0e\u53ca\u3068\u304b\uacfc\uc640])"
 )
 _ENDS = (
@@ -43,8 +44,10 @@ _ENDS = (
 _ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)[^\S\n]+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
 _APART = r"(?<![a-zA-Z\d_'\u2019.$\\-])"
 _MENTION = (
-    rf"{_APART}(?:(?P<article>[AI])(?=[^\S\n]+(?!(?i:{_ON}|over|rather|it|seems?|appears?|fits?|makes?|must|would|satisf\w+|works?|match\w*|holds?|remains?)\b)"
-    r"(?:[a-z]|[A-Z][a-zA-Z]))|(?P<label>[A-Z])(?![a-zA-Z\d_'\u2019-]|\.[a-zA-Z]|[^\S\n]*[=+^<>\u2248])|(?P<small>[a-z])(?=\)|\.?\s*(?:\Z|\n)))"
+    rf"{_APART}(?:(?P<article>[AI])(?=[^\S\n]+(?!(?i:{_ON}|over|rather|it|seems?|appears?|fits?|makes?|must|would"
+    rf"|satisf\w+|works?|match\w*|holds?|remains?)\b)"
+    r"(?:[a-z]|[A-Z][a-zA-Z]))|(?P<label>[A-Z])(?![a-zA-Z\d_'\u2019-]|\.[a-zA-Z]|[^\S\n]*[=+^<>\u2248])|"
+    r"(?P<small>[a-z])(?=\)|\.?\s*(?:\Z|\n)))"
 )
 _MENTION_OF_NUMBER = rf"(?<![\w.,/$-])(?P<label>\d{{1,2}}){_AFTER_NUMBER}"
 _BOLD = r"\*\*\(?|\\(?:text(?:bf)?|math(?:bf|rm))\{\(?"
@@ -58,7 +61,8 @@ _POSITIVE = re.compile(
 )
 _NEGATIVE_MARK = re.compile(r"[\u2717\u2718\u274c\u2716]")
 _NEGATIVE = re.compile(
-    r"\b(?:incorrect\w*|wrong|not|false|no|never|falsch|faux|incorrecta?)\b|n['\u2019]t\b|[\u2717\u2718\u274c\u2716]|\u9519\u8bef|\u4e0d",
+    r"\b(?:incorrect\w*|wrong|not|false|no|never|falsch|faux|incorrecta?)\b|n['\u2019]t\b|[\u2717\u2718\u274c\u2716]"
+    r"|\u9519\u8bef|\u4e0d",
     re.IGNORECASE,
 )
 
@@ -71,7 +75,8 @@ _NTH = (
     r"(?:\s+(?:listed|given))?"
 )
 _NTH_IS_RIGHT = re.compile(
-    rf"\b{_NTH}\s+(?:is|must be|would be|should be|seems)\s+(?:the\s+)?(?:\w+\s+)?(?:correct|right|best|answer|true|one)\b",
+    rf"\b{_NTH}\s+(?:is|must be|would be|should be|seems)\s+(?:the\s+)?(?:\w+\s+)?(?:correct|right|best|answer|true"
+    rf"|one)\b",
     re.IGNORECASE,
 )
 _LEAD = re.compile(r"(?:[\W_]|(?:the|an?|it is|that|option)\b)*+")
@@ -107,12 +112,14 @@ def _patterns(labels: Labels) -> _Patterns:
         plain=re.compile(rf"[*(\s]*+{capital}{after}"),
         begins=re.compile(rf"{lead}{label}{after}"),
         more=re.compile(
-            rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_option_words()})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"
+            rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_option_words()})\s)*+{capital}"
+            rf"(?![a-zA-Z\d_'\u2019]){_ENDS}"
         ),
         alone=re.compile(rf"(?:\d[.)][ \t])?(?:\W|(?i:{_option_words()})\s*){{0,6}}{label}\W{{0,6}}"),
         marked=re.compile(rf"(?:{_BOLD}|(?<![\w)])\(|\[\[){capital}(?:{_END}|\]\])"),
         item=re.compile(
-            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_option_words()})[ \t]+)?{capital}(?:\*\*)?(?:[).:\]](?:\*\*)?|[^\S\n]*\||(?=[^\S\n]+[\u2713\u2714\u2705\u2717\u2718\u274c\u2716]))"
+            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_option_words()})[ \t]+)?{capital}(?:\*\*)?(?:[).:\]](?:\*\*)?|[^\S\n]*\||"
+            rf"(?=[^\S\n]+[\u2713\u2714\u2705\u2717\u2718\u274c\u2716]))"
             r"[^\S\n]+(\S[^\n]*)$",
             re.MULTILINE,
         ),

@@ -34,11 +34,13 @@ _LEADING_RELATION = re.compile(
     r"(?:\s|=|\\(?:implies|Rightarrow|iff|Leftrightarrow|therefore|to|quad|qquad)\b|\u21d2|\u2234)*+"
 )
 _AND = re.compile(
-    r"\s*+(?:,\s*+(?:and|or|y|und|et|e|\u0438)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u3001\uff0c\u3068])\s*+"
+    r"\s*+(?:,\s*+(?:and|or|y|und|et|e|\u0438)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438|\u0438\u043b\u0438)\b"
+    r"|[\u548c\u6216\u3001\uff0c\u3068])\s*+"
 )
 # The end of the clause after an announcement: the sentence ends or continues in words.
 _END = re.compile(
-    r"[.!](?=\s|\*|\Z)|:(?=\s[a-zA-Z])|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
+    r"[.!](?=\s|\*|\Z)|:(?=\s[a-zA-Z])|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when"
+    r"|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
     r"|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})|\s\((?=[a-zA-Z]{3}|or\s|\u2248|\\approx|i\.e\.)"
 )
 _CONDITION = re.compile(r"\s(?:when|if|where|for|at|as|because|since)\s")
@@ -56,8 +58,10 @@ _LEADING_WORDS = re.compile(
 # What follows the main statement of a sentence: a reason, a condition, an approximation, a detail.
 _DETAIL = re.compile(
     r"[\s,;(\u2014\u2013]*+(?:and\s+|or\s+|which\s+is\s+|(?:that\s+is|i\.e\.),?\s+)?"
-    r"(?:which|when|where|since|because|for|as|at|with|using|given|if|reached|attained|occurr\w+|obtained|taking|by|from|approximately|approx\.?|about|roughly|around)\b"
-    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find|obtain)|gives|giving|is\s*\Z|are\s*\Z)|:\s))[^\n]*\Z|\s*\([a-zA-Z][^()\n]*\Z"
+    r"(?:which|when|where|since|because|for|as|at|with|using|given|if|reached|attained|occurr\w+|obtained|taking|by"
+    r"|from|approximately|approx\.?|about|roughly|around)\b"
+    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find"
+    r"|obtain)|gives|giving|is\s*\Z|are\s*\Z)|:\s))[^\n]*\Z|\s*\([a-zA-Z][^()\n]*\Z"
 )
 _LONE_NAME = re.compile(r"[a-zA-Z]|\\(?!pi|infty|emptyset)[a-z]+")
 _CONTINUED = re.compile(r",?\s+[a-z]")

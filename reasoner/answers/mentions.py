@@ -44,18 +44,23 @@ _CLOSING = re.compile(r"[)*\]}.:\"\u201d\u2019_`\uff09\u3011]*")
 _ASIDE = re.compile(r"\s*\([^()\n]{1,80}\)")
 _CLAUSE_END = re.compile(r"[\n.;:\u3002]")
 _JOINT = re.compile(
-    r"[\s)*\]\"']*(?:,\s*(?:and|or|nor)?|/|&|\+|\u3001|\uff0c|\b(?:and|or|nor|und|oder|y|o|et|ou|e|dan|\u0438)\b|[\u548c\u6216\u4e0e])"
+    r"[\s)*\]\"']*(?:,\s*(?:and|or|nor)?|/|&|\+|\u3001|\uff0c|\b(?:and|or|nor|und|oder|y|o|et|ou|e|dan|\u0438)\b"
+    r"|[\u548c\u6216\u4e0e])"
     r"\s*(?:(?:the|option|options|choice)\s+)*[(*\[\"']*"
 )
 _INSTEAD = re.compile(
-    r"[)*\]\"']*\s*(?:(?:,[^,.\n]{1,40})?,?\s*but(?:\s+rather)?|[,;.:\u2014\u2013-]+\s*(?:but|rather|it'?s|it is))\s+[(*\[]*"
+    r"[)*\]\"']*\s*(?:(?:,[^,.\n]{1,40})?,?\s*but(?:\s+rather)?|[,;.:\u2014\u2013-]+\s*(?:but|rather|it'?s"
+    r"|it is))\s+[(*\[]*"
 )
 _ADVERB = r"(?:both|all|also|clearly|obviously|simply|just|therefore|thus|likewise|however,?|be|been)\s+"
 _VERB = r"(?:are|is|was|were|would|could|can|must|may|might|should|seems?|appears?|looks?|does|do|did|has|have)"
 _WRONG = re.compile(
-    rf"[\s,]*(?:[\u2013\u2014:-]\s*)?(?:{_ADVERB})*+(?:{_VERB}(?:n['\u2019]t\b|\s+(?:{_ADVERB})*+(?:not|never|no\s+longer)\b)|cannot\b|can['\u2019]t\b"
-    rf"|(?:{_VERB}\s+)?(?:{_ADVERB})*+(?:wrong|incorrect\w*|false|untrue|invalid|impossible|unlikely|eliminated|excluded|ruled\s+out|out|too"
-    r"|irrelevant|unrelated|fails?|contradicts?|violates?|premature|unsafe|inappropriate|contraindicated|less)\b|[\u2717\u2718\u274c\u2716])"
+    rf"[\s,]*(?:[\u2013\u2014:-]\s*)?(?:{_ADVERB})*+(?:{_VERB}(?:n['\u2019]t\b|\s+(?:{_ADVERB})*+(?:not|never"
+    rf"|no\s+longer)\b)|cannot\b|can['\u2019]t\b"
+    rf"|(?:{_VERB}\s+)?(?:{_ADVERB})*+(?:wrong|incorrect\w*|false|untrue|invalid|impossible|unlikely|eliminated"
+    rf"|excluded|ruled\s+out|out|too"
+    r"|irrelevant|unrelated|fails?|contradicts?|violates?|premature|unsafe|inappropriate|contraindicated|less)\b"
+    r"|[\u2717\u2718\u274c\u2716])"
 )
 _FINAL_VERB = re.compile(r"\s(?:is|are|was|were|be|remains|becomes)\s+(?:(?:the|an?)\s+)?[*(\"'\u201c]*\Z")
 _FILLERS = (
@@ -233,9 +238,9 @@ def _extended(lowered: str, verdicts: list[Judged]) -> list[Judged]:
                 verdicts[index] = Judged(this.mention, "rejected", before.start)
             elif _INSTEAD.fullmatch(lowered, before.mention.end, this.mention.start):
                 verdicts[index] = Judged(this.mention, "chosen", this.mention.start)
-        elif this.verdict == "rejected" and not before.verdict and this.start < this.mention.start:
-            if not lowered[before.mention.end : this.start].strip(" ,)*\"'"):
-                verdicts[index - 1] = Judged(before.mention, "chosen", before.mention.start)
+        contrast = this.verdict == "rejected" and this.start < this.mention.start
+        if contrast and not before.verdict and not lowered[before.mention.end : this.start].strip(" ,)*\"'"):
+            verdicts[index - 1] = Judged(before.mention, "chosen", before.mention.start)
     for index in range(len(verdicts) - 1, 0, -1):
         before, this = verdicts[index - 1], verdicts[index]
         after = this.verdict == "rejected" and this.start == this.mention.end

@@ -12,7 +12,8 @@ from reasoner.types import Answer
 
 # Grouped by commas, also in the Indian way (1,00,000); grouped by dots before a decimal comma; else plain.
 _DIGITS = (
-    r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d{1,2}(?:,\d{2}(?=,)){1,9}+,\d{3}(?!\d)|\d{1,3}(?:\.\d{3}){1,9}+(?=,\d)|\d{1,3}(?:\.\d{3}){2,9}+(?!\d)"
+    r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d{1,2}(?:,\d{2}(?=,)){1,9}+,\d{3}(?!\d)|\d{1,3}(?:\.\d{3}){1,9}+(?=,\d)|\d{1,3}"
+    r"(?:\.\d{3}){2,9}+(?!\d)"
     r"|\d++)"
 )
 _COMMA = r"(?<![(\[{]\d)(?<![(\[{]\d\d)(?<!,\d)(?<!,\d\d),(?!\d{3}(?!\d))(?=\d++(?!,\d))"
@@ -27,24 +28,31 @@ _OPERATOR = (
     r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b|\b(?:plus|minus|times|divided by|multiplied by)\b)"
 )
 # In words only after an operation: `7 + 8, which is 15`.
-_RESULT = r"(?:which\s|or\s|that\s)?(?:is|equals|gives|makes|comes to|simplifies to|totals)|i\.e\.,?|that is,|or|so|\u2192|->|\\(?:to|Rightarrow)"
+_RESULT = (
+    r"(?:which\s|or\s|that\s)?(?:is|equals|gives|makes|comes to|simplifies to|totals)|i\.e\.,?|that is,|or|so|\u2192"
+    r"|->|\\(?:to|Rightarrow)"
+)
 _EQUALS = re.compile(
-    rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+(?:(?:{_RESULT})\s|[=\u2248])|[=\u2248])\s*+({_SIGNED})"
+    rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+(?:(?:{_RESULT})\s|[=\u2248])|[=\u2248])\s*+"
+    rf"({_SIGNED})"
 )
 _SCALED = re.compile(r"(?<![\w.^])(\d[\d.,]*)[^\S\n]?(thousand|million|billion|trillion)(?![a-zA-Z])", re.IGNORECASE)
 _SCALES = {"thousand": "e3", "million": "e6", "billion": "e9", "trillion": "e12"}
 _NEGATIVE = re.compile(r"\bnegative\s(?=[$\d])|(?:\A|(?<=is\s)|(?<=are\s)|(?<=[:=]\s))minus\s(?=[$\d])", re.IGNORECASE)
 _WORD = (
-    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen"
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    "|eighteen"
     "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million"
 )
 # `one` alone is a number only at the end of a clause: `one of them`.
 _IN_WORDS = re.compile(
-    rf"(?<![\w-])(?:(negative|minus)\s)?(?!one(?![-\s](?:hundred|thousand|million)|\W*(?:\Z|\n)|[.,;!)*]))((?:{_WORD})(?:(?:\sand\s|[\s-])(?:{_WORD}))*+)(?![\w]|-\w)",
+    rf"(?<![\w-])(?:(negative|minus)\s)?(?!one(?![-\s](?:hundred|thousand|million)|\W*(?:\Z|\n)|[.,;!)*]))((?:{_WORD})"
+    rf"(?:(?:\sand\s|[\s-])(?:{_WORD}))*+)(?![\w]|-\w)",
     re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"(?:[*_`\"'\u201c\s(\[~:]|(?:approximately|about|around|roughly|exactly|simply|just|only|therefore|thus|a total of)\s)*+",
+    r"(?:[*_`\"'\u201c\s(\[~:]|(?:approximately|about|around|roughly|exactly|simply|just|only|therefore|thus"
+    r"|a total of)\s)*+",
     re.IGNORECASE,
 )
 # A sign after an operand is an operator; a sign between blanks is a dash or a bullet.
@@ -55,7 +63,8 @@ _HEDGE = (
     r"|a total of|in total|equal to|usd|eur|rs\.?|\u7ea6|\u5171|\u5927\u7ea6|\u7d04|\uc57d)"
 )
 _DIRECT = re.compile(
-    rf"(?:[*_`\"'\u201c\s(\[~\u2248=]|\\[(\[]|\$(?![\d.])|\\(?:text\w*|math\w*)\{{|\\approx\b|{_NAME}|{_HEDGE}\s)*+({_SIGNED})"
+    rf"(?:[*_`\"'\u201c\s(\[~\u2248=]|\\[(\[]|\$(?![\d.])|\\(?:text\w*"
+    rf"|math\w*)\{{|\\approx\b|{_NAME}|{_HEDGE}\s)*+({_SIGNED})"
     r"(?!\w*\s*\?|\s?(?:\u2013|to|or)\s?\d)",
     re.IGNORECASE,
 )
@@ -67,7 +76,8 @@ _SEPARATOR = re.compile(r"[ '\u2019_]|, ")
 _BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _SCRIPT = re.compile(r"[\^_]\{[^{}]*+\}")
 _POWER_OF_TEN = re.compile(
-    r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?([-\u2212+]?\d{1,2})\s?\}|([-\u2212+]?\d{1,2})(?!\d))"
+    r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?"
+    r"([-\u2212+]?\d{1,2})\s?\}|([-\u2212+]?\d{1,2})(?!\d))"
 )
 MAX_LINE = 2000
 """Characters of a line in which the last number is looked at more closely."""
@@ -76,25 +86,30 @@ _CLAUSE = re.compile(r",(?!\d)")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|between|unclear|unknown)\b|n['\u2019]t\b|\?", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:,\s(?:which|not|rather|instead|compared|up from|down from|versus|as opposed)"
-    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s(?:\w+\s){0,3}?than))\b"
+    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|(?:more|less|fewer|greater|larger"
+    r"|smaller|higher|lower)\s(?:\w+\s){0,3}?than))\b"
     r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
     re.IGNORECASE,
 )
 _DETAIL = re.compile(
-    r"(?:\safter\s\w+ing|,\s(?:up |down )?from|(?:,\s|\s\()(?:(?:or|that is|i\.e\.),?\s)?(?:about|approximately|roughly|around))\s"
+    r"(?:\safter\s\w+ing|,\s(?:up |down )?from|(?:,\s|\s\()(?:(?:or|that is|i\.e\.),?\s)?(?:about|approximately"
+    r"|roughly|around))\s"
     r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
     re.IGNORECASE,
 )
 _PAID = re.compile(
-    rf"(?:=\s?[{_CURRENCY}]?|[{_CURRENCY}])\s?({_DECIMAL})(?:\s(?:in total|altogether|[a-z]+))?\s(?:for|after|from|of|among|to\s\w+)\s"
+    rf"(?:=\s?[{_CURRENCY}]?|[{_CURRENCY}])\s?({_DECIMAL})(?:\s(?:in total|altogether|[a-z]+))?\s(?:for|after|from|of"
+    rf"|among|to\s\w+)\s"
     r"(?:(?:the|all|these|those|his|her|their)\s)*\d[\d,.]*\s[a-z][^\d=\n]{0,60}\Z"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _PARENTHESIS = re.compile(r"\s\((?=[^()\n]*[a-zA-Z=+*/\u00d7])[^()\n]*\)")
 _BULLET = re.compile(r"\A\s*[-*+\u2022\u2212]\s+")
 _UNIT = re.compile(
-    r"\s*(?:[%\u00b0\u2030$\u20ac\u00a3]|\\%|\\\$|\\(?:text|mathrm|mbox)\s?\{[^{}]*+\}|\^\\circ|\^?[\u00b2\u00b3]|\^\{?\d\}?"
-    r"|(?!(?:and|or|to|is|are|but|then|if|plus|minus|times|equals)\b)[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d]|\\[)\]]){0,12}\Z",
+    r"\s*(?:[%\u00b0\u2030$\u20ac\u00a3]|\\%|\\\$|\\(?:text|mathrm|mbox)\s?\{[^{}]*+\}|\^\\circ|\^?[\u00b2\u00b3]"
+    r"|\^\{?\d\}?"
+    r"|(?!(?:and|or|to|is|are|but|then|if|plus|minus|times|equals)\b)[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d]"
+    r"|\\[)\]]){0,12}\Z",
     re.IGNORECASE,
 )
 _PLAIN_WORDS = re.compile(r"[^\W\d_]+")

@@ -98,7 +98,7 @@ class ReadsSegment:
         return _named(self.last(changes.withdrawn, rest), "last") if changes.withdrawn else None
 
     def _ending(self, reply: Reply) -> Answer | None:
-        """The answer in a correction that ends the reply, where nothing was stated before: `Yes... wait, no.`"""
+        """The answer in a correction that ends the reply, where nothing was stated before, as in `Yes... wait, no`."""
         changes = corrections(reply, 0)
         for claim in changes.claims[:2] if changes else ():
             if not _SENTENCE_BREAK.search(reply.text.rpartition(claim)[2]) and (answer := self.alone(claim, reply)):

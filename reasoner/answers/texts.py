@@ -35,11 +35,13 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 # `It was Marie Curie who ...`, and a subject of a few words whose name ends the sentence.
 _CLEFT = re.compile(
     r"It\s(?:is|was)\s([^.\n]{1,60}?),?\s(?:who|that|which)\s[^\n]*"
-    r"|The\s(?:(?!\b(?:is|was|are|were|not)\b)[^.\n,]){1,80}\s(?:is|was|are|were)\s((?:the\s)?[A-Z][\w'\u2019-]*(?:\s[A-Z][\w'\u2019-]*){0,4})\.?\s*\Z"
+    r"|The\s(?:(?!\b(?:is|was|are|were|not)\b)[^.\n,]){1,80}\s(?:is|was|are|were)\s((?:the\s)?[A-Z][\w'\u2019-]*"
+    r"(?:\s[A-Z][\w'\u2019-]*){0,4})\.?\s*\Z"
 )
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _HEADING = re.compile(
-    r"(?:step|part|explanation|reasoning|analysis|background|context|summary|conclusion|notes?|key|overview|introduction"
+    r"(?:step|part|explanation|reasoning|analysis|background|context|summary|conclusion|notes?|key|overview"
+    r"|introduction"
     r"|solution|question|details?|why|how|what|answer|final answer|confidence|sources?|evidence|given"
     r"|example)s?\b[^.]{0,40}\Z"
     r"|.*[:\uff1a]\s*\Z",
@@ -126,7 +128,8 @@ _YES_NO = (
 _YES_NO_ANY = re.compile(_YES_NO)
 _MARKUP = r"(?:[*_$`\s(\[\"'\u201c\u2018\u300c\u300e\u00ab]|\\[(\[]|\\\w++\{)*+"
 _SURE_WORDS = (
-    "absolutely|definitely|certainly|clearly|of course|surely|obviously|most likely|probably|likely|indeed|so|therefore|thus"
+    "absolutely|definitely|certainly|clearly|of course|surely|obviously|most likely|probably|likely|indeed|so"
+    "|therefore|thus"
     "|actually|, ?therefore"
 )
 _SURE = rf"(?i:(?:{_SURE_WORDS}),?\s+)"
@@ -138,17 +141,20 @@ _JUDGED = re.compile(
 )
 # `Absolutely not.`, `Not at all.`, `Of course!` are answers where nothing follows in their sentence.
 _EMPHATIC = re.compile(
-    rf"{_MARKUP}(?i:(?:absolutely|definitely|certainly|surely|of course|exactly|indeed|sure|right|i\s+(?:think|believe)\s+so)(\s+not)?"
-    r"|(not\s+(?:at\s+all|really|so)|i\s+(?:do\s+not|don['\u2019]t)\s+(?:think|believe)\s+so|(?:that|this|it)(?:\s+(?:is|was)n['\u2019]t|['\u2019]s\s+not|\s+is\s+not)\s+(?:true|correct|right|so|the\s+case)))"
+    rf"{_MARKUP}(?i:(?:absolutely|definitely|certainly|surely|of course|exactly|indeed|sure|right|i\s+(?:think"
+    rf"|believe)\s+so)(\s+not)?"
+    r"|(not\s+(?:at\s+all|really|so)|i\s+(?:do\s+not|don['\u2019]t)\s+(?:think|believe)\s+so|(?:that|this|it)(?:\s+"
+    r"(?:is|was)n['\u2019]t|['\u2019]s\s+not|\s+is\s+not)\s+(?:true|correct|right|so|the\s+case)))"
     r"(?=[*_`]*(?:[.,!;:\n\u2014\u2013]|\s+[\u2014\u2013-]|\Z))"
 )
 _LETTER = re.compile(r"\W{0,4}([YNyn])\W{0,4}(?:\n|\Z)")
 _FINALLY = re.compile(
-    rf"(?:\b(?:so|hence|thus|therefore|is|be|say|then|short|not),?|[:,\u2192\u21d2\u2014\u2013-])\s+[*\"'\u201c]*{_YES_NO}[\s.!*\"'\u201d]*\Z"
+    rf"(?:\b(?:so|hence|thus|therefore|is|be|say|then|short|not),?"
+    rf"|[:,\u2192\u21d2\u2014\u2013-])\s+[*\"'\u201c]*{_YES_NO}[\s.!*\"'\u201d]*\Z"
 )
 _TRUTH = {
-    "yes": "yes", "yep": "yes", "yeah": "yes", "yup": "yes", "true": "yes", "correct": "yes", "right": "yes", "y": "yes",
-    "no": "no", "nope": "no", "nah": "no", "false": "no", "incorrect": "no", "wrong": "no", "not true": "no",
+    "yes": "yes", "yep": "yes", "yeah": "yes", "yup": "yes", "true": "yes", "correct": "yes", "right": "yes",
+    "y": "yes", "no": "no", "nope": "no", "nah": "no", "false": "no", "incorrect": "no", "wrong": "no", "not true": "no",
     "not right": "no", "not correct": "no", "untrue": "no", "n": "no",
 }  # fmt: skip
 
@@ -163,7 +169,8 @@ def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
     endings = "|".join(re.escape(ending) for language in languages() for ending in language.endings)
     words = "|".join(re.escape(word) for word in sorted(truth, key=len, reverse=True))
     return re.compile(
-        rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))",
+        rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)"
+        rf"|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))",
         re.IGNORECASE,
     ), truth
 
@@ -173,7 +180,8 @@ def _statement(language: Language) -> re.Pattern[str]:
     """`The statement is`, and `The claim that whales are fish is`, before a word that says whether it is true."""
     words = following([*language.yes, *language.no, *(_TRUTH if language is english() else ())])
     return re.compile(
-        rf"(?:{alternatives(language.statement)})[^.\n\u3002]{{0,80}}?(?<![a-zA-Z])(?:{following(language.verbs)}){'?' if language.verb_final else ''}\s*+"
+        rf"(?:{alternatives(language.statement)})[^.\n\u3002]{{0,80}}?(?<![a-zA-Z])"
+        rf"(?:{following(language.verbs)}){'?' if language.verb_final else ''}\s*+"
         rf"(?:(?:{_SURE_WORDS}),?\s+)?(?={words})",
         re.IGNORECASE,
     )
