@@ -295,10 +295,12 @@ class ChoiceSpace(ByKey):
     def _first_named(self, text: str) -> Answer | None:
         """The option whose text a text begins with, unless it continues with `or` and another one."""
         reply = Reply(_bare(text))
-        [first, *others] = self._texts_in(reply.lowered) or [None]
-        if first is None or _LEAD.match(reply.lowered).end() < first.start:
+        first, *others = [*self._texts_in(reply.lowered), None]
+        lead = _LEAD.match(reply.lowered)
+        if first is None or (lead and lead.end() < first.start):
             return None
-        return None if others and joined(reply.lowered, first, others[0]) else self._answer([first.label])
+        undecided = others[0] is not None and joined(reply.lowered, first, others[0])
+        return None if undecided else self._answer([first.label])
 
     def _texts_in(self, lowered: str) -> list[Mention]:
         """Where a text in lower case holds options; one within a longer one does not count."""
@@ -307,20 +309,8 @@ class ChoiceSpace(ByKey):
             for label, option in zip(self.known, _lowered_options(self.options), strict=True)
             for start in (occurrences(lowered, option) if option else ())
         ]
-        return sorted(
-            (
-                mention
-                for mention in found
-                if not any(
-                    other.start <= mention.start
-                    and mention.end <= other.end
-                    and len(other[1:3])
-                    and (other.end - other.start) > (mention.end - mention.start)
-                    for other in found
-                )
-            ),
-            key=lambda mention: mention.start,
-        )
+        whole = [one for one in found if not any(_within(one, other) for other in found)]
+        return sorted(whole, key=lambda mention: mention.start)
 
     def _nth(self, ordinal: str) -> str:
         """The label of the first, the second, ... or the last option; no label beyond them."""
@@ -345,6 +335,12 @@ class ChoiceSpace(ByKey):
             return self._answer([self.known[index]]) if 0 <= index < len(self.options) else None
         index = int(match[1]) - 1
         return self._answer([self.known[index]]) if 0 <= index < len(self.options) else None
+
+
+def _within(mention: Mention, other: Mention) -> bool:
+    """Whether a mention is a part of a longer one."""
+    longer = other.end - other.start > mention.end - mention.start
+    return longer and other.start <= mention.start and mention.end <= other.end
 
 
 def _folded(reply: Reply) -> Reply:

@@ -10,7 +10,9 @@ from reasoner.answers.forms import hedged
 from reasoner.answers.languages import Language, Reply, languages
 
 MAX_MENTIONS = 60
-"""Mentions that are looked at, from the end."""
+"""Labels that are looked at, from the end."""
+MAX_OCCURRENCES = 20
+"""Places of one option's text that are looked at, from the start."""
 WINDOW = 60
 """Characters before a mention in which a phrase ends that chooses or rejects it."""
 MAX_FILLERS = 4
@@ -300,7 +302,7 @@ def occurrences(text: str, option: str) -> Iterator[int]:
     """The offsets at which a text holds an option as separate words, so that 15 does not hold 5; both in one case."""
     edged = option.isascii()
     start = text.find(option)
-    for _ in range(MAX_MENTIONS):
+    for _ in range(MAX_OCCURRENCES):
         if start < 0:
             return
         before, after = text[start - 1 : start] if start else "", text[start + len(option) : start + len(option) + 2]

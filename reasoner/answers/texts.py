@@ -152,11 +152,9 @@ _FINALLY = re.compile(
     rf"(?:\b(?:so|hence|thus|therefore|is|be|say|then|short|not),?"
     rf"|[:,\u2192\u21d2\u2014\u2013-])\s+[*\"'\u201c]*{_YES_NO}[\s.!*\"'\u201d]*\Z"
 )
-_TRUTH = {
-    "yes": "yes", "yep": "yes", "yeah": "yes", "yup": "yes", "true": "yes", "correct": "yes", "right": "yes",
-    "y": "yes", "no": "no", "nope": "no", "nah": "no", "false": "no", "incorrect": "no", "wrong": "no", "not true": "no",
-    "not right": "no", "not correct": "no", "untrue": "no", "n": "no",
-}  # fmt: skip
+_TRUTH = dict.fromkeys(("yes", "yep", "yeah", "yup", "true", "correct", "right", "y"), "yes") | dict.fromkeys(
+    ("no", "nope", "nah", "false", "incorrect", "wrong", "not true", "not right", "not correct", "untrue", "n"), "no"
+)
 
 
 @cache

@@ -85,5 +85,5 @@ def test_hostile_text_ends_soon(piece: str) -> None:
 def test_the_option_names_policies() -> None:
     assert space_for("math:loose=[units,rounding],seconds=30", "") == MathSpace(seconds=30, loose=("units", "rounding"))
     assert space_for("math:loose=percent,pattern=a,b", "") == MathSpace(loose=("percent",), pattern="a,b")
-    with pytest.raises(UnknownName, match="no loose policy of answer kind math named .unit.; did you mean .units."):
+    with pytest.raises(UnknownName, match=r"no loose policy of answer kind math named .unit.; did you mean .units."):
         space_for("math:loose=unit", "")
