@@ -102,7 +102,7 @@ KINDS: Mapping[str, type[_Space]] = {
 
 
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space with this name for a question; options may follow, as in `math:seconds=30` or `number:pattern== (.*)`.
+    """The space with this name for a question; options may follow, as in `math:loose=[units,rounding],seconds=30`.
 
     `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
     `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are the same.
@@ -128,7 +128,7 @@ def with_options(space: A, options: str, *, kind: str = "") -> A:
 
 ANY_KIND = ("extract", "pattern")
 """The options of every answer kind."""
-OPTIONS = {"math": ("seconds", *ANY_KIND), "choice": ("several", *ANY_KIND), "text": ("equal", *ANY_KIND)}
+OPTIONS = {"math": ("seconds", "loose", *ANY_KIND), "choice": ("several", *ANY_KIND), "text": ("equal", *ANY_KIND)}
 
 
 def _read_options(kind: str, text: str) -> dict[str, Any]:
@@ -139,7 +139,10 @@ def _read_options(kind: str, text: str) -> dict[str, Any]:
         if option not in known:
             raise UnknownName("option", option, known, of=f"answer kind {kind}")
         text = ""
-        if option != "pattern":
+        if value.startswith("[") and option == "loose":
+            value, _, text = value[1:].partition("]")
+            text = text.removeprefix(",")
+        elif option != "pattern":
             value, _, text = value.partition(",")
         values[option] = _READ[option](value)
     return values
@@ -158,8 +161,13 @@ def _several(value: str) -> bool:
     return value == "true"
 
 
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
 _READ: dict[str, Callable[[str], object]] = {
     "seconds": _seconds,
+    "loose": _names,
     "several": _several,
     "equal": str,
     "extract": str,

@@ -30,6 +30,9 @@ RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
 sentence that announces it, a heading, a line of its own, and the last candidate in the text."""
 
 
+_SENTENCE_BREAK = re.compile(r"[.!?]\s+\S|\n\s*\S")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsSegment:
     """A kind of answer that reads the last part of a reply that was not only thought.
@@ -65,7 +68,9 @@ class ReadsSegment:
             return _named(own, "pattern")
         stated = self._stated(reply)
         if stated is None:
-            return _named(self.last(without_remarks(segment), reply) or self.last(segment, reply), "last")
+            return self._ending(reply) or _named(
+                self.last(without_remarks(segment), reply) or self.last(segment, reply), "last"
+            )
         answer, rule, end = stated
         return self._corrected(reply, end) or _named(answer, rule)
 
@@ -101,6 +106,14 @@ class ReadsSegment:
             if answer := self.alone(claim, reply):
                 return _named(answer, "announced")
         return _named(self.last(changes.withdrawn, rest), "last") if changes.withdrawn else None
+
+    def _ending(self, reply: Reply) -> Answer | None:
+        """The answer in a correction that ends the reply, where nothing was stated before, as in `Yes... wait, no`."""
+        changes = corrections(reply, 0)
+        for claim in changes.claims[:2] if changes else ():
+            if not _SENTENCE_BREAK.search(reply.text.rpartition(claim)[2]) and (answer := self.alone(claim, reply)):
+                return _named(answer, "last")
+        return None
 
     def forms(self, reply: Reply) -> Iterator[Statement]:
         """Machine-readable forms; a kind may have one of its own, such as a code block."""

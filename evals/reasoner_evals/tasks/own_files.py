@@ -84,12 +84,14 @@ class Pool:
     """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
 
     A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`.
-    The kind of answer is `number` if all reference answers are numbers, else `math`.
+    The kind of answer is `number` if all reference answers are numbers, else `math`. `answer_pattern` is a regular
+    expression by which answers are read first; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "pool:FILE -e pool:FILE"
 
     path: str
+    answer_pattern: str = ""
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
@@ -103,4 +105,5 @@ class Pool:
             name = row.text("question_id")
             return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
 
-        return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")
+        items = with_pattern(items_from(rows, item), self.answer_pattern)
+        return task_data(self, items, origin, _TEMPLATE, "not stated")
