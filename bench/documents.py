@@ -56,9 +56,7 @@ def first_come() -> Any:
     """The limiter and the engine without the questions' priorities."""
     enter, sample = KvCacheLimiter.enter, VllmEngine.sample
 
-    async def no_priority(
-        self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0
-    ) -> Charge:
+    async def no_priority(self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any) -> Charge:
         return await enter(self, shared, kind=kind, limit=limit)
 
     async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:
