@@ -198,7 +198,9 @@ class SimulatedVllm:
         return ended
 
     def _short(self) -> bool:
-        need = sum((PROMPT % BLOCK + one.generated + 1) % BLOCK == 0 and not one.to_compute for one in self.running)
+        need = sum(
+            (PROMPT % BLOCK + running.generated + 1) % BLOCK == 0 and not running.to_compute for running in self.running
+        )
         return need > self.free
 
     def _release(self, sequence: Sequence) -> None:

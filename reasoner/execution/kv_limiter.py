@@ -17,7 +17,7 @@ DEVIATIONS: Final = 2.0
 MODEL_ERROR: Final = 0.05
 """The relative standard deviation of the forecast itself, because lengths change during a run."""
 REFRESH: Final = 8
-"""The forecast is made anew when so many sequences have left, or a sixteenth of those in flight."""
+"""The forecast is made again when so many sequences have left, or a sixteenth of those in flight."""
 MAX_KINDS: Final = 256
 """Kinds of requests that are remembered while nothing of them is in flight."""
 
@@ -46,7 +46,7 @@ class _Kind:
         return not any(group.in_flight for group in self.groups.values())
 
     def update(self, step: float) -> None:
-        """Learn from the sequences that left and from those in flight, and forecast the latter anew."""
+        """Learn from the sequences that left and from those in flight, and forecast the latter again."""
         entered = {
             group: np.fromiter((charge.entered for charge in group.in_flight), float, len(group.in_flight))
             for group in self.groups.values()
@@ -240,7 +240,7 @@ class KvCacheLimiter:
         self._share(charge.shared)
 
     def _refresh(self) -> None:
-        """Forecast anew what all in flight will hold."""
+        """Forecast again what all in flight will hold."""
         self._left = 0
         self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
         for kind in self._kinds.values():

@@ -27,7 +27,7 @@ def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(small: Vllm
         rendered = await small.render(prompt)
         requests = [SampleRequest("q", prompt, rendered, LONG, index, index) for index in range(SEQUENCES)]
         completions = await asyncio.gather(*(small.sample(request) for request in requests))
-        assert sum(one.usage.generated_tokens for one in completions) > 1.2 * small.capacity
+        assert sum(completion.usage.generated_tokens for completion in completions) > 1.2 * small.capacity
         return requests
 
     meters = [request.meter for request in asyncio.run(at_once())]

@@ -301,7 +301,7 @@ class Watched(ScriptedEngine):
             self.inside -= 1
 
 
-@pytest.mark.parametrize(("capacity", "gather"), [(20, 1), (100, 3), (600, 11), (10_000, 18), (None, 18)])
+@pytest.mark.parametrize(("capacity", "gather"), [(20, 1), (100, 4), (600, 13), (10_000, 18), (None, 18)])
 def test_a_smaller_cache_has_fewer_sequences_in_flight(capacity: int | None, gather: int) -> None:
     engine = Watched(varied, pause=jumbled(3, minimum=20, maximum=30), capacity=capacity)
     solutions = solve_many_sync(questions(3), SelfConsistency(6, SHORT), engine)

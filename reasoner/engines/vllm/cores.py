@@ -92,7 +92,7 @@ class _Flight:
     future: "Future[Any]"
     job: Job
     request: Any
-    """The scheduler's own record of it."""
+    """The scheduler's own record of it, which it forgets at the end."""
 
 
 _IN_PROCESS: Final[set["InProcessCore"]] = set()
@@ -214,7 +214,8 @@ class InProcessCore:
                 self._engine.abort_request([output.request_id])
                 output.outputs[0].finish_reason = "abort"
             del self._flights[output.request_id]
-            flight.job.meter.preemptions = flight.request.num_preemptions
+            if flight.request is not None:
+                flight.job.meter.preemptions = flight.request.num_preemptions
             flight.future.set_result(output)
 
     def _die(self, error: Exception) -> None:
@@ -235,7 +236,7 @@ class InProcessCore:
         except Exception as error:
             future.set_exception(error)
             return
-        request = self._engine.engine_core.engine_core.scheduler.requests[internal]
+        request = self._engine.engine_core.engine_core.scheduler.requests.get(internal)
         self._flights[job.request_id] = _Flight(internal, future, job, request)
 
     def _abort(self, request_id: str) -> Usage | None:
