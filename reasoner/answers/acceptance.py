@@ -35,8 +35,8 @@ def accepts(gold: Shape, answer: Shape, decide: Decide, loose: Collection[Policy
             return parts[0] == label
         case Group(), Group():
             return _accepts_group(gold, answer, decide, loose)
-        case Number(one), Number(other):
-            return "rounding" in loose and (rounds_to(one, other) or rounds_to(other, one))
+        case Number(value), Number(other):
+            return "rounding" in loose and (rounds_to(value, other) or rounds_to(other, value))
         case (Formula(), (Number() | Formula())) | (Number(), Formula()):
             gold_latex, answer_latex = key(gold), key(answer)
             # An equation is not the value of one of its sides.
@@ -67,20 +67,20 @@ def rounds_to(value: Fraction, decimal: Fraction) -> bool:
 
 def _accepts_amount(gold: Shape, answer: Shape, decide: Decide, loose: Collection[Policy]) -> bool | None:
     """`accepts` if a side has a unit: two units convert, and one that only one side has is dropped."""
-    (one, unit), (other, another) = _amount(gold), _amount(answer)
+    (amount, unit), (other, another) = _amount(gold), _amount(answer)
     if unit and another and "units" not in loose:
         first, second = measure(unit), measure(another)
         if first.dimension != second.dimension:
             turned = "degrees" in loose and {first.dimension, second.dimension} == {"degree^1", "radian^1"}
-            return turned and accepts(_scaled(one, unit, turned), _scaled(other, another, turned), decide, loose)
+            return turned and accepts(_scaled(amount, unit, turned), _scaled(other, another, turned), decide, loose)
         size = first.size / second.size
-        return accepts(one if size == 1 else _times(one, str(size)), other, decide, loose)
-    verdict = accepts(one, other, decide, loose)
+        return accepts(amount if size == 1 else _times(amount, str(size)), other, decide, loose)
+    verdict = accepts(amount, other, decide, loose)
     if verdict is not False or bool(unit) == bool(another):
         return verdict
     percent, degrees = "percent" in loose, "degrees" in loose
-    scaled = _scaled(one, unit, degrees, percent), _scaled(other, another, degrees, percent)
-    return scaled != (one, other) and accepts(*scaled, decide, loose)
+    scaled = _scaled(amount, unit, degrees, percent), _scaled(other, another, degrees, percent)
+    return scaled != (amount, other) and accepts(*scaled, decide, loose)
 
 
 def _amount(shape: Shape) -> tuple[Shape, str]:

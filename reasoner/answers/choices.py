@@ -304,12 +304,12 @@ class ChoiceSpace(ByKey):
 
     def _texts_in(self, lowered: str) -> list[Mention]:
         """Where a text in lower case holds options; one within a longer one does not count."""
-        found = [
+        mentions = [
             Mention(label, start, start + len(option))
             for label, option in zip(self.known, _lowered_options(self.options), strict=True)
             for start in (occurrences(lowered, option) if option else ())
         ]
-        whole = [one for one in found if not any(_within(one, other) for other in found)]
+        whole = [mention for mention in mentions if not any(_within(mention, other) for other in mentions)]
         return sorted(whole, key=lambda mention: mention.start)
 
     def _nth(self, ordinal: str) -> str:

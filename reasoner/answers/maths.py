@@ -252,7 +252,7 @@ def _plain_amount(answer: Shape) -> bool:
 
 
 def _is_aside(text: str, formula: re.Match[str]) -> bool:
-    """Whether a formula is rejected, or a name of which the sentence goes on to speak."""
+    """Whether a formula is rejected, or only a name, about which the sentence then speaks."""
     name = _LONE_NAME.fullmatch(_result(formula)) and _CONTINUED.match(text, formula.end())
     return bool(name or _REJECTED.match(text, formula.end()))
 

@@ -119,7 +119,7 @@ def _whole(text: str, phrase: str, start: int) -> bool:
 def _ending(text: str, field: Field) -> str | None:
     """The longest phrase that ends a text, as whole words."""
     phrases = _by_sign(field, -1).get(text[-1:], ())
-    return next((one for one in phrases if text.endswith(one) and _whole(text, one, len(text) - len(one))), None)
+    return next((end for end in phrases if text.endswith(end) and _whole(text, end, len(text) - len(end))), None)
 
 
 def _before(lowered: str, start: int, field: Field) -> int | None:

@@ -29,7 +29,7 @@ _OPERATOR = (
 )
 # In words only after an operation: `7 + 8, which is 15`.
 _RESULT = (
-    r"(?:which\s|or\s|that\s)?(?:is|equals|gives|makes|comes to|simplifies to|totals)|i\.e\.,?|that is,|or|so|\u2192"
+    r"(?:which\s|or\s|that\s)?(?:is|equals|gives|makes|comes\sto|simplifies\sto|totals)|i\.e\.,?|that is,|or|so|\u2192"
     r"|->|\\(?:to|Rightarrow)"
 )
 _EQUALS = re.compile(

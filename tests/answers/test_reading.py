@@ -180,6 +180,7 @@ PIECES = [
     "### Answer\n", "#### 1\n", "| Answer ", "答案是", "选B", "B is correct ", "A) red\n", "(A) or ", "42 is the answer ", "\\begin{align}",
     "\\boxed{1}", "<|channel|>final<|message|>", "check:\n", "confident 9", "third option is the correct ", "I choose ", "if ", "say that ",
     "third ", "statement is ", "\u3002", "\u0130", "* ", "__", "\n", "1.", "1\u00d710^", "R$", "$x=1$ and ", "so ", "1, ", "not a dog ",
+    "not A but ", "A \u2717\n", "twelve ", "the claim is ", "$x=1$ because ", "\\boxed{1} and ", "$1 for 2 x ",
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from tests.sweeps import widths
 QUESTION = Question.of("How many?", space="number:extract=model", id="q")
 NAMES = sorted(entries("strategy"))
 ASYNCHRONOUS = {"ab_mcts", "mcts"}
-WORDS = {"seven": "7", "eight": "8", "many": "none"}
+WORDS = {"heptad": "7", "octad": "8", "many": "none"}
 
 
 def counted(reply: str) -> str:
@@ -34,7 +34,7 @@ def counted(reply: str) -> str:
 
 def in_words() -> AskedModel:
     """Replies that depend on the seed alone; most have the answer in words, which no rule reads."""
-    texts = ("Surely seven.", "It must be seven.", "Perhaps eight.", "Oh, many.", "The answer is 7", "Hm")
+    texts = ("Surely a heptad.", "It must be a heptad.", "Perhaps an octad.", "Oh, many.", "The answer is 7", "Hm")
     return AskedModel(lambda request: random.Random(request.seed).choice(texts), extract=counted)
 
 
@@ -45,11 +45,11 @@ def made(name: str) -> Strategy:
 
 def test_the_model_is_asked_only_where_no_rule_finds_an_answer() -> None:
     model = AskedModel(
-        replies("The answer is 7", "Surely seven.", "Oh, many.", "<think>seven</think>"), extract=counted
+        replies("The answer is 7", "Surely a heptad.", "Oh, many.", "<think>heptad</think>"), extract=counted
     )
     engine, events = model.engine(), list[Event]()
     solution = asyncio.run(answered(QUESTION, SelfConsistency(n=4), engine, events))
-    assert sorted(model.extracted) == ["Oh, many.", "Surely seven."]
+    assert sorted(model.extracted) == ["Oh, many.", "Surely a heptad."]
     assert [(vote.answer.key, vote.count) for vote in solution.vote_state.votes] == [("7", 2)]
     extracted = {event.index: event for event in events if isinstance(event, AnswerExtracted)}
     assert {index: (event.answer, event.text) for index, event in extracted.items()} == {
@@ -67,9 +67,9 @@ def test_the_model_is_asked_only_where_no_rule_finds_an_answer() -> None:
 
 
 def test_the_reply_whose_answer_was_extracted_is_the_text_of_the_solution() -> None:
-    model = AskedModel(replies("Surely seven."), extract=counted)
+    model = AskedModel(replies("Surely a heptad."), extract=counted)
     solution = asyncio.run(answered(QUESTION, Single(), model.engine(), []))
-    assert (solution.answer, solution.text) == (Answer("7", "7", "model"), "Surely seven.")
+    assert (solution.answer, solution.text) == (Answer("7", "7", "model"), "Surely a heptad.")
 
 
 def test_what_was_cut_and_what_is_no_end_of_a_chain_is_not_asked_about() -> None:
@@ -84,12 +84,12 @@ def test_what_was_cut_and_what_is_no_end_of_a_chain_is_not_asked_about() -> None
 
 def test_a_review_is_no_reply_to_the_question() -> None:
     def says(request: SampleRequest) -> str:
-        return "Verdict: wrong" if "Review the answer" in request.prompt.messages[-1].content else "Surely seven."
+        return "Verdict: wrong" if "Review the answer" in request.prompt.messages[-1].content else "Surely a heptad."
 
     model = AskedModel(says, extract=counted)
     solution = asyncio.run(answered(QUESTION, Refine(rounds=1, critic="self"), model.engine(), []))
     assert solution.answer == Answer("7", "7", "model")
-    assert model.extracted == ["Surely seven."] * 2
+    assert model.extracted == ["Surely a heptad."] * 2
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,7 +107,7 @@ def test_every_strategy_reads_extracted_answers_and_books_each_token(name: str, 
         again = await replayed(QUESTION, strategy, tmp_path / "t.jsonl", events)
         assert again.error is None
         assert course(again) == course(solution)
-        only_words = AskedModel(replies("Surely seven."), extract=counted)
+        only_words = AskedModel(replies("Surely a heptad."), extract=counted)
         sure = await answered(QUESTION, strategy, only_words.engine(), [])
         assert sure.answer == Answer("7", "7", "model")
 
@@ -190,7 +190,7 @@ def test_interrupted_the_extraction_is_paid_for_and_asked_again(moment: int) -> 
 
 def test_an_extraction_that_fails_or_is_cut_gives_no_answer() -> None:
     for extract in (lambda reply: "it is hard to tell " * 40, lambda reply: "", lambda reply: "None."):
-        model, events = AskedModel(replies("Surely seven."), extract=extract), list[Event]()
+        model, events = AskedModel(replies("Surely a heptad."), extract=extract), list[Event]()
         solution = asyncio.run(answered(QUESTION, Single(), model.engine(), events))
         assert (solution.answer, solution.error) == (None, None)
         [event] = [event for event in events if isinstance(event, AnswerExtracted)]
@@ -201,7 +201,7 @@ def test_an_extraction_that_fails_or_is_cut_gives_no_answer() -> None:
 def test_a_replay_with_another_kind_of_answer_says_so(tmp_path: Path) -> None:
     events: list[Event] = []
     plain = Question.of("How many?", space="number", id="q")
-    asyncio.run(answered(plain, Single(), AskedModel(replies("Surely seven.")).engine(), events))
+    asyncio.run(answered(plain, Single(), AskedModel(replies("Surely a heptad.")).engine(), events))
     solution = asyncio.run(replayed(QUESTION, Single(), tmp_path / "t.jsonl", events))
     assert "does not say the answer in sample 0 of question q: replay with the same kind of answer" in str(
         solution.error

@@ -44,7 +44,7 @@ def run(folder: Path, task: TaskData, model: AskedModel, *arms: str) -> tuple[li
 
 
 def test_an_extracted_answer_is_graded_counted_and_booked_with_its_reply(tmp_path: Path) -> None:
-    says = replies("The answer is 7", "Surely seven.", "Surely eight.", "Who knows", "The answer is 8", "It is seven.")
+    says = replies("The answer is 7", "Surely a heptad.", "Surely an octad.", "Who knows", "The answer is 8", "It is a heptad.")
     model = AskedModel(says, extract=lambda reply: WORDS.get(reply.split()[-1], "none"))
     records, tokens = run(tmp_path, asked(2, "extract=model"), model)
     assert sum(record.cost.tokens for record in records) == tokens
@@ -72,7 +72,7 @@ def test_an_extracted_answer_is_graded_counted_and_booked_with_its_reply(tmp_pat
 
 
 def test_arms_that_share_a_pool_share_what_was_extracted_from_it(tmp_path: Path) -> None:
-    model = AskedModel(replies("Surely seven.", "The answer is 8"), extract=lambda reply: "7")
+    model = AskedModel(replies("Surely a heptad.", "The answer is 8"), extract=lambda reply: "7")
     votes, tokens = run(tmp_path, asked(2, "extract=model"), model, "vote", "best")
     rated = list(read_journal(RunFolder(tmp_path).arm("best")))
     # `best` adds the ratings of the tests' verifier, and pays for its samples and their answers in full.
