@@ -108,7 +108,7 @@ class Began(Record):
     verifier: str
     engine: str
     engine_spec: str = ""
-    """The spec that builds the engine again, with its arguments; empty in older traces and in replays."""
+    """The spec that builds the engine again, with its arguments; empty in older traces."""
     model: ModelInfo
     budget: str
     seed: int
