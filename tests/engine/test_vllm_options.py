@@ -42,7 +42,7 @@ def test_every_option_is_in_the_config_of_vllm(started: tuple[VllmEngine, list[s
     config = core._engine.vllm_config
     scheduler, cache, model = config.scheduler_config, config.cache_config, config.model_config
     assert (scheduler.max_num_seqs, scheduler.max_num_batched_tokens, scheduler.policy) == (3, 2000, "priority")
-    assert (cache.block_size, cache.enable_prefix_caching, cache.kv_cache_memory_bytes) == (64, False, 300_000_000)
+    assert (cache.block_size, cache.enable_prefix_caching, cache.kv_cache_memory_bytes) == (64, False, 300 * 2**20)
     assert (model.seed, model.max_model_len, model.max_logprobs) == (11, 512, 7)
     assert model.override_generation_config == {"top_k": 5}
     assert config.parallel_config.worker_extension_cls.endswith("RepairableWorker")

@@ -80,7 +80,7 @@ def test_a_replay_of_a_replay_is_the_same_trace(tmp_path: Path) -> None:
 
     def bare(event: Event) -> str:
         cost = {"cost": event.cost.taking(0)} if hasattr(event, "cost") else {}
-        plain = {"t": 0, "engine": "", "verifier": "", "notes": (), **cost}
+        plain = {"t": 0, "engine": "", "engine_spec": "", "verifier": "", "notes": (), **cost}
         return repr(event.model_copy(update={name: plain[name] for name in plain if hasattr(event, name)}))
 
     assert sorted(map(bare, again)) == sorted(map(bare, live))
