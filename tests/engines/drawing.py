@@ -16,7 +16,8 @@ THOUGHTS = ("Is", " it", " 12", "?")
 
 
 def thinker(**options: Any) -> FakeServer:
-    return FakeServer(**{"root": ALWAYS, "opens": True, "thinking": THOUGHTS} | options)
+    defaults: dict[str, Any] = {"root": ALWAYS, "opens": True, "thinking": THOUGHTS}
+    return FakeServer(**defaults | options)
 
 
 async def draw(
