@@ -16,8 +16,8 @@ THOUGHTS = ("Is", " it", " 12", "?")
 
 
 def thinker(**options: Any) -> FakeServer:
-    known: dict[str, Any] = {"root": ALWAYS, "opens": True, "thinking": THOUGHTS}
-    return FakeServer(**known | options)
+    defaults: dict[str, Any] = {"root": ALWAYS, "opens": True, "thinking": THOUGHTS}
+    return FakeServer(**defaults | options)
 
 
 async def draw(

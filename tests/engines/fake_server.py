@@ -242,7 +242,7 @@ class FakeServer:
         own = -0.5 * (place + 1)
         others = {f"token_id:{number}": own, "token_id:7": -3.0, "token_id:8": -0.25}
         if chat:
-            top = [{"token": token, "logprob": value} for token, value in others.items()][: body["top_logprobs"]]
+            top = [{"token": token, "logprob": value} for token, value in others.items()][: body.get("top_logprobs")]
             return {"content": [{"token": "x", "logprob": own, "top_logprobs": top}]}
         return {"tokens": ["x"], "token_logprobs": [own], "top_logprobs": [others]}
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, SamplingParams, solve
+from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.stops import StopWatch
 from reasoner.engines.replay import ReplayEngine
@@ -19,7 +20,7 @@ from reasoner.models.families import profile_of
 from reasoner.trace.events import Event, Sampled, Thought, TraceWriter
 from reasoner.types import ThinkingLevel
 from reasoner_strategies import Single
-from tests.engines.drawing import ASKED, HEAD, THOUGHTS, draw, drawn, thinker
+from tests.engines.drawing import ALWAYS, ASKED, HEAD, THOUGHTS, draw, drawn, thinker
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import CLOSE, THINK, spell
 from tests.helpers import told
@@ -69,6 +70,24 @@ def test_where_it_cannot_be_given_one_a_note_says_so() -> None:
         engine = OpenAIEngine(base_url=server.url)
         asyncio.run(draw(engine, ASKED.at_level("none")))
     assert [note for note in engine.notes if note.startswith("thinking=none: the model always thinks")]
+
+
+@pytest.mark.parametrize("root", [HYBRID, ALWAYS])
+def test_watched_tokens_are_those_of_a_reply_without_thinking(root: str) -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await engine.start()
+        prompt, params = ASKED.at_level("none"), SamplingParams(max_tokens=1)
+        request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 1, watch=(7, 8))
+        await engine.sample(request)
+
+    with thinker(root=root) as server:
+        asyncio.run(run(OpenAIEngine(base_url=server.url)))
+        [body] = server.sent(CHAT)
+    if root == HYBRID:
+        assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    else:
+        assert body["messages"][-1]["content"].startswith("<think>\nOkay, I think I have finished thinking.\n</think>")
+        assert body["continue_final_message"] is True
 
 
 @pytest.mark.parametrize(

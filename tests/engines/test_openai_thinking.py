@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,8 +22,7 @@ from tests.engines.fake_tokenizer import CLOSE, EOS, THINK, spell
 
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
 HYBRID = "/models/Qwen3-8B"
-QWEN = profile_of("Qwen3-8B")
-assert QWEN
+QWEN = ThinkingProfile("on_request", (THINK,), (CLOSE,), "<think>", "</think>", "\n</think>\n\n")
 
 
 def profile(server: FakeServer, **options: Any) -> ThinkingProfile | None:
@@ -125,17 +123,15 @@ MARKED = st.lists(st.sampled_from(["<think>", "</think>", "a", "b "]), max_size=
 
 @given(MARKED, st.booleans())
 def test_where_ids_and_text_agree_no_character_is_lost_and_none_is_a_marker(pieces: list[str], opened: bool) -> None:
-    assert QWEN is not None
-    known = replace(QWEN, start=(THINK,), end=(CLOSE,))
     text, ids = "".join(pieces), tuple(spell("".join(pieces)))
-    parts = by_ids(text, ids, known, before=(), opened=opened)
+    parts = by_ids(text, ids, QWEN, before=(), opened=opened)
     assert parts is not None
     assert "</think>" not in parts.thinking
     assert "<think>" not in parts.thinking
     assert text.endswith(parts.final)
     assert parts.tokens == len(ids) - len(spell(parts.final))
     if not opened and "<think>" not in text:
-        assert by_text(text, known, opened=False, cut=False) == parts._replace(tokens=None)
+        assert by_text(text, QWEN, opened=False, cut=False) == parts._replace(tokens=None)
 
 
 # Parts by fields and by markers in the text
@@ -200,7 +196,7 @@ def test_several_sequences_of_one_request_share_its_count_of_thinking_tokens() -
 
 
 def test_thinking_that_is_counted_beside_the_rest_is_generated_too() -> None:
-    used: dict[str, object] = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 51}
+    used: dict[str, Any] = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 51}
     used |= {"completion_tokens_details": {"reasoning_tokens": 40}}
     event = {"choices": [{"index": 0, "delta": {"content": "4"}, "finish_reason": "stop"}], "usage": used}
     with text_only(faults=[Fault("send", body=f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n")]) as server:

@@ -79,6 +79,8 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
 
 def _count(ids: TokenIds, marker: TokenIds) -> int:
     """How often a marker occurs in token ids, without overlaps."""
+    if len(marker) == 1:
+        return ids.count(marker[0])
     number, position = 0, 0
     while marker and position <= len(ids) - len(marker):
         matches = ids[position] == marker[0] and ids[position : position + len(marker)] == marker
