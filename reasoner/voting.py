@@ -116,7 +116,10 @@ class _Leaders:
         return equal, unknown
 
     def _compared(self, key: str, room: int) -> tuple[str | None, bool | None]:
-        """The first leader that an answer equals, or whose verdict is missing (None); without a leader, it has none."""
+        """The first leader that an answer equals (True), or is still to be compared with (None); None if it differs.
+
+        At most `room` pairs may still be compared: beyond them an answer differs.
+        """
         for leader in self._leaders[self._pending[key] :]:
             verdict = mutual(self.space, _named(leader), _named(key))
             if verdict is None and (pair := frozenset((leader, key))) in self.verdicts:
