@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState
 
@@ -59,18 +59,9 @@ class _Block:
     slow_guests: list[str] = field(default_factory=list)
 
 
-@runtime_checkable
-class ComparedByModel(Protocol):
-    """An answer space in which a model may decide whether two answers are the same."""
-
-    @property
-    def compares_by_model(self) -> bool:
-        """Whether a model is asked about answers that the space does not decide at once."""
-
-
 def compares_by_model(space: AnswerSpace) -> bool:
-    """Whether a model is asked about two answers that the space does not decide at once."""
-    return isinstance(space, ComparedByModel) and space.compares_by_model
+    """Whether a model is asked about two answers that the space does not decide: its property of this name."""
+    return bool(getattr(space, "compares_by_model", False))
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +74,8 @@ class _Leaders:
     """
 
     space: AnswerSpace
+    votes: dict[str, _AnswerClass] = field(default_factory=dict)
+    """The votes of each answer alone, from which classes are formed again."""
     verdicts: dict[frozenset[str], bool | None] = field(default_factory=dict)
     _first: dict[str, int] = field(default_factory=dict)
     _order: list[tuple[int, str]] = field(default_factory=list)
@@ -123,7 +116,10 @@ class _Leaders:
         return equal, unknown
 
     def _compared(self, key: str, room: int) -> tuple[str | None, bool | None]:
-        """The first leader that an answer equals, or whose verdict is missing (None); without a leader, it has none."""
+        """The first leader that an answer equals (True), or is still to be compared with (None); None if it differs.
+
+        At most `room` pairs may still be compared: beyond them an answer differs.
+        """
         for leader in self._leaders[self._pending[key] :]:
             verdict = mutual(self.space, _named(leader), _named(key))
             if verdict is None and (pair := frozenset((leader, key))) in self.verdicts:
@@ -169,8 +165,6 @@ class Tally:
     _width: int = 1
     _leaders: _Leaders | None = field(init=False)
     """Where a model compares the answers; then there are no blocks."""
-    _by_key: dict[str, _AnswerClass] = field(default_factory=dict)
-    """Where a model compares them: the votes of each key, from which classes are formed again."""
 
     def __post_init__(self) -> None:
         self._leaders = _Leaders(self.space) if compares_by_model(self.space) else None
@@ -196,7 +190,7 @@ class Tally:
         self._rank(known)
         if self._leaders:
             single = _AnswerClass({answer.key}, answer, index, (-weight, index, answer.key))
-            self._by_key.setdefault(answer.key, single).add(answer, index, weight)
+            self._leaders.votes.setdefault(answer.key, single).add(answer, index, weight)
             self._lead(self._leaders, answer.key, index)
         elif fresh and (blocks := self.space.blocks(_named(answer.key))):
             self._join(answer.key, blocks)
@@ -206,7 +200,7 @@ class Tally:
     def _lead(self, leaders: _Leaders, key: str, index: int) -> None:
         """Put an answer into the class of its leader as far as the verdicts are known."""
         if leaders.add(key, index):
-            self._classes = {each: replace(single, keys={each}) for each, single in self._by_key.items()}
+            self._classes = {each: replace(single, keys={each}) for each, single in leaders.votes.items()}
             self._rank_all()
         for pair in leaders.advance()[0]:
             self._merge(*pair)

@@ -5,7 +5,7 @@ quotation marks of their own, and without the marks that chat templates give a m
 """
 
 import re
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from reasoner.answers.thinking import final_segment
 from reasoner.sampling import NO_THINKING
@@ -28,18 +28,9 @@ _TEMPLATE_MARK = re.compile(r"[<\[\uff1c](?=[|/\w\uff5c])")
 _YES_OR_NO = re.compile(r"\W{0,8}(yes|no)\b", re.IGNORECASE)
 
 
-@runtime_checkable
-class ExtractedByModel(Protocol):
-    """An answer space for which a model may extract an answer that no rule could read."""
-
-    @property
-    def extracts_by_model(self) -> bool:
-        """Whether a model is asked."""
-
-
 def extracts_by_model(space: AnswerSpace) -> bool:
-    """Whether a model is asked for an answer that no rule of the space could read."""
-    return isinstance(space, ExtractedByModel) and space.extracts_by_model
+    """Whether a model is asked for an answer that no rule of the space reads: its property of this name."""
+    return bool(getattr(space, "extracts_by_model", False))
 
 
 def comparison_prompt(question: Question, first: Answer, second: Answer) -> Prompt:
