@@ -11,6 +11,7 @@ and the next one runs. A ratio is the first thing named over the second. Exit co
 import argparse
 import asyncio
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 from gpu_rig import SHAPES, VOCABULARY, CancelHalf, MeasuredEngine, Rig, bare, counters, draw, request, write_model
@@ -290,14 +291,14 @@ def interrupted(rig: Rig) -> Figures:
     }  # fmt: skip
 
 
-async def draw_without_end(rig: Rig) -> None:
+async def draw_without_end(rig: Rig, output: TextIO) -> None:
     """The process that gets Ctrl-C."""
     engine = await rig.engine(enforce_eager=True, max_num_seqs=16)
     params = SamplingParams(max_tokens=rig.window - 200)
     await draw(engine, [await request(engine, sums(1)[0], SamplingParams(max_tokens=1), 0)])
     run = asyncio.ensure_future(solve_many(sums(64), SelfConsistency(n=4, params=params), engine))
     await asyncio.sleep(0.2)
-    print("drawing", flush=True)
+    print("drawing", file=output, flush=True)
     try:
         await run
     finally:
@@ -333,7 +334,14 @@ async def measure(number: int, phase: Phase, rig: Rig, size: Size) -> dict[str, 
     return {**line, "seconds": time.perf_counter() - began, "skipped": rig.skipped}
 
 
-async def main(options: argparse.Namespace) -> int:
+def own_output() -> TextIO:
+    """Standard output for lines of this script alone: vLLM's log, also on it, goes to standard error from now on."""
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return output
+
+
+async def main(options: argparse.Namespace, output: TextIO) -> int:
     build = installed_build()
     if build is None:
         raise SystemExit("vLLM is not installed: see docs/install.md")
@@ -343,7 +351,7 @@ async def main(options: argparse.Namespace) -> int:
         rig = Rig(folder, window, build.cpu, time.monotonic() + options.minutes * 60)
         if options.draw:
             rig.memory = 0.25
-            await draw_without_end(rig)
+            await draw_without_end(rig, output)
             return 0
         write_model(folder, shape, options.tokenizer or embedded_path(unheard))
         card = cpu_name() if build.cpu else (gpus() or ("unknown",))[0]
@@ -353,7 +361,7 @@ async def main(options: argparse.Namespace) -> int:
             if not options.phases or number in options.phases:
                 line = await measure(number, phase, rig, CPU if build.cpu else GPU)
                 failed |= "error" in line
-                print(json.dumps({**line, **about}), flush=True)
+                print(json.dumps({**line, **about}), file=output, flush=True)
         await rig.close()
     return int(failed)
 
@@ -367,6 +375,6 @@ if __name__ == "__main__":
     parser.add_argument("--draw", help=argparse.SUPPRESS)
     parser.add_argument("--window", type=int, help=argparse.SUPPRESS)
     try:
-        sys.exit(asyncio.run(main(parser.parse_args())))
+        sys.exit(asyncio.run(main(parser.parse_args(), own_output())))
     except KeyboardInterrupt:
         sys.exit(130)
