@@ -73,13 +73,13 @@ def test_the_reply_whose_answer_was_extracted_is_the_text_of_the_solution() -> N
 
 
 def test_what_was_cut_and_what_is_no_end_of_a_chain_is_not_asked_about() -> None:
-    model = AskedModel(lambda request: "First, think.\n\nThen it is seven.", extract=counted)
+    model = AskedModel(lambda request: "First, think.\n\nThen it is a heptad.", extract=counted)
     cut = Single(params=SamplingParams(max_tokens=3))
     asyncio.run(answered(QUESTION, cut, model.engine(), []))
     assert model.extracted == []
     solution = asyncio.run(answered(QUESTION, BeamSearch(max_steps=2), model.engine(), []))
     assert solution.answer == Answer("7", "7", "model")
-    assert all(reply.endswith("Then it is seven.") for reply in model.extracted)
+    assert all(reply.endswith("Then it is a heptad.") for reply in model.extracted)
 
 
 def test_a_review_is_no_reply_to_the_question() -> None:

@@ -22,7 +22,7 @@ from tests.evals.runs.sittings import TASK, Seen, data, manifest
 from tests.execution.asked_model import AskedModel, computed, replies
 from tests.helpers import Judge
 
-WORDS = {"seven.": "7", "eight.": "8"}
+WORDS = {"heptad.": "7", "octad.": "8"}
 
 
 def asked(count: int, options: str, kind: str = "number") -> TaskData:
@@ -44,7 +44,9 @@ def run(folder: Path, task: TaskData, model: AskedModel, *arms: str) -> tuple[li
 
 
 def test_an_extracted_answer_is_graded_counted_and_booked_with_its_reply(tmp_path: Path) -> None:
-    says = replies("The answer is 7", "Surely a heptad.", "Surely an octad.", "Who knows", "The answer is 8", "It is a heptad.")
+    says = replies(
+        "The answer is 7", "Surely a heptad.", "Surely an octad.", "Who knows", "The answer is 8", "It is a heptad."
+    )
     model = AskedModel(says, extract=lambda reply: WORDS.get(reply.split()[-1], "none"))
     records, tokens = run(tmp_path, asked(2, "extract=model"), model)
     assert sum(record.cost.tokens for record in records) == tokens
