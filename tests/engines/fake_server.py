@@ -296,12 +296,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/detokenize" and state.vllm and state.tokenizes:
             self._json({"prompt": state.text_of(body["tokens"])})
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
-            if "thinking_token_budget" in body and not state.budgets:
-                self._json(NO_BUDGET, 400)
-                return
             fault = state.faults.pop(0) if state.faults else None
             if fault and fault.kind in ("status", "close", "silent"):
                 self._fail(fault)
+            elif "thinking_token_budget" in body and not state.budgets and body.get("stream"):
+                # vLLM accepts a stream before it looks at this.
+                self._stream([NO_BUDGET], None)
+            elif "thinking_token_budget" in body and not state.budgets:
+                self._json(NO_BUDGET, 400)
             elif body.get("stream"):
                 self._stream(list(state.events(body, chat="chat" in self.path)), fault)
             else:

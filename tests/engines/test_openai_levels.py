@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Question, SamplingParams, solve
+from reasoner import Budget, Question, SamplingParams, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.stops import StopWatch
@@ -131,18 +131,19 @@ def test_a_level_that_a_model_does_not_have_is_an_error() -> None:
 # A number of thinking tokens
 
 
-async def solved(server: FakeServer, level: int, **options: Any) -> tuple[Any, list[Event]]:
+async def solved(server: FakeServer, level: int, budget: Budget | None = None) -> tuple[Any, list[Event]]:
     events: list[Event] = []
     question = Question.of("2+2?", space="number")
     question = replace(question, prompt=question.prompt.at_level(level))
-    engine = OpenAIEngine(base_url=server.url, **options)
-    return await solve(question, Single(SamplingParams(max_tokens=40)), engine, trace=events.append), events
+    strategy, engine = Single(SamplingParams(max_tokens=40)), OpenAIEngine(base_url=server.url)
+    return await solve(question, strategy, engine, budget=budget, trace=events.append), events
 
 
 @pytest.mark.parametrize("budgets", [True, False])
-def test_a_server_limits_thinking_itself_or_is_asked_twice(budgets: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_server_limits_thinking_itself_or_is_asked_twice(budgets: bool, streamed: bool, tmp_path: Path) -> None:
     async def run() -> None:
-        solution, events = await solved(server, 2)
+        solution, events = await solved(server, 2, Budget(seconds=600) if streamed else None)
         [one] = [event for event in events if isinstance(event, Sampled)]
         assert str(solution.answer.text) == "4"
         assert one.thinking.startswith("Is it")
@@ -167,6 +168,7 @@ def test_a_server_limits_thinking_itself_or_is_asked_twice(budgets: bool, tmp_pa
         asyncio.run(run())
         sent = server.sent(RAW)
         closing = spell("\n</think>\n\n")
+        assert all(body.get("stream", False) == streamed for body in sent)
         assert ("thinking_token_budget" in sent[0], len(sent)) == (True, 1 if budgets else 3)
         if not budgets:
             assert [body["max_tokens"] for body in sent[1:]] == [2, 40 - 2 - len(closing)]

@@ -25,6 +25,8 @@ from reasoner.engines.openai.requests import (
     longest,
     merged,
     read_extra,
+    refuses_budget,
+    text_bound,
 )
 from reasoner.engines.openai.stops import holds_back
 from reasoner.engines.openai.values import Listed, Reported, listed_models
@@ -35,8 +37,6 @@ from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 MODELS_NAMED = 20
-MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
-"""Bounds on the tokens that a chat template adds: per message, and once. Some templates add a system turn."""
 _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets its own request"
 
 
@@ -148,12 +148,7 @@ class OpenAIEngine:
         """
         if rendered := await self._renderer.render(prompt):
             return rendered
-        profile, spoken = self._renderer.profile, [message.content for message in prompt.messages] or [prompt.raw]
-        begun = prompt.thinking + prompt.text or self._dialect.skips(prompt, profile)
-        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*spoken, begun))
-        size += len(profile.start_text) if profile and prompt.thinking else 0
-        in_thinking = bool(prompt.thinking and not prompt.text and profile and profile.end_text not in prompt.thinking)
-        return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(begun)) + TEMPLATE_TOKENS, in_thinking)
+        return text_bound(prompt, self._renderer.profile, self._dialect)
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids by the server's tokenizer; None where it has no route for that."""
@@ -202,7 +197,7 @@ class OpenAIEngine:
                     return None
                 accepted = True
                 async for data in events:
-                    self._take(draft, data)
+                    self._take(draft, data, body)
                     meter.usage = draft.usage
                     if draft.cut:
                         break
@@ -216,13 +211,18 @@ class OpenAIEngine:
             raise completion
         return completion
 
-    def _take(self, draft: wire.Draft, data: bytes) -> None:
+    def _take(self, draft: wire.Draft, data: bytes, body: Mapping[str, object]) -> None:
         try:
             draft.add(data)
         except wire.Malformed as error:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error
         except wire.GaveUp as error:
+            if not draft.heard and refuses_budget(body, error.body.decode("utf-8", "replace")):
+                # vLLM accepts a stream before it looks at this.
+                draft.request.meter.usage = Usage()
+                self._adopt(Learned(replace(self._dialect, budget=False), NO_BUDGET))
+                raise RequestLost(NO_BUDGET) from error
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
 
     async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:

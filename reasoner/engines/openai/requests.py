@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import SampleRequest
+from reasoner.engine import Rendered, SampleRequest
+from reasoner.engines.openai.parts import closed
 from reasoner.engines.openai.stops import holds_back
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
@@ -28,6 +29,8 @@ ALTERNATIVE_BYTES: Final = 256
 """Per log-probability of a token, with the alternative's text."""
 PROMPT_BYTES: Final = 16
 """Per prompt token: vLLM sends its id back."""
+MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
+"""Bounds on the tokens that a chat template adds: per message, and once. Some templates add a system turn."""
 WHOLE_TOKENS = 1024
 """Replies of up to so many tokens may come unstreamed. Proxies close a connection that is silent for 60 s (nginx, AWS
 load balancers), and 1,024 tokens take 51 s at 20 tokens/s."""
@@ -83,7 +86,7 @@ class Dialect:
 
     def after(self, body: Mapping[str, object], message: str) -> Learned | None:
         """The dialect in which a refused request may be accepted; None where the message names no known field."""
-        if "thinking_token_budget" in body and re.search(r"thinking_token_budget|reasoning.(config|parser)", message):
+        if refuses_budget(body, message):
             return Learned(replace(self, budget=False), NO_BUDGET)
         if "chat_template_kwargs" in body and _refuses(message, "chat_template_kwargs"):
             return Learned(replace(self, template=False), NO_TEMPLATE)
@@ -212,6 +215,12 @@ class Dialect:
         return body | self._turns(prompt, profile) | {"logprob_token_ids": list(request.watch)}
 
 
+def refuses_budget(body: Mapping[str, object], message: str) -> bool:
+    """Whether a server says that it cannot limit the thinking of a request."""
+    limits = re.search(r"thinking_token_budget|reasoning.(config|parser)", message)
+    return "thinking_token_budget" in body and limits is not None
+
+
 def _refuses(message: str, name: str) -> bool:
     return re.search(rf"\b{name}\b", message) is not None and _REFUSED.search(message) is not None
 
@@ -269,6 +278,16 @@ def read_extra(text: str) -> dict[str, Any]:
             "own options"
         )
     return fields
+
+
+def text_bound(prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect) -> Rendered:
+    """A prompt that is sent as text, with a bound on its tokens: one for each byte, and those of the template."""
+    spoken = [message.content for message in prompt.messages] or [prompt.raw]
+    begun = prompt.thinking + prompt.text or dialect.skips(prompt, profile)
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*spoken, begun))
+    size += len(profile.start_text) if profile and prompt.thinking else 0
+    in_thinking = bool(prompt.thinking and profile) and not closed(prompt, profile)
+    return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(begun)) + TEMPLATE_TOKENS, in_thinking)
 
 
 def longest(request: SampleRequest, timeout: float) -> float:
