@@ -36,7 +36,7 @@ def _needs_repair(engine: Any, args: Any) -> bool:
 class Job:
     """One sequence to compute: `params` are vLLM's SamplingParams or PoolingParams.
 
-    `cut` gets each cumulative output of a stream and returns True where the sequence must end.
+    `cut` gets each output of a stream, the last one too, and returns True where the sequence must end.
     """
 
     request_id: str
@@ -176,8 +176,9 @@ class InProcessCore:
             flight = self._flights.get(output.request_id)
             if flight is None:
                 continue
+            ends = flight.cut is not None and flight.cut(output)
             if not output.finished:
-                if not (flight.cut and flight.cut(output)):
+                if not ends:
                     continue
                 self._engine.abort_request([output.request_id])
                 output.outputs[0].finish_reason = "abort"
@@ -303,7 +304,7 @@ class AsyncCore:
         prompt = {"prompt_token_ids": list(job.token_ids)}
         async with aclosing(run(prompt, job.params, job.request_id, priority=job.priority)) as outputs:
             async for output in outputs:
-                if job.cut and not output.finished and job.cut(output):
+                if job.cut and job.cut(output) and not output.finished:
                     output.outputs[0].finish_reason = "abort"
                     await self._engine.abort(job.request_id)
                     break

@@ -2,21 +2,34 @@
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
 from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
+from reasoner.engines.vllm.parts import Before, Marks, split_parts
+from reasoner.engines.vllm.rendering import NO_ARGUMENTS
 from reasoner.engines.vllm.served import VllmModel
+from reasoner.engines.vllm.stream import Drawn, Stops, Stream, best
+from reasoner.engines.vllm.thinking import AUTO, limit_thinking, limits, served_profile
 from reasoner.errors import EngineError, require
+from reasoner.models.families import Arguments
+from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
-from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, TokenIds, Usage
+from reasoner.models.thinking import NO_THINKING, ThinkingProfile
+from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, ThinkingLevel, TokenIds, Usage
 
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
+
+
+class Head(NamedTuple):
+    """A rendered head, and whether it opened thinking."""
+
+    token_ids: TokenIds
+    opened: bool = False
 
 
 @dataclass(slots=True)
@@ -30,6 +43,8 @@ class VllmEngine(VllmModel):
     float32 on any other; on a GPU it is the model's own type. `core` chooses who steps vLLM: "in_process" is a thread
     here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU; "auto" depends on the
     installed build. `enforce_eager` False compiles the model at the start, True does not; None compiles on a GPU only.
+    `reasoning_parser` is the name of the one of vLLM's that knows the markers of thinking; "auto" finds it from the
+    model, "none" takes all that is generated for the answer.
 
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
@@ -44,12 +59,20 @@ class VllmEngine(VllmModel):
     block_size: int = 0
     enable_prefix_caching: bool = True
     enforce_eager: bool | None = None
-    _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
+    reasoning_parser: str = AUTO
+    _heads: dict[tuple[Any, str, ThinkingLevel | None], Head] = field(default_factory=dict, init=False, repr=False)
+    _marks: Marks | None = field(default=None, init=False, repr=False)
+    _limits_thinking: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         VllmModel.__post_init__(self)
         require(self.max_num_seqs, "max_num_seqs", at_least=1)
         require(self.block_size, "block_size", at_least=0)
+
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether vLLM ends thinking itself at a number of tokens, as it does with markers that it knows."""
+        return self._limits_thinking
 
     @property
     def name(self) -> str:
@@ -87,7 +110,16 @@ class VllmEngine(VllmModel):
                 arguments["enforce_eager"] = self.enforce_eager
         if self.block_size:
             arguments["block_size"] = self.block_size
-        return AsyncEngineArgs(**arguments)
+        engine_args = AsyncEngineArgs(**arguments)
+        limit_thinking(engine_args, resolved.name, self.reasoning_parser)
+        return engine_args
+
+    def _served_model_info(self, resolved: Resolved, config: Any) -> ModelInfo:
+        info = VllmModel._served_model_info(self, resolved, config)
+        profile = served_profile(resolved.name, self.reasoning_parser, config.model_config, self._prompts.reader)
+        self._marks = Marks.of(profile, self._prompts.text.tokenizer) if profile else None
+        self._limits_thinking = profile is not None and limits(config.reasoning_config, profile)
+        return replace(info, thinking=profile)
 
     def _gpu_share(self, resolved: Resolved) -> float:
         if self._claim is None:
@@ -97,43 +129,85 @@ class VllmEngine(VllmModel):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head by the model's own chat template, once; then the generated ids."""
-        key = (prompt.messages, prompt.raw)
+        ids = self._head(prompt).token_ids + prompt.token_ids
+        return Rendered(ids, len(ids))
+
+    def _head(self, prompt: Prompt) -> Head:
+        key = (prompt.messages, prompt.raw, prompt.thinking_level)
         head = self._heads.get(key)
         if head is None:
             if len(self._heads) > HEADS_CACHED:
                 self._heads.clear()
             head = self._heads[key] = self._encode(prompt)
-        ids = head + prompt.token_ids
-        return Rendered(ids, len(ids))
+        return head
 
-    def _encode(self, prompt: Prompt) -> TokenIds:
+    def _encode(self, prompt: Prompt) -> Head:
+        profile = self._marks.profile if self._marks else None
         if prompt.raw:
-            return self._prompts.raw(prompt.raw)
+            opened = profile is not None and prompt.raw.rstrip().endswith(profile.start_text.rstrip())
+            return Head(self._prompts.raw(prompt.raw), opened)
         if not self._prompts.renders_chats:
-            return self._prompts.raw("\n\n".join(message.content for message in prompt.messages))
-        return self._chat(prompt.messages)
+            return Head(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
+        if profile is None:
+            return Head(self._chat(prompt.messages))
+        arguments = level_arguments(profile, prompt.thinking_level)
+        ids = self._chat(prompt.messages, arguments)
+        opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
+        if prompt.thinking_level != NO_THINKING or NO_THINKING in profile.levels:
+            return Head(ids, opened)
+        skip = profile.skip.removeprefix(profile.start_text) if opened else profile.skip
+        return Head(ids + self._prompts.text.marked(skip))
 
     async def encode(self, text: str) -> TokenIds | None:
-        """The ids of a piece of text."""
-        return self._prompts.encode(text)
+        """The ids of a piece of text that continues a reply."""
+        return self._prompts.text.marked(text) if self._marks else self._prompts.text.after(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence."""
         await self.start()
         core = self._core
         assert core is not None
-        assert request.rendered.token_ids is not None
-        name = f"{request.question_id}-{next(self._names)}"
-        cut = _cut(request) if request.floor else None
-        job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut)
+        ids = request.rendered.token_ids
+        assert ids is not None
+        # A request that watches tokens is a measurement: it has no parts.
+        marks = None if request.watch else self._marks
+        before = Before(ids, len(request.prompt.token_ids), marks is not None and self._head(request.prompt).opened)
+        stream = self._stream(request, before, marks)
+        params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
+        if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
+            params.thinking_token_budget = request.prompt.thinking_level
+        job = Job(f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream)
         output = await self._output(core, job, request.meter)
-        sequence = output.outputs[0]
-        usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(sequence.token_ids))
+        drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
+        usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
         request.meter.usage = usage
-        return _completion(request, sequence, usage)
+        completion = _completion(request, drawn, usage)
+        if marks is None:
+            return completion
+        return _in_parts(completion, before, marks, self._prompts.text.tokenizer)
+
+    def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> Stream | None:
+        """What ends the sequence, where vLLM itself cannot."""
+        stops = None
+        if marks and request.params.stop:
+            # It runs in the thread in which vLLM uses its own tokenizer.
+            tokenizer = self._prompts.served_tokenizer
+            in_thinking = getattr(request.params, "stop_in_thinking", False)
+            stops = Stops(request.params.stop, before, marks, tokenizer, thinking=in_thinking)
+        return Stream(request, stops) if stops or request.floor else None
 
 
-def _vllm_params(request: SampleRequest) -> Any:
+def level_arguments(profile: ThinkingProfile, level: ThinkingLevel | None) -> Arguments:
+    """The arguments of the chat template for a thinking level; for a number of tokens those of thinking at all."""
+    if level is None:
+        return NO_ARGUMENTS
+    if not isinstance(level, int):
+        return profile.levels.get(level, NO_ARGUMENTS)
+    arguments = profile.levels.get("medium", NO_ARGUMENTS)
+    return {**arguments, "thinking_budget": level} if "thinking_budget" in arguments else arguments
+
+
+def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     from vllm import SamplingParams as VllmSamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -144,41 +218,39 @@ def _vllm_params(request: SampleRequest) -> Any:
         top_p=params.top_p,
         top_k=params.top_k,
         min_p=params.min_p,
-        stop=list(params.stop),
+        stop=[] if thinks else list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
         # vLLM returns either the best alternatives or chosen ids; both include the sampled token.
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
         seed=request.seed,
-        output_kind=RequestOutputKind.CUMULATIVE if request.floor else RequestOutputKind.FINAL_ONLY,
+        # The parts of a model that thinks are decoded here, each by itself.
+        detokenize=not thinks,
+        output_kind=RequestOutputKind.DELTA if streams else RequestOutputKind.FINAL_ONLY,
     )
 
 
-def _cut(request: SampleRequest) -> Callable[[Any], bool]:
-    """A function of the stream of one sequence; True where it fell below the floor."""
-    assert request.floor is not None
-    cut, top_k, read = request.floor.watch(), request.params.logprobs or 0, 0
-
-    def watch(output: Any) -> bool:
-        nonlocal read
-        rows = output.outputs[0].logprobs or ()
-        fresh, read = rows[read:], len(rows)
-        return any(cut(_best(row, top_k)) for row in fresh)
-
-    return watch
-
-
-def _best(row: Any, top_k: int) -> tuple[float, ...]:
-    return tuple(sorted((entry.logprob for entry in row.values()), reverse=True)[:top_k])
-
-
-def _completion(request: SampleRequest, sequence: Any, usage: Usage) -> Completion:
-    ids, stop = tuple(sequence.token_ids), sequence.stop_reason
+def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completion:
+    ids, stop = drawn.token_ids, drawn.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
-    logprobs = _logprobs(ids, sequence.logprobs, request.params.logprobs, request.watch)
-    finish = sequence.finish_reason
-    return Completion(request.prompt, sequence.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
+    logprobs = _logprobs(ids, drawn.logprobs, request.params.logprobs, request.watch)
+    finish = drawn.finish_reason
+    return Completion(request.prompt, drawn.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
+
+
+def _in_parts(whole: Completion, before: Before, marks: Marks, tokenizer: Any) -> Completion:
+    """A completion with its text split into thinking and final part."""
+    parts = split_parts(whole.continuation, before, marks, tokenizer)
+    final, thinking, length = parts.final, parts.thinking, parts.length
+    if whole.boundary and parts.unclosed:
+        thinking = thinking.partition(whole.boundary)[0]
+    elif whole.boundary:
+        final = final.partition(whole.boundary)[0]
+    if parts.unclosed:
+        length = len(whole.token_ids)
+    usage = replace(whole.usage, thinking_tokens=length)
+    return replace(whole, text=final, usage=usage, thinking=thinking, unclosed=parts.unclosed)
 
 
 def _logprobs(ids: TokenIds, rows: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
@@ -192,7 +264,7 @@ def _logprobs(ids: TokenIds, rows: Any, top_k: int | None, watch: TokenIds) -> L
         return None
     sampled = tuple(row[token].logprob for token, row in zip(ids, rows, strict=False))
     chosen = tuple(tuple(max(row[token].logprob, NO_LOGPROB) for token in watch) for row in rows)
-    top = tuple(_best(row, top_k) for row in rows) if top_k and not watch else ()
+    top = tuple(best(row, top_k) for row in rows) if top_k and not watch else ()
     if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, itertools.chain(sampled, *top))):
         raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
     return Logprobs(sampled, top, chosen if watch else ())
