@@ -22,7 +22,8 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.served import CPU_BLOCK
 from reasoner.registry import build
 from reasoner.strategy import Strategy
-from reasoner.trace.events import Event, Sampled, completions_in
+from reasoner.trace.events import Event, Sampled
+from reasoner.trace.replies import completions_in
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Certainty
 

@@ -16,6 +16,7 @@ __all__ = [
     "EngineError",
     "EngineUnavailable",
     "FinishReason",
+    "LimitsThinking",
     "Logprobs",
     "ModelInfo",
     "Rendered",
@@ -24,16 +25,21 @@ __all__ = [
     "TokenIds",
     "Usage",
     "UsageMeter",
+    "limits_thinking",
     "reset_caches",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound."""
+    """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound.
+
+    `in_thinking` says whether what follows is thinking: the prompt, or what was generated after it, opened it.
+    """
 
     token_ids: TokenIds | None
     tokens: int
+    in_thinking: bool = False
 
 
 @dataclass(slots=True)
@@ -118,6 +124,20 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop and free everything. A second call does nothing."""
+
+
+@runtime_checkable
+class LimitsThinking(Protocol):
+    """An engine that can end thinking itself at a number of tokens, as `Prompt.thinking_level` has it."""
+
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether it does so with the model that it runs."""
+
+
+def limits_thinking(engine: Engine) -> bool:
+    """Whether an engine ends thinking itself at a number of tokens; for others, the runner closes it."""
+    return isinstance(engine, LimitsThinking) and engine.limits_thinking
 
 
 @runtime_checkable

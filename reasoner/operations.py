@@ -7,7 +7,7 @@ return its best answer; otherwise its last proposal is the answer.
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final, NewType, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NewType, TypeAlias, TypeVar
 
 from reasoner.errors import UsageError, require
 from reasoner.stopping.confidence import ConfidenceFloor
@@ -190,11 +190,18 @@ class Prefill:
     """Append a text to the reply: a prefill, a forced word, a closing.
 
     Reply: the prompt with the text's own token ids appended, so that what follows is exact at token level. It costs no
-    tokens until the prompt is used.
+    tokens until the prompt is used. With `thinking`, the model's own marker comes first: "open" begins its thinking,
+    "close" ends it. The marker is left out where the model is in that state already, or does not think.
     """
 
     prompt: Prompt
     text: str
+    thinking: Literal["", "open", "close"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeModel:
+    """Ask which model answers. Reply: its `ModelInfo`, with its thinking profile. It costs no tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +236,7 @@ Operation: TypeAlias = (
     | FindBlocks
     | CheckEquivalent
     | Prefill
+    | DescribeModel
     | Note
 )
 """What a plan may yield."""

@@ -16,7 +16,8 @@ class SamplingParams:
     """How a sequence is sampled.
 
     `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the number of alternatives per token: 0 keeps only the sampled
-    token's log-probability, None keeps nothing.
+    token's log-probability, None keeps nothing. `stop` strings end only what follows the thinking, unless
+    `stop_in_thinking` is set.
     """
 
     temperature: float = 0.7
@@ -27,6 +28,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     stop_token_ids: TokenIds = ()
     logprobs: int | None = None
+    stop_in_thinking: bool = False
 
     def __post_init__(self) -> None:
         require(self.temperature, "temperature", at_least=0, at_most=10)

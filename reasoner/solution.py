@@ -58,6 +58,7 @@ class Solution:
     `notes` say what the engine could not do exactly and where the run was limited; `remarks` are those of the plan.
     `confidence` is the calibrated probability that the answer is right; None without a calibration.
 
+    `unrated` says why, if the verifier was asked and not one rating succeeded; the answer was then chosen without it.
     `text` is the reply that gives the answer; without an answer, the best reply there is, or "". `events` are those of
     the trace: `solve` keeps them, `solve_many` and `solve_each` do not, as they may have millions of questions.
     """
@@ -74,6 +75,7 @@ class Solution:
     confidence: float | None = None
     text: str = ""
     events: "tuple[Event, ...]" = field(default=(), compare=False)
+    unrated: str = ""
 
     @property
     def vote_state(self) -> VoteState:
@@ -105,6 +107,7 @@ class Solution:
             "error": str(self.error) if self.error else None,
             "notes": list(self.notes),
             "remarks": list(self.remarks),
+            "unrated": self.unrated,
             "confidence": self.confidence,
             "proposals": [
                 {

@@ -8,15 +8,17 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.errors import BudgetExhausted
+from reasoner.models.info import ModelInfo
 from reasoner.operations import (
     MAX_CHAINS,
     MAX_SAMPLES,
     Cancel,
     CheckEquivalent,
     ComparePair,
+    DescribeModel,
     FindBlocks,
     Finished,
     Handle,
@@ -46,6 +48,7 @@ __all__ = [
     "Cancel",
     "CheckEquivalent",
     "ComparePair",
+    "DescribeModel",
     "FindBlocks",
     "Finished",
     "Handle",
@@ -71,6 +74,7 @@ __all__ = [
     "count_votes",
     "gather",
     "loglikelihood",
+    "model_info",
     "next_finished",
     "note",
     "note_stop",
@@ -191,10 +195,19 @@ def cancel(handle: Handle) -> Plan[None]:
     yield Cancel(handle)
 
 
-def prefill(prompt: Prompt, text: str) -> Plan[Prompt]:
-    """The prompt with a text appended to the reply, as token ids where the engine knows them."""
-    extended: Prompt = yield Prefill(prompt, text)
+def prefill(prompt: Prompt, text: str, *, thinking: Literal["", "open", "close"] = "") -> Plan[Prompt]:
+    """The prompt with a text appended to the reply, as token ids where the engine knows them.
+
+    With `thinking`, the model's own marker that opens or closes its thinking comes first, where it is needed.
+    """
+    extended: Prompt = yield Prefill(prompt, text, thinking)
     return extended
+
+
+def model_info() -> Plan[ModelInfo]:
+    """The model that answers."""
+    info: ModelInfo = yield DescribeModel()
+    return info
 
 
 def note(text: str) -> Plan[None]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams as SamplingParams  # noqa: PLC0414 # a name of this module, too
@@ -12,9 +12,13 @@ from reasoner.sampling import ThinkingLevel as ThinkingLevel  # noqa: PLC0414 # 
 from reasoner.sampling import TokenIds as TokenIds  # noqa: PLC0414 # a name of this module, too
 from reasoner.system.foreign import fault_in
 
+R = TypeVar("R")
+
 if TYPE_CHECKING:
     from reasoner.budget import Cost
 
+Part = Literal["final", "thinking", "all"]
+"""A part of a reply: what a model thought, what it gave as its reply, or both."""
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
 """Why a sequence ended: the model or a stop string ended it, a limit cut it, or the engine aborted it."""
@@ -72,16 +76,16 @@ class Prompt:
         """This prompt extended by a completion, without its closing token but with its stop string."""
         thought = completion.thinking + (completion.boundary if completion.unclosed else "")
         text = completion.text + ("" if completion.unclosed else completion.boundary)
-        grown = self.extended(text, completion.continuation)
-        return replace(grown, thinking=self.thinking + thought) if thought else grown
+        return self.extended(text, completion.continuation, thinking=thought)
 
     def at_level(self, level: ThinkingLevel | None) -> "Prompt":
         """This prompt at a thinking level, unless it has one already or `level` is None."""
         return self if level is None or self.thinking_level is not None else replace(self, thinking_level=level)
 
-    def extended(self, text: str, token_ids: TokenIds) -> "Prompt":
-        """This prompt with a text and its token ids appended to the reply."""
-        return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text)
+    def extended(self, text: str, token_ids: TokenIds, *, thinking: str = "") -> "Prompt":
+        """This prompt with a text, after what was thought before it, and with the token ids of both."""
+        thought = self.thinking + thinking
+        return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text, thinking=thought)
 
     @property
     def head_digest(self) -> str:
@@ -196,8 +200,21 @@ class Completion:
 
     @property
     def chain(self) -> str:
-        """All that was generated since the question: earlier steps and this one."""
+        """All that was generated since the question, without thinking: earlier steps and this one."""
         return self.prompt.text + self.text
+
+    def chain_of(self, part: Part) -> str:
+        """The text of a part of all that was generated since the question."""
+        if part == "final":
+            return self.chain
+        thought = self.prompt.thinking + self.thinking
+        return thought if part == "thinking" or not self.chain else f"{thought}\n\n{self.chain}".lstrip()
+
+    def rows_of(self, rows: tuple[R, ...], part: Part) -> tuple[R, ...]:
+        """Those of the rows, one per token, that belong to a part; a server may report only those of the final part."""
+        final = self.usage.generated_tokens - self.usage.thinking_tokens
+        thought = self.usage.thinking_tokens if len(rows) > final else 0
+        return rows if part == "all" else rows[:thought] if part == "thinking" else rows[thought:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.operations import BRANCH
 from reasoner.strategy import Plan
-from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Sampled, Scored, TraceWriter
+from reasoner.trace.events import Event, TraceWriter, Work
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 
@@ -166,7 +166,7 @@ def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
 
 def told(events: Iterable[Event]) -> Cost:
     """What the events of a trace say was spent."""
-    return sum((e.cost for e in events if isinstance(e, Sampled | Dropped | Scored | LikelihoodsMeasured)), Cost())
+    return sum((e.cost for e in events if isinstance(e, Work)), Cost())
 
 
 def course(solution: Solution) -> tuple[object, ...]:

@@ -7,9 +7,10 @@ from reasoner import solve_many
 from reasoner.answers.equivalence import Equivalence
 from reasoner.engine import Engine
 from reasoner.strategy import Strategy
-from reasoner.trace.events import TraceWriter, completions_in, read_trace
+from reasoner.trace.events import TraceWriter, read_trace
 from reasoner.trace.grades import GRADES, TRACE, GradeStatus
 from reasoner.trace.jsonl import sealed_line
+from reasoner.trace.replies import completions_in
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion

@@ -40,17 +40,17 @@ PUBLIC = {
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent ComparePair
-        FindBlocks Finished Handle LogLikelihood Next Note Operation Outcome Plan Prefill Propose Report Sample Score
-        Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pair count_votes gather loglikelihood
-        next_finished note note_stop prefill propose sample sample_each score start
+        DescribeModel FindBlocks Finished Handle LogLikelihood Next Note Operation Outcome Plan Prefill Propose Report
+        Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pair count_votes gather
+        loglikelihood model_info next_finished note note_stop prefill propose sample sample_each score start
     """,
     "reasoner.engine": """
-        NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason Logprobs ModelInfo
-        Rendered RequestLost SampleRequest TokenIds Usage UsageMeter reset_caches
+        NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason LimitsThinking
+        Logprobs ModelInfo Rendered RequestLost SampleRequest TokenIds Usage UsageMeter limits_thinking reset_caches
     """,
     "reasoner.trace.events": """
         Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event LikelihoodsMeasured Noted Prefilled
-        Prompted Proposed Refused Sampled Scored Sink TraceWriter read_trace
+        Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter read_trace
     """,
     "reasoner.verifier": """
         CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost

@@ -26,6 +26,7 @@ SAMPLING: Final[Mapping[str, str]] = {
     "stop": "Texts that end a sample.",
     "stop_token_ids": "Token ids that end a sample.",
     "logprobs": "Alternatives per token whose log-probabilities are kept; none keeps nothing.",
+    "stop_in_thinking": "Whether `stop` also ends the thinking of a model; if not, only what follows it.",
 }
 _EXTREME: Final = 10**15
 

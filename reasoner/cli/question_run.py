@@ -150,6 +150,9 @@ class QuestionRun:
                 votes = VoteSummary(solution.vote_state).short
                 terminal.say_labelled("so far", f"{answer} ({votes}); not the final answer, as the run failed")
             return self._show_error(solution.error)
+        if answer and solution.unrated:
+            terminal.say(error_line(f"{solution.unrated}: the answer was chosen without the verifier"))
+            return OTHER
         if answer:
             return ANSWERED
         code, why = _no_answer(solution)

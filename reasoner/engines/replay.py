@@ -8,6 +8,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.info import ModelInfo
+from reasoner.models.thinking import still_thinking
 from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories
 from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
@@ -51,8 +52,9 @@ class ReplayEngine(FreeEngine):
         self._texts = tuple(event.text for event in began)
         for history in histories.values():
             for head in history.of(Prompted):
-                self._heads[head.prompt] = Rendered((0,) * head.tokens if head.exact else None, head.tokens)
-            self._token_ids |= {event.text: event.token_ids for event in history.of(Prefilled)}
+                ids = (0,) * head.tokens if head.exact else None
+                self._heads[head.prompt] = Rendered(ids, head.tokens, head.in_thinking)
+            self._token_ids |= {event.thinking + event.text: event.token_ids for event in history.of(Prefilled)}
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The recorded number of tokens of the head, and what was generated since."""
@@ -63,7 +65,8 @@ class ReplayEngine(FreeEngine):
                 f"the trace {self.path} does not hold this prompt: it is of {known}; ask the same question"
             )
         ids = None if head.token_ids is None else head.token_ids + prompt.token_ids
-        return Rendered(ids, head.tokens + len(prompt.token_ids))
+        in_thinking = still_thinking(prompt.token_ids, self.model.thinking, opened=head.in_thinking)
+        return Rendered(ids, head.tokens + len(prompt.token_ids), in_thinking)
 
     async def encode(self, text: str) -> TokenIds | None:
         """The recorded token ids of a text that was appended to a reply."""

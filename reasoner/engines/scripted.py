@@ -5,18 +5,42 @@ import hashlib
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
+from reasoner.models.thinking import NO_THINKING, Split, ThinkingProfile, split, still_thinking
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 END = -1
 """The token id that ends a reply."""
 MODEL = ModelInfo("scripted", context=1 << 20, parameters=1000, layers=2, heads=2, kv_heads=1, head_dim=8)
+OPEN, CLOSE = "<think>", "</think>"
+
+
+def _id(word: str) -> int:
+    # A hash, not a counter: ids are part of prompts, and so of seeds, and must not depend on the order.
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") >> 1
+
+
+THINKER = replace(
+    MODEL,
+    name="scripted thinker",
+    thinking=ThinkingProfile(
+        "on_request",
+        start=(_id(OPEN),),
+        end=(_id(CLOSE),),
+        start_text=OPEN,
+        end_text=CLOSE,
+        closing=f"\n{CLOSE}\n\n",
+        skip=f"{OPEN}{CLOSE}",
+    ),
+)
+"""A scripted model that thinks before it answers, unless it is asked not to."""
+_MARKERS = {_id(OPEN), _id(CLOSE)}
 
 
 async def _at_once(_: SampleRequest) -> None:
@@ -28,13 +52,15 @@ class ScriptedEngine(FreeEngine):
     """Replies with `script(request)`, one token per word, cut at `max_tokens` or the first stop string.
 
     `certainty` is the probability of every token of a reply, or of each in turn. `pause` is awaited before each reply,
-    so that a test can decide what finishes first. `block_size` above 0 simulates a prefix cache of whole blocks.
+    so that a test can decide what finishes first. `block_size` above 0 simulates a prefix cache of whole blocks. With a
+    `model` that thinks, such as `THINKER`, the prompt opens its thinking, and a reply begins with `thoughts(request)`.
     """
 
     script: Callable[[SampleRequest], str]
     certainty: Callable[[SampleRequest], float | Sequence[float]] = lambda _: 1.0
     pause: Callable[[SampleRequest], Awaitable[None]] = _at_once
     block_size: int = 0
+    thoughts: Callable[[SampleRequest], str] = lambda _: "hm, let me think"
     model: ModelInfo = MODEL
     capacity: int | None = None
     name: str = field(default="scripted", init=False)
@@ -44,22 +70,35 @@ class ScriptedEngine(FreeEngine):
     _words: dict[int, str] = field(default_factory=dict, init=False)
     _blocks: set[TokenIds] = field(default_factory=set, init=False)
 
+    @property
+    def limits_thinking(self) -> bool:
+        """True: thinking is closed at a thinking level that is a number of tokens."""
+        return True
+
     async def render(self, prompt: Prompt) -> Rendered:
-        """The words of the prompt, then what was generated."""
+        """The words of the prompt, its thinking opened or skipped in a chat, then what was generated."""
         head = prompt.raw or " ".join(f"{message.role} {message.content}" for message in prompt.messages)
-        ids = self._encode(head) + prompt.token_ids
-        return Rendered(ids, len(ids))
+        ids, profile, opened = self._encode(head), self.model.thinking, False
+        if profile and prompt.messages:
+            opened = prompt.thinking_level != NO_THINKING
+            ids += profile.start if opened else self._encode(profile.skip)
+        ids += prompt.token_ids
+        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, profile, opened=opened))
 
     def _encode(self, text: str) -> TokenIds:
         ids = []
-        for word in _WORD.findall(text):
+        for word in self._words_of(text):
             if word not in self._ids:
-                # A hash, not a counter: ids are part of prompts, and so of seeds, and must not depend on the order.
-                digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4)
-                self._ids[word] = int.from_bytes(digest.digest(), "big") >> 1
+                self._ids[word] = _id(word)
                 self._words[self._ids[word]] = word
             ids.append(self._ids[word])
         return tuple(ids)
+
+    def _words_of(self, text: str) -> list[str]:
+        if self.model.thinking is None:
+            return _WORD.findall(text)
+        pieces = re.split(f"({OPEN}|{CLOSE})", text)
+        return [word for piece in pieces for word in ([piece] if piece in (OPEN, CLOSE) else _WORD.findall(piece))]
 
     async def encode(self, text: str) -> TokenIds | None:
         """One id per word."""
@@ -75,22 +114,51 @@ class ScriptedEngine(FreeEngine):
             if request.meter.usage:
                 self.usage.append(request.meter.usage)
             raise
-        text, stop = _until_stop(self.script(request), request.params.stop)
-        ids = self._encode(text)
+        ids, stop = self._generated(request)
         finish: FinishReason = "stop"
-        if stop is None:
-            ids = (*ids, END)
         if len(ids) > request.params.max_tokens:
             ids, stop, finish = ids[: request.params.max_tokens], None, "length"
-            text = "".join(self._words[i] for i in ids)
         logprobs = self._logprobs(request, ids)
         if request.floor and logprobs and (end := request.floor.tokens(logprobs.top)) < len(ids):
             ids, stop, finish = ids[:end], None, "abort"
-            text = "".join(self._words[i] for i in ids)
             logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
-        usage = Usage(prompt_tokens, cached, len(ids))
+        profile, opened = self.model.thinking, request.rendered.in_thinking
+        parts = split(ids, profile, opened=opened) if profile else Split(0, unclosed=False)
+        usage = Usage(prompt_tokens, cached, len(ids), parts.thinking)
         self.usage.append(usage)
-        return Completion(request.prompt, text, ids, finish, stop, usage, logprobs, request.index, request.seed)
+        shown = ids[:-1] if isinstance(stop, int) else ids
+        thinking, text = self._text(shown[: parts.thinking]), self._text(shown[parts.thinking :])
+        return Completion(
+            request.prompt, text, ids, finish, stop, usage, logprobs, request.index, request.seed,
+            thinking=thinking, unclosed=parts.unclosed,
+        )  # fmt: skip
+
+    def _generated(self, request: SampleRequest) -> tuple[TokenIds, str | int | None]:
+        """The whole reply: the thinking that is due, then the script; and what stopped it."""
+        profile, params = self.model.thinking, request.params
+        thought, stop = "", None
+        ids: TokenIds = ()
+        if profile and request.rendered.in_thinking:
+            thought, stop = _until_stop(self.thoughts(request), params.stop if params.stop_in_thinking else ())
+            ids, level = self._encode(thought), request.prompt.thinking_level
+            if isinstance(level, int) and len(ids) > level:
+                ids, stop = ids[:level] + self._encode(profile.closing), None
+            elif stop is None:
+                ids += profile.end
+                stop = profile.end_text if params.stop_in_thinking and profile.end_text in params.stop else None
+            earlier = request.prompt.token_ids
+            ids = ids[len(earlier) :] if earlier == ids[: len(earlier)] else ids
+        if stop is None:
+            text, stop = _until_stop(self.script(request), params.stop)
+            ids += self._encode(text) if stop is not None else (*self._encode(text), END)
+        for at, token in enumerate(ids):
+            if token in params.stop_token_ids:
+                return ids[: at + 1], token
+        return ids, stop
+
+    def _text(self, ids: TokenIds) -> str:
+        """The text of token ids without markers and the end of the reply."""
+        return "".join(self._words.get(token, "") for token in ids if token not in _MARKERS)
 
     def _cached(self, request: SampleRequest) -> int:
         ids = request.rendered.token_ids

@@ -1,10 +1,11 @@
 """An engine without a model: each question has a known distribution of answers and lengths, for statistics."""
 
 import asyncio
+import math
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
+from reasoner.models.thinking import NO_THINKING, ThinkingProfile, still_thinking
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, Usage
 
 UNASKED = ("7", "7", "8")
@@ -27,6 +29,12 @@ MAX_LENGTH = 1000
 _SLIPS = (1, -1, 10)
 """The errors of wrong answers to arithmetic, equally likely."""
 MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
+
+
+_THOUGHT, _OPEN, _CLOSE = -1, -2, -3
+THINKING = ThinkingProfile("on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>")
+"""How the simulated model thinks, where it does."""
+_LEVELS = {"low": 0.25, "medium": 1.0, "high": 4.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,13 @@ class SimulatedEngine(FreeEngine):
     too. `weights` are those of `answers`, equal if empty. `silent` is the share of samples without an answer, `tokens`
     the mean length of a reply. `laws` are distributions by question id.
 
+    With `thinking` above 0, the model thinks first, and how long decides how often it is right. A question needs a mean
+    of d tokens: `thinking` times a number of log-normal distribution (median 1, sigma 1), which its text decides. Each
+    sample needs an exponential number of tokens around d, thinks for as long, at most as long as its thinking level
+    allows, and is right with probability `accuracy` if that was enough, else with probability `guess`. So a sample with
+    at most L tokens is right with probability guess + (accuracy - guess)(1 - exp(-L / d)). "low" is a quarter of
+    `thinking`, "medium" all of it, "high" four times as much.
+
     A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
     `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
     """
@@ -70,6 +85,8 @@ class SimulatedEngine(FreeEngine):
     silent: float = 0.0
     tokens: float = 100.0
     accuracy: float = 0.8
+    thinking: float = 0.0
+    guess: float = 0.2
     laws: Mapping[str, Law] = field(default_factory=dict)
     model: ModelInfo = field(default=MODEL, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
@@ -79,36 +96,59 @@ class SimulatedEngine(FreeEngine):
 
     def __post_init__(self) -> None:
         require(self.accuracy, "accuracy", at_least=0, at_most=1)
+        require(self.guess, "guess", at_least=0, at_most=1)
+        require(self.thinking, "thinking", at_least=0)
+        if self.thinking:
+            self.model = replace(MODEL, thinking=THINKING)
         self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
         self.notes = (f"simulated, no model was run: {f'answers are {law}' if self.answers else arithmetic}",)
 
+    @property
+    def limits_thinking(self) -> bool:
+        """True: a thinking level that is a number of tokens is kept."""
+        return True
+
     async def render(self, prompt: Prompt) -> Rendered:
         """One token for each word of the prompt; the ids mean nothing."""
         words = len(prompt.raw.split()) + sum(len(message.content.split()) for message in prompt.messages)
         ids = (0,) * words + prompt.token_ids
-        return Rendered(ids, len(ids))
+        opened = bool(self.thinking and prompt.messages) and prompt.thinking_level != NO_THINKING
+        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self.model.thinking, opened=opened))
 
-    def _law(self, prompt: Prompt) -> Law:
+    def _law(self, prompt: Prompt, accuracy: float) -> Law:
         """The distribution of answers to a prompt."""
-        text = prompt.messages[-1].content if prompt.messages else prompt.raw
+        text = _text(prompt)
         value = None if self.answers else arithmetic(text)
         if value is None:
             return self._default
-        wrong = (1 - self.accuracy) / len(_SLIPS)
+        wrong = (1 - accuracy) / len(_SLIPS)
         answers = tuple(_written(value + slip) for slip in (0, *_SLIPS))
-        return Law(answers, (self.accuracy, *(wrong for _ in _SLIPS)), self.silent, self.tokens)
+        return Law(answers, (accuracy, *(wrong for _ in _SLIPS)), self.silent, self.tokens)
+
+    def _thought(self, request: SampleRequest) -> tuple[int, bool]:
+        """How many tokens a sample thinks, and whether they are as many as it needs."""
+        if not self.thinking:
+            return 0, True
+        if not request.rendered.in_thinking:
+            return 0, False
+        difficulty = random.Random(_text(request.prompt)).lognormvariate(0, 1)
+        needed = random.Random(f"{request.seed} thinking").expovariate(1 / (self.thinking * difficulty))
+        level = request.prompt.thinking_level
+        allowed = level if isinstance(level, int) else self.thinking * _LEVELS.get(level or "", math.inf)
+        return max(1, math.ceil(min(needed, allowed))), needed <= allowed
 
     async def sample(self, request: SampleRequest) -> Completion:
         """One sample from the question's distribution."""
-        law = self.laws.get(request.question_id) or self._law(request.prompt)
+        thought, enough = self._thought(request)
+        law = self.laws.get(request.question_id) or self._law(request.prompt, self.accuracy if enough else self.guess)
         request.meter.usage = Usage(request.rendered.tokens)
         await asyncio.sleep(0)
         source = random.Random(request.seed)
         answer = source.choices(law.answers, law.weights or None)[0]
         text = "" if source.random() < law.silent else f"The answer is {answer}"
-        full = max(1, round(source.expovariate(1 / law.tokens)))
+        full = thought + max(1, round(source.expovariate(1 / law.tokens)))
         length = min(full, request.params.max_tokens)
         cut = full > length
         top_k = request.params.logprobs
@@ -116,11 +156,20 @@ class SimulatedEngine(FreeEngine):
         below = request.floor.tokens(top) if request.floor else length
         aborted, length = below < length, below
         logprobs = None if top_k is None else Logprobs((-0.5,) * length, top[:length])
-        usage = Usage(request.rendered.tokens, 0, length)
-        ids = (1 + law.answers.index(answer),) * length
+        thinks = request.rendered.in_thinking
+        usage = Usage(request.rendered.tokens, 0, length, min(thought, length) if thinks else 0)
+        ids = (_THOUGHT,) * (thought - 1) + (_CLOSE,) if thinks else ()
+        ids = (ids + (1 + law.answers.index(answer),) * length)[:length]
         finish: FinishReason = "abort" if aborted else "length" if cut else "stop"
         text = "" if cut or aborted else text
-        return Completion(request.prompt, text, ids, finish, None, usage, logprobs, request.index, request.seed)
+        return Completion(
+            request.prompt, text, ids, finish, None, usage, logprobs, request.index, request.seed,
+            unclosed=thinks and length < thought,
+        )  # fmt: skip
+
+
+def _text(prompt: Prompt) -> str:
+    return prompt.messages[-1].content if prompt.messages else prompt.raw
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,6 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
 import asyncio
-import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -25,7 +24,10 @@ from reasoner.errors import (
 )
 from reasoner.execution.admission import Admission, KvCacheLimiter
 from reasoner.execution.comparisons import Comparisons
-from reasoner.operations import Sample
+from reasoner.execution.sampling import Drawing
+from reasoner.execution.seeds import derive_seed
+from reasoner.models.thinking import forced
+from reasoner.operations import Prefill, Sample
 from reasoner.registry import spec_of
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where
 from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled, Scored, Work
@@ -48,12 +50,6 @@ class Bookkeeping(NamedTuple):
     passed: Callable[[], None]
     is_sample: bool = True
     """Whether the request generates a sequence for the strategy."""
-
-
-def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
-    """The seed of one sequence, 0 to 2^63 - 1: it depends on what the sequence is, never on when it runs."""
-    path = f"{seed}\0{question_id}\0{prompt}\0{index}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +90,22 @@ class OperationExecutor:
         max_tokens = await self._room(rendered, op)
         if max_tokens < 1:
             return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-        if event := self.recorded(sequence.op, Sampled, sequence.digest, sequence.index):
-            return event.completion(sequence.prompt)
+        return await Drawing(self, op, sequence, rendered, max_tokens, interruptible).run(passed)
 
-        def price(tokens: int) -> Cost:
-            cost = self.cost(Usage(rendered.tokens, 0, tokens))
-            return cost + self.held_back(rendered.tokens + tokens, op.reserve) if op.reserve else cost
+    def recorded_sample(self, sequence: SequenceId) -> Completion | None:
+        """The sequence in the history; None where it is still to be drawn."""
+        event = self.recorded(sequence.op, Sampled, sequence.digest, sequence.index)
+        return event.completion(sequence.prompt) if event else None
 
-        seed = derive_seed(self.seed, self.question.id, sequence.digest, sequence.index)
+    def books(
+        self, sequence: SequenceId, done: Callable[[Completion, Cost], None], passed: Callable[[], None]
+    ) -> Bookkeeping:
+        """The bookkeeping of a request that draws a sequence; `done` records its outcome."""
+        return Bookkeeping(done, partial(self.recorder.dropped, sequence), passed)
 
-        def ask(tokens: int) -> SampleRequest:
-            params = replace(op.params, max_tokens=tokens)
-            timed = self.admission.ledger.remaining_seconds() < math.inf
-            return SampleRequest(
-                self.question.id,
-                sequence.prompt,
-                rendered,
-                params,
-                sequence.index,
-                seed,
-                self.priority,
-                floor=op.floor,
-                interruptible=interruptible or timed,
-            )
-
-        books = Bookkeeping(partial(self.recorder.sampled, sequence), partial(self.recorder.dropped, sequence), passed)
-        return await self.request(ask, sequence.digest, price, books, max_tokens=max_tokens)
+    def seed_of(self, digest: str, index: int) -> int:
+        """The seed of a request, by its prompt's digest and its index."""
+        return derive_seed(self.seed, self.question.id, digest, index)
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
@@ -150,7 +136,7 @@ class OperationExecutor:
             question = await self.render(self.question.prompt)
             if question.tokens >= context:
                 raise PromptTooLong(question.tokens, context)
-            self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
+            self.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
         return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
 
     async def render(self, prompt: Prompt) -> Rendered:
@@ -166,7 +152,8 @@ class OperationExecutor:
         with ENGINE_ERRORS:
             return await self.engine.encode(text)
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Note what was done differently, once."""
         if line not in self.notes:
             self.notes.append(line)
 
@@ -244,7 +231,7 @@ class OperationExecutor:
         shared = (head, (digest, grown))
         own = request.params.max_tokens
         if await self.kv_limiter.enter(shared, own=own, priority=self.priority):
-            self._note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
+            self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.head_digest:
             self.kv_limiter.keep(*head)
         request.meter.usage = None
@@ -289,12 +276,16 @@ class OperationExecutor:
         if self.kv_limiter:
             self.kv_limiter.release(self.question.prompt.head_digest)
 
-    async def prefill(self, prompt: Prompt, text: str) -> Prompt:
+    async def prefill(self, op: Prefill) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""
-        ids = await self.encode(text)
-        extended = prompt.extended(text, ids or ())
-        self.recorder.head(prompt, prompt.digest, await self.render(prompt))
-        self.recorder.write(Prefilled, prompt=prompt.digest, child=extended.digest, text=text, token_ids=ids)
+        rendered, profile, digest = await self.render(op.prompt), self.engine.model.thinking, op.prompt.digest
+        self.recorder.head(op.prompt, digest, rendered)
+        appended = forced(op.text, op.thinking, profile, in_thinking=rendered.in_thinking)
+        if not (appended.thinking or appended.text):
+            return op.prompt
+        ids = await self.encode(appended.thinking + appended.text)
+        extended = op.prompt.extended(appended.text, ids or (), thinking=appended.thinking)
+        self.recorder.write(Prefilled, prompt=digest, child=extended.digest, token_ids=ids, **appended._asdict())
         return extended
 
     async def before_deadline(self, work: Awaitable[T]) -> T:

@@ -12,8 +12,9 @@ from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerErr
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.loglikelihood import measure_likelihoods
-from reasoner.execution.replies import Replies
+from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.scheduler import ScheduledQuestion
+from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
@@ -57,6 +58,7 @@ class PlanRunner:
     _refusal: BudgetExhausted | None = None
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
+    _failures: RatingFailures = field(default_factory=RatingFailures)
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -68,6 +70,8 @@ class PlanRunner:
                 raise
             error = QUESTION_ERRORS.error(failure)
             end = _End(self._best(), "error", str(error), error)
+        if why := self._failures.unrated:
+            self.executor.notes.append(f"{why}: the answer was chosen without ratings")
         end = self._record_end(end)
         return Solution(
             self.executor.question.id,
@@ -81,6 +85,7 @@ class PlanRunner:
             tuple(note.text for note in self._remarks),
             end.confidence,
             self._text(end.answer),
+            unrated=self._failures.unrated,
         )
 
     def _text(self, answer: Answer | None) -> str:
@@ -210,7 +215,7 @@ class PlanRunner:
                 self._see_ratings(finished.ratings)
                 return finished
             case ops.Prefill():
-                return await self.executor.prefill(op.prompt, op.text)
+                return await self.executor.prefill(op)
             case ops.FindBlocks():
                 return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
             case ops.CheckEquivalent():
@@ -220,10 +225,12 @@ class PlanRunner:
                 return None
         return self._perform_at_once(op)
 
-    def _perform_at_once(self, op: ops.Operation) -> ops.Handle | None:
+    def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
             case ops.Start():
                 return self._start(op)
+            case ops.DescribeModel():
+                return self.executor.engine.model
             case ops.Propose():
                 proposal = Proposal(op.answer, op.vote_state.listed(), self._seen)
                 self._proposals.append(proposal)
@@ -249,6 +256,7 @@ class PlanRunner:
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
         for rating in ratings:
             self._seen += rating.cost
+            self._failures.add(rating)
         return ratings
 
     def _name(self, op: ops.Sample, times: int = 1) -> SequenceIds:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from reasoner.types import Answer, AnswerSpace, Completion, Rating
+from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, Rating
 
 
 class _Standing(NamedTuple):
@@ -13,6 +13,30 @@ class _Standing(NamedTuple):
     ended: bool
     rating: float
     rank: int
+
+
+@dataclass(slots=True)
+class RatingFailures:
+    """The ratings of one question that failed, not those that the budget refused."""
+
+    failed: int = 0
+    first: str = ""
+    rated: bool = False
+
+    def add(self, rating: Rating) -> None:
+        """Add a rating that the plan received, or that was recorded."""
+        self.rated = self.rated or rating.value is not None
+        if rating.error and rating.error != CANCELLED and not rating.error.startswith(NOT_RATED):
+            self.failed += 1
+            self.first = self.first or rating.error
+
+    @property
+    def unrated(self) -> str:
+        """That no rating succeeded, and why the first failed; empty if any did or none was tried."""
+        if self.rated or not self.failed:
+            return ""
+        which = "the only rating" if self.failed == 1 else f"all {self.failed:,} ratings"
+        return f"{which} failed ({self.first})"
 
 
 @dataclass(slots=True)

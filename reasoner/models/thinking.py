@@ -44,21 +44,49 @@ class Split(NamedTuple):
     unclosed: bool
 
 
+class Forced(NamedTuple):
+    """A text that is appended to a reply: the part that belongs to thinking, markers included, and the rest."""
+
+    thinking: str
+    text: str
+
+
+def forced(
+    text: str, thinking: Literal["", "open", "close"], profile: ThinkingProfile | None, *, in_thinking: bool
+) -> Forced:
+    """What is appended to a reply: a text, after the marker that opens or closes thinking where it is needed."""
+    if profile is None:
+        return Forced("", text)
+    if thinking == "open":
+        return Forced(f"{'' if in_thinking else profile.start_text}{text}", "")
+    if thinking == "close":
+        return Forced(profile.closing if in_thinking else "", text)
+    if not in_thinking:
+        return Forced("", text)
+    thought, marker, rest = text.partition(profile.end_text)
+    return Forced(thought + marker, rest)
+
+
 def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
     """Where thinking ends in generated token ids; `opened` says whether what comes before them opened it.
 
     A closing marker without an opening one ends thinking that the prompt began, unless an answer came before it. Linear
-    in the number of ids.
+    in the number of ids. A profile whose markers have no ids splits nothing.
     """
     start, end = profile.start, profile.end
     thinking, closed, position = 0, False, 0
     while position < len(ids):
         if not opened and start and ids[position] == start[0] and ids[position : position + len(start)] == start:
             opened, position = True, position + len(start)
-        elif (opened or not closed) and ids[position] == end[0] and ids[position : position + len(end)] == end:
+        elif end and (opened or not closed) and ids[position] == end[0] and ids[position : position + len(end)] == end:
             opened, closed = False, True
             position += len(end)
             thinking = position
         else:
             position += 1
     return Split(len(ids), True) if opened else Split(thinking, False)
+
+
+def still_thinking(ids: TokenIds, profile: ThinkingProfile | None, *, opened: bool) -> bool:
+    """Whether a model is in its thinking after generated token ids; `opened` is what it was before them."""
+    return profile is not None and split(ids, profile, opened=opened).unclosed

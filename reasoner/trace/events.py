@@ -4,14 +4,13 @@ To add a kind of event, write its class here, add it to `Event`, and emit it wit
 how the history of a question finds it, and `repeated` whether a plan that runs again produces it again.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
 
 from reasoner.budget import Cost
-from reasoner.errors import TraceError
 from reasoner.models.info import ModelInfo
 from reasoner.operations import NOT_MEASURED, TextLikelihood
 from reasoner.solution import EndedBy
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended", "EquivalenceChecked", "Event",
     "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed", "Refused", "Sampled", "Scored", "Sink",
-    "TraceWriter", "read_trace",
+    "Thought", "TraceWriter", "read_trace",
 ]  # fmt: skip
 
 VERSION: Final = 2
@@ -123,16 +122,16 @@ class Prompted(Record):
     raw: str
     tokens: int
     thinking_level: ThinkingLevel | None = None
+    in_thinking: bool = False
+    """Whether the prompt opens the model's thinking."""
     exact: bool
     """Whether the engine rendered token ids; otherwise `tokens` is an upper bound."""
 
 
-class Sampled(Work):
-    """A sequence was generated. (`prompt`, `index`) names it; `child` is the digest of the prompt that continues it."""
+class Generated(Work):
+    """What an engine generated of a sequence. (`prompt`, `index`) names it."""
 
-    event: Literal["sampled"] = "sampled"
     index: int
-    child: str
     seed: int
     text: str
     token_ids: TokenIds
@@ -142,18 +141,40 @@ class Sampled(Work):
     logprobs: Logprobs | None
     thinking: str = ""
     unclosed: bool = False
-    answer: Answer | None = None
-    """What the question's answer space read in it, and by which rule."""
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
     @property
     def completed(self) -> bool:
-        """True: a sequence is recorded when it is complete."""
+        """True: it is recorded when it is complete."""
         return True
 
+    @property
+    def truncated(self) -> bool:
+        """As of the completion."""
+        return self.finish_reason != "stop" or self.unclosed
+
     def completion(self, prompt: Prompt) -> Completion:
-        """The sequence as it was generated from `prompt`."""
+        """What was generated from `prompt`."""
         return Completion(prompt, **{name: getattr(self, name) for name in COMPLETION_FIELDS})
+
+
+class Thought(Generated):
+    """The first request of a sequence ended at the limit of its thinking; `Sampled` has the whole sequence."""
+
+    event: Literal["thought"] = "thought"
+
+
+class Sampled(Generated):
+    """A sequence was generated; `child` is the digest of the prompt that continues it.
+
+    `usage` is that of the whole sequence. `cost` is that of its last request: where there is a `Thought`, the sequence
+    cost both.
+    """
+
+    event: Literal["sampled"] = "sampled"
+    child: str
+    answer: Answer | None = None
+    """What the question's answer space read in it, and by which rule."""
 
 
 class Dropped(Work):
@@ -223,8 +244,9 @@ class Prefilled(Record):
     prompt: str
     child: str
     text: str
+    thinking: str = ""
     token_ids: TokenIds | None
-    """The text's token ids; None where the engine has no tokenizer, and only the text is appended."""
+    """The token ids of both; None where the engine has no tokenizer, and only the text is appended."""
 
 
 class Delivered(Record):
@@ -305,6 +327,7 @@ Event = (
     Began
     | Prompted
     | Prefilled
+    | Thought
     | Sampled
     | Dropped
     | Scored
@@ -375,26 +398,3 @@ def read_trace(path: Path, *, way_out: str = "") -> Iterator[Event]:
     """
     validate = event_adapter().validate_json
     return read_lines(path, validate, file="trace", record="trace event", version=VERSION, way_out=way_out)
-
-
-def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
-    """Each generated sequence with its completion, whose prompt is rebuilt from the events before it.
-
-    Raises:
-        TraceError: a sequence comes before its prompt.
-    """
-    prompts: dict[tuple[str, str], Prompt] = {}
-    for event in events:
-        if isinstance(event, Prompted):
-            level = event.thinking_level
-            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
-        if isinstance(event, Prefilled) and (parent := prompts.get((event.question_id, event.prompt))):
-            prompts[event.question_id, event.child] = parent.extended(event.text, event.token_ids or ())
-        if not isinstance(event, Sampled):
-            continue
-        prompt = prompts.get((event.question_id, event.prompt))
-        if prompt is None:
-            raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
-        completion = event.completion(prompt)
-        prompts[event.question_id, event.child] = prompt.then(completion)
-        yield event, completion

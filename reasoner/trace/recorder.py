@@ -8,7 +8,18 @@ from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink, Work
+from reasoner.trace.events import (
+    COMPLETION_FIELDS,
+    Began,
+    Dropped,
+    Event,
+    Prompted,
+    Sampled,
+    Scored,
+    Sink,
+    Thought,
+    Work,
+)
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.types import Completion, Prompt, Question, Rating, Usage
 
@@ -93,6 +104,7 @@ class Recorder:
                 messages=prompt.messages,
                 raw=prompt.raw,
                 thinking_level=prompt.thinking_level,
+                in_thinking=rendered.in_thinking,
                 tokens=rendered.tokens,
                 exact=rendered.token_ids is not None,
             )
@@ -122,6 +134,16 @@ class Recorder:
         )
         if failure:
             raise failure
+
+    def thought(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
+        """The first request of a sequence ended at the limit of its thinking."""
+        self.write(
+            Thought,
+            op=sequence.op,
+            prompt=sequence.digest,
+            cost=cost,
+            **{name: getattr(completion, name) for name in COMPLETION_FIELDS} | {"index": sequence.index},
+        )
 
     def dropped(self, sequence: SequenceId, why: Why, usage: Usage | None, cost: Cost) -> None:
         """A sequence did not complete."""

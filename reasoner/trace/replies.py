@@ -1,9 +1,11 @@
 """The completions of a question, read from the events of its trace."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from reasoner.errors import TraceError
 from reasoner.solution import Reply
-from reasoner.trace.events import Event, Sampled, Scored, completions_in
+from reasoner.trace.events import Event, Prefilled, Prompted, Sampled, Scored
+from reasoner.types import Completion, Prompt
 
 
 def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
@@ -21,3 +23,28 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
         return scores.get((event.question_id, event.prompt, event.index))
 
     return tuple(Reply(completion, event.answer, score(event)) for event, completion in completions_in(events))
+
+
+def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
+    """Each generated sequence with its completion, whose prompt is rebuilt from the events before it.
+
+    Raises:
+        TraceError: a sequence comes before its prompt.
+    """
+    prompts: dict[tuple[str, str], Prompt] = {}
+    for event in events:
+        if isinstance(event, Prompted):
+            level = event.thinking_level
+            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
+        if isinstance(event, Prefilled) and (parent := prompts.get((event.question_id, event.prompt))):
+            prompts[event.question_id, event.child] = parent.extended(
+                event.text, event.token_ids or (), thinking=event.thinking
+            )
+        if not isinstance(event, Sampled):
+            continue
+        prompt = prompts.get((event.question_id, event.prompt))
+        if prompt is None:
+            raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
+        completion = event.completion(prompt)
+        prompts[event.question_id, event.child] = prompt.then(completion)
+        yield event, completion

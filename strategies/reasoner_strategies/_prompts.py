@@ -14,7 +14,7 @@ CLOSING = 2000
 
 def without_reply(prompt: Prompt) -> Prompt:
     """The prompt without what was generated after it."""
-    return replace(prompt, token_ids=(), text="")
+    return replace(prompt, token_ids=(), text="", thinking="")
 
 
 def with_text(prompt: Prompt, text: str) -> Prompt:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
-from reasoner.strategy import Plan, Sample, count_votes, note, prefill, propose, sample
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
+from reasoner.models.thinking import NO_THINKING, ThinkingProfile
+from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose, sample
+from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, TokenIds
 from reasoner.voting import Tally
 
 PARAMS = SamplingParams(max_tokens=1 << 17)
@@ -21,17 +22,44 @@ class Thought(NamedTuple):
     """Whether the model closed its thinking itself, with the end marker."""
 
 
+class Marker(NamedTuple):
+    """The marker of the end of thinking, and its token ids; without ids nothing but the end of the sequence ends it."""
+
+    text: str
+    ids: TokenIds
+
+    def ending(self, params: SamplingParams) -> SamplingParams:
+        """Sampling parameters that end a sequence at the marker."""
+        if len(self.ids) > 1:
+            return replace(params, stop=(*params.stop, self.text), stop_in_thinking=True)
+        return replace(params, stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *self.ids))))
+
+    def ended(self, completion: Completion) -> bool:
+        """Whether the marker ended a sequence."""
+        return bool(self.ids) and completion.stop == (self.ids[0] if len(self.ids) == 1 else self.text)
+
+    def open_after(self, prompt: Prompt, completion: Completion) -> Prompt:
+        """The prompt that continues a sequence without the marker that ended it."""
+        ids, size = completion.continuation, len(self.ids)
+        if size < 2 or completion.stop != self.text or ids[-size:] != self.ids:
+            return prompt.then(completion)
+        return prompt.extended(completion.text, ids[:-size], thinking=completion.thinking)
+
+
 @dataclass(frozen=True, slots=True)
 class BudgetForcing:
     """One chain whose thinking has a minimum and a maximum length (s1: Muennighoff 2025, 2501.19393).
 
     Thinking lasts up to `max_thinking` tokens, forced words included and the end marker not. If the model ends it
     before `min_thinking` tokens, or fewer than `waits` times so far, `wait` is appended and thinking continues; each
-    time is one more request. `end` is the model's marker of the end of thinking, such as </think>. If it is a single
-    token of the model it ends thinking; otherwise only the end of the sequence does, and no marker is written.
-    Thinking that the model did not close with the marker is closed, and `closing` requests the answer, which has
-    `answer_tokens`; the budget reserves these from the start. The answer is read from `closing` and the text after it;
-    if that has none, from the thinking, if the model ended it.
+    time is one more request. Thinking that the model did not close is closed, and `closing` requests the answer, which
+    has `answer_tokens`; the budget reserves these from the start. The answer is read from `closing` and the text after
+    it.
+
+    A model that thinks has its own markers: its thinking is opened where the prompt does not do it, and a mere maximum
+    is left to the engine, in one request. For other models, `end` marks the end of thinking. If it is a single token it
+    ends thinking; otherwise only the end of the sequence does, and no marker is written. If there is no answer after
+    `closing`, one is read from what such a model wrote before it, if the model ended it.
 
     `params.max_tokens` limits the whole chain if it is less than both lengths together: the answer keeps its tokens,
     but at most half. Without a tokenizer (on some servers) forced words count as no tokens.
@@ -64,38 +92,59 @@ class BudgetForcing:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""
         reserve = min(self.answer_tokens, max(1, self.params.max_tokens // 2))
-        marked = yield from prefill(question.prompt, self.end)
-        marker = spelled(question.prompt, marked)
-        stop = marker[0] if len(marker) == 1 else None
-        thought = yield from self._think(question, reserve, stop)
+        profile = (yield from model_info()).thinking
+        if profile and not (self.waits or self.min_thinking):
+            return (yield from self._capped(question, reserve))
+        marker = yield from self._marker(question, profile)
+        start = (yield from prefill(question.prompt, "", thinking="open")) if profile else question.prompt
+        thought = yield from self._think(question, start, reserve, marker)
         closing = "" if thought.ended else f"\n{self.closing}"
-        opening = self.end if thought.ended else f"\n{self.end}" if stop is not None else ""
-        prompt = yield from prefill(thought.prompt, opening + closing)
+        if thought.ended:
+            prompt = yield from prefill(thought.prompt, marker.text)
+        elif profile:
+            prompt = yield from prefill(thought.prompt, closing, thinking="close")
+        else:
+            prompt = yield from prefill(thought.prompt, (f"\n{marker.text}" if marker.ids else "") + closing)
         [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=reserve))
         answer = None if reply.truncated else question.space.read(closing + reply.text)
         answer = answer or thought.answer
         yield from propose_answer(question, answer)
         return answer
 
-    def _think(self, question: Question, reserve: int, stop: int | None) -> Plan[Thought]:
+    def _capped(self, question: Question, reserve: int) -> Plan[Answer | None]:
+        """One request, in which the engine ends thinking at its maximum."""
+        cap = min(self.max_thinking, self.params.max_tokens - reserve)
+        params = replace(self.params, max_tokens=cap + reserve)
+        [reply] = yield from sample(question.prompt.at_level(cap or NO_THINKING), params=params)
+        answer = question.read(reply)
+        yield from propose_answer(question, answer)
+        return answer
+
+    def _marker(self, question: Question, profile: ThinkingProfile | None) -> Plan[Marker]:
+        """What ends thinking: the model's own marker, or `end` if that is one token of the model."""
+        if profile:
+            return Marker(profile.end_text, profile.end)
+        ids = spelled(question.prompt, (yield from prefill(question.prompt, self.end)))
+        return Marker(self.end, ids if len(ids) == 1 else ())
+
+    def _think(self, question: Question, start: Prompt, reserve: int, marker: Marker) -> Plan[Thought]:
         """Think up to the end, or as far as the budget allows; propose the answers read from it."""
-        params = self.params
-        if stop is not None and stop not in params.stop_token_ids:
-            params = replace(params, stop_token_ids=(*params.stop_token_ids, stop))
+        params = marker.ending(self.params)
         cap = min(self.max_thinking, params.max_tokens - reserve)
-        prompt, answer, why, used, waits = question.prompt, None, "cut", 0, 0
+        prompt, answer, why, used, waits = start, None, "cut", 0, 0
         while used < cap:
             try:
                 [out] = yield Sample((prompt,), params=replace(params, max_tokens=cap - used), reserve=reserve)
             except BudgetExhausted:
                 break
-            prompt, grown = prompt.then(out), length(out)
-            used += grown
+            after = marker.open_after(prompt, out)
+            grown = len(spelled(prompt, after)) if out.token_ids else out.usage.generated_tokens
+            prompt, used = after, used + grown
             if out.truncated:
                 break
             answer = question.read(out) or answer
             yield from propose_answer(question, answer)
-            why = "ended" if stop is not None and out.stop == stop else "stopped"
+            why = "ended" if marker.ended(out) else "stopped"
             if waits >= self.waits and used >= self.min_thinking:
                 break
             longer = yield from prefill(prompt, self.wait)
@@ -111,11 +160,6 @@ class BudgetForcing:
 def spelled(prompt: Prompt, extended: Prompt) -> tuple[int, ...]:
     """The token ids that were appended to a prompt."""
     return extended.token_ids[len(prompt.token_ids) :]
-
-
-def length(completion: Completion) -> int:
-    """The number of tokens in a chain; without the closing token, if the token ids are known."""
-    return len(completion.continuation) if completion.token_ids else completion.usage.generated_tokens
 
 
 def propose_answer(question: Question, answer: Answer | None) -> Plan[None]:

@@ -10,7 +10,7 @@ from reasoner.errors import UsageError, require, require_choice
 from reasoner.registry import check_types
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.strategy import Plan, Sample, check_n, sample
-from reasoner.types import Answer, Completion, Question, SamplingParams
+from reasoner.types import Answer, Completion, Part, Question, SamplingParams
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
 from reasoner_strategies._voting.stopping_vote import OrderedSampling
 
@@ -40,6 +40,7 @@ class DeepConf:
     order. It stops when the leader has the share `consensus` of the weight (after the warm-up, too), or after `n`
     traces. With `n` at most `warmup` nothing is cut.
 
+    A trace is all that the model generated, its thinking included; `part` "thinking" or "final" restricts it, offline.
     A trace shorter than `window` is not cut while it is drawn: set `window` to half the median length or less. The
     default is an eighth of `max_tokens`, at most 2,048 as in the paper.
 
@@ -58,6 +59,7 @@ class DeepConf:
     warmup: int = WARMUP
     consensus: float = CONSENSUS
     concurrency: int = CONCURRENCY
+    part: Part = "all"
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def __post_init__(self) -> None:
@@ -80,6 +82,9 @@ class DeepConf:
                 f"window={self.window} never fills, so nothing is cut: max_tokens is {longest}; "
                 f"set window to {max(1, longest // 2)} or less, or raise max_tokens"
             )
+        require_choice(self.part, "part", get_args(Part))
+        if self.mode == "online" and self.part != "all":
+            raise UsageError(f"part={self.part} is for mode=offline: online, a trace is cut by all of its tokens")
         if self.mode == "offline" and self.measure == "mean" and self.window is not None:
             raise UsageError(f"window={self.window} has no effect offline with measure=mean: leave one of them out")
         online = (self.warmup, self.consensus, self.concurrency)
@@ -138,7 +143,7 @@ class DeepConf:
 
     def _score(self, completion: Completion, measure: Measure) -> float | None:
         """The confidence of a trace, 0 or more; None without usable log-probabilities."""
-        top = completion.logprobs.top if completion.logprobs else ()
+        top = completion.rows_of(completion.logprobs.top, self.part) if completion.logprobs else ()
         if not top or not all(top) or not measured(top):
             return None
         tokens = [token_confidence(row[: self.params.logprobs]) for row in top]

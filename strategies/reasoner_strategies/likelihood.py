@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.errors import require_choice
+from reasoner.models.thinking import NO_THINKING
 from reasoner.strategy import Plan, TextLikelihood, check_n, loglikelihood, note, prefill, propose, sample
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
@@ -74,7 +75,7 @@ class Likelihood:
         if self.style == "plain":
             prompt = plain(question)
         else:
-            prompt = yield from prefill(question.prompt, OPENING)
+            prompt = yield from prefill(question.prompt.at_level(NO_THINKING), OPENING)
         likelihoods = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
         values = [self._value(option, text) for option, text in zip(options, likelihoods, strict=True)]
         if left_out := values.count(None):

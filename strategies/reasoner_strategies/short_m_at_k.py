@@ -17,25 +17,25 @@ class ShortMAtK:
     The order is by length in tokens, earliest launched first, and does not depend on time. All chains therefore advance
     in rounds of `every` tokens, and each round continues them token by token. The search stops after the round in which
     `m` have finished, so each chain still running costs up to `every` - 1 tokens more than necessary; a small `every`
-    costs more requests, whose prompts a prefix cache serves. Cut chains never finish. Ties go to the answer of the
-    shortest chain. The paper tested it on reasoning models, with m=1 and m=3.
+    costs more requests, whose prompts a prefix cache serves; 0 is a 64th of `max_tokens`, and at least 64. Cut chains
+    never finish. Ties go to the answer of the shortest chain. The paper tested it on reasoning models with m=1 and m=3.
     """
 
     uses_verifier: ClassVar[bool] = False
 
     k: int = 8
     m: int = 1
-    every: int = 64
+    every: int = 0
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
         require(self.k, "k", at_least=1, at_most=MAX_CHAINS)
         require(self.m, f"m, with k={self.k},", at_least=1, at_most=self.k)
-        require(self.every, "every", at_least=1)
+        require(self.every, "every", at_least=0)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""
-        stepping = lockstep(self.params, self.every)
+        stepping = lockstep(self.params, self.every or max(64, self.params.max_tokens // 64))
         chains, vote_state, ended = [stepping.root(question)] * self.k, VoteState(), 0
         while any(chain.open for chain in chains):
             try:

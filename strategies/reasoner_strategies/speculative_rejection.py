@@ -21,7 +21,8 @@ class SpeculativeRejection:
     the verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer keep
     their rating and take part in this ranking, and none of them is dropped, as it is paid. What could not be rated
     comes last, in launch order. `selector` is that of best-of-N: the "argmax" of the finished, or the answer with the
-    highest total rating, "weighted". `alpha` 0 is best-of-N.
+    highest total rating, "weighted". `alpha` 0 is best-of-N. A chain that is still in its thinking is neither rated nor
+    dropped, and checkpoints begin when the first one has ended it.
 
     The verifier must be able to rate a partial chain, such as a process reward model. The paper begins with as many
     chains as fit in memory; here it is `n`.
@@ -53,8 +54,8 @@ class SpeculativeRejection:
                 chains = [replace(chain, cut=True) if chain.open else chain for chain in chains]
             if ended != (ended := len(_ended(chains))):
                 vote_state = yield from proposed(self._vote_state(question, chains))
-            keep = max(1, math.ceil((1 - self.alpha) * keep - 1e-9))
-            if any(chain.open for chain in chains):
+            if any(chain.open and not _thinks(chain) for chain in chains):
+                keep = max(1, math.ceil((1 - self.alpha) * keep - 1e-9))
                 chains = yield from _without_the_worst(question, chains, keep)
         contenders = _contenders(question, chains)
         if len(contenders) < 2:
@@ -80,18 +81,24 @@ def _contenders(question: Question, chains: Sequence[Path]) -> list[Path]:
     return [chain for chain in chains if chain.open or (chain.finished and chain.last and question.read(chain.last))]
 
 
+def _thinks(chain: Path) -> bool:
+    """Whether a chain is still in its thinking, so that there is nothing to rate."""
+    return chain.last is not None and chain.last.unclosed
+
+
 def _without_the_worst(question: Question, chains: Sequence[Path], keep: int) -> Plan[list[Path]]:
     """The chains after a checkpoint: the open ones that are not among the best are cut."""
     if len(_contenders(question, chains)) <= keep:
         return list(chains)
     chains = yield from _rated(question, chains, _contenders(question, chains))
     best = {chain.order for chain in sorted(_contenders(question, chains), key=rank)[:keep]}
-    return [replace(chain, cut=True) if chain.open and chain.order not in best else chain for chain in chains]
+    kept = best | {chain.order for chain in chains if _thinks(chain)}
+    return [replace(chain, cut=True) if chain.open and chain.order not in kept else chain for chain in chains]
 
 
 def _rated(question: Question, chains: Sequence[Path], chosen: Sequence[Path]) -> Plan[list[Path]]:
     """All chains; of the chosen ones those without a rating are rated, if the verifier can."""
-    last = {chain.order: chain.last for chain in chosen if chain.value is None}
+    last = {chain.order: chain.last for chain in chosen if chain.value is None and not _thinks(chain)}
     candidates = {order: completion for order, completion in last.items() if completion}
     if not candidates:
         return list(chains)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
+from reasoner.models.thinking import NO_THINKING
 from reasoner.strategy import MAX_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
@@ -180,7 +181,7 @@ class _Search:
         return states
 
     def _new(self, state: Path, completion: Completion) -> list[Path]:
-        content = f"{state.finished}{state.prompt.text}"
+        content = f"{state.finished}{state.prompt.text or state.prompt.thinking}"
         if content in self._known:
             return []
         self._known.add(content)
@@ -247,8 +248,8 @@ class _Search:
         return replies
 
     def _prompt(self, text: str) -> Prompt:
-        """The question with a text after its last turn, so that its cached prefix is used."""
-        return with_text(without_reply(self.question.prompt), text)
+        """The question with a text after its last turn, so that its cached prefix is used, and without thinking."""
+        return with_text(without_reply(self.question.prompt).at_level(NO_THINKING), text)
 
     def publish(self) -> Plan[Answer | None]:
         """Propose the vote of the finished states, unless it was already proposed; the answer."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import require
+from reasoner.models.thinking import NO_THINKING
 from reasoner.strategy import Plan, check_n, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies._prompts import with_text, without_reply
@@ -28,7 +29,7 @@ class Universal:
     response that does not fit into `max_characters` in all is left out, never cut; the prompt costs about n times a
     response. Choices count as votes for a response's class of answers, and ties go to the majority. The majority
     decides alone if no reply names a response, or if all answers are of one class, which costs no request. `params`
-    draw the responses; the choices are greedy and at most 64 tokens long, so a model that thinks first abstains.
+    draw the responses; the choices are greedy, without thinking, and at most 64 tokens long.
 
     In the vote state, the weight of a class is the choices it got plus, below 1, its share of the votes.
     """
@@ -79,9 +80,9 @@ class Universal:
 
 
 def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
-    """The question, the responses, and what to say about them, in the paper's words."""
+    """The question, the responses, and what to say about them, in the paper's words, without thinking."""
     return with_text(
-        without_reply(question.prompt),
+        without_reply(question.prompt).at_level(NO_THINKING),
         "I have generated the following responses to the question above.\n\n"
         f"{listed('Response', range(1, len(shown) + 1), shown)}\n\nEvaluate these responses. Select the most "
         "consistent response based on majority consensus. Start your answer with "

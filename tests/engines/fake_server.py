@@ -9,22 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
 
-BOS, EOS, TURN = 1, 2, 3
-_BYTE, _PIECE = 10, 500
+from tests.engines.fake_tokenizer import BOS, BYTE, CLOSE, EOS, MARKERS, THINK, TURN, spell, spell_chat
+
+_PIECE, _THOUGHT = 500, 700
 _PATIENCE = 10.0
-
-
-def spell(text: str) -> list[int]:
-    """The fake tokeniser: one id a byte."""
-    return [_BYTE + byte for byte in text.encode("utf-8", "surrogatepass")]
-
-
-def spell_chat(messages: list[dict[str, str]]) -> list[int]:
-    """The fake chat template: a turn token before each message and before the reply."""
-    ids = [BOS]
-    for message in messages:
-        ids += [TURN, *spell(message["content"])]
-    return [*ids, TURN]
+NO_BUDGET = {
+    "error": {
+        "message": "thinking_token_budget is set but reasoning_config is not configured. Please set --reasoning-parser"
+    }
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +49,12 @@ class FakeServer:
     """Serves while the `with` block runs. Every field may be changed between requests.
 
     `reply` is the text of each token. `vllm` switches on /tokenize, token ids and all else that only vLLM has; the
-    other flags take single parts of it away. `thinking` comes before the reply, in the field `thinks_in`. `draws` is
-    the most sequences of one request. `faults` are used up by the sampling requests, one each.
+    other flags take single parts of it away. `draws` is the most sequences of one request. `faults` are used up by the
+    sampling requests, one each.
+
+    `thinking` comes before the reply, unless the prompt ended it. The chat route sends it in the field `thinks_in`, or
+    in "both", as Mistral's "list", or as "text" between its markers. `opens` makes the chat template open thinking,
+    which `enable_thinking` turns off. `budgets` lets it take a `thinking_token_budget`.
     """
 
     vllm: bool = True
@@ -74,6 +71,10 @@ class FakeServer:
     cached: int = 0
     thinking: tuple[str, ...] = ()
     thinks_in: str = "reasoning"
+    opens: bool = False
+    budgets: bool = False
+    reports_thinking: bool = False
+    root: str = ""
     draws: int = 1000
     bytes_per_write: int = 1 << 20
     faults: list[Fault] = field(default_factory=list)
@@ -118,26 +119,74 @@ class FakeServer:
 
     def tokens(self, body: dict[str, Any]) -> dict[str, Any]:
         """The reply of /tokenize."""
-        ids = spell_chat(body["messages"]) if "messages" in body else [BOS, *spell(body["prompt"])]
-        return {"count": len(ids), "max_model_len": self.context or 512, "tokens": ids, "token_strs": None}
+        ids = [BOS, *spell(body["prompt"])] if "prompt" in body else spell_chat(body["messages"])
+        if "prompt" in body and not body.get("add_special_tokens", True):
+            ids = ids[1:]
+        if "messages" in body and not body.get("add_generation_prompt", True):
+            ids = ids[:-1]
+        elif "messages" in body and self.opens:
+            off = (body.get("chat_template_kwargs") or {}).get("enable_thinking") is False
+            ids += [THINK, CLOSE] if off else [THINK]
+        strs = [self.text_of([token]) for token in ids] if body.get("return_token_strs") else None
+        return {"count": len(ids), "max_model_len": self.context or 512, "tokens": ids, "token_strs": strs}
+
+    def text_of(self, ids: list[int]) -> str:
+        """The text of token ids, markers and all."""
+        known = {THINK: "<think>", CLOSE: "</think>", BOS: "", EOS: "", TURN: ""}
+        known |= dict(enumerate(self.reply, _PIECE)) | dict(enumerate(self.thinking, _THOUGHT))
+        return "".join(known[i] if i in known else bytes([i - BYTE]).decode("latin-1") for i in ids)
+
+    def _drawn(self, body: dict[str, Any], *, chat: bool) -> list[tuple[int, str, bool]]:
+        """The tokens of the reply, each with its text and whether it belongs to thinking."""
+        thoughts = [(_THOUGHT + at, piece, True) for at, piece in enumerate(self.thinking)]
+        if chat:
+            last = body["messages"][-1]
+            begun = last["content"] if last["role"] == "assistant" else ""
+            off = (body.get("chat_template_kwargs") or {}).get("enable_thinking") is False
+            closed, opened = off or (begun and ("</think>" in begun or "<think>" not in begun)), "<think>" in begun
+        else:
+            ids = body["prompt"] if isinstance(body["prompt"], list) else spell(body["prompt"])
+            marks = [token for token in ids if token in (THINK, CLOSE)]
+            closed, opened = marks[-1:] == [CLOSE], marks[-1:] == [THINK]
+        if self.thinking and not closed:
+            budget = body.get("thinking_token_budget")
+            thoughts = thoughts if budget is None else thoughts[:budget]
+            thoughts = [
+                *([] if opened or self.opens else [(THINK, "<think>", True)]),
+                *thoughts,
+                (CLOSE, "</think>", True),
+            ]
+        else:
+            thoughts = []
+        replies = [(_PIECE + at, piece, False) for at, piece in enumerate(self.reply)]
+        ends = [(EOS, "", False)] if self.finish == "stop" and self.stop_reason is None else []
+        return [*thoughts, *replies, *ends]
+
+    def _delta(self, piece: str, *, thought: bool) -> dict[str, Any]:
+        """A token of a chat."""
+        if self.thinks_in == "text" or (not thought and self.thinks_in != "list"):
+            return {"content": piece}
+        piece = "" if piece in MARKERS else piece
+        if not thought:
+            return {"content": [{"type": "text", "text": piece}]}
+        if self.thinks_in == "list":
+            return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": piece}]}]}
+        return dict.fromkeys(
+            ("reasoning", "reasoning_content") if self.thinks_in == "both" else (self.thinks_in,), piece
+        )
 
     def events(self, body: dict[str, Any], *, chat: bool) -> Iterator[dict[str, Any]]:
         """The events of one reply, as the kind of server that this is would send them."""
-        ids = [*range(_PIECE, _PIECE + len(self.reply))]
-        pieces = list(self.reply)
-        if self.finish == "stop" and self.stop_reason is None:
-            ids, pieces = [*ids, EOS], [*pieces, ""]
+        drawn = self._drawn(body, chat=chat)
         maximum = int(body.get("max_completion_tokens") or body["max_tokens"])
-        finish = self.finish if len(ids) <= maximum else "length"
-        prompt = self._prompt_tokens(body)
+        finish = self.finish if len(drawn) <= maximum else "length"
+        drawn, prompt = drawn[:maximum], self._prompt_tokens(body)
         if chat:
             yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
-            for thought in self.thinking:
-                yield {"choices": [{"index": 0, "delta": {self.thinks_in: thought}, "finish_reason": None}]}
-        for place, (number, piece) in enumerate(zip(ids[:maximum], pieces[:maximum], strict=True)):
-            last = place == min(len(ids), maximum) - 1
+        for place, (number, piece, thought) in enumerate(drawn):
+            last = place == len(drawn) - 1
             choice: dict[str, Any] = {"index": 0, "finish_reason": finish if last else None}
-            choice |= {"delta": {"content": piece}} if chat else {"text": piece}
+            choice |= {"delta": self._delta(piece, thought=thought)} if chat else {"text": piece}
             if body.get("logprobs") is not None:
                 choice["logprobs"] = self._logprobs(body, number, place, chat=chat)
             if self.vllm:
@@ -149,9 +198,11 @@ class FakeServer:
                 event["usage"] = {"prompt_tokens": prompt, "completion_tokens": place + 1}
             yield event
         if self.reports_usage and body.get("stream_options", {}).get("include_usage"):
-            usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": min(len(ids), maximum)}
+            usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": len(drawn)}
             if self.reports_cached:
                 usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+            if self.reports_thinking:
+                usage["completion_tokens_details"] = {"reasoning_tokens": sum(thought for *_, thought in drawn)}
             yield {"choices": [], "usage": usage}
 
     def whole(self, body: dict[str, Any], *, chat: bool) -> dict[str, Any]:
@@ -161,12 +212,12 @@ class FakeServer:
         pieces = [event["choices"][0] for event in events]
         choice: dict[str, Any] = {"finish_reason": pieces[-1]["finish_reason"]}
         if chat:
-            choice["message"] = {
-                "role": "assistant",
-                "content": "".join(p["delta"].get("content") or "" for p in pieces),
-            }
-            if thought := "".join(p["delta"].get(self.thinks_in) or "" for p in pieces):
-                choice["message"][self.thinks_in] = thought
+            message: dict[str, Any] = {"role": "assistant"}
+            for delta in (p["delta"] for p in pieces):
+                for key, value in delta.items():
+                    if key != "role":
+                        message[key] = (message.get(key) or type(value)()) + value
+            choice["message"] = message
         else:
             choice["text"] = "".join(p["text"] for p in pieces)
         if self.vllm:
@@ -178,6 +229,8 @@ class FakeServer:
         n = min(int(body.get("n", 1)), self.draws)
         if usage:
             usage["completion_tokens"] *= n
+            if details := usage.get("completion_tokens_details"):
+                details["reasoning_tokens"] *= n
         return {"choices": [{"index": place, **choice} for place in range(n)], **({"usage": usage} if usage else {})}
 
     def _prompt_tokens(self, body: dict[str, Any]) -> int:
@@ -229,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
         if state.start_fault:
             self._fail(state.start_fault)
         elif self.path == "/v1/models":
-            extra = {"max_model_len": state.context} if state.vllm else {}
+            extra = {"max_model_len": state.context, "root": state.root} if state.vllm else {}
             self._json({"object": "list", "data": [{"id": m, "owned_by": state.owner, **extra} for m in state.models]})
         else:
             self._json({"detail": "Not Found"}, 404)
@@ -240,7 +293,12 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.state
         if self.path == "/tokenize" and state.vllm and state.tokenizes:
             self._json(state.tokens(body))
+        elif self.path == "/detokenize" and state.vllm and state.tokenizes:
+            self._json({"prompt": state.text_of(body["tokens"])})
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
+            if "thinking_token_budget" in body and not state.budgets:
+                self._json(NO_BUDGET, 400)
+                return
             fault = state.faults.pop(0) if state.faults else None
             if fault and fault.kind in ("status", "close", "silent"):
                 self._fail(fault)

@@ -10,7 +10,8 @@ import pytest
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.types import Completion, Logprobs, Message, Prompt, SamplingParams, Usage
-from tests.engines.fake_server import EOS, FakeServer, spell, spell_chat
+from tests.engines.fake_server import FakeServer
+from tests.engines.fake_tokenizer import EOS, spell, spell_chat
 
 ASKED = Prompt.chat("2+2?", system="Be brief.")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]

@@ -201,7 +201,7 @@ def test_each_chunk_counts_as_a_token_at_least() -> None:
     events = [*[X] * 300, *[THOUGHT] * 200, END]
     used = '{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}'
     one, notes = drawn(streamed(*events, used), max_tokens=512)
-    assert one.usage == Usage(9, 0, 500)
+    assert one.usage == Usage(9, 0, 500, 200)
     assert any("counts fewer generated tokens than it sends chunks" in note for note in notes)
 
 

@@ -16,7 +16,8 @@ from reasoner.registry import build, spec_of
 from reasoner.trace.events import TraceWriter
 from reasoner.types import Completion, Prompt, SamplingParams
 from reasoner_strategies import SelfConsistency, Single
-from tests.engines.fake_server import FakeServer, Fault, spell_chat, text_only
+from tests.engines.fake_server import FakeServer, Fault, text_only
+from tests.engines.fake_tokenizer import spell_chat
 from tests.engines.raw_server import raw_server, whole
 
 ASKED = Prompt.chat("2+2?")

@@ -13,7 +13,8 @@ from reasoner.engines.openai.http import backoff, retry_after
 from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
-from tests.engines.fake_server import FakeServer, Fault, spell_chat
+from tests.engines.fake_server import FakeServer, Fault
+from tests.engines.fake_tokenizer import spell_chat
 
 ASKED = Prompt.chat("2+2?")
 PROMPT_TOKENS = len(spell_chat([{"role": "user", "content": "2+2?"}]))

@@ -16,14 +16,15 @@ from reasoner.engines.openai.groups import divided, shares
 from reasoner.engines.openai.values import Reported
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
-from reasoner.execution.executor import derive_seed
+from reasoner.execution.seeds import derive_seed
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import LockIn
 from reasoner.strategy import Plan, Sample, start
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Usage
 from reasoner_strategies import Revise, SelfConsistency, Single
-from tests.engines.fake_server import FakeServer, Fault, spell_chat, text_only
+from tests.engines.fake_server import FakeServer, Fault, text_only
+from tests.engines.fake_tokenizer import spell_chat
 from tests.engines.raw_server import raw_server, whole
 
 ASKED = Prompt.chat("2+2?")

@@ -14,7 +14,8 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
 from reasoner.strategy import Plan, Sample, Score, note, prefill, propose, sample
-from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled, completions_in
+from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled
+from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
 from tests.helpers import Judge, Planned, books, meter_of, says, write_trace

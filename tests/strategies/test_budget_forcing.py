@@ -7,9 +7,9 @@ import pytest
 
 from reasoner import Budget, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.strategy import Note, Operation, Plan, Prefill, Propose, Sample
+from reasoner.strategy import DescribeModel, Note, Operation, Plan, Prefill, Propose, Sample
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
 from reasoner_strategies.budget_forcing import BudgetForcing
 from tests.helpers import finish, number_question, says
@@ -54,6 +54,8 @@ class SearchTree:
                     reply = (replace(reply, prompt=op.prompts[0]),)
             elif isinstance(op, Propose):
                 self.proposals.append(op)
+            elif isinstance(op, DescribeModel):
+                reply = MODEL
             else:
                 assert isinstance(op, Note)
                 self.notes.append(op.text)

@@ -173,7 +173,7 @@ def test_a_round_tells_which_chains_the_budget_refused_or_clamped() -> None:
         ({"k": 0}, "k must be .*got 0"),
         ({"m": 0}, "m, with k=.* must be .*got 0"),
         ({"k": 3, "m": 4}, "m, with k=.* must be .*got 4"),
-        ({"every": 0}, "every must be .*got 0"),
+        ({"every": -1}, "every must be .*got -1"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, int], complaint: str) -> None:

@@ -9,7 +9,7 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError, require, require_choice
 from reasoner.stopping.confidence import group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.types import Completion, Logprobs, Question, Rating
+from reasoner.types import Completion, Logprobs, Part, Question, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group", "mean"]
@@ -31,17 +31,20 @@ class Certainty(FreeVerifier):
     of all tokens. As C is at least log(top_k), 1 - log(top_k) / C maps it to [0, 1) in its own order. The paper has
     top_k=20, window=2048.
 
-    `measure` is what the log-probabilities of a sequence are reduced to.
+    `measure` is what the log-probabilities of a sequence are reduced to, and `part` is which of its tokens count: those
+    of its "thinking", of its "final" part, or "all".
     """
 
     measure: Measure = "likelihood"
     top_k: int = 5
     window: int = 2048
+    part: Part = "all"
 
     def __post_init__(self) -> None:
         require_choice(self.measure, "measure", get_args(Measure))
         require(self.top_k, "top_k", at_least=2, at_most=20)
         require(self.window, "window", at_least=1)
+        require_choice(self.part, "part", get_args(Part))
 
     @property
     def logprobs(self) -> int:
@@ -56,7 +59,11 @@ class Certainty(FreeVerifier):
         """
         if candidate.logprobs is None or not candidate.logprobs.sampled:
             raise VerifierError("the sequence has no log-probabilities: this engine does not report them")
-        return Rating(min(1.0, max(0.0, self._value(candidate.logprobs))), Cost())
+        sampled = candidate.rows_of(candidate.logprobs.sampled, self.part)
+        top = candidate.rows_of(candidate.logprobs.top, self.part)
+        if not sampled:
+            raise VerifierError(f"the sequence has no log-probabilities of its {self.part} part: choose another part")
+        return Rating(min(1.0, max(0.0, self._value(Logprobs(sampled, top)))), Cost())
 
     def _value(self, logprobs: Logprobs) -> float:
         if not measured([logprobs.sampled]):

@@ -11,6 +11,7 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import VerifierError, require, require_choice
+from reasoner.models.thinking import NO_THINKING
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
@@ -45,7 +46,7 @@ class Judge:
     2207.05221), "rubric" by the expected grade from 1 to 5, mapped to [0, 1], by the criterion `rubric` (Liu 2023,
     2303.16634). The probabilities of all spellings of a word that are one token are added. If all words together have
     less probability than `min_mass`, the model did not answer the question: an error, not a rating. `parts` holds the
-    mass.
+    mass. A model that thinks is asked without thinking, and reads only the final part of a candidate.
 
     The policy judges itself, with the prompt up to the candidate in its prefix cache, unless `model` names another
     model to run or `base_url` a server. The judge sees no reference answer and no other candidate, except in
@@ -192,11 +193,11 @@ class Judge:
 
 
 def _chat(question: Question, task: str) -> Prompt:
-    """The prompt of the policy, whose prefix is cached, followed by the task of the judge."""
+    """The prompt of the policy, whose prefix is cached, followed by the task of the judge, to do without thinking."""
     prompt = question.prompt
     text = prompt.raw or prompt.messages[-1].content
     system = next((message.content for message in prompt.messages if message.role == "system"), "")
-    return Prompt.chat(f"{text}\n\n{task}", system=system)
+    return Prompt.chat(f"{text}\n\n{task}", system=system).at_level(NO_THINKING)
 
 
 def _pair_prompt(question: Question, a: Completion, b: Completion) -> Prompt:

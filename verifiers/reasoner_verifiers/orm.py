@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import require_choice
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Part, Question, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import RewardVerifier
 
@@ -17,12 +17,13 @@ class Orm(RewardVerifier):
 
     `model` is "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a
     Hugging Face id. `recipe` says how the model is read; "auto" recognises it. A head reads the policy's own token ids,
-    at the last one before the end-of-sequence token. `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype`
-    are options of its engine.
+    at the last one before the end-of-sequence token. Of a model that thinks, only the final part is read.
+    `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine.
     """
 
     rates: ClassVar[Literal["outcome"]] = "outcome"
     separator: ClassVar[str] = ""
+    part: ClassVar[Part] = "final"
 
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"

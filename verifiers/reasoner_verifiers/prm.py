@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require_choice
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Part, Question, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import RewardVerifier
 from reasoner_verifiers.reward.recipes import RECIPES
@@ -29,6 +29,7 @@ class Prm(RewardVerifier):
     Steps end at `separator` in the generated text. The rating's value is the `aggregate` of its steps. `model` is
     "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a Hugging Face id;
     a model that the policy serves too is not loaded again. `recipe` says how the model is read; "auto" recognises it.
+    Of a candidate whose model thinks, its "final" part is read, its "thinking", or "all", by `part`.
     `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine.
     """
 
@@ -38,11 +39,13 @@ class Prm(RewardVerifier):
     recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
     separator: str = "\n\n"
+    part: Part = "final"
 
     def __post_init__(self) -> None:
         require_choice(self.aggregate, "aggregate", AGGREGATES)
         step_recipes = (name for name, recipe in RECIPES.items() if recipe.rates != "outcome")
         require_choice(self.recipe, "recipe", ("auto", *step_recipes))
+        require_choice(self.part, "part", get_args(Part))
         if not self.separator:
             raise UsageError(
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'

@@ -36,6 +36,8 @@ class Tally:
     right: int = 0
     graded: int = 0
     errors: int = 0
+    unrated: list[str] = field(default_factory=list)
+    """Of each question without any rating, why."""
     tokens: int = 0
     watch: Watch = field(default_factory=Watch)
     began: float | None = None
@@ -46,6 +48,7 @@ class Tally:
         self.done += 1
         self.tokens += record.cost.tokens
         self.errors += outcome == "error"
+        self.unrated += [record.unrated] if record.unrated else []
         self.graded += outcome not in ("error", "ungraded")
         self.right += outcome == "right"
         self.watch.add(record, outcome)

@@ -104,7 +104,9 @@ class Session:
         if failed := _failed(tallies):
             way_out = f"try again with: reasoner eval --resume {self.folder.path}"
             terminal.say(error_line(f"{failed} and are counted neither as right nor as wrong: {way_out}"))
-        return ENGINE if failed else ANSWERED
+        if unrated := _unrated(tallies):
+            terminal.say(error_line(unrated))
+        return ENGINE if failed else OTHER if unrated else ANSWERED
 
 
 class CalibrationSession(Session):
@@ -123,6 +125,15 @@ def _failed(tallies: list[Tally]) -> str:
     """How many questions ended in an error; empty if none did."""
     failed = sum(tally.errors for tally in tallies)
     return f"{failed:,} question{'s' if failed != 1 else ''} ended in an error" if failed else ""
+
+
+def _unrated(tallies: list[Tally]) -> str:
+    """The arms in which not one question got a rating, and why; empty if there is none."""
+    arms = [tally for tally in tallies if tally.done and len(tally.unrated) == tally.done]
+    if not arms:
+        return ""
+    names = ", ".join(tally.arm.name for tally in arms)
+    return f"{names}: no question was rated, so the verifier had no effect; of the first, {arms[0].unrated[0]}"
 
 
 def _alarms(tallies: list[Tally]) -> Iterator[tuple[str, str]]:

@@ -46,7 +46,7 @@ def readings_of(folder: RunFolder) -> Readings:
         for event in read_trace(trace):
             if not isinstance(event, Sampled) or event.stop is not None:
                 continue
-            if event.finish_reason != "stop":
+            if event.truncated:
                 readings.truncated += 1
                 continue
             readings.rules[event.answer.rule if event.answer else ""] += 1

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
-from reasoner.trace.events import Sampled, completions_in, read_trace
+from reasoner.trace.events import Sampled, read_trace
 from reasoner.trace.grades import Grade, GradeStatus
 from reasoner.trace.jsonl import JsonlWriter, read_lines, sealed_line
+from reasoner.trace.replies import completions_in
 from reasoner.types import Answer
 from reasoner_evals.grading.graders import GradedQuestion, arithmetic_steps
 from reasoner_evals.runs.folder import ArmFolder, RunFolder, write_whole

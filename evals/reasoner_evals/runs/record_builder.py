@@ -5,8 +5,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from reasoner.budget import Cost
+from reasoner.execution.replies import RatingFailures
 from reasoner.system.foreign import described
-from reasoner.trace.events import Began, Ended, EquivalenceChecked, Event, Prompted, Proposed, Refused, Sampled, Scored
+from reasoner.trace.events import (
+    Began,
+    Ended,
+    EquivalenceChecked,
+    Event,
+    Prompted,
+    Proposed,
+    Refused,
+    Sampled,
+    Scored,
+    Thought,
+)
 from reasoner.types import Answer
 from reasoner_evals.runs.records import Along, Arm, ItemRecord, ItemStatus, Reply
 
@@ -18,11 +31,14 @@ class _Question:
     attempts: int = 0
     prompts: set[str] = field(default_factory=set)
     samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
+    thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
+    """What the first requests of sequences cost whose thinking was limited."""
     scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
     proposals: list[Proposed] = field(default_factory=list)
     representatives: dict[str, str] = field(default_factory=dict)
     """By key of an answer the key of an equivalent one, which may have another representative in turn."""
     out_of_time: bool = False
+    failures: RatingFailures = field(default_factory=RatingFailures)
 
     def take_in(self, event: Event) -> None:
         match event:
@@ -32,18 +48,28 @@ class _Question:
                 self.prompts.add(event.prompt)
             case Sampled():
                 self.samples.setdefault((event.prompt, event.index), event)
-            case Scored() if event.against is None and event.value is not None:
-                self.scores[event.prompt, event.index] = event
+            case Thought():
+                self.thoughts.setdefault((event.prompt, event.index), event.cost)
+            case Scored():
+                self._take_rating(event)
             case Proposed():
                 self.proposals.append(event)
             case EquivalenceChecked():
-                for (first, second), same in zip(event.pairs, event.same, strict=True):
-                    if same and self.key(first) != self.key(second):
-                        self.representatives[self.key(second)] = self.key(first)
+                self._merge(event)
             case Refused():
                 self.out_of_time = self.out_of_time or event.unit == "seconds"
             case _:
                 pass
+
+    def _merge(self, event: EquivalenceChecked) -> None:
+        for (first, second), same in zip(event.pairs, event.same, strict=True):
+            if same and self.key(first) != self.key(second):
+                self.representatives[self.key(second)] = self.key(first)
+
+    def _take_rating(self, event: Scored) -> None:
+        self.failures.add(event.rating)
+        if event.against is None and event.value is not None:
+            self.scores[event.prompt, event.index] = event
 
     def key(self, key: str) -> str:
         """The key of the first member of its equivalence class."""
@@ -57,15 +83,16 @@ class _Question:
 
     def reply(self, event: Sampled) -> Reply:
         score = self.scores.get((event.prompt, event.index))
+        cost = event.cost + self.thoughts.get((event.prompt, event.index), Cost())
         return Reply(
             index=event.index,
-            status="read" if event.answer else "truncated" if event.finish_reason != "stop" else "no_answer",
+            status="read" if event.answer else "truncated" if event.truncated else "no_answer",
             **self.named(event.answer),
             rule=event.answer.rule if event.answer else "",
-            prompt_tokens=event.cost.prompt_tokens,
-            cached_tokens=event.cost.cached_tokens,
-            generated_tokens=event.cost.generated_tokens + event.cost.cancelled_tokens,
-            verifier_tokens=event.cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
+            prompt_tokens=cost.prompt_tokens,
+            cached_tokens=cost.cached_tokens,
+            generated_tokens=cost.generated_tokens + cost.cancelled_tokens,
+            verifier_tokens=cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
             score=score.value if score else None,
         )
 
@@ -134,6 +161,7 @@ class RecordBuilder:
             ended_by=ended.ended_by,
             reason=ended.reason,
             error=ended.reason if ended.ended_by == "error" else "",
+            unrated=question.failures.unrated,
             cost=ended.cost,
             pool=pool,
             along=tuple(question.along(event) for event in question.proposals),

@@ -172,6 +172,8 @@ class ItemRecord(_Record):
     ended_by: EndedBy
     reason: str
     error: str = ""
+    unrated: str = ""
+    """Why, if the verifier was asked and not one rating succeeded."""
     cost: Cost
     pool: tuple[Reply, ...] = ()
     along: tuple[Along, ...] = ()

@@ -15,7 +15,7 @@ from reasoner.execution.allocation import Allocation
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
-from reasoner.trace.events import Began, Event, Prompted, Sampled, TraceWriter, read_trace
+from reasoner.trace.events import Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
@@ -93,7 +93,7 @@ def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifi
     for event in read_trace(folder.arm(source.name).trace) if source else ():
         if isinstance(event, Began):
             yield event.model_copy(update={"strategy": arm.strategy, "verifier": arm.verifier})
-        elif isinstance(event, Prompted) or (isinstance(event, Sampled) and event.index < arm.pool):
+        elif isinstance(event, Prompted) or (isinstance(event, Sampled | Thought) and event.index < arm.pool):
             yield event
 
 

@@ -1,6 +1,5 @@
 """The engine over HTTP: any server with OpenAI's /v1 routes, at token level where it is a vLLM server."""
 
-import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,12 @@ from typing import ClassVar
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import wire
-from reasoner.engines.openai.groups import SHARED, Groups, Result, shares
+from reasoner.engines.openai.groups import SHARED, Groups, Result, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
+from reasoner.engines.openai.parts import Parts, unmarked
+from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
+    NO_BUDGET,
     STREAMS,
     WHOLE_TOKENS,
     Dialect,
@@ -21,21 +23,19 @@ from reasoner.engines.openai.requests import (
     at_once,
     largest,
     longest,
+    merged,
     read_extra,
-    turns,
 )
-from reasoner.engines.openai.values import Listed, Tokenized, listed_models, tokenized
+from reasoner.engines.openai.values import Listed, Reported, listed_models
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.info import ModelInfo
+from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
-HEADS_KEPT = 1024
 MODELS_NAMED = 20
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
 """Bounds on the tokens that a chat template adds: per message, and once. Some templates add a system turn."""
-_UNKNOWN_ROUTE = {404, 405, 422, 501}
-_TEXT_ONLY = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets its own request"
 
 
@@ -49,7 +49,8 @@ class OpenAIEngine:
     busy. `deadline` is the total time of one reply in seconds; 0 means `timeout` plus one second per token. `context`
     is the window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means
     up to 1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the
-    path of a file with one.
+    path of a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or
+    "none" for a model that does not think; empty means that the model's name tells.
 
     A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
     replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that
@@ -71,17 +72,16 @@ class OpenAIEngine:
     context: int = 0
     max_concurrency: int = 0
     extra_body: str = ""
+    reasoning_parser: str = ""
     capacity: int | None = field(default=None, init=False, repr=False)
     """None: the server manages its own KV cache."""
     _http: Connection = field(init=False, repr=False)
     _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
-    _exact: bool = field(init=False, repr=False, default=False)
     _extra: Mapping[str, object] = field(init=False, repr=False)
     _groups: Groups = field(init=False, repr=False)
-    _heads: dict[str, TokenIds] = field(init=False, repr=False, default_factory=dict)
-    _pending: dict[str, "asyncio.Future[TokenIds | None]"] = field(init=False, repr=False, default_factory=dict)
+    _renderer: Renderer = field(init=False, repr=False)
     _notes: list[str] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -98,6 +98,7 @@ class OpenAIEngine:
         # Without its password: this field is part of specs and messages.
         self.base_url = self._http.where
         self._groups = Groups()
+        self._renderer = Renderer(self._http, self._extra, self._notes)
 
     @property
     def name(self) -> str:
@@ -128,41 +129,34 @@ class OpenAIEngine:
             return
         chosen = await self._choose()
         self._served = chosen.id
-        # A route of that name that takes no messages is not vLLM's, and its token ids mean nothing here.
-        tokens = await self._probe({"messages": [{"role": "user", "content": "1"}], "add_generation_prompt": True})
-        if tokens is None and chosen.owned_by == "vllm":
-            # A model without a chat template.
-            tokens = await self._probe({"prompt": "1"})
-        self._exact = tokens is not None
-        self._dialect = Dialect(vllm=self._exact or chosen.owned_by == "vllm")
-        if not self._exact:
-            self._note(_TEXT_ONLY)
+        rendered = await self._renderer.start(chosen, self.reasoning_parser)
+        self._dialect = Dialect(vllm=self._renderer.exact or chosen.owned_by == "vllm")
         self._note("a cancelled sequence is counted up to the last event that the server sent")
-        window = chosen.max_model_len or (tokens.max_model_len if tokens else 0) or self.context
-        self._model = ModelInfo(self._http.show(chosen.id, 500), window)
+        window = chosen.max_model_len or (rendered.max_model_len if rendered else 0) or self.context
+        self._model = ModelInfo(self._http.show(chosen.id, 500), window, thinking=self._renderer.profile)
 
-    async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
-        body = {"model": self._served, **prompt}
-        reply = await self._http.call("POST", self._http.root + "/tokenize", body, starting=True)
-        return tokenized(reply.body) if reply.ok else None
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether the server itself ends thinking at a number of tokens; known after the first such request."""
+        return self._dialect.limits_thinking and self._renderer.profile is not None
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.
 
         A continuation that exists only as text, because another engine drew it, is sent as text.
         """
-        if self._exact and (prompt.token_ids or not prompt.text):
-            head = await self._head(prompt)
-            if head is not None:
-                ids = head + prompt.token_ids
-                return Rendered(ids, len(ids))
-        contents = [message.content for message in prompt.messages] or [prompt.raw]
-        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*contents, prompt.text))
-        return Rendered(None, size + MESSAGE_TOKENS * (len(contents) + bool(prompt.text)) + TEMPLATE_TOKENS)
+        if rendered := await self._renderer.render(prompt):
+            return rendered
+        profile, spoken = self._renderer.profile, [message.content for message in prompt.messages] or [prompt.raw]
+        begun = prompt.thinking + prompt.text or self._dialect.skips(prompt, profile)
+        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*spoken, begun))
+        size += len(profile.start_text) if profile and prompt.thinking else 0
+        in_thinking = bool(prompt.thinking and not prompt.text and profile and profile.end_text not in prompt.thinking)
+        return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(begun)) + TEMPLATE_TOKENS, in_thinking)
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids by the server's tokenizer; None where it has no route for that."""
-        return await self._tokenize({"prompt": text, "add_special_tokens": False}) if self._exact else None
+        return await self._renderer.encode(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence. Cancelling the awaiting task closes the connection, and the server then aborts it.
@@ -192,15 +186,16 @@ class OpenAIEngine:
         return completion
 
     async def _streamed(self, request: SampleRequest) -> Completion | None:
-        dialect, draft, meter = self._dialect, wire.Draft(request), request.meter
-        path, body = dialect.body(self._served, request, n=1, stream=True)
+        profile, opened = await self._reading(request)
+        dialect, draft, meter = self._dialect, wire.Draft(request, profile, opened), request.meter
+        path, body = dialect.body(self._served, request, profile, n=1, stream=True)
         accepted = False
 
         def sent(out: bool) -> None:
             meter.usage = draft.usage if out else Usage()
 
         try:
-            async with self._http.stream(path, {**body, **self._extra}, self._terms([request], sent)) as events:
+            async with self._http.stream(path, merged(body, self._extra), self._terms([request], sent)) as events:
                 if isinstance(events, Reply):
                     self._refused(events, body, dialect)
                     return None
@@ -214,8 +209,10 @@ class OpenAIEngine:
             if not accepted:
                 meter.usage = None
             raise
-        completion = self._clean(draft.completion(draft.usage, request.seed))
+        [completion] = await self._completed([draft], [draft.usage], draft.reported)
         self._note(*draft.remarks(), *wire.counting(request, draft.reported, draft.heard))
+        if isinstance(completion, RequestLost):
+            raise completion
         return completion
 
     def _take(self, draft: wire.Draft, data: bytes) -> None:
@@ -229,16 +226,18 @@ class OpenAIEngine:
 
     async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:
         """Sequences of one prompt by one request that is not streamed; a result of None must be requested again."""
-        dialect, first = self._dialect, requests[0]
-        path, body = dialect.body(self._served, first, n=len(requests), stream=False)
+        first = requests[0]
+        profile, opened = await self._reading(first)
+        dialect = self._dialect
+        path, body = dialect.body(self._served, first, profile, n=len(requests), stream=False)
 
         def sent(out: bool) -> None:
             for request in requests:
                 request.meter.usage = None if out else Usage()
 
-        reply = await self._http.unstreamed(path, {**body, **self._extra}, self._terms(requests, sent))
+        reply = await self._http.unstreamed(path, merged(body, self._extra), self._terms(requests, sent))
         if reply.ok:
-            return self._read(requests, reply)
+            return await self._read(requests, reply, profile, opened=opened)
         if reply.status in GATEWAY_TIMEOUTS:
             self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
             raise RequestLost(f"a proxy at {self._http.where} gave up waiting for a whole reply ({reply.status})")
@@ -246,9 +245,11 @@ class OpenAIEngine:
         self._refused(reply, body, dialect)
         return [None] * len(requests)
 
-    def _read(self, requests: Sequence[SampleRequest], reply: Reply) -> list[Result]:
+    async def _read(
+        self, requests: Sequence[SampleRequest], reply: Reply, profile: ThinkingProfile | None, *, opened: bool
+    ) -> list[Result]:
         try:
-            reported, drafts = wire.parse_reply(reply.body, requests)
+            reported, drafts = wire.parse_reply(reply.body, requests, profile, opened=opened)
         except wire.Malformed as error:
             if reply.body.startswith(b"data:"):
                 self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
@@ -257,14 +258,10 @@ class OpenAIEngine:
         except wire.GaveUp as error:
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
         usages, exact = shares(reported, drafts)
-        results: list[Result] = []
         for draft, usage in zip(drafts, usages, strict=True):
             draft.request.meter.usage = usage if reported else None
-            try:
-                results.append(self._clean(draft.completion(usage, requests[0].seed)))
-            except RequestLost as lost:
-                results.append(lost)
-            self._note(*draft.remarks())
+        results = await self._completed(drafts, usages, reported)
+        self._note(*(note for draft in drafts for note in draft.remarks()))
         self._note(*wire.counting(requests[0], reported, sum(draft.heard for draft in drafts), len(drafts)))
         if reported is None:
             self._dialect = replace(self._dialect, unstreamed=False)
@@ -276,6 +273,46 @@ class OpenAIEngine:
         for request in missing:
             request.meter.usage = Usage()
         return results + [None] * len(missing)
+
+    async def _reading(self, request: SampleRequest) -> tuple[ThinkingProfile | None, bool]:
+        """How the reply is read: the profile, and whether the rendered head opened thinking."""
+        profile, exact = self._renderer.profile, request.rendered.token_ids is not None
+        self._note(*self._dialect.unheeded(request.prompt, profile, exact=exact))
+        head = await self._renderer.head(request.prompt) if profile and exact else None
+        return profile, head is not None and head.opened
+
+    async def _completed(
+        self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None
+    ) -> list[Result]:
+        """The sequences of one request in their parts, with their thinking tokens."""
+        parts = [await self._parts(draft) for draft in drafts]
+        usages, counted = with_thinking(reported, drafts, parts, usages)
+        if not counted:
+            self._note(wire.NO_THINKING_COUNT)
+        results: list[Result] = []
+        for draft, part, usage in zip(drafts, parts, usages, strict=True):
+            if not draft.aligned(usage):
+                self._note(wire.NO_THINKING_LOGPROBS)
+            try:
+                results.append(self._clean(draft.completion(usage, part, drafts[0].request.seed)))
+            except RequestLost as lost:
+                results.append(lost)
+        return results
+
+    async def _parts(self, draft: wire.Draft) -> Parts:
+        """The parts of a reply; where ids and text disagree about its markers, the server decodes and counts them."""
+        parts, ids = draft.parts(), draft.continuation
+        if parts is None:
+            where = draft.split()
+            thinking = await self._renderer.decode(ids[: where.thinking])
+            final = await self._renderer.decode(ids[where.thinking :])
+            if thinking is None or final is None:
+                return draft.parts_by_text()._replace(tokens=where.thinking)
+            return Parts(unmarked(thinking, draft.profile), final, where.unclosed, where.thinking)
+        if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
+            final_ids = await self._renderer.encode(parts.final)
+            return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
+        return parts
 
     def _clean(self, completion: Completion) -> Completion:
         """The sequence without the key, which a server may send back in any field."""
@@ -301,15 +338,19 @@ class OpenAIEngine:
 
         Raises:
             EngineUnavailable: the refusal names nothing to adapt.
+            RequestLost: the server cannot limit thinking, and another request must.
         """
-        if self._dialect != used:
-            return  # another request has adapted it meanwhile
-        learned = None
-        if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
-            learned = used.after(body, reply.body.decode("utf-8", "replace"))
-        if learned is None:
-            raise self._http.refusal(reply)
-        self._adopt(learned)
+        if self._dialect == used:
+            learned = None
+            if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+                learned = used.after(body, reply.body.decode("utf-8", "replace"))
+            if learned is None:
+                raise self._http.refusal(reply)
+            self._adopt(learned)
+        # Otherwise another request has adapted it meanwhile.
+        if "thinking_token_budget" in body and not self._dialect.budget:
+            # What is asked for must be cut differently now, which is not decided here.
+            raise RequestLost(NO_BUDGET)
 
     def _adopt(self, learned: Learned) -> None:
         self._dialect = learned.dialect
@@ -341,43 +382,6 @@ class OpenAIEngine:
         names = [self._http.show(name, 100) for name in list(models)[:MODELS_NAMED]]
         more = f" and {len(models) - len(names)} more" if len(models) > len(names) else ""
         raise UsageError(f"{where} serves several models: set model_id to one of {', '.join(names)}{more}")
-
-    async def _head(self, prompt: Prompt) -> TokenIds | None:
-        """The head's ids; sequences that need them at the same time share one request and continue in their order."""
-        key = prompt.head_digest
-        if key in self._heads:
-            return self._heads[key]
-        pending = self._pending.get(key)
-        if pending is None or pending.get_loop() is not asyncio.get_running_loop():
-            body: dict[str, object] = {"prompt": prompt.raw}
-            if prompt.messages:
-                # Arguments of the chat template change the ids.
-                body = {"messages": turns(prompt.messages), "add_generation_prompt": True, **self._extra}
-            pending = self._pending[key] = asyncio.ensure_future(self._tokenize(body))
-            pending.add_done_callback(lambda done: self._keep_head(key, done))
-        return await asyncio.shield(pending)
-
-    def _keep_head(self, key: str, pending: "asyncio.Future[TokenIds | None]") -> None:
-        if self._pending.get(key) is pending:
-            del self._pending[key]
-        if not pending.cancelled() and pending.exception() is None and (ids := pending.result()) is not None:
-            if len(self._heads) >= HEADS_KEPT:
-                del self._heads[next(iter(self._heads))]
-            self._heads[key] = ids
-
-    async def _tokenize(self, body: Mapping[str, object]) -> TokenIds | None:
-        """The ids; None where the server has no such route, which then gets text."""
-        reply = await self._http.call("POST", self._http.root + "/tokenize", {"model": self._served, **body})
-        if reply.status in _UNKNOWN_ROUTE:
-            self._exact = False
-            self._note(_TEXT_ONLY)
-            return None
-        if not reply.ok:
-            raise self._http.refusal(reply)
-        tokens = tokenized(reply.body)
-        if tokens is None:
-            raise EngineUnavailable(f"{self._http.where}: /tokenize sent no token ids: restart the server")
-        return tokens.tokens
 
     def _note(self, *notes: str) -> None:
         self._notes += [note for note in notes if note not in self._notes]

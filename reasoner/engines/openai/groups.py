@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reasoner.engine import SampleRequest
+from reasoner.engines.openai.parts import Parts
 from reasoner.engines.openai.values import Reported
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
@@ -108,6 +109,37 @@ def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usa
     first = Usage(prompt, min(reported.cached or 0, prompt), generated[0])
     exactly = len(drafts) == 1 or (all(exact) and sum(exact) == reported.generated)
     return [first, *(Usage(0, 0, tokens) for tokens in generated[1:])], exactly
+
+
+def with_thinking(
+    reported: Reported | None, drafts: Sequence[Draft], parts: Sequence[Parts], usages: Sequence[Usage]
+) -> tuple[list[Usage], bool]:
+    """The usage of each sequence with its thinking tokens, and whether the server counted those of any thinking.
+
+    They come from token ids, else from the server's count, divided by length among several sequences. Without both it
+    is a lower bound: a token for each chunk of thinking that was sent, and all but one for each byte of the final part.
+    """
+    counted = True
+    tokens = []
+    for draft, part, usage in zip(drafts, parts, usages, strict=True):
+        generated = usage.generated_tokens
+        if part.tokens is not None:
+            tokens.append(min(part.tokens, generated))
+        elif part.unclosed:
+            tokens.append(generated)
+        elif not part.thinking:
+            tokens.append(0)
+        else:
+            counted = False
+            least = generated - len(part.final.encode("utf-8", "surrogatepass")) - 1
+            tokens.append(min(max(least, len(draft.thinking), 1), generated))
+    total = reported.thinking if reported else None
+    if total is not None and any(part.tokens is None for part in parts):
+        counted = True
+        weights = [1 + len(part.thinking.encode("utf-8", "surrogatepass")) for part in parts]
+        most = [usage.generated_tokens for usage in usages]
+        tokens = divided(min(total, sum(most)), weights, most)
+    return [replace(usage, thinking_tokens=part) for usage, part in zip(usages, tokens, strict=True)], counted
 
 
 def divided(total: int, weights: Sequence[int], max_tokens: Sequence[int]) -> list[int]:

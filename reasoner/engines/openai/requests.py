@@ -2,15 +2,17 @@
 
 import re
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.models.families import skip_text, template_arguments
+from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import parse_json, read_whole
-from reasoner.types import Message, SamplingParams
+from reasoner.types import Message, Prompt, SamplingParams
 
 CONCURRENCY: Final = 1024
 """Concurrent requests, where the process may open as many connections."""
@@ -33,11 +35,17 @@ NO_SEED = "the server takes no seed: its samples cannot be repeated"
 NO_OPTIONS = "the server takes no stream_options: it may report no usage"
 ONE_EACH = "the server draws one sequence per request: several samples of a prompt are as many requests"
 STREAMS = "the server sends no unstreamed replies, or not in time: all replies are streamed"
+NO_TEMPLATE = "the server takes no chat_template_kwargs: thinking levels are sent as reasoning_effort"
+NO_EFFORT = "the server takes no thinking level: the model thinks as much as it does by itself"
+NO_BUDGET = "the server does not limit thinking to a number of tokens: a second request closes thinking that reaches it"
+NOT_SKIPPED = "thinking=none: the model always thinks, and the server takes nothing in its place"
+NO_PROFILE = "how the model thinks is unknown: set reasoning_parser, or its thinking level changes nothing"
 OWN = frozenset({
     "model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "use_beam_search", "echo", "seed",
     "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "stop_token_ids",
     "logprobs", "top_logprobs", "prompt_logprobs", "logprob_token_ids", "return_token_ids",
-    "return_tokens_as_token_ids", "add_generation_prompt", "continue_final_message",
+    "return_tokens_as_token_ids", "add_generation_prompt", "continue_final_message", "thinking_token_budget",
+    "skip_special_tokens",
 })  # fmt: skip
 """Fields that the engine sets itself, or that would break its accounting."""
 _REFUSED = re.compile(
@@ -56,7 +64,11 @@ class Learned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a server accepts. `batches` are several sequences per request, `unstreamed` are replies in one piece."""
+    """What a server accepts.
+
+    `batches` are several sequences per request, `unstreamed` are replies in one piece. `template` are arguments of the
+    chat template, `effort` is `reasoning_effort`, and `budget` a number of thinking tokens.
+    """
 
     vllm: bool = False
     limit: str = "max_tokens"
@@ -64,9 +76,19 @@ class Dialect:
     stream_options: bool = True
     batches: bool = True
     unstreamed: bool = True
+    template: bool = True
+    effort: bool = True
+    budget: bool = True
 
     def after(self, body: Mapping[str, object], message: str) -> Learned | None:
         """The dialect in which a refused request may be accepted; None where the message names no known field."""
+        if "thinking_token_budget" in body and re.search(r"thinking_token_budget|reasoning.(config|parser)", message):
+            return Learned(replace(self, budget=False), NO_BUDGET)
+        if "chat_template_kwargs" in body and _refuses(message, "chat_template_kwargs"):
+            return Learned(replace(self, template=False), NO_TEMPLATE)
+        if "reasoning_effort" in body and _refuses(message, "reasoning_effort"):
+            # A value that this model does not have is the user's to change.
+            return None if re.search(r"\bvalue", message) else Learned(replace(self, effort=False), NO_EFFORT)
         if "max_tokens" in body and (_refuses(message, "max_tokens") or _WANTED.search(message)):
             return Learned(replace(self, limit="max_completion_tokens"), LIMIT)
         if "stream_options" in body and "stream_options" in message:
@@ -79,11 +101,13 @@ class Dialect:
             return Learned(replace(self, batches=False), ONE_EACH)
         return None
 
-    def body(self, model: str, request: SampleRequest, *, n: int, stream: bool) -> tuple[str, dict[str, object]]:
+    def body(
+        self, model: str, request: SampleRequest, profile: ThinkingProfile | None, *, n: int, stream: bool
+    ) -> tuple[str, dict[str, object]]:
         """The route and the body that draw `n` sequences.
 
         Raises:
-            EngineUnavailable: the server cannot report what the request needs.
+            EngineUnavailable: the server cannot report what the request needs, or cannot continue its prompt.
         """
         body: dict[str, object] = {"model": model, self.limit: request.params.max_tokens}
         body |= _sampling(request.params, vllm=self.vllm)
@@ -96,35 +120,84 @@ class Dialect:
             if self.stream_options:
                 extra = {"continuous_usage_stats": True} if self.vllm else {}
                 body["stream_options"] = {"include_usage": True, **extra}
+        if self.limits_thinking and profile and isinstance(request.prompt.thinking_level, int):
+            body["thinking_token_budget"] = request.prompt.thinking_level
         if request.watch:
-            return "/chat/completions", body | self._watching(request)
+            return "/chat/completions", body | self._watching(request, profile)
         if request.rendered.token_ids is None and request.prompt.messages:
-            return "/chat/completions", body | self._chat(request)
-        return "/completions", body | self._raw(request)
+            return "/chat/completions", body | self._chat(request, profile)
+        return "/completions", body | self._raw(request, profile)
 
-    def _chat(self, request: SampleRequest) -> dict[str, object]:
-        spoken, k = turns(request.prompt.messages), request.params.logprobs
-        body: dict[str, object] = {"messages": spoken}
-        if request.prompt.text:
-            spoken.append({"role": "assistant", "content": request.prompt.text})
-            if self.vllm:
-                body |= {"add_generation_prompt": False, "continue_final_message": True}
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether the server itself ends thinking at a number of tokens."""
+        return self.vllm and self.budget
+
+    def skips(self, prompt: Prompt, profile: ThinkingProfile | None) -> str:
+        """What stands in a chat for the thinking of a model that always thinks, where it shall not."""
+        return skip_text(profile, prompt.thinking_level, opened=False) if self.vllm else ""
+
+    def unheeded(self, prompt: Prompt, profile: ThinkingProfile | None, *, exact: bool) -> Iterator[str]:
+        """Notes on a thinking level that changes nothing."""
+        level = prompt.thinking_level
+        if level is not None and profile is None and (self.vllm or not isinstance(level, str)):
+            yield NO_PROFILE
+        if not (exact or self.vllm) and skip_text(profile, level, opened=False):
+            yield NOT_SKIPPED
+
+    def _chat(self, request: SampleRequest, profile: ThinkingProfile | None) -> dict[str, object]:
+        k = request.params.logprobs
+        body = self._turns(request.prompt, profile)
         if k is not None:
             # vLLM lists the sampled token first and includes it in the count, so one more shows the k best.
             body |= {"logprobs": True, "top_logprobs": min(k + 1, 20) if k and self.vllm else k}
         return body
 
-    def _raw(self, request: SampleRequest) -> dict[str, object]:
+    def _turns(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
+        """The messages, the beginning of the reply if there is one, and the thinking level."""
+        spoken = turns(prompt.messages)
+        body: dict[str, object] = {"messages": spoken} | self._level(prompt, profile)
+        thought = ""
+        if prompt.thinking and not prompt.text:
+            if profile is None or not profile.end_text:
+                raise EngineUnavailable(
+                    "the server shows no markers of thinking, so that a reply cannot continue within it: set "
+                    "reasoning_parser, or use thinking=low, medium or high"
+                )
+            thought = f"{profile.start_text}{prompt.thinking}"
+        begun = prompt.text or thought or self.skips(prompt, profile)
+        if begun:
+            spoken.append({"role": "assistant", "content": begun})
+            if self.vllm or thought:
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
+        return body
+
+    def _level(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
+        """The fields of a thinking level: arguments of the chat template, or what hosted models know."""
+        level, arguments = prompt.thinking_level, template_arguments(profile, prompt.thinking_level)
+        effort = arguments.get("reasoning_effort")
+        if not self.vllm and self.effort and arguments.keys() == {"reasoning_effort"}:
+            return {"reasoning_effort": effort}
+        if arguments and self.template:
+            return {"chat_template_kwargs": dict(arguments)}
+        if not self.vllm and self.effort and isinstance(level, str) and (profile is None or not self.template):
+            return {"reasoning_effort": level}
+        return {}
+
+    def _raw(self, request: SampleRequest, profile: ThinkingProfile | None) -> dict[str, object]:
         prompt, k = request.prompt, request.params.logprobs
         body: dict[str, object] = {} if k is None else {"logprobs": k}
         if k is not None and self.vllm:
             # Alternatives are keyed by their text, which two tokens may share: ids keep both.
             body["return_tokens_as_token_ids"] = True
         if request.rendered.token_ids is None:
-            return body | {"prompt": prompt.raw + prompt.text}
+            return body | {"prompt": prompt.raw + prompt.thinking + prompt.text}
+        if profile:
+            # The text shows where thinking ends only with its markers.
+            body["skip_special_tokens"] = False
         return body | {"prompt": list(request.rendered.token_ids), "return_token_ids": True}
 
-    def _watching(self, request: SampleRequest) -> dict[str, object]:
+    def _watching(self, request: SampleRequest, profile: ThinkingProfile | None) -> dict[str, object]:
         """Only vLLM's chat route reports the log-probabilities of chosen tokens."""
         prompt = request.prompt
         if not self.vllm or not prompt.messages or prompt.text or prompt.token_ids:
@@ -133,11 +206,20 @@ class Dialect:
                 "prompt of messages alone"
             )
         body: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
-        return body | {"messages": turns(prompt.messages), "logprob_token_ids": list(request.watch)}
+        return body | self._turns(prompt, profile) | {"logprob_token_ids": list(request.watch)}
 
 
 def _refuses(message: str, name: str) -> bool:
     return re.search(rf"\b{name}\b", message) is not None and _REFUSED.search(message) is not None
+
+
+def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str, object]:
+    """A body with the fields of `extra_body`; where both have arguments of the chat template, those of the body win."""
+    both = {**body, **extra}
+    ours, theirs = body.get("chat_template_kwargs"), extra.get("chat_template_kwargs")
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        both["chat_template_kwargs"] = {**theirs, **ours}
+    return both
 
 
 def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:

@@ -78,11 +78,12 @@ def logprob(value: Any) -> float:
 
 
 class Reported(NamedTuple):
-    """The server's own counts, in tokens; None where it reports none."""
+    """The server's own counts, in tokens; None where it reports none. `thinking` is a part of `generated`."""
 
     prompt: int | None = None
     generated: int | None = None
     cached: int | None = None
+    thinking: int | None = None
 
 
 def usage(value: Any) -> Reported | None:
@@ -91,8 +92,38 @@ def usage(value: Any) -> Reported | None:
         return None
     fields = mapping(value)
     cached = mapping(fields.get("prompt_tokens_details")).get("cached_tokens")
-    counts = (fields.get("prompt_tokens"), fields.get("completion_tokens"), cached)
-    return Reported(*(None if number is None else count(number) for number in counts))
+    thinking = mapping(fields.get("completion_tokens_details")).get("reasoning_tokens")
+    counts = (fields.get("prompt_tokens"), fields.get("completion_tokens"), cached, thinking)
+    reported = Reported(*(None if number is None else count(number) for number in counts))
+    prompt, generated, thought = reported.prompt or 0, reported.generated, reported.thinking
+    if generated is not None and thought and fields.get("total_tokens") == prompt + generated + thought:
+        # Some servers count thinking beside the rest, and only their total has both.
+        return reported._replace(generated=generated + thought)
+    return reported
+
+
+class Content(NamedTuple):
+    """What a piece of a message holds: the final part, and thinking under a name of its own."""
+
+    final: str
+    thinking: str
+
+
+def content(part: dict[str, Any]) -> Content:
+    """The texts of a message or a delta. Raises ValueError where one is not text.
+
+    Servers call thinking `reasoning` or `reasoning_content`; those that send it under both names mean the same one.
+    Mistral's own API sends a list of typed pieces.
+    """
+    final, thinking = part.get("content"), text(part.get("reasoning")) or text(part.get("reasoning_content"))
+    if not isinstance(final, list):
+        return Content(text(final), thinking)
+    pieces = [mapping(piece) for piece in final]
+    thoughts = [mapping(thought) for piece in pieces for thought in listed(piece.get("thinking"))]
+    return Content(
+        "".join(text(piece.get("text")) for piece in pieces),
+        thinking or "".join(text(thought.get("text")) for thought in thoughts),
+    )
 
 
 class Row(NamedTuple):
@@ -133,25 +164,36 @@ def watched(value: Any, watch: TokenIds) -> list[tuple[float, ...]]:
 
 
 class Listed(NamedTuple):
-    """A model in the reply of /models; `max_model_len` is vLLM's, in tokens, 0 if the server does not report it."""
+    """A model in the reply of /models.
+
+    `max_model_len` and `root` are vLLM's: the window in tokens, and the id or path that the model was loaded from. They
+    are 0 and empty if the server does not report them.
+    """
 
     id: str
     owned_by: str
     max_model_len: int
+    root: str = ""
 
 
 class Tokenized(NamedTuple):
-    """The reply of vLLM's /tokenize: token ids, one at least, and the context window."""
+    """The reply of vLLM's /tokenize: token ids, one at least, the context window, and the tokens as text if asked."""
 
     tokens: TokenIds
     max_model_len: int
+    token_strs: tuple[str, ...] = ()
 
 
 def listed_models(body: bytes) -> dict[str, Listed] | None:
     """The models by id, in the server's order; None where the reply is not a list of models."""
     try:
         models = [
-            Listed(mended(entry["id"]), text(entry.get("owned_by")), count(entry.get("max_model_len") or 0))
+            Listed(
+                mended(entry["id"]),
+                text(entry.get("owned_by")),
+                count(entry.get("max_model_len") or 0),
+                text(entry.get("root")),
+            )
             for entry in map(mapping, parsed(body)["data"])
         ]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -164,8 +206,17 @@ def tokenized(body: bytes) -> Tokenized | None:
     try:
         reply = parsed(body)
         tokens = tuple(count(token) for token in listed(reply.get("tokens")))
-        return Tokenized(tokens, count(reply.get("max_model_len"))) if tokens else None
+        token_strs = tuple(map(text, listed(reply.get("token_strs"))))
+        return Tokenized(tokens, count(reply.get("max_model_len")), token_strs) if tokens else None
     except ValueError:
+        return None
+
+
+def detokenized(body: bytes) -> str | None:
+    """The text; None where this is not a reply of vLLM's /detokenize."""
+    try:
+        return mended(text(parsed(body)["prompt"]))
+    except (ValueError, KeyError):
         return None
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import values
+from reasoner.engines.openai.parts import Parts, by_ids, by_text
 from reasoner.engines.openai.values import Reported
 from reasoner.errors import RequestLost
+from reasoner.models.thinking import NO_THINKING, Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
-from reasoner.types import Completion, FinishReason, Logprobs, Usage
+from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
 NO_USAGE = "the server reports no usage: prompts count at a bound and each chunk as one generated token"
 FEWER = "the server counts fewer generated tokens than it sends chunks: each chunk counts as at least one token"
@@ -19,6 +21,8 @@ TOO_LONG = "the server counts more prompt tokens than the prompt can have: they 
 MORE_CACHED = "the server counts more cached tokens than prompt tokens: all prompt tokens count as cached"
 NO_CACHED = "the server reports no cached tokens: all prompt tokens count as computed"
 NO_IDS = "the server returns no token ids: continuations are sent as text and are not token-exact"
+NO_THINKING_COUNT = "the server does not count thinking tokens: a lower bound is used"
+NO_THINKING_LOGPROBS = "the server reports log-probabilities of a part of the thinking: such replies have none"
 NO_STOP = "the server does not report what stopped a sequence: a stop string looks like the model's own end"
 SLACK = 64
 """Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
@@ -31,9 +35,14 @@ class Malformed(ValueError):
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """What has arrived of one sequence so far."""
+    """What has arrived of one sequence so far.
+
+    `profile` says how the model thinks, and `opened` whether the rendered head of the prompt opened its thinking.
+    """
 
     request: SampleRequest
+    profile: ThinkingProfile | None = None
+    opened: bool = False
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
@@ -86,9 +95,8 @@ class Draft:
         """
         choice = values.mapping(choice)
         part = values.mapping(choice.get("delta") or choice.get("message"))
-        piece = values.text(choice.get("text")) or values.text(part.get("content"))
-        # Some servers send the model's thinking under both names.
-        thought = values.text(part.get("reasoning")) or values.text(part.get("reasoning_content"))
+        piece, thought = values.content(part)
+        piece = piece or values.text(choice.get("text"))
         ids = [values.count(token) for token in values.listed(choice.get("token_ids"))]
         logprobs = choice.get("logprobs")
         rows = values.rows(logprobs) if logprobs else []
@@ -130,7 +138,9 @@ class Draft:
         prompt, counts = max(reported.prompt or 0, before.prompt or 0), (reported.generated, before.generated)
         generated = max((count for count in counts if count is not None), default=None)
         self.shrank |= prompt > (reported.prompt or 0) or (generated or 0) > (reported.generated or 0)
-        self.reported = Reported(prompt, generated, before.cached if reported.cached is None else reported.cached)
+        cached = before.cached if reported.cached is None else reported.cached
+        thinking = before.thinking if reported.thinking is None else reported.thinking
+        self.reported = Reported(prompt, generated, cached, thinking)
         self.unreported = 0
 
     @property
@@ -158,13 +168,57 @@ class Draft:
         if self.finish == "stop" and self.request.params.stop and not self.names_stop:
             yield NO_STOP
 
-    def _logprobs(self) -> Logprobs | None:
+    @property
+    def continuation(self) -> TokenIds:
+        """The token ids without the one that ended the sequence."""
+        ended = self.finish == "stop" and not isinstance(self.stop, str)
+        return tuple(self.token_ids[:-1] if ended else self.token_ids)
+
+    def split(self) -> Split:
+        """How many of the token ids are thinking, and whether it goes on."""
+        before = self.request.prompt.token_ids
+        assert self.profile is not None
+        where = split(before + tuple(self.token_ids), self.profile, opened=self.opened)
+        return Split(max(where.thinking - len(before), 0), where.unclosed)
+
+    def parts(self) -> Parts | None:
+        """Thinking and final part; None where ids and text disagree, so that the server must decode each part."""
+        text, thinking = values.mended("".join(self.text)), values.mended("".join(self.thinking))
+        if thinking and not text and self._closed:
+            # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
+            return Parts("", thinking, tokens=0)
+        if thinking:
+            return Parts(thinking, text, unclosed=not text)
+        if self.profile and self.profile.end and self.token_ids:
+            before = self.request.prompt.token_ids
+            return by_ids(text, tuple(self.token_ids), self.profile, before=before, opened=self.opened)
+        return self.parts_by_text()
+
+    def parts_by_text(self) -> Parts:
+        """Thinking and final part, by the markers in the text."""
+        opened, cut = self.request.rendered.in_thinking, self.finish == "length" and not self._closed
+        return by_text(values.mended("".join(self.text)), self.profile, opened=opened, cut=cut)
+
+    @property
+    def _closed(self) -> bool:
+        """Whether the prompt has ended thinking, or skipped it."""
+        prompt, end = self.request.prompt, self.profile.end_text if self.profile else ""
+        return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
+
+    def aligned(self, usage: Usage) -> bool:
+        """Whether the log-probabilities are those of all generated tokens, or of the final part alone."""
+        rows, thinking = len(self.sampled), usage.thinking_tokens
+        return not thinking or rows == usage.generated_tokens or rows <= usage.generated_tokens - thinking
+
+    def _logprobs(self, usage: Usage) -> Logprobs | None:
         if self.request.watch:
             return Logprobs(tuple(self.sampled), watched=tuple(self.watched))
-        return None if self.request.params.logprobs is None else Logprobs(tuple(self.sampled), tuple(self.top))
+        if self.request.params.logprobs is None or not self.aligned(usage):
+            return None
+        return Logprobs(tuple(self.sampled), tuple(self.top))
 
-    def completion(self, usage: Usage, seed: int) -> Completion:
-        """The finished sequence.
+    def completion(self, usage: Usage, parts: Parts, seed: int) -> Completion:
+        """The finished sequence, with its usage and its parts.
 
         Raises:
             RequestLost: the reply ended before the sequence did.
@@ -177,15 +231,16 @@ class Draft:
             stop = None  # one of the model's own end-of-sequence tokens: some models have several
         return Completion(
             prompt=request.prompt,
-            text=values.mended("".join(self.text)),
+            text=parts.final,
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
             stop=values.mended(stop) if isinstance(stop, str) else stop,
             usage=usage,
-            logprobs=self._logprobs(),
+            logprobs=self._logprobs(usage),
             index=request.index,
             seed=seed,
-            thinking=values.mended("".join(self.thinking)),
+            thinking=parts.thinking,
+            unclosed=parts.unclosed,
         )
 
 
@@ -197,8 +252,12 @@ class GaveUp(RequestLost):
         super().__init__("the server gave up part-way")
 
 
-def parse_reply(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Reported | None, list[Draft]]:
+def parse_reply(
+    body: bytes, requests: Sequence[SampleRequest], profile: ThinkingProfile | None = None, *, opened: bool = False
+) -> tuple[Reported | None, list[Draft]]:
     """The server's counts and the sequences of a reply that is not streamed; there may be fewer than requested.
+
+    `profile` and `opened` are those of `Draft`.
 
     Raises:
         Malformed: it is not a reply of a sampling route, or holds no sequence.
@@ -211,7 +270,7 @@ def parse_reply(body: bytes, requests: Sequence[SampleRequest]) -> tuple[Reporte
         choices = [values.mapping(choice) for choice in values.listed(reply.get("choices"))]
         if {choice.get("index") for choice in choices} == set(range(len(choices))):
             choices.sort(key=lambda choice: choice["index"])
-        drafts = [Draft(request) for request, _ in zip(requests, choices, strict=False)]
+        drafts = [Draft(request, profile, opened) for request, _ in zip(requests, choices, strict=False)]
         for draft, choice in zip(drafts, choices, strict=False):
             draft.take(choice)
         reported = values.usage(reply.get("usage"))

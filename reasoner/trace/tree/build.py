@@ -21,6 +21,7 @@ from reasoner.trace.events import (
     Refused,
     Sampled,
     Scored,
+    Thought,
 )
 from reasoner.trace.tree.search_tree import Comparison, Head, Node, SearchTree
 from reasoner.types import Usage
@@ -67,6 +68,8 @@ class _Builder:
     tree: SearchTree
     positions: dict[str, _Position] = field(default_factory=dict)
     node_ids: dict[tuple[str, int], int] = field(default_factory=dict)
+    thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
+    """What the first requests of sequences cost that a second one has not continued yet."""
     seconds: float = 0.0
     likelihood_cost: Cost = field(default_factory=Cost)
 
@@ -78,13 +81,10 @@ class _Builder:
             case Began():
                 tree.attempts += 1
                 tree.ended = None
-            case Prompted():
-                if event.prompt not in self.positions:
-                    self.positions[event.prompt] = _Position(len(tree.heads))
-                    tree.heads.append(Head(event.messages, event.raw, event.tokens, len(tree.nodes)))
-            case Prefilled():
-                at = self._position(event.prompt)
-                self.positions.setdefault(event.child, at._replace(prefill=at.prefill + event.text))
+            case Prompted() | Prefilled():
+                self._add_position(event)
+            case Thought():
+                self.thoughts[event.prompt, event.index] = event.cost
             case Sampled() | Dropped():
                 self._add_node(event)
             case Scored():
@@ -97,6 +97,14 @@ class _Builder:
                 tree.ended = event
             case _:
                 pass
+
+    def _add_position(self, event: Prompted | Prefilled) -> None:
+        if isinstance(event, Prefilled):
+            at = self._position(event.prompt)
+            self.positions.setdefault(event.child, at._replace(prefill=at.prefill + event.text))
+        elif event.prompt not in self.positions:
+            self.positions[event.prompt] = _Position(len(self.tree.heads))
+            self.tree.heads.append(Head(event.messages, event.raw, event.tokens, len(self.tree.nodes)))
 
     def _note(self, event: Noted | Refused | LikelihoodsMeasured) -> None:
         match event:
@@ -133,7 +141,7 @@ class _Builder:
             complete=sampled is not None and sampled.finish_reason == "stop" and sampled.stop is None,
             answer=sampled.answer if sampled else None,
             usage=event.usage or Usage(),
-            cost=event.cost,
+            cost=event.cost + self.thoughts.pop((event.prompt, event.index), Cost()),
             state="open" if isinstance(event, Sampled) else event.why,
         )
         nodes.append(node)
@@ -176,7 +184,7 @@ class _Builder:
         else:
             costs = [node.cost for node in tree.nodes]
             costs += [rated.cost for rated in (*tree.unmatched, *(each.rated for each in tree.comparisons))]
-            spent = sum(costs, self.likelihood_cost)
+            spent = sum([*costs, *self.thoughts.values()], self.likelihood_cost)
             tree.cost = spent.taking(self.seconds)
         return tree
 

@@ -59,7 +59,7 @@ def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, mode
     tokens = 90.0 * times
     return {
         "key": f"{model}|{name}", "series": series, "name": series, "words": name, "model": model, "task": "arithmetic",
-        "strategy": series.partition(" ")[0], "verifier": "orm" if "orm" in series else "", "label": name,
+        "strategy": series.split(maxsplit=1)[0].rstrip(","), "verifier": "orm" if "orm" in series else "", "label": name,
         "pooled": size is not None, "few_subsets": size == max(SIZES), "size": size, "budget": "", "questions": 120,
         "seeds": 1,
         **with_bounds("accuracy", near(accuracy)),

@@ -267,3 +267,19 @@ def test_a_folded_name_is_two_lines_at_most_and_loses_nothing_that_fits(text: st
     whole = " ".join(text.split())
     if len(whole) <= 1.5 * limit:
         assert "".join(lines).replace(" ", "") == whole.replace(" ", "")
+
+
+def test_longer_thinking_is_a_line_through_the_single_samples_of_each_level() -> None:
+    rows = [
+        {**a_point(f"vote, {level}", size=size, accuracy=accuracy), "tokens": level * size,
+         "strategy": f"self_consistency:n={size},thinking={level}"}
+        for level, accuracy in ((100, 0.4), (400, 0.6), (1600, 0.7))
+        for size in (1, 2, 4)
+    ]  # fmt: skip
+    task = a_task(rows=rows, deltas=(), chance=None)
+    drawn = lines(task, TOKENS)
+    [longer] = [line for line in drawn if line.kind == "longer"]
+    assert [(mark.x, mark.accuracy.value) for mark in longer.marks] == [(100, 0.4), (400, 0.6), (1600, 0.7)]
+    assert sum(line.kind == "measured" for line in drawn) == 3
+    assert "longer thinking" in drawing("t", accuracy_chart(task, TOKENS, series_styles([task]))).wide
+    assert not [line for line in lines(TASK, TOKENS) if line.kind == "longer"]

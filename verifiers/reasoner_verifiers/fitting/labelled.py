@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.errors import UsageError
-from reasoner.trace.events import Began, Sampled, Scored, completions_in
+from reasoner.trace.events import Began, Sampled, Scored
 from reasoner.trace.grades import GRADES, TRACE, Grade, labelled_folders, read_run
+from reasoner.trace.replies import completions_in
 from reasoner.types import Completion
 from reasoner_verifiers.maps import FittedOn
 

@@ -2,11 +2,13 @@
 
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError
-from reasoner.types import Completion, Message, Prompt, Question, TokenIds
+from reasoner.models.thinking import split
+from reasoner.types import Completion, Message, Part, Prompt, Question, TokenIds
 from reasoner_verifiers.reward.recipes import Layout, Recipe
 
 
@@ -37,13 +39,15 @@ class Reader(Protocol):
 class Case(NamedTuple):
     """A candidate, its question, and the separator of its steps; "" if the whole candidate is one step.
 
-    `policy` is the engine whose token ids the reward model reads; None if it tokenizes text itself.
+    `policy` is the engine whose token ids the reward model reads; None if it tokenizes text itself. `part` is what it
+    reads of a candidate whose model thinks.
     """
 
     question: Question
     candidate: Completion
     separator: str
     policy: Engine | None
+    part: Part = "final"
 
 
 def steps_of(text: str, separator: str) -> tuple[str, ...]:
@@ -58,6 +62,7 @@ class _Sheet(NamedTuple):
     recipe: Recipe
     reader: Reader
     candidate: Completion
+    text: str
     question: str
     steps: tuple[str, ...]
 
@@ -68,14 +73,15 @@ async def lay(recipe: Recipe, reader: Reader, case: Case) -> RewardInput:
     Raises:
         VerifierError: it has no steps, holds the recipe's tag, or has not one position per step.
     """
-    steps = steps_of(case.candidate.chain, case.separator)
+    text = case.candidate.chain_of(case.part)
+    steps = steps_of(text, case.separator)
     if recipe.tag and any(recipe.tag in text for text in (case.question.text, *steps)):
         raise VerifierError(f"{recipe.tag!r}, the tag of {recipe.name}, occurs in the question or in a step")
     if recipe.layout == "own_ids":
         return await _own_ids(reader, case)
     if not steps:
         raise VerifierError("the candidate has no steps: nothing was generated")
-    laid = await _LAYOUTS[recipe.layout](_Sheet(recipe, reader, case.candidate, case.question.text, steps))
+    laid = await _LAYOUTS[recipe.layout](_Sheet(recipe, reader, case.candidate, text, case.question.text, steps))
     if len(laid.positions) != len(steps):
         raise VerifierError(f"{recipe.name} found {len(laid.positions)} positions for {len(steps)} steps")
     return laid
@@ -84,13 +90,16 @@ async def lay(recipe: Recipe, reader: Reader, case: Case) -> RewardInput:
 async def _own_ids(reader: Reader, case: Case) -> RewardInput:
     """The policy's own token ids, without end-of-sequence; a step is read at the token that ends its separator."""
     prompt, separator = case.candidate.prompt, case.separator
-    rendered = await case.policy.render(prompt) if case.policy else None
-    if rendered is not None and rendered.token_ids is not None:
-        head = rendered.token_ids[: len(rendered.token_ids) - len(prompt.token_ids)]
-        generated = prompt.token_ids + case.candidate.continuation
+    bare = replace(prompt, token_ids=(), text="", thinking="")
+    rendered = await case.policy.render(bare) if case.policy else None
+    if case.policy and rendered is not None and rendered.token_ids is not None:
+        head, generated = rendered.token_ids, prompt.token_ids + case.candidate.continuation
+        if profile := case.policy.model.thinking:
+            thought = split(generated, profile, opened=rendered.in_thinking).thinking
+            generated = {"final": generated[thought:], "thinking": generated[:thought], "all": generated}[case.part]
     else:
-        head = await reader.render(Prompt(prompt.messages, prompt.raw), reply=True)
-        generated = await reader.encode(case.candidate.chain)
+        head = await reader.render(bare, reply=True)
+        generated = await reader.encode(case.candidate.chain_of(case.part))
     ids = head + generated
     if not separator:
         return RewardInput(ids, (len(ids) - 1,))
@@ -167,7 +176,7 @@ async def _tagged_text(sheet: _Sheet) -> RewardInput:
 async def _whole_chat(sheet: _Sheet) -> RewardInput:
     """The chat that the policy saw and the whole reply; read at its end."""
     messages = sheet.candidate.prompt.messages or (Message("user", sheet.question),)
-    ids = await sheet.reader.render(Prompt((*messages, Message("assistant", sheet.candidate.chain))))
+    ids = await sheet.reader.render(Prompt((*messages, Message("assistant", sheet.text))))
     return RewardInput(ids, (len(ids) - 1,))
 
 

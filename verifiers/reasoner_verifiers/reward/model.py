@@ -18,7 +18,7 @@ from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
-from reasoner.types import Completion, Notify, Prompt, Question, SamplingParams, TokenIds, Usage
+from reasoner.types import Completion, Notify, Part, Prompt, Question, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
 from reasoner_verifiers.reward.layouts import Case, Reader, RewardInput, lay
@@ -42,6 +42,7 @@ class Options(NamedTuple):
     recipe: str
     rates: Literal["steps", "outcome"]
     separator: str
+    part: Part
     max_model_len: int
     kv_gib: float
     gpu_memory_utilization: float
@@ -84,6 +85,7 @@ class RewardModel:
     recipe: Recipe
     engine: PoolingEngine | Engine
     separator: str
+    part: Part
     identity: str
     policy_ids: bool
     cache: StepCache
@@ -99,7 +101,7 @@ class RewardModel:
         Raises:
             VerifierError: it does not fit the recipe, or is longer than the model's context.
         """
-        case = Case(question, candidate, self.separator, policy if self.policy_ids else None)
+        case = Case(question, candidate, self.separator, policy if self.policy_ids else None, self.part)
         laid = await lay(self.recipe, self.reader, case)
         room = self.engine.model.context - (0 if isinstance(self.engine, PoolingEngine) else 1)
         if len(laid.ids) > room > 0:
@@ -254,7 +256,9 @@ def _language_model(options: Options, folder: Path | None, build: Build | None) 
 
 async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:
     """The started model, after a check that its tokenizer is the one that the recipe expects."""
-    model = RewardModel(recipe, engine, options.separator, "", policy_ids=False, cache=StepCache(_MIN_CACHED))
+    model = RewardModel(
+        recipe, engine, options.separator, options.part, "", policy_ids=False, cache=StepCache(_MIN_CACHED)
+    )
     for text, expected in recipe.tokens.items():
         ids = await model.reader.encode(text)
         if ids != (expected,):

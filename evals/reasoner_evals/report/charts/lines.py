@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from reasoner.specs import Spec
 from reasoner_evals.report.charts.drawing import WIDE, Draw, log_x, percent_y, sized, wrapped
 from reasoner_evals.report.charts.labels import GAP, EndLabel, place_labels
 from reasoner_evals.report.charts.theme import PAPER, QUIET, SeriesStyle
@@ -31,11 +32,13 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {
     "oracle": {"linewidth": 1, "dashes": (5, 3), "alpha": 0.8},
     "random": {"linewidth": 1, "dashes": (1, 2), "alpha": 0.8},
     "chance": {"linewidth": 1, "dashes": (1, 3), "alpha": 0.8},
+    "longer": {"linewidth": 1.5, "dashes": (6, 2), "alpha": 0.9},
 }
 _QUIET_NAMES: Final = {
     "oracle": "oracle: any sample right",
     "random": "a sample at random",
     "anytime": "thin: answers held on the way",
+    "longer": "one sample, longer thinking",
 }
 
 
@@ -77,13 +80,14 @@ class Line(NamedTuple):
     """A line of a chart, ascending in x.
 
     "oracle" is the coverage of a pool, not an accuracy; "random" is the accuracy of one of its samples chosen at
-    random; "anytime" is a step function of the answers held on the way.
+    random; "anytime" is a step function of the answers held on the way; "longer" joins the single samples of series
+    that differ in how long the model thinks, where each of these series is itself a line of more samples.
     """
 
     series: str
     model: str
     label: str
-    kind: Literal["random", "oracle", "anytime", "measured"]
+    kind: Literal["random", "oracle", "anytime", "longer", "measured"]
     marks: tuple[Mark, ...]
 
 
@@ -120,7 +124,23 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
         for curve in task.anytime
         if axis is TOKENS and len(task.anytime) <= MAX_ANYTIME
     ]
-    return [*_quiet(random, task), *_quiet(oracle, task), *anytime, *measured]
+    return [*_quiet(random, task), *_quiet(oracle, task), *anytime, *_longer(task, axis), *measured]
+
+
+def _longer(task: TaskReport, axis: Axis) -> Iterator[Line]:
+    """Of series that differ only in how long the model thinks, a line through the smallest point of each."""
+    families: dict[tuple[str, str, str], list[Any]] = {}
+    for points in rows_by_series(task).values():
+        first = min(points, key=lambda row: row.size or 0)
+        spec = Spec.parse(first.strategy)
+        if "thinking" in spec.options and getattr(first, axis.column):
+            rest = str(spec.without("thinking").without("n"))
+            families.setdefault((first.model, rest, first.verifier), []).append(first)
+    for (model, _, _), rows in families.items():
+        rows.sort(key=lambda row: getattr(row, axis.column))
+        if len(rows) > 1:
+            marks = tuple(Mark(getattr(row, axis.column), _accuracy(row)) for row in rows)
+            yield Line(rows[0].series, model, f"{rows[0].series}, longer", "longer", marks)
 
 
 def _quiet(drawn: Sequence[Line], task: TaskReport) -> list[Line]:

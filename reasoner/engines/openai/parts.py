@@ -1,0 +1,88 @@
+"""The two parts of a reply, thinking and final: by token ids, by the server's own fields, or by markers in the text."""
+
+import re
+from typing import Final, NamedTuple
+
+from reasoner.models.thinking import ThinkingProfile, split
+from reasoner.types import TokenIds
+
+GENERIC: Final = ThinkingProfile(
+    "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
+)
+"""The markers of most models that think, for one whose name says nothing."""
+_CHANNEL_END: Final = "<|end|><|start|>assistant"
+"""What gpt-oss writes between its thinking and the header of its final channel."""
+
+
+class Parts(NamedTuple):
+    """A reply in its parts, without markers.
+
+    The first `tokens` of its tokens are thinking, markers included; None where nobody counted them. `unclosed` says
+    that the reply ended before its thinking did.
+    """
+
+    thinking: str
+    final: str
+    unclosed: bool = False
+    tokens: int | None = None
+
+
+def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> Parts | None:
+    """The parts of a text whose token ids are known; `before` are the ids of the reply that it continues.
+
+    `opened` says whether the rendered prompt, without `before`, opened thinking. The text shows special tokens. None
+    where text and ids disagree about the closing markers: a model can spell a marker in other tokens.
+    """
+    where = split(before + ids, profile, opened=opened)
+    tokens = max(where.thinking - len(before), 0)
+    ends = _count(ids, profile.end)
+    # A marker of several tokens may have begun before this text.
+    torn = _count(before + ids, profile.end) != _count(before, profile.end) + ends
+    if torn or text.count(profile.end_text) != ends:
+        return None
+    if where.unclosed:
+        return Parts(unmarked(text, profile), "", unclosed=True, tokens=tokens)
+    position = 0
+    for _ in range(_count(ids[:tokens], profile.end)):
+        position = text.index(profile.end_text, position) + len(profile.end_text)
+    return Parts(unmarked(text[:position], profile), text[position:], tokens=tokens)
+
+
+def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> Parts:
+    """The parts of a text with markers; `cut` says that a limit ended it.
+
+    `opened` says whether it continues thinking. A closing marker alone ends thinking that the prompt opened. A text
+    without a marker is final, unless it was cut and the model always thinks. Without a profile, an opening marker
+    counts only at the beginning of the text.
+    """
+    known, profile = profile is not None, profile or GENERIC
+    start, end = profile.start_text.strip(), profile.end_text
+    if not end:
+        return Parts("", text)
+    closed, position = False, 0
+    for mark in re.finditer(f"{re.escape(start)}|{re.escape(end)}", text):
+        if mark[0] == start:
+            opened |= known or not text[: mark.start()].strip()
+        elif opened or not closed:
+            opened, closed, position = False, True, mark.end()
+    if opened or (cut and not closed and known and profile.when == "always"):
+        return Parts(unmarked(text, profile), "", unclosed=True)
+    return Parts(unmarked(text[:position], profile), text[position:])
+
+
+def _count(ids: TokenIds, marker: TokenIds) -> int:
+    """How often a marker occurs in token ids, without overlaps."""
+    number, position = 0, 0
+    while marker and position <= len(ids) - len(marker):
+        matches = ids[position] == marker[0] and ids[position : position + len(marker)] == marker
+        number += matches
+        position += len(marker) if matches else 1
+    return number
+
+
+def unmarked(thought: str, profile: ThinkingProfile | None) -> str:
+    """Thinking without its markers."""
+    start, end = (profile.start_text, profile.end_text) if profile else ("", "")
+    for marker in (_CHANNEL_END + end, end, start, start.strip()):
+        thought = thought.replace(marker, "") if marker else thought
+    return thought

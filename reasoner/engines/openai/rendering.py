@@ -1,0 +1,204 @@
+"""Prompts as token ids, by the /tokenize of a vLLM server, and how the server's model thinks."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from reasoner.engine import Rendered
+from reasoner.engines.openai.http import Connection
+from reasoner.engines.openai.requests import merged, turns
+from reasoner.engines.openai.values import Listed, Tokenized, detokenized, tokenized
+from reasoner.errors import EngineUnavailable, UnknownName
+from reasoner.models.families import (
+    FAMILIES,
+    NO_PARSER,
+    on_request,
+    parsers,
+    profile_for_parser,
+    profile_of,
+    skip_text,
+    template_arguments,
+)
+from reasoner.models.thinking import ThinkingProfile, split, still_thinking
+from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
+
+HEADS_KEPT = 1024
+SHORT: Final = (Message("user", "1"),)
+"""A chat that is rendered to see what the template does."""
+TAIL: Final = 16
+"""Tokens at the end of a rendered chat where a marker is looked for."""
+SWITCHES: Final = ("enable_thinking", "thinking")
+"""What chat templates call the switch that turns thinking off."""
+_UNKNOWN_ROUTE = {404, 405, 422, 501}
+TEXT_ONLY: Final = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
+
+
+class Head(NamedTuple):
+    """A rendered head: its token ids, and whether it opened thinking."""
+
+    token_ids: TokenIds
+    opened: bool
+
+
+@dataclass(slots=True, eq=False)
+class Renderer:
+    """Renders prompts on one server. `exact` says whether it takes token ids; `notes` are the engine's."""
+
+    http: Connection
+    extra: Mapping[str, object]
+    notes: list[str]
+    served: str = ""
+    exact: bool = False
+    profile: ThinkingProfile | None = None
+    _heads: dict[str, Head] = field(default_factory=dict)
+    _pending: dict[str, "asyncio.Future[Head | None]"] = field(default_factory=dict)
+    _opens: dict[ThinkingLevel | None, bool] = field(default_factory=dict)
+
+    async def start(self, model: Listed, parser: str) -> Tokenized | None:
+        """Find out whether the server takes token ids, and how its model thinks; its reply to a short chat.
+
+        Raises:
+            UnknownName: no family of models has this reasoning parser.
+        """
+        self.served = model.id
+        # A route of that name that takes no messages is not vLLM's, and its token ids mean nothing here.
+        rendered = await self._probe({**self._chat(SHORT), "return_token_strs": True})
+        if rendered is None and model.owned_by == "vllm":
+            # A model without a chat template.
+            rendered = await self._probe({"prompt": "1"})
+        self.exact = True
+        if rendered is None:
+            self._without_ids()
+        profile = _named(parser) if parser else profile_of(model.root) or profile_of(model.id)
+        if parser != NO_PARSER and profile is None and rendered:
+            profile = await self._seen(rendered)
+        if profile and self.exact:
+            profile = replace(
+                profile, start=await self._marker(profile.start_text), end=await self._marker(profile.end_text)
+            )
+        self.profile = profile
+        return rendered
+
+    def _without_ids(self) -> None:
+        self.exact = False
+        if TEXT_ONLY not in self.notes:
+            self.notes.append(TEXT_ONLY)
+
+    async def _seen(self, rendered: Tokenized) -> ThinkingProfile | None:
+        """The profile of a model of unknown name, where the end of a rendered chat shows that it thinks."""
+        shown = "".join(rendered.token_strs[-TAIL:])
+        rows = (family.profile for family in FAMILIES if family.profile.start_text)
+        always = next((row for row in rows if row.when == "always" and row.start_text.strip() in shown), None)
+        if always is None:
+            return None
+        for switch in SWITCHES:
+            off = await self._probe({**self._chat(SHORT, {switch: False}), "return_token_strs": True})
+            if off and off.tokens != rendered.tokens:
+                return on_request(always, switch)
+        return replace(always, levels={})
+
+    async def _marker(self, text: str) -> TokenIds:
+        """The ids of a marker; none where it is not one and the same ids wherever it stands."""
+        ids = await self.encode(text) if text else None
+        within = await self.encode(f"a{text}a") if ids else None
+        if not ids or not within:
+            return ()
+        return ids if any(within[at : at + len(ids)] == ids for at in range(len(within))) else ()
+
+    def _chat(self, messages: tuple[Message, ...], arguments: Mapping[str, object] | None = None) -> dict[str, object]:
+        """The body that renders a chat: arguments of the chat template change its ids."""
+        body: dict[str, object] = {"messages": turns(messages), "add_generation_prompt": True}
+        return merged(body | ({"chat_template_kwargs": dict(arguments)} if arguments else {}), self.extra)
+
+    async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
+        body = {"model": self.served, **prompt}
+        reply = await self.http.call("POST", self.http.root + "/tokenize", body, starting=True)
+        return tokenized(reply.body) if reply.ok else None
+
+    async def render(self, prompt: Prompt) -> Rendered | None:
+        """The prompt's token ids; None where the server takes none, or where a reply exists only as text."""
+        if not self.exact or (not prompt.token_ids and (prompt.text or prompt.thinking)):
+            return None
+        head = await self.head(prompt)
+        if head is None:
+            return None
+        ids = head.token_ids + prompt.token_ids
+        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self.profile, opened=head.opened))
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """The ids of a text by the server's tokenizer; None where it has no route for that."""
+        return await self._tokenize({"prompt": text, "add_special_tokens": False}) if self.exact else None
+
+    async def decode(self, ids: TokenIds) -> str | None:
+        """The text of token ids; None where the server has no route for that."""
+        if not ids:
+            return ""
+        body = {"model": self.served, "tokens": list(ids)}
+        reply = await self.http.call("POST", self.http.root + "/detokenize", body)
+        return detokenized(reply.body) if reply.ok else None
+
+    async def head(self, prompt: Prompt) -> Head | None:
+        """The rendered head; sequences that need it at the same time share one request and continue in their order."""
+        key = prompt.head_digest
+        if key in self._heads:
+            return self._heads[key]
+        pending = self._pending.get(key)
+        if pending is None or pending.get_loop() is not asyncio.get_running_loop():
+            pending = self._pending[key] = asyncio.ensure_future(self._render_head(prompt))
+            pending.add_done_callback(lambda done: self._keep_head(key, done))
+        return await asyncio.shield(pending)
+
+    def _keep_head(self, key: str, pending: "asyncio.Future[Head | None]") -> None:
+        if self._pending.get(key) is pending:
+            del self._pending[key]
+        if not pending.cancelled() and pending.exception() is None and (head := pending.result()) is not None:
+            if len(self._heads) >= HEADS_KEPT:
+                del self._heads[next(iter(self._heads))]
+            self._heads[key] = head
+
+    async def _render_head(self, prompt: Prompt) -> Head | None:
+        if prompt.raw:
+            ids = await self._tokenize({"prompt": prompt.raw})
+            return None if ids is None else Head(ids, opened=False)
+        level = prompt.thinking_level
+        ids = await self._tokenize(self._chat(prompt.messages, template_arguments(self.profile, level)))
+        if ids is None:
+            return None
+        opened = await self._opened(level)
+        skip = skip_text(self.profile, level, opened=opened)
+        skipped = await self.encode(skip) if skip else ()
+        return Head(ids + (skipped or ()), opened=opened and not skipped)
+
+    async def _opened(self, level: ThinkingLevel | None) -> bool:
+        """Whether the chat template opens thinking at this level: what it adds for the reply shows it, no message."""
+        if self.profile is None or not self.profile.start:
+            return False
+        if level not in self._opens:
+            chat = self._chat(SHORT, template_arguments(self.profile, level))
+            asked, bare = await self._probe(chat), await self._probe(chat | {"add_generation_prompt": False})
+            added = asked.tokens[len(bare.tokens) :] if asked and bare else ()
+            self._opens[level] = split(added, self.profile, opened=False).unclosed
+        return self._opens[level]
+
+    async def _tokenize(self, body: Mapping[str, object]) -> TokenIds | None:
+        """The ids; None where the server has no such route, which then gets text."""
+        reply = await self.http.call("POST", self.http.root + "/tokenize", {"model": self.served, **body})
+        if reply.status in _UNKNOWN_ROUTE:
+            self._without_ids()
+            return None
+        if not reply.ok:
+            raise self.http.refusal(reply)
+        tokens = tokenized(reply.body)
+        if tokens is None:
+            raise EngineUnavailable(f"{self.http.where}: /tokenize sent no token ids: restart the server")
+        return tokens.tokens
+
+
+def _named(parser: str) -> ThinkingProfile | None:
+    if parser == NO_PARSER:
+        return None
+    profile = profile_for_parser(parser)
+    if profile is None:
+        raise UnknownName("reasoning_parser", parser, (*parsers(), NO_PARSER))
+    return profile

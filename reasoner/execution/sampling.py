@@ -1,0 +1,198 @@
+"""Draws one sequence: by one request, or by two where thinking has a limit that the engine cannot keep itself."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from reasoner.budget import Cost
+from reasoner.engine import Rendered, SampleRequest, limits_thinking
+from reasoner.errors import BudgetExhausted, EngineError
+from reasoner.models.thinking import split
+from reasoner.operations import Sample
+from reasoner.trace.events import Thought
+from reasoner.trace.recorder import SequenceId
+from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
+
+if TYPE_CHECKING:
+    from reasoner.execution.executor import OperationExecutor
+
+NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One sequence of an operation, up to `max_tokens` tokens.
+
+    At a thinking level that is a number of tokens, an engine that does not limit thinking gets two requests: the first
+    ends at the limit, the second continues after the text that closes thinking (budget forcing, Muennighoff et al.
+    2025). Room for both is reserved before the first. Its outcome is recorded as `Thought`, that of the whole sequence
+    as `Sampled`. The closing text counts among the generated tokens of the sequence, and is paid as a prompt.
+    """
+
+    executor: "OperationExecutor"
+    op: Sample
+    sequence: SequenceId
+    rendered: Rendered
+    max_tokens: int
+    interruptible: bool
+
+    async def run(self, passed: Callable[[], None]) -> Completion:
+        """Draw it; `passed` is called when it is about to reach the engine. Raises as `OperationExecutor.sample`."""
+        executor, sequence = self.executor, self.sequence
+        name = sequence.digest, sequence.index
+        history = executor.history
+        thought = executor.recorded(sequence.op, Thought, *name) if history.of(Thought, *name) else None
+        if sampled := executor.recorded_sample(sequence):
+            return sampled
+        if thought:
+            return await self._answer(thought.completion(sequence.prompt))
+        first, cut = await self._first(passed)
+        return await self._answer(first) if cut else first
+
+    @property
+    def _limit(self) -> int | None:
+        """The tokens after which thinking must be closed by a second request; None where there is no such limit.
+
+        It is determined at each try: an engine may find out only by then that it cannot limit thinking.
+        """
+        prompt, profile = self.sequence.prompt, self.executor.engine.model.thinking
+        level = prompt.thinking_level
+        if isinstance(level, str | None) or profile is None or prompt.text or limits_thinking(self.executor.engine):
+            return None
+        if profile.end_text and profile.end_text in prompt.thinking:
+            return None
+        if profile.end and prompt.token_ids and not split(prompt.token_ids, profile, opened=True).unclosed:
+            return None
+        limit = max(level - len(prompt.token_ids), 1)
+        return limit if limit < self.max_tokens else None
+
+    async def _first(self, passed: Callable[[], None]) -> tuple[Completion, bool]:
+        """The first request, and whether it ended at the limit of thinking, so that a second one follows."""
+        executor, sequence, tokens = self.executor, self.sequence, self.rendered.tokens
+        limited = False
+
+        def price(granted: int) -> Cost:
+            cost, limit = executor.cost(Usage(tokens, 0, granted)), self._limit
+            if limit is not None and granted > limit:
+                again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
+                cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, is_sample=False)
+            return cost + self._held_back(tokens + granted)
+
+        def ask(granted: int) -> SampleRequest:
+            nonlocal limited
+            limit = self._limit
+            limited = limit is not None and limit < granted
+            return self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
+
+        def book(completion: Completion, cost: Cost) -> None:
+            cut = limited and completion.finish_reason == "length"
+            record = executor.recorder.thought if cut else executor.recorder.sampled
+            record(sequence, completion, cost)
+
+        books = executor.books(sequence, book, passed)
+        first = await executor.request(ask, sequence.digest, price, books, max_tokens=self.max_tokens)
+        return first, limited and first.finish_reason == "length"
+
+    async def _answer(self, first: Completion) -> Completion:
+        """The whole sequence, whose `first` part ended at the limit of thinking."""
+        executor, sequence = self.executor, self.sequence
+        prompt, closing = await self._closed(first)
+        rendered = await executor.render(prompt)
+        room = self.max_tokens - first.usage.generated_tokens - len(closing)
+        context = executor.engine.model.context
+        if context and rendered.token_ids is not None:
+            room = min(room, context - rendered.tokens)
+        if room < 1:
+            return self._unanswered(first)
+
+        def price(granted: int) -> Cost:
+            cost = executor.cost(Usage(rendered.tokens, 0, granted), is_sample=False)
+            return cost + self._held_back(rendered.tokens + granted)
+
+        def book(second: Completion, cost: Cost) -> None:
+            executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
+
+        books = executor.books(sequence, book, lambda: None)._replace(is_sample=False)
+        ask = partial(self._request, prompt, rendered)
+        try:
+            second = await executor.request(ask, prompt.digest, price, books, max_tokens=room)
+        except BudgetExhausted as refusal:
+            if refusal.unit == "seconds":
+                raise
+            return self._unanswered(first)
+        return self._joined(first, closing, second)
+
+    async def _closed(self, first: Completion) -> tuple[Prompt, TokenIds]:
+        """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""
+        profile, prompt = self.executor.engine.model.thinking, self.sequence.prompt.then(first)
+        if not (first.thinking or first.text or first.token_ids):
+            raise EngineError(
+                f"thinking={self.sequence.prompt.thinking_level}: the server does not show its thinking, so that it "
+                "cannot be limited to tokens: use thinking=low, medium or high"
+            )
+        if not first.unclosed or profile is None:
+            return prompt, ()
+        ids = await self.executor.encode(profile.closing) if first.token_ids else None
+        token_ids = prompt.token_ids + ids if ids else ()
+        return replace(prompt, token_ids=token_ids, thinking=prompt.thinking + profile.closing), ids or ()
+
+    def _unanswered(self, first: Completion) -> Completion:
+        """The first part alone, as all that the budget or the window allows."""
+        self.executor.note(NO_ROOM)
+        self.executor.recorder.sampled(self.sequence, first, Cost())
+        return first
+
+    def _request(self, prompt: Prompt, rendered: Rendered, max_tokens: int) -> SampleRequest:
+        executor, sequence = self.executor, self.sequence
+        timed = executor.admission.ledger.remaining_seconds() < math.inf
+        return SampleRequest(
+            executor.question.id,
+            prompt,
+            rendered,
+            replace(self.op.params, max_tokens=max_tokens),
+            sequence.index,
+            executor.seed_of(prompt.digest if prompt is not sequence.prompt else sequence.digest, sequence.index),
+            executor.priority,
+            floor=self.op.floor,
+            interruptible=self.interruptible or timed,
+        )
+
+    def _held_back(self, prompt: int) -> Cost:
+        return self.executor.held_back(prompt, self.op.reserve) if self.op.reserve else Cost()
+
+    def _joined(self, first: Completion, closing: TokenIds, second: Completion) -> Completion:
+        """The two parts of the sequence and the token ids between them as one completion."""
+        profile = self.executor.engine.model.thinking
+        lead, tail, thinking, forced = "", "", first.usage.thinking_tokens, len(closing)
+        if first.unclosed and profile:
+            lead, _, tail = profile.closing.partition(profile.end_text)
+            thinking = first.usage.generated_tokens + split(closing, profile, opened=True).thinking
+        if second.usage.thinking_tokens:
+            thinking = first.usage.generated_tokens + forced + second.usage.thinking_tokens
+        generated = first.usage.generated_tokens + forced + second.usage.generated_tokens
+        return replace(
+            second,
+            prompt=first.prompt,
+            text=first.text + tail + second.text,
+            thinking=first.thinking + lead + second.thinking,
+            token_ids=first.token_ids + closing + second.token_ids,
+            usage=Usage(first.usage.prompt_tokens, first.usage.cached_tokens, generated, thinking),
+            logprobs=_joined_logprobs(first.logprobs, forced, second.logprobs),
+            seed=first.seed,
+        )
+
+    @property
+    def _closing_bound(self) -> int:
+        """The most tokens that the closing text can have."""
+        profile = self.executor.engine.model.thinking
+        return len(profile.closing.encode()) if profile else 0
+
+
+def _joined_logprobs(first: Logprobs | None, forced: int, second: Logprobs | None) -> Logprobs | None:
+    """One row for each token. Those that were forced have probability 1, and the alternatives of their neighbour."""
+    if first is None or second is None:
+        return None
+    neighbour = (first.top[-1:] or second.top[:1]) * forced
+    return Logprobs(first.sampled + (0.0,) * forced + second.sampled, first.top + neighbour + second.top)

@@ -1,0 +1,178 @@
+"""Thinking levels and numbers of thinking tokens on servers: what is sent, what is learned, what is drawn twice."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import Question, SamplingParams, solve
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.replay import ReplayEngine
+from reasoner.errors import EngineUnavailable
+from reasoner.trace.events import Event, Sampled, Thought, TraceWriter
+from reasoner.types import ThinkingLevel
+from reasoner_strategies import Single
+from tests.engines.drawing import ASKED, HEAD, THOUGHTS, draw, drawn, thinker
+from tests.engines.fake_server import FakeServer, Fault, text_only
+from tests.engines.fake_tokenizer import CLOSE, THINK, spell
+from tests.helpers import told
+
+CHAT, RAW = "/v1/chat/completions", "/v1/completions"
+HYBRID = "/models/Qwen3-8B"
+
+
+# Thinking levels
+
+
+@pytest.mark.parametrize("level", ["none", "low", "high", 512])
+def test_a_level_is_an_argument_of_the_chat_template_where_prompts_are_rendered(level: ThinkingLevel) -> None:
+    with thinker(root=HYBRID, budgets=True) as server:
+        engine = OpenAIEngine(base_url=server.url, extra_body='{"chat_template_kwargs": {"custom": 1}}')
+        prompt = ASKED.at_level(level)
+        one = asyncio.run(draw(engine, prompt))
+        bodies = [
+            body for body in server.sent("/tokenize") if body.get("messages") == [{"role": "user", "content": "2+2?"}]
+        ]
+        assert [body["chat_template_kwargs"] for body in bodies] == [{"custom": 1, "enable_thinking": level != "none"}]
+        assert server.sent(RAW)[0].get("thinking_token_budget") == (level if isinstance(level, int) else None)
+    assert one.thinking == ("" if level == "none" else "Is it 12?")
+
+
+def test_heads_of_different_levels_are_different_prompts() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await engine.start()
+        thinks, skips = [await engine.render(ASKED.at_level(level)) for level in ("high", "none")]
+        assert (thinks.token_ids, thinks.in_thinking) == ((*HEAD, THINK), True)
+        assert (skips.token_ids, skips.in_thinking) == ((*HEAD, THINK, CLOSE), False)
+
+    with thinker(root=HYBRID) as server:
+        asyncio.run(run(OpenAIEngine(base_url=server.url)))
+
+
+def test_a_model_that_always_thinks_is_given_a_thought_that_is_closed() -> None:
+    with thinker() as server:
+        one = drawn(server, ASKED.at_level("none"))
+        skip = spell("Okay, I think I have finished thinking.\n</think>\n\n")
+        assert server.sent(RAW)[0]["prompt"] == [*HEAD, THINK, *skip]
+    assert (one.text, one.thinking) == ("The answer is 4", "")
+
+
+def test_where_it_cannot_be_given_one_a_note_says_so() -> None:
+    with text_only(models=("DeepSeek-R1",), thinking=THOUGHTS) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(draw(engine, ASKED.at_level("none")))
+    assert [note for note in engine.notes if note.startswith("thinking=none: the model always thinks")]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("Qwen3-8B", {"chat_template_kwargs": {"enable_thinking": True}}),
+        ("gpt-oss-20b", {"reasoning_effort": "low"}),
+        ("gpt-5.2", {"reasoning_effort": "low"}),
+        ("unknown", {"reasoning_effort": "low"}),
+    ],
+)
+def test_a_chat_is_sent_its_level(name: str, fields: dict[str, object]) -> None:
+    with text_only(models=(name,)) as server:
+        drawn(server, ASKED.at_level("low"))
+        [body] = server.sent(CHAT)
+    assert {key: body[key] for key in ("chat_template_kwargs", "reasoning_effort") if key in body} == fields
+
+
+def test_what_a_server_refuses_of_a_level_is_learned() -> None:
+    refusals = [
+        "Unrecognized request argument supplied: chat_template_kwargs",
+        "Unrecognized request argument supplied: reasoning_effort",
+    ]
+    with text_only(models=("Qwen3-8B",), faults=[Fault("status", 400, text) for text in refusals]) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(draw(engine, ASKED.at_level("low")))
+        first, second, third = server.sent(CHAT)
+    assert first["chat_template_kwargs"] == {"enable_thinking": True}
+    assert second["reasoning_effort"] == "low"
+    assert third.keys().isdisjoint({"chat_template_kwargs", "reasoning_effort"})
+    assert [note for note in engine.notes if "takes no thinking level" in note]
+
+
+def test_a_level_that_a_model_does_not_have_is_an_error() -> None:
+    said = "Unsupported value: 'reasoning_effort' does not support 'none' with this model."
+    refusing = text_only(models=("gpt-5.2",), faults=[Fault("status", 400, said)] * 2)
+    with refusing as server, pytest.raises(EngineUnavailable, match="does not support 'none'"):
+        drawn(server, ASKED.at_level("none"))
+
+
+# A number of thinking tokens
+
+
+async def solved(server: FakeServer, level: int, **options: Any) -> tuple[Any, list[Event]]:
+    events: list[Event] = []
+    question = Question.of("2+2?", space="number")
+    question = replace(question, prompt=question.prompt.at_level(level))
+    engine = OpenAIEngine(base_url=server.url, **options)
+    return await solve(question, Single(SamplingParams(max_tokens=40)), engine, trace=events.append), events
+
+
+@pytest.mark.parametrize("budgets", [True, False])
+def test_a_server_limits_thinking_itself_or_is_asked_twice(budgets: bool, tmp_path: Path) -> None:
+    async def run() -> None:
+        solution, events = await solved(server, 2)
+        [one] = [event for event in events if isinstance(event, Sampled)]
+        assert str(solution.answer.text) == "4"
+        assert one.thinking.startswith("Is it")
+        assert "12" not in one.thinking
+        assert told(events).taking(0) == solution.cost.taking(0)
+        assert solution.cost.samples == 1
+        assert solution.cost.requests == (1 if budgets else 2)
+        assert sum(isinstance(event, Thought) for event in events) == (not budgets)
+        assert bool([note for note in solution.notes if "does not limit thinking" in note]) != budgets
+        trace = tmp_path / "trace.jsonl"
+        writer = TraceWriter(trace)
+        for event in events:
+            writer(event)
+        writer.close()
+        question = Question.of("2+2?", space="number")
+        question = replace(question, prompt=question.prompt.at_level(2))
+        again = await solve(question, Single(SamplingParams(max_tokens=40)), ReplayEngine(str(trace)))
+        assert again.cost.taking(0) == solution.cost.taking(0)
+        assert again.answer == solution.answer
+
+    with thinker(budgets=budgets) as server:
+        asyncio.run(run())
+        sent = server.sent(RAW)
+        closing = spell("\n</think>\n\n")
+        assert ("thinking_token_budget" in sent[0], len(sent)) == (True, 1 if budgets else 3)
+        if not budgets:
+            assert [body["max_tokens"] for body in sent[1:]] == [2, 40 - 2 - len(closing)]
+            assert sent[2]["prompt"] == [*sent[1]["prompt"], 700, 701, *closing]
+
+
+def test_without_ids_thinking_is_continued_within_the_last_turn() -> None:
+    with text_only(models=("DeepSeek-R1",), thinking=THOUGHTS) as server:
+        solution, _ = asyncio.run(solved(server, 3))
+        first, second = server.sent(CHAT)
+    assert first["max_tokens"] == 3
+    assert second["messages"][-1] == {"role": "assistant", "content": "<think>Is it\n</think>\n\n"}
+    assert (second["continue_final_message"], second["add_generation_prompt"]) == (True, False)
+    assert str(solution.answer.text) == "4"
+
+
+def test_a_server_that_takes_the_reply_after_closed_thinking_for_thinking_is_understood() -> None:
+    events = '{"choices": [{"index": 0, "delta": {"reasoning": "The answer is 4"}, "finish_reason": "stop"}]}'
+    with text_only(models=("Qwen3-8B",), faults=[Fault("send", body=f"data: {events}\n\n")]) as server:
+        one = drawn(server, replace(ASKED, thinking="Is it\n</think>\n\n"))
+    assert (one.text, one.thinking, one.usage.thinking_tokens) == ("The answer is 4", "", 0)
+
+
+def test_thinking_that_a_server_hides_cannot_be_continued() -> None:
+    with text_only(models=("o3-mini",), reply=("", "")) as server:
+        solution, events = asyncio.run(solved(server, 1))
+    assert str(solution.error).startswith("thinking=1: the server does not show its thinking")
+    assert told(events).taking(0) == solution.cost.taking(0)
+    with (
+        text_only() as server,
+        pytest.raises(EngineUnavailable, match="cannot continue within it: set reasoning_parser"),
+    ):
+        drawn(server, replace(ASKED, thinking="Is it"))

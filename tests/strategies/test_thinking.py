@@ -1,0 +1,183 @@
+"""Strategies and verifiers with a model that thinks before it answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from reasoner import Solution, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import THINKER, ScriptedEngine
+from reasoner.errors import VerifierError
+from reasoner.models.info import ModelInfo
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.registry import build, entries
+from reasoner.trace.events import Event, Prefilled, Sampled
+from reasoner.types import Completion
+from reasoner_strategies.budget_forcing import BudgetForcing
+from reasoner_strategies.speculative_rejection import SpeculativeRejection
+from tests.helpers import Judge, number_question
+
+QUESTION = number_question()
+MUSING = "maybe the answer is 12? no. " + "hm " * 60
+
+
+def thinker(script: Callable[[SampleRequest], str] = lambda _: "The answer is 7", **options: object) -> ScriptedEngine:
+    """An engine whose thoughts are long and hold another answer."""
+    return ScriptedEngine(script, **{"thoughts": lambda _: MUSING, "model": THINKER, **options})  # type: ignore[arg-type]
+
+
+def verdicts(request: SampleRequest) -> str:
+    """A script that answers 7 or 8, and any request for a verdict in the form that it wants."""
+    asked = request.prompt.messages[-1].content
+    if "most consistent" in asked:
+        return "The most consistent response is Response 1"
+    if "Better:" in asked or "Best:" in asked:
+        return "They differ.\nBetter: A" if "Better:" in asked else "They differ.\nBest: 1"
+    if "Verdict:" in asked:
+        return "Verdict: sure" if "sure" in asked else "Verdict: correct"
+    return f"So we count.\n\nThe answer is {7 + request.index % 2}"
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_every_strategy_answers_out_of_the_box_and_never_from_the_thinking(name: str) -> None:
+    strategy = build("strategy", name)
+    engine = thinker(verdicts)
+    solution = solve_sync(QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None)
+    assert solution.error is None
+    assert solution.answer is not None
+    assert solution.answer.key in ("7", "8")
+    assert {vote.answer.key for vote in solution.vote_state.votes} <= {"7", "8"}
+    assert "maybe" not in solution.text
+    spent = sum(usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens for usage in engine.usage)
+    assert solution.cost.tokens == spent + solution.cost.verifier_tokens
+
+
+@pytest.mark.parametrize("name", ["universal", "tree_of_thoughts", "likelihood"])
+def test_a_verdict_is_asked_for_without_thinking(name: str) -> None:
+    levels = list[object]()
+
+    def script(request: SampleRequest) -> str:
+        if "What is 3 + 4?" not in request.prompt.messages[-1].content[-20:]:
+            levels.append(request.prompt.thinking_level)
+        return verdicts(request)
+
+    solve_sync(QUESTION, build("strategy", name), thinker(script))
+    assert "none" in levels
+
+
+def forced(strategy: BudgetForcing, engine: ScriptedEngine) -> tuple[Solution, list[Event]]:
+    solution = solve_sync(QUESTION, strategy, engine, trace=(events := list[Event]()).append)
+    return solution, events
+
+
+def sampled(events: list[Event]) -> list[Sampled]:
+    return [event for event in events if isinstance(event, Sampled)]
+
+
+def test_a_mere_maximum_of_thinking_is_left_to_the_engine() -> None:
+    solution, events = forced(BudgetForcing(max_thinking=20), thinker())
+    [only] = sampled(events)
+    # The closing marker is thinking, too; the blank lines around it are not in the count of 20.
+    assert 20 < only.usage.thinking_tokens <= 23
+    assert (solution.answer and solution.answer.key, only.unclosed) == ("7", False)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_thinking_is_made_to_continue_at_the_models_own_marker(size: int) -> None:
+    solution, events = forced(BudgetForcing(max_thinking=400, waits=2), thinker(model=with_marker_of(size)))
+    first, second, third, answer = sampled(events)
+    assert all(each.usage.thinking_tokens == each.usage.generated_tokens for each in (first, second, third))
+    assert answer.usage.thinking_tokens == 0
+    waits = [event for event in events if isinstance(event, Prefilled)]
+    assert [event.thinking for event in waits][:2] == ["Wait", "Wait"]
+    assert solution.answer is not None
+    assert solution.answer.key == "7"
+    assert "Wait" not in solution.text
+
+
+def with_marker_of(size: int) -> ModelInfo:
+    """The thinking model, whose closing marker is followed by further ones where it has several tokens."""
+    profile = THINKER.thinking
+    assert profile is not None
+    if size == 1:
+        return THINKER
+    start, end = profile.start_text, profile.end_text
+    double = ThinkingProfile(
+        "always", profile.start, profile.end * size, start, end * size, f"\n{end * size}\n", f"{start}{end * size}"
+    )
+    return replace(THINKER, thinking=double)
+
+
+def test_a_chain_in_its_thinking_is_neither_rated_nor_dropped() -> None:
+    rated = list[str]()
+
+    def verdict(candidate: Completion) -> float:
+        rated.append(candidate.chain)
+        return 0.5
+
+    strategy = SpeculativeRejection(n=4, every=16)
+    solution = solve_sync(QUESTION, strategy, thinker(verdicts), verifier=Judge(verdict))
+    assert solution.answer is not None
+    assert "" not in rated
+    assert solution.vote_state.samples == 4
+
+
+def test_the_judge_is_asked_without_thinking_and_sees_no_thinking() -> None:
+    seen = list[SampleRequest]()
+
+    def script(request: SampleRequest) -> str:
+        if not request.watch:
+            return verdicts(request)
+        seen.append(request)
+        return "Yes"
+
+    strategy = build("strategy", "best_of_n:n=4")
+    solution = solve_sync(QUESTION, strategy, thinker(script), verifier=build("verifier", "judge"))
+    assert (solution.error, solution.unrated) == (None, "")
+    assert {request.prompt.thinking_level for request in seen} == {"none"}
+    assert all("maybe" not in request.prompt.messages[-1].content for request in seen)
+
+
+def test_a_confidence_is_of_the_part_that_it_is_asked_for() -> None:
+    certain, unsure = [0.9] * 5, [0.5] * 4
+    engine = thinker(lambda _: " 7", thoughts=lambda _: "a b c d", certainty=lambda _: [*certain, *unsure])
+    values = {}
+    for part in ("thinking", "final", "all"):
+        scored = solve_sync(QUESTION, "best_of_n:n=2", engine, verifier=f"certainty:part={part}")
+        values[part] = scored.samples[0].score
+    assert values["thinking"] == pytest.approx(0.9)
+    assert values["final"] == pytest.approx(0.5)
+    assert 0.5 < (values["all"] or 0.0) < 0.9
+
+
+@dataclass(slots=True)
+class Failing(Judge):
+    """A verifier that never rates."""
+
+    def __post_init__(self) -> None:
+        self.verdict = self.fail
+
+    def fail(self, candidate: Completion) -> float:
+        raise VerifierError("out of order")
+
+
+def test_a_run_in_which_nothing_was_rated_says_so() -> None:
+    strategy = build("strategy", "best_of_n:n=4")
+    solution = solve_sync(QUESTION, strategy, thinker(verdicts), verifier=Failing())
+    assert solution.unrated == "all 4 ratings failed (VerifierError: out of order)"
+    assert solution.notes[-1] == f"{solution.unrated}: the answer was chosen without ratings"
+    assert (solution.answer and solution.answer.key, solution.error) == ("7", None)
+    assert solution.to_dict()["unrated"] == solution.unrated
+
+
+def test_a_refused_rating_is_no_failure() -> None:
+    strategy = build("strategy", "best_of_n:n=4,max_tokens=100")
+    solution = solve_sync(
+        QUESTION,
+        strategy,
+        thinker(verdicts, thoughts=lambda _: "hm"),
+        verifier=Judge(bound_tokens=10**6),
+        budget="tokens=500",
+    )
+    assert solution.unrated == ""
