@@ -142,3 +142,17 @@ def test_gpus_are_named(
     assert (found["device"], found["vllm"], found["core"]) == (device, "vllm 0.32.0", "a separate process")
     assert found["block_size"] is None
     assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)
+
+
+def test_it_shows_how_a_model_thinks(run: Run, install: Install, tmp_path: Path) -> None:
+    install(CPU)
+    folder = Path(model(tmp_path))
+    tokens = [{"id": at, "content": text} for at, text in enumerate(("<think>", "</think>"))]
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}))
+    template = "{{ messages[0].content }}!{% if enable_thinking is false %}<think></think>{% endif %}"
+    (folder / "chat_template.jinja").write_text(template)
+    found = findings(run, "-m", str(folder))
+    assert found["thinking"] == (
+        "on request, from <think> to </think>, parser deepseek_r1, levels none, low, medium, high"
+    )
+    assert findings(run, "-m", "embedded")["thinking"] == "no"

@@ -148,6 +148,20 @@ def test_a_stop_string_holds_outside_thinking(thinker: VllmEngine) -> None:
         assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids) <= one.usage.generated_tokens
 
 
+def test_a_stop_string_holds_in_thinking_where_that_is_asked_for(thinker: VllmEngine) -> None:
+    params = replace(LIVELY, stop=(" the",))
+    whole = asyncio.run(draw(thinker, STORY, LIVELY, count=8))
+    stopped = asyncio.run(draw(thinker, STORY, replace(params, stop_in_thinking=True), count=8))
+    assert any(one.unclosed and one.stop == " the" for one in stopped)
+    for one, other in zip(stopped, whole, strict=True):
+        assert one.token_ids == other.token_ids[: len(one.token_ids)]
+        assert " the" not in one.thinking + one.text
+        if one.unclosed and one.stop:
+            assert one.truncated
+            assert one.thinking == other.thinking.partition(" the")[0]
+            assert one.prompt.then(one).thinking == one.thinking + " the"
+
+
 def test_a_chain_of_steps_is_the_chain_drawn_at_once(thinker: VllmEngine) -> None:
     """Its thinking is one step, and the steps of its final part end at line breaks."""
     whole = drawn(thinker, STORY, GREEDY, level=8)
@@ -194,9 +208,9 @@ def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngi
         replayed = solve_sync(question, strategy, replay, trace=again.append)
         assert replayed.answer == solution.answer
         assert replayed.cost.tokens == solution.cost.tokens
-    copies = {(e.question, e.index): e for e in again if isinstance(e, Sampled)}
+    copies = {(e.question_id, e.index): e for e in again if isinstance(e, Sampled)}
     for event in samples:
-        copy = copies[event.question, event.index]
+        copy = copies[event.question_id, event.index]
         assert (copy.text, copy.thinking, copy.unclosed) == (event.text, event.thinking, event.unclosed)
         assert (copy.token_ids, copy.usage) == (event.token_ids, event.usage)
 

@@ -10,15 +10,14 @@ from reasoner.engines.vllm.build import Build, in_daemon, installed_build
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
 from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
 from reasoner.engines.vllm.parts import Before, Marks, split_parts
-from reasoner.engines.vllm.rendering import NO_ARGUMENTS
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import Drawn, Stops, Stream, best
 from reasoner.engines.vllm.thinking import AUTO, limit_thinking, limits, served_profile
 from reasoner.errors import EngineError, require
-from reasoner.models.families import Arguments
+from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile
+from reasoner.models.thinking import ThinkingProfile, still_thinking
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, ThinkingLevel, TokenIds, Usage
 
 HEADS_CACHED = 10_000
@@ -129,8 +128,9 @@ class VllmEngine(VllmModel):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head by the model's own chat template, once; then the generated ids."""
-        ids = self._head(prompt).token_ids + prompt.token_ids
-        return Rendered(ids, len(ids))
+        head = self._head(prompt)
+        ids = head.token_ids + prompt.token_ids
+        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self._profile, opened=head.opened))
 
     def _head(self, prompt: Prompt) -> Head:
         key = (prompt.messages, prompt.raw, prompt.thinking_level)
@@ -142,7 +142,7 @@ class VllmEngine(VllmModel):
         return head
 
     def _encode(self, prompt: Prompt) -> Head:
-        profile = self._marks.profile if self._marks else None
+        profile = self._profile
         if prompt.raw:
             opened = profile is not None and prompt.raw.rstrip().endswith(profile.start_text.rstrip())
             return Head(self._prompts.raw(prompt.raw), opened)
@@ -150,13 +150,15 @@ class VllmEngine(VllmModel):
             return Head(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
         if profile is None:
             return Head(self._chat(prompt.messages))
-        arguments = level_arguments(profile, prompt.thinking_level)
+        arguments = template_arguments(profile, prompt.thinking_level)
         ids = self._chat(prompt.messages, arguments)
         opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
-        if prompt.thinking_level != NO_THINKING or NO_THINKING in profile.levels:
-            return Head(ids, opened)
-        skip = profile.skip.removeprefix(profile.start_text) if opened else profile.skip
-        return Head(ids + self._prompts.text.marked(skip))
+        skip = skip_text(profile, prompt.thinking_level, opened=opened)
+        return Head(ids + self._prompts.text.marked(skip)) if skip else Head(ids, opened)
+
+    @property
+    def _profile(self) -> ThinkingProfile | None:
+        return self._marks.profile if self._marks else None
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a piece of text that continues a reply."""
@@ -192,19 +194,8 @@ class VllmEngine(VllmModel):
         if marks and request.params.stop:
             # It runs in the thread in which vLLM uses its own tokenizer.
             tokenizer = self._prompts.served_tokenizer
-            in_thinking = getattr(request.params, "stop_in_thinking", False)
-            stops = Stops(request.params.stop, before, marks, tokenizer, thinking=in_thinking)
+            stops = Stops(request.params, before, marks, tokenizer)
         return Stream(request, stops) if stops or request.floor else None
-
-
-def level_arguments(profile: ThinkingProfile, level: ThinkingLevel | None) -> Arguments:
-    """The arguments of the chat template for a thinking level; for a number of tokens those of thinking at all."""
-    if level is None:
-        return NO_ARGUMENTS
-    if not isinstance(level, int):
-        return profile.levels.get(level, NO_ARGUMENTS)
-    arguments = profile.levels.get("medium", NO_ARGUMENTS)
-    return {**arguments, "thinking_budget": level} if "thinking_budget" in arguments else arguments
 
 
 def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm.parts import Before, Marks, Text
 from reasoner.models.thinking import split
-from reasoner.types import FinishReason, TokenIds
+from reasoner.types import FinishReason, SamplingParams, TokenIds
 
 
 class Drawn(NamedTuple):
@@ -28,9 +28,8 @@ class Drawn(NamedTuple):
 class Stops:
     """The stop strings of a sequence of a model that thinks: they hold in its final part, and in thinking if asked."""
 
-    def __init__(self, stop: tuple[str, ...], before: Before, marks: Marks, tokenizer: Any, *, thinking: bool) -> None:
-        self._stop, self._before, self._marks, self._tokenizer = stop, before, marks, tokenizer
-        self._in_thinking = thinking
+    def __init__(self, params: SamplingParams, before: Before, marks: Marks, tokenizer: Any) -> None:
+        self._params, self._before, self._marks, self._tokenizer = params, before, marks, tokenizer
         profile = marks.profile
         self._last = {profile.start[-1], profile.end[-1]}
         self._ids = list(before.chain)
@@ -39,7 +38,8 @@ class Stops:
 
     def _part(self, before: TokenIds) -> Text | None:
         """The text of the part that begins here, if stop strings hold in it."""
-        return Text(before, self._tokenizer, self._stop) if self._in_thinking or not self._inside else None
+        held = self._params.stop_in_thinking or not self._inside
+        return Text(before, self._tokenizer, self._params.stop) if held else None
 
     def completed_by(self, token: int) -> str | None:
         """The stop string that the next token completes."""

@@ -13,7 +13,7 @@ from reasoner.types import TokenIds
 AUTO: Final = "auto"
 """The reasoning parser that is found from the model."""
 OFF: Final = ("", "none")
-"""What stands for a model that does not think."""
+"""The names that mean that a model does not think."""
 
 
 def served_profile(name: str, parser: str, config: Any, reader: Reader) -> ThinkingProfile | None:
