@@ -60,12 +60,12 @@ def _longer(messages: Sequence[Message]) -> tuple[Message, ...]:
     return (*head, replace(last, content=last.content + "x"))
 
 
-def common_end(one: Rendering, other: Rendering) -> Rendering:
+def common_end(first: Rendering, second: Rendering) -> Rendering:
     """The longest text, or the longest token ids, with which both end."""
-    length, longest = 0, min(len(one), len(other))
-    while length < longest and one[-1 - length] == other[-1 - length]:
+    length, longest = 0, min(len(first), len(second))
+    while length < longest and first[-1 - length] == second[-1 - length]:
         length += 1
-    return one[len(one) - length :]
+    return first[len(first) - length :]
 
 
 def find_profile(
@@ -102,7 +102,7 @@ def with_markers(
 ) -> ThinkingProfile | None:
     """The first profile whose markers the tokenizer has, as `find_profile`, but without a look at the template."""
     candidates = [(given, True)] if given else _candidates(name, model_type)
-    return next((found for base, certain in candidates if (found := _with_ids(base, reader, certain=certain))), None)
+    return next((known for base, certain in candidates if (known := _with_ids(base, reader, certain=certain))), None)
 
 
 def _with_ids(base: ThinkingProfile, reader: Reader, *, certain: bool) -> ThinkingProfile | None:

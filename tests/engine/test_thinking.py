@@ -233,3 +233,23 @@ def test_messages_of_earlier_turns_are_rendered_without_their_thinking(thinker: 
     turns = (Message("user", "?"), Message("assistant", f"{START}hm{END}7"), Message("user", "Sure?"))
     ids = asyncio.run(thinker.render(Prompt(messages=turns))).token_ids or ()
     assert "hm" not in thinker._prompts.decode(ids)
+
+
+def test_a_core_in_a_process_of_its_own_draws_the_same(thinker: VllmEngine) -> None:
+    """VLLM's configuration of thinking reaches it, and a stream is ended at the same token."""
+    options = {"max_model_len": 1024, "kv_gib": 0.5, "dtype": "float32"}
+    apart = VllmEngine(model_id=thinker.model_id, core="async", **options)  # type: ignore[arg-type]
+
+    async def both(params: SamplingParams, level: ThinkingLevel) -> list[tuple[TokenIds, str, str, str | int | None]]:
+        pairs = [await draw(engine, STORY, params, level=level) for engine in (thinker, apart)]
+        return [(one.token_ids, one.thinking, one.text, one.stop) for [one] in pairs]
+
+    async def all_of_them() -> list[list[tuple[TokenIds, str, str, str | int | None]]]:
+        await apart.start()
+        try:
+            return [await both(GREEDY, 7), await both(replace(GREEDY, stop=(" the",)), 7), await both(GREEDY, "none")]
+        finally:
+            await apart.close()
+
+    for here, there in asyncio.run(all_of_them()):
+        assert here == there

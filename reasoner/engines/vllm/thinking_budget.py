@@ -1,7 +1,7 @@
 """A repaired limit on thinking for vLLM's V1 model runner (CPU builds), loaded in vLLM's worker process.
 
 V1 takes the closing text that it forces for the marker by which a model ends thinking itself: where that text is a
-sentence, it goes on to count in the answer, and forces the sentence into it. It also reads a whole sequence again for
+sentence, it keeps counting in the answer, and forces the sentence into it. It also reads a whole sequence again for
 each token. Model Runner V2 (CUDA builds) does neither, and this follows its rule: thinking is open where the last
 opening marker comes after the last closing one; after `budget` tokens of it the next token of the closing text is
 forced, beginning after the part of it that is there already.
