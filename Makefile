@@ -2,6 +2,7 @@
 # make fast         while working: ruff, and every test without an engine, a process, a whole evaluation or long arithmetic
 # make test         the whole test suite, real vLLM included, without the wide sweeps
 # make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
+# make gpu          measure the engine on one NVIDIA GPU, at most 8 minutes; without one a tiny model runs the same phases
 # make format       format, and fix what ruff can fix
 # make lint         format, lint, types, imports
 # make check        lint and test
@@ -32,10 +33,13 @@ PYTEST := .venv/bin/python -m pytest -n auto --dist loadscope
 # The tests start Python hundreds of times, and without bytecode each start compiles the same modules again.
 fast test sweep: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo fast test sweep format lint check constraints clean
+.PHONY: demo fast test sweep gpu format lint check constraints clean
 
 demo: .venv/.synced
 	.venv/bin/reasoner demo
+
+gpu: .venv/.synced
+	.venv/bin/python bench/gpu.py
 
 # ruff caches its results, so it reads only the files that changed.
 fast: .venv/.synced

@@ -24,6 +24,7 @@ PAGES = (
     "docs/command.md",
     "docs/controller.md",
     "docs/evaluation.md",
+    "docs/gpu.md",
     "docs/install.md",
     "docs/python.md",
     "docs/report/README.md",

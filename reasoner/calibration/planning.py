@@ -205,8 +205,9 @@ class Fit:
 def fit(model: ModelInfo, *, kv_bytes: int, own: int, prompt: int = 0, samples: int = 1) -> Fit:
     """How many sequences of `own` tokens after a prompt of `prompt` fit, with the prompt shared by `samples` or not.
 
-    Shared, a question takes prompt + samples x own tokens; the last question may have fewer samples. Blocks that are
-    not full are not counted. All are 0 where the model's geometry is unknown.
+    Shared, a question takes prompt + samples x own tokens; the last question may have fewer samples. Each sequence has
+    its own tokens in layers with a window. Blocks that are not full are not counted. All are 0 where the model's
+    geometry is unknown.
 
     Raises:
         UsageError: `own` or `samples` is below 1, `prompt` below 0.
@@ -214,10 +215,15 @@ def fit(model: ModelInfo, *, kv_bytes: int, own: int, prompt: int = 0, samples: 
     require(own, "own", at_least=1)
     require(samples, "samples", at_least=1)
     require(prompt, "prompt", at_least=0)
-    tokens = sequences_that_fit(model, kv_bytes=kv_bytes, tokens=1)
-    questions, left = divmod(tokens, prompt + samples * own)
-    shared = questions * samples + max(0, (left - prompt) // own)
-    return Fit(tokens, sequences_that_fit(model, kv_bytes=kv_bytes, tokens=prompt + own), shared)
+    rate = model.kv_bytes_per_token
+    if not rate:
+        return Fit(0, 0, 0)
+    apart = sequences_that_fit(model, kv_bytes=kv_bytes, tokens=prompt + own)
+    common = sum(group.kv_bytes(prompt) for group in model.cached_layers if not group.window)
+    rest = model.kv_bytes(prompt + own) - common
+    questions, left = divmod(kv_bytes, common + samples * rest)
+    shared = questions * samples + max(0, (left - common) // rest)
+    return Fit(kv_bytes // rate, apart, shared)
 
 
 def _mixed(parts: Iterable[tuple[float, Estimate]]) -> Estimate:

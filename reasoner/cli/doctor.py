@@ -12,6 +12,7 @@ from reasoner.cli.options import json_option
 
 if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
+    from reasoner.models.info import CachedLayers
     from reasoner.models.thinking import ThinkingProfile
 
 LENGTHS = (512, 2048, 8192)
@@ -46,6 +47,11 @@ def command(model: str, *, as_json: bool) -> int:
         for name, value in findings.items():
             terminal.give(clean(f"{name.replace('_', ' ').replace('kv ', 'KV '):<22} {_shown(value)}"))
     return ENGINE if broken else ANSWERED
+
+
+def _cached(group: "CachedLayers") -> str:
+    kept = f"the last {group.window:,} tokens" if group.window else "all tokens"
+    return f"{group.layers} keep {kept if group.bytes_per_token else 'what others keep'}"
 
 
 def _shown(value: Any) -> str:
@@ -137,12 +143,14 @@ def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
         "model": info.name,
         "folder": str(resolved.folder),
         "parameters": info.parameters or None,
+        **({"active_parameters": info.active_parameters} if info.active_parameters else {}),
         "context_tokens": info.context or None,
         "layers": info.layers or None,
         "attention": info.attention,
         "query_heads": info.heads or None,
         "kv_heads": info.kv_heads or None,
         "head_dim": info.head_dim or None,
+        **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
         "thinking": _thinking(read_profile(resolved.folder, resolved.name)),
     }

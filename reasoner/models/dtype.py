@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from reasoner.errors import EngineUnavailable
-from reasoner.models.geometry import count_parameters, is_quantized
+from reasoner.models.geometry import is_quantized, stored_parameters
 from reasoner.system.machine import cpu_flags, memory_gib
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
@@ -46,7 +46,7 @@ def default_dtype(folder: Path | None) -> Choice:
     if folder is None:
         return choose_dtype(cpu_flags(), gib=memory_gib())
     try:
-        parameters = count_parameters(folder)
+        parameters = stored_parameters(folder).total
     except EngineUnavailable:  # the start reports it
         parameters = 0
     return choose_dtype(cpu_flags(), parameters=parameters, quantized=is_quantized(folder), gib=memory_gib())

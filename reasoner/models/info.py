@@ -6,11 +6,29 @@ from reasoner.models.thinking import ThinkingProfile
 
 
 @dataclass(frozen=True, slots=True)
+class CachedLayers:
+    """Attention layers with equal KV caches: `bytes_per_token` in each of them, for the last `window` tokens.
+
+    A window of 0 keeps all tokens. A recurrent layer has a window of 1, its state.
+    """
+
+    layers: int
+    bytes_per_token: int
+    window: int = 0
+
+    def kv_bytes(self, tokens: int) -> int:
+        """Bytes of these caches for one sequence of `tokens` tokens."""
+        return self.layers * self.bytes_per_token * (min(tokens, self.window) if self.window else tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A model's name and geometry; 0 means unknown.
 
-    `context` is the window in tokens, prompt and generation together. `kv_bytes_per_element` is 2 for a 16-bit cache.
-    `thinking` says how it thinks; None for a model that does not.
+    `context` is the window in tokens, prompt and generation together. A token passes through `active_parameters`, 0
+    for all `parameters`. `head_dim` is the mean of the sizes of a key and a value. `kv_bytes_per_element` is 2 for a
+    16-bit cache. `caches` are the layers that have a KV cache, empty if all have one of `kv_heads` x `head_dim` keys
+    and values. `thinking` says how it thinks; None for a model that does not.
     """
 
     name: str
@@ -23,30 +41,55 @@ class ModelInfo:
     kv_bytes_per_element: int = 2
     revision: str = ""
     thinking: ThinkingProfile | None = None
+    active_parameters: int = 0
+    caches: tuple[CachedLayers, ...] = ()
 
     @property
     def attention(self) -> str:
-        """MHA, GQA or MQA, by how many query heads share a KV head; "unknown" without geometry."""
+        """MHA, GQA or MQA, by how many query heads share a KV head, or MLA; "unknown" without geometry."""
         if not self.kv_heads:
-            return "unknown"
+            return "MLA" if self.caches else "unknown"
         if self.kv_heads == 1:
             return "MQA"
         return "MHA" if self.kv_heads == self.heads else "GQA"
 
     @property
+    def cached_layers(self) -> tuple[CachedLayers, ...]:
+        """The layers that have a KV cache, grouped."""
+        size = 2 * self.kv_heads * self.head_dim * self.kv_bytes_per_element
+        return self.caches or (CachedLayers(self.layers, size),)
+
+    @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of KV cache for one token: 2 x layers x kv_heads x head_dim x bytes per element."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.kv_bytes_per_element
+        """Bytes of KV cache that a token adds to a long sequence: layers with a window add none, unless all have one.
+
+        Where all layers are alike: 2 x layers x kv_heads x head_dim x bytes per element.
+        """
+        growing = [group for group in self.cached_layers if not group.window] or self.cached_layers
+        return sum(group.layers * group.bytes_per_token for group in growing)
+
+    def kv_bytes(self, tokens: int) -> int:
+        """Bytes of KV cache for one sequence of `tokens` tokens."""
+        return sum(group.kv_bytes(tokens) for group in self.cached_layers)
 
     def flops(self, *, prompt: int, cached: int, generated: int) -> int | None:
         """Floating-point operations of one request, or None without geometry.
 
-        With P parameters, prompt C of which C0 cached, T generated and d = layers x heads x head_dim:
-        `2P[(C-C0)+T] + 2d[(C^2-C0^2) + (2C+T)T]`. Exact integers, so sums do not drift.
+        With P active parameters, prompt C of which C0 cached, T generated and d = heads x head_dim:
+        `2P[(C-C0)+T] + 2d sum[S(C+T)-S(C0)]` over the layers of attention, where S(x) is x^2, and past a window w
+        2wx - w^2. Exact integers, so sums do not drift.
         """
         if not (self.parameters and self.layers and self.heads and self.head_dim):
             return None
-        width = self.layers * self.heads * self.head_dim
-        linear = 2 * self.parameters * ((prompt - cached) + generated)
-        attention = 2 * width * ((prompt**2 - cached**2) + (2 * prompt + generated) * generated)
-        return linear + attention
+        end = prompt + generated
+        linear = 2 * (self.active_parameters or self.parameters) * (end - cached)
+        attended = sum(
+            group.layers * (_positions(end, group.window) - _positions(cached, group.window))
+            for group in self.cached_layers
+        )
+        return linear + 2 * self.heads * self.head_dim * attended
+
+
+def _positions(tokens: int, window: int) -> int:
+    """Twice the number of pairs of a token and one that it attends to."""
+    return window * (2 * tokens - window) if window and tokens > window else tokens**2

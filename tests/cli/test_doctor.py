@@ -24,7 +24,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     return lambda build: monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: build)
 
 
-def model(folder: Path, **config: int) -> str:
+def model(folder: Path, **config: Any) -> str:
     (folder / "config.json").write_text(json.dumps({**TINY, **config}), encoding="utf-8")
     return str(folder)
 
@@ -79,6 +79,16 @@ def test_fewer_kv_heads_make_room(
     found = findings(run, "-m", model(tmp_path, num_key_value_heads=kv_heads))
     assert (found["attention"], found["kv_bytes_per_token"], found["kv_heads"]) == (kind, size, kv_heads)
     assert found["sequences_that_fit"] == {"512": 2**31 // size // 512, "2048": 2**31 // size // 2048}
+
+
+def test_layers_with_a_window_make_room(run: Run, install: Install, tmp_path: Path) -> None:
+    install(CPU)
+    folder = model(tmp_path, sliding_window=1024, layer_types=["sliding_attention", "full_attention"])
+    found = findings(run, "-m", folder)
+    assert found["kv_layers"] == ["1 keep all tokens", "1 keep the last 1,024 tokens"]
+    # Each layer takes 2,048 bytes for a token that it keeps.
+    assert (found["kv_bytes_per_token"], found["kv_cache_tokens"]) == (2048, 2**20)
+    assert found["sequences_that_fit"] == {"512": 2**31 // (4096 * 512), "2048": 2**31 // (2048 * (2048 + 1024))}
 
 
 def test_a_short_window_is_the_length_that_is_told(run: Run, install: Install, tmp_path: Path) -> None:

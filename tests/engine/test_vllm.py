@@ -1,22 +1,20 @@
 """The vLLM engine on the embedded model: tokens, seeds, prefixes, cancellation, death."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 from reasoner import Answer, Budget, Prompt, Question, SamplingParams, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest, reset_caches
-from reasoner.engines.vllm.engine import VllmEngine, _logprobs
-from reasoner.errors import EngineDied, EngineError, PromptTooLong
+from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.errors import EngineDied, PromptTooLong
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
 from reasoner.strategy import Plan, Sample, cancel, next_finished, prefill, propose, sample, start
 from reasoner.trace.events import Dropped, Event, Prefilled, Sampled
-from reasoner.types import NO_LOGPROB, Completion, Logprobs, VoteState
+from reasoner.types import Completion, VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 from tests.sweeps import widths
@@ -226,26 +224,6 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
             assert theirs == pytest.approx(mine, abs=1e-2)
     assert [len(one.logprobs.top[0]) for one in beside[1:3] if one.logprobs] == [3, 20]
     assert [len(one.logprobs.watched[0]) for one in beside[3:] if one.logprobs] == [1, len(watch)]
-
-
-@pytest.mark.parametrize(
-    ("row", "kept"),
-    [
-        ({7: -0.2, 0: -math.inf}, 2),
-        ({7: -0.2}, 2),
-        ({7: -math.inf, 1: -0.2}, 0),
-        ({7: math.nan, 1: -0.2}, 2),
-    ],
-)
-def test_an_alternative_that_vllm_did_not_measure_is_an_error(row: dict[int, float], kept: int) -> None:
-    rows = [{token: SimpleNamespace(logprob=value) for token, value in row.items()}]
-    with pytest.raises(EngineError, match="vLLM reported no log-probability"):
-        _logprobs((7,), rows, kept, ())
-
-
-def test_a_watched_token_may_be_impossible() -> None:
-    rows = [{token: SimpleNamespace(logprob=value) for token, value in {7: -0.2, 3: -math.inf}.items()}]
-    assert _logprobs((7,), rows, None, (3, 7)) == Logprobs((-0.2,), watched=((NO_LOGPROB, -0.2),))
 
 
 @widths(("count", "steps"), (18, 1), (64, 3))

@@ -73,6 +73,29 @@ def test_it_frees_and_books_cancelled_work(engine: VllmEngine) -> None:
     assert 8 <= solution.cost.cancelled_tokens < 8 * 400
 
 
+def test_what_is_cancelled_before_vllm_has_read_it_is_never_drawn(engine: VllmEngine) -> None:
+    async def cancelled() -> list[SampleRequest]:
+        prompt = Prompt.chat("Write a long story about a ship and a storm.")
+        rendered = await engine.render(prompt)
+        params = SamplingParams(max_tokens=900)
+        requests = [SampleRequest("q", prompt, rendered, params, index, index) for index in range(32)]
+        drawing = [asyncio.ensure_future(engine.sample(request)) for request in requests]
+        await asyncio.sleep(0)  # Each has been handed to vLLM's thread, and to nothing behind it.
+        for task in drawing:
+            task.cancel()
+        await asyncio.gather(*drawing, return_exceptions=True)
+        assert all(task.cancelled() for task in drawing)
+        return requests
+
+    for request in asyncio.run(cancelled()):
+        assert request.meter.usage is not None
+        assert request.meter.usage.generated_tokens < 900
+    core = engine._core
+    assert core is not None
+    # vLLM empties its cache only if no request holds a block.
+    assert core.reset_caches().result()
+
+
 def test_it_cuts_what_falls_below_the_floor(engine: VllmEngine) -> None:
     async def drawn() -> Completion:
         prompt = Prompt.chat("Write a long story about a ship and a storm.")

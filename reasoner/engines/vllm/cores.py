@@ -9,11 +9,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from reasoner.engines.vllm.logprobs import leave_alternatives_undecoded
+from reasoner.models.info import CachedLayers
 from reasoner.system.child_processes import children_end_with_us
 from reasoner.types import Notify, TokenIds, Usage
 
 SAMPLER_REPAIR = "reasoner.engines.vllm.sampler.RepairableWorker"
-"""The value of vLLM's `worker_extension_cls`: it can repair the sampler where that is needed."""
+"""The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed, and knows the KV cache."""
 
 
 class CoreDied(Exception):
@@ -21,15 +23,21 @@ class CoreDied(Exception):
 
 
 class CoreFacts(NamedTuple):
-    """vLLM's own configuration and renderer, of a running core."""
+    """vLLM's own configuration and renderer, of a running core, and the KV caches of its layers; () if unknown."""
 
     config: Any
     renderer: Any
+    caches: tuple[CachedLayers, ...] = ()
 
 
 def _needs_repair(engine: Any, args: Any) -> bool:
     """Whether the engine samples with V1's sampler, which `sampler` repairs."""
     return args.worker_extension_cls == SAMPLER_REPAIR and not engine.vllm_config.use_v2_model_runner
+
+
+def _caches(workers: list[Any]) -> tuple[CachedLayers, ...]:
+    """The KV caches of all layers, by the one worker; several workers divide heads and layers among them."""
+    return tuple(CachedLayers(*group) for group in workers[0]) if len(workers) == 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +135,16 @@ class InProcessCore:
 
             _report_warming_up(self._args, self._stage)
             self._engine = LLMEngine.from_engine_args(self._args)
+            leave_alternatives_undecoded(self._engine.output_processor)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair_sampler")
+            extended = self._args.worker_extension_cls == SAMPLER_REPAIR
+            caches = _caches(self._engine.collective_rpc("cached_layers")) if extended else ()
         except BaseException as error:
             self._shut_down()
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
         try:
             while self._serve_inbox():
                 if self._dead is None and self._engine.has_unfinished_requests():
@@ -242,21 +253,21 @@ class AsyncCore:
         self._args = args
         self._loop = asyncio.new_event_loop()
         self._engine: Any = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._live, name="vllm-async", daemon=True)
         self._thread.start()
 
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._start())
+            caches = self._loop.run_until_complete(self._start())
         except BaseException as error:
             if self._engine is not None:
                 self._engine.shutdown(timeout=1)
                 self._engine = None
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
         self._loop.run_forever()
         # Tasks that vLLM left running would warn when Python collects them.
         remaining = asyncio.all_tasks(self._loop)
@@ -265,13 +276,17 @@ class AsyncCore:
         self._loop.run_until_complete(asyncio.gather(*remaining, return_exceptions=True))
         self._loop.close()
 
-    async def _start(self) -> None:
+    async def _start(self) -> tuple[CachedLayers, ...]:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         with children_end_with_us():
             self._engine = AsyncLLM.from_engine_args(self._args)
+        leave_alternatives_undecoded(self._engine.output_processor)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair_sampler")
+        if self._args.worker_extension_cls != SAMPLER_REPAIR:
+            return ()
+        return _caches(await self._engine.collective_rpc("cached_layers"))
 
     def submit(self, job: Job) -> "Future[Any]":
         future = _new_future()
@@ -279,9 +294,8 @@ class AsyncCore:
         return future
 
     def _spawn(self, job: Job, future: "Future[Any]") -> None:
-        task = self._loop.create_task(self._generate(job, future))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks[job.request_id] = self._loop.create_task(self._generate(job, future))
+        task.add_done_callback(lambda _: self._tasks.pop(job.request_id))
 
     async def _generate(self, job: Job, future: "Future[Any]") -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -320,6 +334,10 @@ class AsyncCore:
         processor = self._engine.output_processor
         internal = processor.external_req_ids.get(request_id, [])
         states = [processor.request_states[name] for name in internal if name in processor.request_states]
+        if not states and (task := self._tasks.get(request_id)):
+            # vLLM is still reading the prompt, in a thread, and would not notice.
+            task.cancel()
+            return Usage()
         await self._engine.abort(request_id)
         if not states:
             return None

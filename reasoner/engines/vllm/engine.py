@@ -1,24 +1,23 @@
 """vLLM inside this program, with automatic prefix caching: the default engine."""
 
-import itertools
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build
-from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, InProcessCore, Job
+from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, CoreFacts, InProcessCore, Job
 from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
+from reasoner.engines.vllm.logprobs import read_logprobs
 from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.engines.vllm.stream import Drawn, Stops, Stream, best
+from reasoner.engines.vllm.stream import Drawn, Stops, Stream
 from reasoner.engines.vllm.thinking import AUTO, limit_thinking, limits, served_profile
-from reasoner.errors import EngineError, require
+from reasoner.errors import require
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
 from reasoner.models.thinking import ThinkingProfile, still_thinking
-from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, ThinkingLevel, TokenIds, Usage
+from reasoner.types import Completion, Prompt, ThinkingLevel, TokenIds, Usage
 
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
@@ -113,11 +112,11 @@ class VllmEngine(VllmModel):
         limit_thinking(engine_args, resolved.name, self.reasoning_parser)
         return engine_args
 
-    def _served_model_info(self, resolved: Resolved, config: Any) -> ModelInfo:
-        info = VllmModel._served_model_info(self, resolved, config)
-        profile = served_profile(resolved.name, self.reasoning_parser, config.model_config, self._prompts.reader)
+    def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
+        info = VllmModel._served_model_info(self, resolved, facts)
+        profile = served_profile(resolved.name, self.reasoning_parser, facts.config.model_config, self._prompts.reader)
         self._marks = Marks.of(profile, self._prompts.text.tokenizer) if profile else None
-        self._limits_thinking = profile is not None and limits(config.reasoning_config, profile)
+        self._limits_thinking = profile is not None and limits(facts.config.reasoning_config, profile)
         return replace(info, thinking=profile)
 
     def _gpu_share(self, resolved: Resolved) -> float:
@@ -211,9 +210,10 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
         min_p=params.min_p,
         stop=[] if thinks else list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
-        # vLLM returns either the best alternatives or chosen ids; both include the sampled token.
+        # vLLM returns either the best alternatives or chosen ids, both after the sampled token.
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
+        flat_logprobs=True,
         seed=request.seed,
         # The parts of a model that thinks are decoded here, each by itself.
         detokenize=not thinks,
@@ -225,7 +225,7 @@ def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completio
     ids, stop = drawn.token_ids, drawn.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
-    logprobs = _logprobs(ids, drawn.logprobs, request.params.logprobs, request.watch)
+    logprobs = read_logprobs(drawn.logprobs, request.params.logprobs, request.watch)
     finish = drawn.finish_reason
     return Completion(request.prompt, drawn.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
 
@@ -242,20 +242,3 @@ def _in_parts(whole: Completion, before: Before, marks: Marks, tokenizer: Any) -
         length = len(whole.token_ids)
     usage = replace(whole.usage, thinking_tokens=length)
     return replace(whole, text=final, usage=usage, thinking=thinking, unclosed=parts.unclosed)
-
-
-def _logprobs(ids: TokenIds, rows: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
-    """The measured log-probabilities.
-
-    Raises:
-        EngineError: that of a sampled token or a best alternative is missing or minus infinity. A watched token may
-            have it: a model can exclude tokens.
-    """
-    if rows is None:
-        return None
-    sampled = tuple(row[token].logprob for token, row in zip(ids, rows, strict=False))
-    chosen = tuple(tuple(max(row[token].logprob, NO_LOGPROB) for token in watch) for row in rows)
-    top = tuple(best(row, top_k) for row in rows) if top_k and not watch else ()
-    if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, itertools.chain(sampled, *top))):
-        raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
-    return Logprobs(sampled, top, chosen if watch else ())

@@ -16,7 +16,7 @@ from reasoner.engines.vllm.gpu_memory import stored_weights
 from reasoner.engines.vllm.served import GIB, VllmModel
 from reasoner.errors import EngineError, UsageError
 from reasoner.models.dtype import BYTES, DType, resolve_dtype
-from reasoner.models.geometry import count_parameters
+from reasoner.models.geometry import is_quantized, stored_parameters
 from reasoner.models.resolve import Resolved
 from reasoner.types import Prompt, TokenIds, Usage
 
@@ -161,11 +161,9 @@ def check_memory(folder: Path | None, kv_gib: float, dtype: DType) -> str:
 
 
 def _weight_bytes(folder: Path, dtype: DType) -> int:
-    """The memory of a model's weights; packed ones take as much as on disk."""
-    parameters = count_parameters(folder)
-    if parameters:
-        return parameters * BYTES[resolve_dtype(dtype, folder)]
-    return stored_weights(folder)
+    """The memory of a model's weights; quantized ones take as much as on disk."""
+    parameters = 0 if is_quantized(folder) else stored_parameters(folder).total
+    return parameters * BYTES[resolve_dtype(dtype, folder)] if parameters else stored_weights(folder)
 
 
 def available_memory() -> int:

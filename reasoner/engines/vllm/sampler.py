@@ -1,14 +1,21 @@
-"""A repaired sampler for vLLM's V1 model runner (CPU builds), loaded by name in vLLM's worker process.
+"""What is loaded by name in vLLM's worker process: a repaired sampler for the V1 model runner, facts of the KV cache.
 
 If a request of a batch has `logprob_token_ids`, V1's sampler gathers only those ids for the whole batch, and all other
 requests lose their best alternatives. Model Runner V2 (CUDA builds) separates the two.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
+from vllm.v1.kv_cache_interface import (
+    ChunkedLocalAttentionSpec,
+    MambaSpec,
+    UniformTypeKVCacheSpecs,
+    get_kv_cache_spec_sliding_window,
+)
 from vllm.v1.outputs import LogprobsTensors
 from vllm.v1.sample.sampler import Sampler
 
@@ -65,3 +72,24 @@ class RepairableWorker:
             batch.thinking_budget_state_holder = RepairedThinkingBudget(
                 runner.vllm_config.reasoning_config, batch.max_num_reqs, holder.num_spec_tokens, holder.device, False
             )
+
+    def cached_layers(self) -> list[tuple[int, int, int]]:
+        """The layers of this worker with equal KV caches: their number, bytes per token, window; see `CachedLayers`."""
+        worker: Any = self
+        own = worker.get_kv_cache_spec()  # without the layers that read the cache of another one
+        caches: Counter[tuple[int, int]] = Counter()
+        for group in worker.model_runner.kv_cache_config.kv_cache_groups:
+            spec = group.kv_cache_spec
+            by_name = spec.kv_cache_specs if isinstance(spec, UniformTypeKVCacheSpecs) else {}
+            caches.update(_cache(by_name.get(name, spec)) for name in group.layer_names if name in own)
+        return [(layers, *cache) for cache, layers in sorted(caches.items())]
+
+
+def _cache(spec: Any) -> tuple[int, int]:
+    """Bytes per token and window of a layer's KV cache."""
+    if isinstance(spec, MambaSpec):
+        return spec.real_page_size_bytes, 1
+    size = getattr(spec, "real_page_size_bytes", spec.page_size_bytes) // spec.block_size
+    if isinstance(spec, ChunkedLocalAttentionSpec):
+        return size, spec.attention_chunk_size
+    return size, get_kv_cache_spec_sliding_window(spec) or 0

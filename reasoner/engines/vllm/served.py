@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
-from reasoner.engines.vllm.cores import Core, CoreDied, Job
+from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
@@ -113,7 +113,7 @@ class VllmModel:
             try:
                 facts = core.started.result()
                 self._renderer = PromptRenderer(facts.renderer)
-                self._model = self._served_model_info(resolved, facts.config)
+                self._model = self._served_model_info(resolved, facts)
                 self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
             except BaseException as error:
                 core.close()
@@ -148,18 +148,21 @@ class VllmModel:
     def _new_core(self, build: Build, arguments: Any) -> Core:
         raise NotImplementedError
 
-    def _served_model_info(self, resolved: Resolved, config: Any) -> ModelInfo:
-        """The model's facts with the window, the revision and the KV cache type of vLLM's `config`."""
+    def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
+        """The model's facts with the window, the revision and the KV caches of vLLM's own."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
-        model, kv_dtype = config.model_config, config.cache_config.cache_dtype
+        model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
+        size = kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize
         folder = resolved.folder or resolve(self.model_id, self.notify).folder
-        info = read_model_info(folder, name=resolved.name) if folder else ModelInfo(resolved.name)
+        info = ModelInfo(resolved.name, kv_bytes_per_element=size)
+        if folder:
+            info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
         return replace(
             info,
             context=model.max_model_len,
             revision=model.revision or info.revision,
-            kv_bytes_per_element=kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize,
+            caches=info.caches if facts.caches == info.cached_layers else facts.caches or info.caches,
         )
 
     def share_gpu(self, policy: Engine) -> None:

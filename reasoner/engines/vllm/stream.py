@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from reasoner.engine import SampleRequest
+from reasoner.engines.vllm.logprobs import Rows, best
 from reasoner.engines.vllm.parts import Before, Marks, Text
 from reasoner.models.thinking import split
 from reasoner.types import FinishReason, SamplingParams, TokenIds
@@ -63,11 +64,10 @@ class Stream:
         self._stops, self._top_k = stops, request.params.logprobs or 0
         self._below = request.floor.watch() if request.floor else None
         self._ids: list[int] = []
-        self._rows: list[Any] = []
+        self._rows: Rows | None = None
         self._texts: list[str] = []
         self._computed = 0
         self._end: tuple[FinishReason, int | str | None] | None = None
-        self._measured = False
 
     def __call__(self, output: Any) -> bool:
         """Whether the sequence ends here."""
@@ -75,18 +75,20 @@ class Stream:
         self._computed += len(delta.token_ids)
         if self._end:
             return True
-        self._measured = self._measured or delta.logprobs is not None
-        rows = delta.logprobs or [None] * len(delta.token_ids)
+        flat = delta.logprobs
+        if flat is not None and self._rows is None:
+            self._rows = Rows()
         closing = output.finished and delta.finish_reason == "stop" and not isinstance(delta.stop_reason, str)
         self._texts.append(delta.text)
-        for at, (token, row) in enumerate(zip(delta.token_ids, rows, strict=False), 1):
+        for at, token in enumerate(delta.token_ids):
             self._ids.append(token)
-            self._rows.append(row)
-            is_text = not (closing and at == len(delta.token_ids))
+            if self._rows is not None and flat is not None:
+                self._rows.add(flat, at)
+            is_text = not (closing and at + 1 == len(delta.token_ids))
             if self._stops and is_text and (stop := self._stops.completed_by(token)):
                 self._end = "stop", stop
                 return True
-            if self._below and row and not output.finished and self._below(best(row, self._top_k)):
+            if self._below and flat and not output.finished and self._below(best(flat, at, self._top_k)):
                 self._end = "abort", None
                 return True
         if output.finished:
@@ -97,10 +99,4 @@ class Stream:
     def drawn(self) -> Drawn:
         """The sequence, when it has ended."""
         finish, stop = self._end or ("abort", None)
-        rows = self._rows if self._measured else None
-        return Drawn(tuple(self._ids), "".join(self._texts), rows, finish, stop, self._computed)
-
-
-def best(row: Any, top_k: int) -> tuple[float, ...]:
-    """The log-probabilities of the best alternatives at a position, best first."""
-    return tuple(sorted((entry.logprob for entry in row.values()), reverse=True)[:top_k])
+        return Drawn(tuple(self._ids), "".join(self._texts), self._rows, finish, stop, self._computed)

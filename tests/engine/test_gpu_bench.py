@@ -1,0 +1,58 @@
+"""`bench/gpu.py` without a GPU: every phase runs on a tiny model, and a phase that fails stops no other one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.engines.vllm.build import installed_build
+
+SCRIPT = Path(__file__).parents[2] / "bench" / "gpu.py"
+
+pytestmark = pytest.mark.skipif(
+    (build := installed_build()) is None or not build.cpu, reason="this is the run without a GPU"
+)
+
+
+def lines(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    finished = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        # Two threads that wait for each other are slower than one where the model is tiny.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return finished.returncode, [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+def test_every_phase_runs_without_a_gpu() -> None:
+    code, found = lines("--minutes=20")
+    assert [line.get("error") for line in found] == [None] * 9
+    assert code == 0
+    assert all(line["card"] and line["shape"] == "tiny" and line["seconds"] > 0 for line in found)
+    figures = {line["phase"]: line["figures"] for line in found}
+    skipped = {line["phase"]: line["skipped"] for line in found if line["skipped"]}
+    assert skipped == {1: {"compiled": "compiling for a CPU takes minutes and is not what a CPU runs by default"}}
+    assert figures[2]["max_num_seqs=16"]["ratio"] > 0
+    assert figures[3]["share"] == 1.0
+    assert set(figures[4]) == {"bar", "beam_search", "dvts", "mcts"}
+    assert 0 < figures[5]["max_tokens=32"]["in_flight"] <= 16
+    assert figures[6]["generated"] == figures[6]["counted_by_vllm"]
+    assert set(figures[7]["tokens_a_second"]) == {"none", "0", "5", "20", "floor"}
+    assert figures[8]["fp8"]["kv_cache_tokens"] == 2 * figures[8]["auto"]["kv_cache_tokens"]
+    assert figures[8]["fp8"]["kv_bytes_per_token"] * 2 == figures[8]["auto"]["kv_bytes_per_token"]
+    assert figures[9]["ctrl_c"]["exit_code"] == 130
+
+
+def test_phases_that_cannot_run_say_why_and_the_next_ones_run(tmp_path: Path) -> None:
+    code, found = lines("1", "3", f"--tokenizer={tmp_path}")
+    assert code == 1
+    assert [line["phase"] for line in found] == [1, 3]
+    assert all("\n" not in line["error"] and "EngineUnavailable: " in line["error"] for line in found)
+    code, found = lines("1", "--minutes=0", f"--tokenizer={tmp_path}")
+    assert (code, found[0]["skipped"]) == (0, {"starting": "no time is left: raise --minutes or name fewer phases"})
