@@ -36,7 +36,7 @@ async def measure(dtype: Any, *, eager: bool, count: int, tokens: int) -> dict[s
     from reasoner.engines.vllm import VllmEngine
     from reasoner_strategies import SelfConsistency
 
-    engine = VllmEngine(max_model_len=1024, kv_gib=1.0, dtype=dtype, enforce_eager=eager)
+    engine = VllmEngine(max_model_len=1024, kv_gib=1.0, dtype=dtype, args={"enforce_eager": eager})
     began, worked = time.perf_counter(), time.process_time()
     await engine.start()
     strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=tokens))

@@ -176,7 +176,7 @@ async def main(rounds: int) -> None:
               f"{generated}, of all computed {every}; prompts {prompt:,}, cached {cached:,}, ideally {ideal:,}: "
               f"{cached / ideal:.3f}; by depth {depths}", flush=True)  # fmt: skip
     await engine.close()
-    engine = VllmEngine(max_model_len=1024, enable_prefix_caching=False)
+    engine = VllmEngine(max_model_len=1024, args={"enable_prefix_caching": False})
     await engine.start()
     for spec in SPECS:
         with_cache, run = runs[spec], await measured(engine, build("strategy", spec), asked)

@@ -23,10 +23,10 @@ COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens
 class Cost:
     """The cost of an operation or a run; each token counts in one field only.
 
-    `prompt_tokens` were computed, `cached_tokens` were served from the prefix cache. `generated_tokens` belong to
-    finished sequences, `cancelled_tokens` to cancelled ones. `verifier_tokens` are all that verifiers computed.
-    `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None where the model's
-    geometry is unknown. `seconds` is the latency of one operation, and the elapsed time of a run.
+    `prompt_tokens` were computed, `cached_tokens` came from the prefix cache. `generated_tokens` belong to finished
+    sequences, `cancelled_tokens` to cancelled ones. `verifier_tokens` are those of verdicts: by verifiers, and by a
+    model on answers. `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None
+    where the model's geometry is unknown. `seconds` is the latency of an operation, and the elapsed time of a run.
     """
 
     prompt_tokens: int = 0

@@ -47,10 +47,12 @@ class UsageMeter:
     """What the engine has computed for one request so far.
 
     The engine writes it; the runner reads it if the request does not complete. None means unknown: the request is
-    then booked at its worst case.
+    then booked at its worst case. `preemptions` is how often the engine took its KV cache away, and computed again what
+    it had generated so far, which no usage counts; 0 where the engine does not say.
     """
 
     usage: Usage | None = None
+    preemptions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,19 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop and free everything. A second call does nothing."""
+
+
+async def spellings(engine: Engine, word: str) -> TokenIds | None:
+    """The single tokens that spell a word, with or without a blank, in either case; None without a tokenizer."""
+    tokens: dict[int, None] = {}
+    for form in dict.fromkeys((word, word.lower(), word.upper())):
+        for text in (form, f" {form}"):
+            ids = await engine.encode(text)
+            if ids is None:
+                return None
+            if len(ids) == 1:
+                tokens[ids[0]] = None
+    return tuple(tokens)
 
 
 @runtime_checkable

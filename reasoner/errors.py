@@ -34,6 +34,10 @@ class UsageError(ReasonerError):
     """The caller's input cannot work; the message says what would."""
 
 
+MAX_LISTED = 200
+"""Known names that an error lists; of more it shows the nearest."""
+
+
 class UnknownName(UsageError):
     """An unknown name, with the known ones; `meant` is the suggestion, if the caller knows a better one."""
 
@@ -47,6 +51,9 @@ class UnknownName(UsageError):
         guess = f"; did you mean {meant}?" if meant else ""
         owner = f" of {of}" if of else ""
         listed = ", ".join(self.known) if self.known else "none"
+        if len(self.known) > MAX_LISTED:
+            near = difflib.get_close_matches(name, self.known, cutoff=0.5)
+            listed = ", such as ".join(filter(None, (str(len(self.known)), ", ".join(near))))
         super().__init__(f"no {kind}{owner} named {name!r}{guess} (there are: {listed})")
 
 

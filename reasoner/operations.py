@@ -43,7 +43,8 @@ class Sample:
     is generated: it ends with "abort" and its tokens are booked as cancelled. `reserve` is a number of tokens that the
     budget must still allow to be generated after each sequence, such as for a closing answer. Sequences of each
     `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
-    which branch uses a prompt first.
+    which branch uses a prompt first. `answers` says whether the sequences answer the question; in others, such as a
+    review or a choice, a model is never asked for an answer.
     """
 
     prompts: tuple[Prompt, ...]
@@ -52,6 +53,7 @@ class Sample:
     floor: ConfidenceFloor | None = None
     reserve: int = 0
     branch: int = 0
+    answers: bool = True
 
     def __post_init__(self) -> None:
         check_n(self.n)
@@ -176,10 +178,11 @@ class FindBlocks:
 
 @dataclass(frozen=True, slots=True)
 class CheckEquivalent:
-    """Check which of the question's answers are the same if the answer space needs slow work for it.
+    """Check which of the question's answers are the same if the answer space needs slow work or a model for it.
 
-    Reply: a bool for each pair, in order: whether each accepts the other; None if that was not decided in time, and
-    then they count as different. It costs no tokens.
+    Reply: a bool for each pair, in order: whether each accepts the other; None if that was not decided, and then they
+    count as different. It costs no tokens, unless the space lets the run's model decide: then it costs verifier tokens,
+    and a pair that the budget refuses is not decided.
     """
 
     pairs: tuple[tuple[Answer, Answer], ...]
@@ -242,6 +245,8 @@ Operation: TypeAlias = (
 """What a plan may yield."""
 
 
+NOT_ASKED = "not asked"
+"""The beginning of the error of a verdict of the model on answers that the ledger refused, in whole or in part."""
 NOT_MEASURED = "not measured"
 """The beginning of the error of a `LogLikelihood` that the ledger refused, in whole or in part."""
 

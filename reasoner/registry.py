@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import numbers
 import types
 import typing
@@ -11,7 +12,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
 from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
-from reasoner.specs import Bare, Spec, Value, written
+from reasoner.specs import Bare, OpenOptions, Spec, Value, written
 from reasoner.system.machine import plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
@@ -66,8 +67,9 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     """The object that a spec describes; see `reasoner.specs` for how it is written.
 
     Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too, as `params.stop`
-    where it has a `stop` of its own. A value without a name sets the first option, where that has no default, as in
-    `gym:chain_sum,size=100`. `common` are default options, which the spec may override.
+    where it has a `stop` of its own; where it has `OpenOptions`, those that it reads itself. A value without a name
+    sets the first option, where that has no default, as in `gym:chain_sum,size=100`. `common` are default options,
+    which the spec may override.
 
     Raises:
         UsageError: not a spec, an unknown name or option, or a value that does not fit.
@@ -81,10 +83,15 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     base = fields["params"].default if "params" in fields else None
     sampling = sampling_options(cls) if isinstance(base, SamplingParams) else {}
     allowed = sorted((fields.keys() | sampling.keys()) - {"params"})
+    opened: OpenOptions | None = getattr(cls, "open_options", None)
     values: dict[str, Any] = dict(common)
     params: dict[str, Value] = {}
+    beyond: dict[str, Value] = {}
     for written_option, value in spec.options.items():
         option = written_option or _first_required(owner, name, fields, value)
+        if opened and (option not in allowed or option == opened.field):
+            beyond[option] = value
+            continue
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=owner)
         if option in fields:
@@ -96,6 +103,8 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     options = _converted(owner, values, cls)
     if params and isinstance(base, SamplingParams):
         options["params"] = dataclasses.replace(base, **_converted(owner, params, SamplingParams))
+    if opened and beyond:
+        options[opened.field] = {**options.get(opened.field, {}), **opened.read(beyond)}
     if missing := [option for option, field in fields.items() if _required(field) and option not in options]:
         example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
         raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
@@ -261,6 +270,7 @@ def _spec(thing: object) -> Spec:
 def _changed(thing: object) -> list[tuple[str, Any]]:
     if not dataclasses.is_dataclass(thing):
         return []
+    opened: OpenOptions | None = getattr(thing, "open_options", None)
     changed: list[tuple[str, Any]] = []
     for field in options_of(thing).values():
         value = getattr(thing, field.name)
@@ -274,6 +284,8 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
                 for written, name in sampling_options(type(thing)).items()
                 if getattr(value, name) != getattr(base, name)
             ]
+        elif opened and field.name == opened.field:
+            changed += value.items()
         else:
             changed.append((field.name, value))
     return changed
@@ -281,10 +293,14 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
 
 def as_written(value: object) -> Value:
     """The value of an option in the form of a spec."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return tuple(map(as_written, value))
+    if isinstance(value, Mapping):
+        return without_userinfo(json.dumps(value))
     if dataclasses.is_dataclass(value):
         return _spec(value)
     if value is None or isinstance(value, int | float):
         return Bare(str(value).lower())
+    if isinstance(value, types.FunctionType):
+        return f"{value.__module__}:{value.__qualname__}"
     return without_userinfo(str(value))

@@ -1,14 +1,15 @@
 """How a sequence is sampled, and how much a model is asked to think."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from reasoner.errors import UsageError, require, shown
+from reasoner.tokens import TokenIds
 
-TokenIds = tuple[int, ...]
-"""Token ids of the model's own vocabulary."""
 ThinkingLevel = Literal["none", "low", "medium", "high"] | int
 """How much a model is asked to think: not at all, by its own levels, or at most so many tokens."""
+NO_THINKING: Final = "none"
+"""The thinking level that asks for an answer without thinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class SamplingParams:
 
     `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the number of alternatives per token: 0 keeps only the sampled
     token's log-probability, None keeps nothing. `stop` strings end only what follows the thinking, unless
-    `stop_in_thinking` is set.
+    `stop_in_thinking` is set. `lora` is an adapter of the model: a folder or a Hugging Face id; on a server the name
+    that it has there.
     """
 
     temperature: float = 0.7
@@ -29,6 +31,7 @@ class SamplingParams:
     stop_token_ids: TokenIds = ()
     logprobs: int | None = None
     stop_in_thinking: bool = False
+    lora: str = ""
 
     def __post_init__(self) -> None:
         require(self.temperature, "temperature", at_least=0, at_most=10)

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from reasoner.errors import UnknownName, UsageError
 
@@ -62,6 +63,17 @@ class Spec:
 
 
 Value = str | Spec | tuple["Value", ...]
+
+
+class OpenOptions(NamedTuple):
+    """Options of a plug-in beyond its fields, as an attribute `open_options` of its class.
+
+    The `field` holds them by name. `read` makes its value of what a spec gives: all options that are not fields, and
+    the one with the name of the field itself, such as a file. It raises UsageError. The names are checked by the class.
+    """
+
+    field: str
+    read: Callable[[Mapping[str, Value]], Mapping[str, Any]]
 
 
 def written(value: Value) -> str:

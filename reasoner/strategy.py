@@ -126,18 +126,20 @@ class CalibratedStrategy(Protocol):
         """The data of the calibration; None without one."""
 
 
-def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
+def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams, answers: bool = True) -> Plan[tuple[Completion, ...]]:
     """Generate `n` sequences from one prompt and wait for all: they come in launch order.
 
-    There are fewer if the budget admits only a part.
+    There are fewer if the budget admits only a part. `answers=False` says that they do not answer the question.
     """
-    reply: tuple[Completion, ...] = yield Sample((prompt,), n, params)
+    reply: tuple[Completion, ...] = yield Sample((prompt,), n, params, answers=answers)
     return reply
 
 
-def sample_each(prompts: Sequence[Prompt], *, n: int = 1, params: SamplingParams) -> Plan[tuple[Completion, ...]]:
+def sample_each(
+    prompts: Sequence[Prompt], *, n: int = 1, params: SamplingParams, answers: bool = True
+) -> Plan[tuple[Completion, ...]]:
     """Like `sample`, with `n` sequences from each of several prompts, prompt by prompt."""
-    reply: tuple[Completion, ...] = yield Sample(tuple(prompts), n, params)
+    reply: tuple[Completion, ...] = yield Sample(tuple(prompts), n, params, answers=answers)
     return reply
 
 
@@ -221,7 +223,7 @@ def note_stop(reason: str) -> Plan[None]:
 
 
 def count_votes(tally: Tally) -> Plan[VoteState]:
-    """The vote state of the tally, after comparing answers that need slow work, if there is time left."""
+    """The vote state of the tally, after comparing answers that need slow work or a model, as far as budget is left."""
     try:
         if answers := tally.unplaced():
             blocks: tuple[Blocks | None, ...] = yield FindBlocks(answers)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams as SamplingParams  # noqa: PLC0414 # a name of this module, too
 from reasoner.sampling import ThinkingLevel as ThinkingLevel  # noqa: PLC0414 # a name of this module, too
-from reasoner.sampling import TokenIds as TokenIds  # noqa: PLC0414 # a name of this module, too
-from reasoner.system.foreign import fault_in
+from reasoner.tokens import NO_LOGPROB as NO_LOGPROB  # noqa: PLC0414
+from reasoner.tokens import Logprobs as Logprobs  # noqa: PLC0414
+from reasoner.tokens import TokenIds as TokenIds  # noqa: PLC0414
+from reasoner.tokens import Usage as Usage  # noqa: PLC0414
 
 R = TypeVar("R")
 
@@ -105,47 +107,11 @@ class Prompt:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one sequence as the engine counted them; `cached_tokens` of the prompt were not computed.
+class Extraction(NamedTuple):
+    """The answer that a model extracted from a completion, None if it found none, and what that cost."""
 
-    `thinking_tokens` are those of the generated ones that belong to thinking, its markers included.
-    If one request that counts the prompt once generated several sequences, only the first has prompt tokens.
-    """
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    thinking_tokens: int = 0
-
-    @property
-    def fault(self) -> str:
-        """What is wrong with the counts, which an engine reported; empty if nothing is."""
-        counts = (("prompt_tokens", self.prompt_tokens), ("cached_tokens", self.cached_tokens),
-                  ("generated_tokens", self.generated_tokens), ("thinking_tokens", self.thinking_tokens))  # fmt: skip
-        if fault := fault_in(counts):
-            return fault
-        if self.cached_tokens > self.prompt_tokens:
-            return f"cached_tokens={self.cached_tokens} is more than prompt_tokens={self.prompt_tokens}"
-        if self.thinking_tokens > self.generated_tokens:
-            return f"thinking_tokens={self.thinking_tokens} is more than generated_tokens={self.generated_tokens}"
-        return ""
-
-
-NO_LOGPROB = -9999.0
-"""Represents a log-probability of minus infinity, which JSON does not have. Only watched tokens can have it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Logprobs:
-    """Natural-log probabilities, one entry per token.
-
-    They are of the sampled token, of the best alternatives (best first), and of the token ids that the request watched.
-    """
-
-    sampled: tuple[float, ...] = ()
-    top: tuple[tuple[float, ...], ...] = ()
-    watched: tuple[tuple[float, ...], ...] = ()
+    answer: "Answer | None"
+    cost: "Cost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +120,8 @@ class Completion:
 
     `token_ids` are what the engine produced, including a closing end-of-sequence or stop token. `stop` is the stop
     string or token id that matched; with `finish_reason` "stop" and no `stop`, the model ended the sequence itself.
-    `index` counts the sequences of this prompt in launch order.
+    `index` counts the sequences of this prompt in launch order. `extraction` is there if a model was asked for the
+    answer.
 
     A model that thinks generates two parts: `thinking`, and then the final part, which is `text`. Only `text` is read
     for an answer, rated and shown to other prompts. Thinking is a prefix of the sequence: the first
@@ -172,6 +139,7 @@ class Completion:
     seed: int = 0
     thinking: str = ""
     unclosed: bool = False
+    extraction: Extraction | None = None
 
     @property
     def ended(self) -> bool:
@@ -302,8 +270,11 @@ class Question:
         return question_of(text, space=space, context=context, id=id, system=system, shots=shots, history=history)
 
     def read(self, completion: Completion) -> Answer | None:
-        """The answer in a completion; None if there is none or the sequence was cut."""
-        return None if completion.truncated else self.space.read(completion.chain)
+        """The answer in a completion, by a rule or by extraction; None if there is none or the sequence was cut."""
+        if completion.truncated:
+            return None
+        extracted = completion.extraction.answer if completion.extraction else None
+        return extracted or self.space.read(completion.chain)
 
 
 CANCELLED = "cancelled"

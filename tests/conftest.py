@@ -21,7 +21,7 @@ WORKER_GIB = 6
 """Memory that one worker may need: vLLM, its cache, and a reward model beside it."""
 
 MARKS = {
-    "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py"),
+    "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py", "tests/engines/test_vllm_arguments.py"),
     "process": (
         "tests/answers/test_pairs.py",
         "tests/answers/test_policy.py",
@@ -45,7 +45,7 @@ MARKS = {
 }
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 
-OWN_ENGINES = {"test_command.py", "test_examples.py", "test_gpu_bench.py", "test_vllm_async.py"}
+OWN_ENGINES = {"test_command.py", "test_examples.py", "test_gpu_bench.py", "test_vllm_async.py", "test_vllm_options.py"}
 """Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""
 
 

@@ -17,7 +17,8 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.operations import BRANCH
 from reasoner.strategy import Plan
-from reasoner.trace.events import Event, TraceWriter, Work
+from reasoner.trace.events import Event, TraceWriter
+from reasoner.trace.record import Work
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 

@@ -30,6 +30,7 @@ PAGES = (
     "docs/report/README.md",
     "docs/servers.md",
     "docs/strategies.md",
+    "docs/vllm.md",
     "examples/README.md",
 )
 

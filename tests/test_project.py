@@ -49,8 +49,8 @@ PUBLIC = {
         Logprobs ModelInfo Rendered RequestLost SampleRequest TokenIds Usage UsageMeter limits_thinking reset_caches
     """,
     "reasoner.trace.events": """
-        Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event LikelihoodsMeasured Noted Prefilled
-        Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter read_trace
+        AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
+        LikelihoodsMeasured Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter read_trace
     """,
     "reasoner.verifier": """
         CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost

@@ -14,6 +14,7 @@ from reasoner import registry
 from reasoner.aliases import ALIASES
 from reasoner.budget import UNITS
 from reasoner.engines.simulated import SimulatedEngine
+from reasoner.engines.vllm.arguments import known_arguments
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import Kind, build, entries, load, sampling_options, spec_of
 from reasoner.stopping.rules import BetaRule
@@ -266,5 +267,5 @@ def test_every_alias_is_of_something_that_there_is() -> None:
     options = {
         option for cls in classes for option in (*sampling_options(cls), *(f.name for f in dataclasses.fields(cls)))
     }
-    assert set(ALIASES["option"].keys()) <= options
+    assert set(ALIASES["option"].keys()) <= options | known_arguments().keys()
     assert set(ALIASES["budget unit"].keys()) <= set(UNITS)

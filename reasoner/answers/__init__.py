@@ -1,9 +1,9 @@
 """The answer spaces by name, and the choice of one for a question."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.code import CodeSpace
@@ -15,7 +15,10 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
 
 __all__ = [
+    "ANY_KIND",
+    "KINDS",
     "MAX_TEXT",
+    "OPTIONS",
     "RULES",
     "SPACES",
     "TAIL",
@@ -32,6 +35,7 @@ __all__ = [
     "space_for",
     "squad_em",
     "squad_normal",
+    "with_options",
 ]
 
 _YES_NO_QUESTION = re.compile(
@@ -55,6 +59,7 @@ _MATHEMATICAL = re.compile(
 )
 
 
+A = TypeVar("A", bound=AnswerSpace)
 _Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace
 
 
@@ -85,12 +90,22 @@ _SPACES: dict[str, Callable[[str], _Space]] = {
     "code": lambda _: CodeSpace(),
 }
 SPACES = tuple(_SPACES)
+KINDS: Mapping[str, type[_Space]] = {
+    "number": NumberSpace,
+    "math": MathSpace,
+    "choice": ChoiceSpace,
+    "yes_no": YesNoSpace,
+    "text": TextSpace,
+    "code": CodeSpace,
+}
+"""The class of each kind of answer, but for `auto`, which chooses one of them."""
 
 
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space with this name for a question; options may follow, as in `math:seconds=30` or `number:pattern== (.*)`.
+    """The space with this name for a question; options may follow, as in `math:loose=[units,rounding],seconds=30`.
 
     `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
+    `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are the same.
     `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
 
     Raises:
@@ -99,22 +114,35 @@ def space_for(name: str, question: str) -> AnswerSpace:
     name, _, options = name.partition(":")
     if name not in _SPACES:
         raise UnknownName("answer kind", name, SPACES)
-    space = _SPACES[name](question)
-    return replace(space, **_options(name, options)) if options else space
+    return with_options(_SPACES[name](question), options, kind=name)
 
 
-_OPTIONS = {"math": ("seconds", "pattern"), "choice": ("several", "pattern")}
+def with_options(space: A, options: str, *, kind: str = "") -> A:
+    """The same space with options such as `extract=model`; unchanged for an empty text. `kind` is how errors name it.
+
+    Raises:
+        UsageError: the kind has no such option, or its value is not valid.
+    """
+    return replace(space, **_read_options(kind or space.name, options)) if options else space  # type: ignore[type-var]
 
 
-def _options(kind: str, text: str) -> dict[str, Any]:
+ANY_KIND = ("extract", "pattern")
+"""The options of every answer kind."""
+OPTIONS = {"math": ("seconds", "loose", *ANY_KIND), "choice": ("several", *ANY_KIND), "text": ("equal", *ANY_KIND)}
+
+
+def _read_options(kind: str, text: str) -> dict[str, Any]:
     """The options of an answer kind, as the fields of its space."""
-    known, values = _OPTIONS.get(kind, ("pattern",)), dict[str, Any]()
+    known, values = OPTIONS.get(kind, ANY_KIND), dict[str, Any]()
     while text:
         option, _, value = (part.strip() for part in text.partition("="))
         if option not in known:
             raise UnknownName("option", option, known, of=f"answer kind {kind}")
         text = ""
-        if option != "pattern":
+        if value.startswith("[") and option == "loose":
+            value, _, text = value[1:].partition("]")
+            text = text.removeprefix(",")
+        elif option != "pattern":
             value, _, text = value.partition(",")
         values[option] = _READ[option](value)
     return values
@@ -133,4 +161,15 @@ def _several(value: str) -> bool:
     return value == "true"
 
 
-_READ: dict[str, Callable[[str], object]] = {"seconds": _seconds, "several": _several, "pattern": str}
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+_READ: dict[str, Callable[[str], object]] = {
+    "seconds": _seconds,
+    "loose": _names,
+    "several": _several,
+    "equal": str,
+    "extract": str,
+    "pattern": str,
+}

@@ -1,10 +1,20 @@
 """Whether one mathematical answer accepts another, shape by shape; only two formulas are left to the caller."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from fractions import Fraction
+from typing import Literal, get_args
 
+from reasoner.answers.quantities import measure
 from reasoner.answers.relations import as_inequality
 from reasoner.answers.shapes import Formula, Group, Named, Number, Shape, Words, key
+
+Policy = Literal["units", "percent", "degrees", "order", "rounding"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+"""What may be loosened: units that differ are dropped, 50% is also 0.5, 30 degrees are also pi/6, tuples and sets are
+compared in any order, and a decimal equals what rounds to it."""
+MAX_DECIMALS = 15
+"""Digits after the point of a decimal that may be rounded."""
 
 Decide = Callable[[str, str], bool | None]
 """Whether the first formula, taken as the reference, accepts the second; None if unknown."""
@@ -12,30 +22,86 @@ Decide = Callable[[str, str], bool | None]
 _RELATION = re.compile(r"[<>]|\\le|\\ge|\\ne(?![a-z])")
 
 
-def accepts(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
+def accepts(gold: Shape, answer: Shape, decide: Decide, loose: Collection[Policy] = ()) -> bool | None:
     """Whether `gold` accepts `answer`; None if `decide` was necessary and returned None."""
     if key(gold) == key(answer):
         return True
     match gold, answer:
+        case (Group("unit"), _) | (_, Group("unit")):
+            return _accepts_amount(gold, answer, decide, loose)
         case (Named(), _) | (_, Named()):
-            return _accepts_named(gold, answer, decide)
+            return _accepts_named(gold, answer, decide, loose)
         case (Group("label", parts), Words() as label) | (Words() as label, Group("label", parts)):
             return parts[0] == label
-        case Group("()"), Group("list") if named := by_name(answer):
-            return _all(gold.parts, named, decide)
-        case Group("list"), Group("()") if named := by_name(gold):
-            return _all(named, answer.parts, decide)
-        case Group("list"), Group("list") if _all_named(gold) != _all_named(answer):
-            return False
-        case Group(), Group() if gold.kind == answer.kind:
-            compare = _matched if gold.kind in ("list", "union") else _all
-            return compare(gold.parts, answer.parts, decide)
+        case Group(), Group():
+            return _accepts_group(gold, answer, decide, loose)
+        case Number(one), Number(other):
+            return "rounding" in loose and (rounds_to(one, other) or rounds_to(other, one))
         case (Formula(), (Number() | Formula())) | (Number(), Formula()):
             gold_latex, answer_latex = key(gold), key(answer)
             # An equation is not the value of one of its sides.
             return ("=" in gold_latex) == ("=" in answer_latex) and decide(gold_latex, answer_latex)
         case _:
             return False
+
+
+def _accepts_group(gold: Group, answer: Group, decide: Decide, loose: Collection[Policy]) -> bool | None:
+    """`accepts` of two groups, part by part."""
+    kinds = {gold.kind, answer.kind}
+    if "order" in loose and kinds <= {"()", "list"}:
+        return _matched(gold.parts, answer.parts, decide, loose)
+    if kinds == {"()", "list"}:
+        parts, others = (by_name(group) if group.kind == "list" else group.parts for group in (gold, answer))
+        return bool(parts and others) and _all(parts, others, decide, loose)
+    if len(kinds) > 1 or (gold.kind == "list" and _all_named(gold) != _all_named(answer)):
+        return False
+    compare = _matched if gold.kind in ("list", "union") else _all
+    return compare(gold.parts, answer.parts, decide, loose)
+
+
+def rounds_to(value: Fraction, decimal: Fraction) -> bool:
+    """Whether a decimal with at least two digits after the point is the value rounded to its digits."""
+    digits = next((count for count in range(2, MAX_DECIMALS + 1) if (decimal * 10**count).denominator == 1), 0)
+    return digits > 0 and abs(value - decimal) <= Fraction(1, 2 * 10**digits)
+
+
+def _accepts_amount(gold: Shape, answer: Shape, decide: Decide, loose: Collection[Policy]) -> bool | None:
+    """`accepts` if a side has a unit: two units convert, and one that only one side has is dropped."""
+    (one, unit), (other, another) = _amount(gold), _amount(answer)
+    if unit and another and "units" not in loose:
+        first, second = measure(unit), measure(another)
+        if first.dimension != second.dimension:
+            turned = "degrees" in loose and {first.dimension, second.dimension} == {"degree^1", "radian^1"}
+            return turned and accepts(_scaled(one, unit, turned), _scaled(other, another, turned), decide, loose)
+        size = first.size / second.size
+        return accepts(one if size == 1 else _times(one, str(size)), other, decide, loose)
+    verdict = accepts(one, other, decide, loose)
+    if verdict is not False or bool(unit) == bool(another):
+        return verdict
+    percent, degrees = "percent" in loose, "degrees" in loose
+    scaled = _scaled(one, unit, degrees, percent), _scaled(other, another, degrees, percent)
+    return scaled != (one, other) and accepts(*scaled, decide, loose)
+
+
+def _amount(shape: Shape) -> tuple[Shape, str]:
+    """An amount and its unit, which is "" if there is none."""
+    if isinstance(shape, Group) and shape.kind == "unit":
+        return shape.parts[0], key(shape.parts[1])
+    return shape, ""
+
+
+def _scaled(amount: Shape, unit: str, degrees: bool, percent: bool = False) -> Shape:
+    """The number that an amount is if percent are hundredths and degrees are angles."""
+    if percent and unit == "%":
+        return _times(amount, "1/100")
+    return _times(amount, "1/180", "\\pi ") if degrees and unit == "degree" else amount
+
+
+def _times(amount: Shape, factor: str, constant: str = "") -> Shape:
+    value = Fraction(factor)
+    if isinstance(amount, Number) and not constant:
+        return Number(amount.value * value)
+    return Formula(f"\\frac{{{value.numerator}}}{{{value.denominator}}}{constant}\\cdot({key(amount)})")
 
 
 def by_name(group: Group) -> tuple[Shape, ...]:
@@ -51,11 +117,11 @@ def _all_named(group: Group) -> bool:
     return all(isinstance(part, Named) for part in group.parts)
 
 
-def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
+def _accepts_named(gold: Shape, answer: Shape, decide: Decide, loose: Collection[Policy]) -> bool | None:
     """`accepts` if a side names its value: `y = 2x` equals 2x and `2x - y = 0` but not `z = 2x`."""
     match gold, answer:
         case Named(), Named():
-            verdict = gold.name == answer.name and accepts(gold.value, answer.value, decide)
+            verdict = gold.name == answer.name and accepts(gold.value, answer.value, decide, loose)
             both_equations = gold.sign == answer.sign == "="
             return decide(gold.latex, answer.latex) if verdict is False and both_equations else verdict
         case (Named(name, Group() as value, _, "\\in"), Formula(latex)) if _RELATION.search(latex):
@@ -69,27 +135,29 @@ def _accepts_named(gold: Shape, answer: Shape, decide: Decide) -> bool | None:
         case Formula(latex), Named() if "=" in latex:
             return decide(latex, answer.latex)
     gold_value, answer_value = (shape.value if isinstance(shape, Named) else shape for shape in (gold, answer))
-    return accepts(gold_value, answer_value, decide)
+    return accepts(gold_value, answer_value, decide, loose)
 
 
-def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
+def _all(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide, loose: Collection[Policy]) -> bool | None:
     """Whether each part accepts the other side's part at the same index."""
     if len(gold) != len(answer):
         return False
-    verdicts = [accepts(part, other, decide) for part, other in zip(gold, answer, strict=True)]
+    verdicts = [accepts(part, other, decide, loose) for part, other in zip(gold, answer, strict=True)]
     if False in verdicts:
         return False
     return None if None in verdicts else True
 
 
-def _matched(gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide) -> bool | None:
+def _matched(
+    gold: tuple[Shape, ...], answer: tuple[Shape, ...], decide: Decide, loose: Collection[Policy]
+) -> bool | None:
     """Whether the parts of both sides can be paired so that each accepts the other."""
     if len(gold) != len(answer):
         return False
     left = list(answer)
     unsure = False
     for part in sorted(gold, key=key):
-        verdicts = [accepts(part, other, decide) for other in left]
+        verdicts = [accepts(part, other, decide, loose) for other in left]
         if True in verdicts:
             del left[verdicts.index(True)]
         elif None in verdicts:

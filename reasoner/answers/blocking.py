@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 
 from reasoner.answers.acceptance import by_name
+from reasoner.answers.quantities import measure
 from reasoner.answers.shapes import Formula, Group, Named, Number, Shape, Words, key
 from reasoner.types import Blocks
 
@@ -40,6 +41,8 @@ def blocks(shape: Shape, value: Value) -> Blocks:
         return Blocks(guest=(f"label {shape.text}",) if len(shape.text) == 1 else ())
     if isinstance(shape, Group) and shape.kind == "label":
         return Blocks((f"label {key(shape.parts[0])}",))
+    if isinstance(shape, Group) and shape.kind == "unit":
+        return _blocks_of_amount(shape, value)
     kind, size = _kind(shape), _size(shape, value)
     cells = () if size is None else tuple(f"{kind} {cell}" for cell in _cells(size))
     if isinstance(shape, Group) and shape.kind == "list" and (values := by_name(shape)):
@@ -54,6 +57,17 @@ def blocks(shape: Shape, value: Value) -> Blocks:
         return Blocks(cells, ("value ?",))
     unknown = (f"{kind} ?",) if size is None or _names_any(shape) else ()
     return Blocks(tuple(dict.fromkeys(cells + unknown + (("value ?",) if isinstance(shape, Named) else ()))))
+
+
+def _blocks_of_amount(shape: Group, value: Value) -> Blocks:
+    """It may equal the amount without a unit, and another one whose unit converts."""
+    amount, unit = shape.parts[0], measure(key(shape.parts[1]))
+    size = _size(amount, value)
+    if size is None:
+        return Blocks((f"{_kind(amount)} ?", f"{unit.dimension} ?"))
+    converted = _cells(size * float(unit.size))
+    cells = tuple(f"{_kind(amount)} {cell}" for cell in _cells(size))
+    return Blocks((*cells, *(f"{unit.dimension} {cell}" for cell in converted)))
 
 
 def _kind(shape: Shape) -> str:

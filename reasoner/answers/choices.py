@@ -4,11 +4,22 @@ import re
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import ClassVar, Literal
 
 from reasoner.answers.forms import Statement, announcements, hedged
-from reasoner.answers.languages import Language, Reply, alternatives, languages
+from reasoner.answers.languages import Reply, alternatives, languages
+from reasoner.answers.mentions import (
+    Mention,
+    alone_in_a_sentence,
+    ends_the_text,
+    joined,
+    judged,
+    labels_in,
+    occurrences,
+    sole_subject,
+    together,
+)
 from reasoner.answers.reading import NOTHING, TAIL, ByKey, ReadsSegment, last_match
 from reasoner.errors import UsageError
 from reasoner.types import Answer
@@ -22,14 +33,23 @@ _ARTICLE_ENDS = rf"(?!(?<=[AaIi])[^\S\n]+(?!(?i:{_ON})\b)(?:[a-z]|[A-Z][a-zA-Z])
 _AFTER_LETTER = rf"(?![a-zA-Z\d_-]|['\u2019](?![dt][i\u0131u\u00fc]r)){_ARTICLE_ENDS}"
 _AFTER_NUMBER = rf"(?![a-zA-Z\d_]|[.,/:%]\d|%)(?![^\S\n]+(?!{_ON}\b)[a-z])"
 _AND = (
-    r"(?:,\s*(?:(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)\b)?|[/&+\u3001\uff0c]|\b(?:and|or|und|oder|y|o|et|ou|e|dan"
+    r"(?:,\s*(?:(?:and|or|und|oder|y|o|et|ou|e|\u0438|\u0438\u043b\u0438)\b)?|[/&+\u3001\uff0c]|\b(?:and|or|und|oder"
+    r"|y|o|et|ou|e|dan"
     r"|atau|v\u00e0|ve|veya|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u4e0e\u53ca\u3068\u304b\uacfc\uc640])"
 )
 _ENDS = (
     rf"(?=\s*(?:{_CLOSE}|[,;!\n\u3002\uff0c\u3001/&+]|\Z|(?:and|or|are|both|together|because)\b"
     r"|[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7a3]))"
 )
-_ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)\s+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
+_ARTICLE = r"(?:the|la|el|il|le|die|der|das|a|o)[^\S\n]+(?=[*(\"\u201c]*+[A-Z](?![a-zA-Z\d_'\u2019]))"
+_APART = r"(?<![a-zA-Z\d_'\u2019.$\\-])"
+_MENTION = (
+    rf"{_APART}(?:(?P<article>[AI])(?=[^\S\n]+(?!(?i:{_ON}|over|rather|it|seems?|appears?|fits?|makes?|must|would"
+    rf"|satisf\w+|works?|match\w*|holds?|remains?)\b)"
+    r"(?:[a-z]|[A-Z][a-zA-Z]))|(?P<label>[A-Z])(?![a-zA-Z\d_'\u2019-]|\.[a-zA-Z]|[^\S\n]*[=+^<>\u2248])|"
+    r"(?P<small>[a-z])(?=\)|\.?\s*(?:\Z|\n)))"
+)
+_MENTION_OF_NUMBER = rf"(?<![\w.,/$-])(?P<label>\d{{1,2}}){_AFTER_NUMBER}"
 _BOLD = r"\*\*\(?|\\(?:text(?:bf)?|math(?:bf|rm))\{\(?"
 _END = r"(?:\)?\*\*|\)|[.:]\*\*|\.?\})"
 _CIRCLED = {chr(0x2460 + index): str(index + 1) for index in range(20)}
@@ -39,26 +59,34 @@ _POSITIVE = re.compile(
     r"|[\u2713\u2714\u2705]|(?<!\u4e0d)\u6b63\u786e|\u6b63\u3057\u3044",
     re.IGNORECASE,
 )
+_NEGATIVE_MARK = re.compile(r"[\u2717\u2718\u274c\u2716]")
 _NEGATIVE = re.compile(
-    r"\b(?:incorrect\w*|wrong|not|false|no|never|falsch|faux|incorrecta?)\b|n['\u2019]t\b|[\u2717\u2718\u274c\u2716]|\u9519\u8bef|\u4e0d",
+    r"\b(?:incorrect\w*|wrong|not|false|no|never|falsch|faux|incorrecta?)\b|n['\u2019]t\b|[\u2717\u2718\u274c\u2716]"
+    r"|\u9519\u8bef|\u4e0d",
     re.IGNORECASE,
 )
 
 
-_NOT = re.compile(r"\b(?:not|never|neither|nor|unlike|rather than|instead of|isn't|aren't)\s+", re.IGNORECASE)
+_BOLD_TEXT = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _JOINED = re.compile(rf"[\s*,]*(?:{_AND})[\s*]*", re.IGNORECASE)
-_NTH = re.compile(
-    r"\b(first|second|third|fourth|fifth|sixth)\s+(?:option|choice|answer|statement)\s+(?:is|must be)\s+(?:the\s+)?"
-    r"(?:correct|right|best|answer|true)",
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "last")
+_NTH = (
+    rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice|answer|statement|alternative|one)"
+    r"(?:\s+(?:listed|given))?"
+)
+_NTH_IS_RIGHT = re.compile(
+    rf"\b{_NTH}\s+(?:is|must be|would be|should be|seems)\s+(?:the\s+)?(?:\w+\s+)?(?:correct|right|best|answer|true"
+    rf"|one)\b",
     re.IGNORECASE,
 )
-_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+_LEAD = re.compile(r"(?:[\W_]|(?:the|an?|it is|that|option)\b)*+")
+_BEGINS_NTH = re.compile(rf"[\s*]*{_NTH}\b", re.IGNORECASE)
 
 
 @cache
-def _words(field: Literal["option", "choose", "correct"]) -> str:
-    """A pattern of the words of all languages before or after a label."""
-    return alternatives({word for language in languages() for word in getattr(language, field)})
+def _option_words() -> str:
+    """A pattern of the words of all languages for an option."""
+    return alternatives({word for language in languages() for word in language.option})
 
 
 @dataclass(frozen=True)
@@ -71,6 +99,7 @@ class _Patterns:
     alone: re.Pattern[str]
     marked: re.Pattern[str]
     item: re.Pattern[str]
+    mention: re.Pattern[str]
 
 
 @cache
@@ -78,45 +107,24 @@ def _patterns(labels: Labels) -> _Patterns:
     letters = labels == "letters"
     label, capital = ("([A-Za-z])", "([A-Z])") if letters else (r"(\d{1,2})", r"(\d{1,2})")
     after = _AFTER_LETTER if letters else _AFTER_NUMBER
-    lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_words('option')})|the)\s*+)*+"
+    lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_option_words()})|the)\s*+)*+"
     return _Patterns(
         plain=re.compile(rf"[*(\s]*+{capital}{after}"),
         begins=re.compile(rf"{lead}{label}{after}"),
         more=re.compile(
-            rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_words('option')})\s)*+{capital}(?![a-zA-Z\d_'\u2019]){_ENDS}"
+            rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_option_words()})\s)*+{capital}"
+            rf"(?![a-zA-Z\d_'\u2019]){_ENDS}"
         ),
-        alone=re.compile(rf"(?:\W|(?i:{_words('option')})\s*){{0,6}}{label}\W{{0,6}}"),
+        alone=re.compile(rf"(?:\d[.)][ \t])?(?:\W|(?i:{_option_words()})\s*){{0,6}}{label}\W{{0,6}}"),
         marked=re.compile(rf"(?:{_BOLD}|(?<![\w)])\(|\[\[){capital}(?:{_END}|\]\])"),
         item=re.compile(
-            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_words('option')})[ \t]+)?{capital}(?:\*\*)?[).:\]](?:\*\*)?"
+            rf"^(?:[^\w\n]|_){{0,8}}(?:(?i:{_option_words()})[ \t]+)?{capital}(?:\*\*)?(?:[).:\]](?:\*\*)?|[^\S\n]*\||"
+            rf"(?=[^\S\n]+[\u2713\u2714\u2705\u2717\u2718\u274c\u2716]))"
             r"[^\S\n]+(\S[^\n]*)$",
             re.MULTILINE,
         ),
+        mention=re.compile(_MENTION if letters else _MENTION_OF_NUMBER),
     )
-
-
-@cache
-def _phrases(language: Language, labels: Labels) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """`I choose B`, and `B is correct`, in a language."""
-    label, after = ("([A-Z])", _AFTER_LETTER) if labels == "letters" else (r"(\d{1,2})", _AFTER_NUMBER)
-    option = alternatives(language.option)
-    words = "|".join(re.escape(word) for word in sorted(language.correct, key=len, reverse=True))
-    choose = re.compile(
-        rf"(?i:{alternatives(language.choose)})(?:\s*+(?i:the|{option}))*+\s*+[,:\uff0c\uff1a]?+(?:{_OPEN}|[:\uff1a])*+{label}{after}"
-    )
-    before = r"(?<![a-zA-Z\d_'\u2019.-])"
-    correct = re.compile(
-        rf"(?:{before}|(?i:{option})\s*+)[(*\[\"\u201c]*+{label}(?![a-zA-Z\d_'\u2019])"
-        rf"(?:[)*\].:\"\u201d]++(?:\s[^\n.;:()]{{1,60}}?)?)?(?:\s*+\([^()\n]{{1,80}}\))?"
-        rf"\s*+(?:,\s)?(?i:{words})(?![a-zA-Z])"
-    )
-    return choose, correct
-
-
-@cache
-def _gate(language: Language) -> tuple[str, ...]:
-    """Words without any of which a reply names no label in this language."""
-    return tuple({word.lower() for field in (language.choose, language.correct) for word in field})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     options: tuple[str, ...]
     labels: Labels = "letters"
@@ -159,21 +167,18 @@ class ChoiceSpace(ByKey):
         yield from announcements(reply)
         if reply.text.isascii() and " " not in reply.text:
             return
-        text = _plain(reply.text)
-        for match in reversed(list(_NTH.finditer(text))[-20:]):
-            index = _ORDINALS.index(match[1].lower())
-            if index < len(self.options) and not hedged(text, match.start()):
-                yield Statement(self.known[index], match.end())
-        for language in languages():
-            if not any(word in reply.lowered for word in _gate(language)):
-                continue
-            choose, correct = _phrases(language, self.labels)
-            for match in reversed(list(choose.finditer(text))[-20:]):
-                if not hedged(text, match.start()):
-                    yield Statement(text[match.start(1) :][:TAIL], match.end())
-            named = [match for match in correct.finditer(text) if not hedged(text, match.start())]
-            if named and len({match[1] for match in named}) == 1:
-                yield Statement(named[-1][1], named[-1].end())
+        reply = _folded(reply)
+        text = reply.text
+        for match in reversed(list(_NTH_IS_RIGHT.finditer(text))[-20:]):
+            if not hedged(text, match.start()):
+                yield Statement(self._nth(match[1]), match.end())
+        verdicts = judged(reply, labels_in(text, _patterns(self.labels).mention, self.known))
+        for index in reversed(range(len(verdicts))):
+            if verdicts[index].verdict == "chosen":
+                yield Statement(",".join(together(reply, verdicts[index:])), verdicts[index].mention.end)
+        right = [mention for mention, verdict, _ in verdicts if verdict == "right"]
+        if right and len({mention.label for mention in right}) == 1:
+            yield Statement(right[-1].label, right[-1].end)
 
     def begins(self, text: str, reply: Reply) -> Answer | None:
         """The label with which it begins, or the one option that its first sentence names."""
@@ -191,8 +196,10 @@ class ChoiceSpace(ByKey):
                 return self._answer(labels)
             if self.labels == "letters" and match[1] not in "AI":
                 return NOTHING
+        if nth := _BEGINS_NTH.match(text):
+            return self._answer([self._nth(nth[1])])
         sentence = text.partition("\n")[0]
-        return self._named(sentence) or self._ordinal(text)
+        return self._first_named(sentence) or self._named(sentence) or self._ordinal(text)
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """The label with which it begins, the option that it names, or the first label in it."""
@@ -207,6 +214,10 @@ class ChoiceSpace(ByKey):
         """A label, or an option's text."""
         text = _plain(text[:400])
         patterns = _patterns(self.labels)
+        if _NEGATIVE_MARK.search(text):
+            return None
+        if (nth := _BEGINS_NTH.match(text)) and not text[nth.end() :].strip(" .*!"):
+            return self._answer([self._nth(nth[1])])
         if (match := patterns.alone.fullmatch(text)) and match[1].upper() in self.known:
             return self._answer([match[1].upper()])
         if (item := patterns.item.fullmatch(text)) and self._label_of(item[2]) == item[1]:
@@ -219,13 +230,15 @@ class ChoiceSpace(ByKey):
         return None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last label in bold or brackets outside lists; without one, the only option that the reply quotes."""
+        """The last label in bold or brackets outside lists; else what the prose chooses or leaves."""
         text = _plain(text)
         patterns = _patterns(self.labels)
         items = [item for item in patterns.item.finditer(text) if item[1] in self.known]
         listed = len({item[1] for item in items}) > 1
         prose = patterns.item.sub("", text) if listed else text
-        marked = list(patterns.marked.finditer(prose))[-2:]
+        verdicts = judged(Reply(prose), labels_in(prose, patterns.mention, self.known))
+        rejected = {mention.start for mention, verdict, _ in verdicts if verdict == "rejected"}
+        marked = [match for match in patterns.marked.finditer(prose) if match.start(1) not in rejected][-2:]
         if marked and marked[-1][1] in self.known:
             joined = len(marked) > 1 and _JOINED.fullmatch(prose, marked[0].end(), marked[1].start())
             return self._answer([match[1] for match in (marked if joined else marked[-1:])])
@@ -235,7 +248,18 @@ class ChoiceSpace(ByKey):
             right = [item[1] for item in items if _POSITIVE.search(item[2]) and not _NEGATIVE.search(item[2])]
             if len(right) == 1:
                 return self._answer(right)
-        return self._named(prose) or (None if listed else self._ordinal(text.strip()))
+        left = {m.label for m, verdict, _ in verdicts if verdict != "rejected" and alone_in_a_sentence(prose, m)}
+        if len(left) == 1 and not listed:
+            return self._answer([*left])
+        bold = [label for content in _BOLD_TEXT.findall(text) if (label := self._label_of(content))]
+        if len(set(bold)) == 1 and not listed:
+            return self._answer(bold[:1])
+        denied = {m.label for m, verdict, _ in verdicts if verdict == "rejected"}
+        denied -= {m.label for m, verdict, _ in verdicts if verdict != "rejected"}
+        if named := self._named(prose):
+            return None if named.key in denied else named
+        subject = None if listed or self._holds_labels() else sole_subject(Reply(prose), verdicts)
+        return self._answer([subject]) if subject else None if listed else self._ordinal(text.strip())
 
     def _answer(self, labels: list[str]) -> Answer | None:
         chosen = [label for label in self.known if label in labels]
@@ -245,27 +269,53 @@ class ChoiceSpace(ByKey):
         return Answer(key, key)
 
     def _named(self, text: str) -> Answer | None:
-        """The only option whose text the text holds; an option within a longer one that it holds does not count."""
-        options = [(label, _bare(option)) for label, option in zip(self.known, self.options, strict=True)]
-        plain = _bare(text)
-        named = [(label, option) for label, option in options if option and _says(plain, option)]
-        if len(named) > 1 and _NOT.search(plain):
-            # What the text rejects is not what it chooses.
-            for _, option in named:
-                plain = re.sub(
-                    rf"{_NOT.pattern}(?:an? |the )?{re.escape(option)}(?!\w)", " ", plain, flags=re.IGNORECASE
-                )
-            named = [(label, option) for label, option in named if _says(plain, option)]
-        if len(named) > 1:
-            named = [(label, option) for label, option in named if not self._within(option, named, plain)]
-        return self._answer([label for label, _ in named]) if len(named) == 1 else None
+        """The option whose text the text holds: the only one, the first one, or the one that it chooses."""
+        reply = Reply(_bare(text))
+        mentions = self._texts_in(reply.lowered)
+        if len({mention.label for mention in mentions}) < 2:
+            return self._answer([mentions[0].label]) if mentions else None
+        verdicts = judged(reply, mentions)
+        left = [verdict for verdict in verdicts if verdict.verdict != "rejected"]
+        labels = {verdict.mention.label for verdict in left}
+        for wanted in ("chosen", "right") if len(labels) > 1 else ():
+            if named := [verdict.mention.label for verdict in left if verdict.verdict == wanted]:
+                labels = {named[-1]} if wanted == "chosen" else set(named)
+                break
+        else:
+            if len(labels) > 1 and left and ends_the_text(reply, left[-1].mention):
+                labels = {left[-1].mention.label}
+        if len(labels) > 1:
+            labels = {verdict.mention.label for verdict in left if alone_in_a_sentence(reply.text, verdict.mention)}
+        return self._answer([*labels]) if len(labels) == 1 else None
 
-    @staticmethod
-    def _within(option: str, named: list[tuple[str, str]], text: str) -> bool:
-        longer = [other for _, other in named if option != other and _says(other, option)]
-        for other in longer:
-            text = re.sub(re.escape(other), " ", text, flags=re.IGNORECASE)
-        return bool(longer) and not _says(text, option)
+    def _holds_labels(self) -> bool:
+        """Whether an option's text has a label in it as a word, such as `B cells`."""
+        return self.labels == "letters" and any(_patterns("letters").mention.search(option) for option in self.options)
+
+    def _first_named(self, text: str) -> Answer | None:
+        """The option whose text a text begins with, unless it continues with `or` and another one."""
+        reply = Reply(_bare(text))
+        first, *others = [*self._texts_in(reply.lowered), None]
+        lead = _LEAD.match(reply.lowered)
+        if first is None or (lead and lead.end() < first.start):
+            return None
+        undecided = others[0] is not None and joined(reply.lowered, first, others[0])
+        return None if undecided else self._answer([first.label])
+
+    def _texts_in(self, lowered: str) -> list[Mention]:
+        """Where a text in lower case holds options; one within a longer one does not count."""
+        found = [
+            Mention(label, start, start + len(option))
+            for label, option in zip(self.known, _lowered_options(self.options), strict=True)
+            for start in (occurrences(lowered, option) if option else ())
+        ]
+        whole = [one for one in found if not any(_within(one, other) for other in found)]
+        return sorted(whole, key=lambda mention: mention.start)
+
+    def _nth(self, ordinal: str) -> str:
+        """The label of the first, the second, ... or the last option; no label beyond them."""
+        index = _ORDINALS.index(ordinal.lower())
+        return self.known[-1] if ordinal.lower() == "last" else "".join(self.known[index : index + 1])
 
     def _label_of(self, text: str) -> str | None:
         plain = _bare(text).casefold()
@@ -287,6 +337,17 @@ class ChoiceSpace(ByKey):
         return self._answer([self.known[index]]) if 0 <= index < len(self.options) else None
 
 
+def _within(mention: Mention, other: Mention) -> bool:
+    """Whether a mention is a part of a longer one."""
+    longer = other.end - other.start > mention.end - mention.start
+    return longer and other.start <= mention.start and mention.end <= other.end
+
+
+def _folded(reply: Reply) -> Reply:
+    """The reply with full-width letters and circled numbers in ASCII."""
+    return reply if reply.text.isascii() else Reply(_plain(reply.text))
+
+
 def _plain(text: str) -> str:
     """The text with full-width letters and circled numbers in ASCII."""
     return text if text.isascii() else text.translate(_SIGNS)
@@ -302,14 +363,9 @@ def _bare(text: str) -> str:
     return " ".join(text.split()).strip().rstrip(".") or text.strip()
 
 
-def _says(text: str, option: str) -> bool:
-    """Whether the text holds the option as separate words, so that 15 does not hold 5."""
-    index = text.casefold().find(option.casefold()[:40])
-    if index < 0:
-        return False
-    edge = "" if not option.isascii() else r"(?!\w|\.\d)"
-    start = "" if not option.isascii() else r"(?<![\w.])"
-    return re.search(rf"{start}{re.escape(option)}{edge}", text, re.IGNORECASE) is not None
+@lru_cache(maxsize=1024)
+def _lowered_options(options: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(Reply(_bare(option)).lowered for option in options)
 
 
 _LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")

@@ -34,7 +34,7 @@ _WITHDRAWS = re.compile(
     re.IGNORECASE,
 )
 _CLAIM_END = re.compile(
-    r"[^\n]{0,80}?(?:[.!;\u3002]+(?=\s|\Z)|\n|\Z|[\u3002\uff0c,]|\s(?:because|since|as|not)\b)", re.IGNORECASE
+    r"[^\n]{0,80}?(?:[.!;:\u3002]+(?=\s|\Z)|\n|\Z|[\u3002\uff0c,]|\s(?:because|since|as|not)\b)", re.IGNORECASE
 )
 MIN_CORRECTION = 4
 """Characters of the shortest answer with a correction after it, such as `1不，2。`."""
@@ -58,21 +58,20 @@ def corrections(reply: Reply, start: int) -> Corrections | None:
     after = reply.text[start:]
     if len(after) < MIN_CORRECTION or (after.isascii() and len(after.split(maxsplit=1)) < MIN_WORDS):
         return None
-    lowered = after.lower()
-    marks = sorted(
-        match.end()
-        for language in (reply.known_languages if after.isascii() else languages())
-        if any(word in lowered for word in language.correction)
-        for match in language.corrections.finditer(after)
-    )
+    spoken = reply.speaking("correction")
+    if after.isascii():
+        spoken = tuple(language for language in spoken if language in reply.known_languages)
+    marks = sorted(match.end() for language in spoken for match in language.corrections.finditer(after))
     if not marks:
         return None
     claims = []
     for mark in reversed(marks[-MAX_CORRECTIONS:]):
         replaces = _replaces().match(after, mark)
-        begin = replaces.end() if replaces else mark
-        if (end := _CLAIM_END.match(after, begin)) and not ASKED.match(after, begin):
-            claims.append(end[0].strip())
+        # `Actually, no` may replace a yes, and in `actually, no, 43` the number does.
+        for begin in dict.fromkeys((replaces.end() if replaces else mark, mark)):
+            end = _CLAIM_END.match(after, begin)
+            if end and (claim := end[0].strip(" ,.:;\n")) and not ASKED.match(after, begin):
+                claims.append(claim)
     rest = after[marks[0] :]
     withdrawal = _WITHDRAWS.search(rest)
     return Corrections(tuple(claims), rest, rest[withdrawal.end() :] if withdrawal else "")

@@ -140,8 +140,12 @@ _TABLE = re.compile(r"[^\n]*\n[ \t]*\|?[ \t]*:?-{2,}")
 
 def announcements(reply: Reply) -> Iterator[Statement]:
     """Sentences that announce the answer: `The final answer is ...`, `答案是...`, `... is the correct answer`."""
-    yield from _announced(reply, (english(),))
-    yield from _announced(reply, reply.languages)
+    spoken = reply.announcing
+    if spoken[:1] == (english(),):
+        yield from _announced(reply, spoken[:1])
+        spoken = spoken[1:]
+    if spoken:
+        yield from _announced(reply, spoken)
 
 
 def _announced(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[Statement]:
@@ -198,7 +202,7 @@ _ITEM = re.compile(r"(?:[-+\u2022>][ \t]+|\*[ \t]+)?(?:\*{2,3}|__)?")
 def headings(reply: Reply) -> Iterator[Statement]:
     """What is below a heading over the answer, such as `### Final answer`."""
     text, matches = reply.text, []
-    for language in (english(), *reply.languages):
+    for language in reply.announcing:
         for offset in language.nouns_in(reply):
             start, end = text.rfind("\n", 0, offset) + 1, text.find("\n", offset)
             if 0 < end - start < MAX_HEADING and (match := language.heading.match(text, start)):

@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 # After a noun, before its verb: `the answer to the first question, then, is`.
+_TOKEN = re.compile(r"[^\W_]+")
 _BETWEEN = (
     r"(?:\s(?:to|of|for|in|a|de|del|zu|auf|à|dari|untuk|của|на)\s[^.\n:=|?]{1,60}?)?"
     r"(?:,?\s(?:then|therefore|thus|hence|here|now|also|simply),?)?"
 )
-_SIGNS = r"[:\uff1a=\u2192\u21d2|]|->|[-\u2013\u2014](?=\s)"
+_SIGNS = r"[:\uff1a\u3011=\u2192\u21d2|]|->|[-\u2013\u2014](?=\s)"
 _MARKS = r"\s*+[*_\"'`\u201d\u300d\u300f]*+\s*+"
 
 
@@ -40,7 +41,7 @@ def following(phrases: Iterable[str]) -> str:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Language:
     """The words by which replies in one language give an answer; see `languages.toml`."""
 
@@ -59,16 +60,14 @@ class Language:
     common: tuple[str, ...]
     verb_final: bool = False
     endings: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    statement: tuple[str, ...] = ()
 
     @cached_property
     def nouns(self) -> tuple[str, ...]:
         """The nouns in lower case."""
         return tuple(noun.lower() for noun in self.answer)
-
-    @cached_property
-    def stems(self) -> tuple[str, ...]:
-        """The nouns that hold no other one; a text without any of them announces nothing in this language."""
-        return tuple(noun for noun in self.nouns if not any(noun != other and other in noun for other in self.nouns))
 
     def nouns_in(self, reply: "Reply") -> list[int]:
         """The offsets of its nouns in a reply, in order."""
@@ -126,11 +125,30 @@ def english() -> Language:
     return languages()[0]
 
 
+Phrases = Literal["answer", "correction", "statement"]
+
+
+class _Index(NamedTuple):
+    """What tells of which languages a text may hold phrases."""
+
+    first_words: dict[str, frozenset[int]]
+    """The first words of phrases, with the languages that have them; a text without any holds none of the phrases."""
+    unspaced: tuple[tuple[int, tuple[str, ...]], ...]
+    """The phrases of languages that are written without blanks."""
+
+
 @cache
-def _foreign() -> tuple[tuple[Language, ...], tuple[Language, ...]]:
-    """The other languages: those that can announce an answer in ASCII alone, and all."""
-    rest = languages()[1:]
-    return tuple(language for language in rest if any(map(str.isascii, language.nouns))), rest
+def _index(phrases: Phrases) -> _Index:
+    words, unspaced = dict[str, frozenset[int]](), []
+    for number, language in enumerate(languages()):
+        lowered = [phrase.lower() for phrase in getattr(language, phrases)]
+        for phrase in lowered:
+            if not _UNSPACED.search(phrase):
+                first = _TOKEN.findall(phrase)[0]
+                words[first] = words.get(first, frozenset()) | {number}
+        if rest := tuple(phrase for phrase in lowered if _UNSPACED.search(phrase)):
+            unspaced.append((number, rest))
+    return _Index(words, tuple(unspaced))
 
 
 @cache
@@ -151,7 +169,7 @@ def _frequent() -> tuple[re.Pattern[str], re.Pattern[str]]:
 class Reply:
     """The text that answers are read from, and what is known of its languages; computed when it is needed."""
 
-    __slots__ = ("_comma", "_languages", "lowered", "text")
+    __slots__ = ("_announcing", "_comma", "_words", "lowered", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -159,22 +177,42 @@ class Reply:
         if len(self.lowered) != len(text):
             # Offsets must be those of the text.
             self.lowered = "".join(char if len(low := char.lower()) > 1 else low for char in text)
-        self._languages: tuple[Language, ...] | None = None
+        self._announcing: tuple[Language, ...] | None = None
+        self._words: frozenset[str] | None = None
         self._comma: bool | None = None
 
     @property
+    def words(self) -> frozenset[str]:
+        """Its words in lower case, to exclude quickly what it cannot hold."""
+        if self._words is None:
+            self._words = frozenset(_TOKEN.findall(self.lowered))
+        return self._words
+
+    def speaking(self, phrases: Phrases) -> tuple[Language, ...]:
+        """The languages of which it may hold one of the phrases."""
+        index, every = _index(phrases), languages()
+        held = index.first_words.keys() & self.words
+        numbers = {number for word in held for number in index.first_words[word]}
+        if not self.lowered.isascii() and _UNSPACED.search(self.lowered):
+            numbers |= {number for number, rest in index.unspaced if any(phrase in self.lowered for phrase in rest)}
+        return tuple(every[number] for number in sorted(numbers)) if numbers else ()
+
+    @property
+    def announcing(self) -> tuple[Language, ...]:
+        """The languages in which it may announce an answer."""
+        if self._announcing is None:
+            self._announcing = self.speaking("answer")
+        return self._announcing
+
+    @property
     def languages(self) -> tuple[Language, ...]:
-        """The languages besides English in which it may announce an answer."""
-        if self._languages is None:
-            lowered = self.lowered
-            others = _foreign()[not self.text.isascii()]
-            self._languages = tuple(language for language in others if any(noun in lowered for noun in language.stems))
-        return self._languages
+        """The same without English."""
+        return self.announcing[1:] if self.announcing[:1] == (english(),) else self.announcing
 
     @property
     def known_languages(self) -> tuple[Language, ...]:
         """English, and the others if they were looked for or there is more than ASCII."""
-        return (english(), *self.languages) if self._languages is not None or not self.text.isascii() else (english(),)
+        return (english(), *self.languages) if self._announcing is not None or not self.text.isascii() else (english(),)
 
     @property
     def decimal_comma(self) -> bool:

@@ -4,12 +4,15 @@ Math-Verify and sympy are imported inside the functions, so that importing this 
 """
 
 import zlib
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from reasoner.answers.acceptance import Policy, rounds_to
 from reasoner.answers.acceptance import accepts as accepts_shape
 from reasoner.answers.blocking import SAME, blocks
-from reasoner.answers.shapes import shape
+from reasoner.answers.shapes import Number, shape
 from reasoner.types import Blocks
 
 DIGITS = 15
@@ -24,6 +27,29 @@ def prepare() -> None:
 def accepts(gold: str, answer: str) -> bool:
     """Whether the reference answer accepts the other one."""
     return accepts_shape(shape(gold), shape(answer), equal) is True
+
+
+@dataclass(frozen=True)
+class LooselyAccepts:
+    """`accepts` with policies loosened; a worker gets it by value."""
+
+    loose: tuple[Policy, ...]
+
+    def __call__(self, gold: str, answer: str) -> bool:
+        """Whether the reference answer accepts the other one."""
+        return accepts_shape(shape(gold), shape(answer), self._equal, self.loose) is True
+
+    def _equal(self, gold: str, answer: str) -> bool:
+        return equal(gold, answer) or ("rounding" in self.loose and _rounded(gold, answer))
+
+
+def _rounded(gold: str, answer: str) -> bool:
+    """Whether one is a decimal and the other has a real value that is rounded to it."""
+    for written, exact in ((gold, answer), (answer, gold)):
+        decimal, value = shape(written), _value(exact)
+        if isinstance(decimal, Number) and value is not None and abs(value.imag) < SAME:
+            return rounds_to(Fraction(value.real), decimal.value)
+    return False
 
 
 def find_blocks(answer: str) -> Blocks:

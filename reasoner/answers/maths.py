@@ -1,19 +1,22 @@
 r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which are equal."""
 
+import itertools
 import math
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import math_worker
-from reasoner.answers.acceptance import accepts
+from reasoner.answers.acceptance import POLICIES, Policy, accepts
 from reasoner.answers.blocking import blocks, exact
+from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import ReadsSegment
-from reasoner.answers.shapes import Number, Words, key, shape
-from reasoner.errors import require
+from reasoner.answers.shapes import NO_SOLUTION, Group, Number, Shape, Words, key, shape
+from reasoner.errors import UnknownName, require
 from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500
@@ -31,12 +34,14 @@ _LEADING_RELATION = re.compile(
     r"(?:\s|=|\\(?:implies|Rightarrow|iff|Leftrightarrow|therefore|to|quad|qquad)\b|\u21d2|\u2234)*+"
 )
 _AND = re.compile(
-    r"\s*+(?:,\s*+(?:and|or|y|und|et|e|\u0438)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438|\u0438\u043b\u0438)\b|[\u548c\u6216\u3001\uff0c\u3068])\s*+"
+    r"\s*+(?:,\s*+(?:and|or|y|und|et|e|\u0438)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438|\u0438\u043b\u0438)\b"
+    r"|[\u548c\u6216\u3001\uff0c\u3068])\s*+"
 )
 # The end of the clause after an announcement: the sentence ends or continues in words.
 _END = re.compile(
-    r"[.!](?=\s|\*|\Z)|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
-    r"|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})|\s\((?=[a-zA-Z]{3})"
+    r"[.!](?=\s|\*|\Z)|:(?=\s[a-zA-Z])|[;\u3002\uff1b\uff01\u0964]|\*\*|\s(?:because|since|as|which|so|where|for|when"
+    r"|if|but|at|porque|car|weil|wenn|quand|cuando)\b"
+    r"|,\s(?!and\b|or\b)(?=[a-zA-Z]{2})|\s\((?=[a-zA-Z]{3}|or\s|\u2248|\\approx|i\.e\.)"
 )
 _CONDITION = re.compile(r"\s(?:when|if|where|for|at|as|because|since)\s")
 _TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
@@ -50,10 +55,31 @@ _LEADING_WORDS = re.compile(
     r"[\s,:]*+)++",
     re.IGNORECASE,
 )
-_REASON = re.compile(
-    r"[\s,(]*(?:when|where|since|because|for|as|at|with|using|given)(?:\s+\w{1,8}){0,2}\s*", re.IGNORECASE
+# What follows the main statement of a sentence: a reason, a condition, an approximation, a detail.
+_DETAIL = re.compile(
+    r"[\s,;(\u2014\u2013]*+(?:and\s+|or\s+|which\s+is\s+|(?:that\s+is|i\.e\.),?\s+)?"
+    r"(?:which|when|where|since|because|for|as|at|with|using|given|if|reached|attained|occurr\w+|obtained|taking|by"
+    r"|from|approximately|approx\.?|about|roughly|around)\b"
+    r"(?![^\n]*?(?:,\s(?:so|then|we|it|this|and\s(?:so|thus))\b|\b(?:therefore|thus|hence|we\s(?:get|have|find"
+    r"|obtain)|gives|giving|is\s*\Z|are\s*\Z)|:\s))[^\n]*\Z|\s*\([a-zA-Z][^()\n]*\Z"
 )
+_LONE_NAME = re.compile(r"[a-zA-Z]|\\(?!pi|infty|emptyset)[a-z]+")
+_CONTINUED = re.compile(r",?\s+[a-z]")
+_REJECTED = re.compile(
+    r"\s*(?:(?:is|are|was)\s+(?:rejected|discarded|extraneous|invalid|impossible|not\b)|does\s+not\b|doesn['\u2019]t\b)"
+)
+_CONDITION_BEFORE = re.compile(
+    r"\b(?:when|if|for|since|as|with|where|given|at|let|because|suppose)\s*\Z", re.IGNORECASE
+)
+_PLURAL = re.compile(r"(?:\b(?:are|were|son|sont|sind|s\u00e3o|sono)|:)\s*\Z", re.IGNORECASE)
+_BREAK = re.compile(r"(?<!i\.e)(?<!e\.g)[.!?\u3002](?=\s)|\n")
+_BOX = re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)\}")
+_BETWEEN_BOXES = re.compile(rf"[\s$]*+{_AND.pattern}\$*+")
 _DECIMAL_COMMA = re.compile(r"(?<![\d,(\[{])(-?\d+),(\d+)(?![\d,])")
+MAX_FORMULAS = 40
+"""Formulas that are looked at, from the end."""
+MAX_BETWEEN = 120
+"""Characters between a main formula and one in a detail."""
 MAX_WORDS = 3
 """Maximum words of an announced answer; more are a sentence."""
 
@@ -63,23 +89,37 @@ class MathSpace(ReadsSegment):
     """A mathematical answer; `docs/answers.md` says when two are equal.
 
     `seconds`, above 0, limits the processor time for comparing all answers of one question. Answers that are not
-    compared in time count as different, and the solution has a note that says so.
+    compared in time count as different, and the solution has a note that says so. `loose` names the policies of
+    `docs/answers.md` that are loosened; all answers of a vote are then compared with each other.
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
-    # Functions of `SlowSpace`; the first two run in a worker.
-    accepts = staticmethod(math_worker.accepts)
+    # Functions of `SlowSpace`; the first one and `accepts` run in a worker.
     find_blocks = staticmethod(math_worker.find_blocks)
     refusal = staticmethod(too_complex)
 
     seconds: float = 10.0
+    loose: tuple[Policy, ...] = ()
 
     def __post_init__(self) -> None:
         ReadsSegment.__post_init__(self)
+        for policy in self.loose:
+            if policy not in POLICIES:
+                raise UnknownName("loose policy", policy, POLICIES, of="answer kind math")
         require(self.seconds, "seconds", above=0, below=math.inf)
+
+    def forms(self, reply: Reply) -> Iterator[Statement]:
+        r"""The forms of every kind; boxes joined by `and` are one, as in `\boxed{1} and \boxed{2}`."""
+        boxes = list(_BOX.finditer(reply.text)) if reply.text.count("\\boxed") > 1 else []
+        first = len(boxes) - 1
+        while first > 0 and _BETWEEN_BOXES.fullmatch(reply.text, boxes[first - 1].end(), boxes[first].start()):
+            first -= 1
+        if boxes[first + 1 :]:
+            yield Statement(", ".join(box[1] for box in boxes[first:]), boxes[-1].end(), enclosed=True)
+        yield from forms(reply)
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """All of the text, or its last formula if it is a sentence."""
@@ -106,6 +146,9 @@ class MathSpace(ReadsSegment):
 
     def last(self, text: str, reply: Reply) -> Answer | None:
         """The only line, a last line that is a formula but for words such as `so`, the last formula or number."""
+        closing = text.strip().rpartition("\n")[2][:80] if "solution" in text else ""
+        if closing and shape(closing) == NO_SOLUTION:
+            return self._read(closing, reply)
         for written in (_line(text), _formula(text), last_number(text)):
             if written and (answer := self._read(written, reply)):
                 return answer
@@ -124,12 +167,19 @@ class MathSpace(ReadsSegment):
         name = key(shape(written))
         return Answer(bare(written), name, rule) if _SAYS.search(name) else None
 
+    @property
+    def accepts(self) -> Callable[[str, str], bool]:
+        """Whether a reference answer accepts another one; runs in a worker."""
+        return math_worker.LooselyAccepts(self.loose) if self.loose else math_worker.accepts
+
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None if only a slow comparison can decide."""
-        return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None)
+        return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None, self.loose)
 
     def blocks(self, answer: Answer) -> Blocks | None:
         """By size and structure; None if that needs the value of a formula."""
+        if self.loose:
+            return Blocks(("loose",))
         answer_shape = shape(answer.text)
         return blocks(answer_shape, lambda _: None) if exact(answer_shape) else None
 
@@ -193,21 +243,43 @@ def _line(text: str) -> str | None:
     if "$" not in last and "\\(" not in last and (lead := _LEADING_WORDS.match(last)) and "=" in last:
         last = last[lead.end() :]
     words = len(_words(last))
-    named = len(lines) == 1 and words < MAX_WORDS and isinstance(shape(last), Number | Words)
+    named = len(lines) == 1 and words < MAX_WORDS and _plain_amount(shape(last))
     return last if words == 0 or named else None
 
 
+def _plain_amount(answer: Shape) -> bool:
+    return isinstance(answer, Number | Words) or (isinstance(answer, Group) and answer.kind == "unit")
+
+
+def _is_aside(text: str, formula: re.Match[str]) -> bool:
+    """Whether a formula is rejected, or a name of which the sentence goes on to speak."""
+    name = _LONE_NAME.fullmatch(_result(formula)) and _CONTINUED.match(text, formula.end())
+    return bool(name or _REJECTED.match(text, formula.end()))
+
+
 def _formula(text: str) -> str | None:
-    """The last formula; a reason or condition after another formula is skipped."""
-    last = before = None
-    for match in _MATH.finditer(text):
-        before, last = last, match
-    if last is None:
+    """The last formula of the main statement; a reason, a condition or another detail after it is skipped."""
+    formulas = list(_MATH.finditer(text))[-MAX_FORMULAS:]
+    if not formulas:
         return None
-    if before and "=" in before[0] and "=" in last[0] and _AND.fullmatch(text, before.end(), last.start()):
-        return f"{_result(before)}, {_result(last)}"
-    if before and _REASON.fullmatch(text, before.end(), last.start()):
-        line = text[last.end() :].partition("\n")[0]
-        if not any(char.isalnum() for char in line):
-            last = before
-    return _result(last)
+    while len(formulas) > 1 and _is_aside(text, formulas[-1]):
+        formulas.pop()
+    first = len(formulas) - 1
+    while first and not _BREAK.search(text, formulas[first - 1].end(), formulas[first].start()):
+        first -= 1
+    sentence = formulas[first:]
+    while len(sentence) > 1 and (
+        _LONE_NAME.fullmatch(_result(sentence[-1])) or _REJECTED.match(text, sentence[-1].end())
+    ):
+        sentence.pop()
+    if len(sentence) > 1:
+        last, before, head = sentence[-1], sentence[-2], text[: sentence[-2].start()]
+        equations = "=" in before[0] and "=" in last[0] and not _CONDITION_BEFORE.search(head[-40:])
+        if (equations or _PLURAL.search(head[-20:])) and _AND.fullmatch(text, before.end(), last.start()):
+            return f"{_result(before)}, {_result(last)}"
+        for main, detail in itertools.pairwise(sentence):
+            between = text[main.end() : detail.start()]
+            rest = _MATH.sub(" ", text[detail.end() : last.start()])
+            if len(between) < MAX_BETWEEN and _DETAIL.fullmatch(between + rest):
+                return _result(main)
+    return _result(sentence[-1])

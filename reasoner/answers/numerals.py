@@ -6,12 +6,14 @@ from fractions import Fraction
 from typing import ClassVar
 
 from reasoner.answers.languages import Reply
+from reasoner.answers.moments import number_in_words
 from reasoner.answers.reading import MAX_DIGITS, NOTHING, ByKey, last_match
 from reasoner.types import Answer
 
 # Grouped by commas, also in the Indian way (1,00,000); grouped by dots before a decimal comma; else plain.
 _DIGITS = (
-    r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d{1,2}(?:,\d{2}(?=,)){1,9}+,\d{3}(?!\d)|\d{1,3}(?:\.\d{3}){1,9}+(?=,\d)|\d{1,3}(?:\.\d{3}){2,9}+(?!\d)"
+    r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d{1,2}(?:,\d{2}(?=,)){1,9}+,\d{3}(?!\d)|\d{1,3}(?:\.\d{3}){1,9}+(?=,\d)|\d{1,3}"
+    r"(?:\.\d{3}){2,9}+(?!\d)"
     r"|\d++)"
 )
 _COMMA = r"(?<![(\[{]\d)(?<![(\[{]\d\d)(?<!,\d)(?<!,\d\d),(?!\d{3}(?!\d))(?=\d++(?!,\d))"
@@ -22,8 +24,37 @@ _NUMBER = (
 )
 _SIGN = r"[-+\u2212]"
 _SIGNED = rf"(?>(?:{_SIGN}\s?)?{_NUMBER})"
-_OPERATOR = r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b)"
-_EQUALS = re.compile(rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+)?[=\u2248]\s*+({_SIGNED})")
+_OPERATOR = (
+    r"(?:[-+\u2212*/x\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)\b|\b(?:plus|minus|times|divided by|multiplied by)\b)"
+)
+# In words only after an operation: `7 + 8, which is 15`.
+_RESULT = (
+    r"(?:which\s|or\s|that\s)?(?:is|equals|gives|makes|comes to|simplifies to|totals)|i\.e\.,?|that is,|or|so|\u2192"
+    r"|->|\\(?:to|Rightarrow)"
+)
+_EQUALS = re.compile(
+    rf"[^\S\n]*+(?:{_OPERATOR}(?:{_OPERATOR}|[^\S\n]|[().,$\d])*+(?:(?:{_RESULT})\s|[=\u2248])|[=\u2248])\s*+"
+    rf"({_SIGNED})"
+)
+_SCALED = re.compile(r"(?<![\w.^])(\d[\d.,]*)[^\S\n]?(thousand|million|billion|trillion)(?![a-zA-Z])", re.IGNORECASE)
+_SCALES = {"thousand": "e3", "million": "e6", "billion": "e9", "trillion": "e12"}
+_NEGATIVE = re.compile(r"\bnegative\s(?=[$\d])|(?:\A|(?<=is\s)|(?<=are\s)|(?<=[:=]\s))minus\s(?=[$\d])", re.IGNORECASE)
+_WORD = (
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    "|eighteen"
+    "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million"
+)
+# `one` alone is a number only at the end of a clause: `one of them`.
+_IN_WORDS = re.compile(
+    rf"(?<![\w-])(?:(negative|minus)\s)?(?!one(?![-\s](?:hundred|thousand|million)|\W*(?:\Z|\n)|[.,;!)*]))((?:{_WORD})"
+    rf"(?:(?:\sand\s|[\s-])(?:{_WORD}))*+)(?![\w]|-\w)",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"(?:[*_`\"'\u201c\s(\[~:]|(?:approximately|about|around|roughly|exactly|simply|just|only|therefore|thus"
+    r"|a total of)\s)*+",
+    re.IGNORECASE,
+)
 # A sign after an operand is an operator; a sign between blanks is a dash or a bullet.
 _ANY = re.compile(rf"(?<![\w.^])((?:(?<![)\]}}]){_SIGN}(?=[{_CURRENCY}.\d])|(?:(?<==)|(?<==\s)){_SIGN}\s)?{_NUMBER})")
 _NAME = r"(?:\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?\s?=\s?)"
@@ -32,7 +63,8 @@ _HEDGE = (
     r"|a total of|in total|equal to|usd|eur|rs\.?|\u7ea6|\u5171|\u5927\u7ea6|\u7d04|\uc57d)"
 )
 _DIRECT = re.compile(
-    rf"(?:[*_`\"'\u201c\s(\[~\u2248=]|\\[(\[]|\$(?![\d.])|\\(?:text\w*|math\w*)\{{|\\approx\b|{_NAME}|{_HEDGE}\s)*+({_SIGNED})"
+    rf"(?:[*_`\"'\u201c\s(\[~\u2248=]|\\[(\[]|\$(?![\d.])|\\(?:text\w*"
+    rf"|math\w*)\{{|\\approx\b|{_NAME}|{_HEDGE}\s)*+({_SIGNED})"
     r"(?!\w*\s*\?|\s?(?:\u2013|to|or)\s?\d)",
     re.IGNORECASE,
 )
@@ -44,23 +76,40 @@ _SEPARATOR = re.compile(r"[ '\u2019_]|, ")
 _BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _SCRIPT = re.compile(r"[\^_]\{[^{}]*+\}")
 _POWER_OF_TEN = re.compile(
-    r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?([-\u2212+]?\d{1,2})\s?\}|([-\u2212+]?\d{1,2})(?!\d))"
+    r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?"
+    r"([-\u2212+]?\d{1,2})\s?\}|([-\u2212+]?\d{1,2})(?!\d))"
 )
+MAX_LINE = 2000
+"""Characters of a line in which the last number is looked at more closely."""
 _SENTENCE = re.compile(r"[^\n\u3002\uff01]{0,300}?(?=[.!](?:\s|\*|\Z)|[\n\u3002;\uff01]|\Z)")
 _CLAUSE = re.compile(r",(?!\d)")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|between|unclear|unknown)\b|n['\u2019]t\b|\?", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:,\s(?:which|not|rather|instead|compared|up from|down from|versus|as opposed)"
-    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|more than|less than|fewer than))\b"
+    r"|\s(?:instead of|rather than|out of|compared (?:to|with)|as opposed to|(?:more|less|fewer|greater|larger"
+    r"|smaller|higher|lower)\s(?:\w+\s){0,3}?than))\b"
     r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
     re.IGNORECASE,
+)
+_DETAIL = re.compile(
+    r"(?:\safter\s\w+ing|,\s(?:up |down )?from|(?:,\s|\s\()(?:(?:or|that is|i\.e\.),?\s)?(?:about|approximately"
+    r"|roughly|around))\s"
+    r"(?=(?:(?!\b(?:are|equals|gives|makes|leaves|so)\b)[^=\n])*+\Z)",
+    re.IGNORECASE,
+)
+_PAID = re.compile(
+    rf"(?:=\s?[{_CURRENCY}]?|[{_CURRENCY}])\s?({_DECIMAL})(?:\s(?:in total|altogether|[a-z]+))?\s(?:for|after|from|of"
+    rf"|among|to\s\w+)\s"
+    r"(?:(?:the|all|these|those|his|her|their)\s)*\d[\d,.]*\s[a-z][^\d=\n]{0,60}\Z"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _PARENTHESIS = re.compile(r"\s\((?=[^()\n]*[a-zA-Z=+*/\u00d7])[^()\n]*\)")
 _BULLET = re.compile(r"\A\s*[-*+\u2022\u2212]\s+")
 _UNIT = re.compile(
-    r"\s*(?:[%\u00b0\u2030$\u20ac\u00a3]|\\%|\\\$|\\(?:text|mathrm|mbox)\s?\{[^{}]*+\}|\^\\circ|\^?[\u00b2\u00b3]|\^\{?\d\}?"
-    r"|(?!(?:and|or|to|is|are|but|then|if|plus|minus|times|equals)\b)[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d]|\\[)\]]){0,12}\Z",
+    r"\s*(?:[%\u00b0\u2030$\u20ac\u00a3]|\\%|\\\$|\\(?:text|mathrm|mbox)\s?\{[^{}]*+\}|\^\\circ|\^?[\u00b2\u00b3]"
+    r"|\^\{?\d\}?"
+    r"|(?!(?:and|or|to|is|are|but|then|if|plus|minus|times|equals)\b)[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d]"
+    r"|\\[)\]]){0,12}\Z",
     re.IGNORECASE,
 )
 _PLAIN_WORDS = re.compile(r"[^\W\d_]+")
@@ -91,6 +140,10 @@ def _unlatexed(text: str) -> str:
         text = _CURRENCY_WORD.sub("$", text.replace("\\$", "$"))
     if "10" in text:
         text = _POWER_OF_TEN.sub(_scientific, text)
+    if "illion" in text or "housand" in text:
+        text = _SCALED.sub(lambda match: match[1].rstrip(".,") + _SCALES[match[2].lower()], text)
+    if "negative " in text or "minus " in text:
+        text = _NEGATIVE.sub("-", text)
     text = _SPACED.sub(_grouped, text)
     return _SCRIPT.sub(" ", text) if "{" in text else text
 
@@ -118,9 +171,37 @@ def _computed(match: re.Match[str] | None) -> str | None:
 
 
 def last_number(text: str) -> str | None:
-    """The last number in a text, as written; None if there is none."""
-    match = last_match(_ANY, _unlatexed(text))
-    return match[1] if match else None
+    """The last number in a text, as written; None if there is none.
+
+    In its line one in bold comes first, and one in a remark last.
+    """
+    return _last_in(_unlatexed(text))
+
+
+def _last_in(plain: str) -> str | None:
+    match = last_match(_ANY, plain)
+    if match is None:
+        return None
+    start = plain.rfind("\n", 0, match.start()) + 1
+    line = plain[start : plain.find("\n", match.end())] if "\n" in plain[match.end() :] else plain[start:]
+    if len(line) >= MAX_LINE:
+        return match[1]
+    if "**" in line:
+        for bold in reversed(_BOLD.findall(line)):
+            if number := _ANY.search(bold):
+                return _computed(number)
+    if "(" in line and (outer := last_match(_ANY, _PARENTHESIS.sub(" ", line))):
+        return outer[1]
+    for pattern, most in ((_ASIDE, 1), (_DETAIL, 3)):
+        aside = pattern.search(line)
+        if (
+            aside
+            and 1 <= len(_ANY.findall(line, aside.end())) <= most
+            and (main := last_match(_ANY, line[: aside.start()]))
+        ):
+            return main[1]
+    paid = _PAID.search(line)
+    return paid[1] if paid else match[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +213,24 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Give the answer as a number."
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """The number with which it begins, or the last one."""
         plain = re.sub(rf"^\s*({_SIGN})\s", r"\1", _unlatexed(text))
-        match = _DIRECT.match(plain)
-        written = _computed(match) if match else None
-        if written is None:
-            last = last_match(_ANY, plain)
-            written = last[1] if last else None
-        return self._answer(written, reply)
+        if match := _DIRECT.match(plain):
+            return self._answer(_computed(match), reply)
+        last = last_match(_ANY, plain)
+        return self._answer(last[1], reply) if last else _worded(_beginning_words(plain))
 
     def begins(self, text: str, reply: Reply) -> Answer | None:
         """The number with which it begins, or the only number of its first sentence."""
         plain = _unlatexed(text)
         if match := _DIRECT.match(plain):
             return self._answer(_computed(match), reply)
+        if words := _beginning_words(plain):
+            return _worded(words)
         sentence = _SENTENCE.match(plain)
         if sentence is None or _NEGATED.search(sentence[0]):
             return None
@@ -169,7 +250,8 @@ class NumberSpace(ByKey):
         plain = _unlatexed(_BULLET.sub("", text))
         match = _DIRECT.match(plain)
         if match is None:
-            return None
+            words = _beginning_words(plain)
+            return _worded(words) if words and len(_PLAIN_WORDS.findall(plain, words.end())) <= 2 else None
         end = match.end(1)
         while further := _EQUALS.match(plain, end):
             match, end = further, further.end(1)
@@ -178,23 +260,10 @@ class NumberSpace(ByKey):
         return None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last number; in its line one in bold comes first, and one in a remark in brackets last."""
+        """The last number; in its line one in bold comes first, and one in a remark last."""
         plain = _unlatexed(text)
-        match = last_match(_ANY, plain)
-        if match is None:
-            return None
-        start = plain.rfind("\n", 0, match.start()) + 1
-        line = plain[start : plain.find("\n", match.end())] if "\n" in plain[match.end() :] else plain[start:]
-        if "**" in line and len(line) < 2000:
-            for bold in reversed(_BOLD.findall(line)):
-                if number := _ANY.search(bold):
-                    return self._answer(_computed(number), reply)
-        if "(" in line and len(line) < 2000 and (outer := last_match(_ANY, _PARENTHESIS.sub(" ", line))):
-            return self._answer(outer[1], reply)
-        aside = _ASIDE.search(line) if len(line) < 2000 else None
-        if aside and len(_ANY.findall(line, aside.end())) == 1 and (main := last_match(_ANY, line[: aside.start()])):
-            return self._answer(main[1], reply)
-        return self._answer(match[1], reply)
+        written = _last_in(plain)
+        return _worded(last_match(_IN_WORDS, plain)) if written is None else self._answer(written, reply)
 
     def _answer(self, written: str | None, reply: Reply) -> Answer | None:
         if written is None:
@@ -203,6 +272,18 @@ class NumberSpace(ByKey):
             return Answer(written, str(int(written)))
         value = _fraction(written, reply)
         return NOTHING if value is None else Answer(written.strip(), str(value))
+
+
+def _beginning_words(text: str) -> re.Match[str] | None:
+    """The number in words with which a statement begins."""
+    lead = _LEAD.match(text)
+    return _IN_WORDS.match(text, lead.end() if lead else 0)
+
+
+def _worded(match: re.Match[str] | None) -> Answer | None:
+    """The answer of a number in English words; None if they are no number."""
+    value = number_in_words(match[2]) if match else None
+    return Answer(match[0].strip(), str(-value if match[1] else value)) if match and value is not None else None
 
 
 def _fraction(written: str, reply: Reply) -> Fraction | None:

@@ -73,7 +73,7 @@ class ProcessPool:
         Raises:
             UsageError: a worker cannot import the function.
         """
-        name = f"{function.__module__}.{function.__qualname__}"
+        name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
         if function.__module__ == "__main__" or "<" in name:
             raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
         request = _line(function, args, seconds)

@@ -6,13 +6,15 @@ A model wrote the text, so it may be hostile: only its tail is read, patterns ru
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
+from reasoner.answers.asking import Extract
 from reasoner.answers.corrections import corrections, without_remarks
 from reasoner.answers.forms import Statement, announcements, boxed, forms, headings, lines
 from reasoner.answers.languages import Reply
 from reasoner.answers.patterns import compiled, last_matched
 from reasoner.answers.thinking import TAIL, final_segment
+from reasoner.errors import require_choice
 from reasoner.types import Answer, Blocks
 
 __all__ = ["MAX_DIGITS", "NOTHING", "RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment", "last_match"]
@@ -28,20 +30,31 @@ RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
 sentence that announces it, a heading, a line of its own, and the last candidate in the text."""
 
 
+_SENTENCE_BREAK = re.compile(r"[.!?]\s+\S|\n\s*\S")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsSegment:
     """A kind of answer that reads the last part of a reply that was not only thought.
 
     The order in which statements are tried is the same for every kind. A kind says what an answer is: in a text that
     holds nothing else (`inside`, `alone`), at the start of a statement (`begins`), and last in a text (`last`).
-    `pattern` is a regular expression of the task's own, tried first; see `docs/answers.md`.
+    `pattern` is a regular expression of the task's own, tried first. With `extract` "model", the run asks its model for
+    the answer in a complete reply in which no rule finds one. See `docs/answers.md`.
     """
 
     pattern: str = ""
+    extract: Extract = "rules"
 
     def __post_init__(self) -> None:
         if self.pattern:
             compiled(self.pattern)
+        require_choice(self.extract, "extract", get_args(Extract))
+
+    @property
+    def extracts_by_model(self) -> bool:
+        """Whether a model is asked for an answer that no rule could read."""
+        return self.extract == "model"
 
     def read(self, text: str) -> Answer | None:
         """The most explicit answer in the text; None if there is none or thinking did not end."""
@@ -55,7 +68,9 @@ class ReadsSegment:
             return _named(own, "pattern")
         stated = self._stated(reply)
         if stated is None:
-            return _named(self.last(without_remarks(segment), reply) or self.last(segment, reply), "last")
+            return self._ending(reply) or _named(
+                self.last(without_remarks(segment), reply) or self.last(segment, reply), "last"
+            )
         answer, rule, end = stated
         return self._corrected(reply, end) or _named(answer, rule)
 
@@ -92,6 +107,14 @@ class ReadsSegment:
                 return _named(answer, "announced")
         return _named(self.last(changes.withdrawn, rest), "last") if changes.withdrawn else None
 
+    def _ending(self, reply: Reply) -> Answer | None:
+        """The answer in a correction that ends the reply, where nothing was stated before, as in `Yes... wait, no`."""
+        changes = corrections(reply, 0)
+        for claim in changes.claims[:2] if changes else ():
+            if not _SENTENCE_BREAK.search(reply.text.rpartition(claim)[2]) and (answer := self.alone(claim, reply)):
+                return _named(answer, "last")
+        return None
+
     def forms(self, reply: Reply) -> Iterator[Statement]:
         """Machine-readable forms; a kind may have one of its own, such as a code block."""
         return forms(reply)
@@ -127,7 +150,7 @@ def _named(answer: Answer | None, rule: str) -> Answer | None:
 class ByKey(ReadsSegment):
     """A kind in which two answers are equal exactly if their keys are."""
 
-    def same(self, a: Answer, b: Answer) -> bool:
+    def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether the keys are equal."""
         return a.key == b.key
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from reasoner.answers.latex import MAX_LENGTH, balanced, bare, matching, normal, split, too_complex, untexted
 from reasoner.answers.moments import moment, number_in_words
+from reasoner.answers.quantities import unit_of
 from reasoner.answers.relations import NAME, REALS, as_set
 
 
@@ -49,7 +50,8 @@ class Named:
 class Group:
     """Several shapes; `kind` is the brackets of a tuple or interval, or one of the words below.
 
-    They are "list" (also a set), "union", "matrix", "row", and "label" for a label with the text of its option.
+    They are "list" (also a set), "union", "matrix", "row", "label" for a label with the text of its option, and
+    "unit" for an amount with its unit.
 
     The order counts except in lists and unions.
     """
@@ -89,6 +91,8 @@ def _group_key(kind: str, keys: list[str]) -> str:
             return "&".join(keys)
         case "label":
             return f"({keys[0]}) {keys[1]}"
+        case "unit":
+            return " ".join(keys)
         case brackets:
             return f"{brackets[0]}{','.join(keys)}{brackets[1]}"
 
@@ -114,6 +118,10 @@ _QUANTITY = rf"{NAME}|m?\\angle ?[A-Z]{{1,3}}|[A-Z]{{2}}|P\([A-Z]\)"
 _NAMED = re.compile(rf"({_QUANTITY})(=|\\in(?![a-z]))(?P<value>(?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
 _MEMBER = re.compile(rf"({NAME})\\in(?![a-z]) ?((?:(?!\\in(?![a-z])|=).)++)", re.DOTALL)
 _TUPLE_OF_NAMES = re.compile(rf"\(({NAME}(?:,{NAME})++)\)=(\(.++)", re.DOTALL)
+_UNKNOWN = re.compile(r"[a-zA-Z]")
+_CONSTANTS = re.compile(
+    r"\\(?:frac|sqrt|cdot|pi|binom|sin|cos|tan|log|ln|times)(?![a-z])|(?<![a-zA-Z\\])[ie](?![a-zA-Z])"
+)
 _MATRIX = re.compile(
     r"[(\[]?\\begin\{((?:[pbB]?|small)matrix|array)\}(?:\{[clr|]*+\})?"
     r"((?:(?!\\begin|\\end).)*+)\\end\{\1\}[)\]]?(\^(?:T|\\top|\{T\}))?",
@@ -134,11 +142,13 @@ _ALL_REALS = re.compile(
 )
 _PHRASES = {
     "\\emptyset": re.compile(
-        r"(?:there\s(?:is|are)\s)?no\ssolutions?(?:\sexists?)?|(?:the\s)?(?:empty|null)\sset", re.IGNORECASE
+        r"(?:there\s(?:is|are)\s)?no\s(?:(?:real|valid|possible|such)\s)?solutions?(?:\sexists?)?|(?:the\s)?(?:empty|null)\sset",
+        re.IGNORECASE,
     ),
     "does not exist": re.compile(r"(?:it\s)?does(?:\snot|n't)\sexist|DNE", re.IGNORECASE),
 }
-_NOTHING = Words("\\emptyset")
+NO_SOLUTION = Words("\\emptyset")
+"""The empty set, and an equation without a solution."""
 _PAIRS = {"(": ")", "[": "]"}
 
 
@@ -156,7 +166,14 @@ def _verbatim(text: str) -> Words:
 def _cached_shape(text: str) -> Shape:
     if too_complex(text):
         return _verbatim(text)
-    plain, only_text = untexted(bare(text))
+    amount = _without_unit(bare(text))
+    if isinstance(amount, Number | Formula) and (unit := unit_of(bare(text))):
+        return Group("unit", (amount, Words(unit)), text)
+    return amount
+
+
+def _without_unit(text: str) -> Shape:
+    plain, only_text = untexted(text)
     plain = bare(plain)
     if worded := _in_words(plain):
         return worded
@@ -215,7 +232,7 @@ def _shape(text: str) -> Shape:
 def _plain(text: str) -> Shape | None:
     """A number or what is compared as written; None for anything else."""
     if text in ("\\emptyset", "\\{\\}"):
-        return _NOTHING
+        return NO_SOLUTION
     if "mod" in text or _CLOCK.fullmatch(text):
         return Words(text)
     if _RATIO.fullmatch(text):
@@ -247,7 +264,7 @@ def _single(text: str) -> Shape:
     if names := _TUPLE_OF_NAMES.fullmatch(text):
         return _named_tuple(names[1].split(","), names[2], text)
     sides = split(text, "=")
-    if len(sides) > 2 or (len(sides) == 2 and not re.search(r"[a-zA-Z]", sides[0])):
+    if len(sides) > 2 or (len(sides) == 2 and not _UNKNOWN.search(_CONSTANTS.sub("", sides[0]))):
         return _shape(sides[-1]) if sides[-1] else Formula(text)
     if named := _NAMED.fullmatch(text):
         return Named(named[1], _shape(named["value"]), text, named[2])
@@ -312,7 +329,7 @@ def _unordered(kind: str, parts: list[str], latex: str) -> Shape:
     if len(names) == 1:
         shapes = [other.value if isinstance(other, Named) else other for other in shapes]
     unique = tuple({key(other): other for other in shapes}.values())
-    return unique[0] if len(unique) == 1 and unique[0] != _NOTHING else Group(kind, unique, latex)
+    return unique[0] if len(unique) == 1 and unique[0] != NO_SOLUTION else Group(kind, unique, latex)
 
 
 def _unnamed(inner: Shape) -> Shape:

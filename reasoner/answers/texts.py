@@ -3,14 +3,16 @@
 import re
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, get_args
 
+from reasoner.answers.asking import Equal
 from reasoner.answers.forms import Statement, announcements, hedged
-from reasoner.answers.languages import Reply, languages
-from reasoner.answers.reading import NOTHING, ByKey
-from reasoner.types import Answer
+from reasoner.answers.languages import Language, Reply, alternatives, english, following, languages
+from reasoner.answers.reading import NOTHING, ByKey, ReadsSegment
+from reasoner.errors import require_choice
+from reasoner.types import Answer, Blocks
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -27,13 +29,21 @@ _FULL_STOP = re.compile(
 _REASON = re.compile(
     r"\s*[,;]?\s(?:because|since|as (?:it|he|she|they|this)|which|who|given that|due to|porque|car"
     r"|parce que|weil|da es|karena|\u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e)\b"
-    r"|\s+[\u2014\u2013]\s|\s-\s|,\s(?:but|so|and not|not|as|with|where)\s",
+    r"|\s\((?:not|i\.e|which|or|also|rather)\b|\s+[\u2014\u2013]\s|\s-\s|,\s(?:but|so|and not|not|as|with|where)\s",
     re.IGNORECASE,
 )
 _BOLD_FIRST = re.compile(r"\s*(?:the |an? )?\*\*([^*\n]+)\*\*", re.IGNORECASE)
+_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+# `It was Marie Curie who ...`, and a subject of a few words whose name ends the sentence.
+_CLEFT = re.compile(
+    r"It\s(?:is|was)\s([^.\n]{1,60}?),?\s(?:who|that|which)\s[^\n]*"
+    r"|The\s(?:(?!\b(?:is|was|are|were|not)\b)[^.\n,]){1,80}\s(?:is|was|are|were)\s((?:the\s)?[A-Z][\w'\u2019-]*"
+    r"(?:\s[A-Z][\w'\u2019-]*){0,4})\.?\s*\Z"
+)
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _HEADING = re.compile(
-    r"(?:step|part|explanation|reasoning|analysis|background|context|summary|conclusion|notes?|key|overview|introduction"
+    r"(?:step|part|explanation|reasoning|analysis|background|context|summary|conclusion|notes?|key|overview"
+    r"|introduction"
     r"|solution|question|details?|why|how|what|answer|final answer|confidence|sources?|evidence|given"
     r"|example)s?\b[^.]{0,40}\Z"
     r"|.*[:\uff1a]\s*\Z",
@@ -59,11 +69,35 @@ def squad_em(prediction: str, golds: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TextSpace(ByKey):
-    """A short free text; two are equal if their SQuAD normal forms are."""
+    """A short free text; two are equal if their SQuAD normal forms are.
+
+    With `equal` "model", the run asks its model about two answers whose normal forms differ, unless both are numbers.
+    """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Give the answer in a few words."
+
+    equal: Equal = field(default="exact", kw_only=True)
+
+    def __post_init__(self) -> None:
+        ReadsSegment.__post_init__(self)
+        require_choice(self.equal, "equal", get_args(Equal))
+
+    @property
+    def compares_by_model(self) -> bool:
+        """Whether a model is asked about answers whose normal forms differ."""
+        return self.equal == "model"
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        """Whether the normal forms are equal; None where a model is to decide."""
+        if a.key == b.key or not self.compares_by_model:
+            return a.key == b.key
+        return False if a.key.isdecimal() and b.key.isdecimal() and int(a.key) != int(b.key) else None
+
+    def blocks(self, answer: Answer) -> Blocks:
+        """One block for all where a model compares them, else none."""
+        return Blocks(("",)) if self.compares_by_model else Blocks()
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """All of the text."""
@@ -92,8 +126,14 @@ class TextSpace(ByKey):
         return _answer(reply.without_ending(plain)) if plain[:1].isupper() or not plain[:1].isascii() else None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last line."""
-        return _answer(text.strip().rpartition("\n")[2])
+        """What the last line sets in bold or puts first or last, as in `It was X who ...`; else all of it."""
+        line = text.strip().rpartition("\n")[2]
+        bold = _BOLD.findall(line)
+        if len(bold) == 1 and len(bold[0].split()) <= MAX_ALONE:
+            return _answer(bold[0])
+        if cleft := _CLEFT.match(line):
+            return _answer(cleft[1] or cleft[2])
+        return _answer(line)
 
 
 def _answer(text: str) -> Answer | None:
@@ -102,27 +142,45 @@ def _answer(text: str) -> Answer | None:
     return Answer(written, key) if key else None
 
 
-_CONTINUES = "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not"
-# `no evidence`, `the true cause`, `No. 5`, `yes or no`, `not true` and `no-one` are not answers.
+_CONTINUES = (
+    "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not|at all"
+)
+# `no evidence`, `the true cause`, `No. 5`, `yes or no`, `yes and no`, `not true` and `no-one` are not answers.
 _YES_NO = (
-    r"(?i:(?<![^\W_])(?<!\bor\s)(?<!\w/)(?<!\bnot\s)(?<!n['\u2019]t\s)(?<!\bnever\s)"
-    rf"(yes|(?:no(?!\.\s?\d)|true|false)(?![^\S\n]++(?!(?:{_CONTINUES})\b)\w))"
-    r"(?![^\W_]|['\u2019/-]\w|\sor\s))"
+    r"(?i:(?<![^\W_])(?<!\bor\s)(?<!\byes\sand\s)(?<!\w/)(?<!\bnot\s)(?<!n['\u2019]t\s)(?<!\bnever\s)"
+    rf"(yes|yep|yeah|yup|nope|nah|(?:no(?!\.\s?\d)|true|false)(?![^\S\n]++(?!(?:{_CONTINUES})\b)\w))"
+    r"(?![^\W_]|['\u2019/-]\w|\sor\s|\sand\s(?:no|yes)\b))"
 )
 _YES_NO_ANY = re.compile(_YES_NO)
 _MARKUP = r"(?:[*_$`\s(\[\"'\u201c\u2018\u300c\u300e\u00ab]|\\[(\[]|\\\w++\{)*+"
-_BEGINS = re.compile(rf"{_MARKUP}{_YES_NO}")
-_JUDGED = re.compile(rf"{_MARKUP}(?i:(correct|incorrect|not true|not correct|untrue)\b)(?!\s+\w+\s+(?:is|are)\b)")
-_FIRST = re.compile(rf"\W{{0,8}}{_YES_NO}")
-_STATEMENT = re.compile(
-    r"\b(?:statement|claim|assertion|proposition|hypothesis|sentence|conclusion|premise)\s+(?:is|would be|must be)\s+"
-    r"(?:therefore |thus |indeed |clearly |actually |, ?therefore, ?)?",
-    re.IGNORECASE,
+_SURE_WORDS = (
+    "absolutely|definitely|certainly|clearly|of course|surely|obviously|most likely|probably|likely|indeed|so"
+    "|therefore|thus"
+    "|actually|, ?therefore"
 )
-_TRUTH = {
-    "yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "not true": "no",
-    "not correct": "no", "untrue": "no",
-}  # fmt: skip
+_SURE = rf"(?i:(?:{_SURE_WORDS}),?\s+)"
+_BEGINS = re.compile(rf"{_MARKUP}(?:{_SURE})?{_YES_NO}")
+_JUDGED = re.compile(
+    rf"{_MARKUP}(?i:(?:(?:that|this|it)(?:\s+(?:is|was)|['\u2019]s)\s+(?:{_SURE})?)?"
+    r"(correct|incorrect|not true|not correct|not right|untrue|wrong|(?<=\s)(?:true|false|right))\b)"
+    rf"(?!\s+\w+\s+(?:is|are)\b)(?![^\S\n]++(?!(?:{_CONTINUES})\b)\w)"
+)
+# `Absolutely not.`, `Not at all.`, `Of course!` are answers where nothing follows in their sentence.
+_EMPHATIC = re.compile(
+    rf"{_MARKUP}(?i:(?:absolutely|definitely|certainly|surely|of course|exactly|indeed|sure|right|i\s+(?:think"
+    rf"|believe)\s+so)(\s+not)?"
+    r"|(not\s+(?:at\s+all|really|so)|i\s+(?:do\s+not|don['\u2019]t)\s+(?:think|believe)\s+so|(?:that|this|it)(?:\s+"
+    r"(?:is|was)n['\u2019]t|['\u2019]s\s+not|\s+is\s+not)\s+(?:true|correct|right|so|the\s+case)))"
+    r"(?=[*_`]*(?:[.,!;:\n\u2014\u2013]|\s+[\u2014\u2013-]|\Z))"
+)
+_LETTER = re.compile(r"\W{0,4}([YNyn])\W{0,4}(?:\n|\Z)")
+_FINALLY = re.compile(
+    rf"(?:\b(?:so|hence|thus|therefore|is|be|say|then|short|not),?"
+    rf"|[:,\u2192\u21d2\u2014\u2013-])\s+[*\"'\u201c]*{_YES_NO}[\s.!*\"'\u201d]*\Z"
+)
+_TRUTH = dict.fromkeys(("yes", "yep", "yeah", "yup", "true", "correct", "right", "y"), "yes") | dict.fromkeys(
+    ("no", "nope", "nah", "false", "incorrect", "wrong", "not true", "not right", "not correct", "untrue", "n"), "no"
+)
 
 
 @cache
@@ -131,13 +189,26 @@ def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
     truth: dict[str, str] = {}
     for language in languages()[1:]:
         truth |= {word.casefold(): "yes" for word in language.yes} | {word.casefold(): "no" for word in language.no}
-    truth = {word: meaning for word, meaning in truth.items() if word not in _TRUTH}
+    truth = {word: meaning for word, meaning in truth.items() if word not in ("yes", "no", "true", "false")}
     endings = "|".join(re.escape(ending) for language in languages() for ending in language.endings)
     words = "|".join(re.escape(word) for word in sorted(truth, key=len, reverse=True))
     return re.compile(
-        rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))",
+        rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)"
+        rf"|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))",
         re.IGNORECASE,
     ), truth
+
+
+@cache
+def _statement(language: Language) -> re.Pattern[str]:
+    """`The statement is`, and `The claim that whales are fish is`, before a word that says whether it is true."""
+    words = following([*language.yes, *language.no, *(_TRUTH if language is english() else ())])
+    return re.compile(
+        rf"(?:{alternatives(language.statement)})[^.\n\u3002]{{0,80}}?(?<![a-zA-Z])"
+        rf"(?:{following(language.verbs)}){'?' if language.verb_final else ''}\s*+"
+        rf"(?:(?:{_SURE_WORDS}),?\s+)?(?={words})",
+        re.IGNORECASE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +216,14 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Give the answer as yes or no."
 
     def announced(self, reply: Reply) -> Iterator[Statement]:
         """The announcements of the language, then sentences such as `the statement is true`."""
         yield from announcements(reply)
-        if " is " in reply.text:
-            for match in reversed(list(_STATEMENT.finditer(reply.text))[-20:]):
+        for language in reply.speaking("statement"):
+            for match in reversed(list(_statement(language).finditer(reply.text))[-20:]):
                 if not hedged(reply.text, match.start()):
                     yield Statement(reply.text[match.end() : match.end() + 80], match.end())
 
@@ -167,6 +238,10 @@ class YesNoSpace(ByKey):
         """The word with which it begins."""
         if match := _BEGINS.match(text) or _JUDGED.match(text):
             return _truth(match[1])
+        if letter := _LETTER.match(text):
+            return _truth(letter[1])
+        if match := _EMPHATIC.match(text):
+            return _truth("no" if match[1] or match[2] else "yes")
         words, truth = _foreign()
         match = words.match(text)
         return Answer(match[1], truth[match[1].casefold()]) if match else None
@@ -176,15 +251,14 @@ class YesNoSpace(ByKey):
         return self.begins(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The first word of the last line, else of the first line; else the word if the text holds only one."""
+        """The word that the last line begins with, else the first line; else the word if the text holds only one."""
         stripped = text.strip()
-        words = [match[1] for match in _YES_NO_ANY.finditer(text)]
         for line in (stripped.rpartition("\n")[2], stripped.partition("\n")[0]):
-            if match := _FIRST.match(line):
-                return _truth(match[1])
-            foreign, truth = _foreign()
-            if match := foreign.match(line):
-                return Answer(match[1], truth[match[1].casefold()])
+            if answer := self.begins(line[:200], reply):
+                return answer
+        if match := _FINALLY.search(stripped[-60:]):
+            return _truth(match[1])
+        words = [match[1] for match in _YES_NO_ANY.finditer(text)]
         return _truth(words[-1]) if len({_TRUTH[word.lower()] for word in words}) == 1 else None
 
 

@@ -34,6 +34,8 @@ def final_segment(text: str) -> str | None:
 
 def _unthought(text: str) -> str | None:
     """The text after the last thinking; if that is blank, the text before it, if it is known where it began."""
+    if not ("<" in text or "[" in text or "\u25c1" in text or "Here is my" in text):
+        return text[-TAIL:]
     start = end = 0
     opened = False
     parts: list[str] = []

@@ -27,6 +27,7 @@ SAMPLING: Final[Mapping[str, str]] = {
     "stop_token_ids": "Token ids that end a sample.",
     "logprobs": "Alternatives per token whose log-probabilities are kept; none keeps nothing.",
     "stop_in_thinking": "Whether `stop` also ends the thinking of a model; if not, only what follows it.",
+    "lora": "An adapter of the model: a folder or a Hugging Face id, or the name that it has on a server.",
 }
 _EXTREME: Final = 10**15
 
@@ -80,8 +81,11 @@ def _needs(kind: Kind, cls: Any) -> list[str]:
 
 
 def _options(cls: Any) -> Iterator[dict[str, str]]:
-    hints = typing.get_type_hints(cls)
+    hints, opened = typing.get_type_hints(cls), getattr(cls, "open_options", None)
     for name, field in options_of(cls).items():
+        if opened and name == opened.field:
+            yield {"name": name, "type": "file", "default": "none", "range": "", "meaning": _meaning(cls, name)}
+            continue
         if field.default_factory is not dataclasses.MISSING and not isinstance(_default(field), tuple):
             continue
         if isinstance(field.default, SamplingParams):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
-from reasoner.cli.options import json_option
+from reasoner.cli.options import SPEC, json_option, names_of
 
 if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
+    from reasoner.engines.vllm import VllmEngine
     from reasoner.models.info import CachedLayers
     from reasoner.models.thinking import ThinkingProfile
 
@@ -22,22 +23,26 @@ LENGTHS = (512, 2048, 8192)
 @click.command("doctor")
 @click.option("-m", "--model", default="embedded", show_default=True, metavar="PATH_OR_ID",
               help="The model to inspect: a folder or a Hugging Face id.")  # fmt: skip
+@click.option("-e", "--engine", default="vllm", show_default=True, metavar=SPEC, shell_complete=names_of("engine"),
+              help="The engine vllm with the options to check, as in vllm:kv_cache_dtype=fp8.")  # fmt: skip
 @json_option("the findings")
 @guarded
-def command(model: str, *, as_json: bool) -> int:
+def command(model: str, engine: str, *, as_json: bool) -> int:
     """Show what is installed, and how many sequences fit the KV cache.
 
-    Names the engine and the device that would be used and the model's geometry. The number of sequences that fit holds
-    for sequences without a shared prefix. Starts no engine. Exit code 4 if vLLM or the model is missing.
+    Names the engine and the device that would be used, the model's geometry, and the arguments that vLLM would get
+    besides its own defaults. The number of sequences that fit holds for sequences without a shared prefix. Starts no
+    engine. Exit code 4 if vLLM or the model is missing.
     """
     from reasoner.cli.terminal import Terminal, clean
     from reasoner.errors import EngineError
 
     terminal = Terminal(sys.stdout, sys.stderr)
+    chosen = _chosen(engine)
     findings = {**_software(), **_engine()}
     broken = findings["vllm"] is None
     try:
-        findings |= _model(model, terminal)
+        findings |= _model(model, chosen, terminal)
     except EngineError as error:
         findings |= {"model": model, "trouble": str(error)}
         broken = True
@@ -45,7 +50,7 @@ def command(model: str, *, as_json: bool) -> int:
         terminal.give(json.dumps(findings))
     else:
         for name, value in findings.items():
-            terminal.give(clean(f"{name.replace('_', ' ').replace('kv ', 'KV '):<22} {_shown(value)}"))
+            terminal.give(clean(f"{name.replace('_', ' ').replace('kv ', 'KV '):<22} {_shown(name, value)}"))
     return ENGINE if broken else ANSWERED
 
 
@@ -54,7 +59,22 @@ def _cached(group: "CachedLayers") -> str:
     return f"{group.layers} keep {kept if group.bytes_per_token else 'what others keep'}"
 
 
-def _shown(value: Any) -> str:
+def _chosen(spec: str) -> "VllmEngine":
+    """The engine of --engine. Raises UsageError: it is another one than vLLM, or its options do not fit."""
+    from reasoner.cli.options import choose_engine
+    from reasoner.engines.vllm import VllmEngine
+    from reasoner.errors import UsageError
+
+    engine = choose_engine(spec)
+    if not isinstance(engine, VllmEngine):
+        raise UsageError(f"--engine {spec} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8")
+    return engine
+
+
+def _shown(name: str, value: Any) -> str:
+    from reasoner.registry import as_written
+    from reasoner.specs import written
+
     match value:
         case bool():
             return "on" if value else "off"
@@ -62,6 +82,8 @@ def _shown(value: Any) -> str:
             return f"{value:,}"
         case list():
             return ", ".join(value) or "none"
+        case dict() if name == "vllm_arguments":
+            return ", ".join(f"{argument}={written(as_written(given))}" for argument, given in value.items())
         case dict():
             return ", ".join(f"{number:,} of {tokens} tokens" for tokens, number in value.items())
         case _:
@@ -87,9 +109,7 @@ def _software() -> dict[str, Any]:
 
 
 def _engine() -> dict[str, Any]:
-    from reasoner.engines.vllm import VllmEngine
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.engines.vllm.served import CPU_BLOCK
     from reasoner.models.dtype import default_dtype
     from reasoner.system.extras import install_vllm
     from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
@@ -108,8 +128,6 @@ def _engine() -> dict[str, Any]:
         "device": device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
         "core": "in process" if build.cpu else "a separate process",
-        "prefix_caching": VllmEngine().enable_prefix_caching,
-        "block_size": CPU_BLOCK if build.cpu else None,
     }
 
 
@@ -123,8 +141,8 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
     return f"{when}, from {markers}, parser {profile.parser or 'none'}, {levels}"
 
 
-def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
-    from reasoner.engines.vllm import VllmEngine
+def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
+    from reasoner.engines.vllm.arguments import changed
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.models.dtype import BYTES, default_dtype
@@ -133,9 +151,15 @@ def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
     from reasoner.models.thinking_files import read_profile
 
     resolved = resolve(name, terminal.say)
-    if resolved.folder is None:
-        return {"model": resolved.name, "folder": "not on this machine yet: vLLM downloads it at the first start"}
     build = installed_build()
+    settings = engine.settings(build, resolved) if build else {}
+    if engine.args and settings:
+        settings = changed(settings)
+    settings.pop("model", None)
+    passed = {"vllm_arguments": settings} if settings else {}
+    if resolved.folder is None:
+        folder = "not on this machine yet: vLLM downloads it at the first start"
+        return {"model": resolved.name, "folder": folder, **passed}
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
     info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
     findings: dict[str, Any] = {
@@ -154,9 +178,10 @@ def _model(name: str, terminal: "Terminal") -> dict[str, Any]:
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
         "thinking": _thinking(read_profile(resolved.folder, resolved.name)),
     }
+    findings |= passed
     if dtype and info.kv_bytes_per_token:
-        size = int(VllmEngine().kv_gib * 2**30)
-        window = min(info.context or CPU_CONTEXT, CPU_CONTEXT)
+        size = int(engine.kv_gib * 2**30)
+        window = engine.max_model_len or min(info.context or CPU_CONTEXT, CPU_CONTEXT)
         lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
         findings["kv_cache_bytes"] = size
         findings["kv_cache_tokens"] = size // info.kv_bytes_per_token

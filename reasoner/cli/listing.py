@@ -41,7 +41,7 @@ def _complete_name(context: click.Context, parameter: click.Parameter, incomplet
 @json_option("the list")
 @guarded
 def command(kind: str, name: str | None, *, as_json: bool) -> int:
-    """Show all strategies, verifiers, engines, tasks, rules or models, or one.
+    """Show all strategies, verifiers, engines, tasks, rules, answers or models, or one.
 
     With NAME, shows one in full: what it does, its paper, each option with its type, range, default and meaning, and an
     example, as in `reasoner list strategies best_of_n`.
@@ -56,7 +56,7 @@ def command(kind: str, name: str | None, *, as_json: bool) -> int:
         raise UnknownName("list", kind, LISTS)
     if name is not None:
         return _show(kind, name, as_json=as_json)
-    rows = _models() if kind == "models" else _entries(_KINDS[kind])
+    rows = {"models": _models, "answers": _answers}.get(kind, lambda: _entries(_KINDS[kind]))()
     terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
         terminal.give(json.dumps(rows))
@@ -72,7 +72,8 @@ def _show(kind: str, name: str, *, as_json: bool) -> int:
     from reasoner.errors import UsageError
 
     if kind not in _KINDS:
-        raise UsageError(f"{kind} have no options: see `reasoner list {kind}`, or `reasoner doctor --model {name}`")
+        where = "docs/answers.md" if kind == "answers" else f"`reasoner doctor --model {name}`"
+        raise UsageError(f"{kind} are not shown one by one: see `reasoner list {kind}`, or {where}")
     document = details(_KINDS[kind], name)
     terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
@@ -126,6 +127,26 @@ def _models() -> list[dict[str, Any]]:
     ]
 
 
+def _answers() -> list[dict[str, Any]]:
+    from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+
+    chosen = {
+        "name": "auto",
+        "what": "Chooses one of the others by the question: listed options, a final yes or no, formulas, words.",
+        "options": {},
+    }
+    rows = [chosen]
+    for name, cls in KINDS.items():
+        fields = {field.name: _text(field.default) for field in dataclasses.fields(cls)}
+        options = {option: fields[option] for option in OPTIONS.get(name, ANY_KIND)}
+        rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
+    return rows
+
+
+def _first_paragraph(cls: object) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
+
+
 def _entries(kind: Any) -> list[dict[str, Any]]:
     from reasoner.errors import UsageError
     from reasoner.registry import entries, load
@@ -137,8 +158,7 @@ def _entries(kind: Any) -> list[dict[str, Any]]:
         except UsageError as error:
             rows.append({"name": name, "what": f"broken: {error}", "options": {}})
             continue
-        what = (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
-        rows.append({"name": name, "what": what, "options": _options(cls)})
+        rows.append({"name": name, "what": _first_paragraph(cls), "options": _options(cls)})
     return rows
 
 
@@ -147,7 +167,11 @@ def _options(cls: Any) -> dict[str, str]:
     from reasoner.types import SamplingParams
 
     shown: dict[str, str] = {}
+    opened = getattr(cls, "open_options", None)
     for field in options_of(cls).values():
+        if opened and field.name == opened.field:
+            shown[field.name] = ""
+            continue
         if field.default_factory is not dataclasses.MISSING:
             continue
         if isinstance(field.default, SamplingParams):

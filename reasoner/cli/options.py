@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
-LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "models")
+LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "answers", "models")
 """What `reasoner list` lists."""
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 PATH: Final = click.Path(path_type=Path)

@@ -13,7 +13,8 @@ from reasoner.engine import Engine
 from reasoner.solution import Proposal
 from reasoner.strategy import CalibratedStrategy, Strategy
 from reasoner.summary import VoteSummary, samples_of
-from reasoner.trace.events import Dropped, Event, LikelihoodsMeasured, Proposed, Sampled, Scored, Thought
+from reasoner.trace.events import Event, Proposed, Sampled
+from reasoner.trace.record import Work
 from reasoner.types import Answer
 from reasoner.verifier import Verifier, claim_memory
 
@@ -133,7 +134,7 @@ class Progress(Display):
                 self.samples += 1
                 self.cost += event.cost
                 self.first_sample = event.t if self.first_sample is None else self.first_sample
-            case Thought() | Dropped() | Scored() | LikelihoodsMeasured():
+            case Work():
                 self.cost += event.cost
             case Proposed():
                 self.proposals.append(Proposal(event.answer, event.vote_state, event.cost))

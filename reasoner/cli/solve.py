@@ -46,8 +46,10 @@ STARTED = time.perf_counter()
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
         shell_complete=options.words(*ANSWERS), brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
-             "comparison of formulas take 30 s instead of 10 s. number:pattern=REGEX, for any kind, reads answers by "
-             "a regular expression first.")  # fmt: skip
+             "comparison of formulas take 30 s instead of 10 s. text:equal=model asks the model which texts mean the "
+             "same. For any kind, number:extract=model asks it for the answer in a reply where no rule finds one, and "
+             "number:pattern=REGEX reads answers by a regular expression first; `reasoner list answers` shows "
+             "all.")  # fmt: skip
 @option("--system", metavar="TEXT", section="Question", brief="Instructions before the question.",
         help="The system turn: instructions before the question.")  # fmt: skip
 @option("--few-shot", type=options.PATH, metavar="FILE", section="Question",

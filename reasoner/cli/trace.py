@@ -142,8 +142,8 @@ def _ids_in(file: Path) -> "dict[str, None]":
     """The ids of the questions in a trace, in order."""
     from pydantic import BaseModel
 
-    from reasoner.trace.events import VERSION
     from reasoner.trace.jsonl import read_lines
+    from reasoner.trace.record import VERSION
 
     class Named(BaseModel):
         question_id: str

@@ -11,7 +11,8 @@ from itertools import cycle, islice
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import NO_THINKING, Split, ThinkingProfile, split, still_thinking
+from reasoner.models.thinking import Split, ThinkingProfile, split, still_thinking
+from reasoner.sampling import NO_THINKING
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
@@ -114,7 +115,8 @@ class ScriptedEngine(FreeEngine):
             if request.meter.usage:
                 self.usage.append(request.meter.usage)
             raise
-        ids, stop = self._generated(request)
+        ids, script, stop = self._generated(request)
+        whole = len(ids)
         finish: FinishReason = "stop"
         if len(ids) > request.params.max_tokens:
             ids, stop, finish = ids[: request.params.max_tokens], None, "length"
@@ -127,16 +129,18 @@ class ScriptedEngine(FreeEngine):
         usage = Usage(prompt_tokens, cached, len(ids), parts.thinking)
         self.usage.append(usage)
         shown = ids[:-1] if isinstance(stop, int) else ids
-        thinking, text = self._text(shown[: parts.thinking]), self._text(shown[parts.thinking :])
+        thinking = self._text(shown[: parts.thinking])
+        # An engine derived from this one may encode in its own way; only what was cut is decoded.
+        text = script if len(ids) == whole and not isinstance(stop, int) else self._text(shown[parts.thinking :])
         return Completion(
             request.prompt, text, ids, finish, stop, usage, logprobs, request.index, request.seed,
             thinking=thinking, unclosed=parts.unclosed,
         )  # fmt: skip
 
-    def _generated(self, request: SampleRequest) -> tuple[TokenIds, str | int | None]:
-        """The whole reply: the thinking that is due, then the script; and what stopped it."""
+    def _generated(self, request: SampleRequest) -> tuple[TokenIds, str, str | int | None]:
+        """The whole reply: the thinking that is due, then the script; the text of the script; and what stopped it."""
         profile, params = self.model.thinking, request.params
-        thought, stop = "", None
+        thought, text, stop = "", "", None
         ids: TokenIds = ()
         if profile and request.rendered.in_thinking:
             thought, stop = _until_stop(self.thoughts(request), params.stop if params.stop_in_thinking else ())
@@ -153,8 +157,8 @@ class ScriptedEngine(FreeEngine):
             ids += self._encode(text) if stop is not None else (*self._encode(text), END)
         for at, token in enumerate(ids):
             if token in params.stop_token_ids:
-                return ids[: at + 1], token
-        return ids, stop
+                return ids[: at + 1], text, token
+        return ids, text, stop
 
     def _text(self, ids: TokenIds) -> str:
         """The text of token ids without markers and the end of the reply."""

@@ -14,7 +14,8 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile, still_thinking
+from reasoner.models.thinking import ThinkingProfile, still_thinking
+from reasoner.sampling import NO_THINKING
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, Usage
 
 UNASKED = ("7", "7", "8")

@@ -1,13 +1,14 @@
-"""Queues in front of the ledger and of the KV cache: which operation may start next."""
+"""The queue in front of the ledger: which operation may start next."""
 
 import asyncio
-import heapq
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
+from reasoner.errors import BudgetExhausted
 
 LedgerQueues = defaultdict[Ledger, deque[asyncio.Future[None]]]
 
@@ -85,6 +86,16 @@ class Admission:
         finally:
             self._wake()
 
+    def deadline(self) -> asyncio.Timeout:
+        """A timeout at the nearest deadline."""
+        left = self.ledger.remaining_seconds()
+        return asyncio.timeout(None if left == math.inf else left)
+
+    def too_late(self) -> BudgetExhausted:
+        """The refusal to raise when the nearest deadline passed."""
+        limit = round(self.ledger.remaining_seconds() + self.ledger.elapsed, 3)
+        return BudgetExhausted("seconds", needed=0, free=0, limit=limit)
+
     def close(self) -> None:
         """No more operations follow: free the floor."""
         if self.floor:
@@ -130,107 +141,3 @@ class Admission:
             queue = self._queues.get(ledger)
             if queue and not queue[0].done():
                 queue[0].set_result(None)
-
-
-Shared = tuple[tuple[str, int], ...]
-"""The pieces of a prompt, as (name, tokens); sequences that name the same piece share it."""
-
-
-@dataclass(order=True, slots=True)
-class _Waiting:
-    priority: int
-    number: int
-    shared: Shared = field(compare=False)
-    own: int = field(compare=False)
-    ticket: asyncio.Future[None] = field(compare=False)
-
-
-class KvCacheLimiter:
-    """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
-
-    More tokens would be preempted and computed again. A piece of prompt that several sequences share counts once. A
-    piece that is kept counts until it is let go, also while nothing of it is in flight, so that no newcomer evicts it.
-    A sequence longer than the cache runs alone.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._used = 0
-        self._in_flight = 0
-        self._kept: dict[str, int] = {}
-        self._sharing: dict[str, int] = {}
-        self._queue: list[_Waiting] = []
-        self._number = 0
-
-    async def enter(self, shared: Shared, *, own: int, priority: int = 0) -> bool:
-        """Wait until `own` tokens fit, and those of the `shared` pieces that are not in the cache yet.
-
-        Lower `priority`, the index of the question, goes first. Returns whether it had to wait.
-        """
-        if not self._queue and self._fits(shared, own):
-            self._take(shared, own)
-            return False
-        self._number += 1
-        waiting = _Waiting(priority, self._number, shared, own, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._queue, waiting)
-        self._advance()
-        try:
-            await waiting.ticket
-        except asyncio.CancelledError:
-            if waiting.ticket.done() and not waiting.ticket.cancelled():
-                self.leave(shared, own=own)
-            else:
-                self._advance()
-            raise
-        return True
-
-    def leave(self, shared: Shared, *, own: int) -> None:
-        """Free what `enter` took."""
-        self._used -= own
-        self._in_flight -= 1
-        self._unshare(shared)
-        self._advance()
-
-    def keep(self, name: str, tokens: int) -> None:
-        """Count a piece of prompt in flight until `release`. Calling it again does nothing."""
-        if name not in self._kept:
-            self._kept[name] = tokens
-            self._share(((name, tokens),))
-
-    def release(self, name: str) -> None:
-        """Count a kept piece only while it is in flight. Does nothing for other pieces."""
-        if name in self._kept:
-            self._unshare(((name, self._kept.pop(name)),))
-            self._advance()
-
-    def _unshare(self, shared: Shared) -> None:
-        for name, tokens in shared:
-            self._sharing[name] -= 1
-            if not self._sharing[name]:
-                del self._sharing[name]
-                self._used -= tokens
-
-    def _fits(self, shared: Shared, own: int) -> bool:
-        need = own + sum(tokens for name, tokens in shared if name not in self._sharing)
-        return self._in_flight == 0 or self._used + need <= self.capacity
-
-    def _take(self, shared: Shared, own: int) -> None:
-        self._used += own
-        self._in_flight += 1
-        self._share(shared)
-
-    def _share(self, shared: Shared) -> None:
-        for name, tokens in shared:
-            if name not in self._sharing:
-                self._used += tokens
-            self._sharing[name] = self._sharing.get(name, 0) + 1
-
-    def _advance(self) -> None:
-        # A cancelled waiter may not have run yet when others leave: it is skipped.
-        while self._queue and (
-            self._queue[0].ticket.cancelled() or self._fits(self._queue[0].shared, self._queue[0].own)
-        ):
-            first = heapq.heappop(self._queue)
-            if not first.ticket.cancelled():
-                self._take(first.shared, first.own)
-                first.ticket.set_result(None)

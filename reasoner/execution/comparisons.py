@@ -9,17 +9,20 @@ from reasoner.trace.events import BlocksFound, EquivalenceChecked
 from reasoner.trace.history import QuestionHistory
 from reasoner.trace.recorder import Recorder
 from reasoner.types import Answer, AnswerSpace, Blocks, Question
+from reasoner.voting import compares_by_model
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 V = TypeVar("V")
+Pairs = Sequence[tuple[Answer, Answer]]
+AskModel = Callable[[Pairs], Coroutine[Any, Any, tuple[bool | None, ...]]]
 
 
 class Comparisons:
-    """Looks a comparison up in the history, and asks the comparer for what is not there.
+    """Looks a comparison up in the history, and asks the comparer for what is not there; or a model, for some spaces.
 
-    A result holds for the rest of the run, including "not decided in time", so that a replay and a resumed run count
-    the same votes.
+    A result holds for the rest of the run, including "not decided", so that a replay and a resumed run count the same
+    votes.
     """
 
     def __init__(self, question: Question, comparer: Comparer, recorder: Recorder, history: QuestionHistory) -> None:
@@ -27,13 +30,21 @@ class Comparisons:
         self._meter = ComparisonMeter(question.id)
         self._recorded_blocks, self._recorded_same = history.blocks, history.same
         self._blocks = {} if history.source else {**self._recorded_blocks}
-        self._same = {} if history.source else {**self._recorded_same}
+        self.by_model = compares_by_model(question.space)
+        """Whether a model compares. Its verdicts are work, which is looked up and booked where it is asked for."""
+        self._same = {} if history.source or self.by_model else {**self._recorded_same}
 
-    async def same(self, pairs: Sequence[tuple[Answer, Answer]]) -> tuple[bool | None, ...]:
-        """For each pair whether each answer accepts the other; None if that was not decided in time."""
+    async def same(self, pairs: Pairs, ask: AskModel | None = None) -> tuple[bool | None, ...]:
+        """For each pair whether each answer accepts the other; None if that was not decided.
+
+        `ask` asks the model about those that are not known yet; without it, the comparer is asked.
+        """
         keyed = [(frozenset((a.key, b.key)), (a, b)) for a, b in pairs]
         if new := {key: pair for key, pair in keyed if key not in self._same}:
-            results = await self._find(new, self._recorded_same, self.comparer.same_many)
+            if ask:
+                results = await ask(tuple(new.values()))
+            else:
+                results = await self._find(new, self._recorded_same, self.comparer.same_many)
             keys = tuple((a.key, b.key) for a, b in new.values())
             self.recorder.write(EquivalenceChecked, pairs=keys, same=results)
             self._same.update(zip(new, results, strict=True))
@@ -70,7 +81,7 @@ class Comparisons:
         if not undecided:
             return ()
         count = "1 comparison was" if undecided == 1 else f"{undecided:,} comparisons were"
-        limit, advice = "in time", ""
+        limit, advice = "by the model" if self.by_model else "in time", ""
         if (seconds := getattr(self.question.space, "seconds", None)) is not None:
             limit = f"within {seconds:g} s"
             advice = f"; answer kind {self.question.space.name}:seconds={3 * seconds:g} gives more time"

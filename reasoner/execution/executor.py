@@ -1,45 +1,39 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
-import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.budget import Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest
-from reasoner.errors import (
-    BudgetExhausted,
-    EngineError,
-    LedgerViolation,
-    NotRecorded,
-    PromptTooLong,
-    ReasonerError,
-    RequestLost,
-    TraceError,
-    UsageError,
-    VerifierError,
-)
-from reasoner.execution.admission import Admission, KvCacheLimiter
+from reasoner.errors import EngineError, NotRecorded, PromptTooLong, RequestLost
+from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.sampling import Drawing
 from reasoner.execution.seeds import derive_seed
 from reasoner.models.thinking import forced
 from reasoner.operations import Prefill, Sample
-from reasoner.registry import spec_of
-from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation, where
-from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled, Scored, Work
+from reasoner.system.foreign import ErrorsFrom, fault_in, is_cancellation
+from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled
 from reasoner.trace.history import EMPTY, QuestionHistory
+from reasoner.trace.record import Work
 from reasoner.trace.recorder import Recorder, SequenceId, Why
-from reasoner.types import CANCELLED, NOT_RATED, Completion, Prompt, Question, Rating, TokenIds, Usage
-from reasoner.verifier import CostMeter, PairVerifier, Verifier
+from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
+from reasoner.verifier import verifier_cost
+
+if TYPE_CHECKING:
+    from reasoner.execution.kv_limiter import KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
 ENGINE_ERRORS = ErrorsFrom("the engine", EngineError)
 COMPARER_ERRORS = ErrorsFrom("comparing answers")
+
+
+CountedAs = Literal["sample", "request", "verdict"]
+"""How a request is booked: a sequence for the strategy, policy tokens without a sample, or verifier tokens."""
 
 
 class Bookkeeping(NamedTuple):
@@ -48,8 +42,7 @@ class Bookkeeping(NamedTuple):
     done: Callable[[Completion, Cost], None]
     dropped: Callable[[Why, Usage | None, Cost], None]
     passed: Callable[[], None]
-    is_sample: bool = True
-    """Whether the request generates a sequence for the strategy."""
+    counted_as: CountedAs = "sample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ class OperationExecutor:
     question: Question
     engine: Engine
     admission: Admission
-    kv_limiter: KvCacheLimiter | None
+    kv_limiter: "KvCacheLimiter | None"
     recorder: Recorder
     comparisons: Comparisons
     seed: int
@@ -186,7 +179,7 @@ class OperationExecutor:
         self, request: SampleRequest, digest: str, reservation: Reservation, books: Bookkeeping
     ) -> Completion:
         began = time.monotonic()
-        deadline = self.deadline()
+        deadline = self.admission.deadline()
         try:
             async with deadline:
                 completion = await self._within_cache(request, digest, books.passed)
@@ -200,26 +193,16 @@ class OperationExecutor:
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
             usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
             spent = usage or Usage(request.rendered.tokens, 0, request.params.max_tokens)
-            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, is_sample=books.is_sample)
+            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=books.counted_as)
             self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
             if is_cancellation(failure):
                 raise
             if deadline.expired():
-                raise self.too_late() from None
+                raise self.admission.too_late() from None
             raise ENGINE_ERRORS.error(failure) from failure
-        cost = self.cost_of(completion, is_sample=books.is_sample).taking(time.monotonic() - began)
+        cost = self.cost_of(completion, counted_as=books.counted_as).taking(time.monotonic() - began)
         self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
-
-    def deadline(self) -> asyncio.Timeout:
-        """A timeout at the nearest deadline."""
-        left = self.admission.ledger.remaining_seconds()
-        return asyncio.timeout(None if left == math.inf else left)
-
-    def too_late(self) -> BudgetExhausted:
-        """The refusal to raise when the nearest deadline passed."""
-        ledger = self.admission.ledger
-        return BudgetExhausted("seconds", needed=0, free=0, limit=round(ledger.remaining_seconds() + ledger.elapsed, 3))
 
     async def _within_cache(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
         if self.kv_limiter is None:
@@ -228,18 +211,26 @@ class OperationExecutor:
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
-        shared = (head, (digest, grown))
-        own = request.params.max_tokens
-        if await self.kv_limiter.enter(shared, own=own, priority=self.priority):
+        pieces, limit = (head, (digest, grown)), request.params.max_tokens
+        kind = (replace(request.params, max_tokens=1), grown > 0)
+        charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
+        if charge.waited:
             self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.head_digest:
             self.kv_limiter.keep(*head)
         request.meter.usage = None
         passed()
+        completion: Completion | None = None
         try:
-            return await self.engine.sample(request)
+            completion = await self.engine.sample(request)
+            return completion
         finally:
-            self.kv_limiter.leave(shared, own=own)
+            usage = completion.usage if completion else request.meter.usage
+            generated = None if usage is None or usage.fault else usage.generated_tokens
+            ended = completion is not None and completion.finish_reason == "stop"
+            self.kv_limiter.leave(charge, generated, ended=ended)
+            if request.meter.preemptions:
+                self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
 
     def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
         """Book an operation and record it, even if it exceeded its reservation."""
@@ -248,11 +239,15 @@ class OperationExecutor:
         finally:
             record()
 
-    def cost(self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, is_sample: bool = True) -> Cost:
+    def cost(
+        self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, counted_as: CountedAs = "sample"
+    ) -> Cost:
         """What one request with this usage costs; nothing if it never reached the engine.
 
         Of several sequences from one request, the first carries the cost of the prompt and of the request.
         """
+        if counted_as == "verdict":
+            return verifier_cost(self.engine.model, usage).taking(seconds)
         prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
         flops = self.engine.model.flops(prompt=prompt, cached=cached, generated=generated)
         return Cost(
@@ -261,14 +256,14 @@ class OperationExecutor:
             generated_tokens=0 if cancelled else generated,
             cancelled_tokens=generated if cancelled else 0,
             requests=int(prompt > 0),
-            samples=int(is_sample and usage != Usage()),
+            samples=int(counted_as == "sample" and usage != Usage()),
             flops=flops,
             seconds=seconds,
         )
 
-    def cost_of(self, completion: Completion, *, is_sample: bool = True) -> Cost:
+    def cost_of(self, completion: Completion, *, counted_as: CountedAs = "sample") -> Cost:
         """What a sequence cost. One that was aborted while it was generated is cancelled work."""
-        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", is_sample=is_sample)
+        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", counted_as=counted_as)
 
     def done(self) -> None:
         """Release what the question holds in the budget and in the KV cache."""
@@ -294,97 +289,10 @@ class OperationExecutor:
         Raises:
             BudgetExhausted: the deadline passed.
         """
-        deadline = self.deadline()
+        deadline = self.admission.deadline()
         try:
             async with deadline:
                 with COMPARER_ERRORS:
                     return await work
         except TimeoutError:
-            raise self.too_late() from None
-
-    async def rate(
-        self, op: int, verifier: Verifier, candidate: Completion, *, other: Completion | None = None, reserve: int = 0
-    ) -> Rating:
-        """Rate one candidate, or how much better it is than `other`. What the verifier raises becomes an error.
-
-        Raises:
-            BudgetExhausted: the ledger refused it, or the deadline passed.
-            UsageError: the verifier does not compare pairs.
-        """
-        if other is None:
-            bound_of = partial(verifier.bound, self.question, candidate, self.engine)
-            rate = partial(verifier.score, self.question, candidate, self.engine)
-        elif isinstance(verifier, PairVerifier):
-            bound_of = partial(verifier.bound_pair, self.question, candidate, other, self.engine)
-            rate = partial(verifier.compare_pair, self.question, candidate, other, self.engine)
-        else:
-            raise UsageError(
-                f"the verifier {spec_of(verifier)} rates candidates and does not compare pairs: use one such as judge"
-            )
-        digest, against = candidate.prompt.digest, (other.prompt.digest, other.index) if other else None
-        if event := self.recorded(op, Scored, digest, candidate.index, against):
-            return event.rating
-
-        record = partial(self.recorder.scored, op, candidate, digest, against)
-        try:
-            worst = bound = _checked(await bound_of())
-            if reserve:
-                grown = await self.render(candidate.prompt.then(candidate))
-                worst += self.held_back(grown.tokens, reserve)
-            reservation, _ = await self.admission.admit(lambda _: worst, max_tokens=1)
-        except BudgetExhausted as refusal:
-            record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
-            raise
-        except (LedgerViolation, TraceError):
-            raise
-        except BaseException as failure:
-            if is_cancellation(failure):
-                raise
-            rating = Rating(None, Cost(), error=_failure(failure))
-            record(rating, Cost())
-            return rating
-        return await self._rate(rate, bound, reservation, record)
-
-    async def _rate(
-        self,
-        rate: Callable[[CostMeter], Awaitable[Rating]],
-        bound: Cost,
-        reservation: Reservation,
-        record: Callable[[Rating, Cost], None],
-    ) -> Rating:
-        """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
-        began = time.monotonic()
-        deadline = self.deadline()
-        cost_meter, cost = CostMeter(), bound
-        rating = Rating(None, cost, error=CANCELLED)
-        try:
-            async with deadline:
-                rating = await rate(cost_meter)
-            cost = _checked(rating.cost).taking(time.monotonic() - began)
-        except TraceError:
-            raise
-        except BaseException as failure:
-            spent = bound if cost_meter.cost is None or cost_meter.cost.fault() else cost_meter.cost
-            cost = spent.taking(time.monotonic() - began)
-            rating = Rating(None, cost, error=CANCELLED)
-            if is_cancellation(failure):
-                raise
-            if deadline.expired():
-                refusal = self.too_late()
-                rating = Rating(None, cost, error=f"{NOT_RATED}: {refusal}")
-                raise refusal from None
-            rating = Rating(None, cost, error=_failure(failure))
-        finally:
-            self.settle(reservation, cost, lambda: record(rating, cost))
-        return rating
-
-
-def _checked(cost: Cost) -> Cost:
-    if fault := cost.fault():
-        raise VerifierError(f"the verifier counted wrongly: {fault}")
-    return cost
-
-
-def _failure(failure: BaseException) -> str:
-    """The failure of a verifier in one line, with its location in foreign code."""
-    return described(failure) + ("" if isinstance(failure, ReasonerError) else where(failure))
+            raise self.admission.too_late() from None

@@ -145,10 +145,10 @@ class _Measurement:
             )
 
         def price(_: int) -> Cost:
-            return executor.cost(Usage(tokens, 0, 1), is_sample=False)
+            return executor.cost(Usage(tokens, 0, 1), counted_as="request")
 
         books = Bookkeeping(
-            lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, is_sample=False
+            lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, counted_as="request"
         )
         completion = await executor.request(ask, prompt.digest, price, books, max_tokens=1)
         if completion.logprobs is None or not completion.logprobs.watched:

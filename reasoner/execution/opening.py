@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.engine import Engine
 from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
-from reasoner.execution.admission import Admission, Floor, KvCacheLimiter, LedgerQueues, new_queues
+from reasoner.execution.admission import Admission, Floor, LedgerQueues, new_queues
 from reasoner.execution.allocation import Allocation
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.executor import OperationExecutor
@@ -24,6 +24,9 @@ from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder, RunFacts
 from reasoner.types import Question, Usage
 from reasoner.verifier import Verifier
+
+if TYPE_CHECKING:
+    from reasoner.execution.kv_limiter import KvCacheLimiter
 
 CONCURRENCY: Final = 1024
 """Questions open at once: as many as the sequences that engines compute at once, if each question draws only one."""
@@ -119,13 +122,16 @@ class RunContext:
     progress: Progress = field(default_factory=asyncio.Queue)
     scheduler: Scheduler | None = None
     _floors: _Floors | None = None
-    _kv_limiter: KvCacheLimiter | None = field(init=False)
+    _kv_limiter: "KvCacheLimiter | None" = field(default=None, init=False)
     _queues: LedgerQueues = field(default_factory=new_queues)
     _started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        capacity = self.engine.capacity
-        self._kv_limiter = KvCacheLimiter(int(capacity * KV_SHARE)) if capacity else None
+        if capacity := self.engine.capacity:
+            # NumPy takes a tenth of a second to import.
+            from reasoner.execution.kv_limiter import KvCacheLimiter
+
+            self._kv_limiter = KvCacheLimiter(int(capacity * KV_SHARE))
 
     def share(self, allocation: Allocation | None, questions: Sequence[Question]) -> None:
         """Divide the run's budget among these questions if there are several, or an allocation."""

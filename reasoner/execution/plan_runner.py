@@ -7,13 +7,17 @@ from functools import partial
 from typing import NamedTuple
 
 from reasoner import operations as ops
+from reasoner.answers.asking import extracts_by_model
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
+from reasoner.execution.comparisons import Pairs
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.loglikelihood import measure_likelihoods
+from reasoner.execution.rating import rate
 from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.scheduler import ScheduledQuestion
+from reasoner.execution.verdicts import Verdicts
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
@@ -59,6 +63,13 @@ class PlanRunner:
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
     _failures: RatingFailures = field(default_factory=RatingFailures)
+    _verdicts: Verdicts | None = field(init=False)
+    """Where the answer space may ask the model."""
+
+    def __post_init__(self) -> None:
+        space = self.executor.question.space
+        asks = extracts_by_model(space) or self.executor.comparisons.by_model
+        self._verdicts = Verdicts(self.executor) if asks else None
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -81,12 +92,16 @@ class PlanRunner:
             end.by,
             end.reason,
             end.error,
-            self.executor.all_notes,
+            self._notes,
             tuple(note.text for note in self._remarks),
             end.confidence,
             self._text(end.answer),
             unrated=self._failures.unrated,
         )
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        return (*self.executor.all_notes, *(self._verdicts.notes if self._verdicts else ()))
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -120,7 +135,7 @@ class PlanRunner:
             ended_by=end.by,
             reason=end.reason,
             cost=self.executor.admission.ledger.settled,
-            notes=self.executor.all_notes,
+            notes=self._notes,
             confidence=end.confidence,
         )
 
@@ -219,11 +234,29 @@ class PlanRunner:
             case ops.FindBlocks():
                 return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
             case ops.CheckEquivalent():
-                return await self.executor.before_deadline(self.executor.comparisons.same(op.pairs))
+                return await self._compare(op.pairs)
             case ops.Cancel():
                 await self._cancel(op.handle)
                 return None
         return self._perform_at_once(op)
+
+    async def _compare(self, pairs: Pairs) -> tuple[bool | None, ...]:
+        comparisons = self.executor.comparisons
+        if not (self._verdicts and comparisons.by_model):
+            return await self.executor.before_deadline(comparisons.same(pairs))
+        self._ops += 1
+        return await comparisons.same(pairs, partial(self._ask_model, self._verdicts, self._ops))
+
+    async def _ask_model(self, model: Verdicts, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        results = await each([partial(model.compare, number, first, second) for first, second in pairs])
+        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
+        if refusals and not self._partial_refusal:
+            self._partial_refusal = refusals[0]
+            self._record_refusal(number, refusals[0])
+        verdicts = [None if isinstance(result, BudgetExhausted) else result for result in results]
+        self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
+        return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -251,6 +284,8 @@ class PlanRunner:
             self._replies.add(completion)
             if completion.usage != Usage():
                 self._seen += self.executor.cost_of(completion)
+            if completion.extraction:
+                self._seen += completion.extraction.cost
         return completions
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
@@ -279,6 +314,8 @@ class PlanRunner:
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
         sample = partial(self.executor.sample, op, interruptible=interruptible)
+        if self._verdicts and op.answers:
+            sample = partial(self._verdicts.reading, sample)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None
@@ -290,11 +327,11 @@ class PlanRunner:
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
-        rate = partial(self.executor.rate, number, self.verifier)
+        rated = partial(rate, self.executor, number, self.verifier)
         if isinstance(op, ops.ComparePair):
-            ratings = await each([partial(rate, first, other=second) for first, second in op.pairs])
+            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
         else:
-            ratings = await each([partial(rate, candidate, reserve=op.reserve) for candidate in op.candidates])
+            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
         self._check_refusals(number, ratings)
         if isinstance(op, ops.Score):
             self._replies.rate(op.candidates, ratings)

@@ -45,13 +45,16 @@ class Replies:
 
     _standing: dict[tuple[str, str], _Standing] = field(default_factory=dict)
     """By the earlier steps of a chain and its last one, which are joined only when they are read."""
-    _cut: set[tuple[str, str]] = field(default_factory=set)
+    _read: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
+    """Where the answer space does not tell the answer: None for a text that was cut, else what a model extracted."""
 
     def add(self, completion: Completion) -> None:
         """Add a completion that the plan received."""
         text = completion.prompt.text, completion.text
         if completion.truncated:
-            self._cut.add(text)
+            self._read[text] = None
+        elif completion.extraction and completion.extraction.answer:
+            self._read.setdefault(text, completion.extraction.answer)
         self._standing.setdefault(text, _Standing(completion.ended, -1.0, -completion.index))
 
     def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
@@ -66,7 +69,8 @@ class Replies:
         best = sorted(self._standing, key=self._standing.__getitem__, reverse=True)
         if answer is not None:
             for before, last in best:
-                read = None if (before, last) in self._cut else space.read(before + last)
+                known = (before, last) in self._read
+                read = self._read[before, last] if known else space.read(before + last)
                 if read is not None and read.key == answer.key:
                     return before + last
         return "".join(best[0]) if best else ""

@@ -137,6 +137,7 @@ async def _solve_each(
         strategy=spec_of(strategy),
         verifier=spec_of(verifier) if verifier else "",
         engine=engine.name,
+        engine_spec=spec_of(engine),
         model=engine.model,
         notes=engine.notes,
         budget=stated,

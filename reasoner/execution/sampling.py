@@ -56,12 +56,17 @@ class Drawing:
         """The tokens after which thinking must be closed by a second request; None where there is no such limit.
 
         It is determined at each try: an engine may find out only by then that it cannot limit thinking.
+
+        Raises:
+            EngineError: the model hides its thinking.
         """
         prompt, profile = self.sequence.prompt, self.executor.engine.model.thinking
         level = prompt.thinking_level
-        if isinstance(level, str | None) or profile is None or prompt.text or limits_thinking(self.executor.engine):
+        if isinstance(level, str | None) or profile is None or limits_thinking(self.executor.engine):
             return None
-        if profile.end_text and profile.end_text in prompt.thinking:
+        if not profile.end_text:
+            raise self._hidden()
+        if prompt.raw or prompt.text or profile.end_text in prompt.thinking:
             return None
         if profile.end and prompt.token_ids and not split(prompt.token_ids, profile, opened=True).unclosed:
             return None
@@ -77,7 +82,7 @@ class Drawing:
             cost, limit = executor.cost(Usage(tokens, 0, granted)), self._limit
             if limit is not None and granted > limit:
                 again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
-                cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, is_sample=False)
+                cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, counted_as="request")
             return cost + self._held_back(tokens + granted)
 
         def ask(granted: int) -> SampleRequest:
@@ -108,13 +113,13 @@ class Drawing:
             return self._unanswered(first)
 
         def price(granted: int) -> Cost:
-            cost = executor.cost(Usage(rendered.tokens, 0, granted), is_sample=False)
+            cost = executor.cost(Usage(rendered.tokens, 0, granted), counted_as="request")
             return cost + self._held_back(rendered.tokens + granted)
 
         def book(second: Completion, cost: Cost) -> None:
             executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
 
-        books = executor.books(sequence, book, lambda: None)._replace(is_sample=False)
+        books = executor.books(sequence, book, lambda: None)._replace(counted_as="request")
         ask = partial(self._request, prompt, rendered)
         try:
             second = await executor.request(ask, prompt.digest, price, books, max_tokens=room)
@@ -128,15 +133,18 @@ class Drawing:
         """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""
         profile, prompt = self.executor.engine.model.thinking, self.sequence.prompt.then(first)
         if not (first.thinking or first.text or first.token_ids):
-            raise EngineError(
-                f"thinking={self.sequence.prompt.thinking_level}: the server does not show its thinking, so that it "
-                "cannot be limited to tokens: use thinking=low, medium or high"
-            )
+            raise self._hidden()
         if not first.unclosed or profile is None:
             return prompt, ()
         ids = await self.executor.encode(profile.closing) if first.token_ids else None
         token_ids = prompt.token_ids + ids if ids else ()
         return replace(prompt, token_ids=token_ids, thinking=prompt.thinking + profile.closing), ids or ()
+
+    def _hidden(self) -> EngineError:
+        return EngineError(
+            f"thinking={self.sequence.prompt.thinking_level}: the server does not show its thinking, so that it cannot "
+            "be limited to tokens: use thinking=low, medium or high"
+        )
 
     def _unanswered(self, first: Completion) -> Completion:
         """The first part alone, as all that the budget or the window allows."""

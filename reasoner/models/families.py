@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile
-from reasoner.sampling import ThinkingLevel
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.sampling import NO_THINKING, ThinkingLevel
 
 Arguments = Mapping[str, str | int | bool]
-NO_PARSER: Final = "none"
-"""The name that stands for a model that does not think, where a reasoning parser is asked for."""
 NOTHING_TO_THINK: Final = "Okay, I think I have finished thinking."
 """Thinking in one sentence, which lets a model that always thinks answer at once (Ma et al. 2025, arXiv:2504.09858)."""
 OUT_OF_TIME: Final = (

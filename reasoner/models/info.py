@@ -40,9 +40,9 @@ class ModelInfo:
     head_dim: int = 0
     kv_bytes_per_element: int = 2
     revision: str = ""
-    thinking: ThinkingProfile | None = None
     active_parameters: int = 0
     caches: tuple[CachedLayers, ...] = ()
+    thinking: ThinkingProfile | None = None
 
     @property
     def attention(self) -> str:

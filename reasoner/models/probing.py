@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from reasoner.models.families import FAMILIES, Arguments, profile_for_parser, profile_of
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile, split
-from reasoner.sampling import TokenIds
+from reasoner.models.thinking import ThinkingProfile, split
+from reasoner.sampling import NO_THINKING
+from reasoner.tokens import TokenIds
 from reasoner.types import Message
 
 Rendering = str | TokenIds

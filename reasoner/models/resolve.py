@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +28,10 @@ class Resolved(NamedTuple):
     folder: Path | None
 
 
-def resolve(model: str, notify: Notify) -> Resolved:
+def resolve(model: str, notify: Notify, revision: str = "") -> Resolved:
     """Find a model by its name; the embedded one is built first if necessary.
 
-    The engine downloads a hub id, unless the hub's cache holds the complete model.
+    The engine downloads a hub id, unless the hub's cache holds the complete model at this `revision`.
 
     Raises:
         UsageError: it is neither the embedded model, a folder with a config.json, nor a Hugging Face id.
@@ -48,7 +49,7 @@ def resolve(model: str, notify: Notify) -> Resolved:
     if "/" not in model and difflib.get_close_matches(model, [EMBEDDED], cutoff=0.5):
         raise UnknownName("model", model, [EMBEDDED])
     if _HUB_ID.fullmatch(model):
-        cached = snapshot(model)
+        cached = snapshot(model, revision)
         # From a folder the engine loads without a request to the hub.
         return Resolved(model, str(cached or model), cached)
     raise UsageError(
@@ -57,15 +58,31 @@ def resolve(model: str, notify: Notify) -> Resolved:
     )
 
 
-def snapshot(model: str) -> Path | None:
-    """The folder of a Hugging Face id in the hub's cache; None if it or a necessary file is missing."""
+def snapshot(model: str, revision: str = "") -> Path | None:
+    """The folder of a Hugging Face id in the hub's cache; None if it or a necessary file is missing.
+
+    `revision` is a branch, a tag or a commit; "" is the main branch.
+    """
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    configs = (try_to_load_from_cache(model, config) for config in _CONFIGS)
+    configs = (try_to_load_from_cache(model, config, revision=revision or None) for config in _CONFIGS)
     folder = next((Path(file).parent for file in configs if isinstance(file, str)), None)
     return folder if folder and is_complete(folder) else None
+
+
+def downloaded_bytes(model: str) -> int:
+    """Bytes that the hub's cache holds of a Hugging Face id, unfinished files included."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        return 0
+    total = 0
+    for blob in (Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" / "blobs").glob("*"):
+        with suppress(OSError):  # a finished file gets another name
+            total += blob.stat().st_size
+    return total
 
 
 def is_complete(folder: Path) -> bool:

@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from reasoner.sampling import TokenIds
-
-NO_THINKING: Final = "none"
-"""The thinking level that asks for an answer without thinking."""
+from reasoner.tokens import TokenIds
 
 
 @dataclass(frozen=True, slots=True)

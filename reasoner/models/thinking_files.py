@@ -8,8 +8,8 @@ from typing import Any, Final
 from reasoner.models.families import Arguments, profile_of
 from reasoner.models.probing import Reader, find_profile
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.sampling import TokenIds
 from reasoner.system.files import read_object
+from reasoner.tokens import TokenIds
 from reasoner.types import Message
 
 _LETTERS: Final = 1 << 24

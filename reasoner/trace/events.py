@@ -4,17 +4,18 @@ To add a kind of event, write its class here, add it to `Event`, and emit it wit
 how the history of a question finds it, and `repeated` whether a plan that runs again produces it again.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Final, Literal, Self
 
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
 from reasoner.operations import NOT_MEASURED, TextLikelihood
 from reasoner.solution import EndedBy
 from reasoner.trace.jsonl import JsonlWriter, open_end, open_new, read_lines
+from reasoner.trace.record import VERSION, Record, Work
 from reasoner.types import (
     CANCELLED,
     Answer,
@@ -36,63 +37,14 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 __all__ = [
-    "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended", "EquivalenceChecked", "Event",
-    "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed", "Refused", "Sampled", "Scored", "Sink",
-    "Thought", "TraceWriter", "read_trace",
+    "AnswerExtracted", "AnswersCompared", "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended",
+    "EquivalenceChecked", "Event", "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed", "Refused",
+    "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
 ]  # fmt: skip
 
-VERSION: Final = 2
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
-COMPLETION_FIELDS: Final = tuple(field.name for field in fields(Completion) if field.name != "prompt")
-T = TypeVar("T")
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What all events have: a frozen dataclass with the two methods of pydantic's models that are used here."""
-
-    v: Literal[2] = VERSION
-    question_id: str
-    t: float
-    """Seconds since the run began."""
-    indexed_by: ClassVar[tuple[str, ...]] = ()
-    repeated: ClassVar[bool] = True
-    """Whether a plan produces this event again when it is run again and gets the same replies."""
-    __pydantic_config__: ClassVar = {"extra": "forbid", "ser_json_inf_nan": "constants"}
-
-    def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, kw_only=True)(cls)
-
-    @property
-    def key(self) -> tuple[Hashable, ...]:
-        """What the history of a question finds the event by: its kind, and the fields of `indexed_by`."""
-        return (type(self), *(getattr(self, name) for name in self.indexed_by))
-
-    def model_dump_json(self) -> str:
-        """The event as JSON."""
-        cls: Any = type(self)
-        return _adapter(cls).dump_json(self).decode()
-
-    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """The event with some fields changed."""
-        return replace(self, **update)
-
-
-class Work(Record):
-    """Work that was paid for, whether it completed or not. `op` is the number of the plan's operation."""
-
-    op: int
-    prompt: str
-    """The digest of the prompt."""
-    cost: Cost
-    repeated: ClassVar[bool] = False
-
-    @property
-    def completed(self) -> bool:
-        """Whether this is the outcome; False where the work was cut off and a resumed run does it again."""
-        raise NotImplementedError
+COMPLETION_FIELDS: Final = tuple(f.name for f in fields(Completion) if f.name not in ("prompt", "extraction"))
 
 
 class Began(Record):
@@ -106,6 +58,8 @@ class Began(Record):
     strategy: str
     verifier: str
     engine: str
+    engine_spec: str = ""
+    """The spec that builds the engine again, with its arguments; empty in older traces."""
     model: ModelInfo
     budget: str
     seed: int
@@ -237,6 +191,45 @@ class LikelihoodsMeasured(Work):
         return not self.error or self.error.startswith(NOT_MEASURED)
 
 
+class AnswersCompared(Work):
+    """The model was asked whether two answers are the same, in one order and, after a yes, in the other.
+
+    `pair` are their keys, sorted, and `prompt` is the digest of the question's. `yes` are the probabilities of yes in
+    the orders that were asked, 0 to 1. `same` is None where there is an `error`. `cost` is that of all requests.
+    """
+
+    event: Literal["answers_compared"] = "answers_compared"
+    pair: tuple[str, str]
+    same: bool | None
+    yes: tuple[float, ...]
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("pair",)
+
+    @property
+    def completed(self) -> bool:
+        """Whether it was not cut off; a failure is an outcome too."""
+        return self.error != CANCELLED
+
+
+class AnswerExtracted(Work):
+    """The model was asked for the answer in a complete sequence, named as in `Sampled`, that no rule could read.
+
+    `text` is what it wrote. `answer` is None where that holds no answer, or there is an `error`.
+    """
+
+    event: Literal["answer_extracted"] = "answer_extracted"
+    index: int
+    text: str
+    answer: Answer | None
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
+
+    @property
+    def completed(self) -> bool:
+        """Whether it was not cut off; a failure is an outcome too."""
+        return self.error != CANCELLED
+
+
 class Prefilled(Record):
     """A text was appended to a reply: it extends `prompt` to the prompt whose digest is `child`."""
 
@@ -324,23 +317,9 @@ class Ended(Record):
 
 
 Event = (
-    Began
-    | Prompted
-    | Prefilled
-    | Thought
-    | Sampled
-    | Dropped
-    | Scored
-    | LikelihoodsMeasured
-    | Delivered
-    | Cancelled
-    | BlocksFound
-    | EquivalenceChecked
-    | Noted
-    | Refused
-    | Proposed
-    | Ended
-)
+    Began | Prompted | Prefilled | Thought | Sampled | Dropped | Scored | LikelihoodsMeasured | AnswersCompared
+    | AnswerExtracted | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted | Refused | Proposed | Ended
+)  # fmt: skip
 """What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""
@@ -352,13 +331,6 @@ def event_adapter() -> "TypeAdapter[Event]":
     from pydantic import Field, TypeAdapter
 
     return TypeAdapter(Annotated[Event, Field(discriminator="event")])
-
-
-@cache
-def _adapter(cls: type[T]) -> "TypeAdapter[T]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(cls)
 
 
 def tee(*sinks: Sink) -> Sink:

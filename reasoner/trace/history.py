@@ -12,10 +12,11 @@ from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost
-from reasoner.operations import NOT_MEASURED
+from reasoner.operations import NOT_ASKED, NOT_MEASURED
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.events import (
     ATTEMPTS,
+    AnswerExtracted,
     Began,
     BlocksFound,
     Cancelled,
@@ -26,11 +27,10 @@ from reasoner.trace.events import (
     Event,
     LikelihoodsMeasured,
     Proposed,
-    Record,
     Refused,
     Sampled,
-    Work,
 )
+from reasoner.trace.record import Record, Work
 from reasoner.types import CANCELLED, NOT_RATED, Blocks
 from reasoner.verifier import Verifier
 
@@ -160,7 +160,8 @@ class QuestionHistory:
             if unit := _refused_unit(last):
                 raise self._refusal(op, unit)
             return last
-        if self._refused(op):
+        # Of an operation that was refused in part, a sequence may be there whose answer is still to be extracted.
+        if name[0] is not AnswerExtracted and self._refused(op):
             raise self._refusal(op, "tokens")
         if self.of(Cancelled, op):
             raise NotRecorded(f"operation {op} was cancelled")
@@ -236,7 +237,7 @@ def _refused_unit(event: Work) -> str:
     """The unit of the budget that refused the work; empty where it was not refused."""
     if isinstance(event, Dropped):
         return "seconds"
-    return "tokens" if getattr(event, "error", "").startswith((NOT_RATED, NOT_MEASURED)) else ""
+    return "tokens" if getattr(event, "error", "").startswith((NOT_RATED, NOT_MEASURED, NOT_ASKED)) else ""
 
 
 def _content(event: Event) -> str:

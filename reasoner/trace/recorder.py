@@ -2,30 +2,21 @@
 
 import time
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.trace.events import (
-    COMPLETION_FIELDS,
-    Began,
-    Dropped,
-    Event,
-    Prompted,
-    Sampled,
-    Scored,
-    Sink,
-    Thought,
-    Work,
-)
+from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink, Thought
 from reasoner.trace.history import EMPTY, QuestionHistory
+from reasoner.trace.record import Work
 from reasoner.types import Completion, Prompt, Question, Rating, Usage
 
 if TYPE_CHECKING:
     from reasoner.models.info import ModelInfo
 
+W = TypeVar("W", bound=Work)
 ANSWER_SPACE_ERRORS = ErrorsFrom("reading the answer")
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short."""
@@ -48,6 +39,7 @@ class RunFacts:
     strategy: str
     verifier: str
     engine: str
+    engine_spec: str
     model: "ModelInfo"
     notes: tuple[str, ...]
     budget: str
@@ -77,6 +69,13 @@ class Recorder:
             event = kind(question_id=self.question.id, t=self._t, **values)
             if not self.history.repeats(event):
                 self.sink(event)
+
+    def work(self, kind: type[W], **values: Any) -> W:
+        """Write the outcome of a piece of work; the event is returned, also without a sink."""
+        event = kind(question_id=self.question.id, t=self._t, **values)
+        if self.sink:
+            self.sink(event)  # type: ignore[arg-type]
+        return event
 
     def write_again(self, event: Work, op: int) -> None:
         """Write an event of the recorded run, now as part of operation `op`."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reasoner.errors import TraceError
 from reasoner.solution import Reply
-from reasoner.trace.events import Event, Prefilled, Prompted, Sampled, Scored
+from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored
 from reasoner.types import Completion, Prompt
 
 
@@ -22,7 +22,27 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
     def score(event: Sampled) -> float | None:
         return scores.get((event.question_id, event.prompt, event.index))
 
-    return tuple(Reply(completion, event.answer, score(event)) for event, completion in completions_in(events))
+    completions = completions_in(with_extracted(events))
+    return tuple(Reply(completion, event.answer, score(event)) for event, completion in completions)
+
+
+def with_extracted(events: Sequence[Event]) -> Sequence[Event]:
+    """The same events; a sequence whose answer the model extracted has that answer."""
+    extracted = {
+        (event.question_id, event.prompt, event.index): event.answer
+        for event in events
+        if isinstance(event, AnswerExtracted) and event.answer
+    }
+    if not extracted:
+        return events
+
+    def answered(event: Event) -> Event:
+        if not isinstance(event, Sampled) or event.answer:
+            return event
+        answer = extracted.get((event.question_id, event.prompt, event.index))
+        return event.model_copy(update={"answer": answer}) if answer else event
+
+    return [*map(answered, events)]
 
 
 def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:

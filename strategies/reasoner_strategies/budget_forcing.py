@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
-from reasoner.models.thinking import NO_THINKING, ThinkingProfile
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, TokenIds
 from reasoner.voting import Tally
@@ -107,7 +108,8 @@ class BudgetForcing:
             prompt = yield from prefill(thought.prompt, (f"\n{marker.text}" if marker.ids else "") + closing)
         [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=reserve))
         answer = None if reply.truncated else question.space.read(closing + reply.text)
-        answer = answer or thought.answer
+        extracted = reply.extraction.answer if reply.extraction else None
+        answer = answer or extracted or thought.answer
         yield from propose_answer(question, answer)
         return answer
 
@@ -134,7 +136,9 @@ class BudgetForcing:
         prompt, answer, why, used, waits = start, None, "cut", 0, 0
         while used < cap:
             try:
-                [out] = yield Sample((prompt,), params=replace(params, max_tokens=cap - used), reserve=reserve)
+                [out] = yield Sample(
+                    (prompt,), params=replace(params, max_tokens=cap - used), reserve=reserve, answers=False
+                )
             except BudgetExhausted:
                 break
             after = marker.open_after(prompt, out)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.errors import require_choice
-from reasoner.models.thinking import NO_THINKING
+from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, TextLikelihood, check_n, loglikelihood, note, prefill, propose, sample
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, vote

@@ -95,7 +95,7 @@ class Refine:
                 None if satisfied else with_request(without_reply(question.prompt), version.chain, f"{RETHINK} {form}")
             )
         review_prompt = with_request(without_reply(question.prompt), version.chain, REVIEW)
-        [review] = yield from sample(review_prompt, params=self.params)
+        [review] = yield from sample(review_prompt, params=self.params, answers=False)
         if verdict(review, "verdict", ("correct", "wrong")) == "correct" and question.read(version):
             return None
         return with_request(review_prompt, review.text, f"{MEND} {form}")

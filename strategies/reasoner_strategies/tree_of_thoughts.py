@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.models.thinking import NO_THINKING
+from reasoner.sampling import NO_THINKING
 from reasoner.strategy import MAX_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
@@ -244,7 +244,7 @@ class _Search:
 
     def _ask(self, prompts: tuple[Prompt, ...], n: int) -> Plan[tuple[Completion, ...]]:
         params = replace(self.options.params, max_tokens=min(self.options.params.max_tokens, JUDGEMENT_TOKENS))
-        replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve)
+        replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve, answers=False)
         return replies
 
     def _prompt(self, text: str) -> Prompt:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import require
-from reasoner.models.thinking import NO_THINKING
+from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, check_n, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies._prompts import with_text, without_reply

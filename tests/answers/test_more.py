@@ -61,7 +61,7 @@ READ: list[tuple[str, str | None]] = [
     ("Let me answer yes or no: it is yes", "yes"),
     ("Answer (yes/no): no", "no"),
     ("It is true that it floats", "yes"),
-    ("That is not true", None),
+    ("That is not true", "no"),
     ("That isn't false", None),
     ("The true cause is rain", None),
     ("_no_", "no"),

@@ -4,10 +4,12 @@ import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 
+from reasoner.answers import math_worker
+from reasoner.answers.acceptance import POLICIES, Policy
 from reasoner.answers.equivalence import ComparisonMeter, Equivalence, Verdict
 from reasoner.answers.maths import MathSpace
 
@@ -21,15 +23,16 @@ class Row(NamedTuple):
     equal: str
 
 
-def rows() -> Iterator[Row]:
-    table = PAGE.read_text().partition("| case | reference | answer | equal |\n")[2].partition("\n\n")[0]
+def rows(head: str) -> Iterator[Row]:
+    table = PAGE.read_text().partition(f"{head}\n")[2].partition("\n\n")[0]
     for line in table.splitlines()[1:]:
         case, *cells, equal = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         reference, answer = (cell.strip("`").replace("\\|", "|") for cell in cells)
         yield Row(case, reference, answer, equal)
 
 
-ROWS = list(rows())
+ROWS = list(rows("| case | reference | answer | equal |"))
+LOOSE = list(rows("| policy | reference | answer | equal if loose |"))
 CASES = {
     "percent", "currency", "degrees", "units", "intervals", "sets", "tuples", "plus-minus", "mixed", "decimals", "base",
     "times", "words", "matrices", "equations", "inequalities", "ratios", "dates", "degrees under", "the empty set",
@@ -84,3 +87,24 @@ def test_a_vote_follows_the_page_too(graded: Graded) -> None:
     """So answers that accept each other meet in a block."""
     for row, same in zip(ROWS, graded.votes, strict=True):
         assert same == (row.equal == "yes"), row
+
+
+def test_what_a_loose_policy_adds_is_on_the_page_and_different_without_it() -> None:
+    assert {row.case.split("`")[1] for row in LOOSE} == {*POLICIES}
+    for row in LOOSE:
+        loose = MathSpace(loose=(cast("Policy", row.case.split("`")[1]),)).accepts
+        assert loose(row.reference, row.answer) == loose(row.answer, row.reference) == (row.equal == "yes"), row
+        assert math_worker.accepts(row.reference, row.answer) <= loose(row.reference, row.answer)
+
+
+def test_a_vote_is_by_the_loose_policies_too() -> None:
+    async def vote() -> tuple[bool | None, ...]:
+        equivalence, space = Equivalence(seconds=30), MathSpace(seconds=300, loose=("units", "rounding"))
+        pairs = [(r"5\text{ cm}", r"5\text{ m}"), (r"\sqrt{2}", "1.414"), (r"\sqrt{2}", "1.5"), ("(1,2)", "(2,1)")]
+        answers = [(one, other) for a, b in pairs if (one := space.answer(a)) and (other := space.answer(b))]
+        try:
+            return await equivalence.same_many(space, answers, ComparisonMeter())
+        finally:
+            await equivalence.close()
+
+    assert asyncio.run(vote()) == (True, True, False, False)

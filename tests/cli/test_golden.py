@@ -43,6 +43,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "list tasks",
         "list models",
         "list rules",
+        "list answers",
     ],
 )
 def test_text(line: str, run: Run) -> None:

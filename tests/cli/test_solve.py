@@ -12,7 +12,7 @@ SIMULATED = ("-e", "simulated")
 JSON_KEYS = {
     *("question_id", "question", "answer", "votes", "samples", "answered", "share", "tied", "tie"),
     *("text", "completions", "cost", "budget", "ended_by", "reason", "error"),
-    *("strategy", "verifier", "engine", "model", "notes", "remarks", "confidence", "seed", "proposals"),
+    *("strategy", "verifier", "engine", "model", "notes", "remarks", "unrated", "confidence", "seed", "proposals"),
 }
 
 

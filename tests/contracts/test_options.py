@@ -55,6 +55,7 @@ COMPANY = {
     ("self_consistency", "window"): RULE,
     ("best_of_n", "window"): RULE,
     ("budget_forcing", "wait"): "waits=1",
+    ("deepconf", "part"): "mode=offline",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
 }

@@ -14,7 +14,7 @@ from reasoner.errors import ReasonerError, UnknownName
 from reasoner.registry import build, entries, load, spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Plan, Propose, Sample, Score
-from reasoner.types import Answer, Completion, Logprobs, Question, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, Logprobs, Part, Question, Rating, SamplingParams, VoteState
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.certainty import Measure
 from reasoner_verifiers.judge import Ask
@@ -34,7 +34,12 @@ SPECS = {
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "calibrated": {"verifier": ("certainty",), "file": ("{map}",)},
-    "certainty": {"measure": typing.get_args(Measure), "top_k": ("2", "20"), "window": ("1", "9")},
+    "certainty": {
+        "measure": typing.get_args(Measure),
+        "top_k": ("2", "20"),
+        "window": ("1", "9"),
+        "part": typing.get_args(Part),
+    },
     "code": {
         "tests": ("assert True",),
         "entry_point": ("f",),

@@ -1,14 +1,8 @@
 """The engine over HTTP against a real vLLM server with the embedded model."""
 
 import asyncio
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +17,10 @@ from reasoner.types import Completion, Prompt, Rating, SamplingParams, Usage
 from reasoner.verifier import CostMeter
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Judge
+from tests.engine.serving import counted, serving
 from tests.helpers import completion
 
 BLOCK = 32
-START_SECONDS = 300
 
 
 def count(manner: str) -> Prompt:
@@ -35,49 +29,13 @@ def count(manner: str) -> Prompt:
     return Prompt.chat("Count from one to twenty in words, one per line.", system=system)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
-                return
-        time.sleep(0.5)
-    pytest.fail(f"the vLLM server did not start:\n{log.read_text()[-3000:]}")
-
-
 @pytest.fixture(scope="module")
 def server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port, log = _free_port(), tmp_path_factory.mktemp("vllm") / "server.log"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(embedded_model)]
-    command += ["--served-model-name", "embedded", "--host", "127.0.0.1", "--port", str(port)]
-    # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
-    command += ["--dtype", "float32", "--enforce-eager", "--block-size", str(BLOCK), "--max-model-len", "2048"]
-    command += ["--enable-prompt-tokens-details", "--gpu-memory-utilization", "0.2"]
-    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
-    settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with pytest.MonkeyPatch.context() as patch, log.open("wb") as output:
-        patch.setenv("NO_PROXY", "127.0.0.1")
-        patch.delenv("OPENAI_API_KEY", raising=False)
-        process = subprocess.Popen(
-            command, env={**os.environ, **settings}, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            _wait_until_ready(process, port, log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    options = ["--block-size", str(BLOCK), "--enable-prompt-tokens-details"]
+    with serving(
+        embedded_model, tmp_path_factory.mktemp("vllm") / "server.log", name="embedded", options=options
+    ) as url:
+        yield url
 
 
 def _idles_soon(server: str) -> bool:
@@ -193,21 +151,13 @@ def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(serv
     assert there.cost.requests == 1
 
 
-def _counted(server: str) -> tuple[int, int]:
-    """The prompt tokens that the server computed, and those that it generated, by its own metrics."""
-    lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()
-    found = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("vllm:")}
-    computed = found["vllm:prompt_tokens_total"] - found["vllm:prompt_tokens_cached_total"]
-    return int(computed), int(found["vllm:generation_tokens_total"])
-
-
 def test_what_a_vote_is_booked_at_is_what_the_server_computed(server: str) -> None:
     question = Question.of("What is 3 + 4? Think about it for a while, then answer as a careful teacher would.")
-    before = _counted(server)
+    before = counted(server)
     events: list[Any] = []
     vote = SelfConsistency(n=6, params=SamplingParams(max_tokens=24))
     solution = solve_sync(question, vote, OpenAIEngine(base_url=server), trace=events.append)
-    after = _counted(server)
+    after = counted(server)
     assert solution.cost.prompt_tokens == after[0] - before[0]
     assert solution.cost.generated_tokens == after[1] - before[1]
     assert (solution.cost.requests, solution.cost.samples) == (6, 6)

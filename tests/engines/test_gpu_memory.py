@@ -8,7 +8,7 @@ import pytest
 
 from reasoner.engines.vllm import VllmEngine, served
 from reasoner.engines.vllm.build import Build
-from reasoner.engines.vllm.gpu_memory import ALONE, MIN_SHARE, TOGETHER, Claim, GpuMemory, split_gpu
+from reasoner.engines.vllm.gpu_memory import ALONE, MIN_SHARE, TOGETHER, Claim, GpuMemory, devices_of, split_gpu
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
@@ -104,7 +104,7 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, fold
     asyncio.run(claim_memory(policy, verifier))
     own = verifier.running.engine
     assert isinstance(own, PoolingEngine)
-    taken = utilization(policy, folder), own._gpu_share()
+    taken = utilization(policy, folder), own._gpu_share(Resolved("m", folder, None))
     assert taken == pytest.approx((TOGETHER / 2, TOGETHER / 2))
     assert own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization == taken[1]
     asyncio.run(verifier.close())
@@ -125,3 +125,45 @@ def test_every_model_of_an_ensemble_has_its_part(folder: str) -> None:
     assert utilization(policy, folder) == pytest.approx(TOGETHER / 3)
     asyncio.run(verifier.close())
     assert len(policy.gpu.claims) == 1
+
+
+def test_models_on_other_gpus_divide_nothing() -> None:
+    memory = GpuMemory()
+    on = {"first": "0", "both": "01", "second": "1", "third": "2"}
+    claims = {name: Claim(name, weights=GB, devices=frozenset(gpus)) for name, gpus in on.items()}
+    memory.claims += claims.values()
+    assert memory.take(claims["third"]) == ALONE
+    assert memory.take(claims["first"]) == pytest.approx(TOGETHER / 2)
+    assert memory.take(claims["both"]) == pytest.approx((TOGETHER - TOGETHER / 2) / 2)
+    for gpu in "012":
+        assert sum(memory.take(claim) for claim in claims.values() if gpu in claim.devices) <= TOGETHER + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("args", "gpus"),
+    [
+        ({}, "0"),
+        ({"tensor_parallel_size": "2", "pipeline_parallel_size": 2}, "0123"),
+        ({"device_ids": ["1"]}, "1"),
+        ({"device_ids": [3, 1], "tensor_parallel_size": 2}, "13"),
+        ({"device_ids": "2"}, "2"),
+    ],
+)
+def test_the_gpus_of_a_model_follow_from_its_arguments(args: dict[str, Any], gpus: str) -> None:
+    assert devices_of(args) == frozenset(gpus)
+
+
+def test_a_verifier_on_its_own_gpu_and_its_policy_take_the_default(folder: str) -> None:
+    policy, verifier = VllmEngine(folder), Prm(model=folder, args={"device_ids": [1]})
+    asyncio.run(claim_memory(policy, verifier))
+    own = verifier.running.engine
+    assert isinstance(own, PoolingEngine)
+    assert utilization(policy, folder) == ALONE
+    assert own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization == ALONE
+
+
+def test_weights_count_by_gpu(folder: str) -> None:
+    wide, narrow = VllmEngine(folder, args={"tensor_parallel_size": 2}), Prm(model=folder)
+    asyncio.run(claim_memory(wide, narrow))
+    utilization(wide, folder)
+    assert [claim.weights for claim in wide.gpu.claims] == [2 << 20, 1 << 20]

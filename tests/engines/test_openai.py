@@ -234,6 +234,13 @@ def test_extensions_go_to_a_text_server_only_when_asked_for() -> None:
         assert (body["top_k"], body["min_p"], body["stop_token_ids"]) == (5, 0.2, [9])
 
 
+def test_on_a_server_an_adapter_is_the_model_of_the_request() -> None:
+    with text_only() as server:
+        drawn(server, lora="my-adapter")
+        drawn(server)
+        assert [body["model"] for body in server.sent("/v1/chat/completions")] == ["my-adapter", "tiny"]
+
+
 def test_a_text_server_continues_an_assistant_turn_or_the_raw_text() -> None:
     with text_only() as server:
         drawn(server, replace(ASKED, text="Well,"))

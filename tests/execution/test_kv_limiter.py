@@ -1,13 +1,16 @@
-"""The gate of the KV cache: unique tokens within capacity, earlier questions first, nothing lost to a cancelled waiter."""
+"""The queue of the KV cache: tokens within capacity, earlier questions first, nothing lost to a cancelled waiter.
+
+Here a sequence has a limit of one token, which is what it is charged, so what counts are the pieces of the prompts.
+`test_kv_forecast.py` has the lengths.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from reasoner.execution.admission import KvCacheLimiter, Shared
+from reasoner.execution.kv_limiter import Charge, KvCacheLimiter, Shared
 from tests.helpers import turns
 
 
@@ -15,38 +18,34 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
 
 
-@dataclass
 class Door:
-    """Sequences at a gate: who is inside, in order of entry."""
+    """Sequences at the queue: who is inside, in order of entry."""
 
-    kv_limiter: KvCacheLimiter
-    inside: list[str] = field(default_factory=list)
+    def __init__(self, capacity: int) -> None:
+        self.kv_limiter = KvCacheLimiter(capacity)
+        self.inside: list[str] = []
+        self.charges: dict[str, Charge] = {}
 
-    waited: list[str] = field(default_factory=list)
+    def enter(self, name: str, *pieces: tuple[str, int], own: int = 0, priority: int = 0) -> "asyncio.Task[None]":
+        """Ask for a sequence with a token to generate, pieces that it may share, and `own` tokens that it does not."""
+        return asyncio.ensure_future(self._enter(name, (*pieces, (f"only {name}", own)), priority))
 
-    def enter(self, name: str, prompt: str, own: int, shared: int = 100, priority: int = 0) -> "asyncio.Task[None]":
-        return self.walk_in(name, ((prompt, shared),), own, priority)
-
-    def walk_in(self, name: str, shared: Shared, own: int, priority: int = 0) -> "asyncio.Task[None]":
-        return asyncio.ensure_future(self._enter(name, self.kv_limiter.enter(shared, own=own, priority=priority)))
-
-    async def _enter(self, name: str, entering: Awaitable[bool]) -> None:
-        if await entering:
-            self.waited.append(name)
+    async def _enter(self, name: str, pieces: Shared, priority: int) -> None:
+        self.charges[name] = await self.kv_limiter.enter(pieces, kind="", limit=1, priority=priority)
         self.inside.append(name)
 
-    def leave(self, prompt: str, own: int, shared: int = 100) -> None:
-        self.kv_limiter.leave(((prompt, shared),), own=own)
+    def leave(self, name: str) -> None:
+        self.kv_limiter.leave(self.charges[name], 1, ended=True)
 
 
 def test_the_prompt_that_siblings_share_counts_once() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(200))
+        door = Door(200)
         for name in "abcd":
-            door.enter(name, "p", own=30)
+            door.enter(name, ("p", 100), own=28)
         await turns()
         assert door.inside == ["a", "b", "c"]
-        door.leave("p", own=30, shared=100)
+        door.leave("b")
         await turns()
         assert door.inside == ["a", "b", "c", "d"]
 
@@ -55,16 +54,16 @@ def test_the_prompt_that_siblings_share_counts_once() -> None:
 
 def test_another_prompt_counts_anew_and_is_given_back_with_its_last_sibling() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(240))
+        door = Door(240)
         for name, prompt in (("a", "p"), ("b", "p"), ("c", "other")):
-            door.enter(name, prompt, own=20)
+            door.enter(name, (prompt, 100), own=18)
         await turns()
         assert door.inside == ["a", "b"]
-        door.leave("p", own=20, shared=100)
+        door.leave("a")
         await turns()
         assert door.inside == ["a", "b", "c"]
-        door.leave("p", own=20, shared=100)
-        door.enter("d", "third", own=20)
+        door.leave("b")
+        door.enter("d", ("third", 100), own=18)
         await turns()
         assert door.inside == ["a", "b", "c", "d"]
 
@@ -73,30 +72,25 @@ def test_another_prompt_counts_anew_and_is_given_back_with_its_last_sibling() ->
 
 def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(50))
-        door.enter("short", "p", own=10, shared=10)
-        door.enter("long", "p", own=500, shared=10)
-        door.enter("next", "p", own=10, shared=10)
-        await turns()
-        assert door.inside == ["short"]
-        door.leave("p", own=10, shared=10)
-        await turns()
-        assert door.inside == ["short", "long"]
-        door.leave("p", own=500, shared=10)
-        await turns()
-        assert door.inside == ["short", "long", "next"]
+        door = Door(50)
+        for name, own in (("short", 10), ("long", 500), ("next", 10)):
+            door.enter(name, ("p", 10), own=own)
+        for count, name in enumerate(("short", "long", "next"), start=1):
+            await turns()
+            assert door.inside == ["short", "long", "next"][:count]
+            door.leave(name)
 
     run(test)
 
 
-def test_those_at_the_gate_enter_in_the_order_they_came() -> None:
+def test_those_that_wait_enter_in_the_order_they_came() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(50))
+        door = Door(50)
         for name, own in (("a", 40), ("large", 30), ("small", 1)):
-            door.enter(name, name, own=own, shared=0)
+            door.enter(name, own=own)
         await turns()
         assert door.inside == ["a"]
-        door.leave("a", own=40, shared=0)
+        door.leave("a")
         await turns()
         assert door.inside == ["a", "large", "small"]
 
@@ -104,23 +98,24 @@ def test_those_at_the_gate_enter_in_the_order_they_came() -> None:
 
 
 @pytest.mark.parametrize("called", [False, True])
-def test_one_cancelled_at_the_gate_takes_nothing_with_it(called: bool) -> None:
+def test_one_that_is_cancelled_while_it_waits_takes_nothing_with_it(called: bool) -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(50))
-        door.enter("a", "a", own=40, shared=0)
-        waiting = door.enter("b", "b", own=40, shared=0)
-        door.enter("c", "c", own=10, shared=0)
+        door = Door(50)
+        door.enter("a", own=36)
+        waiting = door.enter("b", own=36)
+        door.enter("c", own=8)
         await turns()
         if called:
-            door.leave("a", own=40, shared=0)
+            door.leave("a")
         waiting.cancel()
         await turns()
         assert door.inside == ["a", "c"]
         if not called:
-            door.leave("a", own=40, shared=0)
-        door.leave("c", own=10, shared=0)
-        door.enter("whole", "w", own=50, shared=0)
-        door.enter("more", "m", own=1, shared=0)
+            door.leave("a")
+        door.leave("c")
+        assert door.kv_limiter.expected == 0
+        door.enter("whole", own=48)
+        door.enter("more", own=1)
         await turns()
         assert door.inside == ["a", "c", "whole"]
 
@@ -129,17 +124,17 @@ def test_one_cancelled_at_the_gate_takes_nothing_with_it(called: bool) -> None:
 
 def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(50))
-        door.enter("a", "a", own=50, shared=0)
-        waiting = door.enter("b", "b", own=50, shared=0)
-        door.enter("c", "c", own=50, shared=0)
+        door = Door(50)
+        door.enter("a", own=48)
+        waiting = door.enter("b", own=48)
+        door.enter("c", own=48)
         await turns()
         waiting.cancel()
-        door.leave("a", own=50, shared=0)
+        door.leave("a")
         await turns()
         assert door.inside == ["a", "c"]
-        door.leave("c", own=50, shared=0)
-        door.enter("d", "d", own=50, shared=0)
+        door.leave("c")
+        door.enter("d", own=48)
         await turns()
         assert door.inside == ["a", "c", "d"]
 
@@ -148,16 +143,16 @@ def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> 
 
 def test_those_of_an_earlier_question_go_first_and_who_waited_is_told() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(50))
-        door.enter("a", "a", own=50, shared=0, priority=0)
+        door = Door(50)
+        door.enter("a", own=48, priority=0)
         for name, priority in (("third", 3), ("second", 2), ("first", 1), ("also first", 1)):
-            door.enter(name, name, own=50, shared=0, priority=priority)
+            door.enter(name, own=48, priority=priority)
         for name in ("a", "first", "also first", "second"):
             await turns()
-            door.leave(name, own=50, shared=0)
+            door.leave(name)
         await turns()
         assert door.inside == ["a", "first", "also first", "second", "third"]
-        assert door.waited == ["first", "also first", "second", "third"]
+        assert [name for name in door.inside if door.charges[name].waited] == door.inside[1:]
 
     run(test)
 
@@ -166,12 +161,12 @@ def test_branches_over_one_document_share_its_tokens() -> None:
     """A tree's branches have different prompts and one head, which counts once."""
 
     async def test() -> None:
-        door = Door(KvCacheLimiter(1100))
+        door = Door(1100)
         for branch in "abc":
-            door.walk_in(branch, (("head", 1000), (branch, 20)), own=20)
+            door.enter(branch, ("head", 1000), (branch, 20), own=18)
         await turns()
         assert door.inside == ["a", "b"]
-        door.kv_limiter.leave((("head", 1000), ("a", 20)), own=20)
+        door.leave("a")
         await turns()
         assert door.inside == ["a", "b", "c"]
 
@@ -180,25 +175,26 @@ def test_branches_over_one_document_share_its_tokens() -> None:
 
 def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(250))
-        door.enter("a", "p", own=50)
+        door = Door(255)
+        door.enter("a", ("p", 100), own=48)
         await turns()
         door.kv_limiter.keep("p", 100)
         door.kv_limiter.keep("p", 100)
-        door.leave("p", own=50)
-        door.enter("small", "q", own=50)
+        door.leave("a")
+        assert door.kv_limiter.expected == 100
+        door.enter("small", ("q", 100), own=48)
         await turns()
-        # Nothing is in flight, so somebody may go, though 100 + 150 are not more than fits either.
+        # Nothing is in flight, so one may go, though 100 + 150 are not more than fits either.
         assert door.inside == ["a", "small"]
-        door.enter("large", "r", own=50)
-        door.enter("its own", "p", own=0)
+        door.enter("large", ("r", 100), own=48)
+        door.enter("its own", ("p", 100))
         await turns()
         assert door.inside == ["a", "small"]
         door.kv_limiter.release("p")
         door.kv_limiter.release("p")
         await turns()
         assert door.inside == ["a", "small"]
-        door.leave("q", own=50)
+        door.leave("small")
         await turns()
         assert door.inside == ["a", "small", "large", "its own"]
 
@@ -207,18 +203,18 @@ def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
 
 def test_a_newcomer_does_not_evict_a_question_between_its_steps() -> None:
     async def test() -> None:
-        door = Door(KvCacheLimiter(220))
+        door = Door(220)
         for name, prompt, priority in (("a1", "a", 0), ("b1", "b", 1)):
-            door.enter(name, prompt, own=10, priority=priority)
+            door.enter(name, (prompt, 100), own=7, priority=priority)
         await turns()
         for prompt in "ab":
             door.kv_limiter.keep(prompt, 100)
-        door.leave("a", own=10)
-        door.enter("c1", "c", own=10, priority=2)
-        door.enter("a2", "a", own=10, priority=0)
+        door.leave("a1")
+        door.enter("c1", ("c", 100), own=7, priority=2)
+        door.enter("a2", ("a", 100), own=7, priority=0)
         await turns()
         assert door.inside == ["a1", "b1", "a2"]
-        door.leave("a", own=10)
+        door.leave("a2")
         door.kv_limiter.release("a")
         await turns()
         assert door.inside == ["a1", "b1", "a2", "c1"]

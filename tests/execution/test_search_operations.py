@@ -251,3 +251,17 @@ def test_ratings_leave_what_is_held_back(tokens: int) -> None:
     assert (run.solution.answer and run.solution.answer.key) == "7"
     assert run.solution.cost.tokens <= tokens
     assert bool(judge.spent) == (tokens >= 29 + 30 + 39)
+
+
+def test_a_run_whose_sequences_were_preempted_says_so() -> None:
+    class Preempting(ScriptedEngine):
+        async def sample(self, request: SampleRequest) -> Completion:
+            request.meter.preemptions = request.index
+            return await ScriptedEngine.sample(self, request)
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        replies = yield from sample(question.prompt, n=3, params=PARAMS)
+        return question.read(replies[0])
+
+    run = Run(plan, Preempting(says("7"), capacity=10_000))
+    assert [note.split(":")[0] for note in run.solution.notes] == ["preempted"]

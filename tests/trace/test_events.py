@@ -12,7 +12,8 @@ from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import DamagedLine, TraceError, UsageError
 from reasoner.strategy import TextLikelihood
 from reasoner.trace.events import (
-    VERSION,
+    AnswerExtracted,
+    AnswersCompared,
     Began,
     BlocksFound,
     Cancelled,
@@ -34,6 +35,7 @@ from reasoner.trace.events import (
     read_trace,
     tee,
 )
+from reasoner.trace.record import VERSION
 from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import answer, number_question, says, without_checksums, write_trace
@@ -109,6 +111,15 @@ EVENTS: list[Event] = [
     ),
     LikelihoodsMeasured(
         question_id="q", t=0.4, op=2, prompt="p", texts=(" A",), likelihoods=(), error="cancelled", cost=COST
+    ),
+    AnswersCompared(
+        question_id="q", t=0.4, op=2, prompt="p", pair=("a", "b"), same=True, yes=(0.75, 1.0), error="", cost=COST
+    ),
+    AnswersCompared(
+        question_id="q", t=0.4, op=2, prompt="p", pair=("a", "c"), same=None, yes=(), error="cancelled", cost=COST
+    ),
+    AnswerExtracted(
+        question_id="q", t=0.4, op=2, prompt="p", index=3, text="7.\n", answer=answer("7"), error="", cost=COST
     ),
     Prefilled(question_id="q", t=0.4, prompt="p", child="c", text="Wait", token_ids=(3, 4)),
     Prefilled(question_id="q", t=0.4, prompt="p", child="d", text="Wait", token_ids=None),

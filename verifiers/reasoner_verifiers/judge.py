@@ -1,17 +1,20 @@
 """Judge: asks a language model about a candidate; the rating comes from the probabilities of its first token."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.budget import Cost
-from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches
+from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.arguments import OPEN
 from reasoner.engines.vllm.build import in_daemon
-from reasoner.errors import VerifierError, require, require_choice
-from reasoner.models.thinking import NO_THINKING
+from reasoner.errors import UsageError, VerifierError, require, require_choice
+from reasoner.registry import as_written, build
+from reasoner.sampling import NO_THINKING
+from reasoner.specs import OpenOptions, Spec
 from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
@@ -49,15 +52,19 @@ class Judge:
     mass. A model that thinks is asked without thinking, and reads only the final part of a candidate.
 
     The policy judges itself, with the prompt up to the candidate in its prefix cache, unless `model` names another
-    model to run or `base_url` a server. The judge sees no reference answer and no other candidate, except in
-    `compare_pair`. A candidate's text may manipulate it.
+    model to run or `base_url` a server. With `model`, the options of the engine `vllm` are options too, such as
+    `device_ids`; `args` is a file of vLLM's arguments. The judge sees no reference answer and no other candidate,
+    except in `compare_pair`. A candidate's text may manipulate it.
     """
+
+    open_options: ClassVar[OpenOptions] = OPEN
 
     ask: Ask = "yes"
     rubric: str = "the reasoning is sound and the answer correct"
     min_mass: float = 0.5
     model: str = ""
     base_url: str = ""
+    args: Mapping[str, Any] = field(default_factory=dict, hash=False)
     _own: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
     _known: list[tuple[Engine, dict[str, TokenIds]]] = field(
         default_factory=list, init=False, repr=False, compare=False
@@ -66,6 +73,19 @@ class Judge:
     def __post_init__(self) -> None:
         require_choice(self.ask, "ask", get_args(Ask))
         require(self.min_mass, "min_mass", at_least=0, at_most=1)
+        if self.args and (self.base_url or not self.model):
+            raise UsageError(
+                f"{min(self.args)} has no effect: the judge runs no model of its own; give model, or omit it"
+            )
+        if "core" in self.args:
+            raise UsageError("core cannot be set: the judge's model runs in a process of its own")
+        self._new_engine()
+
+    def _new_engine(self) -> VllmEngine:
+        """The engine of the judge's own model. In this process, two cores would wait for each other at every step."""
+        options = {name: as_written(value) for name, value in self.args.items()}
+        engine: VllmEngine = build("engine", Spec("vllm", options), model_id=self.model, core="async")
+        return engine
 
     @property
     def logprobs(self) -> None:
@@ -78,8 +98,7 @@ class Judge:
         if self.base_url:
             self._own.append(OpenAIEngine(base_url=self.base_url, model_id=self.model))
             return
-        # In this process, two cores would wait for each other at every step.
-        own = VllmEngine(model_id=self.model, core="async")
+        own = self._new_engine()
         self._own.append(own)
         await in_daemon(lambda: own.share_gpu(policy))
 
@@ -207,15 +226,11 @@ def _pair_prompt(question: Question, a: Completion, b: Completion) -> Prompt:
 
 async def _spellings(engine: Engine, word: str) -> TokenIds:
     """The single tokens that spell a word, with or without a blank, in either case."""
-    tokens: list[int] = []
-    for form in dict.fromkeys((word, f" {word}", word.lower(), f" {word.lower()}", word.upper(), f" {word.upper()}")):
-        ids = await engine.encode(form)
-        if ids is None:
-            raise VerifierError(
-                f"{engine.name} gives no access to its tokenizer: the judge needs vLLM, in this process or as a server"
-            )
-        if len(ids) == 1 and ids[0] not in tokens:
-            tokens.append(ids[0])
+    tokens = await spellings(engine, word)
+    if tokens is None:
+        raise VerifierError(
+            f"{engine.name} gives no access to its tokenizer: the judge needs vLLM, in this process or as a server"
+        )
     if not tokens:
         raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
-    return tuple(tokens)
+    return tokens

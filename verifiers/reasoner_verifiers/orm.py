@@ -18,7 +18,8 @@ class Orm(RewardVerifier):
     `model` is "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a
     Hugging Face id. `recipe` says how the model is read; "auto" recognises it. A head reads the policy's own token ids,
     at the last one before the end-of-sequence token. Of a model that thinks, only the final part is read.
-    `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine.
+    `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine, as is any other argument
+    of vLLM, such as `device_ids`. `args` is a YAML or JSON file of vLLM's arguments.
     """
 
     rates: ClassVar[Literal["outcome"]] = "outcome"
@@ -29,6 +30,7 @@ class Orm(RewardVerifier):
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
 
     def __post_init__(self) -> None:
+        RewardVerifier.__post_init__(self)
         require_choice(self.recipe, "recipe", ("auto", "head", "sequence_classification"))
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:

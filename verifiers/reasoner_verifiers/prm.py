@@ -30,7 +30,8 @@ class Prm(RewardVerifier):
     "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a Hugging Face id;
     a model that the policy serves too is not loaded again. `recipe` says how the model is read; "auto" recognises it.
     Of a candidate whose model thinks, its "final" part is read, its "thinking", or "all", by `part`.
-    `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine.
+    `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine, as is any other argument
+    of vLLM, such as `device_ids`. `args` is a YAML or JSON file of vLLM's arguments.
     """
 
     rates: ClassVar[Literal["steps"]] = "steps"
@@ -42,6 +43,7 @@ class Prm(RewardVerifier):
     part: Part = "final"
 
     def __post_init__(self) -> None:
+        RewardVerifier.__post_init__(self)
         require_choice(self.aggregate, "aggregate", AGGREGATES)
         step_recipes = (name for name, recipe in RECIPES.items() if recipe.rates != "outcome")
         require_choice(self.recipe, "recipe", ("auto", *step_recipes))

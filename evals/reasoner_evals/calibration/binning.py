@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from reasoner.calibration.profile import MIN_QUESTIONS, Bins, Signal
 from reasoner.errors import UsageError
 from reasoner.registry import build
-from reasoner.trace.events import VERSION
 from reasoner.trace.jsonl import read_lines
+from reasoner.trace.record import VERSION
 from reasoner_evals.calibration.outcomes import PooledArm
 from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import SILENT, Floats, Ints

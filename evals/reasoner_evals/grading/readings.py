@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from reasoner.trace.events import Sampled, read_trace
+from reasoner.answers.asking import RULE
+from reasoner.trace.events import AnswerExtracted, Sampled, read_trace
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
 
@@ -35,6 +36,13 @@ class Readings:
     truncated: int = 0
     """Replies that a limit cut, which are never read."""
 
+    def extracted(self, arm: str, event: AnswerExtracted) -> None:
+        """Count a reply as read by the model, and no longer as unread."""
+        self.rules[""] -= 1
+        self.rules[RULE] += 1
+        name = (arm, event.question_id, event.index)
+        self.unread = [each for each in self.unread if (each.arm, each.question_id, each.sample) != name]
+
 
 def readings_of(folder: RunFolder) -> Readings:
     """How all replies of a run were read when it was made. A TraceError names the file that cannot be read."""
@@ -44,6 +52,8 @@ def readings_of(folder: RunFolder) -> Readings:
         if not trace.exists():
             continue
         for event in read_trace(trace):
+            if isinstance(event, AnswerExtracted) and event.answer:
+                readings.extracted(arm.name, event)
             if not isinstance(event, Sampled) or event.stop is not None:
                 continue
             if event.truncated:

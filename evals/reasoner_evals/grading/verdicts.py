@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
-from reasoner.trace.events import Sampled, read_trace
+from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
 from reasoner.trace.grades import Grade, GradeStatus
 from reasoner.trace.jsonl import JsonlWriter, read_lines, sealed_line
-from reasoner.trace.replies import completions_in
 from reasoner.types import Answer
 from reasoner_evals.grading.graders import GradedQuestion, arithmetic_steps
 from reasoner_evals.runs.folder import ArmFolder, RunFolder, write_whole
@@ -102,14 +101,31 @@ def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, 
     Sequences whose answer has no grade are left out. Raises TraceError if a file cannot be read or written.
     """
 
-    def status(event: Sampled) -> GradeStatus | None:
-        return statuses.get((task, event.question_id, event.answer.text)) if event.answer else "no_answer"
+    def known(event: Sampled, answer: Answer) -> Iterator[Grade]:
+        if status := statuses.get((task, event.question_id, answer.text)):
+            yield grade_of(event, status)
 
-    graded = (
-        (event, "truncated" if completion.truncated else status(event))
-        for event, completion in completions_in(read_trace(files.trace))
-    )
-    write_whole(files.grades, (sealed_line(grade_of(event, known)) for event, known in graded if known))
+    def grades() -> Iterator[Grade]:
+        # By question, as an answer may still be extracted until it ends.
+        unread: dict[str, dict[tuple[str, int], Sampled]] = {}
+        for event in read_trace(files.trace):
+            match event:
+                case Sampled(finish_reason="stop", answer=None):
+                    unread.setdefault(event.question_id, {})[event.prompt, event.index] = event
+                case Sampled(finish_reason="stop", answer=Answer() as answer):
+                    yield from known(event, answer)
+                case Sampled():
+                    yield grade_of(event, "truncated")
+                case AnswerExtracted(answer=Answer() as answer):
+                    sampled = unread.get(event.question_id, {}).pop((event.prompt, event.index), None)
+                    yield from known(sampled, answer) if sampled else ()
+                case Ended():
+                    yield from (grade_of(each, "no_answer") for each in unread.pop(event.question_id, {}).values())
+                case _:
+                    pass
+        yield from (grade_of(each, "no_answer") for left in unread.values() for each in left.values())
+
+    write_whole(files.grades, map(sealed_line, grades()))
 
 
 def grade_of(event: Sampled, status: GradeStatus) -> Grade:

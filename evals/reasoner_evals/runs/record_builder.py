@@ -1,6 +1,6 @@
 """Builds the record of each question from its events, live or read back from a trace."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,6 +9,7 @@ from reasoner.budget import Cost
 from reasoner.execution.replies import RatingFailures
 from reasoner.system.foreign import described
 from reasoner.trace.events import (
+    AnswerExtracted,
     Began,
     Ended,
     EquivalenceChecked,
@@ -50,18 +51,21 @@ class _Question:
                 self.samples.setdefault((event.prompt, event.index), event)
             case Thought():
                 self.thoughts.setdefault((event.prompt, event.index), event.cost)
+            case AnswerExtracted():
+                self.extract(event)
             case Scored():
                 self._take_rating(event)
             case Proposed():
                 self.proposals.append(event)
             case EquivalenceChecked():
-                self._merge(event)
+                self.merge(event)
             case Refused():
                 self.out_of_time = self.out_of_time or event.unit == "seconds"
             case _:
                 pass
 
-    def _merge(self, event: EquivalenceChecked) -> None:
+    def merge(self, event: EquivalenceChecked) -> None:
+        """Give equivalent answers one representative."""
         for (first, second), same in zip(event.pairs, event.same, strict=True):
             if same and self.key(first) != self.key(second):
                 self.representatives[self.key(second)] = self.key(first)
@@ -70,6 +74,14 @@ class _Question:
         self.failures.add(event.rating)
         if event.against is None and event.value is not None:
             self.scores[event.prompt, event.index] = event
+
+    def extract(self, event: AnswerExtracted) -> None:
+        """Add the answer that the model extracted, and the cost of that, to the sequence."""
+        if sampled := self.samples.get((event.prompt, event.index)):
+            spent = sampled.cost.verifier_tokens + event.cost.verifier_tokens
+            cost = replace(sampled.cost, verifier_tokens=spent)
+            update = {"answer": sampled.answer or event.answer, "cost": cost}
+            self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
 
     def key(self, key: str) -> str:
         """The key of the first member of its equivalence class."""

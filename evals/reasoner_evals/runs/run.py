@@ -15,7 +15,7 @@ from reasoner.execution.allocation import Allocation
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
-from reasoner.trace.events import Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
+from reasoner.trace.events import AnswerExtracted, Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
@@ -84,17 +84,22 @@ async def evaluate(
 
 
 def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifier | None) -> Iterator[Event]:
-    """The samples of an earlier arm that this one would draw too, as the beginning of its own trace; often none.
+    """The samples of an earlier arm that this one would draw too, and what was extracted from them; often none.
 
     Samples are the same if task, seed and sampling options are, and if log-probabilities were kept where the verifier
     reads them. Each arm pays for them in full, as if it had been run alone.
     """
     source = next((other for other in earlier if _has_samples_of(other, arm, verifier)), None)
     for event in read_trace(folder.arm(source.name).trace) if source else ():
-        if isinstance(event, Began):
-            yield event.model_copy(update={"strategy": arm.strategy, "verifier": arm.verifier})
-        elif isinstance(event, Prompted) or (isinstance(event, Sampled | Thought) and event.index < arm.pool):
-            yield event
+        match event:
+            case Began():
+                yield event.model_copy(update={"strategy": arm.strategy, "verifier": arm.verifier})
+            case Prompted():
+                yield event
+            case Sampled() | Thought() | AnswerExtracted(error="") if event.index < arm.pool:
+                yield event
+            case _:
+                pass
 
 
 def _has_samples_of(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:

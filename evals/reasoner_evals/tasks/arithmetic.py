@@ -11,7 +11,7 @@ from typing import Literal
 
 from reasoner import Question
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.tasks.benchmark import TaskData, task_data
+from reasoner_evals.tasks.benchmark import TaskData, task_data, with_pattern
 from reasoner_evals.tasks.prompts import PLAIN
 
 PRACTICE = 800
@@ -46,20 +46,25 @@ class Arithmetic:
 
     `split` is 50 pairs of numbers to report, 40 others for development, or 800 questions to fit a verifier on, which
     are none of those to report. Each pair is asked in both orders and three wordings and is a group. The first 50
-    questions to report are the pairs in one order and wording.
+    questions to report are the pairs in one order and wording. `answer_pattern` is a regular expression by which
+    answers are read first; see `docs/answers.md`.
     """
 
     split: Literal["reported", "development", "practice"] = "reported"
+    answer_pattern: str = ""
 
     def load(self) -> TaskData:
         """The questions: all pairs in one wording and order, then in the other order, then in the other wordings."""
+        items = with_pattern(self._items(), self.answer_pattern)
+        return task_data(self, items, "made on the spot", PLAIN, "Apache-2.0")
+
+    def _items(self) -> list[GradedQuestion]:
         if self.split == "practice":
-            return task_data(self, practice(PRACTICE), "made on the spot", PLAIN, "Apache-2.0")
+            return practice(PRACTICE)
         development, reported = _split()
         pairs = reported if self.split == "reported" else development
         problems = [*pairs, *_swapped(pairs)]
-        items = [problem.question(wording) for wording in _WORDINGS for problem in problems]
-        return task_data(self, items, "made on the spot", PLAIN, "Apache-2.0")
+        return [problem.question(wording) for wording in _WORDINGS for problem in problems]
 
 
 def _split() -> tuple[list[Problem], list[Problem]]:

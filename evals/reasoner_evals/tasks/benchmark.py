@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from reasoner.answers import MathSpace, ReadsSegment, TextSpace, squad_normal
+from reasoner.answers import MathSpace, ReadsSegment, TextSpace, squad_normal, with_options
 from reasoner.errors import UsageError, require
 from reasoner.registry import spec_of
 from reasoner.types import AnswerSpace
@@ -36,13 +36,15 @@ class Benchmark(ABC):
     """A task whose rows come from the local file `data`, or from the Hugging Face hub at `revision`.
 
     `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_pattern`
-    is a regular expression by which answers are read first; see `docs/answers.md`.
+    is a regular expression by which answers are read first; `answer_options` are other options of the kind of answer,
+    such as `extract=model`; see `docs/answers.md`.
     """
 
     data: str = ""
     columns: tuple[str, ...] = ()
     revision: str = "main"
     answer_pattern: str = ""
+    answer_options: str = field(default="", kw_only=True)
 
     name: ClassVar[str]
     published: ClassVar[Published]
@@ -71,6 +73,7 @@ class Benchmark(ABC):
         else:
             rows, origin = from_hub(self.name, self.published, self.revision, renames)
         items = with_pattern(items_from(rows, self.item), self.answer_pattern)
+        items = with_answer_options(items, self.answer_options)
         return task_data(self, items, origin, self.template, self.published.licence, shareable=self.shareable)
 
 
@@ -111,6 +114,20 @@ def with_pattern(items: list[GradedQuestion], pattern: str) -> list[GradedQuesti
         UsageError: it is no regular expression, or the kind of answer has no such option.
     """
     return [_patterned(item, pattern) for item in items] if pattern else items
+
+
+def with_answer_options(items: list[GradedQuestion], options: str) -> list[GradedQuestion]:
+    """The same questions, whose kind of answer has these options, as after its colon in `reasoner solve --answer`.
+
+    Raises:
+        UsageError: the kind of answer has no such option, or its value is not valid.
+    """
+    if not options:
+        return items
+    return [
+        replace(item, question=replace(item.question, space=with_options(item.question.space, options)))
+        for item in items
+    ]
 
 
 def _patterned(item: GradedQuestion, pattern: str) -> GradedQuestion:

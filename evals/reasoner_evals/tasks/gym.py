@@ -20,7 +20,7 @@ from reasoner.system.files import parse_json
 from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.grading.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 from reasoner_evals.tasks import gym_names
-from reasoner_evals.tasks.benchmark import TaskData, task_data
+from reasoner_evals.tasks.benchmark import TaskData, task_data, with_pattern
 from reasoner_evals.tasks.prompts import PLAIN
 
 MAX_SIZE = 100_000
@@ -38,7 +38,8 @@ class Gym:
     `name` is one of its data sets, and `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of
     the next seed: seeds for tuning and for reporting must be further apart than `size`. Repeated puzzles are asked
     once, so there may be fewer than `size`. Only data sets whose scorers are safe and right are allowed; others are
-    graded by our own graders.
+    graded by our own graders. `answer_pattern` is a regular expression by which answers are read first; see
+    `docs/answers.md`.
     """
 
     example: ClassVar[str] = "gym:chain_sum,size=20"
@@ -47,6 +48,7 @@ class Gym:
     size: int = 100
     seed: int = 0
     config: tuple[str, ...] = ()
+    answer_pattern: str = ""
 
     def __post_init__(self) -> None:
         if reason := gym_names.REFUSED.get(self.name):
@@ -71,7 +73,7 @@ class Gym:
                 question = PLAIN.ask(text, space, id=f"gym/{self.name}/{digest}")
                 items.setdefault(question.id, GradedQuestion(question, gold, group=group, grader=grader))
         origin = f"made by reasoning-gym {version('reasoning-gym')}, seed {self.seed}"
-        return task_data(self, list(items.values()), origin, PLAIN, "Apache-2.0")
+        return task_data(self, with_pattern(list(items.values()), self.answer_pattern), origin, PLAIN, "Apache-2.0")
 
     @property
     def _config_json(self) -> str:

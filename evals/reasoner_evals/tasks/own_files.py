@@ -8,7 +8,7 @@ from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data, with_pattern
+from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data, with_answer_options, with_pattern
 from reasoner_evals.tasks.data import Row, from_file, parse_renames
 from reasoner_evals.tasks.prompts import PLAIN, Template, with_options
 
@@ -24,7 +24,7 @@ class Jsonl:
     solve --answer`), `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns`
     maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. With `several`, an answer
     may be several letters, as in `A,C`. `answer_pattern` is a regular expression by which answers are read first; see
-    `docs/answers.md`.
+    `docs/answers.md`. `answer_options` are other options of the kind of answer, such as `extract=model`.
     """
 
     example: ClassVar[str] = "jsonl:FILE"
@@ -33,11 +33,13 @@ class Jsonl:
     columns: tuple[str, ...] = ()
     several: bool = False
     answer_pattern: str = ""
+    answer_options: str = ""
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
         rows, origin = from_file(Path(self.path), parse_renames(self.columns, _COLUMNS))
         items = with_pattern(items_from(rows, self._item), self.answer_pattern)
+        items = with_answer_options(items, self.answer_options)
         return task_data(self, items, origin, PLAIN, "not stated")
 
     def _item(self, row: Row) -> GradedQuestion:
@@ -82,12 +84,14 @@ class Pool:
     """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
 
     A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`.
-    The kind of answer is `number` if all reference answers are numbers, else `math`.
+    The kind of answer is `number` if all reference answers are numbers, else `math`. `answer_pattern` is a regular
+    expression by which answers are read first; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "pool:FILE -e pool:FILE"
 
     path: str
+    answer_pattern: str = ""
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
@@ -101,4 +105,5 @@ class Pool:
             name = row.text("question_id")
             return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
 
-        return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")
+        items = with_pattern(items_from(rows, item), self.answer_pattern)
+        return task_data(self, items, origin, _TEMPLATE, "not stated")

@@ -13,7 +13,7 @@ from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Groups, Result, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
 from reasoner.engines.openai.parts import Parts, unmarked
-from reasoner.engines.openai.rendering import Renderer
+from reasoner.engines.openai.rendering import AUTO, Renderer
 from reasoner.engines.openai.requests import (
     NO_BUDGET,
     STREAMS,
@@ -26,6 +26,7 @@ from reasoner.engines.openai.requests import (
     merged,
     read_extra,
 )
+from reasoner.engines.openai.stops import holds_back
 from reasoner.engines.openai.values import Listed, Reported, listed_models
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.info import ModelInfo
@@ -50,7 +51,7 @@ class OpenAIEngine:
     is the window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means
     up to 1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the
     path of a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or
-    "none" for a model that does not think; empty means that the model's name tells.
+    "none" for a model that does not think; "auto" finds it by the model's name and its chat template.
 
     A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
     replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that
@@ -72,7 +73,7 @@ class OpenAIEngine:
     context: int = 0
     max_concurrency: int = 0
     extra_body: str = ""
-    reasoning_parser: str = ""
+    reasoning_parser: str = AUTO
     capacity: int | None = field(default=None, init=False, repr=False)
     """None: the server manages its own KV cache."""
     _http: Connection = field(init=False, repr=False)
@@ -176,7 +177,7 @@ class OpenAIEngine:
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
         unstreamed = self._dialect.unstreamed and not request.interruptible and request.floor is None
-        if not unstreamed or request.params.max_tokens > WHOLE_TOKENS:
+        if not unstreamed or request.params.max_tokens > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)
@@ -302,6 +303,8 @@ class OpenAIEngine:
     async def _parts(self, draft: wire.Draft) -> Parts:
         """The parts of a reply; where ids and text disagree about its markers, the server decodes and counts them."""
         parts, ids = draft.parts(), draft.continuation
+        if draft.cut and isinstance(draft.stop, str):
+            await self._trim(draft, draft.stop)
         if parts is None:
             where = draft.split()
             thinking = await self._renderer.decode(ids[: where.thinking])
@@ -313,6 +316,14 @@ class OpenAIEngine:
             final_ids = await self._renderer.encode(parts.final)
             return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
         return parts
+
+    async def _trim(self, draft: wire.Draft, stop: str) -> None:
+        """Drop the token ids after the one that completed a stop string, where the last event had several."""
+        for _ in range(draft.last_ids - 1):
+            shown = await self._renderer.decode(tuple(draft.token_ids[draft.split().thinking : -1]))
+            if shown is None or stop not in shown:
+                return
+            draft.drop_last()
 
     def _clean(self, completion: Completion) -> Completion:
         """The sequence without the key, which a server may send back in any field."""

@@ -4,7 +4,8 @@ import re
 from typing import Final, NamedTuple
 
 from reasoner.models.thinking import ThinkingProfile, split
-from reasoner.types import TokenIds
+from reasoner.sampling import NO_THINKING
+from reasoner.types import Prompt, TokenIds
 
 GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
@@ -25,6 +26,12 @@ class Parts(NamedTuple):
     final: str
     unclosed: bool = False
     tokens: int | None = None
+
+
+def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
+    """Whether a prompt has ended thinking, or skipped it, so that a final part follows."""
+    end = profile.end_text if profile else ""
+    return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
 
 
 def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> Parts | None:

@@ -12,7 +12,6 @@ from reasoner.engines.openai.values import Listed, Tokenized, detokenized, token
 from reasoner.errors import EngineUnavailable, UnknownName
 from reasoner.models.families import (
     FAMILIES,
-    NO_PARSER,
     on_request,
     parsers,
     profile_for_parser,
@@ -26,6 +25,10 @@ from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
 HEADS_KEPT = 1024
 SHORT: Final = (Message("user", "1"),)
 """A chat that is rendered to see what the template does."""
+AUTO: Final = "auto"
+"""The reasoning parser that follows from the model."""
+OFF: Final = ("", "none")
+"""The parser of a model that does not think."""
 TAIL: Final = 16
 """Tokens at the end of a rendered chat where a marker is looked for."""
 SWITCHES: Final = ("enable_thinking", "thinking")
@@ -70,8 +73,8 @@ class Renderer:
         self.exact = True
         if rendered is None:
             self._without_ids()
-        profile = _named(parser) if parser else profile_of(model.root) or profile_of(model.id)
-        if parser != NO_PARSER and profile is None and rendered:
+        profile = _named(parser) if parser != AUTO else profile_of(model.root) or profile_of(model.id)
+        if parser == AUTO and profile is None and rendered:
             profile = await self._seen(rendered)
         if profile and self.exact:
             profile = replace(
@@ -196,9 +199,9 @@ class Renderer:
 
 
 def _named(parser: str) -> ThinkingProfile | None:
-    if parser == NO_PARSER:
+    if parser in OFF:
         return None
     profile = profile_for_parser(parser)
     if profile is None:
-        raise UnknownName("reasoning_parser", parser, (*parsers(), NO_PARSER))
+        raise UnknownName("reasoning parser", parser, (AUTO, "none", *parsers()))
     return profile

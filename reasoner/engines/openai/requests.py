@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import SampleRequest
+from reasoner.engines.openai.stops import holds_back
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.thinking import ThinkingProfile
@@ -109,8 +110,10 @@ class Dialect:
         Raises:
             EngineUnavailable: the server cannot report what the request needs, or cannot continue its prompt.
         """
-        body: dict[str, object] = {"model": model, self.limit: request.params.max_tokens}
+        body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.max_tokens}
         body |= _sampling(request.params, vllm=self.vllm)
+        if holds_back(request, profile):
+            del body["stop"]
         if self.seed:
             body["seed"] = request.seed
         if n > 1:
@@ -134,7 +137,7 @@ class Dialect:
         return self.vllm and self.budget
 
     def skips(self, prompt: Prompt, profile: ThinkingProfile | None) -> str:
-        """What stands in a chat for the thinking of a model that always thinks, where it shall not."""
+        """The thought that a chat begins with, so that a model that always thinks does not."""
         return skip_text(profile, prompt.thinking_level, opened=False) if self.vllm else ""
 
     def unheeded(self, prompt: Prompt, profile: ThinkingProfile | None, *, exact: bool) -> Iterator[str]:

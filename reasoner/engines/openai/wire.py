@@ -6,10 +6,11 @@ from typing import Any
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import values
-from reasoner.engines.openai.parts import Parts, by_ids, by_text
+from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed
+from reasoner.engines.openai.stops import StopWatch, first_stop, holds_back
 from reasoner.engines.openai.values import Reported
 from reasoner.errors import RequestLost
-from reasoner.models.thinking import NO_THINKING, Split, ThinkingProfile, split
+from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
@@ -59,12 +60,18 @@ class Draft:
     shrank: bool = False
     events: int = 0
     cut: bool = False
-    """Whether the sequence was cut because it fell below its request's floor."""
+    """Whether the sequence was cut here: it fell below its floor, or reached a stop string."""
+    last_ids: int = 0
+    """Token ids of the last piece."""
     _watch: Cut | None = None
+    _stops: StopWatch | None = None
 
     def __post_init__(self) -> None:
         if self.request.floor:
             self._watch = self.request.floor.watch()
+        if self.profile and holds_back(self.request, self.profile):
+            opened = self.request.rendered.in_thinking or None
+            self._stops = StopWatch(self.request.params.stop, self.profile, opened)
 
     def add(self, data: bytes) -> None:
         """Add one event of a stream.
@@ -107,6 +114,7 @@ class Draft:
         if thought:
             self.thinking.append(thought)
         self.token_ids += ids
+        self.last_ids = len(ids) or self.last_ids
         arrived = max(bool(piece or thought), len(ids), len(rows))
         self.heard += arrived
         self.unreported += arrived
@@ -116,7 +124,9 @@ class Draft:
         if finish:
             stop = choice.get("stop_reason")
             self.finish, self.stop = finish, stop if type(stop) in (str, int) else None
-            self.names_stop = "stop_reason" in choice
+            self.names_stop = "stop_reason" in choice or self._stops is not None
+        if self._stops and piece and (stop := self._stops.final(piece) if self.thinking else self._stops.feed(piece)):
+            self.finish, self.stop, self.names_stop, self.cut = "stop", stop, True, True
 
     def _add_logprobs(self, rows: list[values.Row], *, ends: bool) -> None:
         if not rows:
@@ -174,8 +184,12 @@ class Draft:
         ended = self.finish == "stop" and not isinstance(self.stop, str)
         return tuple(self.token_ids[:-1] if ended else self.token_ids)
 
+    def drop_last(self) -> None:
+        """Drop the last token, which stays counted."""
+        del self.token_ids[-1:], self.sampled[len(self.token_ids) :], self.top[len(self.token_ids) :]
+
     def split(self) -> Split:
-        """How many of the token ids are thinking, and whether it goes on."""
+        """How many of the token ids are thinking, and whether it continues."""
         before = self.request.prompt.token_ids
         assert self.profile is not None
         where = split(before + tuple(self.token_ids), self.profile, opened=self.opened)
@@ -184,7 +198,7 @@ class Draft:
     def parts(self) -> Parts | None:
         """Thinking and final part; None where ids and text disagree, so that the server must decode each part."""
         text, thinking = values.mended("".join(self.text)), values.mended("".join(self.thinking))
-        if thinking and not text and self._closed:
+        if thinking and not text and closed(self.request.prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
             return Parts("", thinking, tokens=0)
         if thinking:
@@ -196,14 +210,9 @@ class Draft:
 
     def parts_by_text(self) -> Parts:
         """Thinking and final part, by the markers in the text."""
-        opened, cut = self.request.rendered.in_thinking, self.finish == "length" and not self._closed
+        opened = self.request.rendered.in_thinking
+        cut = self.finish == "length" and not closed(self.request.prompt, self.profile)
         return by_text(values.mended("".join(self.text)), self.profile, opened=opened, cut=cut)
-
-    @property
-    def _closed(self) -> bool:
-        """Whether the prompt has ended thinking, or skipped it."""
-        prompt, end = self.request.prompt, self.profile.end_text if self.profile else ""
-        return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
 
     def aligned(self, usage: Usage) -> bool:
         """Whether the log-probabilities are those of all generated tokens, or of the final part alone."""
@@ -229,9 +238,15 @@ class Draft:
         stop = self.stop if self.finish == "stop" else None
         if isinstance(stop, int) and stop not in params.stop_token_ids:
             stop = None  # one of the model's own end-of-sequence tokens: some models have several
+        text = parts.final
+        if self._stops and stop is None and not self.token_ids and self.finish == "stop":
+            # The server hid the thinking, so that its end was not seen.
+            stop = first_stop(text, params.stop) or None
+        if self._stops and isinstance(stop, str):
+            text = text.partition(stop)[0]
         return Completion(
             prompt=request.prompt,
-            text=parts.final,
+            text=text,
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
             stop=values.mended(stop) if isinstance(stop, str) else stop,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -75,7 +76,19 @@ def prepare_environment(build: Build) -> None:
         os.environ.setdefault(name, value)
 
 
+_SHOWN = 300
+"""Characters of a foreign error that are shown."""
+_COUNTED = re.compile(r"\d+ validation errors? for \w+\s+(Value error, )?")
+"""What pydantic writes before the first error."""
+_AFTER = re.compile(r"\n|\[type=| (?:Try increasing|See https?:|Please )")
+"""Where the text that matters ends: vLLM's advice names options of its own command."""
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of an error message, or the error's class where it is empty."""
-    text = str(error).strip().partition("\n")[0][:300]
-    return text or type(error).__name__
+    """What an error says, in one line of at most 300 characters; its class where it says nothing or one word."""
+    text = _COUNTED.sub("", str(error).strip(), count=1)
+    text = (_AFTER.split(text, maxsplit=1)[0].strip() or text.partition("\n")[0]).rstrip(".")
+    if len(text) > _SHOWN:
+        text = text[: _SHOWN - 1] + "…"
+    name = type(error).__name__
+    return f"{name}: {text}" if text and " " not in text else text or name

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+from reasoner.engine import UsageMeter
+from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.logprobs import leave_alternatives_undecoded
 from reasoner.models.info import CachedLayers
-from reasoner.system.child_processes import children_end_with_us
-from reasoner.types import Notify, TokenIds, Usage
+from reasoner.types import TokenIds, Usage
 
 SAMPLER_REPAIR = "reasoner.engines.vllm.sampler.RepairableWorker"
 """The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed, and knows the KV cache."""
@@ -44,7 +45,9 @@ def _caches(workers: list[Any]) -> tuple[CachedLayers, ...]:
 class Job:
     """One sequence to compute: `params` are vLLM's SamplingParams or PoolingParams.
 
-    `cut` gets each output of a stream, the last one too, and returns True where the sequence must end.
+    `cut` gets each output of a stream, the last one too, and returns True where the sequence must end. The core writes
+    into the `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with
+    vLLM's statistics switched on. `adapter` is vLLM's `LoRARequest`, or None.
     """
 
     request_id: str
@@ -52,6 +55,8 @@ class Job:
     params: Any
     priority: int
     cut: Callable[[Any], bool] | None = None
+    meter: UsageMeter = field(default_factory=UsageMeter)
+    adapter: Any = None
 
 
 class Core(Protocol):
@@ -64,6 +69,9 @@ class Core(Protocol):
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         """Abort a job; its exact usage, or None where that is unknown."""
+
+    def load_adapter(self, adapter: Any) -> "Future[Any]":
+        """Load the adapter of a `LoRARequest`; the future has vLLM's error if it cannot be loaded."""
 
     def reset_caches(self) -> "Future[Any]":
         """Empty the prefix cache; nothing may be in flight."""
@@ -82,7 +90,9 @@ def _new_future() -> "Future[Any]":
 class _Flight:
     internal_id: str
     future: "Future[Any]"
-    cut: Callable[[Any], bool] | None
+    job: Job
+    request: Any
+    """The scheduler's own record of it."""
 
 
 _IN_PROCESS: Final[set["InProcessCore"]] = set()
@@ -96,10 +106,10 @@ class InProcessCore:
     Accounting is exact: between steps, the scheduler knows what an aborted request computed.
     """
 
-    def __init__(self, args: Any, stage: Notify) -> None:
+    def __init__(self, args: Any, log: CoreLog) -> None:
         self.started: Future[CoreFacts] = _new_future()
         self._args = args
-        self._stage = stage
+        self._log = log
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flights: dict[str, _Flight] = {}
         self._engine: Any = None
@@ -120,9 +130,19 @@ class InProcessCore:
     def reset_caches(self) -> "Future[Any]":
         return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
 
+    def load_adapter(self, adapter: Any) -> "Future[Any]":
+        return self._between_steps(lambda: self._engine.add_lora(adapter))
+
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
         future = _new_future()
-        self._inbox.put(lambda: future.set_result(work()))
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+        self._inbox.put(run)
         return future
 
     def close(self) -> None:
@@ -131,10 +151,11 @@ class InProcessCore:
 
     def _live(self) -> None:
         try:
+            from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.llm_engine import LLMEngine
 
-            _report_warming_up(self._args, self._stage)
-            self._engine = LLMEngine.from_engine_args(self._args)
+            with self._log.recording(self._args):
+                self._engine = LLMEngine.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
             leave_alternatives_undecoded(self._engine.output_processor)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair_sampler")
@@ -187,13 +208,14 @@ class InProcessCore:
             flight = self._flights.get(output.request_id)
             if flight is None:
                 continue
-            ends = flight.cut is not None and flight.cut(output)
+            ends = flight.job.cut is not None and flight.job.cut(output)
             if not output.finished:
                 if not ends:
                     continue
                 self._engine.abort_request([output.request_id])
                 output.outputs[0].finish_reason = "abort"
             del self._flights[output.request_id]
+            flight.job.meter.preemptions = flight.request.num_preemptions
             flight.future.set_result(output)
 
     def _die(self, error: Exception) -> None:
@@ -208,11 +230,14 @@ class InProcessCore:
             return
         try:
             prompt = {"prompt_token_ids": list(job.token_ids)}
-            internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
+            internal = self._engine.add_request(
+                job.request_id, prompt, job.params, lora_request=job.adapter, priority=job.priority
+            )
         except Exception as error:
             future.set_exception(error)
             return
-        self._flights[job.request_id] = _Flight(internal, future, job.cut)
+        request = self._engine.engine_core.engine_core.scheduler.requests[internal]
+        self._flights[job.request_id] = _Flight(internal, future, job, request)
 
     def _abort(self, request_id: str) -> Usage | None:
         flight = self._flights.pop(request_id, None)
@@ -228,29 +253,16 @@ class InProcessCore:
         return Usage(request.num_prompt_tokens, state.num_cached_tokens, request.num_output_tokens)
 
 
-def _report_warming_up(args: Any, stage: Notify) -> None:
-    """Make vLLM's executor for one device, where it is the default one, report when the model is loaded."""
-    if args.distributed_executor_backend or args.tensor_parallel_size * args.pipeline_parallel_size > 1:
-        return
-    from vllm.v1.executor.uniproc_executor import UniProcExecutor
-
-    class Reporting(UniProcExecutor):  # type: ignore[misc]
-        def compile_or_warm_up_model(self) -> None:
-            stage("warming up vLLM")
-            super().compile_or_warm_up_model()
-
-    args.distributed_executor_backend = Reporting
-
-
 class AsyncCore:
     """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs."""
 
     method = "generate"
     """The method of vLLM that runs a job."""
 
-    def __init__(self, args: Any) -> None:
+    def __init__(self, args: Any, log: CoreLog) -> None:
         self.started: Future[CoreFacts] = _new_future()
         self._args = args
+        self._log = log
         self._loop = asyncio.new_event_loop()
         self._engine: Any = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -277,10 +289,12 @@ class AsyncCore:
         self._loop.close()
 
     async def _start(self) -> tuple[CachedLayers, ...]:
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        with children_end_with_us():
-            self._engine = AsyncLLM.from_engine_args(self._args)
+        with self._log.recording(self._args):
+            # vLLM chooses the sizes of batches by this: a strategy sends many requests at once, as its class `LLM`.
+            self._engine = AsyncLLM.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
         leave_alternatives_undecoded(self._engine.output_processor)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair_sampler")
@@ -316,16 +330,22 @@ class AsyncCore:
         """The output that ends the stream, by itself or because it is cut."""
         output, run = None, getattr(self._engine, self.method)
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        async with aclosing(run(prompt, job.params, job.request_id, priority=job.priority)) as outputs:
+        stream = run(prompt, job.params, job.request_id, lora_request=job.adapter, priority=job.priority)
+        async with aclosing(stream) as outputs:
             async for output in outputs:
                 if job.cut and job.cut(output) and not output.finished:
                     output.outputs[0].finish_reason = "abort"
                     await self._engine.abort(job.request_id)
                     break
+        if statistics := getattr(output, "metrics", None):
+            job.meter.preemptions = statistics.num_preemptions
         return output
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
+
+    def load_adapter(self, adapter: Any) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(self._engine.add_lora(adapter), self._loop)
 
     def reset_caches(self) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)

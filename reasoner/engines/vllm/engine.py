@@ -1,24 +1,30 @@
 """vLLM inside this program, with automatic prefix caching: the default engine."""
 
+import asyncio
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines.vllm.build import Build, in_daemon, installed_build
-from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, CoreFacts, InProcessCore, Job
-from reasoner.engines.vllm.gpu_memory import Claim, stored_weights
+from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
+from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, CoreFacts, InProcessCore, Job
 from reasoner.engines.vllm.logprobs import read_logprobs
 from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import Drawn, Stops, Stream
 from reasoner.engines.vllm.thinking import AUTO, limit_thinking, limits, served_profile
-from reasoner.errors import require
+from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
 from reasoner.models.thinking import ThinkingProfile, still_thinking
 from reasoner.types import Completion, Prompt, ThinkingLevel, TokenIds, Usage
 
+CPU_SEQUENCES = 256
+"""Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
 
@@ -34,13 +40,17 @@ class Head(NamedTuple):
 class VllmEngine(VllmModel):
     """One model served by vLLM, thousands of requests at once, prefixes shared.
 
-    `model_id` is a folder, a Hugging Face id or "embedded". `max_num_seqs` is how many sequences run at once.
-    `block_size` 0 and `enable_prefix_caching` are vLLM's own. `max_model_len` 0 takes the model's window, on a CPU at
-    most 8,192 tokens. `kv_gib` bounds the KV cache on a CPU. `gpu_memory_utilization` is the share of a GPU's memory; 0
-    takes 0.9, less what the verifier's models need. `dtype` "auto" is bfloat16 on a CPU with native support for it and
-    float32 on any other; on a GPU it is the model's own type. `core` chooses who steps vLLM: "in_process" is a thread
-    here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU; "auto" depends on the
-    installed build. `enforce_eager` False compiles the model at the start, True does not; None compiles on a GPU only.
+    `model_id` is a folder, a Hugging Face id or "embedded". `max_model_len` 0 takes the model's window, on a CPU at
+    most 8,192 tokens, on a GPU what fits its memory. `kv_gib` bounds the KV cache on a CPU. `gpu_memory_utilization` is
+    the share of a GPU's memory; 0 takes 0.9, less what the verifier's models need. `dtype` "auto" is bfloat16 on a CPU
+    with native support for it and float32 on any other; on a GPU it is the model's own type. `core` chooses who steps
+    vLLM: "in_process" is a thread here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU;
+    "auto" depends on the installed build.
+
+    Any other argument of vLLM is an option too, as in `vllm:tensor_parallel_size=2,quantization=awq`. `args` is a YAML
+    or JSON file of vLLM's arguments, in Python a mapping. Without them, a CPU has `max_num_seqs` 256, `block_size` 32
+    and `enforce_eager` true; on a GPU vLLM decides.
+
     `reasoning_parser` is the name of the one of vLLM's that knows the markers of thinking; "auto" finds it from the
     model, "none" takes all that is generated for the answer.
 
@@ -53,19 +63,12 @@ class VllmEngine(VllmModel):
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
-    max_num_seqs: int = 256
-    block_size: int = 0
-    enable_prefix_caching: bool = True
-    enforce_eager: bool | None = None
     reasoning_parser: str = AUTO
+    _adapter_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
+    _adapters: dict[str, tuple[Any, "Future[Any]"]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _heads: dict[tuple[Any, str, ThinkingLevel | None], Head] = field(default_factory=dict, init=False, repr=False)
     _marks: Marks | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        VllmModel.__post_init__(self)
-        require(self.max_num_seqs, "max_num_seqs", at_least=1)
-        require(self.block_size, "block_size", at_least=0)
 
     @property
     def limits_thinking(self) -> bool:
@@ -83,34 +86,31 @@ class VllmEngine(VllmModel):
         if self._core is None:
             await in_daemon(self.start_core)
             if not self._prompts.renders_chats:
-                self.notes = ("the model has no chat template: messages are joined as text",)
+                self.notes += ("the model has no chat template: messages are joined as text",)
 
-    def _new_core(self, build: Build, arguments: Any) -> InProcessCore | AsyncCore:
+    def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> InProcessCore | AsyncCore:
         in_process = build.cpu if self.core == "auto" else self.core == "in_process"
-        return InProcessCore(arguments, self.stage) if in_process else AsyncCore(arguments)
+        return InProcessCore(arguments, log) if in_process else AsyncCore(arguments, log)
 
-    def _arguments(self, build: Build, resolved: Resolved) -> Any:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-
-        arguments = self._common_arguments(build, resolved) | {
+    def _own_settings(self, build: Build) -> dict[str, Any]:
+        own = {
             "worker_extension_cls": SAMPLER_REPAIR,
-            "enable_prefix_caching": self.enable_prefix_caching,
-            "max_num_seqs": self.max_num_seqs,
+            "enable_prefix_caching": True,
             "scheduling_policy": "priority",
         }
-        if build.cpu:
-            # A seeded request whose prefill is split kills the CPU core, so no prefill is ever split.
-            arguments["enable_chunked_prefill"] = False
-            arguments["enforce_eager"] = self.enforce_eager is not False
-        else:
-            arguments["gpu_memory_utilization"] = self._gpu_share(resolved)
-            if self.enforce_eager is not None:
-                arguments["enforce_eager"] = self.enforce_eager
-        if self.block_size:
-            arguments["block_size"] = self.block_size
-        engine_args = AsyncEngineArgs(**arguments)
-        limit_thinking(engine_args, resolved.name, self.reasoning_parser)
-        return engine_args
+        if not build.cpu:
+            return own
+        if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
+            raise UsageError(
+                "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request whose prefill is split ends "
+                "the process: omit it"
+            )
+        return own | {"enable_chunked_prefill": False, "max_num_seqs": CPU_SEQUENCES}
+
+    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+        arguments = VllmModel._arguments(self, build, resolved)
+        limit_thinking(arguments, resolved.name, self.reasoning_parser)
+        return arguments
 
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
         info = VllmModel._served_model_info(self, resolved, facts)
@@ -121,8 +121,8 @@ class VllmEngine(VllmModel):
 
     def _gpu_share(self, resolved: Resolved) -> float:
         if self._claim is None:
-            weights = stored_weights(resolved.folder)
-            self._claim = Claim("the policy's", self.gpu_memory_utilization, weights)
+            self._claim = self._new_claim(resolved.folder)
+            self._claim.role = "the policy's"
         return self.gpu.take(self._claim)
 
     async def render(self, prompt: Prompt) -> Rendered:
@@ -177,7 +177,9 @@ class VllmEngine(VllmModel):
         params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
         if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
             params.thinking_token_budget = request.prompt.thinking_level
-        job = Job(f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream)
+        job = Job(f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream, request.meter)
+        if request.params.lora:
+            job = replace(job, adapter=await self._adapter(core, request))
         output = await self._output(core, job, request.meter)
         drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
@@ -195,6 +197,31 @@ class VllmEngine(VllmModel):
             tokenizer = self._prompts.served_tokenizer
             stops = Stops(request.params, before, marks, tokenizer)
         return Stream(request, stops) if stops or request.floor else None
+
+    async def _adapter(self, core: Core, request: SampleRequest) -> Any:
+        """The `LoRARequest` of a request, loaded once.
+
+        Raises:
+            EngineUnavailable: the engine takes no adapters, or this one cannot be loaded.
+        """
+        from vllm.lora.request import LoRARequest
+
+        name = request.params.lora
+        if core.started.result().config.lora_config is None:
+            request.meter.usage = Usage()
+            raise EngineUnavailable(f"lora={name} needs an engine that takes adapters: give it enable_lora=true")
+        if name not in self._adapters:
+            adapter = LoRARequest(name, next(self._adapter_ids), name)
+            self._adapters[name] = adapter, core.load_adapter(adapter)
+        adapter, loaded = self._adapters[name]
+        try:
+            await asyncio.shield(asyncio.wrap_future(loaded))
+        except Exception as error:
+            self._adapters.pop(name, None)
+            request.meter.usage = Usage()
+            cause = self._log.cause(error) if self._log else first_line(error)
+            raise EngineUnavailable(f"vLLM could not load the adapter {name!r}: {cause}") from error
+        return adapter
 
 
 def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:

@@ -1,9 +1,10 @@
-"""Division of one GPU's memory among the models of a run: by their weights, or by their options."""
+"""Division of each GPU's memory among the models of a run: by their weights, or by their options."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from reasoner.errors import UsageError
 
@@ -19,12 +20,13 @@ MIN_SHARE: Final = 0.05
 class Claim:
     """A model that needs memory: its role, its share and the bytes of its weights.
 
-    A share of 0 is decided by `split_gpu`, weights of 0 are unknown.
+    A share of 0 is decided by `split_gpu`, weights of 0 are unknown. `devices` are the GPUs that it takes.
     """
 
     role: str
     share: float = 0.0
     weights: int = 0
+    devices: frozenset[str] = frozenset("0")
 
 
 def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
@@ -53,7 +55,7 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
 
 @dataclass(slots=True)
 class GpuMemory:
-    """The claims of the models on one GPU. The share of a model is fixed when it starts."""
+    """The claims of the models of a run. The share of a model, on each of its GPUs, is fixed when it starts."""
 
     claims: list[Claim] = field(default_factory=list)
 
@@ -65,13 +67,22 @@ class GpuMemory:
         """
         if claim not in self.claims:
             self.claims.append(claim)
-        claim.share = split_gpu(self.claims)[self.claims.index(claim)]
+        beside = [other for other in self.claims if other.devices & claim.devices]
+        claim.share = split_gpu(beside)[beside.index(claim)]
         return claim.share
 
     def leave(self, claim: Claim) -> None:
         """Remove the claim of a closed model, if there is one."""
         if claim in self.claims:
             self.claims.remove(claim)
+
+
+def devices_of(args: Mapping[str, Any]) -> frozenset[str]:
+    """The GPUs that a model with these arguments of vLLM takes: those of `device_ids`, or else the first ones."""
+    if given := args.get("device_ids"):
+        return frozenset(map(str, given if isinstance(given, list) else [given]))
+    sizes = (str(args.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline", "data"))
+    return frozenset(map(str, range(math.prod(int(size) for size in sizes))))
 
 
 def stored_weights(folder: Path | None) -> int:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.engine import Engine, UsageMeter
+from reasoner.engines.vllm.arguments import OWNED
 from reasoner.engines.vllm.build import Build, in_daemon
+from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import Job, PoolingCore
 from reasoner.engines.vllm.gpu_memory import stored_weights
 from reasoner.engines.vllm.served import GIB, VllmModel
@@ -43,6 +45,7 @@ class PoolingEngine(VllmModel):
 
     role: ClassVar[str] = "the reward model"
     claimed_as: ClassVar[str] = "the reward model's"
+    owned: ClassVar[Mapping[str, str]] = OWNED | {"pooler_config": "the recipe decides which outputs are read"}
 
     kv_gib: float = 0.5
     task: Literal["token_classify", "classify"] = "token_classify"
@@ -65,30 +68,28 @@ class PoolingEngine(VllmModel):
                 await policy.start()
             await in_daemon(self.start_core)
 
-    def _new_core(self, build: Build, arguments: Any) -> PoolingCore:
-        return PoolingCore(arguments)
+    def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> PoolingCore:
+        return PoolingCore(arguments, log)
 
-    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+    def settings(self, build: Build, resolved: Resolved) -> dict[str, Any]:
+        """As `VllmModel.settings`; how the memory is split is a note."""
+        settings = VllmModel.settings(self, build, resolved)
         if build.cpu:
-            placement: dict[str, Any] = {"enforce_eager": True}
             split = check_memory(resolved.folder, self.kv_gib, self.dtype)
         else:
-            placement = {"gpu_memory_utilization": self._gpu_share()}
-            split = f"the reward model takes {placement['gpu_memory_utilization']:.0%} of the GPU's memory"
-        self.notes = (split,)
+            split = f"the reward model takes {settings['gpu_memory_utilization']:.0%} of the GPU's memory"
+        self.notes += (split,)
         self.notify(split)
-        from vllm.config import PoolerConfig
-        from vllm.engine.arg_utils import AsyncEngineArgs
+        return settings
 
-        return AsyncEngineArgs(
-            **self._common_arguments(build, resolved),
-            **placement,
-            runner="pooling",
-            pooler_config=PoolerConfig(task=self.task, **self.pooling),
-            enable_prefix_caching=True,
-        )
+    def _own_settings(self, build: Build) -> dict[str, Any]:
+        return {
+            "runner": "pooling",
+            "pooler_config": {"task": self.task, **self.pooling},
+            "enable_prefix_caching": True,
+        }
 
-    def _gpu_share(self) -> float:
+    def _gpu_share(self, resolved: Resolved) -> float:
         if self._claim is None:
             return self.gpu_memory_utilization or BESIDE_ANOTHER
         return self.gpu.take(self._claim)

@@ -4,21 +4,27 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
+from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
+from reasoner.engines.vllm.core_log import CoreLog, advice
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
-from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
+from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.families import Arguments
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
-from reasoner.models.resolve import Resolved, resolve
+from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
+from reasoner.registry import options_of
+from reasoner.specs import OpenOptions
 from reasoner.system.extras import install_vllm
 from reasoner.types import Message, Notify, TokenIds, Usage
 
@@ -27,6 +33,10 @@ CPU_CONTEXT = 8192
 CPU_BLOCK = 32
 """Tokens per KV block on a CPU: the smallest that its attention supports, so that short prompts hit the cache."""
 BATCHED_TOKENS = 8192
+POLL_SECONDS = 0.2
+"""Seconds between two looks at the stage of a start."""
+SHOWN_BYTES = 10**8
+"""How much more of a model is downloaded before that is shown again."""
 GIB = 2**30
 
 
@@ -48,12 +58,16 @@ class VllmModel:
     """How the division of a GPU calls it when it runs next to the policy."""
     way_out: ClassVar[str] = ""
     """What else to do where vLLM is not installed."""
+    open_options: ClassVar[OpenOptions] = OPEN
+    owned: ClassVar[Mapping[str, str]] = OWNED
+    """The arguments of vLLM that `args` cannot set, each with the reason."""
 
     model_id: str
     max_model_len: int = 0
     kv_gib: float = 2.0
     gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
+    args: Mapping[str, Any] = field(default_factory=dict)
     notify: Notify = field(default=unheard, init=False, repr=False)
     stage: Notify = field(default=unheard, init=False, repr=False)
     """Receives the name of each stage of the start as it begins, from any thread."""
@@ -63,6 +77,7 @@ class VllmModel:
     gpu: GpuMemory = field(default_factory=GpuMemory, init=False, repr=False, compare=False)
     _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
+    _log: CoreLog | None = field(default=None, init=False, repr=False, compare=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
     _model: ModelInfo | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
@@ -74,6 +89,7 @@ class VllmModel:
         require(self.max_model_len, "max_model_len", at_least=0)
         require(self.kv_gib, "kv_gib", above=0)
         require(self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1)
+        check_args(self.args, options_of(type(self)), self.owned)
 
     @property
     def model(self) -> ModelInfo:
@@ -102,51 +118,103 @@ class VllmModel:
                     f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.way_out}"
                 )
             began = time.monotonic()
-            resolved = resolve(self.model_id, self.notify)
+            self.notes = ()
+            resolved = self._resolved()
             resolved_at = time.monotonic()
             prepare_environment(build)
             self.stage("importing vLLM")
             arguments = self._arguments(build, resolved)
             imported = time.monotonic()
             self.stage(f"loading {resolved.name}")
-            core = self._new_core(build, arguments)
+            self._close_log()
+            self._log = log = CoreLog()
+            core = self._new_core(build, arguments, log)
             try:
-                facts = core.started.result()
+                facts = self._await_start(core, log, resolved)
                 self._renderer = PromptRenderer(facts.renderer)
                 self._model = self._served_model_info(resolved, facts)
-                self._capacity = facts.config.cache_config.kv_cache_size_tokens or 0
+                self._note_window(build, facts.config.model_config)
+                # vLLM counts the tokens of one replica.
+                replicas = facts.config.parallel_config.data_parallel_size
+                self._capacity = (facts.config.cache_config.kv_cache_size_tokens or 0) * replicas
             except BaseException as error:
                 core.close()
+                cause = log.cause(error)
+                self._close_log()
                 if isinstance(error, ReasonerError):
                     raise
                 raise EngineUnavailable(
-                    f"vLLM could not serve {self.model_id!r}: {first_line(error)}{_advice(error)}"
+                    f"vLLM could not serve {self.model_id!r}: {cause}{advice(cause, cpu=build.cpu)}"
                 ) from error
             self._core = core
             self.timing = Timing(resolved_at - began, imported - resolved_at, time.monotonic() - imported)
 
+    def _resolved(self) -> Resolved:
+        return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
+
+    def _await_start(self, core: Core, log: CoreLog, resolved: Resolved) -> CoreFacts:
+        """The facts of a core once it runs; meanwhile tells each stage, and how much was downloaded."""
+        fetched = None if resolved.folder else downloaded_bytes(resolved.source)
+        while True:
+            done = wait([core.started], timeout=POLL_SECONDS).done
+            for stage in log.new_stages():
+                self.stage(stage)
+                fetched = None
+            if done:
+                return core.started.result()
+            if fetched is not None and (now := downloaded_bytes(resolved.source)) - fetched >= SHOWN_BYTES:
+                fetched = now
+                self.stage(f"loading {resolved.name}, {now / 1e9:.1f} GB downloaded")
+
     def _arguments(self, build: Build, resolved: Resolved) -> Any:
         """The `AsyncEngineArgs` of this model."""
-        raise NotImplementedError
+        from vllm.engine.arg_utils import AsyncEngineArgs
 
-    def _common_arguments(self, build: Build, resolved: Resolved) -> dict[str, Any]:
+        return AsyncEngineArgs(**converted(self.settings(build, resolved)))
+
+    def settings(self, build: Build, resolved: Resolved) -> dict[str, Any]:
+        """The arguments of vLLM for this model, as plain data: the defaults for the device, and `args` over them.
+
+        Raises:
+            UsageError: they do not fit the machine.
+        """
         common: dict[str, Any] = {"model": resolved.source, "use_tqdm_on_load": False, "disable_log_stats": True}
         if not build.cpu:
-            if self.max_model_len:
-                common["max_model_len"] = self.max_model_len
-            return common | {"dtype": self.dtype, "max_num_batched_tokens": BATCHED_TOKENS}
+            # A window that is not given fits what memory is left. vLLM decides about batches: it knows the GPU.
+            common |= {"max_model_len": self.max_model_len or -1, "dtype": self.dtype}
+            common |= {"gpu_memory_utilization": self._gpu_share(resolved)}
+            return common | self._own_settings(build) | dict(self.args)
         window = read_model_info(resolved.folder, name=resolved.name).context if resolved.folder else 0
         length = self.max_model_len or min(window or CPU_CONTEXT, CPU_CONTEXT)
-        return common | {
+        common |= {
             "max_model_len": length,
             "max_num_batched_tokens": max(length, BATCHED_TOKENS),
             "kv_cache_memory_bytes": int(self.kv_gib * GIB),
             "dtype": resolve_dtype(self.dtype, resolved.folder),
             "block_size": CPU_BLOCK,
+            # Compiling takes longer than it saves.
+            "enforce_eager": True,
         }
+        return common | self._own_settings(build) | dict(self.args)
 
-    def _new_core(self, build: Build, arguments: Any) -> Core:
+    def _own_settings(self, build: Build) -> dict[str, Any]:
+        """The arguments of vLLM that models of this class need."""
         raise NotImplementedError
+
+    def _gpu_share(self, resolved: Resolved) -> float:
+        """The share of a GPU's memory for this model."""
+        raise NotImplementedError
+
+    def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> Core:
+        raise NotImplementedError
+
+    def _note_window(self, build: Build, model: Any) -> None:
+        """Note a window that nobody chose and that is less than the model's."""
+        full = getattr(model.hf_text_config, "max_position_embeddings", None) or 0
+        if not self.max_model_len and model.max_model_len < full:
+            why = "as always on a CPU" if build.cpu else "which fits the GPU's memory"
+            note = f"the window is {model.max_model_len:,} of the model's {full:,} tokens, {why}"
+            self.notes += (f"{note}: max_model_len changes it",)
 
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
         """The model's facts with the window, the revision and the KV caches of vLLM's own."""
@@ -154,7 +222,7 @@ class VllmModel:
 
         model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
         size = kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize
-        folder = resolved.folder or resolve(self.model_id, self.notify).folder
+        folder = resolved.folder or self._resolved().folder
         info = ModelInfo(resolved.name, kv_bytes_per_element=size)
         if folder:
             info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
@@ -169,9 +237,14 @@ class VllmModel:
         """Claim a part of the policy's GPU, before the policy starts. It reads the disk: call it from a thread."""
         build = installed_build()
         if build is not None and not build.cpu and isinstance(policy, VllmModel):
-            weights = stored_weights(resolve(self.model_id, self.notify).folder)
-            self.gpu, self._claim = policy.gpu, Claim(self.claimed_as, self.gpu_memory_utilization, weights)
+            self.gpu, self._claim = policy.gpu, self._new_claim(self._resolved().folder)
             self.gpu.claims.append(self._claim)
+
+    def _new_claim(self, folder: Path | None) -> Claim:
+        """What this model needs of each of its GPUs."""
+        devices = devices_of(self.args)
+        weights = stored_weights(folder) // len(devices)
+        return Claim(self.claimed_as, self.gpu_memory_utilization, weights, devices)
 
     @property
     def _prompts(self) -> PromptRenderer:
@@ -203,7 +276,7 @@ class VllmModel:
             raise
         except CoreDied as death:
             self._bury(core, death)
-            raise RequestLost(f"{self.role} died: {first_line(death)}") from death
+            raise RequestLost(f"{self.role} died: {self._why(death)}") from death
         except ReasonerError:
             raise
         except Exception as error:
@@ -215,10 +288,13 @@ class VllmModel:
             if self._core is not core:
                 return
             if self.restarts:
-                raise EngineDied(f"{self.role} died again after a restart: {first_line(death)}") from death
+                raise EngineDied(f"{self.role} died again after a restart: {self._why(death)}") from death
             self.restarts += 1
             self._core, self._dead = None, core
-        self.notify(f"{self.role} died ({first_line(death)}): it is restarted, and what was in flight is repeated")
+        self.notify(f"{self.role} died ({self._why(death)}): it is restarted, and what was in flight is repeated")
+
+    def _why(self, death: CoreDied) -> str:
+        return self._log.cause(death) if self._log else first_line(death)
 
     async def reset_caches(self) -> None:
         """Empty the prefix cache."""
@@ -233,10 +309,9 @@ class VllmModel:
             self._claim = None
         if core is not None:
             await in_daemon(core.close)
+        self._close_log()
 
-
-def _advice(error: BaseException) -> str:
-    """What to do about an error of vLLM's start, where that is known."""
-    if "KV cache" in str(error):
-        return "; change the engine's options kv_gib or max_model_len"
-    return "; change the engine's option dtype" if "dtype" in str(error) or "torch.float" in str(error) else ""
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()

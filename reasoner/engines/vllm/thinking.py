@@ -5,14 +5,14 @@ from typing import Any, Final
 
 from reasoner.engines.vllm.rendering import TextEncoder
 from reasoner.errors import UnknownName, UsageError
-from reasoner.models.families import NO_PARSER, profile_for_parser
+from reasoner.models.families import profile_for_parser
 from reasoner.models.probing import Reader, find_profile, with_markers
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import TokenIds
 
 AUTO: Final = "auto"
 """The reasoning parser that is found from the model."""
-OFF: Final = ("", NO_PARSER)
+OFF: Final = ("", "none")
 """The names that mean that a model does not think."""
 
 
@@ -83,7 +83,7 @@ def _given(parser: str, config: Any) -> ThinkingProfile:
 
     known = ReasoningParserManager.list_registered()
     if parser not in known:
-        raise UnknownName("reasoning parser", parser, [AUTO, NO_PARSER, *known])
+        raise UnknownName("reasoning parser", parser, [AUTO, "none", *known])
     if profile := profile_for_parser(parser):
         return profile
     try:

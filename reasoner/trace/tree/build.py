@@ -9,6 +9,8 @@ from reasoner.errors import TraceError
 from reasoner.operations import BRANCH
 from reasoner.solution import Proposal
 from reasoner.trace.events import (
+    AnswerExtracted,
+    AnswersCompared,
     Began,
     Dropped,
     Ended,
@@ -28,6 +30,8 @@ from reasoner.types import Usage
 
 MAX_TEXTS: Final = 8
 """Texts of one log-likelihood request that a note lists."""
+MAX_KEY: Final = 60
+"""Characters of an answer that a note shows."""
 
 
 def search_trees(events: Iterable[Event]) -> Iterator[SearchTree]:
@@ -71,7 +75,8 @@ class _Builder:
     thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
     """What the first requests of sequences cost that a second one has not continued yet."""
     seconds: float = 0.0
-    likelihood_cost: Cost = field(default_factory=Cost)
+    other_cost: Cost = field(default_factory=Cost)
+    """Of the work that belongs to no sequence."""
 
     def take(self, event: Event) -> None:
         """Add the next event."""
@@ -89,7 +94,9 @@ class _Builder:
                 self._add_node(event)
             case Scored():
                 self._rate(event)
-            case Noted() | Refused() | LikelihoodsMeasured():
+            case AnswerExtracted():
+                self._extract(event)
+            case Noted() | Refused() | LikelihoodsMeasured() | AnswersCompared():
                 self._note(event)
             case Proposed():
                 tree.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
@@ -106,7 +113,7 @@ class _Builder:
             self.positions[event.prompt] = _Position(len(self.tree.heads))
             self.tree.heads.append(Head(event.messages, event.raw, event.tokens, len(self.tree.nodes)))
 
-    def _note(self, event: Noted | Refused | LikelihoodsMeasured) -> None:
+    def _note(self, event: Noted | Refused | LikelihoodsMeasured | AnswersCompared) -> None:
         match event:
             case Noted():
                 note = event.text
@@ -114,8 +121,11 @@ class _Builder:
                 limits = f"budget {event.unit}={event.limit:g}, needed {event.needed:g}, left {event.free:g}"
                 note = f"refused: {limits}"
             case LikelihoodsMeasured():
-                self.likelihood_cost += event.cost
+                self.other_cost += event.cost
                 note = _likelihoods(event)
+            case AnswersCompared():
+                self.other_cost += event.cost
+                note = _compared(event)
         self.tree.notes.append(note)
 
     def _position(self, prompt: str) -> _Position:
@@ -153,6 +163,16 @@ class _Builder:
             if child.node not in {node.id, at.node}:
                 node.repeats = child.node
 
+    def _extract(self, event: AnswerExtracted) -> None:
+        node_id = self.node_ids.get((event.prompt, event.index))
+        if node_id is None:
+            self.other_cost += event.cost
+            return
+        node = self.tree.nodes[node_id]
+        node.cost += event.cost
+        node.answer = node.answer or event.answer
+        self.tree.notes.append(f"#{node_id} answer asked of the model: {_extracted(event)}")
+
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
         if event.against is not None:
@@ -184,7 +204,7 @@ class _Builder:
         else:
             costs = [node.cost for node in tree.nodes]
             costs += [rated.cost for rated in (*tree.unmatched, *(each.rated for each in tree.comparisons))]
-            spent = sum([*costs, *self.thoughts.values()], self.likelihood_cost)
+            spent = sum([*costs, *self.thoughts.values()], self.other_cost)
             tree.cost = spent.taking(self.seconds)
         return tree
 
@@ -239,3 +259,15 @@ def _likelihoods(event: LikelihoodsMeasured) -> str:
     )
     more = f" and {len(event.texts) - MAX_TEXTS} more" if len(event.texts) > MAX_TEXTS else ""
     return f"log-likelihoods for {event.cost.tokens:,} tokens: {event.error or likelihoods}{more}"
+
+
+def _compared(event: AnswersCompared) -> str:
+    first, second = (key[:MAX_KEY] for key in event.pair)
+    chances = ", ".join(f"{chance:.2f}" for chance in event.yes)
+    verdict = event.error or f"{'the same' if event.same else 'different'}, yes {chances}"
+    return f"{first!r} and {second!r} compared by the model for {event.cost.tokens:,} tokens: {verdict}"
+
+
+def _extracted(event: AnswerExtracted) -> str:
+    verdict = event.error or (repr(event.answer.text[:MAX_KEY]) if event.answer else "none")
+    return f"{verdict}, for {event.cost.tokens:,} tokens"

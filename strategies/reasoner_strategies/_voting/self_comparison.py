@@ -68,7 +68,7 @@ def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[i
 def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[dict[int, Counter[int]]]:
     """How often each candidate was chosen in each race, all asked at once; a reply that names none abstains."""
     chosen: dict[int, Counter[int]] = {ballot.race: Counter() for ballot in ballots}
-    drawn = yield from sample_each([ballot.prompt for ballot in ballots], params=params)
+    drawn = yield from sample_each([ballot.prompt for ballot in ballots], params=params, answers=False)
     replies: defaultdict[Prompt, list[Completion]] = defaultdict(list)
     for completion in drawn:
         replies[completion.prompt].append(completion)

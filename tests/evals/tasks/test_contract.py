@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,14 @@ def test_its_reference_answers_are_right_and_others_wrong(data: TaskData, equiva
 
     found = asyncio.run(every())
     assert found == [["right", "wrong", "no_answer"]] * len(found)
+
+
+def test_its_answers_are_read_by_a_pattern_of_its_own_first(name: str, tmp_path: Path) -> None:
+    task = replace(build("task", spec(name, tmp_path)), answer_pattern=r"(?s)^Mine: (.*)\n---$")
+    for item in task.load().items[:20]:
+        answer = item.question.space.read(f"Mine: {item.gold}\n---\nThe answer is 9")
+        assert answer is not None
+        assert answer.rule == "pattern"
 
 
 def test_what_was_cut_is_truncated_whatever_it_says(data: TaskData, equivalence: Equivalence) -> None:

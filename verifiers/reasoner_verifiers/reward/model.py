@@ -2,22 +2,25 @@
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from scipy import special
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.arguments import OPEN, check_args
 from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
 from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
+from reasoner.registry import options_of
+from reasoner.specs import OpenOptions
 from reasoner.types import Completion, Notify, Part, Prompt, Question, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
@@ -47,11 +50,13 @@ class Options(NamedTuple):
     kv_gib: float
     gpu_memory_utilization: float
     dtype: DType
+    args: Mapping[str, Any]
 
     @property
     def of_engine(self) -> dict[str, Any]:
         """The keyword arguments of its engine."""
-        return {name: getattr(self, name) for name in ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype")}
+        names = ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype", "args")
+        return {name: getattr(self, name) for name in names}
 
 
 class LanguageModel:
@@ -283,11 +288,17 @@ class RewardVerifier:
     Subclasses have the other names of `Options` as attributes.
     """
 
+    open_options: ClassVar[OpenOptions] = OPEN
+
     max_model_len: int = 0
     kv_gib: float = 0.5
     gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
+    args: Mapping[str, Any] = field(default_factory=dict, hash=False)
     running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_args(self.args, options_of(type(self)), PoolingEngine.owned)
 
     @property
     def _options(self) -> Options:

@@ -132,8 +132,10 @@ def _longer(task: TaskReport, axis: Axis) -> Iterator[Line]:
     families: dict[tuple[str, str, str], list[Any]] = {}
     for points in rows_by_series(task).values():
         first = min(points, key=lambda row: row.size or 0)
+        if "thinking=" not in first.strategy or not getattr(first, axis.column):
+            continue
         spec = Spec.parse(first.strategy)
-        if "thinking" in spec.options and getattr(first, axis.column):
+        if "thinking" in spec.options:
             rest = str(spec.without("thinking").without("n"))
             families.setdefault((first.model, rest, first.verifier), []).append(first)
     for (model, _, _), rows in families.items():

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import to_json
 
 from reasoner.errors import TraceError
-from reasoner.trace.events import VERSION, Event, event_adapter
+from reasoner.trace.events import Event, event_adapter
 from reasoner.trace.jsonl import read_lines
+from reasoner.trace.record import VERSION
 from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.page import fragment, policy, visible
 from reasoner.trace.tree.page import style as tree_style

@@ -1,0 +1,263 @@
+"""The queue in front of the KV cache: which sequence may start next."""
+
+import asyncio
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from reasoner.execution.lengths import EDGES, Floats, Forecast, LifeTable, intervals_below
+
+Shared = tuple[tuple[str, int], ...]
+"""The pieces of a prompt, as (name, tokens); sequences that name the same piece share it."""
+DEVIATIONS: Final = 2.0
+"""By how many standard deviations more than expected the sequences in flight may need."""
+MODEL_ERROR: Final = 0.05
+"""The relative standard deviation of the forecast itself, because lengths change during a run."""
+REFRESH: Final = 8
+"""The forecast is made anew when so many sequences have left, or a sixteenth of those in flight."""
+MAX_KINDS: Final = 256
+"""Kinds of requests that are remembered while nothing of them is in flight."""
+
+
+class _Group:
+    """The sequences in flight of one kind and one limit."""
+
+    def __init__(self, kind: "_Kind", intervals: int) -> None:
+        self.kind = kind
+        self.intervals = intervals
+        self.in_flight: dict[Charge, None] = {}
+        self.forecast = Forecast(kind.table, intervals)
+
+
+class _Kind:
+    """What is known of one kind of request: its life table, and the lengths since it was updated."""
+
+    def __init__(self) -> None:
+        self.table = LifeTable()
+        self.ended: list[float] = []
+        self.cut: list[float] = []
+        self.groups: dict[int, _Group] = {}
+
+    @property
+    def idle(self) -> bool:
+        return not any(group.in_flight for group in self.groups.values())
+
+    def update(self, step: float) -> None:
+        """Learn from the sequences that left and from those in flight, and forecast the latter anew."""
+        entered = {
+            group: np.fromiter((charge.entered for charge in group.in_flight), float, len(group.in_flight))
+            for group in self.groups.values()
+        }
+        lengths = step - np.concatenate([*entered.values()])
+        self.table.update(lengths, np.array(self.ended), np.array(self.cut))
+        self.ended, self.cut = [], []
+        for group, since in entered.items():
+            group.forecast = Forecast(self.table, group.intervals)
+            for charge, row in zip(group.in_flight, group.forecast.rows(step - since).tolist(), strict=True):
+                charge.forecast, charge.row = group.forecast, row
+
+
+@dataclass(slots=True, eq=False)
+class Charge:
+    """What one sequence is charged, from `enter` to `leave`."""
+
+    shared: Shared
+    limit: int
+    waited: bool
+    """Whether it had to wait."""
+    group: _Group = field(repr=False)
+    forecast: Forecast = field(repr=False)
+    row: int = 0
+    entered: float = 0.0
+    """The step of the engine at which it started."""
+
+    @property
+    def mean(self) -> Floats:
+        """The tokens of its own that it is expected to hold, for each number of steps ahead."""
+        mean: Floats = self.forecast.mean[self.row]
+        return mean
+
+    @property
+    def variance(self) -> Floats:
+        """The variance of these tokens."""
+        variance: Floats = self.forecast.variance[self.row]
+        return variance
+
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    priority: int
+    number: int
+    charge: Charge = field(compare=False)
+    ticket: asyncio.Future[None] = field(compare=False)
+
+
+class KvCacheLimiter:
+    """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
+
+    More tokens would be preempted and computed again. Sequences are charged what all in flight are expected to hold at
+    any later moment, given how long earlier sequences of their kind became and how long they are already (Gong et al.
+    2025, "Past-Future Scheduler"). The engine is not asked how long they are: all generate one token a step, so each
+    that leaves says how many steps were made since it entered. Before any has left, a sequence is expected to use most
+    of its limit.
+
+    A piece of prompt that several sequences share counts once. A piece that is kept counts until it is let go, also
+    while nothing of it is in flight, so that no newcomer evicts it. A sequence that does not fit the cache runs alone.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._step = 0.0
+        self._in_flight = 0
+        self._limits = 0
+        self._left = 0
+        self._mean = np.zeros(len(EDGES))
+        self._variance = np.zeros(len(EDGES))
+        self._kinds: dict[Hashable, _Kind] = {}
+        self._shared = 0
+        self._kept: dict[str, int] = {}
+        self._sharing: dict[str, int] = {}
+        self._queue: list[_Waiting] = []
+        self._number = 0
+
+    @property
+    def expected(self) -> float:
+        """The most tokens that those in flight and what is kept are expected to hold now or later; at least 0."""
+        return float(self._mean.max()) + self._shared
+
+    async def enter(self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0) -> Charge:
+        """Wait until a sequence of up to `limit` tokens fits, and the `shared` pieces that are not in the cache yet.
+
+        `kind` is what its length depends on, apart from the limit. Lower `priority`, the index of the question, goes
+        first. Give the charge back with `leave`.
+        """
+        group = self._group(kind, limit)
+        charge = Charge(shared, limit, False, group, group.forecast)
+        if not self._queue and self._fits(charge):
+            self._take(charge)
+            return charge
+        charge.waited = True
+        self._number += 1
+        waiting = _Waiting(priority, self._number, charge, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._queue, waiting)
+        self._advance()
+        try:
+            await waiting.ticket
+        except asyncio.CancelledError:
+            if waiting.ticket.done() and not waiting.ticket.cancelled():
+                self.leave(charge, 0)
+            else:
+                self._advance()
+            raise
+        return charge
+
+    def leave(self, charge: Charge, generated: int | None, *, ended: bool = False) -> None:
+        """Free what a sequence was charged after it `generated` so many tokens; None where that is unknown.
+
+        `ended` says whether it ended by itself, and was neither cut nor cancelled.
+        """
+        group = charge.group
+        del group.in_flight[charge]
+        self._in_flight -= 1
+        self._limits -= charge.limit
+        self._left += 1
+        if generated is None:
+            group.kind.cut.append(self._step - charge.entered)
+        else:
+            # Where it waited within the engine there were more steps; others will say so.
+            self._step = max(self._step, charge.entered + generated)
+            (group.kind.ended if ended and generated else group.kind.cut).append(float(generated))
+        self._unshare(charge.shared)
+        if self._left >= max(REFRESH, self._in_flight // 16):
+            self._refresh()
+        elif self._in_flight:
+            self._mean -= charge.mean
+            self._variance -= charge.variance
+        else:
+            self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
+        self._advance()
+
+    def keep(self, name: str, tokens: int) -> None:
+        """Count a piece of prompt in flight until `release`. Calling it again does nothing."""
+        if name not in self._kept:
+            self._kept[name] = tokens
+            self._share(((name, tokens),))
+
+    def release(self, name: str) -> None:
+        """Count a kept piece only while it is in flight. Does nothing for other pieces."""
+        if name in self._kept:
+            self._unshare(((name, self._kept.pop(name)),))
+            self._advance()
+
+    def _group(self, kind: Hashable, limit: int) -> _Group:
+        known = self._kinds.get(kind)
+        if known is None:
+            if len(self._kinds) >= MAX_KINDS:
+                self._kinds = {name: other for name, other in self._kinds.items() if not other.idle}
+            known = self._kinds[kind] = _Kind()
+        intervals = intervals_below(limit)
+        group = known.groups.get(intervals)
+        if group is None:
+            group = known.groups[intervals] = _Group(known, intervals)
+        return group
+
+    def _unshare(self, shared: Shared) -> None:
+        for name, tokens in shared:
+            self._sharing[name] -= 1
+            if not self._sharing[name]:
+                del self._sharing[name]
+                self._shared -= tokens
+
+    def _share(self, shared: Shared) -> None:
+        for name, tokens in shared:
+            if name not in self._sharing:
+                self._shared += tokens
+            self._sharing[name] = self._sharing.get(name, 0) + 1
+
+    def _fits(self, charge: Charge) -> bool:
+        if self._in_flight == 0:
+            return True
+        shared = self._shared + sum(tokens for name, tokens in charge.shared if name not in self._sharing)
+        if shared + self._limits + charge.limit <= self.capacity:
+            return True
+        forecast = charge.group.forecast
+        mean = self._mean + forecast.mean[0]
+        variance = self._variance + forecast.variance[0] + (MODEL_ERROR * mean) ** 2
+        # Rounding may leave a variance that is below zero.
+        needed = mean + DEVIATIONS * np.sqrt(np.maximum(variance, 0.0))
+        return bool(shared + needed.max() <= self.capacity)
+
+    def _take(self, charge: Charge) -> None:
+        charge.entered, charge.forecast = self._step, charge.group.forecast
+        charge.group.in_flight[charge] = None
+        self._in_flight += 1
+        self._limits += charge.limit
+        self._mean += charge.mean
+        self._variance += charge.variance
+        self._share(charge.shared)
+
+    def _refresh(self) -> None:
+        """Forecast anew what all in flight will hold."""
+        self._left = 0
+        self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
+        for kind in self._kinds.values():
+            if kind.idle and not kind.ended and not kind.cut:
+                continue
+            kind.update(self._step)
+            for group in kind.groups.values():
+                forecast = group.forecast
+                rows = np.fromiter((charge.row for charge in group.in_flight), int, len(group.in_flight))
+                count = np.bincount(rows, minlength=group.intervals)
+                self._mean += count @ forecast.mean
+                self._variance += count @ forecast.variance
+
+    def _advance(self) -> None:
+        # A cancelled waiter may not have run yet when others leave: it is skipped.
+        while self._queue and (self._queue[0].ticket.cancelled() or self._fits(self._queue[0].charge)):
+            first = heapq.heappop(self._queue)
+            if not first.ticket.cancelled():
+                self._take(first.charge)
+                first.ticket.set_result(None)

@@ -1,0 +1,69 @@
+"""A real vLLM server in a process of its own, and what it counts."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+START_SECONDS = 300
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
+                return
+        time.sleep(0.5)
+    pytest.fail(f"the vLLM server did not start:\n{log.read_text()[-3000:]}")
+
+
+@contextmanager
+def serving(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -> Iterator[str]:
+    """The address of a vLLM server that serves the model under this name while the block runs."""
+    port = _free_port()
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
+    # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
+    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2"]
+    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with pytest.MonkeyPatch.context() as patch, log.open("wb") as output:
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.delenv("OPENAI_API_KEY", raising=False)
+        process = subprocess.Popen(
+            [*command, *options], env={**os.environ, **settings}, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            _wait_until_ready(process, port, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def counted(server: str) -> tuple[int, int]:
+    """The prompt tokens that the server computed, and those that it generated, by its own metrics."""
+    lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()
+    found = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("vllm:")}
+    computed = found["vllm:prompt_tokens_total"] - found["vllm:prompt_tokens_cached_total"]
+    return int(computed), int(found["vllm:generation_tokens_total"])

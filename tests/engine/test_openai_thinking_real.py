@@ -1,0 +1,128 @@
+"""A model that thinks on a real vLLM server, with and without a reasoning parser there."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from reasoner import Question, SamplingParams, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.openai import OpenAIEngine
+from reasoner.engines.replay import ReplayEngine
+from reasoner.trace.events import Event, Sampled, Thought
+from reasoner.types import Completion, Prompt
+from reasoner_strategies import SelfConsistency
+from tests.engine.serving import counted, serving
+from tests.engine.thinking_model import END, END_ID, START, START_ID, thinking_model
+from tests.helpers import course, write_trace
+
+ASKED = Prompt.chat("Count from one to ten in words.")
+CLOSING = "\n</think>\n\n"
+
+
+class Server(NamedTuple):
+    """Where a server is, and whether it limits thinking."""
+
+    url: str
+    limits: bool
+
+
+@pytest.fixture(scope="module", params=["parser", "no parser"])
+def server(
+    request: pytest.FixtureRequest, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("vllm")
+    options = ["--enable-prompt-tokens-details"]
+    limits = request.param == "parser"
+    if limits:
+        config = {"reasoning_parser": "deepseek_r1", "reasoning_end_str": CLOSING}
+        options += ["--reasoning-parser", "deepseek_r1", "--reasoning-config", json.dumps(config)]
+    model = thinking_model(folder / "thinker", embedded_model)
+    with serving(model, folder / "server.log", name="thinker", options=options) as url:
+        yield Server(url, limits)
+
+
+async def draw(engine: OpenAIEngine, prompt: Prompt = ASKED, **options: Any) -> Completion:
+    await engine.start()
+    params = SamplingParams(**{"temperature": 0.0, "max_tokens": 24, **options})
+    request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 7, interruptible=False)
+    return await engine.sample(request)
+
+
+def test_the_profile_is_seen_in_what_the_server_renders(server: Server) -> None:
+    engine = OpenAIEngine(base_url=server.url)
+    asyncio.run(engine.start())
+    profile = engine.model.thinking
+    assert profile
+    assert (profile.when, profile.start, profile.end) == ("on_request", (START_ID,), (END_ID,))
+    assert profile.levels["none"] == {"enable_thinking": False}
+
+
+def test_thinking_is_continued_exactly_and_split_by_its_ids(server: Server) -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        whole = await draw(engine, temperature=1.0, max_tokens=200)
+        assert START not in whole.thinking + whole.text
+        assert END not in whole.thinking
+        assert whole.usage.generated_tokens == len(whole.token_ids)
+        if not whole.unclosed:
+            assert whole.token_ids[whole.usage.thinking_tokens - 1] == END_ID
+        greedy = await draw(engine)
+        first = await draw(engine, max_tokens=5)
+        assert first.unclosed
+        second = await draw(engine, ASKED.then(first), max_tokens=19)
+        assert first.token_ids + second.token_ids == greedy.token_ids
+
+    asyncio.run(run(OpenAIEngine(base_url=server.url)))
+
+
+def test_without_thinking_the_reply_is_the_final_part(server: Server) -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        prompt = ASKED.at_level("none")
+        one = await draw(engine, prompt)
+        rendered = await engine.render(prompt)
+        assert rendered.token_ids
+        assert END_ID in rendered.token_ids[-4:]
+        assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
+        assert one.text
+
+    asyncio.run(run(OpenAIEngine(base_url=server.url)))
+
+
+def test_the_chat_route_splits_alike(server: Server) -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        by_ids = await draw(engine, max_tokens=40)
+        engine._renderer.exact = False
+        by_chat = await draw(engine, max_tokens=40)
+        assert (by_chat.thinking + by_chat.text).split() == (by_ids.thinking + by_ids.text).split()
+        assert by_chat.usage.generated_tokens == by_ids.usage.generated_tokens
+        if server.limits:
+            assert by_chat.unclosed == by_ids.unclosed
+
+    asyncio.run(run(OpenAIEngine(base_url=server.url)))
+
+
+def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_it(
+    server: Server, tmp_path: Path
+) -> None:
+    question = Question.of("What is 3 + 4?", space="number")
+    question = replace(question, prompt=question.prompt.at_level(6))
+    before, events = counted(server.url), list[Event]()
+    strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=32))
+    solution = solve_sync(question, strategy, OpenAIEngine(base_url=server.url), trace=events.append)
+    after = counted(server.url)
+    assert solution.error is None
+    assert solution.cost.prompt_tokens == after[0] - before[0]
+    assert solution.cost.generated_tokens == after[1] - before[1]
+    assert solution.cost.samples == 4
+    drawn = [event for event in events if isinstance(event, Sampled)]
+    assert [event.unclosed for event in drawn] == [False] * 4
+    assert all(event.token_ids[event.usage.thinking_tokens - 1] == END_ID for event in drawn)
+    assert max(event.usage.thinking_tokens for event in drawn) <= 6 + 3
+    if server.limits:
+        assert not [event for event in events if isinstance(event, Thought)]
+    trace = str(write_trace(tmp_path / "trace.jsonl", events))
+    assert course(solve_sync(question, strategy, ReplayEngine(trace))) == course(solution)

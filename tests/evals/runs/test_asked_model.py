@@ -1,0 +1,107 @@
+"""Evaluations in which the model compares answers, or extracts those that no rule reads."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reasoner.answers import space_for
+from reasoner.errors import UsageError
+from reasoner.trace.grades import read_run
+from reasoner_evals.grading.readings import readings_of
+from reasoner_evals.grading.verdicts import read_verdicts
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import begin
+from reasoner_evals.runs.records import ItemRecord, read_journal
+from reasoner_evals.runs.run import evaluate
+from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.own_files import Jsonl
+from tests.evals.runs.sittings import TASK, Seen, data, manifest
+from tests.execution.asked_model import AskedModel, computed, replies
+from tests.helpers import Judge
+
+WORDS = {"seven.": "7", "eight.": "8"}
+
+
+def asked(count: int, options: str, kind: str = "number") -> TaskData:
+    """The questions of the other tests with options of their kind of answer."""
+    plain = data(count)
+    items = [
+        replace(item, question=replace(item.question, space=space_for(f"{kind}:{options}", item.question.text)))
+        for item in plain.items
+    ]
+    return TaskData(tuple(items), plain.source)
+
+
+def run(folder: Path, task: TaskData, model: AskedModel, *arms: str) -> tuple[list[ItemRecord], int]:
+    """The records of a vote of six samples, and the tokens that the engine computed."""
+    engine, frozen = model.engine(), manifest([*(arms or ("vote",))], len(task.items))
+    begin(RunFolder(folder), frozen, {TASK: task})
+    asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: task}, engine, Judge(), Seen()))
+    return list(read_journal(RunFolder(folder).arm("vote"))), computed(engine)
+
+
+def test_an_extracted_answer_is_graded_counted_and_booked_with_its_reply(tmp_path: Path) -> None:
+    says = replies("The answer is 7", "Surely seven.", "Surely eight.", "Who knows", "The answer is 8", "It is seven.")
+    model = AskedModel(says, extract=lambda reply: WORDS.get(reply.split()[-1], "none"))
+    records, tokens = run(tmp_path, asked(2, "extract=model"), model)
+    assert sum(record.cost.tokens for record in records) == tokens
+    for record in records:
+        pool = [(reply.status, reply.key, reply.rule) for reply in record.pool]
+        assert pool == [
+            ("read", "7", "announced"),
+            ("read", "7", "model"),
+            ("read", "8", "model"),
+            ("no_answer", "", ""),
+            ("read", "8", "announced"),
+            ("read", "7", "model"),
+        ]
+        assert sum(reply.verifier_tokens for reply in record.pool) == record.cost.verifier_tokens > 0
+    verdicts = {
+        (verdict.question_id, verdict.answer): verdict.status for verdict in read_verdicts(tmp_path / "verdicts.jsonl")
+    }
+    assert verdicts == {(f"q{n}", key): status for n in range(2) for key, status in (("7", "right"), ("8", "wrong"))}
+    grades = read_run(RunFolder(tmp_path).arm("vote").path).grades
+    statuses = sorted(grade.status for grade in grades.values() if grade.question_id == "q0")
+    assert statuses == ["no_answer", "right", "right", "right", "wrong", "wrong"]
+    readings = readings_of(RunFolder(tmp_path))
+    assert +readings.rules == {"announced": 4, "model": 6, "": 2}
+    assert [unread.ending for unread in readings.unread] == ["Who knows"] * 2
+
+
+def test_arms_that_share_a_pool_share_what_was_extracted_from_it(tmp_path: Path) -> None:
+    model = AskedModel(replies("Surely seven.", "The answer is 8"), extract=lambda reply: "7")
+    votes, tokens = run(tmp_path, asked(2, "extract=model"), model, "vote", "best")
+    rated = list(read_journal(RunFolder(tmp_path).arm("best")))
+    # `best` adds the ratings of the tests' verifier, and pays for its samples and their answers in full.
+    assert len(model.extracted) == 6
+    for vote, best in zip(votes, rated, strict=True):
+        assert [reply.key for reply in vote.pool] == [reply.key for reply in best.pool] == ["7", "8"] * 3
+        assert best.cost.prompt_tokens == vote.cost.prompt_tokens
+        assert best.cost.verifier_tokens > vote.cost.verifier_tokens
+    assert sum(record.cost.tokens for record in votes) == tokens
+
+
+def test_compared_answers_are_one_class_in_the_records(tmp_path: Path) -> None:
+    model = AskedModel(replies(*(f"The answer is {fruit}" for fruit in ("apple", "plum", "big apple", "ripe plum"))))
+    records, tokens = run(tmp_path, asked(2, "equal=model", "text"), model)
+    assert sum(record.cost.tokens for record in records) == tokens
+    for record in records:
+        assert [reply.key for reply in record.pool] == ["apple", "plum", "apple", "plum", "apple", "plum"]
+        assert (record.key, record.share) == ("apple", 0.5)
+        assert record.cost.verifier_tokens > 0
+
+
+def test_a_task_takes_the_options_of_its_kind_of_answer(tmp_path: Path) -> None:
+    path = tmp_path / "fruit.jsonl"
+    path.write_text(json.dumps({"question": "Which fruit?", "answer": "apple", "kind": "text"}) + "\n")
+    [item] = Jsonl(str(path), answer_options="equal=model,extract=model").load().items
+    assert getattr(item.question.space, "equal", "") == getattr(item.question.space, "extract", "") == "model"
+    for options, problem in (
+        ("equal=sometimes", "equal must be exact or model (got 'sometimes')"),
+        ("loose=yes", "no option of answer kind text named 'loose'"),
+    ):
+        with pytest.raises(UsageError, match=problem.replace("(", r"\(").replace(")", r"\)")):
+            Jsonl(str(path), answer_options=options).load()
