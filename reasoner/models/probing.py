@@ -43,7 +43,7 @@ class Reader:
 
     def has_marker(self, text: str) -> bool:
         """Whether a marker is an added token, or begins with one."""
-        return any(text.startswith(token) for token in self.added if token)
+        return any(text.startswith(token) for token in self.added if len(token) > 2)
 
     def opens(self, profile: ThinkingProfile, messages: Sequence[Message], arguments: Arguments) -> bool:
         """Whether the template opens thinking before the reply.
