@@ -11,13 +11,14 @@ import asyncio
 import dataclasses
 import random
 import sys
+from collections.abc import Hashable
 from typing import Any
 from unittest import mock
 
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.execution.admission import KvCacheLimiter, Shared
+from reasoner.execution.kv_limiter import Charge, KvCacheLimiter, Shared
 from reasoner.registry import build
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion
@@ -55,8 +56,8 @@ def first_come() -> Any:
     """The limiter and the engine without the questions' priorities."""
     enter, sample = KvCacheLimiter.enter, VllmEngine.sample
 
-    async def no_priority(self: KvCacheLimiter, shared: Shared, *, own: int, **_: Any) -> bool:
-        return await enter(self, shared, own=own)
+    async def no_priority(self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any) -> Charge:
+        return await enter(self, shared, kind=kind, limit=limit)
 
     async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:
         return await sample(self, dataclasses.replace(request, priority=0))

@@ -47,7 +47,7 @@ def one(a: str, b: str) -> bool:
     first, second = SPACE.read(f"```python\n{a}\n```"), SPACE.read(f"```python\n{b}\n```")
     assert first is not None
     assert second is not None
-    return SPACE.same(first, second)
+    return SPACE.same(first, second) is True
 
 
 @pytest.mark.parametrize(

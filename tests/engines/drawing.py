@@ -16,7 +16,8 @@ THOUGHTS = ("Is", " it", " 12", "?")
 
 
 def thinker(**options: Any) -> FakeServer:
-    return FakeServer(**{"root": ALWAYS, "opens": True, "thinking": THOUGHTS} | options)
+    known: dict[str, Any] = {"root": ALWAYS, "opens": True, "thinking": THOUGHTS}
+    return FakeServer(**known | options)
 
 
 async def draw(

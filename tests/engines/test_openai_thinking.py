@@ -125,6 +125,7 @@ MARKED = st.lists(st.sampled_from(["<think>", "</think>", "a", "b "]), max_size=
 
 @given(MARKED, st.booleans())
 def test_where_ids_and_text_agree_no_character_is_lost_and_none_is_a_marker(pieces: list[str], opened: bool) -> None:
+    assert QWEN is not None
     known = replace(QWEN, start=(THINK,), end=(CLOSE,))
     text, ids = "".join(pieces), tuple(spell("".join(pieces)))
     parts = by_ids(text, ids, known, before=(), opened=opened)
@@ -199,7 +200,7 @@ def test_several_sequences_of_one_request_share_its_count_of_thinking_tokens() -
 
 
 def test_thinking_that_is_counted_beside_the_rest_is_generated_too() -> None:
-    used = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 51}
+    used: dict[str, object] = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 51}
     used |= {"completion_tokens_details": {"reasoning_tokens": 40}}
     event = {"choices": [{"index": 0, "delta": {"content": "4"}, "finish_reason": "stop"}], "usage": used}
     with text_only(faults=[Fault("send", body=f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n")]) as server:

@@ -16,10 +16,11 @@ from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
+from reasoner.trace.events import Dropped, Event, Sampled, Thought
 from reasoner.trace.history import read_histories
+from reasoner.trace.record import Work
 from reasoner.trace.tree.build import search_trees
-from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
+from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 from reasoner_evals.runs.record_builder import RecordBuilder
 from reasoner_evals.runs.records import Arm
 from tests.helpers import Planned, course, number_question, told, write_trace
@@ -79,7 +80,7 @@ class Thinker(FreeEngine):
         # What follows after what the prompt has: the rest of the thinking, or of the answer after its end.
         rest = whole[len(before) :] if CLOSE not in before else (*ANSWER, END)[len(before) - 1 - before.index(CLOSE) :]
         ids = rest[: request.params.max_tokens]
-        finish = "stop" if ids[-1:] == (END,) else "length"
+        finish: FinishReason = "stop" if ids[-1:] == (END,) else "length"
         where = split(before + ids, PROFILE, opened=True)
         tokens = max(where.thinking - len(before), 0)
         usage = Usage(request.rendered.tokens, 0, len(ids), tokens)
