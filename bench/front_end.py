@@ -28,7 +28,8 @@ from vllm.v1.engine.output_processor import OutputProcessor  # noqa: E402
 from vllm.v1.outputs import LogprobsLists  # noqa: E402
 
 from reasoner.engines.vllm.engine import _completion, _vllm_params  # noqa: E402
-from reasoner.engines.vllm.logprobs import floor_watch, leave_alternatives_undecoded  # noqa: E402
+from reasoner.engines.vllm.logprobs import leave_alternatives_undecoded  # noqa: E402
+from reasoner.engines.vllm.stream import Drawn, Stream  # noqa: E402
 
 REQUESTS, TOKENS, VOCABULARY = 64, 256, 49_000
 PROMPT = tuple(range(100, 164))
@@ -71,7 +72,7 @@ def measure(tokenizer: Any, params: SamplingParams, floor: ConfidenceFloor | Non
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     leave_alternatives_undecoded(processor)
     names = [str(number) for number in range(REQUESTS)]
-    theirs = _vllm_params(request)
+    theirs = _vllm_params(request, streams=floor is not None, thinks=False)
     for name in names:
         added = EngineCoreRequest(
             request_id=name,
@@ -86,17 +87,18 @@ def measure(tokenizer: Any, params: SamplingParams, floor: ConfidenceFloor | Non
             data_parallel_rank=None,
         )
         processor.add_request(added, None)
-    watches = {name: floor_watch(request) for name in names} if floor else {}
+    streams = {name: Stream(request, None) for name in names} if floor else {}
     made = list(outputs(params.logprobs, names))
     gc.collect()
     began = time.process_time()
     for sent in made:
         for output in processor.process_outputs(sent).request_outputs:
-            if not output.finished:
-                watches[output.request_id](output)
-                continue
-            sequence = output.outputs[0]
-            _completion(request, sequence, Usage(64, 0, TOKENS))
+            stream = streams.get(output.request_id)
+            if stream:
+                stream(output)
+            if output.finished:
+                drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
+                _completion(request, drawn, Usage(64, 0, TOKENS))
     return (time.process_time() - began) / (REQUESTS * TOKENS) * 1e6
 
 

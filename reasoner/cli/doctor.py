@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
     from reasoner.engines.vllm import VllmEngine
     from reasoner.models.info import CachedLayers
+    from reasoner.models.thinking import ThinkingProfile
 
 LENGTHS = (512, 2048, 8192)
 """Sequence lengths in tokens for which the number that fits is shown."""
@@ -130,6 +131,16 @@ def _engine() -> dict[str, Any]:
     }
 
 
+def _thinking(profile: "ThinkingProfile | None") -> str:
+    """How a model thinks, in a line."""
+    if profile is None:
+        return "no"
+    when = "always" if profile.when == "always" else "on request"
+    markers = " to ".join(marker.strip().replace("\n", " ") for marker in (profile.start_text, profile.end_text))
+    levels = f"levels {', '.join(profile.levels)}" if profile.levels else "no levels"
+    return f"{when}, from {markers}, parser {profile.parser or 'none'}, {levels}"
+
+
 def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm.arguments import changed
     from reasoner.engines.vllm.build import installed_build
@@ -137,6 +148,7 @@ def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, A
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.geometry import read_model_info, sequences_that_fit
     from reasoner.models.resolve import resolve
+    from reasoner.models.thinking_files import read_profile
 
     resolved = resolve(name, terminal.say)
     build = installed_build()
@@ -164,6 +176,7 @@ def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, A
         "head_dim": info.head_dim or None,
         **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
+        "thinking": _thinking(read_profile(resolved.folder, resolved.name)),
     }
     findings |= passed
     if dtype and info.kv_bytes_per_token:

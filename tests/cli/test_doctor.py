@@ -159,6 +159,20 @@ def test_gpus_are_named(
     assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)
 
 
+def test_it_shows_how_a_model_thinks(run: Run, install: Install, tmp_path: Path) -> None:
+    install(CPU)
+    folder = Path(model(tmp_path))
+    tokens = [{"id": at, "content": text} for at, text in enumerate(("<think>", "</think>"))]
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}))
+    template = "{{ messages[0].content }}!{% if enable_thinking is false %}<think></think>{% endif %}"
+    (folder / "chat_template.jinja").write_text(template)
+    found = findings(run, "-m", str(folder))
+    assert found["thinking"] == (
+        "on request, from <think> to </think>, parser deepseek_r1, levels none, low, medium, high"
+    )
+    assert findings(run, "-m", "embedded")["thinking"] == "no"
+
+
 @pytest.mark.engine
 def test_given_arguments_are_checked_and_shown_where_they_differ_from_vllms_own(
     run: Run, install: Install, tmp_path: Path

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.served import PromptRenderer
+from reasoner.engines.vllm.rendering import PromptRenderer
 from reasoner.types import Message
 
 CHAT = (Message("system", "Be brief."), Message("user", "What is 3 + 4?"))

@@ -45,9 +45,9 @@ def _caches(workers: list[Any]) -> tuple[CachedLayers, ...]:
 class Job:
     """One sequence to compute: `params` are vLLM's SamplingParams or PoolingParams.
 
-    `cut` gets each cumulative output of a stream and returns True where the sequence must end. The core writes into the
-    `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with vLLM's
-    statistics switched on. `adapter` is vLLM's `LoRARequest`, or None.
+    `cut` gets each output of a stream, the last one too, and returns True where the sequence must end. The core writes
+    into the `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with
+    vLLM's statistics switched on. `adapter` is vLLM's `LoRARequest`, or None.
     """
 
     request_id: str
@@ -208,8 +208,9 @@ class InProcessCore:
             flight = self._flights.get(output.request_id)
             if flight is None:
                 continue
+            ends = flight.job.cut is not None and flight.job.cut(output)
             if not output.finished:
-                if not (flight.job.cut and flight.job.cut(output)):
+                if not ends:
                     continue
                 self._engine.abort_request([output.request_id])
                 output.outputs[0].finish_reason = "abort"
@@ -333,7 +334,7 @@ class AsyncCore:
         stream = run(prompt, job.params, job.request_id, lora_request=job.adapter, priority=job.priority)
         async with aclosing(stream) as outputs:
             async for output in outputs:
-                if job.cut and not output.finished and job.cut(output):
+                if job.cut and job.cut(output) and not output.finished:
                     output.outputs[0].finish_reason = "abort"
                     await self._engine.abort(job.request_id)
                     break

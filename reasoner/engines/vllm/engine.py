@@ -5,22 +5,35 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.core_log import CoreLog
-from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, InProcessCore, Job
-from reasoner.engines.vllm.logprobs import floor_watch, read_logprobs
+from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, CoreFacts, InProcessCore, Job
+from reasoner.engines.vllm.logprobs import read_logprobs
+from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.engines.vllm.served import VllmModel
+from reasoner.engines.vllm.stream import Drawn, Stops, Stream
+from reasoner.engines.vllm.thinking import AUTO, limit_thinking, limits, served_profile
 from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.models.families import skip_text, template_arguments
+from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
-from reasoner.types import Completion, Prompt, TokenIds, Usage
+from reasoner.models.thinking import ThinkingProfile, still_thinking
+from reasoner.types import Completion, Prompt, ThinkingLevel, TokenIds, Usage
 
 CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
+
+
+class Head(NamedTuple):
+    """A rendered head, and whether it opened thinking."""
+
+    token_ids: TokenIds
+    opened: bool = False
 
 
 @dataclass(slots=True)
@@ -38,6 +51,9 @@ class VllmEngine(VllmModel):
     or JSON file of vLLM's arguments, in Python a mapping. Without them, a CPU has `max_num_seqs` 256, `block_size` 32
     and `enforce_eager` true; on a GPU vLLM decides.
 
+    `reasoning_parser` is the name of the one of vLLM's that knows the markers of thinking; "auto" finds it from the
+    model, "none" takes all that is generated for the answer.
+
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
     seed next to other requests may differ after some tokens. A trace replays exactly.
@@ -47,9 +63,17 @@ class VllmEngine(VllmModel):
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
+    reasoning_parser: str = AUTO
     _adapter_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
     _adapters: dict[str, tuple[Any, "Future[Any]"]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _heads: dict[tuple[Any, str], TokenIds] = field(default_factory=dict, init=False, repr=False)
+    _heads: dict[tuple[Any, str, ThinkingLevel | None], Head] = field(default_factory=dict, init=False, repr=False)
+    _marks: Marks | None = field(default=None, init=False, repr=False)
+    _limits_thinking: bool = field(default=False, init=False, repr=False)
+
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether vLLM ends thinking itself at a number of tokens, as it does with markers that it knows."""
+        return self._limits_thinking
 
     @property
     def name(self) -> str:
@@ -83,6 +107,18 @@ class VllmEngine(VllmModel):
             )
         return own | {"enable_chunked_prefill": False, "max_num_seqs": CPU_SEQUENCES}
 
+    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+        arguments = VllmModel._arguments(self, build, resolved)
+        limit_thinking(arguments, resolved.name, self.reasoning_parser)
+        return arguments
+
+    def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
+        info = VllmModel._served_model_info(self, resolved, facts)
+        profile = served_profile(resolved.name, self.reasoning_parser, facts.config.model_config, self._prompts.reader)
+        self._marks = Marks.of(profile, self._prompts.text.tokenizer) if profile else None
+        self._limits_thinking = profile is not None and limits(facts.config.reasoning_config, profile)
+        return replace(info, thinking=profile)
+
     def _gpu_share(self, resolved: Resolved) -> float:
         if self._claim is None:
             self._claim = self._new_claim(resolved.folder)
@@ -91,42 +127,76 @@ class VllmEngine(VllmModel):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head by the model's own chat template, once; then the generated ids."""
-        key = (prompt.messages, prompt.raw)
+        head = self._head(prompt)
+        ids = head.token_ids + prompt.token_ids
+        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self._profile, opened=head.opened))
+
+    def _head(self, prompt: Prompt) -> Head:
+        key = (prompt.messages, prompt.raw, prompt.thinking_level)
         head = self._heads.get(key)
         if head is None:
             if len(self._heads) > HEADS_CACHED:
                 self._heads.clear()
             head = self._heads[key] = self._encode(prompt)
-        ids = head + prompt.token_ids
-        return Rendered(ids, len(ids))
+        return head
 
-    def _encode(self, prompt: Prompt) -> TokenIds:
+    def _encode(self, prompt: Prompt) -> Head:
+        profile = self._profile
         if prompt.raw:
-            return self._prompts.raw(prompt.raw)
+            opened = profile is not None and prompt.raw.rstrip().endswith(profile.start_text.rstrip())
+            return Head(self._prompts.raw(prompt.raw), opened)
         if not self._prompts.renders_chats:
-            return self._prompts.raw("\n\n".join(message.content for message in prompt.messages))
-        return self._chat(prompt.messages)
+            return Head(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
+        if profile is None:
+            return Head(self._chat(prompt.messages))
+        arguments = template_arguments(profile, prompt.thinking_level)
+        ids = self._chat(prompt.messages, arguments)
+        opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
+        skip = skip_text(profile, prompt.thinking_level, opened=opened)
+        return Head(ids + self._prompts.text.marked(skip)) if skip else Head(ids, opened)
+
+    @property
+    def _profile(self) -> ThinkingProfile | None:
+        return self._marks.profile if self._marks else None
 
     async def encode(self, text: str) -> TokenIds | None:
-        """The ids of a piece of text."""
-        return self._prompts.encode(text)
+        """The ids of a piece of text that continues a reply."""
+        return self._prompts.text.marked(text) if self._marks else self._prompts.text.after(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence."""
         await self.start()
         core = self._core
         assert core is not None
-        assert request.rendered.token_ids is not None
-        name = f"{request.question_id}-{next(self._names)}"
-        cut = floor_watch(request) if request.floor else None
-        job = Job(name, request.rendered.token_ids, _vllm_params(request), request.priority, cut, request.meter)
+        ids = request.rendered.token_ids
+        assert ids is not None
+        # A request that watches tokens is a measurement: it has no parts.
+        marks = None if request.watch else self._marks
+        before = Before(ids, len(request.prompt.token_ids), marks is not None and self._head(request.prompt).opened)
+        stream = self._stream(request, before, marks)
+        params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
+        if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
+            params.thinking_token_budget = request.prompt.thinking_level
+        job = Job(f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream, request.meter)
         if request.params.lora:
             job = replace(job, adapter=await self._adapter(core, request))
         output = await self._output(core, job, request.meter)
-        sequence = output.outputs[0]
-        usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(sequence.token_ids))
+        drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
+        usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
         request.meter.usage = usage
-        return _completion(request, sequence, usage)
+        completion = _completion(request, drawn, usage)
+        if marks is None:
+            return completion
+        return _in_parts(completion, before, marks, self._prompts.text.tokenizer)
+
+    def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> Stream | None:
+        """What ends the sequence, where vLLM itself cannot."""
+        stops = None
+        if marks and request.params.stop:
+            # It runs in the thread in which vLLM uses its own tokenizer.
+            tokenizer = self._prompts.served_tokenizer
+            stops = Stops(request.params, before, marks, tokenizer)
+        return Stream(request, stops) if stops or request.floor else None
 
     async def _adapter(self, core: Core, request: SampleRequest) -> Any:
         """The `LoRARequest` of a request, loaded once.
@@ -154,7 +224,7 @@ class VllmEngine(VllmModel):
         return adapter
 
 
-def _vllm_params(request: SampleRequest) -> Any:
+def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     from vllm import SamplingParams as VllmSamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -165,21 +235,37 @@ def _vllm_params(request: SampleRequest) -> Any:
         top_p=params.top_p,
         top_k=params.top_k,
         min_p=params.min_p,
-        stop=list(params.stop),
+        stop=[] if thinks else list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
         # vLLM returns either the best alternatives or chosen ids, both after the sampled token.
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
         flat_logprobs=True,
         seed=request.seed,
-        output_kind=RequestOutputKind.CUMULATIVE if request.floor else RequestOutputKind.FINAL_ONLY,
+        # The parts of a model that thinks are decoded here, each by itself.
+        detokenize=not thinks,
+        output_kind=RequestOutputKind.DELTA if streams else RequestOutputKind.FINAL_ONLY,
     )
 
 
-def _completion(request: SampleRequest, sequence: Any, usage: Usage) -> Completion:
-    ids, stop = tuple(sequence.token_ids), sequence.stop_reason
+def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completion:
+    ids, stop = drawn.token_ids, drawn.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
-    logprobs = read_logprobs(sequence.logprobs, request.params.logprobs, request.watch)
-    finish = sequence.finish_reason
-    return Completion(request.prompt, sequence.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
+    logprobs = read_logprobs(drawn.logprobs, request.params.logprobs, request.watch)
+    finish = drawn.finish_reason
+    return Completion(request.prompt, drawn.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
+
+
+def _in_parts(whole: Completion, before: Before, marks: Marks, tokenizer: Any) -> Completion:
+    """A completion with its text split into thinking and final part."""
+    parts = split_parts(whole.continuation, before, marks, tokenizer)
+    final, thinking, length = parts.final, parts.thinking, parts.length
+    if whole.boundary and parts.unclosed:
+        thinking = thinking.partition(whole.boundary)[0]
+    elif whole.boundary:
+        final = final.partition(whole.boundary)[0]
+    if parts.unclosed:
+        length = len(whole.token_ids)
+    usage = replace(whole.usage, thinking_tokens=length)
+    return replace(whole, text=final, usage=usage, thinking=thinking, unclosed=parts.unclosed)

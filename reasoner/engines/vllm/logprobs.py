@@ -1,11 +1,9 @@
 """Log-probabilities as vLLM's front-end reports them, in flat lists and without the text of alternatives."""
 
 import math
-from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
-from reasoner.engine import SampleRequest
 from reasoner.errors import EngineError
 from reasoner.types import NO_LOGPROB, Logprobs, TokenIds
 
@@ -27,18 +25,24 @@ def leave_alternatives_undecoded(processor: Any) -> None:
     processor.add_request = add_request
 
 
-def floor_watch(request: SampleRequest) -> Callable[[Any], bool]:
-    """A function of the stream of one sequence; True where it fell below the floor."""
-    assert request.floor is not None
-    cut, top_k, read = request.floor.watch(), request.params.logprobs or 0, 0
+class Rows:
+    """Positions of FlatLogprobs, collected from a stream, in lists of the same shape."""
 
-    def watch(output: Any) -> bool:
-        nonlocal read
-        flat = output.outputs[0].logprobs
-        fresh, read = range(read, len(flat)), len(flat)
-        return any(cut(_best(flat, position, top_k)) for position in fresh)
+    __slots__ = ("end_indices", "logprobs", "start_indices", "token_ids")
 
-    return watch
+    def __init__(self) -> None:
+        self.start_indices: list[int] = []
+        self.end_indices: list[int] = []
+        self.token_ids: list[int] = []
+        self.logprobs: list[float] = []
+
+    def add(self, flat: Any, position: int) -> None:
+        """Add a position of FlatLogprobs at the end."""
+        span = slice(flat.start_indices[position], flat.end_indices[position])
+        self.start_indices.append(len(self.logprobs))
+        self.token_ids += flat.token_ids[span]
+        self.logprobs += flat.logprobs[span]
+        self.end_indices.append(len(self.logprobs))
 
 
 def read_logprobs(flat: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
@@ -52,7 +56,7 @@ def read_logprobs(flat: Any, top_k: int | None, watch: TokenIds) -> Logprobs | N
         return None
     values, spans = flat.logprobs, list(zip(flat.start_indices, flat.end_indices, strict=True))
     sampled = tuple(values[start] for start, _ in spans)
-    top = tuple(_best(flat, position, top_k) for position in range(len(spans))) if top_k and not watch else ()
+    top = tuple(best(flat, position, top_k) for position in range(len(spans))) if top_k and not watch else ()
     if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, chain(sampled, *top))):
         raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
     if not watch:
@@ -61,7 +65,7 @@ def read_logprobs(flat: Any, top_k: int | None, watch: TokenIds) -> Logprobs | N
     return Logprobs(sampled, (), tuple(tuple(max(row[token], NO_LOGPROB) for token in watch) for row in rows))
 
 
-def _best(flat: Any, position: int, top_k: int) -> tuple[float, ...]:
+def best(flat: Any, position: int, top_k: int) -> tuple[float, ...]:
     """The best alternatives at a position, best first: they come after the sampled token."""
     start = flat.start_indices[position] + 1
     return tuple(flat.logprobs[start : min(start + top_k, flat.end_indices[position])])

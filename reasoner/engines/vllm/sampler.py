@@ -19,6 +19,8 @@ from vllm.v1.kv_cache_interface import (
 from vllm.v1.outputs import LogprobsTensors
 from vllm.v1.sample.sampler import Sampler
 
+from reasoner.engines.vllm.thinking_budget import RepairedThinkingBudget
+
 
 class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not checked
     """V1's sampler with rows by request: its watched token ids, or its best alternatives."""
@@ -61,10 +63,15 @@ class RepairableWorker:
     """A base class that vLLM's worker gets by `worker_extension_cls`."""
 
     def repair_sampler(self) -> None:
-        """Replace V1's own sampler by the repaired one."""
+        """Replace V1's own sampler, and its limit on thinking, by the repaired ones."""
         runner: Any = self.model_runner  # type: ignore[attr-defined] # the worker's
         own = runner.sampler
         runner.sampler = RepairedSampler(logprobs_mode=own.logprobs_mode, use_fp64_gumbel=own.use_fp64_gumbel)
+        batch = runner.input_batch
+        if (holder := batch.thinking_budget_state_holder) is not None:
+            batch.thinking_budget_state_holder = RepairedThinkingBudget(
+                runner.vllm_config.reasoning_config, batch.max_num_reqs, holder.num_spec_tokens, holder.device, False
+            )
 
     def cached_layers(self) -> list[tuple[int, int, int]]:
         """The layers of this worker with equal KV caches: their number, bytes per token, window; see `CachedLayers`."""

@@ -1,11 +1,10 @@
 """A model that vLLM serves inside this program: what the engines that generate and that rate have in common."""
 
 import asyncio
-import copy
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,8 +16,10 @@ from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_
 from reasoner.engines.vllm.core_log import CoreLog, advice
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
+from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
 from reasoner.models.dtype import DType, resolve_dtype
+from reasoner.models.families import Arguments
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
@@ -45,67 +46,6 @@ class Timing(NamedTuple):
     model: float
     imports: float
     engine: float
-
-
-class PromptRenderer:
-    """Renders chats and text for one model, by vLLM's own renderer, so that ids equal those of a vLLM server.
-
-    `renders_chats` is False where the model has no chat template. Some models render chats by code (DeepSeek-V3.2) or
-    directly to token ids (Mistral); vLLM's renderer supports each.
-    """
-
-    def __init__(self, renderer: Any) -> None:
-        self._renderer = renderer
-        # vLLM uses its own tokenizer in another thread, and a tokenizer is not thread-safe.
-        self._tokenizer: Any = copy.deepcopy(renderer.tokenizer)
-        # Decoded text must match the ids exactly.
-        self._tokenizer.clean_up_tokenization_spaces = False
-        self.renders_chats = self._probe()
-
-    def _probe(self) -> bool:
-        from vllm.renderers.chat_utils import ChatTemplateResolutionError
-
-        try:
-            self.chat((Message("user", "?"),))
-        except ChatTemplateResolutionError:
-            return False
-        return True
-
-    def chat(self, messages: Sequence[Message], *, reply: bool = True) -> TokenIds:
-        """A chat up to where the model's reply begins; without `reply`, up to the end of the last turn.
-
-        Raises:
-            ValueError: the template refuses the chat, or there is none.
-        """
-        from vllm.renderers.params import ChatParams
-        from vllm.utils.mistral import is_mistral_tokenizer
-
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        # The text of Mistral's own library is for people and must not be tokenized.
-        arguments = {"add_generation_prompt": reply, "tokenize": is_mistral_tokenizer(self._renderer.tokenizer)}
-        _, rendered = self._renderer.render_messages(turns, ChatParams(chat_template_kwargs=arguments))
-        if "prompt_token_ids" in rendered:
-            return tuple(rendered["prompt_token_ids"])
-        # The template contains the special tokens: adding them again would double the first.
-        return self.encode(rendered["prompt"])
-
-    def raw(self, text: str) -> TokenIds:
-        """The ids of a text that is a complete prompt, with the tokens that the tokenizer prepends."""
-        return tuple(self._tokenizer.encode(text))
-
-    def encode(self, text: str) -> TokenIds:
-        """The ids of a piece of text, without prepended tokens."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def decode(self, ids: TokenIds) -> str:
-        """The text of token ids, special tokens included."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
-        return text
-
-    @property
-    def bos(self) -> str:
-        """The text of the token that begins every sequence; "" where the model has none."""
-        return getattr(self._tokenizer, "bos_token", None) or ""
 
 
 @dataclass(slots=True)
@@ -312,9 +252,11 @@ class VllmModel:
             raise EngineError(f"{self.role} is not started")
         return self._renderer
 
-    def _chat(self, messages: tuple[Message, ...], *, reply: bool = True) -> TokenIds:
+    def _chat(
+        self, messages: tuple[Message, ...], arguments: Arguments = NO_ARGUMENTS, *, reply: bool = True
+    ) -> TokenIds:
         try:
-            return self._prompts.chat(messages, reply=reply)
+            return self._prompts.chat(messages, arguments, reply=reply)
         except Exception as error:
             raise EngineError(
                 f"the chat template of {self.model.name} refused the chat: {first_line(error)}"

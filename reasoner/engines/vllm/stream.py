@@ -1,0 +1,102 @@
+"""One sequence collected from a stream, and where it must end before the engine would end it."""
+
+from typing import Any, NamedTuple
+
+from reasoner.engine import SampleRequest
+from reasoner.engines.vllm.logprobs import Rows, best
+from reasoner.engines.vllm.parts import Before, Marks, Text
+from reasoner.models.thinking import split
+from reasoner.types import FinishReason, SamplingParams, TokenIds
+
+
+class Drawn(NamedTuple):
+    """A sequence that ended; `computed` counts the tokens that the engine reported, also those after its end."""
+
+    token_ids: TokenIds
+    text: str
+    logprobs: Any
+    finish_reason: FinishReason
+    stop_reason: int | str | None
+    computed: int
+
+    @classmethod
+    def whole(cls, sequence: Any) -> "Drawn":
+        """A sequence that vLLM returned at once."""
+        ids = tuple(sequence.token_ids)
+        return cls(ids, sequence.text, sequence.logprobs, sequence.finish_reason, sequence.stop_reason, len(ids))
+
+
+class Stops:
+    """The stop strings of a sequence of a model that thinks: they hold in its final part, and in thinking if asked."""
+
+    def __init__(self, params: SamplingParams, before: Before, marks: Marks, tokenizer: Any) -> None:
+        self._params, self._before, self._marks, self._tokenizer = params, before, marks, tokenizer
+        profile = marks.profile
+        self._last = {profile.start[-1], profile.end[-1]}
+        self._ids = list(before.chain)
+        self._inside = split(before.chain, profile, opened=before.opened).unclosed
+        self._text = self._part(before.token_ids)
+
+    def _part(self, before: TokenIds) -> Text | None:
+        """The text of the part that begins here, if stop strings hold in it."""
+        held = self._params.stop_in_thinking or not self._inside
+        return Text(before, self._tokenizer, self._params.stop) if held else None
+
+    def completed_by(self, token: int) -> str | None:
+        """The stop string that the next token completes."""
+        self._ids.append(token)
+        if token in self._last:
+            inside = split(tuple(self._ids), self._marks.profile, opened=self._before.opened).unclosed
+            if inside != self._inside:
+                self._inside = inside
+                self._text = self._part((token,))
+                return None
+        return self._text.add((token,)) if self._text else None
+
+
+class Stream:
+    """Collects the outputs of one sequence; a call with each of them returns True where it must end.
+
+    It ends below the request's confidence floor, and with `stops` at a stop string.
+    """
+
+    def __init__(self, request: SampleRequest, stops: Stops | None) -> None:
+        self._stops, self._top_k = stops, request.params.logprobs or 0
+        self._below = request.floor.watch() if request.floor else None
+        self._ids: list[int] = []
+        self._rows: Rows | None = None
+        self._texts: list[str] = []
+        self._computed = 0
+        self._end: tuple[FinishReason, int | str | None] | None = None
+
+    def __call__(self, output: Any) -> bool:
+        """Whether the sequence ends here."""
+        delta = output.outputs[0]
+        self._computed += len(delta.token_ids)
+        if self._end:
+            return True
+        flat = delta.logprobs
+        if flat is not None and self._rows is None:
+            self._rows = Rows()
+        closing = output.finished and delta.finish_reason == "stop" and not isinstance(delta.stop_reason, str)
+        self._texts.append(delta.text)
+        for at, token in enumerate(delta.token_ids):
+            self._ids.append(token)
+            if self._rows is not None and flat is not None:
+                self._rows.add(flat, at)
+            is_text = not (closing and at + 1 == len(delta.token_ids))
+            if self._stops and is_text and (stop := self._stops.completed_by(token)):
+                self._end = "stop", stop
+                return True
+            if self._below and flat and not output.finished and self._below(best(flat, at, self._top_k)):
+                self._end = "abort", None
+                return True
+        if output.finished:
+            self._end = delta.finish_reason, delta.stop_reason
+        return self._end is not None
+
+    @property
+    def drawn(self) -> Drawn:
+        """The sequence, when it has ended."""
+        finish, stop = self._end or ("abort", None)
+        return Drawn(tuple(self._ids), "".join(self._texts), self._rows, finish, stop, self._computed)

@@ -1,0 +1,255 @@
+"""A model that thinks on real vLLM: parts by ids, levels, a limit on thinking, stop strings, ledger and replay."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reasoner import Prompt, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.vllm import VllmEngine
+from reasoner.models.thinking import split
+from reasoner.trace.events import Event, Sampled
+from reasoner.types import Completion, Message, ThinkingLevel, TokenIds
+from reasoner_strategies import SelfConsistency
+from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID, thinking_model
+from tests.helpers import write_trace
+
+STORY = Prompt.chat("Write a long story about a ship and a storm.")
+GREEDY = SamplingParams(temperature=0.0, max_tokens=48)
+LIVELY = SamplingParams(temperature=1.0, max_tokens=48)
+
+
+@pytest.fixture(scope="module")
+def thinker(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
+    """The re-tokenised model, which begins inside thinking unless it is rendered without."""
+    folder = thinking_model(tmp_path_factory.mktemp("models") / "thinker", embedded_model)
+    started = VllmEngine(model_id=str(folder), max_model_len=1024, kv_gib=0.5, dtype="float32")
+    asyncio.run(started.start())
+    yield started
+    asyncio.run(started.close())
+
+
+async def draw(
+    engine: VllmEngine, prompt: Prompt, params: SamplingParams, count: int = 1, level: ThinkingLevel | None = None
+) -> list[Completion]:
+    prompt = prompt.at_level(level)
+    rendered = await engine.render(prompt)
+    requests = [SampleRequest("q", prompt, rendered, params, index, index) for index in range(count)]
+    return list(await asyncio.gather(*(engine.sample(request) for request in requests)))
+
+
+def drawn(engine: VllmEngine, prompt: Prompt, params: SamplingParams, level: ThinkingLevel | None = None) -> Completion:
+    [one] = asyncio.run(draw(engine, prompt, params, level=level))
+    return one
+
+
+def ids_of(engine: VllmEngine, text: str) -> TokenIds:
+    return asyncio.run(engine.encode(text)) or ()
+
+
+def test_the_profile_is_found_from_the_tokenizer_and_the_template(thinker: VllmEngine) -> None:
+    profile = thinker.model.thinking
+    assert profile is not None
+    assert (profile.when, profile.start, profile.end) == ("on_request", (START_ID,), (END_ID,))
+    assert (profile.start_text, profile.end_text) == (START, END)
+    assert profile.levels["none"] == {"enable_thinking": False}
+    assert profile.closing.strip() == END
+    assert thinker.limits_thinking
+
+
+def test_a_model_of_other_markers_does_not_think(engine: VllmEngine) -> None:
+    assert engine.model.thinking is None
+    one = drawn(engine, STORY, LIVELY)
+    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
+
+
+def test_the_parts_of_a_completion_are_told_apart_by_ids(thinker: VllmEngine) -> None:
+    completions = asyncio.run(draw(thinker, STORY, LIVELY, count=24))
+    assert {one.unclosed for one in completions} == {True, False}
+    profile = thinker.model.thinking
+    assert profile is not None
+    for one in completions:
+        thinking, unclosed = split(one.token_ids, profile, opened=True)
+        assert (one.usage.thinking_tokens, one.unclosed) == (thinking, unclosed)
+        assert one.usage.generated_tokens == len(one.token_ids)
+        assert unclosed == (END_ID not in one.token_ids)
+        assert one.truncated or not one.unclosed
+        assert START not in one.thinking
+        assert END not in one.thinking
+        final = one.final_token_ids[: len(one.continuation) - thinking]
+        assert one.text == thinker._prompts.text.tokenizer.decode(final, skip_special_tokens=True)
+
+
+def test_a_level_without_thinking_is_rendered_closed(thinker: VllmEngine) -> None:
+    rendered = asyncio.run(thinker.render(STORY.at_level("none")))
+    assert thinker._prompts.decode(rendered.token_ids or ()).endswith("assistant\n<think>\n\n</think>\n\n")
+    one = drawn(thinker, STORY, GREEDY, level="none")
+    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
+    assert one.text
+    high = asyncio.run(thinker.render(STORY.at_level("high")))
+    assert high == asyncio.run(thinker.render(STORY))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 9])
+def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(thinker: VllmEngine, limit: int) -> None:
+    free = drawn(thinker, STORY, GREEDY)
+    limited = drawn(thinker, STORY, GREEDY, level=limit)
+    assert free.unclosed
+    # The template's line break after the marker counts; a line break that is there already begins the closing text.
+    own, closing = free.token_ids[: limit - 1], ids_of(thinker, f"\n{END}")
+    there = (NEWLINE_ID, *own)[-1] == NEWLINE_ID
+    expected = own + closing[1:] if there else own + closing
+    assert limited.token_ids[: len(expected)] == expected
+    assert not limited.unclosed
+    assert limited.usage.thinking_tokens == len(expected)
+
+
+def test_the_closing_text_is_never_forced_into_an_answer(thinker: VllmEngine) -> None:
+    """Thinking that ended by itself is not ended again: vLLM's V1 runner did that, and is repaired."""
+    params = replace(LIVELY, max_tokens=80)
+    completions = asyncio.run(draw(thinker, STORY, params, count=16, level=20))
+    closing = ids_of(thinker, f"\n{END}")
+    for one in completions:
+        assert not one.unclosed or len(one.token_ids) < 20
+        assert one.usage.thinking_tokens <= 20 + len(closing)
+
+
+def test_a_limit_holds_over_the_steps_of_a_chain(thinker: VllmEngine) -> None:
+    whole = drawn(thinker, STORY, GREEDY, level=12)
+    first = drawn(thinker, STORY, replace(GREEDY, max_tokens=5), level=12)
+    second = drawn(thinker, first.prompt.then(first), replace(GREEDY, max_tokens=43), level=12)
+    assert first.unclosed
+    assert first.truncated
+    assert first.token_ids + second.token_ids == whole.token_ids
+    chain = first.prompt.then(first).then(second)
+    assert (chain.thinking, chain.text) == (whole.thinking, whole.text)
+    assert first.usage.thinking_tokens + second.usage.thinking_tokens == whole.usage.thinking_tokens
+
+
+def test_a_stop_string_holds_outside_thinking(thinker: VllmEngine) -> None:
+    params = replace(LIVELY, max_tokens=96, logprobs=2)
+    whole = asyncio.run(draw(thinker, STORY, params, count=8, level=16))
+    stopped = asyncio.run(draw(thinker, STORY, replace(params, stop=(" the",)), count=8, level=16))
+    assert any(" the" in one.thinking for one in stopped)
+    assert any(one.stop == " the" for one in stopped)
+    for one, other in zip(stopped, whole, strict=True):
+        assert one.token_ids == other.token_ids[: len(one.token_ids)]
+        assert one.text == other.text.partition(" the")[0]
+        assert one.thinking == other.thinking
+        assert (one.finish_reason, one.stop) == (
+            ("stop", " the") if " the" in other.text else (other.finish_reason, None)
+        )
+        assert one.logprobs is not None
+        assert other.logprobs is not None
+        assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids) <= one.usage.generated_tokens
+
+
+def test_a_stop_string_holds_in_thinking_where_that_is_asked_for(thinker: VllmEngine) -> None:
+    params = replace(LIVELY, stop=(" the",))
+    whole = asyncio.run(draw(thinker, STORY, LIVELY, count=8))
+    stopped = asyncio.run(draw(thinker, STORY, replace(params, stop_in_thinking=True), count=8))
+    assert any(one.unclosed and one.stop == " the" for one in stopped)
+    for one, other in zip(stopped, whole, strict=True):
+        assert one.token_ids == other.token_ids[: len(one.token_ids)]
+        assert " the" not in one.thinking + one.text
+        if one.unclosed and one.stop:
+            assert one.truncated
+            assert one.thinking == other.thinking.partition(" the")[0]
+            assert one.prompt.then(one).thinking == one.thinking + " the"
+
+
+def test_a_chain_of_steps_is_the_chain_drawn_at_once(thinker: VllmEngine) -> None:
+    """Its thinking is one step, and the steps of its final part end at line breaks."""
+    whole = drawn(thinker, STORY, GREEDY, level=8)
+    chain, steps = STORY.at_level(8), 0
+    while len(chain.token_ids) < len(whole.continuation):
+        left = len(whole.token_ids) - len(chain.token_ids)
+        step = drawn(thinker, chain, replace(GREEDY, stop=(".", "\n"), max_tokens=left))
+        chain, steps = chain.then(step), steps + 1
+        if step.ended:
+            break
+    assert steps > 1
+    assert chain.token_ids == whole.continuation
+    assert (chain.thinking, chain.text) == (whole.thinking, whole.text)
+
+
+def test_a_user_who_writes_a_marker_opens_nothing(thinker: VllmEngine) -> None:
+    asked = Prompt.chat(f"What does {START} mean? {END} {START}").at_level("none")
+    one = drawn(thinker, asked, GREEDY)
+    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
+    assert one.text
+
+
+def test_a_raw_prompt_opens_thinking_at_its_end_only(thinker: VllmEngine) -> None:
+    opened = drawn(thinker, Prompt(raw=f"Q: 3 + 4?\n{START}\n"), replace(GREEDY, max_tokens=4))
+    assert opened.unclosed
+    plain = drawn(thinker, Prompt(raw=f"{START} is a marker. So"), replace(GREEDY, max_tokens=4))
+    assert not plain.unclosed
+
+
+def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngine, tmp_path: Path) -> None:
+    events: list[Event] = []
+    questions = [Question.of(f"What is {a} + {a + 1}?") for a in range(1, 4)]
+    strategy = SelfConsistency(n=4, params=SamplingParams(temperature=1.0, max_tokens=48))
+    solutions = solve_many_sync(questions, strategy, thinker, trace=events.append)
+    samples = [event for event in events if isinstance(event, Sampled)]
+    assert len(samples) == 12
+    assert any(event.usage.thinking_tokens for event in samples)
+    assert all(len(event.token_ids) == event.usage.generated_tokens for event in samples)
+    assert sum(s.cost.generated_tokens for s in solutions) == sum(e.usage.generated_tokens for e in samples)
+    again: list[Event] = []
+    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
+    asyncio.run(replay.start())
+    for question, solution in zip(questions, solutions, strict=True):
+        replayed = solve_sync(question, strategy, replay, trace=again.append)
+        assert replayed.answer == solution.answer
+        assert replayed.cost.tokens == solution.cost.tokens
+    copies = {(e.question_id, e.index): e for e in again if isinstance(e, Sampled)}
+    for event in samples:
+        copy = copies[event.question_id, event.index]
+        assert (copy.text, copy.thinking, copy.unclosed) == (event.text, event.thinking, event.unclosed)
+        assert (copy.token_ids, copy.usage) == (event.token_ids, event.usage)
+
+
+def test_a_parser_can_be_chosen_or_turned_off(embedded_model: Path, thinker: VllmEngine) -> None:
+    from reasoner.engines.vllm.thinking import served_profile
+    from reasoner.errors import UnknownName
+
+    config = thinker._core._engine.vllm_config.model_config  # type: ignore[union-attr]
+    reader = thinker._prompts.reader
+    assert served_profile("m", "none", config, reader) is None
+    chosen = served_profile("m", "qwen3", config, reader)
+    assert chosen is not None
+    assert "limited time" in chosen.closing
+    with pytest.raises(UnknownName, match="qwen3"):
+        served_profile("m", "quen3", config, reader)
+
+
+def test_messages_of_earlier_turns_are_rendered_without_their_thinking(thinker: VllmEngine) -> None:
+    turns = (Message("user", "?"), Message("assistant", f"{START}hm{END}7"), Message("user", "Sure?"))
+    ids = asyncio.run(thinker.render(Prompt(messages=turns))).token_ids or ()
+    assert "hm" not in thinker._prompts.decode(ids)
+
+
+def test_a_core_in_a_process_of_its_own_draws_the_same(thinker: VllmEngine) -> None:
+    """VLLM's configuration of thinking reaches it, and a stream is ended at the same token."""
+    options = {"max_model_len": 1024, "kv_gib": 0.5, "dtype": "float32"}
+    apart = VllmEngine(model_id=thinker.model_id, core="async", **options)  # type: ignore[arg-type]
+
+    async def both(params: SamplingParams, level: ThinkingLevel) -> list[tuple[TokenIds, str, str, str | int | None]]:
+        pairs = [await draw(engine, STORY, params, level=level) for engine in (thinker, apart)]
+        return [(one.token_ids, one.thinking, one.text, one.stop) for [one] in pairs]
+
+    async def all_of_them() -> list[list[tuple[TokenIds, str, str, str | int | None]]]:
+        await apart.start()
+        try:
+            return [await both(GREEDY, 7), await both(replace(GREEDY, stop=(" the",)), 7), await both(GREEDY, "none")]
+        finally:
+            await apart.close()
+
+    for here, there in asyncio.run(all_of_them()):
+        assert here == there
