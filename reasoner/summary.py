@@ -107,7 +107,9 @@ def cost_line(cost: Cost, prices: Prices | None = None) -> str:
     parts = [f"{cost.prompt_tokens:,} prompt", f"{cost.generated_tokens:,} generated"]
     parts += [f"{cost.verifier_tokens:,} verifier"] if cost.verifier_tokens else []
     parts += [f"{cost.cancelled_tokens:,} cancelled"] if cost.cancelled_tokens else []
-    text = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}), {cost.cached_tokens:,} prompt tokens from cache"
+    thinking = f", {cost.thinking_tokens:,} of them thinking" if cost.thinking_tokens else ""
+    computed = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}{thinking})"
+    text = f"{computed}, {cost.cached_tokens:,} prompt tokens from cache"
     if cost.flops:
         text += f", {cost.flops / 1e12:.3g} TFLOP"
     return text + (f", ${prices.usd(cost):.6f}" if prices else "")

@@ -80,8 +80,8 @@ class ScriptedEngine(FreeEngine):
         finish: FinishReason = "stop"
         if stop is None:
             ids = (*ids, END)
-        if len(ids) > request.params.max_tokens:
-            ids, stop, finish = ids[: request.params.max_tokens], None, "length"
+        if len(ids) > request.params.limit:
+            ids, stop, finish = ids[: request.params.limit], None, "length"
             text = "".join(self._words[i] for i in ids)
         logprobs = self._logprobs(request, ids)
         if request.floor and logprobs and (end := request.floor.tokens(logprobs.top)) < len(ids):

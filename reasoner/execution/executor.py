@@ -71,6 +71,8 @@ class OperationExecutor:
     history: QuestionHistory = EMPTY
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
+    kept: set[str] = field(default_factory=set)
+    """The heads of the question that are kept in the KV cache: one for each thinking level."""
 
     @property
     def all_notes(self) -> tuple[str, ...]:
@@ -107,16 +109,9 @@ class OperationExecutor:
             params = replace(op.params, max_tokens=tokens)
             timed = self.admission.ledger.remaining_seconds() < math.inf
             return SampleRequest(
-                self.question.id,
-                sequence.prompt,
-                rendered,
-                params,
-                sequence.index,
-                seed,
-                self.priority,
-                floor=op.floor,
-                interruptible=interruptible or timed,
-            )
+                self.question.id, sequence.prompt, rendered, params, sequence.index, seed, self.priority,
+                floor=op.floor, interruptible=interruptible or timed,
+            )  # fmt: skip
 
         books = Bookkeeping(partial(self.recorder.sampled, sequence), partial(self.recorder.dropped, sequence), passed)
         return await self.request(ask, sequence.digest, price, books, max_tokens=max_tokens)
@@ -143,15 +138,18 @@ class OperationExecutor:
     async def _room(self, rendered: Rendered, op: Sample) -> int:
         """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
         context = self.engine.model.context
-        if not context or rendered.token_ids is None:
-            return op.params.max_tokens
+        if not context:
+            return op.params.limit
         room = context - rendered.tokens
+        if rendered.token_ids is None:
+            # The prompt is shorter than its bound: only a limit that is most of the window is lowered.
+            return min(op.params.limit, max(room, context // 2))
         if room < 1:
             question = await self.render(self.question.prompt)
             if question.tokens >= context:
                 raise PromptTooLong(question.tokens, context)
-            self._note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
-        return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
+            self.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
+        return min(op.params.limit, room - op.reserve if room > op.reserve else room)
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it."""
@@ -166,7 +164,8 @@ class OperationExecutor:
         with ENGINE_ERRORS:
             return await self.engine.encode(text)
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Tell the user once that something is not as the plan asked for."""
         if line not in self.notes:
             self.notes.append(line)
 
@@ -212,7 +211,7 @@ class OperationExecutor:
         except BaseException as failure:
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
             usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-            spent = usage or Usage(request.rendered.tokens, 0, request.params.max_tokens)
+            spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
             cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, is_sample=books.is_sample)
             self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
             if is_cancellation(failure):
@@ -242,11 +241,12 @@ class OperationExecutor:
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
         shared = (head, (digest, grown))
-        own = request.params.max_tokens
+        own = request.params.limit
         if await self.kv_limiter.enter(shared, own=own, priority=self.priority):
-            self._note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
-        if head[0] == self.question.prompt.head_digest:
+            self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
+        if head[0] == self.question.prompt.at_level(request.prompt.thinking_level).head_digest:
             self.kv_limiter.keep(*head)
+            self.kept.add(head[0])
         request.meter.usage = None
         passed()
         try:
@@ -277,6 +277,7 @@ class OperationExecutor:
             samples=int(is_sample and usage != Usage()),
             flops=flops,
             seconds=seconds,
+            thinking_tokens=usage.thinking_tokens,
         )
 
     def cost_of(self, completion: Completion, *, is_sample: bool = True) -> Cost:
@@ -287,7 +288,8 @@ class OperationExecutor:
         """Release what the question holds in the budget and in the KV cache."""
         self.admission.close()
         if self.kv_limiter:
-            self.kv_limiter.release(self.question.prompt.head_digest)
+            for head in self.kept:
+                self.kv_limiter.release(head)
 
     async def prefill(self, prompt: Prompt, text: str) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""

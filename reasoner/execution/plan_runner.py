@@ -14,6 +14,7 @@ from reasoner.execution.launching import Passed, SequenceIds, Started, each, sam
 from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.replies import Replies
 from reasoner.execution.scheduler import ScheduledQuestion
+from reasoner.models.defaults import resolved_params
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
@@ -192,6 +193,7 @@ class PlanRunner:
     async def _perform(self, op: ops.Operation) -> object:
         match op:
             case ops.Sample():
+                op = self._resolved(op)
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     return self._see_completions(await self._sample(sequences, op, lambda: None, interruptible=False))
@@ -251,6 +253,14 @@ class PlanRunner:
             self._seen += rating.cost
         return ratings
 
+    def _resolved(self, op: ops.Sample) -> ops.Sample:
+        """The operation with all sampling parameters, and its prompts at its thinking level."""
+        params = resolved_params(op.params, self.executor.engine.model, self.executor.note)
+        if params.thinking is None:
+            return op if params is op.params else replace(op, params=params)
+        prompts = tuple(prompt.at_level(params.thinking) for prompt in op.prompts)
+        return replace(op, prompts=prompts, params=params)
+
     def _name(self, op: ops.Sample, times: int = 1) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
         first_op = self._ops + 1
@@ -307,6 +317,7 @@ class PlanRunner:
     def _start(self, start: ops.Start) -> ops.Handle:
         op = start.op
         if isinstance(op, ops.Sample):
+            op = self._resolved(op)
             # A stop rule of the run ends the plan at any proposal, also if the plan promised to wait.
             interruptible = start.cancellable or self.stop is not None
             sequences = self._name(op, start.times)

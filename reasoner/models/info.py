@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.models.thinking import ThinkingProfile
+from reasoner.sampling import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +11,8 @@ class ModelInfo:
     """A model's name and geometry; 0 means unknown.
 
     `context` is the window in tokens, prompt and generation together. `kv_bytes_per_element` is 2 for a 16-bit cache.
-    `thinking` says how it thinks; None for a model that does not.
+    `thinking` says how it thinks; None for a model that does not. `sampling` is what its generation config says of
+    sampling. With `served`, a server runs it that has values of its own for what is unknown here.
     """
 
     name: str
@@ -23,6 +25,8 @@ class ModelInfo:
     kv_bytes_per_element: int = 2
     revision: str = ""
     thinking: ThinkingProfile | None = None
+    sampling: SamplingParams = SamplingParams()
+    served: bool = False
 
     @property
     def attention(self) -> str:

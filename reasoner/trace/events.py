@@ -105,6 +105,7 @@ class Began(Record):
     answer_rules: int = 1
     """The version of the answer space's rules."""
     strategy: str
+    resolved: str = ""  # the strategy with the sampling parameters as they apply to the model
     verifier: str
     engine: str
     model: ModelInfo

@@ -63,7 +63,7 @@ class BudgetForcing:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""
-        reserve = min(self.answer_tokens, max(1, self.params.max_tokens // 2))
+        reserve = min(self.answer_tokens, max(1, self.params.limit // 2))
         marked = yield from prefill(question.prompt, self.end)
         marker = spelled(question.prompt, marked)
         stop = marker[0] if len(marker) == 1 else None
@@ -82,7 +82,7 @@ class BudgetForcing:
         params = self.params
         if stop is not None and stop not in params.stop_token_ids:
             params = replace(params, stop_token_ids=(*params.stop_token_ids, stop))
-        cap = min(self.max_thinking, params.max_tokens - reserve)
+        cap = min(self.max_thinking, params.limit - reserve)
         prompt, answer, why, used, waits = question.prompt, None, "cut", 0, 0
         while used < cap:
             try:

@@ -11,12 +11,12 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import VerifierError, require, require_choice
-from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
+from reasoner.sampling import ONE_TOKEN
+from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
 Ask = Literal["yes", "true", "rubric"]
 GRADES = ("1", "2", "3", "4", "5")
-ONE_TOKEN = SamplingParams(temperature=0.0, max_tokens=1)
 
 
 class Form(NamedTuple):

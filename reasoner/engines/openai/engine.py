@@ -139,7 +139,7 @@ class OpenAIEngine:
             self._note(_TEXT_ONLY)
         self._note("a cancelled sequence is counted up to the last event that the server sent")
         window = chosen.max_model_len or (tokens.max_model_len if tokens else 0) or self.context
-        self._model = ModelInfo(self._http.show(chosen.id, 500), window)
+        self._model = ModelInfo(self._http.show(chosen.id, 500), window, served=True)
 
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
         body = {"model": self._served, **prompt}
@@ -182,7 +182,7 @@ class OpenAIEngine:
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
         unstreamed = self._dialect.unstreamed and not request.interruptible and request.floor is None
-        if not unstreamed or request.params.max_tokens > WHOLE_TOKENS:
+        if not unstreamed or request.params.limit > WHOLE_TOKENS:
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)
@@ -291,7 +291,7 @@ class OpenAIEngine:
         return Terms(
             seconds=self.deadline or longest(first, self.timeout),
             size=largest(first, len(requests)),
-            limit=f"max_tokens={first.params.max_tokens}",
+            limit=f"max_tokens={first.params.limit}",
             seed=first.seed,
             sent=sent,
         )

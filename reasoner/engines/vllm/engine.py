@@ -15,6 +15,8 @@ from reasoner.errors import EngineError, require
 from reasoner.models.resolve import Resolved
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, Prompt, TokenIds, Usage
 
+_OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
+"""Sampling parameters that have the same name and a neutral default in vLLM."""
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
 
@@ -138,12 +140,12 @@ def _vllm_params(request: SampleRequest) -> Any:
     from vllm.sampling_params import RequestOutputKind
 
     params = request.params
+    given = {name: value for name in _OPTIONAL if (value := getattr(params, name)) is not None}
     return VllmSamplingParams(
-        temperature=params.temperature,
-        max_tokens=params.max_tokens,
-        top_p=params.top_p,
-        top_k=params.top_k,
-        min_p=params.min_p,
+        **given,
+        max_tokens=params.limit,
+        logit_bias=dict(params.logit_bias) or None,
+        bad_words=list(params.bad_words) or None,
         stop=list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
         # vLLM returns either the best alternatives or chosen ids; both include the sampled token.
