@@ -71,8 +71,7 @@ class OperationExecutor:
     history: QuestionHistory = EMPTY
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
-    kept: set[str] = field(default_factory=set)
-    """The heads of the question that are kept in the KV cache: one for each thinking level."""
+    kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
 
     @property
     def all_notes(self) -> tuple[str, ...]:

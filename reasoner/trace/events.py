@@ -102,8 +102,7 @@ class Began(Record):
     event: Literal["began"] = "began"
     text: str
     answer_space: str
-    answer_rules: int = 1
-    """The version of the answer space's rules."""
+    answer_rules: int = 1  # the version of the answer space's rules
     strategy: str
     resolved: str = ""  # the strategy with the sampling parameters as they apply to the model
     verifier: str

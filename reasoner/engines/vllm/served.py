@@ -12,8 +12,10 @@ from typing import Any, ClassVar, NamedTuple
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm.cores import Core, CoreDied, Job
+from reasoner.engines.vllm.defaults import sampling_defaults
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, stored_weights
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
+from reasoner.models.defaults import sampling_of
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
@@ -220,6 +222,7 @@ class VllmModel:
             context=model.max_model_len,
             revision=model.revision or info.revision,
             kv_bytes_per_element=kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize,
+            sampling=sampling_of(sampling_defaults(config)),
         )
 
     def share_gpu(self, policy: Engine) -> None:
