@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from reasoner import solve_each
@@ -13,6 +13,7 @@ from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
 from reasoner.execution.allocation import Allocation
 from reasoner.registry import build
+from reasoner.sampling import FALLBACK, SamplingParams
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Began, Event, Prompted, Sampled, TraceWriter, read_trace
@@ -101,7 +102,13 @@ def _has_samples_of(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     if not arm.pool or source.pool < arm.pool or (source.task, source.seed) != (arm.task, arm.seed):
         return False
     theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)
-    return bool(theirs.params == ours.params and _logprobs(theirs, verifier) >= _logprobs(ours, verifier))
+    return _sampling(theirs) == _sampling(ours) and _logprobs(theirs, verifier) >= _logprobs(ours, verifier)
+
+
+def _sampling(strategy: Any) -> SamplingParams:
+    """How it samples, with its own preferences, log-probabilities apart."""
+    params: SamplingParams = strategy.params
+    return replace(params.over(getattr(strategy, "sampling", params), FALLBACK), logprobs=None)
 
 
 def _logprobs(strategy: Any, verifier: Verifier | None) -> int:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoner.errors import UsageError
+from reasoner.models.thinking import NO_THINKING
 from reasoner.specs import Spec
 from reasoner_evals.report.data.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
 from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
@@ -84,7 +85,8 @@ class Measured:
     @property
     def is_greedy(self) -> bool:
         """Whether it is one sample of temperature 0."""
-        return is_greedy(self.strategy)
+        model = self.arms[0].run.manifest.model if self.arms else None
+        return is_greedy(self.strategy, thinks=model is not None and model.thinking is not None)
 
     @property
     def is_whole(self) -> bool:
@@ -98,10 +100,12 @@ def mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def is_greedy(strategy: str) -> bool:
-    """Whether a spec means one sample of temperature 0."""
+def is_greedy(strategy: str, *, thinks: bool = False) -> bool:
+    """Whether a spec means one sample of temperature 0; the default of a model that thinks is not."""
     spec = Spec.parse(strategy)
-    return spec.name == "single" and float(str(spec.options.get("temperature", 0))) == 0
+    thinks = thinks and spec.options.get("thinking") != NO_THINKING
+    unset = 1.0 if thinks else 0.0
+    return spec.name == "single" and float(str(spec.options.get("temperature", unset))) == 0
 
 
 def ungraded_rows(data: ArmData) -> Bools:
