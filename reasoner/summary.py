@@ -16,6 +16,24 @@ MAX_ANSWER_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
+class CutSamples:
+    """How many samples of a question were cut at `max_tokens`, and how many of these were still thinking."""
+
+    cut: int = 0
+    samples: int = 0
+    thinking: int = 0
+    max_tokens: int = 0
+
+    def line(self, option: str = "max_tokens") -> str:
+        """The numbers in words, with the option to raise; empty where nothing was cut."""
+        if not self.cut:
+            return ""
+        counted = f"{self.cut:,} of {samples_of(self.samples)} {'was' if self.cut == 1 else 'were'} cut"
+        thinking = f", {self.thinking:,} of them while thinking" if self.thinking else ""
+        return f"{counted} at max_tokens={self.max_tokens}{thinking}: raise {option}"
+
+
+@dataclass(frozen=True, slots=True)
 class VoteSummary:
     """The votes of a question in words, for the progress line, the summary and JSON. A vote is a sample's answer."""
 

@@ -14,9 +14,10 @@ from reasoner.execution.launching import Passed, SequenceIds, Started, each, sam
 from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.replies import Replies
 from reasoner.execution.scheduler import ScheduledQuestion
-from reasoner.models.defaults import resolved_params
+from reasoner.models.defaults import limits_of, resolved_params
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
+from reasoner.summary import CutSamples
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
 from reasoner.trace.recorder import RunFacts
@@ -58,6 +59,12 @@ class PlanRunner:
     _refusal: BudgetExhausted | None = None
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
+    _cut: CutSamples = CutSamples()
+    _limits: frozenset[int] = field(init=False)
+    """The most tokens of a chain, for each of the strategy's sampling parameters."""
+
+    def __post_init__(self) -> None:
+        self._limits = frozenset(limits_of(self.strategy))
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -82,6 +89,7 @@ class PlanRunner:
             tuple(note.text for note in self._remarks),
             end.confidence,
             self._text(end.answer),
+            self._cut,
         )
 
     def _text(self, answer: Answer | None) -> str:
@@ -287,7 +295,20 @@ class PlanRunner:
         async with scheduled.draw() if scheduled else nullcontext():
             completions = await sample_all(sequences, sample, passed, history.extent)
             self._check_refusals(sequences.op, completions)
-        return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+        drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+        for completion in drawn:
+            self._count_cut(op.params.limit, completion)
+        return drawn
+
+    def _count_cut(self, granted: int, completion: Completion) -> None:
+        """Count a sequence, as cut if a chain of the strategy reached its own limit, not that of a step or a budget."""
+        cut, limit = self._cut, granted + len(completion.prompt.token_ids)
+        at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
+        if at_limit and limit in self._limits:
+            thinking = cut.thinking + completion.unclosed
+            self._cut = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit))
+        else:
+            self._cut = replace(cut, samples=cut.samples + 1)
 
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
         if self.verifier is None:

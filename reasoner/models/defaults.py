@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
@@ -116,3 +116,15 @@ def _check_thinking(given: SamplingParams, model: ModelInfo, notify: Notify) -> 
     if not model.served:
         raise UsageError(f"thinking={given.thinking} has no effect: {model.name} does not think; leave thinking out")
     notify(f"thinking={given.thinking} may have no effect: the server does not say whether {model.name} thinks")
+
+
+def limits_of(thing: object) -> Iterator[int]:
+    """The most tokens of a sequence, by each of the sampling parameters in a strategy and in what it holds."""
+    if isinstance(thing, SamplingParams):
+        yield thing.limit
+    elif isinstance(thing, tuple | list):
+        for part in thing:
+            yield from limits_of(part)
+    elif dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        for field in dataclasses.fields(thing):
+            yield from limits_of(getattr(thing, field.name, None))
