@@ -163,7 +163,7 @@ def outlook(family: Family, levels: Collection[ThinkingLevel] = ()) -> Outlook:
     Raises:
         UsageError: a bin has no arm that was measured on enough questions, or no arm has one of the levels.
     """
-    stated = {row.strategy: _level_of(row.strategy) for row in family.arms}
+    stated = {row.strategy: _level_of(row.strategy) for row in family.arms} if levels else {}
     if levels and not set(levels) & set(stated.values()):
         known = (
             ", ".join(dict.fromkeys(str(level) for level in stated.values() if level is not None)) or "none is stated"

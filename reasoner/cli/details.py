@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from reasoner.errors import ReasonerError
 from reasoner.registry import Kind, as_written, load, options_of, sampling_options
-from reasoner.sampling import FALLBACK, ThinkingLevel
+from reasoner.sampling import FALLBACK
 from reasoner.specs import Bare, written
 from reasoner.types import SamplingParams
 
@@ -99,7 +99,15 @@ def _options(cls: Any) -> Iterator[dict[str, str]]:
         hints = typing.get_type_hints(SamplingParams)
         for name, option in sampling_options(cls).items():
             allowed = _range(SamplingParams, option, hints[option])
-            yield _row(name, hints[option], sampling_default(cls, base, option), SAMPLING[option], allowed)
+            # One that is not given cannot be written, but no log-probabilities can.
+            hint = hints[option] if option == "logprobs" else _given(hints[option])
+            yield _row(name, hint, sampling_default(cls, base, option), SAMPLING[option], allowed)
+
+
+def _given(hint: Any) -> Any:
+    """A type without None."""
+    parts = tuple(part for part in typing.get_args(hint) if part is not type(None))
+    return typing.Union[parts] if type(None) in typing.get_args(hint) else hint  # noqa: UP007 a tuple of types
 
 
 def sampling_default(cls: Any, base: SamplingParams, option: str) -> object:
@@ -123,8 +131,6 @@ def _type(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, parts))
     if origin in (typing.Union, types.UnionType):
-        # The level `none` of thinking is a word, and a missing level cannot be written.
-        parts = tuple(part for part in parts if part is not type(None)) if hint == ThinkingLevel | None else parts
         return " or ".join("none" if part is type(None) else _type(part) for part in parts)
     if origin is tuple:
         return f"list of {_type(parts[0])}" if parts[-1] is ... else f"[{', '.join(map(_type, parts))}]"

@@ -90,7 +90,6 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
                       help=f"How much a model that thinks does so: {levels}. Several levels, as in 512,2k,8k, are as "
                            "many of each strategy.  [default: as the model does by itself]")  # fmt: skip
     return option("--thinking", metavar="LEVEL", section="Strategy", shell_complete=words(*THINKING),
-                  brief="How much to think: none, low, medium, high, TOKENS.",
                   help=f"How much a model that thinks does so: {levels}; replaces thinking of the strategy.  [default: "
                        "as the model does by itself]")  # fmt: skip
 

@@ -55,6 +55,7 @@ class TreeOfThoughts(StepOptions):
     """
 
     uses_verifier: ClassVar[bool] = False
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.7)
 
     mode: Mode = "bfs"
     b: int = BREADTH
@@ -65,7 +66,6 @@ class TreeOfThoughts(StepOptions):
     expansions: int = 100
     selector: Selector = "argmax"
     max_steps: int = field(default=10, kw_only=True)
-    params: SamplingParams = field(default=SamplingParams(), kw_only=True)
 
     def __post_init__(self) -> None:
         require_choice(self.mode, "mode", get_args(Mode))
