@@ -126,6 +126,7 @@ class PlanRunner:
             cost=self.executor.admission.ledger.settled,
             notes=self.executor.all_notes,
             confidence=end.confidence,
+            cut=self._cut,
         )
 
     async def _run(self) -> _End:

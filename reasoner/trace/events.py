@@ -15,6 +15,7 @@ from reasoner.errors import TraceError
 from reasoner.models.info import ModelInfo
 from reasoner.operations import NOT_MEASURED, TextLikelihood
 from reasoner.solution import EndedBy
+from reasoner.summary import CutSamples
 from reasoner.trace.jsonl import JsonlWriter, open_end, open_new, read_lines
 from reasoner.types import (
     CANCELLED,
@@ -30,7 +31,7 @@ from reasoner.types import (
     TokenIds,
     Usage,
     VoteState,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     # Imported only where a trace is read or written: importing pydantic takes longer than a question to a server.
@@ -298,26 +299,14 @@ class Ended(Record):
     notes: tuple[str, ...]
     confidence: float | None = None
     """The calibrated probability that the answer is right; None without a calibration."""
+    cut: CutSamples = CutSamples()
     repeated: ClassVar[bool] = False
 
 
 Event = (
-    Began
-    | Prompted
-    | Prefilled
-    | Sampled
-    | Dropped
-    | Scored
-    | LikelihoodsMeasured
-    | Delivered
-    | Cancelled
-    | BlocksFound
-    | EquivalenceChecked
-    | Noted
-    | Refused
-    | Proposed
-    | Ended
-)
+    Began | Prompted | Prefilled | Sampled | Dropped | Scored | LikelihoodsMeasured | Delivered | Cancelled
+    | BlocksFound | EquivalenceChecked | Noted | Refused | Proposed | Ended
+)  # fmt: skip
 """What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""

@@ -66,6 +66,7 @@ class _Question:
             cached_tokens=event.cost.cached_tokens,
             generated_tokens=event.cost.generated_tokens + event.cost.cancelled_tokens,
             verifier_tokens=event.cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
+            thinking_tokens=event.cost.thinking_tokens,
             score=score.value if score else None,
         )
 
@@ -135,6 +136,7 @@ class RecordBuilder:
             reason=ended.reason,
             error=ended.reason if ended.ended_by == "error" else "",
             cost=ended.cost,
+            cut=ended.cut,
             pool=pool,
             along=tuple(question.along(event) for event in question.proposals),
         )
