@@ -39,7 +39,8 @@ def sampling_of(config: Mapping[str, float]) -> SamplingParams:
     sampling = NOTHING
     for name in _SAMPLED & config.keys():
         with suppress(UsageError):
-            sampling = dataclasses.replace(sampling, **{name: config[name]})
+            value: Any = config[name]
+            sampling = dataclasses.replace(sampling, **{name: value})
     return sampling
 
 
@@ -53,11 +54,11 @@ def resolve(strategy: T, model: ModelInfo, notify: Notify) -> T:
     Raises:
         UsageError: the model does not think and a thinking level is given, or an option does not fit.
     """
-    return _resolved(strategy, model, notify, NOTHING)
+    resolved: T = _resolved(strategy, model, notify, NOTHING)
+    return resolved
 
 
-def _resolved(thing: T, model: ModelInfo, notify: Notify, preference: SamplingParams) -> T:
-    made: Any = thing
+def _resolved(thing: Any, model: ModelInfo, notify: Notify, preference: SamplingParams) -> Any:
     if isinstance(thing, SamplingParams):
         return resolved_params(thing, model, notify, preference)
     if isinstance(thing, tuple | list):
@@ -77,12 +78,12 @@ def _resolved(thing: T, model: ModelInfo, notify: Notify, preference: SamplingPa
             changed[field.name] = after
     if changed:
         # Not `replace`: the checks of a class tell options that were given from those that were not.
-        made = copy.copy(thing)
+        thing = copy.copy(thing)
         for name, value in changed.items():
-            object.__setattr__(made, name, value)
-    if isinstance(made, ChecksSampling):
-        made.check_sampling()
-    return made  # type: ignore[no-any-return]
+            object.__setattr__(thing, name, value)
+    if isinstance(thing, ChecksSampling):
+        thing.check_sampling()
+    return thing
 
 
 def resolved_params(

@@ -61,14 +61,12 @@ class RunOptions:
         from reasoner.specs import Spec
 
         given = {"n": self.n, "temperature": self.temperature, "max_tokens": self.max_tokens}
-        levels = [] if self.thinking is None else [str(thinking_level(each)) for each in self.thinking.split(",")]
-        if not levels and all(value is None for value in given.values()):
+        levels: list[str | None] = [None]
+        if self.thinking is not None:
+            levels = [str(thinking_level(each)) for each in self.thinking.split(",")]
+        if levels == [None] and all(value is None for value in given.values()):
             return tuple(strategies)
-        changed = [
-            with_sampling(Spec.parse(spec), **given, thinking=level)
-            for spec in strategies
-            for level in levels or [None]
-        ]
+        changed = [with_sampling(Spec.parse(spec), **given, thinking=level) for spec in strategies for level in levels]
         check_sampling(set.intersection(*(missing for _, missing in changed)), strategies)
         specs = [str(spec) for spec, _ in changed]
         # One that has no such option is the same at each level.
