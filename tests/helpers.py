@@ -87,7 +87,7 @@ def jumbled(seed: int, *, lost: float = 0.0, losses: int | None = None, minimum:
         for _ in range(source.randint(minimum, maximum)):
             await asyncio.sleep(0)
             usage = request.meter.usage
-            if usage and usage.generated_tokens < request.params.max_tokens:
+            if usage and usage.generated_tokens < request.params.limit:
                 request.meter.usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens + 1)
         if dies:
             raise RequestLost("the connection broke")

@@ -292,7 +292,7 @@ class Watched(ScriptedEngine):
     async def sample(self, request: SampleRequest) -> Completion:
         self.inside.append(request)
         prompts = {one.prompt.digest: one.rendered.tokens for one in self.inside}
-        self.peak = max(self.peak, sum(prompts.values()) + sum(one.params.max_tokens for one in self.inside))
+        self.peak = max(self.peak, sum(prompts.values()) + sum(one.params.limit for one in self.inside))
         self.gather = max(self.gather, len(self.inside))
         try:
             return await ScriptedEngine.sample(self, request)
