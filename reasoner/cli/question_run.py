@@ -216,9 +216,9 @@ def _no_answer(solution: "Solution") -> tuple[int, str]:
         way_out = "raise it" if solution.cost.samples else "raise it, or shorten the question"
         return EXHAUSTED, f"{solution.reason}: {way_out}"
     samples = solution.cost.samples
-    if solution.cut.cut and solution.cut.cut == solution.cut.samples:
-        return OTHER, f"no sample has an answer: {solution.cut.line(MAX_TOKENS_OPTION)}"
     which = "the only sample has no" if samples == 1 else f"none of {samples} samples has an"
+    if solution.cut.cut and solution.cut.cut == solution.cut.samples:
+        return OTHER, f"{which} answer: {solution.cut.line(MAX_TOKENS_OPTION)}"
     return OTHER, f"{which} answer: try more samples, a higher max_tokens or another --answer kind"
 
 
