@@ -12,7 +12,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.trace.events import Began, Event
 from reasoner.types import Completion, Logprobs, Message, Prompt, SamplingParams, Usage
-from reasoner_strategies import BestOfN
+from reasoner_strategies import BestOfN, Single
 from tests.engines.fake_server import EOS, FakeServer, spell, spell_chat
 from tests.helpers import Judge
 
@@ -125,6 +125,15 @@ def test_a_run_sends_what_was_given_or_preferred_and_records_it() -> None:
             assert body.keys().isdisjoint({"top_p", "top_k", "min_p", "repetition_penalty"})
     recorded = [event.resolved for event in events if isinstance(event, Began)]
     assert recorded == ["best_of_n:n=1,temperature=0.8,max_tokens=512", "best_of_n:n=1,temperature=0.2,max_tokens=512"]
+
+
+def test_a_limit_beyond_the_window_is_lowered_also_where_only_a_bound_of_the_prompt_is_known() -> None:
+    with FakeServer(vllm=False, owner="someone", context=None) as server:
+        engine = OpenAIEngine(base_url=server.url, context=4096)
+        for asked, sent in ((512, 512), (30_000, range(3500, 4096))):
+            asyncio.run(solve("2+2?", Single(SamplingParams(max_tokens=asked)), engine))
+            limit = server.sent("/v1/chat/completions")[-1]["max_tokens"]
+            assert limit == sent if isinstance(sent, int) else limit in sent
 
 
 def test_a_completion_holds_what_the_server_sent() -> None:

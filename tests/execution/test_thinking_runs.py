@@ -1,5 +1,6 @@
 """Runs on a model that thinks: levels, limits, the books of thinking tokens, and samples that were cut."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,6 +82,24 @@ def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(
     plain, _, _ = run(SelfConsistency(n=4))
     levels = [{each.completion.seed for each in one.samples} for one in (solution, plain)]
     assert levels[0].isdisjoint(levels[1])
+
+
+def test_a_trace_from_before_thinking_was_counted_replays(tmp_path: Path) -> None:
+    solution = solve_sync(QUESTION, "best_of_n:n=4", ScriptedEngine(varied), verifier=Judge())
+    path = write_trace(tmp_path / "trace.jsonl", solution.events)
+    old = re.sub(r',"crc32":"[0-9a-f]{8}"', "", path.read_text())
+    for part in (
+        r',"thinking_tokens":0',
+        r',"cut":\{[^}]*\}',
+        r',"resolved":"[^"]*"',
+        r',"sampling":\{[^}]*\}',
+        r',"served":false',
+    ):
+        old, count = re.subn(part, "", old)
+        assert count
+    path.write_text(old)
+    played = solve_sync(QUESTION, "best_of_n:n=4", ReplayEngine(str(path)))
+    assert course(played) == course(solution)
 
 
 def test_a_greedy_sample_of_a_model_that_thinks_is_not_greedy_and_says_so() -> None:

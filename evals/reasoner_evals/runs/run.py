@@ -93,7 +93,7 @@ def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifi
     source = next((other for other in earlier if _has_samples_of(other, arm, verifier)), None)
     for event in read_trace(folder.arm(source.name).trace) if source else ():
         if isinstance(event, Began):
-            yield event.model_copy(update={"strategy": arm.strategy, "verifier": arm.verifier})
+            yield event.model_copy(update={"strategy": arm.strategy, "resolved": "", "verifier": arm.verifier})
         elif isinstance(event, Prompted) or (isinstance(event, Sampled) and event.index < arm.pool):
             yield event
 

@@ -1,15 +1,18 @@
 """How much a model thinks, as an axis: of an evaluation, of a profile, of a prediction, and of `auto`."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.trace.events import Began, Prompted, Sampled, read_trace
+from reasoner.types import Completion
 from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import Grid, arms_of
 from tests.cli.command import Run
@@ -19,12 +22,19 @@ PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</th
 
 @pytest.fixture
 def thinks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model of the simulated engine is one that thinks."""
+    """The model of the simulated engine is one that thinks, for half of its tokens."""
+    sample = SimulatedEngine.sample
 
     async def start(self: SimulatedEngine) -> None:
         self.model = replace(self.model, thinking=PROFILE)
 
+    async def thinking(self: SimulatedEngine, request: SampleRequest) -> Completion:
+        drawn = await sample(self, request)
+        usage = replace(drawn.usage, thinking_tokens=drawn.usage.generated_tokens // 2)
+        return replace(drawn, usage=usage)
+
     monkeypatch.setattr(SimulatedEngine, "start", start)
+    monkeypatch.setattr(SimulatedEngine, "sample", thinking)
 
 
 def test_each_strategy_that_draws_is_there_once_for_each_level() -> None:
@@ -65,6 +75,13 @@ def test_levels_are_an_axis_of_an_evaluation_and_its_report(run: Run, tmp_path: 
     report = (folder / "results.md").read_text()
     assert "thinking=64" in report
     assert "thinking=2000" in report
+    assert '<th scope="col" class="n">Thinking</th>' in (folder / "report.html").read_text()
+    for row in csv.DictReader((folder / "results.csv").open()):
+        assert 0 < float(row["thinking_tokens"]) <= float(row["generated_tokens"]) / 2
+    assert run("export", str(folder), "--out", str(tmp_path / "run.csv")).code == 0
+    rows = list(csv.DictReader((tmp_path / "run.csv").open()))
+    whole = sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "final")
+    assert whole == sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "reply") > 0
 
 
 @pytest.mark.usefixtures("thinks")
